@@ -1,0 +1,165 @@
+//! Looking into the store from outside the ports: for setting a scene, and for checking what is left afterwards.
+
+use std::collections::BTreeMap;
+
+use domain::claim::ClaimState;
+use domain::drops::{Drop, DropState};
+use domain::ids::{DropId, OrderId, ShardKey, ShopperId};
+use domain::order::{Order, OrderStatus};
+use domain::shard::Shard;
+
+use crate::store::{MemoryStore, OrderChange, State, StoredDrop};
+
+impl MemoryStore {
+    /// Puts a drop there whatever its version, and a fresh shard for every allocation that has none.
+    pub fn put_drop(&self, drop: &Drop) {
+        let mut state = self.state();
+        for (key, units) in drop.allocations() {
+            state.shards.entry(key).or_insert_with(|| Shard::allocated(units));
+        }
+        let listed = drop.state == DropState::Scheduled;
+        state.drops.insert(
+            drop.id.clone(),
+            StoredDrop {
+                drop: drop.clone(),
+                listed,
+            },
+        );
+    }
+
+    /// Puts a shard there as it is.
+    pub fn put_shard(&self, key: &ShardKey, shard: Shard) {
+        self.state().shards.insert(key.clone(), shard);
+    }
+
+    /// Every shard.
+    #[must_use]
+    pub fn shards(&self) -> BTreeMap<ShardKey, Shard> {
+        self.state().shards.clone()
+    }
+
+    /// One shard.
+    #[must_use]
+    pub fn shard(&self, key: &ShardKey) -> Option<Shard> {
+        self.state().shards.get(key).cloned()
+    }
+
+    /// Every order.
+    #[must_use]
+    pub fn orders(&self) -> BTreeMap<OrderId, Order> {
+        self.state().orders.clone()
+    }
+
+    /// Units in open and paid orders, by drop and shopper.
+    #[must_use]
+    pub fn purchases(&self) -> BTreeMap<(DropId, ShopperId), u32> {
+        self.state().purchases.clone()
+    }
+
+    /// Every shipping address, by order.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<OrderId, String> {
+        self.state().addresses.clone()
+    }
+
+    /// Every change of an order since the store was made, in order: what the table's stream would carry.
+    #[must_use]
+    pub fn changes(&self) -> Vec<OrderChange> {
+        self.state().changes.clone()
+    }
+
+    /// Takes the changes out that nobody has taken yet, as a relay that finishes them all.
+    pub fn take_changes(&self) -> Vec<OrderChange> {
+        std::mem::take(&mut self.state().changes)
+    }
+
+    /// Whether everything adds up: the units of each shard, open orders and their claims, sold units and paid orders,
+    /// purchase counters and orders, an address for each order.
+    ///
+    /// # Errors
+    /// Everything that does not, one line each.
+    pub fn audit(&self) -> Result<(), String> {
+        let state = self.state();
+        let mut wrong = Vec::new();
+        audit_shards(&state, &mut wrong);
+        audit_orders(&state, &mut wrong);
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join("\n"))
+        }
+    }
+}
+
+fn is_sale(order: &Order) -> bool {
+    matches!(order.status, OrderStatus::Paid | OrderStatus::Refunded)
+}
+
+fn audit_shards(state: &State, wrong: &mut Vec<String>) {
+    for (key, shard) in &state.shards {
+        if !shard.adds_up() {
+            wrong.push(format!("{key} does not add up: {shard:?}"));
+        }
+        let here = |order: &&Order| order.reservation.shard == *key;
+        let sold: u32 = state
+            .orders
+            .values()
+            .filter(here)
+            .filter(|o| is_sale(o))
+            .map(|o| o.units)
+            .sum();
+        if sold != shard.sold {
+            wrong.push(format!(
+                "{key} has sold {} units, its paid orders {sold}",
+                shard.sold
+            ));
+        }
+        for (shopper, claim) in &shard.claims {
+            let text = claim.to_string();
+            let open = state
+                .orders
+                .values()
+                .filter(here)
+                .any(|o| o.status.is_open() && o.shopper == *shopper && o.claim == text);
+            if claim.state == ClaimState::Ordered && !open {
+                wrong.push(format!(
+                    "{key} has an ordered claim of {shopper} without an open order"
+                ));
+            }
+        }
+    }
+}
+
+fn audit_orders(state: &State, wrong: &mut Vec<String>) {
+    let mut purchases: BTreeMap<(DropId, ShopperId), u32> = BTreeMap::new();
+    for (id, order) in &state.orders {
+        let shard = &order.reservation.shard;
+        if order.status.is_open() || is_sale(order) {
+            *purchases
+                .entry((shard.drop.clone(), order.shopper.clone()))
+                .or_default() += order.units;
+        }
+        let claim = state
+            .shards
+            .get(shard)
+            .and_then(|shard| shard.claims.get(&order.shopper));
+        if order.status.is_open() && claim.map(ToString::to_string).as_ref() != Some(&order.claim) {
+            wrong.push(format!("open order {id} has no claim in {shard}"));
+        }
+        if !state.addresses.contains_key(id) {
+            wrong.push(format!("order {id} has no address"));
+        }
+    }
+    for (whose, counted) in &state.purchases {
+        let ordered = purchases.remove(whose).unwrap_or(0);
+        if ordered != *counted {
+            wrong.push(format!(
+                "{} of {} counts {counted} units, the orders {ordered}",
+                whose.1, whose.0
+            ));
+        }
+    }
+    for ((drop, shopper), ordered) in purchases {
+        wrong.push(format!("{shopper} of {drop} has no counter for {ordered} units"));
+    }
+}

@@ -1,0 +1,154 @@
+//! The drop, status and lease ports.
+
+use std::cmp::Reverse;
+
+use domain::drops::{Drop, DropState};
+use domain::ids::{DropId, SkuId};
+use domain::limits::STATUS_REPLICAS;
+use domain::status::DropStatus;
+use domain::time::Timestamp;
+use ports::drops::{
+    DropPage, FreeCounts, HoldLease, Lease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    WriteStatus,
+};
+use ports::{Conditional, StoreError};
+
+use crate::faults::Op;
+use crate::store::{MemoryStore, StoredDrop};
+
+impl ReadDrop for MemoryStore {
+    async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        self.call(Op::Drop, |state| {
+            Ok(state.drops.get(id).map(|stored| stored.drop.clone()))
+        })
+        .await
+    }
+}
+
+impl ListDrops for MemoryStore {
+    async fn published(
+        &self,
+        after: Option<&(Timestamp, DropId)>,
+        limit: u16,
+    ) -> Result<DropPage, StoreError> {
+        self.call(Op::Published, |state| {
+            let place = |drop: &Drop| (drop.starts_at, drop.id.clone());
+            let mut found: Vec<&Drop> = state
+                .drops
+                .values()
+                .filter(|stored| stored.listed)
+                .map(|stored| &stored.drop)
+                .filter(|drop| after.is_none_or(|after| place(drop) < *after))
+                .collect();
+            found.sort_by_key(|drop| Reverse(place(drop)));
+            let more = found.len() > usize::from(limit);
+            let drops: Vec<Drop> = found.into_iter().take(usize::from(limit)).cloned().collect();
+            let next = drops.last().filter(|_| more).map(place);
+            Ok(DropPage { drops, next })
+        })
+        .await
+    }
+}
+
+impl StoreDrop for MemoryStore {
+    async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::Store, |state| {
+            let stored = state.drops.get(&drop.id);
+            let version = stored.map_or(0, |stored| stored.drop.version);
+            if version.checked_add(1) != Some(drop.version) {
+                return Ok(Conditional::Refused(()));
+            }
+            let listed = drop.state == DropState::Scheduled || stored.is_some_and(|stored| stored.listed);
+            let drop = drop.clone();
+            state.drops.insert(drop.id.clone(), StoredDrop { drop, listed });
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+}
+
+impl ReadStatus for MemoryStore {
+    async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
+        self.call(Op::Status, |state| {
+            if replica >= STATUS_REPLICAS {
+                return Ok(None);
+            }
+            Ok(state.statuses.get(drop).cloned())
+        })
+        .await
+    }
+}
+
+impl ReadCounts for MemoryStore {
+    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+        self.call(Op::Counts, |state| {
+            Ok(state.counts.get(&(drop.clone(), sku.clone())).cloned())
+        })
+        .await
+    }
+}
+
+/// Whether a write made under `fencing` at `as_of` may replace one made under `stored`: a newer lease always, the same
+/// one unless its survey is older.
+fn may_replace(stored: Option<(u64, Timestamp)>, fencing: u64, as_of: Timestamp) -> bool {
+    stored.is_none_or(|stored| stored <= (fencing, as_of))
+}
+
+impl WriteStatus for MemoryStore {
+    async fn write_counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        counts: &FreeCounts,
+    ) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::WriteCounts, |state| {
+            let key = (drop.clone(), sku.clone());
+            let stored = state.counts.get(&key).map(|c| (c.fencing, c.as_of));
+            if !may_replace(stored, counts.fencing, counts.as_of) {
+                return Ok(Conditional::Refused(()));
+            }
+            state.counts.insert(key, counts.clone());
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+
+    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::WriteStatus, |state| {
+            let stored = state.statuses.get(&status.drop).map(|s| (s.fencing, s.as_of));
+            if !may_replace(stored, status.fencing, status.as_of) {
+                return Ok(Conditional::Refused(()));
+            }
+            state.statuses.insert(status.drop.clone(), status.clone());
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+}
+
+impl HoldLease for MemoryStore {
+    async fn acquire(
+        &self,
+        drop: &DropId,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Result<Lease, Lease>, StoreError> {
+        self.call(Op::Acquire, |state| {
+            let lease = |fencing| Lease {
+                holder: holder.to_owned(),
+                fencing,
+                until,
+            };
+            let granted = match state.leases.get(drop) {
+                None => lease(1),
+                Some(mine) if mine.holder == holder => lease(mine.fencing),
+                Some(lapsed) if lapsed.until <= now => lease(lapsed.fencing + 1),
+                Some(theirs) => return Ok(Err(theirs.clone())),
+            };
+            state.leases.insert(drop.clone(), granted.clone());
+            Ok(Ok(granted))
+        })
+        .await
+    }
+}

@@ -1,0 +1,88 @@
+//! A ledger that can be read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::ids::OrderId;
+use events::OrderEvent;
+use ports::ledger::{LedgerError, ProjectOrders, Projected};
+
+use crate::yielding::yield_now;
+
+#[derive(Debug, Default)]
+struct Rows {
+    history: BTreeMap<OrderId, BTreeMap<u32, OrderEvent>>,
+    faults: VecDeque<Option<LedgerError>>,
+}
+
+/// The ledger, in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryLedger {
+    rows: Arc<Mutex<Rows>>,
+}
+
+impl MemoryLedger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The latest version of an order.
+    #[must_use]
+    pub fn latest(&self, id: &OrderId) -> Option<OrderEvent> {
+        let rows = self.lock();
+        rows.history.get(id)?.values().next_back().cloned()
+    }
+
+    /// Every version of an order, oldest first.
+    #[must_use]
+    pub fn history(&self, id: &OrderId) -> Vec<OrderEvent> {
+        let rows = self.lock();
+        rows.history
+            .get(id)
+            .map_or_else(Vec::new, |versions| versions.values().cloned().collect())
+    }
+
+    /// Every order known.
+    #[must_use]
+    pub fn orders(&self) -> Vec<OrderId> {
+        self.lock().history.keys().cloned().collect()
+    }
+
+    /// Lets the next event that nothing is decided about fail with `error`, unwritten; `None` lets it pass.
+    pub fn fail_next(&self, error: Option<LedgerError>) {
+        self.lock().faults.push_back(error);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProjectOrders for MemoryLedger {
+    async fn project(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
+        yield_now().await;
+        let mut rows = self.lock();
+        events
+            .iter()
+            .map(|event| {
+                if let Some(error) = rows.faults.pop_front().flatten() {
+                    return Err(error);
+                }
+                let versions = rows.history.entry(event.data.order_id.clone()).or_default();
+                let latest = versions.keys().next_back().copied();
+                let version = event.data.version;
+                if versions.contains_key(&version) {
+                    return Ok(Projected::Known);
+                }
+                versions.insert(version, event.clone());
+                Ok(if latest.is_some_and(|latest| latest > version) {
+                    Projected::Late
+                } else {
+                    Projected::Latest
+                })
+            })
+            .collect()
+    }
+}

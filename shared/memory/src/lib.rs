@@ -1,0 +1,43 @@
+//! In-memory adapters of every port, and the contract tests that all adapters pass.
+//!
+//! **The problem.** A handler is tested without a database, and what it relies on must be what the real database does,
+//! down to which of two refusals comes first and what a repeat is answered.
+//!
+//! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time;
+//! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`TestEdge`] is a clock that tests move and dice that
+//! a seed decides. The contract tests say what each port promises: they run on these adapters and on the
+//! real ones.
+//!
+//! **A walk through.** Set the scene with [`MemoryStore::put_drop`]; run the handler on a clone of the store; let calls
+//! fail with [`MemoryStore::fail_next`] (or all of them by a [`MemoryStore::set_plan`]); check what is left with
+//! [`MemoryStore::audit`].
+//!
+//! **What it does not do.** It is not slow, not partitioned and never stale: a read that the port allows to lag is up to
+//! date here. It keeps nothing.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod audit;
+mod drops;
+mod edge;
+mod faults;
+mod ledger;
+mod orders;
+mod queues;
+mod stock;
+mod store;
+mod yielding;
+
+pub use edge::TestEdge;
+pub use faults::{Fault, Op};
+pub use ledger::MemoryLedger;
+pub use queues::{MemoryQueues, SendFault};
+pub use store::{MemoryStore, OrderChange};

@@ -1,0 +1,165 @@
+//! The order ports: each change of an order and of the stock in one step.
+
+use std::cmp::Reverse;
+
+use domain::claim::{Claim, ClaimState};
+use domain::ids::{OrderId, ShopperId};
+use domain::order::{Order, OrderStep, StockEffect};
+use domain::time::Timestamp;
+use ports::orders::{
+    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+};
+use ports::{Conditional, StoreError};
+
+use crate::faults::Op;
+use crate::store::{MemoryStore, OrderChange, State};
+
+fn broken(what: &str) -> StoreError {
+    StoreError::Broken(what.to_owned())
+}
+
+/// The claim that an order wrote into its shard.
+fn claim_of(order: &Order) -> Result<Claim, StoreError> {
+    order
+        .claim
+        .parse()
+        .map_err(|_| broken("the order's claim cannot be read"))
+}
+
+impl PlaceOrder for MemoryStore {
+    async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
+        self.call(Op::Place, |state| place(state, placing)).await
+    }
+}
+
+fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
+    let Placing { order, hold, .. } = placing;
+    let ordered = claim_of(order)?;
+    if ordered.state != ClaimState::Ordered
+        || (ordered.units, &ordered.nonce) != (hold.units, &hold.nonce)
+        || order.units != hold.units
+        || order.version != 1
+    {
+        return Err(broken("the order is not one of this hold"));
+    }
+    if let Some(existing) = state.orders.get(&order.id) {
+        return Ok(Conditional::Refused(NotPlaced::Exists(Box::new(
+            existing.clone(),
+        ))));
+    }
+    let shard_key = &order.reservation.shard;
+    let Some(shard) = state.shards.get_mut(shard_key) else {
+        return Ok(Conditional::Refused(NotPlaced::HoldChanged));
+    };
+    if shard.claims.get(&order.shopper) != Some(hold) {
+        return Ok(Conditional::Refused(NotPlaced::HoldChanged));
+    }
+    let whose = (shard_key.drop.clone(), order.shopper.clone());
+    let purchased = state.purchases.get(&whose).copied().unwrap_or(0) + order.units;
+    if purchased > placing.per_shopper_limit {
+        return Ok(Conditional::Refused(NotPlaced::LimitReached));
+    }
+    if shard.order(&order.shopper, hold, ordered).is_err() {
+        return Ok(Conditional::Refused(NotPlaced::HoldChanged));
+    }
+    state.purchases.insert(whose, purchased);
+    state.addresses.insert(order.id.clone(), placing.address.clone());
+    state.orders.insert(order.id.clone(), order.clone());
+    state.changes.push(OrderChange {
+        before: None,
+        after: order.clone(),
+    });
+    Ok(Conditional::Done)
+}
+
+impl ReadOrder for MemoryStore {
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        self.call(Op::Order, |state| Ok(state.orders.get(id).cloned()))
+            .await
+    }
+}
+
+impl ListOrders for MemoryStore {
+    async fn orders_of(
+        &self,
+        shopper: &ShopperId,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OrderPage, StoreError> {
+        self.call(Op::OrdersOf, |state| {
+            let place = |order: &Order| (order.placed_at, order.id.clone());
+            let mut found: Vec<&Order> = state
+                .orders
+                .values()
+                .filter(|order| order.shopper == *shopper)
+                .filter(|order| after.is_none_or(|after| place(order) < *after))
+                .collect();
+            found.sort_by_key(|order| Reverse(place(order)));
+            let more = found.len() > usize::from(limit);
+            let orders: Vec<Order> = found.into_iter().take(usize::from(limit)).cloned().collect();
+            let next = orders.last().filter(|_| more).map(place);
+            Ok(OrderPage { orders, next })
+        })
+        .await
+    }
+}
+
+impl FindDueOrders for MemoryStore {
+    async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        self.call(Op::DueOrders, |state| {
+            let mut due: Vec<&Order> = state
+                .orders
+                .values()
+                .filter(|order| order.open_bucket() == Some(bucket) && order.due_at <= now)
+                .collect();
+            due.sort_by_key(|order| (order.due_at, order.id.clone()));
+            Ok(due
+                .into_iter()
+                .take(usize::from(limit))
+                .map(|order| order.id.clone())
+                .collect())
+        })
+        .await
+    }
+}
+
+impl AdvanceOrder for MemoryStore {
+    async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::Advance, |state| advance(state, step)).await
+    }
+}
+
+fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+    let order = &step.order;
+    let Some(stored) = state.orders.get_mut(&order.id) else {
+        return Ok(Conditional::Refused(()));
+    };
+    if stored.version != step.from_version {
+        return Ok(Conditional::Refused(()));
+    }
+    if step.effect != StockEffect::None {
+        let seen = claim_of(order)?;
+        let not_there = || broken("the claim of an open order is not in its shard");
+        let shard = state
+            .shards
+            .get_mut(&order.reservation.shard)
+            .ok_or_else(not_there)?;
+        if step.effect == StockEffect::Undo {
+            let whose = (order.reservation.shard.drop.clone(), order.shopper.clone());
+            let counted = state.purchases.entry(whose).or_default();
+            let Some(rest) = counted.checked_sub(order.units) else {
+                return Err(broken("the purchase counter is smaller than the order"));
+            };
+            shard.give_back(&order.shopper, &seen).map_err(|_| not_there())?;
+            *counted = rest;
+        } else {
+            shard.settle(&order.shopper, &seen).map_err(|_| not_there())?;
+        }
+    }
+    let before = std::mem::replace(stored, order.clone());
+    state.changes.push(OrderChange {
+        before: Some(before),
+        after: order.clone(),
+    });
+    Ok(Conditional::Done)
+}

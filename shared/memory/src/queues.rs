@@ -1,0 +1,117 @@
+//! Queues that remember what was sent.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use events::OrderEvent;
+use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
+
+use crate::yielding::yield_now;
+
+/// What happens to a message that is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SendFault {
+    /// It is lost.
+    Lost,
+    /// It is in the queue, and the sender does not know.
+    Unconfirmed,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    events: Vec<(Destination, OrderEvent)>,
+    parked: Vec<String>,
+    event_faults: VecDeque<Option<SendFault>>,
+    park_faults: VecDeque<SendFault>,
+}
+
+/// The queues, in memory. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryQueues {
+    sent: Arc<Mutex<Sent>>,
+}
+
+impl MemoryQueues {
+    /// Empty queues.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every event accepted, in order.
+    #[must_use]
+    pub fn sent(&self) -> Vec<(Destination, OrderEvent)> {
+        self.lock().events.clone()
+    }
+
+    /// Every event accepted at `to`, in order.
+    #[must_use]
+    pub fn sent_to(&self, to: Destination) -> Vec<OrderEvent> {
+        let sent = self.lock();
+        let there = sent.events.iter().filter(|(destination, _)| *destination == to);
+        there.map(|(_, event)| event.clone()).collect()
+    }
+
+    /// Takes every event out that is at `to`, as a consumer would that finishes them all.
+    pub fn drain(&self, to: Destination) -> Vec<OrderEvent> {
+        let mut sent = self.lock();
+        let (there, rest) = std::mem::take(&mut sent.events)
+            .into_iter()
+            .partition(|(destination, _)| *destination == to);
+        sent.events = rest;
+        there.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// Every raw record parked, in order.
+    #[must_use]
+    pub fn parked(&self) -> Vec<String> {
+        self.lock().parked.clone()
+    }
+
+    /// Lets the next event that nothing is decided about fail; `None` lets it pass.
+    pub fn fail_next_event(&self, fault: Option<SendFault>) {
+        self.lock().event_faults.push_back(fault);
+    }
+
+    /// Lets the next parking that nothing is decided about fail.
+    pub fn fail_next_park(&self, fault: SendFault) {
+        self.lock().park_faults.push_back(fault);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refused() -> SendError {
+    SendError("a fault on purpose".to_owned())
+}
+
+impl SendEvents for MemoryQueues {
+    async fn send(&self, to: Destination, events: &[OrderEvent]) -> Vec<Result<(), SendError>> {
+        yield_now().await;
+        let mut sent = self.lock();
+        events
+            .iter()
+            .map(|event| {
+                let fault = sent.event_faults.pop_front().flatten();
+                if fault != Some(SendFault::Lost) {
+                    sent.events.push((to, event.clone()));
+                }
+                fault.map_or(Ok(()), |_| Err(refused()))
+            })
+            .collect()
+    }
+}
+
+impl ParkRecord for MemoryQueues {
+    async fn park(&self, raw: &str) -> Result<(), SendError> {
+        yield_now().await;
+        let mut sent = self.lock();
+        let fault = sent.park_faults.pop_front();
+        if fault != Some(SendFault::Lost) {
+            sent.parked.push(raw.to_owned());
+        }
+        fault.map_or(Ok(()), |_| Err(refused()))
+    }
+}

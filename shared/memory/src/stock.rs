@@ -1,0 +1,147 @@
+//! The stock ports, by the domain's own rules.
+
+use std::collections::BTreeSet;
+
+use domain::claim::{Claim, ClaimState};
+use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::shard::Shard;
+use domain::survey::SeenClaim;
+use ports::stock::{
+    AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
+};
+use ports::{Conditional, StoreError};
+
+use crate::faults::Op;
+use crate::store::MemoryStore;
+
+/// The most shards one peek may look at, as the port says.
+const MOST_PEEKED: usize = 8;
+
+impl PeekStock for MemoryStore {
+    async fn peek(&self, drop: &DropId, shopper: &ShopperId, keys: &[ShardKey]) -> Result<Peek, StoreError> {
+        self.call(Op::Peek, |state| {
+            if keys.len() > MOST_PEEKED || keys.iter().any(|key| key.drop != *drop) {
+                return Err(StoreError::Broken(
+                    "a peek looks at no more than 8 shards of one drop".to_owned(),
+                ));
+            }
+            let mut seen = BTreeSet::new();
+            let shards = keys
+                .iter()
+                .filter(|key| seen.insert(*key))
+                .filter_map(|key| Some((key.clone(), state.shards.get(key)?.clone())))
+                .collect();
+            let purchased = state.purchases.get(&(drop.clone(), shopper.clone()));
+            Ok(Peek {
+                shards,
+                purchased: purchased.copied().unwrap_or(0),
+            })
+        })
+        .await
+    }
+}
+
+/// The outcome of a conditional write on a shard that shows the shard when refused.
+fn on_shard<E>(
+    shard: Option<&mut Shard>,
+    write: impl FnOnce(&mut Shard) -> Result<(), E>,
+) -> Conditional<Option<Shard>> {
+    match shard {
+        None => Conditional::Refused(None),
+        Some(shard) => match write(shard) {
+            Ok(()) => Conditional::Done,
+            Err(_) => Conditional::Refused(Some(shard.clone())),
+        },
+    }
+}
+
+impl ClaimStock for MemoryStore {
+    async fn claim(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        self.call(Op::Claim, |state| {
+            Ok(on_shard(state.shards.get_mut(key), |shard| {
+                shard.claim(shopper, claim.clone())
+            }))
+        })
+        .await
+    }
+
+    async fn take_over(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+        victim: &ShopperId,
+        seen: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        self.call(Op::TakeOver, |state| {
+            Ok(on_shard(state.shards.get_mut(key), |shard| {
+                shard.take_over(shopper, claim.clone(), victim, seen)
+            }))
+        })
+        .await
+    }
+}
+
+impl GiveBackStock for MemoryStore {
+    async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::GiveBack, |state| {
+            // An open order's units are its order's business.
+            if seen.claim.state != ClaimState::Held {
+                return Ok(Conditional::Refused(()));
+            }
+            let shard = state.shards.get_mut(&seen.shard);
+            let done = shard.is_some_and(|shard| shard.give_back(&seen.shopper, &seen.claim).is_ok());
+            Ok(if done {
+                Conditional::Done
+            } else {
+                Conditional::Refused(())
+            })
+        })
+        .await
+    }
+}
+
+impl ReadClaim for MemoryStore {
+    async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
+        self.call(Op::ReadClaim, |state| {
+            let shard = state.shards.get(key);
+            Ok(shard.and_then(|shard| shard.claims.get(shopper)).cloned())
+        })
+        .await
+    }
+}
+
+impl SurveyStock for MemoryStore {
+    async fn survey(
+        &self,
+        keys: &[ShardKey],
+        _consistency: Consistency,
+    ) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
+        self.call(Op::Survey, |state| {
+            let keys: BTreeSet<&ShardKey> = keys.iter().collect();
+            Ok(keys
+                .into_iter()
+                .filter_map(|key| Some((key.clone(), state.shards.get(key)?.clone())))
+                .collect())
+        })
+        .await
+    }
+}
+
+impl AllocateStock for MemoryStore {
+    async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::Allocate, |state| {
+            if state.shards.contains_key(key) {
+                return Ok(Conditional::Refused(()));
+            }
+            state.shards.insert(key.clone(), Shard::allocated(units));
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+}

@@ -1,0 +1,118 @@
+//! The database in memory: one lock, so that every call is one atomic step, as a conditional write or a transaction is.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::drops::Drop;
+use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
+use domain::order::Order;
+use domain::shard::Shard;
+use domain::status::DropStatus;
+use ports::StoreError;
+use ports::drops::{FreeCounts, Lease};
+
+use crate::faults::{Fault, Faults, Op, Plan};
+use crate::yielding::yield_now;
+
+/// An order's change as the table's stream would tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderChange {
+    /// The order before; `None` when it is new.
+    pub before: Option<Order>,
+    /// The order after.
+    pub after: Order,
+}
+
+/// A stored drop, and whether it is listed: once it is, it stays so.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredDrop {
+    pub(crate) drop: Drop,
+    pub(crate) listed: bool,
+}
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) shards: BTreeMap<ShardKey, Shard>,
+    pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
+    pub(crate) orders: BTreeMap<OrderId, Order>,
+    pub(crate) addresses: BTreeMap<OrderId, String>,
+    pub(crate) changes: Vec<OrderChange>,
+    pub(crate) drops: BTreeMap<DropId, StoredDrop>,
+    pub(crate) statuses: BTreeMap<DropId, DropStatus>,
+    pub(crate) counts: BTreeMap<(DropId, SkuId), FreeCounts>,
+    pub(crate) leases: BTreeMap<DropId, Lease>,
+}
+
+/// Every database port, in memory. Clones share everything.
+///
+/// Each call first lets other tasks go, then happens in one step under the lock, or fails as planned
+/// ([`MemoryStore::fail_next`], [`MemoryStore::fail_nth`], [`MemoryStore::set_plan`]).
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl MemoryStore {
+    /// An empty database.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets the next call of `op` fail. Called again before that: the call after it, too.
+    pub fn fail_next(&self, op: Op, fault: Fault) {
+        self.fail_nth(op, 1, fault);
+    }
+
+    /// Lets the `nth` call of `op` from now on fail; 1 is the next.
+    pub fn fail_nth(&self, op: Op, nth: u64, fault: Fault) {
+        self.faults().queue(op, nth, fault);
+    }
+
+    /// Asks `plan` about every call that has no fault queued: which method, and its how manieth call it is, from 1.
+    pub fn set_plan(&self, plan: impl FnMut(Op, u64) -> Option<Fault> + Send + 'static) {
+        let plan: Plan = Box::new(plan);
+        self.faults().set_plan(Some(plan));
+    }
+
+    /// Forgets the plan; what was queued stays.
+    pub fn clear_plan(&self) {
+        self.faults().set_plan(None);
+    }
+
+    /// How often `op` was called, failures included.
+    #[must_use]
+    pub fn calls(&self, op: Op) -> u64 {
+        self.faults().calls(op)
+    }
+
+    /// One call of a port: others first, then the fault or the act, in one step.
+    pub(crate) async fn call<T>(
+        &self,
+        op: Op,
+        act: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        yield_now().await;
+        let fault = self.faults().next(op);
+        match fault {
+            None => act(&mut self.state()),
+            Some(fault) => {
+                if fault.takes_effect() {
+                    // Only what the act changes matters: its answer is what got lost.
+                    act(&mut self.state()).ok();
+                }
+                Err(fault.error())
+            }
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
