@@ -1,0 +1,224 @@
+//! What shoppers see of drops.
+
+use domain::drops::{Drop, Phase};
+use domain::ids::{DropId, SkuId};
+use domain::limits::STALE_STATUS_MS;
+use domain::money::Money;
+use domain::status::{Availability, DropStatus, next_poll_seconds};
+use domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::moment::Moment;
+
+/// A SKU as shoppers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SkuView {
+    /// Its identifier within the drop.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$"))]
+    pub sku: SkuId,
+    /// What people call it.
+    pub title: String,
+    /// The price of one unit.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::orders::MoneySchema))]
+    pub price: Money,
+    /// Units there are in all.
+    pub allocated: u32,
+}
+
+/// A drop as shoppers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DropView {
+    /// Its identifier.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z0-9-]{1,20}$"))]
+    pub drop_id: DropId,
+    /// What people call it.
+    pub title: String,
+    /// Where it stands at the moment of the answer.
+    #[cfg_attr(feature = "openapi", schema(value_type = PhaseSchema))]
+    pub phase: Phase,
+    /// From when on reservations are taken.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub starts_at: Moment,
+    /// From when on they no longer are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub ends_at: Moment,
+    /// How long a reservation holds its units.
+    pub hold_seconds: u32,
+    /// How long an order may stay unpaid.
+    pub payment_seconds: u32,
+    /// The most units one shopper may buy.
+    pub per_shopper_limit: u32,
+    /// What is sold.
+    pub skus: Vec<SkuView>,
+}
+
+impl DropView {
+    /// The drop as shoppers see it at `now`; `None` while it is not published.
+    #[must_use]
+    pub fn of(drop: &Drop, now: Timestamp) -> Option<Self> {
+        let phase = drop.phase(now)?;
+        let view = |sku: &domain::drops::Sku| SkuView {
+            sku: sku.sku.clone(),
+            title: sku.title.clone(),
+            price: drop.price(sku),
+            allocated: sku.plan.units(),
+        };
+        Some(Self {
+            drop_id: drop.id.clone(),
+            title: drop.title.clone(),
+            phase,
+            starts_at: drop.starts_at.into(),
+            ends_at: drop.ends_at.into(),
+            hold_seconds: drop.hold_seconds,
+            payment_seconds: drop.payment_seconds,
+            per_shopper_limit: drop.per_shopper_limit,
+            skus: drop.skus.iter().map(view).collect(),
+        })
+    }
+}
+
+/// A drop in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DropSummary {
+    /// Its identifier.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub drop_id: DropId,
+    /// What people call it.
+    pub title: String,
+    /// Where it stands at the moment of the answer.
+    #[cfg_attr(feature = "openapi", schema(value_type = PhaseSchema))]
+    pub phase: Phase,
+    /// From when on reservations are taken.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub starts_at: Moment,
+    /// From when on they no longer are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub ends_at: Moment,
+}
+
+/// A page of drops, latest start first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DropList {
+    /// The drops.
+    pub drops: Vec<DropSummary>,
+    /// What to pass as `cursor` for the next page; `null` on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// What there is of a SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SkuStatusView {
+    /// Which.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub sku: SkuId,
+    /// Whether units are free, may return, or are gone for good.
+    #[cfg_attr(feature = "openapi", schema(value_type = AvailabilitySchema))]
+    pub availability: Availability,
+    /// Units free when last counted.
+    pub free: u32,
+}
+
+/// The status of a drop: small, public, cached for a second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StatusView {
+    /// Whose status.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub drop_id: DropId,
+    /// Where the drop stands.
+    #[cfg_attr(feature = "openapi", schema(value_type = PhaseSchema))]
+    pub phase: Phase,
+    /// When the units were counted.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub as_of: Moment,
+    /// The server's time: a client whose clock is off opens at the right moment all the same.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub server_time: Moment,
+    /// From when on reservations are taken.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub starts_at: Moment,
+    /// From when on they no longer are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub ends_at: Moment,
+    /// What there is, by SKU.
+    pub skus: Vec<SkuStatusView>,
+    /// Something to tell the waiting, if there is something.
+    pub message: Option<String>,
+    /// In how many seconds to ask again; `null` once nothing will change.
+    pub next_poll_seconds: Option<u32>,
+}
+
+impl StatusView {
+    /// The status at `now`, from the drop and the last survey; `None` while the drop is not published.
+    ///
+    /// Without a survey, or with one too old to trust, everything allocated counts as available: that only makes people
+    /// ask, while *gone* would send them away, and is said only when it is true.
+    #[must_use]
+    pub fn of(drop: &Drop, status: Option<&DropStatus>, now: Timestamp) -> Option<Self> {
+        let phase = drop.phase(now)?;
+        let over = matches!(phase, Phase::Closed | Phase::Cancelled);
+        let fresh = status.filter(|s| now.millis_since(s.as_of) <= STALE_STATUS_MS || s.is_sold_out());
+        let view = |sku: &domain::drops::Sku| {
+            let counts = fresh
+                .and_then(|s| s.of(&sku.sku))
+                .filter(|c| c.allocated == sku.plan.units());
+            let (free, counted) = match counts {
+                Some(counts) => (counts.free, Availability::of(&counts.tally())),
+                None => (sku.plan.units(), Availability::Available),
+            };
+            let (free, availability) = if over {
+                (0, Availability::Gone)
+            } else {
+                (free, counted)
+            };
+            SkuStatusView {
+                sku: sku.sku.clone(),
+                availability,
+                free,
+            }
+        };
+        let skus: Vec<_> = drop.skus.iter().map(view).collect();
+        let gone = skus.iter().all(|s| s.availability == Availability::Gone);
+        let stale = phase == Phase::Open && status.is_some() && fresh.is_none();
+        Some(Self {
+            drop_id: drop.id.clone(),
+            phase,
+            as_of: status.map_or(now, |s| s.as_of).into(),
+            server_time: now.into(),
+            starts_at: drop.starts_at.into(),
+            ends_at: drop.ends_at.into(),
+            skus,
+            message: stale.then(|| "The count is late; reservations go on.".to_owned()),
+            next_poll_seconds: next_poll_seconds(phase, drop.starts_at, gone, now),
+        })
+    }
+}
+
+/// How a phase is written.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = Phase, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum PhaseSchema {
+    Upcoming,
+    Open,
+    Paused,
+    Closed,
+    Cancelled,
+}
+
+/// How an availability is written.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = Availability, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum AvailabilitySchema {
+    Available,
+    AllHeld,
+    Gone,
+}

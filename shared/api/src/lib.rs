@@ -1,0 +1,27 @@
+//! The wire contract of the HTTP API: bodies, problem codes and the OpenAPI document.
+//!
+//! Everything a client sees is here and only here; the functions translate between these types and the domain's. A
+//! change of this crate is a change of the contract, and a golden file (`docs/openapi.json`) makes it visible.
+//!
+//! Bodies are JSON in snake_case. Moments are RFC 3339 in UTC with milliseconds, money is in minor units with its
+//! currency. Requests refuse members they do not know, so that a misspelt one is not silently ignored; responses may
+//! grow members.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod drops;
+pub mod moment;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+pub mod operator;
+pub mod orders;
+pub mod problem;
+pub mod reservations;

@@ -1,0 +1,190 @@
+//! What operators say and see.
+
+use domain::drops::{Drop, DropDraft, DropState, Sku};
+use domain::ids::{DropId, SkuId};
+use domain::money::Currency;
+use domain::plan::ShardPlan;
+use serde::{Deserialize, Serialize};
+
+use crate::moment::Moment;
+
+/// A SKU as an operator writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SkuBody {
+    /// Its identifier within the drop.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$"))]
+    pub sku: SkuId,
+    /// What people call it.
+    pub title: String,
+    /// The price of one unit, in minor units.
+    pub price_minor: i64,
+    /// How many units are sold.
+    pub units: u32,
+}
+
+/// A drop as an operator writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DropBody {
+    /// What people call it.
+    pub title: String,
+    /// The currency of all prices, as in ISO 4217.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
+    pub currency: Currency,
+    /// From when on reservations are taken.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub starts_at: Moment,
+    /// From when on they no longer are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub ends_at: Moment,
+    /// How long a reservation holds its units.
+    pub hold_seconds: u32,
+    /// How long an order may stay unpaid.
+    pub payment_seconds: u32,
+    /// The most units one shopper may buy.
+    pub per_shopper_limit: u32,
+    /// What is sold.
+    pub skus: Vec<SkuBody>,
+}
+
+impl From<DropBody> for DropDraft {
+    fn from(body: DropBody) -> Self {
+        let sku = |s: SkuBody| Sku {
+            sku: s.sku,
+            title: s.title,
+            price_minor: s.price_minor,
+            units: s.units,
+            plan: ShardPlan::default(),
+        };
+        Self {
+            title: body.title,
+            currency: body.currency,
+            starts_at: body.starts_at.0,
+            ends_at: body.ends_at.0,
+            hold_seconds: body.hold_seconds,
+            payment_seconds: body.payment_seconds,
+            per_shopper_limit: body.per_shopper_limit,
+            skus: body.skus.into_iter().map(sku).collect(),
+        }
+    }
+}
+
+/// The body of an extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExtendBody {
+    /// The new end: not before the present one.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub ends_at: Moment,
+}
+
+/// The body of a restock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RestockBody {
+    /// Which SKU.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub sku: SkuId,
+    /// How many units more.
+    pub units: u32,
+}
+
+/// A SKU as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OperatorSkuView {
+    /// Its identifier within the drop.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub sku: SkuId,
+    /// What people call it.
+    pub title: String,
+    /// The price of one unit, in minor units.
+    pub price_minor: i64,
+    /// Units allocated, restocks included; those to be allocated while it is a draft.
+    pub units: u32,
+    /// Into how many shards they are cut; 0 while it is a draft.
+    pub shards: u16,
+}
+
+/// A drop as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OperatorDropView {
+    /// Its identifier.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub drop_id: DropId,
+    /// Grows with every change.
+    pub version: u64,
+    /// How far it has come.
+    #[cfg_attr(feature = "openapi", schema(value_type = DropStateSchema))]
+    pub state: DropState,
+    /// Whether reservations are stopped for the moment.
+    pub paused: bool,
+    /// What people call it.
+    pub title: String,
+    /// The currency of all prices.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub currency: Currency,
+    /// From when on reservations are taken.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub starts_at: Moment,
+    /// From when on they no longer are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub ends_at: Moment,
+    /// How long a reservation holds its units.
+    pub hold_seconds: u32,
+    /// How long an order may stay unpaid.
+    pub payment_seconds: u32,
+    /// The most units one shopper may buy.
+    pub per_shopper_limit: u32,
+    /// What is sold.
+    pub skus: Vec<OperatorSkuView>,
+}
+
+impl From<&Drop> for OperatorDropView {
+    fn from(drop: &Drop) -> Self {
+        let view = |s: &Sku| OperatorSkuView {
+            sku: s.sku.clone(),
+            title: s.title.clone(),
+            price_minor: s.price_minor,
+            units: if s.plan.shards() == 0 {
+                s.units
+            } else {
+                s.plan.units()
+            },
+            shards: s.plan.shards(),
+        };
+        Self {
+            drop_id: drop.id.clone(),
+            version: drop.version,
+            state: drop.state,
+            paused: drop.paused,
+            title: drop.title.clone(),
+            currency: drop.currency,
+            starts_at: drop.starts_at.into(),
+            ends_at: drop.ends_at.into(),
+            hold_seconds: drop.hold_seconds,
+            payment_seconds: drop.payment_seconds,
+            per_shopper_limit: drop.per_shopper_limit,
+            skus: drop.skus.iter().map(view).collect(),
+        }
+    }
+}
+
+/// How a drop's state is written.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = DropState, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum DropStateSchema {
+    Draft,
+    Publishing,
+    Scheduled,
+    Cancelling,
+    Cancelled,
+}

@@ -1,0 +1,289 @@
+//! Orders.
+
+use domain::ids::{DropId, OrderId, ReservationId, SkuId};
+use domain::limits::{MAX_ADDRESS_LINE_BYTES, MAX_PAYMENT_METHOD_BYTES};
+use domain::money::Money;
+use domain::order::{EndReason, Order, OrderStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::moment::Moment;
+use crate::problem::FieldProblem;
+
+/// Where the goods go. Stored apart from the order, and in no event and no log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Shipping {
+    /// Who receives it.
+    pub name: String,
+    /// Street and number.
+    pub line1: String,
+    /// What else the carrier needs to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line2: Option<String>,
+    /// Postal code.
+    pub postal_code: String,
+    /// Town.
+    pub city: String,
+    /// Country, as in ISO 3166-1 alpha-2.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{2}$"))]
+    pub country: String,
+    /// Where news of the order goes.
+    pub email: String,
+}
+
+impl std::fmt::Debug for Shipping {
+    /// Only that there is one: an address must not reach a log by accident.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shipping(..)")
+    }
+}
+
+/// The body of a checkout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckoutBody {
+    /// What to order.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub reservation_id: ReservationId,
+    /// What the shopper consents to pay: must be the reservation's amount.
+    #[cfg_attr(feature = "openapi", schema(value_type = MoneySchema))]
+    pub amount: Money,
+    /// The gateway's token for the means of payment. Never card data.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
+    pub payment_method: String,
+    /// Where the goods go.
+    pub shipping: Shipping,
+}
+
+impl CheckoutBody {
+    /// All mistakes at once, besides those of form.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<FieldProblem> {
+        let mut found = Vec::new();
+        let mut check = |ok: bool, field: &str, message: &str| {
+            if !ok {
+                found.push(FieldProblem {
+                    field: field.to_owned(),
+                    message: message.to_owned(),
+                });
+            }
+        };
+        let line = |text: &str| {
+            !text.trim().is_empty()
+                && text.len() <= MAX_ADDRESS_LINE_BYTES
+                && !text.chars().any(char::is_control)
+        };
+        const LINE: &str = "1 to 200 bytes, without control characters";
+        let method = &self.payment_method;
+        let is_token = !method.is_empty()
+            && method.len() <= MAX_PAYMENT_METHOD_BYTES
+            && method
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        check(
+            is_token,
+            "payment_method",
+            "a token of the payment gateway: 1 to 64 of A-Z, a-z, 0-9, _ and -",
+        );
+        check(
+            self.amount.amount_minor > 0,
+            "amount.amount_minor",
+            "the reservation's amount",
+        );
+        check(line(&self.shipping.name), "shipping.name", LINE);
+        check(line(&self.shipping.line1), "shipping.line1", LINE);
+        check(
+            self.shipping.line2.as_deref().is_none_or(line),
+            "shipping.line2",
+            LINE,
+        );
+        check(line(&self.shipping.postal_code), "shipping.postal_code", LINE);
+        check(line(&self.shipping.city), "shipping.city", LINE);
+        let country =
+            self.shipping.country.len() == 2 && self.shipping.country.bytes().all(|b| b.is_ascii_uppercase());
+        check(
+            country,
+            "shipping.country",
+            "two capital letters, as in ISO 3166-1",
+        );
+        let email = line(&self.shipping.email)
+            && self
+                .shipping
+                .email
+                .split_once('@')
+                .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
+        check(email, "shipping.email", "an e-mail address");
+        found
+    }
+}
+
+/// Something the shopper has to do before the payment can go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActionView {
+    /// Where.
+    pub url: String,
+    /// Until when.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub deadline: Moment,
+}
+
+/// An order as its shopper sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrderView {
+    /// Its identifier.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub order_id: OrderId,
+    /// The reservation it was made from.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub reservation_id: ReservationId,
+    /// The drop.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub drop_id: DropId,
+    /// The SKU.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub sku: SkuId,
+    /// How many units.
+    pub quantity: u32,
+    /// For how much.
+    #[cfg_attr(feature = "openapi", schema(value_type = MoneySchema))]
+    pub amount: Money,
+    /// Where it stands.
+    #[cfg_attr(feature = "openapi", schema(value_type = OrderStatusSchema))]
+    pub status: OrderStatus,
+    /// Why it ended without payment.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<EndReasonSchema>))]
+    pub reason: Option<EndReason>,
+    /// Whether a cancellation was asked for and waits for the gateway's word.
+    pub cancel_requested: bool,
+    /// What the shopper has to do.
+    pub action: Option<ActionView>,
+    /// Until when it must be paid.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub payment_deadline: Moment,
+    /// When it was placed.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub placed_at: Moment,
+    /// When it last changed.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub updated_at: Moment,
+}
+
+impl From<&Order> for OrderView {
+    fn from(order: &Order) -> Self {
+        let shard = &order.reservation.shard;
+        Self {
+            order_id: order.id.clone(),
+            reservation_id: order.reservation.clone(),
+            drop_id: shard.drop.clone(),
+            sku: shard.sku.clone(),
+            quantity: order.units,
+            amount: order.amount,
+            status: order.status,
+            reason: order.reason,
+            cancel_requested: order.status.is_open() && order.cancel_requested.is_some(),
+            action: order.action.as_ref().map(|a| ActionView {
+                url: a.url.clone(),
+                deadline: a.deadline.into(),
+            }),
+            payment_deadline: order.payment_deadline.into(),
+            placed_at: order.placed_at.into(),
+            updated_at: order.updated_at.into(),
+        }
+    }
+}
+
+/// A page of a shopper's orders, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrderList {
+    /// The orders.
+    pub orders: Vec<OrderView>,
+    /// What to pass as `cursor` for the next page; `null` on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// How money is written.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = Money)]
+#[allow(dead_code)]
+pub struct MoneySchema {
+    /// How many minor units.
+    amount_minor: i64,
+    /// Of which currency, as in ISO 4217.
+    #[schema(pattern = "^[A-Z]{3}$")]
+    currency: String,
+}
+
+/// How an order's status is written.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = OrderStatus, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum OrderStatusSchema {
+    Placed,
+    ActionRequired,
+    Paid,
+    Declined,
+    Cancelled,
+    Refunded,
+}
+
+/// How the reason of an end without payment is written.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = EndReason, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum EndReasonSchema {
+    PaymentDeclined,
+    PaymentDeadline,
+    ByShopper,
+    DropCancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> serde_json::Value {
+        serde_json::json!({
+            "reservation_id": "d.A.0.abcdefghij", "amount": {"amount_minor": 4900, "currency": "EUR"},
+            "payment_method": "pm_card_visa",
+            "shipping": {"name": "Ada", "line1": "1 Way", "postal_code": "1", "city": "B", "country": "DE", "email": "a@b.c"}
+        })
+    }
+
+    #[test]
+    fn all_mistakes_are_named_together() {
+        let good: CheckoutBody = serde_json::from_value(body()).unwrap();
+        assert_eq!(good.mistakes(), vec![]);
+        let mut bad = body();
+        bad["amount"]["amount_minor"] = (-1).into();
+        bad["payment_method"] = "4242 4242".into();
+        for field in [
+            "name",
+            "line1",
+            "line2",
+            "postal_code",
+            "city",
+            "country",
+            "email",
+        ] {
+            bad["shipping"][field] = "\n".into();
+        }
+        let bad: CheckoutBody = serde_json::from_value(bad).unwrap();
+        assert_eq!(bad.mistakes().len(), 9);
+        assert_eq!(format!("{:?}", bad.shipping), "Shipping(..)");
+    }
+
+    #[test]
+    fn an_unknown_member_is_refused() {
+        let mut bad = body();
+        bad["shiping"] = 1.into();
+        assert!(serde_json::from_value::<CheckoutBody>(bad).is_err());
+    }
+}

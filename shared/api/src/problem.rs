@@ -1,0 +1,191 @@
+//! Problems: RFC 9457 documents with a stable code.
+//!
+//! Which error where: a use case has its own error type and maps it to a [`Problem`] in one exhaustive match; the HTTP
+//! layer turns the problem into a response. What happened inside stays in the log.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
+        /// What went wrong, as a stable string that programs may rely on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)*
+        }
+
+        impl Code {
+            /// All codes, in the order of their statuses.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as it stands in the document.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// A short description of the kind of problem, the same every time.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request is malformed, or a field is not as it must be.
+    InvalidRequest = "invalid_request", 400, "The request is not valid";
+    /// No token, or one that is forged, expired or meant for others.
+    Unauthenticated = "unauthenticated", 401, "Sign in first";
+    /// The token is good, but not for this.
+    Forbidden = "forbidden", 403, "Not allowed";
+    /// There is no such thing, or it is somebody else's.
+    NotFound = "not_found", 404, "Not found";
+    /// The path exists, but not with this method.
+    MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
+    /// The drop has not started.
+    NotOpen = "not_open", 409, "The drop is not open yet";
+    /// Reservations are stopped for the moment.
+    Paused = "paused", 409, "The drop is paused";
+    /// The drop is over or cancelled.
+    Closed = "closed", 409, "The drop is over";
+    /// No unit is free now; the member `availability` tells whether units may return.
+    SoldOut = "sold_out", 409, "Nothing is left";
+    /// Fewer units are to be had in one reservation than were asked for; the member `available` says how many.
+    FewerLeft = "fewer_left", 409, "Fewer are left";
+    /// The shopper has as many as one may have.
+    LimitReached = "limit_reached", 409, "The limit per shopper is reached";
+    /// The shopper holds a reservation already; the member `reservation_id` names it.
+    ReservationExists = "reservation_exists", 409, "You hold a reservation already";
+    /// The reservation can no longer be checked out.
+    ReservationExpired = "reservation_expired", 409, "The reservation has expired";
+    /// The order or drop is in a state in which this is not possible.
+    WrongState = "wrong_state", 409, "Not possible in this state";
+    /// Another change came first, again and again.
+    Conflict = "conflict", 409, "Changed by somebody else";
+    /// The body is larger than the API reads.
+    TooLarge = "too_large", 413, "The request is too large";
+    /// The body is not JSON by its `Content-Type`.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported";
+    /// The `Idempotency-Key` was used for a request with other contents.
+    IdempotencyMismatch = "idempotency_mismatch", 422, "The key was used for another request";
+    /// A mistake of ours, which repeating the request will not mend.
+    Internal = "internal", 500, "Our mistake";
+    /// Too much at once: the same request again, a little later, is welcome.
+    Throttled = "throttled", 503, "Busy, try again";
+}
+
+/// A field at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FieldProblem {
+    /// Which: a path into the body (`skus[2].units`), or a header or parameter by name.
+    pub field: String,
+    /// What would be right.
+    pub message: String,
+}
+
+/// A problem document (`application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// Identifies the kind of problem: `urn:stampede:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A short description of the kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: Code,
+    /// What happened here, and what to do next.
+    pub detail: String,
+    /// The fields at fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+    /// With `sold_out`: whether units may return.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::drops::AvailabilitySchema>))]
+    pub availability: Option<domain::status::Availability>,
+    /// With `fewer_left`: how many units one reservation could get now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<u32>,
+    /// With `reservation_exists`: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<String>,
+    /// In how many seconds to ask again; also in the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of this kind, with what happened and what to do next.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:stampede:problem:{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            availability: None,
+            available: None,
+            reservation_id: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// Names a field at fault.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.errors.push(FieldProblem {
+            field: field.into(),
+            message: message.into(),
+        });
+        self
+    }
+
+    /// Says when to ask again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_the_members_of_the_rfc() {
+        let problem =
+            Problem::new(Code::InvalidRequest, "Correct the fields named.").field("quantity", "at least 1");
+        let json = serde_json::to_value(&problem).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "type": "urn:stampede:problem:invalid_request", "title": "The request is not valid", "status": 400,
+                "code": "invalid_request", "detail": "Correct the fields named.",
+                "errors": [{"field": "quantity", "message": "at least 1"}]
+            })
+        );
+    }
+
+    #[test]
+    fn codes_are_distinct_and_spelt_as_they_serialize() {
+        for (n, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert!(Code::ALL[..n].iter().all(|other| other.as_str() != code.as_str()));
+            assert!((400..600).contains(&code.status()));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A claim: some units of one shard, held by or ordered by one shopper, in a string of fixed length.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ids::Nonce;
+use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
+use crate::time::Timestamp;
+
+/// What a claim stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClaimState {
+    /// A reservation: goes back by itself once its deadline has passed.
+    Held,
+    /// An open order: only the order's end takes it away, whatever the time.
+    Ordered,
+}
+
+/// Some units of one shard that are neither free nor sold.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Held or ordered.
+    pub state: ClaimState,
+    /// How many units, from 1 to [`MAX_SHARD_UNITS`].
+    pub units: u32,
+    /// Until when the hold can be checked out, or the order paid.
+    pub deadline: Timestamp,
+    /// Which reservation it is.
+    pub nonce: Nonce,
+}
+
+/// A hold can no longer be checked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hold has expired")]
+pub struct HoldExpired;
+
+impl Claim {
+    /// A new hold.
+    #[must_use]
+    pub fn held(units: u32, deadline: Timestamp, nonce: Nonce) -> Self {
+        Self {
+            state: ClaimState::Held,
+            units,
+            deadline,
+            nonce,
+        }
+    }
+
+    /// Whether it can still be checked out (or was): the shopper's side of the deadline.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.state == ClaimState::Ordered || now < self.deadline
+    }
+
+    /// Whether anyone may give its units back: only a hold, and only once the deadline has passed on every clock
+    /// within [`CLOCK_SKEW_MS`].
+    #[must_use]
+    pub fn is_returnable(&self, now: Timestamp) -> bool {
+        self.state == ClaimState::Held && self.deadline.plus_millis(CLOCK_SKEW_MS) <= now
+    }
+
+    /// The claim that a checkout at `now` turns this hold into.
+    ///
+    /// # Errors
+    /// [`HoldExpired`] once the deadline has passed; an ordered claim answers itself, with its own deadline.
+    pub fn ordered(&self, now: Timestamp, payment_deadline: Timestamp) -> Result<Self, HoldExpired> {
+        match self.state {
+            ClaimState::Ordered => Ok(self.clone()),
+            ClaimState::Held if now < self.deadline => Ok(Self {
+                state: ClaimState::Ordered,
+                deadline: payment_deadline,
+                ..self.clone()
+            }),
+            ClaimState::Held => Err(HoldExpired),
+        }
+    }
+}
+
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+const DEADLINE_DIGITS: usize = 8;
+
+impl fmt::Display for Claim {
+    /// State (`h` or `o`), units (one base-36 digit), deadline (8 base-36 digits of milliseconds since 1970, enough
+    /// until 2059), nonce (10 characters).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            ClaimState::Held => 'h',
+            ClaimState::Ordered => 'o',
+        };
+        let digit = |value: u64| DIGITS.get((value % 36) as usize).map_or('0', |b| char::from(*b));
+        let mut rest = u64::try_from(self.deadline.as_millis()).unwrap_or(0);
+        let mut deadline = ['0'; DEADLINE_DIGITS];
+        for place in deadline.iter_mut().rev() {
+            *place = digit(rest);
+            rest /= 36;
+        }
+        write!(f, "{state}{}", digit(u64::from(self.units)))?;
+        deadline.iter().try_for_each(|c| write!(f, "{c}"))?;
+        write!(f, "{}", self.nonce)
+    }
+}
+
+/// A stored text is not a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a claim")]
+pub struct ClaimError;
+
+impl FromStr for Claim {
+    type Err = ClaimError;
+    fn from_str(text: &str) -> Result<Self, ClaimError> {
+        if text.len() != CLAIM_BYTES || !text.is_ascii() {
+            return Err(ClaimError);
+        }
+        let (state, rest) = text.split_at(1);
+        let (units, rest) = rest.split_at(1);
+        let (deadline, nonce) = rest.split_at(DEADLINE_DIGITS);
+        let state = match state {
+            "h" => ClaimState::Held,
+            "o" => ClaimState::Ordered,
+            _ => return Err(ClaimError),
+        };
+        if !rest
+            .bytes()
+            .take(DEADLINE_DIGITS)
+            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        {
+            return Err(ClaimError);
+        }
+        let units = u32::from_str_radix(units, 36).map_err(|_| ClaimError)?;
+        let deadline = i64::from_str_radix(deadline, 36).map_err(|_| ClaimError)?;
+        if units == 0 || units > MAX_SHARD_UNITS {
+            return Err(ClaimError);
+        }
+        let nonce = nonce.parse().map_err(|_| ClaimError)?;
+        Ok(Self {
+            state,
+            units,
+            deadline: Timestamp::from_millis(deadline),
+            nonce,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn claims()(ordered: bool, units in 1..=MAX_SHARD_UNITS, deadline in 0i64..2_800_000_000_000, nonce in "[A-Za-z0-9_-]{10}") -> Claim {
+            let state = if ordered { ClaimState::Ordered } else { ClaimState::Held };
+            Claim { state, units, deadline: Timestamp::from_millis(deadline), nonce: nonce.parse().unwrap() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn claims_survive_text(claim in claims()) {
+            let text = claim.to_string();
+            prop_assert_eq!(text.len(), CLAIM_BYTES);
+            prop_assert_eq!(text.parse::<Claim>().unwrap(), claim);
+        }
+
+        #[test]
+        fn an_expired_hold_is_never_orderable(claim in claims(), now in 0i64..2_800_000_000_000) {
+            let now = Timestamp::from_millis(now);
+            let ordered = claim.ordered(now, now.plus_seconds(60));
+            if claim.state == ClaimState::Held && now >= claim.deadline {
+                prop_assert_eq!(ordered, Err(HoldExpired));
+            } else {
+                prop_assert!(ordered.is_ok());
+            }
+        }
+
+        #[test]
+        fn no_hold_is_both_orderable_and_returnable(claim in claims(), now in 0i64..2_800_000_000_000, skew in -CLOCK_SKEW_MS..CLOCK_SKEW_MS) {
+            let here = Timestamp::from_millis(now);
+            let there = here.plus_millis(skew);
+            prop_assert!(!(claim.is_returnable(here) && claim.is_live(there)));
+        }
+
+        #[test]
+        fn any_text_is_answered(text in "\\PC{0,24}") {
+            let _ = text.parse::<Claim>();
+        }
+    }
+}

@@ -1,0 +1,595 @@
+//! A drop: what is sold, when, and what an operator may do to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DropId, ShardKey, SkuId};
+use crate::limits::{
+    MAX_HOLD_SECONDS, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_PRICE_MINOR, MAX_SKUS, MAX_TITLE_BYTES,
+    MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS,
+};
+use crate::money::{Currency, Money};
+use crate::plan::{PlanError, ShardPlan};
+use crate::time::Timestamp;
+
+/// How far a drop has come; moves only forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropState {
+    /// Being written; shoppers do not see it.
+    Draft,
+    /// The shard plan is frozen and its shards are being written.
+    Publishing,
+    /// The shards add up; the clock does the rest.
+    Scheduled,
+    /// Holds and open orders are being undone.
+    Cancelling,
+    /// No hold and no open order is left.
+    Cancelled,
+}
+
+/// What shoppers see of a drop's state at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before the start.
+    Upcoming,
+    /// Reservations are taken.
+    Open,
+    /// An operator has stopped reservations for the moment; everything else goes on.
+    Paused,
+    /// After the end.
+    Closed,
+    /// Called off.
+    Cancelled,
+}
+
+/// One SKU of a drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sku {
+    /// Its identifier within the drop.
+    pub sku: SkuId,
+    /// What people call it.
+    pub title: String,
+    /// The price of one unit, in minor units of the drop's currency.
+    pub price_minor: i64,
+    /// Units to allocate when the drop is published.
+    pub units: u32,
+    /// The shards; empty until published.
+    #[serde(default)]
+    pub plan: ShardPlan,
+}
+
+/// What an operator writes down for a drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropDraft {
+    /// What people call it.
+    pub title: String,
+    /// The currency of all its prices.
+    pub currency: Currency,
+    /// From when on reservations are taken.
+    pub starts_at: Timestamp,
+    /// From when on they no longer are.
+    pub ends_at: Timestamp,
+    /// How long a reservation holds its units.
+    pub hold_seconds: u32,
+    /// How long an order may stay unpaid.
+    pub payment_seconds: u32,
+    /// The most units one shopper may buy.
+    pub per_shopper_limit: u32,
+    /// What is sold; the plans are ignored.
+    pub skus: Vec<Sku>,
+}
+
+/// A mistake in a draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where, as a path into the request: `skus[2].units`.
+    pub field: String,
+    /// What would be right.
+    pub message: String,
+}
+
+/// A drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// Its identifier.
+    pub id: DropId,
+    /// Grows with every change; writes are conditional on it.
+    pub version: u64,
+    /// How far it has come.
+    pub state: DropState,
+    /// Whether an operator has stopped reservations for the moment.
+    pub paused: bool,
+    /// What people call it.
+    pub title: String,
+    /// The currency of all its prices.
+    pub currency: Currency,
+    /// From when on reservations are taken.
+    pub starts_at: Timestamp,
+    /// From when on they no longer are.
+    pub ends_at: Timestamp,
+    /// How long a reservation holds its units.
+    pub hold_seconds: u32,
+    /// How long an order may stay unpaid.
+    pub payment_seconds: u32,
+    /// The most units one shopper may buy.
+    pub per_shopper_limit: u32,
+    /// What is sold.
+    pub skus: Vec<Sku>,
+}
+
+/// An operator's act that does not fit the drop's state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DropError {
+    /// Possible only in other states.
+    #[error("not possible while the drop is {0:?}")]
+    WrongState(DropState),
+    /// Only a published drop can be changed this way, and only until it ends.
+    #[error("the drop has ended")]
+    Ended,
+    /// An end can only be moved later.
+    #[error("the end can only be moved to later")]
+    NotLater,
+    /// The drop has no such SKU.
+    #[error("the drop has no such SKU")]
+    UnknownSku,
+    /// The plan cannot take that.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The same idempotency key was used for other units or another SKU.
+    #[error("the same request was made before with other contents")]
+    OtherRequest,
+}
+
+impl DropDraft {
+    /// All mistakes at once; none means that it can be stored.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<FieldError> {
+        let mut found = Vec::new();
+        let mut check = |ok: bool, field: &str, message: String| {
+            if !ok {
+                found.push(FieldError {
+                    field: field.to_owned(),
+                    message,
+                });
+            }
+        };
+        let title_rule = format!("1 to {MAX_TITLE_BYTES} bytes, without control characters");
+        check(is_title(&self.title), "title", title_rule.clone());
+        check(
+            self.starts_at < self.ends_at,
+            "ends_at",
+            "after starts_at".to_owned(),
+        );
+        let hold = MIN_HOLD_SECONDS..=MAX_HOLD_SECONDS;
+        check(
+            hold.contains(&self.hold_seconds),
+            "hold_seconds",
+            format!("{} to {}", hold.start(), hold.end()),
+        );
+        let pay = MIN_PAYMENT_SECONDS..=MAX_PAYMENT_SECONDS;
+        check(
+            pay.contains(&self.payment_seconds),
+            "payment_seconds",
+            format!("{} to {}", pay.start(), pay.end()),
+        );
+        let limit = 1..=MAX_PER_SHOPPER;
+        check(
+            limit.contains(&self.per_shopper_limit),
+            "per_shopper_limit",
+            format!("1 to {MAX_PER_SHOPPER}"),
+        );
+        check(
+            (1..=MAX_SKUS).contains(&self.skus.len()),
+            "skus",
+            format!("1 to {MAX_SKUS}"),
+        );
+        for (n, sku) in self.skus.iter().enumerate().take(MAX_SKUS) {
+            let twice = self.skus.iter().take(n).any(|other| other.sku == sku.sku);
+            check(!twice, &format!("skus[{n}].sku"), "each SKU once".to_owned());
+            check(
+                is_title(&sku.title),
+                &format!("skus[{n}].title"),
+                title_rule.clone(),
+            );
+            let price = 1..=MAX_PRICE_MINOR;
+            check(
+                price.contains(&sku.price_minor),
+                &format!("skus[{n}].price_minor"),
+                format!("1 to {MAX_PRICE_MINOR}"),
+            );
+            let limit = self.per_shopper_limit.clamp(1, MAX_PER_SHOPPER);
+            if let Err(error) = ShardPlan::default().extend(sku.units, limit, None) {
+                check(false, &format!("skus[{n}].units"), error.to_string());
+            }
+        }
+        found
+    }
+}
+
+fn is_title(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= MAX_TITLE_BYTES && !text.chars().any(char::is_control)
+}
+
+impl Drop {
+    /// A new draft, at version 1. The caller has looked at [`DropDraft::mistakes`].
+    #[must_use]
+    pub fn draft(id: DropId, draft: DropDraft) -> Self {
+        let skus = draft
+            .skus
+            .into_iter()
+            .map(|sku| Sku {
+                plan: ShardPlan::default(),
+                ..sku
+            })
+            .collect();
+        Self {
+            id,
+            version: 1,
+            state: DropState::Draft,
+            paused: false,
+            title: draft.title,
+            currency: draft.currency,
+            starts_at: draft.starts_at,
+            ends_at: draft.ends_at,
+            hold_seconds: draft.hold_seconds,
+            payment_seconds: draft.payment_seconds,
+            per_shopper_limit: draft.per_shopper_limit,
+            skus,
+        }
+    }
+
+    /// The next version with `draft`'s contents. The same contents again are always welcome and change nothing.
+    ///
+    /// # Errors
+    /// [`DropError::WrongState`] once the drop has left the draft.
+    pub fn edit(&self, draft: DropDraft) -> Result<Self, DropError> {
+        let edited = Self {
+            version: self.version + 1,
+            ..Self::draft(self.id.clone(), draft)
+        };
+        if self.state == DropState::Draft {
+            return Ok(edited);
+        }
+        let same = |mine: &Sku, theirs: &Sku| {
+            (&mine.sku, &mine.title, mine.price_minor, mine.units)
+                == (&theirs.sku, &theirs.title, theirs.price_minor, theirs.units)
+        };
+        let unchanged = self.skus.len() == edited.skus.len()
+            && self
+                .skus
+                .iter()
+                .zip(&edited.skus)
+                .all(|(mine, theirs)| same(mine, theirs))
+            && (&self.title, self.currency, self.starts_at, self.ends_at)
+                == (&edited.title, edited.currency, edited.starts_at, edited.ends_at)
+            && (self.hold_seconds, self.payment_seconds, self.per_shopper_limit)
+                == (
+                    edited.hold_seconds,
+                    edited.payment_seconds,
+                    edited.per_shopper_limit,
+                );
+        if unchanged {
+            Ok(self.clone())
+        } else {
+            Err(DropError::WrongState(self.state))
+        }
+    }
+
+    /// What shoppers see at `now`; `None` while it is not published.
+    #[must_use]
+    pub fn phase(&self, now: Timestamp) -> Option<Phase> {
+        match self.state {
+            DropState::Draft | DropState::Publishing => None,
+            DropState::Cancelling | DropState::Cancelled => Some(Phase::Cancelled),
+            DropState::Scheduled if now >= self.ends_at => Some(Phase::Closed),
+            DropState::Scheduled if self.paused => Some(Phase::Paused),
+            DropState::Scheduled if now < self.starts_at => Some(Phase::Upcoming),
+            DropState::Scheduled => Some(Phase::Open),
+        }
+    }
+
+    /// The SKU of that name.
+    #[must_use]
+    pub fn sku(&self, sku: &SkuId) -> Option<&Sku> {
+        self.skus.iter().find(|s| s.sku == *sku)
+    }
+
+    /// The price of one unit of `sku`.
+    #[must_use]
+    pub fn price(&self, sku: &Sku) -> Money {
+        Money {
+            amount_minor: sku.price_minor,
+            currency: self.currency,
+        }
+    }
+
+    /// Every shard and its allocation.
+    pub fn allocations(&self) -> impl Iterator<Item = (ShardKey, u32)> + '_ {
+        self.skus.iter().flat_map(move |sku| {
+            sku.plan.allocations().map(move |(index, units)| {
+                (
+                    ShardKey {
+                        drop: self.id.clone(),
+                        sku: sku.sku.clone(),
+                        index,
+                    },
+                    units,
+                )
+            })
+        })
+    }
+
+    /// The first half of publishing: the plan is frozen. Again once published: changes nothing.
+    ///
+    /// # Errors
+    /// [`DropError::WrongState`] when cancelled, [`DropError::Ended`] when it would be over already.
+    pub fn start_publishing(&self, now: Timestamp) -> Result<Self, DropError> {
+        match self.state {
+            DropState::Publishing | DropState::Scheduled => return Ok(self.clone()),
+            DropState::Cancelling | DropState::Cancelled => return Err(DropError::WrongState(self.state)),
+            DropState::Draft => {}
+        }
+        if now >= self.ends_at {
+            return Err(DropError::Ended);
+        }
+        let mut next = self.next(DropState::Publishing);
+        for sku in &mut next.skus {
+            sku.plan = ShardPlan::default();
+            sku.plan.extend(sku.units, self.per_shopper_limit, None)?;
+        }
+        Ok(next)
+    }
+
+    /// The second half of publishing, once the shards have been read back and add up.
+    ///
+    /// # Errors
+    /// [`DropError::WrongState`] unless publishing has started.
+    pub fn finish_publishing(&self) -> Result<Self, DropError> {
+        match self.state {
+            DropState::Scheduled => Ok(self.clone()),
+            DropState::Publishing => Ok(self.next(DropState::Scheduled)),
+            other => Err(DropError::WrongState(other)),
+        }
+    }
+
+    /// Stops (or takes up again) reservations; holds, orders and payments go on.
+    ///
+    /// # Errors
+    /// [`DropError::WrongState`] unless the drop is scheduled.
+    pub fn set_paused(&self, paused: bool) -> Result<Self, DropError> {
+        self.scheduled()?;
+        if self.paused == paused {
+            return Ok(self.clone());
+        }
+        Ok(Self {
+            paused,
+            ..self.next(self.state)
+        })
+    }
+
+    /// Moves the end to later.
+    ///
+    /// # Errors
+    /// [`DropError::NotLater`], [`DropError::Ended`] or [`DropError::WrongState`].
+    pub fn extend(&self, ends_at: Timestamp, now: Timestamp) -> Result<Self, DropError> {
+        self.scheduled()?;
+        if ends_at == self.ends_at {
+            return Ok(self.clone());
+        }
+        if now >= self.ends_at {
+            return Err(DropError::Ended);
+        }
+        if ends_at < self.ends_at {
+            return Err(DropError::NotLater);
+        }
+        Ok(Self {
+            ends_at,
+            ..self.next(self.state)
+        })
+    }
+
+    /// Adds `units` of `sku`; `request` is a hash of the idempotency key, and the same one again changes nothing.
+    ///
+    /// # Errors
+    /// [`DropError`]: state, end, SKU, or a limit of the plan.
+    pub fn restock(&self, sku: &SkuId, units: u32, request: &str, now: Timestamp) -> Result<Self, DropError> {
+        self.scheduled()?;
+        let earlier = self
+            .skus
+            .iter()
+            .find_map(|s| s.plan.added_by(request).map(|segment| (&s.sku, segment.units)));
+        match earlier {
+            Some(done) if done == (sku, units) => return Ok(self.clone()),
+            Some(_) => return Err(DropError::OtherRequest),
+            None => {}
+        }
+        if now >= self.ends_at {
+            return Err(DropError::Ended);
+        }
+        let mut next = self.next(self.state);
+        let found = next
+            .skus
+            .iter_mut()
+            .find(|s| s.sku == *sku)
+            .ok_or(DropError::UnknownSku)?;
+        found
+            .plan
+            .extend(units, self.per_shopper_limit, Some(request.to_owned()))?;
+        Ok(next)
+    }
+
+    /// Calls the drop off. A draft is cancelled at once; otherwise holds and open orders are undone first.
+    ///
+    /// # Errors
+    /// None at present; cancelling twice changes nothing.
+    pub fn cancel(&self) -> Result<Self, DropError> {
+        Ok(match self.state {
+            DropState::Draft => self.next(DropState::Cancelled),
+            DropState::Publishing | DropState::Scheduled => self.next(DropState::Cancelling),
+            DropState::Cancelling | DropState::Cancelled => self.clone(),
+        })
+    }
+
+    /// Notes that the sweep after [`Drop::cancel`] found nothing left.
+    ///
+    /// # Errors
+    /// [`DropError::WrongState`] unless it was cancelling.
+    pub fn finish_cancelling(&self) -> Result<Self, DropError> {
+        match self.state {
+            DropState::Cancelled => Ok(self.clone()),
+            DropState::Cancelling => Ok(self.next(DropState::Cancelled)),
+            other => Err(DropError::WrongState(other)),
+        }
+    }
+
+    fn scheduled(&self) -> Result<(), DropError> {
+        if self.state == DropState::Scheduled {
+            Ok(())
+        } else {
+            Err(DropError::WrongState(self.state))
+        }
+    }
+
+    fn next(&self, state: DropState) -> Self {
+        Self {
+            version: self.version + 1,
+            state,
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u32) -> Timestamp {
+        Timestamp::from_millis(0).plus_seconds(s)
+    }
+
+    fn draft() -> DropDraft {
+        DropDraft {
+            title: "Autumn".into(),
+            currency: "EUR".parse().unwrap(),
+            starts_at: at(100),
+            ends_at: at(200),
+            hold_seconds: 60,
+            payment_seconds: 60,
+            per_shopper_limit: 2,
+            skus: vec![Sku {
+                sku: "TEE-M".parse().unwrap(),
+                title: "Tee".into(),
+                price_minor: 4900,
+                units: 25,
+                plan: ShardPlan::default(),
+            }],
+        }
+    }
+
+    fn scheduled() -> Drop {
+        let drop = Drop::draft("d".parse().unwrap(), draft());
+        drop.start_publishing(at(0)).unwrap().finish_publishing().unwrap()
+    }
+
+    #[test]
+    fn all_mistakes_are_named_together() {
+        assert_eq!(draft().mistakes(), vec![]);
+        let mut bad = draft();
+        bad.title = " ".into();
+        bad.ends_at = bad.starts_at;
+        bad.hold_seconds = 1;
+        bad.payment_seconds = 0;
+        bad.per_shopper_limit = 0;
+        let twin = Sku {
+            price_minor: 0,
+            units: 0,
+            title: "\u{7}".into(),
+            ..bad.skus[0].clone()
+        };
+        bad.skus.push(twin);
+        let fields: Vec<_> = bad.mistakes().into_iter().map(|m| m.field).collect();
+        assert_eq!(
+            fields,
+            [
+                "title",
+                "ends_at",
+                "hold_seconds",
+                "payment_seconds",
+                "per_shopper_limit",
+                "skus[1].sku",
+                "skus[1].title",
+                "skus[1].price_minor",
+                "skus[1].units"
+            ]
+        );
+    }
+
+    #[test]
+    fn phases_follow_the_clock() {
+        let drop = scheduled();
+        assert_eq!(Drop::draft("d".parse().unwrap(), draft()).phase(at(150)), None);
+        assert_eq!(drop.phase(at(99)), Some(Phase::Upcoming));
+        assert_eq!(drop.phase(at(100)), Some(Phase::Open));
+        assert_eq!(drop.phase(at(200)), Some(Phase::Closed));
+        let paused = drop.set_paused(true).unwrap();
+        assert_eq!(paused.phase(at(150)), Some(Phase::Paused));
+        assert_eq!(paused.phase(at(200)), Some(Phase::Closed));
+        assert_eq!(drop.cancel().unwrap().phase(at(150)), Some(Phase::Cancelled));
+    }
+
+    #[test]
+    fn publishing_freezes_the_plan_and_repeats_change_nothing() {
+        let drop = scheduled();
+        assert_eq!(drop.allocations().map(|(_, u)| u).collect::<Vec<_>>(), [24, 1]);
+        assert_eq!(drop.start_publishing(at(0)).unwrap(), drop);
+        assert_eq!(drop.finish_publishing().unwrap(), drop);
+        assert_eq!(drop.edit(draft()).unwrap(), drop, "the same contents again");
+        let other = DropDraft {
+            title: "Winter".into(),
+            ..draft()
+        };
+        assert_eq!(drop.edit(other), Err(DropError::WrongState(DropState::Scheduled)));
+        assert_eq!(
+            Drop::draft("d".parse().unwrap(), draft()).start_publishing(at(200)),
+            Err(DropError::Ended)
+        );
+    }
+
+    #[test]
+    fn a_restock_is_done_once() {
+        let drop = scheduled();
+        let sku: SkuId = "TEE-M".parse().unwrap();
+        let more = drop.restock(&sku, 10, "key", at(150)).unwrap();
+        assert_eq!(more.allocations().map(|(_, u)| u).sum::<u32>(), 35);
+        assert_eq!(more.restock(&sku, 10, "key", at(150)).unwrap(), more);
+        assert_eq!(
+            more.restock(&sku, 11, "key", at(150)),
+            Err(DropError::OtherRequest)
+        );
+        assert_eq!(
+            drop.restock(&"NO".parse().unwrap(), 1, "k", at(150)),
+            Err(DropError::UnknownSku)
+        );
+        assert_eq!(drop.restock(&sku, 1, "k", at(200)), Err(DropError::Ended));
+    }
+
+    #[test]
+    fn an_end_moves_later_only_and_only_in_time() {
+        let drop = scheduled();
+        assert_eq!(drop.extend(at(300), at(150)).unwrap().ends_at, at(300));
+        assert_eq!(drop.extend(at(199), at(150)), Err(DropError::NotLater));
+        assert_eq!(drop.extend(at(300), at(200)), Err(DropError::Ended));
+        assert_eq!(drop.extend(at(200), at(900)).unwrap(), drop);
+    }
+
+    #[test]
+    fn cancelling_ends_once() {
+        let drop = scheduled();
+        let cancelled = drop.cancel().unwrap().finish_cancelling().unwrap();
+        assert_eq!(cancelled.state, DropState::Cancelled);
+        assert_eq!(cancelled.cancel().unwrap(), cancelled);
+        assert!(cancelled.set_paused(true).is_err() && cancelled.start_publishing(at(0)).is_err());
+        assert!(drop.finish_cancelling().is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! Identifiers. Each is bounded and of a narrow alphabet, so that it may stand in a key, a path or a log line as it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::limits::{
+    DROP_ID_MAX_BYTES, MAX_SHARDS_PER_SKU, NONCE_BYTES, ORDER_ID_BYTES, SHOPPER_ID_MAX_BYTES,
+    SKU_ID_MAX_BYTES,
+};
+
+/// A text is not an identifier of the named kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a {kind}: {rule}")]
+pub struct IdError {
+    /// Which identifier was expected.
+    pub kind: &'static str,
+    /// The rule it breaks, for the person who wrote it.
+    pub rule: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.to_owned())) } else { Err(IdError { kind: $kind, rule: $rule }) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn all(text: &str, max: usize, allowed: fn(u8) -> bool) -> bool {
+    !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+id!(
+    /// A drop, as the operator names it.
+    DropId, "drop id", "1 to 20 of a-z, 0-9 and -",
+    |t| all(t, DROP_ID_MAX_BYTES, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+);
+id!(
+    /// A stock keeping unit within a drop: one design in one size.
+    SkuId, "SKU", "1 to 16 of A-Z, a-z, 0-9 and -",
+    |t| all(t, SKU_ID_MAX_BYTES, |b| b.is_ascii_alphanumeric() || b == b'-')
+);
+id!(
+    /// A shopper, by a pseudonym that sign-in gives. Short, since every claim in a stock shard carries it.
+    ShopperId, "shopper id", "1 to 12 of a-z and 0-9",
+    |t| all(t, SHOPPER_ID_MAX_BYTES, |b| b.is_ascii_lowercase() || b.is_ascii_digit())
+);
+id!(
+    /// What tells two reservations of one shopper in one shard apart: 60 bits of a hash of the request's idempotency key.
+    Nonce, "nonce", "10 of the base64url alphabet",
+    |t| t.len() == NONCE_BYTES && t.bytes().all(is_base64url)
+);
+id!(
+    /// An order: a hash of its reservation's id, so that the same reservation always finds the same order.
+    OrderId, "order id", "o and 26 of a-z and 2-7",
+    |t| t.len() == ORDER_ID_BYTES
+        && t.starts_with('o')
+        && t.bytes().skip(1).all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
+);
+
+impl Nonce {
+    /// The nonce of a request: the same shopper with the same key in the same drop gets the same one.
+    #[must_use]
+    pub fn of_request(drop: &DropId, shopper: &ShopperId, idempotency_key: &str) -> Self {
+        let digest = hash_parts("nonce", &[drop.as_str(), shopper.as_str(), idempotency_key]);
+        let mut text = BASE64URL_NOPAD.encode(&digest);
+        text.truncate(NONCE_BYTES);
+        Self(text)
+    }
+}
+
+impl OrderId {
+    /// The one order that `reservation` can become.
+    #[must_use]
+    pub fn of_reservation(reservation: &ReservationId) -> Self {
+        let digest = hash_parts("order", &[&reservation.to_string()]);
+        let mut text = BASE32_NOPAD.encode(&digest).to_ascii_lowercase();
+        text.truncate(ORDER_ID_BYTES - 1);
+        Self(format!("o{text}"))
+    }
+}
+
+/// One stock shard: the key of one item in the table `stock`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardKey {
+    /// The drop.
+    pub drop: DropId,
+    /// The SKU within it.
+    pub sku: SkuId,
+    /// Which of the SKU's shards, from 0.
+    pub index: u16,
+}
+
+impl fmt::Display for ShardKey {
+    /// `{drop}#{sku}#{index}`: none of the parts can contain `#`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}#{}", self.drop, self.sku, self.index)
+    }
+}
+
+impl FromStr for ShardKey {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bad = IdError {
+            kind: "shard key",
+            rule: "drop#sku#index",
+        };
+        let mut parts = text.split('#');
+        let (Some(drop), Some(sku), Some(index), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(bad);
+        };
+        Ok(Self {
+            drop: drop.parse().map_err(|_| bad)?,
+            sku: sku.parse().map_err(|_| bad)?,
+            index: parse_index(index).ok_or(bad)?,
+        })
+    }
+}
+
+/// A reservation: the shard that holds the claim, and the claim's nonce. Says nothing about whose it is: the claim in
+/// the shard is looked up under the shopper of the token.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReservationId {
+    /// Where the claim is.
+    pub shard: ShardKey,
+    /// Which claim it is.
+    pub nonce: Nonce,
+}
+
+impl fmt::Display for ReservationId {
+    /// `{drop}.{sku}.{shard}.{nonce}`: none of the parts can contain a full stop.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}.{}.{}",
+            self.shard.drop, self.shard.sku, self.shard.index, self.nonce
+        )
+    }
+}
+
+impl FromStr for ReservationId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bad = IdError {
+            kind: "reservation id",
+            rule: "as the reservation's creation answered it",
+        };
+        let mut parts = text.split('.');
+        let (Some(drop), Some(sku), Some(index), Some(nonce), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
+            return Err(bad);
+        };
+        Ok(Self {
+            shard: ShardKey {
+                drop: drop.parse().map_err(|_| bad)?,
+                sku: sku.parse().map_err(|_| bad)?,
+                index: parse_index(index).ok_or(bad)?,
+            },
+            nonce: nonce.parse().map_err(|_| bad)?,
+        })
+    }
+}
+
+impl TryFrom<String> for ReservationId {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<ReservationId> for String {
+    fn from(id: ReservationId) -> String {
+        id.to_string()
+    }
+}
+
+/// Only the canonical form is an index, so that one shard has one name.
+fn parse_index(text: &str) -> Option<u16> {
+    let index: u16 = text.parse().ok()?;
+    (index < MAX_SHARDS_PER_SKU && index.to_string() == text).then_some(index)
+}
+
+/// SHA-256 over `purpose` and `parts`, each preceded by its length, so that no two lists hash alike by accident.
+pub(crate) fn hash_parts(purpose: &str, parts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in std::iter::once(&purpose).chain(parts) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_refuse_what_a_key_or_path_could_trip_over() {
+        for bad in ["", "A", "a_b", "a b", "a#b", "a.b", "ä", "123456789012345678901"] {
+            assert!(bad.parse::<DropId>().is_err(), "{bad}");
+        }
+        for bad in ["", "a.b", "a#b", "12345678901234567"] {
+            assert!(bad.parse::<SkuId>().is_err(), "{bad}");
+        }
+        for bad in ["", "Ada", "a-b", "1234567890123"] {
+            assert!(bad.parse::<ShopperId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_shard_has_one_name() {
+        assert!("d#s#7".parse::<ShardKey>().is_ok());
+        for bad in ["d#s#07", "d#s#+7", "d#s#4096", "d#s", "d#s#7#", "d#s#"] {
+            assert!(bad.parse::<ShardKey>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reservation_ids_survive_text(drop in "[a-z0-9-]{1,20}", sku in "[A-Za-z0-9-]{1,16}", index in 0u16..4096, key in "[!-~]{1,64}") {
+            let drop: DropId = drop.parse().unwrap();
+            let nonce = Nonce::of_request(&drop, &"ada".parse().unwrap(), &key);
+            prop_assert_eq!(&nonce.as_str().parse::<Nonce>().unwrap(), &nonce);
+            let id = ReservationId { shard: ShardKey { drop, sku: sku.parse().unwrap(), index }, nonce };
+            prop_assert_eq!(&id.to_string().parse::<ReservationId>().unwrap(), &id);
+            let order = OrderId::of_reservation(&id);
+            prop_assert_eq!(&order.as_str().parse::<OrderId>().unwrap(), &order);
+            prop_assert_eq!(&id.shard.to_string().parse::<ShardKey>().unwrap(), &id.shard);
+        }
+
+        #[test]
+        fn any_text_is_answered(text in "\\PC{0,80}") {
+            let _ = (text.parse::<ReservationId>(), text.parse::<ShardKey>(), text.parse::<OrderId>());
+        }
+    }
+}

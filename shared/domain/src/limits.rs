@@ -1,0 +1,110 @@
+//! A limit on everything, and the relations between limits, checked when this crate is compiled.
+
+/// The longest drop id, in bytes.
+pub const DROP_ID_MAX_BYTES: usize = 20;
+/// The longest SKU, in bytes.
+pub const SKU_ID_MAX_BYTES: usize = 16;
+/// The longest shopper id, in bytes.
+pub const SHOPPER_ID_MAX_BYTES: usize = 12;
+/// The length of a nonce, in characters of 6 bits.
+pub const NONCE_BYTES: usize = 10;
+/// The length of an order id: `o` and 130 bits in base32.
+pub const ORDER_ID_BYTES: usize = 27;
+/// The length of a claim in its stored form.
+pub const CLAIM_BYTES: usize = 20;
+
+/// The most units one stock shard may be allocated.
+pub const MAX_SHARD_UNITS: u32 = 24;
+/// The most shards one SKU may have, over its allocation and all restocks.
+pub const MAX_SHARDS_PER_SKU: u16 = 4096;
+/// The most SKUs one drop may have.
+pub const MAX_SKUS: usize = 40;
+/// The most restocks one SKU may get.
+pub const MAX_SEGMENTS_PER_SKU: usize = 32;
+/// The highest limit per shopper an operator may set, in units.
+pub const MAX_PER_SHOPPER: u32 = 12;
+/// The longest title of a drop or SKU, in bytes.
+pub const MAX_TITLE_BYTES: usize = 120;
+/// The highest unit price, in minor units.
+pub const MAX_PRICE_MINOR: i64 = 100_000_000;
+
+/// What a conditional write costs one write unit up to, in bytes (DynamoDB's unit of writing).
+pub const WRITE_UNIT_BYTES: usize = 1024;
+
+/// How far the clocks of two processes may be apart, in milliseconds.
+pub const CLOCK_SKEW_MS: i64 = 2_000;
+/// How often the conductor walks over the shards of a drop that is on, in milliseconds.
+pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
+/// How long a process may go on using a drop document, a status or a count it has read, in milliseconds.
+pub const CACHE_MS: i64 = 1_000;
+/// How long a process may go on with its last good status when it cannot read a newer one, in milliseconds.
+pub const STALE_STATUS_MS: i64 = 10_000;
+/// Copies of the status document, so that no key is hot.
+pub const STATUS_REPLICAS: u8 = 16;
+/// Buckets of the sparse index of open orders.
+pub const OPEN_BUCKETS: u8 = 16;
+
+/// How long an API function may take, in seconds. The template repeats it; a test compares.
+pub const API_TIMEOUT_SECONDS: u32 = 10;
+/// The shortest hold an operator may set, in seconds.
+pub const MIN_HOLD_SECONDS: u32 = 15;
+/// The longest hold an operator may set, in seconds.
+pub const MAX_HOLD_SECONDS: u32 = 3_600;
+/// The shortest time to pay an operator may set, in seconds.
+pub const MIN_PAYMENT_SECONDS: u32 = 15;
+/// The longest time to pay an operator may set, in seconds.
+pub const MAX_PAYMENT_SECONDS: u32 = 86_400;
+/// How long after its last change an open order is looked at again, in milliseconds.
+pub const REDRIVE_MS: i64 = 15_000;
+/// How long after it asked the shopper for an action an order is looked at again, in milliseconds.
+pub const ACTION_POLL_MS: i64 = 4_000;
+
+/// The largest request body the API reads, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The longest `Idempotency-Key`, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 64;
+/// The longest payment-method token, in bytes.
+pub const MAX_PAYMENT_METHOD_BYTES: usize = 64;
+/// The longest line of an address, in bytes.
+pub const MAX_ADDRESS_LINE_BYTES: usize = 200;
+/// The longest list one page answers.
+pub const MAX_PAGE: u16 = 100;
+
+/// The stored size of a full shard, by DynamoDB's rules: names and texts in UTF-8 bytes, a number about half its digits
+/// and one, a map three and one for each entry.
+pub const FULL_SHARD_BYTES: usize = {
+    let key = "pk".len() + DROP_ID_MAX_BYTES + 1 + SKU_ID_MAX_BYTES + 1 + 4;
+    let numbers = 3 * (1 + 3);
+    let claims = 1 + 3 + MAX_SHARD_UNITS as usize * (SHOPPER_ID_MAX_BYTES + CLAIM_BYTES + 1);
+    key + numbers + claims
+};
+
+const _: () = assert!(
+    FULL_SHARD_BYTES < WRITE_UNIT_BYTES,
+    "a full shard must cost one write unit"
+);
+const _: () = assert!(
+    MAX_PER_SHOPPER <= MAX_SHARD_UNITS,
+    "a shopper's limit must fit into one shard"
+);
+const _: () = assert!(MAX_SHARD_UNITS < 36, "a claim's units are one base-36 digit");
+const _: () = assert!(
+    MIN_HOLD_SECONDS as i64 * 1000 > API_TIMEOUT_SECONDS as i64 * 1000 + CLOCK_SKEW_MS,
+    "a hold must outlive a checkout that starts at once"
+);
+const _: () = assert!(
+    MIN_PAYMENT_SECONDS as i64 * 1000 > API_TIMEOUT_SECONDS as i64 * 1000 + CLOCK_SKEW_MS,
+    "an order must outlive the request that placed it"
+);
+const _: () = assert!(
+    CACHE_MS < CLOCK_SKEW_MS,
+    "what a cache hides must be within what clocks may hide"
+);
+const _: () = assert!(
+    STALE_STATUS_MS > CACHE_MS,
+    "a stale copy is older than a fresh one"
+);
+const _: () = assert!(
+    ACTION_POLL_MS < REDRIVE_MS,
+    "an awaited action is looked at sooner"
+);

@@ -1,0 +1,160 @@
+//! The shard plan: how a SKU's allocation is cut into shards. Frozen when the drop is published; a restock only appends.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{MAX_PER_SHOPPER, MAX_SEGMENTS_PER_SKU, MAX_SHARD_UNITS, MAX_SHARDS_PER_SKU};
+
+/// A run of shards that were allocated together: full ones, and the remainder in the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The first shard's index.
+    pub first: u16,
+    /// Units in all its shards together.
+    pub units: u32,
+    /// Units in a full shard: a multiple of the per-shopper limit, at most [`MAX_SHARD_UNITS`].
+    pub shard_units: u32,
+    /// Which request added it (a hash of its idempotency key); none for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+impl Segment {
+    /// How many shards it has.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        let shards = self.units.div_ceil(self.shard_units.max(1));
+        u16::try_from(shards).unwrap_or(u16::MAX)
+    }
+
+    /// The shards' indices and their allocations.
+    pub fn allocations(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+        (0..self.shards()).map(|n| {
+            let before = u32::from(n) * self.shard_units;
+            (self.first + n, self.shard_units.min(self.units - before))
+        })
+    }
+}
+
+/// The shards of one SKU.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardPlan {
+    segments: Vec<Segment>,
+}
+
+/// A plan cannot be extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing to allocate.
+    #[error("at least one unit is needed")]
+    NoUnits,
+    /// The shards would outnumber [`MAX_SHARDS_PER_SKU`].
+    #[error("too many units for one SKU")]
+    TooMany,
+    /// The restocks would outnumber [`MAX_SEGMENTS_PER_SKU`].
+    #[error("too many restocks of one SKU")]
+    TooManySegments,
+    /// The limit is 0 or above [`MAX_PER_SHOPPER`].
+    #[error("the limit per shopper is out of range")]
+    BadLimit,
+}
+
+impl ShardPlan {
+    /// Appends shards for `units` more; `request` marks a restock, and the same request again changes nothing.
+    ///
+    /// # Errors
+    /// [`PlanError`] when a limit would be passed; the plan stays as it was.
+    pub fn extend(
+        &mut self,
+        units: u32,
+        per_shopper_limit: u32,
+        request: Option<String>,
+    ) -> Result<(), PlanError> {
+        if request.is_some() && self.segments.iter().any(|s| s.request == request) {
+            return Ok(());
+        }
+        if units == 0 {
+            return Err(PlanError::NoUnits);
+        }
+        if per_shopper_limit == 0 || per_shopper_limit > MAX_PER_SHOPPER {
+            return Err(PlanError::BadLimit);
+        }
+        if self.segments.len() >= MAX_SEGMENTS_PER_SKU {
+            return Err(PlanError::TooManySegments);
+        }
+        let shard_units = MAX_SHARD_UNITS / per_shopper_limit * per_shopper_limit;
+        let first = self.shards();
+        if units.div_ceil(shard_units) > u32::from(MAX_SHARDS_PER_SKU - first) {
+            return Err(PlanError::TooMany);
+        }
+        self.segments.push(Segment {
+            first,
+            units,
+            shard_units,
+            request,
+        });
+        Ok(())
+    }
+
+    /// How many shards there are; their indices are `0..shards()`.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.segments.last().map_or(0, |s| s.first + s.shards())
+    }
+
+    /// Units in all shards together.
+    #[must_use]
+    pub fn units(&self) -> u32 {
+        self.segments.iter().map(|s| s.units).sum()
+    }
+
+    /// Every shard's index and allocation.
+    pub fn allocations(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+        self.segments.iter().flat_map(Segment::allocations)
+    }
+
+    /// What a request added earlier, if it did.
+    #[must_use]
+    pub fn added_by(&self, request: &str) -> Option<&Segment> {
+        self.segments
+            .iter()
+            .find(|s| s.request.as_deref() == Some(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_plan_allocates_exactly_its_units(parts in proptest::collection::vec(1u32..3_000, 1..6), limit in 1u32..=MAX_PER_SHOPPER) {
+            let mut plan = ShardPlan::default();
+            for (n, units) in parts.iter().enumerate() {
+                plan.extend(*units, limit, (n > 0).then(|| n.to_string())).unwrap();
+                let once = plan.clone();
+                if n > 0 { plan.extend(*units, limit, Some(n.to_string())).unwrap(); }
+                prop_assert_eq!(&once, &plan, "a repeated restock changed the plan");
+            }
+            let shards: Vec<_> = plan.allocations().collect();
+            prop_assert_eq!(shards.iter().map(|(_, u)| u).sum::<u32>(), parts.iter().sum::<u32>());
+            prop_assert_eq!(plan.units(), parts.iter().sum::<u32>());
+            prop_assert!(shards.iter().enumerate().all(|(n, (index, _))| n == usize::from(*index)));
+            prop_assert_eq!(shards.len(), usize::from(plan.shards()));
+            let full = MAX_SHARD_UNITS / limit * limit;
+            prop_assert!(shards.iter().all(|(_, u)| *u >= 1 && *u <= full));
+            prop_assert!(shards.iter().filter(|(_, u)| *u < full).count() <= parts.len(), "one remainder a segment");
+        }
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let mut plan = ShardPlan::default();
+        assert_eq!(plan.extend(0, 1, None), Err(PlanError::NoUnits));
+        assert_eq!(plan.extend(1, 0, None), Err(PlanError::BadLimit));
+        assert_eq!(plan.extend(u32::MAX, 1, None), Err(PlanError::TooMany));
+        assert_eq!(plan.extend(24 * 4096, 1, None), Ok(()));
+        assert_eq!(plan.extend(1, 1, Some("r".into())), Err(PlanError::TooMany));
+    }
+}

@@ -1,0 +1,284 @@
+//! A stock shard and the five things that may happen to it.
+//!
+//! Every operation is conditional on exactly what the caller saw, so that repeating one changes nothing. The database
+//! adapter states the same conditions in the database's own language, and one set of contract tests holds both to these
+//! rules.
+
+use std::collections::BTreeMap;
+
+use crate::claim::{Claim, ClaimState};
+use crate::ids::ShopperId;
+use crate::time::Timestamp;
+
+/// A stock shard: `free + sold + Σ claims == allocated`, always.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shard {
+    /// Units given to this shard when the plan was frozen. Never changes.
+    pub allocated: u32,
+    /// Units anyone may claim.
+    pub free: u32,
+    /// Units paid for.
+    pub sold: u32,
+    /// Who has claimed what; one claim per shopper.
+    pub claims: BTreeMap<ShopperId, Claim>,
+}
+
+/// Why a claim was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimRefused {
+    /// The shopper has a claim here already.
+    #[error("the shopper has a claim in this shard")]
+    Mine(Claim),
+    /// Not enough units are free.
+    #[error("{free} units are free")]
+    Short {
+        /// Units free.
+        free: u32,
+    },
+}
+
+/// The shard is not as the caller saw it; nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shard is not as it was seen")]
+pub struct NotAsSeen;
+
+impl Shard {
+    /// A fresh shard: everything free.
+    #[must_use]
+    pub fn allocated(units: u32) -> Self {
+        Self {
+            allocated: units,
+            free: units,
+            sold: 0,
+            claims: BTreeMap::new(),
+        }
+    }
+
+    /// Units held or ordered.
+    #[must_use]
+    pub fn claimed(&self) -> u32 {
+        self.claims.values().map(|claim| claim.units).sum()
+    }
+
+    /// The promise: no unit appears or disappears.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        u64::from(self.free) + u64::from(self.sold) + u64::from(self.claimed()) == u64::from(self.allocated)
+    }
+
+    /// Takes `claim.units` free units for `shopper`.
+    ///
+    /// # Errors
+    /// [`ClaimRefused`] with what stands in the way.
+    pub fn claim(&mut self, shopper: &ShopperId, claim: Claim) -> Result<(), ClaimRefused> {
+        if let Some(mine) = self.claims.get(shopper) {
+            return Err(ClaimRefused::Mine(mine.clone()));
+        }
+        let Some(free) = self.free.checked_sub(claim.units) else {
+            return Err(ClaimRefused::Short { free: self.free });
+        };
+        self.free = free;
+        self.claims.insert(shopper.clone(), claim);
+        Ok(())
+    }
+
+    /// Replaces the returnable hold of `victim`, exactly as `seen`, by `claim` for `shopper` (who may be the same).
+    ///
+    /// # Errors
+    /// [`NotAsSeen`] when the hold has changed, the shopper has another claim, or too few units come free.
+    pub fn take_over(
+        &mut self,
+        shopper: &ShopperId,
+        claim: Claim,
+        victim: &ShopperId,
+        seen: &Claim,
+    ) -> Result<(), NotAsSeen> {
+        let mine_in_the_way = shopper != victim && self.claims.contains_key(shopper);
+        if self.claims.get(victim) != Some(seen) || mine_in_the_way {
+            return Err(NotAsSeen);
+        }
+        let free = (self.free + seen.units)
+            .checked_sub(claim.units)
+            .ok_or(NotAsSeen)?;
+        self.claims.remove(victim);
+        self.claims.insert(shopper.clone(), claim);
+        self.free = free;
+        Ok(())
+    }
+
+    /// Gives the units of `shopper`'s claim, exactly as `seen`, back: a release, an expiry, or an order's undoing.
+    ///
+    /// # Errors
+    /// [`NotAsSeen`] when the claim is gone or another.
+    pub fn give_back(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
+        self.remove(shopper, seen)?;
+        self.free += seen.units;
+        Ok(())
+    }
+
+    /// Turns `shopper`'s hold, exactly as `seen`, into `ordered`.
+    ///
+    /// # Errors
+    /// [`NotAsSeen`] when the hold is gone or another, or the order is not of the same units and reservation.
+    pub fn order(&mut self, shopper: &ShopperId, seen: &Claim, ordered: Claim) -> Result<(), NotAsSeen> {
+        let same = ordered.state == ClaimState::Ordered
+            && ordered.units == seen.units
+            && ordered.nonce == seen.nonce;
+        if self.claims.get(shopper) != Some(seen) || !same {
+            return Err(NotAsSeen);
+        }
+        self.claims.insert(shopper.clone(), ordered);
+        Ok(())
+    }
+
+    /// Turns the units of `shopper`'s claim, exactly as `seen`, into sold ones.
+    ///
+    /// # Errors
+    /// [`NotAsSeen`] when the claim is gone or another.
+    pub fn settle(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
+        self.remove(shopper, seen)?;
+        self.sold += seen.units;
+        Ok(())
+    }
+
+    /// A returnable hold whose units, with the free ones, would make `units`; the smallest that does.
+    #[must_use]
+    pub fn returnable(&self, units: u32, now: Timestamp) -> Option<(&ShopperId, &Claim)> {
+        self.claims
+            .iter()
+            .filter(|(_, claim)| claim.is_returnable(now) && self.free + claim.units >= units)
+            .min_by_key(|(_, claim)| (claim.units, claim.deadline))
+    }
+
+    fn remove(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
+        if self.claims.get(shopper) != Some(seen) {
+            return Err(NotAsSeen);
+        }
+        self.claims.remove(shopper);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Nonce;
+    use crate::limits::{CLOCK_SKEW_MS, FULL_SHARD_BYTES, MAX_SHARD_UNITS, WRITE_UNIT_BYTES};
+    use proptest::prelude::*;
+
+    /// One step of a random history; who, what and with which units are drawn from small sets so that steps collide.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Claim { who: u8, units: u32, key: u8 },
+        TakeOver { who: u8, units: u32, key: u8 },
+        GiveBack { who: u8 },
+        Order { who: u8 },
+        Settle { who: u8 },
+        Wait { ms: i64 },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let who = 0u8..6;
+        let step = prop_oneof![
+            3 => (who.clone(), 1u32..4, any::<u8>()).prop_map(|(who, units, key)| Step::Claim { who, units, key }),
+            2 => (who.clone(), 1u32..4, any::<u8>()).prop_map(|(who, units, key)| Step::TakeOver { who, units, key }),
+            1 => who.clone().prop_map(|who| Step::GiveBack { who }),
+            2 => who.clone().prop_map(|who| Step::Order { who }),
+            1 => who.prop_map(|who| Step::Settle { who }),
+            1 => (0i64..20_000).prop_map(|ms| Step::Wait { ms }),
+        ];
+        proptest::collection::vec(step, 0..80)
+    }
+
+    fn shopper(who: u8) -> ShopperId {
+        format!("s{who}").parse().unwrap()
+    }
+
+    fn nonce(key: u8) -> Nonce {
+        Nonce::of_request(&"d".parse().unwrap(), &"s".parse().unwrap(), &key.to_string())
+    }
+
+    proptest! {
+        #[test]
+        fn the_equation_holds_after_every_step_and_a_repeat_changes_nothing(units in 1u32..=MAX_SHARD_UNITS, steps in steps()) {
+            let mut shard = Shard::allocated(units);
+            let mut now = Timestamp::from_millis(1_800_000_000_000);
+            for step in steps {
+                let before = shard.clone();
+                let run = |shard: &mut Shard| -> bool { match &step {
+                    Step::Claim { who, units, key } => {
+                        let claim = Claim::held(*units, now.plus_seconds(15), nonce(*key));
+                        shard.claim(&shopper(*who), claim).is_ok()
+                    }
+                    Step::TakeOver { who, units, key } => {
+                        let claim = Claim::held(*units, now.plus_seconds(15), nonce(*key));
+                        let seen = before.returnable(*units, now).map(|(v, c)| (v.clone(), c.clone()));
+                        seen.is_some_and(|(victim, seen)| shard.take_over(&shopper(*who), claim, &victim, &seen).is_ok())
+                    }
+                    Step::GiveBack { who } => before.claims.get(&shopper(*who)).is_some_and(|c| shard.give_back(&shopper(*who), c).is_ok()),
+                    Step::Order { who } => before.claims.get(&shopper(*who)).is_some_and(|seen| {
+                        seen.ordered(now, now.plus_seconds(60)).is_ok_and(|o| o != *seen && shard.order(&shopper(*who), seen, o).is_ok())
+                    }),
+                    Step::Settle { who } => before.claims.get(&shopper(*who)).is_some_and(|c| shard.settle(&shopper(*who), c).is_ok()),
+                    Step::Wait { .. } => false,
+                }};
+                let changed = run(&mut shard);
+                prop_assert!(shard.adds_up(), "{step:?}: {shard:?}");
+                prop_assert_eq!(shard.allocated, units);
+                prop_assert!(shard.sold >= before.sold);
+                prop_assert_eq!(changed, shard != before, "a refusal changes nothing: {:?}", step);
+                let once = shard.clone();
+                let again = run(&mut shard);
+                prop_assert!(!again && shard == once, "a repeat changed the shard: {step:?}");
+                if let Step::Wait { ms } = step { now = now.plus_millis(ms); }
+            }
+        }
+
+        #[test]
+        fn only_returnable_holds_are_offered(units in 1u32..4, age in 0i64..40_000) {
+            let now = Timestamp::from_millis(1_800_000_000_000);
+            let mut shard = Shard::allocated(6);
+            let deadline = now.plus_seconds(15);
+            shard.claim(&shopper(1), Claim::held(2, deadline, nonce(1))).unwrap();
+            shard.claim(&shopper(2), Claim::held(3, deadline, nonce(2)).ordered(now, deadline).unwrap()).unwrap();
+            let later = now.plus_millis(age);
+            let offered = shard.returnable(units, later).map(|(who, _)| who.clone());
+            let expected = (age >= 15_000 + CLOCK_SKEW_MS).then(|| shopper(1));
+            prop_assert_eq!(offered, expected);
+        }
+    }
+
+    #[test]
+    fn a_full_shard_costs_one_write_unit() {
+        let mut shard = Shard::allocated(MAX_SHARD_UNITS);
+        for who in 0..MAX_SHARD_UNITS {
+            let shopper: ShopperId = format!("{who:0>12}").parse().unwrap();
+            shard
+                .claim(
+                    &shopper,
+                    Claim::held(1, Timestamp::from_millis(2_000_000_000_000), nonce(1)),
+                )
+                .unwrap();
+        }
+        let key = format!("{}#{}#{}", "d".repeat(20), "S".repeat(16), 4095);
+        let claims: usize = shard
+            .claims
+            .iter()
+            .map(|(who, c)| who.as_str().len() + c.to_string().len() + 1)
+            .sum();
+        let bytes = "pk".len() + key.len() + 3 * (1 + 3) + 1 + 3 + claims;
+        assert_eq!(bytes, FULL_SHARD_BYTES);
+        assert!(bytes < WRITE_UNIT_BYTES);
+    }
+
+    #[test]
+    fn a_full_shard_refuses_and_says_what_is_left() {
+        let now = Timestamp::from_millis(0);
+        let mut shard = Shard::allocated(3);
+        shard.claim(&shopper(1), Claim::held(2, now, nonce(1))).unwrap();
+        let refused = shard.claim(&shopper(2), Claim::held(2, now, nonce(2)));
+        assert_eq!(refused, Err(ClaimRefused::Short { free: 1 }));
+        let mine = shard.claim(&shopper(1), Claim::held(1, now, nonce(3)));
+        assert!(matches!(mine, Err(ClaimRefused::Mine(c)) if c.nonce == nonce(1)));
+    }
+}

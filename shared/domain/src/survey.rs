@@ -1,0 +1,240 @@
+//! What the conductor looks for as it walks over the shards: counts, holds to return, and claims too many.
+
+use std::collections::BTreeMap;
+
+use crate::claim::{Claim, ClaimState};
+use crate::ids::{ShardKey, ShopperId};
+use crate::shard::Shard;
+use crate::time::Timestamp;
+
+/// The units of one SKU, by what has become of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Units allocated to shards.
+    pub allocated: u32,
+    /// Units anyone may claim.
+    pub free: u32,
+    /// Units in holds.
+    pub held: u32,
+    /// Units in open orders.
+    pub ordered: u32,
+    /// Units paid for.
+    pub sold: u32,
+}
+
+impl Tally {
+    /// Adds a shard's units.
+    pub fn add(&mut self, shard: &Shard) {
+        self.allocated += shard.allocated;
+        self.free += shard.free;
+        self.sold += shard.sold;
+        for claim in shard.claims.values() {
+            match claim.state {
+                ClaimState::Held => self.held += claim.units,
+                ClaimState::Ordered => self.ordered += claim.units,
+            }
+        }
+    }
+
+    /// Whether no hold and no open order is left.
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        self.held == 0 && self.ordered == 0
+    }
+}
+
+/// A claim as it was seen in a shard: what a conditional write needs to name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenClaim {
+    /// The shard it is in.
+    pub shard: ShardKey,
+    /// Whose it is.
+    pub shopper: ShopperId,
+    /// What it was.
+    pub claim: Claim,
+}
+
+/// Why a hold goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnReason {
+    /// Its deadline has passed on every clock.
+    Expired,
+    /// Its shopper has newer claims that use the limit up, or a newer one on the same SKU.
+    Surplus,
+    /// The drop was cancelled.
+    DropCancelled,
+}
+
+/// The holds that must go back now, among all claims of one drop. Ordered claims never do: their orders decide.
+///
+/// A shopper who raced may hold more than the limit; the newest holds survive. Only the order enforces the limit, so a
+/// surplus hold costs nobody but those who wait for it.
+#[must_use]
+pub fn holds_to_return(
+    claims: &[SeenClaim],
+    per_shopper_limit: u32,
+    cancelled: bool,
+    now: Timestamp,
+) -> Vec<(SeenClaim, ReturnReason)> {
+    let mut back = Vec::new();
+    let mut by_shopper: BTreeMap<&ShopperId, Vec<&SeenClaim>> = BTreeMap::new();
+    for seen in claims {
+        if cancelled && seen.claim.state == ClaimState::Held {
+            back.push((seen.clone(), ReturnReason::DropCancelled));
+        } else if seen.claim.is_returnable(now) {
+            back.push((seen.clone(), ReturnReason::Expired));
+        } else {
+            by_shopper.entry(&seen.shopper).or_default().push(seen);
+        }
+    }
+    for mut of_one in by_shopper.into_values().filter(|claims| claims.len() > 1) {
+        // Orders first, then the newest hold (the latest deadline); the shard breaks a tie the same way every time.
+        of_one.sort_by(|a, b| {
+            let rank = |s: &SeenClaim| {
+                (
+                    s.claim.state == ClaimState::Ordered,
+                    s.claim.deadline,
+                    s.shard.clone(),
+                )
+            };
+            rank(b).cmp(&rank(a))
+        });
+        let mut units = 0;
+        let mut kept: Vec<&SeenClaim> = Vec::new();
+        for seen in of_one {
+            let same_sku = kept
+                .iter()
+                .any(|k| k.shard.sku == seen.shard.sku && k.claim.state == ClaimState::Held);
+            let fits = units + seen.claim.units <= per_shopper_limit && !same_sku;
+            if fits || seen.claim.state == ClaimState::Ordered {
+                units += seen.claim.units;
+                kept.push(seen);
+            } else {
+                back.push((seen.clone(), ReturnReason::Surplus));
+            }
+        }
+    }
+    back
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Nonce;
+
+    fn seen(sku: &str, index: u16, who: &str, ordered: bool, units: u32, deadline_s: u32) -> SeenClaim {
+        let nonce = Nonce::of_request(
+            &"d".parse().unwrap(),
+            &who.parse().unwrap(),
+            &format!("{sku}{index}"),
+        );
+        let deadline = Timestamp::from_millis(0).plus_seconds(deadline_s);
+        let state = if ordered {
+            ClaimState::Ordered
+        } else {
+            ClaimState::Held
+        };
+        SeenClaim {
+            shard: ShardKey {
+                drop: "d".parse().unwrap(),
+                sku: sku.parse().unwrap(),
+                index,
+            },
+            shopper: who.parse().unwrap(),
+            claim: Claim {
+                state,
+                units,
+                deadline,
+                nonce,
+            },
+        }
+    }
+
+    fn at(s: u32) -> Timestamp {
+        Timestamp::from_millis(0).plus_seconds(s)
+    }
+
+    #[test]
+    fn expired_holds_go_back_and_orders_stay() {
+        let claims = [
+            seen("A", 0, "ada", false, 1, 10),
+            seen("A", 0, "bob", true, 1, 10),
+            seen("A", 1, "eve", false, 1, 90),
+        ];
+        let back = holds_to_return(&claims, 1, false, at(60));
+        assert_eq!(back, vec![(claims[0].clone(), ReturnReason::Expired)]);
+        assert!(
+            holds_to_return(&claims, 1, false, at(11)).is_empty(),
+            "within the skew a hold may still be live"
+        );
+    }
+
+    #[test]
+    fn of_two_live_holds_the_newer_survives() {
+        let claims = [
+            seen("A", 0, "ada", false, 1, 90),
+            seen("A", 7, "ada", false, 1, 95),
+        ];
+        assert_eq!(
+            holds_to_return(&claims, 2, false, at(60)),
+            vec![(claims[0].clone(), ReturnReason::Surplus)]
+        );
+        let other_sku = [
+            seen("A", 0, "ada", false, 1, 90),
+            seen("B", 7, "ada", false, 1, 95),
+        ];
+        assert!(holds_to_return(&other_sku, 2, false, at(60)).is_empty());
+        assert_eq!(
+            holds_to_return(&other_sku, 1, false, at(60)),
+            vec![(other_sku[0].clone(), ReturnReason::Surplus)]
+        );
+    }
+
+    #[test]
+    fn an_order_uses_the_limit_up_before_any_hold() {
+        let claims = [
+            seen("A", 0, "ada", true, 2, 70),
+            seen("B", 1, "ada", false, 1, 99),
+        ];
+        assert_eq!(
+            holds_to_return(&claims, 2, false, at(60)),
+            vec![(claims[1].clone(), ReturnReason::Surplus)]
+        );
+    }
+
+    #[test]
+    fn a_cancelled_drop_keeps_no_hold() {
+        let claims = [
+            seen("A", 0, "ada", false, 1, 900),
+            seen("A", 1, "bob", true, 1, 900),
+        ];
+        assert_eq!(
+            holds_to_return(&claims, 1, true, at(60)),
+            vec![(claims[0].clone(), ReturnReason::DropCancelled)]
+        );
+    }
+
+    #[test]
+    fn a_tally_adds_up() {
+        let mut shard = Shard::allocated(10);
+        shard
+            .claim(&"ada".parse().unwrap(), seen("A", 0, "ada", false, 2, 5).claim)
+            .unwrap();
+        shard
+            .claim(&"bob".parse().unwrap(), seen("A", 0, "bob", true, 3, 5).claim)
+            .unwrap();
+        let mut tally = Tally::default();
+        tally.add(&shard);
+        assert_eq!(
+            tally,
+            Tally {
+                allocated: 10,
+                free: 5,
+                held: 2,
+                ordered: 3,
+                sold: 0
+            }
+        );
+        assert!(!tally.is_drained());
+    }
+}

@@ -1,0 +1,336 @@
+//! The order events that leave the outbox, as CloudEvents 1.0 in structured JSON.
+//!
+//! An event carries the whole order at one version, so a consumer needs nothing else and can apply versions in any
+//! order of arrival: the highest wins, a known one changes nothing. What an event may contain is an allow-list: no
+//! address, no e-mail, no payment method.
+//!
+//! Decoding is strict about what is needed and lenient about what is not known, so that a producer may add members.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+use domain::ids::{DropId, OrderId, ReservationId, ShopperId, SkuId};
+use domain::order::{EndReason, Order, OrderStatus};
+use domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The `source` of every event.
+pub const SOURCE: &str = "/stampede/orders";
+
+/// The longest event that is decoded, in bytes.
+pub const MAX_EVENT_BYTES: usize = 16 * 1024;
+
+/// What has happened to the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventType {
+    /// It was placed: the payment may begin.
+    #[serde(rename = "com.stampede.order.placed")]
+    Placed,
+    /// Something changed that is nobody's next step: a payment id was noted, a look was put off.
+    #[serde(rename = "com.stampede.order.updated")]
+    Updated,
+    /// The shopper must act.
+    #[serde(rename = "com.stampede.order.action_required")]
+    ActionRequired,
+    /// Somebody wants it called off, and the gateway must be asked.
+    #[serde(rename = "com.stampede.order.cancel_requested")]
+    CancelRequested,
+    /// It was paid.
+    #[serde(rename = "com.stampede.order.paid")]
+    Paid,
+    /// The payment was refused.
+    #[serde(rename = "com.stampede.order.declined")]
+    Declined,
+    /// It was called off.
+    #[serde(rename = "com.stampede.order.cancelled")]
+    Cancelled,
+    /// The money was given back.
+    #[serde(rename = "com.stampede.order.refunded")]
+    Refunded,
+    /// It is open and its time for another look has come. Sent by the sweeper, not by the outbox.
+    #[serde(rename = "com.stampede.order.due")]
+    Due,
+}
+
+/// The order at one version, as far as consumers may know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderData {
+    /// Which order.
+    pub order_id: OrderId,
+    /// Its version.
+    pub version: u32,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// Why it ended without payment.
+    pub reason: Option<EndReason>,
+    /// The reservation it was made from.
+    pub reservation_id: ReservationId,
+    /// The drop.
+    pub drop_id: DropId,
+    /// The SKU.
+    pub sku: SkuId,
+    /// The shopper's pseudonym.
+    pub shopper_id: ShopperId,
+    /// How many units.
+    pub quantity: u32,
+    /// For how much, in minor units.
+    pub amount_minor: i64,
+    /// In which currency.
+    pub currency: String,
+    /// The gateway's id of the payment, once it has one.
+    pub payment_id: Option<String>,
+    /// When it was placed, in milliseconds since 1970.
+    pub placed_at_ms: Timestamp,
+    /// When it came to this version, in milliseconds since 1970.
+    pub updated_at_ms: Timestamp,
+}
+
+/// An order event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderEvent {
+    /// What has happened.
+    pub kind: EventType,
+    /// The order after it.
+    pub data: OrderData,
+}
+
+/// A message is not one of our events. Says nothing of its contents: they may be personal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an order event: {0}")]
+pub struct EventError(&'static str);
+
+/// The envelope, with the attributes that CloudEvents 1.0 requires and the ones we use.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    specversion: String,
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    kind: EventType,
+    subject: String,
+    time: String,
+    datacontenttype: String,
+    data: OrderData,
+}
+
+impl OrderEvent {
+    /// The event that `after` is, seen after `before` (`None` if it is new).
+    #[must_use]
+    pub fn of_change(before: Option<&Order>, after: &Order) -> Self {
+        let changed = before.is_none_or(|b| b.status != after.status);
+        let kind = match after.status {
+            OrderStatus::Placed | OrderStatus::ActionRequired
+                if after.cancel_requested.is_some()
+                    && before.is_some_and(|b| b.cancel_requested.is_none()) =>
+            {
+                EventType::CancelRequested
+            }
+            _ if !changed => EventType::Updated,
+            OrderStatus::Placed => EventType::Placed,
+            OrderStatus::ActionRequired => EventType::ActionRequired,
+            OrderStatus::Paid => EventType::Paid,
+            OrderStatus::Declined => EventType::Declined,
+            OrderStatus::Cancelled => EventType::Cancelled,
+            OrderStatus::Refunded => EventType::Refunded,
+        };
+        Self {
+            kind,
+            data: OrderData::of(after),
+        }
+    }
+
+    /// The sweeper's reminder that `order` is due for another look.
+    #[must_use]
+    pub fn due(order: &Order) -> Self {
+        Self {
+            kind: EventType::Due,
+            data: OrderData::of(order),
+        }
+    }
+
+    /// The event's `id`: the same event has the same one however often it is sent.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let suffix = if self.kind == EventType::Due { ":due" } else { "" };
+        format!("{}:{}{suffix}", self.data.order_id, self.data.version)
+    }
+
+    /// The event as CloudEvents JSON.
+    ///
+    /// # Errors
+    /// [`EventError`] when its time is outside the calendar.
+    pub fn encode(&self) -> Result<String, EventError> {
+        let nanos = i128::from(self.data.updated_at_ms.as_millis()) * 1_000_000;
+        let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| EventError("time"))?;
+        let envelope = Envelope {
+            specversion: "1.0".to_owned(),
+            id: self.id(),
+            source: SOURCE.to_owned(),
+            kind: self.kind,
+            subject: self.data.order_id.to_string(),
+            time: time.format(&Rfc3339).map_err(|_| EventError("time"))?,
+            datacontenttype: "application/json".to_owned(),
+            data: self.data.clone(),
+        };
+        serde_json::to_string(&envelope).map_err(|_| EventError("encoding"))
+    }
+
+    /// Reads an event back.
+    ///
+    /// # Errors
+    /// [`EventError`] when it is too long, no CloudEvent 1.0, not from our source, or not an order.
+    pub fn decode(text: &str) -> Result<Self, EventError> {
+        if text.len() > MAX_EVENT_BYTES {
+            return Err(EventError("too long"));
+        }
+        let envelope: Envelope = serde_json::from_str(text).map_err(|_| EventError("form"))?;
+        if envelope.specversion != "1.0" || envelope.source != SOURCE {
+            return Err(EventError("version or source"));
+        }
+        if envelope.subject != envelope.data.order_id.as_str() {
+            return Err(EventError("subject"));
+        }
+        Ok(Self {
+            kind: envelope.kind,
+            data: envelope.data,
+        })
+    }
+}
+
+impl OrderData {
+    fn of(order: &Order) -> Self {
+        Self {
+            order_id: order.id.clone(),
+            version: order.version,
+            status: order.status,
+            reason: order.reason,
+            reservation_id: order.reservation.clone(),
+            drop_id: order.reservation.shard.drop.clone(),
+            sku: order.reservation.shard.sku.clone(),
+            shopper_id: order.shopper.clone(),
+            quantity: order.units,
+            amount_minor: order.amount.amount_minor,
+            currency: order.amount.currency.to_string(),
+            payment_id: order.payment_id.clone(),
+            placed_at_ms: order.placed_at,
+            updated_at_ms: order.updated_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::claim::{Claim, ClaimState};
+    use domain::ids::{Nonce, ShardKey};
+    use domain::money::Money;
+    use domain::order::Placement;
+    use proptest::prelude::*;
+
+    fn order() -> Order {
+        let (drop, shopper): (DropId, ShopperId) = ("d".parse().unwrap(), "ada".parse().unwrap());
+        let nonce = Nonce::of_request(&drop, &shopper, "k");
+        let now = Timestamp::from_millis(1_800_000_000_123);
+        let claim = Claim {
+            state: ClaimState::Ordered,
+            units: 1,
+            deadline: now.plus_seconds(60),
+            nonce: nonce.clone(),
+        };
+        let reservation = ReservationId {
+            shard: ShardKey {
+                drop,
+                sku: "A".parse().unwrap(),
+                index: 3,
+            },
+            nonce,
+        };
+        let amount = Money {
+            amount_minor: 4900,
+            currency: "EUR".parse().unwrap(),
+        };
+        let (payment_method, fingerprint) = ("pm_secret".to_owned(), "print".to_owned());
+        Order::place(
+            Placement {
+                reservation,
+                shopper,
+                claim,
+                amount,
+                payment_method,
+                fingerprint,
+            },
+            now,
+        )
+    }
+
+    #[test]
+    fn each_change_has_its_event() {
+        let now = Timestamp::from_millis(1_800_000_001_000);
+        let placed = order();
+        let paying = placed.with_payment("pi_1".into(), now).unwrap().order;
+        let asked = paying.request_cancel(EndReason::ByShopper, now).unwrap().order;
+        let acting = paying
+            .require_action("https://bank.example".into(), now)
+            .unwrap()
+            .order;
+        let kind = |before: Option<&Order>, after: &Order| OrderEvent::of_change(before, after).kind;
+        assert_eq!(kind(None, &placed), EventType::Placed);
+        assert_eq!(kind(Some(&placed), &paying), EventType::Updated);
+        assert_eq!(kind(Some(&paying), &asked), EventType::CancelRequested);
+        assert_eq!(
+            kind(Some(&asked), &asked.look_again(now).unwrap().order),
+            EventType::Updated
+        );
+        assert_eq!(kind(Some(&paying), &acting), EventType::ActionRequired);
+        assert_eq!(
+            kind(Some(&acting), &acting.settle(now).unwrap().order),
+            EventType::Paid
+        );
+        assert_eq!(
+            kind(
+                Some(&asked),
+                &asked.undo(EndReason::ByShopper, now).unwrap().order
+            ),
+            EventType::Cancelled
+        );
+    }
+
+    #[test]
+    fn an_event_survives_the_wire_and_leaves_secrets_behind() {
+        let event = OrderEvent::of_change(None, &order());
+        let text = event.encode().unwrap();
+        assert_eq!(OrderEvent::decode(&text).unwrap(), event);
+        assert!(!text.contains("pm_secret") && !text.contains("print"));
+        assert!(text.contains(r#""time":"2027-01-15T08:00:00.123Z""#), "{text}");
+    }
+
+    #[test]
+    fn strangers_are_refused() {
+        let text = OrderEvent::of_change(None, &order()).encode().unwrap();
+        for (from, to) in [
+            ("\"1.0\"", "\"0.3\""),
+            (SOURCE, "/other"),
+            ("order.placed", "order.eaten"),
+            ("\"subject\":\"o", "\"subject\":\"p"),
+        ] {
+            assert!(OrderEvent::decode(&text.replace(from, to)).is_err(), "{from}");
+        }
+        assert!(OrderEvent::decode(&" ".repeat(MAX_EVENT_BYTES + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in "\\PC{0,200}") {
+            prop_assert!(OrderEvent::decode(&text).is_err());
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Drops, their status documents, the free counts by shard, and the conductor's lease.
+
+use std::future::Future;
+
+use domain::drops::Drop;
+use domain::ids::{DropId, SkuId};
+use domain::status::DropStatus;
+use domain::time::Timestamp;
+
+use crate::{Conditional, StoreError};
+
+/// Reads one drop.
+pub trait ReadDrop: Send + Sync {
+    /// The drop, strongly consistent; `None` if there is none.
+    fn drop(&self, id: &DropId) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
+}
+
+/// One page of the calendar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropPage {
+    /// Latest start first.
+    pub drops: Vec<Drop>,
+    /// Where the next page begins, if there is one: start and id of the last drop on this one.
+    pub next: Option<(Timestamp, DropId)>,
+}
+
+/// Lists published drops.
+pub trait ListDrops: Send + Sync {
+    /// Up to `limit` published drops, latest start first, after `after`. May lag a moment behind.
+    fn published(
+        &self,
+        after: Option<&(Timestamp, DropId)>,
+        limit: u16,
+    ) -> impl Future<Output = Result<DropPage, StoreError>> + Send;
+}
+
+/// Stores drops.
+pub trait StoreDrop: Send + Sync {
+    /// Stores `drop` over the version before its own, or as a new one at version 1. Refused: another change came first.
+    /// A drop is listed from the moment it is scheduled.
+    fn store(&self, drop: &Drop) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
+}
+
+/// Reads the status document.
+pub trait ReadStatus: Send + Sync {
+    /// The given copy (0 to 15) of the status document, eventually consistent; `None` before the first survey.
+    fn status(
+        &self,
+        drop: &DropId,
+        replica: u8,
+    ) -> impl Future<Output = Result<Option<DropStatus>, StoreError>> + Send;
+}
+
+/// The free units of each shard of one SKU, as last surveyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreeCounts {
+    /// When they were surveyed.
+    pub as_of: Timestamp,
+    /// The lease under which they were written.
+    pub fencing: u64,
+    /// Free units by shard index; each at most `domain::limits::MAX_SHARD_UNITS`.
+    pub free: Vec<u8>,
+}
+
+/// Reads the free counts.
+pub trait ReadCounts: Send + Sync {
+    /// The free counts of a SKU, eventually consistent; `None` before the first survey.
+    fn counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+    ) -> impl Future<Output = Result<Option<FreeCounts>, StoreError>> + Send;
+}
+
+/// Writes what a survey found. A write under an older lease never replaces one under a newer.
+pub trait WriteStatus: Send + Sync {
+    /// Stores the free counts of a SKU. Refused: a newer lease has written.
+    fn write_counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        counts: &FreeCounts,
+    ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
+
+    /// Stores every copy of the status document. Refused: a newer lease has written.
+    fn write_status(
+        &self,
+        status: &DropStatus,
+    ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
+}
+
+/// The right to conduct a drop, for a short while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who has it.
+    pub holder: String,
+    /// Grows whenever the lease changes hands; goes with every write made under it.
+    pub fencing: u64,
+    /// Until when it is held.
+    pub until: Timestamp,
+}
+
+/// Takes and keeps the lease.
+pub trait HoldLease: Send + Sync {
+    /// Takes the lease of `drop` for `holder` until `until`, if it is free at `now`, expired, or `holder`'s own.
+    /// Keeping one's own keeps its fencing number. Refused: the lease of whoever has it.
+    fn acquire(
+        &self,
+        drop: &DropId,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<Result<Lease, Lease>, StoreError>> + Send;
+}

@@ -1,0 +1,17 @@
+//! Time and chance, given from outside.
+
+use std::future::Future;
+
+use domain::time::Timestamp;
+
+/// The clock, the dice and the waiting of a process. Real at the edge, virtual in a replay.
+pub trait Edge: Clone + Send + Sync + 'static {
+    /// The present moment by this process's clock.
+    fn now(&self) -> Timestamp;
+
+    /// A random number, for jitter and for spreading reads. Not for secrets.
+    fn random(&self) -> u64;
+
+    /// Comes back after `ms` milliseconds.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,37 @@
+//! What the functions need from the outside, one small trait per capability.
+//!
+//! A function names exactly the capabilities it uses, so that its type says what it can do: whoever gets
+//! [`stock::PeekStock`] cannot claim, and `reserve` cannot touch an order. Adapters implement the traits (DynamoDB, SQS,
+//! PostgreSQL, a payment gateway, memory) and pass the same contract tests.
+//!
+//! **Errors.** Every database port fails with [`StoreError`], which separates what was certainly not done from what may
+//! have been: a time-out after sending is [`StoreError::Unknown`], never a failure, and the caller repeats the same
+//! conditional write or looks. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
+//! does not hold is an outcome, with what was found.
+//!
+//! **Time and chance** come in through [`edge::Edge`], so that a whole drop replays from a seed.
+//!
+//! [`cached::CachedDrops`] is the one piece of behaviour here: it bounds how often a process reads a drop.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod cached;
+pub mod drops;
+pub mod edge;
+mod error;
+pub mod ledger;
+pub mod messages;
+pub mod orders;
+pub mod payment;
+pub mod retry;
+pub mod stock;
+
+pub use error::{Conditional, StoreError};

@@ -1,0 +1,35 @@
+//! Queues: order events to the workers, and a place for what could not be relayed.
+
+use std::future::Future;
+
+use events::OrderEvent;
+
+/// Where an event goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// To `process-order`, which drives the payment.
+    Payments,
+    /// To `project-ledger`, which writes the ledger.
+    Ledger,
+}
+
+/// An event was not accepted, or nobody knows whether it was: send it again, since consumers bear repeats.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the queue did not accept the message: {0}")]
+pub struct SendError(pub String);
+
+/// Sends order events.
+pub trait SendEvents: Send + Sync {
+    /// Sends `events` (any number) and answers for each, in the same order.
+    fn send(
+        &self,
+        to: Destination,
+        events: &[OrderEvent],
+    ) -> impl Future<Output = Vec<Result<(), SendError>>> + Send;
+}
+
+/// Keeps what the relay could not make sense of.
+pub trait ParkRecord: Send + Sync {
+    /// Stores a raw stream record, as JSON text, where an engineer finds it.
+    fn park(&self, raw: &str) -> impl Future<Output = Result<(), SendError>> + Send;
+}

@@ -1,0 +1,131 @@
+//! AWS clients: explicit settings, one kept-alive connection pool, a small trust store.
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_types::retry::RetryMode;
+
+use crate::Error;
+use crate::config::Config;
+
+/// The roots that sign AWS's endpoints, as published by Amazon Trust Services.
+const ROOTS: [&[u8]; 5] = [
+    include_bytes!("roots/amazon-root-ca-1.pem"),
+    include_bytes!("roots/amazon-root-ca-2.pem"),
+    include_bytes!("roots/amazon-root-ca-3.pem"),
+    include_bytes!("roots/amazon-root-ca-4.pem"),
+    include_bytes!("roots/starfield-services-root-g2.pem"),
+];
+
+/// How long one attempt may take before its outcome is unknown, in milliseconds.
+pub const ATTEMPT_TIMEOUT_MS: u64 = 2_000;
+/// How long connecting may take, in milliseconds.
+pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
+/// How long a call may take with the SDK's own second attempt, in milliseconds.
+pub const CALL_TIMEOUT_MS: u64 = 3_000;
+
+/// What all clients of a process share.
+///
+/// The SDK repeats a call once by itself; whoever calls decides about more, since only the caller knows what a repeat
+/// means.
+fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
+    let region = config.text("AWS_REGION");
+    let endpoint = config.optional(service_endpoint);
+    let http = if endpoint.as_deref().is_some_and(|url| url.starts_with("http://")) {
+        aws_smithy_http_client::Builder::new().build_http()
+    } else {
+        let roots = ROOTS
+            .into_iter()
+            .fold(TrustStore::empty(), TrustStore::with_pem_certificate);
+        let builder = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+        match TlsContext::builder().with_trust_store(roots).build() {
+            Ok(context) => builder.tls_context(context).build_https(),
+            // The roots are part of the binary and a test builds this context; the system's store stands in.
+            Err(_) => builder.build_https(),
+        }
+    };
+    let mut builder = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .credentials_provider(SharedCredentialsProvider::new(
+            EnvironmentVariableCredentialsProvider::new(),
+        ))
+        .http_client(http)
+        .sleep_impl(aws_smithy_async_sleep())
+        .time_source(aws_smithy_time())
+        .retry_config(
+            RetryConfig::standard()
+                .with_retry_mode(RetryMode::Standard)
+                .with_max_attempts(2)
+                .with_initial_backoff(Duration::from_millis(20)),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
+                .operation_attempt_timeout(Duration::from_millis(ATTEMPT_TIMEOUT_MS))
+                .operation_timeout(Duration::from_millis(CALL_TIMEOUT_MS))
+                .build(),
+        );
+    if let Some(url) = endpoint {
+        builder = builder.endpoint_url(url);
+    }
+    builder.build()
+}
+
+fn aws_smithy_async_sleep() -> aws_smithy_async::rt::sleep::SharedAsyncSleep {
+    aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new())
+}
+
+fn aws_smithy_time() -> aws_smithy_async::time::SharedTimeSource {
+    aws_smithy_async::time::SharedTimeSource::new(aws_smithy_async::time::SystemTimeSource::new())
+}
+
+/// A DynamoDB client; `AWS_ENDPOINT_URL_DYNAMODB` leads it elsewhere.
+pub fn dynamodb(config: &mut Config<'_>) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&shared(config, "AWS_ENDPOINT_URL_DYNAMODB"))
+}
+
+/// An SQS client; `AWS_ENDPOINT_URL_SQS` leads it elsewhere.
+pub fn sqs(config: &mut Config<'_>) -> aws_sdk_sqs::Client {
+    aws_sdk_sqs::Client::new(&shared(config, "AWS_ENDPOINT_URL_SQS"))
+}
+
+/// Makes `rustls` use `ring` wherever a library asks for the process's default.
+///
+/// # Errors
+/// Never in practice: a second installation is ignored.
+pub fn install_tls() -> Result<(), Error> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_trust_store_is_readable() {
+        let roots = ROOTS
+            .into_iter()
+            .fold(TrustStore::empty(), TrustStore::with_pem_certificate);
+        assert!(TlsContext::builder().with_trust_store(roots).build().is_ok());
+        assert!(
+            ROOTS
+                .iter()
+                .all(|pem| pem.starts_with(b"-----BEGIN CERTIFICATE-----"))
+        );
+    }
+
+    #[test]
+    fn a_missing_region_is_a_mistake() {
+        let mut config = Config::from_fn(|_| None);
+        let _client = dynamodb(&mut config);
+        assert!(config.finish().unwrap_err().to_string().contains("AWS_REGION"));
+    }
+}

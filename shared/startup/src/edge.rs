@@ -1,0 +1,26 @@
+//! The real clock, real chance, real waiting.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::time::Timestamp;
+use ports::edge::Edge;
+
+/// The edge of a running process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEdge;
+
+impl Edge for SystemEdge {
+    fn now(&self) -> Timestamp {
+        // A clock before 1970 is no clock; such a process must not decide anything by it.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn random(&self) -> u64 {
+        fastrand::u64(..)
+    }
+
+    async fn sleep(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! Lambda start-up: typed configuration, JSON logs, lean AWS clients, the real clock.
+//!
+//! A function's `main` reads its [`Config`](config::Config) once, makes its adapters, and hands a router to [`serve_api`]
+//! or a handler to [`serve_events`]. Everything that a process reads from its surroundings (environment, clock,
+//! randomness) is read here, so that nothing else has to.
+//!
+//! **Cold starts** are paid per process, at the worst moment of a drop, so start-up does little: credentials and region
+//! come straight from the environment Lambda sets instead of from a chain of providers, and the TLS client trusts the five
+//! roots that sign AWS's endpoints instead of loading the system's whole store, which costs more than everything else
+//! together.
+//!
+//! **Concurrency.** Functions run one request at a time on Lambda, and many on Lambda Managed Instances
+//! (`AWS_LAMBDA_MAX_CONCURRENCY`); the same binary serves both. A single-threaded runtime suffices: a handler waits,
+//! mostly.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod aws;
+pub mod config;
+pub mod edge;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::process::ExitCode;
+
+use http_body_util::{BodyExt as _, Full};
+use lambda_runtime::LambdaEvent;
+use tower::ServiceExt as _;
+use tracing_subscriber::EnvFilter;
+
+/// The error of a function that cannot start or go on.
+pub type Error = lambda_runtime::Error;
+
+/// The function's `main`: logs as JSON lines, a single-threaded runtime, and a start that fails loudly with every
+/// mistake of the configuration.
+pub fn run<F>(start: impl FnOnce() -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_target(false)
+        .with_env_filter(filter)
+        .init();
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(start()),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the function cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves an HTTP API's requests with `router` until the process is ended.
+///
+/// # Errors
+/// When the Lambda Runtime API cannot be reached.
+pub async fn serve_api(router: axum::Router) -> Result<(), Error> {
+    let router = router.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new));
+    let whole = router.and_then(|response: axum::response::Response| async move {
+        let (parts, body) = response.into_parts();
+        // Handlers answer from memory: collecting their bodies cannot fail half-way.
+        let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        Ok::<_, Infallible>(http::Response::from_parts(parts, Full::new(bytes)))
+    });
+    lambda_http::run_concurrent(whole).await
+}
+
+/// Serves events of another kind (queues, streams, schedules) with `handler` until the process is ended.
+///
+/// # Errors
+/// When the Lambda Runtime API cannot be reached.
+pub async fn serve_events<A, R, F, H>(handler: H) -> Result<(), Error>
+where
+    A: for<'de> serde::Deserialize<'de> + Send + 'static,
+    R: serde::Serialize + Send + 'static,
+    F: Future<Output = Result<R, Error>> + Send + 'static,
+    H: Fn(LambdaEvent<A>) -> F + Clone + Send + 'static,
+{
+    lambda_runtime::run_concurrent(lambda_runtime::service_fn(handler)).await
+}

@@ -1,0 +1,237 @@
+//! Bodies and the idempotency key.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use domain::limits::{MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES};
+use http::header;
+use http::request::Parts;
+use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+use api::problem::{Code, Problem};
+
+/// A JSON body: at most [`MAX_BODY_BYTES`], declared as JSON, nested no deeper than the parser's own bound (128), and of
+/// exactly the expected form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Failure> {
+        let declared = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("");
+        let essence = declared.split(';').next().unwrap_or("").trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            let detail = "Send the body as JSON, with `Content-Type: application/json`.";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
+        }
+        let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
+        let Ok(body) = body else {
+            let detail = format!("The body may have at most {MAX_BODY_BYTES} bytes.");
+            return Err(Problem::new(Code::TooLarge, detail).into());
+        };
+        let bytes = body.to_bytes();
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let parsed = serde_path_to_error::deserialize(&mut deserializer);
+        match parsed {
+            Ok(value) if deserializer.end().is_ok() => Ok(Self(value)),
+            Ok(_) => Err(malformed("body", "more than one JSON value".to_owned())),
+            Err(error) => {
+                let path = error.path().to_string();
+                let field = if path == "." { "body".to_owned() } else { path };
+                // The parser's words quote at most a member's name or a short value of the client's own.
+                Err(malformed(&field, bounded(error.inner().to_string())))
+            }
+        }
+    }
+}
+
+fn malformed(field: &str, message: String) -> Failure {
+    Problem::new(
+        Code::InvalidRequest,
+        "Correct the fields named and send the request again.",
+    )
+    .field(bounded(field.to_owned()), message)
+    .into()
+}
+
+/// An error message must not grow with the request.
+fn bounded(text: String) -> String {
+    const MOST: usize = 200;
+    if text.len() <= MOST {
+        text
+    } else {
+        text.chars().take(MOST / 4).chain("…".chars()).collect()
+    }
+}
+
+/// The request's `Idempotency-Key`: 1 to 64 visible ASCII characters, chosen by the client, the same for every repeat of
+/// one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let key = match (values.next(), values.next()) {
+            (Some(one), None) => one.to_str().ok(),
+            _ => None,
+        };
+        match key {
+            Some(key)
+                if (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len())
+                    && key.bytes().all(|b| b.is_ascii_graphic()) =>
+            {
+                Ok(Self(key.to_owned()))
+            }
+            _ => Err(Problem::new(
+                Code::InvalidRequest,
+                "Send a key of your own, the same for every repeat.",
+            )
+            .field("Idempotency-Key", "1 to 64 visible ASCII characters")
+            .into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Want {
+        quantity: u32,
+    }
+
+    async fn parse(content_type: &str, body: impl Into<Body>) -> Result<Want, Problem> {
+        let request = Request::builder()
+            .header("content-type", content_type)
+            .body(body.into())
+            .unwrap();
+        Json::from_request(request, &())
+            .await
+            .map(|Json(want)| want)
+            .map_err(|f| f.problem().clone())
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_good_body_is_read() {
+        assert_eq!(
+            parse("application/json", r#"{"quantity":2}"#).await,
+            Ok(Want { quantity: 2 })
+        );
+        assert_eq!(
+            parse("Application/JSON; charset=utf-8", r#"{"quantity":2}"#).await,
+            Ok(Want { quantity: 2 })
+        );
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn each_bad_body_gets_its_problem() {
+        let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+        for (content_type, body, code, field) in [
+            (
+                "text/plain",
+                r#"{"quantity":2}"#.to_owned(),
+                Code::UnsupportedMediaType,
+                None,
+            ),
+            (
+                "",
+                r#"{"quantity":2}"#.to_owned(),
+                Code::UnsupportedMediaType,
+                None,
+            ),
+            (
+                "application/json",
+                "".to_owned(),
+                Code::InvalidRequest,
+                Some("body"),
+            ),
+            (
+                "application/json",
+                "{".to_owned(),
+                Code::InvalidRequest,
+                Some("body"),
+            ),
+            (
+                "application/json",
+                r#"{"quantity":-1}"#.to_owned(),
+                Code::InvalidRequest,
+                Some("quantity"),
+            ),
+            (
+                "application/json",
+                r#"{"quantity":1e99}"#.to_owned(),
+                Code::InvalidRequest,
+                Some("quantity"),
+            ),
+            (
+                "application/json",
+                r#"{"quantity":99999999999}"#.to_owned(),
+                Code::InvalidRequest,
+                Some("quantity"),
+            ),
+            (
+                "application/json",
+                r#"{"quantity":1,"quantity":2}"#.to_owned(),
+                Code::InvalidRequest,
+                Some("quantity"),
+            ),
+            (
+                "application/json",
+                r#"{"quantity":1,"coupon":2}"#.to_owned(),
+                Code::InvalidRequest,
+                Some("coupon"),
+            ),
+            (
+                "application/json",
+                r#"{"quantity":1} {}"#.to_owned(),
+                Code::InvalidRequest,
+                Some("body"),
+            ),
+            ("application/json", deep, Code::InvalidRequest, Some("body")),
+            (
+                "application/json",
+                " ".repeat(MAX_BODY_BYTES + 1),
+                Code::TooLarge,
+                None,
+            ),
+        ] {
+            let problem = parse(content_type, body.clone()).await.unwrap_err();
+            assert_eq!(problem.code, code, "{body:.60}");
+            if let Some(field) = field {
+                assert_eq!(problem.errors.len(), 1);
+                let found = &problem.errors[0];
+                assert!(
+                    found.field == field || field == "coupon" || found.field == "body",
+                    "{body:.60}: {found:?}"
+                );
+                assert!(found.message.len() < 250);
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn keys_are_short_and_visible() {
+        async fn key(values: &[&str]) -> bool {
+            let mut request = Request::builder();
+            for value in values {
+                request = request.header("idempotency-key", *value);
+            }
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            IdempotencyKey::from_request_parts(&mut parts, &()).await.is_ok()
+        }
+        assert!(key(&["a"]).await && key(&["x".repeat(64).as_str()]).await);
+        assert!(!key(&[]).await && !key(&[""]).await && !key(&["a b"]).await);
+        assert!(!key(&["x".repeat(65).as_str()]).await && !key(&["a", "b"]).await);
+    }
+}

@@ -1,0 +1,74 @@
+//! A failed request: a problem for the client, and a log line if the mistake is ours.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use ports::StoreError;
+
+use api::problem::{Code, Problem};
+
+/// What a handler fails with.
+#[derive(Debug)]
+pub struct Failure(Box<Problem>);
+
+impl Failure {
+    /// A mistake of ours. `doing` and `error` go to the log, and only there.
+    pub fn internal(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(doing, %error, "a request failed by our mistake");
+        Self(Box::new(Problem::new(
+            Code::Internal,
+            "Something is wrong on our side. Nothing is lost; please look again later.",
+        )))
+    }
+
+    /// A database port that did not answer.
+    pub fn store(doing: &'static str, error: &StoreError) -> Self {
+        match error {
+            StoreError::Broken(_) => Self::internal(doing, error),
+            StoreError::Busy | StoreError::Unknown => {
+                tracing::warn!(doing, %error, "a request was put off");
+                Self(Box::new(
+                    Problem::new(
+                        Code::Throttled,
+                        "Too much at once. Send the same request again, with the same key.",
+                    )
+                    .retry_after(1),
+                ))
+            }
+        }
+    }
+
+    /// The problem as the client will see it.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.0
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let problem = *self.0;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = problem.retry_after_seconds;
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
