@@ -5,8 +5,8 @@
 //!
 //! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time;
 //! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`TestEdge`] is a clock that tests move and dice that
-//! a seed decides. The contract tests say what each port promises: they run on these adapters and on the
-//! real ones.
+//! a seed decides. [`contract`] holds the tests that say what each port promises: they run on these adapters and on
+//! the real ones.
 //!
 //! **A walk through.** Set the scene with [`MemoryStore::put_drop`]; run the handler on a clone of the store; let calls
 //! fail with [`MemoryStore::fail_next`] (or all of them by a [`MemoryStore::set_plan`]); check what is left with
@@ -26,9 +26,11 @@
 )]
 
 mod audit;
+pub mod contract;
 mod drops;
 mod edge;
 mod faults;
+pub mod fixtures;
 mod ledger;
 mod orders;
 mod queues;

@@ -42,7 +42,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Ok(_) => Err(malformed("body", "more than one JSON value".to_owned())),
             Err(error) => {
                 let path = error.path().to_string();
-                let field = if path == "." { "body".to_owned() } else { path };
+                // The parser writes `.` for the whole and `?` where the text broke off.
+                let field = path.trim_end_matches(['.', '?']);
+                let field = if field.is_empty() { "body".to_owned() } else { field.to_owned() };
                 // The parser's words quote at most a member's name or a short value of the client's own.
                 Err(malformed(&field, bounded(error.inner().to_string())))
             }
@@ -198,7 +200,7 @@ mod tests {
                 Code::InvalidRequest,
                 Some("body"),
             ),
-            ("application/json", deep, Code::InvalidRequest, Some("body")),
+            ("application/json", deep, Code::InvalidRequest, Some("[0]")),
             (
                 "application/json",
                 " ".repeat(MAX_BODY_BYTES + 1),

@@ -1,0 +1,202 @@
+//! Placing an order.
+
+use domain::claim::ClaimState;
+use domain::drops::Phase;
+use domain::ids::{OrderId, ReservationId, ShopperId};
+use domain::money::Money;
+use domain::order::{Order, Placement};
+use domain::shard::Shard;
+use ports::cached::CachedDrops;
+use ports::drops::ReadDrop;
+use ports::edge::Edge;
+use ports::orders::{NotPlaced, PlaceOrder, Placing, ReadOrder};
+use ports::retry::{IN_REQUEST, retry};
+use ports::stock::{Consistency, SurveyStock};
+use ports::{Conditional, StoreError};
+
+/// How often a checkout looks again when the hold changed under its hands.
+const MOST_LOOKS: u32 = 3;
+
+/// A checkout.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who.
+    pub shopper: ShopperId,
+    /// What.
+    pub reservation: ReservationId,
+    /// What the shopper consents to pay.
+    pub amount: Money,
+    /// The gateway's token for the means of payment.
+    pub payment_method: String,
+    /// The address, as JSON text.
+    pub address: String,
+    /// What tells a repeat from a contradiction.
+    pub fingerprint: Fingerprint,
+}
+
+/// Hashes of a request: of its key, and of its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Of the idempotency key.
+    pub key: String,
+    /// Of everything the shopper asked for.
+    pub contents: String,
+}
+
+impl Fingerprint {
+    fn stored(&self) -> String {
+        format!("{}:{}", self.key, self.contents)
+    }
+}
+
+/// Why there is no order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotOrdered {
+    /// No such reservation, or somebody else's.
+    #[error("no such reservation")]
+    UnknownReservation,
+    /// It has expired, or was released or replaced.
+    #[error("the reservation has expired")]
+    Expired,
+    /// The amount is not the reservation's.
+    #[error("the amount is {0}")]
+    WrongAmount(Money),
+    /// The drop was cancelled.
+    #[error("the drop was cancelled")]
+    DropCancelled,
+    /// The shopper's limit would be passed.
+    #[error("limit reached")]
+    LimitReached,
+    /// The same key was used with other contents.
+    #[error("the key was used for another request")]
+    OtherRequest,
+    /// The reservation has become an order by another request.
+    #[error("ordered already")]
+    AlreadyOrdered(OrderId),
+    /// The reservation keeps changing.
+    #[error("changed again and again")]
+    Contended,
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The use case, with its ports.
+pub struct Checkout<D, S, O, E> {
+    /// The drops, for prices and limits.
+    pub drops: CachedDrops<D, E>,
+    /// The stock, to see the hold.
+    pub stock: S,
+    /// The orders.
+    pub orders: O,
+    /// Clock and chance.
+    pub edge: E,
+}
+
+impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D, S, O, E> {
+    /// The order of the reservation: a new one, or the one an earlier try of the same request made.
+    ///
+    /// # Errors
+    /// [`NotOrdered`].
+    pub async fn place(&self, request: &Request) -> Result<Order, NotOrdered> {
+        let key = &request.reservation.shard;
+        let drop = self
+            .drops
+            .get(&key.drop)
+            .await?
+            .ok_or(NotOrdered::UnknownReservation)?;
+        let phase = drop
+            .phase(self.edge.now())
+            .ok_or(NotOrdered::UnknownReservation)?;
+        let sku = drop.sku(&key.sku).ok_or(NotOrdered::UnknownReservation)?;
+        for _ in 0..MOST_LOOKS {
+            let keys = std::slice::from_ref(key);
+            let found = retry(&self.edge, IN_REQUEST, || {
+                self.stock.survey(keys, Consistency::Strong)
+            })
+            .await?;
+            let shard = found
+                .into_iter()
+                .next()
+                .map(|(_, shard)| shard)
+                .ok_or(NotOrdered::UnknownReservation)?;
+            let mine = shard
+                .claims
+                .get(&request.shopper)
+                .filter(|claim| claim.nonce == request.reservation.nonce);
+            let Some(hold) = mine.filter(|claim| claim.state == ClaimState::Held) else {
+                return self.without_hold(request, &shard).await;
+            };
+            let amount = drop
+                .price(sku)
+                .times(hold.units)
+                .ok_or(NotOrdered::UnknownReservation)?;
+            if amount != request.amount {
+                return Err(NotOrdered::WrongAmount(amount));
+            }
+            if phase == Phase::Cancelled {
+                return Err(NotOrdered::DropCancelled);
+            }
+            let now = self.edge.now();
+            let claim = hold
+                .ordered(now, now.plus_seconds(drop.payment_seconds))
+                .map_err(|_| NotOrdered::Expired)?;
+            let order = Order::place(
+                Placement {
+                    reservation: request.reservation.clone(),
+                    shopper: request.shopper.clone(),
+                    claim,
+                    amount,
+                    payment_method: request.payment_method.clone(),
+                    fingerprint: request.fingerprint.stored(),
+                },
+                now,
+            );
+            let placing = Placing {
+                order,
+                hold: hold.clone(),
+                per_shopper_limit: drop.per_shopper_limit,
+                address: request.address.clone(),
+            };
+            match retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await? {
+                Conditional::Done => return Ok(placing.order),
+                Conditional::Refused(NotPlaced::Exists(order)) => return repeat(request, *order),
+                Conditional::Refused(NotPlaced::LimitReached) => return Err(NotOrdered::LimitReached),
+                Conditional::Refused(NotPlaced::HoldChanged) => {}
+            }
+        }
+        Err(NotOrdered::Contended)
+    }
+
+    /// There is no hold of that reservation: it has become an order, open or ended, or is gone.
+    async fn without_hold(&self, request: &Request, shard: &Shard) -> Result<Order, NotOrdered> {
+        let id = OrderId::of_reservation(&request.reservation);
+        if let Some(order) = retry(&self.edge, IN_REQUEST, || self.orders.order(&id)).await? {
+            return repeat(request, order);
+        }
+        let somebody_elses = shard
+            .claims
+            .values()
+            .any(|claim| claim.nonce == request.reservation.nonce);
+        Err(if somebody_elses {
+            NotOrdered::UnknownReservation
+        } else {
+            NotOrdered::Expired
+        })
+    }
+}
+
+/// What an existing order means for this request.
+fn repeat(request: &Request, order: Order) -> Result<Order, NotOrdered> {
+    if order.shopper != request.shopper {
+        return Err(NotOrdered::UnknownReservation);
+    }
+    let (key, contents) = order.fingerprint.split_once(':').unwrap_or_default();
+    if contents == request.fingerprint.contents {
+        Ok(order)
+    } else if key == request.fingerprint.key {
+        Err(NotOrdered::OtherRequest)
+    } else {
+        Err(NotOrdered::AlreadyOrdered(order.id))
+    }
+}

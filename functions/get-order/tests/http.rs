@@ -1,0 +1,239 @@
+//! The function's whole HTTP behaviour, on memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use axum::Router;
+use axum::body::Body;
+use domain::claim::Claim;
+use domain::ids::{Nonce, ReservationId, ShardKey, ShopperId};
+use domain::money::Money;
+use domain::order::{Order, OrderStatus, Placement};
+use get_order::{State, router};
+use http::Request;
+use http_body_util::BodyExt;
+use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, PlaceOrder, Placing};
+use ports::stock::ClaimStock;
+use serde_json::Value;
+use tokens::{Audience, SigningKey, VerifyingKey};
+use tower::ServiceExt;
+
+struct Scene {
+    store: MemoryStore,
+    edge: TestEdge,
+    keys: SigningKey,
+    router: Router,
+}
+
+fn scene() -> Scene {
+    let (store, edge, keys) = (
+        MemoryStore::new(),
+        TestEdge::new(7),
+        SigningKey::generate().unwrap(),
+    );
+    fixtures::open_drop(&store, &edge, "d", &[("TEE", 600)], 12);
+    let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
+    let router = router(State {
+        orders: store.clone(),
+        shoppers,
+        edge: edge.clone(),
+    });
+    Scene {
+        store,
+        edge,
+        keys,
+        router,
+    }
+}
+
+impl Scene {
+    async fn order(&self, who: &str, index: u16) -> Order {
+        let (drop, shopper): (_, ShopperId) = ("d".parse().unwrap(), who.parse().unwrap());
+        let nonce = Nonce::of_request(&drop, &shopper, &index.to_string());
+        let shard = ShardKey {
+            drop,
+            sku: fixtures::sku("TEE"),
+            index,
+        };
+        let now = self.edge.now();
+        let hold = Claim::held(1, now.plus_seconds(30), nonce.clone());
+        assert!(self.store.claim(&shard, &shopper, &hold).await.unwrap().is_done());
+        let order = Order::place(
+            Placement {
+                reservation: ReservationId { shard, nonce },
+                shopper,
+                claim: hold.ordered(now, now.plus_seconds(60)).unwrap(),
+                amount: Money {
+                    amount_minor: 4900,
+                    currency: "EUR".parse().unwrap(),
+                },
+                payment_method: "pm_card_visa".into(),
+                fingerprint: "k:c".into(),
+            },
+            now,
+        );
+        let placing = Placing {
+            order: order.clone(),
+            hold,
+            per_shopper_limit: 12,
+            address: "{}".into(),
+        };
+        assert!(self.store.place(&placing).await.unwrap().is_done());
+        order
+    }
+
+    async fn send(&self, method: &str, who: &str, path: &str) -> (u16, Value) {
+        let now = self.edge.now().as_seconds();
+        let token = self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap();
+        let request = Request::builder().method(method).uri(path);
+        let request = request
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (
+            status.as_u16(),
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        )
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn orders_are_shown_to_their_shopper_only() {
+    let scene = scene();
+    let order = scene.order("ada", 0).await;
+    let path = format!("/orders/{}", order.id);
+    let (status, view) = scene.send("GET", "ada", &path).await;
+    assert_eq!(
+        (status, view["order_id"].as_str(), view["status"].as_str()),
+        (200, Some(order.id.as_str()), Some("placed"))
+    );
+    assert!(!view.to_string().contains("pm_card_visa") && !view.to_string().contains("k:c"));
+    assert_eq!(scene.send("GET", "eve", &path).await.0, 404);
+    assert_eq!(scene.send("POST", "eve", &format!("{path}/cancel")).await.0, 404);
+    assert_eq!(scene.send("GET", "ada", "/orders/nonsense").await.0, 404);
+    assert_eq!(
+        scene.send("PUT", "ada", &path).await.1["code"],
+        "method_not_allowed"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_list_is_walked_page_by_page_without_gap_or_repeat() {
+    let scene = scene();
+    let mut expected = Vec::new();
+    for index in 0..5 {
+        expected.insert(0, scene.order("ada", index).await.id.to_string());
+        scene.edge.advance(10);
+    }
+    scene.order("bob", 0).await;
+    let (mut found, mut path) = (Vec::new(), "/orders?limit=2".to_owned());
+    loop {
+        let (status, page) = scene.send("GET", "ada", &path).await;
+        assert_eq!(status, 200, "{page}");
+        let ids = page["orders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| o["order_id"].as_str().unwrap().to_owned());
+        found.extend(ids);
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/orders?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, expected);
+    assert_eq!(scene.send("GET", "ada", "/orders?limit=0").await.0, 400);
+    assert_eq!(scene.send("GET", "ada", "/orders?cursor=%25").await.0, 400);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn before_a_payment_exists_cancelling_undoes_at_once() {
+    let scene = scene();
+    let order = scene.order("ada", 0).await;
+    let path = format!("/orders/{}/cancel", order.id);
+    for _ in 0..2 {
+        let (status, view) = scene.send("POST", "ada", &path).await;
+        assert_eq!(
+            (status, view["status"].as_str(), view["reason"].as_str()),
+            (200, Some("cancelled"), Some("by_shopper"))
+        );
+    }
+    assert_eq!(scene.store.purchases().values().sum::<u32>(), 0);
+    scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn with_a_payment_the_wish_is_noted_once() {
+    let scene = scene();
+    let order = scene.order("ada", 0).await;
+    let step = order.with_payment("pi_1".into(), scene.edge.now()).unwrap();
+    assert!(scene.store.advance(&step).await.unwrap().is_done());
+    let path = format!("/orders/{}/cancel", order.id);
+    let answers = futures_util::future::join_all((0..8).map(|_| scene.send("POST", "ada", &path))).await;
+    assert!(
+        answers
+            .iter()
+            .all(|(status, v)| *status == 202 && v["cancel_requested"] == true),
+        "{answers:?}"
+    );
+    assert_eq!(
+        scene.store.orders()[&order.id].version,
+        3,
+        "one change for the payment, one for the wish"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn cancel_races_capture_and_one_of_them_wins() {
+    for turns in 0..6 {
+        let scene = scene();
+        let order = scene.order("ada", 0).await;
+        let path = format!("/orders/{}/cancel", order.id);
+        let settle = async {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            let step = order.settle(scene.edge.now()).unwrap();
+            scene.store.advance(&step).await.unwrap().is_done()
+        };
+        let ((status, view), settled) = tokio::join!(scene.send("POST", "ada", &path), settle);
+        let found = scene.store.orders()[&order.id].status;
+        if settled {
+            assert_eq!(
+                (found, status, view["code"].as_str()),
+                (OrderStatus::Paid, 409, Some("wrong_state"))
+            );
+        } else {
+            assert_eq!((found, status), (OrderStatus::Cancelled, 200));
+        }
+        scene.store.audit().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_fault_of_every_port_cancels_once() {
+    for op in [Op::Order, Op::Advance] {
+        for fault in [Fault::Busy, Fault::UnknownBefore, Fault::UnknownAfter] {
+            let scene = scene();
+            let order = scene.order("ada", 0).await;
+            scene.store.fail_next(op, fault);
+            let (status, view) = scene
+                .send("POST", "ada", &format!("/orders/{}/cancel", order.id))
+                .await;
+            assert_eq!(
+                (status, view["status"].as_str()),
+                (200, Some("cancelled")),
+                "{op:?} {fault:?}"
+            );
+            scene.store.audit().unwrap();
+        }
+    }
+}

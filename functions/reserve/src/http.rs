@@ -1,0 +1,229 @@
+//! The routes of this function and their answers.
+
+use std::sync::Arc;
+
+use api::reservations::{ReservationView, ReserveBody};
+use axum::Router;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use domain::ids::{DropId, ReservationId};
+use domain::status::Availability;
+use domain::time::Timestamp;
+use http::StatusCode;
+use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
+use ports::edge::Edge;
+use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
+use tokens::VerifyingKey;
+use web::{Authority, Caching, Code, Failure, IdempotencyKey, Json, Problem, Shopper, answer, path_id};
+
+use crate::create::{Create, NotReserved, Request, Reserved};
+use crate::release::{Held, NoReservation};
+
+/// What the routes share.
+pub struct State<D, S, T, E> {
+    /// Creating.
+    pub create: Create<D, S, T, E>,
+    /// Showing and releasing.
+    pub held: Held<D, S, E>,
+    /// The key of the shoppers' tokens.
+    pub shoppers: VerifyingKey,
+    /// Clock and chance.
+    pub edge: E,
+}
+
+/// A shared [`State`]; axum wants it cheap to clone.
+pub struct Shared<D, S, T, E>(Arc<State<D, S, T, E>>);
+
+impl<D, S, T, E> Clone for Shared<D, S, T, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D, S, T, E: Edge> Authority for Shared<D, S, T, E> {
+    fn verifying_key(&self) -> &VerifyingKey {
+        &self.0.shoppers
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.edge.now()
+    }
+}
+
+/// The function's router.
+pub fn router<D, S, T, E>(state: State<D, S, T, E>) -> Router
+where
+    D: ReadDrop + 'static,
+    S: PeekStock + ClaimStock + ReadClaim + GiveBackStock + 'static,
+    T: ReadStatus + ReadCounts + 'static,
+    E: Edge,
+{
+    let routes = Router::new()
+        .route("/drops/{drop_id}/reservations", post(create::<D, S, T, E>))
+        .route(
+            "/drops/{drop_id}/reservations/{reservation_id}",
+            get(show::<D, S, T, E>).delete(release::<D, S, T, E>),
+        );
+    web::conventions(routes).with_state(Shared(Arc::new(state)))
+}
+
+async fn create<D, S, T, E>(
+    axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
+    Path(drop): Path<String>,
+    Shopper(shopper): Shopper,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Json(body): Json<ReserveBody>,
+) -> Result<Response, Failure>
+where
+    D: ReadDrop,
+    S: PeekStock + ClaimStock,
+    T: ReadStatus + ReadCounts,
+    E: Edge,
+{
+    let drop: DropId = path_id("drop", &drop)?;
+    let request = Request {
+        drop,
+        sku: body.sku,
+        units: body.quantity,
+        shopper,
+        idempotency_key,
+    };
+    let reserved = state.0.create.create(&request).await.map_err(not_reserved)?;
+    view(StatusCode::CREATED, reserved)
+}
+
+async fn show<D, S, T, E>(
+    axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
+    Path((drop, id)): Path<(String, String)>,
+    Shopper(shopper): Shopper,
+) -> Result<Response, Failure>
+where
+    D: ReadDrop,
+    S: ReadClaim + GiveBackStock,
+    E: Edge,
+{
+    let (drop, id): (DropId, ReservationId) = (path_id("drop", &drop)?, path_id("reservation", &id)?);
+    let reserved = state
+        .0
+        .held
+        .show(&drop, &id, &shopper)
+        .await
+        .map_err(no_reservation)?;
+    view(StatusCode::OK, reserved)
+}
+
+async fn release<D, S, T, E>(
+    axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
+    Path((drop, id)): Path<(String, String)>,
+    Shopper(shopper): Shopper,
+) -> Result<Response, Failure>
+where
+    D: ReadDrop,
+    S: ReadClaim + GiveBackStock,
+    E: Edge,
+{
+    let (drop, id): (DropId, ReservationId) = (path_id("drop", &drop)?, path_id("reservation", &id)?);
+    state
+        .0
+        .held
+        .release(&drop, &id, &shopper)
+        .await
+        .map_err(no_reservation)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn view(status: StatusCode, reserved: Reserved) -> Result<Response, Failure> {
+    match ReservationView::of(reserved.id, &reserved.claim, reserved.price) {
+        Some(view) => Ok(answer(status, Caching::Never, &view)),
+        None => Err(Failure::internal(
+            "work out the amount",
+            &"it cannot be represented",
+        )),
+    }
+}
+
+fn not_reserved(error: NotReserved) -> Failure {
+    let problem = match error {
+        NotReserved::UnknownDrop => Problem::new(Code::NotFound, "There is no such drop."),
+        NotReserved::UnknownSku => {
+            Problem::new(Code::NotFound, "The drop has no such SKU.").field("sku", "one of the drop's SKUs")
+        }
+        NotReserved::BadQuantity { limit } => Problem::new(
+            Code::InvalidRequest,
+            "Ask for a quantity that one shopper may buy.",
+        )
+        .field("quantity", format!("1 to {limit}")),
+        NotReserved::NotOpen { in_ms } => {
+            let seconds = u32::try_from(in_ms.max(0) / 1000)
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
+            Problem::new(Code::NotOpen, "Ask again when the drop has started.").retry_after(seconds)
+        }
+        NotReserved::Paused => Problem::new(
+            Code::Paused,
+            "Reservations are stopped for a moment; follow the status.",
+        )
+        .retry_after(5),
+        NotReserved::Closed => Problem::new(Code::Closed, "The drop takes no more reservations."),
+        NotReserved::SoldOut(availability) => {
+            let problem = match availability {
+                Availability::Gone => {
+                    Problem::new(Code::SoldOut, "Every unit is paid for. Nothing will return.")
+                }
+                _ => Problem::new(
+                    Code::SoldOut,
+                    "Every unit is held; some may return. Follow the status.",
+                )
+                .retry_after(2),
+            };
+            Problem {
+                availability: Some(availability),
+                ..problem
+            }
+        }
+        NotReserved::FewerLeft(available) => {
+            let detail = "Not as many can be had in one reservation. Ask for fewer.";
+            Problem {
+                available: Some(available),
+                ..Problem::new(Code::FewerLeft, detail)
+            }
+        }
+        NotReserved::LimitReached => Problem::new(
+            Code::LimitReached,
+            "You have bought, or are buying, as many as one shopper may.",
+        ),
+        NotReserved::Exists(id) => {
+            let detail = "Check that reservation out, or release it first.";
+            Problem {
+                reservation_id: Some(id.to_string()),
+                ..Problem::new(Code::ReservationExists, detail)
+            }
+        }
+        NotReserved::OtherRequest => Problem::new(
+            Code::IdempotencyMismatch,
+            "This key belongs to a request for another quantity. Use a new key.",
+        ),
+        NotReserved::Expired => Problem::new(
+            Code::ReservationExpired,
+            "This key's reservation has expired. Reserve again with a new key.",
+        ),
+        NotReserved::Store(error) => return Failure::store("reserve", &error),
+    };
+    problem.into()
+}
+
+fn no_reservation(error: NoReservation) -> Failure {
+    let problem = match error {
+        NoReservation::Unknown => Problem::new(Code::NotFound, "You have no such reservation, or no longer."),
+        NoReservation::Ordered => Problem::new(
+            Code::WrongState,
+            "It has become an order. Cancel the order instead.",
+        ),
+        NoReservation::Contended => {
+            Problem::new(Code::Conflict, "It keeps changing. Try again.").retry_after(1)
+        }
+        NoReservation::Store(error) => return Failure::store("release", &error),
+    };
+    problem.into()
+}

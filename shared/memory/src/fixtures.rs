@@ -1,0 +1,69 @@
+//! Scenes that handler tests begin with.
+
+use domain::drops::{Drop, DropDraft, DropState, Sku};
+use domain::ids::{DropId, SkuId};
+use domain::plan::ShardPlan;
+use ports::edge::Edge;
+
+use crate::{MemoryStore, TestEdge};
+
+/// How long the holds of [`open_drop`] last, in seconds.
+pub const HOLD_SECONDS: u32 = 30;
+/// How long the orders of [`open_drop`] may stay unpaid, in seconds.
+pub const PAYMENT_SECONDS: u32 = 60;
+
+/// What an operator would write down for a drop that opened a minute ago and lasts an hour.
+///
+/// # Panics
+/// When an identifier is none: a mistake of the test.
+#[must_use]
+#[allow(clippy::expect_used)]
+pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> DropDraft {
+    let sku = |(sku, units): &(&str, u32)| Sku {
+        sku: sku.parse().expect("a SKU"),
+        title: format!("Edition {sku}"),
+        price_minor: 4900,
+        units: *units,
+        plan: ShardPlan::default(),
+    };
+    DropDraft {
+        title: "Autumn".to_owned(),
+        currency: "EUR".parse().expect("a currency"),
+        starts_at: edge.now().plus_millis(-60_000),
+        ends_at: edge.now().plus_seconds(3_600),
+        hold_seconds: HOLD_SECONDS,
+        payment_seconds: PAYMENT_SECONDS,
+        per_shopper_limit,
+        skus: skus.iter().map(sku).collect(),
+    }
+}
+
+/// Puts an open drop with these SKUs and units into the store.
+///
+/// # Panics
+/// When an identifier is none or the units are too many: a mistake of the test.
+#[allow(clippy::expect_used)]
+pub fn open_drop(
+    store: &MemoryStore,
+    edge: &TestEdge,
+    id: &str,
+    skus: &[(&str, u32)],
+    per_shopper_limit: u32,
+) -> Drop {
+    let id: DropId = id.parse().expect("a drop id");
+    let draft = Drop::draft(id, draft(edge, skus, per_shopper_limit));
+    let drop = draft.start_publishing(edge.now()).expect("a plan");
+    let drop = Drop { state: DropState::Scheduled, ..drop };
+    store.put_drop(&drop);
+    drop
+}
+
+/// A SKU's name.
+///
+/// # Panics
+/// When it is none: a mistake of the test.
+#[must_use]
+#[allow(clippy::expect_used)]
+pub fn sku(text: &str) -> SkuId {
+    text.parse().expect("a SKU")
+}
