@@ -79,6 +79,9 @@ impl ClaimStock for MemoryStore {
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
         self.call(Op::TakeOver, |state| {
+            if seen.state != ClaimState::Held {
+                return Err(StoreError::Broken("only a hold can be taken over".to_owned()));
+            }
             Ok(on_shard(state.shards.get_mut(key), |shard| {
                 shard.take_over(shopper, claim.clone(), victim, seen)
             }))

@@ -1,0 +1,187 @@
+//! What the drop ports promise.
+
+use domain::drops::{Drop, DropState};
+use domain::ids::DropId;
+use domain::time::Timestamp;
+use ports::Conditional;
+use ports::drops::{DropPage, ListDrops, ReadDrop, StoreDrop};
+
+use crate::contract::race::race;
+use crate::contract::scene::{NOW, draft, id};
+use crate::contract::{Database, DropPorts, answered};
+
+/// The contract of the drop ports, as tests; `$setup` makes an empty database.
+#[macro_export]
+macro_rules! drops_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [drops]:
+            a_drop_is_stored_version_by_version,
+            a_version_is_stored_once,
+            a_version_out_of_turn_is_refused,
+            of_8_changes_at_once_one_is_stored,
+            a_drop_is_listed_once_it_is_scheduled_and_for_good,
+            a_drop_that_was_never_scheduled_is_not_listed,
+            the_calendar_comes_in_pages_latest_start_first,
+        );
+    };
+}
+
+async fn stored(drops: &impl DropPorts, drop: &Drop) {
+    assert_eq!(answered(drops.store(drop).await), Conditional::Done, "{drop:?}");
+}
+
+/// Stores a drop through all its versions until it is scheduled.
+async fn published(drops: &impl DropPorts, name: &str, starts_in: u32) -> Drop {
+    let draft = draft(name, starts_in);
+    stored(drops, &draft).await;
+    let publishing = draft.start_publishing(NOW).unwrap();
+    stored(drops, &publishing).await;
+    let scheduled = publishing.finish_publishing().unwrap();
+    stored(drops, &scheduled).await;
+    scheduled
+}
+
+async fn listed(drops: &impl DropPorts) -> Vec<Drop> {
+    answered(drops.published(None, 100).await).drops
+}
+
+pub async fn a_drop_is_stored_version_by_version(database: &impl Database) {
+    let drops = database.drops();
+    assert_eq!(answered(drops.drop(&id("autumn")).await), None);
+    let draft = draft("autumn", 60);
+    stored(&drops, &draft).await;
+    assert_eq!(answered(drops.drop(&draft.id).await), Some(draft.clone()));
+    let publishing = draft.start_publishing(NOW).unwrap();
+    stored(&drops, &publishing).await;
+    assert_eq!(answered(drops.drop(&draft.id).await), Some(publishing));
+    assert_eq!(answered(drops.drop(&id("winter")).await), None);
+}
+
+pub async fn a_version_is_stored_once(database: &impl Database) {
+    let drops = database.drops();
+    let draft = draft("autumn", 60);
+    stored(&drops, &draft).await;
+    assert_eq!(answered(drops.store(&draft).await), Conditional::Refused(()));
+    let publishing = draft.start_publishing(NOW).unwrap();
+    stored(&drops, &publishing).await;
+    assert_eq!(answered(drops.store(&publishing).await), Conditional::Refused(()));
+}
+
+pub async fn a_version_out_of_turn_is_refused(database: &impl Database) {
+    let drops = database.drops();
+    let draft = draft("autumn", 60);
+    let at_version = |version| Drop {
+        version,
+        title: "Other".to_owned(),
+        ..draft.clone()
+    };
+    for version in [0, 2, 3, u64::MAX] {
+        assert_eq!(
+            answered(drops.store(&at_version(version)).await),
+            Conditional::Refused(())
+        );
+    }
+    assert_eq!(answered(drops.drop(&draft.id).await), None);
+    stored(&drops, &draft).await;
+    for version in [0, 1, 3, u64::MAX] {
+        assert_eq!(
+            answered(drops.store(&at_version(version)).await),
+            Conditional::Refused(())
+        );
+    }
+    assert_eq!(answered(drops.drop(&draft.id).await), Some(draft));
+}
+
+pub async fn of_8_changes_at_once_one_is_stored(database: &impl Database) {
+    let drops = database.drops();
+    let first: Vec<Drop> = (0..8)
+        .map(|n| Drop {
+            title: format!("Autumn {n}"),
+            ..draft("autumn", 60)
+        })
+        .collect();
+    let second: Vec<Drop> = first
+        .iter()
+        .map(|drop| Drop {
+            version: 2,
+            ..drop.clone()
+        })
+        .collect();
+    for versions in [&first, &second] {
+        let outcomes = race(8, |n| drops.store(&versions[n])).await;
+        let done: Vec<usize> = (0..8).filter(|n| outcomes[*n].is_done()).collect();
+        assert_eq!(done.len(), 1);
+        assert_eq!(
+            answered(drops.drop(&id("autumn")).await),
+            Some(versions[done[0]].clone())
+        );
+    }
+}
+
+pub async fn a_drop_is_listed_once_it_is_scheduled_and_for_good(database: &impl Database) {
+    let drops = database.drops();
+    let draft = draft("autumn", 60);
+    stored(&drops, &draft).await;
+    assert_eq!(listed(&drops).await, vec![]);
+    let publishing = draft.start_publishing(NOW).unwrap();
+    stored(&drops, &publishing).await;
+    assert_eq!(listed(&drops).await, vec![]);
+    let mut drop = publishing.finish_publishing().unwrap();
+    stored(&drops, &drop).await;
+    assert_eq!(listed(&drops).await, vec![drop.clone()]);
+    for next in [
+        (|drop: &Drop| drop.set_paused(true).unwrap()) as fn(&Drop) -> Drop,
+        |drop| drop.cancel().unwrap(),
+        |drop| drop.finish_cancelling().unwrap(),
+    ] {
+        drop = next(&drop);
+        stored(&drops, &drop).await;
+        assert_eq!(listed(&drops).await, vec![drop.clone()]);
+    }
+    assert_eq!(drop.state, DropState::Cancelled);
+}
+
+pub async fn a_drop_that_was_never_scheduled_is_not_listed(database: &impl Database) {
+    let drops = database.drops();
+    let first = draft("autumn", 60);
+    stored(&drops, &first).await;
+    stored(&drops, &first.cancel().unwrap()).await;
+    let second = draft("winter", 60);
+    stored(&drops, &second).await;
+    let publishing = second.start_publishing(NOW).unwrap();
+    stored(&drops, &publishing).await;
+    stored(&drops, &publishing.cancel().unwrap()).await;
+    assert_eq!(listed(&drops).await, vec![]);
+}
+
+pub async fn the_calendar_comes_in_pages_latest_start_first(database: &impl Database) {
+    let drops = database.drops();
+    let empty = answered(drops.published(None, 5).await);
+    assert_eq!((empty.drops, empty.next), (vec![], None));
+    stored(&drops, &draft("hidden", 50)).await;
+    let mut all = Vec::new();
+    // Two share each start.
+    for n in 0..6u32 {
+        all.push(published(&drops, &format!("d{n}"), 100 + n / 2 * 60).await);
+    }
+    for limit in [1, 2, 4, 6, 100] {
+        let mut found: Vec<Drop> = Vec::new();
+        let mut after: Option<(Timestamp, DropId)> = None;
+        loop {
+            let DropPage { drops: page, next } = answered(drops.published(after.as_ref(), limit).await);
+            assert!(!page.is_empty() && page.len() <= usize::from(limit));
+            found.extend(page);
+            assert!(found.len() <= all.len(), "limit {limit}");
+            let Some(next) = next else { break };
+            let last = found.last().unwrap();
+            assert_eq!(next, (last.starts_at, last.id.clone()));
+            after = Some(next);
+        }
+        assert!(found.is_sorted_by(|a, b| a.starts_at >= b.starts_at));
+        assert_eq!(found.len(), all.len());
+        assert!(
+            all.iter().all(|drop| found.contains(drop)),
+            "each once, with limit {limit}"
+        );
+    }
+}

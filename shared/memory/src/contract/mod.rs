@@ -1,0 +1,141 @@
+//! The tests that say what each port promises.
+//!
+//! They are ordinary async functions over the ports, so that one text holds the adapters in memory and the real ones to
+//! the same promises. Each expects an empty database. A test file gives the macro of a group an expression that makes
+//! one, and gets a test by each function's name:
+//!
+//! ```ignore
+//! mod stock { memory::stock_contract!(memory::MemoryStore::new()); }
+//! ```
+//!
+//! Races run as many futures of one task: against a server each is a request of its own, and in memory every call
+//! lets the others go first.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests, in a library so that several crates can run them"
+)]
+#![allow(
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a test fails by panicking, and its name is its documentation"
+)]
+
+pub mod drops;
+pub mod orders;
+mod race;
+pub mod scene;
+pub mod status;
+pub mod stock;
+
+use std::fmt::Debug;
+use std::future::Future;
+
+use domain::ids::OrderId;
+use domain::shard::Shard;
+use ports::StoreError;
+use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
+use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, PlaceOrder, ReadOrder};
+use ports::stock::{
+    AllocateStock, ClaimStock, Consistency, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
+};
+
+use crate::MemoryStore;
+
+/// Every stock port.
+pub trait StockPorts:
+    PeekStock + ClaimStock + GiveBackStock + ReadClaim + SurveyStock + AllocateStock
+{
+}
+impl<T: PeekStock + ClaimStock + GiveBackStock + ReadClaim + SurveyStock + AllocateStock> StockPorts for T {}
+
+/// Every order port.
+pub trait OrderPorts: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder {}
+impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder> OrderPorts for T {}
+
+/// Every drop port.
+pub trait DropPorts: ReadDrop + ListDrops + StoreDrop {}
+impl<T: ReadDrop + ListDrops + StoreDrop> DropPorts for T {}
+
+/// Every status port.
+pub trait StatusPorts: ReadStatus + ReadCounts + WriteStatus + HoldLease {}
+impl<T: ReadStatus + ReadCounts + WriteStatus + HoldLease> StatusPorts for T {}
+
+/// A database under test.
+pub trait Database {
+    /// Its stock.
+    fn stock(&self) -> impl StockPorts;
+    /// Its orders.
+    fn orders(&self) -> impl OrderPorts;
+    /// Its drops.
+    fn drops(&self) -> impl DropPorts;
+    /// Its status documents.
+    fn status(&self) -> impl StatusPorts;
+    /// The address stored for an order, by a way of its own: no port reads it.
+    fn address(&self, id: &OrderId) -> impl Future<Output = Option<String>>;
+}
+
+impl Database for MemoryStore {
+    fn stock(&self) -> impl StockPorts {
+        self.clone()
+    }
+
+    fn orders(&self) -> impl OrderPorts {
+        self.clone()
+    }
+
+    fn drops(&self) -> impl DropPorts {
+        self.clone()
+    }
+
+    fn status(&self) -> impl StatusPorts {
+        self.clone()
+    }
+
+    async fn address(&self, id: &OrderId) -> Option<String> {
+        self.addresses().get(id).cloned()
+    }
+}
+
+/// The answer of a call that nothing disturbs.
+fn answered<T>(result: Result<T, StoreError>) -> T {
+    result.unwrap_or_else(|error| panic!("the call failed: {error}"))
+}
+
+/// One shard, as it certainly is.
+async fn shard(stock: &impl StockPorts, index: u16) -> Shard {
+    let mut found = answered(stock.survey(&[scene::key(index)], Consistency::Strong).await);
+    assert_eq!(found.len(), 1, "shard {index} exists");
+    let (key, shard) = found.remove(0);
+    assert_eq!(key, scene::key(index));
+    assert!(shard.adds_up(), "{shard:?}");
+    shard
+}
+
+/// A fresh shard 0 with `units` free.
+async fn allocated(stock: &impl StockPorts, units: u32) {
+    assert!(answered(stock.allocate(&scene::key(0), units).await).is_done());
+}
+
+/// A call that must be refused for good.
+fn assert_broken<T: Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Broken(_))), "{result:?}");
+}
+
+/// Makes a test of each named contract function.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_tests {
+    (@one $setup:expr, [$($group:tt)+], $test:ident) => {
+        #[tokio::test]
+        async fn $test() {
+            let database = $setup;
+            $crate::contract::$($group)+::$test(&database).await;
+        }
+    };
+    ($setup:expr => $group:tt: $($test:ident),+ $(,)?) => {
+        $($crate::contract_tests!(@one $setup, $group, $test);)+
+    };
+}

@@ -1,0 +1,164 @@
+//! Advancing orders.
+
+use domain::order::{EndReason, OrderStatus};
+use ports::Conditional;
+use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};
+use ports::stock::{ClaimStock, ReadClaim};
+
+use super::{holds, is_ordered, purchased};
+use crate::contract::scene::{NOW, held, key, placing, placing_in, shopper};
+use crate::contract::{Database, answered, shard};
+
+pub async fn a_step_without_effect_changes_the_order_only(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let placed = placing("ada", "k", 2, 3);
+    assert!(answered(orders.place(&placed).await).is_done());
+    let before = shard(&stock, 0).await;
+    let noted = placed
+        .order
+        .with_payment("pi_1".to_owned(), NOW.plus_seconds(1))
+        .unwrap();
+    assert_eq!(answered(orders.advance(&noted).await), Conditional::Done);
+    assert_eq!(
+        answered(orders.order(&placed.order.id).await),
+        Some(noted.order.clone())
+    );
+    assert_eq!(shard(&stock, 0).await, before);
+    assert_eq!(purchased(&stock, "ada").await, 2);
+    assert_eq!(
+        answered(orders.advance(&noted).await),
+        Conditional::Refused(()),
+        "a repeat"
+    );
+    assert_eq!(answered(orders.order(&placed.order.id).await), Some(noted.order));
+}
+
+pub async fn a_step_from_another_version_is_refused(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let placed = placing("ada", "k", 2, 3);
+    assert!(answered(orders.place(&placed).await).is_done());
+    let later = NOW.plus_seconds(1);
+    let noted = placed.order.with_payment("pi_1".to_owned(), later).unwrap();
+    let ahead = noted.order.settle(later).unwrap();
+    assert_eq!(
+        answered(orders.advance(&ahead).await),
+        Conditional::Refused(()),
+        "from ahead"
+    );
+    assert!(answered(orders.advance(&noted).await).is_done());
+    let before = shard(&stock, 0).await;
+    for behind in [
+        placed.order.settle(later).unwrap(),
+        placed.order.undo(EndReason::PaymentDeclined, later).unwrap(),
+        placed.order.look_again(later).unwrap(),
+    ] {
+        assert_eq!(
+            answered(orders.advance(&behind).await),
+            Conditional::Refused(()),
+            "{behind:?}"
+        );
+    }
+    assert_eq!(answered(orders.order(&placed.order.id).await), Some(noted.order));
+    assert_eq!(shard(&stock, 0).await, before);
+    assert!(is_ordered(&stock, &placed.order).await);
+    assert_eq!(purchased(&stock, "ada").await, 2);
+}
+
+pub async fn a_step_of_no_order_is_refused(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let before = shard(&stock, 0).await;
+    let never = placing("ada", "k", 2, 3).order;
+    for step in [
+        never.settle(NOW).unwrap(),
+        never.undo(EndReason::ByShopper, NOW).unwrap(),
+        never.look_again(NOW).unwrap(),
+    ] {
+        assert_eq!(answered(orders.advance(&step).await), Conditional::Refused(()));
+    }
+    assert_eq!(answered(orders.order(&never.id).await), None);
+    assert_eq!(shard(&stock, 0).await, before);
+}
+
+pub async fn settling_sells_the_units_and_keeps_the_counter(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2), ("bob", "k", 1)]).await;
+    let placed = placing("ada", "k", 2, 3);
+    assert!(answered(orders.place(&placed).await).is_done());
+    let paid = placed.order.settle(NOW.plus_seconds(1)).unwrap();
+    assert_eq!(answered(orders.advance(&paid).await), Conditional::Done);
+    assert_eq!(
+        answered(orders.order(&placed.order.id).await),
+        Some(paid.order.clone())
+    );
+    let after = shard(&stock, 0).await;
+    assert_eq!((after.free, after.sold, after.claims.len()), (2, 2, 1));
+    assert_eq!(purchased(&stock, "ada").await, 2);
+    assert_eq!(
+        answered(orders.advance(&paid).await),
+        Conditional::Refused(()),
+        "a repeat"
+    );
+    assert_eq!(shard(&stock, 0).await, after);
+    let refunded = paid.order.refund(NOW.plus_seconds(2)).unwrap();
+    assert!(answered(orders.advance(&refunded).await).is_done());
+    assert_eq!(shard(&stock, 0).await, after, "a refund leaves the stock alone");
+    assert_eq!(purchased(&stock, "ada").await, 2);
+}
+
+pub async fn undoing_frees_the_units_and_lowers_the_counter(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    holds(&stock, 1, 5, &[("ada", "k", 1)]).await;
+    let (first, second) = (placing("ada", "k", 2, 3), placing_in(1, "ada", "k", 1, 3, NOW));
+    assert!(answered(orders.place(&first).await).is_done());
+    assert!(answered(orders.place(&second).await).is_done());
+    let undone = first
+        .order
+        .undo(EndReason::PaymentDeclined, NOW.plus_seconds(1))
+        .unwrap();
+    assert_eq!(answered(orders.advance(&undone).await), Conditional::Done);
+    let stored = answered(orders.order(&first.order.id).await).unwrap();
+    assert_eq!(stored.status, OrderStatus::Declined);
+    assert_eq!(answered(stock.read_claim(&key(0), &shopper("ada")).await), None);
+    assert_eq!((shard(&stock, 0).await.free, shard(&stock, 1).await.free), (5, 4));
+    assert_eq!(purchased(&stock, "ada").await, 1);
+    assert_eq!(
+        answered(orders.advance(&undone).await),
+        Conditional::Refused(()),
+        "a repeat"
+    );
+    assert_eq!(
+        (shard(&stock, 0).await.free, purchased(&stock, "ada").await),
+        (5, 1)
+    );
+    let undone = second
+        .order
+        .undo(EndReason::ByShopper, NOW.plus_seconds(1))
+        .unwrap();
+    assert!(answered(orders.advance(&undone).await).is_done());
+    assert_eq!(
+        (shard(&stock, 1).await.free, purchased(&stock, "ada").await),
+        (5, 0)
+    );
+}
+
+pub async fn what_was_undone_can_be_bought_again(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 2, &[("ada", "k1", 2)]).await;
+    let first = placing("ada", "k1", 2, 2);
+    assert!(answered(orders.place(&first).await).is_done());
+    let undone = first
+        .order
+        .undo(EndReason::ByShopper, NOW.plus_seconds(1))
+        .unwrap();
+    assert!(answered(orders.advance(&undone).await).is_done());
+    let claimed = stock.claim(&key(0), &shopper("ada"), &held("ada", "k2", 2)).await;
+    assert!(answered(claimed).is_done());
+    let second = placing("ada", "k2", 2, 2);
+    assert!(answered(orders.place(&second).await).is_done());
+    assert_ne!(first.order.id, second.order.id);
+    assert_eq!(purchased(&stock, "ada").await, 2);
+}

@@ -1,0 +1,182 @@
+//! Placing orders.
+
+use domain::claim::Claim;
+use domain::survey::SeenClaim;
+use ports::Conditional;
+use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, Placing, ReadOrder};
+use ports::stock::GiveBackStock;
+
+use super::{holds, is_ordered, purchased};
+use crate::contract::scene::{NOW, held, key, placing, placing_in, shopper};
+use crate::contract::{Database, answered, assert_broken, shard};
+
+fn exists(order: &domain::order::Order) -> Conditional<NotPlaced> {
+    Conditional::Refused(NotPlaced::Exists(Box::new(order.clone())))
+}
+
+pub async fn an_order_takes_hold_counter_and_address_along(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2), ("bob", "k", 1)]).await;
+    let placing = placing("ada", "k", 2, 3);
+    let id = &placing.order.id;
+    assert_eq!(answered(orders.order(id).await), None);
+    assert_eq!(database.address(id).await, None);
+    assert_eq!(answered(orders.place(&placing).await), Conditional::Done);
+    assert_eq!(answered(orders.order(id).await), Some(placing.order.clone()));
+    assert_eq!(database.address(id).await, Some(placing.address.clone()));
+    assert!(is_ordered(&stock, &placing.order).await);
+    let after = shard(&stock, 0).await;
+    assert_eq!((after.free, after.sold, after.claims.len()), (2, 0, 2));
+    assert_eq!(after.claims.get(&shopper("bob")), Some(&held("bob", "k", 1)));
+    assert_eq!(
+        (purchased(&stock, "ada").await, purchased(&stock, "bob").await),
+        (2, 0)
+    );
+}
+
+pub async fn the_repeat_of_a_placing_finds_its_order(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let first = placing("ada", "k", 2, 3);
+    assert!(answered(orders.place(&first).await).is_done());
+    assert_eq!(answered(orders.place(&first).await), exists(&first.order));
+    // A repeat a moment later has another deadline, perhaps another address, and is still the same order.
+    let mut later = placing_in(0, "ada", "k", 2, 3, NOW.plus_seconds(5));
+    later.address = "{}".to_owned();
+    assert_eq!(answered(orders.place(&later).await), exists(&first.order));
+    assert_eq!(database.address(&first.order.id).await, Some(first.address));
+    assert_eq!(purchased(&stock, "ada").await, 2);
+    assert_eq!(shard(&stock, 0).await.free, 3);
+}
+
+pub async fn an_order_that_has_moved_on_is_found_as_it_is_now(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 1)]).await;
+    let placing = placing("ada", "k", 1, 1);
+    assert!(answered(orders.place(&placing).await).is_done());
+    let paid = placing.order.settle(NOW.plus_seconds(1)).unwrap();
+    assert!(answered(orders.advance(&paid).await).is_done());
+    assert_eq!(answered(orders.place(&placing).await), exists(&paid.order));
+    assert_eq!(shard(&stock, 0).await.sold, 1);
+}
+
+pub async fn an_existing_order_is_found_before_hold_or_limit_is_blamed(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 1)]).await;
+    let placed = placing("ada", "k", 1, 1);
+    assert!(answered(orders.place(&placed).await).is_done());
+    // By now the claim is no hold, and the limit is used up: all three conditions fail.
+    assert_eq!(answered(orders.place(&placed).await), exists(&placed.order));
+    let beyond = Placing {
+        per_shopper_limit: 0,
+        ..placed.clone()
+    };
+    assert_eq!(answered(orders.place(&beyond).await), exists(&placed.order));
+}
+
+pub async fn a_changed_hold_is_told_and_changes_nothing(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let right = placing("ada", "k", 2, 3);
+    let before = shard(&stock, 0).await;
+    let other_deadline = Placing {
+        hold: Claim {
+            deadline: NOW.plus_seconds(61),
+            ..right.hold.clone()
+        },
+        ..right.clone()
+    };
+    let wrong = [
+        other_deadline,
+        placing("ada", "other", 2, 3),
+        placing("ada", "k", 1, 3),
+        placing("bob", "k", 2, 3),
+        placing_in(1, "ada", "k", 2, 3, NOW),
+    ];
+    for wrong in &wrong {
+        let refused = answered(orders.place(wrong).await);
+        assert_eq!(refused, Conditional::Refused(NotPlaced::HoldChanged), "{wrong:?}");
+        assert_eq!(answered(orders.order(&wrong.order.id).await), None);
+        assert_eq!(database.address(&wrong.order.id).await, None);
+        assert_eq!(purchased(&stock, wrong.order.shopper.as_str()).await, 0);
+    }
+    assert_eq!(shard(&stock, 0).await, before);
+    let seen = SeenClaim {
+        shard: key(0),
+        shopper: shopper("ada"),
+        claim: right.hold.clone(),
+    };
+    assert!(answered(stock.give_back(&seen).await).is_done());
+    let refused = answered(orders.place(&right).await);
+    assert_eq!(refused, Conditional::Refused(NotPlaced::HoldChanged), "released");
+}
+
+pub async fn a_changed_hold_is_told_before_the_limit(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let wrong = placing("ada", "other", 2, 1);
+    let refused = answered(orders.place(&wrong).await);
+    assert_eq!(refused, Conditional::Refused(NotPlaced::HoldChanged));
+}
+
+pub async fn the_limit_holds_over_all_orders_of_a_shopper(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    for (index, units) in [(0, 2), (1, 2), (2, 1)] {
+        holds(&stock, index, 5, &[("ada", "k", units), ("bob", "k", units)]).await;
+    }
+    let of = |index, units| placing_in(index, "ada", "k", units, 3, NOW);
+    assert!(answered(orders.place(&of(0, 2)).await).is_done());
+    let before = shard(&stock, 1).await;
+    let refused = answered(orders.place(&of(1, 2)).await);
+    assert_eq!(refused, Conditional::Refused(NotPlaced::LimitReached));
+    assert_eq!(shard(&stock, 1).await, before, "the hold stays a hold");
+    assert_eq!(answered(orders.order(&of(1, 2).order.id).await), None);
+    assert_eq!(database.address(&of(1, 2).order.id).await, None);
+    assert_eq!(purchased(&stock, "ada").await, 2);
+    assert!(
+        answered(orders.place(&of(2, 1)).await).is_done(),
+        "exactly the limit"
+    );
+    assert_eq!(purchased(&stock, "ada").await, 3);
+    let other = placing_in(1, "bob", "k", 2, 3, NOW);
+    assert!(
+        answered(orders.place(&other).await).is_done(),
+        "another shopper's limit is another"
+    );
+}
+
+pub async fn the_limit_holds_for_a_first_order(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 3)]).await;
+    for limit in [0, 2] {
+        let refused = answered(orders.place(&placing("ada", "k", 3, limit)).await);
+        assert_eq!(refused, Conditional::Refused(NotPlaced::LimitReached), "{limit}");
+    }
+    assert_eq!(purchased(&stock, "ada").await, 0);
+    assert!(answered(orders.place(&placing("ada", "k", 3, 3)).await).is_done());
+}
+
+pub async fn an_order_that_is_not_of_its_hold_is_a_mistake(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
+    let before = shard(&stock, 0).await;
+    let right = placing("ada", "k", 2, 3);
+    let with = |change: &dyn Fn(&mut Placing)| {
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        wrong
+    };
+    let wrong = [
+        with(&|p| p.order.claim = p.hold.to_string()),
+        with(&|p| p.order.claim = placing("ada", "other", 2, 3).order.claim),
+        with(&|p| p.order.claim = placing("ada", "k", 1, 3).order.claim),
+        with(&|p| p.order.claim = "nonsense".to_owned()),
+        with(&|p| p.order.units = 1),
+        with(&|p| p.order.version = 2),
+    ];
+    for wrong in &wrong {
+        assert_broken(orders.place(wrong).await);
+    }
+    assert_eq!(shard(&stock, 0).await, before);
+    assert_eq!(answered(orders.order(&right.order.id).await), None);
+}

@@ -1,0 +1,111 @@
+//! What the tests' drop is made of.
+
+use domain::claim::Claim;
+use domain::drops::{Drop, DropDraft, Sku};
+use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
+use domain::money::Money;
+use domain::order::{Order, Placement};
+use domain::plan::ShardPlan;
+use domain::time::Timestamp;
+use ports::orders::Placing;
+
+/// The moment at which the tests take place.
+pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// Reads an identifier that the tests know to be one.
+pub fn id<T: std::str::FromStr>(text: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text:?} is not an identifier of that kind"))
+}
+
+/// The drop.
+pub fn drop_id() -> DropId {
+    id("autumn")
+}
+
+/// Its SKU.
+pub fn sku() -> SkuId {
+    id("TEE-M")
+}
+
+/// One of the shards.
+pub fn key(index: u16) -> ShardKey {
+    ShardKey {
+        drop: drop_id(),
+        sku: sku(),
+        index,
+    }
+}
+
+/// A shopper.
+pub fn shopper(name: &str) -> ShopperId {
+    id(name)
+}
+
+/// The hold that a request of `name` with `idempotency_key` makes: for a minute.
+pub fn held(name: &str, idempotency_key: &str, units: u32) -> Claim {
+    let nonce = Nonce::of_request(&drop_id(), &shopper(name), idempotency_key);
+    Claim::held(units, NOW.plus_seconds(60), nonce)
+}
+
+/// An order made from [`held`] with the same arguments, in shard 0.
+pub fn placing(name: &str, idempotency_key: &str, units: u32, per_shopper_limit: u32) -> Placing {
+    placing_in(0, name, idempotency_key, units, per_shopper_limit, NOW)
+}
+
+/// An order made from [`held`] in the given shard, at the given moment.
+pub fn placing_in(
+    index: u16,
+    name: &str,
+    idempotency_key: &str,
+    units: u32,
+    per_shopper_limit: u32,
+    now: Timestamp,
+) -> Placing {
+    let hold = held(name, idempotency_key, units);
+    let claim = hold
+        .ordered(NOW, now.plus_seconds(120))
+        .unwrap_or_else(|_| panic!("the hold is fresh"));
+    let placement = Placement {
+        reservation: ReservationId {
+            shard: key(index),
+            nonce: hold.nonce.clone(),
+        },
+        shopper: shopper(name),
+        claim,
+        amount: Money {
+            amount_minor: 4900 * i64::from(units),
+            currency: id("EUR"),
+        },
+        payment_method: "pm_card_visa".to_owned(),
+        fingerprint: format!("{name}:{idempotency_key}"),
+    };
+    Placing {
+        order: Order::place(placement, now),
+        hold,
+        per_shopper_limit,
+        address: format!(r#"{{"name":"{name}"}}"#),
+    }
+}
+
+/// A draft that starts `starts_in` seconds from now.
+pub fn draft(id: &str, starts_in: u32) -> Drop {
+    let starts_at = NOW.plus_seconds(starts_in);
+    let draft = DropDraft {
+        title: "Autumn".to_owned(),
+        currency: self::id("EUR"),
+        starts_at,
+        ends_at: starts_at.plus_seconds(600),
+        hold_seconds: 60,
+        payment_seconds: 120,
+        per_shopper_limit: 2,
+        skus: vec![Sku {
+            sku: sku(),
+            title: "Tee".to_owned(),
+            price_minor: 4900,
+            units: 30,
+            plan: ShardPlan::default(),
+        }],
+    };
+    Drop::draft(self::id(id), draft)
+}

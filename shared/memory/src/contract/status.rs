@@ -1,0 +1,232 @@
+//! What the status and lease ports promise.
+
+use domain::ids::SkuId;
+use domain::limits::STATUS_REPLICAS;
+use domain::status::{DropStatus, SkuCounts};
+use domain::time::Timestamp;
+use ports::Conditional;
+use ports::drops::{FreeCounts, HoldLease, Lease, ReadCounts, ReadStatus, WriteStatus};
+
+use crate::contract::race::race;
+use crate::contract::scene::{NOW, drop_id, id, sku};
+use crate::contract::{Database, StatusPorts, answered};
+
+/// The contract of the status and lease ports, as tests; `$setup` makes an empty database.
+#[macro_export]
+macro_rules! status_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [status]:
+            a_status_is_written_in_every_copy,
+            free_counts_are_kept_by_sku,
+            an_older_lease_never_overwrites,
+            a_newer_lease_overwrites_whatever_its_clock_says,
+            an_older_survey_of_the_same_lease_does_not_overwrite,
+            a_lease_is_taken_and_kept,
+            a_lease_that_is_held_is_shown,
+            a_lease_changes_hands_once_expired_and_its_fencing_grows,
+            an_expired_lease_that_nobody_took_is_kept_as_it_was,
+            leases_of_drops_are_apart,
+            of_16_who_want_the_lease_one_gets_it,
+        );
+    };
+}
+
+fn status(fencing: u64, as_of: Timestamp, free: u32) -> DropStatus {
+    DropStatus {
+        drop: drop_id(),
+        as_of,
+        fencing,
+        skus: vec![SkuCounts {
+            sku: sku(),
+            allocated: 30,
+            free,
+            held: 30 - free,
+            ordered: 0,
+            sold: 0,
+        }],
+    }
+}
+
+fn counts(fencing: u64, as_of: Timestamp, free: u8) -> FreeCounts {
+    FreeCounts {
+        as_of,
+        fencing,
+        free: vec![free, 0, 24],
+    }
+}
+
+/// Writes both, and tells whether both were written; never only one.
+async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) -> bool {
+    let status = answered(store.write_status(&status(fencing, as_of, u32::from(free))).await);
+    let counts = counts(fencing, as_of, free);
+    let counts = answered(store.write_counts(&drop_id(), &sku(), &counts).await);
+    assert_eq!(status, counts);
+    status == Conditional::Done
+}
+
+/// Whether every copy is the one written with these.
+async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) {
+    for replica in 0..STATUS_REPLICAS {
+        let found = answered(store.status(&drop_id(), replica).await);
+        assert_eq!(
+            found,
+            Some(status(fencing, as_of, u32::from(free))),
+            "copy {replica}"
+        );
+    }
+    let found = answered(store.counts(&drop_id(), &sku()).await);
+    assert_eq!(found, Some(counts(fencing, as_of, free)));
+}
+
+pub async fn a_status_is_written_in_every_copy(database: &impl Database) {
+    let store = database.status();
+    for replica in 0..STATUS_REPLICAS {
+        assert_eq!(answered(store.status(&drop_id(), replica).await), None);
+    }
+    assert!(write(&store, 1, NOW, 7).await);
+    is_there(&store, 1, NOW, 7).await;
+    assert_eq!(answered(store.status(&id("winter"), 0).await), None);
+    assert_eq!(answered(store.status(&drop_id(), STATUS_REPLICAS).await), None);
+    assert!(write(&store, 1, NOW.plus_seconds(1), 6).await);
+    is_there(&store, 1, NOW.plus_seconds(1), 6).await;
+}
+
+pub async fn free_counts_are_kept_by_sku(database: &impl Database) {
+    let store = database.status();
+    let many = FreeCounts {
+        as_of: NOW,
+        fencing: 3,
+        free: (0..4096u32).map(|n| u8::try_from(n % 25).unwrap()).collect(),
+    };
+    let none = FreeCounts {
+        free: vec![],
+        ..many.clone()
+    };
+    let (tee, hat, cup): (SkuId, SkuId, SkuId) = (id("TEE"), id("HAT"), id("CUP"));
+    assert_eq!(answered(store.counts(&drop_id(), &tee).await), None);
+    assert!(answered(store.write_counts(&drop_id(), &tee, &many).await).is_done());
+    assert!(answered(store.write_counts(&drop_id(), &hat, &none).await).is_done());
+    assert_eq!(answered(store.counts(&drop_id(), &tee).await), Some(many));
+    assert_eq!(answered(store.counts(&drop_id(), &hat).await), Some(none));
+    assert_eq!(answered(store.counts(&drop_id(), &cup).await), None);
+    assert_eq!(answered(store.counts(&id("winter"), &tee).await), None);
+}
+
+pub async fn an_older_lease_never_overwrites(database: &impl Database) {
+    let store = database.status();
+    assert!(write(&store, 5, NOW, 7).await);
+    for fencing in [0, 4] {
+        assert!(!write(&store, fencing, NOW.plus_seconds(9), 3).await, "{fencing}");
+    }
+    is_there(&store, 5, NOW, 7).await;
+}
+
+pub async fn a_newer_lease_overwrites_whatever_its_clock_says(database: &impl Database) {
+    let store = database.status();
+    assert!(write(&store, 9, NOW, 7).await);
+    assert!(write(&store, 10, NOW.plus_millis(-1500), 6).await);
+    is_there(&store, 10, NOW.plus_millis(-1500), 6).await;
+}
+
+pub async fn an_older_survey_of_the_same_lease_does_not_overwrite(database: &impl Database) {
+    let store = database.status();
+    assert!(write(&store, 5, NOW, 7).await);
+    assert!(write(&store, 5, NOW, 7).await, "a repeat is as good as the first");
+    assert!(!write(&store, 5, NOW.plus_millis(-1), 3).await);
+    is_there(&store, 5, NOW, 7).await;
+}
+
+/// Asks for the lease at `at` seconds, for ten.
+async fn acquire(store: &impl StatusPorts, holder: &str, at: u32) -> Result<Lease, Lease> {
+    let now = NOW.plus_seconds(at);
+    answered(store.acquire(&drop_id(), holder, now, now.plus_seconds(10)).await)
+}
+
+fn lease(holder: &str, fencing: u64, until: u32) -> Lease {
+    Lease {
+        holder: holder.to_owned(),
+        fencing,
+        until: NOW.plus_seconds(until),
+    }
+}
+
+pub async fn a_lease_is_taken_and_kept(database: &impl Database) {
+    let store = database.status();
+    let first = acquire(&store, "one", 0).await.unwrap();
+    assert_eq!(first, lease("one", first.fencing, 10));
+    assert!(first.fencing > 0);
+    for at in [0, 3, 9] {
+        assert_eq!(
+            acquire(&store, "one", at).await,
+            Ok(lease("one", first.fencing, at + 10))
+        );
+    }
+}
+
+pub async fn a_lease_that_is_held_is_shown(database: &impl Database) {
+    let store = database.status();
+    let first = acquire(&store, "one", 0).await.unwrap();
+    assert_eq!(acquire(&store, "two", 0).await, Err(first.clone()));
+    let now = first.until.plus_millis(-1);
+    let refused = store.acquire(&drop_id(), "two", now, now.plus_seconds(10)).await;
+    assert_eq!(answered(refused), Err(first));
+    assert!(acquire(&store, "one", 9).await.is_ok());
+}
+
+pub async fn a_lease_changes_hands_once_expired_and_its_fencing_grows(database: &impl Database) {
+    let store = database.status();
+    let mut fencing = acquire(&store, "one", 0).await.unwrap().fencing;
+    for (turn, holder) in ["two", "one", "three", "two"].into_iter().enumerate() {
+        let at = (u32::try_from(turn).unwrap() + 1) * 10;
+        let next = acquire(&store, holder, at).await.unwrap();
+        assert_eq!(
+            next,
+            lease(holder, next.fencing, at + 10),
+            "free from the very end on"
+        );
+        assert!(next.fencing > fencing);
+        fencing = next.fencing;
+    }
+    assert_eq!(acquire(&store, "one", 41).await, Err(lease("two", fencing, 50)));
+}
+
+pub async fn an_expired_lease_that_nobody_took_is_kept_as_it_was(database: &impl Database) {
+    let store = database.status();
+    let first = acquire(&store, "one", 0).await.unwrap();
+    assert_eq!(
+        acquire(&store, "one", 60).await,
+        Ok(lease("one", first.fencing, 70))
+    );
+}
+
+pub async fn leases_of_drops_are_apart(database: &impl Database) {
+    let store = database.status();
+    assert!(acquire(&store, "one", 0).await.is_ok());
+    let other = store
+        .acquire(&id("winter"), "two", NOW, NOW.plus_seconds(10))
+        .await;
+    assert_eq!(answered(other).unwrap().holder, "two");
+}
+
+pub async fn of_16_who_want_the_lease_one_gets_it(database: &impl Database) {
+    let store = database.status();
+    let mut fencing = 0;
+    for round in 0..4u32 {
+        let now = NOW.plus_seconds(round * 10);
+        let names: Vec<String> = (0..16).map(|n| format!("r{round}-{n}")).collect();
+        let drop = drop_id();
+        let outcomes = race(16, |n| store.acquire(&drop, &names[n], now, now.plus_seconds(10))).await;
+        let winners: Vec<&Lease> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.as_ref().ok())
+            .collect();
+        assert_eq!(winners.len(), 1, "{outcomes:?}");
+        assert!(winners[0].fencing > fencing);
+        fencing = winners[0].fencing;
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| outcome.is_ok() || outcome.as_ref().err() == Some(winners[0]))
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading claims and shards.
+
+use std::collections::BTreeMap;
+
+use domain::ids::ShardKey;
+use domain::shard::Shard;
+use ports::stock::{AllocateStock, ClaimStock, Consistency, Peek, PeekStock, ReadClaim, SurveyStock};
+
+use crate::contract::race::race;
+use crate::contract::scene::{NOW, drop_id, held, id, key, shopper};
+use crate::contract::{Database, allocated, answered, assert_broken};
+
+pub async fn a_claim_is_read_as_it_is(database: &impl Database) {
+    let stock = database.stock();
+    assert_eq!(
+        answered(stock.read_claim(&key(0), &shopper("ada")).await),
+        None,
+        "no shard"
+    );
+    allocated(&stock, 3).await;
+    assert_eq!(
+        answered(stock.read_claim(&key(0), &shopper("ada")).await),
+        None,
+        "no claim"
+    );
+    let (hold, order) = (held("ada", "k", 1), held("bob", "k", 2));
+    let order = order.ordered(NOW, NOW.plus_seconds(120)).unwrap();
+    assert!(answered(stock.claim(&key(0), &shopper("ada"), &hold).await).is_done());
+    assert!(answered(stock.claim(&key(0), &shopper("bob"), &order).await).is_done());
+    assert_eq!(
+        answered(stock.read_claim(&key(0), &shopper("ada")).await),
+        Some(hold)
+    );
+    assert_eq!(
+        answered(stock.read_claim(&key(0), &shopper("bob")).await),
+        Some(order)
+    );
+    assert_eq!(answered(stock.read_claim(&key(0), &shopper("eve")).await), None);
+    assert_eq!(answered(stock.read_claim(&key(1), &shopper("ada")).await), None);
+}
+
+pub async fn a_peek_shows_what_exists_in_the_order_asked_for(database: &impl Database) {
+    let stock = database.stock();
+    let ada = shopper("ada");
+    let nothing = answered(stock.peek(&drop_id(), &ada, &[key(0)]).await);
+    assert_eq!(nothing, Peek::default());
+    for index in 0..8 {
+        let units = u32::from(index) + 1;
+        assert!(answered(stock.allocate(&key(index), units).await).is_done());
+    }
+    let shown = |indices: &[u16]| -> Vec<(ShardKey, Shard)> {
+        let shards = indices
+            .iter()
+            .map(|n| (key(*n), Shard::allocated(u32::from(*n) + 1)));
+        shards.collect()
+    };
+    for (asked, expected) in [
+        (&[5, 2][..], &[5, 2][..]),
+        (&[2, 5], &[2, 5]),
+        (&[3, 3], &[3]),
+        (&[9, 1, 8, 0], &[1, 0]),
+        (&[7, 6, 5, 4, 3, 2, 1, 0], &[7, 6, 5, 4, 3, 2, 1, 0]),
+        (&[], &[]),
+    ] {
+        let keys: Vec<ShardKey> = asked.iter().copied().map(key).collect();
+        let peek = answered(stock.peek(&drop_id(), &ada, &keys).await);
+        assert_eq!(peek.shards, shown(expected), "{asked:?}");
+        assert_eq!(peek.purchased, 0);
+    }
+}
+
+pub async fn a_peek_too_wide_is_a_mistake(database: &impl Database) {
+    let stock = database.stock();
+    let nine: Vec<ShardKey> = (0..9).map(key).collect();
+    assert_broken(stock.peek(&drop_id(), &shopper("ada"), &nine).await);
+    assert_broken(stock.peek(&id("winter"), &shopper("ada"), &[key(0)]).await);
+}
+
+pub async fn a_survey_shows_hundreds_of_shards(database: &impl Database) {
+    let stock = database.stock();
+    let made = race(230, |n| {
+        let stock = &stock;
+        async move { stock.allocate(&key(u16::try_from(n).unwrap()), 24).await }
+    })
+    .await;
+    assert!(made.iter().all(ports::Conditional::is_done));
+    // Some do not exist, and some are asked for twice.
+    let keys: Vec<ShardKey> = (0..300).chain(10..20).map(key).collect();
+    for consistency in [Consistency::Strong, Consistency::Eventual] {
+        let found = answered(stock.survey(&keys, consistency).await);
+        assert_eq!(found.len(), 230);
+        let by_key: BTreeMap<ShardKey, Shard> = found.into_iter().collect();
+        assert_eq!(by_key.len(), 230);
+        assert!(by_key.values().all(|shard| *shard == Shard::allocated(24)));
+        assert!((0..230).all(|n| by_key.contains_key(&key(n))));
+        assert_eq!(answered(stock.survey(&[], consistency).await), vec![]);
+    }
+}
