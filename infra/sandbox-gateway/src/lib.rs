@@ -1,0 +1,112 @@
+//! A payment gateway to test against.
+//!
+//! **Problem.** Whether an order is charged at most once is decided at the border between our functions and somebody
+//! else's payment system: answers get lost, calls are repeated, cards are declined, a bank asks its customer to sign.
+//! A test account at a real gateway shows few of these on demand, none of them under load, and needs the internet.
+//!
+//! **Model.** This crate speaks the part of Stripe's public HTTP API that our adapter uses (PaymentIntents and refunds,
+//! form-encoded requests, JSON answers, `Idempotency-Key`, Stripe's error objects) and fails on purpose in chosen ways.
+//! What happens to a payment is chosen by its payment method's token ([`methods`]), or by faults switched on for all
+//! ([`faults`]). State is in memory. Beside it stands a [`log`] of its own: one JSON line per thing that happened to
+//! money, appended to a file before the answer leaves. An audit counts charges there, not in anything the shop wrote.
+//!
+//! **Walk-through.** [`serve`] runs it on a listener somebody else has bound. A POST is authenticated and validated
+//! ([`request`]), claims its idempotency key ([`idempotency`]), and then runs in a task of its own, so that a client that
+//! hangs up does not undo what it asked for, exactly as with a gateway far away. The [`book`] changes the intent
+//! ([`intent`]) and appends to the log under one lock.
+//!
+//! | route | |
+//! |---|---|
+//! | `POST /v1/payment_intents`, `GET …/{id}`, `POST …/{id}/confirm`, `POST …/{id}/cancel` | as Stripe documents |
+//! | `POST /v1/refunds`, `GET /v1/refunds/{id}` | as Stripe documents |
+//! | `GET`, `POST /sandbox/authenticate/{id}` | the bank's page: `outcome=complete` or `outcome=fail` |
+//! | `GET /sandbox/log` | the log, JSON lines |
+//! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
+//!
+//! **What it does not do.** Webhooks, customers, manual capture, expansion, listing. It forgets intents when it stops (the
+//! log stays), and idempotency keys never lapse.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod book;
+pub mod error;
+pub mod faults;
+pub mod idempotency;
+pub mod ids;
+pub mod intent;
+pub mod log;
+pub mod methods;
+pub mod pages;
+pub mod request;
+pub mod routes;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Tells the time in milliseconds since 1970-01-01 UTC. The sandbox never reads a clock by itself.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a sandbox is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// The only secret key that is accepted as a bearer token.
+    pub api_key: String,
+    /// The file the log is appended to; made if it is not there.
+    pub log_path: PathBuf,
+    /// Ids and the faults' draws follow from this.
+    pub seed: u64,
+    /// Where log lines and intents get their time from.
+    pub clock: Clock,
+    /// How long a confirm with `pm_sandbox_slow` takes.
+    pub slow: Duration,
+    /// How long an answer that "never comes" is kept back before the connection is given a 504.
+    pub hang: Duration,
+}
+
+impl Options {
+    /// Options with a slow confirm of three seconds and lost answers kept back for two minutes.
+    #[must_use]
+    pub fn new(api_key: impl Into<String>, log_path: impl Into<PathBuf>, seed: u64, clock: Clock) -> Self {
+        Self {
+            api_key: api_key.into(),
+            log_path: log_path.into(),
+            seed,
+            clock,
+            slow: Duration::from_secs(3),
+            hang: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Serves the gateway on `listener` until `shutdown` completes; answers being kept back are then let go at once.
+///
+/// # Errors
+/// When the log cannot be opened or the listener fails.
+pub async fn serve<F>(listener: TcpListener, options: Options, shutdown: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let base_url = format!("http://{}", listener.local_addr()?);
+    let (stop, stopping) = watch::channel(false);
+    let app = routes::router(Arc::new(routes::Gateway::open(options, base_url, stopping)?));
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            shutdown.await;
+            stop.send_replace(true);
+        })
+        .await
+}

@@ -1,0 +1,97 @@
+//! The gateway's own record of what happened to money: append-only, one JSON object a line.
+//!
+//! A line is written with one `write` call, before the change it reports takes effect and before any answer is sent; what
+//! is not in the log did not happen. Nothing in it comes from the shop but the order id and the amounts.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What happened to an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An intent was made; no money moved.
+    Created,
+    /// A confirmation was carried out; what came of it is the next line.
+    Confirmed,
+    /// The customer has to sign at the bank.
+    ActionRequired,
+    /// Money was taken.
+    Charged,
+    /// The bank refused, or the customer did at the bank.
+    Declined,
+    /// The intent can no longer be charged.
+    Cancelled,
+    /// Money was given back.
+    Refunded,
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Position in this run's log, from 1.
+    pub seq: u64,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub at_ms: u64,
+    /// What happened.
+    pub event: Event,
+    /// The payment intent.
+    pub intent: String,
+    /// `metadata[order_id]` of the intent; empty if it had none.
+    pub order_id: String,
+    /// In the currency's minor unit: the intent's amount, or what was refunded.
+    pub amount: u64,
+    /// Lower-case ISO 4217.
+    pub currency: String,
+    /// The refund, on [`Event::Refunded`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<String>,
+    /// The decline code, on [`Event::Declined`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The open log file.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    path: PathBuf,
+    written: u64,
+}
+
+impl Log {
+    /// Opens `path` for appending, making it if it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            written: 0,
+        })
+    }
+
+    /// Appends one line; its `seq` is set here.
+    ///
+    /// # Errors
+    /// When it cannot be written; the caller must then not let the event happen.
+    pub fn append(&mut self, mut line: Line) -> io::Result<()> {
+        line.seq = self.written + 1;
+        let mut bytes = serde_json::to_vec(&line)?;
+        bytes.push(b'\n');
+        self.file.write_all(&bytes)?;
+        self.written = line.seq;
+        Ok(())
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

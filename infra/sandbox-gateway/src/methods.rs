@@ -1,0 +1,41 @@
+//! Payment methods by token: what will happen when one is confirmed.
+//!
+//! The `pm_card_…` tokens are those of Stripe's testing page (<https://docs.stripe.com/testing>), which lists some of them
+//! with and without `visa_`; both spellings are taken. The `pm_sandbox_…` tokens exist only here.
+
+/// What confirming with a token leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Money is taken.
+    Succeed,
+    /// The bank refuses, with this decline code.
+    Decline(&'static str),
+    /// The customer has to sign first.
+    Authenticate,
+    /// Money is taken, after a while; also if nobody waits for it.
+    Slow,
+    /// The first confirm is lost before anything happens; later ones succeed.
+    LostBeforeCharge,
+    /// Money is taken and the first answer is lost.
+    LostAfterCharge,
+}
+
+/// Looks a token up; `None` for one that does not exist.
+#[must_use]
+pub fn behaviour(token: &str) -> Option<Behaviour> {
+    Some(match token {
+        "pm_card_visa" | "pm_card_mastercard" | "pm_card_amex" => Behaviour::Succeed,
+        "pm_card_visa_chargeDeclined" | "pm_card_chargeDeclined" => Behaviour::Decline("generic_decline"),
+        "pm_card_visa_chargeDeclinedInsufficientFunds" | "pm_card_chargeDeclinedInsufficientFunds" => {
+            Behaviour::Decline("insufficient_funds")
+        }
+        "pm_card_visa_chargeDeclinedLostCard" | "pm_card_chargeDeclinedLostCard" => {
+            Behaviour::Decline("lost_card")
+        }
+        "pm_card_authenticationRequired" => Behaviour::Authenticate,
+        "pm_sandbox_slow" => Behaviour::Slow,
+        "pm_sandbox_timeout_before_charge" => Behaviour::LostBeforeCharge,
+        "pm_sandbox_timeout_after_charge" => Behaviour::LostAfterCharge,
+        _ => return None,
+    })
+}

@@ -1,0 +1,290 @@
+//! What a POST asks for, checked before anything is begun.
+
+use serde_json::{Map, Value};
+
+use crate::error::{self, Reply};
+use crate::methods;
+
+/// Stripe's largest amount, in minor units: eight digits.
+pub const MAX_AMOUNT: u64 = 99_999_999;
+
+/// A request body's pairs, in the order sent.
+pub type Params = Vec<(String, String)>;
+
+/// A validated POST.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Make an intent, unconfirmed.
+    Create {
+        /// Minor units.
+        amount: u64,
+        /// Lower-case ISO 4217.
+        currency: String,
+        /// Token, if one is attached at once.
+        payment_method: Option<String>,
+        /// `metadata[…]`.
+        metadata: Map<String, Value>,
+    },
+    /// Charge an intent.
+    Confirm {
+        /// The intent.
+        intent: String,
+        /// Token; else the attached one.
+        payment_method: Option<String>,
+        /// Where the customer returns to after signing.
+        return_url: Option<String>,
+    },
+    /// Make sure that an intent is never charged.
+    Cancel {
+        /// The intent.
+        intent: String,
+    },
+    /// Give money back.
+    Refund {
+        /// The intent.
+        intent: String,
+        /// Minor units; all that is left if absent.
+        amount: Option<u64>,
+    },
+}
+
+/// What identifies a request under an idempotency key: its route and its parameters in any order.
+#[must_use]
+pub fn fingerprint(path: &str, params: &Params) -> String {
+    let mut sorted = params.clone();
+    sorted.sort();
+    // Debug quoting keeps a separator inside a value from looking like two values.
+    format!("{path} {sorted:?}")
+}
+
+/// Reads `POST /v1/payment_intents`.
+///
+/// # Errors
+/// The answer to send for a parameter that is missing, unknown or malformed.
+pub fn create(params: &Params) -> Result<Operation, Reply> {
+    known(
+        params,
+        &[
+            "amount",
+            "currency",
+            "payment_method",
+            "confirm",
+            "capture_method",
+            "payment_method_types[]",
+            "description",
+        ],
+    )?;
+    if let Some(confirm) = get(params, "confirm")
+        && confirm != "false"
+    {
+        return Err(error::invalid(
+            "parameter_invalid_string",
+            "confirm",
+            "The sandbox confirms in a call of its own.",
+        ));
+    }
+    if let Some(capture) = get(params, "capture_method")
+        && capture != "automatic"
+    {
+        return Err(error::invalid(
+            "parameter_invalid_string",
+            "capture_method",
+            "The sandbox captures automatically.",
+        ));
+    }
+    let amount = amount(params)?.ok_or_else(|| absent("amount"))?;
+    let currency = get(params, "currency").ok_or_else(|| absent("currency"))?;
+    if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_lowercase()) {
+        return Err(error::invalid(
+            "parameter_invalid_string",
+            "currency",
+            "Invalid currency.",
+        ));
+    }
+    Ok(Operation::Create {
+        amount,
+        currency: currency.to_owned(),
+        payment_method: method(params)?,
+        metadata: metadata(params),
+    })
+}
+
+/// Reads `POST /v1/payment_intents/{id}/confirm`.
+///
+/// # Errors
+/// See [`create`].
+pub fn confirm(intent: &str, params: &Params) -> Result<Operation, Reply> {
+    known(params, &["payment_method", "return_url"])?;
+    let return_url = get(params, "return_url").map(str::to_owned);
+    if let Some(url) = &return_url
+        && !(url.starts_with("https://") || url.starts_with("http://"))
+    {
+        return Err(error::invalid("url_invalid", "return_url", "Not a valid URL."));
+    }
+    Ok(Operation::Confirm {
+        intent: intent.to_owned(),
+        payment_method: method(params)?,
+        return_url,
+    })
+}
+
+/// Reads `POST /v1/payment_intents/{id}/cancel`.
+///
+/// # Errors
+/// See [`create`].
+pub fn cancel(intent: &str, params: &Params) -> Result<Operation, Reply> {
+    known(params, &["cancellation_reason"])?;
+    if let Some(reason) = get(params, "cancellation_reason")
+        && !["duplicate", "fraudulent", "requested_by_customer", "abandoned"].contains(&reason)
+    {
+        return Err(error::invalid(
+            "parameter_invalid_string",
+            "cancellation_reason",
+            "Unknown reason.",
+        ));
+    }
+    Ok(Operation::Cancel {
+        intent: intent.to_owned(),
+    })
+}
+
+/// Reads `POST /v1/refunds`.
+///
+/// # Errors
+/// See [`create`].
+pub fn refund(params: &Params) -> Result<Operation, Reply> {
+    known(params, &["payment_intent", "amount", "reason"])?;
+    let intent = get(params, "payment_intent")
+        .ok_or_else(|| absent("payment_intent"))?
+        .to_owned();
+    Ok(Operation::Refund {
+        intent,
+        amount: amount(params)?,
+    })
+}
+
+fn get<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
+    params
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
+}
+
+fn absent(param: &str) -> Reply {
+    error::invalid(
+        "parameter_missing",
+        param,
+        &format!("Missing required param: {param}."),
+    )
+}
+
+fn known(params: &Params, names: &[&str]) -> Result<(), Reply> {
+    match params
+        .iter()
+        .find(|(key, _)| !names.contains(&key.as_str()) && metadata_key(key).is_none())
+    {
+        Some((key, _)) => Err(error::invalid(
+            "parameter_unknown",
+            key,
+            "Received unknown parameter.",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn metadata_key(key: &str) -> Option<&str> {
+    key.strip_prefix("metadata[")?.strip_suffix(']')
+}
+
+fn metadata(params: &Params) -> Map<String, Value> {
+    params
+        .iter()
+        .filter_map(|(key, value)| Some((metadata_key(key)?.to_owned(), Value::from(value.clone()))))
+        .collect()
+}
+
+fn amount(params: &Params) -> Result<Option<u64>, Reply> {
+    let Some(text) = get(params, "amount") else {
+        return Ok(None);
+    };
+    match text.parse::<u64>() {
+        Ok(0) | Err(_) => Err(error::invalid(
+            "parameter_invalid_integer",
+            "amount",
+            "Invalid positive integer.",
+        )),
+        Ok(amount) if amount > MAX_AMOUNT => Err(error::invalid(
+            "amount_too_large",
+            "amount",
+            "Amount must be no more than 99999999.",
+        )),
+        Ok(amount) => Ok(Some(amount)),
+    }
+}
+
+fn method(params: &Params) -> Result<Option<String>, Reply> {
+    match get(params, "payment_method") {
+        None => Ok(None),
+        Some(token) if methods::behaviour(token).is_some() => Ok(Some(token.to_owned())),
+        Some(_) => Err(error::invalid(
+            "resource_missing",
+            "payment_method",
+            "No such PaymentMethod.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_create_needs_a_sane_amount_and_currency() {
+        let good = params(&[
+            ("amount", "4900"),
+            ("currency", "eur"),
+            ("metadata[order_id]", "o1"),
+        ]);
+        assert!(matches!(
+            create(&good),
+            Ok(Operation::Create { amount: 4900, .. })
+        ));
+        for bad in [
+            params(&[("currency", "eur")]),
+            params(&[("amount", "4900")]),
+            params(&[("amount", "0"), ("currency", "eur")]),
+            params(&[("amount", "-1"), ("currency", "eur")]),
+            params(&[("amount", "1e3"), ("currency", "eur")]),
+            params(&[("amount", "100000000"), ("currency", "eur")]),
+            params(&[("amount", "4900"), ("currency", "EUR")]),
+            params(&[
+                ("amount", "4900"),
+                ("currency", "eur"),
+                ("payment_method", "pm_nope"),
+            ]),
+            params(&[("amount", "4900"), ("currency", "eur"), ("confirm", "true")]),
+            params(&[("amount", "4900"), ("currency", "eur"), ("colour", "red")]),
+        ] {
+            let refused = create(&bad).expect_err("must be refused");
+            assert!(!refused.executed, "{bad:?}");
+            assert_eq!(refused.status, 400);
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_order_and_keeps_borders() {
+        let a = params(&[("x", "1"), ("y", "2")]);
+        let b = params(&[("y", "2"), ("x", "1")]);
+        assert_eq!(fingerprint("/p", &a), fingerprint("/p", &b));
+        assert_ne!(fingerprint("/p", &a), fingerprint("/q", &a));
+        let tricky = params(&[("x", "1\"), (\"y\", \"2")]);
+        assert_ne!(fingerprint("/p", &a), fingerprint("/p", &tricky));
+    }
+}

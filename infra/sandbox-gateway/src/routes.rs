@@ -1,0 +1,294 @@
+//! The API's routes: authenticate, validate, claim the key, carry out, answer or keep the answer back.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Form;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
+use axum::routing::{get, post};
+use tokio::sync::watch;
+
+use crate::book::Book;
+use crate::error::{self, Reply};
+use crate::faults::{Fate, Faults};
+use crate::idempotency::{Claim, Keys, MAX_KEY_CHARS};
+use crate::log::Log;
+use crate::methods::Behaviour;
+use crate::request::{self, Operation, Params};
+use crate::{Options, pages};
+
+/// A running sandbox.
+pub struct Gateway {
+    options: Options,
+    book: Mutex<Book>,
+    keys: Keys,
+    faults: Mutex<Faults>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// What came of a POST.
+struct Done {
+    reply: Reply,
+    replayed: bool,
+    delivered: bool,
+}
+
+impl Done {
+    fn answered(reply: Reply) -> Self {
+        Self {
+            reply,
+            replayed: false,
+            delivered: true,
+        }
+    }
+}
+
+impl Gateway {
+    /// A sandbox without any payments, its log opened.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub fn open(options: Options, base_url: String, stopping: watch::Receiver<bool>) -> io::Result<Self> {
+        let log = Log::open(&options.log_path)?;
+        let book = Book::new(options.seed, log, Arc::clone(&options.clock), base_url);
+        Ok(Self {
+            options,
+            book: Mutex::new(book),
+            keys: Keys::default(),
+            faults: Mutex::new(Faults::default()),
+            stopping,
+        })
+    }
+
+    /// The books. Held only between two awaits, never across one.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn faults(&self) -> Faults {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Reply> {
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        if given.and_then(|value| value.strip_prefix("Bearer ")) != Some(self.options.api_key.as_str()) {
+            return Err(error::unauthorized());
+        }
+        if self.faults().outage {
+            Err(error::outage())
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn carry_out(&self, operation: Operation, key: Option<String>, fingerprint: &str) -> Done {
+        let running = match key.as_deref().map(|key| self.keys.claim(key, fingerprint)) {
+            None => None,
+            Some(Claim::Mine(running)) => Some(running),
+            Some(Claim::Replay(reply)) => {
+                return Done {
+                    reply,
+                    replayed: true,
+                    delivered: true,
+                };
+            }
+            Some(Claim::InUse) => return Done::answered(error::key_in_use()),
+            Some(Claim::Mismatch) => return Done::answered(error::key_mismatch()),
+        };
+        let faults = self.faults();
+        let (fate, wait) = self.decide(&faults, &operation);
+        let latency = wait + Duration::from_millis(faults.latency_ms);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if fate == Fate::LostBefore {
+            return Done {
+                reply: error::gave_up(),
+                replayed: false,
+                delivered: false,
+            };
+        }
+        let reply = self.book().execute(operation);
+        if let Some(running) = running {
+            running.finish(&reply);
+        }
+        Done {
+            reply,
+            replayed: false,
+            delivered: fate == Fate::Answered,
+        }
+    }
+
+    /// What becomes of the request, and how long it takes beyond the general latency.
+    fn decide(&self, faults: &Faults, operation: &Operation) -> (Fate, Duration) {
+        match operation {
+            Operation::Confirm {
+                intent,
+                payment_method,
+                ..
+            } => {
+                let Some((attempt, subject, behaviour)) =
+                    self.book().begin_confirm(intent, payment_method.as_deref())
+                else {
+                    return (Fate::Answered, Duration::ZERO);
+                };
+                match behaviour {
+                    Some(Behaviour::LostBeforeCharge) if attempt == 0 => (Fate::LostBefore, Duration::ZERO),
+                    Some(Behaviour::LostAfterCharge) if attempt == 0 => (Fate::LostAfter, Duration::ZERO),
+                    Some(Behaviour::Slow) => (faults.confirm_fate(&subject, attempt), self.options.slow),
+                    _ => (faults.confirm_fate(&subject, attempt), Duration::ZERO),
+                }
+            }
+            Operation::Create { metadata, .. } => {
+                let order = metadata
+                    .get("order_id")
+                    .and_then(|id| id.as_str())
+                    .unwrap_or_default();
+                (faults.other_fate("create", order, 0), Duration::ZERO)
+            }
+            Operation::Cancel { intent } => (faults.other_fate("cancel", intent, 0), Duration::ZERO),
+            Operation::Refund { intent, amount } => (
+                faults.other_fate("refund", intent, amount.unwrap_or(0)),
+                Duration::ZERO,
+            ),
+        }
+    }
+
+    /// Holds an answer back until the client is long gone, or the sandbox stops.
+    async fn keep_back(&self) {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            () = tokio::time::sleep(self.options.hang) => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+    }
+}
+
+/// All routes over one sandbox.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/payment_intents", post(create))
+        .route("/v1/payment_intents/{id}", get(show_intent))
+        .route("/v1/payment_intents/{id}/confirm", post(confirm))
+        .route("/v1/payment_intents/{id}/cancel", post(cancel))
+        .route("/v1/refunds", post(refund))
+        .route("/v1/refunds/{id}", get(show_refund))
+        .merge(pages::router())
+        .fallback(|| async { error::no_route().into_response(false) })
+        .with_state(gateway)
+}
+
+type Shared = State<Arc<Gateway>>;
+
+async fn create(State(gateway): Shared, request: Request) -> Response<Body> {
+    run(gateway, request, request::create).await
+}
+
+async fn confirm(State(gateway): Shared, Path(id): Path<String>, request: Request) -> Response<Body> {
+    run(gateway, request, |params| request::confirm(&id, params)).await
+}
+
+async fn cancel(State(gateway): Shared, Path(id): Path<String>, request: Request) -> Response<Body> {
+    run(gateway, request, |params| request::cancel(&id, params)).await
+}
+
+async fn refund(State(gateway): Shared, request: Request) -> Response<Body> {
+    run(gateway, request, request::refund).await
+}
+
+async fn show_intent(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+    show(&gateway, &headers, |book| book.show_intent(&id)).await
+}
+
+async fn show_refund(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+    show(&gateway, &headers, |book| book.show_refund(&id)).await
+}
+
+async fn show(gateway: &Gateway, headers: &HeaderMap, read: impl FnOnce(&Book) -> Reply) -> Response<Body> {
+    if let Err(refused) = gateway.admit(headers) {
+        return refused.into_response(false);
+    }
+    let latency_ms = gateway.faults().latency_ms;
+    if latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+    }
+    let reply = read(&gateway.book());
+    reply.into_response(false)
+}
+
+async fn run(
+    gateway: Arc<Gateway>,
+    request: Request,
+    read: impl FnOnce(&Params) -> Result<Operation, Reply>,
+) -> Response<Body> {
+    if let Err(refused) = gateway.admit(request.headers()) {
+        return refused.into_response(false);
+    }
+    let key = match idempotency_key(request.headers()) {
+        Ok(key) => key,
+        Err(refused) => return refused.into_response(false),
+    };
+    let path = request.uri().path().to_owned();
+    let params = match form(request).await {
+        Ok(params) => params,
+        Err(refused) => return refused.into_response(false),
+    };
+    let operation = match read(&params) {
+        Ok(operation) => operation,
+        Err(refused) => return refused.into_response(false),
+    };
+    let fingerprint = request::fingerprint(&path, &params);
+    // In a task of its own: a client that hangs up does not take its request back.
+    let task = {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move { gateway.carry_out(operation, key, &fingerprint).await })
+    };
+    match task.await {
+        Ok(done) if done.delivered => done.reply.into_response(done.replayed),
+        Ok(_) => {
+            gateway.keep_back().await;
+            error::gave_up().into_response(false)
+        }
+        Err(_) => error::internal("The request's task failed.").into_response(false),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Reply> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_CHARS => Ok(Some(key.to_owned())),
+        _ => Err(error::invalid(
+            "parameter_invalid_string",
+            "Idempotency-Key",
+            "A key has 1 to 255 characters.",
+        )),
+    }
+}
+
+async fn form(mut request: Request) -> Result<Params, Reply> {
+    // An empty POST often comes without a content type.
+    request
+        .headers_mut()
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/x-www-form-urlencoded"));
+    match Form::<Params>::from_request(request, &()).await {
+        Ok(Form(params)) => Ok(params),
+        Err(_) => Err(error::invalid(
+            "parameter_invalid_empty",
+            "body",
+            "The body is not form-encoded.",
+        )),
+    }
+}
