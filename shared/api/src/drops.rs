@@ -11,38 +11,36 @@ use serde::{Deserialize, Serialize};
 use crate::moment::Moment;
 
 /// A SKU as shoppers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkuView {
     /// Its identifier within the drop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$"))]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
     /// What people call it.
     pub title: String,
     /// The price of one unit.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::orders::MoneySchema))]
+    #[schema(value_type = crate::orders::MoneySchema)]
     pub price: Money,
     /// Units there are in all.
     pub allocated: u32,
 }
 
 /// A drop as shoppers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropView {
     /// Its identifier.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z0-9-]{1,20}$"))]
+    #[schema(value_type = String, pattern = "^[a-z0-9-]{1,20}$")]
     pub drop_id: DropId,
     /// What people call it.
     pub title: String,
     /// Where it stands at the moment of the answer.
-    #[cfg_attr(feature = "openapi", schema(value_type = PhaseSchema))]
+    #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
     /// From when on reservations are taken.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
     /// From when on they no longer are.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
@@ -80,28 +78,26 @@ impl DropView {
 }
 
 /// A drop in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropSummary {
     /// Its identifier.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub drop_id: DropId,
     /// What people call it.
     pub title: String,
     /// Where it stands at the moment of the answer.
-    #[cfg_attr(feature = "openapi", schema(value_type = PhaseSchema))]
+    #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
     /// From when on reservations are taken.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
     /// From when on they no longer are.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
 }
 
 /// A page of drops, latest start first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropList {
     /// The drops.
     pub drops: Vec<DropSummary>,
@@ -110,40 +106,38 @@ pub struct DropList {
 }
 
 /// What there is of a SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkuStatusView {
     /// Which.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub sku: SkuId,
     /// Whether units are free, may return, or are gone for good.
-    #[cfg_attr(feature = "openapi", schema(value_type = AvailabilitySchema))]
+    #[schema(value_type = AvailabilitySchema)]
     pub availability: Availability,
     /// Units free when last counted.
     pub free: u32,
 }
 
 /// The status of a drop: small, public, cached for a second.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusView {
     /// Whose status.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub drop_id: DropId,
     /// Where the drop stands.
-    #[cfg_attr(feature = "openapi", schema(value_type = PhaseSchema))]
+    #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
     /// When the units were counted.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub as_of: Moment,
     /// The server's time: a client whose clock is off opens at the right moment all the same.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub server_time: Moment,
     /// From when on reservations are taken.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
     /// From when on they no longer are.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// What there is, by SKU.
     pub skus: Vec<SkuStatusView>,
@@ -200,7 +194,6 @@ impl StatusView {
 }
 
 /// How a phase is written.
-#[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = Phase, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -213,7 +206,6 @@ pub enum PhaseSchema {
 }
 
 /// How an availability is written.
-#[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = Availability, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

@@ -19,7 +19,6 @@
 
 pub mod drops;
 pub mod moment;
-#[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod operator;
 pub mod orders;

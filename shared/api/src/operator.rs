@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::moment::Moment;
 
 /// A SKU as an operator writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SkuBody {
     /// Its identifier within the drop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$"))]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
     /// What people call it.
     pub title: String,
@@ -25,20 +24,19 @@ pub struct SkuBody {
 }
 
 /// A drop as an operator writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropBody {
     /// What people call it.
     pub title: String,
     /// The currency of all prices, as in ISO 4217.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
     pub currency: Currency,
     /// From when on reservations are taken.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
     /// From when on they no longer are.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
@@ -73,33 +71,30 @@ impl From<DropBody> for DropDraft {
 }
 
 /// The body of an extension.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExtendBody {
     /// The new end: not before the present one.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
 }
 
 /// The body of a restock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RestockBody {
     /// Which SKU.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub sku: SkuId,
     /// How many units more.
     pub units: u32,
 }
 
 /// A SKU as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorSkuView {
     /// Its identifier within the drop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub sku: SkuId,
     /// What people call it.
     pub title: String,
@@ -112,29 +107,28 @@ pub struct OperatorSkuView {
 }
 
 /// A drop as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorDropView {
     /// Its identifier.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub drop_id: DropId,
     /// Grows with every change.
     pub version: u64,
     /// How far it has come.
-    #[cfg_attr(feature = "openapi", schema(value_type = DropStateSchema))]
+    #[schema(value_type = DropStateSchema)]
     pub state: DropState,
     /// Whether reservations are stopped for the moment.
     pub paused: bool,
     /// What people call it.
     pub title: String,
     /// The currency of all prices.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub currency: Currency,
     /// From when on reservations are taken.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
     /// From when on they no longer are.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
@@ -177,7 +171,6 @@ impl From<&Drop> for OperatorDropView {
 }
 
 /// How a drop's state is written.
-#[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = DropState, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

@@ -10,9 +10,8 @@ use crate::moment::Moment;
 use crate::problem::FieldProblem;
 
 /// Where the goods go. Stored apart from the order, and in no event and no log.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Shipping {
     /// Who receives it.
     pub name: String,
@@ -26,7 +25,7 @@ pub struct Shipping {
     /// Town.
     pub city: String,
     /// Country, as in ISO 3166-1 alpha-2.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{2}$"))]
+    #[schema(pattern = "^[A-Z]{2}$")]
     pub country: String,
     /// Where news of the order goes.
     pub email: String,
@@ -40,18 +39,17 @@ impl std::fmt::Debug for Shipping {
 }
 
 /// The body of a checkout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CheckoutBody {
     /// What to order.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub reservation_id: ReservationId,
     /// What the shopper consents to pay: must be the reservation's amount.
-    #[cfg_attr(feature = "openapi", schema(value_type = MoneySchema))]
+    #[schema(value_type = MoneySchema)]
     pub amount: Money,
     /// The gateway's token for the means of payment. Never card data.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub payment_method: String,
     /// Where the goods go.
     pub shipping: Shipping,
@@ -120,55 +118,53 @@ impl CheckoutBody {
 }
 
 /// Something the shopper has to do before the payment can go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActionView {
     /// Where.
     pub url: String,
     /// Until when.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub deadline: Moment,
 }
 
 /// An order as its shopper sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OrderView {
     /// Its identifier.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub order_id: OrderId,
     /// The reservation it was made from.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub reservation_id: ReservationId,
     /// The drop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub drop_id: DropId,
     /// The SKU.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub sku: SkuId,
     /// How many units.
     pub quantity: u32,
     /// For how much.
-    #[cfg_attr(feature = "openapi", schema(value_type = MoneySchema))]
+    #[schema(value_type = MoneySchema)]
     pub amount: Money,
     /// Where it stands.
-    #[cfg_attr(feature = "openapi", schema(value_type = OrderStatusSchema))]
+    #[schema(value_type = OrderStatusSchema)]
     pub status: OrderStatus,
     /// Why it ended without payment.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<EndReasonSchema>))]
+    #[schema(value_type = Option<EndReasonSchema>)]
     pub reason: Option<EndReason>,
     /// Whether a cancellation was asked for and waits for the gateway's word.
     pub cancel_requested: bool,
     /// What the shopper has to do.
     pub action: Option<ActionView>,
     /// Until when it must be paid.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub payment_deadline: Moment,
     /// When it was placed.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub placed_at: Moment,
     /// When it last changed.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Moment,
 }
 
@@ -197,8 +193,7 @@ impl From<&Order> for OrderView {
 }
 
 /// A page of a shopper's orders, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OrderList {
     /// The orders.
     pub orders: Vec<OrderView>,
@@ -207,7 +202,6 @@ pub struct OrderList {
 }
 
 /// How money is written.
-#[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = Money)]
 #[allow(dead_code)]
@@ -220,7 +214,6 @@ pub struct MoneySchema {
 }
 
 /// How an order's status is written.
-#[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = OrderStatus, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -234,7 +227,6 @@ pub enum OrderStatusSchema {
 }
 
 /// How the reason of an end without payment is written.
-#[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = EndReason, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

@@ -9,7 +9,7 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
         /// What went wrong, as a stable string that programs may rely on.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[derive(utoipa::ToSchema)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $code)] $name,)*
         }
@@ -83,8 +83,7 @@ codes! {
 }
 
 /// A field at fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldProblem {
     /// Which: a path into the body (`skus[2].units`), or a header or parameter by name.
     pub field: String,
@@ -93,8 +92,7 @@ pub struct FieldProblem {
 }
 
 /// A problem document (`application/problem+json`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
     /// Identifies the kind of problem: `urn:stampede:problem:` and the code.
     #[serde(rename = "type")]
@@ -112,7 +110,7 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// With `sold_out`: whether units may return.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::drops::AvailabilitySchema>))]
+    #[schema(value_type = Option<crate::drops::AvailabilitySchema>)]
     pub availability: Option<domain::status::Availability>,
     /// With `fewer_left`: how many units one reservation could get now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,22 +8,20 @@ use serde::{Deserialize, Serialize};
 use crate::moment::Moment;
 
 /// The body of a reservation request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReserveBody {
     /// Which SKU of the drop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$"))]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
     /// How many units: from 1 to the drop's limit per shopper.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 12))]
+    #[schema(minimum = 1, maximum = 12)]
     pub quantity: u32,
 }
 
 /// Whether a reservation still waits to be checked out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ReservationState {
     /// Check out before `expires_at`.
     Held,
@@ -32,30 +30,29 @@ pub enum ReservationState {
 }
 
 /// A reservation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReservationView {
     /// Its identifier, for checkout.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub reservation_id: ReservationId,
     /// The drop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub drop_id: DropId,
     /// The SKU.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[schema(value_type = String)]
     pub sku: SkuId,
     /// How many units.
     pub quantity: u32,
     /// Whether it still waits to be checked out.
     pub status: ReservationState,
     /// Until when it can be checked out; once ordered, until when the order must be paid.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Moment,
     /// The price of one unit.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::orders::MoneySchema))]
+    #[schema(value_type = crate::orders::MoneySchema)]
     pub price: Money,
     /// The price of all units: what checkout asks consent to.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::orders::MoneySchema))]
+    #[schema(value_type = crate::orders::MoneySchema)]
     pub amount: Money,
 }
 

@@ -19,6 +19,7 @@ pub struct Config<'a> {
 impl Config<'static> {
     /// The process's environment.
     #[must_use]
+    #[allow(clippy::disallowed_methods)]
     pub fn from_env() -> Self {
         Self::from_fn(|name| std::env::var(name).ok())
     }

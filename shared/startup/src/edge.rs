@@ -1,4 +1,4 @@
-//! The real clock, real chance, real waiting.
+//! The real clock, real chance, real waiting: the one place that may use them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,7 @@ use ports::edge::Edge;
 pub struct SystemEdge;
 
 impl Edge for SystemEdge {
+    #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
         // A clock before 1970 is no clock; such a process must not decide anything by it.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -20,6 +21,7 @@ impl Edge for SystemEdge {
         fastrand::u64(..)
     }
 
+    #[allow(clippy::disallowed_methods)]
     async fn sleep(&self, ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }

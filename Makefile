@@ -1,0 +1,57 @@
+# `make help` lists every target. Everything is installed into .tools and target, nothing elsewhere.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+DROP ?= loadtest/drops/default.toml
+SHOPPERS ?=
+SEED ?=
+FN ?=
+EVENT ?=
+SHOPPER ?= ada
+BIN := target/release
+LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
+
+.PHONY: help build drop up token dev invoke test lint template openapi clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build everything, in the one profile
+	@infra/tools/setup drop
+	cargo build --release --workspace --locked
+
+drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n
+	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED))
+
+up: build ## run the local stack until Ctrl-C; target/local/stack.json says where
+	@$(BIN)/stampede-local up
+
+token: ## print a shopper's bearer token for the running stack: SHOPPER=name
+	@$(BIN)/stampede-local token --shopper $(SHOPPER)
+
+dev: ## run the functions under cargo lambda watch, beside a running `make up`
+	@infra/tools/setup test
+	@infra/tools/dev
+
+invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=file
+	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
+	@infra/tools/invoke $(FN) $(EVENT)
+
+test: ## run every test: unit, property, contract, journeys, invocations, the template's checks
+	@infra/tools/setup test
+	@infra/tools/steps test
+
+lint: ## formatting, clippy, dependency checks
+	@infra/tools/setup test
+	@infra/tools/steps lint
+
+template: ## expand and check infra/template.yaml
+	@infra/tools/setup test
+	@.tools/venv/bin/python infra/tools/check_template.py infra/template.yaml
+
+openapi: ## write docs/openapi.json from the types
+	UPDATE_GOLDEN=1 cargo test --release --locked -p api --test openapi
+
+clean: ## remove what was built and installed
+	rm -rf target .tools

@@ -1,0 +1,70 @@
+//! The contract as a golden file. `make openapi` writes it anew; the change then shows in review.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+#[test]
+fn the_document_is_the_golden_file() {
+    let golden = root().join("docs/openapi.json");
+    let document = api::openapi::document().unwrap() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &document).unwrap();
+    }
+    let kept = std::fs::read_to_string(&golden).unwrap_or_default();
+    assert!(
+        kept == document,
+        "the contract has changed: look at it, then run `make openapi`"
+    );
+}
+
+#[test]
+fn the_document_has_the_templates_routes() {
+    let document: serde_json::Value = serde_json::from_str(&api::openapi::document().unwrap()).unwrap();
+    let documented: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = ["get", "put", "post", "delete", "patch"];
+            methods
+                .into_iter()
+                .filter(|m| item.get(m).is_some())
+                .map(move |m| format!("{} {path}", m.to_uppercase()))
+        })
+        .collect();
+    let template = std::fs::read_to_string(root().join("infra/template.yaml")).unwrap();
+    let template: yaml_serde::Value = yaml_serde::from_str(&template).unwrap();
+    let mut served = BTreeSet::new();
+    for (_, resource) in template["Resources"].as_mapping().unwrap() {
+        let Some(events) = resource["Properties"]
+            .get("Events")
+            .and_then(|events| events.as_mapping())
+        else {
+            continue;
+        };
+        for (_, event) in events
+            .iter()
+            .filter(|(_, event)| event["Type"].as_str() == Some("HttpApi"))
+        {
+            let text = |name: &str| {
+                event["Properties"][name]
+                    .as_str()
+                    .unwrap_or("$default")
+                    .to_owned()
+            };
+            served.insert(format!("{} {}", text("Method").to_uppercase(), text("Path")));
+        }
+    }
+    served.retain(|route| !route.contains("$default"));
+    assert_eq!(documented, served);
+}
