@@ -419,14 +419,15 @@ impl Drop {
         Ok(next)
     }
 
-    /// Calls the drop off. A draft is cancelled at once; otherwise holds and open orders are undone first.
+    /// Calls the drop off. What shoppers never saw is cancelled at once; otherwise holds and open orders are undone
+    /// first.
     ///
     /// # Errors
     /// None at present; cancelling twice changes nothing.
     pub fn cancel(&self) -> Result<Self, DropError> {
         Ok(match self.state {
-            DropState::Draft => self.next(DropState::Cancelled),
-            DropState::Publishing | DropState::Scheduled => self.next(DropState::Cancelling),
+            DropState::Draft | DropState::Publishing => self.next(DropState::Cancelled),
+            DropState::Scheduled => self.next(DropState::Cancelling),
             DropState::Cancelling | DropState::Cancelled => self.clone(),
         })
     }
@@ -589,6 +590,12 @@ mod tests {
         let cancelled = drop.cancel().unwrap().finish_cancelling().unwrap();
         assert_eq!(cancelled.state, DropState::Cancelled);
         assert_eq!(cancelled.cancel().unwrap(), cancelled);
+        let unseen = Drop::draft("d".parse().unwrap(), draft())
+            .start_publishing(at(0))
+            .unwrap();
+        let unseen = unseen.cancel().unwrap();
+        assert_eq!(unseen.state, DropState::Cancelled, "nobody can have a claim yet");
+        assert!(unseen.finish_publishing().is_err());
         assert!(cancelled.set_paused(true).is_err() && cancelled.start_publishing(at(0)).is_err());
         assert!(drop.finish_cancelling().is_err());
     }
