@@ -1,0 +1,61 @@
+//! Reading many items at once.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use ports::StoreError;
+
+use crate::error::store_error;
+use crate::item::{Item, KEY, s};
+
+/// The most keys one `BatchGetItem` takes.
+pub(crate) const MOST_KEYS: usize = 100;
+
+/// How often the keys that came back unprocessed are asked for again at once. After that it is the caller's turn to
+/// wait: only it has a clock.
+const REPEATS: u32 = 2;
+
+/// What to read of one table; the keys are distinct.
+pub(crate) fn keys(
+    keys: impl Iterator<Item = String>,
+    consistent: bool,
+) -> Result<KeysAndAttributes, BuildError> {
+    keys.fold(KeysAndAttributes::builder(), |builder, key| {
+        builder.keys(HashMap::from([(KEY.to_owned(), s(key))]))
+    })
+    .consistent_read(consistent)
+    .build()
+}
+
+/// The items that exist, by table.
+pub(crate) async fn batch_get(
+    client: &Client,
+    request: HashMap<String, KeysAndAttributes>,
+) -> Result<HashMap<String, Vec<Item>>, StoreError> {
+    const OPERATION: &str = "BatchGetItem";
+    let mut found: HashMap<String, Vec<Item>> = HashMap::new();
+    let mut pending = request;
+    for _ in 0..=REPEATS {
+        let output = client
+            .batch_get_item()
+            .set_request_items(Some(pending))
+            .send()
+            .await
+            .map_err(|error| store_error(OPERATION, &error))?;
+        let responses = output.responses.unwrap_or_default();
+        if found.is_empty() {
+            found = responses;
+        } else {
+            for (table, items) in responses {
+                found.entry(table).or_default().extend(items);
+            }
+        }
+        pending = output.unprocessed_keys.unwrap_or_default();
+        if pending.is_empty() {
+            return Ok(found);
+        }
+    }
+    Err(StoreError::Busy)
+}

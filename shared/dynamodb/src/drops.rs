@@ -1,0 +1,142 @@
+//! The drop ports: a drop is one document, written on its version; the calendar is a sparse index.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use domain::drops::{Drop, DropState};
+use domain::ids::DropId;
+use domain::time::Timestamp;
+use ports::drops::{DropPage, ListDrops, ReadDrop, StoreDrop};
+use ports::{Conditional, StoreError};
+
+use crate::Tables;
+use crate::clients::Clients;
+use crate::error::{Written, store_error, written};
+use crate::item::{Item, KEY, ms, n, number, s, text, unreadable};
+use crate::paging::query;
+
+const TABLE: &str = "drops";
+const CALENDAR_INDEX: &str = "calendar";
+/// The one value of `listed`.
+const LISTED: &str = "1";
+
+/// Drops.
+#[derive(Debug, Clone)]
+pub struct DropStore {
+    clients: Clients,
+}
+
+impl DropStore {
+    /// The drops in the table `drops`.
+    #[must_use]
+    pub fn new(client: &Client, tables: &Tables) -> Self {
+        Self {
+            clients: Clients::new(client, tables),
+        }
+    }
+
+    /// Writes everything but whether the drop is listed.
+    fn update(&self, drop: &Drop, doc: String) -> UpdateItemFluentBuilder {
+        let update = self
+            .clients
+            .writes
+            .update_item()
+            .table_name(&self.clients.tables.drops)
+            .key(KEY, s(drop.id.as_str()))
+            .expression_attribute_names("#doc", "doc")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":doc", s(doc))
+            .expression_attribute_values(":version", n(drop.version))
+            .expression_attribute_values(":starts_at", ms(drop.starts_at));
+        match drop.version.checked_sub(1) {
+            None | Some(0) => update.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => update
+                .condition_expression("#version = :before")
+                .expression_attribute_values(":before", n(before)),
+        }
+    }
+}
+
+fn drop_of(item: &Item) -> Result<Drop, StoreError> {
+    let drop: Drop = serde_json::from_str(text(TABLE, item, "doc")?).map_err(|_| unreadable(TABLE, "doc"))?;
+    if drop.id.as_str() != text(TABLE, item, KEY)? {
+        return Err(unreadable(TABLE, KEY));
+    }
+    if drop.version != number::<u64>(TABLE, item, "version")? {
+        return Err(unreadable(TABLE, "version"));
+    }
+    Ok(drop)
+}
+
+impl ReadDrop for DropStore {
+    async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        let output = self
+            .clients
+            .reads
+            .get_item()
+            .table_name(&self.clients.tables.drops)
+            .key(KEY, s(id.as_str()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| store_error("GetItem", &error))?;
+        output.item.as_ref().map(drop_of).transpose()
+    }
+}
+
+impl ListDrops for DropStore {
+    async fn published(
+        &self,
+        after: Option<&(Timestamp, DropId)>,
+        limit: u16,
+    ) -> Result<DropPage, StoreError> {
+        let from = after.map(|(starts_at, id)| {
+            Item::from([
+                (KEY.to_owned(), s(id.as_str())),
+                ("listed".to_owned(), s(LISTED)),
+                ("starts_at".to_owned(), ms(*starts_at)),
+            ])
+        });
+        let request = self
+            .clients
+            .reads
+            .query()
+            .table_name(&self.clients.tables.drops)
+            .index_name(CALENDAR_INDEX)
+            .key_condition_expression("listed = :listed")
+            .expression_attribute_values(":listed", s(LISTED))
+            .scan_index_forward(false);
+        // One more than asked for tells whether there is a next page.
+        let items = query(request, from, usize::from(limit) + 1).await?;
+        let mut drops = items.iter().map(drop_of).collect::<Result<Vec<_>, _>>()?;
+        let more = drops.len() > usize::from(limit);
+        drops.truncate(usize::from(limit));
+        let last = drops.last().filter(|_| more);
+        let next = last.map(|drop| (drop.starts_at, drop.id.clone()));
+        Ok(DropPage { drops, next })
+    }
+}
+
+impl StoreDrop for DropStore {
+    async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
+        if drop.version == 0 {
+            return Ok(Conditional::Refused(()));
+        }
+        let doc = serde_json::to_string(drop)
+            .map_err(|_| StoreError::Broken("a drop cannot be written as JSON".to_owned()))?;
+        let update = self.update(drop, doc);
+        // Once listed, a drop stays listed whatever becomes of it; so only the one state that lists it says so.
+        let update = if drop.state == DropState::Scheduled {
+            update
+                .update_expression(
+                    "SET #doc = :doc, #version = :version, starts_at = :starts_at, listed = :listed",
+                )
+                .expression_attribute_values(":listed", s(LISTED))
+        } else {
+            update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
+        };
+        Ok(match written("UpdateItem", update.send().await)? {
+            Written::Done(_) => Conditional::Done,
+            Written::Refused(_) => Conditional::Refused(()),
+        })
+    }
+}

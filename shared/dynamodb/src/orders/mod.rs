@@ -1,0 +1,201 @@
+//! The order ports: an order and what it does to the stock change in one transaction.
+
+mod item;
+mod writes;
+
+use aws_sdk_dynamodb::Client;
+use domain::ids::{OrderId, ShopperId};
+use domain::order::{Order, OrderStep, StockEffect};
+use domain::time::Timestamp;
+use ports::orders::{
+    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+};
+use ports::{Conditional, StoreError};
+
+use crate::Tables;
+use crate::clients::Clients;
+use crate::error::{Written, store_error, written};
+use crate::item::{Item, KEY, ms, n, s, text, unreadable};
+use crate::paging::query;
+use crate::transact::{Reason, Transacted, not_conditions, transact};
+
+use item::{OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
+pub use item::{OrderImageError, order_from_stream_json};
+
+/// Orders, with the claims, purchase counters and addresses that change with them.
+#[derive(Debug, Clone)]
+pub struct OrderStore {
+    clients: Clients,
+}
+
+impl OrderStore {
+    /// The orders in the table `orders`; advancing them needs `stock` and `purchases` too, and placing them `addresses`.
+    #[must_use]
+    pub fn new(client: &Client, tables: &Tables) -> Self {
+        Self {
+            clients: Clients::new(client, tables),
+        }
+    }
+
+    async fn read(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        let output = self
+            .clients
+            .reads
+            .get_item()
+            .table_name(&self.clients.tables.orders)
+            .key(KEY, s(id.as_str()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| store_error("GetItem", &error))?;
+        output.item.as_ref().map(order_of).transpose()
+    }
+}
+
+impl PlaceOrder for OrderStore {
+    async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
+        let writes = writes::place(&self.clients.tables, placing)?;
+        let reasons = match transact(&self.clients.writes, writes).await? {
+            Transacted::Done => return Ok(Conditional::Done),
+            Transacted::Cancelled(reasons) => reasons,
+        };
+        if let Some(Reason::Condition(Some(existing))) = reasons.first() {
+            let existing = Box::new(order_of(existing)?);
+            return Ok(Conditional::Refused(NotPlaced::Exists(existing)));
+        }
+        if let Some(error) = not_conditions(&reasons) {
+            return Err(error);
+        }
+        // The reasons name the conditions that were looked at before the transaction was given up; nothing promises that
+        // it was all of them. Only the order itself can say that there is none.
+        if let Some(existing) = self.read(&placing.order.id).await? {
+            return Ok(Conditional::Refused(NotPlaced::Exists(Box::new(existing))));
+        }
+        match (reasons.get(1), reasons.get(2)) {
+            (Some(Reason::Condition(_)), _) => Ok(Conditional::Refused(NotPlaced::HoldChanged)),
+            (_, Some(Reason::Condition(_))) => Ok(Conditional::Refused(NotPlaced::LimitReached)),
+            // The order was there a moment ago, or no reason was given at all: look again.
+            _ => Err(StoreError::Busy),
+        }
+    }
+}
+
+impl ReadOrder for OrderStore {
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        self.read(id).await
+    }
+}
+
+impl ListOrders for OrderStore {
+    async fn orders_of(
+        &self,
+        shopper: &ShopperId,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OrderPage, StoreError> {
+        let from = after.map(|(placed_at, id)| {
+            Item::from([
+                (KEY.to_owned(), s(id.as_str())),
+                ("shopper_id".to_owned(), s(shopper.as_str())),
+                ("placed_at".to_owned(), ms(*placed_at)),
+            ])
+        });
+        let request = self
+            .clients
+            .reads
+            .query()
+            .table_name(&self.clients.tables.orders)
+            .index_name(SHOPPER_INDEX)
+            .key_condition_expression("shopper_id = :shopper")
+            .expression_attribute_values(":shopper", s(shopper.as_str()))
+            .scan_index_forward(false);
+        // One more than asked for tells whether there is a next page.
+        let items = query(request, from, usize::from(limit) + 1).await?;
+        let mut orders = items.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
+        let more = orders.len() > usize::from(limit);
+        orders.truncate(usize::from(limit));
+        let last = orders.last().filter(|_| more);
+        let next = last.map(|order| (order.placed_at, order.id.clone()));
+        Ok(OrderPage { orders, next })
+    }
+}
+
+impl FindDueOrders for OrderStore {
+    async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        let request = self
+            .clients
+            .reads
+            .query()
+            .table_name(&self.clients.tables.orders)
+            .index_name(OPEN_INDEX)
+            .key_condition_expression("#open = :bucket AND due_at <= :now")
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_values(":bucket", s(bucket_key(bucket)))
+            .expression_attribute_values(":now", ms(now))
+            .projection_expression(KEY);
+        let items = query(request, None, usize::from(limit)).await?;
+        items
+            .iter()
+            .map(|item| {
+                text(TABLE, item, KEY)?
+                    .parse()
+                    .map_err(|_| unreadable(TABLE, KEY))
+            })
+            .collect()
+    }
+}
+
+impl AdvanceOrder for OrderStore {
+    async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        if step.effect == StockEffect::None {
+            return self.replace(step).await;
+        }
+        let writes = writes::advance(&self.clients.tables, step)?;
+        let reasons = match transact(&self.clients.writes, writes).await? {
+            Transacted::Done => return Ok(Conditional::Done),
+            Transacted::Cancelled(reasons) => reasons,
+        };
+        if let Some(Reason::Condition(_)) = reasons.first() {
+            return Ok(Conditional::Refused(()));
+        }
+        if let Some(error) = not_conditions(&reasons) {
+            return Err(error);
+        }
+        // As when placing: only the order itself can say that it is still at that version.
+        let version = self.read(&step.order.id).await?.map(|order| order.version);
+        if version != Some(step.from_version) {
+            return Ok(Conditional::Refused(()));
+        }
+        match (reasons.get(1), reasons.get(2)) {
+            (Some(Reason::Condition(_)), _) => Err(StoreError::Broken(
+                "the claim of an open order is not in its shard".to_owned(),
+            )),
+            (_, Some(Reason::Condition(_))) => Err(StoreError::Broken(
+                "the purchase counter is smaller than the order".to_owned(),
+            )),
+            _ => Err(StoreError::Busy),
+        }
+    }
+}
+
+impl OrderStore {
+    /// Stores a step that leaves the stock alone: one write costs half of a transaction.
+    async fn replace(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        let (condition, placeholder, name) = writes::AT_VERSION;
+        let result = self
+            .clients
+            .writes
+            .put_item()
+            .table_name(&self.clients.tables.orders)
+            .set_item(Some(order_item(&step.order)?))
+            .condition_expression(condition)
+            .expression_attribute_names(placeholder, name)
+            .expression_attribute_values(":from", n(step.from_version))
+            .send()
+            .await;
+        Ok(match written("PutItem", result)? {
+            Written::Done(_) => Conditional::Done,
+            Written::Refused(_) => Conditional::Refused(()),
+        })
+    }
+}

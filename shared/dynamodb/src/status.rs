@@ -1,0 +1,146 @@
+//! The status ports: what the conductor's survey found, under the fencing number of its lease.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::ids::{DropId, SkuId};
+use domain::limits::STATUS_REPLICAS;
+use domain::status::DropStatus;
+use domain::time::Timestamp;
+use futures_util::future::join_all;
+use ports::drops::{FreeCounts, ReadCounts, ReadStatus, WriteStatus};
+use ports::{Conditional, StoreError};
+
+use crate::Tables;
+use crate::clients::Clients;
+use crate::error::{Written, store_error, written};
+use crate::item::{Item, KEY, b, moment, ms, n, number, s, text, unreadable};
+
+pub(crate) const TABLE: &str = "status";
+
+/// Status documents, free counts and leases.
+#[derive(Debug, Clone)]
+pub struct StatusStore {
+    pub(crate) clients: Clients,
+}
+
+fn status_key(drop: &DropId, replica: u8) -> String {
+    format!("{drop}#status#{replica}")
+}
+
+fn counts_key(drop: &DropId, sku: &SkuId) -> String {
+    format!("{drop}#counts#{sku}")
+}
+
+impl StatusStore {
+    /// The documents in the table `status`.
+    #[must_use]
+    pub fn new(client: &Client, tables: &Tables) -> Self {
+        Self {
+            clients: Clients::new(client, tables),
+        }
+    }
+
+    async fn read(&self, key: String) -> Result<Option<Item>, StoreError> {
+        let output = self
+            .clients
+            .reads
+            .get_item()
+            .table_name(&self.clients.tables.status)
+            .key(KEY, s(key))
+            .send()
+            .await
+            .map_err(|error| store_error("GetItem", &error))?;
+        Ok(output.item)
+    }
+
+    /// Stores `value` as `name` unless what is there was written under a newer lease, or under the same one by a later
+    /// survey: a write that was held up on its way must not undo what followed it.
+    async fn replace(
+        &self,
+        key: String,
+        (name, value): (&'static str, AttributeValue),
+        fencing: u64,
+        as_of: Timestamp,
+    ) -> Result<Conditional<()>, StoreError> {
+        let result = self
+            .clients
+            .writes
+            .put_item()
+            .table_name(&self.clients.tables.status)
+            .item(KEY, s(key))
+            .item(name, value)
+            .item("fencing", n(fencing))
+            .item("as_of", ms(as_of))
+            .condition_expression(
+                "attribute_not_exists(fencing) OR fencing < :fencing OR (fencing = :fencing AND as_of <= :as_of)",
+            )
+            .expression_attribute_values(":fencing", n(fencing))
+            .expression_attribute_values(":as_of", ms(as_of))
+            .send()
+            .await;
+        Ok(match written("PutItem", result)? {
+            Written::Done(_) => Conditional::Done,
+            Written::Refused(_) => Conditional::Refused(()),
+        })
+    }
+}
+
+impl ReadStatus for StatusStore {
+    async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
+        let Some(item) = self.read(status_key(drop, replica)).await? else {
+            return Ok(None);
+        };
+        let doc = text(TABLE, &item, "doc")?;
+        serde_json::from_str(doc)
+            .map(Some)
+            .map_err(|_| unreadable(TABLE, "doc"))
+    }
+}
+
+impl ReadCounts for StatusStore {
+    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+        let Some(mut item) = self.read(counts_key(drop, sku)).await? else {
+            return Ok(None);
+        };
+        let Some(AttributeValue::B(free)) = item.remove("free") else {
+            return Err(unreadable(TABLE, "free"));
+        };
+        Ok(Some(FreeCounts {
+            as_of: moment(TABLE, &item, "as_of")?,
+            fencing: number(TABLE, &item, "fencing")?,
+            free: free.into_inner(),
+        }))
+    }
+}
+
+impl WriteStatus for StatusStore {
+    async fn write_counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        counts: &FreeCounts,
+    ) -> Result<Conditional<()>, StoreError> {
+        let value = ("free", b(&counts.free));
+        self.replace(counts_key(drop, sku), value, counts.fencing, counts.as_of)
+            .await
+    }
+
+    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+        let doc = serde_json::to_string(status)
+            .map_err(|_| StoreError::Broken("a status cannot be written as JSON".to_owned()))?;
+        let writes = (0..STATUS_REPLICAS).map(|replica| {
+            let key = status_key(&status.drop, replica);
+            self.replace(key, ("doc", s(doc.as_str())), status.fencing, status.as_of)
+        });
+        let mut failed = None;
+        for outcome in join_all(writes).await {
+            match outcome {
+                Ok(Conditional::Done) => {}
+                // A newer lease shows in one copy before it shows in all.
+                Ok(Conditional::Refused(())) => return Ok(Conditional::Refused(())),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(Conditional::Done), Err)
+    }
+}

@@ -1,0 +1,265 @@
+//! The stock ports: every write is one conditional write of one item, and a refusal shows the shard.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use domain::claim::{Claim, ClaimState};
+use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::shard::Shard;
+use domain::survey::SeenClaim;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use ports::stock::{
+    AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
+};
+use ports::{Conditional, StoreError};
+
+use crate::Tables;
+use crate::batch::{MOST_KEYS, batch_get, keys};
+use crate::clients::Clients;
+use crate::error::{Written, store_error, written};
+use crate::item::{KEY, n, number, s, unreadable};
+use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
+
+/// The most shards one peek may look at, as the port says.
+const MOST_PEEKED: usize = 8;
+
+/// How many chunks of a survey are read at the same time.
+const SURVEY_CHUNKS: usize = 4;
+
+/// The stock, and the purchase counters that a peek shows beside it.
+#[derive(Debug, Clone)]
+pub struct StockStore {
+    clients: Clients,
+}
+
+impl StockStore {
+    /// The stock in the tables `stock` and, for peeks, `purchases`.
+    #[must_use]
+    pub fn new(client: &Client, tables: &Tables) -> Self {
+        Self {
+            clients: Clients::new(client, tables),
+        }
+    }
+
+    /// A conditional write on one shard in which `#me` is `shopper`.
+    fn update(&self, key: &ShardKey, shopper: &ShopperId) -> UpdateItemFluentBuilder {
+        self.clients
+            .writes
+            .update_item()
+            .table_name(&self.clients.tables.stock)
+            .key(KEY, s(key.to_string()))
+            .expression_attribute_names("#me", shopper.as_str())
+    }
+}
+
+/// The key of a shopper's purchase counter: neither part can contain `#`.
+pub(crate) fn purchases_key(drop: &DropId, shopper: &ShopperId) -> String {
+    format!("{drop}#{shopper}")
+}
+
+impl PeekStock for StockStore {
+    async fn peek(
+        &self,
+        drop: &DropId,
+        shopper: &ShopperId,
+        wanted: &[ShardKey],
+    ) -> Result<Peek, StoreError> {
+        if wanted.len() > MOST_PEEKED || wanted.iter().any(|key| key.drop != *drop) {
+            return Err(StoreError::Broken(
+                "a peek looks at no more than 8 shards of one drop".to_owned(),
+            ));
+        }
+        let tables = &self.clients.tables;
+        // A batch with a key twice would be refused as a whole.
+        let distinct = wanted
+            .iter()
+            .enumerate()
+            .filter(|(at, key)| !wanted.iter().take(*at).any(|earlier| earlier == *key))
+            .map(|(_, key)| key);
+        let mut request = HashMap::with_capacity(2);
+        if !wanted.is_empty() {
+            request.insert(
+                tables.stock.clone(),
+                built(keys(distinct.clone().map(ToString::to_string), false))?,
+            );
+        }
+        let counter = purchases_key(drop, shopper);
+        request.insert(
+            tables.purchases.clone(),
+            built(keys(std::iter::once(counter), false))?,
+        );
+        let found = batch_get(&self.clients.reads, request).await?;
+        let mut unsorted = found
+            .get(&tables.stock)
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .map(keyed_shard_of)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut shards = Vec::with_capacity(unsorted.len());
+        for key in distinct {
+            if let Some(at) = unsorted.iter().position(|(found, _)| found == key) {
+                shards.push(unsorted.swap_remove(at));
+            }
+        }
+        let counter = found.get(&tables.purchases).and_then(|items| items.first());
+        let purchased = counter.map_or(Ok(0), |item| number("purchases", item, "n"))?;
+        Ok(Peek { shards, purchased })
+    }
+}
+
+fn built<E>(keys: Result<KeysAndAttributes, E>) -> Result<KeysAndAttributes, StoreError> {
+    keys.map_err(|_| StoreError::Broken("BatchGetItem: no request could be built".to_owned()))
+}
+
+/// Sends a write, and reads the shard out of its refusal.
+async fn send(update: UpdateItemFluentBuilder) -> Result<Conditional<Option<Shard>>, StoreError> {
+    let result = update
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .send()
+        .await;
+    Ok(match written("UpdateItem", result)? {
+        Written::Done(_) => Conditional::Done,
+        Written::Refused(item) => Conditional::Refused(item.as_ref().map(shard_of).transpose()?),
+    })
+}
+
+impl ClaimStock for StockStore {
+    async fn claim(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let update = self
+            .update(key, shopper)
+            .update_expression("SET f = f - :u, c.#me = :held")
+            .condition_expression("f >= :u AND attribute_not_exists(c.#me)")
+            .expression_attribute_values(":u", n(claim.units))
+            .expression_attribute_values(":held", s(claim.to_string()));
+        send(update).await
+    }
+
+    async fn take_over(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+        victim: &ShopperId,
+        seen: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        if seen.state != ClaimState::Held {
+            return Err(StoreError::Broken("only a hold can be taken over".to_owned()));
+        }
+        let update = if shopper == victim {
+            self.update(key, shopper)
+                .update_expression("SET f = f + :change, c.#me = :held")
+                .condition_expression("c.#me = :seen AND f >= :need")
+        } else {
+            self.update(key, shopper)
+                .expression_attribute_names("#victim", victim.as_str())
+                .update_expression("SET f = f + :change, c.#me = :held REMOVE c.#victim")
+                .condition_expression("c.#victim = :seen AND attribute_not_exists(c.#me) AND f >= :need")
+        };
+        let update = update
+            .expression_attribute_values(":held", s(claim.to_string()))
+            .expression_attribute_values(":seen", s(seen.to_string()))
+            .expression_attribute_values(":change", n(i64::from(seen.units) - i64::from(claim.units)))
+            .expression_attribute_values(":need", n(claim.units.saturating_sub(seen.units)));
+        send(update).await
+    }
+}
+
+impl GiveBackStock for StockStore {
+    async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        // An open order's units are its order's business.
+        if seen.claim.state != ClaimState::Held {
+            return Ok(Conditional::Refused(()));
+        }
+        let result = self
+            .update(&seen.shard, &seen.shopper)
+            .update_expression("SET f = f + :u REMOVE c.#me")
+            .condition_expression("c.#me = :seen")
+            .expression_attribute_values(":u", n(seen.claim.units))
+            .expression_attribute_values(":seen", s(seen.claim.to_string()))
+            .send()
+            .await;
+        Ok(match written("UpdateItem", result)? {
+            Written::Done(_) => Conditional::Done,
+            Written::Refused(_) => Conditional::Refused(()),
+        })
+    }
+}
+
+impl ReadClaim for StockStore {
+    async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
+        let output = self
+            .clients
+            .reads
+            .get_item()
+            .table_name(&self.clients.tables.stock)
+            .key(KEY, s(key.to_string()))
+            .consistent_read(true)
+            .projection_expression("c.#me")
+            .expression_attribute_names("#me", shopper.as_str())
+            .send()
+            .await
+            .map_err(|error| store_error("GetItem", &error))?;
+        let Some(item) = output.item else {
+            return Ok(None);
+        };
+        let claim = match item.get("c") {
+            Some(AttributeValue::M(claims)) => claims.get(shopper.as_str()),
+            _ => None,
+        };
+        let Some(claim) = claim else { return Ok(None) };
+        let text = claim.as_s().map_err(|_| unreadable(TABLE, "c"))?;
+        text.parse().map(Some).map_err(|_| unreadable(TABLE, "c"))
+    }
+}
+
+impl SurveyStock for StockStore {
+    async fn survey(
+        &self,
+        wanted: &[ShardKey],
+        consistency: Consistency,
+    ) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
+        let distinct: Vec<&ShardKey> = wanted.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let chunks: Vec<Vec<String>> = distinct
+            .chunks(MOST_KEYS)
+            .map(|chunk| chunk.iter().map(ToString::to_string).collect())
+            .collect();
+        let table = &self.clients.tables.stock;
+        let found: Vec<Vec<(ShardKey, Shard)>> = stream::iter(chunks)
+            .map(|chunk| async move {
+                let wanted = built(keys(chunk.into_iter(), consistency == Consistency::Strong))?;
+                let request = HashMap::from([(table.clone(), wanted)]);
+                let found = batch_get(&self.clients.reads, request).await?;
+                let items = found.get(table).map_or(&[][..], Vec::as_slice);
+                items.iter().map(keyed_shard_of).collect::<Result<Vec<_>, _>>()
+            })
+            .buffer_unordered(SURVEY_CHUNKS)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+impl AllocateStock for StockStore {
+    async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
+        let result = self
+            .clients
+            .writes
+            .put_item()
+            .table_name(&self.clients.tables.stock)
+            .set_item(Some(shard_item(key, &Shard::allocated(units))))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        Ok(match written("PutItem", result)? {
+            Written::Done(_) => Conditional::Done,
+            Written::Refused(_) => Conditional::Refused(()),
+        })
+    }
+}

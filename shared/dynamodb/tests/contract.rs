@@ -1,0 +1,22 @@
+//! The contracts of the ports, on the DynamoDB adapters against a real server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+mod stock {
+    memory::stock_contract!(crate::support::Local::start().await);
+}
+mod orders {
+    memory::orders_contract!(crate::support::Local::start().await);
+}
+mod drops {
+    memory::drops_contract!(crate::support::Local::start().await);
+}
+mod status {
+    memory::status_contract!(crate::support::Local::start().await);
+}

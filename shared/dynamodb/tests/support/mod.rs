@@ -1,0 +1,149 @@
+//! A database of its own for each test: an embedded server on a free port of the loopback, spoken to over HTTP.
+
+use std::collections::HashMap;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    Projection, ProjectionType, ScalarAttributeType,
+};
+use domain::ids::OrderId;
+use dynamodb::{DropStore, OrderStore, StatusStore, StockStore, Tables};
+use memory::contract::{Database, DropPorts, OrderPorts, StatusPorts, StockPorts};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// An empty database with its tables, gone when it is dropped.
+pub(crate) struct Local {
+    pub(crate) client: Client,
+    pub(crate) tables: Tables,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A client for a server on this machine, whatever it does.
+pub(crate) fn client(url: &str) -> Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(url)
+        .build();
+    Client::from_conf(config)
+}
+
+impl Local {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let database = dynoxide::Database::memory().unwrap();
+        let server = tokio::spawn(dynoxide::server::serve_on(listener, database));
+        let client = client(&url);
+        let tables = Tables {
+            stock: "stock".to_owned(),
+            purchases: "purchases".to_owned(),
+            orders: "orders".to_owned(),
+            addresses: "addresses".to_owned(),
+            drops: "drops".to_owned(),
+            status: "status".to_owned(),
+        };
+        for (table, indexes) in [
+            (&tables.stock, &[][..]),
+            (&tables.purchases, &[]),
+            (
+                &tables.orders,
+                &[
+                    ("open", "open", "due_at"),
+                    ("by-shopper", "shopper_id", "placed_at"),
+                ],
+            ),
+            (&tables.addresses, &[]),
+            (&tables.drops, &[("calendar", "listed", "starts_at")]),
+            (&tables.status, &[]),
+        ] {
+            create(&client, table, indexes).await;
+        }
+        Self {
+            client,
+            tables,
+            server,
+        }
+    }
+
+    /// An item, read past the adapters.
+    pub(crate) async fn item(&self, table: &str, key: &str) -> Option<HashMap<String, AttributeValue>> {
+        let read = self.client.get_item().table_name(table).consistent_read(true);
+        let read = read.key("pk", AttributeValue::S(key.to_owned()));
+        read.send().await.unwrap().item
+    }
+}
+
+fn key(name: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(kind)
+        .build()
+        .unwrap()
+}
+
+fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
+    AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(kind)
+        .build()
+        .unwrap()
+}
+
+/// Makes a table with the key `pk`, and indexes of a name, a text and a number.
+async fn create(client: &Client, table: &str, indexes: &[(&str, &str, &str)]) {
+    let mut create = client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("pk", KeyType::Hash))
+        .attribute_definitions(attribute("pk", ScalarAttributeType::S));
+    for (name, hash, range) in indexes {
+        let all = Projection::builder().projection_type(ProjectionType::All).build();
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(*name)
+            .key_schema(key(hash, KeyType::Hash))
+            .key_schema(key(range, KeyType::Range))
+            .projection(all);
+        create = create
+            .attribute_definitions(attribute(hash, ScalarAttributeType::S))
+            .attribute_definitions(attribute(range, ScalarAttributeType::N))
+            .global_secondary_indexes(index.build().unwrap());
+    }
+    create.send().await.unwrap();
+}
+
+impl Database for Local {
+    fn stock(&self) -> impl StockPorts {
+        StockStore::new(&self.client, &self.tables)
+    }
+
+    fn orders(&self) -> impl OrderPorts {
+        OrderStore::new(&self.client, &self.tables)
+    }
+
+    fn drops(&self) -> impl DropPorts {
+        DropStore::new(&self.client, &self.tables)
+    }
+
+    fn status(&self) -> impl StatusPorts {
+        StatusStore::new(&self.client, &self.tables)
+    }
+
+    async fn address(&self, id: &OrderId) -> Option<String> {
+        let item = self.item(&self.tables.addresses, id.as_str()).await?;
+        item.get("address").and_then(|a| a.as_s().ok()).cloned()
+    }
+}
