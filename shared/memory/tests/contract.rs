@@ -1,4 +1,10 @@
 //! The contracts of the ports, on the adapters in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod stock {
     memory::stock_contract!(memory::MemoryStore::new());
@@ -11,4 +17,10 @@ mod drops {
 }
 mod status {
     memory::status_contract!(memory::MemoryStore::new());
+}
+mod messages {
+    memory::messages_contract!(memory::MemoryQueues::new());
+}
+mod ledger {
+    memory::ledger_contract!(memory::MemoryLedger::new());
 }
