@@ -31,6 +31,7 @@ mod drops;
 mod edge;
 mod faults;
 pub mod fixtures;
+pub mod gateway;
 mod ledger;
 mod orders;
 mod queues;
@@ -40,6 +41,7 @@ mod yielding;
 
 pub use edge::TestEdge;
 pub use faults::{Fault, Op};
+pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentOutcome};
 pub use ledger::MemoryLedger;
 pub use queues::{MemoryQueues, SendFault};
 pub use store::{MemoryStore, OrderChange};

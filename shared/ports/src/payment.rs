@@ -47,7 +47,11 @@ impl PaymentId {
 impl FromStr for PaymentId {
     type Err = TextError;
     fn from_str(text: &str) -> Result<Self, TextError> {
-        if is_name(text, MAX_PAYMENT_ID_BYTES) { Ok(Self(text.to_owned())) } else { Err(TextError("payment id")) }
+        if is_name(text, MAX_PAYMENT_ID_BYTES) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TextError("payment id"))
+        }
     }
 }
 
@@ -94,7 +98,14 @@ impl Code {
     /// The code, if it is one; else `unnamed`, since a gateway's text is never worth failing over.
     #[must_use]
     pub fn or_unnamed(text: &str) -> Self {
-        Self(if is_name(text, MAX_CODE_BYTES) { text } else { "unnamed" }.to_owned())
+        Self(
+            if is_name(text, MAX_CODE_BYTES) {
+                text
+            } else {
+                "unnamed"
+            }
+            .to_owned(),
+        )
     }
 
     /// The code as text.
@@ -230,7 +241,10 @@ impl GatewayError {
     /// Whether the call certainly changed nothing at the gateway.
     #[must_use]
     pub const fn is_certainly_undone(&self) -> bool {
-        matches!(self, Self::NotSent | Self::Refused { .. } | Self::Throttled { .. })
+        matches!(
+            self,
+            Self::NotSent | Self::Refused { .. } | Self::Throttled { .. }
+        )
     }
 
     /// Whether the same call, later, may fare better.

@@ -24,6 +24,9 @@
 )]
 
 pub mod drops;
+pub mod gateway;
+pub mod ledger;
+pub mod messages;
 pub mod orders;
 mod race;
 pub mod scene;

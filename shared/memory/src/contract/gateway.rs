@@ -1,0 +1,346 @@
+//! What every payment gateway promises.
+
+use std::collections::HashSet;
+use std::future::Future;
+
+use domain::ids::{OrderId, ReservationId};
+use domain::money::Money;
+use futures_util::future::join_all;
+use ports::payment::{
+    GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
+};
+
+use crate::MemoryGateway;
+use crate::contract::scene::{drop_id, held, id, key};
+
+/// A gateway under test, with a way of its own to see what was charged. Its means of payment are those of Stripe's page
+/// of test cards.
+pub trait GatewayUnderTest {
+    /// The adapter.
+    fn gateway(&self) -> impl PaymentGateway;
+    /// The shopper acts at the bank.
+    fn finish_action(&self, payment: &PaymentId, succeeds: bool) -> impl Future<Output = ()>;
+    /// How often an order was charged, by the gateway's own account.
+    fn charges(&self, order: &OrderId) -> impl Future<Output = usize>;
+}
+
+impl GatewayUnderTest for MemoryGateway {
+    fn gateway(&self) -> impl PaymentGateway {
+        self.clone()
+    }
+
+    async fn finish_action(&self, payment: &PaymentId, succeeds: bool) {
+        assert!(MemoryGateway::finish_action(self, payment, succeeds));
+    }
+
+    async fn charges(&self, order: &OrderId) -> usize {
+        MemoryGateway::charges(self, order) as usize
+    }
+}
+
+const VISA: &str = "pm_card_visa";
+const DECLINED: &str = "pm_card_visa_chargeDeclined";
+const POOR: &str = "pm_card_chargeDeclinedInsufficientFunds";
+const TO_SIGN: &str = "pm_card_authenticationRequired";
+const BACK: &str = "https://shop.example/orders";
+
+/// An order, a different one for each name.
+fn order(name: &str) -> OrderId {
+    assert_eq!(key(0).drop, drop_id());
+    OrderId::of_reservation(&ReservationId {
+        shard: key(0),
+        nonce: held("ada", name, 1).nonce,
+    })
+}
+
+fn euros(amount_minor: i64) -> Money {
+    Money {
+        amount_minor,
+        currency: id("EUR"),
+    }
+}
+
+fn captured(amount_minor: i64) -> PaymentState {
+    PaymentState::Succeeded {
+        captured: euros(amount_minor),
+    }
+}
+
+async fn created(gateway: &impl PaymentGateway, order: &OrderId) -> Payment {
+    let new = NewPayment {
+        order: order.clone(),
+        amount: euros(4900),
+    };
+    gateway
+        .create(&new, &IdempotencyKey::create(order))
+        .await
+        .unwrap()
+}
+
+async fn confirm(
+    gateway: &impl PaymentGateway,
+    payment: &Payment,
+    method: &str,
+    key: &IdempotencyKey,
+) -> Result<Payment, GatewayError> {
+    gateway
+        .confirm(&payment.id, &id::<PaymentMethod>(method), BACK, key)
+        .await
+}
+
+async fn found(gateway: &impl PaymentGateway, payment: &Payment) -> PaymentState {
+    gateway.find(&payment.id).await.unwrap().unwrap().state
+}
+
+fn assert_refused<T: std::fmt::Debug>(result: Result<T, GatewayError>) {
+    assert!(matches!(result, Err(GatewayError::Refused { .. })), "{result:?}");
+}
+
+/// A key that no step of this order uses.
+fn other_key(order: &OrderId) -> IdempotencyKey {
+    IdempotencyKey::refund(order, 4_000_000)
+}
+
+pub async fn creating_takes_no_money_and_repeats_are_one_payment(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let first = created(&gateway, &order).await;
+    assert_eq!(
+        (first.amount, &first.state),
+        (euros(4900), &PaymentState::Unconfirmed)
+    );
+    assert_eq!(created(&gateway, &order).await, first);
+    assert_eq!(gateway.find(&first.id).await.unwrap(), Some(first));
+    assert_eq!(test.charges(&order).await, 0);
+}
+
+pub async fn a_key_belongs_to_what_it_was_first_used_for(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let payment = created(&gateway, &order).await;
+    let dearer = NewPayment {
+        order: order.clone(),
+        amount: euros(5000),
+    };
+    assert_refused(gateway.create(&dearer, &IdempotencyKey::create(&order)).await);
+    assert_refused(confirm(&gateway, &payment, VISA, &IdempotencyKey::create(&order)).await);
+    assert_eq!(test.charges(&order).await, 0);
+}
+
+pub async fn an_amount_is_positive(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    for minor in [0, -1, i64::MIN] {
+        let new = NewPayment {
+            order: order.clone(),
+            amount: euros(minor),
+        };
+        assert_refused(gateway.create(&new, &IdempotencyKey::create(&order)).await);
+    }
+}
+
+pub async fn confirming_takes_the_money_once(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let payment = created(&gateway, &order).await;
+    let key = IdempotencyKey::confirm(&order);
+    let paid = confirm(&gateway, &payment, VISA, &key).await.unwrap();
+    assert_eq!(paid.state, captured(4900));
+    assert_eq!(confirm(&gateway, &payment, VISA, &key).await.unwrap(), paid);
+    assert_refused(confirm(&gateway, &payment, VISA, &other_key(&order)).await);
+    assert_eq!(found(&gateway, &payment).await, captured(4900));
+    assert_eq!(test.charges(&order).await, 1);
+}
+
+pub async fn a_decline_is_a_state_with_its_reason(test: &impl GatewayUnderTest) {
+    let gateway = test.gateway();
+    for (method, code) in [(DECLINED, "generic_decline"), (POOR, "insufficient_funds")] {
+        let order = order(code);
+        let payment = created(&gateway, &order).await;
+        let key = IdempotencyKey::confirm(&order);
+        for _ in 0..2 {
+            let state = confirm(&gateway, &payment, method, &key).await.unwrap().state;
+            assert!(
+                matches!(&state, PaymentState::Declined { reason } if reason.as_str() == code),
+                "{state:?}"
+            );
+            assert_eq!(found(&gateway, &payment).await, state);
+        }
+        assert_eq!(test.charges(&order).await, 0);
+    }
+}
+
+pub async fn a_shopper_who_acts_pays_and_one_who_refuses_is_declined(test: &impl GatewayUnderTest) {
+    let gateway = test.gateway();
+    for (name, acts) in [("acts", true), ("refuses", false)] {
+        let order = order(name);
+        let payment = created(&gateway, &order).await;
+        let asked = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order))
+            .await
+            .unwrap();
+        assert!(matches!(&asked.state, PaymentState::ActionRequired { url } if url.starts_with("http")));
+        assert_eq!(test.charges(&order).await, 0);
+        test.finish_action(&payment.id, acts).await;
+        let state = found(&gateway, &payment).await;
+        if acts {
+            assert_eq!(state, captured(4900));
+        } else {
+            assert!(matches!(state, PaymentState::Declined { .. }), "{state:?}");
+        }
+        // The confirm's key still answers what it answered then: only `find` tells what is.
+        let replayed = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order))
+            .await
+            .unwrap();
+        assert_eq!(replayed, asked);
+        assert_eq!(test.charges(&order).await, usize::from(acts));
+    }
+}
+
+pub async fn a_cancelled_payment_never_takes_money(test: &impl GatewayUnderTest) {
+    let gateway = test.gateway();
+    for (name, method) in [
+        ("fresh", None),
+        ("asked", Some(TO_SIGN)),
+        ("declined", Some(DECLINED)),
+    ] {
+        let order = order(name);
+        let payment = created(&gateway, &order).await;
+        if let Some(method) = method {
+            confirm(&gateway, &payment, method, &IdempotencyKey::confirm(&order))
+                .await
+                .unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(
+                gateway.cancel(&payment.id).await.unwrap().state,
+                PaymentState::Cancelled
+            );
+        }
+        assert_refused(confirm(&gateway, &payment, VISA, &other_key(&order)).await);
+        assert_eq!(found(&gateway, &payment).await, PaymentState::Cancelled);
+        assert_eq!(test.charges(&order).await, 0);
+    }
+}
+
+pub async fn a_cancel_that_comes_too_late_answers_the_capture(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let payment = created(&gateway, &order).await;
+    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order))
+        .await
+        .unwrap();
+    assert_eq!(gateway.cancel(&payment.id).await.unwrap().state, captured(4900));
+    assert_eq!(test.charges(&order).await, 1);
+}
+
+pub async fn an_id_the_gateway_does_not_know_is_none(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let nobody: PaymentId = id("pi_nobody");
+    assert_eq!(gateway.find(&nobody).await.unwrap(), None);
+    assert_refused(gateway.cancel(&nobody).await);
+    assert_refused(
+        gateway
+            .confirm(&nobody, &id(VISA), BACK, &IdempotencyKey::confirm(&order))
+            .await,
+    );
+    assert_refused(
+        gateway
+            .refund(&nobody, euros(1), &IdempotencyKey::refund(&order, 1))
+            .await,
+    );
+}
+
+pub async fn refunds_repeat_harmlessly_and_never_exceed_the_capture(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let payment = created(&gateway, &order).await;
+    let refund = |minor, nth| {
+        let key = IdempotencyKey::refund(&order, nth);
+        let (gateway, payment) = (&gateway, &payment);
+        async move { gateway.refund(&payment.id, euros(minor), &key).await }
+    };
+    assert_refused(refund(4900, 1).await);
+    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order))
+        .await
+        .unwrap();
+    let first = refund(900, 2).await.unwrap();
+    assert_eq!(first.amount, euros(900));
+    assert_eq!(refund(900, 2).await.unwrap(), first);
+    assert_refused(refund(4001, 3).await);
+    assert_refused(refund(0, 4).await);
+    assert_eq!(refund(4000, 5).await.unwrap().amount, euros(4000));
+    assert_refused(refund(1, 6).await);
+}
+
+pub async fn creates_and_confirms_at_once_charge_once(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let new = NewPayment {
+        order: order.clone(),
+        amount: euros(4900),
+    };
+    let key = IdempotencyKey::create(&order);
+    let made = join_all((0..16).map(|_| gateway.create(&new, &key))).await;
+    let ids: HashSet<PaymentId> = made
+        .iter()
+        .filter_map(|made| Some(made.as_ref().ok()?.id.clone()))
+        .collect();
+    assert_eq!(ids.len(), 1, "{made:?}");
+    let lost = |error: &GatewayError| *error == GatewayError::Unknown;
+    assert!(
+        made.iter().all(|made| made.as_ref().err().is_none_or(lost)),
+        "{made:?}"
+    );
+
+    let payment = created(&gateway, &order).await;
+    let key = IdempotencyKey::confirm(&order);
+    let paid = join_all((0..16).map(|_| confirm(&gateway, &payment, VISA, &key))).await;
+    for paid in &paid {
+        assert!(
+            paid.as_ref()
+                .map_or_else(lost, |paid| paid.state == captured(4900)),
+            "{paid:?}"
+        );
+    }
+    assert_eq!(test.charges(&order).await, 1);
+}
+
+pub async fn a_cancel_and_a_confirm_at_once_agree_on_who_won(test: &impl GatewayUnderTest) {
+    let gateway = test.gateway();
+    for round in 0..8 {
+        let order = order(&format!("round-{round}"));
+        let payment = created(&gateway, &order).await;
+        let key = IdempotencyKey::confirm(&order);
+        let (paid, cancelled) = futures_util::future::join(
+            confirm(&gateway, &payment, VISA, &key),
+            gateway.cancel(&payment.id),
+        )
+        .await;
+        let cancelled = cancelled.unwrap().state;
+        assert_eq!(found(&gateway, &payment).await, cancelled);
+        if cancelled == PaymentState::Cancelled {
+            assert_refused(paid);
+            assert_eq!(test.charges(&order).await, 0);
+        } else {
+            assert_eq!(
+                (paid.unwrap().state, &cancelled),
+                (captured(4900), &captured(4900))
+            );
+            assert_eq!(test.charges(&order).await, 1);
+        }
+    }
+}
+
+/// Makes a test of each promise of a gateway. The expression makes a [`GatewayUnderTest`].
+#[macro_export]
+macro_rules! gateway_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [gateway]:
+            creating_takes_no_money_and_repeats_are_one_payment,
+            a_key_belongs_to_what_it_was_first_used_for,
+            an_amount_is_positive,
+            confirming_takes_the_money_once,
+            a_decline_is_a_state_with_its_reason,
+            a_shopper_who_acts_pays_and_one_who_refuses_is_declined,
+            a_cancelled_payment_never_takes_money,
+            a_cancel_that_comes_too_late_answers_the_capture,
+            an_id_the_gateway_does_not_know_is_none,
+            refunds_repeat_harmlessly_and_never_exceed_the_capture,
+            creates_and_confirms_at_once_charge_once,
+            a_cancel_and_a_confirm_at_once_agree_on_who_won,
+        );
+    };
+}

@@ -1,0 +1,507 @@
+//! A payment gateway in memory: what each means of payment leads to, what gets lost, and what was charged.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::ids::OrderId;
+use domain::money::Money;
+use ports::payment::{
+    Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
+    PaymentState, Refund,
+};
+
+use crate::yielding::yield_now;
+
+/// What confirming with a means of payment leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentOutcome {
+    /// The money is taken.
+    Succeed,
+    /// The bank refuses, with this code.
+    Decline(&'static str),
+    /// The shopper has to act; [`MemoryGateway::finish_action`] is their doing.
+    RequireAction,
+    /// The gateway is at it until [`MemoryGateway::finish_action`].
+    Process,
+}
+
+/// A method of the gateway port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GatewayOp {
+    /// `PaymentGateway::create`
+    Create,
+    /// `PaymentGateway::confirm`
+    Confirm,
+    /// `PaymentGateway::find`
+    Find,
+    /// `PaymentGateway::cancel`
+    Cancel,
+    /// `PaymentGateway::refund`
+    Refund,
+}
+
+impl GatewayOp {
+    /// Every method, so that a test can fail each in turn.
+    pub const ALL: [Self; 5] = [
+        Self::Create,
+        Self::Confirm,
+        Self::Find,
+        Self::Cancel,
+        Self::Refund,
+    ];
+}
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GatewayFault {
+    /// Nothing is done, and the caller learns it.
+    NotSent,
+    /// Nothing is done, and the caller is asked to wait.
+    Throttled,
+    /// Nothing is done, and the caller cannot tell.
+    UnknownBefore,
+    /// It is done, and the caller cannot tell.
+    UnknownAfter,
+    /// Nothing is done; the gateway says that it is failing.
+    UnavailableBefore,
+    /// It is done; the gateway says that it is failing.
+    UnavailableAfter,
+    /// Nothing is done; the gateway refuses for good.
+    Refused,
+}
+
+impl GatewayFault {
+    /// Every way to fail.
+    pub const ALL: [Self; 7] = [
+        Self::NotSent,
+        Self::Throttled,
+        Self::UnknownBefore,
+        Self::UnknownAfter,
+        Self::UnavailableBefore,
+        Self::UnavailableAfter,
+        Self::Refused,
+    ];
+
+    /// What the caller gets to see.
+    #[must_use]
+    pub fn error(self) -> GatewayError {
+        match self {
+            Self::NotSent => GatewayError::NotSent,
+            Self::Throttled => GatewayError::Throttled { retry_after_ms: 200 },
+            Self::UnknownBefore | Self::UnknownAfter => GatewayError::Unknown,
+            Self::UnavailableBefore | Self::UnavailableAfter => GatewayError::Unavailable,
+            Self::Refused => refused("fault_on_purpose"),
+        }
+    }
+
+    /// Whether the call takes effect although it fails.
+    #[must_use]
+    pub fn takes_effect(self) -> bool {
+        matches!(self, Self::UnknownAfter | Self::UnavailableAfter)
+    }
+}
+
+/// Decides over every call: which method, and the how manieth call of that method it is, from 1.
+type Plan = Box<dyn FnMut(GatewayOp, u64) -> Option<GatewayFault> + Send>;
+
+#[derive(Debug, Clone)]
+struct Stored {
+    order: OrderId,
+    payment: Payment,
+    refunded_minor: i64,
+}
+
+#[derive(Debug, Clone)]
+enum Answer {
+    Payment(Result<Payment, GatewayError>),
+    Refund(Result<Refund, GatewayError>),
+}
+
+#[derive(Default)]
+struct State {
+    payments: BTreeMap<PaymentId, Stored>,
+    outcomes: BTreeMap<String, PaymentOutcome>,
+    /// By key: what was asked, and what was answered.
+    answers: BTreeMap<String, (String, Answer)>,
+    charges: BTreeMap<OrderId, u32>,
+    calls: BTreeMap<GatewayOp, u64>,
+    queued: Vec<(GatewayOp, u64, GatewayFault)>,
+    plan: Option<Plan>,
+    made: u64,
+}
+
+/// The gateway port, in memory. Clones share everything.
+///
+/// Means of payment behave by their token: those that Stripe lists for tests as they do there, others as told by
+/// [`MemoryGateway::on`], all else succeeds. Each call first lets other tasks go, then happens in one step, or fails as
+/// planned. Idempotency keys replay their first answer, refusals included; a lost call keeps its answer only if it took
+/// effect.
+#[derive(Clone)]
+pub struct MemoryGateway {
+    state: Arc<Mutex<State>>,
+}
+
+impl Default for MemoryGateway {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn refused(code: &str) -> GatewayError {
+    GatewayError::Refused {
+        code: Code::or_unnamed(code),
+    }
+}
+
+fn unexpected() -> GatewayError {
+    refused("payment_intent_unexpected_state")
+}
+
+impl MemoryGateway {
+    /// A gateway without payments.
+    #[must_use]
+    pub fn new() -> Self {
+        let gateway = Self {
+            state: Arc::default(),
+        };
+        gateway.on(
+            "pm_card_visa_chargeDeclined",
+            PaymentOutcome::Decline("generic_decline"),
+        );
+        gateway.on(
+            "pm_card_chargeDeclinedInsufficientFunds",
+            PaymentOutcome::Decline("insufficient_funds"),
+        );
+        gateway.on("pm_card_authenticationRequired", PaymentOutcome::RequireAction);
+        gateway
+    }
+
+    /// From now on, `method` leads to `outcome`.
+    pub fn on(&self, method: &str, outcome: PaymentOutcome) {
+        self.state().outcomes.insert(method.to_owned(), outcome);
+    }
+
+    /// Lets the next call of `op` fail.
+    pub fn fail_next(&self, op: GatewayOp, fault: GatewayFault) {
+        self.fail_nth(op, 1, fault);
+    }
+
+    /// Lets the `nth` call of `op` from now on fail; 1 is the next. Asked twice for the same call, the later one moves
+    /// back by one.
+    pub fn fail_nth(&self, op: GatewayOp, nth: u64, fault: GatewayFault) {
+        let mut state = self.state();
+        let mut number = state.calls.get(&op).copied().unwrap_or(0) + nth.max(1);
+        while state.queued.iter().any(|(o, n, _)| (*o, *n) == (op, number)) {
+            number += 1;
+        }
+        state.queued.push((op, number, fault));
+    }
+
+    /// Asks `plan` about every call that has no fault queued: which method, and its how manieth call it is, from 1.
+    pub fn set_plan(&self, plan: impl FnMut(GatewayOp, u64) -> Option<GatewayFault> + Send + 'static) {
+        self.state().plan = Some(Box::new(plan));
+    }
+
+    /// Forgets the plan and all faults to come.
+    pub fn clear_faults(&self) {
+        let mut state = self.state();
+        state.plan = None;
+        state.queued.clear();
+    }
+
+    /// How often `op` was called, failures included.
+    #[must_use]
+    pub fn calls(&self, op: GatewayOp) -> u64 {
+        self.state().calls.get(&op).copied().unwrap_or(0)
+    }
+
+    /// The shopper acted (or the gateway came to an end): the money is taken, or the payment declined. Whether there was
+    /// anything to finish.
+    pub fn finish_action(&self, id: &PaymentId, succeeds: bool) -> bool {
+        let mut state = self.state();
+        let Some(stored) = state.payments.get(id) else {
+            return false;
+        };
+        if !matches!(
+            stored.payment.state,
+            PaymentState::ActionRequired { .. } | PaymentState::Processing
+        ) {
+            return false;
+        }
+        let to = if succeeds {
+            PaymentOutcome::Succeed
+        } else {
+            PaymentOutcome::Decline("payment_intent_authentication_failure")
+        };
+        state.resolve(id, &to).is_some()
+    }
+
+    /// How often an order was charged, whatever was given back since.
+    #[must_use]
+    pub fn charges(&self, order: &OrderId) -> u32 {
+        self.state().charges.get(order).copied().unwrap_or(0)
+    }
+
+    /// Net captures in minor units by order: charged and not given back.
+    #[must_use]
+    pub fn captured_minor(&self) -> BTreeMap<OrderId, i64> {
+        let mut captured = BTreeMap::new();
+        for stored in self.state().payments.values() {
+            if let PaymentState::Succeeded { captured: money } = &stored.payment.state {
+                *captured.entry(stored.order.clone()).or_default() +=
+                    money.amount_minor - stored.refunded_minor;
+            }
+        }
+        captured
+    }
+
+    /// Every payment made for an order, the oldest first.
+    #[must_use]
+    pub fn payments_of(&self, order: &OrderId) -> Vec<Payment> {
+        self.state()
+            .payments
+            .values()
+            .filter(|s| s.order == *order)
+            .map(|s| s.payment.clone())
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(
+        &self,
+        op: GatewayOp,
+        act: impl FnOnce(&mut State) -> Result<T, GatewayError>,
+    ) -> Result<T, GatewayError> {
+        yield_now().await;
+        let mut state = self.state();
+        match state.next_fault(op) {
+            None => act(&mut state),
+            Some(fault) => {
+                if fault.takes_effect() {
+                    // Only what the act changes matters: its answer is what got lost.
+                    act(&mut state).ok();
+                }
+                Err(fault.error())
+            }
+        }
+    }
+}
+
+impl State {
+    fn next_fault(&mut self, op: GatewayOp) -> Option<GatewayFault> {
+        let calls = self.calls.entry(op).or_default();
+        *calls += 1;
+        let number = *calls;
+        if let Some(at) = self.queued.iter().position(|(o, n, _)| (*o, *n) == (op, number)) {
+            return Some(self.queued.remove(at).2);
+        }
+        self.plan.as_mut().and_then(|plan| plan(op, number))
+    }
+
+    /// The answer kept under `key`, if the question is the same.
+    fn replay(&self, key: &IdempotencyKey, asked: &str) -> Option<Result<Answer, GatewayError>> {
+        let (first, answer) = self.answers.get(key.as_str())?;
+        Some(if first == asked {
+            Ok(answer.clone())
+        } else {
+            Err(refused("idempotency_error"))
+        })
+    }
+
+    fn keep(&mut self, key: &IdempotencyKey, asked: String, answer: Answer) {
+        self.answers.insert(key.as_str().to_owned(), (asked, answer));
+    }
+
+    fn id(&mut self, prefix: &str) -> Result<PaymentId, GatewayError> {
+        self.made += 1;
+        format!("{prefix}_{:08}", self.made)
+            .parse()
+            .map_err(|_| GatewayError::Unknown)
+    }
+
+    fn payment(&self, id: &PaymentId) -> Result<&Stored, GatewayError> {
+        self.payments.get(id).ok_or_else(|| refused("resource_missing"))
+    }
+
+    /// Brings a payment to what `outcome` leads to.
+    fn resolve(&mut self, id: &PaymentId, outcome: &PaymentOutcome) -> Option<Payment> {
+        let stored = self.payments.get_mut(id)?;
+        stored.payment.state = match outcome {
+            PaymentOutcome::Succeed => {
+                *self.charges.entry(stored.order.clone()).or_default() += 1;
+                PaymentState::Succeeded {
+                    captured: stored.payment.amount,
+                }
+            }
+            PaymentOutcome::Decline(code) => PaymentState::Declined {
+                reason: Code::or_unnamed(code),
+            },
+            PaymentOutcome::RequireAction => PaymentState::ActionRequired {
+                url: format!("https://bank.example/authenticate/{id}"),
+            },
+            PaymentOutcome::Process => PaymentState::Processing,
+        };
+        Some(stored.payment.clone())
+    }
+
+    fn create(&mut self, new: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
+        let asked = format!("create {new:?}");
+        if let Some(replayed) = self.replay(key, &asked) {
+            return replayed.and_then(Answer::payment);
+        }
+        if new.amount.amount_minor <= 0 {
+            return Err(refused("amount_not_positive"));
+        }
+        let id = self.id("pi")?;
+        let payment = Payment {
+            id: id.clone(),
+            amount: new.amount,
+            state: PaymentState::Unconfirmed,
+        };
+        let stored = Stored {
+            order: new.order.clone(),
+            payment: payment.clone(),
+            refunded_minor: 0,
+        };
+        self.payments.insert(id, stored);
+        self.keep(key, asked, Answer::Payment(Ok(payment.clone())));
+        Ok(payment)
+    }
+
+    fn confirm(
+        &mut self,
+        id: &PaymentId,
+        method: &PaymentMethod,
+        return_url: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Payment, GatewayError> {
+        let asked = format!("confirm {id} {} {return_url}", method.as_str());
+        if let Some(replayed) = self.replay(key, &asked) {
+            return replayed.and_then(Answer::payment);
+        }
+        let answer = match self.payment(id)?.payment.state {
+            PaymentState::Succeeded { .. } | PaymentState::Cancelled | PaymentState::Processing => {
+                Err(unexpected())
+            }
+            _ => {
+                let outcome = self
+                    .outcomes
+                    .get(method.as_str())
+                    .cloned()
+                    .unwrap_or(PaymentOutcome::Succeed);
+                self.resolve(id, &outcome).ok_or_else(unexpected)
+            }
+        };
+        self.keep(key, asked, Answer::Payment(answer.clone()));
+        answer
+    }
+
+    fn cancel(&mut self, id: &PaymentId) -> Result<Payment, GatewayError> {
+        let stored = self
+            .payments
+            .get_mut(id)
+            .ok_or_else(|| refused("resource_missing"))?;
+        if !matches!(
+            stored.payment.state,
+            PaymentState::Succeeded { .. } | PaymentState::Processing
+        ) {
+            stored.payment.state = PaymentState::Cancelled;
+        }
+        Ok(stored.payment.clone())
+    }
+
+    fn refund(
+        &mut self,
+        id: &PaymentId,
+        amount: Money,
+        key: &IdempotencyKey,
+    ) -> Result<Refund, GatewayError> {
+        let asked = format!("refund {id} {amount:?}");
+        if let Some(replayed) = self.replay(key, &asked) {
+            return replayed.and_then(Answer::refund);
+        }
+        let stored = self.payment(id)?;
+        let answer = match &stored.payment.state {
+            PaymentState::Succeeded { captured } if captured.currency != amount.currency => {
+                Err(refused("currency_mismatch"))
+            }
+            PaymentState::Succeeded { captured }
+                if amount.amount_minor > 0
+                    && amount.amount_minor <= captured.amount_minor - stored.refunded_minor =>
+            {
+                let refund = Refund {
+                    id: self.id("re")?,
+                    amount,
+                };
+                if let Some(stored) = self.payments.get_mut(id) {
+                    stored.refunded_minor += amount.amount_minor;
+                }
+                Ok(refund)
+            }
+            PaymentState::Succeeded { .. } => Err(refused("amount_too_large")),
+            _ => Err(unexpected()),
+        };
+        self.keep(key, asked, Answer::Refund(answer.clone()));
+        answer
+    }
+}
+
+impl Answer {
+    fn payment(self) -> Result<Payment, GatewayError> {
+        match self {
+            Self::Payment(answer) => answer,
+            Self::Refund(_) => Err(refused("idempotency_error")),
+        }
+    }
+
+    fn refund(self) -> Result<Refund, GatewayError> {
+        match self {
+            Self::Refund(answer) => answer,
+            Self::Payment(_) => Err(refused("idempotency_error")),
+        }
+    }
+}
+
+impl PaymentGateway for MemoryGateway {
+    async fn create(&self, payment: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
+        self.call(GatewayOp::Create, |state| state.create(payment, key))
+            .await
+    }
+
+    async fn confirm(
+        &self,
+        id: &PaymentId,
+        method: &PaymentMethod,
+        return_url: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Payment, GatewayError> {
+        self.call(GatewayOp::Confirm, |state| {
+            state.confirm(id, method, return_url, key)
+        })
+        .await
+    }
+
+    async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
+        self.call(GatewayOp::Find, |state| {
+            Ok(state.payments.get(id).map(|stored| stored.payment.clone()))
+        })
+        .await
+    }
+
+    async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
+        self.call(GatewayOp::Cancel, |state| state.cancel(id)).await
+    }
+
+    async fn refund(
+        &self,
+        id: &PaymentId,
+        amount: Money,
+        key: &IdempotencyKey,
+    ) -> Result<Refund, GatewayError> {
+        self.call(GatewayOp::Refund, |state| state.refund(id, amount, key))
+            .await
+    }
+}

@@ -1,0 +1,46 @@
+//! The payment gateway port over Stripe's HTTP API: PaymentIntents and refunds.
+//!
+//! **Problem.** A call to a gateway ends in more ways than success and failure, and taking one for the other charges
+//! somebody twice or gives goods away. The port names the ways ([`ports::payment::GatewayError`]); this crate decides, for
+//! every status, error code and broken connection, which it is.
+//!
+//! **Model.** A payment is a PaymentIntent: created without a means of payment, confirmed in a second call with one, its
+//! `metadata[order_id]` naming the order. [`wire`] reads what the API answers, [`outcome`] says what an answer means, [`client`]
+//! sends. Nothing is retried in here: the caller knows the order, and a retry needs that.
+//!
+//! | what came back | what it means |
+//! |---|---|
+//! | no connection could be made | `NotSent` |
+//! | connection lost, time-out, unreadable or too long answer | `Unknown` |
+//! | 200 | the object |
+//! | 402 with the intent | a payment, declined |
+//! | 409: another call under this key is running | `Unknown` |
+//! | 429 | `Throttled` |
+//! | 5xx | `Unavailable` |
+//! | 404 to a look-up | no such payment |
+//! | 400 `payment_intent_unexpected_state` to a cancel | the payment as it is |
+//! | any other 4xx | `Refused` |
+//!
+//! Sources: <https://docs.stripe.com/api/errors>, <https://docs.stripe.com/api/idempotent_requests>,
+//! <https://docs.stripe.com/payments/paymentintents/lifecycle>.
+//!
+//! **What it does not do.** Webhooks, manual capture, saved customers. Amounts are sent as they are: `Money`'s minor unit is
+//! Stripe's for all currencies but the few on <https://docs.stripe.com/currencies#special-cases>.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod client;
+pub mod config;
+pub mod outcome;
+pub mod wire;
+
+pub use client::StripeGateway;
+pub use config::{ApiKey, ConfigError, StripeConfig};

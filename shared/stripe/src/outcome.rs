@@ -1,0 +1,248 @@
+//! What an answer means, or the lack of one.
+
+use ports::payment::{GatewayError, Payment, Refund};
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+
+use crate::wire::{ErrorBody, Intent, RefundBody};
+
+/// How long to wait when a 429 does not say, in milliseconds.
+pub const DEFAULT_RETRY_AFTER_MS: u64 = 1_000;
+/// The longest wait a 429 can impose, in milliseconds.
+pub const MAX_RETRY_AFTER_MS: u64 = 60_000;
+
+/// An answer as it came in.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// `Retry-After`, in milliseconds, if it was given in seconds.
+    pub retry_after_ms: Option<u64>,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// What an answer that is neither 2xx nor special to the call means.
+    fn error(&self) -> GatewayError {
+        match self.status {
+            // Under this key another call is running, and nobody knows yet how it ends.
+            StatusCode::CONFLICT => GatewayError::Unknown,
+            StatusCode::TOO_MANY_REQUESTS => GatewayError::Throttled {
+                retry_after_ms: self
+                    .retry_after_ms
+                    .unwrap_or(DEFAULT_RETRY_AFTER_MS)
+                    .min(MAX_RETRY_AFTER_MS),
+            },
+            status if status.is_server_error() => GatewayError::Unavailable,
+            // Something between us and the gateway answered with what is no error object of its: what became of the
+            // call is open.
+            status if status.is_client_error() => {
+                self.read::<ErrorBody>()
+                    .map_or(GatewayError::Unknown, |body| GatewayError::Refused {
+                        code: body.error.code(),
+                    })
+            }
+            _ => GatewayError::Unknown,
+        }
+    }
+
+    fn failed_intent(&self) -> Option<Payment> {
+        (*self.read::<ErrorBody>()?.error.payment_intent?).into_payment()
+    }
+
+    /// To a create or a confirm.
+    ///
+    /// # Errors
+    /// As the crate's table says.
+    pub fn payment(&self) -> Result<Payment, GatewayError> {
+        match self.status {
+            StatusCode::OK => self
+                .read::<Intent>()
+                .and_then(Intent::into_payment)
+                .ok_or(GatewayError::Unknown),
+            StatusCode::PAYMENT_REQUIRED => self.failed_intent().ok_or(GatewayError::Unknown),
+            _ => Err(self.error()),
+        }
+    }
+
+    /// To a look-up.
+    ///
+    /// # Errors
+    /// As the crate's table says.
+    pub fn found(&self) -> Result<Option<Payment>, GatewayError> {
+        if self.status == StatusCode::NOT_FOUND && self.read::<ErrorBody>().is_some() {
+            return Ok(None);
+        }
+        self.payment().map(Some)
+    }
+
+    /// To a cancel: a payment past cancelling is an answer, not an error.
+    ///
+    /// # Errors
+    /// As the crate's table says.
+    pub fn cancelled(&self) -> Result<Payment, GatewayError> {
+        if self.status == StatusCode::BAD_REQUEST
+            && let Some(body) = self.read::<ErrorBody>()
+            && body.error.is_unexpected_state()
+            && let Some(payment) = body.error.payment_intent.and_then(|intent| intent.into_payment())
+        {
+            return Ok(payment);
+        }
+        self.payment()
+    }
+
+    /// To a refund.
+    ///
+    /// # Errors
+    /// As the crate's table says.
+    pub fn refunded(&self) -> Result<Refund, GatewayError> {
+        match self.status {
+            StatusCode::OK => self
+                .read::<RefundBody>()
+                .and_then(RefundBody::into_refund)
+                .ok_or(GatewayError::Unknown),
+            _ => Err(self.error()),
+        }
+    }
+}
+
+/// What it means that no answer came.
+#[must_use]
+pub fn without_answer(error: &reqwest::Error) -> GatewayError {
+    // A request that could not be built, or for which no connection could be made, never left. Everything else may have.
+    if error.is_builder() || error.is_connect() {
+        GatewayError::NotSent
+    } else {
+        GatewayError::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ports::payment::{Code, PaymentState};
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after_ms: None,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn refused(code: &str) -> GatewayError {
+        GatewayError::Refused {
+            code: Code::or_unnamed(code),
+        }
+    }
+
+    const INTENT: &str =
+        r#"{"id":"pi_1","amount":4900,"amount_received":4900,"currency":"eur","status":"succeeded"}"#;
+
+    #[test]
+    fn every_status_of_a_confirm_has_one_meaning() {
+        let error = r#"{"error":{"type":"invalid_request_error","code":"parameter_missing"}}"#;
+        for (status, body, expected) in [
+            (200, "{}", GatewayError::Unknown),
+            (200, "<html>", GatewayError::Unknown),
+            (200, "", GatewayError::Unknown),
+            (201, INTENT, GatewayError::Unknown),
+            (204, "", GatewayError::Unknown),
+            (302, "", GatewayError::Unknown),
+            (400, error, refused("parameter_missing")),
+            (400, "<html>bad gateway</html>", GatewayError::Unknown),
+            (
+                401,
+                r#"{"error":{"type":"invalid_request_error"}}"#,
+                refused("invalid_request_error"),
+            ),
+            (
+                402,
+                r#"{"error":{"type":"card_error","code":"card_declined"}}"#,
+                GatewayError::Unknown,
+            ),
+            (403, error, refused("parameter_missing")),
+            (404, error, refused("parameter_missing")),
+            (409, error, GatewayError::Unknown),
+            (
+                429,
+                error,
+                GatewayError::Throttled {
+                    retry_after_ms: DEFAULT_RETRY_AFTER_MS,
+                },
+            ),
+            (500, error, GatewayError::Unavailable),
+            (503, "", GatewayError::Unavailable),
+            (504, "", GatewayError::Unavailable),
+        ] {
+            assert_eq!(answer(status, body).payment(), Err(expected), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_throttle_says_how_long_within_reason() {
+        let throttled = |retry_after_ms| {
+            Answer {
+                retry_after_ms,
+                ..answer(429, "")
+            }
+            .payment()
+            .unwrap_err()
+        };
+        assert_eq!(
+            throttled(Some(2_000)),
+            GatewayError::Throttled {
+                retry_after_ms: 2_000
+            }
+        );
+        assert_eq!(
+            throttled(Some(u64::MAX)),
+            GatewayError::Throttled {
+                retry_after_ms: MAX_RETRY_AFTER_MS
+            }
+        );
+    }
+
+    #[test]
+    fn a_cancel_that_came_too_late_tells_what_is() {
+        let body = format!(
+            r#"{{"error":{{"type":"invalid_request_error","code":"payment_intent_unexpected_state","payment_intent":{INTENT}}}}}"#
+        );
+        let payment = answer(400, &body).cancelled().unwrap();
+        assert!(
+            matches!(payment.state, PaymentState::Succeeded { captured } if captured.amount_minor == 4900)
+        );
+        assert_eq!(
+            answer(400, &body).payment(),
+            Err(refused("payment_intent_unexpected_state"))
+        );
+    }
+
+    #[test]
+    fn only_the_gateway_itself_can_say_that_a_payment_does_not_exist() {
+        assert_eq!(
+            answer(404, r#"{"error":{"code":"resource_missing"}}"#).found(),
+            Ok(None)
+        );
+        assert_eq!(
+            answer(404, "<html>not here</html>").found(),
+            Err(GatewayError::Unknown)
+        );
+    }
+
+    #[test]
+    fn a_refund_counts_once_accepted() {
+        let body = |status| format!(r#"{{"id":"re_1","amount":900,"currency":"eur","status":"{status}"}}"#);
+        assert!(answer(200, &body("succeeded")).refunded().is_ok());
+        assert!(answer(200, &body("pending")).refunded().is_ok());
+        assert_eq!(
+            answer(200, &body("failed")).refunded(),
+            Err(GatewayError::Unknown)
+        );
+    }
+}

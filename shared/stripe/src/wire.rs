@@ -1,0 +1,225 @@
+//! The parts of the API's answers that are read. Unknown fields are ignored: the API adds some without notice.
+
+use domain::money::{Currency, Money};
+use ports::payment::{Code, MAX_URL_BYTES, Payment, PaymentState, Refund};
+use serde::Deserialize;
+
+/// A PaymentIntent.
+#[derive(Debug, Deserialize)]
+pub struct Intent {
+    id: String,
+    amount: i64,
+    #[serde(default)]
+    amount_received: i64,
+    currency: String,
+    status: String,
+    #[serde(default)]
+    last_payment_error: Option<Failure>,
+    #[serde(default)]
+    next_action: Option<NextAction>,
+}
+
+/// `error`, or an intent's `last_payment_error`.
+#[derive(Debug, Deserialize)]
+pub struct Failure {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    decline_code: Option<String>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    /// The intent as the error left it.
+    #[serde(default)]
+    pub payment_intent: Option<Box<Intent>>,
+}
+
+/// The body of an answer that is not 2xx.
+#[derive(Debug, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: Failure,
+}
+
+#[derive(Debug, Deserialize)]
+struct NextAction {
+    #[serde(default)]
+    redirect_to_url: Option<Redirect>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Redirect {
+    #[serde(default)]
+    url: Option<String>,
+}
+
+/// A refund.
+#[derive(Debug, Deserialize)]
+pub struct RefundBody {
+    id: String,
+    amount: i64,
+    currency: String,
+    status: String,
+}
+
+impl Failure {
+    /// The most precise code there is.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        let text = [&self.decline_code, &self.code, &self.kind]
+            .into_iter()
+            .find_map(Option::as_deref);
+        Code::or_unnamed(text.unwrap_or_default())
+    }
+
+    /// Whether the object was past the step that was asked for.
+    #[must_use]
+    pub fn is_unexpected_state(&self) -> bool {
+        self.code.as_deref() == Some("payment_intent_unexpected_state")
+    }
+}
+
+fn money(amount_minor: i64, currency: &str) -> Option<Money> {
+    let currency: Currency = currency.to_ascii_uppercase().parse().ok()?;
+    (amount_minor >= 0).then_some(Money {
+        amount_minor,
+        currency,
+    })
+}
+
+fn action_url(next: Option<NextAction>) -> Option<String> {
+    next?
+        .redirect_to_url?
+        .url
+        .filter(|url| url.len() <= MAX_URL_BYTES)
+        .filter(|url| url.starts_with("https://") || url.starts_with("http://"))
+}
+
+impl Intent {
+    /// The payment this is; `None` if it cannot be one of ours as the API documents them.
+    #[must_use]
+    pub fn into_payment(self) -> Option<Payment> {
+        let amount = money(self.amount, &self.currency)?;
+        let state = match self.status.as_str() {
+            "requires_confirmation" => PaymentState::Unconfirmed,
+            // Before the first attempt and after a failed one, alike; only the failure tells them apart.
+            "requires_payment_method" => match &self.last_payment_error {
+                None => PaymentState::Unconfirmed,
+                Some(failure) => PaymentState::Declined {
+                    reason: failure.code(),
+                },
+            },
+            "requires_action" => match action_url(self.next_action) {
+                Some(url) => PaymentState::ActionRequired { url },
+                None => {
+                    tracing::warn!(payment = %self.id, "an action is required that no page is given for");
+                    PaymentState::Processing
+                }
+            },
+            // We never ask for a later capture; should an account insist on it, the money is not ours yet.
+            "processing" | "requires_capture" => PaymentState::Processing,
+            "succeeded" => PaymentState::Succeeded {
+                captured: money(self.amount_received, &self.currency)?,
+            },
+            "canceled" => PaymentState::Cancelled,
+            _ => return None,
+        };
+        Some(Payment {
+            id: self.id.parse().ok()?,
+            amount,
+            state,
+        })
+    }
+}
+
+impl RefundBody {
+    /// The refund, if it was accepted. `pending` is: banks take their time.
+    #[must_use]
+    pub fn into_refund(self) -> Option<Refund> {
+        if !matches!(self.status.as_str(), "succeeded" | "pending") {
+            return None;
+        }
+        Some(Refund {
+            id: self.id.parse().ok()?,
+            amount: money(self.amount, &self.currency)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ports::payment::PaymentState as S;
+
+    fn state(json: &str) -> Option<S> {
+        serde_json::from_str::<Intent>(json)
+            .ok()?
+            .into_payment()
+            .map(|payment| payment.state)
+    }
+
+    fn intent(status: &str, rest: &str) -> String {
+        format!(
+            r#"{{"id":"pi_1","amount":4900,"amount_received":4900,"currency":"eur","status":"{status}"{rest}}}"#
+        )
+    }
+
+    #[test]
+    fn every_documented_status_has_a_meaning() {
+        let captured = Money {
+            amount_minor: 4900,
+            currency: "EUR".parse().unwrap(),
+        };
+        let failed = r#","last_payment_error":{"code":"card_declined","decline_code":"lost_card"}"#;
+        let action =
+            r#","next_action":{"type":"redirect_to_url","redirect_to_url":{"url":"https://b.example/1"}}"#;
+        for (status, rest, expected) in [
+            ("requires_payment_method", "", S::Unconfirmed),
+            ("requires_confirmation", "", S::Unconfirmed),
+            (
+                "requires_payment_method",
+                failed,
+                S::Declined {
+                    reason: Code::or_unnamed("lost_card"),
+                },
+            ),
+            (
+                "requires_action",
+                action,
+                S::ActionRequired {
+                    url: "https://b.example/1".to_owned(),
+                },
+            ),
+            ("requires_action", "", S::Processing),
+            (
+                "requires_action",
+                r#","next_action":{"redirect_to_url":{"url":"javascript:1"}}"#,
+                S::Processing,
+            ),
+            ("processing", "", S::Processing),
+            ("requires_capture", "", S::Processing),
+            ("succeeded", "", S::Succeeded { captured }),
+            ("canceled", "", S::Cancelled),
+        ] {
+            assert_eq!(state(&intent(status, rest)), Some(expected), "{status}{rest}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_documented_has_none() {
+        assert_eq!(state(&intent("on_the_moon", "")), None);
+        assert_eq!(
+            state(r#"{"id":"pi_1","amount":-1,"currency":"eur","status":"canceled"}"#),
+            None
+        );
+        assert_eq!(
+            state(r#"{"id":"pi 1","amount":1,"currency":"eur","status":"canceled"}"#),
+            None
+        );
+        assert_eq!(
+            state(r#"{"id":"pi_1","amount":1,"currency":"euro","status":"canceled"}"#),
+            None
+        );
+        assert_eq!(state(r#"{"id":"pi_1","amount":1,"status":"canceled"}"#), None);
+        assert_eq!(state("[]"), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! The adapter in front of a sandbox gateway, and of servers that misbehave.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use domain::ids::OrderId;
+use domain::money::Money;
+use memory::contract::gateway::GatewayUnderTest;
+use ports::payment::{NewPayment, PaymentGateway, PaymentId};
+use sandbox_gateway::log::{Event, Line};
+use sandbox_gateway::{Options, serve};
+use stripe::{ApiKey, StripeConfig, StripeGateway};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+pub(crate) const KEY: &str = "sk_test_sandbox";
+
+/// A running sandbox; ends with the test's runtime.
+pub(crate) struct Sandbox {
+    pub(crate) url: String,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Sandbox {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("gateway.jsonl");
+        let now = Arc::new(AtomicU64::new(1_800_000_000_000));
+        let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
+        let mut options = Options::new(KEY, &log, 42, clock);
+        change(&mut options);
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, options, std::future::pending()));
+        Self { url, log, _dir: dir }
+    }
+
+    pub(crate) fn adapter(&self) -> StripeGateway {
+        adapter(&self.url, KEY, Duration::from_secs(20))
+    }
+
+    pub(crate) fn logged(&self) -> Vec<Line> {
+        let text = std::fs::read_to_string(&self.log).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    pub(crate) async fn faults(&self, faults: serde_json::Value) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let set = client
+            .post(format!("{}/sandbox/faults", self.url))
+            .json(&faults)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(set.status(), 200);
+    }
+}
+
+impl GatewayUnderTest for Sandbox {
+    fn gateway(&self) -> impl PaymentGateway {
+        self.adapter()
+    }
+
+    async fn finish_action(&self, payment: &PaymentId, succeeds: bool) {
+        let outcome = if succeeds { "complete" } else { "fail" };
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}/sandbox/authenticate/{payment}", self.url);
+        let done = client
+            .post(url)
+            .form(&[("outcome", outcome)])
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(done.status(), 200);
+    }
+
+    async fn charges(&self, order: &OrderId) -> usize {
+        let charged = |line: &&Line| line.event == Event::Charged && line.order_id == order.as_str();
+        self.logged().iter().filter(charged).count()
+    }
+}
+
+pub(crate) fn adapter(url: &str, key: &str, total_timeout: Duration) -> StripeGateway {
+    let mut config = StripeConfig::new(url, ApiKey::new(key).unwrap()).unwrap();
+    config.total_timeout = total_timeout;
+    StripeGateway::new(&config).unwrap()
+}
+
+pub(crate) fn order() -> OrderId {
+    "oabcdefghijklmnopqrstuvwxyz".parse().unwrap()
+}
+
+pub(crate) fn new_payment() -> NewPayment {
+    NewPayment {
+        order: order(),
+        amount: Money {
+            amount_minor: 4900,
+            currency: "EUR".parse().unwrap(),
+        },
+    }
+}
+
+/// A server that reads each request and answers with these bytes, then closes the connection.
+pub(crate) async fn server_that_answers(bytes: Vec<u8>) -> String {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let bytes = bytes.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                // The client's requests here fit one segment; whatever is left does not change the answer.
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    url
+}
