@@ -1,0 +1,186 @@
+//! The control endpoint: figures, queues, whether anything is left to do, and a way to invoke a function by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::http1;
+use crate::meter::Meter;
+use crate::runtime::{Failure, Functions, Waiting};
+use crate::sources::Stream;
+use crate::sqs::{Depth, Sqs};
+use crate::template::Model;
+
+/// Lambda's limit for a synchronous invocation's event.
+const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
+
+/// What the endpoint looks at.
+#[derive(Debug)]
+pub struct Control {
+    /// The template.
+    pub model: Model,
+    /// The functions.
+    pub functions: Arc<Functions>,
+    /// The queues.
+    pub sqs: Sqs,
+    /// The streams' readers.
+    pub streams: Vec<Arc<Stream>>,
+    /// The figures.
+    pub meter: Arc<Meter>,
+}
+
+/// A queue's depth, with that of its dead-letter queue.
+#[derive(Debug, Serialize)]
+struct QueueFigures {
+    #[serde(flatten)]
+    depth: Depth,
+    dlq: Option<Depth>,
+}
+
+/// Whether anything is left to do.
+#[derive(Debug, Serialize)]
+struct Idle {
+    /// Streams are drained, queues with a consumer are empty, and nothing runs but what runs on a schedule.
+    idle: bool,
+    streams_drained: bool,
+    stream_records_pending: usize,
+    queue_messages: u64,
+    /// Invocations that run or wait, by function; scheduled functions are listed and do not count.
+    running: BTreeMap<String, usize>,
+}
+
+impl Control {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let result = match (&parts.method, path) {
+            (&Method::GET, "/meter") => encode(&self.meter.report()),
+            (&Method::GET, "/functions") => encode(&self.functions.figures()),
+            (&Method::GET, "/queues") => self.queues().await.and_then(|q| encode(&q)),
+            (&Method::GET, "/idle") => self.idle().await.and_then(|i| encode(&i)),
+            (&Method::POST, _) => match path
+                .strip_prefix("/functions/")
+                .and_then(|p| p.strip_suffix("/invoke"))
+            {
+                Some(function) => {
+                    let Ok(event) = Limited::new(body, MAX_EVENT_BYTES).collect().await else {
+                        return response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+                    };
+                    return self.invoke(function, event.to_bytes()).await;
+                }
+                None => return response(StatusCode::NOT_FOUND, Bytes::new()),
+            },
+            _ => return response(StatusCode::NOT_FOUND, Bytes::new()),
+        };
+        match result {
+            Ok(body) => response(StatusCode::OK, body),
+            Err(error) => response(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({"error": format!("{error:#}")}).to_string().into(),
+            ),
+        }
+    }
+
+    async fn invoke(&self, function: &str, event: Bytes) -> Response<Full<Bytes>> {
+        let invocation = self.functions.identify();
+        let run = self.functions.invoke(
+            function,
+            "invoke",
+            invocation,
+            event,
+            Waiting::Patiently,
+            |result| {
+                if result.is_ok() { 200 } else { 500 }
+            },
+        );
+        match run.await {
+            Ok(answer) => response(StatusCode::OK, answer),
+            Err(Failure::Unknown) => response(StatusCode::NOT_FOUND, Bytes::new()),
+            Err(Failure::Reported(error)) => response(StatusCode::BAD_GATEWAY, error),
+            Err(error) => response(
+                StatusCode::BAD_GATEWAY,
+                json!({"errorMessage": error.to_string()}).to_string().into(),
+            ),
+        }
+    }
+
+    async fn queues(&self) -> Result<BTreeMap<&str, QueueFigures>> {
+        let mut figures = BTreeMap::new();
+        for (name, queue) in &self.model.queues {
+            let dlq = match &queue.redrive {
+                Some((dead, _)) => Some(self.sqs.depth(dead).await?),
+                None => None,
+            };
+            figures.insert(
+                name.as_str(),
+                QueueFigures {
+                    depth: self.sqs.depth(name).await?,
+                    dlq,
+                },
+            );
+        }
+        Ok(figures)
+    }
+
+    async fn idle(&self) -> Result<Idle> {
+        // In the direction the work flows, so that nothing slips from a part not yet seen into one already seen.
+        let mut streams_drained = true;
+        for stream in &self.streams {
+            streams_drained &= stream.drained()?;
+        }
+        let mut queue_messages = 0;
+        for source in self.model.functions.values().flat_map(|f| &f.queues) {
+            let depth = self.sqs.depth(&source.queue).await?;
+            queue_messages += depth.visible + depth.in_flight + depth.delayed;
+        }
+        let running: BTreeMap<String, usize> = self
+            .functions
+            .figures()
+            .into_iter()
+            .filter(|f| f.figures.running > 0)
+            .map(|f| (f.function, f.figures.running))
+            .collect();
+        let busy = running.keys().any(|name| !self.model.scheduled(name));
+        // A consumer may have written to a table meanwhile.
+        for stream in &self.streams {
+            streams_drained &= stream.drained()?;
+        }
+        Ok(Idle {
+            idle: streams_drained && queue_messages == 0 && !busy,
+            streams_drained,
+            stream_records_pending: self.streams.iter().map(|s| s.pending()).sum(),
+            queue_messages,
+            running,
+        })
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
+    Ok(serde_json::to_vec(value)?.into())
+}
+
+fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, control: Arc<Control>) {
+    http1::serve(listener, move |request, _peer| {
+        let control = Arc::clone(&control);
+        async move { Ok(control.handle(request).await) }
+    })
+    .await;
+}

@@ -1,0 +1,47 @@
+//! What DynamoDB charges where the emulator gives no figure.
+//!
+//! Rules from the developer guide's pages on read and write operations and on transactions: a write costs one unit per
+//! 1 KB begun; a conditional write that is refused costs by the size of the item that is there, at least one unit; each
+//! item of a transaction costs double, and a cancelled transaction costs what it would have cost.
+
+use dynoxide::types::{Item, TRANSACTIONAL_CAPACITY_FACTOR, item_size, write_capacity_units};
+
+/// Write units of a single write that its condition refused.
+#[must_use]
+pub fn refused_write(existing: Option<&Item>) -> f64 {
+    write_capacity_units(existing.map_or(0, item_size))
+}
+
+/// Write units of one item of a cancelled transaction. The larger of what is there and what was to be put counts; what
+/// an update would have made of an item is unknown, hence its present size stands for it.
+#[must_use]
+pub fn transaction_item(existing: Option<&Item>, new: Option<&Item>) -> f64 {
+    let size = existing.map_or(0, item_size).max(new.map_or(0, item_size));
+    write_capacity_units(size) * TRANSACTIONAL_CAPACITY_FACTOR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynoxide::AttributeValue;
+
+    /// An item of exactly `bytes`: the name `pk` and a string.
+    fn item(bytes: usize) -> Item {
+        Item::from([("pk".to_owned(), AttributeValue::S("x".repeat(bytes - 2)))])
+    }
+
+    #[test]
+    fn a_refused_write_costs_by_the_item_that_is_there() {
+        assert_eq!(refused_write(None), 1.0);
+        assert_eq!(refused_write(Some(&item(1024))), 1.0);
+        assert_eq!(refused_write(Some(&item(1025))), 2.0);
+    }
+
+    #[test]
+    fn a_cancelled_transaction_costs_double_by_item() {
+        assert_eq!(transaction_item(None, None), 2.0);
+        assert_eq!(transaction_item(Some(&item(1024)), None), 2.0);
+        assert_eq!(transaction_item(None, Some(&item(2049))), 6.0);
+        assert_eq!(transaction_item(Some(&item(2000)), Some(&item(10))), 4.0);
+    }
+}

@@ -1,0 +1,112 @@
+//! DynamoDB on one machine: the embedded emulator behind the meter.
+//!
+//! Functions and tests talk to an HTTP endpoint as they would to DynamoDB. A request passes three steps in
+//! [`Dynamo::answer`]: it is read, it runs on the emulator in this process, and what it used is booked. Whatever shall
+//! come between caller and table (throttling by partition, conflicts, delays, time-outs before or after the write)
+//! belongs before and after the second step.
+
+mod capacity;
+mod operations;
+mod server;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use dynoxide::Database;
+use tokio::sync::Notify;
+
+pub use capacity::{refused_write, transaction_item};
+pub use server::serve;
+
+use crate::meter::{Caller, Meter};
+use crate::template::Table;
+
+/// The tables of a stack.
+#[derive(Clone)]
+pub struct Dynamo {
+    db: Database,
+    meter: Arc<Meter>,
+    streamed: Arc<HashMap<String, Arc<Notify>>>,
+}
+
+impl std::fmt::Debug for Dynamo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dynamo").finish_non_exhaustive()
+    }
+}
+
+/// An answer to one request.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON body.
+    pub body: Bytes,
+}
+
+impl Dynamo {
+    /// Creates the tables in memory.
+    ///
+    /// # Errors
+    /// When the emulator refuses a table's definition.
+    pub fn create(tables: &BTreeMap<String, Table>, meter: Arc<Meter>) -> Result<Self> {
+        let db = Database::memory().map_err(|e| anyhow!("the embedded DynamoDB: {e}"))?;
+        let mut streamed = HashMap::new();
+        for table in tables.values() {
+            let mut definition = table.definition.clone();
+            definition.insert("TableName".to_owned(), table.name.clone().into());
+            let request = serde_json::from_value(serde_json::Value::Object(definition))
+                .with_context(|| format!("the table {}", table.name))?;
+            db.create_table(request)
+                .map_err(|e| anyhow!("the table {}: {e}", table.name))?;
+            if table.streamed {
+                streamed.insert(table.name.clone(), Arc::new(Notify::new()));
+            }
+        }
+        Ok(Self {
+            db,
+            meter,
+            streamed: Arc::new(streamed),
+        })
+    }
+
+    /// The emulator itself, for readers that are not metered.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.db
+    }
+
+    /// Rings whenever a write to the table may have added to its stream.
+    #[must_use]
+    pub fn stream_bell(&self, table: &str) -> Option<Arc<Notify>> {
+        self.streamed.get(table).cloned()
+    }
+
+    /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot.
+    #[must_use]
+    pub fn answer(&self, operation: &str, body: &[u8], caller: Caller) -> Answer {
+        let (result, uses) = operations::run(&self.db, operation, body);
+        for (table, used) in &uses {
+            if used.writes + used.transactions > 0
+                && let Some(bell) = self.streamed.get(table)
+            {
+                bell.notify_one();
+            }
+        }
+        if !uses.is_empty() {
+            self.meter.book(caller, uses);
+        }
+        match result {
+            Ok(body) => Answer {
+                status: 200,
+                body: body.into(),
+            },
+            Err(error) => Answer {
+                status: error.status_code(),
+                body: error.to_json().into(),
+            },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Cross-origin requests, which the gateway answers by the template's rules whatever the functions say.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::template::Cors;
+
+fn allowed(cors: &Cors, origin: &HeaderValue) -> bool {
+    cors.allow_origins
+        .iter()
+        .any(|o| o == "*" || o.as_bytes() == origin.as_bytes())
+}
+
+/// The answer to a preflight request; none if it is none.
+pub(super) fn preflight<B>(
+    cors: &Cors,
+    request: &Request<B>,
+    origin: &HeaderValue,
+) -> Option<Response<Full<Bytes>>> {
+    if request.method() != Method::OPTIONS || !request.headers().contains_key("access-control-request-method")
+    {
+        return None;
+    }
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if allowed(cors, origin) {
+        mark(cors, &mut response, origin);
+        let lists = [
+            ("access-control-allow-methods", cors.allow_methods.join(",")),
+            ("access-control-allow-headers", cors.allow_headers.join(",")),
+            ("access-control-max-age", cors.max_age.to_string()),
+        ];
+        for (name, value) in lists {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+    Some(response)
+}
+
+/// Lets the page of an allowed origin read the response.
+pub(super) fn mark(cors: &Cors, response: &mut Response<Full<Bytes>>, origin: &HeaderValue) {
+    if !allowed(cors, origin) {
+        return;
+    }
+    response
+        .headers_mut()
+        .insert("access-control-allow-origin", origin.clone());
+    response
+        .headers_mut()
+        .append("vary", HeaderValue::from_static("origin"));
+    if let Ok(exposed) = HeaderValue::from_str(&cors.expose_headers.join(","))
+        && !exposed.is_empty()
+    {
+        response
+            .headers_mut()
+            .insert("access-control-expose-headers", exposed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cors() -> Cors {
+        Cors {
+            allow_origins: vec!["https://shop.example".to_owned()],
+            allow_methods: vec!["GET".to_owned(), "POST".to_owned()],
+            ..Cors::default()
+        }
+    }
+
+    fn ask(origin: &'static str) -> Response<Full<Bytes>> {
+        let request = Request::builder()
+            .method("OPTIONS")
+            .header("access-control-request-method", "POST")
+            .body(())
+            .unwrap();
+        preflight(&cors(), &request, &HeaderValue::from_static(origin)).unwrap()
+    }
+
+    #[test]
+    fn only_the_storefront_may() {
+        let ours = ask("https://shop.example");
+        assert_eq!(
+            ours.headers()["access-control-allow-origin"],
+            "https://shop.example"
+        );
+        assert_eq!(ours.headers()["access-control-allow-methods"], "GET,POST");
+        assert!(
+            !ask("https://evil.example")
+                .headers()
+                .contains_key("access-control-allow-origin")
+        );
+    }
+
+    #[test]
+    fn a_plain_options_request_is_no_preflight() {
+        let request = Request::builder().method("OPTIONS").body(()).unwrap();
+        assert!(
+            preflight(
+                &cors(),
+                &request,
+                &HeaderValue::from_static("https://shop.example")
+            )
+            .is_none()
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! The HTTP front: what API Gateway's HTTP API does with the template's routes.
+//!
+//! A request is matched with the routes, becomes an event in payload format 2.0, and the function's reply becomes the
+//! response. What the gateway answers by itself (no route, too large, no process, a failing function) looks as the
+//! gateway makes it, not as the API's own problems do.
+//!
+//! It does not throttle: one machine never reaches the rate the template lets through.
+
+mod cors;
+mod event;
+mod reply;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use crate::http1;
+use crate::runtime::{Failure, Functions, Waiting};
+use crate::template::{Cors, Model, Route};
+
+/// The largest request body; the gateway's own quota.
+pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// Request line and headers together; the gateway's own quota.
+pub const MAX_HEAD_BYTES: usize = 10_240;
+
+/// Where a matched request goes.
+#[derive(Debug, Clone)]
+struct Target {
+    function: Arc<str>,
+    route_key: Arc<str>,
+}
+
+/// The routes of the template.
+#[derive(Debug)]
+pub struct Front {
+    functions: Arc<Functions>,
+    methods: HashMap<Method, matchit::Router<Target>>,
+    any: matchit::Router<Target>,
+    default: Option<Target>,
+    cors: Option<Cors>,
+}
+
+impl Front {
+    /// Reads the routes.
+    ///
+    /// # Errors
+    /// When two routes collide or one is malformed.
+    pub fn new(model: &Model, functions: Arc<Functions>) -> Result<Self> {
+        let mut front = Self {
+            functions,
+            methods: HashMap::new(),
+            any: matchit::Router::new(),
+            default: None,
+            cors: model.cors.clone(),
+        };
+        for function in model.functions.values() {
+            for route in &function.routes {
+                front
+                    .add(&function.name, route)
+                    .with_context(|| format!("{}: {route:?}", function.name))?;
+            }
+        }
+        Ok(front)
+    }
+
+    fn add(&mut self, function: &str, route: &Route) -> Result<()> {
+        match route {
+            Route::Default => {
+                self.default = Some(Target {
+                    function: function.into(),
+                    route_key: "$default".into(),
+                });
+            }
+            Route::Path { method, path } => {
+                let target = Target {
+                    function: function.into(),
+                    route_key: format!("{method} {path}").into(),
+                };
+                // The gateway writes `{name+}` for the rest of a path, matchit `{*name}`.
+                let pattern = match path
+                    .rsplit_once('{')
+                    .and_then(|(head, tail)| Some((head, tail.strip_suffix("+}")?)))
+                {
+                    Some((head, name)) => format!("{head}{{*{name}}}"),
+                    None => path.clone(),
+                };
+                let router = match method.as_str() {
+                    "ANY" => &mut self.any,
+                    method => self.methods.entry(method.parse()?).or_default(),
+                };
+                router.insert(pattern, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find<'p>(&self, method: &Method, path: &'p str) -> Option<(&Target, matchit::Params<'_, 'p>)> {
+        [self.methods.get(method), Some(&self.any)]
+            .into_iter()
+            .flatten()
+            .find_map(|router| router.at(path).ok())
+            .map(|found| (found.value, found.params))
+    }
+
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let origin = request.headers().get("origin").cloned();
+        if let (Some(cors), Some(origin)) = (&self.cors, &origin)
+            && let Some(answer) = cors::preflight(cors, &request, origin)
+        {
+            return answer;
+        }
+        let mut response = self.forward(request, peer).await;
+        if let (Some(cors), Some(origin)) = (&self.cors, origin) {
+            cors::mark(cors, &mut response, &origin);
+        }
+        response
+    }
+
+    async fn forward(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        if head_bytes(&request) > MAX_HEAD_BYTES {
+            return gateway(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request Header Fields Too Large",
+            );
+        }
+        let (parts, body) = request.into_parts();
+        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                return gateway(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            }
+            Err(_) => return gateway(StatusCode::BAD_REQUEST, "Bad Request"),
+        };
+        let path = parts.uri.path();
+        let (target, parameters) = match (self.find(&parts.method, path), &self.default) {
+            (Some((target, parameters)), _) => (target, Some(parameters)),
+            (None, Some(default)) => (default, None),
+            (None, None) => return gateway(StatusCode::NOT_FOUND, "Not Found"),
+        };
+        let invocation = self.functions.identify();
+        let event = event::build(&event::Arrival {
+            parts: &parts,
+            route_key: &target.route_key,
+            parameters: parameters.as_ref(),
+            body: &body,
+            peer,
+            request_id: &invocation.request_id,
+            trace: &invocation.trace,
+        });
+        let target = target.clone();
+        let functions = Arc::clone(&self.functions);
+        // A caller who hangs up stops waiting; the invocation goes on, as in Lambda.
+        let work = tokio::spawn(async move {
+            let mut response = None;
+            let result = functions
+                .invoke(
+                    &target.function,
+                    &target.route_key,
+                    invocation,
+                    event,
+                    Waiting::Briefly,
+                    |result| {
+                        let made = respond(result);
+                        let status = made.status().as_u16();
+                        response = Some(made);
+                        status
+                    },
+                )
+                .await;
+            response.unwrap_or_else(|| respond(&result))
+        });
+        work.await
+            .unwrap_or_else(|_| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+    }
+}
+
+fn respond(result: &Result<Bytes, Failure>) -> Response<Full<Bytes>> {
+    match result {
+        Ok(reply) => reply::read(reply)
+            .unwrap_or_else(|| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
+        Err(Failure::Throttled) => gateway(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        Err(_) => gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    }
+}
+
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    target + headers
+}
+
+/// What the gateway answers by itself.
+fn gateway(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(format!(r#"{{"message":"{message}"}}"#))));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, front: Arc<Front>) {
+    http1::serve(listener, move |request, peer| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.handle(request, peer).await) }
+    })
+    .await;
+}

@@ -1,0 +1,114 @@
+//! A function's reply as an HTTP response, by the rules of payload format 2.0.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reply<'a> {
+    status_code: u16,
+    #[serde(default)]
+    headers: Option<HashMap<String, Value>>,
+    #[serde(default)]
+    cookies: Option<Vec<String>>,
+    #[serde(default, borrow)]
+    body: Option<Cow<'a, str>>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+/// Reads a reply; none when it makes no response. JSON without a status code is itself the body of a 200.
+pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
+    let Ok(parsed) = serde_json::from_slice::<Reply<'_>>(reply) else {
+        let value: Value = serde_json::from_slice(reply).ok()?;
+        if value.get("statusCode").is_some() {
+            return None;
+        }
+        let mut response = Response::new(Full::new(reply.clone()));
+        response
+            .headers_mut()
+            .insert("content-type", HeaderValue::from_static("application/json"));
+        return Some(response);
+    };
+    let body = match parsed.body {
+        None => Bytes::new(),
+        Some(text) if parsed.is_base64_encoded => BASE64.decode(text.as_bytes()).ok()?.into(),
+        Some(text) => Bytes::from(text.into_owned()),
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = StatusCode::from_u16(parsed.status_code).ok()?;
+    for (name, value) in parsed.headers.unwrap_or_default() {
+        let value = match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let name = HeaderName::try_from(name).ok()?;
+        // The server frames the message itself.
+        if name == http::header::CONTENT_LENGTH || name == http::header::TRANSFER_ENCODING {
+            continue;
+        }
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::try_from(value).ok()?);
+    }
+    for cookie in parsed.cookies.unwrap_or_default() {
+        response
+            .headers_mut()
+            .append("set-cookie", HeaderValue::try_from(cookie).ok()?);
+    }
+    Some(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn body(response: Response<Full<Bytes>>) -> Bytes {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime
+            .block_on(response.into_body().collect())
+            .unwrap()
+            .to_bytes()
+    }
+
+    #[test]
+    fn a_reply_becomes_a_response() {
+        let reply = br#"{"statusCode":201,"headers":{"X-A":"1","content-length":"99"},"cookies":["a=b","c=d"],"body":"aGk=","isBase64Encoded":true,"multiValueHeaders":{}}"#;
+        let response = read(&Bytes::from_static(reply)).unwrap();
+        assert_eq!(response.status(), 201);
+        assert_eq!(response.headers()["x-a"], "1");
+        assert!(!response.headers().contains_key("content-length"));
+        assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+        assert_eq!(body(response), "hi");
+    }
+
+    #[test]
+    fn json_without_a_status_is_a_body() {
+        let response = read(&Bytes::from_static(br#"{"hello":"there"}"#)).unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(body(response), r#"{"hello":"there"}"#);
+    }
+
+    #[test]
+    fn what_makes_no_response_is_refused() {
+        for reply in [
+            "no json",
+            r#"{"statusCode":"x"}"#,
+            r#"{"statusCode":7}"#,
+            r#"{"statusCode":200,"body":"?","isBase64Encoded":true}"#,
+        ] {
+            assert!(
+                read(&Bytes::copy_from_slice(reply.as_bytes())).is_none(),
+                "{reply}"
+            );
+        }
+    }
+}

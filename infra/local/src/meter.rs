@@ -1,0 +1,258 @@
+//! What was used, by table and by function, route and outcome.
+//!
+//! A request to DynamoDB says, in the trace header the SDK adds inside Lambda, which invocation it belongs to. What an
+//! invocation used is kept apart while it runs and booked under (function, route, status) when it ends, so that a
+//! refused reservation and a granted one can be told apart. Requests without a running invocation (an audit, a table's
+//! creation) count for their table only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What was used of one table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct TableUse {
+    /// Write units, those of indexes, refused writes and cancelled transactions included.
+    pub wcu: f64,
+    /// Read units.
+    pub rcu: f64,
+    /// Single-item writes that were applied; an item of a batch counts as one.
+    pub writes: u64,
+    /// Single-item writes whose condition refused them.
+    pub refused_writes: u64,
+    /// Read requests, whatever they ask for.
+    pub reads: u64,
+    /// Write transactions that were applied and touched this table.
+    pub transactions: u64,
+    /// Write transactions that were cancelled and named this table.
+    pub cancelled_transactions: u64,
+}
+
+impl TableUse {
+    fn add(&mut self, other: &Self) {
+        self.wcu += other.wcu;
+        self.rcu += other.rcu;
+        self.writes += other.writes;
+        self.refused_writes += other.refused_writes;
+        self.reads += other.reads;
+        self.transactions += other.transactions;
+        self.cancelled_transactions += other.cancelled_transactions;
+    }
+}
+
+/// What one request used, by table.
+pub type Uses = Vec<(String, TableUse)>;
+
+/// The sum over one function's invocations with one route and one outcome.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct FunctionUse {
+    /// The function's name.
+    pub function: String,
+    /// The route key (`POST /orders`), else the source: `sqs:…`, `stream:…`, `schedule`, `invoke`.
+    pub route: String,
+    /// The HTTP status; for other sources 200 when the function returned and 500 when it failed.
+    pub status: u16,
+    /// How many.
+    pub invocations: u64,
+    /// Their run time together, in ms.
+    pub duration_ms: f64,
+    /// What they used.
+    pub tables: BTreeMap<String, TableUse>,
+}
+
+/// All figures, as `GET /meter` answers them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// By table, whoever used it.
+    pub tables: BTreeMap<String, TableUse>,
+    /// By function, route and status.
+    pub functions: Vec<FunctionUse>,
+    /// SQS requests by action; each is billed, an empty receive too.
+    pub sqs_requests: BTreeMap<String, u64>,
+    /// What requests used that named an invocation which was not running (any more).
+    pub unattributed: BTreeMap<String, TableUse>,
+    /// Requests to DynamoDB that named a running invocation.
+    pub attributed_requests: u64,
+    /// Requests to DynamoDB from within functions that named none.
+    pub unattributed_requests: u64,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    report: Report,
+    running: HashMap<u64, Uses>,
+    functions: HashMap<(String, String, u16), FunctionUse>,
+}
+
+/// The meter of one stack.
+#[derive(Debug, Default)]
+pub struct Meter {
+    books: Mutex<Books>,
+}
+
+/// Whom a request to DynamoDB belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// The invocation with this number.
+    Invocation(u64),
+    /// Someone outside the functions.
+    Outside,
+}
+
+impl Caller {
+    /// From the value of `X-Amzn-Trace-Id`, as [`trace_header`] made it.
+    #[must_use]
+    pub fn from_trace(header: Option<&str>) -> Self {
+        header
+            .and_then(|h| h.split(';').find_map(|part| part.trim().strip_prefix("Root=1-")))
+            .and_then(|root| root.split_once('-'))
+            .and_then(|(_, unique)| unique.get(8..24))
+            .and_then(|number| u64::from_str_radix(number, 16).ok())
+            .map_or(Self::Outside, Self::Invocation)
+    }
+}
+
+/// The trace header of an invocation: 8 hex digits of time, 8 of the stack's run, 16 of the invocation's number.
+#[must_use]
+pub fn trace_header(epoch_seconds: u64, run: u32, invocation: u64) -> String {
+    format!(
+        "Root=1-{:08x}-{run:08x}{invocation:016x};Parent={invocation:016x};Sampled=1",
+        epoch_seconds & 0xffff_ffff
+    )
+}
+
+impl Meter {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An invocation begins.
+    pub fn begin(&self, invocation: u64) {
+        self.books().running.insert(invocation, Uses::new());
+    }
+
+    /// An invocation has ended: books what it used.
+    pub fn end(&self, invocation: u64, function: &str, route: &str, status: u16, duration: Duration) {
+        let mut books = self.books();
+        let uses = books.running.remove(&invocation).unwrap_or_default();
+        let entry = books
+            .functions
+            .entry((function.to_owned(), route.to_owned(), status))
+            .or_insert_with(|| FunctionUse {
+                function: function.to_owned(),
+                route: route.to_owned(),
+                status,
+                ..FunctionUse::default()
+            });
+        entry.invocations += 1;
+        entry.duration_ms += duration.as_secs_f64() * 1_000.0;
+        for (table, used) in &uses {
+            add(&mut entry.tables, table, used);
+        }
+    }
+
+    /// A request to DynamoDB was answered.
+    pub fn book(&self, caller: Caller, uses: Uses) {
+        let mut guard = self.books();
+        let books = &mut *guard;
+        for (table, used) in &uses {
+            add(&mut books.report.tables, table, used);
+        }
+        let Caller::Invocation(number) = caller else {
+            return;
+        };
+        if let Some(running) = books.running.get_mut(&number) {
+            books.report.attributed_requests += 1;
+            running.extend(uses);
+        } else {
+            books.report.unattributed_requests += 1;
+            for (table, used) in &uses {
+                add(&mut books.report.unattributed, table, used);
+            }
+        }
+    }
+
+    /// An SQS request was made.
+    pub fn sqs(&self, action: &str) {
+        let mut books = self.books();
+        if let Some(count) = books.report.sqs_requests.get_mut(action) {
+            *count += 1;
+        } else {
+            books.report.sqs_requests.insert(action.to_owned(), 1);
+        }
+    }
+
+    /// The figures so far. Invocations still running are in the tables' figures only.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let books = self.books();
+        let mut report = books.report.clone();
+        report.functions = books.functions.values().cloned().collect();
+        report
+            .functions
+            .sort_by(|a, b| (&a.function, &a.route, a.status).cmp(&(&b.function, &b.route, b.status)));
+        report
+    }
+}
+
+fn add(tables: &mut BTreeMap<String, TableUse>, table: &str, used: &TableUse) {
+    if let Some(entry) = tables.get_mut(table) {
+        entry.add(used);
+    } else {
+        tables.insert(table.to_owned(), *used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writes(wcu: f64) -> Uses {
+        vec![(
+            "stock".to_owned(),
+            TableUse {
+                wcu,
+                writes: 1,
+                ..TableUse::default()
+            },
+        )]
+    }
+
+    #[test]
+    fn a_trace_header_leads_back_to_its_invocation() {
+        let header = trace_header(1_700_000_000, 7, 0xdead_beef);
+        assert_eq!(Caller::from_trace(Some(&header)), Caller::Invocation(0xdead_beef));
+        for other in [None, Some("Root=1-5759e988-bd862e"), Some("Parent=1"), Some("")] {
+            assert_eq!(Caller::from_trace(other), Caller::Outside, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_invocation_used_is_booked_under_its_outcome() {
+        let meter = Meter::default();
+        meter.begin(1);
+        meter.begin(2);
+        meter.book(Caller::Invocation(1), writes(1.0));
+        meter.book(Caller::Invocation(2), writes(2.0));
+        meter.book(Caller::Invocation(1), writes(4.0));
+        meter.book(Caller::Outside, writes(8.0));
+        meter.end(1, "reserve", "POST /r", 201, Duration::from_millis(3));
+        meter.end(2, "reserve", "POST /r", 409, Duration::from_millis(4));
+        meter.book(Caller::Invocation(2), writes(16.0));
+        let report = meter.report();
+        let by_status = |status| {
+            report
+                .functions
+                .iter()
+                .find(|f| f.status == status)
+                .map(|f| f.tables.get("stock").unwrap().wcu)
+        };
+        assert_eq!(by_status(201), Some(5.0));
+        assert_eq!(by_status(409), Some(2.0));
+        assert_eq!(report.tables.get("stock").unwrap().wcu, 31.0);
+        assert_eq!(report.unattributed.get("stock").unwrap().wcu, 16.0);
+        assert_eq!((report.attributed_requests, report.unattributed_requests), (3, 1));
+    }
+}

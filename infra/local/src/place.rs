@@ -1,0 +1,226 @@
+//! The stack's own folder: its lock, its keys, and the file that tells others where it is.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use tokens::{Audience, SigningKey};
+
+/// Where a running stack is, as others read it from `stack.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackFile {
+    /// The HTTP API.
+    pub api_url: String,
+    /// DynamoDB behind the meter.
+    pub dynamodb_url: String,
+    /// SQS.
+    pub sqs_url: String,
+    /// The ledger's PostgreSQL.
+    pub database_url: String,
+    /// The sandbox payment gateway.
+    pub gateway_url: String,
+    /// The gateway's own log, JSON lines.
+    pub gateway_log: PathBuf,
+    /// Figures, queues, invocations.
+    pub control_url: String,
+    /// A bearer token for the operator's routes.
+    pub operator_token: String,
+    /// The process that runs the stack.
+    pub pid: u32,
+    /// Table names by the environment variable that carries them.
+    pub tables: BTreeMap<String, String>,
+    /// Queue URLs by name.
+    pub queues: BTreeMap<String, String>,
+}
+
+/// A folder that this process alone uses.
+#[derive(Debug)]
+pub struct Place {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Takes the folder, making it if need be, and removes what a killed stack left there.
+    ///
+    /// # Errors
+    /// When another stack runs there, or the folder cannot be written.
+    pub fn take(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).with_context(|| format!("the folder {}", root.display()))?;
+        let root = root
+            .canonicalize()
+            .with_context(|| format!("the folder {}", root.display()))?;
+        let path = root.join("stack.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("the lock {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&path).unwrap_or_default();
+                bail!(
+                    "a stack already runs in {} (process {}); stop it first or use another --out",
+                    root.display(),
+                    pid.trim()
+                );
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(error).context("the lock"),
+        }
+        lock.set_len(0)?;
+        writeln!(&lock, "{}", std::process::id())?;
+        let place = Self { root, _lock: lock };
+        remove(&place.stack_file())?;
+        for folder in ["logs", "gateway"] {
+            let folder = place.root.join(folder);
+            if folder.exists() {
+                fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            }
+            fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        Ok(place)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the logs go.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// The gateway's own log.
+    #[must_use]
+    pub fn gateway_log(&self) -> PathBuf {
+        self.root.join("gateway").join("log.jsonl")
+    }
+
+    fn stack_file(&self) -> PathBuf {
+        self.root.join("stack.json")
+    }
+
+    /// Makes both signing keys and keeps them for `stampede-local token`.
+    ///
+    /// # Errors
+    /// When a key cannot be made or written.
+    pub fn make_keys(&self) -> Result<(SigningKey, SigningKey)> {
+        let folder = self.root.join("keys");
+        if !folder.exists() {
+            fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        }
+        let make = |name: &str| -> Result<SigningKey> {
+            let key = SigningKey::generate()?;
+            write_privately(&folder.join(format!("{name}.pkcs8")), key.to_encoded().as_bytes())?;
+            Ok(key)
+        };
+        Ok((make("shopper")?, make("operator")?))
+    }
+
+    /// Tells others that the stack is ready.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn announce(&self, stack: &StackFile) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(stack)?;
+        json.push(b'\n');
+        write_privately(&self.stack_file(), &json)
+    }
+
+    /// Takes the announcement back.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn withdraw(&self) -> Result<()> {
+        remove(&self.stack_file())
+    }
+}
+
+/// The key an audience's tokens are signed with in the stack of that folder.
+///
+/// # Errors
+/// When no stack was started there.
+pub fn key(root: &Path, audience: Audience) -> Result<SigningKey> {
+    let name = match audience {
+        Audience::Shopper => "shopper",
+        Audience::Operator => "operator",
+    };
+    let path = root.join("keys").join(format!("{name}.pkcs8"));
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("no keys in {}; start the stack first", path.display()))?;
+    Ok(SigningKey::from_encoded(text.trim())?)
+}
+
+/// Writes beside and renames, so that a reader finds all or nothing.
+fn write_privately(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = path.with_extension("new");
+    remove(&beside)?;
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(bytes)?;
+    fs::rename(&beside, path).with_context(|| path.display().to_string())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stack_per_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Place::take(folder.path()).unwrap();
+        let refused = Place::take(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(first);
+        Place::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_new_start_removes_what_a_killed_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("logs")).unwrap();
+        fs::write(folder.path().join("logs/reserve.log"), "old").unwrap();
+        fs::write(folder.path().join("stack.json"), "{}").unwrap();
+        let place = Place::take(folder.path()).unwrap();
+        assert!(!place.stack_file().exists());
+        assert!(!place.logs().join("reserve.log").exists());
+    }
+
+    #[test]
+    fn keys_are_private_and_found_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::take(folder.path()).unwrap();
+        let (shopper, _) = place.make_keys().unwrap();
+        let mode = fs::metadata(folder.path().join("keys/shopper.pkcs8"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(
+            key(folder.path(), Audience::Shopper).unwrap().public_key(),
+            shopper.public_key()
+        );
+    }
+}

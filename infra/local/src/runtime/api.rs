@@ -1,0 +1,122 @@
+//! The Runtime API, one listener per process, so that the process is known by its door.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use super::MAX_ANSWER_BYTES;
+use super::pool::{Failure, Next, Pool, Work};
+use super::process::Process;
+use crate::http1;
+use crate::template::function_arn;
+
+const PREFIX: &str = "/2018-06-01/runtime/";
+
+/// Serves one process until dropped.
+pub(super) async fn serve(listener: TcpListener, pool: Arc<Pool>, process: Arc<Process>) {
+    http1::serve(listener, move |request, _peer| {
+        let pool = Arc::clone(&pool);
+        let process = Arc::clone(&process);
+        async move { Ok::<_, Infallible>(handle(&pool, &process, request).await) }
+    })
+    .await;
+}
+
+async fn handle(
+    pool: &Arc<Pool>,
+    process: &Arc<Process>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let Some(path) = parts.uri.path().strip_prefix(PREFIX) else {
+        return plain(StatusCode::NOT_FOUND);
+    };
+    if parts.method == Method::GET && path == "invocation/next" {
+        return next(pool, process).await;
+    }
+    if parts.method != Method::POST {
+        return plain(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let body = match Limited::new(body, MAX_ANSWER_BYTES + 1).collect().await {
+        Ok(body) => body.to_bytes(),
+        // Too large, or the process died while sending it.
+        Err(_) => Bytes::from_static(br#"{"errorType":"Function.ResponseSizeTooLarge"}"#),
+    };
+    if path == "init/error" {
+        tracing::error!(function = %pool.function.name, error = %String::from_utf8_lossy(&body), "the start failed");
+        return plain(StatusCode::ACCEPTED);
+    }
+    let answered = match path
+        .strip_prefix("invocation/")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((id, "response")) => process.answers(id, Ok(body)),
+        Some((id, "error")) => process.answers(id, Err(Failure::Reported(body))),
+        _ => return plain(StatusCode::NOT_FOUND),
+    };
+    plain(if answered {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::BAD_REQUEST
+    })
+}
+
+async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Response<Full<Bytes>> {
+    process.asks();
+    let work = match pool.next(process) {
+        Next::Work(work) => work,
+        Next::Idle(work) => match work.await {
+            Ok(work) => work,
+            Err(_) => return plain(StatusCode::SERVICE_UNAVAILABLE),
+        },
+    };
+    let Work {
+        invocation,
+        event,
+        reply,
+        ..
+    } = work;
+    let deadline = SystemTime::now() + pool.function.timeout;
+    let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let headers = [
+        (
+            "lambda-runtime-aws-request-id",
+            HeaderValue::from_str(&invocation.request_id),
+        ),
+        (
+            "lambda-runtime-deadline-ms",
+            HeaderValue::from_str(&deadline_ms.to_string()),
+        ),
+        (
+            "lambda-runtime-invoked-function-arn",
+            HeaderValue::from_str(&function_arn(&pool.function.name)),
+        ),
+        (
+            "lambda-runtime-trace-id",
+            HeaderValue::from_str(&invocation.trace),
+        ),
+    ];
+    process.takes((invocation.request_id, reply));
+    let mut response = Response::new(Full::new(event));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
+    for (name, value) in headers {
+        if let Ok(value) = value {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn plain(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}

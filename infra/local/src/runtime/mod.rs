@@ -1,0 +1,192 @@
+//! Functions as Lambda runs them: processes on the Runtime API, one request per process at a time.
+//!
+//! [`Functions`] knows every function of the template by name. An invocation takes the process that became idle last
+//! (so that few are warm), or waits [`PATIENCE`] for one before another is started.
+//!
+//! # Where this differs from Lambda, and why
+//! Lambda starts another environment as soon as all are busy, up to 1,000 of them on as many machines. Here all share a
+//! few cores, where more processes only add switching. Hence the short patience, a limit of processes per function, and
+//! a bounded queue in front of it: an API request that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are
+//! neither frozen between requests nor reaped.
+
+mod api;
+mod pool;
+mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use bytes::Bytes;
+pub use pool::{Failure, Figures, Invocation};
+use serde::Serialize;
+
+use crate::child::Spawner;
+use crate::meter::{Meter, trace_header};
+use crate::template::{Function, Model};
+
+/// How long an invocation waits for a busy process before another one is started.
+pub const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How long an API request waits for a process at most.
+pub const QUEUE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a process may take until it asks for its first work; Lambda's own limit.
+pub const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many invocations wait for a process of one function at most.
+pub const QUEUE_LENGTH: usize = 2_048;
+
+/// Processes per function unless told otherwise.
+pub const DEFAULT_CONCURRENCY: usize = 8;
+
+/// The largest answer of a function; Lambda's own limit.
+pub const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
+
+/// How functions are started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the binaries lie.
+    pub binaries: PathBuf,
+    /// Where the logs go, one file per function.
+    pub logs: PathBuf,
+    /// Processes per function at most.
+    pub concurrency: usize,
+    /// Invocations at the same time, all functions together, at most.
+    pub account_concurrency: usize,
+    /// Environment of every function besides the template's: endpoints and credentials.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// All functions of a stack.
+#[derive(Debug)]
+pub struct Functions {
+    pools: BTreeMap<String, Arc<pool::Pool>>,
+    account: tokio::sync::Semaphore,
+    meter: Arc<Meter>,
+    run: u32,
+    next: AtomicU64,
+}
+
+/// Why an invocation waits for a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// A person waits for the answer: up to [`QUEUE_LIMIT`].
+    Briefly,
+    /// An event source: as long as it takes.
+    Patiently,
+}
+
+/// The figures of one function, as `GET /functions` answers them.
+#[derive(Debug, Clone, Serialize)]
+pub struct FunctionFigures {
+    /// The function's name.
+    pub function: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+impl Functions {
+    /// Pools for all functions of the model; nothing is started before it is needed.
+    #[must_use]
+    pub fn new(model: &Model, settings: Settings, spawner: Spawner, meter: Arc<Meter>) -> Self {
+        let settings = Arc::new(settings);
+        let pool =
+            |function: &Function| pool::Pool::new(function.clone(), Arc::clone(&settings), spawner.clone());
+        Self {
+            pools: model
+                .functions
+                .iter()
+                .map(|(name, f)| (name.clone(), pool(f)))
+                .collect(),
+            account: tokio::sync::Semaphore::new(settings.account_concurrency),
+            meter,
+            run: fastrand::u32(..),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The binaries that are not there.
+    #[must_use]
+    pub fn missing(model: &Model, settings: &Settings) -> BTreeSet<String> {
+        model
+            .binaries()
+            .filter(|b| !settings.binaries.join(b).is_file())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// A new invocation's identity.
+    #[must_use]
+    pub fn identify(&self) -> Invocation {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        Invocation {
+            number,
+            request_id: format!(
+                "{:08x}-{:04x}-4000-8000-{:012x}",
+                self.run,
+                number >> 48,
+                number & 0xffff_ffff_ffff
+            ),
+            trace: trace_header(seconds, self.run, number),
+        }
+    }
+
+    /// Invokes a function once. `route` and the status `outcome` gives tell the meter where to book it.
+    ///
+    /// # Errors
+    /// What went wrong, as the caller of Lambda would learn it.
+    pub async fn invoke(
+        &self,
+        function: &str,
+        route: &str,
+        invocation: Invocation,
+        event: Bytes,
+        waiting: Waiting,
+        outcome: impl FnOnce(&Result<Bytes, Failure>) -> u16,
+    ) -> Result<Bytes, Failure> {
+        let Some(pool) = self.pools.get(function) else {
+            return Err(Failure::Unknown);
+        };
+        let place = match waiting {
+            Waiting::Patiently => self.account.acquire().await.ok(),
+            Waiting::Briefly => tokio::time::timeout(QUEUE_LIMIT, self.account.acquire())
+                .await
+                .ok()
+                .and_then(Result::ok),
+        };
+        let number = invocation.number;
+        self.meter.begin(number);
+        let (result, duration) = match place {
+            Some(_place) => pool.invoke(invocation, event, waiting).await,
+            None => (Err(pool.throttled()), Duration::ZERO),
+        };
+        self.meter
+            .end(number, function, route, outcome(&result), duration);
+        result
+    }
+
+    /// The figures of every function.
+    #[must_use]
+    pub fn figures(&self) -> Vec<FunctionFigures> {
+        self.pools
+            .iter()
+            .map(|(name, pool)| FunctionFigures {
+                function: name.clone(),
+                figures: pool.figures(),
+            })
+            .collect()
+    }
+
+    /// Ends all processes and waits until they are gone.
+    pub async fn stop(&self) {
+        futures_util::future::join_all(self.pools.values().map(|pool| pool.stop())).await;
+    }
+}

@@ -1,0 +1,168 @@
+//! One process of a function, from start to end.
+
+use std::fs::OpenOptions;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use nix::sys::signal::Signal;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::{Notify, oneshot};
+
+use super::pool::{Failure, Pool};
+use super::{INIT_LIMIT, api};
+use crate::child::Spawner;
+use crate::template::REGION;
+
+/// Functions yield to the load generator and to the stack, whose clocks matter more.
+const NICENESS: i32 = 5;
+
+/// The reply that a request id is still owed.
+type Owed = (String, oneshot::Sender<Result<Bytes, Failure>>);
+
+/// One process.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    current: Mutex<Option<Owed>>,
+    asked: AtomicBool,
+    fresh: AtomicBool,
+    first: Notify,
+    end: Notify,
+}
+
+impl Process {
+    pub(super) fn kill(&self) {
+        self.end.notify_one();
+    }
+
+    /// Whether it has had no work yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.fresh.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has not asked for work yet.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.asked.load(Ordering::Relaxed)
+    }
+
+    /// It asks for work; whatever it left unanswered has failed.
+    pub(super) fn asks(&self) {
+        if !self.asked.swap(true, Ordering::Relaxed) {
+            self.first.notify_one();
+        }
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    pub(super) fn takes(&self, owed: Owed) {
+        self.fresh.store(true, Ordering::Relaxed);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(owed);
+    }
+
+    /// Its answer to a request; false when it owes none with that id.
+    pub(super) fn answers(&self, request_id: &str, answer: Result<Bytes, Failure>) -> bool {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.take_if(|(id, _)| id == request_id) {
+            Some((_, reply)) => {
+                // Nobody may be waiting any more, after a timeout.
+                let _ = reply.send(answer);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Runs a process to its end. Whether it ever asked for work.
+pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> bool {
+    let name = &pool.function.name;
+    match start(pool, spawner, process).await {
+        Ok(()) => {}
+        Err(error) => tracing::error!(function = %name, "{error:#}"),
+    }
+    // Drops what it still owes, so that the caller learns.
+    process
+        .current
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    process.asked.load(Ordering::Relaxed)
+}
+
+async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> Result<()> {
+    let name = &pool.function.name;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("a listener for the Runtime API")?;
+    let address = listener.local_addr()?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(pool.settings.logs.join(format!("{name}.log")))
+        .context("the function's log")?;
+    let mut command = Command::new(pool.settings.binaries.join(name));
+    command
+        .env_clear()
+        .envs(standard(pool))
+        .envs(&pool.settings.environment)
+        .envs(&pool.function.environment)
+        .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+        .stdin(Stdio::null())
+        .stderr(log.try_clone()?)
+        .stdout(log)
+        .kill_on_drop(true);
+    let mut child = spawner.spawn(command, Signal::SIGKILL, NICENESS).await?;
+    let server = tokio::spawn(api::serve(listener, Arc::clone(pool), Arc::clone(process)));
+    let initialised = async {
+        if tokio::time::timeout(INIT_LIMIT, process.first.notified())
+            .await
+            .is_ok()
+        {
+            std::future::pending::<()>().await;
+        }
+    };
+    let killed = tokio::select! {
+        status = child.wait() => {
+            let status = status?;
+            tracing::warn!(function = %name, %status, "a process ended by itself; its log says more");
+            false
+        }
+        () = process.end.notified() => true,
+        () = initialised => {
+            tracing::error!(function = %name, "a process asked for no work within {} s", INIT_LIMIT.as_secs());
+            true
+        }
+    };
+    if killed {
+        child.kill().await.context("a process that was to be killed")?;
+    }
+    server.abort();
+    Ok(())
+}
+
+/// What Lambda sets for every function.
+fn standard(pool: &Pool) -> Vec<(&'static str, String)> {
+    let name = &pool.function.name;
+    let mut variables = vec![
+        ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            pool.function.memory_mb.to_string(),
+        ),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
+        ("_HANDLER", "bootstrap".to_owned()),
+        ("AWS_REGION", REGION.to_owned()),
+        ("AWS_DEFAULT_REGION", REGION.to_owned()),
+        ("TZ", ":UTC".to_owned()),
+    ];
+    if let Ok(path) = std::env::var("PATH") {
+        variables.push(("PATH", path));
+    }
+    variables
+}

@@ -1,0 +1,153 @@
+//! Event sources: what invokes functions besides the HTTP front.
+
+mod queue;
+mod schedule;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+use crate::dynamodb::Dynamo;
+use crate::runtime::Functions;
+use crate::sqs::Sqs;
+use crate::template::Model;
+pub use stream::Stream;
+
+/// What event sources work with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The functions.
+    pub functions: Arc<Functions>,
+    /// The tables.
+    pub dynamo: Dynamo,
+    /// The queues.
+    pub sqs: Sqs,
+    /// How many invocations of one source run at the same time at most, whatever the template lets.
+    pub concurrency: usize,
+}
+
+/// The running event sources of a stack.
+#[derive(Debug)]
+pub struct Sources {
+    /// The streams, whose backlog tells whether work is left.
+    pub streams: Vec<Arc<Stream>>,
+    _tasks: JoinSet<()>,
+}
+
+/// Starts every event source of the model.
+#[must_use]
+pub fn start(model: &Model, context: &Context) -> Sources {
+    let mut tasks = JoinSet::new();
+    let mut streams = Vec::new();
+    for function in model.functions.values() {
+        for source in &function.queues {
+            tasks.spawn(queue::poll(
+                function.name.clone(),
+                source.clone(),
+                context.clone(),
+            ));
+        }
+        for source in &function.streams {
+            let stream = Arc::new(Stream::new(
+                function.name.clone(),
+                source.clone(),
+                context.clone(),
+            ));
+            streams.push(Arc::clone(&stream));
+            tasks.spawn(stream.poll());
+        }
+        for every in &function.schedules {
+            let run = schedule::run(
+                function.name.clone(),
+                *every,
+                function.async_retries,
+                context.clone(),
+            );
+            tasks.spawn(run);
+        }
+    }
+    Sources {
+        streams,
+        _tasks: tasks,
+    }
+}
+
+/// What a function says about a batch: Lambda's `ReportBatchItemFailures`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchReport {
+    #[serde(default)]
+    batch_item_failures: Option<Vec<ItemFailure>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemFailure {
+    #[serde(default)]
+    item_identifier: Option<String>,
+}
+
+impl BatchReport {
+    /// The items that failed. None when the report is not to be trusted, which makes the whole batch fail: no JSON, or
+    /// an item without an id.
+    fn failed(answer: &[u8]) -> Option<Vec<String>> {
+        if answer.is_empty() || answer == b"null" {
+            return Some(Vec::new());
+        }
+        let report: Self = serde_json::from_slice(answer).ok()?;
+        report
+            .batch_item_failures
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| item.item_identifier.filter(|id| !id.is_empty()))
+            .collect()
+    }
+}
+
+/// The pause before try `attempt` + 1: 0.1 s doubled each time, 10 s at most.
+fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100) * 2_u32.pow(attempt.min(7)).min(100)
+}
+
+/// How an event source books an invocation.
+fn outcome<T, E>(result: &Result<T, E>) -> u16 {
+    if result.is_ok() { 200 } else { 500 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_what_failed() {
+        assert_eq!(BatchReport::failed(b""), Some(vec![]));
+        assert_eq!(BatchReport::failed(b"null"), Some(vec![]));
+        assert_eq!(
+            BatchReport::failed(br#"{"batchItemFailures":null}"#),
+            Some(vec![])
+        );
+        let one = br#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#;
+        assert_eq!(BatchReport::failed(one), Some(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_report_that_makes_no_sense_fails_the_batch() {
+        for report in [
+            &b"oops"[..],
+            br#"{"batchItemFailures":[{}]}"#,
+            br#"{"batchItemFailures":[{"itemIdentifier":""}]}"#,
+        ] {
+            assert_eq!(BatchReport::failed(report), None);
+        }
+    }
+
+    #[test]
+    fn pauses_grow_to_ten_seconds() {
+        assert_eq!(backoff(0), Duration::from_millis(100));
+        assert_eq!(backoff(3), Duration::from_millis(800));
+        assert_eq!(backoff(1_000), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,163 @@
+//! A queue that invokes a function with batches of its messages.
+//!
+//! Messages are deleted when the function returns, the ones it names as failed excepted: these become visible again
+//! after the queue's visibility timeout and go to the dead-letter queue by its redrive policy, as does the whole batch
+//! when the function fails.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::{BatchReport, Context, outcome};
+use crate::runtime::Waiting;
+use crate::sqs::Message;
+use crate::template::{QueueSource, REGION, queue_arn};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    message_id: &'a str,
+    receipt_handle: &'a str,
+    body: &'a str,
+    attributes: &'a BTreeMap<String, String>,
+    message_attributes: BTreeMap<&'a str, Value>,
+    md5_of_body: &'a str,
+    event_source: &'static str,
+    #[serde(rename = "eventSourceARN")]
+    event_source_arn: &'a str,
+    aws_region: &'static str,
+}
+
+/// Polls until dropped.
+pub(super) async fn poll(function: String, source: QueueSource, context: Context) {
+    let function: Arc<str> = function.into();
+    let places = Arc::new(Semaphore::new(source.max_concurrency.min(context.concurrency)));
+    let mut running = JoinSet::new();
+    loop {
+        while running.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let messages = match context.sqs.receive(&source.queue, source.batch_size).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::error!(queue = %source.queue, %error, "the queue could not be read");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        if messages.is_empty() {
+            continue;
+        }
+        let (context, source, function) = (context.clone(), source.clone(), Arc::clone(&function));
+        running.spawn(async move {
+            deliver(&context, &source, &function, &messages).await;
+            drop(place);
+        });
+    }
+}
+
+async fn deliver(context: &Context, source: &QueueSource, function: &str, messages: &[Message]) {
+    let arn = queue_arn(&source.queue);
+    let records: Vec<Record<'_>> = messages
+        .iter()
+        .map(|m| Record {
+            message_id: &m.message_id,
+            receipt_handle: &m.receipt_handle,
+            body: &m.body,
+            attributes: &m.attributes,
+            message_attributes: m
+                .message_attributes
+                .iter()
+                .map(|(k, v)| (k.as_str(), camel(v)))
+                .collect(),
+            md5_of_body: &m.md5_of_body,
+            event_source: "aws:sqs",
+            event_source_arn: &arn,
+            aws_region: REGION,
+        })
+        .collect();
+    let event = json!({ "Records": records }).to_string().into();
+    let route = format!("sqs:{}", source.queue);
+    let invocation = context.functions.identify();
+    let Ok(answer) = context
+        .functions
+        .invoke(function, &route, invocation, event, Waiting::Patiently, outcome)
+        .await
+    else {
+        return;
+    };
+    let done = done(source.partial, messages, &answer);
+    if !done.is_empty()
+        && let Err(error) = context.sqs.delete(&source.queue, &done).await
+    {
+        tracing::error!(queue = %source.queue, %error, "handled messages could not be deleted");
+    }
+}
+
+/// The receipts of the messages that were handled.
+fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m str> {
+    let failed = if partial {
+        BatchReport::failed(answer)
+    } else {
+        Some(Vec::new())
+    };
+    let Some(failed) = failed else { return Vec::new() };
+    let failed: HashSet<String> = failed.into_iter().collect();
+    // An id that was not in the batch makes the report void.
+    if failed
+        .iter()
+        .any(|id| messages.iter().all(|m| &m.message_id != id))
+    {
+        return Vec::new();
+    }
+    messages
+        .iter()
+        .filter(|m| !failed.contains(&m.message_id))
+        .map(|m| m.receipt_handle.as_str())
+        .collect()
+}
+
+/// `{"StringValue": …, "DataType": …}` as Lambda writes it.
+fn camel(attribute: &Value) -> Value {
+    let mut out = serde_json::Map::new();
+    for (key, value) in attribute.as_object().into_iter().flatten() {
+        let mut letters = key.chars();
+        let first = letters.next().map(|c| c.to_ascii_lowercase());
+        out.insert(first.into_iter().chain(letters).collect(), value.clone());
+    }
+    Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str) -> Message {
+        Message {
+            message_id: id.to_owned(),
+            receipt_handle: format!("receipt-{id}"),
+            body: String::new(),
+            md5_of_body: String::new(),
+            attributes: BTreeMap::new(),
+            message_attributes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_handled_is_deleted() {
+        let batch = [message("a"), message("b")];
+        let failed_a = br#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#;
+        assert_eq!(done(true, &batch, b"null"), ["receipt-a", "receipt-b"]);
+        assert_eq!(done(true, &batch, failed_a), ["receipt-b"]);
+        assert_eq!(done(false, &batch, failed_a), ["receipt-a", "receipt-b"]);
+        let stranger = br#"{"batchItemFailures":[{"itemIdentifier":"z"}]}"#;
+        assert!(done(true, &batch, stranger).is_empty());
+        assert!(done(true, &batch, b"nonsense").is_empty());
+    }
+}

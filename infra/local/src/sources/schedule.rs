@@ -1,0 +1,66 @@
+//! A schedule that invokes a function: at once when the stack starts, then at its rate.
+//!
+//! A run does not wait for the one before: invocations are asynchronous, as EventBridge makes them.
+
+use std::time::Duration;
+
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinSet;
+
+use super::{Context, outcome};
+use crate::runtime::Waiting;
+use crate::template::{ACCOUNT, REGION};
+
+/// The pause before Lambda tries a failed asynchronous invocation again; the second one is twice as long.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs until dropped.
+pub(super) async fn run(function: String, every: Duration, retries: u32, context: Context) {
+    let mut clock = tokio::time::interval(every);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut running = JoinSet::new();
+    loop {
+        clock.tick().await;
+        while running.try_join_next().is_some() {}
+        running.spawn(fire(function.clone(), retries, context.clone()));
+    }
+}
+
+async fn fire(function: String, retries: u32, context: Context) {
+    let time = OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .ok()
+        .and_then(|t| t.format(&Rfc3339).ok());
+    for attempt in 0..=retries {
+        let invocation = context.functions.identify();
+        let event = json!({
+            "version": "0",
+            "id": invocation.request_id,
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": ACCOUNT,
+            "time": time,
+            "region": REGION,
+            "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{function}")],
+            "detail": {},
+        });
+        let event = event.to_string().into();
+        let run = context.functions.invoke(
+            &function,
+            "schedule",
+            invocation,
+            event,
+            Waiting::Patiently,
+            outcome,
+        );
+        match run.await {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(function, attempt, %error, "a scheduled run failed"),
+        }
+        if attempt < retries {
+            tokio::time::sleep(RETRY_AFTER * (attempt + 1)).await;
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! A table's stream that invokes a function with batches of its records.
+//!
+//! Records with the same key are handled in their order, one batch after the other; records with different keys may be
+//! handled at the same time, in as many lanes as the template's parallelization factor and the machine's cores allow.
+//! The reader moves on only when a batch was handled, or given up and told to the on-failure queue: nothing is skipped.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bytes::Bytes;
+use dynoxide::actions::describe_stream::DescribeStreamRequest;
+use dynoxide::actions::get_records::GetRecordsRequest;
+use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
+use dynoxide::streams::shard_id;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{BatchReport, Context, backoff, outcome};
+use crate::runtime::{Failure, Waiting};
+use crate::template::{StreamSource, function_arn, table_arn};
+
+/// Records read at once; the API's own limit.
+const READ_RECORDS: usize = 1_000;
+
+/// When nothing rings the bell, look anyway.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// One record on its way to the function.
+#[derive(Debug, Clone)]
+struct Record {
+    sequence: String,
+    json: Value,
+}
+
+/// One stream and its reader.
+#[derive(Debug)]
+pub struct Stream {
+    function: String,
+    source: StreamSource,
+    context: Context,
+    position: Mutex<Option<String>>,
+    pending: AtomicUsize,
+}
+
+impl Stream {
+    pub(super) fn new(function: String, source: StreamSource, context: Context) -> Self {
+        Self {
+            function,
+            source,
+            context,
+            position: Mutex::new(None),
+            pending: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether every record written so far has been handled.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub fn drained(&self) -> Result<bool> {
+        if self.pending.load(Ordering::SeqCst) > 0 {
+            return Ok(false);
+        }
+        let position = self
+            .position
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(shard_iterator) = position else {
+            return Ok(false);
+        };
+        let request = GetRecordsRequest {
+            shard_iterator,
+            limit: Some(1),
+        };
+        let left = self
+            .context
+            .dynamo
+            .database()
+            .get_records(request)
+            .map_err(|e| anyhow!("{e}"))?;
+        // The reader counts what it read before it moves on: a second look closes the gap.
+        Ok(left.records.is_empty() && self.pending.load(Ordering::SeqCst) == 0)
+    }
+
+    /// Records read and not yet handled.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::SeqCst)
+    }
+
+    /// Reads until dropped.
+    pub(super) async fn poll(self: Arc<Self>) {
+        let Some(bell) = self.context.dynamo.stream_bell(&self.source.table) else {
+            tracing::error!(table = %self.source.table, "the table has no stream");
+            return;
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let lanes = self
+            .source
+            .parallelization
+            .min(cores)
+            .min(self.context.concurrency)
+            .max(1);
+        let mut tasks = JoinSet::new();
+        let lanes: Vec<mpsc::Sender<Record>> = (0..lanes)
+            .map(|_| {
+                let (lane, records) = mpsc::channel(READ_RECORDS);
+                tasks.spawn(Arc::clone(&self).lane(records));
+                lane
+            })
+            .collect();
+        loop {
+            match self.read() {
+                Ok(records) if records.is_empty() => {
+                    let _ = tokio::time::timeout(LOOK_EVERY, bell.notified()).await;
+                }
+                Ok(records) => {
+                    for record in records {
+                        let Some(lane) = lanes.get(lane_of(&record, lanes.len())) else {
+                            return;
+                        };
+                        if lane.send(record).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(table = %self.source.table, %error, "the stream could not be read");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// The next records; they count as pending before the position moves.
+    fn read(&self) -> Result<Vec<Record>> {
+        let db = self.context.dynamo.database();
+        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard_iterator = match position.take() {
+            Some(iterator) => iterator,
+            None => self.horizon()?,
+        };
+        *position = Some(shard_iterator.clone());
+        let read = db
+            .get_records(GetRecordsRequest {
+                shard_iterator,
+                limit: Some(READ_RECORDS),
+            })
+            .map_err(|e| anyhow!("{e}"))?;
+        let arn = format!("{}/stream/local", table_arn(&self.source.table));
+        let records = read
+            .records
+            .iter()
+            .map(|record| {
+                let mut json = serde_json::to_value(record)?;
+                if let Some(json) = json.as_object_mut() {
+                    json.insert("eventSourceARN".to_owned(), Value::String(arn.clone()));
+                }
+                Ok(Record {
+                    sequence: record.dynamodb.sequence_number.clone(),
+                    json,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.pending.fetch_add(records.len(), Ordering::SeqCst);
+        *position = read.next_shard_iterator;
+        Ok(records)
+    }
+
+    fn horizon(&self) -> Result<String> {
+        let db = self.context.dynamo.database();
+        let table = &self.source.table;
+        let metadata = db.get_table_metadata(table).map_err(|e| anyhow!("{e}"))?;
+        let label = metadata
+            .and_then(|m| m.stream_label)
+            .ok_or_else(|| anyhow!("{table} has no stream"))?;
+        let stream_arn = dynoxide::streams::stream_arn(table, &label);
+        db.describe_stream(DescribeStreamRequest {
+            stream_arn: stream_arn.clone(),
+            ..Default::default()
+        })
+        .map_err(|e| anyhow!("{e}"))?;
+        db.get_shard_iterator(GetShardIteratorRequest {
+            stream_arn,
+            shard_id: shard_id(table),
+            shard_iterator_type: "TRIM_HORIZON".to_owned(),
+            sequence_number: None,
+        })
+        .map_err(|e| anyhow!("{e}"))?
+        .shard_iterator
+        .ok_or_else(|| anyhow!("{table}: no iterator"))
+    }
+
+    async fn lane(self: Arc<Self>, mut records: mpsc::Receiver<Record>) {
+        let mut batch = Vec::new();
+        while records.recv_many(&mut batch, self.source.batch_size).await > 0 {
+            self.deliver(&batch).await;
+            batch.clear();
+        }
+    }
+
+    /// Delivers a batch to its end: handled, or given up.
+    async fn deliver(&self, batch: &[Record]) {
+        let mut pieces = VecDeque::from([Piece {
+            range: 0..batch.len(),
+            attempts: 0,
+        }]);
+        while let Some(piece) = pieces.pop_front() {
+            let Some(records) = batch.get(piece.range.clone()) else {
+                continue;
+            };
+            let result = self.invoke(records).await;
+            let handled = match &result {
+                Ok(answer) if self.source.partial => {
+                    BatchReport::failed(answer).and_then(|failed| checkpoint(records, &failed))
+                }
+                Ok(_) => Some(records.len()),
+                Err(_) => None,
+            };
+            self.pending.fetch_sub(handled.unwrap_or(0), Ordering::SeqCst);
+            match next(&piece, handled, &self.source) {
+                Step::Done => {}
+                Step::Again(again) => {
+                    if let Some(first) = again.first() {
+                        tokio::time::sleep(backoff(first.attempts)).await;
+                    }
+                    for piece in again.into_iter().rev() {
+                        pieces.push_front(piece);
+                    }
+                }
+                Step::GiveUp(range) => {
+                    let lost = batch.get(range).unwrap_or_default();
+                    self.give_up(lost, piece.attempts, result.err()).await;
+                    self.pending.fetch_sub(lost.len(), Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
+    async fn invoke(&self, records: &[Record]) -> Result<Bytes, Failure> {
+        let records: Vec<&Value> = records.iter().map(|r| &r.json).collect();
+        let event = json!({ "Records": records }).to_string().into();
+        let route = format!("stream:{}", self.source.table);
+        let functions = &self.context.functions;
+        let invocation = functions.identify();
+        functions
+            .invoke(
+                &self.function,
+                &route,
+                invocation,
+                event,
+                Waiting::Patiently,
+                outcome,
+            )
+            .await
+    }
+
+    /// Tells the on-failure queue, which gets the place in the stream and not the records, as on AWS.
+    async fn give_up(&self, records: &[Record], attempts: u32, failure: Option<Failure>) {
+        let reason = failure.map_or_else(
+            || "the function named records that failed".to_owned(),
+            |f| f.to_string(),
+        );
+        let sequence = |record: Option<&Record>| record.map(|r| r.sequence.clone());
+        tracing::error!(table = %self.source.table, records = records.len(), reason, "stream records were given up");
+        let Some(queue) = &self.source.on_failure else {
+            return;
+        };
+        let notice = json!({
+            "requestContext": {
+                "functionArn": function_arn(&self.function),
+                "condition": "RetryAttemptsExhausted",
+                "approximateInvokeCount": attempts + 1,
+            },
+            "responseContext": {"statusCode": 200, "executedVersion": "1", "functionError": reason},
+            "version": "1.0",
+            "DDBStreamBatchInfo": {
+                "shardId": shard_id(&self.source.table),
+                "startSequenceNumber": sequence(records.first()),
+                "endSequenceNumber": sequence(records.last()),
+                "batchSize": records.len(),
+                "streamArn": format!("{}/stream/local", table_arn(&self.source.table)),
+            },
+        });
+        let mut attempt = 0;
+        while let Err(error) = self.context.sqs.send(queue, &notice.to_string()).await {
+            tracing::error!(queue, %error, "the on-failure queue could not be told");
+            tokio::time::sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+}
+
+fn lane_of(record: &Record, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    record
+        .json
+        .pointer("/dynamodb/Keys")
+        .map(Value::to_string)
+        .hash(&mut hasher);
+    usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0)
+}
+
+/// Part of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    range: Range<usize>,
+    attempts: u32,
+}
+
+/// What comes after a piece was tried.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Done,
+    Again(Vec<Piece>),
+    GiveUp(Range<usize>),
+}
+
+/// How many records before the first failed one. None when the report names a record that is not in the batch.
+fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize> {
+    let places: Option<Vec<usize>> = failed
+        .iter()
+        .map(|id| records.iter().position(|r| &r.sequence == id))
+        .collect();
+    Some(places?.into_iter().min().unwrap_or(records.len()))
+}
+
+/// Lambda's rules: a reported failure retries from that record on; a failed batch is halved if the source says so,
+/// which costs no attempt; otherwise it is tried again as it is, until its attempts are used up.
+fn next(piece: &Piece, handled: Option<usize>, source: &StreamSource) -> Step {
+    let Range { start, end } = piece.range.clone();
+    let attempts = piece.attempts + 1;
+    match handled {
+        Some(count) if start + count >= end => Step::Done,
+        Some(count) if count > 0 => Step::Again(vec![Piece {
+            range: start + count..end,
+            attempts: 0,
+        }]),
+        None if source.bisect && end - start > 1 => {
+            let middle = start + (end - start) / 2;
+            let half = |range| Piece {
+                range,
+                attempts: piece.attempts,
+            };
+            Step::Again(vec![half(start..middle), half(middle..end)])
+        }
+        _ if attempts > source.max_retries => Step::GiveUp(start..end),
+        _ => Step::Again(vec![Piece {
+            range: start..end,
+            attempts,
+        }]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(bisect: bool) -> StreamSource {
+        StreamSource {
+            table: "orders".to_owned(),
+            batch_size: 10,
+            parallelization: 1,
+            bisect,
+            max_retries: 2,
+            partial: true,
+            on_failure: None,
+        }
+    }
+
+    fn piece(range: Range<usize>, attempts: u32) -> Piece {
+        Piece { range, attempts }
+    }
+
+    fn record(sequence: &str) -> Record {
+        Record {
+            sequence: sequence.to_owned(),
+            json: Value::Null,
+        }
+    }
+
+    #[test]
+    fn the_checkpoint_is_the_first_failed_record() {
+        let records = [record("1"), record("2"), record("3")];
+        assert_eq!(checkpoint(&records, &[]), Some(3));
+        assert_eq!(checkpoint(&records, &["3".to_owned(), "2".to_owned()]), Some(1));
+        assert_eq!(checkpoint(&records, &["9".to_owned()]), None);
+    }
+
+    #[test]
+    fn a_reported_failure_retries_from_there() {
+        let source = source(true);
+        assert_eq!(next(&piece(0..4, 0), Some(4), &source), Step::Done);
+        assert_eq!(
+            next(&piece(0..4, 1), Some(3), &source),
+            Step::Again(vec![piece(3..4, 0)])
+        );
+        assert_eq!(
+            next(&piece(3..4, 0), Some(0), &source),
+            Step::Again(vec![piece(3..4, 1)])
+        );
+        assert_eq!(next(&piece(3..4, 2), Some(0), &source), Step::GiveUp(3..4));
+    }
+
+    #[test]
+    fn a_failed_batch_is_halved_down_to_the_record_that_fails_it() {
+        let source = source(true);
+        assert_eq!(
+            next(&piece(0..5, 1), None, &source),
+            Step::Again(vec![piece(0..2, 1), piece(2..5, 1)])
+        );
+        assert_eq!(
+            next(&piece(1..2, 1), None, &source),
+            Step::Again(vec![piece(1..2, 2)])
+        );
+        assert_eq!(next(&piece(1..2, 2), None, &source), Step::GiveUp(1..2));
+    }
+
+    #[test]
+    fn without_halving_the_whole_batch_is_tried_again() {
+        let source = source(false);
+        assert_eq!(
+            next(&piece(0..5, 0), None, &source),
+            Step::Again(vec![piece(0..5, 1)])
+        );
+        assert_eq!(next(&piece(0..5, 2), None, &source), Step::GiveUp(0..5));
+    }
+}

@@ -1,0 +1,303 @@
+//! SQS on one machine: the embedded server, its queues from the template, and a way in for this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use rustack_sqs_core::config::SqsConfig;
+use rustack_sqs_core::handler::RustackSqsHandler;
+use rustack_sqs_core::provider::RustackSqs;
+use rustack_sqs_http::dispatch::SqsHandler;
+use rustack_sqs_http::router::resolve_operation;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::http1;
+use crate::meter::Meter;
+use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
+
+/// SQS takes requests of up to 1 MB; a little more for the frame around the messages.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// The queues of a stack.
+#[derive(Debug, Clone)]
+pub struct Sqs {
+    handler: Arc<RustackSqsHandler>,
+    provider: Arc<RustackSqs>,
+    meter: Arc<Meter>,
+    url: Arc<str>,
+}
+
+/// How many messages a queue holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Depth {
+    /// Messages that can be received.
+    pub visible: u64,
+    /// Messages that were received and neither deleted nor given back.
+    pub in_flight: u64,
+    /// Messages that become visible later.
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// Whether the queue holds nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// A message as it is received.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Message {
+    /// Its id.
+    pub message_id: String,
+    /// What deletes it.
+    pub receipt_handle: String,
+    /// Its body.
+    pub body: String,
+    /// The body's checksum.
+    #[serde(rename = "MD5OfBody")]
+    pub md5_of_body: String,
+    /// Attributes of the system.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Attributes of the sender.
+    #[serde(default)]
+    pub message_attributes: BTreeMap<String, Value>,
+}
+
+/// An action on a queue failed: SQS's error code and message.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("SQS: {0}")]
+pub struct SqsError(String);
+
+impl Sqs {
+    /// An empty SQS whose queue URLs start with `url`.
+    #[must_use]
+    pub fn new(url: &str, port: u16, meter: Arc<Meter>) -> Self {
+        let provider = Arc::new(RustackSqs::new(SqsConfig {
+            skip_signature_validation: true,
+            default_region: REGION.to_owned(),
+            account_id: ACCOUNT.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port,
+        }));
+        let handler = Arc::new(RustackSqsHandler::new(Arc::clone(&provider)));
+        Self {
+            handler,
+            provider,
+            meter,
+            url: url.into(),
+        }
+    }
+
+    /// Creates the template's queues.
+    ///
+    /// # Errors
+    /// When the server refuses one.
+    pub async fn create(&self, queues: &BTreeMap<String, Queue>) -> Result<()> {
+        for queue in queues.values() {
+            let mut attributes = BTreeMap::from([
+                ("VisibilityTimeout", queue.visibility.as_secs().to_string()),
+                ("MessageRetentionPeriod", queue.retention.as_secs().to_string()),
+            ]);
+            if let Some((dead, receives)) = &queue.redrive {
+                let policy = json!({"deadLetterTargetArn": queue_arn(dead), "maxReceiveCount": receives});
+                attributes.insert("RedrivePolicy", policy.to_string());
+            }
+            self.call(
+                "CreateQueue",
+                &json!({"QueueName": queue.name, "Attributes": attributes}),
+            )
+            .await
+            .with_context(|| format!("the queue {}", queue.name))?;
+        }
+        Ok(())
+    }
+
+    /// The URL of a queue.
+    #[must_use]
+    pub fn queue_url(&self, queue: &str) -> String {
+        format!("{}/{ACCOUNT}/{queue}", self.url)
+    }
+
+    /// One action, without a round trip through the network.
+    async fn call(&self, action: &str, input: &Value) -> Result<Value, SqsError> {
+        let body = self
+            .dispatch(&format!("AmazonSQS.{action}"), Bytes::from(input.to_string()))
+            .await;
+        let (status, body) = body.map_err(SqsError)?;
+        if !status.is_success() {
+            return Err(SqsError(String::from_utf8_lossy(&body).into_owned()));
+        }
+        serde_json::from_slice(&body).map_err(|e| SqsError(e.to_string()))
+    }
+
+    async fn dispatch(&self, target: &str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-amz-target",
+            HeaderValue::from_str(target).map_err(|e| e.to_string())?,
+        );
+        let operation = resolve_operation(&headers).map_err(|e| e.to_string())?;
+        let response = match self.handler.handle_operation(operation, body).await {
+            Ok(response) => response,
+            Err(error) => rustack_sqs_http::response::error_to_response(&error, "local"),
+        };
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| e.to_string())?
+            .to_bytes();
+        Ok((status, body))
+    }
+
+    /// Receives up to `count` messages, waiting up to 20 s for the first.
+    ///
+    /// # Errors
+    /// What SQS answered.
+    pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Received {
+            #[serde(default)]
+            messages: Option<Vec<Message>>,
+        }
+        self.meter.sqs("ReceiveMessage");
+        let input = json!({
+            "QueueUrl": self.queue_url(queue),
+            "MaxNumberOfMessages": count,
+            "WaitTimeSeconds": 20,
+            "AttributeNames": ["All"],
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        });
+        let received: Received = serde_json::from_value(self.call("ReceiveMessage", &input).await?)
+            .map_err(|e| SqsError(e.to_string()))?;
+        Ok(received.messages.unwrap_or_default())
+    }
+
+    /// Deletes received messages, at most ten.
+    ///
+    /// # Errors
+    /// What SQS answered.
+    pub async fn delete(&self, queue: &str, receipts: &[&str]) -> Result<(), SqsError> {
+        self.meter.sqs("DeleteMessageBatch");
+        let entries: Vec<Value> = receipts
+            .iter()
+            .enumerate()
+            .map(|(i, receipt)| json!({"Id": i.to_string(), "ReceiptHandle": receipt}))
+            .collect();
+        self.call(
+            "DeleteMessageBatch",
+            &json!({"QueueUrl": self.queue_url(queue), "Entries": entries}),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// What SQS answered.
+    pub async fn send(&self, queue: &str, body: &str) -> Result<(), SqsError> {
+        self.meter.sqs("SendMessage");
+        self.call(
+            "SendMessage",
+            &json!({"QueueUrl": self.queue_url(queue), "MessageBody": body}),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// How many messages a queue holds.
+    ///
+    /// # Errors
+    /// What SQS answered.
+    pub async fn depth(&self, queue: &str) -> Result<Depth, SqsError> {
+        let input = json!({"QueueUrl": self.queue_url(queue), "AttributeNames": ["All"]});
+        let answer = self.call("GetQueueAttributes", &input).await?;
+        let count = |name: &str| {
+            answer
+                .get("Attributes")
+                .and_then(|all| all.get(name)?.as_str())
+                .and_then(|n| n.parse().ok())
+                .ok_or_else(|| SqsError(format!("no attribute {name}")))
+        };
+        Ok(Depth {
+            visible: count("ApproximateNumberOfMessages")?,
+            in_flight: count("ApproximateNumberOfMessagesNotVisible")?,
+            delayed: count("ApproximateNumberOfMessagesDelayed")?,
+        })
+    }
+
+    /// Ends the queues.
+    pub async fn stop(&self) {
+        self.provider.shutdown_all().await;
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let target = parts
+            .headers
+            .get("x-amz-target")
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        let Ok(body) = Limited::new(body, MAX_BODY_BYTES)
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+        else {
+            return response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+        };
+        self.meter.sqs(target.rsplit('.').next().unwrap_or_default());
+        match self.dispatch(target, body).await {
+            Ok((status, body)) => response(status, body),
+            Err(error) => response(
+                StatusCode::BAD_REQUEST,
+                json!({"__type": "com.amazonaws.sqs#InvalidAction", "message": error})
+                    .to_string()
+                    .into(),
+            ),
+        }
+    }
+}
+
+fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        "content-type",
+        HeaderValue::from_static("application/x-amz-json-1.0"),
+    );
+    response
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, sqs: Sqs) {
+    http1::serve(listener, move |request, _peer| {
+        let sqs = sqs.clone();
+        async move { Ok(sqs.handle(request).await) }
+    })
+    .await;
+}
+
+/// The port of a listener.
+///
+/// # Errors
+/// When the operating system does not tell.
+pub fn port(listener: &TcpListener) -> Result<u16> {
+    Ok(listener
+        .local_addr()
+        .map_err(|e| anyhow!("a listener without an address: {e}"))?
+        .port())
+}

@@ -1,0 +1,320 @@
+//! A whole stack: started in order, stopped in reverse.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use tokens::Audience;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::child::Spawner;
+use crate::control::{self, Control};
+use crate::dynamodb::{self, Dynamo};
+use crate::front::{self, Front};
+use crate::meter::Meter;
+use crate::place::{Place, StackFile};
+use crate::postgres::Postgres;
+use crate::runtime::{Functions, Settings};
+use crate::sources::{self, Sources};
+use crate::sqs::{self, Sqs};
+use crate::template::{self, Model, Surroundings};
+
+/// How long the operator's token in `stack.json` and the tokens of `stampede-local token` hold.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
+
+/// The name in the operator's token.
+pub const OPERATOR: &str = "local-operator";
+
+/// The key the functions show to the sandbox gateway.
+const GATEWAY_API_KEY: &str = "sk_test_local";
+
+/// What a stack is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The template.
+    pub template: PathBuf,
+    /// Where the functions' binaries lie.
+    pub binaries: PathBuf,
+    /// The stack's own folder.
+    pub out: PathBuf,
+    /// Where the project keeps tools it installs, PostgreSQL among them.
+    pub tools: PathBuf,
+    /// Processes per function at most.
+    pub concurrency: usize,
+    /// Invocations at the same time at most.
+    pub account_concurrency: usize,
+    /// The level of the functions' logs; the template's own unless given.
+    pub function_log: Option<String>,
+    /// What the sandbox gateway's draws follow from.
+    pub seed: u64,
+}
+
+/// A running stack.
+#[derive(Debug)]
+pub struct Stack {
+    /// Where everything is.
+    pub file: StackFile,
+    place: Place,
+    functions: Arc<Functions>,
+    sqs: Sqs,
+    sources: Option<Sources>,
+    postgres: Option<Postgres>,
+    gateway: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>)>,
+    servers: JoinSet<()>,
+    _control: Arc<Control>,
+}
+
+/// What a template refers to, for reading it without a stack: every local value there is, made up.
+#[must_use]
+pub fn sample_surroundings() -> Surroundings {
+    surroundings(
+        "x",
+        "y",
+        "http://127.0.0.1:1",
+        "postgresql://127.0.0.1:2/ledger",
+        "http://127.0.0.1:3",
+    )
+}
+
+fn surroundings(shopper: &str, operator: &str, gateway: &str, database: &str, sqs: &str) -> Surroundings {
+    let map = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    Surroundings {
+        parameters: map(&[("GatewayUrl", gateway)]),
+        parameter_store: map(&[
+            ("/stampede/shopper-jwt-public-key", shopper),
+            ("/stampede/operator-jwt-public-key", operator),
+        ]),
+        secrets: map(&[
+            ("stampede/gateway:api_key", GATEWAY_API_KEY),
+            ("stampede/ledger:url", database),
+        ]),
+        sqs_url: sqs.to_owned(),
+    }
+}
+
+async fn bind() -> Result<(TcpListener, String)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("a free port")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
+fn now_seconds() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|d| i64::try_from(d.as_secs()).ok())
+        .unwrap_or_default()
+}
+
+fn now_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|d| u64::try_from(d.as_millis()).ok())
+        .unwrap_or_default()
+}
+
+/// A bearer token for `subject`, signed with the keys of the stack in `out`.
+///
+/// # Errors
+/// When no stack was started there.
+pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
+    let key = crate::place::key(out, audience)?;
+    let now = now_seconds();
+    let life = i64::try_from(TOKEN_LIFE.as_secs())?;
+    Ok(key.sign(audience, subject, now, now + life)?)
+}
+
+impl Stack {
+    /// Starts everything the template describes and announces it.
+    ///
+    /// # Errors
+    /// When a part cannot be started; those started before are stopped again.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let text = std::fs::read_to_string(&options.template)
+            .with_context(|| format!("the template {}", options.template.display()))?;
+        let place = Place::take(&options.out)?;
+        let spawner = Spawner::start()?;
+        let (dynamo_at, dynamodb_url) = bind().await?;
+        let (sqs_at, sqs_url) = bind().await?;
+        let (gateway_at, gateway_url) = bind().await?;
+        let (front_at, api_url) = bind().await?;
+        let (control_at, control_url) = bind().await?;
+        let (shopper, operator) = place.make_keys()?;
+        let read = |database: &str| {
+            template::load(
+                &text,
+                &surroundings(
+                    shopper.public_key(),
+                    operator.public_key(),
+                    &gateway_url,
+                    database,
+                    &sqs_url,
+                ),
+            )
+        };
+        let settings = Settings {
+            binaries: options.binaries.clone(),
+            logs: place.logs(),
+            concurrency: options.concurrency,
+            account_concurrency: options.account_concurrency,
+            environment: environment(&dynamodb_url, &sqs_url),
+        };
+        // Fails fast on what is wrong with the template or missing, before anything starts.
+        missing(&read("postgresql://unknown")?, &settings)?;
+
+        let postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
+        let mut model = read(postgres.url())?;
+        if let Some(level) = &options.function_log {
+            for function in model.functions.values_mut() {
+                function.environment.insert("RUST_LOG".to_owned(), level.clone());
+            }
+        }
+
+        let meter = Arc::new(Meter::default());
+        let mut servers = JoinSet::new();
+        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?;
+        servers.spawn(dynamodb::serve(dynamo_at, dynamo.clone()));
+        let sqs = Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter));
+        sqs.create(&model.queues).await?;
+        servers.spawn(sqs::serve(sqs_at, sqs.clone()));
+        let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed);
+
+        let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
+        let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
+        let sources = sources::start(
+            &model,
+            &sources::Context {
+                functions: Arc::clone(&functions),
+                dynamo,
+                sqs: sqs.clone(),
+                concurrency: options.concurrency,
+            },
+        );
+        let control = Arc::new(Control {
+            model: model.clone(),
+            functions: Arc::clone(&functions),
+            sqs: sqs.clone(),
+            streams: sources.streams.clone(),
+            meter,
+        });
+        servers.spawn(control::serve(control_at, Arc::clone(&control)));
+        servers.spawn(front::serve(front_at, front));
+
+        let now = now_seconds();
+        let operator_token = operator.sign(
+            Audience::Operator,
+            OPERATOR,
+            now,
+            now + i64::try_from(TOKEN_LIFE.as_secs())?,
+        )?;
+        let file = StackFile {
+            api_url,
+            dynamodb_url,
+            sqs_url,
+            database_url: postgres.url().to_owned(),
+            gateway_url,
+            gateway_log: place.gateway_log(),
+            control_url,
+            operator_token,
+            pid: std::process::id(),
+            tables: variables(&model, "_TABLE"),
+            queues: model
+                .queues
+                .keys()
+                .map(|q| (q.clone(), sqs.queue_url(q)))
+                .collect(),
+        };
+        place.announce(&file)?;
+        Ok(Self {
+            file,
+            place,
+            functions,
+            sqs,
+            sources: Some(sources),
+            postgres: Some(postgres),
+            gateway: Some(gateway),
+            servers,
+            _control: control,
+        })
+    }
+
+    /// Stops everything: the doors first, then the processes, then what they wrote to.
+    pub async fn stop(mut self) {
+        if let Err(error) = self.place.withdraw() {
+            tracing::warn!("{error:#}");
+        }
+        self.servers.abort_all();
+        drop(self.sources.take());
+        self.functions.stop().await;
+        if let Some((stop, task)) = self.gateway.take() {
+            let _ = stop.send(());
+            let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
+        }
+        self.sqs.stop().await;
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await;
+        }
+    }
+}
+
+/// What every function gets besides the template's environment.
+fn environment(dynamodb_url: &str, sqs_url: &str) -> BTreeMap<String, String> {
+    [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
+        ("AWS_ENDPOINT_URL_SQS", sqs_url),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_SESSION_TOKEN", "local"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .collect()
+}
+
+fn missing(model: &Model, settings: &Settings) -> Result<()> {
+    let missing = Functions::missing(model, settings);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: String = missing.iter().map(|name| format!(" -p {name}")).collect();
+    let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+    bail!(
+        "no binary of {} in {}\nbuild with: cargo build --release{packages}",
+        names.join(", "),
+        settings.binaries.display()
+    )
+}
+
+fn variables(model: &Model, suffix: &str) -> BTreeMap<String, String> {
+    model
+        .functions
+        .values()
+        .flat_map(|f| &f.environment)
+        .filter(|(name, _)| name.ends_with(suffix))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn start_gateway(
+    listener: TcpListener,
+    log: PathBuf,
+    seed: u64,
+) -> (oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let (stop, stopped) = oneshot::channel();
+    let options = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, seed, Arc::new(now_millis));
+    let task = tokio::spawn(sandbox_gateway::serve(listener, options, async {
+        let _ = stopped.await;
+    }));
+    (stop, task)
+}

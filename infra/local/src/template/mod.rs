@@ -1,0 +1,166 @@
+//! The template as the local stack needs it: functions, routes, tables, queues, event sources.
+//!
+//! [`load`] reads the SAM template, answers its references from [`Surroundings`] and yields a [`Model`]. Physical names
+//! follow from the logical ids (`StockTable` → `stock`, `PaymentsDlq` → `payments-dlq`), a function is named after the
+//! binary it is built from.
+
+mod read;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use read::load;
+pub use resolve::{ACCOUNT, REGION, Surroundings, function_arn, queue_arn, table_arn};
+use serde::Deserialize;
+
+/// Everything the template describes that runs locally.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Functions, by name.
+    pub functions: BTreeMap<String, Function>,
+    /// Tables, by name.
+    pub tables: BTreeMap<String, Table>,
+    /// Queues, by name.
+    pub queues: BTreeMap<String, Queue>,
+    /// The cross-origin rules of the API, if it has any.
+    pub cors: Option<Cors>,
+}
+
+/// One function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// The binary's name, which is also the local function name.
+    pub name: String,
+    /// How long an invocation may take.
+    pub timeout: Duration,
+    /// Memory size in MB; only reported to the function and to the meter.
+    pub memory_mb: u32,
+    /// Environment from the template, resolved.
+    pub environment: BTreeMap<String, String>,
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Its queues.
+    pub queues: Vec<QueueSource>,
+    /// Its table streams.
+    pub streams: Vec<StreamSource>,
+    /// Its schedules.
+    pub schedules: Vec<Duration>,
+    /// How often a failed asynchronous invocation is tried again; Lambda's default is 2.
+    pub async_retries: u32,
+    /// What it may do.
+    pub statements: Vec<Statement>,
+}
+
+/// A route of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Method (or `ANY`) and path with `{name}` parameters.
+    Path {
+        /// The method in capitals, or `ANY`.
+        method: String,
+        /// The path.
+        path: String,
+    },
+    /// Whatever no other route matches.
+    Default,
+}
+
+/// A queue that invokes a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSource {
+    /// The queue's name.
+    pub queue: String,
+    /// Messages per invocation at most.
+    pub batch_size: usize,
+    /// Invocations at the same time at most.
+    pub max_concurrency: usize,
+    /// Whether the function names the messages that failed.
+    pub partial: bool,
+}
+
+/// A table's stream that invokes a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSource {
+    /// The table's name.
+    pub table: String,
+    /// Records per invocation at most.
+    pub batch_size: usize,
+    /// Batches of different keys at the same time, per shard.
+    pub parallelization: usize,
+    /// Whether a failing batch is halved.
+    pub bisect: bool,
+    /// Tries again at most so often.
+    pub max_retries: u32,
+    /// Whether the function names the first record that failed.
+    pub partial: bool,
+    /// The queue that is told about what was given up.
+    pub on_failure: Option<String>,
+}
+
+/// One statement of a function's policy.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Statement {
+    /// `Allow` or `Deny`.
+    pub effect: String,
+    /// Actions such as `dynamodb:GetItem`.
+    pub action: Vec<String>,
+    /// The resource's ARN.
+    pub resource: String,
+}
+
+/// A table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// The members of CreateTable that the template gives, in DynamoDB's JSON.
+    pub definition: serde_json::Map<String, serde_json::Value>,
+    /// Whether it has a stream.
+    pub streamed: bool,
+}
+
+/// A queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// How long a received message stays invisible.
+    pub visibility: Duration,
+    /// How long messages are kept.
+    pub retention: Duration,
+    /// Dead-letter queue and receives before a message goes there.
+    pub redrive: Option<(String, u32)>,
+}
+
+/// Cross-origin rules, answered by the gateway itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Cors {
+    /// Origins that may call.
+    pub allow_origins: Vec<String>,
+    /// Methods they may use.
+    pub allow_methods: Vec<String>,
+    /// Request headers they may send.
+    pub allow_headers: Vec<String>,
+    /// Response headers they may read.
+    pub expose_headers: Vec<String>,
+    /// How long, in seconds, a browser may keep the answer.
+    pub max_age: u64,
+}
+
+impl Model {
+    /// The names of all binaries the functions are built from.
+    pub fn binaries(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
+    /// Whether a function runs on a schedule, hence at any time.
+    #[must_use]
+    pub fn scheduled(&self, function: &str) -> bool {
+        self.functions
+            .get(function)
+            .is_some_and(|f| !f.schedules.is_empty())
+    }
+}

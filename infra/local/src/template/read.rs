@@ -1,0 +1,444 @@
+//! From YAML to [`Model`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use yaml_serde::Value as Yaml;
+
+use super::resolve::{Named, Resolver, Surroundings};
+use super::{Function, Model, Queue, QueueSource, Route, Statement, StreamSource, Table};
+
+/// Lambda's own defaults for what the template may leave out.
+const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
+const DEFAULT_MEMORY_MB: u32 = 128;
+const DEFAULT_ASYNC_RETRIES: u32 = 2;
+
+/// Reads a template.
+///
+/// # Errors
+/// A message naming the place, when the template is no YAML, refers to something unknown, or uses a resource,
+/// intrinsic or event source the local stack cannot run.
+pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
+    let template: Yaml = yaml_serde::from_str(text).context("the template is no YAML")?;
+    let resources = template
+        .get("Resources")
+        .and_then(Yaml::as_mapping)
+        .ok_or_else(|| anyhow!("the template has no Resources"))?;
+    let mut names = BTreeMap::new();
+    for (id, node) in resources {
+        let id = id
+            .as_str()
+            .ok_or_else(|| anyhow!("Resources: an id that is no string"))?;
+        names.insert(id.to_owned(), named(id, node)?);
+    }
+    let resolver = Resolver {
+        surroundings,
+        parameters: template.get("Parameters"),
+        resources: names,
+    };
+    let globals = template.get("Globals").and_then(|g| g.get("Function"));
+    let mut model = Model {
+        functions: BTreeMap::new(),
+        tables: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        cors: None,
+    };
+    for (id, node) in resources {
+        let id = id.as_str().unwrap_or_default();
+        let place = Place {
+            resolver: &resolver,
+            id,
+            node,
+            globals,
+        };
+        match kind(node) {
+            "AWS::DynamoDB::Table" => {
+                let table = place.table()?;
+                model.tables.insert(table.name.clone(), table);
+            }
+            "AWS::SQS::Queue" => {
+                let queue = place.queue()?;
+                model.queues.insert(queue.name.clone(), queue);
+            }
+            "AWS::Serverless::Function" => {
+                let function = place.function()?;
+                model.functions.insert(function.name.clone(), function);
+            }
+            "AWS::Serverless::HttpApi" => model.cors = place.optional("CorsConfiguration")?,
+            // They watch; nothing here runs them.
+            "AWS::CloudWatch::Alarm" | "AWS::Logs::LogGroup" => {}
+            other => bail!("Resources.{id}: the local stack cannot run a {other}"),
+        }
+    }
+    Ok(model)
+}
+
+fn kind(node: &Yaml) -> &str {
+    node.get("Type").and_then(Yaml::as_str).unwrap_or_default()
+}
+
+fn named(id: &str, node: &Yaml) -> Result<Named> {
+    Ok(match kind(node) {
+        "AWS::DynamoDB::Table" => Named::Table(kebab(id.strip_suffix("Table").unwrap_or(id))),
+        "AWS::SQS::Queue" => Named::Queue(kebab(id.strip_suffix("Queue").unwrap_or(id))),
+        "AWS::Serverless::Function" => Named::Function(
+            node.get("Metadata")
+                .and_then(|m| m.get("BuildProperties"))
+                .and_then(|b| b.get("Binary"))
+                .and_then(Yaml::as_str)
+                .ok_or_else(|| anyhow!("Resources.{id}: Metadata.BuildProperties.Binary is missing"))?
+                .to_owned(),
+        ),
+        "" => bail!("Resources.{id}: Type is missing"),
+        _ => Named::Other(kebab(id)),
+    })
+}
+
+/// `PaymentsDlq` → `payments-dlq`.
+fn kebab(id: &str) -> String {
+    let mut out = String::with_capacity(id.len() + 4);
+    for c in id.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// The last segment of an ARN's path or colons: the name of a queue, or of a stream's table.
+fn name_in_arn(arn: &str) -> Option<&str> {
+    match arn.split_once(":table/") {
+        Some((_, path)) => path.split('/').next(),
+        None => arn.rsplit(':').next(),
+    }
+}
+
+struct Place<'a> {
+    resolver: &'a Resolver<'a>,
+    id: &'a str,
+    node: &'a Yaml,
+    globals: Option<&'a Yaml>,
+}
+
+impl Place<'_> {
+    fn name(&self) -> String {
+        match self.resolver.resources.get(self.id) {
+            Some(Named::Table(n) | Named::Queue(n) | Named::Function(n) | Named::Other(n)) => n.clone(),
+            None => self.id.to_owned(),
+        }
+    }
+
+    fn optional<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let place = format!("Resources.{}.Properties.{key}", self.id);
+        let Some(node) = self.node.get("Properties").and_then(|p| p.get(key)) else {
+            return Ok(None);
+        };
+        let json = self.resolver.resolve(node, &place)?;
+        serde_json::from_value(json)
+            .map(Some)
+            .map_err(|e| anyhow!("{place}: {e}"))
+    }
+
+    /// The resource's own property, else the one of `Globals`.
+    fn inherited<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        if let Some(own) = self.optional(key)? {
+            return Ok(Some(own));
+        }
+        let place = format!("Globals.Function.{key}");
+        let Some(node) = self.globals.and_then(|g| g.get(key)) else {
+            return Ok(None);
+        };
+        let json = self.resolver.resolve(node, &place)?;
+        serde_json::from_value(json)
+            .map(Some)
+            .map_err(|e| anyhow!("{place}: {e}"))
+    }
+
+    fn table(&self) -> Result<Table> {
+        let mut definition = serde_json::Map::new();
+        for key in [
+            "AttributeDefinitions",
+            "KeySchema",
+            "GlobalSecondaryIndexes",
+            "BillingMode",
+        ] {
+            if let Some(value) = self.optional::<Json>(key)? {
+                definition.insert(key.to_owned(), value);
+            }
+        }
+        let stream: Option<serde_json::Map<String, Json>> = self.optional("StreamSpecification")?;
+        let streamed = stream.is_some();
+        if let Some(mut stream) = stream {
+            // CloudFormation leaves out what the API wants said.
+            stream.insert("StreamEnabled".to_owned(), Json::Bool(true));
+            definition.insert("StreamSpecification".to_owned(), Json::Object(stream));
+        }
+        Ok(Table {
+            name: self.name(),
+            definition,
+            streamed,
+        })
+    }
+
+    fn queue(&self) -> Result<Queue> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Redrive {
+            dead_letter_target_arn: String,
+            max_receive_count: u32,
+        }
+        let redrive: Option<Redrive> = self.optional("RedrivePolicy")?;
+        Ok(Queue {
+            name: self.name(),
+            visibility: Duration::from_secs(self.optional("VisibilityTimeout")?.unwrap_or(30)),
+            retention: Duration::from_secs(self.optional("MessageRetentionPeriod")?.unwrap_or(345_600)),
+            redrive: redrive
+                .map(|r| {
+                    let name = name_in_arn(&r.dead_letter_target_arn)
+                        .ok_or_else(|| anyhow!("Resources.{}: the dead-letter ARN has no name", self.id))?;
+                    anyhow::Ok((name.to_owned(), r.max_receive_count))
+                })
+                .transpose()?,
+        })
+    }
+
+    fn function(&self) -> Result<Function> {
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "PascalCase", default)]
+        struct Environment {
+            variables: BTreeMap<String, Json>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Policy {
+            statement: Vec<Statement>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct EventInvoke {
+            maximum_retry_attempts: Option<u32>,
+        }
+        let mut environment = BTreeMap::new();
+        let shared = self.globals.and_then(|g| g.get("Environment"));
+        if let Some(node) = shared {
+            let json = self.resolver.resolve(node, "Globals.Function.Environment")?;
+            let shared: Environment = serde_json::from_value(json).context("Globals.Function.Environment")?;
+            environment.extend(shared.variables);
+        }
+        let own: Option<Environment> = self.optional("Environment")?;
+        environment.extend(own.unwrap_or_default().variables);
+        let policies: Option<Vec<Policy>> = self.optional("Policies")?;
+        let invoke: Option<EventInvoke> = self.optional("EventInvokeConfig")?;
+        let mut function = Function {
+            name: self.name(),
+            timeout: Duration::from_secs(self.inherited("Timeout")?.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
+            memory_mb: self.inherited("MemorySize")?.unwrap_or(DEFAULT_MEMORY_MB),
+            environment: environment
+                .into_iter()
+                .map(|(key, value)| match value {
+                    Json::String(s) => (key, s),
+                    other => (key, other.to_string()),
+                })
+                .collect(),
+            routes: Vec::new(),
+            queues: Vec::new(),
+            streams: Vec::new(),
+            schedules: Vec::new(),
+            async_retries: invoke
+                .and_then(|i| i.maximum_retry_attempts)
+                .unwrap_or(DEFAULT_ASYNC_RETRIES),
+            statements: policies
+                .unwrap_or_default()
+                .into_iter()
+                .flat_map(|p| p.statement)
+                .collect(),
+        };
+        let events: Option<BTreeMap<String, Event>> = self.optional("Events")?;
+        for (name, event) in events.unwrap_or_default() {
+            event
+                .add_to(&mut function)
+                .with_context(|| format!("Resources.{}.Properties.Events.{name}", self.id))?;
+        }
+        Ok(function)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "Type", content = "Properties")]
+enum Event {
+    HttpApi(HttpEvent),
+    #[serde(rename = "SQS")]
+    Sqs(SqsEvent),
+    DynamoDB(StreamEvent),
+    Schedule(ScheduleEvent),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HttpEvent {
+    method: Option<String>,
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SqsEvent {
+    queue: String,
+    batch_size: Option<usize>,
+    #[serde(default)]
+    function_response_types: Vec<String>,
+    scaling_config: Option<Scaling>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Scaling {
+    maximum_concurrency: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamEvent {
+    stream: String,
+    starting_position: String,
+    batch_size: Option<usize>,
+    parallelization_factor: Option<usize>,
+    #[serde(default)]
+    bisect_batch_on_function_error: bool,
+    maximum_retry_attempts: u32,
+    #[serde(default)]
+    function_response_types: Vec<String>,
+    destination_config: Option<Destinations>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Destinations {
+    on_failure: Destination,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Destination {
+    destination: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ScheduleEvent {
+    schedule: String,
+}
+
+impl Event {
+    fn add_to(self, function: &mut Function) -> Result<()> {
+        let partial = |types: &[String]| types.iter().any(|t| t == "ReportBatchItemFailures");
+        match self {
+            Self::HttpApi(HttpEvent {
+                method: None,
+                path: None,
+            }) => function.routes.push(Route::Default),
+            Self::HttpApi(HttpEvent {
+                method: Some(method),
+                path: Some(path),
+            }) => {
+                function.routes.push(Route::Path {
+                    method: method.to_ascii_uppercase(),
+                    path,
+                });
+            }
+            Self::HttpApi(_) => bail!("a route has a method and a path, or neither"),
+            Self::Sqs(event) => function.queues.push(QueueSource {
+                queue: name_in_arn(&event.queue).unwrap_or_default().to_owned(),
+                batch_size: event.batch_size.unwrap_or(10).clamp(1, 10),
+                max_concurrency: event.scaling_config.map_or(1_000, |s| s.maximum_concurrency),
+                partial: partial(&event.function_response_types),
+            }),
+            Self::DynamoDB(event) => {
+                if event.starting_position != "TRIM_HORIZON" {
+                    bail!("the local stack reads streams from TRIM_HORIZON only");
+                }
+                function.streams.push(StreamSource {
+                    table: name_in_arn(&event.stream).unwrap_or_default().to_owned(),
+                    batch_size: event.batch_size.unwrap_or(100),
+                    parallelization: event.parallelization_factor.unwrap_or(1),
+                    bisect: event.bisect_batch_on_function_error,
+                    max_retries: event.maximum_retry_attempts,
+                    partial: partial(&event.function_response_types),
+                    on_failure: event
+                        .destination_config
+                        .and_then(|d| name_in_arn(&d.on_failure.destination).map(str::to_owned)),
+                });
+            }
+            Self::Schedule(event) => function.schedules.push(rate(&event.schedule)?),
+        }
+        Ok(())
+    }
+}
+
+/// `rate(1 minute)`, `rate(5 minutes)`, `rate(1 hour)`.
+fn rate(text: &str) -> Result<Duration> {
+    let parsed = text
+        .strip_prefix("rate(")
+        .and_then(|t| t.strip_suffix(')'))
+        .and_then(|t| t.split_once(' '));
+    let (count, unit) =
+        parsed.ok_or_else(|| anyhow!("the local stack knows rate(…) schedules, not {text}"))?;
+    let count: u64 = count.parse().with_context(|| text.to_owned())?;
+    let seconds = match unit.trim_end_matches('s') {
+        "minute" => 60,
+        "hour" => 3_600,
+        "day" => 86_400,
+        _ => bail!("{text}: minutes, hours or days"),
+    };
+    Ok(Duration::from_secs(count * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_from_logical_ids() {
+        for (id, name) in [
+            ("Stock", "stock"),
+            ("PaymentsDlq", "payments-dlq"),
+            ("RelayParked", "relay-parked"),
+        ] {
+            assert_eq!(kebab(id), name);
+        }
+        assert_eq!(name_in_arn("arn:aws:sqs:r:0:payments"), Some("payments"));
+        assert_eq!(
+            name_in_arn("arn:aws:dynamodb:r:0:table/orders/stream/local"),
+            Some("orders")
+        );
+    }
+
+    #[test]
+    fn rates_are_read_and_crons_refused() {
+        assert_eq!(rate("rate(1 minute)").unwrap(), Duration::from_secs(60));
+        assert_eq!(rate("rate(2 hours)").unwrap(), Duration::from_secs(7_200));
+        assert!(rate("cron(0 12 * * ? *)").is_err());
+    }
+
+    #[test]
+    fn what_is_unknown_is_named() {
+        let template = "Resources:\n  A:\n    Type: AWS::SQS::Queue\n    Properties:\n      VisibilityTimeout: !Cidr x\n";
+        let error = load(template, &Surroundings::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("Resources.A.Properties.VisibilityTimeout") && error.contains("!Cidr"),
+            "{error}"
+        );
+        let template = "Resources:\n  A:\n    Type: AWS::S3::Bucket\n";
+        assert!(
+            load(template, &Surroundings::default())
+                .unwrap_err()
+                .to_string()
+                .contains("AWS::S3::Bucket")
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Functions on the Runtime API, with a real process behind each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use stampede_local::runtime::{Failure, Figures, Waiting};
+use stampede_local::template::Model;
+use support::{Bench, empty, probe};
+
+fn model(timeout: Duration) -> Model {
+    let mut model = empty();
+    let mut function = probe("f");
+    function.timeout = timeout;
+    model.functions.insert("f".to_owned(), function);
+    model
+}
+
+async fn invoke(bench: &Bench, path: &str) -> Result<Value, Failure> {
+    let event = Bytes::from(json!({"rawPath": path}).to_string());
+    let functions = &bench.functions;
+    let answer = functions
+        .invoke(
+            "f",
+            "GET /x",
+            functions.identify(),
+            event,
+            Waiting::Briefly,
+            |r| u16::from(r.is_ok()),
+        )
+        .await?;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    Ok(serde_json::from_str(answer["body"].as_str().unwrap()).unwrap())
+}
+
+fn figures(bench: &Bench) -> Figures {
+    bench.functions.figures()[0].figures
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_serves_request_after_request() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 4);
+    let mut processes = Vec::new();
+    for _ in 0..20 {
+        processes.push(invoke(&bench, "/ok").await.unwrap()["pid"].as_u64().unwrap());
+    }
+    processes.dedup();
+    assert_eq!(processes.len(), 1);
+    let figures = figures(&bench);
+    assert_eq!(
+        (
+            figures.invocations,
+            figures.cold_starts,
+            figures.waited_for_cold_start
+        ),
+        (20, 1, 1)
+    );
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_process_makes_another_one_start_up_to_the_limit() {
+    let bench = Bench::new(&model(Duration::from_millis(400)), 2);
+    let (first, second, third) = tokio::join!(
+        invoke(&bench, "/hang"),
+        invoke(&bench, "/hang"),
+        invoke(&bench, "/ok")
+    );
+    // Two hang until they are killed; the third found no room until then, and then was served.
+    assert_eq!((first, second), (Err(Failure::TimedOut), Err(Failure::TimedOut)));
+    assert!(third.is_ok(), "{third:?}");
+    assert_eq!(figures(&bench).cold_starts, 3);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_too_long_for_a_place_is_turned_away() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 1);
+    let hanging = invoke(&bench, "/hang");
+    let waiting = async {
+        support::until("the only process is busy", || async {
+            figures(&bench).cold_starts == 1
+        })
+        .await;
+        invoke(&bench, "/ok").await
+    };
+    tokio::select! {
+        done = hanging => panic!("{done:?}"),
+        turned_away = waiting => assert_eq!(turned_away, Err(Failure::Throttled)),
+    }
+    assert_eq!(figures(&bench).throttles, 1);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_costs_its_own_request_only() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 2);
+    invoke(&bench, "/ok").await.unwrap();
+    assert_eq!(invoke(&bench, "/crash").await, Err(Failure::Crashed));
+    invoke(&bench, "/ok").await.unwrap();
+    let figures = figures(&bench);
+    assert_eq!((figures.errors, figures.cold_starts), (1, 2));
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reported_error_is_handed_on_and_the_process_stays() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 2);
+    let Err(Failure::Reported(error)) = invoke(&bench, "/error").await else {
+        panic!("no error")
+    };
+    assert_eq!(
+        serde_json::from_slice::<Value>(&error).unwrap()["errorType"],
+        "Probe"
+    );
+    invoke(&bench, "/ok").await.unwrap();
+    assert_eq!(figures(&bench).cold_starts, 1);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_cannot_start_fails_its_request() {
+    let mut model = model(Duration::from_secs(5));
+    model
+        .functions
+        .get_mut("f")
+        .unwrap()
+        .environment
+        .insert("PROBE_START".to_owned(), "fails".to_owned());
+    let bench = Bench::new(&model, 2);
+    assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Crashed));
+    assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Crashed));
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_ends_every_process() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 2);
+    let process = invoke(&bench, "/ok").await.unwrap()["pid"].as_u64().unwrap();
+    bench.functions.stop().await;
+    assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
+    assert_eq!(figures(&bench).processes, 0);
+    assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Throttled));
+}

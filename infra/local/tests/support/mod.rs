@@ -1,0 +1,109 @@
+//! What the tests of the running parts share.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test uses a part of it"
+)]
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stampede_local::child::Spawner;
+use stampede_local::meter::Meter;
+use stampede_local::runtime::{Functions, Settings};
+use stampede_local::template::{Function, Model};
+use tempfile::TempDir;
+
+/// A model without anything.
+pub fn empty() -> Model {
+    Model {
+        functions: BTreeMap::new(),
+        tables: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        cors: None,
+    }
+}
+
+/// A function that is the probe.
+pub fn probe(name: &str) -> Function {
+    Function {
+        name: name.to_owned(),
+        timeout: Duration::from_secs(5),
+        memory_mb: 128,
+        environment: BTreeMap::new(),
+        routes: Vec::new(),
+        queues: Vec::new(),
+        streams: Vec::new(),
+        schedules: Vec::new(),
+        async_retries: 0,
+        statements: Vec::new(),
+    }
+}
+
+/// The probe's binary, which cargo builds beside the tests.
+fn probe_binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().unwrap().parent().unwrap().join("examples/probe");
+    assert!(binary.is_file(), "cargo builds examples with the tests");
+    binary
+}
+
+/// Functions that are all the probe, in a folder of their own.
+pub struct Bench {
+    pub functions: Arc<Functions>,
+    pub meter: Arc<Meter>,
+    pub folder: TempDir,
+}
+
+impl Bench {
+    pub fn new(model: &Model, concurrency: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in model.functions.keys() {
+            std::os::unix::fs::symlink(probe_binary(), folder.path().join(name)).unwrap();
+        }
+        let meter = Arc::new(Meter::default());
+        let log = folder.path().join("probe.txt").to_str().unwrap().to_owned();
+        let settings = Settings {
+            binaries: folder.path().to_owned(),
+            logs: folder.path().to_owned(),
+            concurrency,
+            account_concurrency: 64,
+            environment: BTreeMap::from([("PROBE_LOG".to_owned(), log)]),
+        };
+        let functions = Functions::new(model, settings, Spawner::start().unwrap(), Arc::clone(&meter));
+        Self {
+            functions: Arc::new(functions),
+            meter,
+            folder,
+        }
+    }
+
+    /// What the probe noted.
+    pub fn notes(&self) -> Vec<String> {
+        read_lines(&self.folder.path().join("probe.txt"))
+    }
+}
+
+fn read_lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Waits until `condition` holds; fails with `what` after 20 s.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "waited in vain until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
