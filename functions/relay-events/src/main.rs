@@ -1,0 +1,32 @@
+//! Wiring of the function `relay-events`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lambda_runtime::LambdaEvent;
+use queues::{QueueUrls, SqsQueues};
+use relay_events::{Relay, StreamEvent};
+use startup::config::Config;
+use startup::edge::SystemEdge;
+
+fn main() -> ExitCode {
+    startup::run(|| async {
+        let mut config = Config::from_env();
+        let client = startup::aws::sqs(&mut config);
+        let urls = QueueUrls {
+            payments: Some(config.text("PAYMENTS_QUEUE_URL")),
+            ledger: Some(config.text("LEDGER_QUEUE_URL")),
+            parked: Some(config.text("PARKED_QUEUE_URL")),
+        };
+        config.finish()?;
+        let relay = Arc::new(Relay {
+            queues: SqsQueues::new(&client, urls),
+            edge: SystemEdge,
+        });
+        startup::serve_events(move |event: LambdaEvent<StreamEvent>| {
+            let relay = Arc::clone(&relay);
+            async move { Ok(relay.handle(event.payload).await) }
+        })
+        .await
+    })
+}
