@@ -1,0 +1,370 @@
+//! Whether the stores agree: orders, shards, purchase counters, ledger, gateway, queues and what shoppers were told.
+
+use std::collections::BTreeMap;
+
+use domain::claim::ClaimState;
+
+use super::journal::Journal;
+use super::orders::units_by_shopper;
+use super::stock::count_units;
+use crate::facts::{Ending, Facts};
+
+/// Disagreements, spelt out.
+pub(super) fn inconsistencies(facts: &Facts, journal: &Journal<'_>) -> Vec<String> {
+    let mut lines = facts.unreadable.clone();
+    allocation(facts, &mut lines);
+    sold(facts, &mut lines);
+    counters(facts, &mut lines);
+    open_index(facts, &mut lines);
+    ledger(facts, &mut lines);
+    money(facts, &mut lines);
+    told(facts, journal, &mut lines);
+    for queue in facts.queues.iter().filter(|q| !q.dead_letters && q.messages > 0) {
+        lines.push(format!("{} messages are left in {}", queue.messages, queue.queue));
+    }
+    lines
+}
+
+fn allocation(facts: &Facts, lines: &mut Vec<String>) {
+    for sku in &facts.drop.skus {
+        let allocated: u64 = facts
+            .shards
+            .iter()
+            .filter(|s| s.sku == sku.sku)
+            .map(|s| u64::from(s.shard.allocated))
+            .sum();
+        if allocated != u64::from(sku.units) {
+            lines.push(format!(
+                "{}: the shards were allocated {allocated} units, not {}",
+                sku.sku, sku.units
+            ));
+        }
+    }
+    for fact in &facts.shards {
+        if !facts.drop.skus.iter().any(|sku| sku.sku == fact.sku) {
+            lines.push(format!("{} belongs to no SKU of the drop", fact.key));
+        }
+    }
+}
+
+fn sold(facts: &Facts, lines: &mut Vec<String>) {
+    for sku in &facts.drop.skus {
+        let units = count_units(&facts.shards, &sku.sku);
+        let of = |wanted: &dyn Fn(&crate::facts::OrderFact) -> bool| -> u64 {
+            let orders = facts
+                .orders
+                .iter()
+                .filter(|o| o.order.reservation.shard.sku.as_str() == sku.sku);
+            orders
+                .filter(|o| wanted(o))
+                .map(|o| u64::from(o.order.units))
+                .sum()
+        };
+        let paid = of(&|o| o.is_sold());
+        if paid != units.sold {
+            lines.push(format!(
+                "{}: {paid} units in paid orders, {} sold in the shards",
+                sku.sku, units.sold
+            ));
+        }
+        let open = of(&|o| o.order.status.is_open());
+        if open != units.ordered {
+            lines.push(format!(
+                "{}: {open} units in open orders, {} ordered in the shards",
+                sku.sku, units.ordered
+            ));
+        }
+    }
+    for fact in &facts.shards {
+        for (shopper, claim) in fact
+            .shard
+            .claims
+            .iter()
+            .filter(|(_, c)| c.state == ClaimState::Ordered)
+        {
+            let backed = facts.orders.iter().any(|o| {
+                o.order.status.is_open()
+                    && o.order.shopper == *shopper
+                    && o.order.reservation.nonce == claim.nonce
+            });
+            if !backed {
+                lines.push(format!(
+                    "{}: {shopper}'s ordered claim belongs to no open order",
+                    fact.key
+                ));
+            }
+        }
+    }
+}
+
+fn counters(facts: &Facts, lines: &mut Vec<String>) {
+    let mut expected = units_by_shopper(facts);
+    for (shopper, counted) in &facts.purchases {
+        let units = i64::from(expected.remove(shopper.as_str()).unwrap_or_default());
+        if units != *counted {
+            lines.push(format!(
+                "{shopper} has {units} units in orders and a purchase counter of {counted}"
+            ));
+        }
+    }
+    for (shopper, units) in expected {
+        lines.push(format!(
+            "{shopper} has {units} units in orders and no purchase counter"
+        ));
+    }
+}
+
+fn open_index(facts: &Facts, lines: &mut Vec<String>) {
+    for fact in &facts.orders {
+        if fact.indexed_open != fact.order.status.is_open() {
+            let (id, status) = (&fact.order.id, fact.order.status.as_str());
+            lines.push(format!(
+                "{id} is {status} and {} the index of open orders",
+                if fact.indexed_open { "in" } else { "not in" }
+            ));
+        }
+    }
+}
+
+fn ledger(facts: &Facts, lines: &mut Vec<String>) {
+    let mut rows: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for row in &facts.ledger {
+        rows.entry(&row.order_id).or_default().push(row);
+    }
+    for fact in &facts.orders {
+        let order = &fact.order;
+        let id = order.id.as_str();
+        match rows.remove(id).as_deref() {
+            None => lines.push(format!("{id} has no row in the ledger")),
+            Some([row]) => {
+                let same = (row.version, row.status.as_str(), row.quantity, row.amount_minor)
+                    == (
+                        order.version,
+                        order.status.as_str(),
+                        order.units,
+                        order.amount.amount_minor,
+                    );
+                if !same {
+                    lines.push(format!(
+                        "{id} is {} at version {} with {} units for {}, in the ledger {} at {} with {} for {}",
+                        order.status.as_str(),
+                        order.version,
+                        order.units,
+                        order.amount.amount_minor,
+                        row.status,
+                        row.version,
+                        row.quantity,
+                        row.amount_minor
+                    ));
+                }
+            }
+            Some(several) => lines.push(format!("{id} has {} rows in the ledger", several.len())),
+        }
+    }
+    lines.extend(
+        rows.keys()
+            .map(|id| format!("the ledger has a row of {id}, which is no order")),
+    );
+}
+
+fn money(facts: &Facts, lines: &mut Vec<String>) {
+    let mut net: BTreeMap<&str, i64> = BTreeMap::new();
+    for money in &facts.money {
+        *net.entry(&money.order_id).or_default() += money.charged_minor - money.refunded_minor;
+    }
+    for fact in &facts.orders {
+        let order = &fact.order;
+        let kept = net.remove(order.id.as_str()).unwrap_or_default();
+        let due = if order.status == domain::order::OrderStatus::Paid {
+            order.amount.amount_minor
+        } else {
+            0
+        };
+        if kept != due {
+            lines.push(format!(
+                "{} is {}: the gateway kept {kept}, due is {due}",
+                order.id,
+                order.status.as_str()
+            ));
+        }
+    }
+    lines.extend(
+        net.into_iter()
+            .filter(|(_, kept)| *kept != 0)
+            .map(|(id, kept)| format!("the gateway kept {kept} for {id:?}, which is no order")),
+    );
+}
+
+fn told(facts: &Facts, journal: &Journal<'_>, lines: &mut Vec<String>) {
+    let orders: BTreeMap<&str, _> = facts
+        .orders
+        .iter()
+        .map(|o| (o.order.id.as_str(), &o.order))
+        .collect();
+    for ordered in &journal.ordered {
+        if let Some(order) = orders.get(ordered.order_id.as_str())
+            && (order.shopper.as_str(), order.reservation.to_string().as_str())
+                != (ordered.shopper.as_str(), ordered.reservation_id.as_str())
+        {
+            lines.push(format!(
+                "{} is not the order {} was told of",
+                order.id, ordered.shopper
+            ));
+        }
+    }
+    for fact in &facts.orders {
+        let reservation = fact.order.reservation.to_string();
+        if let Some(reserved) = journal.reserved.get(reservation.as_str())
+            && (
+                reserved.shopper.as_str(),
+                reserved.quantity,
+                reserved.amount_minor,
+            ) != (
+                fact.order.shopper.as_str(),
+                fact.order.units,
+                fact.order.amount.amount_minor,
+            )
+        {
+            lines.push(format!(
+                "{} differs from its reservation {reservation}",
+                fact.order.id
+            ));
+        }
+    }
+    let mut bought: BTreeMap<&str, u64> = BTreeMap::new();
+    for ended in journal.ended.iter().filter(|e| e.ending == Ending::Bought) {
+        *bought.entry(&ended.shopper).or_default() += 1;
+    }
+    let owners = units_by_shopper(facts);
+    for shopper in bought.keys().filter(|s| !owners.contains_key(*s)) {
+        lines.push(format!(
+            "{shopper} was told that the order is paid and owns nothing"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{audit, fixture};
+    use super::*;
+    use crate::facts::{Entry, LedgerFact, MoneyFact, Ordered};
+    use domain::order::OrderStatus;
+
+    /// Plants something and expects a line with all of the words.
+    fn finds(plant: impl FnOnce(&mut Facts), words: &[&str]) {
+        let mut facts = fixture::clean();
+        plant(&mut facts);
+        let found = audit(&facts).inconsistencies;
+        let hit = found
+            .iter()
+            .any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(hit, "no line with {words:?} in {found:#?}");
+    }
+
+    #[test]
+    fn shards_against_the_allocation() {
+        finds(|f| f.drop.skus[0].units = 99, &["allocated 6 units, not 99"]);
+        finds(|f| f.shards[0].sku = "X".into(), &["belongs to no SKU"]);
+    }
+
+    #[test]
+    fn shards_against_orders() {
+        finds(
+            |f| {
+                f.shards[0].shard.free += 1;
+                f.shards[0].shard.sold -= 1;
+            },
+            &["units in paid orders", "sold in the shards"],
+        );
+        finds(
+            |f| f.orders[0].order.status = OrderStatus::Placed,
+            &["in open orders", "ordered in the shards"],
+        );
+        finds(
+            |f| {
+                let claim = f.orders[0].order.claim.parse().unwrap();
+                f.shards[0].shard.claims.insert("ghost".parse().unwrap(), claim);
+            },
+            &["ghost's ordered claim belongs to no open order"],
+        );
+    }
+
+    #[test]
+    fn counters_against_orders() {
+        finds(|f| f.purchases[0].1 = 1, &["purchase counter of 1"]);
+        finds(|f| f.purchases.push(("ghost".into(), 1)), &["ghost has 0 units"]);
+        finds(|f| f.purchases.clear(), &["no purchase counter"]);
+    }
+
+    #[test]
+    fn the_index_against_orders() {
+        finds(|f| f.orders[0].indexed_open = true, &["is paid and in the index"]);
+    }
+
+    #[test]
+    fn the_ledger_against_orders() {
+        finds(|f| f.ledger[0].version -= 1, &["in the ledger paid at"]);
+        finds(|f| f.ledger[0].amount_minor += 1, &["in the ledger"]);
+        finds(|f| f.ledger[0].quantity += 1, &["in the ledger"]);
+        finds(|f| f.ledger.push(f.ledger[0].clone()), &["2 rows"]);
+        finds(|f| f.ledger.clear(), &["has no row"]);
+        let ghost = LedgerFact {
+            order_id: "oghost".into(),
+            version: 1,
+            status: "paid".into(),
+            quantity: 1,
+            amount_minor: 1,
+        };
+        finds(|f| f.ledger.push(ghost), &["oghost", "no order"]);
+    }
+
+    #[test]
+    fn the_gateway_against_orders() {
+        finds(|f| f.money[0].charged_minor -= 1, &["the gateway kept"]);
+        finds(|f| f.money.clear(), &["the gateway kept 0"]);
+        finds(
+            |f| f.orders[0].order.status = OrderStatus::Cancelled,
+            &["is cancelled: the gateway kept 9800, due is 0"],
+        );
+        let ghost = MoneyFact {
+            order_id: "oghost".into(),
+            charges: 1,
+            charged_minor: 5,
+            ..MoneyFact::default()
+        };
+        finds(|f| f.money.push(ghost), &["kept 5 for \"oghost\""]);
+    }
+
+    #[test]
+    fn what_shoppers_were_told() {
+        finds(
+            |f| fixture::end(f, "liar", "A", 1, Ending::Bought),
+            &["liar was told"],
+        );
+        finds(
+            |f| {
+                let told = Ordered {
+                    at_ms: 0,
+                    shopper: "mallory".into(),
+                    reservation_id: f.orders[0].order.reservation.to_string(),
+                    order_id: f.orders[0].order.id.to_string(),
+                };
+                f.journal.push(Entry::Ordered(told));
+            },
+            &["mallory was told of"],
+        );
+        finds(
+            |f| f.orders[0].order.amount.amount_minor = 1,
+            &["differs from its reservation"],
+        );
+    }
+
+    #[test]
+    fn leftovers() {
+        finds(|f| f.queues[0].messages = 2, &["2 messages are left"]);
+        finds(
+            |f| f.unreadable.push("an item is not a shard".into()),
+            &["not a shard"],
+        );
+    }
+}

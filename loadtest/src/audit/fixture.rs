@@ -1,0 +1,182 @@
+//! A small clean run for the tests: two SKUs, three paid units, a declined order, an abandoned hold.
+
+use domain::claim::Claim;
+use domain::ids::{Nonce, ReservationId};
+use domain::money::Money;
+use domain::order::{EndReason, Order, Placement};
+use domain::shard::Shard;
+use domain::time::Timestamp;
+
+use crate::facts::{
+    DropFacts, Ended, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, Ordered, QueueFact, Reserved,
+    ShardFact, SkuFacts,
+};
+
+pub(super) const START: i64 = 1_800_000_000_000;
+const DROP: &str = "d";
+
+/// A reservation's id.
+pub(super) fn reservation(sku: &str, shard: u16, key: &str) -> String {
+    let nonce = Nonce::of_request(&DROP.parse().unwrap(), &"x".parse().unwrap(), key);
+    format!("{DROP}.{sku}.{shard}.{nonce}")
+}
+
+/// A 201 for it.
+pub(super) fn reserved(shopper: &str, sku: &str, quantity: u32, id: &str) -> Reserved {
+    Reserved {
+        at_ms: START + 1_000,
+        shopper: shopper.into(),
+        sku: sku.into(),
+        quantity,
+        reservation_id: id.into(),
+        expires_at_ms: START + 16_000,
+        amount_minor: 4_900 * i64::from(quantity),
+    }
+}
+
+/// A visit's end, 20 s after the opening.
+pub(super) fn end(facts: &mut Facts, shopper: &str, sku: &str, quantity: u32, ending: Ending) {
+    let at_ms = START + 20_000;
+    facts.journal.push(Entry::Ended(Ended {
+        at_ms,
+        shopper: shopper.into(),
+        sku: sku.into(),
+        quantity,
+        ending,
+    }));
+}
+
+fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
+    let id = reservation(sku, 0, shopper);
+    let told = reserved(shopper, sku, units, &id);
+    let reservation: ReservationId = id.parse().unwrap();
+    let at = Timestamp::from_millis(START + 3_000);
+    let claim = Claim::held(
+        units,
+        Timestamp::from_millis(told.expires_at_ms),
+        reservation.nonce.clone(),
+    )
+    .ordered(at, at.plus_seconds(30))
+    .unwrap();
+    let placed = Order::place(
+        Placement {
+            reservation,
+            shopper: shopper.parse().unwrap(),
+            claim,
+            amount: Money {
+                amount_minor: told.amount_minor,
+                currency: "EUR".parse().unwrap(),
+            },
+            payment_method: "pm_card_visa".into(),
+            fingerprint: "f".into(),
+        },
+        at,
+    );
+    let paying = placed.with_payment(format!("pi_{shopper}"), at).unwrap().order;
+    let last = if paid {
+        paying.settle(at)
+    } else {
+        paying.undo(EndReason::PaymentDeclined, at)
+    };
+    let order = last.unwrap().order;
+    let order_id = order.id.to_string();
+    facts.ledger.push(LedgerFact {
+        order_id: order_id.clone(),
+        version: order.version,
+        status: order.status.as_str().into(),
+        quantity: units,
+        amount_minor: order.amount.amount_minor,
+    });
+    facts.money.push(MoneyFact {
+        order_id: order_id.clone(),
+        charges: u32::from(paid),
+        charged_minor: if paid { order.amount.amount_minor } else { 0 },
+        ..MoneyFact::default()
+    });
+    facts
+        .purchases
+        .push((shopper.into(), if paid { i64::from(units) } else { 0 }));
+    facts.journal.push(Entry::Ordered(Ordered {
+        at_ms: START + 3_010,
+        shopper: shopper.into(),
+        reservation_id: told.reservation_id.clone(),
+        order_id,
+    }));
+    facts.journal.push(Entry::Reserved(told));
+    facts.orders.push(OrderFact {
+        order,
+        indexed_open: false,
+    });
+    end(
+        facts,
+        shopper,
+        sku,
+        units,
+        if paid {
+            Ending::Bought
+        } else {
+            Ending::PaymentFailed
+        },
+    );
+}
+
+/// The run.
+pub(super) fn clean() -> Facts {
+    let shard = |sku: &str, units: u32, sold: u32| ShardFact {
+        sku: sku.into(),
+        key: format!("{DROP}#{sku}#0"),
+        shard: Shard {
+            free: units - sold,
+            sold,
+            ..Shard::allocated(units)
+        },
+    };
+    let mut facts = Facts {
+        drop: DropFacts {
+            drop_id: DROP.into(),
+            published_at_ms: START - 8_000,
+            starts_at_ms: START,
+            ends_at_ms: START + 60_000,
+            hold_seconds: 15,
+            payment_seconds: 30,
+            per_shopper_limit: 2,
+            skus: vec![
+                SkuFacts {
+                    sku: "A".into(),
+                    units: 6,
+                },
+                SkuFacts {
+                    sku: "B".into(),
+                    units: 4,
+                },
+            ],
+        },
+        at_ms: START + 90_000,
+        journal: Vec::new(),
+        shards: vec![shard("A", 6, 3), shard("B", 4, 0)],
+        purchases: Vec::new(),
+        orders: Vec::new(),
+        ledger: Vec::new(),
+        money: Vec::new(),
+        queues: vec![
+            QueueFact {
+                queue: "payments".into(),
+                messages: 0,
+                dead_letters: false,
+            },
+            QueueFact {
+                queue: "payments-dlq".into(),
+                messages: 0,
+                dead_letters: true,
+            },
+        ],
+        unreadable: Vec::new(),
+    };
+    order(&mut facts, "ada", "A", 2, true);
+    order(&mut facts, "bob", "A", 1, true);
+    order(&mut facts, "cyd", "B", 1, false);
+    let held = reserved("eve", "A", 1, &reservation("A", 0, "eve"));
+    facts.journal.push(Entry::Reserved(held));
+    end(&mut facts, "eve", "A", 1, Ending::Abandoned);
+    facts
+}

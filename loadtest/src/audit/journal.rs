@@ -1,0 +1,48 @@
+//! The journal, indexed for the checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{CheckoutRefused, Ended, Entry, Ordered, Reserved, Sampled};
+
+/// The journal by what the checks ask for.
+#[derive(Debug, Default)]
+pub(super) struct Journal<'a> {
+    /// The first 201 of each reservation.
+    pub(super) reserved: BTreeMap<&'a str, &'a Reserved>,
+    /// Reservations their shoppers gave back.
+    pub(super) released: BTreeSet<&'a str>,
+    /// Every 202.
+    pub(super) ordered: Vec<&'a Ordered>,
+    /// Every refused checkout.
+    pub(super) refused: Vec<&'a CheckoutRefused>,
+    /// Every end of a visit.
+    pub(super) ended: Vec<&'a Ended>,
+    /// Every sample, in time's order.
+    pub(super) sampled: Vec<&'a Sampled>,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) fn read(entries: &'a [Entry]) -> Self {
+        let mut journal = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Drop(_) => {}
+                Entry::Reserved(reserved) => {
+                    journal
+                        .reserved
+                        .entry(&reserved.reservation_id)
+                        .or_insert(reserved);
+                }
+                Entry::Released { reservation_id, .. } => {
+                    journal.released.insert(reservation_id);
+                }
+                Entry::Ordered(ordered) => journal.ordered.push(ordered),
+                Entry::CheckoutRefused(refused) => journal.refused.push(refused),
+                Entry::Ended(ended) => journal.ended.push(ended),
+                Entry::Sampled(sampled) => journal.sampled.push(sampled),
+            }
+        }
+        journal.sampled.sort_by_key(|s| s.at_ms);
+        journal
+    }
+}

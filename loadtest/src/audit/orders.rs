@@ -1,0 +1,307 @@
+//! Promises 3 to 5: limits, one order and one charge per reservation, nothing accepted is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::limits::CLOCK_SKEW_MS;
+
+use super::Count;
+use super::journal::Journal;
+use crate::facts::{Facts, Reserved};
+
+/// Shoppers with more units in open and paid orders than the limit.
+pub(super) fn over_limit(facts: &Facts) -> Count {
+    let mut found = Count::default();
+    let limit = facts.drop.per_shopper_limit;
+    for (shopper, units) in units_by_shopper(facts) {
+        found.add(u64::from(units > limit), || {
+            format!("{shopper} has {units} units, the limit is {limit}")
+        });
+    }
+    found
+}
+
+/// Units in orders that count, by shopper.
+pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
+    let mut units: BTreeMap<&str, u32> = BTreeMap::new();
+    for fact in facts.orders.iter().filter(|o| o.counts()) {
+        *units.entry(fact.order.shopper.as_str()).or_default() += fact.order.units;
+    }
+    units
+}
+
+/// Reservations with two orders, in the table or in what shoppers were told.
+pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
+    let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for fact in &facts.orders {
+        orders
+            .entry(fact.order.reservation.to_string())
+            .or_default()
+            .insert(fact.order.id.as_str());
+    }
+    for ordered in &journal.ordered {
+        orders
+            .entry(ordered.reservation_id.clone())
+            .or_default()
+            .insert(&ordered.order_id);
+    }
+    let mut found = Count::default();
+    for (reservation, ids) in orders {
+        found.add(u64::from(ids.len() > 1), || {
+            format!("{reservation} has the orders {ids:?}")
+        });
+    }
+    found
+}
+
+/// Orders for which the gateway took money more than once without giving it back.
+pub(super) fn duplicate_charges(facts: &Facts) -> Count {
+    let mut charges: BTreeMap<&str, i64> = BTreeMap::new();
+    for money in &facts.money {
+        *charges.entry(&money.order_id).or_default() +=
+            i64::from(money.charges) - i64::from(money.refunded_charges);
+    }
+    let mut found = Count::default();
+    for (order, net) in charges {
+        found.add(u64::from(net > 1), || format!("{order} was charged {net} times"));
+    }
+    found
+}
+
+/// 202s without a final order and its row in the ledger, and 201s that could not be checked out in time.
+pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
+    let mut found = Count::default();
+    let orders: BTreeMap<&str, _> = facts
+        .orders
+        .iter()
+        .map(|o| (o.order.id.as_str(), &o.order))
+        .collect();
+    let rows: BTreeMap<&str, _> = facts
+        .ledger
+        .iter()
+        .map(|row| (row.order_id.as_str(), row))
+        .collect();
+    let accepted: BTreeSet<&str> = journal.ordered.iter().map(|o| o.order_id.as_str()).collect();
+    for id in &accepted {
+        let Some(order) = orders.get(id) else {
+            found.add(1, || format!("{id} was accepted and is no order"));
+            continue;
+        };
+        found.add(u64::from(order.status.is_open()), || {
+            format!("{id} is still {}", order.status.as_str())
+        });
+        let in_ledger = rows
+            .get(id)
+            .is_some_and(|row| row.status == order.status.as_str());
+        found.add(u64::from(!order.status.is_open() && !in_ledger), || {
+            format!("{id} is {} and the ledger does not know", order.status.as_str())
+        });
+    }
+    let units = units_by_shopper(facts);
+    let mut counted = BTreeSet::new();
+    for refused in &journal.refused {
+        let Some(reserved) = journal.reserved.get(refused.reservation_id.as_str()) else {
+            continue;
+        };
+        let in_time = refused.at_ms < reserved.expires_at_ms - CLOCK_SKEW_MS;
+        let over_limit = refused.code == "limit_reached"
+            && units
+                .get(refused.shopper.as_str())
+                .is_some_and(|u| u + reserved.quantity > facts.drop.per_shopper_limit);
+        let given_up =
+            journal.released.contains(refused.reservation_id.as_str()) || replaced(journal, reserved);
+        if in_time && !given_up && !over_limit && counted.insert(&refused.reservation_id) {
+            found.add(1, || {
+                format!(
+                    "{} was refused at checkout ({}) before it expired",
+                    refused.reservation_id, refused.code
+                )
+            });
+        }
+    }
+    found
+}
+
+/// Whether the same shopper got another reservation of the SKU later.
+fn replaced(journal: &Journal<'_>, reserved: &Reserved) -> bool {
+    journal.reserved.values().any(|other| {
+        other.shopper == reserved.shopper
+            && other.sku == reserved.sku
+            && other.reservation_id != reserved.reservation_id
+            && other.at_ms >= reserved.at_ms
+    })
+}
+
+/// Messages nothing will process any more.
+pub(super) fn dead_letters(facts: &Facts) -> Count {
+    let mut found = Count::default();
+    for queue in facts.queues.iter().filter(|q| q.dead_letters) {
+        found.add(queue.messages, || {
+            format!("{} messages in {}", queue.messages, queue.queue)
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{audit, fixture};
+    use super::*;
+    use crate::facts::{CheckoutRefused, Entry, MoneyFact, Ordered};
+    use domain::order::OrderStatus;
+
+    #[test]
+    fn units_of_several_orders_add_up_against_the_limit() {
+        let mut facts = fixture::clean();
+        let mut second = facts.orders[0].clone();
+        second.order.reservation = fixture::reservation("A", 0, "other").parse().unwrap();
+        second.order.id = domain::ids::OrderId::of_reservation(&second.order.reservation);
+        facts.orders.push(second);
+        let found = audit(&facts);
+        assert_eq!(found.over_limit_shoppers, 1, "2 + 2 units, limit 2");
+        // A declined order does not count.
+        facts.orders.last_mut().unwrap().order.status = OrderStatus::Declined;
+        assert_eq!(audit(&facts).over_limit_shoppers, 0);
+    }
+
+    #[test]
+    fn two_orders_in_the_table_are_duplicates() {
+        let mut facts = fixture::clean();
+        let mut twin = facts.orders[0].clone();
+        twin.order.id =
+            domain::ids::OrderId::of_reservation(&fixture::reservation("A", 0, "twin").parse().unwrap());
+        facts.orders.push(twin);
+        assert_eq!(audit(&facts).duplicate_orders, 1);
+    }
+
+    #[test]
+    fn two_order_ids_told_for_one_reservation_are_duplicates() {
+        let mut facts = fixture::clean();
+        let told = Ordered {
+            at_ms: fixture::START,
+            shopper: "ada".into(),
+            reservation_id: facts.orders[0].order.reservation.to_string(),
+            order_id: "oother".into(),
+        };
+        facts.journal.push(Entry::Ordered(told));
+        assert_eq!(audit(&facts).duplicate_orders, 1);
+    }
+
+    #[test]
+    fn charged_twice_is_seen_unless_given_back() {
+        let mut facts = fixture::clean();
+        let amount = facts.money[0].charged_minor;
+        facts.money[0].charges = 2;
+        facts.money[0].charged_minor = 2 * amount;
+        assert_eq!(audit(&facts).duplicate_charges, 1);
+        facts.money[0].refunded_charges = 1;
+        facts.money[0].refunded_minor = amount;
+        let found = audit(&facts);
+        assert_eq!(found.duplicate_charges, 0);
+        assert!(found.kept(), "{found:?}");
+    }
+
+    #[test]
+    fn two_payments_of_one_order_are_charges_of_that_order() {
+        let mut facts = fixture::clean();
+        let again = facts.money[0].clone();
+        facts.money.push(again);
+        assert_eq!(audit(&facts).duplicate_charges, 1);
+    }
+
+    #[test]
+    fn an_accepted_order_that_is_nowhere_is_lost() {
+        let mut facts = fixture::clean();
+        facts.orders.remove(0);
+        assert_eq!(audit(&facts).lost_requests, 1);
+    }
+
+    #[test]
+    fn an_accepted_order_that_stays_open_is_lost() {
+        let mut facts = fixture::clean();
+        facts.orders[0].order.status = OrderStatus::Placed;
+        assert_eq!(audit(&facts).lost_requests, 1);
+    }
+
+    #[test]
+    fn an_accepted_order_without_its_final_row_is_lost() {
+        let mut facts = fixture::clean();
+        facts.ledger.remove(0);
+        assert_eq!(audit(&facts).lost_requests, 1);
+        let mut facts = fixture::clean();
+        facts.ledger[0].status = "placed".into();
+        assert_eq!(audit(&facts).lost_requests, 1);
+    }
+
+    #[test]
+    fn a_hold_refused_at_checkout_in_time_is_lost() {
+        let refuse = |code: &str, at_ms: i64| {
+            let mut facts = fixture::clean();
+            let Some(Entry::Reserved(held)) = facts
+                .journal
+                .iter()
+                .find(|e| matches!(e, Entry::Reserved(r) if r.shopper == "eve"))
+                .cloned()
+            else {
+                panic!("the fixture has a hold of eve's");
+            };
+            facts.journal.push(Entry::CheckoutRefused(CheckoutRefused {
+                at_ms: held.expires_at_ms + at_ms,
+                shopper: "eve".into(),
+                reservation_id: held.reservation_id,
+                code: code.into(),
+            }));
+            facts
+        };
+        let facts = refuse("reservation_expired", -CLOCK_SKEW_MS - 1);
+        assert_eq!(audit(&facts).lost_requests, 1);
+        assert_eq!(
+            audit(&refuse("reservation_expired", -CLOCK_SKEW_MS)).lost_requests,
+            0,
+            "clocks differ"
+        );
+        assert_eq!(
+            audit(&refuse("reservation_expired", 5)).lost_requests,
+            0,
+            "it had expired"
+        );
+        assert_eq!(
+            audit(&refuse("limit_reached", -9_000)).lost_requests,
+            1,
+            "eve owns nothing"
+        );
+
+        let mut released = facts.clone();
+        let Some(Entry::CheckoutRefused(refused)) = released.journal.last().cloned() else {
+            panic!()
+        };
+        released.journal.push(Entry::Released {
+            at_ms: 0,
+            reservation_id: refused.reservation_id.clone(),
+        });
+        assert_eq!(audit(&released).lost_requests, 0, "given back by its shopper");
+
+        let mut replaced = facts;
+        let newer = fixture::reserved("eve", "A", 1, &fixture::reservation("A", 0, "newer"));
+        replaced.journal.push(Entry::Reserved(newer));
+        assert_eq!(audit(&replaced).lost_requests, 0, "the later of two survives");
+    }
+
+    #[test]
+    fn only_dead_letters_count_as_such() {
+        let mut facts = fixture::clean();
+        facts.queues[1].messages = 3;
+        assert_eq!(audit(&facts).dlq_messages, 3);
+    }
+
+    #[test]
+    fn refunds_of_another_order_do_not_excuse() {
+        let mut facts = fixture::clean();
+        facts.money[0].charges = 2;
+        facts.money.push(MoneyFact {
+            order_id: "oother".into(),
+            refunded_charges: 1,
+            ..MoneyFact::default()
+        });
+        assert_eq!(audit(&facts).duplicate_charges, 1);
+    }
+}

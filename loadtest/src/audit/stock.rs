@@ -1,0 +1,297 @@
+//! Promises 1 and 2: stock is neither sold twice nor stuck.
+
+use std::collections::BTreeMap;
+
+use domain::claim::ClaimState;
+use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS};
+
+use super::Count;
+use super::journal::Journal;
+use crate::facts::{Ended, Ending, Facts, ShardFact, UnitCounts};
+
+/// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
+const KNOWLEDGE_AGE_MS: i64 = 2 * domain::limits::CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
+
+/// The units of `sku` by state.
+#[must_use]
+pub fn count_units(shards: &[ShardFact], sku: &str) -> UnitCounts {
+    let mut units = UnitCounts::default();
+    for fact in shards.iter().filter(|s| s.sku == sku) {
+        units.free += u64::from(fact.shard.free);
+        units.sold += u64::from(fact.shard.sold);
+        for claim in fact.shard.claims.values() {
+            match claim.state {
+                ClaimState::Held => units.held += u64::from(claim.units),
+                ClaimState::Ordered => units.ordered += u64::from(claim.units),
+            }
+        }
+    }
+    units
+}
+
+/// Units beyond the allocation, and shards that did not add up, during the run or at its end.
+pub(super) fn oversold(facts: &Facts, journal: &Journal<'_>) -> Count {
+    let mut found = Count::default();
+    for sku in &facts.drop.skus {
+        let allocated = u64::from(sku.units);
+        let units = count_units(&facts.shards, &sku.sku);
+        let taken = units.held + units.ordered + units.sold;
+        found.add(taken.saturating_sub(allocated), || {
+            format!("{}: {taken} units claimed or sold of {allocated}", sku.sku)
+        });
+    }
+    for fact in &facts.shards {
+        found.add(u64::from(!fact.shard.adds_up()), || {
+            format!("at the end {}", describe(fact))
+        });
+    }
+    for sampled in &journal.sampled {
+        for line in &sampled.broken {
+            found.add(1, || format!("at {} {line}", sampled.at_ms));
+        }
+        for (sku, units) in facts.drop.skus.iter().zip(&sampled.skus) {
+            let taken = units.held + units.ordered + units.sold;
+            found.add(taken.saturating_sub(u64::from(sku.units)), || {
+                format!(
+                    "at {} {}: {taken} units claimed or sold of {}",
+                    sampled.at_ms, sku.sku, sku.units
+                )
+            });
+        }
+    }
+    found
+}
+
+/// A shard, in a line for people.
+pub(crate) fn describe(fact: &ShardFact) -> String {
+    let s = &fact.shard;
+    format!(
+        "{}: allocated {} but free {} + sold {} + claims {}",
+        fact.key,
+        s.allocated,
+        s.free,
+        s.sold,
+        s.claimed()
+    )
+}
+
+/// Units free at the end while a shopper who wanted that many or fewer was finally refused; at most one refused
+/// shopper's wish per shopper.
+///
+/// *Gone* is final by its own meaning. Losing patience while everything is held is the shopper's decision, unless units
+/// had been free from the last refusal on: then the refusal was wrong. *Closed* is no refusal of stock.
+pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
+    let mut found = Count::default();
+    for (index, sku) in facts.drop.skus.iter().enumerate() {
+        let free = count_units(&facts.shards, &sku.sku).free;
+        let mut wishes: Vec<u32> = journal
+            .ended
+            .iter()
+            .filter(|e| e.sku == sku.sku && u64::from(e.quantity) <= free)
+            .filter(|e| match e.ending {
+                Ending::Gone => true,
+                Ending::Impatient => free_ever_since(journal, index, e),
+                _ => false,
+            })
+            .map(|e| e.quantity)
+            .collect();
+        wishes.sort_unstable();
+        let refused = u64::try_from(wishes.len()).unwrap_or(u64::MAX);
+        found.add(free.min(refused), || {
+            format!(
+                "{}: {free} units are free, {refused} shoppers were sent away",
+                sku.sku
+            )
+        });
+    }
+    found
+}
+
+fn free_ever_since(journal: &Journal<'_>, sku: usize, ended: &Ended) -> bool {
+    let mut later = journal
+        .sampled
+        .iter()
+        .filter(|s| s.at_ms >= ended.at_ms - KNOWLEDGE_AGE_MS)
+        .peekable();
+    later.peek().is_some()
+        && later.all(|s| {
+            s.skus
+                .get(sku)
+                .is_some_and(|units| units.free >= u64::from(ended.quantity))
+        })
+}
+
+/// Claims that should be gone: holds a conductor's round and the clocks' skew after their deadline, and orders' claims
+/// likewise after theirs.
+pub(super) fn leaked_holds(facts: &Facts) -> Count {
+    let mut found = Count::default();
+    for fact in &facts.shards {
+        for (shopper, claim) in &fact.shard.claims {
+            let overdue_ms = facts.at_ms - claim.deadline.as_millis() - CONDUCTOR_PERIOD_MS - CLOCK_SKEW_MS;
+            found.add(u64::from(overdue_ms > 0), || {
+                format!(
+                    "{}: {shopper}'s {:?} claim is overdue by {overdue_ms} ms",
+                    fact.key, claim.state
+                )
+            });
+        }
+    }
+    // A claim without end would never be overdue.
+    let longest_ms =
+        1_000 * i64::from(facts.drop.hold_seconds.max(facts.drop.payment_seconds)) + CLOCK_SKEW_MS;
+    let mut endless: BTreeMap<&str, u64> = BTreeMap::new();
+    for fact in &facts.shards {
+        for claim in fact.shard.claims.values() {
+            if claim.deadline.as_millis() - facts.at_ms > longest_ms {
+                *endless.entry(&fact.key).or_default() += 1;
+            }
+        }
+    }
+    for (key, claims) in endless {
+        found.add(claims, || {
+            format!("{key}: {claims} claims end later than any claim may")
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{audit, fixture};
+    use super::*;
+    use crate::facts::{Entry, Sampled};
+    use domain::claim::Claim;
+    use domain::ids::Nonce;
+    use domain::time::Timestamp;
+
+    fn hold(deadline_ms: i64) -> Claim {
+        let nonce = Nonce::of_request(&"d".parse().unwrap(), &"late".parse().unwrap(), "k");
+        Claim::held(1, Timestamp::from_millis(deadline_ms), nonce)
+    }
+
+    #[test]
+    fn sold_beyond_the_operators_allocation_is_oversold() {
+        let mut facts = fixture::clean();
+        // The shards agree with themselves, but there are more units than were put on sale.
+        facts.drop.skus[0].units = 2;
+        assert_eq!(audit(&facts).oversold, 1);
+    }
+
+    #[test]
+    fn a_shard_that_does_not_add_up_at_the_end_is_oversold() {
+        for change in [1u32, 3] {
+            let mut facts = fixture::clean();
+            facts.shards[0].shard.free += change;
+            assert_eq!(audit(&facts).oversold, 1, "{change}");
+        }
+        let mut facts = fixture::clean();
+        facts.shards[0].shard.free -= 1;
+        assert_eq!(audit(&facts).oversold, 1);
+    }
+
+    #[test]
+    fn a_sample_that_does_not_add_up_is_oversold_though_the_end_is_clean() {
+        let mut facts = fixture::clean();
+        facts.journal.push(Entry::Sampled(Sampled {
+            at_ms: fixture::START + 10,
+            skus: vec![],
+            broken: vec!["d#A#0".into()],
+        }));
+        assert_eq!(audit(&facts).oversold, 1);
+        let mut facts = fixture::clean();
+        let too_many = UnitCounts {
+            free: 0,
+            held: 7,
+            ordered: 0,
+            sold: 0,
+        };
+        facts.journal.push(Entry::Sampled(Sampled {
+            at_ms: fixture::START + 10,
+            skus: vec![too_many],
+            broken: vec![],
+        }));
+        assert_eq!(audit(&facts).oversold, 1);
+    }
+
+    #[test]
+    fn gone_while_units_are_free_is_undersold() {
+        let mut facts = fixture::clean();
+        fixture::end(&mut facts, "late1", "A", 1, Ending::Gone);
+        assert_eq!(audit(&facts).undersold, 1);
+        for n in 0..50 {
+            fixture::end(&mut facts, &format!("more{n}"), "A", 1, Ending::Gone);
+        }
+        assert_eq!(audit(&facts).undersold, 3, "capped by the units");
+    }
+
+    #[test]
+    fn who_wanted_more_than_is_left_was_rightly_refused() {
+        let mut facts = fixture::clean();
+        fixture::end(&mut facts, "late1", "A", 4, Ending::Gone);
+        fixture::end(&mut facts, "late2", "A", 1, Ending::Closed);
+        assert_eq!(audit(&facts).undersold, 0);
+    }
+
+    #[test]
+    fn losing_patience_counts_only_if_units_were_free_all_along() {
+        let sample = |at_ms, free| {
+            Entry::Sampled(Sampled {
+                at_ms,
+                skus: vec![UnitCounts {
+                    free,
+                    held: 0,
+                    ordered: 0,
+                    sold: 6 - free,
+                }],
+                broken: vec![],
+            })
+        };
+        let mut facts = fixture::clean();
+        fixture::end(&mut facts, "late1", "A", 1, Ending::Impatient);
+        let left_at = fixture::START + 20_000;
+        facts.journal.push(sample(left_at - 100, 0));
+        facts.journal.push(sample(left_at + 900, 3));
+        assert_eq!(audit(&facts).undersold, 0, "nothing was free when they left");
+        let mut facts = fixture::clean();
+        fixture::end(&mut facts, "late1", "A", 1, Ending::Impatient);
+        facts.journal.push(sample(left_at - 100, 3));
+        facts.journal.push(sample(left_at + 900, 3));
+        assert_eq!(
+            audit(&facts).undersold,
+            1,
+            "units were free and they were told otherwise"
+        );
+    }
+
+    #[test]
+    fn an_overdue_claim_is_a_leaked_hold() {
+        let tolerance = CONDUCTOR_PERIOD_MS + CLOCK_SKEW_MS;
+        for (age, leaked) in [(tolerance, 0), (tolerance + 1, 1)] {
+            for ordered in [false, true] {
+                let mut facts = fixture::clean();
+                let mut claim = hold(facts.at_ms - age);
+                if ordered {
+                    claim.state = ClaimState::Ordered;
+                }
+                facts.shards[0].shard.free -= 1;
+                facts.shards[0]
+                    .shard
+                    .claims
+                    .insert("late".parse().unwrap(), claim);
+                assert_eq!(audit(&facts).leaked_holds, leaked, "{age} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn a_claim_without_end_is_a_leaked_hold() {
+        let mut facts = fixture::clean();
+        facts.shards[0].shard.free -= 1;
+        let claim = hold(facts.at_ms + 3_600_000);
+        facts.shards[0]
+            .shard
+            .claims
+            .insert("late".parse().unwrap(), claim);
+        assert_eq!(audit(&facts).leaked_holds, 1);
+    }
+}

@@ -1,0 +1,265 @@
+//! What one shopper wants and will do, drawn once per shopper from the seed.
+//!
+//! A shopper's plan depends on the seed and the shopper's number only, so the same seed sends the same people whatever
+//! order answers come in. What cannot be known up front (jitter of retries) is drawn from the plan's own generator.
+
+use crate::drop_file::{Behaviour, DropFile};
+
+/// What a shopper does with a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterReserving {
+    /// Checks out.
+    CheckOut,
+    /// Walks away and lets the hold expire.
+    Abandon,
+    /// Gives the units back.
+    Release,
+}
+
+/// How a shopper's payment goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Card {
+    /// Works.
+    Works,
+    /// Is declined.
+    Declined,
+    /// The bank asks; the shopper confirms.
+    ActionCompleted,
+    /// The bank asks; the shopper fails.
+    ActionFailed,
+    /// The bank asks; nobody answers.
+    ActionIgnored,
+    /// The gateway times out before charging.
+    TimeoutBeforeCharge,
+    /// The gateway times out after charging.
+    TimeoutAfterCharge,
+}
+
+impl Card {
+    /// The payment method's token at the sandbox gateway.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Works => "pm_card_visa",
+            Self::Declined => "pm_card_visa_chargeDeclined",
+            Self::ActionCompleted | Self::ActionFailed | Self::ActionIgnored => {
+                "pm_card_authenticationRequired"
+            }
+            Self::TimeoutBeforeCharge => "pm_sandbox_timeout_before_charge",
+            Self::TimeoutAfterCharge => "pm_sandbox_timeout_after_charge",
+        }
+    }
+}
+
+/// All of one shopper's choices.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The shopper's id: 12 characters, the longest there may be, so that stock items are as large as they get.
+    pub shopper: String,
+    /// Index of the wanted SKU.
+    pub sku: usize,
+    /// Index of the second wish, if there is one.
+    pub second_sku: Option<usize>,
+    /// Units wanted.
+    pub quantity: u32,
+    /// Takes fewer when fewer are left.
+    pub takes_fewer: bool,
+    /// Looks at the list of drops.
+    pub opens_list: bool,
+    /// Opens the drop's page.
+    pub opens_page: bool,
+    /// Further looks while everything is held; [`u32::MAX`] for as many as it takes.
+    pub looks: u32,
+    /// What follows a reservation.
+    pub after_reserving: AfterReserving,
+    /// Cancels the order while it is being paid.
+    pub cancels: bool,
+    /// From reservation to checkout, in milliseconds.
+    pub checkout_after_ms: u64,
+    /// How the payment goes.
+    pub card: Card,
+    /// Sends the reservation twice at once.
+    pub double_click_reserving: bool,
+    /// Sends the order twice at once.
+    pub double_click_ordering: bool,
+    /// Reloads the page instead of waiting for the reservation's answer.
+    pub reloads_reserving: bool,
+    /// Reloads the page instead of waiting for the order's answer.
+    pub reloads_ordering: bool,
+    /// Reserves again after a declined payment, then with a card that works.
+    pub tries_again: bool,
+    /// Seed of whatever else is drawn underway.
+    pub jitter_seed: u64,
+}
+
+/// The plan of shopper number `index`.
+#[must_use]
+pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
+    let mut rng = fastrand::Rng::with_seed(mix(seed, index));
+    let b = &drop.behaviour;
+    let sku = weighted(&mut rng, drop.skus.iter().map(|s| s.weight));
+    let other = weighted(
+        &mut rng,
+        drop.skus
+            .iter()
+            .enumerate()
+            .map(|(i, s)| if i == sku { 0.0 } else { s.weight }),
+    );
+    let wants_other = chance(&mut rng, b.second_choice);
+    let quantity = weighted(&mut rng, b.quantity_weights.iter().copied()).saturating_add(1);
+    let stays = chance(&mut rng, b.stays);
+    let looks = rng.u32(1..=b.max_looks.max(1));
+    let looks = if chance(&mut rng, b.never_leaves) {
+        u32::MAX
+    } else if stays {
+        looks
+    } else {
+        0
+    };
+    let fate = rng.f64();
+    let [from, to] = b.checkout_after_seconds;
+    Plan {
+        shopper: format!("shop{index:08}"),
+        sku,
+        second_sku: (wants_other && other != sku).then_some(other),
+        quantity: u32::try_from(quantity).unwrap_or(1),
+        takes_fewer: chance(&mut rng, b.takes_fewer),
+        opens_list: chance(&mut rng, b.opens_list),
+        opens_page: chance(&mut rng, b.opens_page),
+        looks,
+        after_reserving: if fate < b.abandons {
+            AfterReserving::Abandon
+        } else if fate < b.abandons + b.releases {
+            AfterReserving::Release
+        } else {
+            AfterReserving::CheckOut
+        },
+        cancels: chance(&mut rng, b.cancels),
+        checkout_after_ms: millis(from + (to - from) * rng.f64()),
+        card: card(&mut rng, b),
+        double_click_reserving: chance(&mut rng, b.double_clicks),
+        double_click_ordering: chance(&mut rng, b.double_clicks),
+        reloads_reserving: chance(&mut rng, b.reloads),
+        reloads_ordering: chance(&mut rng, b.reloads),
+        tries_again: chance(&mut rng, b.tries_again_after_decline),
+        jitter_seed: rng.u64(..),
+    }
+}
+
+fn card(rng: &mut fastrand::Rng, behaviour: &Behaviour) -> Card {
+    let c = &behaviour.cards;
+    let kinds = [
+        (c.works, Card::Works),
+        (c.declined, Card::Declined),
+        (c.action_completed, Card::ActionCompleted),
+        (c.action_failed, Card::ActionFailed),
+        (c.action_ignored, Card::ActionIgnored),
+        (c.timeout_before_charge, Card::TimeoutBeforeCharge),
+        (c.timeout_after_charge, Card::TimeoutAfterCharge),
+    ];
+    let drawn = weighted(rng, kinds.iter().map(|(weight, _)| *weight));
+    kinds.get(drawn).map_or(Card::Works, |(_, card)| *card)
+}
+
+fn chance(rng: &mut fastrand::Rng, probability: f64) -> bool {
+    rng.f64() < probability
+}
+
+fn weighted(rng: &mut fastrand::Rng, weights: impl Iterator<Item = f64> + Clone) -> usize {
+    let mut left = rng.f64() * weights.clone().sum::<f64>();
+    let mut last = 0;
+    for (index, weight) in weights.enumerate() {
+        if weight <= 0.0 {
+            continue;
+        }
+        last = index;
+        if left < weight {
+            break;
+        }
+        left -= weight;
+    }
+    last
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "seconds of a drop, never negative"
+)]
+fn millis(seconds: f64) -> u64 {
+    (seconds * 1e3) as u64
+}
+
+/// SplitMix64's finaliser over seed and number: neighbouring shoppers get unrelated draws.
+fn mix(seed: u64, index: u32) -> u64 {
+    let mut z = seed.wrapping_add(
+        u64::from(index)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    );
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default_drop() -> DropFile {
+        DropFile::parse(include_str!("../drops/default.toml")).unwrap()
+    }
+
+    #[test]
+    fn a_plan_depends_on_seed_and_number_only() {
+        let drop = default_drop();
+        let text = |seed, index| format!("{:?}", plan(&drop, seed, index));
+        assert_eq!(text(1, 42), text(1, 42));
+        assert_ne!(text(1, 42), text(2, 42));
+        assert_ne!(text(1, 42), text(1, 43));
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let mut drop = default_drop();
+        drop.behaviour.abandons = 0.2;
+        drop.behaviour.releases = 0.1;
+        drop.per_shopper_limit = 2;
+        drop.behaviour.quantity_weights = vec![3.0, 1.0];
+        let plans: Vec<Plan> = (0..20_000).map(|i| plan(&drop, 9, i)).collect();
+        let share = |hit: &dyn Fn(&Plan) -> bool| {
+            f64::from(u32::try_from(plans.iter().filter(|p| hit(p)).count()).unwrap()) / 20_000.0
+        };
+        let near =
+            |found: f64, wanted: f64| assert!((found - wanted).abs() < 0.015, "{found} instead of {wanted}");
+        near(share(&|p| p.after_reserving == AfterReserving::Abandon), 0.2);
+        near(share(&|p| p.after_reserving == AfterReserving::Release), 0.1);
+        near(share(&|p| p.quantity == 2), 0.25);
+        near(share(&|p| p.double_click_reserving), drop.behaviour.double_clicks);
+        near(share(&|p| p.looks == u32::MAX), drop.behaviour.never_leaves);
+        near(share(&|p| p.looks > 0), drop.behaviour.stays);
+        let weights: f64 = drop.skus.iter().map(|s| s.weight).sum();
+        for (index, sku) in drop.skus.iter().enumerate() {
+            near(share(&|p| p.sku == index), sku.weight / weights);
+        }
+        assert!(plans.iter().all(|p| p.second_sku != Some(p.sku)));
+        assert!(plans.iter().all(|p| p.shopper.len() == 12));
+    }
+
+    #[test]
+    fn an_only_sku_leaves_no_second_choice() {
+        let mut drop = default_drop();
+        drop.skus.truncate(1);
+        drop.behaviour.second_choice = 1.0;
+        assert!((0..100).all(|i| plan(&drop, 1, i).second_sku.is_none()));
+    }
+
+    #[test]
+    fn unwanted_skus_are_never_drawn() {
+        let mut drop = default_drop();
+        for sku in drop.skus.iter_mut().skip(1) {
+            sku.weight = 0.0;
+        }
+        assert!((0..500).all(|i| plan(&drop, 1, i).sku == 0));
+    }
+}

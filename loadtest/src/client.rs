@@ -1,0 +1,147 @@
+//! HTTP as a browser's: kept-alive connections, a time-out per request, nothing retried behind the caller's back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::de::DeserializeOwned;
+
+/// The idempotency key's header.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Seconds the server asks to wait.
+    pub retry_after: Option<u32>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON of a known form.
+    #[must_use]
+    pub fn json<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+/// No answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Silence {
+    /// It took too long.
+    #[error("timeout")]
+    TimedOut,
+    /// The connection failed.
+    #[error("connection failed")]
+    Connection,
+}
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// Where to.
+    pub uri: Uri,
+    /// `Authorization`.
+    pub bearer: Option<HeaderValue>,
+    /// `Idempotency-Key`.
+    pub key: Option<HeaderValue>,
+    /// The body and its type.
+    pub body: Option<(Bytes, &'static str)>,
+}
+
+impl Call {
+    /// A GET without anything.
+    #[must_use]
+    pub fn get(uri: Uri) -> Self {
+        Self {
+            method: Method::GET,
+            uri,
+            bearer: None,
+            key: None,
+            body: None,
+        }
+    }
+
+    fn request(&self) -> Request<Full<Bytes>> {
+        let (body, kind) = match &self.body {
+            Some((body, kind)) => (body.clone(), Some(*kind)),
+            None => (Bytes::new(), None),
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(bearer) = &self.bearer {
+            headers.insert(AUTHORIZATION, bearer.clone());
+        }
+        if let Some(key) = &self.key {
+            headers.insert(IDEMPOTENCY_KEY, key.clone());
+        }
+        request
+    }
+}
+
+/// Sends requests over one pool of connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Pool<HttpConnector, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client that waits for an answer as long as `timeout`.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(1_024)
+            .retry_canceled_requests(false)
+            .build(connector);
+        Self { pool, timeout }
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Silence`] when there is none.
+    pub async fn send(&self, call: &Call) -> Result<Answer, Silence> {
+        let exchange = async {
+            let response = self
+                .pool
+                .request(call.request())
+                .await
+                .map_err(|_| Silence::Connection)?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|_| Silence::Connection)?.to_bytes();
+            let retry_after = head
+                .headers
+                .get(RETRY_AFTER)
+                .and_then(|v| v.to_str().ok())
+                .and_then(|v| v.parse().ok());
+            Ok(Answer {
+                status: head.status.as_u16(),
+                retry_after,
+                body,
+            })
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .unwrap_or(Err(Silence::TimedOut))
+    }
+}

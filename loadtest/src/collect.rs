@@ -1,0 +1,392 @@
+//! Collects the audit's facts from where they are kept: DynamoDB, SQS, PostgreSQL and the gateway's log, never the API.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use anyhow::Context as _;
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
+use domain::claim::Claim;
+use domain::ids::{ShardKey, ShopperId};
+use domain::order::Order;
+use domain::shard::Shard;
+use serde::Deserialize;
+
+use crate::facts::{DropFacts, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact};
+use crate::stack::StackFile;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Reads the stores of a stack.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    dynamodb: aws_sdk_dynamodb::Client,
+    sqs: aws_sdk_sqs::Client,
+    stack: StackFile,
+}
+
+/// Items of a table that belong to a drop, and those that cannot be read.
+#[derive(Debug, Clone)]
+pub struct Read<T> {
+    /// What was read.
+    pub found: Vec<T>,
+    /// What could not be, spelt out.
+    pub unreadable: Vec<String>,
+}
+
+impl Stores {
+    /// The stores of `stack`.
+    #[must_use]
+    pub fn new(stack: &StackFile) -> Self {
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let credentials = Credentials::new("audit", "audit", None, None, "audit");
+        let dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_dynamodb::config::Region::new("eu-central-1"))
+            .endpoint_url(&stack.dynamodb_url)
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone())
+            .build();
+        let sqs = aws_sdk_sqs::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_sqs::config::Region::new("eu-central-1"))
+            .endpoint_url(&stack.sqs_url)
+            .credentials_provider(credentials)
+            .http_client(http)
+            .build();
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs),
+            stack: stack.clone(),
+        }
+    }
+
+    async fn scan(&self, variable: &str) -> anyhow::Result<Vec<Item>> {
+        let table = self.stack.table(variable)?;
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name(table)
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            items.push(item.with_context(|| format!("reading the table {table}"))?);
+        }
+        Ok(items)
+    }
+
+    /// The shards of a drop.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn shards(&self, drop_id: &str) -> anyhow::Result<Read<ShardFact>> {
+        let prefix = format!("{drop_id}#");
+        Ok(read(self.scan("STOCK_TABLE").await?, |item| {
+            match text(item, "pk") {
+                Some(key) if key.starts_with(&prefix) => Some(
+                    shard(key, item).ok_or_else(|| format!("the stock item {key} is not a shard: {item:?}")),
+                ),
+                _ => None,
+            }
+        }))
+    }
+
+    /// The purchase counters of a drop.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn purchases(&self, drop_id: &str) -> anyhow::Result<Read<(String, i64)>> {
+        let prefix = format!("{drop_id}#");
+        Ok(read(self.scan("PURCHASES_TABLE").await?, |item| {
+            let shopper = text(item, "pk")?.strip_prefix(&prefix)?;
+            let counted = number(item, "n").map(|n| (shopper.to_owned(), n));
+            Some(counted.ok_or_else(|| format!("the purchase counter of {shopper} is not a number")))
+        }))
+    }
+
+    /// The orders of a drop.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn orders(&self, drop_id: &str) -> anyhow::Result<Read<OrderFact>> {
+        Ok(read(self.scan("ORDERS_TABLE").await?, |item| {
+            let key = text(item, "pk").unwrap_or("?");
+            match order(item) {
+                Some(fact) if fact.order.reservation.shard.drop.as_str() == drop_id => Some(Ok(fact)),
+                Some(_) => None,
+                None => Some(Err(format!("the item {key} of the orders is not an order"))),
+            }
+        }))
+    }
+
+    async fn queues(&self) -> anyhow::Result<Vec<QueueFact>> {
+        let mut facts = Vec::new();
+        for (name, url) in &self.stack.queues {
+            let answer = self
+                .sqs
+                .get_queue_attributes()
+                .queue_url(url)
+                .attribute_names(QueueAttributeName::All)
+                .send()
+                .await
+                .with_context(|| format!("reading the queue {name}"))?;
+            let attributes = answer.attributes.unwrap_or_default();
+            let count = |attribute: QueueAttributeName| -> anyhow::Result<u64> {
+                let text = attributes
+                    .get(&attribute)
+                    .with_context(|| format!("{name} has no {attribute}"))?;
+                Ok(text.parse()?)
+            };
+            let messages = count(QueueAttributeName::ApproximateNumberOfMessages)?
+                + count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)?
+                + count(QueueAttributeName::ApproximateNumberOfMessagesDelayed)?;
+            let dead_letters = name.contains("dlq") || name.contains("parked");
+            facts.push(QueueFact {
+                queue: name.clone(),
+                messages,
+                dead_letters,
+            });
+        }
+        Ok(facts)
+    }
+
+    async fn ledger(&self, drop_id: &str) -> anyhow::Result<Vec<LedgerFact>> {
+        let (client, connection) = tokio_postgres::connect(&self.stack.database_url, tokio_postgres::NoTls)
+            .await
+            .context("the ledger")?;
+        let connection = tokio::spawn(connection);
+        let query = "SELECT order_id::text, version::bigint, status::text, quantity::bigint, amount_minor::bigint \
+                     FROM ledger_orders WHERE drop_id::text = $1";
+        let rows = client
+            .query(query, &[&drop_id])
+            .await
+            .context("reading the ledger")?;
+        let facts = rows.iter().map(|row| -> anyhow::Result<LedgerFact> {
+            Ok(LedgerFact {
+                order_id: row.try_get(0)?,
+                version: u32::try_from(row.try_get::<_, i64>(1)?)?,
+                status: row.try_get(2)?,
+                quantity: u32::try_from(row.try_get::<_, i64>(3)?)?,
+                amount_minor: row.try_get(4)?,
+            })
+        });
+        let facts = facts.collect();
+        drop(client);
+        let _ = connection.await;
+        facts
+    }
+
+    /// Everything, at one moment after the drain.
+    ///
+    /// # Errors
+    /// When a store cannot be read: then there is no audit, which is worse than a bad one.
+    pub async fn facts(&self, drop: &DropFacts, journal: Vec<Entry>, at_ms: i64) -> anyhow::Result<Facts> {
+        let shards = self.shards(&drop.drop_id).await?;
+        let purchases = self.purchases(&drop.drop_id).await?;
+        let orders = self.orders(&drop.drop_id).await?;
+        let ledger = self.ledger(&drop.drop_id).await?;
+        let of_drop: Vec<&str> = orders.found.iter().map(|o| o.order.id.as_str()).collect();
+        let foreign = self.orders_of_others(&drop.drop_id).await?;
+        let money = money(&self.stack.gateway_log)?
+            .into_iter()
+            .filter(|m| of_drop.contains(&m.order_id.as_str()) || !foreign.contains(&m.order_id))
+            .collect();
+        Ok(Facts {
+            drop: drop.clone(),
+            at_ms,
+            journal,
+            shards: shards.found,
+            purchases: purchases.found,
+            orders: orders.found,
+            ledger,
+            money,
+            queues: self.queues().await?,
+            unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
+        })
+    }
+
+    async fn orders_of_others(&self, drop_id: &str) -> anyhow::Result<std::collections::BTreeSet<String>> {
+        let items = self.scan("ORDERS_TABLE").await?;
+        let others = items
+            .iter()
+            .filter_map(order)
+            .filter(|o| o.order.reservation.shard.drop.as_str() != drop_id);
+        Ok(others.map(|o| o.order.id.to_string()).collect())
+    }
+}
+
+fn read<T>(items: Vec<Item>, mut one: impl FnMut(&Item) -> Option<Result<T, String>>) -> Read<T> {
+    let mut read = Read {
+        found: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    for item in &items {
+        match one(item) {
+            Some(Ok(found)) => read.found.push(found),
+            Some(Err(line)) => read.unreadable.push(line),
+            None => {}
+        }
+    }
+    read
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn shard(key: &str, item: &Item) -> Option<ShardFact> {
+    let parsed: ShardKey = key.parse().ok()?;
+    let mut claims = BTreeMap::new();
+    for (shopper, claim) in item.get("c")?.as_m().ok()? {
+        let shopper: ShopperId = shopper.parse().ok()?;
+        let claim: Claim = claim.as_s().ok()?.parse().ok()?;
+        claims.insert(shopper, claim);
+    }
+    Some(ShardFact {
+        sku: parsed.sku.to_string(),
+        key: key.to_owned(),
+        shard: Shard {
+            allocated: number(item, "a")?,
+            free: number(item, "f")?,
+            sold: number(item, "s")?,
+            claims,
+        },
+    })
+}
+
+fn order(item: &Item) -> Option<OrderFact> {
+    let order: Order = serde_json::from_str(text(item, "doc")?).ok()?;
+    let version: u32 = number(item, "version")?;
+    let whole = order.id.as_str() == text(item, "pk")?
+        && order.version == version
+        && order.status.as_str() == text(item, "status")?
+        && order.shopper.as_str() == text(item, "shopper_id")?;
+    whole.then(|| OrderFact {
+        order,
+        indexed_open: item.contains_key("open"),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct LogLine {
+    event: String,
+    intent: String,
+    order_id: String,
+    amount: i64,
+}
+
+/// What the gateway's log says, by payment.
+///
+/// # Errors
+/// When it cannot be read or a line is of another form.
+pub fn money(log: &Path) -> anyhow::Result<Vec<MoneyFact>> {
+    let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
+    money_of(&text)
+}
+
+fn money_of(log: &str) -> anyhow::Result<Vec<MoneyFact>> {
+    let mut facts: BTreeMap<String, MoneyFact> = BTreeMap::new();
+    let mut charged: BTreeMap<String, i64> = BTreeMap::new();
+    for (number, line) in log.lines().enumerate() {
+        let line: LogLine = serde_json::from_str(line)
+            .with_context(|| format!("line {} of the gateway's log", number.saturating_add(1)))?;
+        let fact = facts.entry(line.intent.clone()).or_insert_with(|| MoneyFact {
+            order_id: line.order_id.clone(),
+            ..MoneyFact::default()
+        });
+        match line.event.as_str() {
+            "charged" => {
+                fact.charges += 1;
+                fact.charged_minor += line.amount;
+                charged.insert(line.intent, line.amount);
+            }
+            "refunded" => {
+                fact.refunded_minor += line.amount;
+                // Given back in full once the parts add up to a charge.
+                let whole = charged.get(&line.intent).copied().unwrap_or(i64::MAX).max(1);
+                fact.refunded_charges = u32::try_from(fact.refunded_minor / whole).unwrap_or(u32::MAX);
+            }
+            "created" | "confirmed" | "action_required" | "declined" | "cancelled" => {}
+            other => anyhow::bail!("the gateway's log has an unknown event {other:?}"),
+        }
+    }
+    Ok(facts.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: &str, intent: &str, order: &str, amount: i64) -> String {
+        format!(
+            r#"{{"seq":1,"at_ms":1,"event":"{event}","intent":"{intent}","order_id":"{order}","amount":{amount},"currency":"eur"}}"#
+        )
+    }
+
+    #[test]
+    fn money_is_added_up_by_payment() {
+        let log = [
+            line("created", "pi_1", "o1", 500),
+            line("charged", "pi_1", "o1", 500),
+            line("charged", "pi_1", "o1", 500),
+            line("refunded", "pi_1", "o1", 200),
+            line("refunded", "pi_1", "o1", 300),
+            line("created", "pi_2", "o2", 900),
+            line("declined", "pi_2", "o2", 900),
+        ]
+        .join("\n");
+        let facts = money_of(&log).unwrap();
+        let wanted = MoneyFact {
+            order_id: "o1".into(),
+            charges: 2,
+            charged_minor: 1_000,
+            refunded_charges: 1,
+            refunded_minor: 500,
+        };
+        assert_eq!(facts[0], wanted);
+        assert_eq!((facts[1].charges, facts[1].order_id.as_str()), (0, "o2"));
+    }
+
+    #[test]
+    fn a_log_that_is_not_understood_is_an_error() {
+        assert!(money_of(&line("captured_somehow", "pi", "o", 1)).is_err());
+        assert!(money_of("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_shard_item_is_read_with_its_claims() {
+        let text = |t: &str| AttributeValue::S(t.into());
+        let number = |n: u32| AttributeValue::N(n.to_string());
+        let nonce = domain::ids::Nonce::of_request(&"d".parse().unwrap(), &"ada".parse().unwrap(), "k");
+        let claim = Claim::held(2, domain::time::Timestamp::from_millis(1_800_000_000_000), nonce);
+        let item = Item::from([
+            ("pk".into(), text("d#A#3")),
+            ("a".into(), number(24)),
+            ("f".into(), number(20)),
+            ("s".into(), number(2)),
+            (
+                "c".into(),
+                AttributeValue::M(HashMap::from([("ada".into(), text(&claim.to_string()))])),
+            ),
+        ]);
+        let fact = shard("d#A#3", &item).unwrap();
+        assert_eq!((fact.sku.as_str(), fact.shard.adds_up()), ("A", true));
+        let mut negative = item.clone();
+        negative.insert("f".into(), AttributeValue::N("-1".into()));
+        assert_eq!(shard("d#A#3", &negative), None, "units below zero are no shard");
+        let mut odd = item;
+        odd.insert(
+            "c".into(),
+            AttributeValue::M(HashMap::from([("ada".into(), text("h?"))])),
+        );
+        assert_eq!(shard("d#A#3", &odd), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Waits until the stack has nothing left to do: streams read, queues empty, no open order, no claim in any shard.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::client::{Call, Client};
+use crate::collect::Stores;
+use crate::facts::DropFacts;
+use crate::stack::StackFile;
+
+/// What the drain allows beyond the time that holds and payments may take.
+const MARGIN: Duration = Duration::from_secs(20);
+
+/// How a drain ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drained {
+    /// How long it took.
+    pub took: Duration,
+    /// What was left when the time was up; empty if everything was done.
+    pub left: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Idle {
+    idle: bool,
+    #[serde(default)]
+    stream_records_pending: u64,
+    #[serde(default)]
+    queue_messages: u64,
+}
+
+/// Waits for the end of all work on `drop`, at most hold + payment time + 20 s.
+///
+/// # Errors
+/// When the stack cannot be asked.
+pub async fn drain(stack: &StackFile, stores: &Stores, drop: &DropFacts) -> anyhow::Result<Drained> {
+    let client = Client::new(Duration::from_secs(10));
+    let idle = Call::get(format!("{}/idle", stack.control_url).parse()?);
+    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds)) + MARGIN;
+    let started = Instant::now();
+    let mut interval = tokio::time::interval(Duration::from_millis(500));
+    let mut quiet = 0;
+    loop {
+        interval.tick().await;
+        let left = left(&client, &idle, stores, drop).await?;
+        // Twice in a row: between two looks nothing can have been on its way unseen.
+        quiet = if left.is_empty() { quiet + 1 } else { 0 };
+        if quiet >= 2 || started.elapsed() > limit {
+            return Ok(Drained {
+                took: started.elapsed(),
+                left,
+            });
+        }
+    }
+}
+
+async fn left(
+    client: &Client,
+    idle: &Call,
+    stores: &Stores,
+    drop: &DropFacts,
+) -> anyhow::Result<Vec<String>> {
+    let mut left = Vec::new();
+    let answer = client
+        .send(idle)
+        .await
+        .context("asking whether the stack is idle")?;
+    let state: Idle = answer.json().context("the stack's answer whether it is idle")?;
+    if !state.idle {
+        left.push(format!(
+            "the stack is busy: {} stream records, {} messages",
+            state.stream_records_pending, state.queue_messages
+        ));
+        return Ok(left);
+    }
+    let open = stores
+        .orders(&drop.drop_id)
+        .await?
+        .found
+        .iter()
+        .filter(|o| o.order.status.is_open())
+        .count();
+    if open > 0 {
+        left.push(format!("{open} open orders"));
+    }
+    let claims: usize = stores
+        .shards(&drop.drop_id)
+        .await?
+        .found
+        .iter()
+        .map(|s| s.shard.claims.len())
+        .sum();
+    if claims > 0 {
+        left.push(format!("{claims} claims"));
+    }
+    Ok(left)
+}

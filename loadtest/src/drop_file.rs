@@ -1,0 +1,233 @@
+//! A drop file: what is sold, when the crowd comes and how it behaves.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+
+/// A whole drop file, as in `loadtest/drops/*.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropFile {
+    /// The drop's title.
+    pub title: String,
+    /// ISO 4217 code of every price.
+    pub currency: String,
+    /// How many shoppers come unless the command line says otherwise.
+    pub shoppers: u32,
+    /// Units one shopper may own in this drop.
+    pub per_shopper_limit: u32,
+    /// How long a reservation is held, in seconds.
+    pub hold_seconds: u32,
+    /// How long an order may take to be paid, in seconds.
+    pub payment_seconds: u32,
+    /// From publishing to the opening, in seconds. Arrivals before the opening must fit into it.
+    pub lead_seconds: u32,
+    /// From the opening to the end of the drop, in seconds.
+    pub open_seconds: u32,
+    /// What is sold.
+    #[serde(rename = "sku")]
+    pub skus: Vec<SkuLine>,
+    /// When the crowd comes.
+    pub arrivals: Profile,
+    /// How it behaves.
+    pub behaviour: Behaviour,
+}
+
+/// One SKU of a drop file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkuLine {
+    /// The SKU's code.
+    pub sku: String,
+    /// The SKU's title.
+    pub title: String,
+    /// Price of one unit in minor units of the drop's currency.
+    pub price_minor: u64,
+    /// Units for sale.
+    pub units: u32,
+    /// How often it is somebody's first wish, relative to the others.
+    pub weight: f64,
+}
+
+/// The shape of the crowd over time: shares of all shoppers and how long each phase lasts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Those who come before the opening and wait: spread evenly.
+    pub before: Phase,
+    /// The step at the opening: densest at its start, falling linearly to nothing at its end.
+    pub surge: Phase,
+    /// The late tail: begins at the opening as well, spread evenly.
+    pub tail: Phase,
+}
+
+/// One phase of a [`Profile`].
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Share of all shoppers, 0 to 1.
+    pub share: f64,
+    /// How long it lasts.
+    pub seconds: f64,
+}
+
+/// Probabilities of what a shopper does. Each shopper's choices are drawn from them once, from the seed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Behaviour {
+    /// How often 1, 2, ... units are wanted, relative to one another.
+    pub quantity_weights: Vec<f64>,
+    /// Opens the drop's page (others come straight to the status).
+    pub opens_page: f64,
+    /// Looks at the list of drops first.
+    pub opens_list: f64,
+    /// Has a second wish if the first SKU is gone.
+    pub second_choice: f64,
+    /// Takes fewer units when fewer are left.
+    pub takes_fewer: f64,
+    /// Stays when everything is held; others leave at once.
+    pub stays: f64,
+    /// How many further looks those who stay have patience for (1 to this many).
+    pub max_looks: u32,
+    /// Stays until it is gone or over, whatever it takes.
+    pub never_leaves: f64,
+    /// The shortest time between two looks of a waiting shopper, in seconds, if the status asks for less.
+    pub look_seconds: f64,
+    /// Reserves and walks away.
+    pub abandons: f64,
+    /// Reserves and gives the units back.
+    pub releases: f64,
+    /// Cancels a placed order while it is being paid.
+    pub cancels: f64,
+    /// Time from a reservation to the checkout, in seconds: from and to.
+    pub checkout_after_seconds: [f64; 2],
+    /// Sends a request twice at once with the same key.
+    pub double_clicks: f64,
+    /// Stops waiting for an answer after a moment, reloads and sends again with the same key.
+    pub reloads: f64,
+    /// Tries with another reservation after a declined payment.
+    pub tries_again_after_decline: f64,
+    /// How the payment goes.
+    pub cards: Cards,
+}
+
+/// How payments go, relative to one another.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cards {
+    /// The card works.
+    pub works: f64,
+    /// The card is declined.
+    pub declined: f64,
+    /// The bank asks and the shopper confirms.
+    pub action_completed: f64,
+    /// The bank asks and the shopper fails.
+    pub action_failed: f64,
+    /// The bank asks and the shopper never answers.
+    pub action_ignored: f64,
+    /// The gateway stops answering before it has charged.
+    pub timeout_before_charge: f64,
+    /// The gateway stops answering after it has charged.
+    pub timeout_after_charge: f64,
+}
+
+impl DropFile {
+    /// Reads and checks a drop file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not in the format, or contradicts itself.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// Reads and checks the text of a drop file.
+    ///
+    /// # Errors
+    /// When it is not in the format or contradicts itself.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let file: Self = toml::from_str(text)?;
+        file.check()?;
+        Ok(file)
+    }
+
+    /// Units for sale over all SKUs.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        self.skus.iter().map(|sku| u64::from(sku.units)).sum()
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(!self.skus.is_empty(), "a drop sells at least one SKU");
+        ensure!(
+            self.skus.iter().all(|s| s.units > 0 && s.weight >= 0.0),
+            "every SKU needs units and a weight"
+        );
+        ensure!(
+            self.skus.iter().any(|s| s.weight > 0.0),
+            "some SKU must be wanted"
+        );
+        ensure!(
+            self.shoppers > 0 && self.per_shopper_limit > 0,
+            "shoppers and limit must be positive"
+        );
+        ensure!(
+            self.hold_seconds > 0 && self.payment_seconds > 0,
+            "hold and payment time must be positive"
+        );
+        let wanted = u32::try_from(self.behaviour.quantity_weights.len())?;
+        ensure!(
+            (1..=self.per_shopper_limit).contains(&wanted),
+            "quantity_weights must name 1 to per_shopper_limit quantities"
+        );
+        let p = &self.arrivals;
+        let shares = p.before.share + p.surge.share + p.tail.share;
+        ensure!(
+            (shares - 1.0).abs() < 1e-6,
+            "the shares of the arrivals add up to {shares}, not to 1"
+        );
+        for phase in [p.before, p.surge, p.tail] {
+            ensure!(
+                phase.share >= 0.0 && phase.seconds > 0.0,
+                "a phase needs a share and a length"
+            );
+        }
+        ensure!(
+            p.before.seconds <= f64::from(self.lead_seconds),
+            "arrivals before the opening do not fit into lead_seconds"
+        );
+        ensure!(
+            p.surge.seconds.max(p.tail.seconds) <= f64::from(self.open_seconds),
+            "arrivals do not fit into open_seconds"
+        );
+        let b = &self.behaviour;
+        for chance in [
+            b.opens_page,
+            b.opens_list,
+            b.second_choice,
+            b.takes_fewer,
+            b.stays,
+            b.never_leaves,
+            b.abandons,
+            b.releases,
+            b.cancels,
+            b.double_clicks,
+            b.reloads,
+            b.tries_again_after_decline,
+        ] {
+            ensure!((0.0..=1.0).contains(&chance), "probabilities lie between 0 and 1");
+        }
+        ensure!(
+            b.abandons + b.releases <= 1.0,
+            "abandons and releases exclude one another"
+        );
+        let [from, to] = b.checkout_after_seconds;
+        ensure!(0.0 <= from && from <= to, "checkout_after_seconds is [from, to]");
+        ensure!(
+            to < f64::from(self.hold_seconds),
+            "checking out must fit into the hold"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Sends the crowd: each shopper at its time, whatever became of those before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::behaviour::Plan;
+use crate::shopper::Shopper;
+use crate::world::World;
+
+/// One arrival of the schedule.
+#[derive(Debug)]
+pub struct Arrival {
+    /// In µs relative to the opening.
+    pub at_us: i64,
+    /// Who comes.
+    pub plan: Plan,
+    /// With which token.
+    pub bearer: HeaderValue,
+}
+
+/// How the crowd fared.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Answers the API does not promise, with how often each came.
+    pub surprises: BTreeMap<String, u64>,
+    /// Shoppers whose visit was cut short because the run was stopped.
+    pub unfinished: u64,
+}
+
+/// Sends all arrivals, which must be in order of time, and waits until everyone has left or `stop` turns true.
+pub async fn run(world: &Arc<World>, arrivals: Vec<Arrival>, mut stop: watch::Receiver<bool>) -> Sent {
+    let total = u64::try_from(arrivals.len()).unwrap_or(u64::MAX);
+    let mut visits = JoinSet::new();
+    let mut sent = Sent::default();
+    let mut ended = 0;
+    for arrival in arrivals {
+        let due = world.opening.plus_micros(arrival.at_us);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = tokio::time::sleep_until(due) => {}
+        }
+        visits.spawn(Shopper::new(Arc::clone(world), arrival.plan, arrival.bearer).visit(due));
+        while let Some(visit) = visits.try_join_next() {
+            ended += 1;
+            note(&mut sent, visit);
+        }
+    }
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            visit = visits.join_next() => match visit {
+                Some(visit) => {
+                    ended += 1;
+                    note(&mut sent, visit);
+                }
+                None => break,
+            }
+        }
+    }
+    visits.shutdown().await;
+    sent.unfinished = total.saturating_sub(ended);
+    sent
+}
+
+fn note(sent: &mut Sent, visit: Result<Option<String>, tokio::task::JoinError>) {
+    let surprise = match visit {
+        Ok(surprise) => surprise,
+        Err(error) => Some(format!("a visit failed: {error}")),
+    };
+    if let Some(surprise) = surprise {
+        // Bounded, since every answer may differ.
+        let known = sent.surprises.contains_key(&surprise) || sent.surprises.len() < 50;
+        let key = if known { surprise } else { "others".to_owned() };
+        *sent.surprises.entry(key).or_default() += 1;
+    }
+}

@@ -1,0 +1,194 @@
+//! Open-model load on a whole drop, the audit after it, and the report.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use loadtest::audit::audit;
+use loadtest::collect::Stores;
+use loadtest::progress::say;
+use loadtest::report::Report;
+use loadtest::run::{Options, run, wall_ms};
+use loadtest::stack::{OwnStack, StackFile, shopper_key};
+use loadtest::{journal, world};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Load, audit and report of a drop on the local stack.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a stack, run a drop on it, audit, report, stop the stack.
+    Drop {
+        #[command(flatten)]
+        load: Load,
+        /// The folder of the functions' and the stack's binaries.
+        #[arg(long, default_value = "target/release")]
+        functions_dir: PathBuf,
+    },
+    /// Run a drop on a stack that is up already.
+    Run {
+        #[command(flatten)]
+        load: Load,
+        /// The running stack's file.
+        #[arg(long, default_value = "target/local/stack.json")]
+        stack: PathBuf,
+    },
+    /// Audit the last run again, on the stack it ran on.
+    Audit {
+        /// The running stack's file.
+        #[arg(long, default_value = "target/local/stack.json")]
+        stack: PathBuf,
+        /// The folder of the run.
+        #[arg(long, default_value = "target/drop")]
+        out: PathBuf,
+    },
+    /// Print a shopper's bearer token.
+    Token {
+        /// The folder of the stack's keys.
+        #[arg(long, default_value = "target/local/keys")]
+        keys: PathBuf,
+        /// The shopper's id: 1 to 12 of a-z and 0-9.
+        #[arg(long)]
+        shopper: domain::ids::ShopperId,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Load {
+    /// The drop file.
+    #[arg(long, default_value = "loadtest/drops/default.toml")]
+    drop: PathBuf,
+    /// How many shoppers, instead of the drop file's own number.
+    #[arg(long, env = "SHOPPERS", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    shoppers: Option<u32>,
+    /// The seed of every draw.
+    #[arg(long, env = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// Where the journal and the report go.
+    #[arg(long, default_value = "target/drop")]
+    out: PathBuf,
+}
+
+impl Load {
+    fn options(&self, keys: PathBuf) -> Options {
+        Options {
+            drop: self.drop.clone(),
+            shoppers: self.shoppers,
+            seed: self.seed,
+            out: self.out.clone(),
+            keys,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let done = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(execute(Cli::parse().command)));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn execute(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Drop { load, functions_dir } => drop_on_own_stack(&load, &functions_dir).await,
+        Command::Run { load, stack } => {
+            let file = StackFile::load(&stack)?;
+            let keys = stack.parent().unwrap_or(Path::new(".")).join("keys");
+            let report = run(&file, &load.options(keys), stop_signal()?).await?;
+            finish(&load, &report)
+        }
+        Command::Audit { stack, out } => {
+            let stores = Stores::new(&StackFile::load(&stack)?);
+            let (drop, entries) = journal::read(&out.join("journal.jsonl"))?;
+            let findings = audit(&stores.facts(&drop, entries, wall_ms()?).await?);
+            print(&serde_json::to_string_pretty(&findings)?)?;
+            Ok(findings.kept())
+        }
+        Command::Token { keys, shopper } => {
+            let now_s = wall_ms()?.div_euclid(1_000);
+            let headers = world::sign_all(&shopper_key(&keys)?, std::iter::once(shopper.as_str()), now_s)?;
+            for header in headers {
+                let text = header.to_str()?;
+                print(text.strip_prefix("Bearer ").unwrap_or(text))?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+async fn drop_on_own_stack(load: &Load, functions: &Path) -> anyhow::Result<bool> {
+    let mut stop = stop_signal()?;
+    std::fs::create_dir_all(&load.out)?;
+    let folder = load.out.join("stack");
+    say("starting the stack");
+    let mut stack = OwnStack::start(functions, &folder, &load.out.join("stack.log"), load.seed)?;
+    let options = load.options(folder.join("keys"));
+    let started = tokio::select! {
+        started = stack.ready() => started,
+        _ = stop.wait_for(|stop| *stop) => Err(anyhow::anyhow!("stopped")),
+    };
+    let outcome = match started {
+        Ok(file) => tokio::select! {
+            outcome = run(&file, &options, stop) => outcome,
+            ended = stack.ended() => Err(anyhow::anyhow!("the stack ended by itself ({ended}); see stack.log")),
+        },
+        Err(error) => Err(error),
+    };
+    stack.stop().await;
+    finish(load, &outcome?)
+}
+
+fn finish(load: &Load, report: &Report) -> anyhow::Result<bool> {
+    print(&report.summary())?;
+    print(&format!(
+        "  report      {}",
+        load.out.join("report.html").display()
+    ))?;
+    Ok(report.ok)
+}
+
+/// Turns true on Ctrl-C or SIGTERM.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (send, receive) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        send.send_replace(true);
+        // Receivers must not see a closed channel.
+        std::future::pending::<()>().await;
+    });
+    Ok(receive)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}

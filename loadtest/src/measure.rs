@@ -1,0 +1,358 @@
+//! What was measured: every request with its latency from the *intended* start, and how late arrivals were sent.
+//!
+//! Requests are kept as they are, 16 bytes each; histograms are made of them once, at the end.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The endpoints that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// `GET /drops`
+    ListDrops,
+    /// `GET /drops/{drop_id}`
+    ShowDrop,
+    /// `GET /drops/{drop_id}/status`
+    ShowStatus,
+    /// `POST /drops/{drop_id}/reservations`
+    Reserve,
+    /// `DELETE /drops/{drop_id}/reservations/{reservation_id}`
+    Release,
+    /// `POST /orders`
+    Checkout,
+    /// `GET /orders/{order_id}`
+    ShowOrder,
+    /// `POST /orders/{order_id}/cancel`
+    CancelOrder,
+    /// The bank's page at the gateway: not part of the API.
+    Bank,
+}
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::ListDrops,
+        Self::ShowDrop,
+        Self::ShowStatus,
+        Self::Reserve,
+        Self::Release,
+        Self::Checkout,
+        Self::ShowOrder,
+        Self::CancelOrder,
+        Self::Bank,
+    ];
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ListDrops => "list_drops",
+            Self::ShowDrop => "show_drop",
+            Self::ShowStatus => "show_status",
+            Self::Reserve => "reserve",
+            Self::Release => "release",
+            Self::Checkout => "checkout",
+            Self::ShowOrder => "show_order",
+            Self::CancelOrder => "cancel_order",
+            Self::Bank => "bank_page",
+        }
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// When it should have been sent, in ms relative to the opening.
+    pub intended_ms: i32,
+    /// From then to the end of the answer (or of the patience), in µs.
+    pub latency_us: u32,
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// Index of the outcome's name.
+    pub outcome: u16,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    samples: Vec<Sample>,
+    outcomes: Vec<String>,
+    late_arrivals_us: Vec<u32>,
+    late_steps_us: Vec<u32>,
+    arrivals_ms: Vec<i32>,
+}
+
+/// Collects measurements from all shoppers.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    books: Mutex<Books>,
+}
+
+/// The percentiles of one endpoint, in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Requests.
+    pub count: u64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// 99.9th percentile.
+    pub p999: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+/// One second of one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Second {
+    /// Which second, relative to the opening.
+    pub second: i32,
+    /// Requests that should have been sent in it.
+    pub count: u64,
+    /// Median latency in ms.
+    pub p50: f64,
+    /// 99th percentile of the latency in ms.
+    pub p99: f64,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// All requests, in the order of their ends.
+    pub samples: Vec<Sample>,
+    /// The outcomes' names by index.
+    pub outcomes: Vec<String>,
+    /// How late each arrival was sent, in µs.
+    pub late_arrivals_us: Vec<u32>,
+    /// How late every later step of a shopper was sent after its think-time, in µs.
+    pub late_steps_us: Vec<u32>,
+    /// When each shopper should have arrived, in ms relative to the opening.
+    pub arrivals_ms: Vec<i32>,
+}
+
+impl Recorder {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shopper was due at `intended_ms` and sent its first request `late` after that.
+    pub fn arrival(&self, intended_ms: i32, late: Duration) {
+        let mut books = self.books();
+        books.arrivals_ms.push(intended_ms);
+        books.late_arrivals_us.push(micros(late));
+    }
+
+    /// A shopper's think-time ended and the next request went out `late` after that.
+    pub fn step(&self, late: Duration) {
+        self.books().late_steps_us.push(micros(late));
+    }
+
+    /// A request has ended.
+    pub fn request(&self, endpoint: Endpoint, intended_ms: i32, latency: Duration, outcome: &str) {
+        let mut books = self.books();
+        let index = match books.outcomes.iter().position(|known| known == outcome) {
+            Some(index) => index,
+            None => {
+                books.outcomes.push(outcome.to_owned());
+                books.outcomes.len() - 1
+            }
+        };
+        let outcome = u16::try_from(index).unwrap_or(u16::MAX);
+        books.samples.push(Sample {
+            intended_ms,
+            latency_us: micros(latency),
+            endpoint,
+            outcome,
+        });
+    }
+
+    /// How many requests have ended so far.
+    pub fn requests(&self) -> usize {
+        self.books().samples.len()
+    }
+
+    /// Takes everything out.
+    pub fn finish(&self) -> Measured {
+        let books = std::mem::take(&mut *self.books());
+        Measured {
+            samples: books.samples,
+            outcomes: books.outcomes,
+            late_arrivals_us: books.late_arrivals_us,
+            late_steps_us: books.late_steps_us,
+            arrivals_ms: books.arrivals_ms,
+        }
+    }
+}
+
+impl Measured {
+    /// Percentiles by endpoint.
+    #[must_use]
+    pub fn latencies(&self) -> BTreeMap<Endpoint, Percentiles> {
+        self.by(|_| true)
+    }
+
+    /// Percentiles by endpoint of the requests that belong before (`false`) or after (`true`) the opening.
+    #[must_use]
+    pub fn latencies_of_phase(&self, open: bool) -> BTreeMap<Endpoint, Percentiles> {
+        self.by(|s| (s.intended_ms >= 0) == open)
+    }
+
+    fn by(&self, wanted: impl Fn(&Sample) -> bool) -> BTreeMap<Endpoint, Percentiles> {
+        let mut values: BTreeMap<Endpoint, Vec<u32>> = BTreeMap::new();
+        for sample in self.samples.iter().filter(|s| wanted(s)) {
+            values.entry(sample.endpoint).or_default().push(sample.latency_us);
+        }
+        values
+            .into_iter()
+            .map(|(endpoint, values)| (endpoint, percentiles(&values)))
+            .collect()
+    }
+
+    /// Requests by endpoint and outcome.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<Endpoint, BTreeMap<String, u64>> {
+        let mut counts: BTreeMap<Endpoint, BTreeMap<String, u64>> = BTreeMap::new();
+        for sample in &self.samples {
+            let name = self
+                .outcomes
+                .get(usize::from(sample.outcome))
+                .map_or("?", String::as_str);
+            *counts
+                .entry(sample.endpoint)
+                .or_default()
+                .entry(name.to_owned())
+                .or_default() += 1;
+        }
+        counts
+    }
+
+    /// Count, p50 and p99 of one endpoint by second.
+    #[must_use]
+    pub fn seconds(&self, endpoint: Endpoint) -> Vec<Second> {
+        let mut values: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+        for sample in self.samples.iter().filter(|s| s.endpoint == endpoint) {
+            values
+                .entry(sample.intended_ms.div_euclid(1_000))
+                .or_default()
+                .push(sample.latency_us);
+        }
+        values
+            .into_iter()
+            .map(|(second, values)| {
+                let found = percentiles(&values);
+                Second {
+                    second,
+                    count: found.count,
+                    p50: found.p50,
+                    p99: found.p99,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The percentiles of some values in µs, in ms; all 0 if there are none.
+#[must_use]
+pub fn percentiles(values_us: &[u32]) -> Percentiles {
+    let mut histogram = new_histogram();
+    for value in values_us {
+        histogram.saturating_record(u64::from(*value).max(1));
+    }
+    let at = |quantile: f64| {
+        if values_us.is_empty() {
+            0.0
+        } else {
+            to_ms(histogram.value_at_quantile(quantile).min(histogram.max()))
+        }
+    };
+    Percentiles {
+        count: histogram.len(),
+        p50: at(0.5),
+        p90: at(0.9),
+        p99: at(0.99),
+        p999: at(0.999),
+        max: if values_us.is_empty() {
+            0.0
+        } else {
+            to_ms(histogram.max())
+        },
+    }
+}
+
+/// 1 µs to 10 minutes with three significant digits.
+#[allow(
+    clippy::expect_used,
+    reason = "constant bounds, which the constructor accepts"
+)]
+fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("valid bounds")
+}
+
+fn to_ms(us: u64) -> f64 {
+    f64::from(u32::try_from(us).unwrap_or(u32::MAX)) / 1_000.0
+}
+
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_values() {
+        let values: Vec<u32> = (1..=1_000).map(|n| n * 1_000).collect();
+        let found = percentiles(&values);
+        assert_eq!(found.count, 1_000);
+        for (value, wanted) in [
+            (found.p50, 500.0),
+            (found.p90, 900.0),
+            (found.p99, 990.0),
+            (found.p999, 999.0),
+        ] {
+            assert!(
+                (value - wanted).abs() / wanted < 0.002,
+                "{value} instead of {wanted}"
+            );
+        }
+        assert!((found.max - 1_000.0).abs() < 1.0);
+        assert_eq!(
+            percentiles(&[]),
+            Percentiles {
+                count: 0,
+                p50: 0.0,
+                p90: 0.0,
+                p99: 0.0,
+                p999: 0.0,
+                max: 0.0
+            }
+        );
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_endpoint_second_and_outcome() {
+        let recorder = Recorder::default();
+        recorder.request(Endpoint::Reserve, -1, Duration::from_millis(5), "409 not_open");
+        recorder.request(Endpoint::Reserve, 0, Duration::from_millis(10), "201");
+        recorder.request(Endpoint::Reserve, 999, Duration::from_millis(10), "201");
+        recorder.request(Endpoint::Checkout, 2_500, Duration::from_millis(20), "202");
+        let measured = recorder.finish();
+        assert_eq!(measured.counts()[&Endpoint::Reserve]["201"], 2);
+        let seconds: Vec<(i32, u64)> = measured
+            .seconds(Endpoint::Reserve)
+            .iter()
+            .map(|s| (s.second, s.count))
+            .collect();
+        assert_eq!(seconds, [(-1, 1), (0, 2)]);
+        assert_eq!(measured.latencies_of_phase(false).len(), 1);
+        assert_eq!(measured.latencies_of_phase(true)[&Endpoint::Reserve].count, 2);
+        assert_eq!(measured.latencies()[&Endpoint::Reserve].count, 3);
+    }
+}

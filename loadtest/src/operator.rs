@@ -1,0 +1,165 @@
+//! What the operator does before a drop: put it, publish it, see it scheduled.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use api::moment::Moment;
+use api::operator::{DropBody, OperatorDropView, SkuBody};
+use bytes::Bytes;
+use domain::drops::DropState;
+use domain::time::Timestamp;
+use http::{HeaderValue, Method};
+
+use crate::client::{Answer, Call, Client};
+use crate::drop_file::DropFile;
+use crate::facts::{DropFacts, SkuFacts};
+use crate::stack::StackFile;
+
+/// How long publishing may take.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
+
+/// Puts the drop on sale under a new id, opening `file.lead_seconds` after `now_ms` (ms since 1970).
+///
+/// # Errors
+/// When the API refuses or it takes too long.
+pub async fn publish(
+    stack: &StackFile,
+    name: &str,
+    file: &DropFile,
+    now_ms: i64,
+) -> anyhow::Result<DropFacts> {
+    let starts_at_ms = now_ms + 1_000 * i64::from(file.lead_seconds);
+    let ends_at_ms = starts_at_ms + 1_000 * i64::from(file.open_seconds);
+    let drop_id = drop_id(name, now_ms);
+    let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
+        Ok(SkuBody {
+            sku: sku.sku.parse()?,
+            title: sku.title.clone(),
+            price_minor: i64::try_from(sku.price_minor)?,
+            units: sku.units,
+        })
+    });
+    let body = DropBody {
+        title: file.title.clone(),
+        currency: file.currency.parse()?,
+        starts_at: Moment(Timestamp::from_millis(starts_at_ms)),
+        ends_at: Moment(Timestamp::from_millis(ends_at_ms)),
+        hold_seconds: file.hold_seconds,
+        payment_seconds: file.payment_seconds,
+        per_shopper_limit: file.per_shopper_limit,
+        skus: skus.collect::<anyhow::Result<_>>()?,
+    };
+    let operator = Operator::new(stack)?;
+    let path = format!("/operator/drops/{drop_id}");
+    operator
+        .call(Method::PUT, &path, Some(serde_json::to_vec(&body)?))
+        .await
+        .context("putting the drop")?;
+    operator
+        .call(Method::POST, &format!("{path}/publish"), None)
+        .await
+        .context("publishing the drop")?;
+    let scheduled = async {
+        let mut interval = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            interval.tick().await;
+            let answer = operator.call(Method::GET, &path, None).await?;
+            let view: OperatorDropView = answer.json().context("an operator's view of the drop")?;
+            if view.state == DropState::Scheduled {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(PUBLISH_LIMIT, scheduled)
+        .await
+        .context("the drop was not scheduled in time")??;
+    Ok(DropFacts {
+        drop_id,
+        published_at_ms: now_ms,
+        starts_at_ms,
+        ends_at_ms,
+        hold_seconds: file.hold_seconds,
+        payment_seconds: file.payment_seconds,
+        per_shopper_limit: file.per_shopper_limit,
+        skus: file
+            .skus
+            .iter()
+            .map(|s| SkuFacts {
+                sku: s.sku.clone(),
+                units: s.units,
+            })
+            .collect(),
+    })
+}
+
+struct Operator {
+    client: Client,
+    base: String,
+    bearer: HeaderValue,
+}
+
+impl Operator {
+    fn new(stack: &StackFile) -> anyhow::Result<Self> {
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", stack.operator_token))?;
+        bearer.set_sensitive(true);
+        Ok(Self {
+            client: Client::new(PUBLISH_LIMIT),
+            base: stack.api_url.clone(),
+            bearer,
+        })
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Answer> {
+        let call = Call {
+            method,
+            uri: format!("{}{path}", self.base).parse()?,
+            bearer: Some(self.bearer.clone()),
+            key: None,
+            body: body.map(|body| (Bytes::from(body), "application/json")),
+        };
+        let answer = self.client.send(&call).await?;
+        if !(200..300).contains(&answer.status) {
+            bail!(
+                "{} {path} was answered {}: {}",
+                call.method,
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            );
+        }
+        Ok(answer)
+    }
+}
+
+/// An id that no earlier run in the same stack had: the drop file's name and the moment in base 36.
+fn drop_id(name: &str, now_ms: i64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut rest = u64::try_from(now_ms / 100).unwrap_or_default();
+    let mut moment = Vec::new();
+    for _ in 0..7 {
+        let digit = usize::try_from(rest % 36).unwrap_or_default();
+        moment.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
+        rest /= 36;
+    }
+    let name: String = name
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
+        .take(12)
+        .collect();
+    let name = if name.is_empty() { "drop".to_owned() } else { name };
+    format!("{name}-{}", moment.iter().rev().collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_valid_and_new_every_time() {
+        let one = drop_id("several-skus", 1_800_000_000_000);
+        let two = drop_id("several-skus", 1_800_000_000_100);
+        assert_ne!(one, two);
+        for id in [one, two, drop_id("ÄÖ", 1), drop_id("default", 1_800_000_000_000)] {
+            assert!(id.parse::<domain::ids::DropId>().is_ok(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that one
+//! drawing serves light and dark.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use crate::facts::UnitCounts;
+use crate::measure::Second;
+
+/// Axes and text; the style sheet replaces it.
+pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
+/// Grid lines; the style sheet replaces it.
+pub(super) const GRID: RGBColor = RGBColor(4, 5, 6);
+/// Free units.
+pub(super) const FREE: RGBColor = RGBColor(0xa9, 0xb4, 0xc2);
+/// Held units.
+pub(super) const HELD: RGBColor = RGBColor(0x9a, 0x6b, 0xd6);
+/// Units in open orders.
+pub(super) const ORDERED: RGBColor = RGBColor(0xe6, 0x9a, 0x2e);
+/// Sold units; also the colour of single series.
+pub(super) const SOLD: RGBColor = RGBColor(0x2f, 0x74, 0xd0);
+/// The 99th percentile.
+pub(super) const P99: RGBColor = RGBColor(0xd6, 0x51, 0x5e);
+
+const SIZE: (u32, u32) = (920, 270);
+const SMALL: (u32, u32) = (450, 240);
+const TIME: &str = "seconds since the opening";
+
+macro_rules! mesh {
+    ($chart:ident, $x:expr, $y:expr, $format:expr) => {
+        $chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.stroke_width(1))
+            .axis_style(INK.stroke_width(1))
+            .label_style(label())
+            .axis_desc_style(label())
+            .x_desc($x)
+            .y_desc($y)
+            .x_label_formatter(&|x: &f64| format!("{x:.0}"))
+            .y_label_formatter(&$format)
+            .draw()?
+    };
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+/// A colour and the height up to which it reaches.
+type Layer = (RGBColor, fn(&UnitCounts) -> u64);
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+fn draw(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Drawn) -> String {
+    let mut svg = String::new();
+    let painted = {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        paint(&area).and_then(|()| area.present().map_err(Into::into))
+    };
+    match painted {
+        Ok(()) => svg,
+        Err(error) => format!("<p>This plot could not be drawn: {error}</p>"),
+    }
+}
+
+fn label() -> TextStyle<'static> {
+    ("sans-serif", 13).into_font().color(&INK)
+}
+
+/// Shoppers arriving in each second.
+pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
+    draw(SIZE, |area| {
+        let (from, to) = time_range(by_second.iter().map(|(s, _)| f64::from(*s)));
+        let most = by_second.iter().map(|(_, n)| *n).max().unwrap_or(1);
+        let mut chart = ChartBuilder::on(area)
+            .margin(8)
+            .x_label_area_size(42)
+            .y_label_area_size(66)
+            .build_cartesian_2d(from..to + 1.0, 0.0..1.08 * float(most))?;
+        mesh!(chart, TIME, "shoppers per second", |y: &f64| format!("{y:.0}"));
+        chart.draw_series(by_second.iter().map(|(second, count)| {
+            let left = f64::from(*second);
+            Rectangle::new([(left + 0.08, 0.0), (left + 0.92, float(*count))], SOLD.filled())
+        }))?;
+        Ok(())
+    })
+}
+
+/// Where the units were, stacked: sold, ordered, held, free.
+pub(super) fn units(samples: &[(f64, UnitCounts)]) -> String {
+    draw(SIZE, |area| {
+        let (from, to) = time_range(samples.iter().map(|(s, _)| *s));
+        let most = samples.iter().map(|(_, u)| u.total()).max().unwrap_or(1);
+        let mut chart = ChartBuilder::on(area)
+            .margin(8)
+            .x_label_area_size(42)
+            .y_label_area_size(66)
+            .build_cartesian_2d(from..to, 0.0..1.04 * float(most.max(1)))?;
+        mesh!(chart, TIME, "units", |y: &f64| format!("{y:.0}"));
+        // Each layer is painted over the one that includes it.
+        let layers: [Layer; 4] = [
+            (FREE, |u| u.sold + u.ordered + u.held + u.free),
+            (HELD, |u| u.sold + u.ordered + u.held),
+            (ORDERED, |u| u.sold + u.ordered),
+            (SOLD, |u| u.sold),
+        ];
+        for (colour, height) in layers {
+            let top = samples
+                .iter()
+                .map(|(second, units)| (*second, float(height(units))));
+            chart.draw_series(AreaSeries::new(top, 0.0, colour.filled()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Median and 99th percentile of one endpoint by second, on a logarithmic scale.
+pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
+    draw(SMALL, |area| {
+        let worst = seconds.iter().map(|s| s.p99).fold(10.0, f64::max);
+        let best = seconds
+            .iter()
+            .map(|s| s.p50)
+            .filter(|v| *v > 0.0)
+            .fold(1.0, f64::min)
+            .max(0.05);
+        let mut chart = ChartBuilder::on(area)
+            .margin(8)
+            .x_label_area_size(42)
+            .y_label_area_size(66)
+            .build_cartesian_2d(range.0..range.1, (best..1.5 * worst).log_scale())?;
+        mesh!(chart, TIME, "ms (log scale)", |y: &f64| if *y >= 1.0 {
+            format!("{y:.0}")
+        } else {
+            format!("{y:.1}")
+        });
+        let line = |of: fn(&Second) -> f64| {
+            seconds
+                .iter()
+                .map(move |s| (f64::from(s.second) + 0.5, of(s).max(best)))
+                .collect::<Vec<_>>()
+        };
+        chart.draw_series(LineSeries::new(line(|s| s.p99), P99.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(line(|s| s.p50), SOLD.stroke_width(2)))?;
+        Ok(())
+    })
+}
+
+/// The range of some moments in s; never empty.
+pub(super) fn time_range(seconds: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
+    for second in seconds {
+        from = from.min(second);
+        to = to.max(second);
+    }
+    if from.is_finite() && to > from {
+        (from, to)
+    } else if from.is_finite() {
+        (from, from + 1.0)
+    } else {
+        (0.0, 1.0)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "units and shoppers of a drop")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,429 @@
+//! The report: one JSON document for machines, one page for people.
+
+mod charts;
+mod html;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::audit::Findings;
+use crate::facts::{DropFacts, Ending, Entry, Sampled};
+use crate::measure::{Endpoint, Measured, Percentiles, percentiles};
+use crate::usage::Usage;
+
+pub use html::render;
+
+/// How late arrivals may be sent at the 99th percentile before a run is void, in ms.
+pub const LATE_LIMIT_MS: f64 = 20.0;
+
+/// Where and with what it was run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Machine {
+    /// Processors.
+    pub cores: usize,
+    /// Revision of the sources, if known.
+    pub git_revision: Option<String>,
+}
+
+/// What a run was, before anything was measured.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    /// The drop file.
+    pub drop_file: String,
+    /// The drop's title.
+    pub title: String,
+    /// The seed of every draw.
+    pub seed: u64,
+    /// How many shoppers came.
+    pub shoppers: u64,
+    /// The drop.
+    pub drop: DropFacts,
+    /// Where.
+    pub machine: Machine,
+    /// From publishing to the end of the drain, in s.
+    pub duration_s: f64,
+    /// From the last shopper's leaving to the end of the drain, in s.
+    pub drain_s: f64,
+    /// What was left when the drain gave up.
+    pub left_undone: Vec<String>,
+    /// Shoppers whose visit was cut short.
+    pub unfinished: u64,
+    /// Answers the API does not promise.
+    pub surprises: BTreeMap<String, u64>,
+    /// Samples of the shards that could not be taken.
+    pub failed_samples: u64,
+}
+
+/// Latencies of all endpoints by phase.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ByPhase {
+    /// Requests intended before the opening.
+    pub before_opening: BTreeMap<&'static str, Percentiles>,
+    /// Requests intended after it.
+    pub open: BTreeMap<&'static str, Percentiles>,
+}
+
+/// `report.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Whether every promise was kept, every figure is there, and the generator was in time.
+    pub ok: bool,
+    /// Why not.
+    pub failures: Vec<String>,
+    /// The drop file.
+    pub drop_file: String,
+    /// The drop's title.
+    pub title: String,
+    /// The drop's id.
+    pub drop_id: String,
+    /// The seed of every draw.
+    pub seed: u64,
+    /// How many shoppers came.
+    pub shoppers: u64,
+    /// The audit's units, promises and explanations.
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// Shoppers by how their visit ended.
+    pub endings: BTreeMap<Ending, u64>,
+    /// Shoppers whose visit was cut short.
+    pub unfinished_shoppers: u64,
+    /// Answers the API does not promise, with how often each came.
+    pub surprises: BTreeMap<String, u64>,
+    /// API requests intended per second between the first and the last arrival.
+    pub offered_rps: f64,
+    /// API requests answered per second in the same time.
+    pub achieved_rps: f64,
+    /// API requests intended in the busiest second.
+    pub peak_rps: u64,
+    /// All API requests.
+    pub requests: u64,
+    /// From the opening to the first sample in which no unit of any SKU was free, in ms (a sample every 500 ms).
+    pub sold_out_after_ms: Option<i64>,
+    /// From the opening to the first sample in which every unit was sold, in ms.
+    pub all_paid_after_ms: Option<i64>,
+    /// Latency from the intended start, by endpoint.
+    pub latency_ms: BTreeMap<&'static str, Percentiles>,
+    /// The same by phase.
+    pub latency_ms_by_phase: ByPhase,
+    /// Requests by endpoint, status and problem code.
+    pub status_counts: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    /// How late arrivals were sent, 99th percentile.
+    pub generator_late_ms_p99: f64,
+    /// All of its percentiles.
+    pub generator_late_ms: Percentiles,
+    /// How late requests after a think-time were sent.
+    pub step_late_ms: Percentiles,
+    /// Figures from the stack's meter.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Source of the list prices behind `usd_per_order`.
+    pub prices_as_of: &'static str,
+    /// From publishing to the end of the drain, in s.
+    pub duration_s: f64,
+    /// From the last shopper's leaving to the end of the drain, in s.
+    pub drain_s: f64,
+    /// What was left when the drain gave up.
+    pub left_undone: Vec<String>,
+    /// Samples of the shards taken during the run.
+    pub samples: u64,
+    /// Where it ran.
+    pub machine: Machine,
+}
+
+impl Report {
+    /// The report of a run.
+    #[must_use]
+    pub fn new(
+        run: RunFacts,
+        findings: Findings,
+        measured: &Measured,
+        journal: &[Entry],
+        usage: Usage,
+    ) -> Self {
+        let samples: Vec<&Sampled> = samples(journal).collect();
+        let since_opening = |at_ms: i64| at_ms - run.drop.starts_at_ms;
+        let after = |done: &dyn Fn(&Sampled) -> bool| {
+            let open = samples
+                .iter()
+                .filter(|s| since_opening(s.at_ms) >= 0 && !s.skus.is_empty());
+            open.filter(|s| done(s)).map(|s| since_opening(s.at_ms)).min()
+        };
+        let api = |s: &&crate::measure::Sample| s.endpoint != Endpoint::Bank;
+        let window = window(measured);
+        let answered = |s: &&crate::measure::Sample| {
+            let name = measured
+                .outcomes
+                .get(usize::from(s.outcome))
+                .map_or("", String::as_str);
+            name.starts_with(|c: char| c.is_ascii_digit())
+        };
+        let within = |at_ms: i64| window.is_some_and(|(from, to)| (from..=to).contains(&at_ms));
+        let seconds = window.map_or(0.0, |(from, to)| float(to - from) / 1e3);
+        let rate = |count: usize| {
+            if seconds > 0.0 {
+                float(i64::try_from(count).unwrap_or(i64::MAX)) / seconds
+            } else {
+                0.0
+            }
+        };
+        let offered = measured
+            .samples
+            .iter()
+            .filter(api)
+            .filter(|s| within(i64::from(s.intended_ms)))
+            .count();
+        let ended = |s: &crate::measure::Sample| i64::from(s.intended_ms) + i64::from(s.latency_us / 1_000);
+        let achieved = measured
+            .samples
+            .iter()
+            .filter(api)
+            .filter(answered)
+            .filter(|s| within(ended(s)))
+            .count();
+        let mut by_second: BTreeMap<i32, u64> = BTreeMap::new();
+        for sample in measured.samples.iter().filter(api) {
+            *by_second.entry(sample.intended_ms.div_euclid(1_000)).or_default() += 1;
+        }
+        let mut endings: BTreeMap<Ending, u64> = BTreeMap::new();
+        for entry in journal {
+            if let Entry::Ended(ended) = entry {
+                *endings.entry(ended.ending).or_default() += 1;
+            }
+        }
+        let named =
+            |found: BTreeMap<Endpoint, Percentiles>| found.into_iter().map(|(e, p)| (e.name(), p)).collect();
+        let late = percentiles(&measured.late_arrivals_us);
+        let mut report = Self {
+            ok: false,
+            failures: Vec::new(),
+            drop_id: run.drop.drop_id.clone(),
+            sold_out_after_ms: after(&|s| s.skus.iter().all(|u| u.free == 0)),
+            all_paid_after_ms: after(&|s| s.skus.iter().all(|u| u.sold == u.total())),
+            drop_file: run.drop_file,
+            title: run.title,
+            seed: run.seed,
+            shoppers: run.shoppers,
+            findings,
+            endings,
+            unfinished_shoppers: run.unfinished,
+            surprises: run.surprises,
+            offered_rps: rate(offered),
+            achieved_rps: rate(achieved),
+            peak_rps: by_second.values().copied().max().unwrap_or(0),
+            requests: by_second.values().sum(),
+            latency_ms: named(measured.latencies()),
+            latency_ms_by_phase: ByPhase {
+                before_opening: named(measured.latencies_of_phase(false)),
+                open: named(measured.latencies_of_phase(true)),
+            },
+            status_counts: measured
+                .counts()
+                .into_iter()
+                .map(|(e, counts)| (e.name(), counts))
+                .collect(),
+            generator_late_ms_p99: late.p99,
+            generator_late_ms: late,
+            step_late_ms: percentiles(&measured.late_steps_us),
+            usage,
+            prices_as_of: crate::usage::prices::AS_OF,
+            duration_s: run.duration_s,
+            drain_s: run.drain_s,
+            left_undone: run.left_undone,
+            samples: u64::try_from(samples.len()).unwrap_or(u64::MAX),
+            machine: run.machine,
+        };
+        report.failures = report.judge(run.failed_samples);
+        report.ok = report.failures.is_empty();
+        report
+    }
+
+    /// Everything that makes the run a failed or a void one.
+    fn judge(&self, failed_samples: u64) -> Vec<String> {
+        let f = &self.findings;
+        let mut failures = Vec::new();
+        for (name, figure) in [
+            ("oversold", f.oversold),
+            ("undersold", f.undersold),
+            ("leaked_holds", f.leaked_holds),
+            ("over_limit_shoppers", f.over_limit_shoppers),
+            ("duplicate_orders", f.duplicate_orders),
+            ("duplicate_charges", f.duplicate_charges),
+            ("lost_requests", f.lost_requests),
+            ("dlq_messages", f.dlq_messages),
+        ] {
+            if figure > 0 {
+                failures.push(format!("{name} is {figure}"));
+            }
+        }
+        if !f.inconsistencies.is_empty() {
+            failures.push(format!(
+                "the stores disagree in {} places",
+                f.inconsistencies.len()
+            ));
+        }
+        if !self.left_undone.is_empty() {
+            failures.push(format!("not drained: {}", self.left_undone.join(", ")));
+        }
+        let late = self.generator_late_ms_p99;
+        if late > LATE_LIMIT_MS {
+            failures.push(format!(
+                "the generator was {late:.1} ms late (p99), {LATE_LIMIT_MS} ms are allowed"
+            ));
+        }
+        if self.unfinished_shoppers > 0 {
+            failures.push(format!("{} visits were cut short", self.unfinished_shoppers));
+        }
+        let ended: u64 = self.endings.values().sum();
+        if ended != self.shoppers {
+            failures.push(format!("{ended} of {} shoppers came to an end", self.shoppers));
+        }
+        let unexpected: u64 = self.surprises.values().sum();
+        if unexpected > 0 {
+            failures.push(format!("{unexpected} answers were not what the API promises"));
+        }
+        failures.extend(
+            self.missing(failed_samples)
+                .into_iter()
+                .map(|figure| format!("{figure} is missing")),
+        );
+        failures
+    }
+
+    fn missing(&self, failed_samples: u64) -> Vec<&'static str> {
+        let f = &self.findings;
+        let u = &self.usage;
+        let mut missing = Vec::new();
+        let mut needs = |there: bool, name: &'static str| {
+            if !there {
+                missing.push(name);
+            }
+        };
+        needs(
+            self.generator_late_ms.count == self.shoppers,
+            "the lateness of every arrival",
+        );
+        needs(
+            self.samples > 0 && failed_samples * 10 <= self.samples,
+            "the shard samples",
+        );
+        needs(
+            self.latency_ms.contains_key("show_status"),
+            "latency_ms of the status",
+        );
+        needs(f.reserved > 0, "any reservation");
+        needs(
+            f.reserved == 0 || u.wcu_per_reservation.is_some(),
+            "wcu_per_reservation",
+        );
+        needs(
+            f.reserved == 0 || u.read_units_per_reservation.is_some(),
+            "read_units_per_reservation",
+        );
+        needs(
+            f.paid == 0 || u.stock_wcu_per_sold_unit.is_some(),
+            "stock_wcu_per_sold_unit",
+        );
+        needs(f.ordered == 0 || u.usd_per_order.is_some(), "usd_per_order");
+        let metered = |route: &str| u.functions.iter().any(|function| function.route.contains(route));
+        needs(
+            f.reserved == 0 || metered("/reservations"),
+            "the meter's row of reservations",
+        );
+        missing
+    }
+
+    /// A few lines for the terminal.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let f = &self.findings;
+        let u = &self.usage;
+        let ratio = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        let ms =
+            |value: Option<i64>| value.map_or("never".to_owned(), |v| format!("{:.1} s", float(v) / 1e3));
+        let mut lines = vec![
+            format!(
+                "{} · {} shoppers · seed {} · {:.0} s",
+                self.title, self.shoppers, self.seed, self.duration_s
+            ),
+            format!(
+                "  units       {} on sale, {} reserved, {} ordered, {} paid, {} free",
+                f.allocated, f.reserved, f.ordered, f.paid, f.free
+            ),
+            format!(
+                "  sold out    after {}, all paid after {}",
+                ms(self.sold_out_after_ms),
+                ms(self.all_paid_after_ms)
+            ),
+            format!(
+                "  requests    {}, offered {:.0}/s, achieved {:.0}/s, peak {}/s",
+                self.requests, self.offered_rps, self.achieved_rps, self.peak_rps
+            ),
+        ];
+        for name in ["show_status", "reserve", "checkout"] {
+            if let Some(p) = self.latency_ms.get(name) {
+                lines.push(format!(
+                    "  {name:<11} p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms",
+                    p.p50, p.p99, p.max
+                ));
+            }
+        }
+        lines.push(format!(
+            "  write units {} a reservation, {} a refusal, {} a sold unit; {} read units a reservation",
+            ratio(u.wcu_per_reservation),
+            ratio(u.wcu_per_rejection),
+            ratio(u.stock_wcu_per_sold_unit),
+            ratio(u.read_units_per_reservation)
+        ));
+        lines.push(format!(
+            "  price       {} USD an order; {} cold starts",
+            u.usd_per_order.map_or("-".to_owned(), |v| format!("{v:.6}")),
+            u.cold_starts
+        ));
+        lines.push(format!(
+            "  promises    oversold {}, undersold {}, leaked holds {}, over limit {}, duplicate orders {}, duplicate charges {}, lost {}, dead letters {}, inconsistencies {}",
+            f.oversold, f.undersold, f.leaked_holds, f.over_limit_shoppers, f.duplicate_orders, f.duplicate_charges, f.lost_requests, f.dlq_messages, f.inconsistencies.len()
+        ));
+        lines.push(format!(
+            "  generator   {:.1} ms late at p99 (limit {LATE_LIMIT_MS} ms)",
+            self.generator_late_ms_p99
+        ));
+        for line in f.inconsistencies.iter().chain(&f.explanations).take(10) {
+            lines.push(format!("  ! {line}"));
+        }
+        for (surprise, count) in self.surprises.iter().take(5) {
+            lines.push(format!("  ! {count} × {surprise}"));
+        }
+        match self.ok {
+            true => lines.push("  every promise was kept".to_owned()),
+            false => lines.extend(self.failures.iter().map(|failure| format!("  FAILED: {failure}"))),
+        }
+        lines.join("\n")
+    }
+}
+
+/// The samples of a journal.
+pub(crate) fn samples(journal: &[Entry]) -> impl Iterator<Item = &Sampled> {
+    journal.iter().filter_map(|entry| match entry {
+        Entry::Sampled(sampled) => Some(sampled),
+        _ => None,
+    })
+}
+
+/// From the first to the last arrival, in ms relative to the opening.
+fn window(measured: &Measured) -> Option<(i64, i64)> {
+    let first = measured.arrivals_ms.iter().min()?;
+    let last = measured.arrivals_ms.iter().max()?;
+    Some((i64::from(*first), i64::from(*last)))
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "times and counts of a drop, far below 2^53"
+)]
+fn float(value: i64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests;

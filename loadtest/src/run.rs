@@ -1,0 +1,215 @@
+//! A whole run against a stack: publish, load, drain, audit, report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::arrivals;
+use crate::audit::audit;
+use crate::behaviour::plan;
+use crate::client::Client;
+use crate::collect::Stores;
+use crate::drain::drain;
+use crate::drop_file::DropFile;
+use crate::facts::Entry;
+use crate::journal::Journal;
+use crate::load::{self, Arrival};
+use crate::measure::Recorder;
+use crate::operator;
+use crate::progress::{self, say};
+use crate::report::{Machine, Report, RunFacts, render};
+use crate::sampler;
+use crate::stack::{StackFile, shopper_key};
+use crate::usage::{Sold, Usage, snapshot};
+use crate::world::{Addresses, Opening, Tally, World, sign_all};
+
+/// How long a shopper waits for an answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The drop file.
+    pub drop: PathBuf,
+    /// How many shoppers, instead of the file's own number.
+    pub shoppers: Option<u32>,
+    /// The seed of every draw.
+    pub seed: u64,
+    /// Where the journal and the report go.
+    pub out: PathBuf,
+    /// The folder of the stack's keys.
+    pub keys: PathBuf,
+}
+
+/// Milliseconds since 1970.
+///
+/// # Errors
+/// When the clock stands before that.
+pub fn wall_ms() -> anyhow::Result<i64> {
+    Ok(i64::try_from(
+        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
+    )?)
+}
+
+/// Runs a drop against `stack` and writes `journal.jsonl`, `report.json` and `report.html`.
+///
+/// # Errors
+/// When it cannot be run to its end, or was stopped. A broken promise is no error: it is in the report.
+pub async fn run(
+    stack: &StackFile,
+    options: &Options,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Report> {
+    let file = DropFile::load(&options.drop)?;
+    let shoppers = options.shoppers.unwrap_or(file.shoppers);
+    let name = options
+        .drop
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("drop")
+        .to_owned();
+    std::fs::create_dir_all(&options.out).with_context(|| format!("creating {}", options.out.display()))?;
+
+    // Everything that can be done beforehand is, so that it does not disturb the run.
+    let plans: Vec<_> = (0..shoppers)
+        .map(|index| plan(&file, options.seed, index))
+        .collect();
+    let key = shopper_key(&options.keys)?;
+    let bearers = sign_all(
+        &key,
+        plans.iter().map(|p| p.shopper.as_str()),
+        wall_ms()?.div_euclid(1_000),
+    )?;
+    let times = arrivals::schedule(&file.arrivals, shoppers, options.seed);
+    let mut order: Vec<usize> = (0..plans.len()).collect();
+    fastrand::Rng::with_seed(options.seed).shuffle(&mut order);
+    let mut people: Vec<_> = order.into_iter().zip(plans.into_iter().zip(bearers)).collect();
+    people.sort_unstable_by_key(|(place, _)| *place);
+    let crowd: Vec<Arrival> = times
+        .into_iter()
+        .zip(people)
+        .map(|(at_us, (_, (plan, bearer)))| Arrival { at_us, plan, bearer })
+        .collect();
+
+    let stores = Stores::new(stack);
+    let before = snapshot(stack).await?;
+    let drop = operator::publish(stack, &name, &file, wall_ms()?).await?;
+    let (published, now_ms) = (Instant::now(), wall_ms()?);
+    let left_ms =
+        u64::try_from(drop.starts_at_ms - now_ms).context("publishing took until after the opening")?;
+    let opening = Opening {
+        wall_ms: drop.starts_at_ms,
+        instant: published + Duration::from_millis(left_ms),
+    };
+    if crowd
+        .first()
+        .is_some_and(|first| opening.plus_micros(first.at_us) < published)
+    {
+        bail!("publishing took until after the first arrival; the drop file needs a longer lead_seconds");
+    }
+    say(&format!(
+        "{} is published and opens in {:.1} s",
+        drop.drop_id,
+        Duration::from_millis(left_ms).as_secs_f64()
+    ));
+
+    let world = Arc::new(World {
+        client: Client::new(REQUEST_TIMEOUT),
+        addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
+        journal: Journal::create(&options.out.join("journal.jsonl"), &drop)?,
+        facts: drop.clone(),
+        file,
+        opening,
+        recorder: Recorder::default(),
+        tally: Tally::default(),
+    });
+    let (end_watchers, watched) = watch::channel(false);
+    let sampling = tokio::spawn(sampler::run(Arc::clone(&world), stores.clone(), watched.clone()));
+    let showing = tokio::spawn(progress::show(Arc::clone(&world), u64::from(shoppers), watched));
+    let sent = load::run(&world, crowd, stop.clone()).await;
+    let left_at = Instant::now();
+    if *stop.borrow() {
+        end_watchers.send_replace(true);
+        let _ = tokio::join!(sampling, showing);
+        world.journal.flush();
+        bail!("stopped");
+    }
+    say("everyone has left; waiting for what is still under way");
+    let mut stopped = stop.clone();
+    let drained = tokio::select! {
+        drained = drain(stack, &stores, &drop) => drained?,
+        _ = stopped.wait_for(|stop| *stop) => bail!("stopped"),
+    };
+    let (duration_s, drain_s) = (published.elapsed().as_secs_f64(), left_at.elapsed().as_secs_f64());
+    end_watchers.send_replace(true);
+    let failed_samples = sampling.await?;
+    showing.await?;
+
+    let journal = world.journal.finish()?;
+    let facts = stores.facts(&drop, journal, opening.now_ms()).await?;
+    let findings = audit(&facts);
+    let after = snapshot(stack).await?;
+    let sold = Sold {
+        reservations: reservations(&facts.journal),
+        orders: u64::try_from(facts.orders.len())?,
+        units: findings.paid,
+    };
+    let usage = Usage::between(&before, &after, stack.table("STOCK_TABLE")?, sold);
+    let measured = world.recorder.finish();
+    let run = RunFacts {
+        drop_file: name,
+        title: world.file.title.clone(),
+        seed: options.seed,
+        shoppers: u64::from(shoppers),
+        drop,
+        machine: machine().await,
+        duration_s,
+        drain_s,
+        left_undone: drained.left,
+        unfinished: sent.unfinished,
+        surprises: sent.surprises,
+        failed_samples,
+    };
+    let report = Report::new(run, findings, &measured, &facts.journal, usage);
+    write(&options.out, &report, &render(&report, &measured, &facts))?;
+    Ok(report)
+}
+
+fn write(out: &Path, report: &Report, page: &str) -> anyhow::Result<()> {
+    let json = out.join("report.json");
+    std::fs::write(&json, serde_json::to_vec_pretty(report)?)
+        .with_context(|| format!("writing {}", json.display()))?;
+    let html = out.join("report.html");
+    std::fs::write(&html, page).with_context(|| format!("writing {}", html.display()))
+}
+
+fn reservations(journal: &[Entry]) -> u64 {
+    let ids: std::collections::BTreeSet<&str> = journal
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Reserved(reserved) => Some(reserved.reservation_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    u64::try_from(ids.len()).unwrap_or(u64::MAX)
+}
+
+async fn machine() -> Machine {
+    let git = tokio::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output()
+        .await;
+    let git_revision = git
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map(|text| text.trim().to_owned());
+    Machine {
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        git_revision,
+    }
+}

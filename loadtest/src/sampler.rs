@@ -1,0 +1,53 @@
+//! Looks at every shard again and again during the run: the shard equation must hold at every instant, not only at the
+//! end, and the report draws where the units were.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::audit::{count_units, describe};
+use crate::collect::Stores;
+use crate::facts::{Entry, Sampled};
+use crate::world::World;
+
+/// How often the shards are read.
+pub const PERIOD: Duration = Duration::from_millis(500);
+
+/// Samples until told to stop; answers how many samples failed.
+pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bool>) -> u64 {
+    let mut interval = tokio::time::interval(PERIOD);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failed = 0;
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return failed,
+        }
+        match stores.shards(&world.facts.drop_id).await {
+            Ok(read) => {
+                let broken = read
+                    .found
+                    .iter()
+                    .filter(|fact| !fact.shard.adds_up())
+                    .map(describe);
+                let sampled = Sampled {
+                    at_ms: world.opening.now_ms(),
+                    skus: world
+                        .facts
+                        .skus
+                        .iter()
+                        .map(|sku| count_units(&read.found, &sku.sku))
+                        .collect(),
+                    broken: broken.chain(read.unreadable).collect(),
+                };
+                world.note(Entry::Sampled(sampled));
+            }
+            Err(error) => {
+                failed += 1;
+                tracing::warn!("a sample of the shards failed: {error:#}");
+            }
+        }
+        world.journal.flush();
+    }
+}

@@ -1,0 +1,248 @@
+//! From a reservation to the end of its order.
+
+use api::orders::{CheckoutBody, OrderView, Shipping};
+use api::problem::{Code, Problem};
+use api::reservations::{ReservationView, ReserveBody};
+use bytes::Bytes;
+use domain::order::OrderStatus;
+use http::Method;
+
+use super::Shopper;
+use crate::behaviour::{AfterReserving, Card};
+use crate::client::{Answer, Call};
+use crate::facts::{CheckoutRefused, Ending, Entry, Ordered, Reserved};
+use crate::measure::Endpoint;
+use crate::world::Tally;
+
+/// How long after the payment deadline an order may take to become final before a shopper stops asking, in ms.
+const AFTER_DEADLINE_MS: i64 = 30_000;
+
+impl Shopper {
+    pub(super) fn reservation_call(&self) -> Option<Call> {
+        let body = ReserveBody {
+            sku: self.sku_code().parse().ok()?,
+            quantity: self.quantity,
+        };
+        let key = format!("{}-r{}", self.plan.shopper, self.attempt);
+        let body = Bytes::from(serde_json::to_vec(&body).ok()?);
+        Some(self.call(
+            Method::POST,
+            self.world.addresses.reservations.clone(),
+            Some(&key),
+            Some(body),
+        ))
+    }
+
+    /// Notes every 201 and answers the first.
+    pub(super) fn note_reservations(&self, answers: &[Answer]) -> Option<ReservationView> {
+        let mut first = None;
+        for view in answers
+            .iter()
+            .filter(|a| a.status == 201)
+            .filter_map(Answer::json::<ReservationView>)
+        {
+            self.world.note(Entry::Reserved(Reserved {
+                at_ms: self.world.opening.now_ms(),
+                shopper: self.plan.shopper.clone(),
+                sku: view.sku.to_string(),
+                quantity: view.quantity,
+                reservation_id: view.reservation_id.to_string(),
+                expires_at_ms: view.expires_at.0.as_millis(),
+                amount_minor: view.amount.amount_minor,
+            }));
+            if first.is_none() {
+                Tally::add(&self.world.tally.reserved, u64::from(view.quantity));
+                first = Some(view);
+            }
+        }
+        first
+    }
+
+    pub(super) async fn use_reservation(&mut self, held: &ReservationView) -> Ending {
+        match self.plan.after_reserving {
+            AfterReserving::Abandon => Ending::Abandoned,
+            AfterReserving::Release => {
+                self.pause(self.plan.checkout_after_ms).await;
+                self.release(held).await
+            }
+            AfterReserving::CheckOut => {
+                self.pause(self.plan.checkout_after_ms).await;
+                self.check_out(held).await
+            }
+        }
+    }
+
+    async fn release(&mut self, held: &ReservationView) -> Ending {
+        let path = format!("/drops/{}/reservations/{}", held.drop_id, held.reservation_id);
+        let Some(uri) = self.world.addresses.at(&path) else {
+            return Ending::Unexpected;
+        };
+        let call = self.call(Method::DELETE, uri, None, None);
+        let answers = self.insist(Endpoint::Release, &call, false, false).await;
+        match answers.first() {
+            Some(answer) if answer.status == 204 => {
+                let reservation_id = held.reservation_id.to_string();
+                self.world.note(Entry::Released {
+                    at_ms: self.world.opening.now_ms(),
+                    reservation_id,
+                });
+                Ending::Released
+            }
+            // A release whose answer was lost, or a hold that expired, is not there any more.
+            Some(answer) if answer.status == 404 || answer.status == 409 => Ending::Abandoned,
+            Some(answer) => {
+                self.note_surprise(Endpoint::Release, answer);
+                Ending::Unexpected
+            }
+            None => Ending::GaveUp,
+        }
+    }
+
+    async fn check_out(&mut self, held: &ReservationView) -> Ending {
+        let Some(call) = self.checkout_call(held) else {
+            return Ending::Unexpected;
+        };
+        let first = self.attempt == 1;
+        let (double, reload) = (
+            first && self.plan.double_click_ordering,
+            first && self.plan.reloads_ordering,
+        );
+        let answers = self.insist(Endpoint::Checkout, &call, double, reload).await;
+        let mut accepted = None;
+        for view in answers
+            .iter()
+            .filter(|a| a.status == 202)
+            .filter_map(Answer::json::<OrderView>)
+        {
+            self.world.note(Entry::Ordered(Ordered {
+                at_ms: self.world.opening.now_ms(),
+                shopper: self.plan.shopper.clone(),
+                reservation_id: held.reservation_id.to_string(),
+                order_id: view.order_id.to_string(),
+            }));
+            accepted.get_or_insert(view);
+        }
+        if let Some(order) = accepted {
+            Tally::add(&self.world.tally.ordered, 1);
+            return self.follow(order).await;
+        }
+        let Some(answer) = answers.first() else {
+            return Ending::GaveUp;
+        };
+        let problem = answer.json::<Problem>();
+        let code = problem.as_ref().map_or("none", |p| p.code.as_str());
+        self.world.note(Entry::CheckoutRefused(CheckoutRefused {
+            at_ms: self.world.opening.now_ms(),
+            shopper: self.plan.shopper.clone(),
+            reservation_id: held.reservation_id.to_string(),
+            code: code.to_owned(),
+        }));
+        match problem.map(|p| p.code) {
+            Some(Code::ReservationExpired) => Ending::HoldExpired,
+            Some(Code::LimitReached) => Ending::LimitReached,
+            _ => {
+                self.note_surprise(Endpoint::Checkout, answer);
+                Ending::Unexpected
+            }
+        }
+    }
+
+    fn checkout_call(&self, held: &ReservationView) -> Option<Call> {
+        let shopper = &self.plan.shopper;
+        let body = CheckoutBody {
+            reservation_id: held.reservation_id.clone(),
+            amount: held.amount,
+            payment_method: self.plan.card.token().to_owned(),
+            shipping: Shipping {
+                name: format!("Shopper {shopper}"),
+                line1: "1 Harbour Street".to_owned(),
+                line2: None,
+                postal_code: "20457".to_owned(),
+                city: "Hamburg".to_owned(),
+                country: "DE".to_owned(),
+                email: format!("{shopper}@example.com"),
+            },
+        };
+        let key = format!("{shopper}-o{}", self.attempt);
+        let body = Bytes::from(serde_json::to_vec(&body).ok()?);
+        Some(self.call(
+            Method::POST,
+            self.world.addresses.orders.clone(),
+            Some(&key),
+            Some(body),
+        ))
+    }
+
+    /// Follows an order to its final state, doing what the bank asks for on the way.
+    async fn follow(&mut self, mut order: OrderView) -> Ending {
+        let Some(uri) = self.world.addresses.at(&format!("/orders/{}", order.order_id)) else {
+            return Ending::Unexpected;
+        };
+        if self.plan.cancels {
+            self.plan.cancels = false;
+            self.think(20, 1_500).await;
+            self.cancel(&order).await;
+        }
+        let call = self.call(Method::GET, uri, None, None);
+        let mut acted = false;
+        let mut wait = self.rng.u64(500..1_200);
+        loop {
+            match order.status {
+                OrderStatus::Paid | OrderStatus::Refunded => return Ending::Bought,
+                OrderStatus::Declined => return Ending::PaymentFailed,
+                OrderStatus::Cancelled => return Ending::Cancelled,
+                OrderStatus::ActionRequired if !acted => {
+                    acted = true;
+                    self.answer_the_bank(&order).await;
+                    wait = 700;
+                }
+                OrderStatus::ActionRequired | OrderStatus::Placed => {}
+            }
+            if self.world.opening.now_ms() > order.payment_deadline.0.as_millis() + AFTER_DEADLINE_MS {
+                return Ending::GaveUp;
+            }
+            self.pause(wait).await;
+            wait = (wait * 3 / 2).min(4_000);
+            if let Some(newer) = self
+                .ask(Endpoint::ShowOrder, &call)
+                .await
+                .and_then(|a| a.json::<OrderView>())
+            {
+                order = newer;
+            }
+        }
+    }
+
+    async fn cancel(&mut self, order: &OrderView) {
+        let Some(uri) = self
+            .world
+            .addresses
+            .at(&format!("/orders/{}/cancel", order.order_id))
+        else {
+            return;
+        };
+        let call = self.call(Method::POST, uri, None, None);
+        // Whatever the answer, the order itself says how it ended.
+        self.insist(Endpoint::CancelOrder, &call, false, false).await;
+    }
+
+    async fn answer_the_bank(&mut self, order: &OrderView) {
+        let outcome: &'static [u8] = match self.plan.card {
+            Card::ActionCompleted => b"outcome=complete",
+            Card::ActionFailed => b"outcome=fail",
+            _ => return,
+        };
+        let Some(uri) = order.action.as_ref().and_then(|action| action.url.parse().ok()) else {
+            return;
+        };
+        self.think(800, 4_000).await;
+        let call = Call {
+            method: Method::POST,
+            uri,
+            bearer: None,
+            key: None,
+            body: Some((Bytes::from_static(outcome), "application/x-www-form-urlencoded")),
+        };
+        self.insist(Endpoint::Bank, &call, false, false).await;
+    }
+}

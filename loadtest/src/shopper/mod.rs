@@ -1,0 +1,339 @@
+//! One shopper's visit, from the first click to the last answer.
+//!
+//! A shopper acts on what the API says, and only on that: looks at the page and the status, waits for the opening,
+//! reserves, retries with the same key, checks out or does not, and follows the order to its end.
+
+mod buying;
+mod sending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::drops::StatusView;
+use api::problem::Code;
+use domain::drops::Phase;
+use domain::status::Availability;
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use crate::behaviour::Plan;
+use crate::client::{Answer, Call};
+use crate::facts::{Ended, Ending, Entry};
+use crate::measure::Endpoint;
+use crate::world::{Tally, World};
+
+/// How often a shopper asks for the same thing again after errors and silence.
+const MAX_TRIES: u32 = 6;
+
+/// A visit under way.
+#[derive(Debug)]
+pub struct Shopper {
+    world: Arc<World>,
+    plan: Plan,
+    bearer: HeaderValue,
+    rng: fastrand::Rng,
+    /// When the next request should be sent, if that is not at once.
+    intended: Option<Instant>,
+    /// Counts reservations asked for: each gets a key of its own.
+    attempt: u32,
+    sku: usize,
+    quantity: u32,
+    looks: u32,
+    /// What went wrong, for the report.
+    surprise: Option<String>,
+}
+
+/// What came of looking at the status.
+enum Look {
+    Available,
+    Ended(Ending),
+}
+
+/// What came of asking for a reservation.
+enum Wish {
+    Held(Box<api::reservations::ReservationView>),
+    /// All held: look again.
+    Wait,
+    Ended(Ending),
+}
+
+impl Shopper {
+    /// A shopper about to arrive.
+    #[must_use]
+    pub fn new(world: Arc<World>, plan: Plan, bearer: HeaderValue) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(plan.jitter_seed),
+            sku: plan.sku,
+            quantity: plan.quantity,
+            looks: plan.looks,
+            world,
+            plan,
+            bearer,
+            intended: None,
+            attempt: 0,
+            surprise: None,
+        }
+    }
+
+    /// The whole visit. `due` is when the shopper should arrive.
+    pub async fn visit(mut self, due: Instant) -> Option<String> {
+        let world = Arc::clone(&self.world);
+        Tally::add(&world.tally.arrived, 1);
+        let due_ms = i32::try_from(world.opening.since(due)).unwrap_or(i32::MAX);
+        world.recorder.arrival(due_ms, due.elapsed());
+        self.intended = Some(due);
+        let ending = self.shop().await;
+        if ending == Ending::Bought {
+            Tally::add(&world.tally.paid, 1);
+        }
+        Tally::add(&world.tally.ended, 1);
+        world.note(Entry::Ended(Ended {
+            at_ms: world.opening.now_ms(),
+            shopper: self.plan.shopper.clone(),
+            sku: self.sku_code().to_owned(),
+            quantity: self.quantity,
+            ending,
+        }));
+        self.surprise
+    }
+
+    fn sku_code(&self) -> &str {
+        self.world
+            .file
+            .skus
+            .get(self.sku)
+            .map_or("", |sku| sku.sku.as_str())
+    }
+
+    async fn shop(&mut self) -> Ending {
+        if self.plan.opens_list {
+            let call = Call::get(self.world.addresses.list.clone());
+            self.ask(Endpoint::ListDrops, &call).await;
+            self.think(300, 1_500).await;
+        }
+        if self.plan.opens_page {
+            let call = Call::get(self.world.addresses.drop.clone());
+            self.ask(Endpoint::ShowDrop, &call).await;
+            self.think(200, 1_000).await;
+        }
+        loop {
+            if let Look::Ended(ending) = self.look().await {
+                return ending;
+            }
+            let reservation = match self.reserve().await {
+                Wish::Held(reservation) => reservation,
+                Wish::Wait => {
+                    if !self.has_patience() {
+                        return Ending::Impatient;
+                    }
+                    self.wait_for_units(None).await;
+                    continue;
+                }
+                Wish::Ended(ending) => return ending,
+            };
+            let ending = self.use_reservation(&reservation).await;
+            if ending != Ending::PaymentFailed || !self.plan.tries_again {
+                return ending;
+            }
+            self.plan.tries_again = false;
+            self.plan.card = crate::behaviour::Card::Works;
+            self.think(1_000, 3_000).await;
+        }
+    }
+
+    /// Looks at the status until the wanted SKU is available or there is no point in staying.
+    async fn look(&mut self) -> Look {
+        let call = Call::get(self.world.addresses.status.clone());
+        let mut unanswered = 0;
+        loop {
+            let answer = self.ask(Endpoint::ShowStatus, &call).await;
+            let Some(status) = answer
+                .filter(|a| a.status == 200)
+                .and_then(|a| a.json::<StatusView>())
+            else {
+                unanswered += 1;
+                if unanswered >= MAX_TRIES {
+                    return Look::Ended(Ending::GaveUp);
+                }
+                self.back_off(unanswered, None).await;
+                continue;
+            };
+            unanswered = 0;
+            match status.phase {
+                Phase::Closed | Phase::Cancelled => return Look::Ended(Ending::Closed),
+                Phase::Upcoming => {
+                    let left_ms = status.starts_at.0.as_millis() - self.world.opening.now_ms();
+                    if self.wait_for_opening(left_ms, status.next_poll_seconds).await {
+                        return Look::Available;
+                    }
+                }
+                Phase::Paused => self.wait_for_units(status.next_poll_seconds).await,
+                Phase::Open => match self.availability(&status) {
+                    Availability::Available => {
+                        self.think(100, 600).await;
+                        return Look::Available;
+                    }
+                    Availability::AllHeld if self.has_patience() => {
+                        self.wait_for_units(status.next_poll_seconds).await
+                    }
+                    Availability::AllHeld => return Look::Ended(Ending::Impatient),
+                    Availability::Gone => match self.second_wish() {
+                        true => self.think(200, 800).await,
+                        false => return Look::Ended(Ending::Gone),
+                    },
+                },
+            }
+        }
+    }
+
+    fn availability(&self, status: &StatusView) -> Availability {
+        let wanted = self.sku_code();
+        status
+            .skus
+            .iter()
+            .find(|s| s.sku.as_str() == wanted)
+            .map_or(Availability::Gone, |s| s.availability)
+    }
+
+    /// Whether there is another SKU to want; it is wanted from now on.
+    fn second_wish(&mut self) -> bool {
+        match self.plan.second_sku.take() {
+            Some(second) => {
+                self.sku = second;
+                self.quantity = self.plan.quantity;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn has_patience(&mut self) -> bool {
+        let any = self.looks > 0;
+        if self.looks != u32::MAX {
+            self.looks = self.looks.saturating_sub(1);
+        }
+        any
+    }
+
+    /// Waits for the opening or the next look, whichever comes first; true if it is the opening.
+    async fn wait_for_opening(&mut self, left_ms: i64, next_poll_seconds: Option<u32>) -> bool {
+        let poll_ms = u64::from(next_poll_seconds.unwrap_or(2)) * 1_000;
+        let poll_ms = self.rng.u64(poll_ms..=poll_ms + poll_ms / 2);
+        match u64::try_from(left_ms) {
+            // People click when the countdown ends, each a moment later than the fastest.
+            Ok(left_ms) if left_ms <= poll_ms => {
+                let reaction = self.rng.u64(50..1_500);
+                self.pause(left_ms + reaction).await;
+                true
+            }
+            Ok(_) => {
+                self.pause(poll_ms).await;
+                false
+            }
+            // The status is behind the clock.
+            Err(_) => {
+                self.think(300, 900).await;
+                false
+            }
+        }
+    }
+
+    async fn wait_for_units(&mut self, next_poll_seconds: Option<u32>) {
+        let asked = u64::from(next_poll_seconds.unwrap_or(1)) * 1_000;
+        let wait = asked.max(self.look_ms());
+        let wait = self.rng.u64(wait * 3 / 4..=wait * 3 / 2);
+        self.pause(wait).await;
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a few seconds"
+    )]
+    fn look_ms(&self) -> u64 {
+        (self.world.file.behaviour.look_seconds * 1e3) as u64
+    }
+
+    /// Asks for the wanted units, with one key per wish and as many tries as a person has.
+    async fn reserve(&mut self) -> Wish {
+        self.attempt += 1;
+        let Some(call) = self.reservation_call() else {
+            return self.surprised("no call", Ending::Unexpected);
+        };
+        let first = self.attempt == 1;
+        let (double, reload) = (
+            first && self.plan.double_click_reserving,
+            first && self.plan.reloads_reserving,
+        );
+        let mut early = 0;
+        loop {
+            let answers = self
+                .insist(
+                    Endpoint::Reserve,
+                    &call,
+                    double && early == 0,
+                    reload && early == 0,
+                )
+                .await;
+            if let Some(view) = self.note_reservations(&answers) {
+                return Wish::Held(Box::new(view));
+            }
+            let Some(answer) = answers.first() else {
+                return Wish::Ended(Ending::GaveUp);
+            };
+            let Some(problem) = answer.json::<api::problem::Problem>() else {
+                return self.surprised_by(Endpoint::Reserve, answer);
+            };
+            return match problem.code {
+                Code::SoldOut if problem.availability == Some(Availability::AllHeld) => Wish::Wait,
+                Code::SoldOut if self.second_wish() => Wish::Wait,
+                Code::SoldOut => Wish::Ended(Ending::Gone),
+                Code::FewerLeft => match problem.available {
+                    Some(fewer) if fewer > 0 && fewer < self.quantity && self.plan.takes_fewer => {
+                        self.quantity = fewer;
+                        self.think(200, 900).await;
+                        return Box::pin(self.reserve()).await;
+                    }
+                    _ => Wish::Ended(Ending::DidNotWantFewer),
+                },
+                Code::NotOpen | Code::Paused if early < MAX_TRIES => {
+                    early += 1;
+                    self.think(300, 900).await;
+                    continue;
+                }
+                Code::Closed => Wish::Ended(Ending::Closed),
+                Code::LimitReached => Wish::Ended(Ending::LimitReached),
+                _ => self.surprised_by(Endpoint::Reserve, answer),
+            };
+        }
+    }
+
+    fn surprised(&mut self, what: &str, ending: Ending) -> Wish {
+        self.surprise = Some(what.to_owned());
+        Wish::Ended(ending)
+    }
+
+    fn surprised_by(&mut self, endpoint: Endpoint, answer: &Answer) -> Wish {
+        self.note_surprise(endpoint, answer);
+        Wish::Ended(Ending::Unexpected)
+    }
+
+    fn note_surprise(&mut self, endpoint: Endpoint, answer: &Answer) {
+        let body = String::from_utf8_lossy(answer.body.get(..answer.body.len().min(200)).unwrap_or_default());
+        self.surprise = Some(format!("{} answered {} {body}", endpoint.name(), answer.status));
+    }
+
+    /// Thinks for a while, drawn evenly.
+    async fn think(&mut self, from_ms: u64, to_ms: u64) {
+        let ms = self.rng.u64(from_ms..=to_ms.max(from_ms));
+        self.pause(ms).await;
+    }
+
+    /// Waits until a moment and intends the next request for then.
+    async fn pause(&mut self, ms: u64) {
+        let due = Instant::now() + Duration::from_millis(ms);
+        tokio::time::sleep_until(due).await;
+        self.world.recorder.step(due.elapsed());
+        self.intended = Some(due);
+    }
+}

@@ -1,0 +1,174 @@
+//! How a shopper sends: measured from the intended start, double-clicks, reloads, and retries with the same key.
+
+use std::time::Duration;
+
+use api::problem::Problem;
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use tokio::time::Instant;
+
+use super::{MAX_TRIES, Shopper};
+use crate::client::{Answer, Call, Silence};
+use crate::measure::Endpoint;
+
+/// The longest a shopper waits before trying again, in ms.
+const MAX_BACK_OFF_MS: u64 = 4_000;
+
+impl Shopper {
+    /// Sends once.
+    pub(super) async fn ask(&mut self, endpoint: Endpoint, call: &Call) -> Option<Answer> {
+        let intended = self.intended.take().unwrap_or_else(Instant::now);
+        let result = self.world.client.send(call).await;
+        self.record(endpoint, intended, &result);
+        result.ok()
+    }
+
+    fn record(&self, endpoint: Endpoint, intended: Instant, result: &Result<Answer, Silence>) {
+        let outcome = match result {
+            Ok(answer) => outcome(answer),
+            Err(silence) => silence.to_string(),
+        };
+        self.record_as(endpoint, intended, &outcome);
+    }
+
+    fn record_as(&self, endpoint: Endpoint, intended: Instant, outcome: &str) {
+        let at_ms = i32::try_from(self.world.opening.since(intended)).unwrap_or(i32::MAX);
+        self.world
+            .recorder
+            .request(endpoint, at_ms, intended.elapsed(), outcome);
+    }
+
+    /// Sends until there is an answer to live with: same request, same key, further and further apart. A first
+    /// double-click yields up to two answers; none means that the shopper has given up.
+    pub(super) async fn insist(
+        &mut self,
+        endpoint: Endpoint,
+        call: &Call,
+        double: bool,
+        reload: bool,
+    ) -> Vec<Answer> {
+        for attempt in 1..=MAX_TRIES {
+            let first = attempt == 1;
+            if first && reload {
+                self.reload(endpoint, call).await;
+                continue;
+            }
+            let answers: Vec<Answer> = if first && double {
+                let intended = self.intended.take().unwrap_or_else(Instant::now);
+                let (one, two) = tokio::join!(self.world.client.send(call), self.world.client.send(call));
+                self.record(endpoint, intended, &one);
+                self.record(endpoint, intended, &two);
+                [one, two].into_iter().flatten().collect()
+            } else {
+                self.ask(endpoint, call).await.into_iter().collect()
+            };
+            let settled: Vec<Answer> = answers.iter().filter(|a| !is_passing(a)).cloned().collect();
+            if !settled.is_empty() {
+                return settled;
+            }
+            if attempt < MAX_TRIES {
+                let asked = answers.iter().filter_map(|a| a.retry_after).max();
+                self.back_off(attempt, asked).await;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Sends, does not wait for the answer, and loads the page anew.
+    async fn reload(&mut self, endpoint: Endpoint, call: &Call) {
+        let intended = self.intended.take().unwrap_or_else(Instant::now);
+        let patience = Duration::from_millis(self.rng.u64(2..60));
+        match tokio::time::timeout(patience, self.world.client.send(call)).await {
+            Ok(result) => self.record(endpoint, intended, &result),
+            Err(_) => self.record_as(endpoint, intended, "reloaded"),
+        }
+        self.think(200, 800).await;
+    }
+
+    /// Waits before the next try: twice as long each time, with jitter, and at least as long as asked.
+    pub(super) async fn back_off(&mut self, tries: u32, asked_seconds: Option<u32>) {
+        let base = 250_u64.saturating_mul(1 << tries.min(6)).min(MAX_BACK_OFF_MS);
+        let least = (u64::from(asked_seconds.unwrap_or(0)) * 1_000).min(MAX_BACK_OFF_MS);
+        let wait = self.rng.u64(base / 2..=base) + least;
+        self.pause(wait).await;
+    }
+
+    /// A call of this shopper's.
+    pub(super) fn call(
+        &self,
+        method: Method,
+        uri: http::Uri,
+        key: Option<&str>,
+        body: Option<Bytes>,
+    ) -> Call {
+        Call {
+            method,
+            uri,
+            bearer: Some(self.bearer.clone()),
+            key: key.and_then(|key| HeaderValue::from_str(key).ok()),
+            body: body.map(|body| (body, "application/json")),
+        }
+    }
+}
+
+/// Whether the same request may be answered otherwise in a moment.
+fn is_passing(answer: &Answer) -> bool {
+    answer.status == 429 || answer.status >= 500
+}
+
+/// An answer's name in the report: status, problem code, availability.
+fn outcome(answer: &Answer) -> String {
+    if answer.status < 400 {
+        return answer.status.to_string();
+    }
+    let Some(problem) = answer.json::<Problem>() else {
+        return answer.status.to_string();
+    };
+    match problem.availability {
+        Some(availability) => format!(
+            "{} {} {}",
+            answer.status,
+            problem.code.as_str(),
+            availability.as_str()
+        ),
+        None => format!("{} {}", answer.status, problem.code.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            retry_after: None,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn outcomes_name_status_code_and_availability() {
+        let sold_out = r#"{"type":"t","title":"t","status":409,"code":"sold_out","detail":"d","availability":"all_held"}"#;
+        assert_eq!(outcome(&answer(201, "{}")), "201");
+        assert_eq!(outcome(&answer(409, sold_out)), "409 sold_out all_held");
+        assert_eq!(
+            outcome(&answer(503, r#"{"message":"Service Unavailable"}"#)),
+            "503"
+        );
+    }
+
+    #[test]
+    fn only_passing_trouble_is_retried() {
+        for (status, passing) in [
+            (201, false),
+            (409, false),
+            (422, false),
+            (429, true),
+            (500, true),
+            (503, true),
+        ] {
+            assert_eq!(is_passing(&answer(status, "")), passing, "{status}");
+        }
+    }
+}

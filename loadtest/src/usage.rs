@@ -1,0 +1,398 @@
+//! What the drop used, from the stack's meter: write units per outcome, cold starts, and list prices.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Call, Client};
+use crate::stack::StackFile;
+
+/// List prices in US dollars, us-east-1, read from the services' price pages; per million unless said otherwise. Check
+/// them again before relying on a sum.
+pub mod prices {
+    /// API Gateway HTTP APIs, a million requests.
+    pub const HTTP_API: f64 = 1.00;
+    /// Lambda, a million invocations.
+    pub const INVOCATIONS: f64 = 0.20;
+    /// Lambda on arm64, one GB-second.
+    pub const GB_SECOND: f64 = 0.000_013_333_4;
+    /// DynamoDB on demand, a million write units.
+    pub const WRITE_UNITS: f64 = 0.625;
+    /// DynamoDB on demand, a million read units.
+    pub const READ_UNITS: f64 = 0.125;
+    /// SQS standard queues, a million requests.
+    pub const SQS_REQUESTS: f64 = 0.40;
+    /// The year in which the list was read.
+    pub const AS_OF: &str = "2026";
+    /// The memory of the functions in the template, in GB.
+    pub const FUNCTION_GB: f64 = 0.25;
+}
+
+/// The route of reservations, as the meter books it.
+const RESERVE: &str = "POST /drops/{drop_id}/reservations";
+
+/// What was used of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
+pub struct TableUse {
+    /// Write units.
+    pub wcu: f64,
+    /// Read units.
+    pub rcu: f64,
+}
+
+/// What one function used with one route and one outcome.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+pub struct FunctionUse {
+    /// The function.
+    pub function: String,
+    /// The route key or the source.
+    pub route: String,
+    /// The status.
+    pub status: u16,
+    /// Invocations.
+    pub invocations: u64,
+    /// Their run time together, in ms.
+    pub duration_ms: f64,
+    /// What they used, by table.
+    pub tables: BTreeMap<String, TableUse>,
+}
+
+/// The stack's meter at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Meter {
+    /// By function, route and status.
+    pub functions: Vec<FunctionUse>,
+    /// SQS requests by action.
+    pub sqs_requests: BTreeMap<String, u64>,
+    /// What could not be put down to a running invocation.
+    #[serde(default)]
+    pub unattributed: BTreeMap<String, TableUse>,
+}
+
+/// One function's processes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+pub struct Processes {
+    /// The function.
+    pub function: String,
+    /// Processes started while a request waited.
+    pub cold_starts: u64,
+    /// Invocations.
+    pub invocations: u64,
+    /// Invocations that failed.
+    pub errors: u64,
+    /// Invocations refused for want of a process.
+    #[serde(default)]
+    pub throttles: u64,
+    /// Requests that waited for a cold start.
+    pub waited_for_cold_start: u64,
+}
+
+/// Meter and processes at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The meter.
+    pub meter: Meter,
+    /// The processes.
+    pub processes: Vec<Processes>,
+}
+
+/// Asks the stack for both.
+///
+/// # Errors
+/// When it does not answer in the expected form.
+pub async fn snapshot(stack: &StackFile) -> anyhow::Result<Snapshot> {
+    let client = Client::new(Duration::from_secs(10));
+    let get = |path: &str| -> anyhow::Result<Call> {
+        Ok(Call::get(format!("{}{path}", stack.control_url).parse()?))
+    };
+    let meter = client
+        .send(&get("/meter")?)
+        .await
+        .context("asking the stack's meter")?;
+    let processes = client
+        .send(&get("/functions")?)
+        .await
+        .context("asking for the stack's functions")?;
+    Ok(Snapshot {
+        meter: serde_json::from_slice(&meter.body).context("the stack's meter")?,
+        processes: serde_json::from_slice(&processes.body).context("the stack's functions")?,
+    })
+}
+
+/// The figures of the report that come from the meter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Usage {
+    /// Processes started while a request waited.
+    pub cold_starts: u64,
+    /// Requests that waited for one ÷ all.
+    pub cold_request_share: f64,
+    /// Invocations refused for want of a process.
+    pub throttles: u64,
+    /// Write units on the stock table in reservation requests that ended 201 ÷ distinct reservations.
+    pub wcu_per_reservation: Option<f64>,
+    /// The same in those that did not ÷ those; none if there were none.
+    pub wcu_per_rejection: Option<f64>,
+    /// All stock write units ÷ units sold.
+    pub stock_wcu_per_sold_unit: Option<f64>,
+    /// Read units on all tables in reservation requests that ended 201 ÷ distinct reservations.
+    pub read_units_per_reservation: Option<f64>,
+    /// The same in those that did not ÷ those.
+    pub read_units_per_rejection: Option<f64>,
+    /// List prices applied to everything metered ÷ orders.
+    pub usd_per_order: Option<f64>,
+    /// The parts of `usd_per_order` before the division.
+    pub usd: BTreeMap<String, f64>,
+    /// By function, route and status.
+    pub functions: Vec<FunctionUse>,
+    /// Processes by function.
+    pub processes: Vec<Processes>,
+}
+
+/// How much the drop sold, for the ratios.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sold {
+    /// Distinct reservations answered 201.
+    pub reservations: u64,
+    /// Orders in the table.
+    pub orders: u64,
+    /// Units sold.
+    pub units: u64,
+}
+
+impl Usage {
+    /// What was used between two snapshots.
+    #[must_use]
+    pub fn between(before: &Snapshot, after: &Snapshot, stock_table: &str, sold: Sold) -> Self {
+        let functions = subtract(&before.meter.functions, &after.meter.functions);
+        let processes = subtract_processes(&before.processes, &after.processes);
+        let invocations: u64 = processes.iter().map(|p| p.invocations).sum();
+        let waited: u64 = processes.iter().map(|p| p.waited_for_cold_start).sum();
+        let reserving = |granted: bool| {
+            functions
+                .iter()
+                .filter(move |f| f.route == RESERVE && (f.status == 201) == granted)
+        };
+        let stock_wcu = |f: &FunctionUse| f.tables.get(stock_table).map_or(0.0, |t| t.wcu);
+        let reads = |f: &FunctionUse| f.tables.values().map(|t| t.rcu).sum::<f64>();
+        let rejected: u64 = reserving(false).map(|f| f.invocations).sum();
+        let unattributed = |of: &dyn Fn(&TableUse) -> f64| -> f64 {
+            let sum = |m: &Meter| m.unattributed.values().map(of).sum::<f64>();
+            sum(&after.meter) - sum(&before.meter)
+        };
+        let stray_stock = {
+            let wcu = |m: &Meter| m.unattributed.get(stock_table).map_or(0.0, |t| t.wcu);
+            wcu(&after.meter) - wcu(&before.meter)
+        };
+        let write_units: f64 = functions
+            .iter()
+            .flat_map(|f| f.tables.values())
+            .map(|t| t.wcu)
+            .sum::<f64>()
+            + unattributed(&|t| t.wcu);
+        let read_units: f64 = functions
+            .iter()
+            .flat_map(|f| f.tables.values())
+            .map(|t| t.rcu)
+            .sum::<f64>()
+            + unattributed(&|t| t.rcu);
+        let http: u64 = functions
+            .iter()
+            .filter(|f| is_http(&f.route))
+            .map(|f| f.invocations)
+            .sum();
+        let runs: u64 = functions.iter().map(|f| f.invocations).sum();
+        let seconds: f64 = functions.iter().map(|f| f.duration_ms / 1e3).sum();
+        let sqs: u64 = after
+            .meter
+            .sqs_requests
+            .iter()
+            .map(|(action, n)| n.saturating_sub(before.meter.sqs_requests.get(action).copied().unwrap_or(0)))
+            .sum();
+        let usd = BTreeMap::from([
+            ("http_api".to_owned(), float(http) * prices::HTTP_API / 1e6),
+            (
+                "lambda_requests".to_owned(),
+                float(runs) * prices::INVOCATIONS / 1e6,
+            ),
+            (
+                "lambda_gb_seconds".to_owned(),
+                seconds * prices::FUNCTION_GB * prices::GB_SECOND,
+            ),
+            (
+                "dynamodb_writes".to_owned(),
+                write_units * prices::WRITE_UNITS / 1e6,
+            ),
+            ("dynamodb_reads".to_owned(), read_units * prices::READ_UNITS / 1e6),
+            ("sqs".to_owned(), float(sqs) * prices::SQS_REQUESTS / 1e6),
+        ]);
+        Self {
+            cold_starts: processes.iter().map(|p| p.cold_starts).sum(),
+            cold_request_share: if invocations == 0 {
+                0.0
+            } else {
+                float(waited) / float(invocations)
+            },
+            throttles: processes.iter().map(|p| p.throttles).sum(),
+            wcu_per_reservation: ratio(reserving(true).map(stock_wcu).sum(), sold.reservations),
+            wcu_per_rejection: ratio(reserving(false).map(stock_wcu).sum(), rejected),
+            stock_wcu_per_sold_unit: ratio(
+                functions.iter().map(stock_wcu).sum::<f64>() + stray_stock,
+                sold.units,
+            ),
+            read_units_per_reservation: ratio(reserving(true).map(reads).sum(), sold.reservations),
+            read_units_per_rejection: ratio(reserving(false).map(reads).sum(), rejected),
+            usd_per_order: ratio(usd.values().sum(), sold.orders),
+            usd,
+            functions,
+            processes,
+        }
+    }
+}
+
+fn is_http(route: &str) -> bool {
+    route == "$default" || route.contains(" /")
+}
+
+fn ratio(amount: f64, by: u64) -> Option<f64> {
+    (by > 0).then(|| amount / float(by))
+}
+
+/// Counts stay far below 2^53.
+#[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn subtract(before: &[FunctionUse], after: &[FunctionUse]) -> Vec<FunctionUse> {
+    let known = |f: &FunctionUse| {
+        before
+            .iter()
+            .find(|b| (&b.function, &b.route, b.status) == (&f.function, &f.route, f.status))
+    };
+    let rest = after.iter().map(|f| {
+        let Some(was) = known(f) else { return f.clone() };
+        let tables = f.tables.iter().map(|(name, used)| {
+            let past = was.tables.get(name).copied().unwrap_or_default();
+            (
+                name.clone(),
+                TableUse {
+                    wcu: used.wcu - past.wcu,
+                    rcu: used.rcu - past.rcu,
+                },
+            )
+        });
+        FunctionUse {
+            invocations: f.invocations.saturating_sub(was.invocations),
+            duration_ms: f.duration_ms - was.duration_ms,
+            tables: tables.collect(),
+            ..f.clone()
+        }
+    });
+    rest.filter(|f| f.invocations > 0).collect()
+}
+
+fn subtract_processes(before: &[Processes], after: &[Processes]) -> Vec<Processes> {
+    let rest = after.iter().map(|p| {
+        let was = before
+            .iter()
+            .find(|b| b.function == p.function)
+            .cloned()
+            .unwrap_or_default();
+        Processes {
+            function: p.function.clone(),
+            cold_starts: p.cold_starts.saturating_sub(was.cold_starts),
+            invocations: p.invocations.saturating_sub(was.invocations),
+            errors: p.errors.saturating_sub(was.errors),
+            throttles: p.throttles.saturating_sub(was.throttles),
+            waited_for_cold_start: p.waited_for_cold_start.saturating_sub(was.waited_for_cold_start),
+        }
+    });
+    rest.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(function: &str, route: &str, status: u16, invocations: u64, wcu: f64, rcu: f64) -> FunctionUse {
+        FunctionUse {
+            function: function.into(),
+            route: route.into(),
+            status,
+            invocations,
+            duration_ms: 1_000.0,
+            tables: BTreeMap::from([("stock".into(), TableUse { wcu, rcu })]),
+        }
+    }
+
+    fn snapshot(functions: Vec<FunctionUse>, receives: u64) -> Snapshot {
+        let sqs_requests = BTreeMap::from([("ReceiveMessage".to_owned(), receives)]);
+        Snapshot {
+            meter: Meter {
+                functions,
+                sqs_requests,
+                unattributed: BTreeMap::new(),
+            },
+            processes: vec![Processes {
+                function: "reserve".into(),
+                cold_starts: receives,
+                invocations: 10 * receives,
+                waited_for_cold_start: receives,
+                ..Processes::default()
+            }],
+        }
+    }
+
+    #[test]
+    fn granted_and_refused_reservations_are_told_apart_and_the_past_is_left_out() {
+        let before = snapshot(vec![used("reserve", RESERVE, 201, 1, 100.0, 7.0)], 1);
+        let after = snapshot(
+            vec![
+                used("reserve", RESERVE, 201, 11, 111.0, 12.0),
+                used("reserve", RESERVE, 409, 100, 2.0, 30.0),
+                used("reserve", RESERVE, 503, 100, 2.0, 30.0),
+                used("checkout", "POST /orders", 202, 8, 39.0, 0.0),
+                used("relay-events", "stream:orders", 200, 5, 0.0, 0.0),
+            ],
+            3,
+        );
+        let sold = Sold {
+            reservations: 10,
+            orders: 8,
+            units: 6,
+        };
+        let usage = Usage::between(&before, &after, "stock", sold);
+        assert_eq!(usage.wcu_per_reservation, Some(1.1));
+        assert_eq!(usage.wcu_per_rejection, Some(0.02));
+        assert_eq!(usage.read_units_per_reservation, Some(0.5));
+        assert_eq!(usage.read_units_per_rejection, Some(0.3));
+        assert_eq!(usage.stock_wcu_per_sold_unit, Some(9.0));
+        assert_eq!((usage.cold_starts, usage.cold_request_share), (2, 0.1));
+        // 218 HTTP requests at a dollar a million.
+        assert!((usage.usd["http_api"] - 218.0 / 1e6).abs() < 1e-12);
+        assert!((usage.usd["sqs"] - 2.0 * 0.4 / 1e6).abs() < 1e-12);
+        assert!((usage.usd["dynamodb_writes"] - 54.0 * 0.625 / 1e6).abs() < 1e-12);
+        let total: f64 = usage.usd.values().sum();
+        assert!((usage.usd_per_order.unwrap() - total / 8.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nothing_refused_is_no_figure() {
+        let usage = Usage::between(
+            &Snapshot::default(),
+            &Snapshot::default(),
+            "stock",
+            Sold::default(),
+        );
+        assert_eq!(
+            (
+                usage.wcu_per_rejection,
+                usage.wcu_per_reservation,
+                usage.usd_per_order
+            ),
+            (None, None, None)
+        );
+    }
+}

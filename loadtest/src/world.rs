@@ -1,0 +1,174 @@
+//! What all shoppers of a run share: the API's addresses, their tokens, the clock of the drop, and where things are noted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::{HeaderValue, Uri};
+use tokens::{Audience, SigningKey};
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::drop_file::DropFile;
+use crate::facts::{DropFacts, Entry};
+use crate::journal::Journal;
+use crate::measure::Recorder;
+
+/// Totals for the progress display.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Shoppers that have arrived.
+    pub arrived: AtomicU64,
+    /// Shoppers that have left.
+    pub ended: AtomicU64,
+    /// Units reserved.
+    pub reserved: AtomicU64,
+    /// Orders accepted.
+    pub ordered: AtomicU64,
+    /// Shoppers whose order was paid.
+    pub paid: AtomicU64,
+}
+
+impl Tally {
+    /// Adds to a total.
+    pub fn add(total: &AtomicU64, by: u64) {
+        total.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// A total.
+    #[must_use]
+    pub fn get(total: &AtomicU64) -> u64 {
+        total.load(Ordering::Relaxed)
+    }
+}
+
+/// The moment of the opening on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// In ms since 1970.
+    pub wall_ms: i64,
+    /// On the monotonic clock.
+    pub instant: Instant,
+}
+
+impl Opening {
+    /// Milliseconds since 1970, by the monotonic clock.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.wall_ms + self.since(Instant::now())
+    }
+
+    /// Milliseconds from the opening to `at`; negative before it.
+    #[must_use]
+    pub fn since(&self, at: Instant) -> i64 {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        match at.checked_duration_since(self.instant) {
+            Some(after) => ms(after),
+            None => -ms(self.instant.duration_since(at)),
+        }
+    }
+
+    /// The moment `us` microseconds after the opening (before it, if negative).
+    #[must_use]
+    pub fn plus_micros(&self, us: i64) -> Instant {
+        let distance = Duration::from_micros(us.unsigned_abs());
+        let moved = if us < 0 {
+            self.instant.checked_sub(distance)
+        } else {
+            self.instant.checked_add(distance)
+        };
+        moved.unwrap_or(self.instant)
+    }
+}
+
+/// The addresses of one drop.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    base: String,
+    /// `GET /drops`
+    pub list: Uri,
+    /// `GET /drops/{drop_id}`
+    pub drop: Uri,
+    /// `GET /drops/{drop_id}/status`
+    pub status: Uri,
+    /// `POST /drops/{drop_id}/reservations`
+    pub reservations: Uri,
+    /// `POST /orders`
+    pub orders: Uri,
+}
+
+impl Addresses {
+    /// The addresses at the API under `base`.
+    ///
+    /// # Errors
+    /// When `base` is not a URL.
+    pub fn new(base: &str, drop_id: &str) -> anyhow::Result<Self> {
+        let base = base.trim_end_matches('/').to_owned();
+        let at = |path: String| -> anyhow::Result<Uri> {
+            format!("{base}{path}")
+                .parse()
+                .with_context(|| format!("the address {base}"))
+        };
+        Ok(Self {
+            list: at("/drops".to_owned())?,
+            drop: at(format!("/drops/{drop_id}"))?,
+            status: at(format!("/drops/{drop_id}/status"))?,
+            reservations: at(format!("/drops/{drop_id}/reservations"))?,
+            orders: at("/orders".to_owned())?,
+            base,
+        })
+    }
+
+    /// Another address of the API; `None` if it is not one.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.base).parse().ok()
+    }
+}
+
+/// What all shoppers share.
+#[derive(Debug)]
+pub struct World {
+    /// HTTP.
+    pub client: Client,
+    /// Where to.
+    pub addresses: Addresses,
+    /// The drop file.
+    pub file: DropFile,
+    /// The drop as it was published.
+    pub facts: DropFacts,
+    /// The opening.
+    pub opening: Opening,
+    /// Measurements.
+    pub recorder: Recorder,
+    /// Promises.
+    pub journal: Journal,
+    /// Totals.
+    pub tally: Tally,
+}
+
+impl World {
+    /// Notes something in the journal.
+    pub fn note(&self, entry: Entry) {
+        self.journal.write(entry);
+    }
+}
+
+/// The `Authorization` headers of shoppers, signed before the run so that signing does not disturb it.
+///
+/// # Errors
+/// When a token cannot be signed.
+pub fn sign_all<'a>(
+    key: &SigningKey,
+    shoppers: impl Iterator<Item = &'a str>,
+    now_s: i64,
+) -> anyhow::Result<Vec<HeaderValue>> {
+    shoppers
+        .map(|shopper| {
+            let token = key.sign(Audience::Shopper, shopper, now_s, now_s + 4 * 3_600)?;
+            let mut header = HeaderValue::from_str(&format!("Bearer {token}"))?;
+            header.set_sensitive(true);
+            Ok(header)
+        })
+        .collect()
+}
