@@ -173,6 +173,9 @@ impl Stack {
         missing(&read("postgresql://unknown")?, &settings)?;
 
         let postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
+        ledger::migrate(postgres.url())
+            .await
+            .context("the ledger's migrations")?;
         let mut model = read(postgres.url())?;
         if let Some(level) = &options.function_log {
             for function in model.functions.values_mut() {

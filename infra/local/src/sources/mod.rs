@@ -1,5 +1,6 @@
 //! Event sources: what invokes functions besides the HTTP front.
 
+mod batch;
 mod queue;
 mod schedule;
 mod stream;

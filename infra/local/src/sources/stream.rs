@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::batch::{Piece, Record, Step, checkpoint, next};
 use super::{BatchReport, Context, backoff, outcome};
 use crate::runtime::{Failure, Waiting};
 use crate::template::{StreamSource, function_arn, table_arn};
@@ -30,13 +30,6 @@ const READ_RECORDS: usize = 1_000;
 
 /// When nothing rings the bell, look anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// One record on its way to the function.
-#[derive(Debug, Clone)]
-struct Record {
-    sequence: String,
-    json: Value,
-}
 
 /// One stream and its reader.
 #[derive(Debug)]
@@ -306,130 +299,4 @@ fn lane_of(record: &Record, lanes: usize) -> usize {
         .map(Value::to_string)
         .hash(&mut hasher);
     usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0)
-}
-
-/// Part of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Piece {
-    range: Range<usize>,
-    attempts: u32,
-}
-
-/// What comes after a piece was tried.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    Done,
-    Again(Vec<Piece>),
-    GiveUp(Range<usize>),
-}
-
-/// How many records before the first failed one. None when the report names a record that is not in the batch.
-fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize> {
-    let places: Option<Vec<usize>> = failed
-        .iter()
-        .map(|id| records.iter().position(|r| &r.sequence == id))
-        .collect();
-    Some(places?.into_iter().min().unwrap_or(records.len()))
-}
-
-/// Lambda's rules: a reported failure retries from that record on; a failed batch is halved if the source says so,
-/// which costs no attempt; otherwise it is tried again as it is, until its attempts are used up.
-fn next(piece: &Piece, handled: Option<usize>, source: &StreamSource) -> Step {
-    let Range { start, end } = piece.range.clone();
-    let attempts = piece.attempts + 1;
-    match handled {
-        Some(count) if start + count >= end => Step::Done,
-        Some(count) if count > 0 => Step::Again(vec![Piece {
-            range: start + count..end,
-            attempts: 0,
-        }]),
-        None if source.bisect && end - start > 1 => {
-            let middle = start + (end - start) / 2;
-            let half = |range| Piece {
-                range,
-                attempts: piece.attempts,
-            };
-            Step::Again(vec![half(start..middle), half(middle..end)])
-        }
-        _ if attempts > source.max_retries => Step::GiveUp(start..end),
-        _ => Step::Again(vec![Piece {
-            range: start..end,
-            attempts,
-        }]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(bisect: bool) -> StreamSource {
-        StreamSource {
-            table: "orders".to_owned(),
-            batch_size: 10,
-            parallelization: 1,
-            bisect,
-            max_retries: 2,
-            partial: true,
-            on_failure: None,
-        }
-    }
-
-    fn piece(range: Range<usize>, attempts: u32) -> Piece {
-        Piece { range, attempts }
-    }
-
-    fn record(sequence: &str) -> Record {
-        Record {
-            sequence: sequence.to_owned(),
-            json: Value::Null,
-        }
-    }
-
-    #[test]
-    fn the_checkpoint_is_the_first_failed_record() {
-        let records = [record("1"), record("2"), record("3")];
-        assert_eq!(checkpoint(&records, &[]), Some(3));
-        assert_eq!(checkpoint(&records, &["3".to_owned(), "2".to_owned()]), Some(1));
-        assert_eq!(checkpoint(&records, &["9".to_owned()]), None);
-    }
-
-    #[test]
-    fn a_reported_failure_retries_from_there() {
-        let source = source(true);
-        assert_eq!(next(&piece(0..4, 0), Some(4), &source), Step::Done);
-        assert_eq!(
-            next(&piece(0..4, 1), Some(3), &source),
-            Step::Again(vec![piece(3..4, 0)])
-        );
-        assert_eq!(
-            next(&piece(3..4, 0), Some(0), &source),
-            Step::Again(vec![piece(3..4, 1)])
-        );
-        assert_eq!(next(&piece(3..4, 2), Some(0), &source), Step::GiveUp(3..4));
-    }
-
-    #[test]
-    fn a_failed_batch_is_halved_down_to_the_record_that_fails_it() {
-        let source = source(true);
-        assert_eq!(
-            next(&piece(0..5, 1), None, &source),
-            Step::Again(vec![piece(0..2, 1), piece(2..5, 1)])
-        );
-        assert_eq!(
-            next(&piece(1..2, 1), None, &source),
-            Step::Again(vec![piece(1..2, 2)])
-        );
-        assert_eq!(next(&piece(1..2, 2), None, &source), Step::GiveUp(1..2));
-    }
-
-    #[test]
-    fn without_halving_the_whole_batch_is_tried_again() {
-        let source = source(false);
-        assert_eq!(
-            next(&piece(0..5, 0), None, &source),
-            Step::Again(vec![piece(0..5, 1)])
-        );
-        assert_eq!(next(&piece(0..5, 2), None, &source), Step::GiveUp(0..5));
-    }
 }

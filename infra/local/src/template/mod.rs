@@ -4,6 +4,7 @@
 //! follow from the logical ids (`StockTable` → `stock`, `PaymentsDlq` → `payments-dlq`), a function is named after the
 //! binary it is built from.
 
+mod events;
 mod read;
 mod resolve;
 

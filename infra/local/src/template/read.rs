@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use yaml_serde::Value as Yaml;
 
+use super::events::{Event, name_in_arn};
 use super::resolve::{Named, Resolver, Surroundings};
-use super::{Function, Model, Queue, QueueSource, Route, Statement, StreamSource, Table};
+use super::{Function, Model, Queue, Statement, Table};
 
 /// Lambda's own defaults for what the template may leave out.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
@@ -108,14 +109,6 @@ fn kebab(id: &str) -> String {
         out.push(c.to_ascii_lowercase());
     }
     out
-}
-
-/// The last segment of an ARN's path or colons: the name of a queue, or of a stream's table.
-fn name_in_arn(arn: &str) -> Option<&str> {
-    match arn.split_once(":table/") {
-        Some((_, path)) => path.split('/').next(),
-        None => arn.rsplit(':').next(),
-    }
 }
 
 struct Place<'a> {
@@ -268,136 +261,6 @@ impl Place<'_> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "Type", content = "Properties")]
-enum Event {
-    HttpApi(HttpEvent),
-    #[serde(rename = "SQS")]
-    Sqs(SqsEvent),
-    DynamoDB(StreamEvent),
-    Schedule(ScheduleEvent),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HttpEvent {
-    method: Option<String>,
-    path: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SqsEvent {
-    queue: String,
-    batch_size: Option<usize>,
-    #[serde(default)]
-    function_response_types: Vec<String>,
-    scaling_config: Option<Scaling>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Scaling {
-    maximum_concurrency: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct StreamEvent {
-    stream: String,
-    starting_position: String,
-    batch_size: Option<usize>,
-    parallelization_factor: Option<usize>,
-    #[serde(default)]
-    bisect_batch_on_function_error: bool,
-    maximum_retry_attempts: u32,
-    #[serde(default)]
-    function_response_types: Vec<String>,
-    destination_config: Option<Destinations>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Destinations {
-    on_failure: Destination,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Destination {
-    destination: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ScheduleEvent {
-    schedule: String,
-}
-
-impl Event {
-    fn add_to(self, function: &mut Function) -> Result<()> {
-        let partial = |types: &[String]| types.iter().any(|t| t == "ReportBatchItemFailures");
-        match self {
-            Self::HttpApi(HttpEvent {
-                method: None,
-                path: None,
-            }) => function.routes.push(Route::Default),
-            Self::HttpApi(HttpEvent {
-                method: Some(method),
-                path: Some(path),
-            }) => {
-                function.routes.push(Route::Path {
-                    method: method.to_ascii_uppercase(),
-                    path,
-                });
-            }
-            Self::HttpApi(_) => bail!("a route has a method and a path, or neither"),
-            Self::Sqs(event) => function.queues.push(QueueSource {
-                queue: name_in_arn(&event.queue).unwrap_or_default().to_owned(),
-                batch_size: event.batch_size.unwrap_or(10).clamp(1, 10),
-                max_concurrency: event.scaling_config.map_or(1_000, |s| s.maximum_concurrency),
-                partial: partial(&event.function_response_types),
-            }),
-            Self::DynamoDB(event) => {
-                if event.starting_position != "TRIM_HORIZON" {
-                    bail!("the local stack reads streams from TRIM_HORIZON only");
-                }
-                function.streams.push(StreamSource {
-                    table: name_in_arn(&event.stream).unwrap_or_default().to_owned(),
-                    batch_size: event.batch_size.unwrap_or(100),
-                    parallelization: event.parallelization_factor.unwrap_or(1),
-                    bisect: event.bisect_batch_on_function_error,
-                    max_retries: event.maximum_retry_attempts,
-                    partial: partial(&event.function_response_types),
-                    on_failure: event
-                        .destination_config
-                        .and_then(|d| name_in_arn(&d.on_failure.destination).map(str::to_owned)),
-                });
-            }
-            Self::Schedule(event) => function.schedules.push(rate(&event.schedule)?),
-        }
-        Ok(())
-    }
-}
-
-/// `rate(1 minute)`, `rate(5 minutes)`, `rate(1 hour)`.
-fn rate(text: &str) -> Result<Duration> {
-    let parsed = text
-        .strip_prefix("rate(")
-        .and_then(|t| t.strip_suffix(')'))
-        .and_then(|t| t.split_once(' '));
-    let (count, unit) =
-        parsed.ok_or_else(|| anyhow!("the local stack knows rate(…) schedules, not {text}"))?;
-    let count: u64 = count.parse().with_context(|| text.to_owned())?;
-    let seconds = match unit.trim_end_matches('s') {
-        "minute" => 60,
-        "hour" => 3_600,
-        "day" => 86_400,
-        _ => bail!("{text}: minutes, hours or days"),
-    };
-    Ok(Duration::from_secs(count * seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,18 +274,6 @@ mod tests {
         ] {
             assert_eq!(kebab(id), name);
         }
-        assert_eq!(name_in_arn("arn:aws:sqs:r:0:payments"), Some("payments"));
-        assert_eq!(
-            name_in_arn("arn:aws:dynamodb:r:0:table/orders/stream/local"),
-            Some("orders")
-        );
-    }
-
-    #[test]
-    fn rates_are_read_and_crons_refused() {
-        assert_eq!(rate("rate(1 minute)").unwrap(), Duration::from_secs(60));
-        assert_eq!(rate("rate(2 hours)").unwrap(), Duration::from_secs(7_200));
-        assert!(rate("cron(0 12 * * ? *)").is_err());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn probe(name: &str) -> Function {
 }
 
 /// The probe's binary, which cargo builds beside the tests.
-fn probe_binary() -> PathBuf {
+pub fn probe_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join("examples/probe");
     assert!(binary.is_file(), "cargo builds examples with the tests");
