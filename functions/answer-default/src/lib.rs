@@ -1,0 +1,107 @@
+//! The `$default` route: what no other route takes is answered in the API's own form.
+//!
+//! **The problem.** API Gateway answers a request that matches no route in a form of its own, and a path of ours with
+//! another method looks to it like any unknown path.
+//!
+//! **The model.** [`ROUTES`] names every route of the API. A path that is among them is answered 405 with the methods it
+//! does take, in the header `Allow` as RFC 9110 (section 15.5.6) asks; any other 404. A test compares the list with
+//! the template, which alone decides what the routes are.
+//!
+//! **What it does not do.** It reads no body, no token and no database.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+use axum::Router;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, Method, Uri, header};
+use web::{Code, Failure, Problem};
+
+/// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
+pub const ROUTES: [(Method, &str); 18] = [
+    (Method::GET, "/drops"),
+    (Method::GET, "/drops/{drop_id}"),
+    (Method::GET, "/drops/{drop_id}/status"),
+    (Method::POST, "/drops/{drop_id}/reservations"),
+    (Method::GET, "/drops/{drop_id}/reservations/{reservation_id}"),
+    (Method::DELETE, "/drops/{drop_id}/reservations/{reservation_id}"),
+    (Method::POST, "/orders"),
+    (Method::GET, "/orders"),
+    (Method::GET, "/orders/{order_id}"),
+    (Method::POST, "/orders/{order_id}/cancel"),
+    (Method::PUT, "/operator/drops/{drop_id}"),
+    (Method::GET, "/operator/drops/{drop_id}"),
+    (Method::POST, "/operator/drops/{drop_id}/publish"),
+    (Method::POST, "/operator/drops/{drop_id}/pause"),
+    (Method::POST, "/operator/drops/{drop_id}/resume"),
+    (Method::POST, "/operator/drops/{drop_id}/extend"),
+    (Method::POST, "/operator/drops/{drop_id}/restock"),
+    (Method::POST, "/operator/drops/{drop_id}/cancel"),
+];
+
+/// The function's router: every path and every method.
+pub fn router() -> Router {
+    Router::new().fallback(|method: Method, uri: Uri| async move { answer(&method, uri.path()) })
+}
+
+fn answer(method: &Method, path: &str) -> Response {
+    let allowed: Vec<&str> = ROUTES
+        .iter()
+        .filter(|(_, template)| matches(template, path))
+        .map(|(method, _)| method.as_str())
+        .collect();
+    if allowed.is_empty() || allowed.contains(&method.as_str()) {
+        return Failure::from(Problem::new(Code::NotFound, "There is nothing at this path.")).into_response();
+    }
+    let allowed = allowed.join(", ");
+    let detail = format!("This path takes {allowed}.");
+    let mut response = Failure::from(Problem::new(Code::MethodNotAllowed, detail)).into_response();
+    if let Ok(value) = HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
+}
+
+/// Whether `path` has the form of `template`, as API Gateway compares them: segment by segment, and what varies is never
+/// empty.
+fn matches(template: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    let all = template.split('/').all(|expected| {
+        segments.next().is_some_and(|segment| {
+            if expected.starts_with('{') {
+                !segment.is_empty()
+            } else {
+                expected == segment
+            }
+        })
+    });
+    all && segments.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_segment_by_segment() {
+        for (template, path, expected) in [
+            ("/drops", "/drops", true),
+            ("/drops", "/drops/", false),
+            ("/drops", "/Drops", false),
+            ("/drops/{drop_id}", "/drops/autumn", true),
+            ("/drops/{drop_id}", "/drops/", false),
+            ("/drops/{drop_id}", "/drops/a/b", false),
+            ("/drops/{drop_id}/status", "/drops/a/status", true),
+            ("/drops/{drop_id}/status", "/drops//status", false),
+        ] {
+            assert_eq!(matches(template, path), expected, "{template} {path}");
+        }
+    }
+}

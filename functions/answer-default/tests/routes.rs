@@ -1,0 +1,119 @@
+//! The list of routes is the template's, and what is not on it is answered in the API's own form.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeSet;
+
+use answer_default::{ROUTES, router};
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+const TEMPLATE: &str = include_str!("../../../infra/template.yaml");
+
+/// Method and path of every HTTP event with a path in the template.
+fn template_routes() -> BTreeSet<(String, String)> {
+    let template: yaml_serde::Value = yaml_serde::from_str(TEMPLATE).unwrap();
+    let mut routes = BTreeSet::new();
+    for (_, resource) in template["Resources"].as_mapping().unwrap() {
+        let Some(events) = resource["Properties"]["Events"].as_mapping() else {
+            continue;
+        };
+        for (_, event) in events {
+            let properties = &event["Properties"];
+            if event["Type"] == "HttpApi" && !properties["Path"].is_null() {
+                let text = |key: &str| properties[key].as_str().unwrap().to_owned();
+                assert!(
+                    routes.insert((text("Method"), text("Path"))),
+                    "twice: {properties:?}"
+                );
+            }
+        }
+    }
+    routes
+}
+
+#[test]
+fn the_list_is_the_templates() {
+    let ours: BTreeSet<(String, String)> = ROUTES
+        .iter()
+        .map(|(method, path)| (method.to_string(), (*path).to_owned()))
+        .collect();
+    assert_eq!(ours, template_routes());
+    assert_eq!(ours.len(), ROUTES.len());
+}
+
+async fn call(method: &str, path: &str) -> (StatusCode, Option<String>, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    let response = router().oneshot(request).await.unwrap();
+    assert_eq!(
+        response.headers()[header::CONTENT_TYPE],
+        "application/problem+json"
+    );
+    let allow = response
+        .headers()
+        .get(header::ALLOW)
+        .map(|v| v.to_str().unwrap().to_owned());
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    // The answer to a HEAD has no body.
+    let body = if method == "HEAD" {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    (status, allow, body)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn another_method_is_told_which_ones_there_are() {
+    for (method, path, allowed) in [
+        ("POST", "/drops", "GET"),
+        ("HEAD", "/drops", "GET"),
+        ("PATCH", "/orders", "POST, GET"),
+        ("DELETE", "/operator/drops/autumn", "PUT, GET"),
+        ("PUT", "/drops/autumn/reservations/r", "GET, DELETE"),
+        ("GET", "/drops/autumn/reservations", "POST"),
+        ("BREW", "/operator/drops/x/cancel", "POST"),
+    ] {
+        let (status, allow, body) = call(method, path).await;
+        let code = (method != "HEAD").then_some("method_not_allowed");
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (StatusCode::METHOD_NOT_ALLOWED, code),
+            "{method} {path}"
+        );
+        assert_eq!(allow.as_deref(), Some(allowed), "{method} {path}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_unknown_path_is_not_found() {
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/drop"),
+        ("GET", "/drops/"),
+        ("POST", "/drops/a/b/c/d"),
+        ("GET", "/operator"),
+        ("GET", "/%FF/%00"),
+        ("PUT", "/operator/drops/"),
+    ] {
+        let (status, allow, body) = call(method, path).await;
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (StatusCode::NOT_FOUND, Some("not_found")),
+            "{method} {path}"
+        );
+        assert_eq!(allow, None);
+    }
+}

@@ -1,0 +1,117 @@
+//! Which drops are on.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use domain::drops::{Drop, DropState};
+use domain::ids::DropId;
+use domain::limits::MAX_PAGE;
+use domain::status::DropStatus;
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::drops::{ListDrops, ReadStatus};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+
+use crate::bounds::{LATE_MS, LEAD_MS, MOST_DROPS};
+use crate::survey::is_gone;
+
+/// Looks through the published drops, and remembers which are over for good.
+#[derive(Debug, Default)]
+pub struct Calendar {
+    /// Drops over for good, at the version of which that was found: a later change (a restock) brings one back.
+    over: Mutex<BTreeMap<DropId, u64>>,
+}
+
+impl Calendar {
+    /// The drops that are on now, of the latest [`MOST_DROPS`] on the calendar.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the calendar could not be read to its end.
+    pub async fn on<D, T, E>(&self, drops: &D, statuses: &T, edge: &E) -> Result<Vec<DropId>, StoreError>
+    where
+        D: ListDrops,
+        T: ReadStatus,
+        E: Edge,
+    {
+        let now = edge.now();
+        let mut on = Vec::new();
+        let mut seen = 0;
+        let mut after = None;
+        loop {
+            let page = retry(edge, IN_REQUEST, || drops.published(after.as_ref(), MAX_PAGE)).await?;
+            seen += page.drops.len();
+            for drop in &page.drops {
+                if self.is_on(statuses, edge, drop, now).await {
+                    on.push(drop.id.clone());
+                }
+            }
+            after = match page.next {
+                Some(next) if seen < MOST_DROPS => Some(next),
+                Some(_) => {
+                    tracing::warn!(seen, "the calendar is longer than the conductor looks");
+                    return Ok(on);
+                }
+                None => return Ok(on),
+            };
+        }
+    }
+
+    /// Remembers that nothing will change any more about `drop` as it is.
+    pub fn note_over(&self, drop: &Drop) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if over.len() >= MOST_DROPS {
+            // Forgotten means looked at once more, no worse.
+            over.clear();
+        }
+        over.insert(drop.id.clone(), drop.version);
+    }
+
+    fn is_known_over(&self, drop: &Drop) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.get(&drop.id).is_some_and(|version| *version >= drop.version)
+    }
+
+    async fn is_on<T: ReadStatus, E: Edge>(
+        &self,
+        statuses: &T,
+        edge: &E,
+        drop: &Drop,
+        now: Timestamp,
+    ) -> bool {
+        match drop.state {
+            DropState::Draft | DropState::Publishing | DropState::Cancelled => return false,
+            DropState::Cancelling => return !self.is_known_over(drop),
+            DropState::Scheduled => {}
+        }
+        if now < drop.starts_at.plus_millis(-LEAD_MS) || self.is_known_over(drop) {
+            return false;
+        }
+        if now < drop.starts_at {
+            return true;
+        }
+        // Not known by this process: an earlier run's last status tells. One that cannot be read tells nothing, and to
+        // conduct a drop once too often does no harm.
+        match retry(edge, IN_REQUEST, || statuses.status(&drop.id, 0)).await {
+            Ok(Some(status)) if is_final(&status, drop) => {
+                self.note_over(drop);
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Whether nothing can change any more: all planned units were counted, none is held or ordered, and all are sold or the
+/// last request that could claim one has ended.
+#[must_use]
+pub fn is_final(status: &DropStatus, drop: &Drop) -> bool {
+    let late = status.as_of >= drop.ends_at.plus_millis(LATE_MS);
+    drop.skus.iter().all(|sku| {
+        status.of(&sku.sku).is_some_and(|counts| {
+            counts.allocated == sku.plan.units()
+                && counts.tally().is_drained()
+                && (late || is_gone(counts, sku))
+        })
+    })
+}

@@ -1,0 +1,99 @@
+//! The open orders of a cancelled drop are asked to end.
+
+use std::collections::BTreeSet;
+
+use domain::ids::{OrderId, ReservationId};
+use domain::order::EndReason;
+use domain::survey::SeenClaim;
+use futures_util::{StreamExt as _, stream};
+use ports::StoreError;
+use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::retry::{IN_REQUEST, retry};
+
+use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
+
+/// How often an order that changes under our hands is looked at in one step.
+const MOST_LOOKS: u32 = 3;
+
+/// What became of the orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Asked to end; at once where no payment exists.
+    pub asked: usize,
+    /// Not answered, or changing all the time; the next step asks again.
+    pub failed: usize,
+}
+
+/// The order that an ordered claim belongs to.
+#[must_use]
+pub fn order_of(seen: &SeenClaim) -> OrderId {
+    OrderId::of_reservation(&ReservationId {
+        shard: seen.shard.clone(),
+        nonce: seen.claim.nonce.clone(),
+    })
+}
+
+/// Asks the open orders of `ordered` to end. `asked` remembers those that have been, so that each is asked once by
+/// each run; what is no longer there is forgotten.
+pub async fn end_orders<O, E>(
+    orders: &O,
+    edge: &E,
+    ordered: &[SeenClaim],
+    asked: &mut BTreeSet<OrderId>,
+) -> Asked
+where
+    O: ReadOrder + AdvanceOrder,
+    E: Edge,
+{
+    let open: BTreeSet<OrderId> = ordered.iter().map(order_of).collect();
+    asked.retain(|order| open.contains(order));
+    let to_ask: Vec<OrderId> = open.difference(asked).take(MOST_WRITES).cloned().collect();
+    let outcomes: Vec<_> = stream::iter(to_ask)
+        .map(|order| async move {
+            let outcome = end_order(orders, edge, &order).await;
+            (order, outcome)
+        })
+        .buffer_unordered(WRITES_AT_ONCE)
+        .collect()
+        .await;
+    let mut result = Asked::default();
+    for (order, outcome) in outcomes {
+        match outcome {
+            Ok(true) => {
+                result.asked += 1;
+                asked.insert(order);
+            }
+            Ok(false) => result.failed += 1,
+            Err(error) => {
+                result.failed += 1;
+                tracing::debug!(%order, %error, "an order was not asked to end yet");
+            }
+        }
+    }
+    result
+}
+
+/// Whether the order is ended, or asked to.
+async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
+    orders: &O,
+    edge: &E,
+    id: &OrderId,
+) -> Result<bool, StoreError> {
+    for _ in 0..MOST_LOOKS {
+        let Some(order) = retry(edge, IN_REQUEST, || orders.order(id)).await? else {
+            // The claim was seen before the order could be: look again in the next step.
+            return Ok(false);
+        };
+        if !order.status.is_open() || order.cancel_requested.is_some() {
+            return Ok(true);
+        }
+        let Ok(step) = order.request_cancel(EndReason::DropCancelled, edge.now()) else {
+            return Ok(true);
+        };
+        if retry(edge, IN_REQUEST, || orders.advance(&step)).await?.is_done() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

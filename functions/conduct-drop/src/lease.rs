@@ -1,0 +1,34 @@
+//! The right to conduct a drop.
+
+use domain::ids::DropId;
+use ports::StoreError;
+use ports::drops::{HoldLease, Lease};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+
+use crate::bounds::LEASE_MS;
+
+/// Takes or keeps the lease of `drop`; `None` while somebody else has it.
+///
+/// # Errors
+/// [`StoreError`]. The lease may have been taken; asking again tells.
+pub async fn hold<L: HoldLease, E: Edge>(
+    leases: &L,
+    edge: &E,
+    drop: &DropId,
+    holder: &str,
+) -> Result<Option<Lease>, StoreError> {
+    let answer = retry(edge, IN_REQUEST, || {
+        let now = edge.now();
+        leases.acquire(drop, holder, now, now.plus_millis(LEASE_MS))
+    });
+    Ok(answer.await?.ok())
+}
+
+/// Lets the lease of `drop` lapse now, so that the next run need not wait for it. A failure costs only that wait.
+pub async fn release<L: HoldLease, E: Edge>(leases: &L, edge: &E, drop: &DropId, holder: &str) {
+    let now = edge.now();
+    if let Err(error) = leases.acquire(drop, holder, now, now).await {
+        tracing::debug!(%drop, %error, "a lease was left to lapse by itself");
+    }
+}

@@ -1,0 +1,125 @@
+//! Progress, for people and for alarms.
+//!
+//! A conductor that stands still makes no errors. Its runs therefore tell what they *did*, in CloudWatch's embedded
+//! metric format (a JSON line that CloudWatch turns into metrics, without a call): an alarm compares drops that are on
+//! with steps made.
+
+use domain::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::step::{Report, Stepped};
+
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "Stampede";
+
+/// What a run has done since it last told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Drops that are on.
+    pub drops: u64,
+    /// Steps made under the lease.
+    pub steps: u64,
+    /// Looks at a lease that another run held.
+    pub standby: u64,
+    /// Steps that could not go on.
+    pub failed_steps: u64,
+    /// Shards read.
+    pub shards: u64,
+    /// Holds given back.
+    pub returned_holds: u64,
+    /// Orders of cancelled drops asked to end.
+    pub ended_orders: u64,
+    /// Statuses written.
+    pub statuses: u64,
+}
+
+fn many(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+impl Progress {
+    /// Counts a step.
+    pub fn count(&mut self, stepped: &Stepped) {
+        match stepped {
+            Stepped::Standby => self.standby += 1,
+            Stepped::Conducted(report) | Stepped::Over(report) => self.report(report),
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.steps += 1;
+        self.shards += many(report.shards);
+        self.returned_holds += many(report.returned.done());
+        self.ended_orders += many(report.asked.asked);
+        self.statuses += u64::from(report.written);
+    }
+
+    /// Adds what another stretch of the run did.
+    pub fn add(&mut self, other: &Self) {
+        self.drops = other.drops;
+        self.steps += other.steps;
+        self.standby += other.standby;
+        self.failed_steps += other.failed_steps;
+        self.shards += other.shards;
+        self.returned_holds += other.returned_holds;
+        self.ended_orders += other.ended_orders;
+        self.statuses += other.statuses;
+    }
+
+    /// The line for CloudWatch, in its embedded metric format.
+    #[must_use]
+    pub fn metrics(&self, now: Timestamp) -> Value {
+        let metric = |name: &str| json!({"Name": name, "Unit": "Count"});
+        json!({
+            "_aws": {
+                "Timestamp": now.as_millis(),
+                "CloudWatchMetrics": [{
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [[]],
+                    "Metrics": [
+                        metric("ConductedDrops"), metric("ConductorSteps"), metric("ConductorFailedSteps"),
+                        metric("ReturnedHolds"), metric("EndedOrders"),
+                    ],
+                }],
+            },
+            "message": "the conductor's progress",
+            "ConductedDrops": self.drops,
+            "ConductorSteps": self.steps,
+            "ConductorFailedSteps": self.failed_steps,
+            "ReturnedHolds": self.returned_holds,
+            "EndedOrders": self.ended_orders,
+            "standby": self.standby,
+            "shards": self.shards,
+            "statuses": self.statuses,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declared_metric_has_its_number() {
+        let progress = Progress {
+            drops: 2,
+            steps: 20,
+            failed_steps: 1,
+            returned_holds: 7,
+            ..Progress::default()
+        };
+        let line = progress.metrics(Timestamp::from_millis(1_800_000_000_000));
+        let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+            .as_array()
+            .unwrap();
+        assert_eq!(declared.len(), 5);
+        for metric in declared {
+            assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
+        }
+        assert_eq!(
+            (&line["ConductorSteps"], &line["ReturnedHolds"]),
+            (&json!(20), &json!(7))
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! Counts and status, written when they changed and often enough not to look stale.
+
+use std::collections::BTreeMap;
+
+use domain::drops::{Drop, Sku};
+use domain::ids::SkuId;
+use domain::limits::CONDUCTOR_PERIOD_MS;
+use domain::status::DropStatus;
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::drops::{FreeCounts, WriteStatus};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+
+use crate::bounds::REFRESH_MS;
+use crate::survey::Survey;
+
+/// What this run last wrote of a drop, under one lease.
+#[derive(Debug, Clone, Default)]
+pub struct Publication {
+    status: Option<DropStatus>,
+    counts: BTreeMap<SkuId, FreeCounts>,
+}
+
+/// How a publication ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// Written.
+    Written,
+    /// Nothing has changed, and what is there is not old.
+    Unchanged,
+    /// Somebody with a newer lease has written: this run conducts the drop no longer.
+    Fenced,
+}
+
+/// Whether something written at `before` would look old by the period after `now`.
+fn is_due(before: Timestamp, now: Timestamp) -> bool {
+    !(0..REFRESH_MS - CONDUCTOR_PERIOD_MS).contains(&now.millis_since(before))
+}
+
+impl Publication {
+    /// The status last written.
+    #[must_use]
+    pub const fn status(&self) -> Option<&DropStatus> {
+        self.status.as_ref()
+    }
+
+    /// Writes the survey under `fencing`: the counts of each SKU, then the status. With `always`, unchanged too.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the next step writes again.
+    pub async fn publish<T: WriteStatus, E: Edge>(
+        &mut self,
+        statuses: &T,
+        edge: &E,
+        drop: &Drop,
+        survey: &Survey,
+        fencing: u64,
+        always: bool,
+    ) -> Result<Published, StoreError> {
+        for sku in &drop.skus {
+            if self
+                .publish_counts(statuses, edge, drop, sku, survey, fencing)
+                .await?
+                == Published::Fenced
+            {
+                return Ok(Published::Fenced);
+            }
+        }
+        let status = DropStatus {
+            drop: drop.id.clone(),
+            as_of: survey.as_of,
+            fencing,
+            skus: survey.counts(drop),
+        };
+        let current = self.status.as_ref().is_some_and(|written| {
+            written.skus == status.skus && written.fencing == fencing && !is_due(written.as_of, status.as_of)
+        });
+        if current && !always {
+            return Ok(Published::Unchanged);
+        }
+        if !retry(edge, IN_REQUEST, || statuses.write_status(&status))
+            .await?
+            .is_done()
+        {
+            return Ok(Published::Fenced);
+        }
+        self.status = Some(status);
+        Ok(Published::Written)
+    }
+
+    async fn publish_counts<T: WriteStatus, E: Edge>(
+        &mut self,
+        statuses: &T,
+        edge: &E,
+        drop: &Drop,
+        sku: &Sku,
+        survey: &Survey,
+        fencing: u64,
+    ) -> Result<Published, StoreError> {
+        let counts = FreeCounts {
+            as_of: survey.as_of,
+            fencing,
+            free: survey.free(drop, sku),
+        };
+        let current = self.counts.get(&sku.sku).is_some_and(|written| {
+            written.free == counts.free && written.fencing == fencing && !is_due(written.as_of, counts.as_of)
+        });
+        if current {
+            return Ok(Published::Unchanged);
+        }
+        let written = retry(edge, IN_REQUEST, || {
+            statuses.write_counts(&drop.id, &sku.sku, &counts)
+        })
+        .await?;
+        if !written.is_done() {
+            return Ok(Published::Fenced);
+        }
+        self.counts.insert(sku.sku.clone(), counts);
+        Ok(Published::Written)
+    }
+}

@@ -1,0 +1,119 @@
+//! Holds whose time is over go back.
+
+use std::collections::BTreeSet;
+
+use domain::drops::{Drop, DropState};
+use domain::ids::{ShardKey, ShopperId};
+use domain::survey::{ReturnReason, SeenClaim, holds_to_return};
+use futures_util::{StreamExt as _, stream};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+use ports::stock::{Consistency, GiveBackStock, SurveyStock};
+use ports::{Conditional, StoreError};
+
+use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
+use crate::survey::Survey;
+
+/// What became of the holds that were to go back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Given back because their time was over.
+    pub expired: usize,
+    /// Given back because their shopper had newer ones.
+    pub surplus: usize,
+    /// Given back because the drop was cancelled.
+    pub cancelled: usize,
+    /// Not as seen any more: released, ordered or taken over in between.
+    pub changed: usize,
+    /// Not answered; the next step looks again.
+    pub failed: usize,
+}
+
+impl Returned {
+    /// How many were given back.
+    #[must_use]
+    pub const fn done(&self) -> usize {
+        self.expired + self.surplus + self.cancelled
+    }
+
+    fn count(&mut self, reason: ReturnReason) {
+        match reason {
+            ReturnReason::Expired => self.expired += 1,
+            ReturnReason::Surplus => self.surplus += 1,
+            ReturnReason::DropCancelled => self.cancelled += 1,
+        }
+    }
+}
+
+/// Gives back the holds that must go, and notes in `survey` that they did.
+///
+/// # Errors
+/// [`StoreError`] when a surplus could not be confirmed; nothing was given back then.
+pub async fn give_back<S, E>(
+    stock: &S,
+    edge: &E,
+    drop: &Drop,
+    survey: &mut Survey,
+) -> Result<Returned, StoreError>
+where
+    S: GiveBackStock + SurveyStock,
+    E: Edge,
+{
+    let back = holds_that_must_go(stock, edge, drop, survey).await?;
+    let outcomes: Vec<_> = stream::iter(back.into_iter().take(MOST_WRITES))
+        .map(|(seen, reason)| async move {
+            let outcome = retry(edge, IN_REQUEST, || stock.give_back(&seen)).await;
+            (seen, reason, outcome)
+        })
+        .buffer_unordered(WRITES_AT_ONCE)
+        .collect()
+        .await;
+    let mut returned = Returned::default();
+    for (seen, reason, outcome) in outcomes {
+        match outcome {
+            Ok(Conditional::Done) => {
+                survey.note_returned(&seen);
+                returned.count(reason);
+            }
+            Ok(Conditional::Refused(())) => returned.changed += 1,
+            Err(error) => {
+                returned.failed += 1;
+                tracing::debug!(shard = %seen.shard, %error, "a hold was not returned yet");
+            }
+        }
+    }
+    Ok(returned)
+}
+
+/// The holds that must go. An expired hold is safe to name from any read, since the write is conditional on it; a
+/// *surplus* is so only beside the newer claim, which an eventually consistent read may show though it is gone already.
+/// Those shoppers' shards are therefore read again as they are.
+async fn holds_that_must_go<S: SurveyStock, E: Edge>(
+    stock: &S,
+    edge: &E,
+    drop: &Drop,
+    survey: &mut Survey,
+) -> Result<Vec<(SeenClaim, ReturnReason)>, StoreError> {
+    let cancelled = drop.state == DropState::Cancelling;
+    let now = edge.now();
+    let claims = survey.claims();
+    let back = holds_to_return(&claims, drop.per_shopper_limit, cancelled, now);
+    let doubtful: BTreeSet<&ShopperId> = back
+        .iter()
+        .filter(|(_, reason)| *reason == ReturnReason::Surplus)
+        .map(|(seen, _)| &seen.shopper)
+        .collect();
+    if doubtful.is_empty() || survey.consistency == Consistency::Strong {
+        return Ok(back);
+    }
+    let theirs: BTreeSet<ShardKey> = claims
+        .iter()
+        .filter(|seen| doubtful.contains(&seen.shopper))
+        .map(|seen| seen.shard.clone())
+        .collect();
+    let theirs: Vec<ShardKey> = theirs.into_iter().collect();
+    survey.refresh(stock, edge, &theirs).await?;
+    let mut back = holds_to_return(&survey.claims(), drop.per_shopper_limit, cancelled, now);
+    back.retain(|(seen, reason)| *reason != ReturnReason::Surplus || doubtful.contains(&seen.shopper));
+    Ok(back)
+}

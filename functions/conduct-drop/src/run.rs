@@ -1,0 +1,199 @@
+//! A run: one invocation, many rounds.
+
+use std::collections::BTreeMap;
+
+use domain::ids::DropId;
+use domain::limits::CONDUCTOR_PERIOD_MS;
+use domain::time::Timestamp;
+use futures_util::{StreamExt as _, stream};
+use ports::edge::Edge;
+
+use crate::bounds::{CALENDAR_MS, DROPS_AT_ONCE, LINGER_MS, MARGIN_MS, PROGRESS_MS, SHORTEST_PAUSE_MS};
+use crate::calendar::Calendar;
+use crate::lease;
+use crate::progress::Progress;
+use crate::step::{Drops, Memory, Orders, Reach, Report, Statuses, Stepped, Stock};
+
+/// What a process keeps from run to run.
+pub struct Conductor<D, S, O, T, E> {
+    reach: Reach<D, S, O, T, E>,
+    calendar: Calendar,
+}
+
+/// A run under way.
+pub struct Run<'a, D, S, O, T, E> {
+    conductor: &'a Conductor<D, S, O, T, E>,
+    holder: String,
+    on: BTreeMap<DropId, Memory>,
+    looked_at: Option<Timestamp>,
+    progress: Progress,
+}
+
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, E> {
+    /// A conductor that knows nothing yet.
+    pub fn new(reach: Reach<D, S, O, T, E>) -> Self {
+        Self {
+            reach,
+            calendar: Calendar::default(),
+        }
+    }
+
+    /// Begins a run as `holder`, which must be unique among runs.
+    pub fn begin(&self, holder: impl Into<String>) -> Run<'_, D, S, O, T, E> {
+        Run {
+            conductor: self,
+            holder: holder.into(),
+            on: BTreeMap::new(),
+            looked_at: None,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Conducts, round by round, until shortly before `deadline`, or until there has been nothing to conduct for as
+    /// long as the next run takes to come. `tell` gets the progress every now and then; the answer is all of it.
+    pub async fn run(
+        &self,
+        holder: impl Into<String>,
+        deadline: Timestamp,
+        mut tell: impl FnMut(&Progress, Timestamp),
+    ) -> Progress {
+        let edge = &self.reach.edge;
+        let began = edge.now();
+        let mut run = self.begin(holder);
+        let mut all = Progress::default();
+        let mut told = began;
+        loop {
+            let round = edge.now();
+            if round.plus_millis(MARGIN_MS) >= deadline {
+                break;
+            }
+            run.look().await;
+            if run.on.is_empty() && round.millis_since(began) >= LINGER_MS {
+                break;
+            }
+            run.round().await;
+            let now = edge.now();
+            if now.millis_since(told) >= PROGRESS_MS {
+                let stretch = run.take_progress();
+                tell(&stretch, now);
+                all.add(&stretch);
+                told = now;
+            }
+            let pause = (CONDUCTOR_PERIOD_MS - now.millis_since(round)).max(SHORTEST_PAUSE_MS);
+            edge.sleep(u64::try_from(pause).unwrap_or_default()).await;
+        }
+        run.release().await;
+        let stretch = run.take_progress();
+        tell(&stretch, edge.now());
+        all.add(&stretch);
+        all
+    }
+}
+
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E> {
+    /// The drops that are on, as last looked.
+    pub fn on(&self) -> impl Iterator<Item = &DropId> {
+        self.on.keys()
+    }
+
+    /// Reads the calendar, if it is time. When it cannot be read, the drops known before stay.
+    pub async fn look(&mut self) {
+        let Conductor { reach, calendar } = self.conductor;
+        let now = reach.edge.now();
+        let fresh = |looked: Timestamp| (0..CALENDAR_MS).contains(&now.millis_since(looked));
+        if self.looked_at.is_some_and(fresh) {
+            return;
+        }
+        match calendar.on(&reach.drops, &reach.statuses, &reach.edge).await {
+            Ok(on) => {
+                let mut before = std::mem::take(&mut self.on);
+                let with_memory = |id: DropId| {
+                    let memory = before.remove(&id).unwrap_or_default();
+                    (id, memory)
+                };
+                self.on = on.into_iter().map(with_memory).collect();
+                self.looked_at = Some(now);
+            }
+            Err(error) => tracing::warn!(%error, "the calendar could not be read"),
+        }
+    }
+
+    /// Makes a step for every drop that is on. None hinders another.
+    pub async fn round(&mut self) {
+        let Conductor { reach, calendar } = self.conductor;
+        let holder = self.holder.as_str();
+        let steps = std::mem::take(&mut self.on)
+            .into_iter()
+            .map(|(id, mut memory)| async move {
+                let stepped = reach.step(calendar, &id, holder, &mut memory).await;
+                (id, memory, stepped)
+            });
+        let steps: Vec<_> = stream::iter(steps)
+            .buffer_unordered(DROPS_AT_ONCE)
+            .collect()
+            .await;
+        self.progress.drops = u64::try_from(steps.len()).unwrap_or(u64::MAX);
+        for (id, memory, stepped) in steps {
+            match stepped {
+                Ok(stepped) => {
+                    self.progress.count(&stepped);
+                    log(&id, &stepped);
+                    if !matches!(stepped, Stepped::Over(_)) {
+                        self.on.insert(id, memory);
+                    }
+                }
+                Err(error) => {
+                    self.progress.failed_steps += 1;
+                    tracing::warn!(drop = %id, %error, "a step could not go on");
+                    self.on.insert(id, memory);
+                }
+            }
+        }
+    }
+
+    /// Lets go of every lease, so that the next run takes over at once.
+    pub async fn release(&mut self) {
+        let reach = &self.conductor.reach;
+        for (id, memory) in std::mem::take(&mut self.on) {
+            if memory.holds_lease() {
+                lease::release(&reach.statuses, &reach.edge, &id, &self.holder).await;
+            }
+        }
+    }
+
+    /// What was done since this was last asked.
+    pub fn take_progress(&mut self) -> Progress {
+        std::mem::take(&mut self.progress)
+    }
+}
+
+/// One line for a step that did something; none for the many that only looked.
+fn log(id: &DropId, stepped: &Stepped) {
+    let (report, over) = match stepped {
+        Stepped::Standby => return,
+        Stepped::Conducted(report) => (report, false),
+        Stepped::Over(report) => (report, true),
+    };
+    let Report {
+        shards,
+        healed,
+        returned,
+        asked,
+        written: _,
+    } = report;
+    if over
+        || *healed > 0
+        || returned.done() > 0
+        || returned.failed > 0
+        || asked.asked > 0
+        || asked.failed > 0
+    {
+        tracing::info!(
+            drop = %id, over, shards, healed,
+            expired = returned.expired, surplus = returned.surplus, cancelled = returned.cancelled,
+            changed = returned.changed, not_returned = returned.failed,
+            orders_asked = asked.asked, orders_not_asked = asked.failed,
+            "a step changed something"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! One step for one drop: lease, survey, returns, cancellation, publication, and whether the drop is over.
+
+use std::collections::BTreeSet;
+
+use domain::drops::{Drop, DropState};
+use domain::ids::{DropId, OrderId};
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::drops::{HoldLease, ListDrops, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
+use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::retry::{IN_REQUEST, retry};
+use ports::stock::{AllocateStock, Consistency, GiveBackStock, SurveyStock};
+
+use crate::bounds::LATE_MS;
+use crate::calendar::{Calendar, is_final};
+use crate::cancellation::{Asked, end_orders};
+use crate::lease;
+use crate::publication::{Publication, Published};
+use crate::returns::{Returned, give_back};
+use crate::survey::{Survey, is_gone};
+
+/// Drops, as the conductor uses them.
+pub trait Drops: ReadDrop + ListDrops + StoreDrop + 'static {}
+impl<T: ReadDrop + ListDrops + StoreDrop + 'static> Drops for T {}
+
+/// Stock, as the conductor uses it.
+pub trait Stock: SurveyStock + GiveBackStock + AllocateStock + 'static {}
+impl<T: SurveyStock + GiveBackStock + AllocateStock + 'static> Stock for T {}
+
+/// Orders, as the conductor uses them.
+pub trait Orders: ReadOrder + AdvanceOrder + 'static {}
+impl<T: ReadOrder + AdvanceOrder + 'static> Orders for T {}
+
+/// Statuses and leases, as the conductor uses them.
+pub trait Statuses: ReadStatus + WriteStatus + HoldLease + 'static {}
+impl<T: ReadStatus + WriteStatus + HoldLease + 'static> Statuses for T {}
+
+/// Everything the conductor reaches.
+pub struct Reach<D, S, O, T, E> {
+    /// The drops and their calendar.
+    pub drops: D,
+    /// The stock.
+    pub stock: S,
+    /// The orders.
+    pub orders: O,
+    /// Statuses, counts and leases.
+    pub statuses: T,
+    /// Clock and chance.
+    pub edge: E,
+}
+
+/// What a run remembers of a drop from step to step. Losing it costs writes, never truth.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    fencing: Option<u64>,
+    publication: Publication,
+    clean_since: Option<Timestamp>,
+    asked: BTreeSet<OrderId>,
+}
+
+impl Memory {
+    /// Whether the run held the lease after its last step.
+    #[must_use]
+    pub const fn holds_lease(&self) -> bool {
+        self.fencing.is_some()
+    }
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Shards read.
+    pub shards: usize,
+    /// Shards made that a restock had left unmade.
+    pub healed: usize,
+    /// What became of the holds that had to go back.
+    pub returned: Returned,
+    /// What became of a cancelled drop's orders.
+    pub asked: Asked,
+    /// Whether the status was written.
+    pub written: bool,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// Somebody else conducts the drop.
+    Standby,
+    /// Done; there will be more to do.
+    Conducted(Report),
+    /// Done; nothing will change any more.
+    Over(Report),
+}
+
+/// A step could not go on. What was done stays done, and the next step begins anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("could not {doing}: {error}")]
+pub struct StepError {
+    /// At what.
+    pub doing: &'static str,
+    /// Why.
+    pub error: StoreError,
+}
+
+fn at(doing: &'static str) -> impl Fn(StoreError) -> StepError {
+    move |error| StepError { doing, error }
+}
+
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
+    /// Makes one step for the drop `id` as `holder`.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub async fn step(
+        &self,
+        calendar: &Calendar,
+        id: &DropId,
+        holder: &str,
+        memory: &mut Memory,
+    ) -> Result<Stepped, StepError> {
+        let held = lease::hold(&self.statuses, &self.edge, id, holder).await;
+        let Some(lease) = held.map_err(at("take the lease"))? else {
+            *memory = Memory::default();
+            return Ok(Stepped::Standby);
+        };
+        if memory.fencing != Some(lease.fencing) {
+            *memory = Memory {
+                fencing: Some(lease.fencing),
+                ..Memory::default()
+            };
+        }
+        let found = retry(&self.edge, IN_REQUEST, || self.drops.drop(id)).await;
+        let mut report = Report::default();
+        let Some(drop) = found.map_err(at("read the drop"))? else {
+            return Ok(Stepped::Over(report));
+        };
+        match drop.state {
+            DropState::Scheduled | DropState::Cancelling => {}
+            DropState::Draft | DropState::Publishing | DropState::Cancelled => {
+                calendar.note_over(&drop);
+                return Ok(Stepped::Over(report));
+            }
+        }
+        let mut survey = self.survey(&drop, memory).await.map_err(at("read the shards"))?;
+        report.shards = survey.len();
+        if drop.state == DropState::Scheduled && !survey.is_whole() {
+            let healed = survey.heal(&self.stock, &self.edge).await;
+            report.healed = healed.map_err(at("make the missing shards"))?;
+        }
+        let returned = give_back(&self.stock, &self.edge, &drop, &mut survey).await;
+        report.returned = returned.map_err(at("look for holds to return"))?;
+        if drop.state == DropState::Cancelling {
+            let ordered = survey.ordered();
+            report.asked = end_orders(&self.orders, &self.edge, &ordered, &mut memory.asked).await;
+        }
+        let last_word = survey.as_of >= drop.ends_at.plus_millis(LATE_MS) && survey.is_drained();
+        let published = memory
+            .publication
+            .publish(
+                &self.statuses,
+                &self.edge,
+                &drop,
+                &survey,
+                lease.fencing,
+                last_word,
+            )
+            .await;
+        match published.map_err(at("write the status"))? {
+            Published::Written => report.written = true,
+            Published::Unchanged => {}
+            Published::Fenced => {
+                *memory = Memory::default();
+                return Ok(Stepped::Standby);
+            }
+        }
+        let over = self.is_over(&drop, &survey, memory).await;
+        if over.map_err(at("finish the cancellation"))? {
+            calendar.note_over(&drop);
+            return Ok(Stepped::Over(report));
+        }
+        Ok(Stepped::Conducted(report))
+    }
+
+    /// Reads the shards cheaply, and again as they certainly are when what they say could not be taken back: that a SKU
+    /// is gone, or that nothing is left of a drop that has ended.
+    async fn survey(&self, drop: &Drop, memory: &Memory) -> Result<Survey, StoreError> {
+        let survey = Survey::take(&self.stock, &self.edge, drop, Consistency::Eventual).await?;
+        let cancelled = drop.state == DropState::Cancelling;
+        let ended = cancelled || survey.as_of >= drop.ends_at.plus_millis(LATE_MS);
+        let last_word = ended && survey.drains(cancelled, survey.as_of);
+        if last_word || self.says_gone(drop, &survey, memory) {
+            return Survey::take(&self.stock, &self.edge, drop, Consistency::Strong).await;
+        }
+        Ok(survey)
+    }
+
+    /// Whether the survey says of a SKU that it is gone, and the status last written does not.
+    fn says_gone(&self, drop: &Drop, survey: &Survey, memory: &Memory) -> bool {
+        let said = memory.publication.status();
+        drop.skus.iter().zip(survey.counts(drop)).any(|(sku, counts)| {
+            let said = said.and_then(|status| status.of(&sku.sku));
+            is_gone(&counts, sku) && !said.is_some_and(|counts| is_gone(counts, sku))
+        })
+    }
+
+    /// Whether nothing will change any more. A cancelled drop is so once nothing has been left for as long as a request
+    /// from before the cancellation may still be on its way.
+    async fn is_over(&self, drop: &Drop, survey: &Survey, memory: &mut Memory) -> Result<bool, StoreError> {
+        if drop.state == DropState::Scheduled {
+            return Ok(memory
+                .publication
+                .status()
+                .is_some_and(|status| is_final(status, drop)));
+        }
+        let clean = survey.is_drained() && survey.consistency == Consistency::Strong;
+        if !clean {
+            memory.clean_since = None;
+            return Ok(false);
+        }
+        let since = *memory.clean_since.get_or_insert(survey.as_of);
+        if survey.as_of.millis_since(since) < LATE_MS {
+            return Ok(false);
+        }
+        let Ok(cancelled) = drop.finish_cancelling() else {
+            return Ok(false);
+        };
+        // Refused: somebody has finished it, or the answer to our own write was lost. The next step sees which.
+        Ok(retry(&self.edge, IN_REQUEST, || self.drops.store(&cancelled))
+            .await?
+            .is_done())
+    }
+}

@@ -1,0 +1,233 @@
+//! A drop on memory, shoppers who do things to it, and conductors.
+#![allow(dead_code, unreachable_pub)]
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use conduct_drop::Conductor;
+use conduct_drop::step::Reach;
+use domain::claim::{Claim, ClaimState};
+use domain::drops::Drop;
+use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
+use domain::money::Money;
+use domain::order::{EndReason, Order, OrderStatus, Placement};
+use domain::status::DropStatus;
+use memory::{MemoryStore, TestEdge, fixtures};
+use ports::drops::{FreeCounts, ReadCounts as _, ReadDrop as _, ReadStatus as _, StoreDrop as _};
+use ports::edge::Edge as _;
+use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing};
+use ports::stock::ClaimStock as _;
+
+pub type OnMemory = Conductor<MemoryStore, MemoryStore, MemoryStore, MemoryStore, TestEdge>;
+
+pub struct Scene {
+    pub store: MemoryStore,
+    pub edge: TestEdge,
+}
+
+pub fn id() -> DropId {
+    "d".parse().unwrap()
+}
+
+pub fn shard(sku: &str, index: u16) -> ShardKey {
+    ShardKey {
+        drop: id(),
+        sku: sku.parse().unwrap(),
+        index,
+    }
+}
+
+pub fn shopper(name: &str) -> ShopperId {
+    name.parse().unwrap()
+}
+
+impl Scene {
+    /// A drop that opened a minute ago and lasts an hour more: 30 units of A in two shards, 5 of B in one; 2 a head.
+    pub fn new() -> Self {
+        Self::with(&[("A", 30), ("B", 5)])
+    }
+
+    pub fn with(skus: &[(&str, u32)]) -> Self {
+        let (store, edge) = (MemoryStore::new(), TestEdge::new(5));
+        fixtures::open_drop(&store, &edge, "d", skus, 2);
+        Self { store, edge }
+    }
+
+    /// A process of the function.
+    pub fn process(&self) -> OnMemory {
+        Conductor::new(Reach {
+            drops: self.store.clone(),
+            stock: self.store.clone(),
+            orders: self.store.clone(),
+            statuses: self.store.clone(),
+            edge: self.edge.clone(),
+        })
+    }
+
+    /// A whole round of a run of its own: looks at the calendar and makes a step.
+    pub async fn conduct(&self, holder: &str) {
+        let process = self.process();
+        let mut run = process.begin(holder);
+        run.look().await;
+        run.round().await;
+    }
+
+    /// Takes a hold; whether there was one to take.
+    pub async fn hold(&self, sku: &str, index: u16, who: &str, units: u32) -> bool {
+        self.hold_for(sku, index, who, units, fixtures::HOLD_SECONDS)
+            .await
+    }
+
+    pub async fn hold_for(&self, sku: &str, index: u16, who: &str, units: u32, seconds: u32) -> bool {
+        let key = format!("{sku}{index}{}", self.edge.now().as_millis());
+        let nonce = Nonce::of_request(&id(), &shopper(who), &key);
+        let claim = Claim::held(units, self.edge.now().plus_seconds(seconds), nonce);
+        let key = shard(sku, index);
+        self.store
+            .claim(&key, &shopper(who), &claim)
+            .await
+            .unwrap()
+            .is_done()
+    }
+
+    pub fn claim(&self, sku: &str, index: u16, who: &str) -> Option<Claim> {
+        let shard = self.store.shard(&shard(sku, index))?;
+        shard.claims.get(&shopper(who)).cloned()
+    }
+
+    /// Checks a hold out; the order, if it could be.
+    pub async fn order(&self, sku: &str, index: u16, who: &str) -> Option<Order> {
+        let now = self.edge.now();
+        let hold = self.claim(sku, index, who)?;
+        let claim = hold
+            .ordered(now, now.plus_seconds(fixtures::PAYMENT_SECONDS))
+            .ok()?;
+        if hold.state == ClaimState::Ordered {
+            return None;
+        }
+        let placement = Placement {
+            reservation: ReservationId {
+                shard: shard(sku, index),
+                nonce: hold.nonce.clone(),
+            },
+            shopper: shopper(who),
+            amount: Money {
+                amount_minor: 4900 * i64::from(claim.units),
+                currency: "EUR".parse().unwrap(),
+            },
+            claim,
+            payment_method: "pm_card".to_owned(),
+            fingerprint: "f".to_owned(),
+        };
+        let order = Order::place(placement, now);
+        let placing = Placing {
+            order: order.clone(),
+            hold,
+            per_shopper_limit: 2,
+            address: "{}".to_owned(),
+        };
+        self.store
+            .place(&placing)
+            .await
+            .unwrap()
+            .is_done()
+            .then_some(order)
+    }
+
+    pub fn order_as_it_is(&self, id: &OrderId) -> Order {
+        self.store.orders()[id].clone()
+    }
+
+    /// Starts the order's payment: from now on it cannot be cancelled at once.
+    pub async fn start_payment(&self, id: &OrderId) {
+        let order = self.order_as_it_is(id);
+        let step = order.with_payment("pi_1".to_owned(), self.edge.now()).unwrap();
+        assert!(self.store.advance(&step).await.unwrap().is_done());
+    }
+
+    pub async fn settle(&self, id: &OrderId) {
+        let step = self.order_as_it_is(id).settle(self.edge.now()).unwrap();
+        assert!(self.store.advance(&step).await.unwrap().is_done());
+    }
+
+    pub async fn decline(&self, id: &OrderId) {
+        let order = self.order_as_it_is(id);
+        let step = order.undo(EndReason::PaymentDeclined, self.edge.now()).unwrap();
+        assert!(self.store.advance(&step).await.unwrap().is_done());
+    }
+
+    /// Ends an order that was asked to end, as its worker does once the gateway says that no money has moved.
+    pub async fn end_if_asked(&self, id: &OrderId) {
+        let order = self.order_as_it_is(id);
+        if let Some(reason) = order.cancel_requested.filter(|_| order.status.is_open()) {
+            let step = order.undo(reason, self.edge.now()).unwrap();
+            assert!(self.store.advance(&step).await.unwrap().is_done());
+        }
+    }
+
+    pub async fn drop(&self) -> Drop {
+        self.store.drop(&id()).await.unwrap().unwrap()
+    }
+
+    /// Stores the next version of the drop.
+    pub async fn change(&self, change: impl Fn(&Drop) -> Drop) -> Drop {
+        let next = change(&self.drop().await);
+        assert!(self.store.store(&next).await.unwrap().is_done());
+        next
+    }
+
+    pub async fn status(&self) -> Option<DropStatus> {
+        self.store.status(&id(), 7).await.unwrap()
+    }
+
+    pub async fn counts(&self, sku: &str) -> Option<FreeCounts> {
+        self.store.counts(&id(), &sku.parse().unwrap()).await.unwrap()
+    }
+
+    /// The free units of each SKU as the status tells them.
+    pub async fn told_free(&self) -> Vec<u32> {
+        self.status()
+            .await
+            .unwrap()
+            .skus
+            .iter()
+            .map(|counts| counts.free)
+            .collect()
+    }
+
+    /// Units still held anywhere.
+    pub fn held(&self) -> u32 {
+        let shards = self.store.shards();
+        let claims = shards.values().flat_map(|shard| shard.claims.values());
+        claims
+            .filter(|claim| claim.state == ClaimState::Held)
+            .map(|claim| claim.units)
+            .sum()
+    }
+
+    pub fn open_orders(&self) -> usize {
+        let orders = self.store.orders();
+        orders.values().filter(|order| order.status.is_open()).count()
+    }
+
+    pub fn orders_that_are(&self, status: OrderStatus) -> usize {
+        let orders = self.store.orders();
+        orders.values().filter(|order| order.status == status).count()
+    }
+}
+
+/// Runs `work` for so many polls and then drops it, as the death of its process would; `None` if it was cut off. Each
+/// call of a memory port takes one poll more.
+pub async fn killed_after<F: Future>(polls: usize, work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    let mut left = polls;
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}

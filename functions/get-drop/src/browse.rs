@@ -1,0 +1,131 @@
+//! Drops as shoppers see them: one, and the list.
+
+use std::sync::Arc;
+
+use api::drops::{DropList, DropSummary, DropView};
+use domain::drops::Drop;
+use domain::ids::DropId;
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::cached::CachedDrops;
+use ports::drops::{DropPage, ListDrops, ReadDrop};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+use web::{Page, encode_cursor};
+
+use crate::recent::Recent;
+
+/// How many drops a process keeps for when the database is silent.
+const MOST_DROPS: usize = 256;
+/// How many first pages a process keeps, one for each `limit` asked for. Further pages are read anew: cursors are the
+/// clients' own, and must not fill the memory.
+const MOST_PAGES: usize = 8;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    /// There is no such drop, or it is not published.
+    #[error("there is no such drop")]
+    Unknown,
+    /// The database did not answer, and there is no good copy.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads drops for many.
+pub struct Browse<D, L, E> {
+    drops: CachedDrops<D, E>,
+    calendar: L,
+    edge: E,
+    known: Recent<DropId, Arc<Drop>>,
+    first_pages: Recent<u16, Arc<DropPage>>,
+}
+
+impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
+    /// Reads `drops` and lists `calendar`.
+    pub fn new(drops: D, calendar: L, edge: E) -> Self {
+        Self {
+            drops: CachedDrops::new(drops, edge.clone()),
+            calendar,
+            edge,
+            known: Recent::new(MOST_DROPS),
+            first_pages: Recent::new(MOST_PAGES),
+        }
+    }
+
+    /// The published drop of that id, at most a second old, or the last good copy while the database is silent.
+    ///
+    /// # Errors
+    /// [`NotShown`].
+    pub async fn published(&self, id: &DropId) -> Result<Arc<Drop>, NotShown> {
+        match self.drops.get(id).await {
+            Ok(found) => {
+                let now = self.edge.now();
+                let drop = found.filter(|drop| drop.phase(now).is_some());
+                let drop = drop.ok_or(NotShown::Unknown)?;
+                self.known.note(id.clone(), Arc::clone(&drop), now);
+                Ok(drop)
+            }
+            Err(error) => {
+                let copy = self.known.last_good(id, self.edge.now());
+                copy.ok_or(NotShown::Store(error))
+            }
+        }
+    }
+
+    /// One drop, as of now.
+    ///
+    /// # Errors
+    /// [`NotShown`].
+    pub async fn show(&self, id: &DropId) -> Result<DropView, NotShown> {
+        let drop = self.published(id).await?;
+        DropView::of(&drop, self.edge.now()).ok_or(NotShown::Unknown)
+    }
+
+    /// A page of the list, latest start first.
+    ///
+    /// # Errors
+    /// [`NotShown::Store`].
+    pub async fn list(&self, page: &Page<DropId>) -> Result<DropList, NotShown> {
+        let found = self.page(page).await?;
+        let now = self.edge.now();
+        Ok(DropList {
+            drops: found.drops.iter().filter_map(|drop| summary(drop, now)).collect(),
+            next_cursor: found.next.as_ref().map(|(at, id)| encode_cursor(*at, id)),
+        })
+    }
+
+    async fn page(&self, page: &Page<DropId>) -> Result<Arc<DropPage>, NotShown> {
+        let now = self.edge.now();
+        let first = page.after.is_none();
+        if first && let Some(found) = self.first_pages.fresh(&page.limit, now) {
+            return Ok(found);
+        }
+        let read = retry(&self.edge, IN_REQUEST, || {
+            self.calendar.published(page.after.as_ref(), page.limit)
+        });
+        match read.await {
+            Ok(found) => {
+                let found = Arc::new(found);
+                if first {
+                    self.first_pages.note(page.limit, Arc::clone(&found), now);
+                }
+                Ok(found)
+            }
+            Err(error) => {
+                let copy = self.first_pages.last_good(&page.limit, self.edge.now());
+                copy.filter(|_| first).ok_or(NotShown::Store(error))
+            }
+        }
+    }
+}
+
+fn summary(drop: &Drop, now: Timestamp) -> Option<DropSummary> {
+    Some(DropSummary {
+        drop_id: drop.id.clone(),
+        title: drop.title.clone(),
+        phase: drop.phase(now)?,
+        starts_at: drop.starts_at.into(),
+        ends_at: drop.ends_at.into(),
+    })
+}

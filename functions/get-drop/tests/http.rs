@@ -1,0 +1,396 @@
+//! What shoppers see, what is cached, and what happens while the database is silent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use axum::Router;
+use axum::body::Body;
+use domain::drops::{Drop, Sku};
+use domain::limits::{CACHE_MS, STALE_STATUS_MS};
+use domain::status::{DropStatus, SkuCounts};
+use get_drop::browse::Browse;
+use get_drop::status::Statuses;
+use get_drop::{State, router};
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use ports::drops::{ReadDrop as _, StoreDrop as _, WriteStatus as _};
+use ports::edge::Edge as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+struct Scene {
+    store: MemoryStore,
+    edge: TestEdge,
+    router: Router,
+}
+
+fn process(store: &MemoryStore, edge: &TestEdge) -> Router {
+    router(State {
+        browse: Browse::new(store.clone(), store.clone(), edge.clone()),
+        statuses: Statuses::new(store.clone(), edge.clone()),
+    })
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (store, edge) = (MemoryStore::new(), TestEdge::new(3));
+        fixtures::open_drop(&store, &edge, "d", &[("A", 30), ("B", 5)], 2);
+        let router = process(&store, &edge);
+        Self { store, edge, router }
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let (caching, kind) = if status == StatusCode::OK {
+            ("public, max-age=1, stale-while-revalidate=1", "application/json")
+        } else {
+            ("no-store", "application/problem+json")
+        };
+        assert_eq!(response.headers()[header::CACHE_CONTROL], caching, "{path}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], kind, "{path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// The conductor counts: free, held, sold of A; B is untouched.
+    async fn count(&self, free: u32, held: u32, sold: u32) {
+        let counts = |sku: &str, allocated, free, held, sold| SkuCounts {
+            sku: sku.parse().unwrap(),
+            allocated,
+            free,
+            held,
+            ordered: 0,
+            sold,
+        };
+        let status = DropStatus {
+            drop: "d".parse().unwrap(),
+            as_of: self.edge.now(),
+            fencing: 1,
+            skus: vec![counts("A", 30, free, held, sold), counts("B", 5, 5, 0, 0)],
+        };
+        assert!(self.store.write_status(&status).await.unwrap().is_done());
+    }
+
+    async fn change(&self, change: impl Fn(&Drop) -> Drop) {
+        let drop = self.store.drop(&"d".parse().unwrap()).await.unwrap().unwrap();
+        assert!(self.store.store(&change(&drop)).await.unwrap().is_done());
+    }
+
+    async fn first_sku(&self) -> (Value, Value) {
+        let (status, body) = self.get("/drops/d/status").await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        (
+            body["skus"][0]["availability"].clone(),
+            body["skus"][0]["free"].clone(),
+        )
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_drop_is_shown() {
+    let scene = Scene::new();
+    let (status, body) = scene.get("/drops/d").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        (&body["drop_id"], &body["phase"], &body["per_shopper_limit"]),
+        (&json!("d"), &json!("open"), &json!(2))
+    );
+    assert_eq!(
+        body["skus"],
+        json!([
+            {"sku": "A", "title": "Edition A", "price": {"amount_minor": 4900, "currency": "EUR"}, "allocated": 30},
+            {"sku": "B", "title": "Edition B", "price": {"amount_minor": 4900, "currency": "EUR"}, "allocated": 5},
+        ])
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn phases_follow_the_clock_though_everything_is_cached() {
+    let scene = Scene::new();
+    let drop = scene.store.drop(&"d".parse().unwrap()).await.unwrap().unwrap();
+    for (at, phase) in [
+        (drop.starts_at.plus_millis(-1), "upcoming"),
+        (drop.starts_at, "open"),
+        (drop.ends_at.plus_millis(-1), "open"),
+        (drop.ends_at, "closed"),
+    ] {
+        scene.edge.set(at);
+        for path in ["/drops/d", "/drops/d/status"] {
+            assert_eq!(scene.get(path).await.1["phase"], phase, "{path}");
+        }
+        assert_eq!(scene.get("/drops").await.1["drops"][0]["phase"], phase);
+    }
+    assert_eq!(
+        scene.get("/drops/d/status").await.1["next_poll_seconds"],
+        Value::Null
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_status_tells_what_was_counted() {
+    let scene = Scene::new();
+    assert_eq!(
+        scene.first_sku().await,
+        (json!("available"), json!(30)),
+        "not counted yet"
+    );
+    for (counts, told) in [
+        ((4, 26, 0), (json!("available"), json!(4))),
+        ((0, 20, 10), (json!("all_held"), json!(0))),
+        ((0, 0, 30), (json!("gone"), json!(0))),
+    ] {
+        scene.edge.advance(CACHE_MS);
+        scene.count(counts.0, counts.1, counts.2).await;
+        assert_eq!(scene.first_sku().await, told);
+    }
+    let (_, body) = scene.get("/drops/d/status").await;
+    assert_eq!(
+        (&body["phase"], &body["next_poll_seconds"]),
+        (&json!("open"), &json!(2))
+    );
+    assert_eq!(body["as_of"], body["server_time"]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_crowd_costs_one_reading_a_second() {
+    let scene = Scene::new();
+    for second in 1..=3 {
+        for _ in 0..50 {
+            for path in ["/drops", "/drops/d", "/drops/d/status"] {
+                assert_eq!(scene.get(path).await.0, StatusCode::OK);
+            }
+        }
+        for op in [Op::Published, Op::Drop, Op::Status] {
+            assert_eq!(scene.store.calls(op), second, "{op:?}");
+        }
+        scene.edge.advance(CACHE_MS);
+    }
+    for _ in 0..50 {
+        assert_eq!(scene.get("/drops/nothing").await.0, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(
+        scene.store.calls(Op::Drop),
+        4,
+        "that there is none is remembered too"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_change_is_seen_within_a_second() {
+    let scene = Scene::new();
+    scene.count(10, 20, 0).await;
+    scene.first_sku().await;
+    scene.count(9, 21, 0).await;
+    scene.change(|drop| drop.set_paused(true).unwrap()).await;
+    scene.edge.advance(CACHE_MS - 1);
+    let (_, body) = scene.get("/drops/d/status").await;
+    assert_eq!(
+        (&body["phase"], &body["skus"][0]["free"]),
+        (&json!("open"), &json!(10))
+    );
+    scene.edge.advance(1);
+    let (_, body) = scene.get("/drops/d/status").await;
+    assert_eq!(
+        (&body["phase"], &body["skus"][0]["free"]),
+        (&json!("paused"), &json!(9))
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_last_good_copies_stand_in_for_a_while() {
+    for fault in [Fault::Busy, Fault::UnknownBefore] {
+        let scene = Scene::new();
+        scene.count(0, 30, 0).await;
+        for path in ["/drops", "/drops/d", "/drops/d/status"] {
+            assert_eq!(scene.get(path).await.0, StatusCode::OK);
+        }
+        let read_at = scene.edge.now();
+        scene
+            .store
+            .set_plan(move |op, _| matches!(op, Op::Drop | Op::Published | Op::Status).then_some(fault));
+        scene.edge.advance(CACHE_MS);
+        assert_eq!(scene.first_sku().await, (json!("all_held"), json!(0)));
+        for path in ["/drops", "/drops/d"] {
+            assert_eq!(scene.get(path).await.0, StatusCode::OK, "{path}");
+        }
+        scene.edge.set(read_at.plus_millis(STALE_STATUS_MS));
+        for path in ["/drops", "/drops/d", "/drops/d/status", "/drops/other"] {
+            let (status, problem) = scene.get(path).await;
+            assert_eq!(
+                (status, &problem["code"], &problem["retry_after_seconds"]),
+                (StatusCode::SERVICE_UNAVAILABLE, &json!("throttled"), &json!(1)),
+                "{path}"
+            );
+        }
+        scene.store.clear_plan();
+        assert_eq!(scene.get("/drops/d/status").await.0, StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_moment_of_trouble_is_not_noticed() {
+    for op in [Op::Drop, Op::Published, Op::Status] {
+        for fault in [Fault::Busy, Fault::UnknownBefore, Fault::UnknownAfter] {
+            let scene = Scene::new();
+            scene.store.fail_next(op, fault);
+            for path in ["/drops", "/drops/d", "/drops/d/status"] {
+                assert_eq!(scene.get(path).await.0, StatusCode::OK, "{op:?} {fault:?}");
+            }
+        }
+    }
+    let scene = Scene::new();
+    scene.store.fail_next(Op::Status, Fault::Broken);
+    let (status, problem) = scene.get("/drops/d/status").await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal"))
+    );
+    assert!(
+        !problem.to_string().contains("on purpose"),
+        "what broke stays inside"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_count_that_is_too_old_never_says_gone() {
+    let scene = Scene::new();
+    scene.count(0, 30, 0).await;
+    scene.edge.advance(STALE_STATUS_MS + 1);
+    assert_eq!(scene.first_sku().await, (json!("available"), json!(30)));
+    let (_, body) = scene.get("/drops/d/status").await;
+    assert!(body["message"].is_string());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_not_published_is_not_there() {
+    let scene = Scene::new();
+    let draft = Drop::draft(
+        "draft".parse().unwrap(),
+        fixtures::draft(&scene.edge, &[("A", 1)], 1),
+    );
+    scene.store.store(&draft).await.unwrap();
+    let publishing = draft.start_publishing(scene.edge.now()).unwrap();
+    scene.store.put_drop(&Drop {
+        id: "publishing".parse().unwrap(),
+        ..publishing
+    });
+    for id in [
+        "draft",
+        "publishing",
+        "nothing",
+        "A",
+        "a.b",
+        "%FF",
+        "a%2Fb",
+        "123456789012345678901",
+    ] {
+        for path in [format!("/drops/{id}"), format!("/drops/{id}/status")] {
+            let (status, problem) = scene.get(&path).await;
+            assert_eq!(
+                (status, &problem["code"]),
+                (StatusCode::NOT_FOUND, &json!("not_found")),
+                "{path}"
+            );
+        }
+    }
+    assert_eq!(scene.get("/drops").await.1["drops"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_cancelled_drop_says_so() {
+    let scene = Scene::new();
+    scene.change(|drop| drop.cancel().unwrap()).await;
+    let (_, body) = scene.get("/drops/d/status").await;
+    assert_eq!(
+        (&body["phase"], &body["skus"][0]["availability"]),
+        (&json!("cancelled"), &json!("gone"))
+    );
+    assert_eq!(scene.get("/drops").await.1["drops"][0]["phase"], "cancelled");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_list_comes_in_pages() {
+    let scene = Scene::new();
+    for n in 1..=6 {
+        scene.edge.advance(1_000);
+        fixtures::open_drop(&scene.store, &scene.edge, &format!("d{n}"), &[("A", 1)], 1);
+    }
+    let mut seen = Vec::new();
+    let mut path = "/drops?limit=3".to_owned();
+    loop {
+        let (status, body) = scene.get(&path).await;
+        assert_eq!(status, StatusCode::OK);
+        let drops = body["drops"].as_array().unwrap();
+        assert!(drops.len() <= 3);
+        seen.extend(
+            drops
+                .iter()
+                .map(|drop| drop["drop_id"].as_str().unwrap().to_owned()),
+        );
+        match body["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/drops?limit=3&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["d6", "d5", "d4", "d3", "d2", "d1", "d"]);
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "cursor=x",
+        "cursor=%FF",
+        "limit=1&limit=2",
+    ] {
+        let (status, problem) = scene.get(&format!("/drops?{query}")).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn other_methods_and_paths_get_problems() {
+    let scene = Scene::new();
+    for (method, path, status) in [
+        ("POST", "/drops", StatusCode::METHOD_NOT_ALLOWED),
+        ("DELETE", "/drops/d", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "/drops/d/secrets", StatusCode::NOT_FOUND),
+        ("GET", "/", StatusCode::NOT_FOUND),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
+        let response = scene.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_large_drop_has_a_small_status() {
+    let (store, edge) = (MemoryStore::new(), TestEdge::new(3));
+    let names: Vec<String> = (0..40).map(|n| format!("SKU-NAME-{n:07}")).collect();
+    let skus: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 2_400)).collect();
+    let drop = fixtures::open_drop(&store, &edge, "d", &skus, 1);
+    assert!(drop.skus.iter().all(|sku: &Sku| sku.plan.shards() == 100));
+    let scene = Scene {
+        router: process(&store, &edge),
+        store,
+        edge,
+    };
+    let (_, body) = scene.get("/drops/d/status").await;
+    assert!(body.to_string().len() < 4_096, "{}", body.to_string().len());
+}

@@ -1,0 +1,83 @@
+//! Making the stock shards of a frozen plan, and reading back that they are all there.
+
+use std::collections::BTreeMap;
+
+use domain::ids::ShardKey;
+use domain::time::Timestamp;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+use ports::stock::{AllocateStock, Consistency, SurveyStock};
+
+use crate::NotDone;
+
+/// How many shards are read, made and read back before the clock is looked at.
+const CHUNK: usize = 500;
+/// How many shards are made at the same time.
+const AT_ONCE: usize = 16;
+/// How long one request may go on making shards, in milliseconds. The function's time-out in the template is 30 s, and
+/// API Gateway waits no longer.
+pub const BUDGET_MS: i64 = 20_000;
+
+/// Makes every shard of `plan` that is missing and reads all of them back, strongly consistent: afterwards they add up
+/// to the plan, shard by shard. What exists is left as it is, so that a repeat goes on where the one before ended.
+///
+/// # Errors
+/// [`NotDone::Unfinished`] when it is not done before `until`, [`NotDone::NotAsPlanned`] when a shard has another
+/// allocation or units unaccounted for, [`NotDone::Store`].
+pub async fn allocate<S, E>(
+    stock: &S,
+    edge: &E,
+    plan: &[(ShardKey, u32)],
+    until: Timestamp,
+) -> Result<(), NotDone>
+where
+    S: SurveyStock + AllocateStock,
+    E: Edge,
+{
+    for chunk in plan.chunks(CHUNK) {
+        if edge.now() >= until {
+            return Err(NotDone::Unfinished);
+        }
+        let missing = missing(stock, edge, chunk).await?;
+        if missing.is_empty() {
+            continue;
+        }
+        stream::iter(missing)
+            .map(|(key, units)| async move {
+                // Refused means that it exists by now, which is as good.
+                retry(edge, IN_REQUEST, || stock.allocate(&key, units))
+                    .await
+                    .map(|_| ())
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<()>>()
+            .await?;
+        if let Some((key, _)) = self::missing(stock, edge, chunk).await?.into_iter().next() {
+            return Err(NotDone::NotAsPlanned(key));
+        }
+    }
+    Ok(())
+}
+
+/// The shards of `plan` that do not exist, after a check of those that do.
+async fn missing<S: SurveyStock, E: Edge>(
+    stock: &S,
+    edge: &E,
+    plan: &[(ShardKey, u32)],
+) -> Result<Vec<(ShardKey, u32)>, NotDone> {
+    let keys: Vec<ShardKey> = plan.iter().map(|(key, _)| key.clone()).collect();
+    let found: BTreeMap<ShardKey, _> = retry(edge, IN_REQUEST, || stock.survey(&keys, Consistency::Strong))
+        .await?
+        .into_iter()
+        .collect();
+    let mut missing = Vec::new();
+    for (key, units) in plan {
+        match found.get(key) {
+            None => missing.push((key.clone(), *units)),
+            Some(shard) if shard.allocated == *units && shard.adds_up() => {}
+            Some(_) => return Err(NotDone::NotAsPlanned(key.clone())),
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,38 @@
+//! The audit trail: who asked for which act on which drop, and how it ended.
+
+use std::future::Future;
+
+use domain::drops::Drop;
+use domain::ids::DropId;
+
+use crate::NotDone;
+
+/// Runs `act` between two lines of the log. The first is written before anything is done, so that an act whose process
+/// died is on the trail too.
+///
+/// # Errors
+/// Those of `act`.
+pub async fn audited<T>(
+    operator: &str,
+    drop: &DropId,
+    act: &'static str,
+    done: impl Future<Output = Result<T, NotDone>>,
+    after: impl Fn(&T) -> &Drop,
+) -> Result<T, NotDone> {
+    tracing::info!(audit = true, operator, %drop, act, "an operator asks");
+    let outcome = done.await;
+    match &outcome {
+        Ok(value) => {
+            let after = after(value);
+            tracing::info!(
+                audit = true, operator, %drop, act,
+                version = after.version, state = ?after.state, paused = after.paused,
+                "an operator's act is done"
+            );
+        }
+        Err(error) => {
+            tracing::info!(audit = true, operator, %drop, act, %error, "an operator's act is not done")
+        }
+    }
+    outcome
+}

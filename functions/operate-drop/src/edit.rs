@@ -1,0 +1,67 @@
+//! Creating a drop, and editing its draft.
+
+use domain::drops::{Drop, DropDraft};
+use domain::ids::DropId;
+use ports::drops::{ReadDrop, StoreDrop};
+use ports::edge::Edge;
+use ports::retry::{IN_REQUEST, retry};
+
+use crate::NotDone;
+use crate::change::{most_tries, pause, store};
+
+/// A drop with the contents asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The drop as it is stored.
+    pub drop: Drop,
+    /// Whether this request made it.
+    pub created: bool,
+}
+
+/// Writes the draft of a drop, whether there was one or not. The same contents again change nothing, also after
+/// publishing.
+///
+/// # Errors
+/// [`NotDone`]: mistakes in the contents, other contents once the drop has left the draft, or the database.
+pub async fn write_draft<D, E>(drops: &D, edge: &E, id: &DropId, draft: DropDraft) -> Result<Written, NotDone>
+where
+    D: ReadDrop + StoreDrop,
+    E: Edge,
+{
+    let mistakes = draft.mistakes();
+    if !mistakes.is_empty() {
+        return Err(NotDone::Mistakes(mistakes));
+    }
+    let mut tried_to_create = false;
+    for _ in 0..most_tries() {
+        let found = retry(edge, IN_REQUEST, || drops.drop(id)).await?;
+        let next = match &found {
+            None => Drop::draft(id.clone(), draft.clone()),
+            Some(drop) => drop.edit(draft.clone())?,
+        };
+        if let Some(drop) = found {
+            if unchanged(&drop, &next) {
+                // Version 1 with these very contents, after an attempt whose answer was lost: it was this request's.
+                let created = tried_to_create && drop.version == 1;
+                return Ok(Written { drop, created });
+            }
+        } else {
+            tried_to_create = true;
+        }
+        if store(drops, edge, &next).await? {
+            let created = next.version == 1;
+            return Ok(Written { drop: next, created });
+        }
+        pause(edge).await;
+    }
+    Err(NotDone::Conflict)
+}
+
+/// Whether two versions say the same.
+fn unchanged(drop: &Drop, next: &Drop) -> bool {
+    *drop
+        == Drop {
+            version: drop.version,
+            ..next.clone()
+        }
+}

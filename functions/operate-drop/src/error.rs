@@ -1,0 +1,105 @@
+//! Why an operator's act was not done, and how that is told.
+//!
+//! Use cases fail with [`NotDone`]; the one match below turns it into what the operator sees. What belongs in our log and
+//! not in an answer is logged there too, by [`web::Failure`].
+
+use domain::drops::{DropError, DropState, FieldError};
+use domain::ids::ShardKey;
+use ports::StoreError;
+use web::{Code, Failure, FieldProblem, Problem};
+
+/// Why an operator's act was not done, or not to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// There is no such drop.
+    #[error("there is no such drop")]
+    Unknown,
+    /// The contents have these mistakes.
+    #[error("{} mistakes in the contents", .0.len())]
+    Mistakes(Vec<FieldError>),
+    /// It does not fit the drop.
+    #[error(transparent)]
+    Refused(#[from] DropError),
+    /// Other changes came first, again and again.
+    #[error("other changes came first")]
+    Conflict,
+    /// The time for one request is used up; the same request again goes on from here.
+    #[error("not finished in the time of one request")]
+    Unfinished,
+    /// A stock shard is not what the plan says. Never to be mended by repeating.
+    #[error("shard {0} is not as planned")]
+    NotAsPlanned(ShardKey),
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn state_name(state: DropState) -> &'static str {
+    match state {
+        DropState::Draft => "a draft",
+        DropState::Publishing => "being published",
+        DropState::Scheduled => "published",
+        DropState::Cancelling => "being cancelled",
+        DropState::Cancelled => "cancelled",
+    }
+}
+
+const CORRECT: &str = "Correct the fields named and send the request again.";
+
+fn refused(error: &DropError) -> Problem {
+    match error {
+        DropError::WrongState(state) => Problem::new(
+            Code::WrongState,
+            format!("The drop is {}; this is not possible then.", state_name(*state)),
+        ),
+        DropError::Ended => Problem::new(
+            Code::WrongState,
+            "The drop has ended; this is not possible any more.",
+        ),
+        DropError::NotLater => {
+            Problem::new(Code::InvalidRequest, CORRECT).field("ends_at", "not before the present end")
+        }
+        DropError::UnknownSku => {
+            Problem::new(Code::NotFound, "The drop has no such SKU.").field("sku", "one of the drop's SKUs")
+        }
+        DropError::Plan(error) => {
+            Problem::new(Code::InvalidRequest, CORRECT).field("units", error.to_string())
+        }
+        DropError::OtherRequest => Problem::new(
+            Code::IdempotencyMismatch,
+            "This key was used for other units or another SKU. Use a new key for a new restock.",
+        ),
+    }
+}
+
+impl From<NotDone> for Failure {
+    fn from(error: NotDone) -> Self {
+        match error {
+            NotDone::Unknown => Problem::new(Code::NotFound, "There is no such drop.").into(),
+            NotDone::Mistakes(mistakes) => {
+                let mut problem = Problem::new(Code::InvalidRequest, CORRECT);
+                let errors = mistakes.into_iter().map(|mistake| FieldProblem {
+                    field: mistake.field,
+                    message: mistake.message,
+                });
+                problem.errors = errors.collect();
+                problem.into()
+            }
+            NotDone::Refused(error) => refused(&error).into(),
+            NotDone::Conflict => Problem::new(
+                Code::Conflict,
+                "Others are changing this drop at the same time. Look at it, then send the request again.",
+            )
+            .retry_after(1)
+            .into(),
+            NotDone::Unfinished => Problem::new(
+                Code::Throttled,
+                "This takes longer than one request may. Send the same request again: it goes on from here.",
+            )
+            .retry_after(1)
+            .into(),
+            NotDone::NotAsPlanned(_) => Self::internal("compare the shards with the plan", &error),
+            NotDone::Store(error) => Self::store("change a drop", &error),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The routes of this function and their answers.
+
+use std::sync::Arc;
+
+use ::http::StatusCode;
+use api::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody};
+use axum::Router;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::response::Response;
+use axum::routing::{get, post};
+use domain::drops::Drop;
+use domain::ids::{DropId, IdError};
+use domain::time::Timestamp;
+use ports::drops::{ReadDrop, StoreDrop};
+use ports::edge::Edge;
+use ports::stock::{AllocateStock, SurveyStock};
+use tokens::VerifyingKey;
+use web::{Authority, Caching, Code, Failure, IdempotencyKey, Json, Operator, Problem, answer, path_id};
+
+use crate::audit::audited;
+use crate::{acts, edit, publish, restock};
+
+/// What the routes share.
+pub struct State<D, S, E> {
+    /// The drops.
+    pub drops: D,
+    /// The stock.
+    pub stock: S,
+    /// The key of the operators' tokens.
+    pub operators: VerifyingKey,
+    /// Clock and chance.
+    pub edge: E,
+}
+
+/// A shared [`State`]; axum wants it cheap to clone.
+pub struct Shared<D, S, E>(Arc<State<D, S, E>>);
+
+impl<D, S, E> Clone for Shared<D, S, E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<D, S, E: Edge> Authority for Shared<D, S, E> {
+    fn verifying_key(&self) -> &VerifyingKey {
+        &self.0.operators
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.edge.now()
+    }
+}
+
+/// The function's router.
+pub fn router<D, S, E>(state: State<D, S, E>) -> Router
+where
+    D: ReadDrop + StoreDrop + 'static,
+    S: SurveyStock + AllocateStock + 'static,
+    E: Edge,
+{
+    let routes = Router::new()
+        .route(
+            "/operator/drops/{drop_id}",
+            get(show_one::<D, S, E>).put(put::<D, S, E>),
+        )
+        .route("/operator/drops/{drop_id}/publish", post(publish_one::<D, S, E>))
+        .route("/operator/drops/{drop_id}/pause", post(pause_one::<D, S, E>))
+        .route("/operator/drops/{drop_id}/resume", post(resume_one::<D, S, E>))
+        .route("/operator/drops/{drop_id}/extend", post(extend_one::<D, S, E>))
+        .route("/operator/drops/{drop_id}/restock", post(restock_one::<D, S, E>))
+        .route("/operator/drops/{drop_id}/cancel", post(cancel_one::<D, S, E>));
+    web::conventions(routes).with_state(Shared(Arc::new(state)))
+}
+
+type FromPath = Result<Path<String>, PathRejection>;
+type FromState<D, S, E> = axum::extract::State<Shared<D, S, E>>;
+
+/// The text in the place of `{drop_id}`; what is not even UTF-8 names nothing.
+fn segment(path: FromPath) -> String {
+    path.map(|Path(text)| text).unwrap_or_default()
+}
+
+fn drop_id(path: FromPath) -> Result<DropId, Failure> {
+    path_id("drop", &segment(path))
+}
+
+/// The id of a drop that may be about to be made: here a bad one is the operator's mistake.
+fn new_drop_id(path: FromPath) -> Result<DropId, Failure> {
+    segment(path).parse().map_err(|error: IdError| {
+        Problem::new(Code::InvalidRequest, "Choose another id for the drop.")
+            .field("drop_id", error.rule)
+            .into()
+    })
+}
+
+fn view(status: StatusCode, drop: &Drop) -> Response {
+    answer(status, Caching::Never, &OperatorDropView::from(drop))
+}
+
+async fn show_one<D: ReadDrop, S, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    _operator: Operator,
+    path: FromPath,
+) -> Result<Response, Failure> {
+    let id = drop_id(path)?;
+    Ok(view(
+        StatusCode::OK,
+        &acts::show(&state.drops, &state.edge, &id).await?,
+    ))
+}
+
+async fn put<D: ReadDrop + StoreDrop, S, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+    Json(body): Json<DropBody>,
+) -> Result<Response, Failure> {
+    let id = new_drop_id(path)?;
+    let act = edit::write_draft(&state.drops, &state.edge, &id, body.into());
+    let written = audited(&operator, &id, "put", act, |written| &written.drop).await?;
+    let status = if written.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(view(status, &written.drop))
+}
+
+async fn publish_one<D, S, E>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+) -> Result<Response, Failure>
+where
+    D: ReadDrop + StoreDrop,
+    S: SurveyStock + AllocateStock,
+    E: Edge,
+{
+    let id = drop_id(path)?;
+    let act = publish::publish(&state.drops, &state.stock, &state.edge, &id);
+    Ok(view(
+        StatusCode::OK,
+        &audited(&operator, &id, "publish", act, |drop| drop).await?,
+    ))
+}
+
+async fn pause_one<D: ReadDrop + StoreDrop, S, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+) -> Result<Response, Failure> {
+    let id = drop_id(path)?;
+    let act = acts::set_paused(&state.drops, &state.edge, &id, true);
+    Ok(view(
+        StatusCode::OK,
+        &audited(&operator, &id, "pause", act, |drop| drop).await?,
+    ))
+}
+
+async fn resume_one<D: ReadDrop + StoreDrop, S, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+) -> Result<Response, Failure> {
+    let id = drop_id(path)?;
+    let act = acts::set_paused(&state.drops, &state.edge, &id, false);
+    Ok(view(
+        StatusCode::OK,
+        &audited(&operator, &id, "resume", act, |drop| drop).await?,
+    ))
+}
+
+async fn extend_one<D: ReadDrop + StoreDrop, S, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+    Json(body): Json<ExtendBody>,
+) -> Result<Response, Failure> {
+    let id = drop_id(path)?;
+    let act = acts::extend(&state.drops, &state.edge, &id, body.ends_at.0);
+    Ok(view(
+        StatusCode::OK,
+        &audited(&operator, &id, "extend", act, |drop| drop).await?,
+    ))
+}
+
+async fn restock_one<D, S, E>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(body): Json<RestockBody>,
+) -> Result<Response, Failure>
+where
+    D: ReadDrop + StoreDrop,
+    S: SurveyStock + AllocateStock,
+    E: Edge,
+{
+    let id = drop_id(path)?;
+    let act = restock::restock(
+        &state.drops,
+        &state.stock,
+        &state.edge,
+        &id,
+        &body.sku,
+        body.units,
+        &key,
+    );
+    Ok(view(
+        StatusCode::OK,
+        &audited(&operator, &id, "restock", act, |drop| drop).await?,
+    ))
+}
+
+async fn cancel_one<D: ReadDrop + StoreDrop, S, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, E>,
+    Operator(operator): Operator,
+    path: FromPath,
+) -> Result<Response, Failure> {
+    let id = drop_id(path)?;
+    let act = acts::cancel(&state.drops, &state.edge, &id);
+    Ok(view(
+        StatusCode::OK,
+        &audited(&operator, &id, "cancel", act, |drop| drop).await?,
+    ))
+}

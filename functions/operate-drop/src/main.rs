@@ -1,0 +1,35 @@
+//! Operate drops: wires the configuration and the adapters to the router.
+
+use std::process::ExitCode;
+
+use dynamodb::{DropStore, StockStore, Tables};
+use operate_drop::State;
+use startup::config::Config;
+use startup::edge::SystemEdge;
+use tokens::{Audience, VerifyingKey};
+
+fn main() -> ExitCode {
+    startup::run(|| async {
+        let mut config = Config::from_env();
+        let client = startup::aws::dynamodb(&mut config);
+        let tables = Tables {
+            drops: config.text("DROPS_TABLE"),
+            stock: config.text("STOCK_TABLE"),
+            ..Tables::default()
+        };
+        let operators = config.made("OPERATOR_JWT_PUBLIC_KEY", |key| {
+            VerifyingKey::from_encoded(key, Audience::Operator)
+        });
+        config.finish()?;
+        let Some(operators) = operators else {
+            return Err("OPERATOR_JWT_PUBLIC_KEY is not set".into());
+        };
+        let router = operate_drop::router(State {
+            drops: DropStore::new(&client, &tables),
+            stock: StockStore::new(&client, &tables),
+            operators,
+            edge: SystemEdge,
+        });
+        startup::serve_api(router).await
+    })
+}

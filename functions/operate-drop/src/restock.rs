@@ -1,0 +1,64 @@
+//! Restocking: units of a SKU more, in shards of their own.
+
+use data_encoding::BASE64URL_NOPAD;
+use domain::drops::Drop;
+use domain::ids::{DropId, ShardKey, SkuId};
+use ports::drops::{ReadDrop, StoreDrop};
+use ports::edge::Edge;
+use ports::stock::{AllocateStock, SurveyStock};
+use sha2::{Digest as _, Sha256};
+
+use crate::NotDone;
+use crate::allocate::{BUDGET_MS, allocate};
+use crate::change::change;
+
+/// Adds `units` of `sku` once for each `idempotency_key`. The document remembers the request first, then its shards are
+/// made; whoever finds shards of the plan missing (the same request again, or the conductor) makes them.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn restock<D, S, E>(
+    drops: &D,
+    stock: &S,
+    edge: &E,
+    id: &DropId,
+    sku: &SkuId,
+    units: u32,
+    idempotency_key: &str,
+) -> Result<Drop, NotDone>
+where
+    D: ReadDrop + StoreDrop,
+    S: SurveyStock + AllocateStock,
+    E: Edge,
+{
+    let until = edge.now().plus_millis(BUDGET_MS);
+    let request = request_of(idempotency_key);
+    let drop = change(drops, edge, id, |drop, now| {
+        drop.restock(sku, units, &request, now)
+    })
+    .await?;
+    let segment = drop.sku(sku).and_then(|sku| sku.plan.added_by(&request));
+    let plan: Vec<(ShardKey, u32)> = segment
+        .map(|segment| {
+            let shard = |(index, units)| {
+                let key = ShardKey {
+                    drop: id.clone(),
+                    sku: sku.clone(),
+                    index,
+                };
+                (key, units)
+            };
+            segment.allocations().map(shard).collect()
+        })
+        .unwrap_or_default();
+    allocate(stock, edge, &plan, until).await?;
+    Ok(drop)
+}
+
+/// What the plan remembers of a key: 132 bits of its hash, so that the document stays small and holds no text of a
+/// client's.
+fn request_of(idempotency_key: &str) -> String {
+    let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(idempotency_key.as_bytes()));
+    text.truncate(22);
+    text
+}

@@ -1,0 +1,155 @@
+//! A scene of operators on memory.
+#![allow(dead_code, unreachable_pub)]
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use axum::Router;
+use axum::body::Body;
+use domain::drops::Drop;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use memory::{MemoryStore, TestEdge};
+use operate_drop::{State, router};
+use ports::drops::ReadDrop as _;
+use ports::edge::Edge as _;
+use serde_json::{Value, json};
+use tokens::{Audience, SigningKey, VerifyingKey};
+use tower::ServiceExt as _;
+
+pub struct Scene {
+    pub store: MemoryStore,
+    pub edge: TestEdge,
+    pub keys: SigningKey,
+    pub router: Router,
+}
+
+/// A moment of the test's clock, in seconds from its start, as the API writes it.
+pub fn moment(seconds: u32) -> String {
+    let at = api::moment::Moment(TestEdge::START.plus_seconds(seconds));
+    serde_json::to_value(at).unwrap().as_str().unwrap().to_owned()
+}
+
+/// A good body: starts in 100 seconds, lasts as many; 70 units in shards of 24, and 5.
+pub fn body() -> Value {
+    json!({
+        "title": "Autumn", "currency": "EUR", "starts_at": moment(100), "ends_at": moment(200),
+        "hold_seconds": 60, "payment_seconds": 60, "per_shopper_limit": 2,
+        "skus": [
+            {"sku": "TEE-M", "title": "Tee, M", "price_minor": 4900, "units": 70},
+            {"sku": "TEE-L", "title": "Tee, L", "price_minor": 4900, "units": 5},
+        ],
+    })
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let (store, edge, keys) = (
+            MemoryStore::new(),
+            TestEdge::new(11),
+            SigningKey::generate().unwrap(),
+        );
+        let router = router(State {
+            drops: store.clone(),
+            stock: store.clone(),
+            operators: VerifyingKey::from_encoded(keys.public_key(), Audience::Operator).unwrap(),
+            edge: edge.clone(),
+        });
+        Self {
+            store,
+            edge,
+            keys,
+            router,
+        }
+    }
+
+    pub fn token(&self) -> String {
+        let now = self.edge.now().as_seconds();
+        self.keys
+            .sign(Audience::Operator, "olga", now, now + 600)
+            .unwrap()
+    }
+
+    /// A request of the operator's, with a body if it has one and a key if it has one.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: Option<&Value>,
+    ) -> Request<Body> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/operator/drops/{path}"))
+            .header("authorization", format!("Bearer {}", self.token()));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        match body {
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        }
+        .unwrap()
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    pub async fn put(&self, body: &Value) -> (StatusCode, Value) {
+        self.send(self.request("PUT", "d", None, Some(body))).await
+    }
+
+    pub async fn post(&self, act: &str) -> (StatusCode, Value) {
+        self.send(self.request("POST", &format!("d/{act}"), None, None))
+            .await
+    }
+
+    pub async fn extend(&self, seconds: u32) -> (StatusCode, Value) {
+        let body = json!({"ends_at": moment(seconds)});
+        self.send(self.request("POST", "d/extend", None, Some(&body)))
+            .await
+    }
+
+    pub async fn restock(&self, key: &str, sku: &str, units: i64) -> (StatusCode, Value) {
+        let body = json!({"sku": sku, "units": units});
+        self.send(self.request("POST", "d/restock", Some(key), Some(&body)))
+            .await
+    }
+
+    pub async fn published(self) -> Self {
+        assert_eq!(self.put(&body()).await.0, StatusCode::CREATED);
+        assert_eq!(self.post("publish").await.0, StatusCode::OK);
+        self
+    }
+
+    pub async fn drop(&self) -> Option<Drop> {
+        self.store.drop(&"d".parse().unwrap()).await.unwrap()
+    }
+
+    /// Everything stored about drops and stock.
+    pub async fn all(&self) -> (Option<Drop>, String) {
+        (self.drop().await, format!("{:?}", self.store.shards()))
+    }
+}
+
+/// Runs `work` for so many polls and then drops it, as the death of its process would; `None` if it was cut off. Each
+/// call of a memory port takes one poll more.
+pub async fn killed_after<F: Future>(polls: usize, work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    let mut left = polls;
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
