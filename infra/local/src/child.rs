@@ -84,7 +84,7 @@ mod hook {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
             // SAFETY: a plain system call on the calling process.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+            unsafe { libc::nice(niceness) };
             Ok(())
         };
         // SAFETY: the closure makes three system calls, allocates nothing and takes no lock.
