@@ -1,0 +1,315 @@
+//! One order, one look, the next step.
+
+use domain::ids::OrderId;
+use domain::order::{EndReason, NotPossible, Order, OrderStatus, OrderStep};
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::payment::{
+    GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
+};
+use ports::retry::{IN_WORKER, retry};
+
+use crate::patience::{patiently, pause};
+
+/// Looks at one order per message, when it keeps changing under our hands.
+const MOST_LOOKS: u32 = 6;
+/// Confirms of one payment per message; more are left to the redelivery.
+const MOST_CONFIRMS: u32 = 2;
+/// How long after its beginning a message still starts something new, in milliseconds.
+pub const BUDGET_MS: u64 = 12_000;
+/// The pause after a conflict or a lost answer, in milliseconds, before jitter.
+const BETWEEN_LOOKS_MS: u64 = 30;
+
+/// What a message has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driven {
+    /// The order has ended.
+    Ended(OrderStatus),
+    /// The shopper or the gateway is at it; the sweeper will look again.
+    Waiting,
+}
+
+/// Why a message must come again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDriven {
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The gateway did not answer, or its answer does not say what became of the money.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// There is no such order.
+    #[error("no such order")]
+    NoOrder,
+    /// The gateway does not know the payment that the order names: another account, or another gateway.
+    #[error("the gateway does not know the order's payment")]
+    NoPayment,
+    /// The order keeps changing, or the time is used up.
+    #[error("not finished in time")]
+    Unfinished,
+    /// Order and gateway contradict each other in a way that nothing here can cause.
+    #[error("order and gateway contradict each other: {0}")]
+    Contradiction(&'static str),
+}
+
+impl From<NotPossible> for NotDriven {
+    fn from(_: NotPossible) -> Self {
+        Self::Contradiction("the step does not follow from the order")
+    }
+}
+
+/// One look's end.
+enum Look {
+    Done(Driven),
+    /// Read the order again: it changed, or the gateway's answer was lost.
+    Again,
+}
+
+/// What looks at orders.
+#[derive(Debug, Clone)]
+pub struct Driver<O, G, E> {
+    /// The orders.
+    pub orders: O,
+    /// The gateway.
+    pub gateway: G,
+    /// The clock.
+    pub edge: E,
+    /// Where the bank sends the shopper back to. Part of what a confirm's key stands for: a change shows to orders that
+    /// are being confirmed at that moment.
+    pub return_url: String,
+}
+
+/// What is counted within one message.
+struct Effort {
+    began: Timestamp,
+    confirms: u32,
+}
+
+impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
+    /// Brings an order as far as it goes now.
+    ///
+    /// # Errors
+    /// [`NotDriven`]: the message must come again.
+    pub async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
+        let mut effort = Effort {
+            began: self.edge.now(),
+            confirms: 0,
+        };
+        for look in 0..MOST_LOOKS {
+            if look > 0 {
+                pause(&self.edge, BETWEEN_LOOKS_MS << look).await;
+                if self.left_ms(&effort) == 0 {
+                    break;
+                }
+            }
+            match self.look(id, &mut effort).await? {
+                Look::Done(driven) => return Ok(driven),
+                Look::Again => {}
+            }
+        }
+        Err(NotDriven::Unfinished)
+    }
+
+    async fn look(&self, id: &OrderId, effort: &mut Effort) -> Result<Look, NotDriven> {
+        let order = retry(&self.edge, IN_WORKER, || self.orders.order(id))
+            .await?
+            .ok_or(NotDriven::NoOrder)?;
+        if !order.status.is_open() {
+            return Ok(Look::Done(Driven::Ended(order.status)));
+        }
+        let Some(payment_id) = &order.payment_id else {
+            return self.begin(&order, effort).await;
+        };
+        let payment_id: PaymentId = payment_id
+            .parse()
+            .map_err(|_| NotDriven::Contradiction("the order's payment id is none"))?;
+        let payment = self.find(&payment_id, effort).await?;
+        if payment.state == PaymentState::Unconfirmed && self.must_end(&order).is_none() {
+            return self.confirm(&order, &payment_id, effort).await;
+        }
+        self.follow(&order, payment, effort).await
+    }
+
+    /// An order without a payment: nothing was ever confirmed.
+    async fn begin(&self, order: &Order, effort: &mut Effort) -> Result<Look, NotDriven> {
+        if let Some(reason) = self.must_end(order) {
+            return self.undo(order, reason).await;
+        }
+        let new = NewPayment {
+            order: order.id.clone(),
+            amount: order.amount,
+        };
+        let key = IdempotencyKey::create(&order.id);
+        // Under one key a repeat is the same payment, so a lost answer is asked for again.
+        let payment = patiently(
+            &self.edge,
+            self.left_ms(effort),
+            GatewayError::is_transient,
+            || self.gateway.create(&new, &key),
+        )
+        .await?;
+        if payment.amount != order.amount {
+            return Err(NotDriven::Contradiction("the payment is of another amount"));
+        }
+        let step = order.with_payment(payment.id.to_string(), self.edge.now())?;
+        if self.store(&step).await? {
+            self.confirm(&step.order, &payment.id, effort).await
+        } else {
+            // A payment made in vain stays unconfirmed, or another worker's look stored the same id.
+            Ok(Look::Again)
+        }
+    }
+
+    /// Takes the money. Only for a payment whose id is stored with the order.
+    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &mut Effort) -> Result<Look, NotDriven> {
+        if effort.confirms == MOST_CONFIRMS {
+            return Err(NotDriven::Gateway(GatewayError::Unknown));
+        }
+        effort.confirms += 1;
+        let Ok(method) = order.payment_method.parse::<PaymentMethod>() else {
+            return self.cancel(order, id, EndReason::PaymentDeclined, effort).await;
+        };
+        let key = IdempotencyKey::confirm(&order.id);
+        let not_done =
+            |error: &GatewayError| matches!(error, GatewayError::NotSent | GatewayError::Throttled { .. });
+        let answer = patiently(&self.edge, self.left_ms(effort), not_done, || {
+            self.gateway.confirm(id, &method, &self.return_url, &key)
+        })
+        .await;
+        match answer {
+            Ok(payment) if payment.state == PaymentState::Unconfirmed => Ok(Look::Again),
+            Ok(payment) => self.follow(order, payment, effort).await,
+            Err(GatewayError::Unknown | GatewayError::Unavailable) => {
+                let payment = self.find(id, effort).await?;
+                if payment.state == PaymentState::Unconfirmed {
+                    return Ok(Look::Again);
+                }
+                self.follow(order, payment, effort).await
+            }
+            Err(GatewayError::Refused { code }) => {
+                let payment = self.find(id, effort).await?;
+                if payment.state != PaymentState::Unconfirmed {
+                    // It had merely moved on.
+                    return self.follow(order, payment, effort).await;
+                }
+                // The gateway knows the payment and will not charge this means of payment, now or later.
+                tracing::error!(order = %order.id, %code, "the gateway refused to confirm");
+                self.cancel(order, id, EndReason::PaymentDeclined, effort).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores what follows from where the payment stands.
+    async fn follow(&self, order: &Order, payment: Payment, effort: &mut Effort) -> Result<Look, NotDriven> {
+        let must_end = self.must_end(order);
+        match (payment.state, must_end) {
+            (PaymentState::Succeeded { captured }, _) => {
+                if captured != order.amount {
+                    tracing::error!(order = %order.id, payment = %payment.id, "another amount was captured");
+                }
+                let step = order.settle(self.edge.now())?;
+                self.end(&step).await
+            }
+            (PaymentState::Declined { reason }, _) => {
+                tracing::info!(order = %order.id, %reason, "the payment was declined");
+                self.undo(order, EndReason::PaymentDeclined).await
+            }
+            // Cancelled by someone at the gateway, unless we know why.
+            (PaymentState::Cancelled, reason) => {
+                self.undo(order, reason.unwrap_or(EndReason::PaymentDeclined))
+                    .await
+            }
+            (_, Some(reason)) => self.cancel(order, &payment.id, reason, effort).await,
+            (PaymentState::ActionRequired { url }, None) => {
+                let known = order.action.as_ref().is_some_and(|action| action.url == url);
+                if known && order.status == OrderStatus::ActionRequired {
+                    return Ok(Look::Done(Driven::Waiting));
+                }
+                let step = order.require_action(url, self.edge.now())?;
+                Ok(if self.store(&step).await? {
+                    Look::Done(Driven::Waiting)
+                } else {
+                    Look::Again
+                })
+            }
+            (PaymentState::Processing | PaymentState::Unconfirmed, None) => Ok(Look::Done(Driven::Waiting)),
+        }
+    }
+
+    /// Asks the gateway to make sure that no money will be taken, and believes only its answer.
+    async fn cancel(
+        &self,
+        order: &Order,
+        id: &PaymentId,
+        reason: EndReason,
+        effort: &mut Effort,
+    ) -> Result<Look, NotDriven> {
+        let payment = patiently(
+            &self.edge,
+            self.left_ms(effort),
+            GatewayError::is_transient,
+            || self.gateway.cancel(id),
+        )
+        .await?;
+        match payment.state {
+            PaymentState::Cancelled => self.undo(order, reason).await,
+            PaymentState::Declined { .. } => self.undo(order, EndReason::PaymentDeclined).await,
+            PaymentState::Succeeded { .. } => {
+                let step = order.settle(self.edge.now())?;
+                self.end(&step).await
+            }
+            // It cannot be stopped any more and has not ended yet.
+            PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
+            PaymentState::Unconfirmed | PaymentState::ActionRequired { .. } => {
+                Err(NotDriven::Contradiction("the gateway did not cancel"))
+            }
+        }
+    }
+
+    async fn find(&self, id: &PaymentId, effort: &Effort) -> Result<Payment, NotDriven> {
+        patiently(
+            &self.edge,
+            self.left_ms(effort),
+            GatewayError::is_transient,
+            || self.gateway.find(id),
+        )
+        .await?
+        .ok_or(NotDriven::NoPayment)
+    }
+
+    async fn undo(&self, order: &Order, reason: EndReason) -> Result<Look, NotDriven> {
+        self.end(&order.undo(reason, self.edge.now())?).await
+    }
+
+    async fn end(&self, step: &OrderStep) -> Result<Look, NotDriven> {
+        if !self.store(step).await? {
+            return Ok(Look::Again);
+        }
+        tracing::info!(order = %step.order.id, status = step.order.status.as_str(), "the order ended");
+        Ok(Look::Done(Driven::Ended(step.order.status)))
+    }
+
+    /// Whether the step was stored. A lost answer is repeated, and a repeat of what was stored is refused: the next look
+    /// then finds it.
+    async fn store(&self, step: &OrderStep) -> Result<bool, StoreError> {
+        Ok(retry(&self.edge, IN_WORKER, || self.orders.advance(step))
+            .await?
+            .is_done())
+    }
+
+    /// Why the order is to end unpaid, if it is.
+    fn must_end(&self, order: &Order) -> Option<EndReason> {
+        let too_late = order.payment_deadline <= self.edge.now();
+        order
+            .cancel_requested
+            .or(too_late.then_some(EndReason::PaymentDeadline))
+    }
+
+    fn left_ms(&self, effort: &Effort) -> u64 {
+        let spent = self.edge.now().millis_since(effort.began);
+        BUDGET_MS.saturating_sub(u64::try_from(spent).unwrap_or(0))
+    }
+}

@@ -1,0 +1,46 @@
+//! Drive a payment: queue to gateway to order.
+//!
+//! **Problem.** An order that was accepted must end paid, declined or cancelled, with at most one charge, whatever dies or
+//! falls silent on the way, and although every message may come twice, late and out of turn.
+//!
+//! **Model.** A message only says *look at this order*: [`drive`] reads the order, asks the gateway where the payment
+//! stands, and takes the one next step that follows from the two. Nothing is remembered between messages, and nothing in a
+//! message is believed but the order's id. So a repeat, a stale event and the sweeper's reminder are all the same thing.
+//!
+//! **Walk-through.** [`batch`] takes a batch of SQS records and answers which failed. A new order gets a payment at the
+//! gateway, unconfirmed; its id is stored with the order; then the payment is confirmed, and what came of it is stored
+//! together with what it does to the stock. The order of these three is what keeps money and orders together:
+//!
+//! - Only a payment whose id is stored is ever confirmed, so an order without one can be cancelled without asking.
+//! - An order with one is undone only when the gateway says that the payment is cancelled or declined. A deadline or a
+//!   shopper's wish makes us *ask* for that; if the money was taken first, the order is paid.
+//! - A lost answer is not a failure: the payment is looked up, and if that does not tell either, the record fails and
+//!   comes again.
+//!
+//! | order | gateway | step |
+//! |---|---|---|
+//! | ended | | none |
+//! | no payment, called off or too late | | undo |
+//! | no payment | | create, store the id, confirm |
+//! | payment | succeeded | settle |
+//! | payment | declined, cancelled | undo |
+//! | payment, called off or too late | anything else | cancel; then as the gateway answers |
+//! | payment | unconfirmed | confirm |
+//! | payment | action required | store where the shopper must go |
+//! | payment | processing | wait for the sweeper |
+//!
+//! **What it does not do.** Refunds, webhooks, and finding orders whose messages were lost: that is the sweeper's.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod batch;
+pub mod drive;
+mod patience;

@@ -1,0 +1,140 @@
+//! Orders on memory, a gateway in memory, and the audit after every test.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use domain::ids::OrderId;
+use domain::order::{EndReason, Order, OrderStatus};
+use memory::contract::scene;
+use memory::{MemoryGateway, MemoryStore, TestEdge};
+use ports::edge::Edge as _;
+use ports::orders::{AdvanceOrder as _, PlaceOrder as _, ReadOrder as _};
+use ports::payment::{PaymentId, PaymentState};
+use ports::stock::{AllocateStock as _, ClaimStock as _};
+use process_order::drive::{Driven, Driver, NotDriven};
+
+pub(crate) const VISA: &str = "pm_card_visa";
+pub(crate) const DECLINED: &str = "pm_card_visa_chargeDeclined";
+pub(crate) const TO_SIGN: &str = "pm_card_authenticationRequired";
+
+pub(crate) struct Scene {
+    pub(crate) store: MemoryStore,
+    pub(crate) gateway: MemoryGateway,
+    pub(crate) edge: TestEdge,
+    pub(crate) driver: Driver<MemoryStore, MemoryGateway, TestEdge>,
+}
+
+impl Scene {
+    pub(crate) async fn new(seed: u64) -> Self {
+        let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(seed));
+        assert!(store.allocate(&scene::key(0), 20).await.unwrap().is_done());
+        let driver = Driver {
+            orders: store.clone(),
+            gateway: gateway.clone(),
+            edge: edge.clone(),
+            return_url: "https://shop.example/orders".to_owned(),
+        };
+        Self {
+            store,
+            gateway,
+            edge,
+            driver,
+        }
+    }
+
+    /// A placed order of `who`, to be paid within two minutes.
+    pub(crate) async fn order(&self, who: &str, method: &str) -> OrderId {
+        let mut placing = scene::placing(who, "k", 1, 2);
+        placing.order.payment_method = method.to_owned();
+        let claimed = self
+            .store
+            .claim(&scene::key(0), &scene::shopper(who), &placing.hold)
+            .await;
+        assert!(claimed.unwrap().is_done());
+        assert!(self.store.place(&placing).await.unwrap().is_done());
+        placing.order.id
+    }
+
+    pub(crate) async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
+        self.driver.drive(id).await
+    }
+
+    /// As the queue does: again while it fails.
+    pub(crate) async fn deliver(&self, id: &OrderId) -> Driven {
+        let mut last = None;
+        for _ in 0..12 {
+            match self.drive(id).await {
+                Ok(driven) => return driven,
+                Err(error) => last = Some(error),
+            }
+            self.edge.advance(500);
+        }
+        panic!("not driven in twelve deliveries: {last:?}")
+    }
+
+    pub(crate) async fn read(&self, id: &OrderId) -> Order {
+        self.store.order(id).await.unwrap().unwrap()
+    }
+
+    /// As the shopper does; whether the wish was stored.
+    pub(crate) async fn ask_to_cancel(&self, id: &OrderId) -> bool {
+        let Ok(Some(order)) = self.store.order(id).await else {
+            return false;
+        };
+        let Ok(step) = order.request_cancel(EndReason::ByShopper, self.edge.now()) else {
+            return false;
+        };
+        self.store.advance(&step).await.is_ok_and(|done| done.is_done())
+    }
+
+    /// The shopper at the bank, if there is anything to do.
+    pub(crate) fn act(&self, id: &OrderId, approves: bool) {
+        for payment in self.gateway.payments_of(id) {
+            self.gateway.finish_action(&payment.id, approves);
+        }
+    }
+
+    pub(crate) fn past_the_deadline(&self) {
+        self.edge.advance_seconds(121);
+    }
+
+    /// What must hold at every moment, with or without open orders.
+    pub(crate) fn audit(&self) {
+        self.store.audit().unwrap();
+        for (id, order) in self.store.orders() {
+            let charges = self.gateway.charges(&id);
+            let payments = self.gateway.payments_of(&id);
+            let stored = order
+                .payment_id
+                .as_ref()
+                .map(|id| id.parse::<PaymentId>().unwrap());
+            let state = |id: &PaymentId| payments.iter().find(|p| p.id == *id).unwrap().state.clone();
+            assert!(charges <= 1, "{id} was charged {charges} times");
+            assert!(payments.len() <= 1, "{id} has {} payments", payments.len());
+            match order.status {
+                OrderStatus::Placed | OrderStatus::ActionRequired => {}
+                OrderStatus::Paid => assert_eq!(charges, 1, "{id} is paid"),
+                OrderStatus::Declined | OrderStatus::Cancelled => {
+                    assert_eq!(charges, 0, "{id} is {}", order.status.as_str());
+                    if let Some(payment) = &stored {
+                        let state = state(payment);
+                        let dead = matches!(state, PaymentState::Cancelled | PaymentState::Declined { .. });
+                        assert!(dead, "{id} was undone while its payment is {state:?}");
+                    }
+                }
+                OrderStatus::Refunded => panic!("nothing here refunds"),
+            }
+            for payment in &payments {
+                let stored = stored.as_ref() == Some(&payment.id);
+                assert!(
+                    stored || payment.state == PaymentState::Unconfirmed,
+                    "only a stored payment is confirmed"
+                );
+            }
+        }
+    }
+}
