@@ -11,7 +11,7 @@ use loadtest::collect::Stores;
 use loadtest::progress::say;
 use loadtest::report::Report;
 use loadtest::run::{Options, run, wall_ms};
-use loadtest::stack::{OwnStack, StackFile, shopper_key};
+use loadtest::stack::{OwnStack, StackFile, go_first, shopper_key};
 use loadtest::{journal, world};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -95,13 +95,18 @@ fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::Drop { .. } | Command::Run { .. }) {
+        // Without privileges the stack steps back instead.
+        let _ = go_first();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let done = runtime
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(execute(Cli::parse().command)));
+        .and_then(|runtime| runtime.block_on(execute(cli.command)));
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -83,7 +83,7 @@ fn contradictions_are_refused() {
     let text = std::fs::read_to_string(folder().join("default.toml")).unwrap();
     DropFile::parse(&text).unwrap();
     for (from, to) in [
-        ("share = 0.50", "share = 0.60"),
+        ("share = 0.35", "share = 0.60"),
         ("seconds = 6 }", "seconds = 60 }"),
         ("stays = 0.3", "stays = 1.3"),
         (

@@ -222,7 +222,7 @@ impl Shopper {
         match u64::try_from(left_ms) {
             // People click when the countdown ends, each a moment later than the fastest.
             Ok(left_ms) if left_ms <= poll_ms => {
-                let reaction = self.rng.u64(50..1_500);
+                let reaction = self.rng.u64(50..2_500);
                 self.pause(left_ms + reaction).await;
                 true
             }
