@@ -1,0 +1,46 @@
+//! The PostgreSQL adapter of the ledger port, with its migrations.
+//!
+//! **The problem.** Events arrive more than once, late, in any order, and by the batch; some may contradict what the
+//! ledger knows. What is written must be the same in the end, and one bad event must not keep the others out.
+//!
+//! **The model.** `ledger_orders` has each order at its latest version, `ledger_order_versions` every version that came,
+//! and `ledger_entries` one capture per order paid and one refund per order given back, each a double entry.
+//! [`PostgresLedger`] writes a batch with *one statement*, hence in one transaction and one round trip, and the statement
+//! answers for each event what it changed. When a constraint refuses the batch, its events are written one by one, and
+//! the refused ones are named by the constraint.
+//!
+//! **A walk through.** [`migrate`] brings a database up to date, over a connection of its own. [`PostgresLedger::new`]
+//! makes the pool without connecting; the first batch connects. Rules of versions are in `project.sql`, rules of
+//! content are constraints in `infra/migrations`.
+//!
+//! **Behind RDS Proxy.** The proxy lends a server connection for a transaction at a time, and pins it to one client as
+//! soon as that client leaves state behind: `SET`, `PREPARE`, temporary tables, session locks, sequences read by hand. So
+//! there is none of that: each statement goes out unnamed, with its parameters' types (the extended protocol's parse,
+//! bind and execute in one round trip), instead of being prepared under a name that only one server connection knows;
+//! keys come from the events and never from sequences; and time-outs are kept on this side instead of by
+//! `SET statement_timeout`. A connection whose statement timed out is thrown away, since its answer may still come.
+//!
+//! **Time-outs** ([`Limits`]) bound connecting, waiting for a connection and each statement. After one the outcome is
+//! unknown, and repeating is harmless: every write is idempotent.
+//!
+//! **What it does not do.** It reads nothing back, and it speaks no TLS: the connection is for a private network.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod batch;
+mod errors;
+mod migrate;
+mod pool;
+mod projection;
+
+pub use migrate::{MigrationError, migrate};
+pub use pool::{Limits, UrlError};
+pub use projection::PostgresLedger;

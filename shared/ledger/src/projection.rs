@@ -1,0 +1,150 @@
+//! Events into the ledger.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use events::OrderEvent;
+use ports::ledger::{LedgerError, ProjectOrders, Projected};
+
+use tokio_postgres::error::SqlState;
+
+use crate::batch::{Columns, STATEMENT, Written, answers};
+use crate::errors::ledger_error;
+use crate::pool::{Limits, UrlError, connection, pool};
+
+/// The most events of one statement.
+const MAX_STATEMENT_EVENTS: usize = 500;
+
+/// The ledger, in PostgreSQL. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct PostgresLedger {
+    pool: Pool,
+    statement: Duration,
+}
+
+/// How often a statement is sent when the server keeps giving it up.
+const MOST_GIVEN_WAY: u32 = 5;
+
+/// The server's codes for "another transaction came first".
+const GIVE_WAY: [SqlState; 2] = [
+    SqlState::T_R_DEADLOCK_DETECTED,
+    SqlState::T_R_SERIALIZATION_FAILURE,
+];
+
+/// Why a statement wrote nothing.
+enum WriteError {
+    /// Another transaction came first.
+    GaveWay,
+    /// It failed.
+    Failed(LedgerError),
+}
+
+impl From<LedgerError> for WriteError {
+    fn from(error: LedgerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl PostgresLedger {
+    /// The ledger at `database_url`, within the usual [`Limits`]. Connects when the first events come.
+    ///
+    /// # Errors
+    /// [`UrlError`] when the URL cannot be read.
+    pub fn new(database_url: &str) -> Result<Self, UrlError> {
+        Self::with_limits(database_url, Limits::default())
+    }
+
+    /// The ledger at `database_url`, within these limits.
+    ///
+    /// # Errors
+    /// [`UrlError`] when the URL cannot be read.
+    pub fn with_limits(database_url: &str, limits: Limits) -> Result<Self, UrlError> {
+        Ok(Self {
+            pool: pool(database_url, limits)?,
+            statement: Duration::from_millis(limits.statement_ms),
+        })
+    }
+
+    /// One statement: all events or none. What the server gave up in favour of another transaction (a deadlock) was
+    /// certainly not done, and is written again at once.
+    async fn write(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, LedgerError> {
+        for _ in 0..MOST_GIVEN_WAY {
+            match self.write_once(events).await {
+                Err(WriteError::GaveWay) => {}
+                Err(WriteError::Failed(error)) => return Err(error),
+                Ok(written) => return Ok(written),
+            }
+        }
+        Err(LedgerError::Unavailable(
+            "other transactions came first, again and again".to_owned(),
+        ))
+    }
+
+    async fn write_once(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, WriteError> {
+        let client = connection(&self.pool).await?;
+        let columns = Columns::of(events);
+        let parameters = columns.parameters();
+        let query = client.query_typed(STATEMENT, &parameters);
+        let rows = match tokio::time::timeout(self.statement, query).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => {
+                // An answer of the server leaves the connection as it was; anything else may have broken it.
+                if error.as_db_error().is_none() {
+                    drop(Object::take(client));
+                }
+                return Err(match error.code() {
+                    Some(code) if GIVE_WAY.contains(code) => WriteError::GaveWay,
+                    _ => ledger_error(&error).into(),
+                });
+            }
+            Err(_) => {
+                drop(Object::take(client));
+                return Err(LedgerError::Unavailable("no answer in time".to_owned()).into());
+            }
+        };
+        let written = rows.iter().map(Written::of).collect::<Result<Vec<_>, _>>()?;
+        if written.len() == events.len() {
+            Ok(answers(events, &written))
+        } else {
+            Err(LedgerError::Unavailable("an odd answer: too few rows".to_owned()).into())
+        }
+    }
+
+    /// Writes a batch together, or else each event by itself.
+    async fn write_each(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
+        match self.write(events).await {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            Err(LedgerError::Refused(_)) if events.len() > 1 => self.write_one_by_one(events).await,
+            Err(error) => vec![Err(error); events.len()],
+        }
+    }
+
+    async fn write_one_by_one(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
+        let mut answers = Vec::with_capacity(events.len());
+        for event in events {
+            let answer = self.write(std::slice::from_ref(event)).await;
+            let answer = answer.and_then(|written| {
+                let odd = || LedgerError::Unavailable("an odd answer: no row".to_owned());
+                written.first().copied().ok_or_else(odd)
+            });
+            let lost = matches!(answer, Err(LedgerError::Unavailable(_)));
+            answers.push(answer.clone());
+            if lost {
+                // What is left would only wait for the same time-out, again and again.
+                answers.resize(events.len(), answer);
+                break;
+            }
+        }
+        answers
+    }
+}
+
+impl ProjectOrders for PostgresLedger {
+    async fn project(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
+        let mut answers = Vec::with_capacity(events.len());
+        for events in events.chunks(MAX_STATEMENT_EVENTS) {
+            answers.extend(self.write_each(events).await);
+        }
+        answers
+    }
+}

@@ -1,0 +1,14 @@
+//! The ledger on a PostgreSQL server that the tests start.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod contract;
+mod entries;
+mod faults;
+mod migrations;
+mod refusals;
+mod server;

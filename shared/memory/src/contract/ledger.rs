@@ -1,0 +1,242 @@
+//! What a ledger promises.
+
+use std::future::Future;
+
+use domain::ids::OrderId;
+use domain::order::{EndReason, Order};
+use events::OrderEvent;
+use futures_util::future::join_all;
+use ports::ledger::{ProjectOrders, Projected};
+
+use crate::MemoryLedger;
+use crate::contract::scene::{NOW, placing};
+
+/// The contract of the ledger, as tests; `$setup` makes an empty one.
+#[macro_export]
+macro_rules! ledger_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [ledger]:
+            nothing_to_write_is_answered_with_nothing,
+            versions_in_order_are_each_the_latest,
+            a_batch_answers_as_its_events_one_by_one_would,
+            a_repeat_is_known_and_changes_nothing,
+            a_repeat_within_a_batch_is_known,
+            an_older_version_is_kept_and_changes_no_order,
+            any_order_of_arrival_ends_the_same,
+            many_orders_in_one_batch_do_not_mix,
+            the_same_batch_at_once_is_written_once,
+            versions_at_once_end_at_the_highest,
+        );
+    };
+}
+
+/// A ledger under test, with a way of its own to read it.
+pub trait Ledger: ProjectOrders {
+    /// The order at its latest version.
+    fn latest(&self, id: &OrderId) -> impl Future<Output = Option<OrderEvent>>;
+    /// The versions known of an order, oldest first, with their status as the API writes it.
+    fn history(&self, id: &OrderId) -> impl Future<Output = Vec<(u32, String)>>;
+}
+
+impl Ledger for MemoryLedger {
+    async fn latest(&self, id: &OrderId) -> Option<OrderEvent> {
+        MemoryLedger::latest(self, id)
+    }
+
+    async fn history(&self, id: &OrderId) -> Vec<(u32, String)> {
+        MemoryLedger::history(self, id)
+            .iter()
+            .map(|event| (event.data.version, event.data.status.as_str().to_owned()))
+            .collect()
+    }
+}
+
+/// The life of an order that is paid and given back: placed, with a payment, acting, paid, refunded.
+pub fn life(name: &str) -> Vec<OrderEvent> {
+    let at = |seconds| NOW.plus_seconds(seconds);
+    let placed = placing(name, "k", 2, 2).order;
+    let paying = placed.with_payment(format!("pi_{name}"), at(1)).unwrap().order;
+    let acting = paying
+        .require_action("https://bank.example".to_owned(), at(2))
+        .unwrap()
+        .order;
+    let paid = acting.settle(at(3)).unwrap().order;
+    let refunded = paid.refund(at(4)).unwrap().order;
+    changes(&[placed, paying, acting, paid, refunded])
+}
+
+/// The life of an order that is called off.
+pub fn cancelled_life(name: &str) -> Vec<OrderEvent> {
+    let placed = placing(name, "k", 1, 2).order;
+    let undone = placed
+        .undo(EndReason::ByShopper, NOW.plus_seconds(1))
+        .unwrap()
+        .order;
+    changes(&[placed, undone])
+}
+
+fn changes(orders: &[Order]) -> Vec<OrderEvent> {
+    let before = std::iter::once(None).chain(orders.iter().map(Some));
+    before
+        .zip(orders)
+        .map(|(before, after)| OrderEvent::of_change(before, after))
+        .collect()
+}
+
+/// Writes, with nothing in the way.
+async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Projected> {
+    let answers = ledger.project(events).await;
+    answers
+        .into_iter()
+        .map(|answer| answer.unwrap_or_else(|error| panic!("{error}")))
+        .collect()
+}
+
+/// The order stands as in the event. What happened is not kept, only what is.
+async fn assert_latest(ledger: &impl Ledger, event: &OrderEvent) {
+    let latest = ledger.latest(&event.data.order_id).await;
+    assert_eq!(latest.map(|latest| latest.data), Some(event.data.clone()));
+}
+
+/// The history has exactly the versions of `events`.
+async fn assert_history(ledger: &impl Ledger, events: &[OrderEvent]) {
+    let expected: Vec<_> = events
+        .iter()
+        .map(|event| (event.data.version, event.data.status.as_str().to_owned()))
+        .collect();
+    assert_eq!(ledger.history(&events[0].data.order_id).await, expected);
+}
+
+pub async fn nothing_to_write_is_answered_with_nothing(ledger: &impl Ledger) {
+    assert_eq!(projected(ledger, &[]).await, []);
+    assert_eq!(ledger.latest(&life("ada")[0].data.order_id).await, None);
+}
+
+pub async fn versions_in_order_are_each_the_latest(ledger: &impl Ledger) {
+    let life = life("ada");
+    for event in &life {
+        assert_eq!(
+            projected(ledger, std::slice::from_ref(event)).await,
+            [Projected::Latest]
+        );
+        assert_latest(ledger, event).await;
+    }
+    assert_history(ledger, &life).await;
+}
+
+pub async fn a_batch_answers_as_its_events_one_by_one_would(ledger: &impl Ledger) {
+    let life = life("ada");
+    let batch = [
+        life[1].clone(),
+        life[0].clone(),
+        life[3].clone(),
+        life[2].clone(),
+        life[3].clone(),
+    ];
+    assert_eq!(
+        projected(ledger, &batch).await,
+        [
+            Projected::Latest,
+            Projected::Late,
+            Projected::Latest,
+            Projected::Late,
+            Projected::Known
+        ]
+    );
+    assert_latest(ledger, &life[3]).await;
+    assert_history(ledger, &life[..4]).await;
+}
+
+pub async fn a_repeat_is_known_and_changes_nothing(ledger: &impl Ledger) {
+    let life = life("ada");
+    projected(ledger, &life).await;
+    assert_eq!(projected(ledger, &life).await, vec![Projected::Known; life.len()]);
+    assert_latest(ledger, &life[life.len() - 1]).await;
+    assert_history(ledger, &life).await;
+}
+
+pub async fn a_repeat_within_a_batch_is_known(ledger: &impl Ledger) {
+    let first = life("ada").remove(0);
+    let answers = projected(ledger, &[first.clone(), first.clone()]).await;
+    assert_eq!(answers, [Projected::Latest, Projected::Known]);
+    assert_history(ledger, &[first]).await;
+}
+
+pub async fn an_older_version_is_kept_and_changes_no_order(ledger: &impl Ledger) {
+    let life = life("ada");
+    assert_eq!(projected(ledger, &life[3..4]).await, [Projected::Latest]);
+    assert_eq!(
+        projected(ledger, &[life[1].clone(), life[4].clone(), life[2].clone()]).await,
+        [Projected::Late, Projected::Latest, Projected::Late]
+    );
+    assert_eq!(projected(ledger, &life[..1]).await, [Projected::Late]);
+    assert_latest(ledger, &life[4]).await;
+    assert_history(ledger, &life).await;
+}
+
+pub async fn any_order_of_arrival_ends_the_same(ledger: &impl Ledger) {
+    // Every rotation of the life, forward and backward, each for an order of its own.
+    let lives = (0..10).map(|n| {
+        let mut life = life(&format!("s{n}"));
+        if n % 2 == 1 {
+            life.reverse();
+        }
+        life.rotate_left(n / 2);
+        life
+    });
+    for mut life in lives {
+        for event in &life {
+            let answers = projected(ledger, std::slice::from_ref(event)).await;
+            assert_ne!(answers, [Projected::Known]);
+        }
+        life.sort_by_key(|event| event.data.version);
+        assert_latest(ledger, &life[4]).await;
+        assert_history(ledger, &life).await;
+    }
+}
+
+pub async fn many_orders_in_one_batch_do_not_mix(ledger: &impl Ledger) {
+    let lives: Vec<Vec<OrderEvent>> = (0..15)
+        .map(|n| {
+            if n % 3 == 0 {
+                cancelled_life(&format!("c{n}"))
+            } else {
+                life(&format!("p{n}"))
+            }
+        })
+        .collect();
+    let batch = lives.concat();
+    assert_eq!(
+        projected(ledger, &batch).await,
+        vec![Projected::Latest; batch.len()]
+    );
+    for life in &lives {
+        assert_latest(ledger, &life[life.len() - 1]).await;
+        assert_history(ledger, life).await;
+    }
+}
+
+pub async fn the_same_batch_at_once_is_written_once(ledger: &impl Ledger) {
+    let life = life("ada");
+    let answers = join_all((0..8).map(|_| projected(ledger, &life))).await;
+    let new = answers
+        .concat()
+        .into_iter()
+        .filter(|answer| *answer != Projected::Known)
+        .count();
+    assert_eq!(new, life.len());
+    assert_latest(ledger, &life[4]).await;
+    assert_history(ledger, &life).await;
+}
+
+pub async fn versions_at_once_end_at_the_highest(ledger: &impl Ledger) {
+    let life = life("ada");
+    let answers = join_all(
+        life.iter()
+            .map(|event| projected(ledger, std::slice::from_ref(event))),
+    )
+    .await;
+    assert!(answers.concat().contains(&Projected::Latest));
+    assert_latest(ledger, &life[4]).await;
+    assert_history(ledger, &life).await;
+}
