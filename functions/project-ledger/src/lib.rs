@@ -1,11 +1,20 @@
 //! Project order events into the PostgreSQL ledger, by version.
 //!
-//! A batch from the queue is decoded record by record, written in one round trip, and answered record by record: what was
-//! not written comes again, what the ledger refuses for good ends in the dead-letter queue, and one bad message never
-//! holds up another. Repeats and late versions change nothing (`ports::ledger` says how).
+//! **The problem.** The ledger must have every version of every order in the end, while its queue delivers more than once
+//! and in any order, the database is away for seconds when it fails over, and a single message that is no event must not
+//! send a batch round for ever.
 //!
-//! This is the only function that talks to PostgreSQL, and it talks to nothing else, so the database's size and
-//! moods never reach a shopper.
+//! **The model.** Each message is decoded by itself; what can be decoded is written together by
+//! [`ports::ledger::ProjectOrders`], which answers for each event. A message is done when the ledger has its version,
+//! however old it is. The others are named in the answer and come again after the queue's visibility timeout, a while
+//! from now, so events for which the database was merely away are tried again here first, for a bounded time. What no
+//! repeat can mend (no event, or one that a rule of the ledger refuses) fails at once and ends in the dead-letter queue.
+//!
+//! **A walk through.** [`Projection::project`] takes a batch and answers with the ids of the messages that failed. A hopeless
+//! message is logged as an error the first time it is seen, with its id, its order and the rule it breaks, never with
+//! what it holds.
+//!
+//! **What it does not do.** It never reads the ledger, and knows nothing of DynamoDB: the events carry all there is.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -17,48 +26,154 @@
     )
 )]
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use domain::time::Timestamp;
 use events::OrderEvent;
-use ports::ledger::{LedgerError, ProjectOrders};
+use ports::edge::Edge;
+use ports::ledger::{LedgerError, ProjectOrders, Projected};
 
-/// Writes a batch to the ledger and answers which records must come again.
-pub async fn handle<L: ProjectOrders>(ledger: &L, batch: SqsEvent) -> SqsBatchResponse {
-    let mut readable = Vec::new();
-    let mut failed = Vec::new();
-    for record in batch.records {
-        let message = record.message_id.unwrap_or_default();
-        match OrderEvent::decode(record.body.as_deref().unwrap_or_default()) {
-            Ok(event) => readable.push((message, event)),
-            Err(error) => {
-                // Nothing of its contents: they may be personal. It ends in the dead-letter queue, where it can be read.
-                tracing::error!(message, %error, "a record cannot be decoded");
-                failed.push(message);
+/// How often an event is written while the database is away, the first time included.
+const TRIES: u32 = 4;
+/// The first pause, in milliseconds; each further one is twice as long, and all are shortened by chance.
+const FIRST_PAUSE_MS: u64 = 150;
+/// What one more try may take at worst, in milliseconds: it is not begun later than that before the deadline. More than
+/// the ledger's limits on connecting, waiting and one statement together.
+const TRY_MS: i64 = 12_000;
+
+/// A message failed and has no id, so that only the whole batch can come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message failed, and has no id")]
+pub struct WholeBatchFailed;
+
+/// The projection.
+#[derive(Debug, Clone)]
+pub struct Projection<L, E> {
+    /// The ledger.
+    pub ledger: L,
+    /// Time and chance.
+    pub edge: E,
+}
+
+impl<L: ProjectOrders, E: Edge> Projection<L, E> {
+    /// Writes a batch, within the time until `deadline`.
+    ///
+    /// # Errors
+    /// [`WholeBatchFailed`]
+    pub async fn project(
+        &self,
+        batch: &SqsEvent,
+        deadline: Timestamp,
+    ) -> Result<SqsBatchResponse, WholeBatchFailed> {
+        let mut failed = Vec::new();
+        let mut left = Vec::new();
+        for message in &batch.records {
+            match OrderEvent::decode(message.body.as_deref().unwrap_or_default()) {
+                Ok(event) => left.push((message, event)),
+                Err(error) => {
+                    hopeless(message, None, &error.to_string());
+                    failed.push(message);
+                }
             }
         }
-    }
-    let events: Vec<OrderEvent> = readable.iter().map(|(_, event)| event.clone()).collect();
-    let mut answers = ledger.project(&events).await.into_iter();
-    for (message, event) in readable {
-        let (order, version) = (&event.data.order_id, event.data.version);
-        match answers.next() {
-            Some(Ok(projected)) => tracing::debug!(message, %order, version, ?projected, "projected"),
-            Some(Err(LedgerError::Refused(why))) => {
-                tracing::error!(message, %order, version, why, "the ledger refuses an event");
-                failed.push(message);
+        let decoded = left.len();
+        let mut late = 0_usize;
+        let mut known = 0_usize;
+        let mut tries = 1;
+        while !left.is_empty() {
+            let events: Vec<OrderEvent> = left.iter().map(|(_, event)| event.clone()).collect();
+            let mut answers = self.ledger.project(&events).await.into_iter();
+            let mut away = None;
+            left.retain(|(message, event)| match answers.next() {
+                Some(Ok(projected)) => {
+                    late += usize::from(projected == Projected::Late);
+                    known += usize::from(projected == Projected::Known);
+                    false
+                }
+                Some(Err(LedgerError::Refused(rule))) => {
+                    hopeless(message, Some(event), &rule);
+                    failed.push(message);
+                    false
+                }
+                Some(Err(LedgerError::Unavailable(why))) => {
+                    away = Some(why);
+                    true
+                }
+                // An event without an answer was not written as far as anyone knows.
+                None => true,
+            });
+            if !left.is_empty() && !self.may_try_again(tries, deadline).await {
+                tracing::warn!(
+                    left = left.len(),
+                    tries,
+                    why = away,
+                    "the ledger is not available"
+                );
+                failed.extend(left.iter().map(|(message, _)| *message));
+                break;
             }
-            Some(Err(LedgerError::Unavailable(why))) => {
-                tracing::warn!(message, %order, version, why, "not projected; it will come again");
-                failed.push(message);
-            }
-            None => failed.push(message),
+            tries += 1;
         }
+        tracing::info!(
+            messages = batch.records.len(),
+            decoded,
+            late,
+            known,
+            tries,
+            failed = failed.len(),
+            "projected"
+        );
+        let mut report = SqsBatchResponse::default();
+        for message in failed {
+            let id = message.message_id.as_deref().filter(|id| !id.is_empty());
+            report.add_failure(id.ok_or(WholeBatchFailed)?);
+        }
+        Ok(report)
     }
-    let mut response = SqsBatchResponse::default();
-    let name = |message| {
-        let mut failure = BatchItemFailure::default();
-        failure.item_identifier = message;
-        failure
-    };
-    response.batch_item_failures = failed.into_iter().map(name).collect();
-    response
+
+    /// Pauses before another try; false when there is to be none.
+    async fn may_try_again(&self, tries: u32, deadline: Timestamp) -> bool {
+        let longest = FIRST_PAUSE_MS << tries.min(TRIES);
+        let pause = longest / 2 + self.edge.random() % (longest / 2);
+        let after = self
+            .edge
+            .now()
+            .plus_millis(i64::try_from(pause).unwrap_or(i64::MAX));
+        if tries >= TRIES || deadline.millis_since(after) < TRY_MS {
+            return false;
+        }
+        self.edge.sleep(pause).await;
+        true
+    }
+}
+
+/// Says once why a message is on its way to the dead-letter queue: it comes again several times before it is there.
+fn hopeless(message: &SqsMessage, event: Option<&OrderEvent>, why: &str) {
+    let id = message.message_id.as_deref();
+    let order_id = event.map(|event| event.data.order_id.as_str());
+    let version = event.map(|event| event.data.version);
+    if is_first_receive(message) {
+        tracing::error!(
+            message_id = id,
+            order_id,
+            version,
+            why,
+            "a message cannot be projected"
+        );
+    } else {
+        tracing::debug!(
+            message_id = id,
+            order_id,
+            version,
+            why,
+            "a message cannot be projected, still"
+        );
+    }
+}
+
+/// Whether the message is seen for the first time, as far as SQS tells.
+fn is_first_receive(message: &SqsMessage) -> bool {
+    let receives = message.attributes.get("ApproximateReceiveCount");
+    receives
+        .and_then(|count| count.parse::<u32>().ok())
+        .is_none_or(|count| count <= 1)
 }

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use domain::time::Timestamp;
 use lambda_runtime::LambdaEvent;
 use queues::{QueueUrls, SqsQueues};
-use relay_events::{Relay, StreamEvent};
+use relay_events::{Relay, StreamBatch};
 use startup::config::Config;
 use startup::edge::SystemEdge;
 
@@ -19,13 +20,19 @@ fn main() -> ExitCode {
             parked: Some(config.text("PARKED_QUEUE_URL")),
         };
         config.finish()?;
+
         let relay = Arc::new(Relay {
             queues: SqsQueues::new(&client, urls),
             edge: SystemEdge,
         });
-        startup::serve_events(move |event: LambdaEvent<StreamEvent>| {
+        startup::serve_events(move |event: LambdaEvent<StreamBatch>| {
             let relay = Arc::clone(&relay);
-            async move { Ok(relay.handle(event.payload).await) }
+            async move {
+                let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+                Ok(relay
+                    .relay(&event.payload, Timestamp::from_millis(deadline))
+                    .await?)
+            }
         })
         .await
     })

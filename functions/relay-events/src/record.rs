@@ -1,50 +1,79 @@
-//! One record of the stream.
+//! One record of the orders table's stream.
 
-use domain::order::Order;
 use dynamodb::orders::order_from_stream_json;
-use events::OrderEvent;
-use serde_json::Value;
+use events::{MAX_EVENT_BYTES, OrderEvent};
+use serde_json::{Value, json};
+
+/// The longest record that is parked whole, in bytes; one message of a queue holds it.
+pub const MAX_PARKED_BYTES: usize = 256 * 1024;
+/// What is kept of a longer one, in bytes. Quoted as a JSON string it may grow to twice as much.
+const KEPT_BYTES: usize = 100 * 1024;
 
 /// What a record says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Record {
-    /// An order was made or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// An order was stored.
     Change(Box<OrderEvent>),
-    /// Nothing to tell: an item went away, which no function of ours causes.
-    Nothing,
-    /// It cannot be read; why, without its contents.
+    /// An order was deleted.
+    Removal,
+    /// Nobody can tell, for this reason. It names what is missing and never what is there.
     Undecodable(String),
 }
 
-/// Reads a record as Lambda hands it over.
-pub(crate) fn read(record: &Value) -> Record {
-    let change = record.get("dynamodb");
+/// Reads a record.
+#[must_use]
+pub fn read(record: &Value) -> Reading {
+    change(record).unwrap_or_else(Reading::Undecodable)
+}
+
+fn change(record: &Value) -> Result<Reading, String> {
+    match record.get("eventName").and_then(Value::as_str) {
+        Some("INSERT" | "MODIFY") => {}
+        Some("REMOVE") => return Ok(Reading::Removal),
+        _ => return Err("no event name that is known".to_owned()),
+    }
     let image = |name: &str| {
-        change
-            .and_then(|change| change.get(name))
+        let image = record.get("dynamodb").and_then(|change| change.get(name));
+        image
             .filter(|image| !image.is_null())
+            .map(order_from_stream_json)
+            .transpose()
     };
-    if record.get("eventName").and_then(Value::as_str) == Some("REMOVE") {
-        return Record::Nothing;
+    let after = image("NewImage")
+        .map_err(|error| error.to_string())?
+        .ok_or("no image of the order")?;
+    // An unreadable past hides what has happened: whether it is news for the payments cannot be told.
+    let before = image("OldImage").map_err(|error| format!("before the change: {error}"))?;
+    if before.as_ref().is_some_and(|before| before.id != after.id) {
+        return Err("two orders in one change".to_owned());
     }
-    let Some(new) = image("NewImage") else {
-        return Record::Undecodable("it has no new image".to_owned());
-    };
-    let order = |image: &Value| order_from_stream_json(image);
-    match (image("OldImage").map(order).transpose(), order(new)) {
-        (Ok(old), Ok(new)) => Record::Change(Box::new(event(old.as_ref(), &new))),
-        (_, Err(error)) | (Err(error), _) => Record::Undecodable(error.to_string()),
+    let event = OrderEvent::of_change(before.as_ref(), &after);
+    // What a consumer would refuse must not reach it.
+    match event.encode() {
+        Ok(text) if text.len() <= MAX_EVENT_BYTES => Ok(Reading::Change(Box::new(event))),
+        Ok(_) => Err("its event would be too long".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-fn event(old: Option<&Order>, new: &Order) -> OrderEvent {
-    OrderEvent::of_change(old, new)
+/// The record's place in the stream.
+#[must_use]
+pub fn sequence_number(record: &Value) -> Option<&str> {
+    record
+        .get("dynamodb")?
+        .get("SequenceNumber")?
+        .as_str()
+        .filter(|number| !number.is_empty())
 }
 
-/// The record's place in the stream, which names it in a batch's answer.
-pub(crate) fn sequence_number(record: &Value) -> String {
-    let number = record
-        .get("dynamodb")
-        .and_then(|change| change.get("SequenceNumber"));
-    number.and_then(Value::as_str).unwrap_or_default().to_owned()
+/// The record as it is parked: whole, or, when no message could hold it, its beginning. The keys stand there, before the
+/// images, and the table still has the item.
+#[must_use]
+pub fn to_park(record: &Value) -> String {
+    let text = record.to_string();
+    if text.len() <= MAX_PARKED_BYTES {
+        return text;
+    }
+    let end = text.floor_char_boundary(KEPT_BYTES);
+    json!({ "cut_off_from_bytes": text.len(), "beginning": text.get(..end) }).to_string()
 }

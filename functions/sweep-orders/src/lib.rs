@@ -1,16 +1,23 @@
 //! Re-drive open orders whose time has come.
 //!
-//! Messages get lost, gateways fall silent, shoppers walk away from their bank's page. Each open order therefore says when
-//! it wants to be looked at again, in a sparse index that holds open orders only. This function walks over the index, puts
-//! the next look off, and reminds `process-order` of the order; what is to be done then is decided there, by the order and
-//! the gateway.
+//! **The problem.** An order waits for things that may never come: a message that got lost, a worker that died, a bank's
+//! page that was closed, a deadline. Somebody must look again, soon, without anybody telling.
 //!
-//! A schedule starts a run every minute; a run goes round every few seconds until shortly before its deadline, because a
-//! shopper who has confirmed at the bank should not wait for the next minute. Runs may overlap: putting the look off is a
-//! conditional write, so only one of them sends the reminder.
+//! **The model.** Every open order is in a sparse index under the moment at which it is to be looked at again. A run walks
+//! over the index's buckets every few seconds until shortly before its own end; the schedule starts the next one. Of each
+//! order that is due the sweeper moves that moment on, by a conditional write, and sends `process-order` a reminder with
+//! the order as it now is. What to do about it, `process-order` decides: repeat a step, ask the gateway, or undo what is
+//! past its payment deadline.
 //!
-//! The look is put off *before* the reminder is sent. Dying in between loses a reminder, and the order comes due again;
-//! the other way round, a crowd of reminders could be sent for one order.
+//! **Why the write comes first.** The write is what makes one of several sweepers the one that reminds, and what keeps an
+//! order from being sent every few seconds while its worker is busy. Dying between the two loses one reminder, and the
+//! order comes due again at the moment just written; sending first would lose nothing, but flood the queue exactly when
+//! the workers are slow.
+//!
+//! **A walk through.** [`Sweeper::run`] makes passes until its time is up; one pass takes a bounded number of orders of each
+//! bucket, the longest overdue first. A conflict means that the order moved on by itself and needs no reminder.
+//!
+//! **What it does not do.** It talks to no gateway, moves no stock, and closes no order.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -22,130 +29,156 @@
     )
 )]
 
-use domain::ids::OrderId;
+mod remind;
+pub mod schedule;
+
+use std::ops::AddAssign;
+
 use domain::limits::OPEN_BUCKETS;
 use domain::time::Timestamp;
-use events::OrderEvent;
-use futures_util::future::join_all;
-use ports::StoreError;
+use futures_util::stream::{self, StreamExt as _};
 use ports::edge::Edge;
-use ports::messages::{Destination, SendEvents};
+use ports::messages::SendEvents;
 use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
 use ports::retry::{IN_WORKER, retry};
-use serde::Serialize;
 
-/// The pause between two rounds, in milliseconds.
+/// From the beginning of one pass to that of the next, in milliseconds: well below the shortest time after which an order
+/// is looked at again.
 pub const PERIOD_MS: i64 = 2_000;
-/// How long before the run's deadline no further round begins, in milliseconds.
-pub const MARGIN_MS: i64 = 8_000;
-/// The most orders of one bucket that one round looks at.
-const MOST_PER_BUCKET: u16 = 100;
-/// How many orders are put off at the same time.
-const AT_ONCE: usize = 16;
+/// The most orders of one bucket in one pass. More are left for the next pass, the longest overdue first.
+pub const MAX_BUCKET_ORDERS: u16 = 100;
+/// How long after the end of its run a pass may still begin with a bucket, in milliseconds.
+const OVERRUN_MS: i64 = 2_000;
+/// How many orders are in hand at the same time.
+const ORDERS_AT_ONCE: usize = 8;
 
-/// What a run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+const _: () = assert!(
+    OVERRUN_MS < schedule::RESERVE_MS,
+    "a pass ends before its process does"
+);
+const _: () = assert!(
+    PERIOD_MS < domain::limits::ACTION_POLL_MS,
+    "an awaited action is looked at as often as it is due"
+);
+
+/// What a run, a pass or a bucket came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Rounds over all buckets.
-    pub rounds: u32,
-    /// Orders that were due and are reminded of.
-    pub reminded: u32,
-    /// Buckets or orders that could not be read, put off or sent; they come due again.
-    pub failed: u32,
+    /// Passes over all buckets.
+    pub passes: u64,
+    /// Orders that the index called due.
+    pub found: u64,
+    /// Reminders sent.
+    pub reminded: u64,
+    /// Orders that had moved on, or were moved on by somebody else meanwhile.
+    pub moved_on: u64,
+    /// Orders whose reminder was not accepted: they come due again.
+    pub unsent: u64,
+    /// Buckets and orders that the database did not answer for: the next pass finds them.
+    pub failed: u64,
 }
 
-/// The sweeper, with its ports.
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.passes += other.passes;
+        self.found += other.found;
+        self.reminded += other.reminded;
+        self.moved_on += other.moved_on;
+        self.unsent += other.unsent;
+        self.failed += other.failed;
+    }
+}
+
+/// The sweeper.
 #[derive(Debug, Clone)]
 pub struct Sweeper<O, Q, E> {
     /// The orders.
     pub orders: O,
     /// The queues.
     pub queues: Q,
-    /// Clock and chance.
+    /// Time and chance.
     pub edge: E,
 }
 
-impl<O: ReadOrder + FindDueOrders + AdvanceOrder, Q: SendEvents, E: Edge> Sweeper<O, Q, E> {
-    /// Goes round until shortly before `deadline`, at least once.
-    pub async fn run(&self, deadline: Timestamp) -> Swept {
-        let mut swept = Swept::default();
+impl<O, Q, E> Sweeper<O, Q, E>
+where
+    O: FindDueOrders + ReadOrder + AdvanceOrder,
+    Q: SendEvents,
+    E: Edge,
+{
+    /// Makes passes, one at least, until the next one would begin at `until` or later.
+    pub async fn run(&self, until: Timestamp) -> Swept {
+        let mut run = Swept::default();
         loop {
             let began = self.edge.now();
-            self.round(&mut swept).await;
-            let now = self.edge.now();
-            let wait_ms = PERIOD_MS.saturating_sub(now.millis_since(began)).max(0);
-            if now.plus_millis(wait_ms + MARGIN_MS) >= deadline {
-                tracing::info!(
-                    rounds = swept.rounds,
-                    reminded = swept.reminded,
-                    failed = swept.failed,
-                    "swept"
-                );
-                return swept;
+            run += self.pass(until).await;
+            let next = began.plus_millis(PERIOD_MS);
+            if next >= until {
+                break;
             }
-            self.edge.sleep(u64::try_from(wait_ms).unwrap_or_default()).await;
+            let pause = next.millis_since(self.edge.now());
+            self.edge.sleep(u64::try_from(pause).unwrap_or(0)).await;
         }
+        tracing::info!(
+            passes = run.passes,
+            found = run.found,
+            reminded = run.reminded,
+            moved_on = run.moved_on,
+            unsent = run.unsent,
+            failed = run.failed,
+            "swept"
+        );
+        run
     }
 
-    /// One walk over all buckets.
-    pub async fn round(&self, swept: &mut Swept) {
-        swept.rounds += 1;
-        let now = self.edge.now();
-        let buckets = (0..OPEN_BUCKETS).map(|bucket| {
-            retry(&self.edge, IN_WORKER, move || {
-                self.orders.due_orders(bucket, now, MOST_PER_BUCKET)
-            })
-        });
-        let mut due = Vec::new();
-        for found in join_all(buckets).await {
-            match found {
-                Ok(ids) => due.extend(ids),
-                Err(error) => {
-                    swept.failed += 1;
-                    tracing::warn!(%error, "a bucket of open orders cannot be read");
-                }
+    /// One pass over all buckets, begun at a random one: where time runs out, it is not always the same that go short.
+    async fn pass(&self, until: Timestamp) -> Swept {
+        let mut pass = Swept {
+            passes: 1,
+            ..Swept::default()
+        };
+        let first = self.edge.random() % u64::from(OPEN_BUCKETS);
+        let first = u8::try_from(first).unwrap_or(0);
+        for n in 0..OPEN_BUCKETS {
+            if self.edge.now() >= until.plus_millis(OVERRUN_MS) {
+                break;
             }
+            pass += self.bucket((first + n) % OPEN_BUCKETS).await;
         }
+        pass
+    }
+
+    async fn bucket(&self, bucket: u8) -> Swept {
+        let now = self.edge.now();
+        let find = || self.orders.due_orders(bucket, now, MAX_BUCKET_ORDERS);
+        let ids = match retry(&self.edge, IN_WORKER, find).await {
+            Ok(ids) => ids,
+            Err(error) => {
+                tracing::error!(bucket, %error, "a bucket of open orders cannot be read");
+                return Swept {
+                    failed: 1,
+                    ..Swept::default()
+                };
+            }
+        };
+        let mut swept = Swept::default();
+        swept.found += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        let due: Vec<_> = stream::iter(ids)
+            .map(|id| async move { self.put_off(&id).await })
+            .buffer_unordered(ORDERS_AT_ONCE)
+            .collect()
+            .await;
         let mut reminders = Vec::new();
-        for some in due.chunks(AT_ONCE) {
-            for (id, outcome) in some
-                .iter()
-                .zip(join_all(some.iter().map(|id| self.put_off(id))).await)
-            {
-                match outcome {
-                    Ok(reminder) => reminders.extend(reminder),
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::warn!(order = %id, %error, "an order cannot be put off");
-                    }
-                }
+        for outcome in due {
+            match outcome {
+                Ok(Some(reminder)) => reminders.push(reminder),
+                Ok(None) => swept.moved_on += 1,
+                Err(_) => swept.failed += 1,
             }
         }
-        for answer in self.queues.send(Destination::Payments, &reminders).await {
-            match answer {
-                Ok(()) => swept.reminded += 1,
-                Err(error) => {
-                    swept.failed += 1;
-                    tracing::warn!(%error, "a reminder was not accepted; the order comes due again");
-                }
-            }
-        }
-    }
-
-    /// Puts the next look off; the reminder to send, unless the order has ended, is no longer due, or somebody else is
-    /// at it.
-    async fn put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
-        let order = retry(&self.edge, IN_WORKER, || self.orders.order(id)).await?;
-        let now = self.edge.now();
-        let Some(order) = order.filter(|order| order.status.is_open() && order.due_at <= now) else {
-            return Ok(None);
-        };
-        let Ok(step) = order.look_again(now) else {
-            return Ok(None);
-        };
-        let done = retry(&self.edge, IN_WORKER, || self.orders.advance(&step))
-            .await?
-            .is_done();
-        Ok(done.then(|| OrderEvent::due(&step.order)))
+        let unsent = self.send(&reminders).await;
+        swept.unsent += unsent;
+        swept.reminded += u64::try_from(reminders.len()).unwrap_or(u64::MAX) - unsent;
+        swept
     }
 }

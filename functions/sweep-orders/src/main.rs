@@ -1,5 +1,5 @@
 //! Wiring of the function `sweep-orders`.
-// The SDK's futures, nested in a step's, are deeper than the compiler's usual bound.
+// The SDK's futures, nested in a run's, are deeper than the compiler's usual bound.
 #![recursion_limit = "256"]
 
 use std::process::ExitCode;
@@ -8,17 +8,20 @@ use std::sync::Arc;
 use domain::time::Timestamp;
 use dynamodb::{OrderStore, Tables};
 use lambda_runtime::LambdaEvent;
+use ports::edge::Edge as _;
 use queues::{QueueUrls, SqsQueues};
-use serde::de::IgnoredAny;
 use startup::config::Config;
 use startup::edge::SystemEdge;
 use sweep_orders::Sweeper;
+use sweep_orders::schedule::{Tick, until};
 
 fn main() -> ExitCode {
     startup::run(|| async {
         let mut config = Config::from_env();
-        let client = startup::aws::dynamodb(&mut config);
-        let sqs = startup::aws::sqs(&mut config);
+        let (dynamodb, sqs) = (
+            startup::aws::dynamodb(&mut config),
+            startup::aws::sqs(&mut config),
+        );
         let tables = Tables {
             orders: config.text("ORDERS_TABLE"),
             stock: config.text("STOCK_TABLE"),
@@ -30,16 +33,19 @@ fn main() -> ExitCode {
             ..QueueUrls::default()
         };
         config.finish()?;
+
         let sweeper = Arc::new(Sweeper {
-            orders: OrderStore::new(&client, &tables),
+            orders: OrderStore::new(&dynamodb, &tables),
             queues: SqsQueues::new(&sqs, urls),
             edge: SystemEdge,
         });
-        startup::serve_events(move |event: LambdaEvent<IgnoredAny>| {
+        startup::serve_events(move |event: LambdaEvent<Tick>| {
             let sweeper = Arc::clone(&sweeper);
             async move {
                 let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-                Ok(sweeper.run(Timestamp::from_millis(deadline)).await)
+                let until = until(event.payload, SystemEdge.now(), Timestamp::from_millis(deadline));
+                sweeper.run(until).await;
+                Ok(())
             }
         })
         .await

@@ -1,0 +1,89 @@
+//! One order at a time: put its next look off, then remind.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use domain::ids::OrderId;
+use domain::order::{Order, OrderStep};
+use events::OrderEvent;
+use ports::edge::Edge;
+use ports::messages::{Destination, SendEvents};
+use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
+use ports::retry::{IN_WORKER, retry};
+use ports::{Conditional, StoreError};
+
+use crate::Sweeper;
+
+/// How often reminders are sent, the first time included.
+const SEND_TRIES: u32 = 4;
+/// The first pause between, in milliseconds; each further one is twice as long.
+const SEND_PAUSE_MS: u64 = 50;
+
+impl<O, Q, E> Sweeper<O, Q, E>
+where
+    O: FindDueOrders + ReadOrder + AdvanceOrder,
+    Q: SendEvents,
+    E: Edge,
+{
+    /// Moves the order's next look on. With the reminder to send, or `None` when the order is not due any more.
+    pub(crate) async fn put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
+        let outcome = self.try_put_off(id).await;
+        if let Err(error) = &outcome {
+            tracing::error!(order_id = %id, %error, "a due order cannot be read or written");
+        }
+        outcome
+    }
+
+    async fn try_put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
+        let Some(order) = self.read(id).await? else {
+            return Ok(None);
+        };
+        let now = self.edge.now();
+        // The index lags: the order itself knows whether it is still open, and when it is due.
+        if order.due_at > now {
+            return Ok(None);
+        }
+        let Ok(step) = order.look_again(now) else {
+            return Ok(None);
+        };
+        // A repeat of a write that had been done after all is refused, as is one that somebody else forestalled.
+        let in_doubt = AtomicBool::new(false);
+        let put_off = || async {
+            let outcome = self.orders.advance(&step).await;
+            in_doubt.fetch_or(outcome == Err(StoreError::Unknown), Ordering::Relaxed);
+            outcome
+        };
+        let ours = match retry(&self.edge, IN_WORKER, put_off).await? {
+            Conditional::Done => true,
+            Conditional::Refused(()) => in_doubt.load(Ordering::Relaxed) && self.is_stored(&step).await?,
+        };
+        Ok(ours.then(|| OrderEvent::due(&step.order)))
+    }
+
+    async fn is_stored(&self, step: &OrderStep) -> Result<bool, StoreError> {
+        Ok(self.read(&step.order.id).await?.as_ref() == Some(&step.order))
+    }
+
+    async fn read(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        retry(&self.edge, IN_WORKER, || self.orders.order(id)).await
+    }
+
+    /// Sends reminders; how many were not accepted in the end.
+    pub(crate) async fn send(&self, reminders: &[OrderEvent]) -> u64 {
+        let mut left = reminders.to_vec();
+        let mut tries = 1;
+        while !left.is_empty() {
+            let mut answers = self.queues.send(Destination::Payments, &left).await.into_iter();
+            left.retain(|_| !matches!(answers.next(), Some(Ok(()))));
+            if left.is_empty() || tries == SEND_TRIES {
+                break;
+            }
+            self.edge.sleep(SEND_PAUSE_MS << tries).await;
+            tries += 1;
+        }
+        for reminder in &left {
+            let order_id = reminder.data.order_id.as_str();
+            tracing::warn!(order_id, "a reminder was not accepted; the order comes due again");
+        }
+        u64::try_from(left.len()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,55 @@
+//! How long a run lasts.
+
+use domain::time::Timestamp;
+use serde::Deserialize;
+
+/// What is left at the end of a run for the pass that is under way, in milliseconds.
+pub const RESERVE_MS: i64 = 6_000;
+/// The longest run, in milliseconds. The schedule starts one each minute, and the local tools give functions much more
+/// time than that.
+pub const MAX_RUN_MS: i64 = 58_000;
+
+/// The scheduled event, as far as it matters. The schedule says nothing; whoever invokes by hand may ask for a shorter run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Tick {
+    /// What is asked for.
+    #[serde(default)]
+    pub detail: Detail,
+}
+
+/// What a tick asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Detail {
+    /// The longest the run is to last, in seconds; 0 for a single pass.
+    #[serde(default)]
+    pub run_seconds: Option<u32>,
+}
+
+/// Until when a run that begins `now` makes passes, when its process has time until `deadline`.
+#[must_use]
+pub fn until(tick: Tick, now: Timestamp, deadline: Timestamp) -> Timestamp {
+    let longest = tick
+        .detail
+        .run_seconds
+        .map_or(now.plus_millis(MAX_RUN_MS), |seconds| now.plus_seconds(seconds));
+    longest
+        .min(now.plus_millis(MAX_RUN_MS))
+        .min(deadline.plus_millis(-RESERVE_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_before_its_process_does() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let tick = |text| serde_json::from_str::<Tick>(text).unwrap();
+        let run = |text, seconds| until(tick(text), now, now.plus_seconds(seconds)).millis_since(now);
+        assert_eq!(run("{}", 60), 54_000);
+        assert_eq!(run(r#"{"source":"aws.events","detail":{}}"#, 600), MAX_RUN_MS);
+        assert_eq!(run(r#"{"detail":{"run_seconds":9}}"#, 60), 9_000);
+        assert_eq!(run(r#"{"detail":{"run_seconds":900}}"#, 900), MAX_RUN_MS);
+        assert_eq!(run(include_str!("../events/one-pass.json"), 60), 0);
+    }
+}
