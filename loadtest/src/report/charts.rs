@@ -27,7 +27,7 @@ const SMALL: (u32, u32) = (450, 240);
 const TIME: &str = "seconds since the opening";
 
 macro_rules! mesh {
-    ($chart:ident, $x:expr, $y:expr, $format:expr) => {
+    ($chart:ident, $y:expr, $labels:expr, $format:expr) => {
         $chart
             .configure_mesh()
             .disable_x_mesh()
@@ -36,8 +36,9 @@ macro_rules! mesh {
             .axis_style(INK.stroke_width(1))
             .label_style(label())
             .axis_desc_style(label())
-            .x_desc($x)
+            .x_desc(TIME)
             .y_desc($y)
+            .y_labels($labels)
             .x_label_formatter(&|x: &f64| format!("{x:.0}"))
             .y_label_formatter(&$format)
             .draw()?
@@ -75,7 +76,12 @@ pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
             .x_label_area_size(42)
             .y_label_area_size(66)
             .build_cartesian_2d(from..to + 1.0, 0.0..1.08 * float(most))?;
-        mesh!(chart, TIME, "shoppers per second", |y: &f64| format!("{y:.0}"));
+        mesh!(
+            chart,
+            "shoppers per second",
+            whole_labels(most),
+            |y: &f64| format!("{y:.0}")
+        );
         chart.draw_series(by_second.iter().map(|(second, count)| {
             let left = f64::from(*second);
             Rectangle::new([(left + 0.08, 0.0), (left + 0.92, float(*count))], SOLD.filled())
@@ -94,7 +100,7 @@ pub(super) fn units(samples: &[(f64, UnitCounts)]) -> String {
             .x_label_area_size(42)
             .y_label_area_size(66)
             .build_cartesian_2d(from..to, 0.0..1.04 * float(most.max(1)))?;
-        mesh!(chart, TIME, "units", |y: &f64| format!("{y:.0}"));
+        mesh!(chart, "units", whole_labels(most), |y: &f64| format!("{y:.0}"));
         // Each layer is painted over the one that includes it.
         let layers: [Layer; 4] = [
             (FREE, |u| u.sold + u.ordered + u.held + u.free),
@@ -127,7 +133,7 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
             .x_label_area_size(42)
             .y_label_area_size(66)
             .build_cartesian_2d(range.0..range.1, (best..1.5 * worst).log_scale())?;
-        mesh!(chart, TIME, "ms (log scale)", |y: &f64| if *y >= 1.0 {
+        mesh!(chart, "ms (log scale)", 5, |y: &f64| if *y >= 1.0 {
             format!("{y:.0}")
         } else {
             format!("{y:.1}")
@@ -142,6 +148,11 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
         chart.draw_series(LineSeries::new(line(|s| s.p50), SOLD.stroke_width(2)))?;
         Ok(())
     })
+}
+
+/// How many labels an axis of whole numbers up to `most` takes without repeating one.
+fn whole_labels(most: u64) -> usize {
+    usize::try_from(most).unwrap_or(usize::MAX).clamp(1, 7) + 1
 }
 
 /// The range of some moments in s; never empty.

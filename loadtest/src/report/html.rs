@@ -26,7 +26,7 @@ pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
             body {
                 h1 { (report.title) }
                 p.soft {
-                    (group(report.shoppers)) " shoppers for " (group(report.findings.allocated)) " units · drop file "
+                    (group(report.shoppers)) " shoppers for " (group(report.findings.allocated)) @if report.findings.allocated == 1 { " unit" } @else { " units" } " · drop file "
                     code { (report.drop_file) } " · seed " (report.seed) " · " (format!("{:.0}", report.duration_s))
                     " s from publishing to the end of the drain · " (report.machine.cores) " cores"
                     @if let Some(revision) = &report.machine.git_revision { " · revision " code { (revision) } }

@@ -2,6 +2,7 @@
 
 mod charts;
 mod html;
+mod summary;
 
 use std::collections::BTreeMap;
 
@@ -331,74 +332,6 @@ impl Report {
             "the meter's row of reservations",
         );
         missing
-    }
-
-    /// A few lines for the terminal.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        let f = &self.findings;
-        let u = &self.usage;
-        let ratio = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
-        let ms =
-            |value: Option<i64>| value.map_or("never".to_owned(), |v| format!("{:.1} s", float(v) / 1e3));
-        let mut lines = vec![
-            format!(
-                "{} · {} shoppers · seed {} · {:.0} s",
-                self.title, self.shoppers, self.seed, self.duration_s
-            ),
-            format!(
-                "  units       {} on sale, {} reserved, {} ordered, {} paid, {} free",
-                f.allocated, f.reserved, f.ordered, f.paid, f.free
-            ),
-            format!(
-                "  sold out    after {}, all paid after {}",
-                ms(self.sold_out_after_ms),
-                ms(self.all_paid_after_ms)
-            ),
-            format!(
-                "  requests    {}, offered {:.0}/s, achieved {:.0}/s, peak {}/s",
-                self.requests, self.offered_rps, self.achieved_rps, self.peak_rps
-            ),
-        ];
-        for name in ["show_status", "reserve", "checkout"] {
-            if let Some(p) = self.latency_ms.get(name) {
-                lines.push(format!(
-                    "  {name:<11} p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms",
-                    p.p50, p.p99, p.max
-                ));
-            }
-        }
-        lines.push(format!(
-            "  write units {} a reservation, {} a refusal, {} a sold unit; {} read units a reservation",
-            ratio(u.wcu_per_reservation),
-            ratio(u.wcu_per_rejection),
-            ratio(u.stock_wcu_per_sold_unit),
-            ratio(u.read_units_per_reservation)
-        ));
-        lines.push(format!(
-            "  price       {} USD an order; {} cold starts",
-            u.usd_per_order.map_or("-".to_owned(), |v| format!("{v:.6}")),
-            u.cold_starts
-        ));
-        lines.push(format!(
-            "  promises    oversold {}, undersold {}, leaked holds {}, over limit {}, duplicate orders {}, duplicate charges {}, lost {}, dead letters {}, inconsistencies {}",
-            f.oversold, f.undersold, f.leaked_holds, f.over_limit_shoppers, f.duplicate_orders, f.duplicate_charges, f.lost_requests, f.dlq_messages, f.inconsistencies.len()
-        ));
-        lines.push(format!(
-            "  generator   {:.1} ms late at p99 (limit {LATE_LIMIT_MS} ms)",
-            self.generator_late_ms_p99
-        ));
-        for line in f.inconsistencies.iter().chain(&f.explanations).take(10) {
-            lines.push(format!("  ! {line}"));
-        }
-        for (surprise, count) in self.surprises.iter().take(5) {
-            lines.push(format!("  ! {count} × {surprise}"));
-        }
-        match self.ok {
-            true => lines.push("  every promise was kept".to_owned()),
-            false => lines.extend(self.failures.iter().map(|failure| format!("  FAILED: {failure}"))),
-        }
-        lines.join("\n")
     }
 }
 
