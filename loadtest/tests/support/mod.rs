@@ -124,7 +124,7 @@ pub fn world(url: &str, folder: &Path, file: DropFile) -> Arc<World> {
         drop_id: DROP.into(),
         published_at_ms: START_MS - 8_000,
         starts_at_ms: START_MS,
-        ends_at_ms: START_MS + 75_000,
+        ends_at_ms: START_MS + 85_000,
         hold_seconds: file.hold_seconds,
         payment_seconds: file.payment_seconds,
         per_shopper_limit: file.per_shopper_limit,
