@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use api::orders::{OrderList, OrderView};
 use axum::Router;
-use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::ids::OrderId;
@@ -14,7 +13,9 @@ use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
 use tokens::VerifyingKey;
-use web::{Authority, Caching, Code, Failure, Page, Problem, Shopper, answer, encode_cursor, path_id};
+use web::{
+    Authority, Caching, Code, Failure, Page, PathOf, Problem, Shopper, answer, encode_cursor, path_id,
+};
 
 use crate::cancel::{NotCancelled, cancel};
 
@@ -80,7 +81,7 @@ async fn list<O: ListOrders, E: Edge>(
 
 async fn show<O: ReadOrder, E: Edge>(
     axum::extract::State(state): axum::extract::State<Shared<O, E>>,
-    Path(id): Path<String>,
+    PathOf(id): PathOf<String>,
     Shopper(shopper): Shopper,
 ) -> Result<Response, Failure> {
     let id: OrderId = path_id("order", &id)?;
@@ -95,7 +96,7 @@ async fn show<O: ReadOrder, E: Edge>(
 
 async fn call_off<O: ReadOrder + AdvanceOrder, E: Edge>(
     axum::extract::State(state): axum::extract::State<Shared<O, E>>,
-    Path(id): Path<String>,
+    PathOf(id): PathOf<String>,
     Shopper(shopper): Shopper,
 ) -> Result<Response, Failure> {
     let id: OrderId = path_id("order", &id)?;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use api::reservations::{ReservationView, ReserveBody};
 use axum::Router;
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::ids::{DropId, ReservationId};
@@ -15,7 +14,9 @@ use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
 use tokens::VerifyingKey;
-use web::{Authority, Caching, Code, Failure, IdempotencyKey, Json, Problem, Shopper, answer, path_id};
+use web::{
+    Authority, Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shopper, answer, path_id,
+};
 
 use crate::create::{Create, NotReserved, Request, Reserved};
 use crate::release::{Held, NoReservation};
@@ -70,7 +71,7 @@ where
 
 async fn create<D, S, T, E>(
     axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
-    Path(drop): Path<String>,
+    PathOf(drop): PathOf<String>,
     Shopper(shopper): Shopper,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<ReserveBody>,
@@ -95,7 +96,7 @@ where
 
 async fn show<D, S, T, E>(
     axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
-    Path((drop, id)): Path<(String, String)>,
+    PathOf((drop, id)): PathOf<(String, String)>,
     Shopper(shopper): Shopper,
 ) -> Result<Response, Failure>
 where
@@ -115,7 +116,7 @@ where
 
 async fn release<D, S, T, E>(
     axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
-    Path((drop, id)): Path<(String, String)>,
+    PathOf((drop, id)): PathOf<(String, String)>,
     Shopper(shopper): Shopper,
 ) -> Result<Response, Failure>
 where

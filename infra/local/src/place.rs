@@ -35,6 +35,9 @@ pub struct StackFile {
     pub tables: BTreeMap<String, String>,
     /// Queue URLs by name.
     pub queues: BTreeMap<String, String>,
+    /// What a function's process needs in its environment to belong to this stack, of all functions together: for
+    /// running one under other tools.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// A folder that this process alone uses.

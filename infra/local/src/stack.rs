@@ -16,6 +16,7 @@ use crate::control::{self, Control};
 use crate::dynamodb::{self, Dynamo};
 use crate::front::{self, Front};
 use crate::meter::Meter;
+use crate::permissions::Permissions;
 use crate::place::{Place, StackFile};
 use crate::postgres::Postgres;
 use crate::runtime::{Functions, Settings};
@@ -184,10 +185,11 @@ impl Stack {
         }
 
         let meter = Arc::new(Meter::default());
+        let permissions = Arc::new(Permissions::of(&model)?);
         let mut servers = JoinSet::new();
-        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?;
+        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?.guarded(Arc::clone(&permissions));
         servers.spawn(dynamodb::serve(dynamo_at, dynamo.clone()));
-        let sqs = Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter));
+        let sqs = Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter)).guarded(Arc::clone(&permissions));
         sqs.create(&model.queues).await?;
         servers.spawn(sqs::serve(sqs_at, sqs.clone()));
         let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed);
@@ -209,6 +211,7 @@ impl Stack {
             sqs: sqs.clone(),
             streams: sources.streams.clone(),
             meter,
+            permissions,
         });
         servers.spawn(control::serve(control_at, Arc::clone(&control)));
         servers.spawn(front::serve(front_at, front));
@@ -220,6 +223,7 @@ impl Stack {
             now,
             now + i64::try_from(TOKEN_LIFE.as_secs())?,
         )?;
+        let everyone = everyone(&model, environment(&dynamodb_url, &sqs_url));
         let file = StackFile {
             api_url,
             dynamodb_url,
@@ -231,6 +235,7 @@ impl Stack {
             operator_token,
             pid: std::process::id(),
             tables: variables(&model, "_TABLE"),
+            environment: everyone,
             queues: model
                 .queues
                 .keys()
@@ -297,6 +302,12 @@ fn missing(model: &Model, settings: &Settings) -> Result<()> {
         names.join(", "),
         settings.binaries.display()
     )
+}
+
+/// The environments of all functions in one; a name means the same in each of them.
+fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let of_functions = model.functions.values().flat_map(|f| &f.environment);
+    base.into_iter().chain(of_functions.map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
 
 fn variables(model: &Model, suffix: &str) -> BTreeMap<String, String> {

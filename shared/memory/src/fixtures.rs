@@ -53,7 +53,10 @@ pub fn open_drop(
     let id: DropId = id.parse().expect("a drop id");
     let draft = Drop::draft(id, draft(edge, skus, per_shopper_limit));
     let drop = draft.start_publishing(edge.now()).expect("a plan");
-    let drop = Drop { state: DropState::Scheduled, ..drop };
+    let drop = Drop {
+        state: DropState::Scheduled,
+        ..drop
+    };
     store.put_drop(&drop);
     drop
 }

@@ -35,6 +35,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(Problem::new(Code::TooLarge, detail).into());
         };
         let bytes = body.to_bytes();
+        // The parser would read a list as an object's members in their order; a client that sends one is mistaken.
+        if bytes
+            .iter()
+            .find(|b| !b.is_ascii_whitespace())
+            .is_some_and(|b| *b != b'{')
+        {
+            return Err(malformed("body", "a JSON object".to_owned()));
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let parsed = serde_path_to_error::deserialize(&mut deserializer);
         match parsed {
@@ -44,7 +52,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 let path = error.path().to_string();
                 // The parser writes `.` for the whole and `?` where the text broke off.
                 let field = path.trim_end_matches(['.', '?']);
-                let field = if field.is_empty() { "body".to_owned() } else { field.to_owned() };
+                let field = if field.is_empty() {
+                    "body".to_owned()
+                } else {
+                    field.to_owned()
+                };
                 // The parser's words quote at most a member's name or a short value of the client's own.
                 Err(malformed(&field, bounded(error.inner().to_string())))
             }
@@ -200,7 +212,19 @@ mod tests {
                 Code::InvalidRequest,
                 Some("body"),
             ),
-            ("application/json", deep, Code::InvalidRequest, Some("[0]")),
+            ("application/json", deep, Code::InvalidRequest, Some("body")),
+            (
+                "application/json",
+                "[1]".to_owned(),
+                Code::InvalidRequest,
+                Some("body"),
+            ),
+            (
+                "application/json",
+                format!(r#"{{"quantity":{}"#, "[".repeat(5000)),
+                Code::InvalidRequest,
+                Some("quantity"),
+            ),
             (
                 "application/json",
                 " ".repeat(MAX_BODY_BYTES + 1),

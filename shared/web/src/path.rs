@@ -2,8 +2,26 @@
 
 use std::str::FromStr;
 
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
 use crate::Failure;
 use api::problem::{Code, Problem};
+
+/// The path's parameters, as texts. A path that is not even text names nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathOf<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(parameters)) => Ok(Self(parameters)),
+            Err(_) => Err(Problem::new(Code::NotFound, "There is nothing at this path.").into()),
+        }
+    }
+}
 
 /// The identifier that a path names. A text that cannot be one names nothing, so the answer is the same as for one that
 /// does not exist.
