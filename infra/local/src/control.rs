@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::http1;
 use crate::meter::Meter;
+use crate::permissions::Permissions;
 use crate::runtime::{Failure, Functions, Waiting};
 use crate::sources::Stream;
 use crate::sqs::{Depth, Sqs};
@@ -35,6 +36,8 @@ pub struct Control {
     pub streams: Vec<Arc<Stream>>,
     /// The figures.
     pub meter: Arc<Meter>,
+    /// The functions' permissions.
+    pub permissions: Arc<Permissions>,
 }
 
 /// A queue's depth, with that of its dead-letter queue.
@@ -64,6 +67,7 @@ impl Control {
         let result = match (&parts.method, path) {
             (&Method::GET, "/meter") => encode(&self.meter.report()),
             (&Method::GET, "/functions") => encode(&self.functions.figures()),
+            (&Method::GET, "/permissions") => encode(&self.permissions.report()),
             (&Method::GET, "/queues") => self.queues().await.and_then(|q| encode(&q)),
             (&Method::GET, "/idle") => self.idle().await.and_then(|i| encode(&i)),
             (&Method::POST, _) => match path

@@ -12,6 +12,7 @@
 //! | [`runtime`] | Lambda: processes on the Runtime API, one request per process, cold starts, limits, time-outs |
 //! | [`front`] | API Gateway's HTTP API: routes, payload format 2.0, CORS, its own error bodies |
 //! | [`dynamodb`], [`meter`] | DynamoDB with its streams, and what every request costs by AWS's rules |
+//! | [`permissions`] | IAM: what each function may do, and what it did |
 //! | [`sqs`] | SQS with dead-letter queues |
 //! | [`sources`] | event source mappings for queues and streams; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
@@ -24,7 +25,7 @@
 //! under function, route and status. Everything listens on 127.0.0.1 on free ports. Every child process asks the kernel
 //! to be ended with its parent ([`child`]), so that nothing is left, whatever kills the stack.
 //!
-//! **What it does not do.** It checks neither signatures nor IAM policies nor throttling rates, keeps nothing over a
+//! **What it does not do.** It checks neither signatures nor throttling rates, keeps nothing over a
 //! restart, and knows one account and one region. Its times are those of this machine, not of AWS.
 #![cfg_attr(
     test,
@@ -42,6 +43,7 @@ pub mod dynamodb;
 pub mod front;
 mod http1;
 pub mod meter;
+pub mod permissions;
 pub mod place;
 pub mod postgres;
 pub mod runtime;

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::http1;
 use crate::meter::Meter;
+use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
 
 /// SQS takes requests of up to 1 MB; a little more for the frame around the messages.
@@ -31,6 +32,7 @@ pub struct Sqs {
     provider: Arc<RustackSqs>,
     meter: Arc<Meter>,
     url: Arc<str>,
+    permissions: Arc<Permissions>,
 }
 
 /// How many messages a queue holds.
@@ -95,7 +97,37 @@ impl Sqs {
             provider,
             meter,
             url: url.into(),
+            permissions: Arc::default(),
         }
+    }
+
+    /// The same queues, with functions held to these permissions.
+    #[must_use]
+    pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Whether the policy of the function that asks allows the action; a call from outside is always allowed. A batch
+    /// needs the permission for one.
+    fn authorize(&self, function: Option<&str>, action: &str, body: &[u8]) -> Result<(), Denied> {
+        #[derive(Deserialize)]
+        struct Names {
+            #[serde(rename = "QueueUrl")]
+            queue_url: String,
+        }
+        let Some(function) = function else { return Ok(()) };
+        let names: Option<Names> = serde_json::from_slice(body).ok();
+        let queue = names
+            .as_ref()
+            .and_then(|names| names.queue_url.rsplit('/').next());
+        let need = Need {
+            action: format!("sqs:{}", action.strip_suffix("Batch").unwrap_or(action)).into(),
+            resource: queue.map_or_else(|| "*".to_owned(), queue_arn),
+        };
+        self.permissions
+            .check(function, &[need])
+            .map_err(Denied::in_small_letters)
     }
 
     /// Creates the template's queues.
@@ -259,7 +291,15 @@ impl Sqs {
         else {
             return response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
         };
-        self.meter.sqs(target.rsplit('.').next().unwrap_or_default());
+        let action = target.rsplit('.').next().unwrap_or_default();
+        self.meter.sqs(action);
+        let authorization = parts.headers.get("authorization").and_then(|v| v.to_str().ok());
+        if let Err(denied) = self.authorize(signer(authorization), action, &body) {
+            let mut refusal = response(StatusCode::FORBIDDEN, denied.body().into());
+            let code = HeaderValue::from_static("AccessDenied;Sender");
+            refusal.headers_mut().insert("x-amzn-query-error", code);
+            return refusal;
+        }
         match self.dispatch(target, body).await {
             Ok((status, body)) => response(status, body),
             Err(error) => response(

@@ -189,7 +189,8 @@ impl Stack {
         let mut servers = JoinSet::new();
         let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?.guarded(Arc::clone(&permissions));
         servers.spawn(dynamodb::serve(dynamo_at, dynamo.clone()));
-        let sqs = Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter)).guarded(Arc::clone(&permissions));
+        let sqs =
+            Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter)).guarded(Arc::clone(&permissions));
         sqs.create(&model.queues).await?;
         servers.spawn(sqs::serve(sqs_at, sqs.clone()));
         let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed);
@@ -307,7 +308,9 @@ fn missing(model: &Model, settings: &Settings) -> Result<()> {
 /// The environments of all functions in one; a name means the same in each of them.
 fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let of_functions = model.functions.values().flat_map(|f| &f.environment);
-    base.into_iter().chain(of_functions.map(|(name, value)| (name.clone(), value.clone()))).collect()
+    base.into_iter()
+        .chain(of_functions.map(|(name, value)| (name.clone(), value.clone())))
+        .collect()
 }
 
 fn variables(model: &Model, suffix: &str) -> BTreeMap<String, String> {

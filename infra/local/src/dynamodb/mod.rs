@@ -1,11 +1,12 @@
-//! DynamoDB on one machine: the embedded emulator behind the meter.
+//! DynamoDB on one machine: the embedded emulator behind policies and the meter.
 //!
-//! Functions and tests talk to an HTTP endpoint as they would to DynamoDB. A request passes three steps in
-//! [`Dynamo::answer`]: it is read, it runs on the emulator in this process, and what it used is booked. Whatever shall
+//! Functions and tests talk to an HTTP endpoint as they would to DynamoDB. A function's request is held against its
+//! policy ([`Dynamo::authorize`]). Then it passes three steps in [`Dynamo::answer`]: it is read, it runs on the emulator in this process, and what it used is booked. Whatever shall
 //! come between caller and table (throttling by partition, conflicts, delays, time-outs before or after the write)
 //! belongs before and after the second step.
 
 mod capacity;
+mod needs;
 mod operations;
 mod server;
 
@@ -21,6 +22,7 @@ pub use capacity::{refused_write, transaction_item};
 pub use server::serve;
 
 use crate::meter::{Caller, Meter};
+use crate::permissions::Permissions;
 use crate::template::Table;
 
 /// The tables of a stack.
@@ -29,6 +31,7 @@ pub struct Dynamo {
     db: Database,
     meter: Arc<Meter>,
     streamed: Arc<HashMap<String, Arc<Notify>>>,
+    permissions: Arc<Permissions>,
 }
 
 impl std::fmt::Debug for Dynamo {
@@ -69,7 +72,15 @@ impl Dynamo {
             db,
             meter,
             streamed: Arc::new(streamed),
+            permissions: Arc::default(),
         })
+    }
+
+    /// The same tables, with functions held to these permissions.
+    #[must_use]
+    pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
+        self.permissions = permissions;
+        self
     }
 
     /// The emulator itself, for readers that are not metered.
@@ -82,6 +93,22 @@ impl Dynamo {
     #[must_use]
     pub fn stream_bell(&self, table: &str) -> Option<Arc<Notify>> {
         self.streamed.get(table).cloned()
+    }
+
+    /// Whether the policy of the function that asks allows the request; one from outside is always allowed.
+    ///
+    /// # Errors
+    /// DynamoDB's refusal, when it does not.
+    pub fn authorize(&self, function: Option<&str>, operation: &str, body: &[u8]) -> Result<(), Answer> {
+        let Some(function) = function else { return Ok(()) };
+        let needs = needs::needs(operation, body).map_err(|error| Answer {
+            status: error.status_code(),
+            body: error.to_json().into(),
+        })?;
+        self.permissions.check(function, &needs).map_err(|denied| Answer {
+            status: 400,
+            body: denied.body().into(),
+        })
     }
 
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot.

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use super::{Answer, Dynamo};
 use crate::http1;
 use crate::meter::Caller;
+use crate::permissions::signer;
 
 /// DynamoDB takes requests of up to 16 MB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -43,6 +44,9 @@ async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Response<Full<Byt
         .and_then(|t| t.rsplit('.').next())
         .unwrap_or_default()
         .to_owned();
+    if let Err(refusal) = dynamo.authorize(signer(header("authorization")), &operation, &body) {
+        return response(refusal.status, refusal.body);
+    }
     // A scan reads whole tables; it must not hold up the thread that serves the others.
     let answer = if operation == "Scan" {
         let work = tokio::task::spawn_blocking(move || dynamo.answer(&operation, &body, caller));

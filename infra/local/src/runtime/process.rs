@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::pool::{Failure, Pool};
 use super::{INIT_LIMIT, api};
 use crate::child::Spawner;
+use crate::permissions::access_key;
 use crate::template::REGION;
 
 /// Functions yield to the load generator and to the stack, whose clocks matter more.
@@ -108,6 +109,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
         .envs(standard(pool))
         .envs(&pool.settings.environment)
         .envs(&pool.function.environment)
+        .env("AWS_ACCESS_KEY_ID", access_key(name))
         .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
         .stdin(Stdio::null())
         .stderr(log.try_clone()?)

@@ -99,9 +99,10 @@ pub struct StreamSource {
     pub on_failure: Option<String>,
 }
 
-/// One statement of a function's policy.
+/// One statement of a function's policy. A member that is not known, such as a condition, is an error: without it the
+/// statement would allow more.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Statement {
     /// `Allow` or `Deny`.
     pub effect: String,

@@ -1,0 +1,326 @@
+//! What functions may do: their policies, asked before every call, with a count of what was needed.
+//!
+//! A function's process signs with an access key of its own, as it does on AWS with its role's, and the key says who
+//! calls, also when a call outlives its invocation. The signature itself is not checked. A call with any other key comes
+//! from outside (tests, the load generator) and may do everything.
+//!
+//! The rules are IAM's for identity-based policies: what no statement allows is denied, and one that denies wins.
+//! Patterns are not understood: [`Permissions::of`] refuses them, as it refuses conditions when the template is read.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::template::{ACCOUNT, Model, Statement};
+
+/// What the access key of a function starts with; its name follows.
+const KEY_PREFIX: &str = "function.";
+
+/// The access key a function signs with.
+#[must_use]
+pub fn access_key(function: &str) -> String {
+    format!("{KEY_PREFIX}{function}")
+}
+
+/// The function that signed, from the value of `Authorization`; nobody when the caller is from outside.
+#[must_use]
+pub fn signer(authorization: Option<&str>) -> Option<&str> {
+    let (_, scope) = authorization?.split_once("Credential=")?;
+    let (key, _) = scope.split_once('/')?;
+    key.strip_prefix(KEY_PREFIX)
+}
+
+/// What a call needs to be allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The action, such as `dynamodb:PutItem`.
+    pub action: Cow<'static, str>,
+    /// The resource's ARN.
+    pub resource: String,
+}
+
+/// A call that no policy allows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "User: arn:aws:sts::{ACCOUNT}:assumed-role/{function}/{function} is not authorized to perform: {action} on resource: \
+     {resource} because no identity-based policy allows the {action} action"
+)]
+pub struct Denied {
+    function: String,
+    action: String,
+    resource: String,
+}
+
+impl Denied {
+    /// The same with the action in small letters, as SQS writes it.
+    #[must_use]
+    pub fn in_small_letters(mut self) -> Self {
+        self.action.make_ascii_lowercase();
+        self
+    }
+
+    /// The body of the refusal in AWS's JSON protocols.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let kind = "com.amazon.coral.service#AccessDeniedException";
+        serde_json::json!({"__type": kind, "Message": self.to_string()}).to_string()
+    }
+}
+
+/// How often the permission for one action on one resource was needed.
+#[derive(Debug)]
+struct Grant {
+    action: String,
+    used: AtomicU64,
+}
+
+/// The policies of all functions.
+#[derive(Debug, Default)]
+pub struct Permissions {
+    /// By function and resource.
+    granted: HashMap<String, HashMap<String, Vec<Grant>>>,
+    /// By function and the text of the permission.
+    denied: Mutex<BTreeMap<String, BTreeMap<String, u64>>>,
+}
+
+/// A permission and how often it was needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Times {
+    /// Action and resource, such as `dynamodb:Query table/orders/index/open`.
+    pub permission: String,
+    /// How often; each item of a transaction counts.
+    pub times: u64,
+}
+
+/// One function's permissions, as `GET /permissions` answers them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// What it may do.
+    pub granted: Vec<String>,
+    /// What it did.
+    pub used: Vec<Times>,
+    /// What it may do and never did so far.
+    pub unused: Vec<String>,
+    /// What it tried and was denied.
+    pub denied: Vec<Times>,
+}
+
+/// `dynamodb:Query table/orders/index/open`.
+fn text(action: &str, resource: &str) -> String {
+    format!("{action} {}", resource.rsplit(':').next().unwrap_or_default())
+}
+
+impl Permissions {
+    /// The permissions of a model's functions.
+    ///
+    /// # Errors
+    /// Names the statement that has a pattern, or an effect that is neither `Allow` nor `Deny`.
+    pub fn of(model: &Model) -> Result<Self> {
+        let mut granted = HashMap::new();
+        for function in model.functions.values() {
+            granted.insert(
+                function.name.clone(),
+                grants(&function.name, &function.statements)?,
+            );
+        }
+        Ok(Self {
+            granted,
+            denied: Mutex::default(),
+        })
+    }
+
+    /// Whether `function` may do all of `needs`. What is allowed is counted only when all is.
+    ///
+    /// # Errors
+    /// The first need that no statement allows.
+    pub fn check(&self, function: &str, needs: &[Need]) -> Result<(), Denied> {
+        let mut grants = Vec::with_capacity(needs.len());
+        for need in needs {
+            let grant = self
+                .granted
+                .get(function)
+                .and_then(|resources| resources.get(&need.resource))
+                .and_then(|grants| grants.iter().find(|grant| grant.action == need.action));
+            let Some(grant) = grant else {
+                return Err(self.deny(function, need));
+            };
+            grants.push(grant);
+        }
+        for grant in grants {
+            grant.used.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn deny(&self, function: &str, need: &Need) -> Denied {
+        let denied = Denied {
+            function: function.to_owned(),
+            action: need.action.clone().into_owned(),
+            resource: need.resource.clone(),
+        };
+        let mut all = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = all
+            .entry(function.to_owned())
+            .or_default()
+            .entry(text(&need.action, &need.resource))
+            .or_default();
+        if *times == 0 {
+            tracing::error!("{denied}");
+        }
+        *times += 1;
+        denied
+    }
+
+    /// The figures so far, by function.
+    #[must_use]
+    pub fn report(&self) -> BTreeMap<String, Figures> {
+        let mut report: BTreeMap<String, Figures> = BTreeMap::new();
+        for (function, resources) in &self.granted {
+            let figures = report.entry(function.clone()).or_default();
+            for (resource, grants) in resources {
+                for grant in grants {
+                    let permission = text(&grant.action, resource);
+                    figures.granted.push(permission.clone());
+                    match grant.used.load(Ordering::Relaxed) {
+                        0 => figures.unused.push(permission),
+                        times => figures.used.push(Times { permission, times }),
+                    }
+                }
+            }
+            figures.granted.sort();
+            figures.unused.sort();
+            figures.used.sort_by(|a, b| a.permission.cmp(&b.permission));
+        }
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        for (function, permissions) in denied.iter() {
+            let times = permissions.iter().map(|(permission, times)| Times {
+                permission: permission.clone(),
+                times: *times,
+            });
+            report.entry(function.clone()).or_default().denied.extend(times);
+        }
+        report
+    }
+}
+
+/// The grants of one function, by resource.
+fn grants(function: &str, statements: &[Statement]) -> Result<HashMap<String, Vec<Grant>>> {
+    let mut allowed = BTreeSet::new();
+    let mut denied = BTreeSet::new();
+    for statement in statements {
+        let set = match statement.effect.as_str() {
+            "Allow" => &mut allowed,
+            "Deny" => &mut denied,
+            other => bail!("{function}: the local stack does not know the effect {other}"),
+        };
+        for action in &statement.action {
+            let pair = (statement.resource.as_str(), action.as_str());
+            if [pair.0, pair.1].iter().any(|text| text.contains(['*', '?'])) {
+                bail!(
+                    "{function}: the local stack does not know patterns: {} {}",
+                    pair.1,
+                    pair.0
+                );
+            }
+            set.insert(pair);
+        }
+    }
+    let mut grants: HashMap<String, Vec<Grant>> = HashMap::new();
+    for (resource, action) in allowed.difference(&denied) {
+        grants.entry((*resource).to_owned()).or_default().push(Grant {
+            action: (*action).to_owned(),
+            used: AtomicU64::new(0),
+        });
+    }
+    Ok(grants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(effect: &str, actions: &[&str], resource: &str) -> Statement {
+        Statement {
+            effect: effect.to_owned(),
+            action: actions.iter().map(|&a| a.to_owned()).collect(),
+            resource: resource.to_owned(),
+        }
+    }
+
+    fn permissions(statements: &[Statement]) -> Permissions {
+        Permissions {
+            granted: HashMap::from([("f".to_owned(), grants("f", statements).unwrap())]),
+            denied: Mutex::default(),
+        }
+    }
+
+    fn need(action: &'static str, resource: &str) -> Need {
+        Need {
+            action: action.into(),
+            resource: resource.to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_a_function_signs_as_one() {
+        let header = |key: &str| {
+            format!(
+                "AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host"
+            )
+        };
+        assert_eq!(signer(Some(&header(&access_key("get-drop")))), Some("get-drop"));
+        for other in [
+            None,
+            Some(header("local")),
+            Some(String::new()),
+            Some("Credential=".to_owned()),
+        ] {
+            assert_eq!(signer(other.as_deref()), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_denied_and_what_is_denied_is_not_allowed() {
+        let permissions = permissions(&[
+            statement("Allow", &["s:Get", "s:Put"], "arn:a:b:t/x"),
+            statement("Deny", &["s:Put"], "arn:a:b:t/x"),
+        ]);
+        let get = need("s:Get", "arn:a:b:t/x");
+        assert_eq!(permissions.check("f", std::slice::from_ref(&get)), Ok(()));
+        for bad in [
+            need("s:Put", "arn:a:b:t/x"),
+            need("s:Get", "arn:a:b:t/y"),
+            need("s:Get", "arn:a:b:t/x/index/i"),
+        ] {
+            // Beside one that is allowed, which must not be counted.
+            let denied = permissions.check("f", &[get.clone(), bad.clone()]).unwrap_err();
+            assert_eq!(
+                (denied.action.as_str(), &denied.resource),
+                (&*bad.action, &bad.resource)
+            );
+        }
+        assert!(permissions.check("nobody", &[get]).is_err());
+        let report = permissions.report();
+        let figures = &report["f"];
+        assert_eq!(figures.granted, ["s:Get t/x"]);
+        assert_eq!((figures.used[0].times, figures.unused.len()), (1, 0));
+        assert_eq!(figures.denied.len(), 3);
+        assert_eq!(report["nobody"].denied[0].times, 1);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for bad in [
+            statement("Allow", &["s:*"], "r"),
+            statement("Allow", &["s:Get"], "r/*"),
+            statement("Allow", &["s:Ge?"], "r"),
+            statement("Perhaps", &["s:Get"], "r"),
+        ] {
+            assert!(grants("f", std::slice::from_ref(&bad)).is_err(), "{bad:?}");
+        }
+    }
+}
