@@ -116,7 +116,8 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     } else {
         0
     };
-    let fate = rng.f64();
+    let determined = looks == u32::MAX;
+    let fate = if determined { 1.0 } else { rng.f64() };
     let [from, to] = b.checkout_after_seconds;
     Plan {
         shopper: format!("shop{index:08}"),
@@ -134,9 +135,13 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
         } else {
             AfterReserving::CheckOut
         },
-        cancels: chance(&mut rng, b.cancels),
+        cancels: !determined && chance(&mut rng, b.cancels),
         checkout_after_ms: millis(from + (to - from) * rng.f64()),
-        card: card(&mut rng, b),
+        card: if determined {
+            Card::Works
+        } else {
+            card(&mut rng, b)
+        },
         double_click_reserving: chance(&mut rng, b.double_clicks),
         double_click_ordering: chance(&mut rng, b.double_clicks),
         reloads_reserving: chance(&mut rng, b.reloads),
@@ -244,6 +249,21 @@ mod tests {
         }
         assert!(plans.iter().all(|p| p.second_sku != Some(p.sku)));
         assert!(plans.iter().all(|p| p.shopper.len() == 12));
+    }
+
+    #[test]
+    fn who_waits_to_the_end_buys() {
+        let mut drop = default_drop();
+        drop.behaviour.never_leaves = 1.0;
+        drop.behaviour.abandons = 0.5;
+        drop.behaviour.releases = 0.5;
+        drop.behaviour.cancels = 1.0;
+        drop.behaviour.cards.declined = 1e9;
+        for plan in (0..200).map(|i| plan(&drop, 1, i)) {
+            let buys =
+                plan.after_reserving == AfterReserving::CheckOut && !plan.cancels && plan.card == Card::Works;
+            assert!(buys && plan.looks == u32::MAX, "{plan:?}");
+        }
     }
 
     #[test]

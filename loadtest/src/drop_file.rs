@@ -90,7 +90,7 @@ pub struct Behaviour {
     pub stays: f64,
     /// How many further looks those who stay have patience for (1 to this many).
     pub max_looks: u32,
-    /// Stays until it is gone or over, whatever it takes.
+    /// Stays until it is gone or over, whatever it takes, and then buys with a card that works.
     pub never_leaves: f64,
     /// The shortest time between two looks of a waiting shopper, in seconds, if the status asks for less.
     pub look_seconds: f64,
