@@ -1,0 +1,130 @@
+//! Journeys: whole purchases over HTTP against a running stack, with real functions, tables, queues, gateway and ledger.
+//!
+//! One stack serves all journeys, which run side by side, each with drops of its own; an audit of everything they left
+//! behind comes last. Names given as arguments choose among the journeys. The functions' binaries must have been built.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    missing_docs
+)]
+
+mod journeys {
+    pub(super) mod audit;
+    pub(super) mod limit;
+    pub(super) mod operator;
+    pub(super) mod people;
+    pub(super) mod purchase;
+    pub(super) mod races;
+    pub(super) mod refusals;
+    pub(super) mod refused_operators;
+    pub(super) mod refused_shoppers;
+    pub(super) mod repeats;
+    pub(super) mod scene;
+    pub(super) mod state;
+    pub(super) mod world;
+}
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use journeys::world::World;
+use journeys::{audit, limit, operator, purchase, races, refusals, repeats};
+use tokio::task::JoinSet;
+
+type Journey = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! journeys {
+    ($world:expr, $($module:ident :: $name:ident),* $(,)?) => {
+        vec![$((concat!(stringify!($module), "::", stringify!($name)), Box::pin($module::$name($world)) as Journey)),*]
+    };
+}
+
+fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
+    journeys![
+        world,
+        purchase::from_draft_to_ledger,
+        purchase::a_declined_card_gives_the_unit_back,
+        purchase::an_action_is_completed_or_failed,
+        purchase::an_abandoned_hold_comes_back,
+        purchase::a_released_hold_comes_back,
+        repeats::one_key_is_one_reservation,
+        repeats::one_key_is_one_order,
+        repeats::one_key_is_one_restock,
+        repeats::acts_of_the_operator_may_be_repeated,
+        races::the_last_unit_goes_to_one,
+        races::checkout_against_expiry,
+        races::cancel_against_capture,
+        limit::nobody_buys_more_than_the_limit,
+        refusals::bad_input_changes_nothing,
+        operator::restock_while_open,
+        operator::pause_resume_extend,
+        operator::a_cancelled_drop_is_undone,
+    ]
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|a| a == "--list") {
+        println!("journeys: test");
+        return ExitCode::SUCCESS;
+    }
+    let chosen: Vec<String> = arguments.into_iter().filter(|a| !a.starts_with('-')).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(run(&chosen))
+}
+
+async fn run(chosen: &[String]) -> ExitCode {
+    let began = Instant::now();
+    let (stack, world) = match World::start().await {
+        Ok(started) => started,
+        Err(error) => {
+            println!("the stack does not start: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("stack ready after {:.1} s", began.elapsed().as_secs_f32());
+    let mut running = JoinSet::new();
+    let mut names = std::collections::HashMap::new();
+    for (name, journey) in all(world) {
+        if chosen.is_empty() || chosen.iter().any(|part| name.contains(part.as_str())) {
+            names.insert(running.spawn(journey).id(), name);
+        }
+    }
+    let mut failed = Vec::new();
+    let mut note = |name: &'static str, good: bool| {
+        let outcome = if good { "ok" } else { "FAILED" };
+        println!("{name} … {outcome} ({:.1} s)", began.elapsed().as_secs_f32());
+        if !good {
+            failed.push(name);
+        }
+    };
+    while let Some(ended) = running.join_next_with_id().await {
+        match ended {
+            Ok((id, ())) => note(names[&id], true),
+            Err(error) => note(names[&error.id()], false),
+        }
+    }
+    let audited = tokio::spawn(audit::everything_agrees(world)).await;
+    note("audit::everything_agrees", audited.is_ok());
+    stack.stop().await;
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "failed: {}; the functions' logs: {}",
+        failed.join(", "),
+        world.logs()
+    );
+    ExitCode::FAILURE
+}

@@ -1,0 +1,207 @@
+//! What an operator does to a drop that is on.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::people::Plan;
+use super::state::Units;
+use super::world::{World, millis, moment, now_ms, until};
+
+pub(crate) async fn restock_while_open(world: &'static World) {
+    let drop = "restock";
+    world.publish(&Plan::new(drop, &[("ONE", 1)])).await;
+    let (ada, bob) = (world.shopper("restockada"), world.shopper("restockbob"));
+    let first = ada.order_one(drop, "ONE", "pm_card_visa").await;
+    ada.until_final(&first).await;
+    world.until_available(drop, "gone").await;
+    let body = json!({"sku": "ONE", "units": 3});
+    let view = world
+        .operate(drop, "restock", Some("more"), Some(body))
+        .await
+        .expect(200);
+    assert_eq!(view["skus"][0]["units"], 4);
+    let status = world.until_available(drop, "available").await;
+    assert!(status["next_poll_seconds"].is_number(), "{status}");
+    let held = until("a restocked unit is had", || {
+        let bob = bob.clone();
+        async move {
+            let reply = bob.reserve(drop, "ONE", 2, &format!("k{}", now_ms())).await;
+            if reply.status == 201 {
+                return Some(reply.json);
+            }
+            reply.expect_problem(409, "sold_out");
+            None
+        }
+    })
+    .await;
+    let order = bob.checkout(&held, "pm_card_visa", "k").await.expect(202);
+    assert_eq!(bob.until_final(&order).await["status"], "paid");
+    assert_eq!(
+        world.units(drop).await,
+        Units {
+            allocated: 4,
+            free: 1,
+            sold: 3,
+            claimed: 0
+        }
+    );
+}
+
+pub(crate) async fn pause_resume_extend(world: &'static World) {
+    let drop = "pause";
+    world.publish(&Plan::new(drop, &[("FEW", 6)])).await;
+    let ada = world.shopper("pauseada");
+    let held = ada.reserve(drop, "FEW", 1, "k").await.expect(201);
+    world.operate(drop, "pause", None, None).await.expect(200);
+    let paused_at = now_ms();
+    let mut tries = 0u32..;
+    until("reservations are paused", || {
+        let shopper = world.shopper(&format!("pause{}", tries.next().unwrap()));
+        async move {
+            let reply = shopper.reserve(drop, "FEW", 1, "k").await;
+            if reply.status == 201 {
+                shopper.release(&reply.json).await.expect(204);
+                return None;
+            }
+            // Each process finds out by itself; this one has.
+            reply.expect_problem(409, "paused");
+            Some(())
+        }
+    })
+    .await;
+    let took = now_ms() - paused_at;
+    assert!(took < 5_000, "pausing took {took} ms");
+    until("the status says so", || async move {
+        let status = world.get(&format!("/drops/{drop}/status")).await.expect(200);
+        (status["phase"] == "paused").then_some(())
+    })
+    .await;
+    // What is held can be checked out, and is paid.
+    let order = ada.checkout(&held, "pm_card_visa", "k").await.expect(202);
+    assert_eq!(ada.until_final(&order).await["status"], "paid");
+
+    world.operate(drop, "resume", None, None).await.expect(200);
+    let bob = world.shopper("pausebob");
+    let held = until("reservations go on", || {
+        let bob = bob.clone();
+        async move {
+            let reply = bob.reserve(drop, "FEW", 1, "k").await;
+            if reply.status == 201 {
+                return Some(reply.json);
+            }
+            reply.expect_problem(409, "paused");
+            None
+        }
+    })
+    .await;
+    bob.release(&held).await.expect(204);
+
+    let before = world.operate(drop, "get", None, None).await.expect(200);
+    let ends_at = moment(1_200_000);
+    let view = world
+        .operate(drop, "extend", None, Some(json!({"ends_at": ends_at})))
+        .await
+        .expect(200);
+    assert!(millis(&view["ends_at"]) > millis(&before["ends_at"]));
+    until("everybody sees the new end", || {
+        let wanted = view["ends_at"].clone();
+        async move {
+            let shown = world.get(&format!("/drops/{drop}")).await.expect(200);
+            (shown["ends_at"] == wanted).then_some(())
+        }
+    })
+    .await;
+    let earlier = world
+        .operate(drop, "extend", None, Some(json!({"ends_at": moment(60_000)})))
+        .await;
+    earlier.expect_problem(400, "invalid_request");
+}
+
+pub(crate) async fn a_cancelled_drop_is_undone(world: &'static World) {
+    let drop = "called-off";
+    world.publish(&Plan::new(drop, &[("A", 30), ("B", 30)])).await;
+    let paid = world.shopper("offpaid");
+    let order = paid.order_one(drop, "A", "pm_card_visa").await;
+    assert_eq!(paid.until_final(&order).await["status"], "paid");
+
+    // Holds, orders that wait for their shoppers, and orders that are just being paid.
+    let holds = join_all((0..6).map(|n| async move {
+        let shopper = world.shopper(&format!("offhold{n}"));
+        let held = shopper
+            .reserve(drop, if n % 2 == 0 { "A" } else { "B" }, 2, "k")
+            .await
+            .expect(201);
+        (shopper, held)
+    }));
+    let waiting = join_all((0..6).map(|n| async move {
+        let shopper = world.shopper(&format!("offwait{n}"));
+        let order = shopper
+            .order_one(drop, "B", "pm_card_authenticationRequired")
+            .await;
+        shopper.until_status(&order, &["action_required"]).await;
+        (shopper, order)
+    }));
+    let (holds, waiting) = tokio::join!(holds, waiting);
+    let racing = join_all((0..6).map(|n| async move {
+        let shopper = world.shopper(&format!("offrace{n}"));
+        let order = shopper.order_one(drop, "A", "pm_sandbox_slow").await;
+        (shopper, order)
+    }))
+    .await;
+    let view = world.operate(drop, "cancel", None, None).await.expect(200);
+    assert_eq!(view["state"], "cancelling");
+
+    for (shopper, order) in &waiting {
+        let ended = shopper.until_final(order).await;
+        assert_eq!(
+            (&ended["status"], &ended["reason"]),
+            (&"cancelled".into(), &"drop_cancelled".into())
+        );
+        assert_eq!(world.money(order["order_id"].as_str().unwrap()).net, 0);
+    }
+    let mut sold = 1;
+    for (shopper, order) in &racing {
+        let ended = shopper.until_final(order).await;
+        let money = world.money(order["order_id"].as_str().unwrap());
+        match ended["status"].as_str().unwrap() {
+            "paid" => {
+                sold += 1;
+                assert_eq!((money.charges, money.net), (1, 4_900));
+            }
+            "cancelled" => assert_eq!((&ended["reason"], money.net), (&"drop_cancelled".into(), 0)),
+            other => panic!("{other}: {ended}"),
+        }
+    }
+    until("the drop is cancelled", || async move {
+        let view = world.operate(drop, "get", None, None).await.expect(200);
+        (view["state"] == "cancelled").then_some(())
+    })
+    .await;
+    assert_eq!(
+        world.units(drop).await,
+        Units {
+            allocated: 60,
+            free: 60 - sold,
+            sold,
+            claimed: 0
+        }
+    );
+    for (shopper, held) in &holds {
+        let reply = shopper.checkout(held, "pm_card_visa", "k").await;
+        assert!(
+            reply.status == 409 && ["reservation_expired", "closed"].contains(&reply.code()),
+            "{}",
+            reply.json
+        );
+        shopper
+            .reserve(drop, "A", 1, "again")
+            .await
+            .expect_problem(409, "closed");
+    }
+    assert_eq!(paid.order(&order).await["status"], "paid", "paid orders stand");
+    let status = world.get(&format!("/drops/{drop}/status")).await.expect(200);
+    assert_eq!(
+        (&status["phase"], &status["next_poll_seconds"]),
+        (&"cancelled".into(), &().into())
+    );
+}

@@ -1,0 +1,218 @@
+//! One shopper's way, with each of its ends.
+
+use bytes::Bytes;
+use http::Request;
+
+use super::people::Plan;
+use super::state::{LedgerRow, Money, Units};
+use super::world::{World, until};
+
+pub(crate) async fn from_draft_to_ledger(world: &'static World) {
+    let drop = "happy";
+    let plan = Plan::new(drop, &[("ONE", 1)]);
+    let body = plan.body();
+    let draft = world
+        .operate(drop, "put", None, Some(body.clone()))
+        .await
+        .expect(201);
+    assert_eq!(draft["state"], "draft");
+    world
+        .get(&format!("/drops/{drop}"))
+        .await
+        .expect_problem(404, "not_found");
+    world.operate(drop, "put", None, Some(body)).await.expect(200);
+    world.operate(drop, "publish", None, None).await.expect(200);
+    world.drops.lock().unwrap().push(drop.to_owned());
+
+    let shown = until("the drop is shown", || async move {
+        let reply = world.get(&format!("/drops/{drop}")).await;
+        (reply.status == 200).then_some(reply.json)
+    })
+    .await;
+    assert_eq!(
+        (&shown["phase"], &shown["skus"][0]["allocated"]),
+        (&"open".into(), &1.into())
+    );
+
+    let ada = world.shopper("happyada");
+    let held = ada.reserve(drop, "ONE", 1, "k1").await.expect(201);
+    assert_eq!(
+        (&held["status"], &held["amount"]["amount_minor"]),
+        (&"held".into(), &4_900.into())
+    );
+    let late = world.shopper("happybob").reserve(drop, "ONE", 1, "k1").await;
+    late.expect_problem(409, "sold_out");
+    assert_eq!(late.json["availability"], "all_held");
+
+    let order = ada.checkout(&held, "pm_card_visa", "k1").await.expect(202);
+    let paid = ada.until_final(&order).await;
+    assert_eq!(
+        (&paid["status"], &paid["action"], &paid["reason"]),
+        (&"paid".into(), &().into(), &().into())
+    );
+    let id = order["order_id"].as_str().unwrap();
+    let sold = Units {
+        allocated: 1,
+        free: 0,
+        sold: 1,
+        claimed: 0,
+    };
+    assert_eq!(world.units(drop).await, sold);
+    assert_eq!(
+        world.money(id),
+        Money {
+            charges: 1,
+            net: 4_900
+        }
+    );
+    let row = until("the ledger has it paid", || async move {
+        let rows = world.ledger(drop).await;
+        rows.into_values().find(|row| row.status == "paid")
+    })
+    .await;
+    let wanted = LedgerRow {
+        captures: 1,
+        captured: 4_900,
+        refunded: 0,
+        amount: 4_900,
+        ..row.clone()
+    };
+    assert_eq!(row, wanted);
+
+    let status = world.until_available(drop, "gone").await;
+    assert_eq!(
+        (&status["next_poll_seconds"], &status["skus"][0]["free"]),
+        (&().into(), &0.into())
+    );
+    let bob = world.shopper("happybob");
+    until("reservations are turned away for good", || {
+        let bob = bob.clone();
+        async move {
+            let reply = bob.reserve(drop, "ONE", 1, "k2").await;
+            reply.expect_problem(409, "sold_out");
+            (reply.json["availability"] == "gone").then_some(())
+        }
+    })
+    .await;
+    let list = ada
+        .call(http::Method::GET, "/orders?limit=10", None, None)
+        .await
+        .expect(200);
+    assert_eq!(
+        (list["orders"].as_array().unwrap().len(), &list["orders"][0]),
+        (1, &paid)
+    );
+}
+
+pub(crate) async fn a_declined_card_gives_the_unit_back(world: &'static World) {
+    let drop = "declined";
+    world
+        .publish(&Plan {
+            limit: 1,
+            ..Plan::new(drop, &[("ONE", 1)])
+        })
+        .await;
+    let ada = world.shopper("declinedada");
+    let order = ada
+        .order_one(drop, "ONE", "pm_card_chargeDeclinedInsufficientFunds")
+        .await;
+    let ended = ada.until_final(&order).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&"declined".into(), &"payment_declined".into())
+    );
+    assert_eq!(
+        world.units(drop).await,
+        Units {
+            allocated: 1,
+            free: 1,
+            sold: 0,
+            claimed: 0
+        }
+    );
+    assert_eq!(world.purchases(drop).await.get(&ada.id).copied().unwrap_or(0), 0);
+    assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
+
+    let held = ada.reserve_when_free(drop, "ONE").await;
+    let again = ada.checkout(&held, "pm_card_visa", "again").await.expect(202);
+    assert_eq!(ada.until_final(&again).await["status"], "paid");
+}
+
+pub(crate) async fn an_action_is_completed_or_failed(world: &'static World) {
+    let drop = "action";
+    world.publish(&Plan::new(drop, &[("ONE", 2)])).await;
+    let journey = |name: &'static str, outcome: &'static str, wanted: &'static str| async move {
+        let shopper = world.shopper(name);
+        let order = shopper
+            .order_one(drop, "ONE", "pm_card_authenticationRequired")
+            .await;
+        let waiting = shopper.until_status(&order, &["action_required"]).await;
+        let url = waiting["action"]["url"].as_str().unwrap();
+        assert_eq!(waiting["action"]["deadline"], waiting["payment_deadline"]);
+        assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
+        let visit = Request::post(format!("{url}?outcome={outcome}"))
+            .body(Bytes::new())
+            .unwrap();
+        assert!(world.send(visit).await.status < 400, "{url}");
+        let ended = shopper.until_final(&order).await;
+        assert_eq!((&ended["status"], &ended["action"]), (&wanted.into(), &().into()));
+    };
+    tokio::join!(
+        journey("actionada", "complete", "paid"),
+        journey("actionbob", "fail", "declined")
+    );
+    assert_eq!(
+        world.units(drop).await,
+        Units {
+            allocated: 2,
+            free: 1,
+            sold: 1,
+            claimed: 0
+        }
+    );
+}
+
+pub(crate) async fn an_abandoned_hold_comes_back(world: &'static World) {
+    let drop = "abandoned";
+    world
+        .publish(&Plan {
+            hold_seconds: 15,
+            ..Plan::new(drop, &[("ONE", 1)])
+        })
+        .await;
+    let (ada, bob) = (world.shopper("abandonada"), world.shopper("abandonbob"));
+    let held = ada.reserve(drop, "ONE", 1, "k").await.expect(201);
+    world.until_available(drop, "all_held").await;
+    let next = bob.reserve_when_free(drop, "ONE").await;
+    assert_ne!(held["reservation_id"], next["reservation_id"]);
+    ada.checkout(&held, "pm_card_visa", "k")
+        .await
+        .expect_problem(409, "reservation_expired");
+    let order = bob.checkout(&next, "pm_card_visa", "k").await.expect(202);
+    assert_eq!(bob.until_final(&order).await["status"], "paid");
+    assert_eq!(world.orders(drop).await.len(), 1);
+}
+
+pub(crate) async fn a_released_hold_comes_back(world: &'static World) {
+    let drop = "released";
+    world.publish(&Plan::new(drop, &[("ONE", 1)])).await;
+    let (ada, bob) = (world.shopper("releasedada"), world.shopper("releasedbob"));
+    let held = ada.reserve(drop, "ONE", 1, "k").await.expect(201);
+    bob.release(&held).await.expect_problem(404, "not_found");
+    ada.release(&held).await.expect(204);
+    ada.release(&held).await.expect_problem(404, "not_found");
+    ada.checkout(&held, "pm_card_visa", "k")
+        .await
+        .expect_problem(409, "reservation_expired");
+    let next = bob.reserve_when_free(drop, "ONE").await;
+    bob.release(&next).await.expect(204);
+    assert_eq!(
+        world.units(drop).await,
+        Units {
+            allocated: 1,
+            free: 1,
+            sold: 0,
+            claimed: 0
+        }
+    );
+}
