@@ -76,7 +76,11 @@ pub async fn serve_api(router: axum::Router) -> Result<(), Error> {
     let whole = router.and_then(|response: axum::response::Response| async move {
         let (parts, body) = response.into_parts();
         // Handlers answer from memory: collecting their bodies cannot fail half-way.
-        let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let bytes = body
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
         Ok::<_, Infallible>(http::Response::from_parts(parts, Full::new(bytes)))
     });
     lambda_http::run_concurrent(whole).await
