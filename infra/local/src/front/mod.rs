@@ -18,7 +18,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
@@ -28,6 +28,9 @@ use crate::template::{Cors, Model, Route};
 
 /// The largest request body; the gateway's own quota.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// How much of a body that is too large is read before the connection is closed.
+const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
 
 /// Request line and headers together; the gateway's own quota.
 pub const MAX_HEAD_BYTES: usize = 10_240;
@@ -47,6 +50,23 @@ pub struct Front {
     any: matchit::Router<Target>,
     default: Option<Target>,
     cors: Option<Cors>,
+}
+
+/// A body, or `None` if it is too large. What is too large is read on and forgotten, up to a limit of its own, so that the
+/// client gets its answer on a connection that is still in order instead of a reset.
+async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    let (mut kept, mut bytes) = (Vec::new(), 0usize);
+    while let Some(frame) = body.frame().await.transpose()? {
+        let Ok(data) = frame.into_data() else { continue };
+        bytes = bytes.saturating_add(data.len());
+        if bytes > MAX_DISCARDED_BYTES {
+            return Ok(None);
+        }
+        if bytes <= MAX_BODY_BYTES {
+            kept.extend_from_slice(&data);
+        }
+    }
+    Ok((bytes <= MAX_BODY_BYTES).then(|| kept.into()))
 }
 
 impl Front {
@@ -133,11 +153,9 @@ impl Front {
             );
         }
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return gateway(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
-            }
+        let body = match read(body).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return gateway(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
             Err(_) => return gateway(StatusCode::BAD_REQUEST, "Bad Request"),
         };
         let path = parts.uri.path();
