@@ -25,10 +25,7 @@ fn main() -> ExitCode {
         let shoppers = config.made("SHOPPER_JWT_PUBLIC_KEY", |key| {
             VerifyingKey::from_encoded(key, Audience::Shopper)
         });
-        config.finish()?;
-        let Some(shoppers) = shoppers else {
-            return Err("no key".into());
-        };
+        let shoppers = config.finish_with(shoppers)?;
 
         let checkout = Checkout {
             drops: CachedDrops::new(DropStore::new(&client, &tables), SystemEdge),

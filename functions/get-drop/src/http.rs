@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use ::http::StatusCode;
 use axum::Router;
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::response::Response;
 use axum::routing::get;
 use domain::ids::DropId;
 use ports::drops::{ListDrops, ReadDrop, ReadStatus};
 use ports::edge::Edge;
-use web::{Caching, Code, Failure, Page, Problem, answer, path_id};
+use web::{Caching, Code, DropInPath, Failure, Page, Problem, answer};
 
 use crate::browse::{Browse, NotShown};
 use crate::status::Statuses;
@@ -48,13 +46,7 @@ where
     web::conventions(routes).with_state(Shared(Arc::new(state)))
 }
 
-type FromPath = Result<Path<String>, PathRejection>;
 type FromState<D, L, T, E> = axum::extract::State<Shared<D, L, T, E>>;
-
-/// What is not even UTF-8 names no drop.
-fn drop_id(path: FromPath) -> Result<DropId, Failure> {
-    path_id("drop", &path.map(|Path(text)| text).unwrap_or_default())
-}
 
 async fn list<D: ReadDrop, L: ListDrops, T, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, L, T, E>,
@@ -66,17 +58,17 @@ async fn list<D: ReadDrop, L: ListDrops, T, E: Edge>(
 
 async fn show<D: ReadDrop, L: ListDrops, T, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, L, T, E>,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
-    let drop = state.browse.show(&drop_id(path)?).await?;
+    let drop = state.browse.show(&id).await?;
     Ok(answer(StatusCode::OK, Caching::PublicSecond, &drop))
 }
 
 async fn status<D: ReadDrop, L: ListDrops, T: ReadStatus, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, L, T, E>,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
-    let status = state.statuses.show(&state.browse, &drop_id(path)?).await?;
+    let status = state.statuses.show(&state.browse, &id).await?;
     Ok(answer(StatusCode::OK, Caching::PublicSecond, &status))
 }
 

@@ -1,12 +1,11 @@
 //! The routes of this function and their answers.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use ::http::StatusCode;
 use api::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody};
 use axum::Router;
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::drops::Drop;
@@ -16,10 +15,12 @@ use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::stock::{AllocateStock, SurveyStock};
 use tokens::VerifyingKey;
-use web::{Authority, Caching, Code, Failure, IdempotencyKey, Json, Operator, Problem, answer, path_id};
+use web::{
+    Authority, Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, answer,
+};
 
 use crate::audit::audited;
-use crate::{acts, edit, publish, restock};
+use crate::{NotDone, acts, edit, publish, restock};
 
 /// What the routes share.
 pub struct State<D, S, E> {
@@ -73,21 +74,12 @@ where
     web::conventions(routes).with_state(Shared(Arc::new(state)))
 }
 
-type FromPath = Result<Path<String>, PathRejection>;
 type FromState<D, S, E> = axum::extract::State<Shared<D, S, E>>;
 
-/// The text in the place of `{drop_id}`; what is not even UTF-8 names nothing.
-fn segment(path: FromPath) -> String {
-    path.map(|Path(text)| text).unwrap_or_default()
-}
-
-fn drop_id(path: FromPath) -> Result<DropId, Failure> {
-    path_id("drop", &segment(path))
-}
-
 /// The id of a drop that may be about to be made: here a bad one is the operator's mistake.
-fn new_drop_id(path: FromPath) -> Result<DropId, Failure> {
-    segment(path).parse().map_err(|error: IdError| {
+fn new_drop_id(path: Result<PathOf<String>, Failure>) -> Result<DropId, Failure> {
+    let text = path.map(|PathOf(text)| text).unwrap_or_default();
+    text.parse().map_err(|error: IdError| {
         Problem::new(Code::InvalidRequest, "Choose another id for the drop.")
             .field("drop_id", error.rule)
             .into()
@@ -98,12 +90,24 @@ fn view(status: StatusCode, drop: &Drop) -> Response {
     answer(status, Caching::Never, &OperatorDropView::from(drop))
 }
 
+/// Does `act` to the drop, writes it to the audit trail, and shows the drop as it is then.
+async fn acted(
+    operator: &str,
+    id: &DropId,
+    name: &'static str,
+    act: impl Future<Output = Result<Drop, NotDone>>,
+) -> Result<Response, Failure> {
+    Ok(view(
+        StatusCode::OK,
+        &audited(operator, id, name, act, |drop| drop).await?,
+    ))
+}
+
 async fn show_one<D: ReadDrop, S, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     _operator: Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
-    let id = drop_id(path)?;
     Ok(view(
         StatusCode::OK,
         &acts::show(&state.drops, &state.edge, &id).await?,
@@ -113,7 +117,7 @@ async fn show_one<D: ReadDrop, S, E: Edge>(
 async fn put<D: ReadDrop + StoreDrop, S, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    path: Result<PathOf<String>, Failure>,
     Json(body): Json<DropBody>,
 ) -> Result<Response, Failure> {
     let id = new_drop_id(path)?;
@@ -130,65 +134,49 @@ async fn put<D: ReadDrop + StoreDrop, S, E: Edge>(
 async fn publish_one<D, S, E>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure>
 where
     D: ReadDrop + StoreDrop,
     S: SurveyStock + AllocateStock,
     E: Edge,
 {
-    let id = drop_id(path)?;
     let act = publish::publish(&state.drops, &state.stock, &state.edge, &id);
-    Ok(view(
-        StatusCode::OK,
-        &audited(&operator, &id, "publish", act, |drop| drop).await?,
-    ))
+    acted(&operator, &id, "publish", act).await
 }
 
 async fn pause_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
-    let id = drop_id(path)?;
     let act = acts::set_paused(&state.drops, &state.edge, &id, true);
-    Ok(view(
-        StatusCode::OK,
-        &audited(&operator, &id, "pause", act, |drop| drop).await?,
-    ))
+    acted(&operator, &id, "pause", act).await
 }
 
 async fn resume_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
-    let id = drop_id(path)?;
     let act = acts::set_paused(&state.drops, &state.edge, &id, false);
-    Ok(view(
-        StatusCode::OK,
-        &audited(&operator, &id, "resume", act, |drop| drop).await?,
-    ))
+    acted(&operator, &id, "resume", act).await
 }
 
 async fn extend_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
     Json(body): Json<ExtendBody>,
 ) -> Result<Response, Failure> {
-    let id = drop_id(path)?;
     let act = acts::extend(&state.drops, &state.edge, &id, body.ends_at.0);
-    Ok(view(
-        StatusCode::OK,
-        &audited(&operator, &id, "extend", act, |drop| drop).await?,
-    ))
+    acted(&operator, &id, "extend", act).await
 }
 
 async fn restock_one<D, S, E>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
     IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<RestockBody>,
 ) -> Result<Response, Failure>
@@ -197,7 +185,6 @@ where
     S: SurveyStock + AllocateStock,
     E: Edge,
 {
-    let id = drop_id(path)?;
     let act = restock::restock(
         &state.drops,
         &state.stock,
@@ -207,21 +194,14 @@ where
         body.units,
         &key,
     );
-    Ok(view(
-        StatusCode::OK,
-        &audited(&operator, &id, "restock", act, |drop| drop).await?,
-    ))
+    acted(&operator, &id, "restock", act).await
 }
 
 async fn cancel_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     axum::extract::State(Shared(state)): FromState<D, S, E>,
     Operator(operator): Operator,
-    path: FromPath,
+    DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
-    let id = drop_id(path)?;
     let act = acts::cancel(&state.drops, &state.edge, &id);
-    Ok(view(
-        StatusCode::OK,
-        &audited(&operator, &id, "cancel", act, |drop| drop).await?,
-    ))
+    acted(&operator, &id, "cancel", act).await
 }

@@ -20,10 +20,7 @@ fn main() -> ExitCode {
         let operators = config.made("OPERATOR_JWT_PUBLIC_KEY", |key| {
             VerifyingKey::from_encoded(key, Audience::Operator)
         });
-        config.finish()?;
-        let Some(operators) = operators else {
-            return Err("OPERATOR_JWT_PUBLIC_KEY is not set".into());
-        };
+        let operators = config.finish_with(operators)?;
         let router = operate_drop::router(State {
             drops: DropStore::new(&client, &tables),
             stock: StockStore::new(&client, &tables),

@@ -28,10 +28,7 @@ fn main() -> ExitCode {
         let shoppers = config.made("SHOPPER_JWT_PUBLIC_KEY", |key| {
             VerifyingKey::from_encoded(key, Audience::Shopper)
         });
-        config.finish()?;
-        let Some(shoppers) = shoppers else {
-            return Err("no key".into());
-        };
+        let shoppers = config.finish_with(shoppers)?;
 
         let edge = SystemEdge;
         let drops = Arc::new(CachedDrops::new(DropStore::new(&client, &tables), edge));

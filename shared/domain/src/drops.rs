@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{DropId, ShardKey, SkuId};
 use crate::limits::{
-    MAX_HOLD_SECONDS, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_PRICE_MINOR, MAX_SKUS, MAX_TITLE_BYTES,
-    MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS,
+    MAX_HOLD_SECONDS, MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_PRICE_MINOR, MAX_SKUS,
+    MAX_TITLE_BYTES, MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS,
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
@@ -199,6 +199,11 @@ impl DropDraft {
                 format!("1 to {MAX_PRICE_MINOR}"),
             );
             let limit = self.per_shopper_limit.clamp(1, MAX_PER_SHOPPER);
+            check(
+                sku.price_minor.saturating_mul(i64::from(limit)) <= MAX_ORDER_MINOR,
+                &format!("skus[{n}].price_minor"),
+                format!("at most {MAX_ORDER_MINOR} for as many units as one shopper may have"),
+            );
             if let Err(error) = ShardPlan::default().extend(sku.units, limit, None) {
                 check(false, &format!("skus[{n}].units"), error.to_string());
             }
@@ -491,6 +496,16 @@ mod tests {
     fn scheduled() -> Drop {
         let drop = Drop::draft("d".parse().unwrap(), draft());
         drop.start_publishing(at(0)).unwrap().finish_publishing().unwrap()
+    }
+
+    #[test]
+    fn no_order_can_cost_more_than_a_gateway_takes() {
+        let mut dear = draft();
+        dear.skus[0].price_minor = MAX_ORDER_MINOR / 2;
+        assert_eq!(dear.mistakes(), vec![]);
+        dear.skus[0].price_minor += 1;
+        let fields: Vec<_> = dear.mistakes().into_iter().map(|m| m.field).collect();
+        assert_eq!(fields, ["skus[0].price_minor"]);
     }
 
     #[test]

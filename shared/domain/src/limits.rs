@@ -25,8 +25,11 @@ pub const MAX_SEGMENTS_PER_SKU: usize = 32;
 pub const MAX_PER_SHOPPER: u32 = 12;
 /// The longest title of a drop or SKU, in bytes.
 pub const MAX_TITLE_BYTES: usize = 120;
+/// The highest amount of one order, in minor units: what a card gateway takes at most in one payment (Stripe: eight
+/// digits).
+pub const MAX_ORDER_MINOR: i64 = 99_999_999;
 /// The highest unit price, in minor units.
-pub const MAX_PRICE_MINOR: i64 = 100_000_000;
+pub const MAX_PRICE_MINOR: i64 = MAX_ORDER_MINOR;
 
 /// What a conditional write costs one write unit up to, in bytes (DynamoDB's unit of writing).
 pub const WRITE_UNIT_BYTES: usize = 1024;

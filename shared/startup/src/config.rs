@@ -83,6 +83,18 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Ends the reading and hands out a value of [`Config::made`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all mistakes, if there were any.
+    pub fn finish_with<T>(self, made: Option<T>) -> Result<T, ConfigError> {
+        // What could not be made was noted, so with no mistake it is there.
+        match (self.mistakes.is_empty(), made) {
+            (true, Some(value)) => Ok(value),
+            _ => Err(ConfigError(self.mistakes)),
+        }
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub use body::{IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
 pub use failure::Failure;
 pub use identity::{Authority, Operator, Shopper};
-pub use path::{PathOf, path_id};
+pub use path::{DropInPath, PathOf, path_id};
 
 /// How a response may be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Failure;
 use api::problem::{Code, Problem};
+use domain::ids::DropId;
 
 /// The path's parameters, as texts. A path that is not even text names nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,18 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<
             Ok(Path(parameters)) => Ok(Self(parameters)),
             Err(_) => Err(Problem::new(Code::NotFound, "There is nothing at this path.").into()),
         }
+    }
+}
+
+/// The drop that a path of one parameter names. What is no drop's id, or not even text, names no drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropInPath(pub DropId);
+
+impl<S: Send + Sync> FromRequestParts<S> for DropInPath {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let text = PathOf::<String>::from_request_parts(parts, state).await;
+        path_id("drop", &text.map(|PathOf(text)| text).unwrap_or_default()).map(Self)
     }
 }
 
