@@ -1,4 +1,4 @@
-//! The `$default` route: what no other route takes is answered in the API's own form.
+//! The `$default` route: what no other route takes is answered in the API's own form. And the API's description.
 //!
 //! **The problem.** API Gateway answers a request that matches no route in a form of its own, and a path of ours with
 //! another method looks to it like any unknown path.
@@ -6,6 +6,9 @@
 //! **The model.** [`ROUTES`] names every route of the API. A path that is among them is answered 405 with the methods it
 //! does take, in the header `Allow` as RFC 9110 (section 15.5.6) asks; any other 404. A test compares the list with
 //! the template, which alone decides what the routes are.
+//!
+//! `GET /openapi.json` is served here because it, too, needs no data: the text is part of the binary, and whoever reads it
+//! costs no function that sells anything its processes.
 //!
 //! **What it does not do.** It reads no body, no token and no database.
 #![forbid(unsafe_code)]
@@ -24,8 +27,18 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, Uri, header};
 use web::{Code, Failure, Problem};
 
+/// Where the API describes itself.
+pub const DESCRIPTION_PATH: &str = "/openapi.json";
+
+/// The description: the golden file, which the tests of `shared/api` hold equal to the types.
+const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
+
+/// It changes only with a deployment; a client that is five minutes behind loses nothing, since the API only grows.
+const DESCRIPTION_CACHING: &str = "public, max-age=300";
+
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
-pub const ROUTES: [(Method, &str); 18] = [
+pub const ROUTES: [(Method, &str); 19] = [
+    (Method::GET, DESCRIPTION_PATH),
     (Method::GET, "/drops"),
     (Method::GET, "/drops/{drop_id}"),
     (Method::GET, "/drops/{drop_id}/status"),
@@ -52,6 +65,13 @@ pub fn router() -> Router {
 }
 
 fn answer(method: &Method, path: &str) -> Response {
+    if method == Method::GET && path == DESCRIPTION_PATH {
+        let headers = [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::CACHE_CONTROL, DESCRIPTION_CACHING),
+        ];
+        return (headers, DESCRIPTION).into_response();
+    }
     let allowed: Vec<&str> = ROUTES
         .iter()
         .filter(|(_, template)| matches(template, path))

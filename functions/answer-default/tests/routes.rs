@@ -79,6 +79,8 @@ async fn call(method: &str, path: &str) -> (StatusCode, Option<String>, Value) {
 async fn another_method_is_told_which_ones_there_are() {
     for (method, path, allowed) in [
         ("POST", "/drops", "GET"),
+        ("HEAD", "/openapi.json", "GET"),
+        ("DELETE", "/openapi.json", "GET"),
         ("HEAD", "/drops", "GET"),
         ("PATCH", "/orders", "POST, GET"),
         ("DELETE", "/operator/drops/autumn", "PUT, GET"),
@@ -116,4 +118,22 @@ async fn an_unknown_path_is_not_found() {
         );
         assert_eq!(allow, None);
     }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_description_is_public_and_may_be_kept() {
+    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
+    let response = router().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=300");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let served: Value = serde_json::from_slice(&body).unwrap();
+    let described: BTreeSet<&str> = served["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(described, ROUTES.iter().map(|(_, path)| *path).collect());
 }

@@ -204,6 +204,7 @@ fn the_routes_are_those_of_the_api() {
             "GET /drops/{drop_id} get-drop",
             "GET /drops/{drop_id}/reservations/{reservation_id} reserve",
             "GET /drops/{drop_id}/status get-drop",
+            "GET /openapi.json answer-default",
             "GET /operator/drops/{drop_id} operate-drop",
             "GET /orders get-order",
             "GET /orders/{order_id} get-order",

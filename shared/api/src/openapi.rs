@@ -4,6 +4,7 @@
 //! answers that the handlers of `functions/` implement. A golden file holds the document, and the routes are compared with
 //! the template's, so that neither can drift.
 
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -22,10 +23,10 @@ use crate::reservations::{ReservationView, ReserveBody};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
-        list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
+        describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
         cancel_order, put_drop, get_operator_drop, publish, pause, resume, extend, restock, cancel_drop
     ),
-    modifiers(&Tokens)
+    modifiers(&Tokens, &Problems)
 )]
 struct Document;
 
@@ -39,6 +40,31 @@ impl Modify for Tokens {
             scheme.bearer_format = Some("JWT".to_owned());
             scheme.description = Some(format!("An EdDSA JWT with the audience `stampede-{name}`."));
             components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
+    }
+}
+
+/// What a problem is sent as.
+const PROBLEM_TYPE: &str = "application/problem+json";
+
+struct Problems;
+
+impl Modify for Problems {
+    /// Says of every refusal that it is a problem document; said at each route it would be forgotten at one.
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().filter_map(Option::as_mut) {
+                for (status, response) in &mut operation.responses.responses {
+                    let RefOr::T(response) = response else { continue };
+                    if status.starts_with('2') {
+                        continue;
+                    }
+                    if let Some(content) = response.content.shift_remove("application/json") {
+                        response.content.insert(PROBLEM_TYPE.to_owned(), content);
+                    }
+                }
+            }
         }
     }
 }
@@ -58,6 +84,11 @@ macro_rules! routes {
 }
 
 routes! {
+    /// This document. Cached for five minutes.
+    #[utoipa::path(get, path = "/openapi.json", tag = "description",
+        responses((status = 200, description = "An OpenAPI document.", body = serde_json::Value, content_type = "application/json")))]
+    describe;
+
     /// Published drops, latest start first.
     #[utoipa::path(get, path = "/drops", tag = "drops",
         params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),

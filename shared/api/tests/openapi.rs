@@ -68,3 +68,26 @@ fn the_document_has_the_templates_routes() {
     served.retain(|route| !route.contains("$default"));
     assert_eq!(documented, served);
 }
+
+#[test]
+fn every_refusal_is_a_problem_document_with_a_code_that_is_sent() {
+    let document: serde_json::Value = serde_json::from_str(&api::openapi::document().unwrap()).unwrap();
+    let sent: Vec<&str> = api::problem::Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(
+        document["components"]["schemas"]["Code"]["enum"],
+        serde_json::json!(sent)
+    );
+    let mut refusals = 0;
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if !status.starts_with('2') {
+                    let types: Vec<&String> = response["content"].as_object().unwrap().keys().collect();
+                    assert_eq!(types, ["application/problem+json"], "{status} of {operation}");
+                    refusals += 1;
+                }
+            }
+        }
+    }
+    assert!(refusals > 50, "{refusals}");
+}
