@@ -26,6 +26,7 @@
 pub mod aws;
 pub mod config;
 pub mod edge;
+pub mod gateway;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -83,7 +84,11 @@ pub async fn serve_api(router: axum::Router) -> Result<(), Error> {
             .unwrap_or_default();
         Ok::<_, Infallible>(http::Response::from_parts(parts, Full::new(bytes)))
     });
-    lambda_http::run_concurrent(whole).await
+    let adapter = lambda_http::Adapter::from(whole);
+    let readable = adapter.map_request(|event: LambdaEvent<lambda_http::request::LambdaRequest>| {
+        LambdaEvent::new(gateway::readable(event.payload), event.context)
+    });
+    lambda_runtime::run_concurrent(readable).await
 }
 
 /// Serves events of another kind (queues, streams, schedules) with `handler` until the process is ended.
