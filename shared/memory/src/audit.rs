@@ -56,6 +56,16 @@ impl MemoryStore {
         self.state().purchases.clone()
     }
 
+    /// Every drop.
+    #[must_use]
+    pub fn drops(&self) -> BTreeMap<DropId, Drop> {
+        let drops = &self.state().drops;
+        drops
+            .iter()
+            .map(|(id, stored)| (id.clone(), stored.drop.clone()))
+            .collect()
+    }
+
     /// Every shipping address, by order.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<OrderId, String> {

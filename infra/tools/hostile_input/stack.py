@@ -1,0 +1,130 @@
+"""A local stack of its own for hostile input: started, asked, stopped."""
+
+import contextlib
+import datetime
+import http.client
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BIN = ROOT / "target/release"
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+# What only requests call. The other functions write when a schedule, a queue or a stream says so.
+HTTP_FUNCTIONS = {"get-drop", "reserve", "checkout", "get-order", "operate-drop", "answer-default"}
+
+
+def moment(from_now_seconds):
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=from_now_seconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+class Meter:
+    """What the stack's meter says was written by requests that were refused."""
+
+    def __init__(self, control_url):
+        self.address = urllib.parse.urlsplit(control_url).netloc
+        self.connection = None
+
+    def report(self):
+        for last in (False, True):
+            try:
+                if self.connection is None:
+                    self.connection = http.client.HTTPConnection(self.address, timeout=30)
+                self.connection.request("GET", "/meter")
+                return json.loads(self.connection.getresponse().read())
+            except (OSError, http.client.HTTPException):
+                self.connection = None
+                if last:
+                    raise
+
+    def written_by_refused(self):
+        """Writes that took effect, by function, route and status, of requests answered 400 and above."""
+        written = {}
+        for use in self.report()["functions"]:
+            if use["function"] not in HTTP_FUNCTIONS or use["status"] < 400:
+                continue
+            writes = sum(table["writes"] + table["transactions"] for table in use["tables"].values())
+            if writes:
+                written[f"{use['function']} {use['route']} {use['status']}"] = writes
+        return written
+
+
+class Stack:
+    def __init__(self, folder, process):
+        self.folder, self.process = folder, process
+        self.file = json.loads((folder / "stack.json").read_text())
+        self.api = self.file["api_url"]
+        self.meter = Meter(self.file["control_url"])
+
+    def token(self, *who):
+        command = [str(BIN / "stampede-local"), "token", *who, "--out", str(self.folder)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def call(self, method, path, token=None, body=None, key=None):
+        """One exchange: status, and the body as JSON. What is put off is asked again, as the API says."""
+        headers = {"connection": "close"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        if key:
+            headers["idempotency-key"] = key
+        if body is not None:
+            headers["content-type"] = "application/json"
+            body = json.dumps(body)
+        for _ in range(100):
+            connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.api).netloc, timeout=30)
+            with contextlib.closing(connection):
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                text = answer.read()
+            if answer.status != 503:
+                return answer.status, json.loads(text) if text else None
+            time.sleep(0.1)
+        raise RuntimeError(f"{method} {path} was put off for ever")
+
+    def expect(self, status, *request, **rest):
+        answered, body = self.call(*request, **rest)
+        if answered != status:
+            raise RuntimeError(f"{request[0]} {request[1]} answered {answered} instead of {status}: {body}")
+        return body
+
+    def complaints(self):
+        """Lines of the functions' logs that tell of a panic or of a mistake of ours."""
+        found = []
+        for log in sorted((self.folder / "logs").glob("*.log")):
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+                if "panicked at" in line or ('"level":"ERROR"' in line and log.stem in HTTP_FUNCTIONS):
+                    found.append(f"{log.stem}: {line[:600]}")
+        return found
+
+
+@contextlib.contextmanager
+def running(folder, concurrency):
+    """A stack in `folder`; it is stopped whatever happens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    announced = folder / "stack.json"
+    announced.unlink(missing_ok=True)
+    command = [str(BIN / "stampede-local"), "up", "--out", str(folder), "--concurrency", str(concurrency)]
+    with open(folder / "up.log", "wb") as log:
+        # A group of its own: Ctrl-C in the terminal reaches this script, which then stops the stack in order.
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until = time.monotonic() + START_SECONDS
+        while not announced.exists():
+            if process.poll() is not None or time.monotonic() > until:
+                sys.exit(f"the stack did not start; see {folder / 'up.log'}")
+            time.sleep(0.05)
+        yield Stack(folder, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

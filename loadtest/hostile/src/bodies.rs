@@ -1,0 +1,50 @@
+//! Bodies of requests.
+
+use api::operator::{DropBody, ExtendBody, RestockBody};
+use api::orders::CheckoutBody;
+use api::reservations::ReserveBody;
+use domain::drops::{Drop, DropDraft};
+use memory::TestEdge;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// See the crate's table.
+pub fn target(input: &[u8]) {
+    survives::<ReserveBody>(input);
+    survives::<ExtendBody>(input);
+    survives::<RestockBody>(input);
+    if let Some(body) = survives::<CheckoutBody>(input) {
+        let mistakes = body.mistakes();
+        assert!(
+            mistakes
+                .iter()
+                .all(|m| !m.field.is_empty() && m.message.len() < 256)
+        );
+    }
+    if let Some(body) = survives::<DropBody>(input) {
+        draft(body);
+    }
+}
+
+/// What is read is written so that it is read as the same.
+fn survives<T: DeserializeOwned + Serialize + PartialEq>(input: &[u8]) -> Option<T> {
+    let read: T = serde_json::from_slice(input).ok()?;
+    let written = serde_json::to_vec(&read).expect("a body is written");
+    assert!(serde_json::from_slice::<T>(&written).is_ok_and(|again| again == read));
+    Some(read)
+}
+
+/// A plan is only made of a draft without mistakes, and has exactly the units that were asked for.
+fn draft(body: DropBody) {
+    let asked: u64 = body.skus.iter().map(|sku| u64::from(sku.units)).sum();
+    let draft = DropDraft::from(body);
+    let mistakes = draft.mistakes();
+    if !mistakes.is_empty() {
+        return;
+    }
+    let drop = Drop::draft("d".parse().expect("an id"), draft);
+    if let Ok(publishing) = drop.start_publishing(TestEdge::START) {
+        let planned: u64 = publishing.allocations().map(|(_, units)| u64::from(units)).sum();
+        assert_eq!(planned, asked);
+    }
+}

@@ -1,0 +1,150 @@
+//! Bodies of queue messages, one after another, as `process-order` and `project-ledger` take them.
+//!
+//! Beside those of the input each batch has a good message, which must not suffer from its company.
+
+use std::collections::BTreeSet;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
+use events::OrderEvent;
+use memory::contract::scene;
+use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
+use ports::edge::Edge as _;
+use ports::orders::PlaceOrder as _;
+use ports::stock::{AllocateStock as _, ClaimStock as _};
+use process_order::drive::Driver;
+use project_ledger::Projection;
+use serde_json::{Value, json};
+
+use crate::requests::split;
+use crate::run::run;
+
+const MAX_MESSAGES: usize = 9;
+const GOOD: &str = "good";
+
+/// See the crate's table.
+pub fn target(input: &[u8]) {
+    failures(input);
+}
+
+/// How many of the input's messages failed.
+pub fn failures(input: &[u8]) -> usize {
+    let parts = split(input);
+    let bodies: Vec<String> = parts
+        .iter()
+        .take(MAX_MESSAGES)
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect();
+    // A whole event of the input's own, too: its records need not be complete.
+    if let Ok(event) = serde_json::from_slice::<SqsEvent>(input) {
+        run(async {
+            let bench = Bench::new().await;
+            let records = event.records.len();
+            assert!(bench.drive(event.clone()).await.len() <= records);
+            let _ = bench.project(&event).await;
+        });
+    }
+    run(async {
+        let bench = Bench::new().await;
+        let batch = batch(&bodies, &bench.good);
+        let unreadable: BTreeSet<String> = bodies
+            .iter()
+            .enumerate()
+            .filter(|(_, body)| OrderEvent::decode(body).is_err())
+            .map(|(n, _)| n.to_string())
+            .collect();
+        let driven = named(&bench.drive(batch.clone()).await);
+        assert!(
+            driven.is_superset(&unreadable),
+            "driven although unreadable: {unreadable:?}"
+        );
+        assert!(!driven.contains(GOOD), "a good message failed among others");
+        let projected = named(&bench.project(&batch).await.expect("all messages have ids"));
+        assert_eq!(projected, unreadable, "projected");
+        bench.audit();
+        unreadable.len()
+    })
+}
+
+fn batch(bodies: &[String], good: &str) -> SqsEvent {
+    let record = |id: &str, body: &str| json!({"messageId": id, "body": body, "attributes": {}, "messageAttributes": {}});
+    let mut records: Vec<Value> = Vec::new();
+    for (n, body) in bodies.iter().enumerate() {
+        records.push(record(&n.to_string(), body));
+    }
+    records.push(record(GOOD, good));
+    serde_json::from_value(json!({ "Records": records })).expect("a batch")
+}
+
+fn named(failures: &[BatchItemFailure]) -> BTreeSet<String> {
+    failures
+        .iter()
+        .map(|failure| failure.item_identifier.clone())
+        .collect()
+}
+
+/// One placed order, and the two consumers.
+struct Bench {
+    store: MemoryStore,
+    gateway: MemoryGateway,
+    edge: TestEdge,
+    ledger: MemoryLedger,
+    good: String,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(5));
+        let mut placing = scene::placing("ada", "k", 1, 2);
+        placing.order.payment_method = "pm_card_visa".to_owned();
+        let allocated = store.allocate(&scene::key(0), 20).await;
+        assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
+        let claimed = store
+            .claim(&scene::key(0), &scene::shopper("ada"), &placing.hold)
+            .await;
+        assert!(claimed.is_ok_and(|done| done.is_done()), "a hold");
+        let placed = store.place(&placing).await;
+        assert!(placed.is_ok_and(|done| done.is_done()), "an order");
+        let good = OrderEvent::of_change(None, &placing.order)
+            .encode()
+            .expect("an event");
+        Self {
+            store,
+            gateway,
+            edge,
+            ledger: MemoryLedger::new(),
+            good,
+        }
+    }
+
+    async fn drive(&self, event: SqsEvent) -> Vec<BatchItemFailure> {
+        let driver = Driver {
+            orders: self.store.clone(),
+            gateway: self.gateway.clone(),
+            edge: self.edge.clone(),
+            return_url: "https://shop.example/orders".to_owned(),
+        };
+        process_order::batch::handle(&driver, event)
+            .await
+            .batch_item_failures
+    }
+
+    async fn project(
+        &self,
+        event: &SqsEvent,
+    ) -> Result<Vec<BatchItemFailure>, project_ledger::WholeBatchFailed> {
+        let projection = Projection {
+            ledger: self.ledger.clone(),
+            edge: self.edge.clone(),
+        };
+        let deadline = self.edge.now().plus_seconds(30);
+        Ok(projection.project(event, deadline).await?.batch_item_failures)
+    }
+
+    /// Nobody pays twice, whatever the messages say.
+    fn audit(&self) {
+        self.store.audit().expect("the store adds up");
+        for id in self.store.orders().keys() {
+            assert!(self.gateway.charges(id) <= 1, "{id} was charged twice");
+        }
+    }
+}

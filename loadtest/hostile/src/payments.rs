@@ -1,0 +1,79 @@
+//! What the payment gateway answers: a line with the status, then the body.
+
+use ports::payment::{GatewayError, Payment, PaymentState};
+use reqwest::StatusCode;
+use stripe::outcome::{Answer, MAX_RETRY_AFTER_MS};
+
+/// See the crate's table.
+pub fn target(input: &[u8]) {
+    understood(input);
+}
+
+/// Whether the answer tells of a payment or a refund.
+pub fn understood(input: &[u8]) -> bool {
+    let at = input
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(input.len());
+    let (first, body) = input.split_at(at);
+    let first = String::from_utf8_lossy(first);
+    let mut words = first.split(' ');
+    let status = words.next().and_then(|word| word.parse::<u16>().ok());
+    let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) else {
+        return false;
+    };
+    let answer = Answer {
+        status,
+        retry_after_ms: words.next().and_then(|word| word.parse().ok()),
+        body: body.get(1..).unwrap_or_default().to_vec(),
+    };
+    let payments = [
+        (answer.payment(), matches!(status.as_u16(), 200 | 402)),
+        (answer.cancelled(), matches!(status.as_u16(), 200 | 400 | 402)),
+    ];
+    let mut told = false;
+    for (outcome, may_tell) in payments {
+        match outcome {
+            Ok(payment) => {
+                assert!(may_tell, "{status} told of a payment");
+                sound(&payment);
+                told = true;
+            }
+            Err(error) => bounded(&error),
+        }
+    }
+    match answer.found() {
+        Ok(Some(payment)) => sound(&payment),
+        Ok(None) => assert_eq!(status, StatusCode::NOT_FOUND),
+        Err(error) => bounded(&error),
+    }
+    match answer.refunded() {
+        Ok(refund) => {
+            assert_eq!(status, StatusCode::OK);
+            assert!(refund.amount.amount_minor >= 0);
+            told = true;
+        }
+        Err(error) => bounded(&error),
+    }
+    told
+}
+
+fn sound(payment: &Payment) {
+    assert!(payment.amount.amount_minor >= 0, "{payment:?}");
+    match &payment.state {
+        PaymentState::Succeeded { captured } => {
+            assert!(captured.amount_minor >= 0 && captured.currency == payment.amount.currency);
+        }
+        PaymentState::ActionRequired { url } => {
+            assert!(url.starts_with("https://") || url.starts_with("http://"), "{url}");
+        }
+        _ => {}
+    }
+}
+
+fn bounded(error: &GatewayError) {
+    if let GatewayError::Throttled { retry_after_ms } = error {
+        assert!(*retry_after_ms <= MAX_RETRY_AFTER_MS);
+    }
+    assert!(error.to_string().len() < 300, "an error as long as the answer");
+}

@@ -1,0 +1,186 @@
+//! HTTP requests as text, one after another, to the real routers.
+//!
+//! A request is a line with method and target, header lines, an empty line, and the body up to a line `---`. The words
+//! `ADA`, `BOB` and `OLGA` stand for good tokens of two shoppers and an operator, `HELD` for Ada's reservation, `ORDER` for the
+//! order that it becomes.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use axum::body::Body;
+use http::Request;
+use serde_json::Value;
+
+use crate::run::run;
+use crate::world::{Image, Reply, World, spelt_out};
+
+/// Requests in one input at most; what follows is left out.
+const MAX_REQUESTS: usize = 8;
+
+/// See the crate's table.
+pub fn target(input: &[u8]) {
+    answers(input);
+}
+
+/// Method, path and status of every request in the input that could be sent, in order.
+pub fn answers(input: &[u8]) -> Vec<(String, String, u16)> {
+    run(async {
+        let world = World::new().await;
+        let mut found = Vec::new();
+        for part in split(input).into_iter().take(MAX_REQUESTS) {
+            let Some(request) = parse(part) else { continue };
+            let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+            let status = judged(&world, request).await;
+            found.push((method, path, status));
+        }
+        found
+    })
+}
+
+/// Sends a request, and panics when its answer or its effects are not as they must be.
+pub(crate) async fn judged(world: &World, request: Request<Body>) -> u16 {
+    let is_head = request.method() == http::Method::HEAD;
+    let what = format!("{} {}", request.method(), request.uri());
+    let before = world.image();
+    let reply = world.send(request).await;
+    if let Err(fault) = judge(&before, &reply, is_head, &world.image()).and_then(|()| world.audit()) {
+        panic!("{what}: {fault}");
+    }
+    world.a_moment_later();
+    reply.status
+}
+
+/// What is wrong with an answer.
+fn judge(before: &Image, reply: &Reply, is_head: bool, after: &Image) -> Result<(), String> {
+    let text = || String::from_utf8_lossy(&reply.body).into_owned();
+    if reply.status >= 500 {
+        return Err(format!("{}: {}", reply.status, text()));
+    }
+    if reply.status < 400 {
+        return match (reply.status, serde_json::from_slice::<Value>(&reply.body)) {
+            (204, _) | (_, Ok(_)) => Ok(()),
+            (status, Err(error)) => Err(format!("{status} without JSON: {error}")),
+        };
+    }
+    if before != after {
+        return Err(format!(
+            "refused with {} and yet changed: {}",
+            reply.status,
+            text()
+        ));
+    }
+    if reply.content_type != "application/problem+json" {
+        return Err(format!("{} as {:?}", reply.status, reply.content_type));
+    }
+    if is_head {
+        return Ok(());
+    }
+    let told: Value = serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
+    let code = told["code"].as_str().unwrap_or_default();
+    if told["status"] != reply.status || !codes().contains(code) {
+        return Err(format!("{} tells {told}", reply.status));
+    }
+    Ok(())
+}
+
+fn codes() -> &'static BTreeSet<&'static str> {
+    static CODES: OnceLock<BTreeSet<&'static str>> = OnceLock::new();
+    CODES.get_or_init(|| web::Code::ALL.iter().map(|code| code.as_str()).collect())
+}
+
+/// The parts between lines `---`.
+pub(crate) fn split(input: &[u8]) -> Vec<&[u8]> {
+    const SEPARATOR: &[u8] = b"\n---\n";
+    let (mut parts, mut rest) = (Vec::new(), input);
+    while let Some(at) = rest
+        .windows(SEPARATOR.len())
+        .position(|window| window == SEPARATOR)
+    {
+        parts.push(&rest[..at]);
+        rest = &rest[at + SEPARATOR.len()..];
+    }
+    parts.push(rest);
+    parts
+}
+
+/// A request, if HTTP could carry it.
+fn parse(part: &[u8]) -> Option<Request<Body>> {
+    let end = part.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = match end {
+        Some(at) => (&part[..at], &part[at + 2..]),
+        None => (part, &[][..]),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let first = spelt_out(&String::from_utf8_lossy(lines.next()?));
+    let (method, target) = first.split_once(' ')?;
+    if !target.starts_with('/') {
+        return None;
+    }
+    let mut request = Request::builder().method(method).uri(target);
+    for line in lines {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
+        // A value need not be text; if it is, it may name a token.
+        let value = match std::str::from_utf8(value) {
+            Ok(text) => spelt_out(text).into_bytes(),
+            Err(_) => value.to_vec(),
+        };
+        request = request.header(name, value);
+    }
+    let body = match std::str::from_utf8(body) {
+        Ok(text) => spelt_out(text).into_bytes(),
+        Err(_) => body.to_vec(),
+    };
+    request.body(Body::from(body)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, content_type: &str, body: &str) -> Reply {
+        Reply {
+            status,
+            content_type: content_type.to_owned(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_judge_that_lets_nothing_pass() {
+        run(async {
+            let (one, other) = (World::new().await, World::new().await);
+            let ask = b"POST /drops/d/reservations\nauthorization: ADA\nidempotency-key: k\ncontent-type: application/json\n\n{\"sku\":\"B\",\"quantity\":1}";
+            assert_eq!(judged(&other, parse(ask).unwrap()).await, 201);
+            let (before, after) = (one.image(), other.image());
+            let problem = r#"{"status":409,"code":"sold_out"}"#;
+            let fine = reply(409, "application/problem+json", problem);
+            assert_eq!(judge(&before, &fine, false, &before), Ok(()));
+            for (bad, after) in [
+                (reply(409, "application/problem+json", problem), &after),
+                (
+                    reply(
+                        500,
+                        "application/problem+json",
+                        r#"{"status":500,"code":"internal"}"#,
+                    ),
+                    &before,
+                ),
+                (reply(409, "application/json", problem), &before),
+                (reply(404, "application/problem+json", problem), &before),
+                (
+                    reply(
+                        409,
+                        "application/problem+json",
+                        r#"{"status":409,"code":"eaten"}"#,
+                    ),
+                    &before,
+                ),
+                (reply(409, "application/problem+json", "<html>"), &before),
+                (reply(200, "application/json", "<html>"), &before),
+            ] {
+                assert!(judge(&before, &bad, false, after).is_err(), "{bad:?}");
+            }
+        });
+    }
+}

@@ -1,0 +1,83 @@
+//! Records of the orders' stream, one after another, as the relay takes them.
+
+use memory::contract::scene;
+use memory::{MemoryQueues, TestEdge};
+use ports::edge::Edge as _;
+use ports::messages::Destination;
+use relay_events::record::{MAX_PARKED_BYTES, Reading, read};
+use relay_events::{Relay, StreamBatch};
+use serde_json::{Value, json};
+
+use crate::requests::split;
+use crate::run::run;
+
+const MAX_RECORDS: usize = 9;
+
+/// See the crate's table.
+pub fn target(input: &[u8]) {
+    relayed(input);
+}
+
+/// How many of the input's records were read as changes, and how many were parked.
+pub fn relayed(input: &[u8]) -> (usize, usize) {
+    let mut records: Vec<Value> = split(input)
+        .into_iter()
+        .take(MAX_RECORDS)
+        .filter_map(|part| serde_json::from_slice(part).ok())
+        .collect();
+    // A whole batch may stand for one record.
+    if let [Value::Object(batch)] = records.as_slice()
+        && let Some(Value::Array(inner)) = batch.get("Records")
+    {
+        records = inner.iter().take(MAX_RECORDS).cloned().collect();
+    }
+    let (mut changes, mut to_park) = (0, 0);
+    for record in &records {
+        match read(record) {
+            Reading::Change(_) => changes += 1,
+            Reading::Undecodable(why) => {
+                assert!(why.len() < 200, "a reason that quotes: {why}");
+                to_park += 1;
+            }
+            Reading::Removal => {}
+        }
+    }
+    records.push(good());
+    run(async {
+        let (queues, edge) = (MemoryQueues::new(), TestEdge::new(3));
+        let relay = Relay {
+            queues: queues.clone(),
+            edge: edge.clone(),
+        };
+        let batch = StreamBatch { records };
+        let report = relay.relay(&batch, edge.now().plus_seconds(30)).await;
+        assert!(
+            report.is_ok_and(|report| report.batch_item_failures.is_empty()),
+            "a record held the stream up"
+        );
+        let parked = queues.parked();
+        assert_eq!(parked.len(), to_park, "parked");
+        assert!(parked.iter().all(|text| text.len() <= MAX_PARKED_BYTES));
+        assert_eq!(
+            queues.sent_to(Destination::Ledger).len(),
+            changes + 1,
+            "sent to the ledger"
+        );
+    });
+    (changes, to_park)
+}
+
+/// A record that any relay must carry on.
+fn good() -> Value {
+    let order = scene::placing("ada", "k", 1, 2).order;
+    json!({
+        "eventName": "INSERT",
+        "dynamodb": {
+            "SequenceNumber": "9",
+            "NewImage": {
+                "pk": {"S": order.id.as_str()}, "version": {"N": order.version.to_string()},
+                "doc": {"S": serde_json::to_string(&order).expect("an order")}
+            }
+        }
+    })
+}

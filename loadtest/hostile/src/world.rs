@@ -1,0 +1,263 @@
+//! The API over one store in memory: every function's real router, chosen as API Gateway chooses.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use checkout::place::Checkout;
+use domain::claim::Claim;
+use domain::drops::Drop;
+use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
+use domain::order::Order;
+use domain::shard::Shard;
+use get_drop::browse::Browse;
+use get_drop::status::Statuses;
+use http::Method;
+use http_body_util::BodyExt as _;
+use memory::{MemoryStore, TestEdge, fixtures};
+use ports::cached::CachedDrops;
+use ports::drops::StoreDrop as _;
+use ports::edge::Edge as _;
+use ports::stock::ClaimStock as _;
+use reserve::create::Create;
+use reserve::knowledge::Knowledge;
+use reserve::release::Held;
+use tokens::{Audience, SigningKey, VerifyingKey};
+use tower::ServiceExt as _;
+
+/// The open drop.
+pub(crate) const DROP: &str = "d";
+/// A drop that is still a draft.
+pub(crate) const DRAFT: &str = "draft";
+
+/// Keys are made once for each process: making one costs more than a run.
+struct Keys {
+    shoppers: SigningKey,
+    operators: SigningKey,
+}
+
+fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| Keys {
+        shoppers: SigningKey::generate().expect("randomness"),
+        operators: SigningKey::generate().expect("randomness"),
+    })
+}
+
+fn token(key: &SigningKey, audience: Audience, who: &str) -> String {
+    let now = TestEdge::START.as_seconds();
+    let token = key.sign(audience, who, now, now + 3_600);
+    format!("Bearer {}", token.expect("a token"))
+}
+
+/// Words that stand for what no text can know: tokens and identifiers.
+fn words() -> &'static BTreeMap<&'static str, String> {
+    static WORDS: OnceLock<BTreeMap<&'static str, String>> = OnceLock::new();
+    WORDS.get_or_init(|| {
+        let shopper = |who| token(&keys().shoppers, Audience::Shopper, who);
+        BTreeMap::from([
+            ("ADA", shopper("ada")),
+            ("BOB", shopper("bob")),
+            ("OLGA", token(&keys().operators, Audience::Operator, "olga")),
+            ("HELD", reservation("ada", 0).to_string()),
+            (
+                "ORDER",
+                OrderId::of_reservation(&reservation("ada", 0)).to_string(),
+            ),
+        ])
+    })
+}
+
+/// The text with its words replaced.
+pub(crate) fn spelt_out(text: &str) -> String {
+    let mut spelt = text.to_owned();
+    for (word, meaning) in words() {
+        if spelt.contains(word) {
+            spelt = spelt.replace(word, meaning);
+        }
+    }
+    spelt
+}
+
+fn reservation(who: &str, index: u16) -> ReservationId {
+    let (drop, shopper): (DropId, ShopperId) = (DROP.parse().expect("an id"), who.parse().expect("an id"));
+    ReservationId {
+        nonce: Nonce::of_request(&drop, &shopper, "planted"),
+        shard: ShardKey {
+            drop,
+            sku: fixtures::sku("A"),
+            index,
+        },
+    }
+}
+
+/// Everything that a request could change.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Image {
+    shards: BTreeMap<ShardKey, Shard>,
+    purchases: BTreeMap<(DropId, ShopperId), u32>,
+    orders: BTreeMap<OrderId, Order>,
+    addresses: BTreeMap<OrderId, String>,
+    drops: BTreeMap<DropId, Drop>,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The functions behind the API, one process of each.
+pub(crate) struct World {
+    store: MemoryStore,
+    edge: TestEdge,
+    routers: [(&'static str, Router); 6],
+}
+
+impl World {
+    /// An open drop of two SKUs in which Ada holds one unit, and a draft.
+    pub(crate) async fn new() -> Self {
+        let (store, edge) = (MemoryStore::new(), TestEdge::new(7));
+        fixtures::open_drop(&store, &edge, DROP, &[("A", 30), ("B", 2)], 3);
+        let draft = Drop::draft(
+            DRAFT.parse().expect("an id"),
+            fixtures::draft(&edge, &[("A", 30)], 2),
+        );
+        let stored = store.store(&draft).await;
+        assert!(stored.is_ok_and(|stored| stored.is_done()), "a draft");
+        let held = reservation("ada", 0);
+        let hold = Claim::held(1, edge.now().plus_seconds(600), held.nonce.clone());
+        let claimed = store
+            .claim(&held.shard, &"ada".parse().expect("an id"), &hold)
+            .await;
+        assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
+        let routers = routers(&store, &edge);
+        Self { store, edge, routers }
+    }
+
+    pub(crate) fn image(&self) -> Image {
+        Image {
+            shards: self.store.shards(),
+            purchases: self.store.purchases(),
+            orders: self.store.orders(),
+            addresses: self.store.addresses(),
+            drops: self.store.drops(),
+        }
+    }
+
+    /// What does not add up.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        self.store.audit()
+    }
+
+    /// Lets what processes remember grow stale.
+    pub(crate) fn a_moment_later(&self) {
+        self.edge.advance(1_001);
+    }
+
+    /// Sends a request to the function that API Gateway would choose by method and path.
+    pub(crate) async fn send(&self, request: http::Request<axum::body::Body>) -> Reply {
+        let function = chosen(request.method(), request.uri().path());
+        let (_, router) = self
+            .routers
+            .iter()
+            .find(|(name, _)| *name == function)
+            .expect("a function of the API");
+        let Ok(response) = router.clone().oneshot(request).await;
+        let status = response.status().as_u16();
+        let content_type = response.headers().get("content-type");
+        let content_type = content_type
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let body = response.into_body().collect().await.expect("a body");
+        Reply {
+            status,
+            content_type,
+            body: body.to_bytes().to_vec(),
+        }
+    }
+}
+
+fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] {
+    let shoppers =
+        || VerifyingKey::from_encoded(keys().shoppers.public_key(), Audience::Shopper).expect("a key");
+    let operators =
+        VerifyingKey::from_encoded(keys().operators.public_key(), Audience::Operator).expect("a key");
+    let drops = Arc::new(CachedDrops::new(store.clone(), edge.clone()));
+    let reserve = reserve::router(reserve::State {
+        create: Create {
+            drops: drops.clone(),
+            stock: store.clone(),
+            status: store.clone(),
+            knowledge: Knowledge::default(),
+            replica: 0,
+            edge: edge.clone(),
+        },
+        held: Held {
+            drops,
+            stock: store.clone(),
+            edge: edge.clone(),
+        },
+        shoppers: shoppers(),
+        edge: edge.clone(),
+    });
+    let checkout = checkout::router(checkout::State {
+        checkout: Checkout {
+            drops: CachedDrops::new(store.clone(), edge.clone()),
+            stock: store.clone(),
+            orders: store.clone(),
+            edge: edge.clone(),
+        },
+        shoppers: shoppers(),
+    });
+    let get_order = get_order::router(get_order::State {
+        orders: store.clone(),
+        shoppers: shoppers(),
+        edge: edge.clone(),
+    });
+    let get_drop = get_drop::router(get_drop::State {
+        browse: Browse::new(store.clone(), store.clone(), edge.clone()),
+        statuses: Statuses::new(store.clone(), edge.clone()),
+    });
+    let operate_drop = operate_drop::router(operate_drop::State {
+        drops: store.clone(),
+        stock: store.clone(),
+        operators,
+        edge: edge.clone(),
+    });
+    [
+        ("reserve", reserve),
+        ("checkout", checkout),
+        ("get-order", get_order),
+        ("get-drop", get_drop),
+        ("operate-drop", operate_drop),
+        ("answer-default", answer_default::router()),
+    ]
+}
+
+/// The function that serves a method and path, by the list of all routes.
+fn chosen(method: &Method, path: &str) -> &'static str {
+    let fits = |template: &str| {
+        let mut segments = path.split('/');
+        template.split('/').all(|expected| {
+            segments
+                .next()
+                .is_some_and(|found| expected == found || (expected.starts_with('{') && !found.is_empty()))
+        }) && segments.next().is_none()
+    };
+    let route = answer_default::ROUTES
+        .iter()
+        .find(|(of, template)| of == method && fits(template));
+    match route.map(|(method, template)| (method, *template)) {
+        None => "answer-default",
+        Some((_, template)) if template == answer_default::DESCRIPTION_PATH => "answer-default",
+        Some((_, template)) if template.starts_with("/operator/") => "operate-drop",
+        Some((_, template)) if template.contains("/reservations") => "reserve",
+        Some((_, template)) if template.starts_with("/drops") => "get-drop",
+        Some((method, "/orders")) if method == Method::POST => "checkout",
+        Some(_) => "get-order",
+    }
+}
