@@ -11,6 +11,8 @@ use ports::StoreError;
 use crate::item::{Item, KEY, n, number, s, text, unreadable};
 
 pub(crate) const TABLE: &str = "stock";
+/// Far more than [`domain::limits::MAX_SHARD_UNITS`], which may grow, and far from where sums overflow.
+const MOST_UNITS: u32 = u16::MAX as u32;
 
 /// The item of a shard.
 pub(crate) fn shard_item(key: &ShardKey, shard: &Shard) -> Item {
@@ -39,10 +41,22 @@ pub(crate) fn shard_of(item: &Item) -> Result<Shard, StoreError> {
         claims.insert(shopper, claim.parse().map_err(|_| unreadable(TABLE, "c"))?);
     }
     Ok(Shard {
-        allocated: number(TABLE, item, "a")?,
-        free: number(TABLE, item, "f")?,
-        sold: number(TABLE, item, "s")?,
+        allocated: units(item, "a")?,
+        free: units(item, "f")?,
+        sold: units(item, "s")?,
         claims,
+    })
+}
+
+/// Some of a shard's units. Whether they add up is for an audit to say; but nobody has to reckon with more than any shard
+/// can have.
+fn units(item: &Item, name: &str) -> Result<u32, StoreError> {
+    number(TABLE, item, name).and_then(|units| {
+        if units <= MOST_UNITS {
+            Ok(units)
+        } else {
+            Err(unreadable(TABLE, name))
+        }
     })
 }
 
@@ -133,6 +147,22 @@ mod tests {
         let bytes = item_size(&shard_item(&key, &shard));
         assert!(bytes <= domain::limits::FULL_SHARD_BYTES, "{bytes} bytes");
         assert!(bytes < WRITE_UNIT_BYTES);
+    }
+
+    #[test]
+    fn more_units_than_any_shard_has_are_no_shard() {
+        for name in ["a", "f", "s"] {
+            let mut item = shard_item(&"d#S#0".parse().unwrap(), &Shard::allocated(MAX_SHARD_UNITS));
+            for (number, good) in [
+                ("24", true),
+                ("65536", false),
+                ("4294967295", false),
+                ("-1", false),
+            ] {
+                item.insert(name.to_owned(), AttributeValue::N(number.to_owned()));
+                assert_eq!(shard_of(&item).is_ok(), good, "{name} {number}");
+            }
+        }
     }
 
     #[test]
