@@ -15,11 +15,14 @@ pub struct SkuBody {
     /// Its identifier within the drop.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// What people call it.
+    /// What people call it: 1 to 120 bytes.
+    #[schema(min_length = 1, max_length = 120)]
     pub title: String,
     /// The price of one unit, in minor units.
+    #[schema(minimum = 1, maximum = 100_000_000)]
     pub price_minor: i64,
     /// How many units are sold.
+    #[schema(minimum = 1)]
     pub units: u32,
 }
 
@@ -27,7 +30,8 @@ pub struct SkuBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropBody {
-    /// What people call it.
+    /// What people call it: 1 to 120 bytes.
+    #[schema(min_length = 1, max_length = 120)]
     pub title: String,
     /// The currency of all prices, as in ISO 4217.
     #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
@@ -39,12 +43,16 @@ pub struct DropBody {
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
+    #[schema(minimum = 15, maximum = 3_600)]
     pub hold_seconds: u32,
     /// How long an order may stay unpaid.
+    #[schema(minimum = 15, maximum = 86_400)]
     pub payment_seconds: u32,
     /// The most units one shopper may buy.
+    #[schema(minimum = 1, maximum = 12)]
     pub per_shopper_limit: u32,
     /// What is sold.
+    #[schema(min_items = 1, max_items = 40)]
     pub skus: Vec<SkuBody>,
 }
 
@@ -84,9 +92,10 @@ pub struct ExtendBody {
 #[serde(deny_unknown_fields)]
 pub struct RestockBody {
     /// Which SKU.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
     /// How many units more.
+    #[schema(minimum = 1)]
     pub units: u32,
 }
 

@@ -14,20 +14,26 @@ use crate::problem::FieldProblem;
 #[serde(deny_unknown_fields)]
 pub struct Shipping {
     /// Who receives it.
+    #[schema(min_length = 1, max_length = 200)]
     pub name: String,
     /// Street and number.
+    #[schema(min_length = 1, max_length = 200)]
     pub line1: String,
     /// What else the carrier needs to know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
     pub line2: Option<String>,
     /// Postal code.
+    #[schema(min_length = 1, max_length = 200)]
     pub postal_code: String,
     /// Town.
+    #[schema(min_length = 1, max_length = 200)]
     pub city: String,
     /// Country, as in ISO 3166-1 alpha-2.
     #[schema(pattern = "^[A-Z]{2}$")]
     pub country: String,
     /// Where news of the order goes.
+    #[schema(format = Email, max_length = 200)]
     pub email: String,
 }
 
@@ -43,7 +49,7 @@ impl std::fmt::Debug for Shipping {
 #[serde(deny_unknown_fields)]
 pub struct CheckoutBody {
     /// What to order.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[a-z0-9-]{1,20}[.][A-Za-z0-9-]{1,16}[.][0-9]{1,4}[.][A-Za-z0-9_-]{10}$")]
     pub reservation_id: ReservationId,
     /// What the shopper consents to pay: must be the reservation's amount.
     #[schema(value_type = MoneySchema)]

@@ -91,3 +91,69 @@ fn every_refusal_is_a_problem_document_with_a_code_that_is_sent() {
     }
     assert!(refusals > 50, "{refusals}");
 }
+
+#[test]
+fn the_documents_bounds_are_the_domains() {
+    use domain::limits as l;
+    let document: serde_json::Value = serde_json::from_str(&api::openapi::document().unwrap()).unwrap();
+    for (schema, property, bound, expected) in [
+        (
+            "ReserveBody",
+            "quantity",
+            "maximum",
+            i64::from(l::MAX_PER_SHOPPER),
+        ),
+        (
+            "DropBody",
+            "title",
+            "maxLength",
+            i64::try_from(l::MAX_TITLE_BYTES).unwrap(),
+        ),
+        (
+            "DropBody",
+            "hold_seconds",
+            "minimum",
+            i64::from(l::MIN_HOLD_SECONDS),
+        ),
+        (
+            "DropBody",
+            "hold_seconds",
+            "maximum",
+            i64::from(l::MAX_HOLD_SECONDS),
+        ),
+        (
+            "DropBody",
+            "payment_seconds",
+            "minimum",
+            i64::from(l::MIN_PAYMENT_SECONDS),
+        ),
+        (
+            "DropBody",
+            "payment_seconds",
+            "maximum",
+            i64::from(l::MAX_PAYMENT_SECONDS),
+        ),
+        (
+            "DropBody",
+            "per_shopper_limit",
+            "maximum",
+            i64::from(l::MAX_PER_SHOPPER),
+        ),
+        (
+            "DropBody",
+            "skus",
+            "maxItems",
+            i64::try_from(l::MAX_SKUS).unwrap(),
+        ),
+        ("SkuBody", "price_minor", "maximum", l::MAX_PRICE_MINOR),
+        (
+            "Shipping",
+            "name",
+            "maxLength",
+            i64::try_from(l::MAX_ADDRESS_LINE_BYTES).unwrap(),
+        ),
+    ] {
+        let property = &document["components"]["schemas"][schema]["properties"][property];
+        assert_eq!(property[bound].as_i64(), Some(expected), "{schema}: {property}");
+    }
+}
