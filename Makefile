@@ -6,13 +6,15 @@ SHELL := /usr/bin/env bash
 DROP ?= loadtest/drops/default.toml
 SHOPPERS ?=
 SEED ?=
+CASES ?=
+FUZZ_SECONDS ?=
 FN ?=
 EVENT ?=
 SHOPPER ?= ada
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop up token dev invoke test lint template openapi clean
+.PHONY: help build drop up token dev invoke hostile test lint template openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,9 @@ dev: ## run the functions under cargo lambda watch, beside a running `make up`
 invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=file
 	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
 	@infra/tools/invoke $(FN) $(EVENT)
+
+hostile: build ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n
+	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS)) $(if $(SEED),--seed $(SEED))
 
 test: ## run every test: unit, property, contract, journeys, invocations, the template's checks
 	@infra/tools/setup test

@@ -4,10 +4,9 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 
 from . import scene as scenes
-from .stack import ROOT
+from .stack import ROOT, child, end
 
 PLANTED = 0.5
 # Every other check of schemathesis is on. `positive_data_acceptance` would ask that whatever the schemas allow is accepted,
@@ -99,15 +98,11 @@ def one_round(folder, toml, stack, total, wanted, phases, examples, seed):
         "--report", "json", "--report-json-path", str(report),
     ]
     with open(log, "wb") as out:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, start_new_session=True)
+        process = child(command, cwd=folder, env=environment, stdout=out)
         try:
             code = process.wait()
         except BaseException:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            end(process, signal.SIGINT)
             raise
     read = lambda path, otherwise: json.loads(path.read_text()) if path.exists() else otherwise
     done = read(figures, {"cases": 0, "requests": 0, "statuses": {}})

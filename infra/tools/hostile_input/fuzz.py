@@ -1,14 +1,11 @@
 """The fuzz targets of loadtest/fuzz, one after another, each for a bounded time."""
 
-import os
-import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import time
 
-from .stack import ROOT
+from .stack import ROOT, child, end
 
 FUZZ = ROOT / "loadtest/fuzz"
 KEPT = ROOT / "loadtest/hostile"
@@ -26,8 +23,7 @@ def targets():
 
 
 def build():
-    """All targets; a minute or ten the first time."""
-    # The toolchain that the project is pinned to, whatever the caller's.
+    """All targets: with counters in everything they are made of, so it takes minutes the first time."""
     subprocess.run([*CARGO_FUZZ, "build", *PLACE], cwd=ROOT, check=True)
 
 
@@ -56,15 +52,11 @@ def one(folder, target, seconds, seed):
     log = folder / f"fuzz-{target}.log"
     began = time.monotonic()
     with open(log, "wb") as out:
-        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, start_new_session=True)
+        process = child(command, cwd=folder, stdout=out, stderr=out)
         try:
             code = process.wait()
         except BaseException:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            end(process)
             raise
     text = log.read_text(errors="replace")
     executions = re.search(r"stat::number_of_executed_units:\s+(\d+)", text)

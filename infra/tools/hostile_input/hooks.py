@@ -87,11 +87,23 @@ def after_call(context, case, response):
     figures["requests"] += 1
     by_status = figures["statuses"].setdefault(f"{case.method} {case.path}", {})
     by_status[str(response.status_code)] = by_status.get(str(response.status_code), 0) + 1
+    if response.status_code in (201, 202):
+        learn_owner(response)
     if response.status_code >= 400:
         now = METER.written_by_refused()
         if now != written:
             unreported.append({name: n for name, n in now.items() if written.get(name) != n})
             written = now
+
+
+def learn_owner(response):
+    """What somebody has made is asked for with the same token, so that links from answer to request lead somewhere."""
+    token = (response.request.headers.get("Authorization") or "").removeprefix("Bearer ")
+    made = response.json()
+    if isinstance(made, dict) and token in SCENE["shoppers"]:
+        for member in ("reservation_id", "order_id"):
+            if member in made:
+                SCENE["owners"][made[member]] = token
 
 
 @schemathesis.check

@@ -1,6 +1,7 @@
 """A local stack of its own for hostile input: started, asked, stopped."""
 
 import contextlib
+import ctypes
 import datetime
 import http.client
 import json
@@ -15,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = ROOT / "target/release"
 START_SECONDS = 60
 STOP_SECONDS = 30
+PR_SET_PDEATHSIG = 1
 
 # What only requests call. The other functions write when a schedule, a queue or a stream says so.
 HTTP_FUNCTIONS = {"get-drop", "reserve", "checkout", "get-order", "operate-drop", "answer-default"}
@@ -23,6 +25,24 @@ HTTP_FUNCTIONS = {"get-drop", "reserve", "checkout", "get-order", "operate-drop"
 def moment(from_now_seconds):
     at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=from_now_seconds)
     return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def child(command, **rest):
+    """A process that ends with this one, whatever ends it. Ctrl-C in the terminal does not reach it: the script ends it in
+    order."""
+    libc = ctypes.CDLL(None)
+    ends_with_parent = lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=ends_with_parent, **rest)
+
+
+def end(process, sign=signal.SIGTERM):
+    """Asks a process to end, and makes it if it does not."""
+    process.send_signal(sign)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Meter:
@@ -112,8 +132,7 @@ def running(folder, concurrency):
     announced.unlink(missing_ok=True)
     command = [str(BIN / "stampede-local"), "up", "--out", str(folder), "--concurrency", str(concurrency)]
     with open(folder / "up.log", "wb") as log:
-        # A group of its own: Ctrl-C in the terminal reaches this script, which then stops the stack in order.
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = child(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         until = time.monotonic() + START_SECONDS
         while not announced.exists():
@@ -122,9 +141,4 @@ def running(folder, concurrency):
             time.sleep(0.05)
         yield Stack(folder, process)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
