@@ -19,7 +19,7 @@ pub struct SkuBody {
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
     /// The price of one unit, in minor units.
-    #[schema(minimum = 1, maximum = 100_000_000)]
+    #[schema(minimum = 1, maximum = 99_999_999)]
     pub price_minor: i64,
     /// How many units are sold.
     #[schema(minimum = 1)]
