@@ -1,0 +1,301 @@
+//! What an invocation costs the function's process, in CPU time.
+//!
+//! Calls come in blocks to one warm process, and the process's own CPU clock is read before and after each block. What a
+//! block did is checked afterwards by the meter: every call ended as it should, and made exactly the requests it is said
+//! to make.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use domain::ids::ShopperId;
+use domain::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::event::{Call, event};
+use crate::host::{BASELINE, CHECKOUT, Host, NODE, RESERVE, Reply, Used};
+use crate::process::{cpu, only_child};
+use crate::scene::{SKU, Scene};
+
+/// Shards of a block: what is learnt of each must stay fresh until its next call.
+const SHARDS: u16 = 32;
+/// Calls for each shard after the first, which looks: as many as leave it half full, so that none looks again.
+const EACH: usize = 12;
+/// Calls in a block of reservations that look first.
+const PEEKS: u16 = 256;
+/// Blocks with which Node.js is warmed up: some thousand invocations.
+const NODE_WARM_UP: usize = 10;
+/// How often a block may be disturbed so much that what the process had learnt grew stale.
+const TRIES: usize = 8;
+
+/// CPU time of an invocation, in microseconds: one value for each round.
+#[derive(Debug, Clone, Default)]
+pub struct Rounds {
+    /// A reserve that writes at once.
+    pub reserve: Vec<f64>,
+    /// A reserve that looks at its shards first.
+    pub reserve_with_peek: Vec<f64>,
+    /// The least a Rust function does.
+    pub baseline: Vec<f64>,
+    /// The same reserve on Node.js.
+    pub node: Vec<f64>,
+    /// A checkout.
+    pub checkout: Vec<f64>,
+    /// Invocations in a block.
+    pub block: usize,
+    /// Blocks that were disturbed and taken again.
+    pub disturbed: usize,
+}
+
+/// What a block of calls came to.
+struct Outcome {
+    us: f64,
+    replies: Vec<Reply>,
+    used: Used,
+}
+
+/// Reservations that were made.
+struct Claimed {
+    us: f64,
+    made: Vec<(ShopperId, Reply)>,
+}
+
+/// Takes rounds, one after another.
+pub struct Bench<'a> {
+    host: &'a Host,
+    scenes: u32,
+    rounds: Rounds,
+}
+
+/// The present moment.
+///
+/// # Errors
+/// When the clock stands before 1970.
+pub fn now() -> anyhow::Result<Timestamp> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(Timestamp::from_millis(i64::try_from(since.as_millis())?))
+}
+
+impl<'a> Bench<'a> {
+    /// A bench on these functions.
+    #[must_use]
+    pub fn new(host: &'a Host) -> Self {
+        Self {
+            host,
+            scenes: 0,
+            rounds: Rounds::default(),
+        }
+    }
+
+    /// Warms every process up; Node.js longest, until its compiler has nothing left to improve.
+    ///
+    /// # Errors
+    /// When a call is not answered as it should be.
+    pub async fn warm_up(&mut self) -> anyhow::Result<()> {
+        for _ in 0..2 {
+            self.round().await?;
+        }
+        for _ in 0..NODE_WARM_UP {
+            self.claims(NODE).await?;
+        }
+        self.rounds = Rounds::default();
+        Ok(())
+    }
+
+    /// One block of each kind.
+    ///
+    /// # Errors
+    /// When a call is not answered as it should be, or the machine is too busy to measure on.
+    pub async fn round(&mut self) -> anyhow::Result<()> {
+        let baseline = self.baseline().await?;
+        self.rounds.baseline.push(baseline);
+        let reserved = self.claims(RESERVE).await?;
+        self.rounds.reserve.push(reserved.us);
+        let node = self.claims(NODE).await?;
+        self.rounds.node.push(node.us);
+        let peeked = self.peeks().await?;
+        self.rounds.reserve_with_peek.push(peeked);
+        let checkout = self.checkouts(&reserved.made).await?;
+        self.rounds.checkout.push(checkout);
+        Ok(())
+    }
+
+    /// What was measured.
+    #[must_use]
+    pub fn finish(self) -> Rounds {
+        Rounds {
+            block: usize::from(SHARDS) * EACH,
+            ..self.rounds
+        }
+    }
+
+    async fn scene(&mut self, shards: u16) -> anyhow::Result<Scene> {
+        self.scenes += 1;
+        Scene::lay(self.host, self.scenes, shards, now()?).await
+    }
+
+    /// Calls the function for every event.
+    async fn run(&self, function: &'static str, calls: &[Bytes], status: u16) -> anyhow::Result<Outcome> {
+        let pid = only_child(function)?;
+        let mut replies = Vec::with_capacity(calls.len());
+        let before = self.host.used();
+        let began = cpu(pid)?;
+        for call in calls {
+            replies.push(self.host.call(function, call.clone()).await?);
+        }
+        let spent = cpu(pid)?.saturating_sub(began);
+        if let Some(wrong) = replies.iter().find(|r| r.status_code != status) {
+            bail!("{function} answered {wrong:?} instead of {status}");
+        }
+        Ok(Outcome {
+            us: spent.as_secs_f64() * 1e6 / f64::from(u32::try_from(calls.len())?),
+            replies,
+            used: self.host.used().since(before),
+        })
+    }
+
+    fn reserve_calls(&self, scene: &Scene, shoppers: &[ShopperId]) -> anyhow::Result<Vec<Bytes>> {
+        let path = format!("/drops/{}/reservations", scene.drop.id);
+        let body = json!({"sku": SKU, "quantity": 1});
+        let now_s = now()?.as_seconds();
+        shoppers
+            .iter()
+            .map(|shopper| {
+                Ok(event(&Call {
+                    route: "POST /drops/{drop_id}/reservations",
+                    path: &path,
+                    bearer: &self.host.bearer(shopper.as_str(), now_s)?,
+                    key: &format!("bench-{shopper}"),
+                    drop_id: Some(scene.drop.id.as_str()),
+                    body: &body,
+                }))
+            })
+            .collect()
+    }
+
+    /// Reservations on shards that the process has just seen well filled: one write each, and no read.
+    async fn claims(&mut self, function: &'static str) -> anyhow::Result<Claimed> {
+        for _ in 0..TRIES {
+            let scene = self.scene(SHARDS).await?;
+            let shoppers = scene.by_shard(1 + EACH)?;
+            let (first, rest) = shoppers.split_at(usize::from(SHARDS));
+            let calls = self.reserve_calls(&scene, rest)?;
+            for call in self.reserve_calls(&scene, first)? {
+                let reply = self.host.call(function, call).await?;
+                ensure!(reply.status_code == 201, "{function} answered {reply:?}");
+            }
+            let outcome = self.run(function, &calls, 201).await?;
+            if outcome.used == Used::writes(calls.len())? {
+                return Ok(Claimed {
+                    us: outcome.us,
+                    made: rest.iter().cloned().zip(outcome.replies).collect(),
+                });
+            }
+            self.rounds.disturbed += 1;
+        }
+        bail!("the machine is too busy: {TRIES} blocks of {function} in a row took longer than a second")
+    }
+
+    /// Reservations of which each looks first, since nothing is known of its shard: one read of two tables, one write.
+    async fn peeks(&mut self) -> anyhow::Result<f64> {
+        for _ in 0..TRIES {
+            let scene = self.scene(2 * PEEKS + 8).await?;
+            let shoppers = scene.strangers(usize::from(PEEKS) + 1)?;
+            let calls = self.reserve_calls(&scene, &shoppers)?;
+            let (first, calls) = calls.split_first().context("calls")?;
+            // The process reads the drop itself here.
+            self.host.call(RESERVE, first.clone()).await?;
+            let outcome = self.run(RESERVE, calls, 201).await?;
+            let writes = Used::writes(calls.len())?;
+            let expected = Used {
+                reads: 2 * writes.stock_writes,
+                ..writes
+            };
+            if outcome.used == expected {
+                return Ok(outcome.us);
+            }
+            self.rounds.disturbed += 1;
+        }
+        bail!(
+            "the machine is too busy: {TRIES} blocks of reserve with a look in a row took longer than a second"
+        )
+    }
+
+    /// The least a function does, on the same items with the same condition.
+    async fn baseline(&mut self) -> anyhow::Result<f64> {
+        let scene = self.scene(SHARDS).await?;
+        let nothing = json!({"sku": SKU, "quantity": 1});
+        let mut calls = Vec::new();
+        for (n, shopper) in scene.by_shard(EACH)?.iter().enumerate() {
+            let shard = n % usize::from(SHARDS);
+            calls.push(event(&Call {
+                route: "POST /drops/{drop_id}/reservations",
+                path: &format!("/drops/{}/reservations", scene.drop.id),
+                bearer: &self.host.bearer(shopper.as_str(), now()?.as_seconds())?,
+                key: shopper.as_str(),
+                drop_id: Some(&format!("{}#{SKU}#{shard}", scene.drop.id)),
+                body: &nothing,
+            }));
+        }
+        if self.rounds.baseline.is_empty() {
+            self.start(BASELINE).await?;
+        }
+        let outcome = self.run(BASELINE, &calls, 201).await?;
+        ensure!(
+            outcome.used == Used::writes(calls.len())?,
+            "the baseline used {:?}",
+            outcome.used
+        );
+        Ok(outcome.us)
+    }
+
+    /// Starts a function's process with a call that it refuses.
+    async fn start(&self, function: &'static str) -> anyhow::Result<()> {
+        let refused = event(&Call {
+            route: "POST /orders",
+            path: "/orders",
+            bearer: "Bearer no.token.really",
+            key: "start",
+            drop_id: None,
+            body: &Value::Null,
+        });
+        let reply = self.host.call(function, refused).await?;
+        ensure!(reply.status_code == 401, "{function} answered {reply:?}");
+        Ok(())
+    }
+
+    /// Checkouts of reservations that were just made: one transaction each.
+    async fn checkouts(&mut self, reservations: &[(ShopperId, Reply)]) -> anyhow::Result<f64> {
+        let mut calls = Vec::with_capacity(reservations.len());
+        for (shopper, reply) in reservations {
+            let view: Value = serde_json::from_str(reply.body.as_deref().unwrap_or_default())?;
+            calls.push(event(&Call {
+                route: "POST /orders",
+                path: "/orders",
+                bearer: &self.host.bearer(shopper.as_str(), now()?.as_seconds())?,
+                key: &format!("buy-{shopper}"),
+                drop_id: None,
+                body: &json!({
+                    "reservation_id": view.get("reservation_id"),
+                    "amount": view.get("amount"),
+                    "payment_method": "pm_card_visa",
+                    "shipping": {
+                        "name": "Ada Example", "line1": "1 Example Way", "postal_code": "10115",
+                        "city": "Berlin", "country": "DE", "email": "ada@example.org",
+                    },
+                }),
+            }));
+        }
+        if self.rounds.checkout.is_empty() {
+            self.start(CHECKOUT).await?;
+        }
+        let outcome = self.run(CHECKOUT, &calls, 202).await?;
+        let used = outcome.used;
+        ensure!(
+            used.transactions == u64::try_from(calls.len())? && used.refused == 0,
+            "{} checkouts used {used:?}",
+            calls.len()
+        );
+        Ok(outcome.us)
+    }
+}

@@ -1,0 +1,258 @@
+//! Functions on the local stack's Runtime API and DynamoDB, one process each, called one request at a time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use bytes::Bytes;
+use dynamodb::Tables;
+use serde::Deserialize;
+use stampede_local::child::Spawner;
+use stampede_local::dynamodb::{Dynamo, serve};
+use stampede_local::meter::{Meter, TableUse};
+use stampede_local::permissions::Permissions;
+use stampede_local::runtime::{Functions, Settings, Waiting};
+use stampede_local::stack::sample_surroundings;
+use stampede_local::template::{self, Function, Model, REGION};
+use tokens::{Audience, SigningKey};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The functions that are measured; the last three are stand-ins for what others would have written.
+pub const RESERVE: &str = "reserve";
+/// See [`RESERVE`].
+pub const CHECKOUT: &str = "checkout";
+/// See [`RESERVE`].
+pub const BASELINE: &str = "bench-baseline";
+/// See [`RESERVE`].
+pub const NODE: &str = "bench-node";
+/// See [`RESERVE`].
+pub const HELLO: &str = "bench-hello";
+
+/// A function's answer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reply {
+    /// The HTTP status.
+    pub status_code: u16,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+/// Running functions, their tables, and the key of the shoppers' tokens.
+pub struct Host {
+    functions: Functions,
+    meter: Arc<Meter>,
+    server: JoinHandle<()>,
+    /// A client of the tables, outside the functions.
+    pub client: dynamodb::Client,
+    /// The tables' names.
+    pub tables: Tables,
+    /// Signs shoppers' tokens.
+    pub key: SigningKey,
+}
+
+/// The environment the template gives `function`, with the public half of `key`.
+///
+/// # Errors
+/// When the template has no such function.
+pub fn environment(
+    model: &Model,
+    function: &str,
+    key: &SigningKey,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let known = model.functions.get(function);
+    let mut variables = known
+        .with_context(|| format!("the template has no function {function}"))?
+        .environment
+        .clone();
+    variables.insert("SHOPPER_JWT_PUBLIC_KEY".to_owned(), key.public_key().to_owned());
+    Ok(variables)
+}
+
+/// Reads the template.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn model(path: &Path) -> anyhow::Result<Model> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("the template {}", path.display()))?;
+    template::load(&text, &sample_surroundings())
+}
+
+impl Host {
+    /// Starts nothing yet but the tables; a function's process starts with its first call. `programs` is a folder with a
+    /// program for each function, `logs` one for their output.
+    ///
+    /// # Errors
+    /// When a port, a table or the template is missing.
+    pub async fn start(template: &Path, programs: PathBuf, logs: PathBuf) -> anyhow::Result<Self> {
+        let model = model(template)?;
+        let key = SigningKey::generate()?;
+        let meter = Arc::new(Meter::default());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let mut functions = BTreeMap::new();
+        for (name, like) in [
+            (RESERVE, RESERVE),
+            (CHECKOUT, CHECKOUT),
+            (BASELINE, RESERVE),
+            (NODE, RESERVE),
+        ] {
+            let known = model.functions.get(like).context("a function of the template")?;
+            let function = Function {
+                name: name.to_owned(),
+                environment: environment(&model, like, &key)?,
+                ..known.clone()
+            };
+            functions.insert(name.to_owned(), function);
+        }
+        let table = |variable: &str| -> anyhow::Result<String> {
+            let mut all = functions.values().filter_map(|f| f.environment.get(variable));
+            Ok(all.next().with_context(|| format!("no {variable}"))?.clone())
+        };
+        let tables = Tables {
+            stock: table("STOCK_TABLE")?,
+            purchases: table("PURCHASES_TABLE")?,
+            orders: table("ORDERS_TABLE")?,
+            addresses: table("ADDRESSES_TABLE")?,
+            drops: table("DROPS_TABLE")?,
+            status: table("STATUS_TABLE")?,
+        };
+        std::fs::create_dir_all(&logs)?;
+        let settings = Settings {
+            binaries: programs,
+            logs,
+            concurrency: 1,
+            account_concurrency: 1,
+            environment: [
+                ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
+                ("AWS_SECRET_ACCESS_KEY", "local"),
+                ("AWS_SESSION_TOKEN", "local"),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        };
+        let measured = Model { functions, ..model };
+        let permissions = Arc::new(Permissions::of(&measured)?);
+        let dynamo = Dynamo::create(&measured.tables, Arc::clone(&meter))?.guarded(permissions);
+        let server = tokio::spawn(serve(listener, dynamo));
+        let missing = Functions::missing(&measured, &settings);
+        ensure!(
+            missing.is_empty(),
+            "not built: {missing:?} in {}",
+            settings.binaries.display()
+        );
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .credentials_provider(Credentials::new("outside", "local", None, None, "bench"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url(&url)
+            .build();
+        Ok(Self {
+            functions: Functions::new(&measured, settings, Spawner::start()?, Arc::clone(&meter)),
+            meter,
+            server,
+            client: dynamodb::Client::from_conf(config),
+            tables,
+            key,
+        })
+    }
+
+    /// A shopper's `Authorization`.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn bearer(&self, shopper: &str, now_s: i64) -> anyhow::Result<String> {
+        let token = self.key.sign(Audience::Shopper, shopper, now_s, now_s + 3_600)?;
+        Ok(format!("Bearer {token}"))
+    }
+
+    /// Calls a function once and waits for its answer.
+    ///
+    /// # Errors
+    /// When the function fails or answers no HTTP response.
+    pub async fn call(&self, function: &str, event: Bytes) -> anyhow::Result<Reply> {
+        let invocation = self.functions.identify();
+        let booked = |result: &Result<Bytes, _>| if result.is_ok() { 200 } else { 500 };
+        let answer = self
+            .functions
+            .invoke(function, "bench", invocation, event, Waiting::Patiently, booked)
+            .await
+            .with_context(|| format!("{function}; its log says more"))?;
+        serde_json::from_slice(&answer)
+            .with_context(|| format!("{function} answered {}", String::from_utf8_lossy(&answer)))
+    }
+
+    /// What was used of all tables so far: single-item writes applied on the stock table, refused ones, reads on any table,
+    /// transactions on the stock table.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        let report = self.meter.report();
+        let stock = report
+            .tables
+            .get(&self.tables.stock)
+            .copied()
+            .unwrap_or_else(TableUse::default);
+        Used {
+            stock_writes: stock.writes,
+            refused: report
+                .tables
+                .values()
+                .map(|t| t.refused_writes + t.cancelled_transactions)
+                .sum(),
+            reads: report.tables.values().map(|t| t.reads).sum(),
+            transactions: stock.transactions,
+        }
+    }
+
+    /// Ends the functions' processes and the tables.
+    pub async fn stop(self) {
+        self.functions.stop().await;
+        self.server.abort();
+    }
+}
+
+/// See [`Host::used`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// Applied writes on the stock table.
+    pub stock_writes: u64,
+    /// Refused writes and cancelled transactions.
+    pub refused: u64,
+    /// Reads, once for each table they touch.
+    pub reads: u64,
+    /// Transactions that touched the stock table.
+    pub transactions: u64,
+}
+
+impl Used {
+    /// So many writes, and nothing else.
+    ///
+    /// # Errors
+    /// Never on this machine.
+    pub fn writes(n: usize) -> anyhow::Result<Self> {
+        Ok(Self {
+            stock_writes: u64::try_from(n)?,
+            refused: 0,
+            reads: 0,
+            transactions: 0,
+        })
+    }
+
+    /// What was used since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            stock_writes: self.stock_writes - before.stock_writes,
+            refused: self.refused - before.refused,
+            reads: self.reads - before.reads,
+            transactions: self.transactions - before.transactions,
+        }
+    }
+}

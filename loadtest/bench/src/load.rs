@@ -1,0 +1,261 @@
+//! How much the whole stack serves, and how fast at half of that.
+//!
+//! First a closed loop finds the rate: each connection sends its next request as soon as the last was answered. Then
+//! arrivals come at half of that rate, at random moments drawn up front, whatever became of earlier ones; their latency
+//! counts from the moment they were due.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use loadtest::client::{Answer, Call, IDEMPOTENCY_KEY};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::mix::{Kind, Mix};
+
+/// Answers by kind and status.
+pub type Answers = BTreeMap<(Kind, u16), u64>;
+
+/// What one phase of load came to.
+#[derive(Debug)]
+pub struct Phase {
+    /// How long it lasted, in seconds.
+    pub seconds: f64,
+    /// Requests by answer.
+    pub answers: Answers,
+    /// Microseconds from the moment each request was due.
+    pub latency_us: Histogram<u64>,
+}
+
+impl Phase {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            seconds: 0.0,
+            answers: Answers::new(),
+            latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        })
+    }
+
+    /// Requests answered as they should be.
+    #[must_use]
+    pub fn good(&self) -> u64 {
+        self.answers
+            .iter()
+            .filter(|((kind, status), _)| *status == kind.wanted())
+            .map(|(_, n)| n)
+            .sum()
+    }
+
+    /// All requests.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.answers.values().sum()
+    }
+
+    /// Good answers a second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub fn rate(&self) -> f64 {
+        if self.seconds > 0.0 {
+            self.good() as f64 / self.seconds
+        } else {
+            0.0
+        }
+    }
+
+    /// The latency that `share` of the requests stayed below, in milliseconds.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub fn latency_ms(&self, share: f64) -> f64 {
+        self.latency_us.value_at_quantile(share) as f64 / 1e3
+    }
+
+    fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        for (answer, n) in &other.answers {
+            *self.answers.entry(*answer).or_default() += n;
+        }
+        self.latency_us.add(&other.latency_us)?;
+        Ok(())
+    }
+}
+
+/// One kept-alive connection.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
+}
+
+impl Connection {
+    async fn open(authority: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(authority).await.context("the API")?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self {
+            sender,
+            host: HeaderValue::from_str(authority)?,
+        })
+    }
+
+    async fn send(&mut self, call: &Call) -> anyhow::Result<Answer> {
+        let (body, kind) = call.body.clone().unzip();
+        let mut request = Request::new(Full::new(body.unwrap_or_default()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.uri.path_and_query().map_or("/", |p| p.as_str()).parse()?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        let fields = [
+            (CONTENT_TYPE, kind.map(HeaderValue::from_static)),
+            (AUTHORIZATION, call.bearer.clone()),
+            (IDEMPOTENCY_KEY, call.key.clone()),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
+        self.sender.ready().await?;
+        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            retry_after: None,
+            body: body.collect().await?.to_bytes(),
+        })
+    }
+}
+
+/// When requests are due.
+enum Due {
+    /// As soon as the last was answered, until then.
+    Closed(Instant),
+    /// At these moments after the first one.
+    Open(Instant, Vec<Duration>, AtomicUsize),
+}
+
+impl Due {
+    /// The next request's moment; `None` at the end.
+    async fn next(&self) -> Option<Instant> {
+        match self {
+            Self::Closed(end) => Some(Instant::now()).filter(|now| now < end),
+            Self::Open(begin, moments, taken) => {
+                let at = *begin + *moments.get(taken.fetch_add(1, Ordering::Relaxed))?;
+                tokio::time::sleep_until(at).await;
+                Some(at)
+            }
+        }
+    }
+}
+
+/// As many requests as `connections` can get answered in `seconds`.
+///
+/// # Errors
+/// When the API cannot be reached.
+pub async fn closed(
+    authority: &str,
+    mix: &Arc<Mix>,
+    connections: usize,
+    seconds: f64,
+) -> anyhow::Result<Phase> {
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    phase(authority, mix, connections, Due::Closed(end)).await
+}
+
+/// Requests at `rate` a second for `seconds`, at moments that `seed` draws (a Poisson process).
+///
+/// # Errors
+/// When the API cannot be reached.
+pub async fn open(
+    authority: &str,
+    mix: &Arc<Mix>,
+    connections: usize,
+    rate: f64,
+    seconds: f64,
+    seed: u64,
+) -> anyhow::Result<Phase> {
+    if rate <= 0.0 {
+        bail!("a rate of {rate} requests a second");
+    }
+    let begin = Instant::now() + Duration::from_millis(50);
+    let due = Due::Open(begin, arrivals(rate, seconds, seed), AtomicUsize::new(0));
+    phase(authority, mix, connections, due).await
+}
+
+fn arrivals(rate: f64, seconds: f64, seed: u64) -> Vec<Duration> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut at = 0.0;
+    std::iter::from_fn(|| {
+        at -= (1.0 - rng.f64()).ln() / rate;
+        (at < seconds).then(|| Duration::from_secs_f64(at))
+    })
+    .collect()
+}
+
+async fn phase(authority: &str, mix: &Arc<Mix>, connections: usize, due: Due) -> anyhow::Result<Phase> {
+    let mut opened = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        opened.push(Connection::open(authority).await?);
+    }
+    let due = Arc::new(due);
+    let began = Instant::now();
+    let mut workers = JoinSet::new();
+    for connection in opened {
+        workers.spawn(work(connection, Arc::clone(mix), Arc::clone(&due)));
+    }
+    let mut total = Phase::new()?;
+    while let Some(done) = workers.join_next().await {
+        total.add(&done??)?;
+    }
+    total.seconds = began.elapsed().as_secs_f64();
+    Ok(total)
+}
+
+async fn work(mut connection: Connection, mix: Arc<Mix>, due: Arc<Due>) -> anyhow::Result<Phase> {
+    let mut done = Phase::new()?;
+    while let Some(at) = due.next().await {
+        let next = mix.next()?;
+        let answer = connection.send(&next.call).await?;
+        let took = u64::try_from(at.elapsed().as_micros())?;
+        done.latency_us.saturating_record(took.max(1));
+        *done.answers.entry((next.kind, answer.status)).or_default() += 1;
+        if answer.status == next.kind.wanted() {
+            mix.answered(&next, &answer);
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrivals_come_at_their_rate_in_order() {
+        let moments = arrivals(1_000.0, 5.0, 3);
+        assert!((4_700..5_300).contains(&moments.len()), "{}", moments.len());
+        assert!(moments.is_sorted() && moments.last().unwrap().as_secs_f64() < 5.0);
+        assert_eq!(moments, arrivals(1_000.0, 5.0, 3));
+    }
+
+    #[test]
+    fn only_good_answers_make_the_rate() {
+        let mut phase = Phase::new().unwrap();
+        phase.seconds = 2.0;
+        phase.answers = Answers::from([
+            ((Kind::Browse, 200), 8),
+            ((Kind::Reserve, 201), 2),
+            ((Kind::Reserve, 409), 5),
+        ]);
+        assert_eq!((phase.good(), phase.all(), phase.rate()), (10, 15, 5.0));
+    }
+}

@@ -1,0 +1,229 @@
+//! `bench`: measures, prints a table, writes `summary.json`.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bench::cold::{first_next_ms, standard};
+use bench::cpu::Bench;
+use bench::host::{BASELINE, CHECKOUT, HELLO, Host, NODE, RESERVE, environment, model};
+use bench::stage::{self, Plan};
+use bench::summary::{Summary, mb};
+use clap::{Parser, ValueEnum};
+use loadtest::progress::say;
+use loadtest::stack::go_first;
+use stampede_local::template::Model;
+use tokens::SigningKey;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Sizes of the binaries.
+    Size,
+    /// Cold starts.
+    Cold,
+    /// CPU time of invocations.
+    Cpu,
+    /// Load on the whole stack.
+    Load,
+}
+
+/// Measures what a reserve costs, what the stack serves, and what a cold start takes.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    /// What to measure; everything unless told.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// The folder of the functions' and the stack's binaries.
+    #[arg(long, default_value = "target/release")]
+    functions_dir: PathBuf,
+    /// The folder of the Node.js function, as `loadtest/bench/node/build` makes it.
+    #[arg(long, default_value = "target/bench/node")]
+    node_dir: PathBuf,
+    /// The SAM template.
+    #[arg(long, default_value = "infra/template.yaml")]
+    template: PathBuf,
+    /// The drop of the load.
+    #[arg(long, default_value = "loadtest/bench/drop.toml")]
+    drop: PathBuf,
+    /// Where everything goes.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// Rounds of CPU time; a third as many of load, five times as many cold starts.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    rounds: u16,
+    /// What draws follow from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Cli {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Without privileges the stack steps back instead.
+    let _ = go_first();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let done = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(until_stopped(&cli)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn until_stopped(cli: &Cli) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        done = measure(cli) => done,
+        _ = interrupt.recv() => anyhow::bail!("stopped"),
+        _ = terminate.recv() => anyhow::bail!("stopped"),
+    }
+}
+
+async fn measure(cli: &Cli) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&cli.out)?;
+    let model = model(&cli.template)?;
+    let programs = programs(cli)?;
+    let mut summary = Summary::default();
+    if cli.wants(Part::Size) {
+        sizes(cli, &model, &mut summary)?;
+    }
+    if cli.wants(Part::Cold) {
+        say("cold starts");
+        cold_starts(cli, &model, &programs, &mut summary)?;
+    }
+    if cli.wants(Part::Cpu) {
+        say("CPU time of invocations");
+        cpu_times(cli, &programs, &mut summary).await?;
+    }
+    if cli.wants(Part::Load) {
+        say("load");
+        let plan = Plan {
+            binaries: cli.functions_dir.clone(),
+            folder: cli.out.clone(),
+            drop: cli.drop.clone(),
+            rounds: usize::from(cli.rounds).div_ceil(3),
+            closed_seconds: 8.0,
+            open_seconds: 12.0,
+            seed: cli.seed,
+        };
+        summary.load(&stage::run(&plan, &model).await?);
+    }
+    std::io::stdout().write_all(summary.table().as_bytes())?;
+    summary.write(&cli.out.join("summary.json"))
+}
+
+/// One folder with a link to each program that is measured.
+fn programs(cli: &Cli) -> anyhow::Result<PathBuf> {
+    let folder = cli.out.join("programs");
+    std::fs::create_dir_all(&folder)?;
+    let built = [RESERVE, CHECKOUT, BASELINE, HELLO].map(|name| (name, cli.functions_dir.join(name)));
+    for (name, program) in built.into_iter().chain([(NODE, cli.node_dir.join(NODE))]) {
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("{} is not there; `make bench` builds it", program.display()))?;
+        let link = folder.join(name);
+        if link.symlink_metadata().is_ok() {
+            std::fs::remove_file(&link)?;
+        }
+        symlink(program, link)?;
+    }
+    Ok(folder)
+}
+
+fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> {
+    let mut sizes = Vec::new();
+    for name in model.functions.keys() {
+        let path = cli.functions_dir.join(name);
+        let bytes = path
+            .metadata()
+            .with_context(|| format!("{}", path.display()))?
+            .len();
+        sizes.push((bytes, name));
+    }
+    if let Some((bytes, name)) = sizes.iter().max() {
+        summary.value("binary_mb_max", mb(*bytes));
+        summary.note("binary_mb_max", name.as_str());
+    }
+    Ok(())
+}
+
+fn cold_starts(cli: &Cli, model: &Model, programs: &Path, summary: &mut Summary) -> anyhow::Result<()> {
+    let mut variables: BTreeMap<String, String> = standard(RESERVE);
+    // As the template has it: no endpoint of our own, so that the client is made ready for TLS.
+    variables.extend(environment(model, RESERVE, &SigningKey::generate()?)?);
+    let names = [HELLO, RESERVE, NODE];
+    let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for round in 0..=5 * usize::from(cli.rounds) {
+        for name in names {
+            let ms = first_next_ms(&programs.join(name), &variables)?;
+            // The first one reads the file from disk.
+            if round > 0 {
+                taken.entry(name).or_default().push(ms);
+            }
+        }
+    }
+    let of = |name: &str| taken.get(name).map(Vec::as_slice).unwrap_or_default();
+    summary.rounds("cold_start_ms", of(RESERVE));
+    summary.rounds("hello_world_cold_start_ms", of(HELLO));
+    summary.rounds("node_cold_start_ms", of(NODE));
+    summary.ratio("cold_start_over_hello_world", of(RESERVE), of(HELLO));
+    summary.ratio("cold_start_over_node", of(RESERVE), of(NODE));
+    Ok(())
+}
+
+async fn cpu_times(cli: &Cli, programs: &Path, summary: &mut Summary) -> anyhow::Result<()> {
+    let host = Host::start(&cli.template, programs.to_owned(), cli.out.join("logs")).await?;
+    let rounds = rounds(&host, usize::from(cli.rounds)).await;
+    host.stop().await;
+    let rounds = rounds?;
+    summary.rounds("reserve_cpu_us", &rounds.reserve);
+    summary.rounds("baseline_cpu_us", &rounds.baseline);
+    summary.rounds("node_reserve_cpu_us", &rounds.node);
+    let peeks: Vec<f64> = rounds
+        .reserve_with_peek
+        .iter()
+        .zip(&rounds.reserve)
+        .map(|(with, without)| with - without)
+        .collect();
+    summary.rounds("reserve_peek_cpu_us", &peeks);
+    let checkout_ms: Vec<f64> = rounds.checkout.iter().map(|us| us / 1e3).collect();
+    summary.rounds("checkout_cpu_ms", &checkout_ms);
+    summary.ratio("reserve_cpu_over_baseline", &rounds.reserve, &rounds.baseline);
+    summary.ratio("reserve_cpu_over_node", &rounds.reserve, &rounds.node);
+    summary.note(
+        "cpu",
+        format!(
+            "{} invocations a round; {} blocks were disturbed and taken again",
+            rounds.block, rounds.disturbed
+        ),
+    );
+    Ok(())
+}
+
+async fn rounds(host: &Host, count: usize) -> anyhow::Result<bench::cpu::Rounds> {
+    let mut bench = Bench::new(host);
+    bench.warm_up().await?;
+    for _ in 0..count {
+        bench.round().await?;
+    }
+    Ok(bench.finish())
+}

@@ -1,0 +1,275 @@
+//! What is asked for: a fixed mix of requests, in an order drawn once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use loadtest::client::{Answer, Call};
+use loadtest::world::{Addresses, sign_all};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokens::SigningKey;
+
+/// The kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The drop's page; one in ten is the calendar.
+    Browse,
+    /// The drop's status.
+    Status,
+    /// A reservation, each by another shopper.
+    Reserve,
+    /// A checkout of one of these reservations.
+    Checkout,
+    /// An order's page.
+    Order,
+}
+
+impl Kind {
+    /// The status of the answer that counts.
+    #[must_use]
+    pub const fn wanted(self) -> u16 {
+        match self {
+            Self::Browse | Self::Status | Self::Order => 200,
+            Self::Reserve => 201,
+            Self::Checkout => 202,
+        }
+    }
+}
+
+/// How often each kind comes in [`TURN`] requests: 60 % browse, 20 % status, 15 % reserve, the rest orders.
+const SHARES: [(Kind, usize); 5] = [
+    (Kind::Browse, 24),
+    (Kind::Status, 8),
+    (Kind::Reserve, 6),
+    (Kind::Checkout, 1),
+    (Kind::Order, 1),
+];
+
+/// Requests in one turn of the mix.
+pub const TURN: usize = 40;
+
+/// One turn, in an order that `seed` decides.
+#[must_use]
+pub fn turn(seed: u64) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = SHARES
+        .iter()
+        .flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times))
+        .collect();
+    fastrand::Rng::with_seed(seed).shuffle(&mut kinds);
+    kinds
+}
+
+/// A reservation that can be checked out.
+struct Held {
+    shopper: usize,
+    reservation_id: Value,
+    amount: Value,
+}
+
+/// The mix, with what earlier answers gave to later requests.
+pub struct Mix {
+    turn: Vec<Kind>,
+    addresses: Addresses,
+    skus: Vec<String>,
+    bearers: Vec<HeaderValue>,
+    asked: AtomicUsize,
+    shoppers: AtomicUsize,
+    held: Mutex<VecDeque<Held>>,
+    orders: Mutex<VecDeque<(usize, String)>>,
+}
+
+/// A request to send, and what its answer is needed for.
+pub struct Next {
+    /// Which kind.
+    pub kind: Kind,
+    /// The request.
+    pub call: Call,
+    shopper: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mix {
+    /// The mix for one drop, with tokens for as many shoppers as it can ask for reservations.
+    ///
+    /// # Errors
+    /// When a token cannot be signed.
+    pub fn new(
+        addresses: Addresses,
+        skus: Vec<String>,
+        key: &SigningKey,
+        shoppers: usize,
+        now_s: i64,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let names: Vec<String> = (0..shoppers).map(|n| format!("b{n}")).collect();
+        Ok(Self {
+            turn: turn(seed),
+            addresses,
+            skus,
+            bearers: sign_all(key, names.iter().map(String::as_str), now_s)?,
+            asked: AtomicUsize::new(0),
+            shoppers: AtomicUsize::new(0),
+            held: Mutex::default(),
+            orders: Mutex::default(),
+        })
+    }
+
+    /// The next request. A checkout or an order's page for which there is nothing yet becomes a reservation.
+    ///
+    /// # Errors
+    /// When there are no shoppers left.
+    pub fn next(&self) -> anyhow::Result<Next> {
+        let n = self.asked.fetch_add(1, Ordering::Relaxed);
+        match self.turn.get(n % TURN).copied().unwrap_or(Kind::Browse) {
+            Kind::Browse => {
+                let uri = if (n / TURN + n).is_multiple_of(10) {
+                    &self.addresses.list
+                } else {
+                    &self.addresses.drop
+                };
+                Ok(public(Kind::Browse, Call::get(uri.clone())))
+            }
+            Kind::Status => Ok(public(Kind::Status, Call::get(self.addresses.status.clone()))),
+            Kind::Reserve => self.reserve(),
+            Kind::Checkout => match lock(&self.held).pop_front() {
+                Some(held) => self.checkout(&held),
+                None => self.reserve(),
+            },
+            Kind::Order => {
+                let order = lock(&self.orders).pop_front();
+                match order {
+                    Some((shopper, id)) => self.order(shopper, &id),
+                    None => self.reserve(),
+                }
+            }
+        }
+    }
+
+    fn bearer(&self, shopper: usize) -> anyhow::Result<Option<HeaderValue>> {
+        let bearer = self.bearers.get(shopper).context("no shoppers left")?;
+        Ok(Some(bearer.clone()))
+    }
+
+    fn reserve(&self) -> anyhow::Result<Next> {
+        let shopper = self.shoppers.fetch_add(1, Ordering::Relaxed);
+        let sku = self
+            .skus
+            .get(shopper % self.skus.len().max(1))
+            .context("no SKU")?;
+        let body = json!({"sku": sku, "quantity": 1});
+        Ok(Next {
+            kind: Kind::Reserve,
+            shopper,
+            call: Call {
+                method: Method::POST,
+                uri: self.addresses.reservations.clone(),
+                bearer: self.bearer(shopper)?,
+                key: Some(HeaderValue::from_str(&format!("reserve-{shopper}"))?),
+                body: Some((Bytes::from(body.to_string()), "application/json")),
+            },
+        })
+    }
+
+    fn checkout(&self, held: &Held) -> anyhow::Result<Next> {
+        let body = json!({
+            "reservation_id": held.reservation_id,
+            "amount": held.amount,
+            "payment_method": "pm_card_visa",
+            "shipping": {
+                "name": "Ada Example", "line1": "1 Example Way", "postal_code": "10115",
+                "city": "Berlin", "country": "DE", "email": "ada@example.org",
+            },
+        });
+        Ok(Next {
+            kind: Kind::Checkout,
+            shopper: held.shopper,
+            call: Call {
+                method: Method::POST,
+                uri: self.addresses.orders.clone(),
+                bearer: self.bearer(held.shopper)?,
+                key: Some(HeaderValue::from_str(&format!("buy-{}", held.shopper))?),
+                body: Some((Bytes::from(body.to_string()), "application/json")),
+            },
+        })
+    }
+
+    fn order(&self, shopper: usize, id: &str) -> anyhow::Result<Next> {
+        let uri = self
+            .addresses
+            .at(&format!("/orders/{id}"))
+            .context("an order's address")?;
+        Ok(Next {
+            kind: Kind::Order,
+            shopper,
+            call: Call {
+                bearer: self.bearer(shopper)?,
+                ..Call::get(uri)
+            },
+        })
+    }
+
+    /// Keeps what a good answer gives to later requests.
+    pub fn answered(&self, next: &Next, answer: &Answer) {
+        match next.kind {
+            Kind::Reserve => {
+                if let Some(view) = answer.json::<Value>()
+                    && let (Some(id), Some(amount)) = (view.get("reservation_id"), view.get("amount"))
+                {
+                    lock(&self.held).push_back(Held {
+                        shopper: next.shopper,
+                        reservation_id: id.clone(),
+                        amount: amount.clone(),
+                    });
+                }
+            }
+            Kind::Checkout => {
+                if let Some(view) = answer.json::<Value>()
+                    && let Some(id) = view.get("order_id").and_then(Value::as_str)
+                {
+                    lock(&self.orders).push_back((next.shopper, id.to_owned()));
+                }
+            }
+            Kind::Browse | Kind::Status | Kind::Order => {}
+        }
+    }
+}
+
+fn public(kind: Kind, call: Call) -> Next {
+    Next {
+        kind,
+        call,
+        shopper: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_the_mix() {
+        let kinds = turn(1);
+        let share = |kind| kinds.iter().filter(|k| **k == kind).count() * 1000 / TURN;
+        assert_eq!(kinds.len(), TURN);
+        assert_eq!(
+            [
+                Kind::Browse,
+                Kind::Status,
+                Kind::Reserve,
+                Kind::Checkout,
+                Kind::Order
+            ]
+            .map(share),
+            [600, 200, 150, 25, 25]
+        );
+        assert_ne!(turn(1), turn(2));
+    }
+}

@@ -1,0 +1,137 @@
+//! What the kernel says of other processes: CPU time, memory, who started them.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+/// A process's parent, from `/proc/PID/stat`: the name in parentheses may contain anything.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The file name of the program a process was started as: of a script, the script's.
+fn started_as(command_line: &[u8]) -> Option<String> {
+    let mut words = command_line.split(|b| *b == 0).filter(|w| !w.is_empty());
+    let name = |word: &[u8]| {
+        let text = String::from_utf8_lossy(word);
+        text.rsplit('/').next().map(str::to_owned)
+    };
+    let first = name(words.next()?)?;
+    match words.next() {
+        Some(script) if first == "node" => name(script),
+        _ => Some(first),
+    }
+}
+
+/// The children of a process, with the names of their programs.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn children(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("reading /proc")? {
+        let folder = entry?.path();
+        let Some(pid) = folder
+            .file_name()
+            .and_then(|n| n.to_str())
+            .and_then(|n| n.parse().ok())
+        else {
+            continue;
+        };
+        // A process that ends meanwhile is none.
+        let Ok(stat) = fs::read_to_string(folder.join("stat")) else {
+            continue;
+        };
+        if parent(&stat) != Some(of) {
+            continue;
+        }
+        if let Some(name) = fs::read(folder.join("cmdline")).ok().and_then(|c| started_as(&c)) {
+            found.push((Pid::from_raw(pid), name));
+        }
+    }
+    Ok(found)
+}
+
+/// The one child of this process that runs a program of that name.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn only_child(name: &str) -> anyhow::Result<Pid> {
+    let all = children(std::process::id())?;
+    let mut matching = all.iter().filter(|(_, n)| n == name).map(|(pid, _)| *pid);
+    match (matching.next(), matching.next()) {
+        (Some(pid), None) => Ok(pid),
+        (None, _) => bail!("no process runs {name}"),
+        _ => bail!("more than one process runs {name}"),
+    }
+}
+
+/// The CPU time that a process has used, in all its threads, ended ones too.
+///
+/// # Errors
+/// When it has ended.
+pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
+    let clock = clock_getcpuclockid(pid).with_context(|| format!("the CPU clock of process {pid}"))?;
+    Ok(clock_gettime(clock)
+        .with_context(|| format!("the CPU time of process {pid}"))?
+        .into())
+}
+
+/// The most memory a process has had resident, in bytes.
+///
+/// # Errors
+/// When it has ended.
+pub fn peak_rss_bytes(pid: Pid) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("the memory of process {pid}"))?;
+    let kilobytes: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|digits| digits.parse().ok())
+        .with_context(|| format!("the memory of process {pid}"))?;
+    Ok(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_program_or_script() {
+        assert_eq!(
+            started_as(b"/x/target/release/reserve\0").as_deref(),
+            Some("reserve")
+        );
+        assert_eq!(
+            started_as(b"/usr/bin/node\0/x/bench-node\0").as_deref(),
+            Some("bench-node")
+        );
+        assert_eq!(started_as(b""), None);
+        assert_eq!(parent("7 (a) b) S 42 7 7"), Some(42));
+    }
+
+    #[test]
+    fn cpu_time_grows_with_work_and_memory_is_known() {
+        let own = Pid::this();
+        let before = cpu(own).unwrap();
+        let mut sum = 0u64;
+        while cpu(own).unwrap() < before + Duration::from_millis(5) {
+            sum = sum.wrapping_add(std::hint::black_box(1));
+        }
+        assert!(sum > 0 && peak_rss_bytes(own).unwrap() > 1_000_000);
+    }
+
+    #[test]
+    fn a_child_is_found_by_its_name() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let found = only_child("sleep");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.unwrap(), Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        assert!(only_child("no-such-program").is_err());
+    }
+}

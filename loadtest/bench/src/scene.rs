@@ -1,0 +1,160 @@
+//! A drop with stock, and shoppers whose first shard is known: what a block of calls is made of.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, ensure};
+use domain::choice::Choice;
+use domain::drops::{Drop, DropDraft, DropState, Sku};
+use domain::ids::ShopperId;
+use domain::limits::MAX_SHARD_UNITS;
+use domain::plan::ShardPlan;
+use domain::time::Timestamp;
+use dynamodb::{DropStore, StockStore};
+use ports::Conditional;
+use ports::drops::StoreDrop as _;
+use ports::stock::AllocateStock as _;
+
+use crate::host::Host;
+
+/// The one SKU.
+pub const SKU: &str = "TEE-M";
+
+/// An open drop in the tables.
+#[derive(Debug)]
+pub struct Scene {
+    /// The drop.
+    pub drop: Drop,
+    shards: u16,
+}
+
+impl Scene {
+    /// Puts an open drop with `shards` full shards into the tables. `number` tells scenes apart.
+    ///
+    /// # Errors
+    /// When the tables do not take it.
+    pub async fn lay(host: &Host, number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Self> {
+        let drop = drop(number, shards, now)?;
+        let stored = DropStore::new(&host.client, &host.tables).store(&drop).await?;
+        ensure!(stored == Conditional::Done, "the scene {number} is there already");
+        let stock = StockStore::new(&host.client, &host.tables);
+        for (key, units) in drop.allocations() {
+            let allocated = stock.allocate(&key, units).await?;
+            ensure!(allocated == Conditional::Done, "the shard {key} is there already");
+        }
+        Ok(Self { drop, shards })
+    }
+
+    /// Shoppers, `each` for every shard, in turns: one who looks first into shard 0, one who looks into 1, and so on.
+    ///
+    /// # Errors
+    /// Never: some shopper looks into each shard first.
+    pub fn by_shard(&self, each: usize) -> anyhow::Result<Vec<ShopperId>> {
+        let mut found: Vec<Vec<ShopperId>> = vec![Vec::with_capacity(each); usize::from(self.shards)];
+        let mut missing = found.len() * each;
+        let mut all = self.all();
+        while missing > 0 {
+            let (shopper, (first, _)) = all.next().context("no shopper left")??;
+            if let Some(of_shard) = found.get_mut(usize::from(first))
+                && of_shard.len() < each
+            {
+                of_shard.push(shopper);
+                missing -= 1;
+            }
+        }
+        let in_turns = |turn: usize| {
+            found
+                .iter()
+                .filter_map(move |of_shard| of_shard.get(turn).cloned())
+        };
+        Ok((0..each).flat_map(in_turns).collect())
+    }
+
+    /// Shoppers of whom nobody looks first into a shard that another one before looks into at all.
+    ///
+    /// # Errors
+    /// Never, with at least twice as many shards as shoppers.
+    pub fn strangers(&self, count: usize) -> anyhow::Result<Vec<ShopperId>> {
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::with_capacity(count);
+        let mut all = self.all();
+        while found.len() < count {
+            let (shopper, (first, second)) = all.next().context("no shopper left")??;
+            if !seen.contains(&first) {
+                seen.extend([first, second]);
+                found.push(shopper);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every shopper there could be, with the two shards to look into.
+    fn all(&self) -> impl Iterator<Item = anyhow::Result<(ShopperId, (u16, u16))>> + '_ {
+        (0u64..10_000_000).map(|n| {
+            let shopper: ShopperId = format!("s{n}").parse()?;
+            let choice = Choice::of(&self.drop.id, &SKU.parse()?, &shopper, self.shards);
+            Ok((shopper, choice.pair()))
+        })
+    }
+}
+
+fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
+    let draft = DropDraft {
+        title: "Bench edition".to_owned(),
+        currency: "EUR".parse()?,
+        starts_at: now.plus_millis(-60_000),
+        ends_at: now.plus_seconds(3_600),
+        hold_seconds: 3_600,
+        payment_seconds: 3_600,
+        per_shopper_limit: 1,
+        skus: vec![Sku {
+            sku: SKU.parse()?,
+            title: "Bench tee, size M".to_owned(),
+            price_minor: 4_900,
+            units: u32::from(shards) * MAX_SHARD_UNITS,
+            plan: ShardPlan::default(),
+        }],
+    };
+    let published = Drop::draft(format!("bench-{number}").parse()?, draft).start_publishing(now)?;
+    // Stored at once in its last state; nothing was stored before it.
+    Ok(Drop {
+        state: DropState::Scheduled,
+        version: 1,
+        ..published
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scene(shards: u16) -> Scene {
+        let drop = drop(7, shards, Timestamp::from_millis(1_800_000_000_000)).unwrap();
+        assert_eq!(drop.allocations().count(), usize::from(shards));
+        Scene { drop, shards }
+    }
+
+    fn pair(scene: &Scene, shopper: &ShopperId) -> (u16, u16) {
+        Choice::of(&scene.drop.id, &SKU.parse().unwrap(), shopper, scene.shards).pair()
+    }
+
+    #[test]
+    fn every_shard_has_its_shoppers_in_turns() {
+        let scene = scene(5);
+        let shoppers = scene.by_shard(3).unwrap();
+        assert_eq!(shoppers.iter().collect::<BTreeSet<_>>().len(), 15);
+        for (n, shopper) in shoppers.iter().enumerate() {
+            assert_eq!(usize::from(pair(&scene, shopper).0), n % 5);
+        }
+    }
+
+    #[test]
+    fn strangers_look_where_nobody_has_looked() {
+        let scene = scene(64);
+        let mut seen = BTreeSet::new();
+        for shopper in scene.strangers(30).unwrap() {
+            let (first, second) = pair(&scene, &shopper);
+            assert!(!seen.contains(&first));
+            seen.extend([first, second]);
+        }
+    }
+}

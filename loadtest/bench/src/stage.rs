@@ -1,0 +1,251 @@
+//! The load on a whole stack: started, loaded in rounds, compared with what its tables say, and stopped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use loadtest::client::{Call, Client};
+use loadtest::collect::Stores;
+use loadtest::drop_file::DropFile;
+use loadtest::operator::publish;
+use loadtest::progress::say;
+use loadtest::run::wall_ms;
+use loadtest::stack::{OwnStack, StackFile, shopper_key};
+use loadtest::world::Addresses;
+use nix::unistd::Pid;
+use serde_json::Value;
+use stampede_local::template::Model;
+
+use crate::load::{self, Phase};
+use crate::mix::{Kind, Mix};
+use crate::process::{children, cpu, peak_rss_bytes};
+
+/// Connections of the closed loop: enough to keep the machine busy, few enough that nothing is refused.
+const CLOSED: usize = 24;
+/// Connections of the open loop, which are far more than are busy at half the rate.
+const OPEN: usize = 128;
+/// Shoppers for whom tokens are signed.
+const SHOPPERS: usize = 24_000;
+/// How long the stack may take to do what was left over from a closed loop.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long, how often and with what.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The folder of the functions' and the stack's binaries.
+    pub binaries: PathBuf,
+    /// The stack's folder.
+    pub folder: PathBuf,
+    /// What is sold.
+    pub drop: PathBuf,
+    /// Rounds.
+    pub rounds: usize,
+    /// Seconds of each closed loop.
+    pub closed_seconds: f64,
+    /// Seconds of each open loop.
+    pub open_seconds: f64,
+    /// What draws follow from.
+    pub seed: u64,
+}
+
+/// What the load came to: one value for each round.
+#[derive(Debug, Clone, Default)]
+pub struct Load {
+    /// Requests a second, all that the stack gives.
+    pub requests_per_second: Vec<f64>,
+    /// Milliseconds from due to answered that half, and 99 %, of the requests stayed below at half of that rate.
+    pub p50_ms: Vec<f64>,
+    /// See `p50_ms`.
+    pub p99_ms: Vec<f64>,
+    /// Requests a second that were answered at half load, for comparison with those that were due.
+    pub half_load: Vec<f64>,
+    /// CPU microseconds of each process for each request of the closed loops, by name; `bench` is the generator.
+    pub cpu_us_per_request: BTreeMap<String, Vec<f64>>,
+    /// Most memory any process of a function had resident, in bytes, by function.
+    pub rss_bytes: BTreeMap<String, u64>,
+}
+
+/// Starts a stack, loads it, checks what it did, stops it.
+///
+/// # Errors
+/// When anything is refused that should not be, or the tables disagree with the answers.
+pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
+    std::fs::create_dir_all(&plan.folder)?;
+    let folder = plan.folder.join("stack");
+    let mut stack = OwnStack::start(&plan.binaries, &folder, &plan.folder.join("stack.log"), plan.seed)?;
+    let outcome = match stack.ready().await {
+        Ok(file) => on(&file, &folder, plan, model).await,
+        Err(error) => Err(error),
+    };
+    stack.stop().await;
+    outcome
+}
+
+async fn on(stack: &StackFile, folder: &Path, plan: &Plan, model: &Model) -> anyhow::Result<Load> {
+    let file = DropFile::load(&plan.drop)?;
+    let facts = publish(stack, "bench", &file, wall_ms()?).await?;
+    let opens_in = facts.starts_at_ms - wall_ms()?;
+    tokio::time::sleep(Duration::from_millis(
+        u64::try_from(opens_in).unwrap_or_default() + 50,
+    ))
+    .await;
+    let mix = Arc::new(Mix::new(
+        Addresses::new(&stack.api_url, &facts.drop_id)?,
+        file.skus.iter().map(|s| s.sku.clone()).collect(),
+        &shopper_key(&folder.join("keys"))?,
+        SHOPPERS,
+        wall_ms()?.div_euclid(1_000),
+        plan.seed,
+    )?);
+    let api = stack
+        .api_url
+        .strip_prefix("http://")
+        .context("the API's address")?
+        .trim_end_matches('/');
+    let mut reserved = 0;
+    let mut load = Load::default();
+    let warm = load::closed(api, &mix, CLOSED, plan.closed_seconds.min(3.0)).await?;
+    reserved += check(&warm)?;
+    for round in 0..plan.rounds {
+        idle(stack).await?;
+        let before = processes(stack)?;
+        let closed = load::closed(api, &mix, CLOSED, plan.closed_seconds).await?;
+        note_cpu(&mut load, &before, &processes(stack)?, closed.all());
+        reserved += check(&closed)?;
+        idle(stack).await?;
+        let rate = closed.rate() / 2.0;
+        let seed = plan.seed + u64::try_from(round)?;
+        let open = load::open(api, &mix, OPEN, rate, plan.open_seconds, seed).await?;
+        reserved += check(&open)?;
+        say(&format!(
+            "load {}/{}: {:.0} requests/s; at {:.0}/s p50 {:.1} ms, p99 {:.1} ms",
+            round + 1,
+            plan.rounds,
+            closed.rate(),
+            open.rate(),
+            open.latency_ms(0.5),
+            open.latency_ms(0.99)
+        ));
+        load.requests_per_second.push(closed.rate());
+        load.half_load.push(open.rate());
+        load.p50_ms.push(open.latency_ms(0.5));
+        load.p99_ms.push(open.latency_ms(0.99));
+    }
+    // A path without a route wakes the one function that nothing has called yet.
+    let client = Client::new(Duration::from_secs(10));
+    client
+        .send(&Call::get(format!("{}/nowhere", stack.api_url).parse()?))
+        .await?;
+    note_memory(&mut load, stack, model)?;
+    claimed(stack, &facts.drop_id, reserved).await?;
+    Ok(load)
+}
+
+/// Refuses a phase in which something was refused; the reservations that were made.
+fn check(phase: &Phase) -> anyhow::Result<u64> {
+    let (good, all) = (phase.good(), phase.all());
+    ensure!(
+        good == all && all > 0,
+        "not every request was answered as it should be: {:?}",
+        phase.answers
+    );
+    let reserved = phase.answers.get(&(Kind::Reserve, 201));
+    Ok(reserved.copied().unwrap_or_default())
+}
+
+/// Every reservation that was answered 201 stands in the tables, held, ordered or sold, and no other.
+async fn claimed(stack: &StackFile, drop_id: &str, reserved: u64) -> anyhow::Result<()> {
+    let shards = Stores::new(stack).shards(drop_id).await?.found;
+    let taken: u64 = shards
+        .iter()
+        .map(|fact| {
+            let held: u32 = fact.shard.claims.values().map(|claim| claim.units).sum();
+            u64::from(held + fact.shard.sold)
+        })
+        .sum();
+    ensure!(
+        taken == reserved,
+        "{reserved} reservations were answered 201, and {taken} units are taken"
+    );
+    Ok(())
+}
+
+/// Waits until the stack has done all it was asked.
+async fn idle(stack: &StackFile) -> anyhow::Result<()> {
+    let client = Client::new(Duration::from_secs(10));
+    let call = Call::get(format!("{}/idle", stack.control_url).parse()?);
+    let began = std::time::Instant::now();
+    let mut interval = tokio::time::interval(Duration::from_millis(200));
+    while began.elapsed() < IDLE_LIMIT {
+        interval.tick().await;
+        let state: Value = client
+            .send(&call)
+            .await?
+            .json()
+            .context("whether the stack is idle")?;
+        if state.get("idle").and_then(Value::as_bool) == Some(true) {
+            return Ok(());
+        }
+    }
+    bail!("the stack was not idle within {} s", IDLE_LIMIT.as_secs())
+}
+
+/// The CPU time so far of the generator, the stack, and whatever the stack started.
+fn processes(stack: &StackFile) -> anyhow::Result<BTreeMap<(i32, String), Duration>> {
+    let pid = |id: u32| -> anyhow::Result<Pid> { Ok(Pid::from_raw(i32::try_from(id)?)) };
+    let mut all = vec![
+        (pid(std::process::id())?, "bench".to_owned()),
+        (pid(stack.pid)?, "stampede-local".to_owned()),
+    ];
+    for (child, name) in children(stack.pid)? {
+        let backends = children(u32::try_from(child.as_raw())?)?;
+        all.extend(backends.into_iter().map(|(pid, _)| (pid, name.clone())));
+        all.push((child, name));
+    }
+    Ok(all
+        .into_iter()
+        // One that has just ended counts for nothing.
+        .filter_map(|(pid, name)| Some(((pid.as_raw(), name), cpu(pid).ok()?)))
+        .collect())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn note_cpu(
+    load: &mut Load,
+    before: &BTreeMap<(i32, String), Duration>,
+    after: &BTreeMap<(i32, String), Duration>,
+    requests: u64,
+) {
+    let mut spent: BTreeMap<&str, Duration> = BTreeMap::new();
+    for (process, until) in after {
+        let from = before.get(process).copied().unwrap_or_default();
+        *spent.entry(&process.1).or_default() += until.saturating_sub(from);
+    }
+    for (name, time) in spent {
+        let us = time.as_secs_f64() * 1e6 / requests.max(1) as f64;
+        load.cpu_us_per_request
+            .entry(name.to_owned())
+            .or_default()
+            .push(us);
+    }
+}
+
+fn note_memory(load: &mut Load, stack: &StackFile, model: &Model) -> anyhow::Result<()> {
+    for (pid, name) in children(stack.pid)? {
+        if model.functions.contains_key(&name)
+            && let Ok(bytes) = peak_rss_bytes(pid)
+        {
+            let most = load.rss_bytes.entry(name).or_default();
+            *most = bytes.max(*most);
+        }
+    }
+    let unseen: Vec<&String> = model
+        .functions
+        .keys()
+        .filter(|name| !load.rss_bytes.contains_key(*name))
+        .collect();
+    ensure!(unseen.is_empty(), "no process of {unseen:?} ran");
+    Ok(())
+}

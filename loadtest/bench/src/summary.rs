@@ -1,0 +1,179 @@
+//! The figures as a table and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::figure::{Figure, ratios};
+use crate::stage::Load;
+
+/// Everything that was measured, by name.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// The medians, or the one value there is.
+    #[serde(flatten)]
+    values: BTreeMap<String, f64>,
+    /// Median, lowest, highest and number of rounds of each figure that was taken in rounds.
+    spread: BTreeMap<String, Figure>,
+    /// What else there is to know.
+    notes: BTreeMap<String, String>,
+    #[serde(skip)]
+    lines: Vec<(String, Option<f64>)>,
+}
+
+/// What the issue of this project promises of a figure: at least or at most.
+const TARGETS: [(&str, Target); 8] = [
+    ("requests_per_second", Target::AtLeast(2_000.0)),
+    ("p99_ms_at_half_load", Target::AtMost(50.0)),
+    ("reserve_cpu_over_baseline", Target::AtMost(1.3)),
+    ("reserve_cpu_over_node", Target::AtMost(0.25)),
+    ("cold_start_over_hello_world", Target::AtMost(2.5)),
+    ("cold_start_over_node", Target::AtMost(0.25)),
+    ("binary_mb_max", Target::AtMost(10.0)),
+    ("function_rss_mb_max", Target::AtMost(20.0)),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Target {
+    fn met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+impl Summary {
+    /// A figure that was taken in rounds.
+    pub fn rounds(&mut self, name: &str, rounds: &[f64]) {
+        if let Some(figure) = Figure::of(rounds) {
+            self.spread.insert(name.to_owned(), figure);
+            self.value(name, figure.median);
+        }
+    }
+
+    /// The ratio of two figures, round by round.
+    pub fn ratio(&mut self, name: &str, rounds: &[f64], over: &[f64]) {
+        self.rounds(name, &ratios(rounds, over));
+    }
+
+    /// A figure that is known once.
+    pub fn value(&mut self, name: &str, value: f64) {
+        self.values.insert(name.to_owned(), value);
+        self.lines.push((name.to_owned(), Some(value)));
+    }
+
+    /// A word on the measurement.
+    pub fn note(&mut self, name: &str, text: impl Into<String>) {
+        self.notes.insert(name.to_owned(), text.into());
+    }
+
+    /// The load's figures.
+    pub fn load(&mut self, load: &Load) {
+        self.rounds("requests_per_second", &load.requests_per_second);
+        self.rounds("p99_ms_at_half_load", &load.p99_ms);
+        self.rounds("p50_ms_at_half_load", &load.p50_ms);
+        self.rounds("half_load_per_second", &load.half_load);
+        let most = load.rss_bytes.iter().max_by_key(|(_, bytes)| **bytes);
+        if let Some((name, bytes)) = most {
+            self.value("function_rss_mb_max", mb(*bytes));
+            self.note("function_rss_mb_max", name);
+        }
+        for (name, rounds) in &load.cpu_us_per_request {
+            self.rounds(&format!("cpu_us_per_request.{name}"), rounds);
+        }
+    }
+
+    /// The table that is printed.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{:<38} {:>9} {:>9} {:>9} {:>3}  {}\n",
+            "figure", "median", "min", "max", "n", "target"
+        );
+        for (name, value) in &self.lines {
+            let Some(value) = value else { continue };
+            let target = TARGETS
+                .iter()
+                .find(|(of, _)| of == name)
+                .map(|(_, target)| *target);
+            let said = match target {
+                None => String::new(),
+                Some(target) => {
+                    let bound = match target {
+                        Target::AtLeast(bound) => format!(">= {bound}"),
+                        Target::AtMost(bound) => format!("<= {bound}"),
+                    };
+                    format!("{bound}{}", if target.met(*value) { "" } else { "  MISSED" })
+                }
+            };
+            let spread = match self.spread.get(name) {
+                Some(figure) => format!(
+                    "{:>9} {:>9} {:>3}",
+                    short(figure.min),
+                    short(figure.max),
+                    figure.n
+                ),
+                None => format!("{:>9} {:>9} {:>3}", "", "", 1),
+            };
+            let line = format!("{name:<38} {:>9} {spread}  {said}", short(*value));
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        for (name, note) in &self.notes {
+            let _ = writeln!(text, "{name}: {note}");
+        }
+        text
+    }
+
+    /// Writes the JSON.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// Megabytes of 10^6 bytes.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+pub fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_says_median_and_spread_and_what_was_missed() {
+        let mut summary = Summary::default();
+        summary.rounds("requests_per_second", &[1_900.0, 1_990.0, 2_100.0]);
+        summary.ratio("reserve_cpu_over_baseline", &[1.0, 1.2], &[1.0, 1.0]);
+        summary.note("node", "v20");
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["requests_per_second"], 1_990.0);
+        assert_eq!(json["spread"]["requests_per_second"]["n"], 3);
+        assert_eq!(json["reserve_cpu_over_baseline"], 1.1);
+        let table = summary.table();
+        assert!(table.contains("MISSED") && table.contains("<= 1.3\n"), "{table}");
+    }
+}
