@@ -14,7 +14,7 @@ SHOPPER ?= ada
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop up token dev invoke hostile test lint template openapi clean
+.PHONY: help build drop up token dev invoke hostile test lint template openapi clean bench
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ build: ## build everything, in the one profile
 
 drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n
 	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED))
+
+bench: build ## measure cost, cold starts and load beside plain functions (needs Node.js 20); a table and target/bench
+	@loadtest/bench/node/build target/bench/node
+	@$(BIN)/bench
 
 up: build ## run the local stack until Ctrl-C; target/local/stack.json says where
 	@$(BIN)/stampede-local up

@@ -120,6 +120,19 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// One block of reserves for a profiler that slows the function down: now and then it may look at something again.
+    ///
+    /// # Errors
+    /// When a call is not answered as it should be.
+    pub async fn profiled(&mut self) -> anyhow::Result<()> {
+        let (calls, _) = self.claim_scene(RESERVE).await?;
+        for call in calls {
+            let reply = self.host.call(RESERVE, call).await?;
+            ensure!(reply.status_code == 201, "{RESERVE} answered {reply:?}");
+        }
+        Ok(())
+    }
+
     /// What was measured.
     #[must_use]
     pub fn finish(self) -> Rounds {
@@ -176,24 +189,32 @@ impl<'a> Bench<'a> {
     /// Reservations on shards that the process has just seen well filled: one write each, and no read.
     async fn claims(&mut self, function: &'static str) -> anyhow::Result<Claimed> {
         for _ in 0..TRIES {
-            let scene = self.scene(SHARDS).await?;
-            let shoppers = scene.by_shard(1 + EACH)?;
-            let (first, rest) = shoppers.split_at(usize::from(SHARDS));
-            let calls = self.reserve_calls(&scene, rest)?;
-            for call in self.reserve_calls(&scene, first)? {
-                let reply = self.host.call(function, call).await?;
-                ensure!(reply.status_code == 201, "{function} answered {reply:?}");
-            }
+            let (calls, shoppers) = self.claim_scene(function).await?;
             let outcome = self.run(function, &calls, 201).await?;
             if outcome.used == Used::writes(calls.len())? {
                 return Ok(Claimed {
                     us: outcome.us,
-                    made: rest.iter().cloned().zip(outcome.replies).collect(),
+                    made: shoppers.into_iter().zip(outcome.replies).collect(),
                 });
             }
             self.rounds.disturbed += 1;
         }
         bail!("the machine is too busy: {TRIES} blocks of {function} in a row took longer than a second")
+    }
+
+    /// Reservations to come, and by whom, on shards that the function's process has just seen.
+    async fn claim_scene(&mut self, function: &'static str) -> anyhow::Result<(Vec<Bytes>, Vec<ShopperId>)> {
+        let scene = self.scene(SHARDS).await?;
+        let mut shoppers = scene.by_shard(1 + EACH)?;
+        let rest = shoppers.split_off(usize::from(SHARDS));
+        // Signed beforehand, so that nothing learnt grows old meanwhile.
+        let looks = self.reserve_calls(&scene, &shoppers)?;
+        let calls = self.reserve_calls(&scene, &rest)?;
+        for call in looks {
+            let reply = self.host.call(function, call).await?;
+            ensure!(reply.status_code == 201, "{function} answered {reply:?}");
+        }
+        Ok((calls, rest))
     }
 
     /// Reservations of which each looks first, since nothing is known of its shard: one read of two tables, one write.

@@ -31,6 +31,8 @@ enum Part {
     Cpu,
     /// Load on the whole stack.
     Load,
+    /// Reserves alone, without figures, for a profiler to look at; only when asked for.
+    Profile,
 }
 
 /// Measures what a reserve costs, what the stack serves, and what a cold start takes.
@@ -58,6 +60,9 @@ struct Cli {
     /// Rounds of CPU time; a third as many of load, five times as many cold starts.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     rounds: u16,
+    /// Load with reservations alone instead of the mix, to see where their time goes.
+    #[arg(long)]
+    reserves_only: bool,
     /// What draws follow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -65,7 +70,7 @@ struct Cli {
 
 impl Cli {
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.contains(&part) || (self.only.is_empty() && part != Part::Profile)
     }
 }
 
@@ -114,6 +119,12 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
         say("CPU time of invocations");
         cpu_times(cli, &programs, &mut summary).await?;
     }
+    if cli.wants(Part::Profile) {
+        let host = Host::start(&cli.template, programs.clone(), cli.out.join("logs")).await?;
+        let done = profiled(&host, cli.rounds).await;
+        host.stop().await;
+        return done;
+    }
     if cli.wants(Part::Load) {
         say("load");
         let plan = Plan {
@@ -123,6 +134,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
             rounds: usize::from(cli.rounds).div_ceil(3),
             closed_seconds: 8.0,
             open_seconds: 12.0,
+            reserves_only: cli.reserves_only,
             seed: cli.seed,
         };
         summary.load(&stage::run(&plan, &model).await?);
@@ -216,6 +228,14 @@ async fn cpu_times(cli: &Cli, programs: &Path, summary: &mut Summary) -> anyhow:
             rounds.block, rounds.disturbed
         ),
     );
+    Ok(())
+}
+
+async fn profiled(host: &Host, blocks: u16) -> anyhow::Result<()> {
+    let mut bench = Bench::new(host);
+    for _ in 0..blocks {
+        bench.profiled().await?;
+    }
     Ok(())
 }
 

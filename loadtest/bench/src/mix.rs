@@ -97,7 +97,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mix {
-    /// The mix for one drop, with tokens for as many shoppers as it can ask for reservations.
+    /// The mix for one drop, `turn` after `turn`, with tokens for as many shoppers as it can ask for reservations.
     ///
     /// # Errors
     /// When a token cannot be signed.
@@ -107,11 +107,11 @@ impl Mix {
         key: &SigningKey,
         shoppers: usize,
         now_s: i64,
-        seed: u64,
+        turn: Vec<Kind>,
     ) -> anyhow::Result<Self> {
         let names: Vec<String> = (0..shoppers).map(|n| format!("b{n}")).collect();
         Ok(Self {
-            turn: turn(seed),
+            turn,
             addresses,
             skus,
             bearers: sign_all(key, names.iter().map(String::as_str), now_s)?,
@@ -128,7 +128,12 @@ impl Mix {
     /// When there are no shoppers left.
     pub fn next(&self) -> anyhow::Result<Next> {
         let n = self.asked.fetch_add(1, Ordering::Relaxed);
-        match self.turn.get(n % TURN).copied().unwrap_or(Kind::Browse) {
+        match self
+            .turn
+            .get(n % self.turn.len().max(1))
+            .copied()
+            .unwrap_or(Kind::Browse)
+        {
             Kind::Browse => {
                 let uri = if (n / TURN + n).is_multiple_of(10) {
                     &self.addresses.list

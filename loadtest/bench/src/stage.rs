@@ -19,7 +19,7 @@ use serde_json::Value;
 use stampede_local::template::Model;
 
 use crate::load::{self, Phase};
-use crate::mix::{Kind, Mix};
+use crate::mix::{Kind, Mix, turn};
 use crate::process::{children, cpu, peak_rss_bytes};
 
 /// Connections of the closed loop: enough to keep the machine busy, few enough that nothing is refused.
@@ -46,6 +46,8 @@ pub struct Plan {
     pub closed_seconds: f64,
     /// Seconds of each open loop.
     pub open_seconds: f64,
+    /// Whether reservations are all that is asked for, to see where their time goes.
+    pub reserves_only: bool,
     /// What draws follow from.
     pub seed: u64,
 }
@@ -97,7 +99,11 @@ async fn on(stack: &StackFile, folder: &Path, plan: &Plan, model: &Model) -> any
         &shopper_key(&folder.join("keys"))?,
         SHOPPERS,
         wall_ms()?.div_euclid(1_000),
-        plan.seed,
+        if plan.reserves_only {
+            vec![Kind::Reserve]
+        } else {
+            turn(plan.seed)
+        },
     )?);
     let api = stack
         .api_url
@@ -138,7 +144,9 @@ async fn on(stack: &StackFile, folder: &Path, plan: &Plan, model: &Model) -> any
     client
         .send(&Call::get(format!("{}/nowhere", stack.api_url).parse()?))
         .await?;
-    note_memory(&mut load, stack, model)?;
+    if !plan.reserves_only {
+        note_memory(&mut load, stack, model)?;
+    }
     claimed(stack, &facts.drop_id, reserved).await?;
     Ok(load)
 }

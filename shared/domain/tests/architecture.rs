@@ -30,6 +30,7 @@ fn crates() -> BTreeMap<String, (String, BTreeSet<String>)> {
         }
     }
     add("loadtest".to_owned());
+    add("loadtest/bench".to_owned());
     crates
 }
 
@@ -80,7 +81,7 @@ fn nothing_shared_imports_a_function_and_functions_never_each_other() {
 #[test]
 fn only_its_adapter_knows_a_service() {
     let owners: &[(&str, &[&str])] = &[
-        ("aws-sdk-dynamodb", &["dynamodb", "startup", "loadtest"]),
+        ("aws-sdk-dynamodb", &["dynamodb", "startup", "loadtest", "bench"]),
         (
             "aws-sdk-sqs",
             &["queues", "startup", "stampede-local", "loadtest"],
