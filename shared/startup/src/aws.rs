@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_types::retry::RetryMode;
+use aws_smithy_types::retry::{RetryConfig, RetryMode};
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 
 use crate::Error;
 use crate::config::Config;
@@ -37,6 +37,14 @@ pub const CALL_TIMEOUT_MS: u64 = 3_000;
 fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let region = config.text("AWS_REGION");
     let endpoint = config.optional(service_endpoint);
+    // Lambda sets them when a process starts and never again.
+    let credentials = Credentials::new(
+        config.text("AWS_ACCESS_KEY_ID"),
+        config.text("AWS_SECRET_ACCESS_KEY"),
+        config.optional("AWS_SESSION_TOKEN"),
+        None,
+        "environment",
+    );
     let http = if endpoint.as_deref().is_some_and(|url| url.starts_with("http://")) {
         aws_smithy_http_client::Builder::new().build_http()
     } else {
@@ -53,10 +61,10 @@ fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region))
-        .credentials_provider(SharedCredentialsProvider::new(
-            EnvironmentVariableCredentialsProvider::new(),
-        ))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http)
+        // Answers are small and read whole within the time of an attempt; watching their speed would only set more timers.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .sleep_impl(aws_smithy_async_sleep())
         .time_source(aws_smithy_time())
         .retry_config(
@@ -120,6 +128,25 @@ mod tests {
                 .iter()
                 .all(|pem| pem.starts_with(b"-----BEGIN CERTIFICATE-----"))
         );
+    }
+
+    #[test]
+    fn the_roots_are_those_that_amazon_publishes() {
+        // SHA-256 of the certificates, as on Amazon Trust Services' page and in Debian's ca-certificates.
+        let published = [
+            "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+            "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+            "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+            "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+            "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+        ];
+        for (pem, fingerprint) in ROOTS.into_iter().zip(published) {
+            let text = std::str::from_utf8(pem).unwrap();
+            let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            let der = data_encoding::BASE64.decode(base64.as_bytes()).unwrap();
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(der);
+            assert_eq!(data_encoding::HEXLOWER.encode(&digest), fingerprint);
+        }
     }
 
     #[test]

@@ -35,7 +35,10 @@ use std::process::ExitCode;
 use http_body_util::{BodyExt as _, Full};
 use lambda_runtime::LambdaEvent;
 use tower::ServiceExt as _;
-use tracing_subscriber::EnvFilter;
+use tower::util::BoxCloneService;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The error of a function that cannot start or go on.
 pub type Error = lambda_runtime::Error;
@@ -46,15 +49,18 @@ pub fn run<F>(start: impl FnOnce() -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Error>>,
 {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    // Levels by target are enough; filtering by fields would bring a regular-expression engine into every function.
+    let filter: Targets = config::Config::from_env()
+        .optional("RUST_LOG")
+        .and_then(|levels| levels.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .with_target(false)
-        .with_env_filter(filter)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(start()),
         Err(error) => Err(error.into()),
@@ -88,7 +94,8 @@ pub async fn serve_api(router: axum::Router) -> Result<(), Error> {
     let readable = adapter.map_request(|event: LambdaEvent<lambda_http::request::LambdaRequest>| {
         LambdaEvent::new(gateway::readable(event.payload), event.context)
     });
-    lambda_runtime::run_concurrent(readable).await
+    // In a box, since the compiler cannot see that a future which names the adapter's lifetime may be sent.
+    as_task(lambda_runtime::run_concurrent(BoxCloneService::new(readable))).await
 }
 
 /// Serves events of another kind (queues, streams, schedules) with `handler` until the process is ended.
@@ -102,5 +109,14 @@ where
     F: Future<Output = Result<R, Error>> + Send + 'static,
     H: Fn(LambdaEvent<A>) -> F + Clone + Send + 'static,
 {
-    lambda_runtime::run_concurrent(lambda_runtime::service_fn(handler)).await
+    as_task(lambda_runtime::run_concurrent(lambda_runtime::service_fn(
+        handler,
+    )))
+    .await
+}
+
+/// Runs the server as a task of its own. The future that a single-threaded runtime blocks on is polled again only after
+/// another look at the sockets whenever something in the same process wakes it; a task is not. That is half of all looks.
+async fn as_task(server: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+    tokio::spawn(server).await?
 }
