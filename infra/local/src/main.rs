@@ -11,6 +11,10 @@ use tokens::Audience;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// As the functions: the machine's time is for what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The template, running on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "stampede-local", version)]

@@ -20,6 +20,10 @@ use stampede_local::template::Model;
 use tokens::SigningKey;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// As the functions: the machine's time is for what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
