@@ -32,14 +32,19 @@ struct Idle {
     queue_messages: u64,
 }
 
-/// Waits for the end of all work on `drop`, at most hold + payment time + 20 s.
+/// Waits for the end of all work on `drop`, at most hold + payment time + 20 s + what the run's faults take.
 ///
 /// # Errors
 /// When the stack cannot be asked.
-pub async fn drain(stack: &StackFile, stores: &Stores, drop: &DropFacts) -> anyhow::Result<Drained> {
+pub async fn drain(
+    stack: &StackFile,
+    stores: &Stores,
+    drop: &DropFacts,
+    allowed: Duration,
+) -> anyhow::Result<Drained> {
     let client = Client::new(Duration::from_secs(10));
     let idle = Call::get(format!("{}/idle", stack.control_url).parse()?);
-    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds)) + MARGIN;
+    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds)) + MARGIN + allowed;
     let started = Instant::now();
     let mut interval = tokio::time::interval(Duration::from_millis(500));
     let mut quiet = 0;

@@ -36,6 +36,7 @@ pub mod collect;
 pub mod drain;
 pub mod drop_file;
 pub mod facts;
+pub mod faults;
 pub mod journal;
 pub mod load;
 pub mod measure;

@@ -33,6 +33,9 @@ enum Command {
         /// The folder of the functions' and the stack's binaries.
         #[arg(long, default_value = "target/release")]
         functions_dir: PathBuf,
+        /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
+        #[arg(long, env = "FAULTS", default_value = "")]
+        faults: String,
     },
     /// Run a drop on a stack that is up already.
     Run {
@@ -119,7 +122,11 @@ fn main() -> ExitCode {
 
 async fn execute(command: Command) -> anyhow::Result<bool> {
     match command {
-        Command::Drop { load, functions_dir } => drop_on_own_stack(&load, &functions_dir).await,
+        Command::Drop {
+            load,
+            functions_dir,
+            faults,
+        } => drop_on_own_stack(&load, &functions_dir, &faults).await,
         Command::Run { load, stack } => {
             let file = StackFile::load(&stack)?;
             let keys = stack.parent().unwrap_or(Path::new(".")).join("keys");
@@ -145,12 +152,12 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
     }
 }
 
-async fn drop_on_own_stack(load: &Load, functions: &Path) -> anyhow::Result<bool> {
+async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &str) -> anyhow::Result<bool> {
     let mut stop = stop_signal()?;
     std::fs::create_dir_all(&load.out)?;
     let folder = load.out.join("stack");
     say("starting the stack");
-    let mut stack = OwnStack::start(functions, &folder, &load.out.join("stack.log"), load.seed)?;
+    let mut stack = OwnStack::start(functions, &folder, &load.out.join("stack.log"), load.seed, faults)?;
     let options = load.options(folder.join("keys"));
     let started = tokio::select! {
         started = stack.ready() => started,

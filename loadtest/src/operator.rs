@@ -16,19 +16,25 @@ use crate::facts::{DropFacts, SkuFacts};
 use crate::stack::StackFile;
 
 /// How long publishing may take.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
+pub const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
+/// How long an operator waits before sending again.
+const PAUSE: Duration = Duration::from_millis(300);
 
-/// Puts the drop on sale under a new id, opening `file.lead_seconds` after `now_ms` (ms since 1970).
+/// Puts the drop on sale under a new id, opening `lead_seconds` after `now_ms` (ms since 1970). An operator who `insists`
+/// sends again, unchanged, whatever fails for the moment.
 ///
 /// # Errors
-/// When the API refuses or it takes too long.
+/// When the API refuses or it takes longer than `within`.
 pub async fn publish(
     stack: &StackFile,
     name: &str,
     file: &DropFile,
     now_ms: i64,
+    lead_seconds: u32,
+    within: Duration,
+    insists: bool,
 ) -> anyhow::Result<DropFacts> {
-    let starts_at_ms = now_ms + 1_000 * i64::from(file.lead_seconds);
+    let starts_at_ms = now_ms + 1_000 * i64::from(lead_seconds);
     let ends_at_ms = starts_at_ms + 1_000 * i64::from(file.open_seconds);
     let drop_id = drop_id(name, now_ms);
     let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
@@ -49,17 +55,18 @@ pub async fn publish(
         per_shopper_limit: file.per_shopper_limit,
         skus: skus.collect::<anyhow::Result<_>>()?,
     };
-    let operator = Operator::new(stack)?;
+    let operator = Operator::new(stack, insists)?;
     let path = format!("/operator/drops/{drop_id}");
-    operator
-        .call(Method::PUT, &path, Some(serde_json::to_vec(&body)?))
-        .await
-        .context("putting the drop")?;
-    operator
-        .call(Method::POST, &format!("{path}/publish"), None)
-        .await
-        .context("publishing the drop")?;
+    let body = serde_json::to_vec(&body)?;
     let scheduled = async {
+        operator
+            .call(Method::PUT, &path, Some(body))
+            .await
+            .context("putting the drop")?;
+        operator
+            .call(Method::POST, &format!("{path}/publish"), None)
+            .await
+            .context("publishing the drop")?;
         let mut interval = tokio::time::interval(Duration::from_millis(100));
         loop {
             interval.tick().await;
@@ -70,9 +77,19 @@ pub async fn publish(
             }
         }
     };
-    tokio::time::timeout(PUBLISH_LIMIT, scheduled)
+    let scheduled = tokio::time::timeout(within, scheduled)
         .await
-        .context("the drop was not scheduled in time")??;
+        .context("the drop was not scheduled in time")
+        .flatten();
+    if let Err(error) = scheduled {
+        if insists {
+            // Nobody shall find it on sale; if this fails too, it is a drop nobody was told of.
+            let path = format!("{path}/cancel");
+            let cancel = operator.call(Method::POST, &path, None);
+            let _ = tokio::time::timeout(PAUSE * 10, cancel).await;
+        }
+        return Err(error);
+    }
     Ok(DropFacts {
         drop_id,
         published_at_ms: now_ms,
@@ -96,16 +113,18 @@ struct Operator {
     client: Client,
     base: String,
     bearer: HeaderValue,
+    insists: bool,
 }
 
 impl Operator {
-    fn new(stack: &StackFile) -> anyhow::Result<Self> {
+    fn new(stack: &StackFile, insists: bool) -> anyhow::Result<Self> {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", stack.operator_token))?;
         bearer.set_sensitive(true);
         Ok(Self {
             client: Client::new(PUBLISH_LIMIT),
             base: stack.api_url.clone(),
             bearer,
+            insists,
         })
     }
 
@@ -117,7 +136,17 @@ impl Operator {
             key: None,
             body: body.map(|body| (Bytes::from(body), "application/json")),
         };
-        let answer = self.client.send(&call).await?;
+        let answer = loop {
+            let passing = match self.client.send(&call).await {
+                Ok(answer) if answer.status >= 500 || answer.status == 429 => Ok(answer),
+                Err(silence) => Err(silence),
+                Ok(answer) => break answer,
+            };
+            if !self.insists {
+                break passing?;
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
         if !(200..300).contains(&answer.status) {
             bail!(
                 "{} {path} was answered {}: {}",

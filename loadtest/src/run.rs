@@ -15,11 +15,12 @@ use crate::client::Client;
 use crate::collect::Stores;
 use crate::drain::drain;
 use crate::drop_file::DropFile;
-use crate::facts::Entry;
+use crate::facts::{DropFacts, Entry};
+use crate::faults::{self, Allowance};
 use crate::journal::Journal;
 use crate::load::{self, Arrival};
 use crate::measure::Recorder;
-use crate::operator;
+use crate::operator::{self, PUBLISH_LIMIT};
 use crate::progress::{self, say};
 use crate::report::{Machine, Report, RunFacts, render};
 use crate::sampler;
@@ -29,6 +30,11 @@ use crate::world::{Addresses, Opening, Tally, World, sign_all};
 
 /// How long a shopper waits for an answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much earlier a drop is put in a run with faults.
+const LEAD_IN_TROUBLE_SECONDS: u32 = 10;
+/// How many drops an operator puts, one after the other, until one is ready in time.
+const MOST_OPENINGS: u32 = 5;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -97,24 +103,24 @@ pub async fn run(
 
     let stores = Stores::new(stack);
     let before = snapshot(stack).await?;
-    let drop = operator::publish(stack, &name, &file, wall_ms()?).await?;
-    let (published, now_ms) = (Instant::now(), wall_ms()?);
-    let left_ms =
-        u64::try_from(drop.starts_at_ms - now_ms).context("publishing took until after the opening")?;
-    let opening = Opening {
-        wall_ms: drop.starts_at_ms,
-        instant: published + Duration::from_millis(left_ms),
+    let allowance = Allowance::of(stack);
+    let earliest_us = crowd.first().map_or(0, |first| first.at_us.min(0));
+    let mut attempt = 1;
+    let (drop, opening, published) = loop {
+        match open(stack, &name, &file, earliest_us, allowance.operator_insists).await {
+            Ok(opened) => break opened,
+            Err(error) if allowance.operator_insists && attempt < MOST_OPENINGS && !*stop.borrow() => {
+                say(&format!("the drop did not get ready, another one is put: {error:#}"));
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
     };
-    if crowd
-        .first()
-        .is_some_and(|first| opening.plus_micros(first.at_us) < published)
-    {
-        bail!("publishing took until after the first arrival; the drop file needs a longer lead_seconds");
-    }
+    let left_ms = drop.starts_at_ms - wall_ms()?;
     say(&format!(
         "{} is published and opens in {:.1} s",
         drop.drop_id,
-        Duration::from_millis(left_ms).as_secs_f64()
+        Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).as_secs_f64()
     ));
 
     let world = Arc::new(World {
@@ -126,6 +132,7 @@ pub async fn run(
         opening,
         recorder: Recorder::default(),
         tally: Tally::default(),
+        tries: allowance.tries,
     });
     let (end_watchers, watched) = watch::channel(false);
     let sampling = tokio::spawn(sampler::run(Arc::clone(&world), stores.clone(), watched.clone()));
@@ -141,7 +148,7 @@ pub async fn run(
     say("everyone has left; waiting for what is still under way");
     let mut stopped = stop.clone();
     let drained = tokio::select! {
-        drained = drain(stack, &stores, &drop) => drained?,
+        drained = drain(stack, &stores, &drop, allowance.drain) => drained?,
         _ = stopped.wait_for(|stop| *stop) => bail!("stopped"),
     };
     let (duration_s, drain_s) = (published.elapsed().as_secs_f64(), left_at.elapsed().as_secs_f64());
@@ -149,6 +156,7 @@ pub async fn run(
     let failed_samples = sampling.await?;
     showing.await?;
 
+    let faults = faults::end(stack).await?;
     let journal = world.journal.finish()?;
     let facts = stores.facts(&drop, journal, opening.now_ms()).await?;
     let findings = audit(&facts);
@@ -173,10 +181,41 @@ pub async fn run(
         unfinished: sent.unfinished,
         surprises: sent.surprises,
         failed_samples,
+        faults,
     };
     let report = Report::new(run, findings, &measured, &facts.journal, usage);
     write(&options.out, &report, &render(&report, &measured, &facts))?;
     Ok(report)
+}
+
+/// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening; with the opening and the
+/// moment it was published.
+async fn open(
+    stack: &StackFile,
+    name: &str,
+    file: &DropFile,
+    earliest_us: i64,
+    insists: bool,
+) -> anyhow::Result<(DropFacts, Opening, Instant)> {
+    let lead_seconds = file.lead_seconds + if insists { LEAD_IN_TROUBLE_SECONDS } else { 0 };
+    let lead = Duration::from_secs(u64::from(lead_seconds));
+    let within = match insists {
+        true => lead.saturating_sub(Duration::from_micros(earliest_us.unsigned_abs())),
+        false => PUBLISH_LIMIT,
+    };
+    let began_ms = wall_ms()?;
+    let drop = operator::publish(stack, name, file, began_ms, lead_seconds, within, insists).await?;
+    let (published, now_ms) = (Instant::now(), wall_ms()?);
+    let left_ms =
+        u64::try_from(drop.starts_at_ms - now_ms).context("publishing took until after the opening")?;
+    let opening = Opening {
+        wall_ms: drop.starts_at_ms,
+        instant: published + Duration::from_millis(left_ms),
+    };
+    if opening.plus_micros(earliest_us) < published {
+        bail!("publishing took until after the first arrival; the drop file needs a longer lead_seconds");
+    }
+    Ok((drop, opening, published))
 }
 
 fn write(out: &Path, report: &Report, page: &str) -> anyhow::Result<()> {

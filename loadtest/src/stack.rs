@@ -55,6 +55,10 @@ pub struct StackFile {
     pub operator_token: String,
     /// The process that runs the stack.
     pub pid: u32,
+    /// What goes wrong on purpose: names of faults, separated by commas; empty if nothing does.
+    pub faults: String,
+    /// What the faults' draws follow from.
+    pub fault_seed: u64,
     /// Table names by the environment variable that carries them.
     pub tables: BTreeMap<String, String>,
     /// Queue URLs by name.
@@ -103,12 +107,18 @@ pub struct OwnStack {
 }
 
 impl OwnStack {
-    /// Starts the stack in `folder` with the binaries in `functions`, its output going to `log`. It is ready once
+    /// Starts the stack in `folder` with the binaries in `functions` and these faults, its output going to `log`. It is ready once
     /// [`OwnStack::ready`] says so.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(functions: &Path, folder: &Path, log: &Path, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(
+        functions: &Path,
+        folder: &Path,
+        log: &Path,
+        seed: u64,
+        faults: &str,
+    ) -> anyhow::Result<Self> {
         let binary = functions.join("stampede-local");
         if !binary.exists() {
             bail!(
@@ -134,6 +144,10 @@ impl OwnStack {
             .arg(folder)
             .args(["--function-log", "warn", "--seed"])
             .arg(seed.to_string())
+            .arg("--fault-seed")
+            .arg(seed.to_string())
+            // Named even when empty: the environment of the generator is not the stack's.
+            .arg(format!("--faults={faults}"))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

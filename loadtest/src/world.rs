@@ -145,6 +145,8 @@ pub struct World {
     pub journal: Journal,
     /// Totals.
     pub tally: Tally,
+    /// How often a shopper asks for the same thing again after errors and silence.
+    pub tries: u32,
 }
 
 impl World {

@@ -3,7 +3,7 @@
 use domain::limits::{API_TIMEOUT_SECONDS, CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
 
 /// How long a lease lasts, in milliseconds: what it costs at most when its holder dies.
-pub const LEASE_MS: i64 = 6_000;
+pub const LEASE_MS: i64 = 8_000;
 /// How long before its start a drop is conducted, in milliseconds: two schedules, so that a run is there in time.
 pub const LEAD_MS: i64 = 120_000;
 /// How long after the last moment at which a reservation may be granted a write of that request may still arrive, in

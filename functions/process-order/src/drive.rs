@@ -1,6 +1,7 @@
 //! One order, one look, the next step.
 
 use domain::ids::OrderId;
+use domain::limits::PROCESS_ORDER_TIMEOUT_SECONDS;
 use domain::order::{EndReason, NotPossible, Order, OrderStatus, OrderStep};
 use domain::time::Timestamp;
 use ports::StoreError;
@@ -18,9 +19,22 @@ const MOST_LOOKS: u32 = 6;
 /// Confirms of one payment per message; more are left to the redelivery.
 const MOST_CONFIRMS: u32 = 2;
 /// How long after its beginning a message still starts something new, in milliseconds.
-pub const BUDGET_MS: u64 = 12_000;
+pub const BUDGET_MS: u64 = 6_000;
+/// How long one call to the gateway may take, in milliseconds.
+pub const GATEWAY_CALL_MS: u64 = 4_000;
+/// How long storing what the gateway said takes at worst in one go, in milliseconds: one attempt and a look.
+const STORE_MS: u64 = 4_000;
 /// The pause after a conflict or a lost answer, in milliseconds, before jitter.
 const BETWEEN_LOOKS_MS: u64 = 30;
+
+const _: () = assert!(
+    BUDGET_MS + GATEWAY_CALL_MS + STORE_MS < PROCESS_ORDER_TIMEOUT_SECONDS as u64 * 1000,
+    "a message must be done with what it started before the function is ended"
+);
+const _: () = assert!(
+    BUDGET_MS > GATEWAY_CALL_MS,
+    "a payment whose confirm was not answered is looked up by the same message"
+);
 
 /// What a message has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

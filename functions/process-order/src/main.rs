@@ -10,13 +10,11 @@ use aws_lambda_events::sqs::SqsEvent;
 use dynamodb::{OrderStore, Tables};
 use lambda_runtime::LambdaEvent;
 use process_order::batch;
-use process_order::drive::Driver;
+use process_order::drive::{Driver, GATEWAY_CALL_MS};
 use startup::config::Config;
 use startup::edge::SystemEdge;
 use stripe::{ApiKey, StripeConfig, StripeGateway};
 
-/// How long one call to the gateway may take; the driver's budget and the function's time-out are several of these.
-const GATEWAY_TIMEOUT: Duration = Duration::from_secs(4);
 /// Where shoppers come back to from their bank, unless `RETURN_URL` says otherwise.
 const RETURN_URL: &str = "https://shop.invalid/orders";
 
@@ -36,7 +34,7 @@ fn main() -> ExitCode {
                 return Err("needs GATEWAY_API_KEY".to_owned());
             };
             let mut stripe = StripeConfig::new(url, key).map_err(|error| error.to_string())?;
-            stripe.total_timeout = GATEWAY_TIMEOUT;
+            stripe.total_timeout = Duration::from_millis(GATEWAY_CALL_MS);
             StripeGateway::new(&stripe).map_err(|error| error.to_string())
         });
         let return_url = config

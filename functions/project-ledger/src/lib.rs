@@ -27,6 +27,7 @@
 )]
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use domain::limits::PROJECT_LEDGER_TIMEOUT_SECONDS;
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
@@ -38,7 +39,12 @@ const TRIES: u32 = 4;
 const FIRST_PAUSE_MS: u64 = 150;
 /// What one more try may take at worst, in milliseconds: it is not begun later than that before the deadline. More than
 /// the ledger's limits on connecting, waiting and one statement together.
-const TRY_MS: i64 = 12_000;
+const TRY_MS: i64 = 5_000;
+
+const _: () = assert!(
+    TRY_MS < PROJECT_LEDGER_TIMEOUT_SECONDS as i64 * 1000,
+    "there must be time for a first try"
+);
 
 /// A message failed and has no id, so that only the whole batch can come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! The control endpoint: figures, queues, whether anything is left to do, and a way to invoke a function by hand.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -11,10 +12,13 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
+use crate::faults::Faults;
 use crate::http1;
 use crate::meter::Meter;
 use crate::permissions::Permissions;
+use crate::postgres::Postgres;
 use crate::runtime::{Failure, Functions, Waiting};
 use crate::sources::Stream;
 use crate::sqs::{Depth, Sqs};
@@ -38,6 +42,10 @@ pub struct Control {
     pub meter: Arc<Meter>,
     /// The functions' permissions.
     pub permissions: Arc<Permissions>,
+    /// What goes wrong on purpose.
+    pub faults: Arc<Faults>,
+    /// The ledger's server, which nobody holds while it is away.
+    pub postgres: Arc<Mutex<Postgres>>,
 }
 
 /// A queue's depth, with that of its dead-letter queue.
@@ -70,6 +78,13 @@ impl Control {
             (&Method::GET, "/permissions") => encode(&self.permissions.report()),
             (&Method::GET, "/queues") => self.queues().await.and_then(|q| encode(&q)),
             (&Method::GET, "/idle") => self.idle().await.and_then(|i| encode(&i)),
+            (&Method::GET, "/faults") => encode(&self.faults.report()),
+            (&Method::POST, "/faults/end") => {
+                self.faults.end();
+                // Whoever crashes the server holds it until it is back.
+                drop(self.postgres.lock().await);
+                encode(&self.faults.report())
+            }
             (&Method::POST, _) => match path
                 .strip_prefix("/functions/")
                 .and_then(|p| p.strip_suffix("/invoke"))
@@ -143,7 +158,8 @@ impl Control {
         let mut queue_messages = 0;
         for source in self.model.functions.values().flat_map(|f| &f.queues) {
             let depth = self.sqs.depth(&source.queue).await?;
-            queue_messages += depth.visible + depth.in_flight + depth.delayed;
+            let kept = u64::from(self.faults.keeps(&source.queue));
+            queue_messages += depth.visible + depth.in_flight + depth.delayed + kept;
         }
         let running: BTreeMap<String, usize> = self
             .functions
@@ -184,7 +200,7 @@ fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 pub async fn serve(listener: TcpListener, control: Arc<Control>) {
     http1::serve(listener, move |request, _peer| {
         let control = Arc::clone(&control);
-        async move { Ok(control.handle(request).await) }
+        async move { Ok::<_, Infallible>(control.handle(request).await) }
     })
     .await;
 }

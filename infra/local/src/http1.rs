@@ -16,11 +16,18 @@ use tokio::task::JoinSet;
 /// Room for the longest request head that is read at all; longer ones get 431 from hyper.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Serves connections with keep-alive until dropped; then every connection ends with it.
-pub(crate) async fn serve<S, F>(listener: TcpListener, service: S)
+/// What a service answers instead of a response to have the connection closed without one.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the connection is cut on purpose")]
+pub(crate) struct Cut;
+
+/// Serves connections with keep-alive until dropped; then every connection ends with it. A client that hangs up drops the
+/// service's future.
+pub(crate) async fn serve<S, F, E>(listener: TcpListener, service: S)
 where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Response<Full<Bytes>>, std::convert::Infallible>> + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, E>> + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
 {
     let mut connections = JoinSet::new();
     loop {

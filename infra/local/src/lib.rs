@@ -18,6 +18,7 @@
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
 //! | `sandbox-gateway` | the payment gateway |
 //! | [`control`] | what CloudWatch and the console would tell |
+//! | [`faults`] | what goes wrong, on purpose and counted |
 //!
 //! **Walk-through.** [`stack::Stack::start`] takes its folder ([`place`]), starts the parts, and writes `stack.json`
 //! once all answer. A request comes in at the front, becomes an event, goes to the process that was idle last, and its
@@ -40,6 +41,7 @@
 pub mod child;
 pub mod control;
 pub mod dynamodb;
+pub mod faults;
 pub mod front;
 mod http1;
 pub mod meter;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use stampede_local::faults::FaultPlan;
 use stampede_local::runtime::DEFAULT_CONCURRENCY;
 use stampede_local::stack::{Options, Stack, token};
 use tokens::Audience;
@@ -57,6 +58,12 @@ struct Up {
     /// What the sandbox gateway's random draws follow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
+    #[arg(long, env = "FAULTS", default_value = "")]
+    faults: FaultPlan,
+    /// What the faults' random draws follow from.
+    #[arg(long, default_value_t = 1)]
+    fault_seed: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +113,8 @@ fn run(up: Up) -> Result<()> {
         account_concurrency: up.account_concurrency,
         function_log: up.function_log,
         seed: up.seed,
+        faults: up.faults,
+        fault_seed: up.fault_seed,
     };
     runtime.block_on(async move {
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -31,6 +31,10 @@ pub struct StackFile {
     pub operator_token: String,
     /// The process that runs the stack.
     pub pid: u32,
+    /// What goes wrong on purpose: names of faults, separated by commas; empty if nothing does.
+    pub faults: String,
+    /// What the faults' draws follow from.
+    pub fault_seed: u64,
     /// Table names by the environment variable that carries them.
     pub tables: BTreeMap<String, String>,
     /// Queue URLs by name.
@@ -100,6 +104,16 @@ impl Place {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// A folder for what is built for this run.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn tools(&self) -> Result<PathBuf> {
+        let folder = self.root.join("tools");
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        Ok(folder)
     }
 
     /// The gateway's own log.

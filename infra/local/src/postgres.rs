@@ -15,7 +15,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use tokio::process::{Child, Command};
-use tokio_postgres::NoTls;
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Connection, NoTls, Socket};
 
 use crate::child::Spawner;
 
@@ -30,10 +31,21 @@ const CONNECTIONS: usize = 60;
 #[derive(Debug)]
 pub struct Postgres {
     child: Child,
-    data: PathBuf,
-    url: String,
+    cluster: Cluster,
+    port: u16,
+    spawner: Spawner,
 }
 
+/// Where the cluster lies, and how its programs are run.
+#[derive(Debug)]
+struct Cluster {
+    binaries: PathBuf,
+    account: Account,
+    data: PathBuf,
+    log: PathBuf,
+}
+
+#[derive(Debug)]
 struct Account {
     user: Option<User>,
 }
@@ -135,23 +147,13 @@ impl Postgres {
         if let Some(user) = &account.user {
             chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
-        let log_path = logs.join("postgres.log");
-        let command = |program: &str| -> Result<Command> {
-            let log = OpenOptions::new().create(true).append(true).open(&log_path)?;
-            let mut command = Command::new(binaries.join(program));
-            command
-                .env_clear()
-                .env("PATH", "/usr/bin:/bin")
-                .env("LC_ALL", "C")
-                .current_dir(&data)
-                .stdin(Stdio::null())
-                .stderr(log.try_clone()?)
-                .stdout(log)
-                .kill_on_drop(true);
-            account.apply(&mut command);
-            Ok(command)
+        let cluster = Cluster {
+            binaries,
+            account,
+            data,
+            log: logs.join("postgres.log"),
         };
-        let mut initdb = command("initdb")?;
+        let mut initdb = cluster.command("initdb")?;
         initdb
             .args([
                 "--username=postgres",
@@ -161,17 +163,114 @@ impl Postgres {
                 "--no-locale",
                 "-D",
             ])
-            .arg(&data);
+            .arg(&cluster.data);
         let status = spawner.spawn(initdb, Signal::SIGKILL, 0).await?.wait().await?;
         if !status.success() {
-            bail!("initdb failed ({status}); see {}", log_path.display());
+            bail!("initdb failed ({status}); see {}", cluster.log.display());
         }
         // Free now; whoever takes it first in between makes the start fail, and loudly.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
             .local_addr()?
             .port();
-        let mut server = command("postgres")?;
-        server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        let mut started = Self {
+            child: cluster.serve(port, spawner).await?,
+            cluster,
+            port,
+            spawner: spawner.clone(),
+        };
+        started
+            .create_database()
+            .await
+            .with_context(|| format!("PostgreSQL; see {}", started.cluster.log.display()))?;
+        Ok(started)
+    }
+
+    async fn create_database(&mut self) -> Result<()> {
+        let (client, connection) = self.connect("postgres").await?;
+        let connection = tokio::spawn(connection);
+        client.batch_execute("CREATE DATABASE ledger").await?;
+        drop(client);
+        connection.await??;
+        Ok(())
+    }
+
+    /// A connection, once the server answers.
+    async fn connect(&mut self, database: &str) -> Result<(Client, Connection<Socket, NoTlsStream>)> {
+        let url = format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port);
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended ({status})");
+            }
+            match tokio_postgres::connect(&url, NoTls).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) if began.elapsed() > START_LIMIT => {
+                    return Err(error).context("it does not answer");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/ledger", self.port)
+    }
+
+    /// Lets the server crash, and starts it again on the same port and data after `away`. It answers when this returns.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn crash_and_restart(&mut self, away: Duration) -> Result<()> {
+        self.end().await;
+        tokio::time::sleep(away).await;
+        self.child = self.cluster.serve(self.port, &self.spawner).await?;
+        drop(self.connect("ledger").await?);
+        Ok(())
+    }
+
+    /// Ends the server without letting it finish anything: what it has not written to its log is lost.
+    async fn end(&mut self) {
+        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        }
+        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
+            tracing::warn!("PostgreSQL does not stop; it is killed");
+            let _ = self.child.kill().await;
+        }
+    }
+
+    /// Stops the server at once, since nothing of it is kept, and removes the cluster.
+    pub async fn stop(&mut self) {
+        self.end().await;
+        if let Err(error) = fs::remove_dir_all(&self.cluster.data) {
+            tracing::warn!(%error, "the cluster could not be removed");
+        }
+    }
+}
+
+impl Cluster {
+    fn command(&self, program: &str) -> Result<Command> {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(self.binaries.join(program));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C")
+            .current_dir(&self.data)
+            .stdin(Stdio::null())
+            .stderr(log.try_clone()?)
+            .stdout(log)
+            .kill_on_drop(true);
+        self.account.apply(&mut command);
+        Ok(command)
+    }
+
+    /// Starts the server.
+    async fn serve(&self, port: u16, spawner: &Spawner) -> Result<Child> {
+        let mut server = self.command("postgres")?;
+        server.arg("-D").arg(&self.data).args(["-p", &port.to_string()]);
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -182,58 +281,6 @@ impl Postgres {
             server.args(["-c", setting]);
         }
         // SIGQUIT makes the server stop at once, its own children and shared memory with it; SIGKILL would leave both.
-        let child = spawner.spawn(server, Signal::SIGQUIT, 0).await?;
-        let mut started = Self {
-            child,
-            data,
-            url: format!("postgresql://postgres@127.0.0.1:{port}/ledger"),
-        };
-        started
-            .create_database(port)
-            .await
-            .with_context(|| format!("PostgreSQL; see {}", log_path.display()))?;
-        Ok(started)
-    }
-
-    async fn create_database(&mut self, port: u16) -> Result<()> {
-        let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
-        let began = Instant::now();
-        let (client, connection) = loop {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended ({status})");
-            }
-            match tokio_postgres::connect(&url, NoTls).await {
-                Ok(connected) => break connected,
-                Err(error) if began.elapsed() > START_LIMIT => {
-                    return Err(error).context("it does not answer");
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
-        let connection = tokio::spawn(connection);
-        client.batch_execute("CREATE DATABASE ledger").await?;
-        drop(client);
-        connection.await??;
-        Ok(())
-    }
-
-    /// The URL of the database.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Stops the server at once, since nothing of it is kept, and removes the cluster.
-    pub async fn stop(mut self) {
-        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
-        }
-        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
-            tracing::warn!("PostgreSQL does not stop; it is killed");
-            let _ = self.child.kill().await;
-        }
-        if let Err(error) = fs::remove_dir_all(&self.data) {
-            tracing::warn!(%error, "the cluster could not be removed");
-        }
+        spawner.spawn(server, Signal::SIGQUIT, 0).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -17,13 +18,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::http1;
-use crate::meter::Meter;
+use crate::faults::Faults;
+use crate::faults::relay::Crash;
+use crate::http1::{self, Cut};
+use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
 
 /// SQS takes requests of up to 1 MB; a little more for the frame around the messages.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// How long a receive waits for the first message; SQS's own limit.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// How long a caller that was killed may take to be gone.
+const FUNERAL: Duration = Duration::from_secs(5);
 
 /// The queues of a stack.
 #[derive(Debug, Clone)]
@@ -33,6 +42,7 @@ pub struct Sqs {
     meter: Arc<Meter>,
     url: Arc<str>,
     permissions: Arc<Permissions>,
+    faults: Arc<Faults>,
 }
 
 /// How many messages a queue holds.
@@ -98,6 +108,7 @@ impl Sqs {
             meter,
             url: url.into(),
             permissions: Arc::default(),
+            faults: Arc::default(),
         }
     }
 
@@ -105,6 +116,13 @@ impl Sqs {
     #[must_use]
     pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
         self.permissions = permissions;
+        self
+    }
+
+    /// The same queues, with what goes wrong between them and the functions.
+    #[must_use]
+    pub fn faulty(mut self, faults: Arc<Faults>) -> Self {
+        self.faults = faults;
         self
     }
 
@@ -193,11 +211,22 @@ impl Sqs {
         Ok((status, body))
     }
 
-    /// Receives up to `count` messages, waiting up to 20 s for the first.
+    /// Receives up to `count` messages for a function, waiting up to 20 s for the first.
     ///
     /// # Errors
     /// What SQS answered.
     pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
+        let patience = self.faults.patience(queue, LONGEST_WAIT);
+        let received = self.receive_within(queue, count, patience).await?;
+        Ok(self.faults.pass(queue, received, count))
+    }
+
+    async fn receive_within(
+        &self,
+        queue: &str,
+        count: usize,
+        patience: Duration,
+    ) -> Result<Vec<Message>, SqsError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Received {
@@ -208,7 +237,7 @@ impl Sqs {
         let input = json!({
             "QueueUrl": self.queue_url(queue),
             "MaxNumberOfMessages": count,
-            "WaitTimeSeconds": 20,
+            "WaitTimeSeconds": patience.as_secs(),
             "AttributeNames": ["All"],
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
@@ -277,7 +306,7 @@ impl Sqs {
         self.provider.shutdown_all().await;
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
         let (parts, body) = request.into_parts();
         let target = parts
             .headers
@@ -289,18 +318,32 @@ impl Sqs {
             .await
             .map(http_body_util::Collected::to_bytes)
         else {
-            return response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+            return Ok(response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
         };
         let action = target.rsplit('.').next().unwrap_or_default();
         self.meter.sqs(action);
-        let authorization = parts.headers.get("authorization").and_then(|v| v.to_str().ok());
-        if let Err(denied) = self.authorize(signer(authorization), action, &body) {
+        let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+        let function = signer(header("authorization"));
+        if let Err(denied) = self.authorize(function, action, &body) {
             let mut refusal = response(StatusCode::FORBIDDEN, denied.body().into());
             let code = HeaderValue::from_static("AccessDenied;Sender");
             refusal.headers_mut().insert("x-amzn-query-error", code);
-            return refusal;
+            return Ok(refusal);
         }
-        match self.dispatch(target, body).await {
+        let caller = Caller::from_trace(header("x-amzn-trace-id"));
+        let crash = self.faults.crash(function, action, caller);
+        if let Some(crash) = crash {
+            if crash == Crash::After {
+                let _ = self.dispatch(target, body).await;
+            }
+            if crash != Crash::Already {
+                self.faults.kill_relay(crash, caller);
+            }
+            // The connection ends with the process; nobody shall learn anything in between.
+            tokio::time::sleep(FUNERAL).await;
+            return Err(Cut);
+        }
+        Ok(match self.dispatch(target, body).await {
             Ok((status, body)) => response(status, body),
             Err(error) => response(
                 StatusCode::BAD_REQUEST,
@@ -308,7 +351,7 @@ impl Sqs {
                     .to_string()
                     .into(),
             ),
-        }
+        })
     }
 }
 
@@ -326,7 +369,7 @@ fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 pub async fn serve(listener: TcpListener, sqs: Sqs) {
     http1::serve(listener, move |request, _peer| {
         let sqs = sqs.clone();
-        async move { Ok(sqs.handle(request).await) }
+        async move { sqs.handle(request).await }
     })
     .await;
 }

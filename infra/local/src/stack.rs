@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use tokens::Audience;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 
 use crate::child::Spawner;
 use crate::control::{self, Control};
 use crate::dynamodb::{self, Dynamo};
+use crate::faults::{FaultPlan, Faults, Keys};
 use crate::front::{self, Front};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
@@ -52,6 +53,10 @@ pub struct Options {
     pub function_log: Option<String>,
     /// What the sandbox gateway's draws follow from.
     pub seed: u64,
+    /// What goes wrong.
+    pub faults: FaultPlan,
+    /// What the faults' draws follow from.
+    pub fault_seed: u64,
 }
 
 /// A running stack.
@@ -63,7 +68,9 @@ pub struct Stack {
     functions: Arc<Functions>,
     sqs: Sqs,
     sources: Option<Sources>,
-    postgres: Option<Postgres>,
+    postgres: Arc<Mutex<Postgres>>,
+    faults: Arc<Faults>,
+    fault_tasks: JoinSet<()>,
     gateway: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>)>,
     servers: JoinSet<()>,
     _control: Arc<Control>,
@@ -163,21 +170,27 @@ impl Stack {
                 ),
             )
         };
+        // Fails fast on what is wrong with the template or missing, before anything starts.
+        let draft = read("postgresql://unknown")?;
+        let keys = Keys::of(&draft.tables);
+        let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
         let settings = Settings {
             binaries: options.binaries.clone(),
             logs: place.logs(),
             concurrency: options.concurrency,
             account_concurrency: options.account_concurrency,
             environment: environment(&dynamodb_url, &sqs_url),
+            faults: Arc::clone(&faults),
         };
-        // Fails fast on what is wrong with the template or missing, before anything starts.
-        missing(&read("postgresql://unknown")?, &settings)?;
+        missing(&draft, &settings)?;
 
         let postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
-        ledger::migrate(postgres.url())
+        let database_url = postgres.url();
+        let postgres = Arc::new(Mutex::new(postgres));
+        ledger::migrate(&database_url)
             .await
             .context("the ledger's migrations")?;
-        let mut model = read(postgres.url())?;
+        let mut model = read(&database_url)?;
         if let Some(level) = &options.function_log {
             for function in model.functions.values_mut() {
                 function.environment.insert("RUST_LOG".to_owned(), level.clone());
@@ -187,15 +200,23 @@ impl Stack {
         let meter = Arc::new(Meter::default());
         let permissions = Arc::new(Permissions::of(&model)?);
         let mut servers = JoinSet::new();
-        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?.guarded(Arc::clone(&permissions));
+        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(&faults));
         servers.spawn(dynamodb::serve(dynamo_at, dynamo.clone()));
-        let sqs =
-            Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter)).guarded(Arc::clone(&permissions));
+        let sqs = Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter))
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(&faults));
         sqs.create(&model.queues).await?;
         servers.spawn(sqs::serve(sqs_at, sqs.clone()));
-        let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed);
+        let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed, &faults);
 
         let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
+        let victims = Arc::downgrade(&functions);
+        faults.kill_with(move |function, invocation| {
+            let functions = victims.upgrade();
+            functions.is_some_and(|functions| functions.kill(function, invocation))
+        });
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
         let sources = sources::start(
             &model,
@@ -213,6 +234,8 @@ impl Stack {
             streams: sources.streams.clone(),
             meter,
             permissions,
+            faults: Arc::clone(&faults),
+            postgres: Arc::clone(&postgres),
         });
         servers.spawn(control::serve(control_at, Arc::clone(&control)));
         servers.spawn(front::serve(front_at, front));
@@ -229,12 +252,14 @@ impl Stack {
             api_url,
             dynamodb_url,
             sqs_url,
-            database_url: postgres.url().to_owned(),
+            database_url,
             gateway_url,
             gateway_log: place.gateway_log(),
             control_url,
             operator_token,
             pid: std::process::id(),
+            faults: options.faults.to_string(),
+            fault_seed: options.fault_seed,
             tables: variables(&model, "_TABLE"),
             environment: everyone,
             queues: model
@@ -243,6 +268,7 @@ impl Stack {
                 .map(|q| (q.clone(), sqs.queue_url(q)))
                 .collect(),
         };
+        let fault_tasks = faults.start(&postgres);
         place.announce(&file)?;
         Ok(Self {
             file,
@@ -250,7 +276,9 @@ impl Stack {
             functions,
             sqs,
             sources: Some(sources),
-            postgres: Some(postgres),
+            postgres,
+            faults,
+            fault_tasks,
             gateway: Some(gateway),
             servers,
             _control: control,
@@ -262,6 +290,7 @@ impl Stack {
         if let Err(error) = self.place.withdraw() {
             tracing::warn!("{error:#}");
         }
+        self.faults.end();
         self.servers.abort_all();
         drop(self.sources.take());
         self.functions.stop().await;
@@ -270,9 +299,9 @@ impl Stack {
             let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
         }
         self.sqs.stop().await;
-        if let Some(postgres) = self.postgres.take() {
-            postgres.stop().await;
-        }
+        // These end by themselves, and a server that is away comes back before.
+        while self.fault_tasks.join_next().await.is_some() {}
+        self.postgres.lock().await.stop().await;
     }
 }
 
@@ -327,9 +356,11 @@ fn start_gateway(
     listener: TcpListener,
     log: PathBuf,
     seed: u64,
+    faults: &Faults,
 ) -> (oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>) {
     let (stop, stopped) = oneshot::channel();
-    let options = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, seed, Arc::new(now_millis));
+    let mut options = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, seed, Arc::new(now_millis));
+    options.faults = faults.gateway();
     let task = tokio::spawn(sandbox_gateway::serve(listener, options, async {
         let _ = stopped.await;
     }));

@@ -3,7 +3,10 @@
 //! Whether one request is hit follows from the faults' seed, the order (or intent) and the number of the attempt, never
 //! from the order of arrival: the same run meets the same faults however its requests interleave.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::ids::draw;
 
@@ -23,6 +26,94 @@ pub struct Faults {
     pub lost_answer: f64,
     /// The draws follow from this.
     pub seed: u64,
+}
+
+/// How often the faults struck; what a payment method brought about by itself is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Struck {
+    /// Requests refused by an outage.
+    pub refused: u64,
+    /// Confirms lost before they were carried out.
+    pub lost_before_charge: u64,
+    /// Confirms carried out, their answer lost.
+    pub lost_after_charge: u64,
+    /// Answers to other POSTs lost.
+    pub lost_answers: u64,
+}
+
+/// The faults of a running sandbox, and how often they struck; shared with whoever switches them.
+#[derive(Debug, Default)]
+pub struct Switch {
+    state: Mutex<(Faults, Struck)>,
+    refusal: Notify,
+}
+
+impl Switch {
+    /// A switch that stands at `faults`.
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
+        Self {
+            state: Mutex::new((faults, Struck::default())),
+            refusal: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, (Faults, Struck)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes wrong now.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.state().0
+    }
+
+    /// Changes what goes wrong from now on.
+    pub fn change(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut self.state().0);
+    }
+
+    /// How often the faults have struck.
+    #[must_use]
+    pub fn struck(&self) -> Struck {
+        self.state().1
+    }
+
+    /// Waits until an outage has refused a request that no earlier call has learnt of.
+    pub async fn refusal(&self) {
+        self.refusal.notified().await;
+    }
+
+    /// Whether the request in hand is refused by an outage.
+    pub(crate) fn refuses(&self) -> bool {
+        let mut state = self.state();
+        let outage = state.0.outage;
+        if outage {
+            state.1.refused += 1;
+            self.refusal.notify_one();
+        }
+        outage
+    }
+
+    /// Draws a confirm's fate, and counts it.
+    pub(crate) fn confirm_fate(&self, subject: &str, attempt: u64) -> Fate {
+        let mut state = self.state();
+        let fate = state.0.confirm_fate(subject, attempt);
+        match fate {
+            Fate::Answered => {}
+            Fate::LostBefore => state.1.lost_before_charge += 1,
+            Fate::LostAfter => state.1.lost_after_charge += 1,
+        }
+        fate
+    }
+
+    /// Draws the fate of any other POST, and counts it.
+    pub(crate) fn other_fate(&self, operation: &str, subject: &str, nth: u64) -> Fate {
+        let mut state = self.state();
+        let fate = state.0.other_fate(operation, subject, nth);
+        state.1.lost_answers += u64::from(fate != Fate::Answered);
+        fate
+    }
 }
 
 /// What becomes of one request.
@@ -90,6 +181,26 @@ mod tests {
             .map(|n| faults.confirm_fate(&format!("order-{n}"), 0))
             .collect();
         assert_eq!(fates, again);
+    }
+
+    #[tokio::test]
+    async fn a_switch_counts_what_struck_and_tells_of_a_refusal() {
+        let switch = Switch::default();
+        assert!(!switch.refuses());
+        assert_eq!(switch.confirm_fate("o", 0), Fate::Answered);
+        switch.change(|faults| {
+            faults.outage = true;
+            faults.timeout_after_charge = 1.0;
+        });
+        assert!(switch.refuses());
+        switch.refusal().await;
+        assert_eq!(switch.confirm_fate("o", 0), Fate::LostAfter);
+        let expected = Struck {
+            refused: 1,
+            lost_after_charge: 1,
+            ..Struck::default()
+        };
+        assert_eq!(switch.struck(), expected);
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Options {
     pub clock: Clock,
     /// How long a confirm with `pm_sandbox_slow` takes.
     pub slow: Duration,
+    /// What goes wrong, and how often it did; whoever keeps a clone can change it while the sandbox runs.
+    pub faults: Arc<faults::Switch>,
     /// How long an answer that "never comes" is kept back before the connection is given a 504.
     pub hang: Duration,
 }
@@ -87,6 +89,7 @@ impl Options {
             seed,
             clock,
             slow: Duration::from_secs(3),
+            faults: Arc::default(),
             hang: Duration::from_secs(120),
         }
     }

@@ -123,7 +123,7 @@ async fn log(State(gateway): Shared) -> Response<Body> {
 }
 
 async fn show_faults(State(gateway): Shared) -> Json<Faults> {
-    Json(gateway.faults())
+    Json(gateway.faults().faults())
 }
 
 async fn set_faults(State(gateway): Shared, Json(faults): Json<Faults>) -> Response<Body> {
@@ -137,6 +137,6 @@ async fn set_faults(State(gateway): Shared, Json(faults): Json<Faults>) -> Respo
     {
         return error::invalid("parameter_invalid", "faults", "Shares are from 0 to 1.").into_response(false);
     }
-    gateway.set_faults(faults);
+    gateway.faults().change(|now| *now = faults);
     Json(faults).into_response()
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::book::Book;
 use crate::error::{self, Reply};
-use crate::faults::{Fate, Faults};
+use crate::faults::{Fate, Switch};
 use crate::idempotency::{Claim, Keys, MAX_KEY_CHARS};
 use crate::log::Log;
 use crate::methods::Behaviour;
@@ -26,7 +26,6 @@ pub struct Gateway {
     options: Options,
     book: Mutex<Book>,
     keys: Keys,
-    faults: Mutex<Faults>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -59,7 +58,6 @@ impl Gateway {
             options,
             book: Mutex::new(book),
             keys: Keys::default(),
-            faults: Mutex::new(Faults::default()),
             stopping,
         })
     }
@@ -69,12 +67,8 @@ impl Gateway {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn faults(&self) -> Faults {
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn set_faults(&self, faults: Faults) {
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    pub(crate) fn faults(&self) -> &Switch {
+        &self.options.faults
     }
 
     fn admit(&self, headers: &HeaderMap) -> Result<(), Reply> {
@@ -84,7 +78,7 @@ impl Gateway {
         if given.and_then(|value| value.strip_prefix("Bearer ")) != Some(self.options.api_key.as_str()) {
             return Err(error::unauthorized());
         }
-        if self.faults().outage {
+        if self.faults().refuses() {
             Err(error::outage())
         } else {
             Ok(())
@@ -105,9 +99,8 @@ impl Gateway {
             Some(Claim::InUse) => return Done::answered(error::key_in_use()),
             Some(Claim::Mismatch) => return Done::answered(error::key_mismatch()),
         };
-        let faults = self.faults();
-        let (fate, wait) = self.decide(&faults, &operation);
-        let latency = wait + Duration::from_millis(faults.latency_ms);
+        let (fate, wait) = self.decide(&operation);
+        let latency = wait + Duration::from_millis(self.faults().faults().latency_ms);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
@@ -130,7 +123,8 @@ impl Gateway {
     }
 
     /// What becomes of the request, and how long it takes beyond the general latency.
-    fn decide(&self, faults: &Faults, operation: &Operation) -> (Fate, Duration) {
+    fn decide(&self, operation: &Operation) -> (Fate, Duration) {
+        let faults = self.faults();
         match operation {
             Operation::Confirm {
                 intent,
@@ -218,7 +212,7 @@ async fn show(gateway: &Gateway, headers: &HeaderMap, read: impl FnOnce(&Book) -
     if let Err(refused) = gateway.admit(headers) {
         return refused.into_response(false);
     }
-    let latency_ms = gateway.faults().latency_ms;
+    let latency_ms = gateway.faults().faults().latency_ms;
     if latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(latency_ms)).await;
     }

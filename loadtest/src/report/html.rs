@@ -35,6 +35,7 @@ pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
                 (tiles(report))
                 h2 { "Promises" }
                 (promises(report))
+                (faults(report))
                 h2 { "The crowd and the stock" }
                 div.plot { h3 { "Arrivals" } (PreEscaped(charts::arrivals(&arrivals(measured)))) }
                 div.plot {
@@ -65,7 +66,7 @@ pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
 fn verdict(report: &Report) -> Markup {
     html! {
         @if report.ok {
-            div.verdict.good { "Every promise was kept, and the generator was in time." }
+            div.verdict.good { @if report.faults.any() { "Every promise was kept, whatever went wrong." } @else { "Every promise was kept, and the generator was in time." } }
         } @else {
             div.verdict.bad {
                 "This run failed."
@@ -160,6 +161,28 @@ fn promises(report: &Report) -> Markup {
         } }
         @if !(f.inconsistencies.is_empty() && f.explanations.is_empty()) {
             ul { @for line in f.explanations.iter().chain(&f.inconsistencies).take(60) { li { code { (line) } } } }
+        }
+    }
+}
+
+fn faults(report: &Report) -> Markup {
+    let kinds = |kinds: &BTreeMap<String, u64>| {
+        let kinds = kinds.iter().map(|(kind, count)| format!("{kind} {}", group(*count)));
+        kinds.collect::<Vec<_>>().join(", ")
+    };
+    html! {
+        @if report.faults.any() {
+            h2 { "What went wrong on purpose" }
+            div.table { table {
+                tr { th { "Fault" } th { "Of which" } th.n { "Struck" } }
+                @for (name, struck) in &report.faults.struck {
+                    tr {
+                        td { code { (name) } } td.soft { (kinds(&struck.kinds)) }
+                        @if struck.strikes > 0 { td.n { (group(struck.strikes)) } } @else { td.n.bad { "never" } }
+                    }
+                }
+            } }
+            p.soft { "Asked for: " code { (report.faults.plan) } ", drawn from seed " (report.faults.seed) "." }
         }
     }
 }

@@ -58,6 +58,13 @@ impl Report {
             "  generator   {:.1} ms late at p99 (limit {LATE_LIMIT_MS} ms)",
             self.generator_late_ms_p99
         ));
+        if self.faults.any() {
+            let struck = self.faults.struck.iter();
+            let struck: Vec<String> = struck
+                .map(|(name, struck)| format!("{name} {}", struck.strikes))
+                .collect();
+            lines.push(format!("  faults      {}", struck.join(", ")));
+        }
         for line in f.inconsistencies.iter().chain(&f.explanations).take(10) {
             lines.push(format!("  ! {line}"));
         }

@@ -39,6 +39,7 @@ fn run_facts() -> RunFacts {
         unfinished: 0,
         surprises: BTreeMap::new(),
         failed_samples: 0,
+        faults: FaultReport::default(),
     }
 }
 

@@ -22,9 +22,6 @@ use crate::facts::{Ended, Ending, Entry};
 use crate::measure::Endpoint;
 use crate::world::{Tally, World};
 
-/// How often a shopper asks for the same thing again after errors and silence.
-const MAX_TRIES: u32 = 6;
-
 /// A visit under way.
 #[derive(Debug)]
 pub struct Shopper {
@@ -152,7 +149,7 @@ impl Shopper {
                 .and_then(|a| a.json::<StatusView>())
             else {
                 unanswered += 1;
-                if unanswered >= MAX_TRIES {
+                if unanswered >= self.world.tries {
                     return Look::Ended(Ending::GaveUp);
                 }
                 self.back_off(unanswered, None).await;
@@ -296,7 +293,7 @@ impl Shopper {
                     }
                     _ => Wish::Ended(Ending::DidNotWantFewer),
                 },
-                Code::NotOpen | Code::Paused if early < MAX_TRIES => {
+                Code::NotOpen | Code::Paused if early < self.world.tries => {
                     early += 1;
                     self.think(300, 900).await;
                     continue;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
-use super::{MAX_TRIES, Shopper};
+use super::Shopper;
 use crate::client::{Answer, Call, Silence};
 use crate::measure::Endpoint;
 
@@ -47,7 +47,8 @@ impl Shopper {
         double: bool,
         reload: bool,
     ) -> Vec<Answer> {
-        for attempt in 1..=MAX_TRIES {
+        let tries = self.world.tries;
+        for attempt in 1..=tries {
             let first = attempt == 1;
             if first && reload {
                 self.reload(endpoint, call).await;
@@ -66,7 +67,7 @@ impl Shopper {
             if !settled.is_empty() {
                 return settled;
             }
-            if attempt < MAX_TRIES {
+            if attempt < tries {
                 let asked = answers.iter().filter_map(|a| a.retry_after).max();
                 self.back_off(attempt, asked).await;
             }

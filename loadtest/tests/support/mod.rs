@@ -149,6 +149,7 @@ pub fn world(url: &str, folder: &Path, file: DropFile) -> Arc<World> {
         },
         recorder: Recorder::default(),
         tally: Tally::default(),
+        tries: loadtest::faults::TRIES,
     })
 }
 

@@ -34,8 +34,9 @@ pub const MAX_PRICE_MINOR: i64 = MAX_ORDER_MINOR;
 /// What a conditional write costs one write unit up to, in bytes (DynamoDB's unit of writing).
 pub const WRITE_UNIT_BYTES: usize = 1024;
 
-/// How far the clocks of two processes may be apart, in milliseconds.
-pub const CLOCK_SKEW_MS: i64 = 2_000;
+/// How far the clocks of two processes may be apart, in milliseconds: each is within two seconds of the true time, so two of
+/// them are at most four apart.
+pub const CLOCK_SKEW_MS: i64 = 4_000;
 /// How often the conductor walks over the shards of a drop that is on, in milliseconds.
 pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
 /// How long a process may go on using a drop document, a status or a count it has read, in milliseconds.
@@ -49,6 +50,11 @@ pub const OPEN_BUCKETS: u8 = 16;
 
 /// How long an API function may take, in seconds. The template repeats it; a test compares.
 pub const API_TIMEOUT_SECONDS: u32 = 10;
+/// How long `process-order` may take for a batch, in seconds. The template repeats it; a test compares. Six times as long is
+/// a message that a dead process had received away from everyone, so it is as short as the gateway's time-outs allow.
+pub const PROCESS_ORDER_TIMEOUT_SECONDS: u32 = 15;
+/// How long `project-ledger` may take for a batch, in seconds; as above.
+pub const PROJECT_LEDGER_TIMEOUT_SECONDS: u32 = 10;
 /// The shortest hold an operator may set, in seconds.
 pub const MIN_HOLD_SECONDS: u32 = 15;
 /// The longest hold an operator may set, in seconds.

@@ -25,9 +25,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connect_ms: 2_000,
-            wait_ms: 3_000,
-            statement_ms: 4_000,
+            connect_ms: 1_500,
+            wait_ms: 1_000,
+            statement_ms: 2_000,
             connections: 2,
         }
     }

@@ -1,9 +1,9 @@
 //! DynamoDB on one machine: the embedded emulator behind policies and the meter.
 //!
 //! Functions and tests talk to an HTTP endpoint as they would to DynamoDB. A function's request is held against its
-//! policy ([`Dynamo::authorize`]). Then it passes three steps in [`Dynamo::answer`]: it is read, it runs on the emulator in this process, and what it used is booked. Whatever shall
-//! come between caller and table (throttling by partition, conflicts, delays, time-outs before or after the write)
-//! belongs before and after the second step.
+//! policy ([`Dynamo::authorize`]), then against what shall go wrong ([`crate::faults`]): throttling by
+//! partition, conflicts, delays, time-outs before or after the write. Then it passes three steps in [`Dynamo::answer`]: it is
+//! read, it runs on the emulator in this process, and what it used is booked.
 
 mod capacity;
 mod needs;
@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 pub use capacity::{refused_write, transaction_item};
 pub use server::serve;
 
+use crate::faults::Faults;
 use crate::meter::{Caller, Meter};
 use crate::permissions::Permissions;
 use crate::template::Table;
@@ -32,6 +33,7 @@ pub struct Dynamo {
     meter: Arc<Meter>,
     streamed: Arc<HashMap<String, Arc<Notify>>>,
     permissions: Arc<Permissions>,
+    faults: Arc<Faults>,
 }
 
 impl std::fmt::Debug for Dynamo {
@@ -73,6 +75,7 @@ impl Dynamo {
             meter,
             streamed: Arc::new(streamed),
             permissions: Arc::default(),
+            faults: Arc::default(),
         })
     }
 
@@ -81,6 +84,19 @@ impl Dynamo {
     pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
         self.permissions = permissions;
         self
+    }
+
+    /// The same tables, with what goes wrong between them and the functions.
+    #[must_use]
+    pub fn faulty(mut self, faults: Arc<Faults>) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// What goes wrong.
+    #[must_use]
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The emulator itself, for readers that are not metered.
@@ -123,6 +139,7 @@ impl Dynamo {
             }
         }
         if !uses.is_empty() {
+            self.faults.charge(operation, body, &uses);
             self.meter.book(caller, uses);
         }
         match result {

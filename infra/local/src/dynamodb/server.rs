@@ -1,6 +1,5 @@
 //! The HTTP endpoint the SDK talks to.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -10,7 +9,8 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::{Answer, Dynamo};
-use crate::http1;
+use crate::faults::tables::{Fate, HELD, Loss};
+use crate::http1::{self, Cut};
 use crate::meter::Caller;
 use crate::permissions::signer;
 
@@ -21,14 +21,14 @@ const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 pub async fn serve(listener: TcpListener, dynamo: Dynamo) {
     http1::serve(listener, move |request, _peer: SocketAddr| {
         let dynamo = dynamo.clone();
-        async move { Ok::<_, Infallible>(handle(dynamo, request).await) }
+        async move { handle(dynamo, request).await }
     })
     .await;
 }
 
-async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
     if request.method() != Method::POST {
-        return response(200, Bytes::from_static(b"healthy"));
+        return Ok(response(200, Bytes::from_static(b"healthy")));
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY_BYTES)
@@ -36,28 +36,103 @@ async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Response<Full<Byt
         .await
         .map(http_body_util::Collected::to_bytes)
     else {
-        return response(413, Bytes::new());
+        return Ok(response(413, Bytes::new()));
     };
     let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
-    let caller = Caller::from_trace(header("x-amzn-trace-id"));
-    let operation = header("x-amz-target")
-        .and_then(|t| t.rsplit('.').next())
-        .unwrap_or_default()
-        .to_owned();
-    if let Err(refusal) = dynamo.authorize(signer(header("authorization")), &operation, &body) {
-        return response(refusal.status, refusal.body);
+    let asked = Asked {
+        operation: header("x-amz-target")
+            .and_then(|t| t.rsplit('.').next())
+            .unwrap_or_default()
+            .to_owned(),
+        body,
+        caller: Caller::from_trace(header("x-amzn-trace-id")),
+    };
+    let function = signer(header("authorization"));
+    if let Err(refusal) = dynamo.authorize(function, &asked.operation, &asked.body) {
+        return Ok(response(refusal.status, refusal.body));
+    }
+    let fate = match function {
+        Some(_) => dynamo.faults().fate(&asked.operation, &asked.body),
+        None => Fate::Answered,
+    };
+    let answer = meet(fate, dynamo, asked).await?;
+    Ok(response(answer.status, answer.body))
+}
+
+/// What somebody asks for.
+struct Asked {
+    operation: String,
+    body: Bytes,
+    caller: Caller,
+}
+
+/// Lets a request meet its fate.
+async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Result<Answer, Cut> {
+    match fate {
+        Fate::Answered => Ok(run(dynamo, asked).await),
+        Fate::Refused(answer) => Ok(answer),
+        Fate::Partly(body, unprocessed) => {
+            asked.body = body.into();
+            Ok(with_unprocessed(run(dynamo, asked).await, unprocessed))
+        }
+        Fate::Slow(before, after) => {
+            tokio::time::sleep(before).await;
+            let answer = run(dynamo, asked).await;
+            tokio::time::sleep(after).await;
+            Ok(answer)
+        }
+        Fate::LostBefore(loss) => lose(loss).await,
+        Fate::LostAfter(loss) => {
+            run(dynamo, asked).await;
+            lose(loss).await
+        }
+        Fate::Late(after) => {
+            // A task of its own: the caller hangs up meanwhile, and the write arrives nevertheless.
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                run(dynamo, asked).await;
+            });
+            lose(Loss::Held).await
+        }
+    }
+}
+
+async fn lose(loss: Loss) -> Result<Answer, Cut> {
+    if loss == Loss::Held {
+        tokio::time::sleep(HELD).await;
+    }
+    Err(Cut)
+}
+
+async fn run(dynamo: Dynamo, asked: Asked) -> Answer {
+    let Asked {
+        operation,
+        body,
+        caller,
+    } = asked;
+    if operation != "Scan" {
+        return dynamo.answer(&operation, &body, caller);
     }
     // A scan reads whole tables; it must not hold up the thread that serves the others.
-    let answer = if operation == "Scan" {
-        let work = tokio::task::spawn_blocking(move || dynamo.answer(&operation, &body, caller));
-        work.await.unwrap_or(Answer {
-            status: 500,
-            body: Bytes::new(),
-        })
-    } else {
-        dynamo.answer(&operation, &body, caller)
+    let work = tokio::task::spawn_blocking(move || dynamo.answer(&operation, &body, caller));
+    work.await.unwrap_or(Answer {
+        status: 500,
+        body: Bytes::new(),
+    })
+}
+
+/// The answer to a batch of reads of which a part was not done.
+fn with_unprocessed(answer: Answer, unprocessed: serde_json::Value) -> Answer {
+    let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
+        return answer;
     };
-    response(answer.status, answer.body)
+    if let (200, Some(fields)) = (answer.status, body.as_object_mut()) {
+        fields.insert("UnprocessedKeys".to_owned(), unprocessed);
+    }
+    Answer {
+        status: answer.status,
+        body: body.to_string().into(),
+    }
 }
 
 fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {

@@ -102,7 +102,7 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Response<Full<Bytes>>
             HeaderValue::from_str(&invocation.trace),
         ),
     ];
-    process.takes((invocation.request_id, reply));
+    process.takes(invocation, reply);
     let mut response = Response::new(Full::new(event));
     response
         .headers_mut()

@@ -25,6 +25,7 @@ pub use pool::{Failure, Figures, Invocation};
 use serde::Serialize;
 
 use crate::child::Spawner;
+use crate::faults::Faults;
 use crate::meter::{Meter, trace_header};
 use crate::template::{Function, Model};
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub account_concurrency: usize,
     /// Environment of every function besides the template's: endpoints and credentials.
     pub environment: BTreeMap<String, String>,
+    /// What goes wrong with processes.
+    pub faults: Arc<Faults>,
 }
 
 /// All functions of a stack.
@@ -171,6 +174,12 @@ impl Functions {
         self.meter
             .end(number, function, route, outcome(&result), duration);
         result
+    }
+
+    /// Kills the process that runs an invocation of a function; false if none does.
+    #[must_use]
+    pub fn kill(&self, function: &str, invocation: u64) -> bool {
+        self.pools.get(function).is_some_and(|pool| pool.kill(invocation))
     }
 
     /// The figures of every function.

@@ -310,6 +310,16 @@ impl Pool {
         }
     }
 
+    /// Kills the process that runs an invocation; false if none does.
+    pub(super) fn kill(&self, invocation: u64) -> bool {
+        let state = self.state();
+        let process = state.processes.iter().find(|process| process.runs(invocation));
+        if let Some(process) = process {
+            process.kill();
+        }
+        process.is_some()
+    }
+
     pub(super) async fn stop(&self) {
         loop {
             let changed = self.changed.notified();

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::{Notify, oneshot};
 
-use super::pool::{Failure, Pool};
+use super::pool::{Failure, Invocation, Pool};
 use super::{INIT_LIMIT, api};
 use crate::child::Spawner;
 use crate::permissions::access_key;
@@ -21,8 +21,12 @@ use crate::template::REGION;
 /// Functions yield to the load generator and to the stack, whose clocks matter more.
 const NICENESS: i32 = 5;
 
-/// The reply that a request id is still owed.
-type Owed = (String, oneshot::Sender<Result<Bytes, Failure>>);
+/// The reply that an invocation is still owed.
+#[derive(Debug)]
+struct Owed {
+    invocation: Invocation,
+    reply: oneshot::Sender<Result<Bytes, Failure>>,
+}
 
 /// One process.
 #[derive(Debug, Default)]
@@ -57,16 +61,26 @@ impl Process {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    pub(super) fn takes(&self, owed: Owed) {
+    pub(super) fn takes(&self, invocation: Invocation, reply: oneshot::Sender<Result<Bytes, Failure>>) {
         self.fresh.store(true, Ordering::Relaxed);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(owed);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Owed { invocation, reply });
+    }
+
+    /// Whether it runs the invocation with this number.
+    pub(super) fn runs(&self, number: u64) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(|owed| owed.invocation.number == number)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Its answer to a request; false when it owes none with that id.
     pub(super) fn answers(&self, request_id: &str, answer: Result<Bytes, Failure>) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        match current.take_if(|(id, _)| id == request_id) {
-            Some((_, reply)) => {
+        match current.take_if(|owed| owed.invocation.request_id == request_id) {
+            Some(Owed { reply, .. }) => {
                 // Nobody may be waiting any more, after a timeout.
                 let _ = reply.send(answer);
                 true
@@ -111,6 +125,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
         .envs(&pool.function.environment)
         .env("AWS_ACCESS_KEY_ID", access_key(name))
         .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+        .envs(pool.settings.faults.clock_variables())
         .stdin(Stdio::null())
         .stderr(log.try_clone()?)
         .stdout(log)
@@ -125,6 +140,17 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
             std::future::pending::<()>().await;
         }
     };
+    let faults = &pool.settings.faults;
+    let life = faults.life(!pool.function.schedules.is_empty());
+    let fate = async {
+        match life {
+            Some(life) => tokio::time::sleep(life).await,
+            None => std::future::pending().await,
+        }
+        if !faults.is_on() {
+            std::future::pending::<()>().await;
+        }
+    };
     let killed = tokio::select! {
         status = child.wait() => {
             let status = status?;
@@ -132,6 +158,10 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
             false
         }
         () = process.end.notified() => true,
+        () = fate => {
+            faults.killed(process.is_busy());
+            true
+        }
         () = initialised => {
             tracing::error!(function = %name, "a process asked for no work within {} s", INIT_LIMIT.as_secs());
             true

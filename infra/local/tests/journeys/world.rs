@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use stampede_local::faults::FaultPlan;
 use stampede_local::place::StackFile;
 use stampede_local::runtime::DEFAULT_CONCURRENCY;
 use stampede_local::stack::{Options, Stack};
@@ -118,6 +119,8 @@ impl World {
             account_concurrency: 64,
             function_log: Some("info".to_owned()),
             seed: 1,
+            faults: FaultPlan::default(),
+            fault_seed: 1,
         };
         let stack = Stack::start(&options).await?;
         let key = |audience| stampede_local::place::key(Path::new(FOLDER), audience);

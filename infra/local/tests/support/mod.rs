@@ -73,6 +73,7 @@ impl Bench {
             concurrency,
             account_concurrency: 64,
             environment: BTreeMap::from([("PROBE_LOG".to_owned(), log)]),
+            faults: Arc::default(),
         };
         let functions = Functions::new(model, settings, Spawner::start().unwrap(), Arc::clone(&meter));
         Self {

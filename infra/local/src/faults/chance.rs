@@ -1,0 +1,84 @@
+//! Draws that follow from the run's seed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fastrand::Rng;
+
+use super::plan::Fault;
+
+/// Draws of one kind. Each has its own stream of numbers, so that a fault draws the same whatever else is on. Which call
+/// meets which draw depends on the order of arrival, which no seed decides.
+#[derive(Debug)]
+pub(super) struct Chance {
+    state: Mutex<(Rng, u64)>,
+}
+
+impl Chance {
+    /// The draws of `fault`; `kind` tells several of one fault apart.
+    pub(super) fn new(seed: u64, fault: Fault, kind: u64) -> Self {
+        let place = Fault::ALL.iter().position(|other| *other == fault).unwrap_or(0);
+        let stream = (place as u64 + 1) << 8 | kind;
+        // Far apart, whatever the seed is.
+        let mut mixed = Rng::with_seed(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Self {
+            state: Mutex::new((mixed.fork(), 0)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, (Rng, u64)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to strike now: with probability `share`, and for certain at the opportunity with the number `certain`, from
+    /// 0, so that a small run meets every kind of fault.
+    pub(super) fn strikes(&self, share: f64, certain: u64) -> bool {
+        let mut state = self.state();
+        let number = state.1;
+        state.1 += 1;
+        state.0.f64() < share || number == certain
+    }
+
+    /// A number from `from` to `to`, both included.
+    pub(super) fn between(&self, from: u64, to: u64) -> u64 {
+        self.state().0.u64(from..=to.max(from))
+    }
+
+    /// A number above 0 with the mean `mean` of an exponential distribution.
+    pub(super) fn exponential(&self, mean: f64) -> f64 {
+        -mean * (1.0 - self.state().0.f64()).ln()
+    }
+
+    /// Shuffles.
+    pub(super) fn shuffle<T>(&self, items: &mut [T]) {
+        self.state().0.shuffle(items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(seed: u64, fault: Fault) -> Vec<u64> {
+        let chance = Chance::new(seed, fault, 0);
+        (0..8).map(|_| chance.between(0, u64::MAX)).collect()
+    }
+
+    #[test]
+    fn draws_follow_from_seed_and_fault() {
+        assert_eq!(draws(7, Fault::Throttle), draws(7, Fault::Throttle));
+        assert_ne!(draws(7, Fault::Throttle), draws(8, Fault::Throttle));
+        assert_ne!(draws(7, Fault::Throttle), draws(7, Fault::ClockSkew));
+    }
+
+    #[test]
+    fn shares_come_out_and_the_certain_one_is_struck() {
+        let chance = Chance::new(1, Fault::QueueReorder, 0);
+        let struck = (0..10_000).filter(|_| chance.strikes(0.1, 0)).count();
+        assert!((850..1_150).contains(&struck), "{struck}");
+        let chance = Chance::new(1, Fault::QueueReorder, 0);
+        let rare: Vec<bool> = (0..5).map(|_| chance.strikes(0.0, 2)).collect();
+        assert_eq!(rare, [false, false, true, false, false]);
+        let mean = (0..10_000).map(|_| chance.exponential(3.0)).sum::<f64>() / 10_000.0;
+        assert!((2.8..3.2).contains(&mean), "{mean}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The payment gateway is away, for seconds at a time, or does not tell what it did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandbox_gateway::faults::{Faults as GatewayFaults, Switch};
+
+use super::Faults;
+use super::chance::Chance;
+use super::plan::{Fault, FaultPlan};
+
+/// Share of confirms that are carried out and whose answer never comes: each payment is charged, and none is told so.
+pub const LOST_AFTER_CHARGE: f64 = 1.0;
+/// How long an outage lasts from the first request it refuses, in milliseconds: from, to.
+pub const OUTAGE_MS: (u64, u64) = (3_000, 6_000);
+/// How long the gateway answers between two outages, in milliseconds: from, to.
+pub const BETWEEN_MS: (u64, u64) = (6_000, 12_000);
+
+/// What goes wrong at the gateway from the start.
+pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
+    GatewayFaults {
+        outage: plan.has(Fault::GatewayOutage),
+        timeout_after_charge: if plan.has(Fault::GatewayTimeoutAfterCharge) {
+            LOST_AFTER_CHARGE
+        } else {
+            0.0
+        },
+        seed,
+        ..GatewayFaults::default()
+    }
+}
+
+/// Lets outages come and go until the faults are over. An outage begins with the request it refuses, so that none passes
+/// unnoticed.
+pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
+    if !faults.plan.has(Fault::GatewayOutage) {
+        return;
+    }
+    let chance = Chance::new(faults.seed, Fault::GatewayOutage, 0);
+    let outage = |outage| switch.change(|faults| faults.outage = outage);
+    let pause = |(from, to)| Duration::from_millis(chance.between(from, to));
+    let phases = async {
+        loop {
+            outage(true);
+            switch.refusal().await;
+            tokio::time::sleep(pause(OUTAGE_MS)).await;
+            outage(false);
+            tokio::time::sleep(pause(BETWEEN_MS)).await;
+        }
+    };
+    tokio::select! {
+        () = phases => {}
+        () = faults.over() => {}
+    }
+}

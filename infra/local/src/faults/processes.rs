@@ -1,0 +1,70 @@
+//! What happens to the functions' processes: they are killed, and their clocks are off.
+
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::plan::{Fault, FaultPlan};
+
+/// How long a process lives on average before it is killed, in seconds. The times are exponentially distributed: any
+/// moment is as likely as any other, and who works long is hit in the midst of it.
+pub const LIFE_SECONDS: f64 = 12.0;
+/// The same for functions that run by a schedule, for minutes at a time, and start once a minute.
+pub const SCHEDULED_LIFE_SECONDS: f64 = 40.0;
+/// How far a process's clock is off at most, either way, in milliseconds.
+pub const CLOCK_OFF_MS: i64 = 2_000;
+
+/// The faults of the processes.
+#[derive(Debug)]
+pub struct Processes {
+    lives: Option<(Chance, Chance)>,
+    clocks: Option<Chance>,
+}
+
+impl Processes {
+    pub(super) fn new(plan: &FaultPlan, seed: u64) -> Self {
+        let on = |fault: Fault, kind| plan.has(fault).then(|| Chance::new(seed, fault, kind));
+        Self {
+            lives: on(Fault::KillFunctions, 0).zip(on(Fault::KillFunctions, 1)),
+            clocks: on(Fault::ClockSkew, 0),
+        }
+    }
+
+    /// How long a process that starts now may live.
+    pub(super) fn life(&self, scheduled: bool) -> Option<Duration> {
+        let (api, by_schedule) = self.lives.as_ref()?;
+        let seconds = if scheduled {
+            by_schedule.exponential(SCHEDULED_LIFE_SECONDS)
+        } else {
+            api.exponential(LIFE_SECONDS)
+        };
+        // Not before it has come up: a process that never starts tells nothing.
+        Some(Duration::from_millis(100) + Duration::from_secs_f64(seconds))
+    }
+
+    /// How far the clock of a process that starts now is off, in milliseconds.
+    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
+        let drawn = self.clocks.as_ref()?.between(0, 2 * CLOCK_OFF_MS.unsigned_abs());
+        Some(i64::try_from(drawn).unwrap_or(0) - CLOCK_OFF_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_end_and_clocks_are_off_within_their_bounds() {
+        let processes = Processes::new(&"kill-functions,clock-skew".parse().unwrap(), 3);
+        let mean = |scheduled| {
+            let lives = (0..2_000).filter_map(|_| processes.life(scheduled));
+            lives.map(|life| life.as_secs_f64()).sum::<f64>() / 2_000.0
+        };
+        assert!((11.0..13.5).contains(&mean(false)));
+        assert!((37.0..44.0).contains(&mean(true)));
+        let offsets: Vec<i64> = (0..500).filter_map(|_| processes.clock_offset_ms()).collect();
+        assert!(offsets.iter().all(|ms| ms.abs() <= CLOCK_OFF_MS));
+        assert!(offsets.iter().any(|ms| *ms < -1_500) && offsets.iter().any(|ms| *ms > 1_500));
+        let none = Processes::new(&FaultPlan::default(), 3);
+        assert_eq!((none.life(false), none.clock_offset_ms()), (None, None));
+    }
+}

@@ -1,0 +1,189 @@
+//! What a standard queue may do between SQS and a function: give a message twice, and in any order.
+//!
+//! Both happen after the receive. A copy keeps its message's id and receipt, as SQS's own duplicates do, and comes a moment
+//! later; a message held back is delivered later from here, within its visibility timeout.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::chance::Chance;
+use super::plan::{Fault, FaultPlan};
+use super::tables::Strike;
+use crate::sqs::Message;
+
+/// Share of messages that come twice.
+pub const DUPLICATED: f64 = 0.2;
+/// How much later the copy comes at most, in milliseconds.
+pub const COPY_WITHIN_MS: u64 = 3_000;
+/// Share of messages that are held back.
+pub const HELD_BACK: f64 = 0.3;
+/// How long at most, in milliseconds.
+pub const HELD_WITHIN_MS: u64 = 4_000;
+/// How long a receive waits while something is kept here.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Kept {
+    due: Instant,
+    message: Message,
+}
+
+/// The faults of all queues.
+#[derive(Debug)]
+pub struct Queues {
+    duplicates: Option<Chance>,
+    reorder: Option<Chance>,
+    kept: Mutex<HashMap<String, Vec<Kept>>>,
+}
+
+impl Queues {
+    pub(super) fn new(plan: &FaultPlan, seed: u64) -> Self {
+        let on = |fault: Fault| plan.has(fault).then(|| Chance::new(seed, fault, 0));
+        Self {
+            duplicates: on(Fault::QueueDuplicates),
+            reorder: on(Fault::QueueReorder),
+            kept: Mutex::default(),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Vec<Kept>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether messages of a queue are kept here.
+    #[must_use]
+    pub fn keeps(&self, queue: &str) -> bool {
+        self.kept().get(queue).is_some_and(|kept| !kept.is_empty())
+    }
+
+    /// What is to be delivered now, at most `most` messages: of those just received, and of those kept here that are due.
+    /// When the faults are over (`on` is false), all of them, in time.
+    pub(super) fn pass(
+        &self,
+        queue: &str,
+        received: Vec<Message>,
+        most: usize,
+        now: Instant,
+        on: bool,
+    ) -> (Vec<Message>, Vec<Strike>) {
+        if self.duplicates.is_none() && self.reorder.is_none() {
+            return (received, Vec::new());
+        }
+        let mut strikes = Vec::new();
+        let mut kept = self.kept();
+        let kept = kept.entry(queue.to_owned()).or_default();
+        for message in received {
+            if on
+                && let Some(chance) = &self.duplicates
+                && chance.strikes(DUPLICATED, 0)
+            {
+                let due = now + Duration::from_millis(chance.between(0, COPY_WITHIN_MS));
+                let message = message.clone();
+                kept.push(Kept { due, message });
+                strikes.push((Fault::QueueDuplicates, "copy", 1));
+            }
+            let held = on && self.reorder.as_ref().is_some_and(|chance| chance.strikes(HELD_BACK, 0));
+            let pause = match &self.reorder {
+                Some(chance) if held => {
+                    strikes.push((Fault::QueueReorder, "held back", 1));
+                    Duration::from_millis(chance.between(1, HELD_WITHIN_MS))
+                }
+                _ => Duration::ZERO,
+            };
+            kept.push(Kept { due: now + pause, message });
+        }
+        let mut due: Vec<Message> = Vec::new();
+        let mut later = Vec::new();
+        for one in kept.drain(..) {
+            // One batch never has the same message twice.
+            let twice = due.iter().any(|message| message.message_id == one.message.message_id);
+            if due.len() < most && !twice && (!on || one.due <= now) {
+                due.push(one.message);
+            } else {
+                later.push(one);
+            }
+        }
+        *kept = later;
+        if on && let Some(chance) = &self.reorder {
+            chance.shuffle(&mut due);
+        }
+        (due, strikes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn message(id: usize) -> Message {
+        Message {
+            message_id: id.to_string(),
+            receipt_handle: format!("receipt-{id}"),
+            body: String::new(),
+            md5_of_body: String::new(),
+            attributes: BTreeMap::new(),
+            message_attributes: BTreeMap::new(),
+        }
+    }
+
+    fn ids(messages: &[Message]) -> Vec<usize> {
+        messages.iter().map(|m| m.message_id.parse().unwrap()).collect()
+    }
+
+    /// Everything that comes out when ten messages a round go in for ten rounds, and then none.
+    fn delivered(faults: &str) -> (Vec<usize>, usize) {
+        let queues = Queues::new(&faults.parse().unwrap(), 5);
+        let began = Instant::now();
+        let (mut all, mut strikes) = (Vec::new(), 0);
+        for round in 0..40 {
+            let received = match round {
+                0..10 => (round * 10..round * 10 + 10).map(message).collect(),
+                _ => Vec::new(),
+            };
+            let now = began + Duration::from_secs(round as u64);
+            let (due, struck) = queues.pass("q", received, 10, now, true);
+            assert!(due.len() <= 10);
+            all.extend(ids(&due));
+            strikes += struck.len();
+        }
+        assert!(!queues.keeps("q"));
+        (all, strikes)
+    }
+
+    #[test]
+    fn without_faults_messages_pass() {
+        assert_eq!(delivered("throttle"), ((0..100).collect(), 0));
+    }
+
+    #[test]
+    fn copies_come_beside_their_messages() {
+        let (mut all, strikes) = delivered("queue-duplicates");
+        assert_eq!(all.len(), 100 + strikes);
+        assert!((10..=35).contains(&strikes), "{strikes}");
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn reordering_loses_nothing() {
+        let (mut all, strikes) = delivered("queue-reorder");
+        assert!(strikes >= 15);
+        assert_ne!(all, (0..100).collect::<Vec<_>>());
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn when_the_faults_are_over_what_is_kept_is_delivered() {
+        let queues = Queues::new(&"queue-reorder".parse().unwrap(), 5);
+        let now = Instant::now();
+        let (first, _) = queues.pass("q", (0..10).map(message).collect(), 10, now, true);
+        assert!(first.len() < 10 && queues.keeps("q"));
+        let (rest, _) = queues.pass("q", Vec::new(), 10, now, false);
+        assert_eq!(first.len() + rest.len(), 10);
+    }
+}

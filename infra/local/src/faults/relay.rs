@@ -1,0 +1,83 @@
+//! The relay's process dies between reading the stream and sending, or between sending and telling so.
+//!
+//! The place to see this from is the queue: a request to send says that the relay has read a batch; whether it is carried
+//! out before the process dies is decided there.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::chance::Chance;
+use super::plan::{Fault, FaultPlan};
+
+/// The function that is struck.
+pub const RELAY: &str = "relay-events";
+/// Share of requests at which the relay dies before anything is sent.
+pub const DIES_BEFORE: f64 = 0.08;
+/// Share of requests at which it dies when the messages are sent and nobody knows.
+pub const DIES_AFTER: f64 = 0.08;
+
+/// When the relay dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// Before the messages are taken.
+    Before,
+    /// After that, before the relay learns it.
+    After,
+    /// It was killed a moment ago, at another request of the same batch.
+    Already,
+}
+
+/// The relay's fault.
+#[derive(Debug)]
+pub struct Relay {
+    chances: Option<(Chance, Chance)>,
+    /// Invocations whose process was killed.
+    dead: Mutex<HashSet<u64>>,
+}
+
+impl Relay {
+    pub(super) fn new(plan: &FaultPlan, seed: u64) -> Self {
+        let on = |kind| {
+            let fault = Fault::RelayCrash;
+            plan.has(fault).then(|| Chance::new(seed, fault, kind))
+        };
+        Self {
+            chances: on(0).zip(on(1)),
+            dead: Mutex::default(),
+        }
+    }
+
+    /// Decides on a request to send that an invocation of the relay makes.
+    pub(super) fn decide(&self, invocation: u64) -> Option<Crash> {
+        let (before, after) = self.chances.as_ref()?;
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        if dead.contains(&invocation) {
+            return Some(Crash::Already);
+        }
+        let crash = if before.strikes(DIES_BEFORE, 0) {
+            Crash::Before
+        } else if after.strikes(DIES_AFTER, 0) {
+            Crash::After
+        } else {
+            return None;
+        };
+        dead.insert(invocation);
+        Some(crash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_die_come_first_and_the_dead_send_nothing() {
+        let relay = Relay::new(&"relay-crash".parse().unwrap(), 1);
+        assert_eq!(relay.decide(1), Some(Crash::Before));
+        assert_eq!(relay.decide(1), Some(Crash::Already));
+        let after = (2..).map(|n| relay.decide(n)).find(|crash| *crash != Some(Crash::Before));
+        assert_eq!(after, Some(Some(Crash::After)));
+        let none = Relay::new(&FaultPlan::default(), 1);
+        assert_eq!(none.decide(1), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! Which items a request to DynamoDB touches.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::partitions::{Access, Place};
+
+/// The operations that write.
+const WRITES: [&str; 5] = [
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "BatchWriteItem",
+    "TransactWriteItems",
+];
+
+/// Whether the operation writes.
+pub(super) fn is_write(operation: &str) -> bool {
+    WRITES.contains(&operation)
+}
+
+/// The attribute that is the partition key, by table.
+#[derive(Debug, Clone, Default)]
+pub struct Keys(BTreeMap<String, String>);
+
+impl Keys {
+    /// From the tables' definitions.
+    #[must_use]
+    pub fn of(tables: &BTreeMap<String, crate::template::Table>) -> Self {
+        let hash_key = |definition: &serde_json::Map<String, Value>| {
+            let schema = definition.get("KeySchema")?.as_array()?;
+            let hash = schema
+                .iter()
+                .find(|part| part.get("KeyType").and_then(Value::as_str) == Some("HASH"))?;
+            Some(hash.get("AttributeName")?.as_str()?.to_owned())
+        };
+        Self(
+            tables
+                .values()
+                .filter_map(|table| Some((table.name.clone(), hash_key(&table.definition)?)))
+                .collect(),
+        )
+    }
+
+    /// The place of an item given by its key, or as it is to be put.
+    fn place(&self, table: &Value, attributes: &Value, access: Access) -> Option<Place> {
+        let table = table.as_str()?;
+        let key = attributes.get(self.0.get(table)?)?;
+        Some(Place::of(table, &key.to_string(), access))
+    }
+
+    /// The places of a request's items, in the request's order. A query counts as one item; what is read of its partition
+    /// key is its values. Requests that name no item, or that cannot be read, have none.
+    pub(super) fn places(&self, operation: &str, body: &Value) -> Vec<Option<Place>> {
+        let empty = Value::Null;
+        let part = |value: &Value, name: &str, access: Access| {
+            let attributes = value.get("Key").or_else(|| value.get("Item")).unwrap_or(&empty);
+            self.place(value.get(name).unwrap_or(&empty), attributes, access)
+        };
+        let table = "TableName";
+        match operation {
+            "GetItem" => vec![part(body, table, Access::Read)],
+            "PutItem" | "UpdateItem" | "DeleteItem" => vec![part(body, table, Access::Write)],
+            "Query" => vec![query(body)],
+            "BatchGetItem" => requested(body)
+                .flat_map(|(table, asked)| {
+                    let keys = asked.get("Keys").and_then(Value::as_array);
+                    keys.into_iter()
+                        .flatten()
+                        .map(move |key| self.place(&table, key, Access::Read))
+                })
+                .collect(),
+            "BatchWriteItem" => requested(body)
+                .flat_map(|(table, writes)| {
+                    let writes = writes.as_array().into_iter().flatten();
+                    writes.map(move |write| {
+                        let inner = write.as_object().and_then(|o| o.values().next())?;
+                        let attributes = inner.get("Key").or_else(|| inner.get("Item"))?;
+                        self.place(&table, attributes, Access::Write)
+                    })
+                })
+                .collect(),
+            "TransactWriteItems" | "TransactGetItems" => {
+                let access = if is_write(operation) {
+                    Access::Write
+                } else {
+                    Access::Read
+                };
+                let items = body.get("TransactItems").and_then(Value::as_array);
+                items
+                    .into_iter()
+                    .flatten()
+                    .map(|item| part(item.as_object()?.values().next()?, table, access))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn requested(body: &Value) -> impl Iterator<Item = (Value, &Value)> {
+    let items = body.get("RequestItems").and_then(Value::as_object);
+    items
+        .into_iter()
+        .flatten()
+        .map(|(table, asked)| (Value::String(table.clone()), asked))
+}
+
+fn query(body: &Value) -> Option<Place> {
+    let table = body.get("TableName")?.as_str()?;
+    let values = body.get("ExpressionAttributeValues").map(Value::to_string);
+    Some(Place::of(table, &values.unwrap_or_default(), Access::Read))
+}
+
+/// A batch of reads in two: what is asked for where `admitted` says so, and the rest as `UnprocessedKeys` has it.
+pub(super) fn split(body: &Value, admitted: &[bool]) -> (Value, Value) {
+    let (mut now, mut later) = (serde_json::Map::new(), serde_json::Map::new());
+    let mut admitted = admitted.iter();
+    for (table, asked) in requested(body) {
+        let keys = asked.get("Keys").and_then(Value::as_array).cloned().unwrap_or_default();
+        let (kept, left): (Vec<Value>, Vec<Value>) = keys
+            .into_iter()
+            .partition(|_| admitted.next().copied().unwrap_or(true));
+        for (to, keys) in [(&mut now, kept), (&mut later, left)] {
+            let mut part = asked.clone();
+            if let (false, Some(table), Some(fields)) = (keys.is_empty(), table.as_str(), part.as_object_mut()) {
+                fields.insert("Keys".to_owned(), Value::Array(keys));
+                to.insert(table.to_owned(), part);
+            }
+        }
+    }
+    let mut request = body.clone();
+    if let Some(fields) = request.as_object_mut() {
+        fields.insert("RequestItems".to_owned(), Value::Object(now));
+    }
+    (request, Value::Object(later))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn keys() -> Keys {
+        Keys(BTreeMap::from([
+            ("stock".to_owned(), "pk".to_owned()),
+            ("orders".to_owned(), "pk".to_owned()),
+        ]))
+    }
+
+    fn at(table: &str, key: &str, access: Access) -> Option<Place> {
+        Some(Place::of(table, &json!({"S": key}).to_string(), access))
+    }
+
+    #[test]
+    fn every_kind_of_request_leads_to_its_items() {
+        let item = json!({"pk": {"S": "a"}});
+        let one = json!({"TableName": "stock", "Key": item});
+        assert_eq!(keys().places("GetItem", &one), [at("stock", "a", Access::Read)]);
+        assert_eq!(keys().places("UpdateItem", &one), [at("stock", "a", Access::Write)]);
+        let put = json!({"TableName": "orders", "Item": item});
+        assert_eq!(keys().places("PutItem", &put), [at("orders", "a", Access::Write)]);
+        let batch = json!({"RequestItems": {"stock": {"Keys": [item, {"pk": {"S": "b"}}]}}});
+        assert_eq!(
+            keys().places("BatchGetItem", &batch),
+            [at("stock", "a", Access::Read), at("stock", "b", Access::Read)]
+        );
+        let writes = json!({"RequestItems": {"stock": [{"PutRequest": {"Item": item}}, {"DeleteRequest": {"Key": item}}]}});
+        assert_eq!(keys().places("BatchWriteItem", &writes), vec![at("stock", "a", Access::Write); 2]);
+        let transaction = json!({"TransactItems": [{"Put": put}, {"Update": one}]});
+        assert_eq!(
+            keys().places("TransactWriteItems", &transaction),
+            [at("orders", "a", Access::Write), at("stock", "a", Access::Write)]
+        );
+        assert_eq!(keys().places("Query", &json!({"TableName": "orders"})).len(), 1);
+        assert_eq!(keys().places("PutItem", &json!({"TableName": "else"})), [None]);
+        assert!(keys().places("ListTables", &json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_batch_of_reads_comes_apart() {
+        let body = json!({"RequestItems": {
+            "orders": {"Keys": [1], "ConsistentRead": true},
+            "stock": {"Keys": [2, 3]},
+        }});
+        let (now, later) = split(&body, &[false, true, false]);
+        assert_eq!(now, json!({"RequestItems": {"stock": {"Keys": [2]}}}));
+        assert_eq!(
+            later,
+            json!({"orders": {"Keys": [1], "ConsistentRead": true}, "stock": {"Keys": [3]}})
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! How often each fault struck.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::plan::{Fault, FaultPlan};
+
+/// The figures of one fault, as `GET /faults` answers them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Struck {
+    /// How often it struck.
+    pub strikes: u64,
+    /// The same by kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+}
+
+/// Counts strikes. Faults of the plan that have not struck are there with 0.
+#[derive(Debug, Default)]
+pub(super) struct Strikes(Mutex<BTreeMap<Fault, Struck>>);
+
+impl Strikes {
+    pub(super) fn of(plan: &FaultPlan) -> Self {
+        Self(Mutex::new(
+            plan.iter().map(|fault| (fault, Struck::default())).collect(),
+        ))
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Fault, Struck>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, fault: Fault, kind: &'static str) {
+        self.add_many(fault, kind, 1);
+    }
+
+    pub(super) fn add_many(&self, fault: Fault, kind: &'static str, count: u64) {
+        let mut all = self.all();
+        let struck = all.entry(fault).or_default();
+        struck.strikes += count;
+        *struck.kinds.entry(kind).or_default() += count;
+    }
+
+    pub(super) fn report(&self) -> BTreeMap<&'static str, Struck> {
+        self.all()
+            .iter()
+            .map(|(fault, struck)| (fault.name(), struck.clone()))
+            .collect()
+    }
+}

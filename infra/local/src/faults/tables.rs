@@ -1,0 +1,274 @@
+//! What goes wrong between a function and DynamoDB.
+//!
+//! The functions send a write once, give an attempt two seconds, and repeat it themselves when its outcome is unknown. So an
+//! answer is lost in each of the ways they can meet: the connection is cut at once, or nothing comes until the caller has
+//! given up; and a write may even arrive after that.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::chance::Chance;
+use super::partitions::{Access, Partitions, Place};
+use super::plan::{Fault, FaultPlan};
+use super::request::{Keys, is_write, split};
+use crate::dynamodb::Answer;
+use crate::meter::Uses;
+use crate::template::table_arn;
+
+/// Share of transactions that are in conflict with another one.
+pub const CONFLICTED_TRANSACTIONS: f64 = 0.15;
+/// Share of single writes that meet a transaction.
+pub const CONFLICTED_WRITES: f64 = 0.04;
+/// Share of writes lost before they are carried out.
+pub const LOST_BEFORE: f64 = 0.04;
+/// Share of writes that are carried out while their caller learns nothing.
+pub const LOST_AFTER: f64 = 0.04;
+/// Share of all requests that are slow.
+pub const SLOW: f64 = 0.2;
+/// How slow, in milliseconds: from, to. Within the time the functions give an attempt.
+pub const SLOW_MS: (u64, u64) = (50, 1_500);
+/// When a late write arrives, in milliseconds after it was sent: from, to. The functions give an attempt 2,000.
+pub const LATE_MS: (u64, u64) = (2_050, 3_500);
+/// How long a lost answer is held back before the connection is cut: longer than anyone waits.
+pub const HELD: Duration = Duration::from_secs(5);
+
+/// How an answer gets lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The connection is cut at once.
+    Cut,
+    /// Nothing comes until the caller gives up.
+    Held,
+}
+
+/// What becomes of one request.
+#[derive(Debug)]
+pub enum Fate {
+    /// Carried out and answered.
+    Answered,
+    /// Refused with this answer.
+    Refused(Answer),
+    /// A batch of reads of which only a part is done: what is asked for, and what stays unprocessed.
+    Partly(Vec<u8>, Value),
+    /// Carried out and answered, with these pauses before and after.
+    Slow(Duration, Duration),
+    /// Never carried out, never answered.
+    LostBefore(Loss),
+    /// Carried out, never answered.
+    LostAfter(Loss),
+    /// Carried out after that time, when the caller has given up.
+    Late(Duration),
+}
+
+/// The faults of all tables.
+#[derive(Debug)]
+pub struct Tables {
+    keys: Keys,
+    began: Instant,
+    partitions: Option<Mutex<Partitions>>,
+    conflicts: Option<(Chance, Chance)>,
+    before: Option<Chance>,
+    after: Option<Chance>,
+    slow: Option<Chance>,
+}
+
+/// What struck, if anything did.
+pub(super) type Strike = (Fault, &'static str, u64);
+
+impl Tables {
+    pub(super) fn new(plan: &FaultPlan, seed: u64, keys: Keys) -> Self {
+        let on = |fault: Fault, kind| plan.has(fault).then(|| Chance::new(seed, fault, kind));
+        Self {
+            keys,
+            began: Instant::now(),
+            partitions: plan
+                .has(Fault::Throttle)
+                .then(|| Mutex::new(Partitions::new(plan.throttle_share))),
+            conflicts: on(Fault::TransactionConflict, 0).zip(on(Fault::TransactionConflict, 1)),
+            before: on(Fault::TimeoutBeforeWrite, 0),
+            after: on(Fault::TimeoutAfterWrite, 0),
+            slow: on(Fault::SlowDynamodb, 0),
+        }
+    }
+
+    /// Decides on a function's request.
+    pub(super) fn fate(&self, operation: &str, body: &[u8]) -> (Fate, Option<Strike>) {
+        if let Some((fate, kind, refused)) = self.throttle(operation, body) {
+            return (fate, Some((Fault::Throttle, kind, refused)));
+        }
+        if let Some((fate, kind)) = self.conflict(operation, body) {
+            return (fate, Some((Fault::TransactionConflict, kind, 1)));
+        }
+        if let Some((fate, fault, kind)) = self.lose(operation) {
+            return (fate, Some((fault, kind, 1)));
+        }
+        if let Some(chance) = &self.slow
+            && chance.strikes(SLOW, 0)
+        {
+            let pause = Duration::from_millis(chance.between(SLOW_MS.0, SLOW_MS.1));
+            let fate = match chance.between(0, 1) {
+                0 => Fate::Slow(pause, Duration::ZERO),
+                _ => Fate::Slow(Duration::ZERO, pause),
+            };
+            return (fate, Some((Fault::SlowDynamodb, "slow", 1)));
+        }
+        (Fate::Answered, None)
+    }
+
+    fn conflict(&self, operation: &str, body: &[u8]) -> Option<(Fate, &'static str)> {
+        let (transactions, singles) = self.conflicts.as_ref()?;
+        match operation {
+            "TransactWriteItems" if transactions.strikes(CONFLICTED_TRANSACTIONS, 0) => {
+                let body: Value = serde_json::from_slice(body).ok()?;
+                let items = body.get("TransactItems")?.as_array()?.len();
+                let hit = usize::try_from(transactions.between(0, items.saturating_sub(1) as u64)).ok()?;
+                let reasons: Vec<Option<&str>> = (0..items)
+                    .map(|place| (place == hit).then_some("TransactionConflict"))
+                    .collect();
+                let message = "Transaction is ongoing for the item";
+                Some((Fate::Refused(cancelled(&reasons, message)), "transaction"))
+            }
+            "PutItem" | "UpdateItem" | "DeleteItem" if singles.strikes(CONFLICTED_WRITES, 0) => {
+                let message = "Transaction is ongoing for the item";
+                let refusal = refusal(&json!({
+                    "__type": format!("{SERVICE}#TransactionConflictException"),
+                    "message": message,
+                }));
+                Some((Fate::Refused(refusal), "single write"))
+            }
+            _ => None,
+        }
+    }
+
+    fn lose(&self, operation: &str) -> Option<(Fate, Fault, &'static str)> {
+        if !is_write(operation) {
+            return None;
+        }
+        if let Some(chance) = &self.before
+            && chance.strikes(LOST_BEFORE, 0)
+        {
+            let (loss, kind) = match chance.between(0, 1) {
+                0 => (Loss::Cut, "cut"),
+                _ => (Loss::Held, "held"),
+            };
+            return Some((Fate::LostBefore(loss), Fault::TimeoutBeforeWrite, kind));
+        }
+        let chance = self.after.as_ref()?;
+        if !chance.strikes(LOST_AFTER, 0) {
+            return None;
+        }
+        let (fate, kind) = match chance.between(0, 2) {
+            0 => (Fate::LostAfter(Loss::Cut), "cut"),
+            1 => (Fate::LostAfter(Loss::Held), "held"),
+            _ => {
+                let late = Duration::from_millis(chance.between(LATE_MS.0, LATE_MS.1));
+                (Fate::Late(late), "arrived late")
+            }
+        };
+        Some((fate, Fault::TimeoutAfterWrite, kind))
+    }
+
+    fn throttle(&self, operation: &str, body: &[u8]) -> Option<(Fate, &'static str, u64)> {
+        let partitions = self.partitions.as_ref()?;
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let places = self.keys.places(operation, &body);
+        let now = self.began.elapsed();
+        let admitted: Vec<bool> = {
+            let mut partitions = partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            places
+                .iter()
+                .map(|place| place.as_ref().is_none_or(|place| partitions.admits(place, now)))
+                .collect()
+        };
+        let first = places.iter().zip(&admitted).find(|(_, admitted)| !**admitted);
+        let place = first.and_then(|(place, _)| place.as_ref())?;
+        let refused = admitted.iter().filter(|admitted| !**admitted).count() as u64;
+        Some(match operation {
+            "TransactWriteItems" | "TransactGetItems" => {
+                let reasons: Vec<Option<&str>> = admitted
+                    .iter()
+                    .map(|admitted| (!admitted).then_some("ThrottlingError"))
+                    .collect();
+                (Fate::Refused(cancelled(&reasons, OVER_CAPACITY)), "transaction", 1)
+            }
+            "BatchGetItem" if admitted.iter().any(|admitted| *admitted) => {
+                let (now, later) = split(&body, &admitted);
+                (Fate::Partly(now.to_string().into_bytes(), later), "key of a batch", refused)
+            }
+            _ => {
+                let kind = match place.access() {
+                    Access::Read => "read",
+                    Access::Write => "write",
+                };
+                (Fate::Refused(throttled(place)), kind, 1)
+            }
+        })
+    }
+
+    /// Charges the partitions for what a request used. What several items of a table used together is shared among them
+    /// evenly.
+    pub(super) fn charge(&self, operation: &str, body: &[u8], uses: &Uses) {
+        let Some(partitions) = &self.partitions else { return };
+        let Ok(body) = serde_json::from_slice(body) else { return };
+        let places: Vec<Place> = self.keys.places(operation, &body).into_iter().flatten().collect();
+        let now = self.began.elapsed();
+        let mut partitions = partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (table, used) in uses {
+            let touched: Vec<&Place> = places.iter().filter(|place| place.table() == table).collect();
+            for place in &touched {
+                let units = match place.access() {
+                    Access::Read => used.rcu,
+                    Access::Write => used.wcu,
+                };
+                #[allow(clippy::cast_precision_loss, reason = "a request has at most 100 items")]
+                partitions.charge(place, units / touched.len() as f64, now);
+            }
+        }
+    }
+}
+
+const SERVICE: &str = "com.amazonaws.dynamodb.v20120810";
+const OVER_CAPACITY: &str = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling \
+                             your table or index so please try again shortly.";
+
+fn refusal(body: &Value) -> Answer {
+    Answer {
+        status: 400,
+        body: body.to_string().into(),
+    }
+}
+
+/// As an on-demand table refuses when a partition is hot.
+fn throttled(place: &Place) -> Answer {
+    let reason = match place.access() {
+        Access::Read => "TableReadKeyRangeThroughputExceeded",
+        Access::Write => "TableWriteKeyRangeThroughputExceeded",
+    };
+    refusal(&json!({
+        "__type": format!("{SERVICE}#ThrottlingException"),
+        "message": OVER_CAPACITY,
+        "throttlingReasons": [{"reason": reason, "resource": table_arn(place.table())}],
+    }))
+}
+
+/// A transaction that did not come about, with a reason for each of its items.
+fn cancelled(reasons: &[Option<&str>], message: &str) -> Answer {
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason.unwrap_or("None")).collect();
+    let details: Vec<Value> = reasons
+        .iter()
+        .map(|reason| match reason {
+            Some(code) => json!({"Code": code, "Message": message}),
+            None => json!({"Code": "None"}),
+        })
+        .collect();
+    refusal(&json!({
+        "__type": format!("{SERVICE}#TransactionCanceledException"),
+        "Message": format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        ),
+        "CancellationReasons": details,
+    }))
+}
