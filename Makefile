@@ -8,6 +8,7 @@ SHOPPERS ?=
 SEED ?=
 CASES ?=
 FUZZ_SECONDS ?=
+FAULTS ?=
 FN ?=
 EVENT ?=
 SHOPPER ?= ada
@@ -23,8 +24,8 @@ build: ## build everything, in the one profile
 	@infra/tools/setup drop
 	cargo build --release --workspace --locked
 
-drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n
-	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED))
+drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b
+	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 bench: build ## measure cost, cold starts and load beside plain functions (needs Node.js 20); a table and target/bench
 	@loadtest/bench/node/build target/bench/node
@@ -32,6 +33,11 @@ bench: build ## measure cost, cold starts and load beside plain functions (needs
 
 up: build ## run the local stack until Ctrl-C; target/local/stack.json says where
 	@$(BIN)/stampede-local up
+faults: build ## run every fault alone and everything at once on three drops: SEED=1-5; target/faults/summary.json
+	@infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(FAULTS),--faults $(FAULTS))
+
+up: build ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
+	@$(BIN)/stampede-local up $(if $(FAULTS),--faults $(FAULTS))
 
 token: ## print a shopper's bearer token for the running stack: SHOPPER=name
 	@$(BIN)/stampede-local token --shopper $(SHOPPER)

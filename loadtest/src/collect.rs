@@ -206,6 +206,7 @@ impl Stores {
             money,
             queues: self.queues().await?,
             unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
+            trouble: !self.stack.faults.is_empty(),
         })
     }
 

@@ -281,4 +281,6 @@ pub struct Facts {
     pub queues: Vec<QueueFact>,
     /// Items that could not be read, spelt out.
     pub unreadable: Vec<String>,
+    /// Whether anything went wrong on purpose.
+    pub trouble: bool,
 }

@@ -34,7 +34,7 @@ use ports::edge::Edge;
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 
 /// How often an event is written while the database is away, the first time included.
-const TRIES: u32 = 4;
+const TRIES: u32 = 5;
 /// The first pause, in milliseconds; each further one is twice as long, and all are shortened by chance.
 const FIRST_PAUSE_MS: u64 = 150;
 /// What one more try may take at worst, in milliseconds: it is not begun later than that before the deadline. More than

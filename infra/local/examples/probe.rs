@@ -85,7 +85,11 @@ fn handle(event: Value) -> Result<Value, Value> {
             "/error" => Err(json!({"errorType": "Probe", "errorMessage": "as asked"})),
             _ => {
                 let key = std::env::var("AWS_ACCESS_KEY_ID").ok();
-                let body = json!({"event": event, "pid": std::process::id(), "access_key": key}).to_string();
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                let clock_ms = u64::try_from(since.unwrap().as_millis()).unwrap();
+                let body =
+                    json!({"event": event, "pid": std::process::id(), "access_key": key, "clock_ms": clock_ms})
+                        .to_string();
                 Ok(json!({"statusCode": 200, "headers": {"content-type": "application/json"}, "body": body}))
             }
         };

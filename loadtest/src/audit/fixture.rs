@@ -171,6 +171,7 @@ pub(super) fn clean() -> Facts {
             },
         ],
         unreadable: Vec::new(),
+        trouble: false,
     };
     order(&mut facts, "ada", "A", 2, true);
     order(&mut facts, "bob", "A", 1, true);

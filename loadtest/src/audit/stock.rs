@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use domain::claim::ClaimState;
-use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS};
+use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
 
 use super::Count;
 use super::journal::Journal;
 use crate::facts::{Ended, Ending, Facts, ShardFact, UnitCounts};
 
 /// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
-const KNOWLEDGE_AGE_MS: i64 = 2 * domain::limits::CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
+const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
+/// The same when the conductor may have died: a status is believed until it is stale, by clocks that may be off.
+const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_STATUS_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
 
 /// The units of `sku` by state.
 #[must_use]
@@ -81,6 +83,11 @@ pub(crate) fn describe(fact: &ShardFact) -> String {
 /// *Gone* is final by its own meaning. Losing patience while everything is held is the shopper's decision, unless units
 /// had been free from the last refusal on: then the refusal was wrong. *Closed* is no refusal of stock.
 pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
+    let known_for_ms = if facts.trouble {
+        KNOWLEDGE_AGE_IN_TROUBLE_MS
+    } else {
+        KNOWLEDGE_AGE_MS
+    };
     let mut found = Count::default();
     for (index, sku) in facts.drop.skus.iter().enumerate() {
         let free = count_units(&facts.shards, &sku.sku).free;
@@ -90,7 +97,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
             .filter(|e| e.sku == sku.sku && u64::from(e.quantity) <= free)
             .filter(|e| match e.ending {
                 Ending::Gone => true,
-                Ending::Impatient => free_ever_since(journal, index, e),
+                Ending::Impatient => free_ever_since(journal, index, e, known_for_ms),
                 _ => false,
             })
             .map(|e| e.quantity)
@@ -107,11 +114,11 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
-fn free_ever_since(journal: &Journal<'_>, sku: usize, ended: &Ended) -> bool {
+fn free_ever_since(journal: &Journal<'_>, sku: usize, ended: &Ended, known_for_ms: i64) -> bool {
     let mut later = journal
         .sampled
         .iter()
-        .filter(|s| s.at_ms >= ended.at_ms - KNOWLEDGE_AGE_MS)
+        .filter(|s| s.at_ms >= ended.at_ms - known_for_ms)
         .peekable();
     later.peek().is_some()
         && later.all(|s| {

@@ -284,6 +284,7 @@ fn the_page_stands_alone_and_shows_everything() {
         money: vec![],
         queues: vec![],
         unreadable: vec![],
+        trouble: false,
     };
     let page = render(&report, &measured(), &facts);
     for part in [

@@ -260,7 +260,16 @@ impl Faults {
         self.processes.life(scheduled)
     }
 
-    /// A process was killed at the end of its drawn life.
+    /// After what time a process dies that begins an invocation now, if it does.
+    #[must_use]
+    pub fn dies_after(&self, scheduled: bool) -> Option<Duration> {
+        match scheduled || !self.is_on() {
+            true => None,
+            false => self.processes.dies_after(),
+        }
+    }
+
+    /// A process was killed as [`Faults::life`] or [`Faults::dies_after`] told.
     pub fn killed(&self, busy: bool) {
         self.note(Fault::KillFunctions, if busy { "at work" } else { "idle" });
     }

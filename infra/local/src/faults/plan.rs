@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// The share of AWS's ceilings that `throttle` leaves a partition unless told otherwise: 10 write and 30 read units a
+/// The share of AWS's ceilings that `throttle` leaves a partition unless told otherwise: 30 write and 90 read units a
 /// second. One machine's load would never reach the whole of them.
-pub const DEFAULT_THROTTLE_SHARE: f64 = 0.01;
+pub const DEFAULT_THROTTLE_SHARE: f64 = 0.03;
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

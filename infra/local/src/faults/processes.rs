@@ -10,6 +10,10 @@ use super::plan::{Fault, FaultPlan};
 pub const LIFE_SECONDS: f64 = 12.0;
 /// The same for functions that run by a schedule, for minutes at a time, and start once a minute.
 pub const SCHEDULED_LIFE_SECONDS: f64 = 40.0;
+/// Share of invocations in the midst of which the process is killed besides, those by a schedule apart.
+pub const KILLED_AT_WORK: f64 = 0.015;
+/// How long after its beginning at most, in milliseconds.
+pub const KILLED_WITHIN_MS: u64 = 15;
 /// How far a process's clock is off at most, either way, in milliseconds.
 pub const CLOCK_OFF_MS: i64 = 2_000;
 
@@ -17,6 +21,7 @@ pub const CLOCK_OFF_MS: i64 = 2_000;
 #[derive(Debug)]
 pub struct Processes {
     lives: Option<(Chance, Chance)>,
+    at_work: Option<Chance>,
     clocks: Option<Chance>,
 }
 
@@ -25,6 +30,7 @@ impl Processes {
         let on = |fault: Fault, kind| plan.has(fault).then(|| Chance::new(seed, fault, kind));
         Self {
             lives: on(Fault::KillFunctions, 0).zip(on(Fault::KillFunctions, 1)),
+            at_work: on(Fault::KillFunctions, 2),
             clocks: on(Fault::ClockSkew, 0),
         }
     }
@@ -39,6 +45,14 @@ impl Processes {
         };
         // Not before it has come up: a process that never starts tells nothing.
         Some(Duration::from_millis(100) + Duration::from_secs_f64(seconds))
+    }
+
+    /// After what time the process dies that begins an invocation now, if it does.
+    pub(super) fn dies_after(&self) -> Option<Duration> {
+        let chance = self.at_work.as_ref()?;
+        chance
+            .strikes(KILLED_AT_WORK, 0)
+            .then(|| Duration::from_millis(chance.between(0, KILLED_WITHIN_MS)))
     }
 
     /// How far the clock of a process that starts now is off, in milliseconds.
@@ -66,5 +80,7 @@ mod tests {
         assert!(offsets.iter().any(|ms| *ms < -1_500) && offsets.iter().any(|ms| *ms > 1_500));
         let none = Processes::new(&FaultPlan::default(), 3);
         assert_eq!((none.life(false), none.clock_offset_ms()), (None, None));
+        let deaths = (0..2_000).filter(|_| processes.dies_after().is_some()).count();
+        assert!((15..=50).contains(&deaths), "{deaths}");
     }
 }

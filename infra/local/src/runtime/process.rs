@@ -36,11 +36,17 @@ pub(super) struct Process {
     fresh: AtomicBool,
     first: Notify,
     end: Notify,
+    struck: Notify,
 }
 
 impl Process {
     pub(super) fn kill(&self) {
         self.end.notify_one();
+    }
+
+    /// Kills it for a fault, which is counted.
+    pub(super) fn strike(&self) {
+        self.struck.notify_one();
     }
 
     /// Whether it has had no work yet.
@@ -143,12 +149,18 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     let faults = &pool.settings.faults;
     let life = faults.life(!pool.function.schedules.is_empty());
     let fate = async {
-        match life {
-            Some(life) => tokio::time::sleep(life).await,
-            None => std::future::pending().await,
-        }
-        if !faults.is_on() {
-            std::future::pending::<()>().await;
+        let old = async {
+            match life {
+                Some(life) => tokio::time::sleep(life).await,
+                None => std::future::pending().await,
+            }
+            if !faults.is_on() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = old => {}
+            () = process.struck.notified() => {}
         }
     };
     let killed = tokio::select! {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stampede_local::child::Spawner;
+use stampede_local::faults::Faults;
 use stampede_local::meter::Meter;
 use stampede_local::runtime::{Functions, Settings};
 use stampede_local::template::{Function, Model};
@@ -61,6 +62,10 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(model: &Model, concurrency: usize) -> Self {
+        Self::with_faults(model, concurrency, Arc::default())
+    }
+
+    pub fn with_faults(model: &Model, concurrency: usize, faults: Arc<Faults>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in model.functions.keys() {
             std::os::unix::fs::symlink(probe_binary(), folder.path().join(name)).unwrap();
@@ -73,7 +78,7 @@ impl Bench {
             concurrency,
             account_concurrency: 64,
             environment: BTreeMap::from([("PROBE_LOG".to_owned(), log)]),
-            faults: Arc::default(),
+            faults,
         };
         let functions = Functions::new(model, settings, Spawner::start().unwrap(), Arc::clone(&meter));
         Self {
