@@ -169,6 +169,26 @@ async fn gone_ends_the_visit_and_all_held_does_so_only_without_patience() {
 }
 
 #[tokio::test]
+async fn who_finds_the_first_wish_gone_asks_for_the_second_even_without_patience() {
+    let script = |seen: &Seen, times| match (seen.method.as_str(), seen.path.as_str()) {
+        ("GET", "/drops/d/status") => (200, status("available").to_string()),
+        ("POST", "/drops/d/reservations") if times == 1 => {
+            problem(409, "sold_out", json!({"availability": "gone"}))
+        }
+        ("POST", "/drops/d/reservations") => (201, reservation().to_string()),
+        _ => (204, String::new()),
+    };
+    let (seen, entries, _) = visit(script, |plan| {
+        plan.second_sku = Some(0);
+        plan.looks = 0;
+        plan.after_reserving = AfterReserving::Release;
+    })
+    .await;
+    assert_eq!(ending(&entries), Ending::Released);
+    assert_eq!(sent(&seen, "POST", "/reservations").len(), 2);
+}
+
+#[tokio::test]
 async fn fewer_left_is_taken_by_those_who_take_fewer() {
     let script = |seen: &Seen, _| match (seen.method.as_str(), seen.path.as_str()) {
         ("GET", "/drops/d/status") => (200, status("available").to_string()),

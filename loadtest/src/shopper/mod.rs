@@ -51,6 +51,8 @@ enum Wish {
     Held(Box<api::reservations::ReservationView>),
     /// All held: look again.
     Wait,
+    /// Gone, but there is another SKU to want.
+    Another,
     Ended(Ending),
 }
 
@@ -124,6 +126,11 @@ impl Shopper {
                         return Ending::Impatient;
                     }
                     self.wait_for_units(None).await;
+                    continue;
+                }
+                // Nobody has refused that one yet: no patience is needed to look at it.
+                Wish::Another => {
+                    self.think(200, 800).await;
                     continue;
                 }
                 Wish::Ended(ending) => return ending,
@@ -283,7 +290,7 @@ impl Shopper {
             };
             return match problem.code {
                 Code::SoldOut if problem.availability == Some(Availability::AllHeld) => Wish::Wait,
-                Code::SoldOut if self.second_wish() => Wish::Wait,
+                Code::SoldOut if self.second_wish() => Wish::Another,
                 Code::SoldOut => Wish::Ended(Ending::Gone),
                 Code::FewerLeft => match problem.available {
                     Some(fewer) if fewer > 0 && fewer < self.quantity && self.plan.takes_fewer => {
