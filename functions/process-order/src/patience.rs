@@ -5,8 +5,9 @@ use std::future::Future;
 use ports::edge::Edge;
 use ports::payment::GatewayError;
 
-/// Tries of one call.
-const TRIES: u32 = 4;
+/// Tries of one call: enough to outwait an outage of a few seconds, which the budget bounds in any case. A message that is
+/// given up comes again only after its queue's visibility time.
+const TRIES: u32 = 7;
 /// The first wait, in milliseconds, before jitter; each further one is twice as long.
 const FIRST_WAIT_MS: u64 = 50;
 

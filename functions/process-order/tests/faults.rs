@@ -175,7 +175,7 @@ async fn an_outage_is_waited_for_only_so_long() {
         scene.gateway.set_plan(move |_, _| Some(fault));
         let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.edge.slept_ms());
         assert_eq!(scene.drive(&id).await, Err(NotDriven::Gateway(fault.error())));
-        assert!(scene.gateway.calls(GatewayOp::Create) - calls <= 4);
+        assert!(scene.gateway.calls(GatewayOp::Create) - calls <= 7);
         assert!(scene.edge.slept_ms() - slept <= process_order::drive::BUDGET_MS);
     }
     scene.gateway.clear_faults();

@@ -12,7 +12,7 @@ use super::plan::{Fault, FaultPlan};
 /// Share of confirms that are carried out and whose answer never comes: each payment is charged, and none is told so.
 pub const LOST_AFTER_CHARGE: f64 = 1.0;
 /// How long an outage lasts from the first request it refuses, in milliseconds: from, to.
-pub const OUTAGE_MS: (u64, u64) = (3_000, 6_000);
+pub const OUTAGE_MS: (u64, u64) = (1_500, 4_000);
 /// How long the gateway answers between two outages, in milliseconds: from, to.
 pub const BETWEEN_MS: (u64, u64) = (6_000, 12_000);
 
