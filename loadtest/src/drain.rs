@@ -44,7 +44,9 @@ pub async fn drain(
 ) -> anyhow::Result<Drained> {
     let client = Client::new(Duration::from_secs(10));
     let idle = Call::get(format!("{}/idle", stack.control_url).parse()?);
-    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds)) + MARGIN + allowed;
+    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds))
+        + MARGIN
+        + allowed;
     let started = Instant::now();
     let mut interval = tokio::time::interval(Duration::from_millis(500));
     let mut quiet = 0;

@@ -109,7 +109,11 @@ pub async fn end(stack: &StackFile) -> anyhow::Result<FaultReport> {
         .send(&call)
         .await
         .context("ending the faults")?;
-    ensure!(answer.status == 200, "ending the faults was answered {}", answer.status);
+    ensure!(
+        answer.status == 200,
+        "ending the faults was answered {}",
+        answer.status
+    );
     Ok(FaultReport {
         plan: stack.faults.clone(),
         seed: stack.fault_seed,
@@ -129,7 +133,13 @@ mod tests {
                 .iter()
                 .map(|(name, strikes)| {
                     let strikes = *strikes;
-                    ((*name).to_owned(), Struck { strikes, ..Struck::default() })
+                    (
+                        (*name).to_owned(),
+                        Struck {
+                            strikes,
+                            ..Struck::default()
+                        },
+                    )
                 })
                 .collect(),
         }
@@ -139,7 +149,10 @@ mod tests {
     fn what_was_asked_for_and_never_struck_is_named() {
         let none = report("", &[]);
         assert!(!none.any() && !none.is_deadly() && none.idle().next().is_none());
-        let some = report("throttle=0.01,clock-skew,kill-functions", &[("throttle", 3), ("clock-skew", 0)]);
+        let some = report(
+            "throttle=0.01,clock-skew,kill-functions",
+            &[("throttle", 3), ("clock-skew", 0)],
+        );
         assert_eq!(some.idle().collect::<Vec<_>>(), ["clock-skew", "kill-functions"]);
         assert!(some.any() && some.is_deadly());
         assert!(!report("throttle=0.01", &[]).is_deadly());

@@ -110,7 +110,9 @@ pub async fn run(
         match open(stack, &name, &file, earliest_us, allowance.operator_insists).await {
             Ok(opened) => break opened,
             Err(error) if allowance.operator_insists && attempt < MOST_OPENINGS && !*stop.borrow() => {
-                say(&format!("the drop did not get ready, another one is put: {error:#}"));
+                say(&format!(
+                    "the drop did not get ready, another one is put: {error:#}"
+                ));
                 attempt += 1;
             }
             Err(error) => return Err(error),

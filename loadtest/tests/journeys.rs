@@ -196,7 +196,8 @@ async fn a_hold_that_was_over_before_it_was_heard_of_is_asked_for_anew() {
         ("POST", "/drops/d/reservations") => (201, reservation().to_string()),
         _ => (204, String::new()),
     };
-    let (seen, entries, surprise) = visit(script, |plan| plan.after_reserving = AfterReserving::Release).await;
+    let (seen, entries, surprise) =
+        visit(script, |plan| plan.after_reserving = AfterReserving::Release).await;
     assert_eq!((ending(&entries), surprise), (Ending::Released, None));
     let tries = sent(&seen, "POST", "/reservations");
     assert_ne!(tries[0].key, tries[1].key);

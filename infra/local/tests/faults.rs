@@ -60,7 +60,9 @@ impl Desk {
         let tables_at = for_tables.local_addr().unwrap().to_string();
         let queues_at = for_queues.local_addr().unwrap().to_string();
         let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter)).unwrap();
-        let dynamo = dynamo.guarded(Arc::clone(&permissions)).faulty(Arc::clone(&faults));
+        let dynamo = dynamo
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(&faults));
         tokio::spawn(dynamodb::serve(for_tables, dynamo));
         let port = sqs::port(&for_queues).unwrap();
         let sqs = Sqs::new(&format!("http://{queues_at}"), port, meter)
@@ -132,7 +134,11 @@ async fn call(
         let status = head.split_whitespace().nth(1)?.parse().ok()?;
         Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
     };
-    let patience = if function.is_some() { PATIENCE } else { Duration::from_secs(20) };
+    let patience = if function.is_some() {
+        PATIENCE
+    } else {
+        Duration::from_secs(20)
+    };
     tokio::time::timeout(patience, exchange).await.ok().flatten()
 }
 
@@ -150,12 +156,26 @@ async fn a_hot_partition_refuses_functions_and_nobody_else() {
     }
     let (status, body) = refused.unwrap();
     assert_eq!(status, 400);
-    assert!(body["__type"].as_str().unwrap().ends_with("#ThrottlingException"), "{body}");
-    assert_eq!(body["throttlingReasons"][0]["reason"], "TableWriteKeyRangeThroughputExceeded");
+    assert!(
+        body["__type"].as_str().unwrap().ends_with("#ThrottlingException"),
+        "{body}"
+    );
+    assert_eq!(
+        body["throttlingReasons"][0]["reason"],
+        "TableWriteKeyRangeThroughputExceeded"
+    );
     let (status, body) = desk.transact("hot").await.unwrap();
     assert_eq!(status, 400);
-    assert!(body["__type"].as_str().unwrap().ends_with("#TransactionCanceledException"));
-    assert_eq!(body["CancellationReasons"][0]["Code"], "ThrottlingError", "{body}");
+    assert!(
+        body["__type"]
+            .as_str()
+            .unwrap()
+            .ends_with("#TransactionCanceledException")
+    );
+    assert_eq!(
+        body["CancellationReasons"][0]["Code"], "ThrottlingError",
+        "{body}"
+    );
     for _ in 0..10 {
         assert_eq!(desk.put(None, "hot").await.unwrap().0, 200);
     }
@@ -177,7 +197,9 @@ async fn a_batch_of_reads_is_partly_left_undone() {
         let all = json!({"RequestItems": {"stock": {"Keys": keys}}});
         let (status, body) = desk.ask(Some("checkout"), "BatchGetItem", &all).await.unwrap();
         assert_eq!(status, 200, "{body}");
-        body["UnprocessedKeys"]["stock"]["Keys"].as_array().map_or(0, Vec::len)
+        body["UnprocessedKeys"]["stock"]["Keys"]
+            .as_array()
+            .map_or(0, Vec::len)
     };
     let left = unprocessed().await;
     assert!((1..40).contains(&left), "{left}");
@@ -194,10 +216,18 @@ async fn transactions_and_writes_meet_conflicts() {
         .map(|reason| reason["Code"].as_str().unwrap())
         .collect();
     assert_eq!((status, codes.len()), (400, 2));
-    assert!(codes.contains(&"TransactionConflict") && codes.contains(&"None"), "{codes:?}");
+    assert!(
+        codes.contains(&"TransactionConflict") && codes.contains(&"None"),
+        "{codes:?}"
+    );
     let (status, body) = desk.put(Some("checkout"), "p").await.unwrap();
     assert_eq!(status, 400);
-    assert!(body["__type"].as_str().unwrap().ends_with("#TransactionConflictException"));
+    assert!(
+        body["__type"]
+            .as_str()
+            .unwrap()
+            .ends_with("#TransactionConflictException")
+    );
     assert!(!desk.has("t").await && !desk.has("p").await);
     assert_eq!(desk.strikes("transaction-conflict"), 2);
 }
@@ -219,9 +249,15 @@ async fn a_write_is_lost_before_or_its_answer_after() {
 #[tokio::test]
 async fn answers_are_slow_and_come() {
     let desk = Desk::open("slow-dynamodb").await;
-    assert_eq!(desk.put(Some("checkout"), "a").await, None, "slower than this caller waits");
+    assert_eq!(
+        desk.put(Some("checkout"), "a").await,
+        None,
+        "slower than this caller waits"
+    );
     until("one is fast and one has come", async || {
-        desk.put(Some("checkout"), "b").await.is_some_and(|(status, _)| status == 200)
+        desk.put(Some("checkout"), "b")
+            .await
+            .is_some_and(|(status, _)| status == 200)
     })
     .await;
     assert!(desk.strikes("slow-dynamodb") >= 1);
@@ -287,7 +323,14 @@ async fn a_process_is_killed_at_work_and_another_takes_over() {
     let (bench, faults, _folder) = bench("kill-functions");
     let invoke = async |path: &str| {
         let invocation = bench.functions.identify();
-        let run = bench.functions.invoke("probe", "test", invocation, http(path), Waiting::Patiently, |_| 200);
+        let run = bench.functions.invoke(
+            "probe",
+            "test",
+            invocation,
+            http(path),
+            Waiting::Patiently,
+            |_| 200,
+        );
         run.await
     };
     assert_eq!(invoke("/hang").await, Err(Failure::Crashed));
@@ -303,13 +346,20 @@ async fn a_function_s_clock_is_off_by_two_seconds_at_most() {
     let now_ms = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     let invocation = bench.functions.identify();
     let before = now_ms();
-    let run = bench.functions.invoke("probe", "test", invocation, http("/"), Waiting::Patiently, |_| 200);
+    let run = bench
+        .functions
+        .invoke("probe", "test", invocation, http("/"), Waiting::Patiently, |_| {
+            200
+        });
     let answer: Value = serde_json::from_slice(&run.await.unwrap()).unwrap();
     let after = now_ms();
     let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     let theirs = body["clock_ms"].as_i64().unwrap();
     assert!((before - 2_000..=after + 2_000).contains(&theirs));
-    assert!(!(before..=after).contains(&theirs), "this seed's first clock is off");
+    assert!(
+        !(before..=after).contains(&theirs),
+        "this seed's first clock is off"
+    );
     assert_eq!(faults.report()["clock-skew"].strikes, 1);
     bench.functions.stop().await;
 }
@@ -323,7 +373,9 @@ async fn postgresql_crashes_and_comes_back_with_what_was_written() {
     let mut postgres = Postgres::start(&root, &root, &tools, &spawner).await.unwrap();
     let url = postgres.url();
     let connect = async || {
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         client
     };
@@ -333,8 +385,15 @@ async fn postgresql_crashes_and_comes_back_with_what_was_written() {
         .await
         .unwrap();
     postgres.crash_and_restart(Duration::ZERO).await.unwrap();
-    assert!(client.batch_execute("SELECT 1").await.is_err(), "the old connection is gone");
-    let row = connect().await.query_one("SELECT n FROM kept", &[]).await.unwrap();
+    assert!(
+        client.batch_execute("SELECT 1").await.is_err(),
+        "the old connection is gone"
+    );
+    let row = connect()
+        .await
+        .query_one("SELECT n FROM kept", &[])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, i32>(0), 7);
     postgres.stop().await;
 }
@@ -352,6 +411,9 @@ async fn the_gateway_is_struck_from_the_start_until_the_faults_end() {
     let now = faults.gateway().faults();
     assert!(now.outage && now.timeout_after_charge > 0.0);
     faults.end();
-    assert_eq!(faults.gateway().faults(), sandbox_gateway::faults::Faults::default());
+    assert_eq!(
+        faults.gateway().faults(),
+        sandbox_gateway::faults::Faults::default()
+    );
     assert_eq!(faults.report()["gateway-outage"].strikes, 0);
 }

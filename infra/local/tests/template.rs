@@ -116,7 +116,11 @@ fn the_workers_timeouts_are_those_their_budgets_were_made_for() {
         ("process-order", PROCESS_ORDER_TIMEOUT_SECONDS),
         ("project-ledger", PROJECT_LEDGER_TIMEOUT_SECONDS),
     ] {
-        assert_eq!(model().functions[function].timeout.as_secs(), u64::from(seconds), "{function}");
+        assert_eq!(
+            model().functions[function].timeout.as_secs(),
+            u64::from(seconds),
+            "{function}"
+        );
     }
 }
 

@@ -167,7 +167,9 @@ fn promises(report: &Report) -> Markup {
 
 fn faults(report: &Report) -> Markup {
     let kinds = |kinds: &BTreeMap<String, u64>| {
-        let kinds = kinds.iter().map(|(kind, count)| format!("{kind} {}", group(*count)));
+        let kinds = kinds
+            .iter()
+            .map(|(kind, count)| format!("{kind} {}", group(*count)));
         kinds.collect::<Vec<_>>().join(", ")
     };
     html! {

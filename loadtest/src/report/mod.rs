@@ -311,7 +311,10 @@ impl Report {
 
     /// Requests that API Gateway answered because the function gave no answer: 500, with a body that is no problem document.
     fn answered_for_functions(&self) -> u64 {
-        let api = self.status_counts.iter().filter(|(name, _)| **name != Endpoint::Bank.name());
+        let api = self
+            .status_counts
+            .iter()
+            .filter(|(name, _)| **name != Endpoint::Bank.name());
         api.filter_map(|(_, counts)| counts.get("500")).sum()
     }
 

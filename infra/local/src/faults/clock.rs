@@ -52,7 +52,10 @@ mod tests {
         for offset_ms in [-90_000_i128, 0, 90_000] {
             let told = folder.path().join("now");
             let status = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "faults::clock::tests::a_rust_program_s_clock_is_shifted"])
+                .args([
+                    "--exact",
+                    "faults::clock::tests::a_rust_program_s_clock_is_shifted",
+                ])
                 .env(CHILD, &told)
                 .env("LD_PRELOAD", &library)
                 .env(OFFSET, offset_ms.to_string())
@@ -63,7 +66,10 @@ mod tests {
             let theirs: i128 = std::fs::read_to_string(&told).unwrap().parse().unwrap();
             let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             let apart = theirs - i128::try_from(ours.as_millis()).unwrap() - offset_ms;
-            assert!(apart.abs() < i128::try_from(Duration::from_secs(20).as_millis()).unwrap(), "{apart}");
+            assert!(
+                apart.abs() < i128::try_from(Duration::from_secs(20).as_millis()).unwrap(),
+                "{apart}"
+            );
         }
     }
 }

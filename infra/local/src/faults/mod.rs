@@ -156,7 +156,8 @@ impl Faults {
     /// next receive. Clocks stay as they are.
     pub fn end(&self) {
         self.over.send_replace(true);
-        self.gateway.change(|faults| *faults = sandbox_gateway::faults::Faults::default());
+        self.gateway
+            .change(|faults| *faults = sandbox_gateway::faults::Faults::default());
     }
 
     /// Waits until they are over.
@@ -171,7 +172,11 @@ impl Faults {
         let mut report = self.strikes.report();
         let struck = self.gateway.struck();
         for (fault, kind, count) in [
-            (Fault::GatewayTimeoutAfterCharge, "confirm", struck.lost_after_charge),
+            (
+                Fault::GatewayTimeoutAfterCharge,
+                "confirm",
+                struck.lost_after_charge,
+            ),
             (Fault::GatewayOutage, "request refused", struck.refused),
         ] {
             if let Some(figures) = report.get_mut(fault.name()) {
@@ -209,7 +214,9 @@ impl Faults {
     /// What of a queue is delivered now: see [`queues::Queues`].
     #[must_use]
     pub fn pass(&self, queue: &str, received: Vec<Message>, most: usize) -> Vec<Message> {
-        let (due, strikes) = self.queues.pass(queue, received, most, Instant::now(), self.is_on());
+        let (due, strikes) = self
+            .queues
+            .pass(queue, received, most, Instant::now(), self.is_on());
         for (fault, kind, count) in strikes {
             self.strikes.add_many(fault, kind, count);
         }
@@ -234,7 +241,9 @@ impl Faults {
     /// Whether the caller of an action on a queue dies, and when.
     #[must_use]
     pub fn crash(&self, function: Option<&str>, action: &str, caller: Caller) -> Option<Crash> {
-        let Caller::Invocation(invocation) = caller else { return None };
+        let Caller::Invocation(invocation) = caller else {
+            return None;
+        };
         let sends = matches!(action, "SendMessage" | "SendMessageBatch");
         if !self.is_on() || !sends || function != Some(relay::RELAY) {
             return None;
@@ -244,7 +253,9 @@ impl Faults {
 
     /// Kills the relay's process that runs `caller`.
     pub fn kill_relay(&self, crash: Crash, caller: Caller) {
-        let (Caller::Invocation(invocation), Some(kill)) = (caller, self.kill.get()) else { return };
+        let (Caller::Invocation(invocation), Some(kill)) = (caller, self.kill.get()) else {
+            return;
+        };
         if kill(relay::RELAY, invocation) {
             let kind = match crash {
                 Crash::Before => "before sending",

@@ -88,10 +88,10 @@ impl Partitions {
                 Access::Read => READ_UNITS_PER_SECOND,
                 Access::Write => WRITE_UNITS_PER_SECOND,
             };
-        let bucket = self.buckets.entry(place.clone()).or_insert(Bucket {
-            units: rate,
-            at: now,
-        });
+        let bucket = self
+            .buckets
+            .entry(place.clone())
+            .or_insert(Bucket { units: rate, at: now });
         let gained = now.saturating_sub(bucket.at).as_secs_f64() * rate;
         bucket.units = (bucket.units + gained).min(rate);
         bucket.at = bucket.at.max(now);

@@ -148,7 +148,10 @@ impl FromStr for FaultPlan {
                 plan.faults.insert(fault);
             }
             if let Some(value) = value {
-                let share = value.parse().ok().filter(|share| (f64::MIN_POSITIVE..=1.0).contains(share));
+                let share = value
+                    .parse()
+                    .ok()
+                    .filter(|share| (f64::MIN_POSITIVE..=1.0).contains(share));
                 plan.throttle_share = share
                     .filter(|_| name == Fault::Throttle.name())
                     .ok_or_else(|| PlanError::Value(word.to_owned()))?;
@@ -204,7 +207,13 @@ mod tests {
         for name in Fault::ALL.map(Fault::name).into_iter().chain(["everything"]) {
             assert!(error.contains(name), "{error}");
         }
-        for wrong in ["throttle=0", "throttle=2", "throttle=x", "throttle=NaN", "clock-skew=1"] {
+        for wrong in [
+            "throttle=0",
+            "throttle=2",
+            "throttle=x",
+            "throttle=NaN",
+            "clock-skew=1",
+        ] {
             let error = wrong.parse::<FaultPlan>().unwrap_err();
             assert_eq!(error, PlanError::Value(wrong.to_owned()));
         }

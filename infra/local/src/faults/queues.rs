@@ -83,7 +83,11 @@ impl Queues {
                 kept.push(Kept { due, message });
                 strikes.push((Fault::QueueDuplicates, "copy", 1));
             }
-            let held = on && self.reorder.as_ref().is_some_and(|chance| chance.strikes(HELD_BACK, 0));
+            let held = on
+                && self
+                    .reorder
+                    .as_ref()
+                    .is_some_and(|chance| chance.strikes(HELD_BACK, 0));
             let pause = match &self.reorder {
                 Some(chance) if held => {
                     strikes.push((Fault::QueueReorder, "held back", 1));
@@ -91,13 +95,18 @@ impl Queues {
                 }
                 _ => Duration::ZERO,
             };
-            kept.push(Kept { due: now + pause, message });
+            kept.push(Kept {
+                due: now + pause,
+                message,
+            });
         }
         let mut due: Vec<Message> = Vec::new();
         let mut later = Vec::new();
         for one in kept.drain(..) {
             // One batch never has the same message twice.
-            let twice = due.iter().any(|message| message.message_id == one.message.message_id);
+            let twice = due
+                .iter()
+                .any(|message| message.message_id == one.message.message_id);
             if due.len() < most && !twice && (!on || one.due <= now) {
                 due.push(one.message);
             } else {

@@ -75,7 +75,9 @@ mod tests {
         let relay = Relay::new(&"relay-crash".parse().unwrap(), 1);
         assert_eq!(relay.decide(1), Some(Crash::Before));
         assert_eq!(relay.decide(1), Some(Crash::Already));
-        let after = (2..).map(|n| relay.decide(n)).find(|crash| *crash != Some(Crash::Before));
+        let after = (2..)
+            .map(|n| relay.decide(n))
+            .find(|crash| *crash != Some(Crash::Before));
         assert_eq!(after, Some(Some(Crash::After)));
         let none = Relay::new(&FaultPlan::default(), 1);
         assert_eq!(none.decide(1), None);

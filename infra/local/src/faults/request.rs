@@ -118,13 +118,19 @@ pub(super) fn split(body: &Value, admitted: &[bool]) -> (Value, Value) {
     let (mut now, mut later) = (serde_json::Map::new(), serde_json::Map::new());
     let mut admitted = admitted.iter();
     for (table, asked) in requested(body) {
-        let keys = asked.get("Keys").and_then(Value::as_array).cloned().unwrap_or_default();
+        let keys = asked
+            .get("Keys")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let (kept, left): (Vec<Value>, Vec<Value>) = keys
             .into_iter()
             .partition(|_| admitted.next().copied().unwrap_or(true));
         for (to, keys) in [(&mut now, kept), (&mut later, left)] {
             let mut part = asked.clone();
-            if let (false, Some(table), Some(fields)) = (keys.is_empty(), table.as_str(), part.as_object_mut()) {
+            if let (false, Some(table), Some(fields)) =
+                (keys.is_empty(), table.as_str(), part.as_object_mut())
+            {
                 fields.insert("Keys".to_owned(), Value::Array(keys));
                 to.insert(table.to_owned(), part);
             }
@@ -158,7 +164,10 @@ mod tests {
         let item = json!({"pk": {"S": "a"}});
         let one = json!({"TableName": "stock", "Key": item});
         assert_eq!(keys().places("GetItem", &one), [at("stock", "a", Access::Read)]);
-        assert_eq!(keys().places("UpdateItem", &one), [at("stock", "a", Access::Write)]);
+        assert_eq!(
+            keys().places("UpdateItem", &one),
+            [at("stock", "a", Access::Write)]
+        );
         let put = json!({"TableName": "orders", "Item": item});
         assert_eq!(keys().places("PutItem", &put), [at("orders", "a", Access::Write)]);
         let batch = json!({"RequestItems": {"stock": {"Keys": [item, {"pk": {"S": "b"}}]}}});
@@ -167,7 +176,10 @@ mod tests {
             [at("stock", "a", Access::Read), at("stock", "b", Access::Read)]
         );
         let writes = json!({"RequestItems": {"stock": [{"PutRequest": {"Item": item}}, {"DeleteRequest": {"Key": item}}]}});
-        assert_eq!(keys().places("BatchWriteItem", &writes), vec![at("stock", "a", Access::Write); 2]);
+        assert_eq!(
+            keys().places("BatchWriteItem", &writes),
+            vec![at("stock", "a", Access::Write); 2]
+        );
         let transaction = json!({"TransactItems": [{"Put": put}, {"Update": one}]});
         assert_eq!(
             keys().places("TransactWriteItems", &transaction),

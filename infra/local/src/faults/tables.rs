@@ -191,11 +191,19 @@ impl Tables {
                     .iter()
                     .map(|admitted| (!admitted).then_some("ThrottlingError"))
                     .collect();
-                (Fate::Refused(cancelled(&reasons, OVER_CAPACITY)), "transaction", 1)
+                (
+                    Fate::Refused(cancelled(&reasons, OVER_CAPACITY)),
+                    "transaction",
+                    1,
+                )
             }
             "BatchGetItem" if admitted.iter().any(|admitted| *admitted) => {
                 let (now, later) = split(&body, &admitted);
-                (Fate::Partly(now.to_string().into_bytes(), later), "key of a batch", refused)
+                (
+                    Fate::Partly(now.to_string().into_bytes(), later),
+                    "key of a batch",
+                    refused,
+                )
             }
             _ => {
                 let kind = match place.access() {
@@ -210,8 +218,12 @@ impl Tables {
     /// Charges the partitions for what a request used. What several items of a table used together is shared among them
     /// evenly.
     pub(super) fn charge(&self, operation: &str, body: &[u8], uses: &Uses) {
-        let Some(partitions) = &self.partitions else { return };
-        let Ok(body) = serde_json::from_slice(body) else { return };
+        let Some(partitions) = &self.partitions else {
+            return;
+        };
+        let Ok(body) = serde_json::from_slice(body) else {
+            return;
+        };
         let places: Vec<Place> = self.keys.places(operation, &body).into_iter().flatten().collect();
         let now = self.began.elapsed();
         let mut partitions = partitions.lock().unwrap_or_else(PoisonError::into_inner);

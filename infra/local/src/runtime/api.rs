@@ -103,7 +103,11 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Response<Full<Bytes>>
         ),
     ];
     process.takes(invocation, reply);
-    if let Some(after) = pool.settings.faults.dies_after(!pool.function.schedules.is_empty()) {
+    if let Some(after) = pool
+        .settings
+        .faults
+        .dies_after(!pool.function.schedules.is_empty())
+    {
         let process = Arc::clone(process);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;

@@ -75,11 +75,16 @@ impl Process {
     /// Whether it runs the invocation with this number.
     pub(super) fn runs(&self, number: u64) -> bool {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().is_some_and(|owed| owed.invocation.number == number)
+        current
+            .as_ref()
+            .is_some_and(|owed| owed.invocation.number == number)
     }
 
     fn is_busy(&self) -> bool {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     /// Its answer to a request; false when it owes none with that id.
