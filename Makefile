@@ -31,8 +31,6 @@ bench: build ## measure cost, cold starts and load beside plain functions (needs
 	@loadtest/bench/node/build target/bench/node
 	@$(BIN)/bench
 
-up: build ## run the local stack until Ctrl-C; target/local/stack.json says where
-	@$(BIN)/stampede-local up
 faults: build ## run every fault alone and everything at once on three drops: SEED=1-5; target/faults/summary.json
 	@infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(FAULTS),--faults $(FAULTS))
 
