@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use domain::claim::ClaimState;
 use domain::drops::{Drop, DropState};
-use domain::ids::{DropId, OrderId, ShardKey, ShopperId};
+use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::order::{Order, OrderStatus};
 use domain::shard::Shard;
+use domain::status::DropStatus;
 
 use crate::store::{MemoryStore, OrderChange, State, StoredDrop};
 
@@ -81,6 +82,96 @@ impl MemoryStore {
     /// Takes the changes out that nobody has taken yet, as a relay that finishes them all.
     pub fn take_changes(&self) -> Vec<OrderChange> {
         std::mem::take(&mut self.state().changes)
+    }
+
+    /// A copy of all tables as they are now, with no fault planned: what a read that lags would see later.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        Self::with(self.state().clone())
+    }
+
+    /// Looks at one shard, if it exists, without copying it.
+    pub fn look_at_shard(&self, key: &ShardKey, look: impl FnOnce(&Shard)) {
+        if let Some(shard) = self.state().shards.get(key) {
+            look(shard);
+        }
+    }
+
+    /// Looks at every shard without copying it.
+    pub fn look_at_shards(&self, mut look: impl FnMut(&ShardKey, &Shard)) {
+        for (key, shard) in &self.state().shards {
+            look(key, shard);
+        }
+    }
+
+    /// How many claims a shopper has in a drop.
+    #[must_use]
+    pub fn claims_of(&self, drop: &DropId, shopper: &ShopperId) -> usize {
+        let state = self.state();
+        let shards = state.shards.iter().filter(|(key, _)| key.drop == *drop);
+        shards
+            .filter(|(_, shard)| shard.claims.contains_key(shopper))
+            .count()
+    }
+
+    /// The units allocated to a SKU's shards, and how many of them are sold.
+    #[must_use]
+    pub fn allocated_and_sold(&self, drop: &DropId, sku: &SkuId) -> (u32, u32) {
+        let state = self.state();
+        let shards = state
+            .shards
+            .iter()
+            .filter(|(key, _)| key.drop == *drop && key.sku == *sku);
+        shards.fold((0, 0), |(allocated, sold), (_, shard)| {
+            (allocated + shard.allocated, sold + shard.sold)
+        })
+    }
+
+    /// How many units a shopper's counter says.
+    #[must_use]
+    pub fn purchased(&self, drop: &DropId, shopper: &ShopperId) -> u32 {
+        let key = (drop.clone(), shopper.clone());
+        self.state().purchases.get(&key).copied().unwrap_or(0)
+    }
+
+    /// Lets a shopper's counter say `units`, whatever it said.
+    pub fn put_purchased(&self, drop: &DropId, shopper: &ShopperId, units: u32) {
+        let key = (drop.clone(), shopper.clone());
+        self.state().purchases.insert(key, units);
+    }
+
+    /// Puts a status there, whoever wrote the one before.
+    pub fn put_status(&self, status: &DropStatus) {
+        self.state().statuses.insert(status.drop.clone(), status.clone());
+    }
+
+    /// How far a drop has come.
+    #[must_use]
+    pub fn drop_state(&self, drop: &DropId) -> Option<DropState> {
+        self.state().drops.get(drop).map(|stored| stored.drop.state)
+    }
+
+    /// The units that a drop's document plans, by SKU.
+    #[must_use]
+    pub fn planned_units(&self, drop: &DropId) -> BTreeMap<SkuId, u32> {
+        let state = self.state();
+        let skus = state.drops.get(drop).map(|stored| stored.drop.skus.iter());
+        skus.into_iter()
+            .flatten()
+            .map(|sku| (sku.sku.clone(), sku.plan.units()))
+            .collect()
+    }
+
+    /// Whether nothing of a drop is held and none of its orders is open.
+    #[must_use]
+    pub fn is_settled(&self, drop: &DropId) -> bool {
+        let state = self.state();
+        let claimed = state
+            .shards
+            .iter()
+            .any(|(key, shard)| key.drop == *drop && !shard.claims.is_empty());
+        let open = state.orders.values().any(|order| order.status.is_open());
+        !claimed && !open
     }
 
     /// Whether everything adds up: the units of each shard, open orders and their claims, sold units and paid orders,

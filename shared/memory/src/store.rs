@@ -31,7 +31,7 @@ pub(crate) struct StoredDrop {
 }
 
 /// All tables.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     pub(crate) shards: BTreeMap<ShardKey, Shard>,
     pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
@@ -59,6 +59,14 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A database with these tables.
+    pub(crate) fn with(state: State) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            faults: Arc::default(),
+        }
     }
 
     /// Lets the next call of `op` fail. Called again before that: the call after it, too.

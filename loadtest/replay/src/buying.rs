@@ -1,0 +1,223 @@
+//! From a reservation to the end of its order.
+
+use api::orders::{CheckoutBody, OrderView, Shipping};
+use api::problem::{Code, Problem};
+use api::reservations::ReservationView;
+use domain::limits::CLOCK_SKEW_MS;
+use domain::order::OrderStatus;
+use http::Method;
+use loadtest::facts::{CheckoutRefused, Ending, Entry, Ordered};
+use memory::MemoryGateway;
+use ports::payment::PaymentId;
+
+use crate::plan::{Card, Then, Wish};
+use crate::process::Function;
+use crate::shopper::{LOOK, Shopper};
+
+/// How long after its payment deadline a shopper still asks after an order, in milliseconds.
+const AFTER_DEADLINE_MS: i64 = 30_000;
+/// The gateway's token of a payment that takes its time and succeeds.
+pub(crate) const SLOW_PAYS: &str = "pm_slow_pays";
+/// The gateway's token of a payment that takes its time and is declined.
+pub(crate) const SLOW_DECLINES: &str = "pm_slow_declines";
+
+impl Card {
+    /// The gateway's token for it.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Works => "pm_card_visa",
+            Self::Declined => "pm_card_visa_chargeDeclined",
+            Self::NoFunds => "pm_card_chargeDeclinedInsufficientFunds",
+            Self::Confirmed | Self::Unconfirmed | Self::Ignored => "pm_card_authenticationRequired",
+            Self::SlowPays => SLOW_PAYS,
+            Self::SlowDeclines => SLOW_DECLINES,
+        }
+    }
+}
+
+impl Shopper {
+    pub(crate) async fn check_out(&mut self, wish: &Wish, held: &ReservationView) -> Ending {
+        let Then::CheckOut {
+            after_ms,
+            sends,
+            card,
+            cancel_after_ms,
+            acts_after_ms,
+        } = wish.then
+        else {
+            return Ending::Abandoned;
+        };
+        self.client.world.sleep(i64::from(after_ms)).await;
+        let (device, asked) = self.nth();
+        let key = format!("{}-{device}-o{asked}", self.shopper);
+        let body = serde_json::to_vec(&self.body(held, card)).ok();
+        let call = self.call(
+            Function::Checkout,
+            Method::POST,
+            "/orders".to_owned(),
+            Some(key),
+            body,
+        );
+        let answers = self.client.insist(&call, sends).await;
+        let mut accepted = None;
+        for view in answers
+            .iter()
+            .filter(|answer| answer.status == 202)
+            .filter_map(crate::fleet::Answer::json::<OrderView>)
+        {
+            self.client.journal.write(Entry::Ordered(Ordered {
+                at_ms: self.client.world.now().as_millis(),
+                shopper: self.shopper.to_string(),
+                reservation_id: held.reservation_id.to_string(),
+                order_id: view.order_id.to_string(),
+            }));
+            accepted.get_or_insert(view);
+        }
+        if let Some(order) = accepted {
+            return self.follow(order, card, cancel_after_ms, acts_after_ms).await;
+        }
+        let Some(answer) = answers.first() else {
+            return Ending::GaveUp;
+        };
+        let problem = answer.json::<Problem>();
+        let code = problem.as_ref().map_or("none", |problem| problem.code.as_str());
+        // The promise is about the clock of the process that refused, and here that clock is known: the audit's
+        // tolerance for clocks it cannot know is taken out.
+        self.client.journal.write(Entry::CheckoutRefused(CheckoutRefused {
+            at_ms: answer.at.as_millis() - CLOCK_SKEW_MS,
+            shopper: self.shopper.to_string(),
+            reservation_id: held.reservation_id.to_string(),
+            code: code.to_owned(),
+        }));
+        match problem.map(|problem| problem.code) {
+            Some(Code::ReservationExpired) => {
+                self.client.world.note("refused: the hold had expired");
+                Ending::HoldExpired
+            }
+            Some(Code::LimitReached) => Ending::LimitReached,
+            Some(Code::Closed) => Ending::Closed,
+            _ => self.surprised(answer),
+        }
+    }
+
+    fn body(&self, held: &ReservationView, card: Card) -> CheckoutBody {
+        CheckoutBody {
+            reservation_id: held.reservation_id.clone(),
+            amount: held.amount,
+            payment_method: card.token().to_owned(),
+            shipping: Shipping {
+                name: "A Shopper".to_owned(),
+                line1: "1 Harbour Street".to_owned(),
+                line2: None,
+                postal_code: "20457".to_owned(),
+                city: "Hamburg".to_owned(),
+                country: "DE".to_owned(),
+                email: "a@example.com".to_owned(),
+            },
+        }
+    }
+
+    /// Follows an order to its end, doing what is asked for on the way.
+    async fn follow(
+        &mut self,
+        mut order: OrderView,
+        card: Card,
+        cancel_after_ms: Option<u32>,
+        acts_after_ms: u32,
+    ) -> Ending {
+        let world = self.client.world.clone();
+        let path = format!("/orders/{}", order.order_id);
+        if let Some(after_ms) = cancel_after_ms {
+            world.sleep(i64::from(after_ms)).await;
+            let call = self.call(
+                Function::GetOrder,
+                Method::POST,
+                format!("{path}/cancel"),
+                None,
+                None,
+            );
+            let answers = self.client.insist(&call, LOOK).await;
+            match answers.first() {
+                Some(answer) if matches!(answer.status, 200 | 202 | 409) => {}
+                Some(answer) => return self.surprised(answer),
+                None => {}
+            }
+        }
+        let mut acts = true;
+        let mut wait_ms = 700;
+        loop {
+            match order.status {
+                OrderStatus::Paid | OrderStatus::Refunded => return Ending::Bought,
+                OrderStatus::Declined => return Ending::PaymentFailed,
+                OrderStatus::Cancelled => return Ending::Cancelled,
+                OrderStatus::ActionRequired if acts => {
+                    acts = false;
+                    world.sleep(i64::from(acts_after_ms)).await;
+                    self.answer_the_bank(&order, card);
+                }
+                OrderStatus::ActionRequired | OrderStatus::Placed => {}
+            }
+            let deadline_ms = order.payment_deadline.0.as_millis();
+            if world.now().as_millis() > deadline_ms + AFTER_DEADLINE_MS {
+                return Ending::GaveUp;
+            }
+            world.sleep(wait_ms).await;
+            wait_ms = (2 * wait_ms).min(6_000);
+            let listed = wait_ms == 1_400;
+            let call = self.call(
+                Function::GetOrder,
+                Method::GET,
+                if listed {
+                    "/orders?limit=5".to_owned()
+                } else {
+                    path.clone()
+                },
+                None,
+                None,
+            );
+            let answers = self.client.insist(&call, LOOK).await;
+            match answers.first() {
+                Some(answer) if answer.status == 200 && listed => {}
+                Some(answer) if answer.status == 200 => {
+                    if let Some(newer) = answer.json() {
+                        order = newer;
+                    }
+                }
+                Some(answer) => return self.surprised(answer),
+                None => {}
+            }
+        }
+    }
+
+    fn answer_the_bank(&self, order: &OrderView, card: Card) {
+        let id = order
+            .action
+            .as_ref()
+            .and_then(|action| action.url.rsplit('/').next()?.parse::<PaymentId>().ok());
+        let Some(id) = id else {
+            return;
+        };
+        match card {
+            Card::Confirmed => finish(&self.client.world, &self.client.fleet.gateway, &id, true),
+            Card::Unconfirmed => finish(&self.client.world, &self.client.fleet.gateway, &id, false),
+            _ => {}
+        }
+    }
+}
+
+/// Somebody else than us brings a payment to an end: the shopper at the bank, or the bank.
+pub(crate) fn finish(world: &crate::world::World, gateway: &MemoryGateway, id: &PaymentId, pays: bool) {
+    let was_open = gateway.finish_action(id, pays);
+    world.tell(|| {
+        format!(
+            "{id} is {} at the bank: {was_open}",
+            if pays { "paid" } else { "refused" }
+        )
+    });
+    world.note(if was_open {
+        "finished at the bank"
+    } else {
+        "too late at the bank"
+    });
+}

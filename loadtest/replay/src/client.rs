@@ -1,0 +1,241 @@
+//! What shoppers and operators do alike: send a request, wait so long, and send it again with the same key.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use http::{Method, Request, header};
+use loadtest::facts::Entry;
+use tokio::sync::oneshot;
+
+use crate::chance::{key_of, keyed};
+use crate::faults::{Fault, Stroke};
+use crate::fleet::{Answer, Fleet, Invoked};
+use crate::plan::Sends;
+use crate::process::Function;
+use crate::tokens::Keys;
+use crate::world::World;
+
+/// How often a request is sent before its sender gives up.
+const MOST_TRIES: u32 = 7;
+
+/// A request, as often as it is sent.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Which function's route it is.
+    pub function: Function,
+    /// Its method.
+    pub method: Method,
+    /// Its path.
+    pub path: String,
+    /// Its idempotency key.
+    pub key: Option<String>,
+    /// Its body.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Everything a client needs.
+#[derive(Clone)]
+pub struct Client {
+    /// The world.
+    pub world: Arc<World>,
+    /// The API.
+    pub fleet: Arc<Fleet>,
+    /// Tokens.
+    pub keys: Arc<Keys>,
+    /// What shoppers were told.
+    pub journal: Arc<Journal>,
+    /// The client's name in the history.
+    pub name: String,
+    /// Its bearer token.
+    pub token: Arc<str>,
+    sent: Arc<Mutex<u64>>,
+}
+
+/// What shoppers were told, as they saw it.
+#[derive(Debug, Default)]
+pub struct Journal(Mutex<Vec<Entry>>);
+
+impl Journal {
+    /// Notes something.
+    pub fn write(&self, entry: Entry) {
+        self.entries().push(entry);
+    }
+
+    /// Everything noted.
+    pub fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    /// A client.
+    #[must_use]
+    pub fn new(
+        world: &Arc<World>,
+        fleet: &Arc<Fleet>,
+        keys: &Arc<Keys>,
+        journal: &Arc<Journal>,
+        name: String,
+        token: Arc<str>,
+    ) -> Self {
+        Self {
+            world: Arc::clone(world),
+            fleet: Arc::clone(fleet),
+            keys: Arc::clone(keys),
+            journal: Arc::clone(journal),
+            name,
+            token,
+            sent: Arc::default(),
+        }
+    }
+
+    /// A number from `from` to `to`, of this client's own.
+    #[must_use]
+    pub fn drawn(&self, purpose: u64, from: u64, to: u64) -> i64 {
+        let number = keyed(
+            self.world.seed ^ purpose,
+            key_of(&self.name),
+            self.world.now_ms().unsigned_abs(),
+        );
+        i64::try_from(from + number % (to.saturating_sub(from) + 1)).unwrap_or(0)
+    }
+
+    /// Sends a request as often as `sends` says, and again, until there is an answer that is not *later*. All final
+    /// answers that came, the first first; none when the sender gave up.
+    pub async fn insist(&self, call: &Call, sends: Sends) -> Vec<Answer> {
+        let mut clicks = sends.clicks.max(1);
+        for attempt in 1..=MOST_TRIES {
+            let first = self.send(call);
+            let second = (clicks > 1).then(|| self.send(call));
+            clicks = 1;
+            let mut answers = Vec::new();
+            for pending in [Some(first), second].into_iter().flatten() {
+                let patience = self.world.sleep(i64::from(sends.patience_ms));
+                match futures_util::future::select(pending, patience).await {
+                    futures_util::future::Either::Left((Ok(Some(answer)), _)) => answers.push(answer),
+                    futures_util::future::Either::Left(_) => {}
+                    futures_util::future::Either::Right(_) => {
+                        self.world.note("a shopper did not wait for an answer")
+                    }
+                }
+            }
+            for answer in answers.iter().filter(|answer| answer.status == 500) {
+                if !self.world.may_fail_for_good() {
+                    let body = String::from_utf8_lossy(&answer.body).into_owned();
+                    self.world.broken(
+                        "unexpected_answers",
+                        format!("{} was answered 500 {body}", self.name),
+                    );
+                }
+            }
+            answers.retain(|answer| !means_later(answer));
+            if !answers.is_empty() {
+                return answers;
+            }
+            self.world.note("a request was sent again");
+            let pause = 100 * u64::from(attempt);
+            self.world.sleep(self.drawn(0xbac0, pause, 3 * pause)).await;
+        }
+        Vec::new()
+    }
+
+    /// Sends a request once. The function works on it whether anyone waits or not.
+    fn send(&self, call: &Call) -> oneshot::Receiver<Option<Answer>> {
+        let nth = {
+            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            *sent += 1;
+            *sent
+        };
+        let label = format!("{}:{}:{nth}", call.function.name(), self.name);
+        let (answer, answered) = oneshot::channel();
+        let request = self.request(call);
+        let (world, fleet, function) = (Arc::clone(&self.world), Arc::clone(&self.fleet), call.function);
+        self.world.tell(|| {
+            let key = call
+                .key
+                .as_deref()
+                .map(|key| format!(" key {key}"))
+                .unwrap_or_default();
+            format!("{} > {} {}{key} [{label}]", self.name, call.method, call.path)
+        });
+        let name = self.name.clone();
+        world.begin();
+        self.world.spawn(None, async move {
+            let invoked = match request {
+                Some(request) => fleet.request(function, label.clone(), request).await,
+                None => Invoked::Failed,
+            };
+            let lost = world.strikes(Fault::LostAnswers, &format!("answer:{label}"), 1, |_| {
+                Some(Stroke::UnknownAfter)
+            });
+            world.tell(|| {
+                let told = match &invoked {
+                    Invoked::Answered(answer) => told(answer),
+                    Invoked::Failed => "no answer from the function".to_owned(),
+                };
+                format!(
+                    "{name} < {told}{} [{label}]",
+                    if lost.is_some() { ", lost" } else { "" }
+                )
+            });
+            let told = match invoked {
+                Invoked::Answered(given) if lost.is_none() => Some(given),
+                _ => None,
+            };
+            answer.send(told).ok();
+            world.done();
+        });
+        answered
+    }
+
+    fn request(&self, call: &Call) -> Option<Request<Body>> {
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        if let Some(key) = &call.key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = match &call.body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.clone())
+            }
+            None => Body::empty(),
+        };
+        request.body(body).ok()
+    }
+}
+
+/// Whether the same request is to be sent again later: what the API says of 409 `conflict`, 500 and 503.
+fn means_later(answer: &Answer) -> bool {
+    match answer.status {
+        500..600 => true,
+        409 => answer
+            .json::<api::problem::Problem>()
+            .is_some_and(|problem| problem.code == api::problem::Code::Conflict),
+        _ => false,
+    }
+}
+
+fn told(answer: &Answer) -> String {
+    let text = match answer.json::<serde_json::Value>() {
+        Some(body) => {
+            let member = |name: &str| body.get(name).map(|value| format!(" {name}={value}"));
+            [
+                "code",
+                "reservation_id",
+                "order_id",
+                "status",
+                "availability",
+                "phase",
+                "state",
+            ]
+            .into_iter()
+            .filter_map(member)
+            .collect()
+        }
+        None => String::new(),
+    };
+    format!("{}{text}", answer.status)
+}

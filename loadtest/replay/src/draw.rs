@@ -1,0 +1,226 @@
+//! From a seed to a plan. Small drops, so that everything meets everything: few units, few shoppers, little time.
+
+use std::collections::BTreeMap;
+
+use crate::chance::Dice;
+use crate::faults::Fault;
+use crate::plan::{
+    Act, ActKind, Card, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then, Wish,
+};
+
+/// The plan of a seed.
+#[must_use]
+pub fn plan(seed: u64) -> Plan {
+    let mut dice = Dice::new(seed);
+    let drop = drop_plan(&mut dice);
+    let acts = acts(&mut dice, &drop);
+    let shoppers = shoppers(&mut dice, &drop, &acts);
+    let system = system(&mut dice, &drop, &shoppers);
+    let faults = faults(&mut dice, system.calm_ms);
+    Plan {
+        seed,
+        drop,
+        shoppers,
+        acts,
+        system,
+        faults,
+    }
+}
+
+fn drop_plan(dice: &mut Dice) -> DropPlan {
+    let skus = if dice.percent(70) { 1 } else { 2 };
+    // Mostly scarce, sometimes several shards.
+    let most = dice.pick(&[2, 4, 8, 30]).unwrap_or(4);
+    DropPlan {
+        units: (0..skus).map(|_| dice.within(1, most)).collect(),
+        per_shopper_limit: dice.pick(&[1, 1, 2, 3, 12]).unwrap_or(1),
+        hold_seconds: dice.within(15, 25),
+        payment_seconds: dice.within(15, 40),
+        opens_ms: dice.within(1_500, 6_000),
+        lasts_ms: dice.within(8_000, 45_000),
+    }
+}
+
+fn acts(dice: &mut Dice, drop: &DropPlan) -> Vec<Act> {
+    let during = |dice: &mut Dice| drop.opens_ms + dice.within(0, drop.lasts_ms);
+    let mut acts = Vec::new();
+    if dice.percent(15) {
+        let at_ms = during(dice);
+        let for_ms = dice.within(1_000, 6_000);
+        acts.push((at_ms, ActKind::Pause));
+        acts.push((at_ms + for_ms, ActKind::Resume));
+    }
+    if dice.percent(20) {
+        let sku = usize::try_from(dice.below(drop.units.len() as u64)).unwrap_or(0);
+        let units = dice.within(1, 5);
+        acts.push((during(dice), ActKind::Restock { sku, units }));
+    }
+    if dice.percent(10) {
+        let by_ms = dice.within(1_000, 15_000);
+        acts.push((during(dice), ActKind::Extend(by_ms)));
+    }
+    if dice.percent(12) {
+        acts.push((during(dice), ActKind::Cancel));
+    }
+    acts.sort_by_key(|(at_ms, _)| *at_ms);
+    acts.into_iter()
+        .map(|(at_ms, kind)| Act { at_ms, kind })
+        .collect()
+}
+
+fn sends(dice: &mut Dice) -> Sends {
+    Sends {
+        clicks: if dice.percent(15) { 2 } else { 1 },
+        patience_ms: dice.pick(&[60, 400, 3_000, 12_000, 12_000]).unwrap_or(12_000),
+    }
+}
+
+fn shoppers(dice: &mut Dice, drop: &DropPlan, acts: &[Act]) -> Vec<ShopperPlan> {
+    let units: u32 = drop.units.iter().sum();
+    let count = dice.within(2, 5) + units.min(6) / 2;
+    let late = acts
+        .iter()
+        .any(|act| matches!(act.kind, ActKind::Restock { .. } | ActKind::Extend(_)));
+    let mut shoppers = Vec::new();
+    for name in 0..count {
+        let arrives_ms = match dice.below(10) {
+            0 => dice.within(0, drop.opens_ms),
+            1..=2 => drop.opens_ms + dice.within(0, drop.lasts_ms),
+            3 if late => drop.opens_ms + dice.within(drop.lasts_ms / 2, drop.lasts_ms + 5_000),
+            _ => drop.opens_ms + dice.within(0, 1_200),
+        };
+        shoppers.push(shopper(dice, drop, name, arrives_ms));
+        if dice.percent(15) {
+            let other = arrives_ms + dice.within(0, 400);
+            shoppers.push(shopper(dice, drop, name, other));
+        }
+    }
+    shoppers
+}
+
+fn shopper(dice: &mut Dice, drop: &DropPlan, name: u32, arrives_ms: u32) -> ShopperPlan {
+    let wishes = match dice.below(10) {
+        0..=5 => 1,
+        6..=8 => 2,
+        _ => 3,
+    };
+    ShopperPlan {
+        name,
+        arrives_ms,
+        wishes: (0..wishes).map(|_| wish(dice, drop)).collect(),
+    }
+}
+
+fn wish(dice: &mut Dice, drop: &DropPlan) -> Wish {
+    let then = match dice.below(20) {
+        0..=2 => Then::Abandon,
+        3..=4 => Then::Release {
+            after_ms: dice.within(50, 6_000),
+        },
+        _ => check_out(dice, drop),
+    };
+    Wish {
+        after_ms: dice.within(0, 2_000),
+        sku: usize::try_from(dice.below(drop.units.len() as u64)).unwrap_or(0),
+        quantity: dice.within(1, drop.per_shopper_limit.min(4)),
+        looks: dice.pick(&[0, 2, 6, 10]).unwrap_or(2),
+        browses: dice.percent(35),
+        takes_fewer: dice.percent(50),
+        sends: sends(dice),
+        then,
+    }
+}
+
+fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
+    let card = match dice.below(20) {
+        0..=8 => Card::Works,
+        9..=10 => Card::Declined,
+        11 => Card::NoFunds,
+        12..=13 => Card::Confirmed,
+        14 => Card::Unconfirmed,
+        15 => Card::Ignored,
+        16..=17 => Card::SlowPays,
+        _ => Card::SlowDeclines,
+    };
+    // Around the end of the hold, of the drop and of the payment's time is where it gets interesting.
+    let hold_ms = 1000 * drop.hold_seconds;
+    let after_ms = match dice.below(10) {
+        0 => dice.within(hold_ms.saturating_sub(3_000), hold_ms + 3_000),
+        1 => dice.within(3_000, hold_ms),
+        _ => dice.within(30, 3_000),
+    };
+    let pay_ms = 1000 * drop.payment_seconds;
+    let acts_after_ms = if dice.percent(30) {
+        dice.within(pay_ms.saturating_sub(4_000), pay_ms + 6_000)
+    } else {
+        dice.within(200, 8_000)
+    };
+    Then::CheckOut {
+        after_ms,
+        sends: sends(dice),
+        card,
+        cancel_after_ms: dice.percent(15).then(|| dice.within(0, 4_000)),
+        acts_after_ms,
+    }
+}
+
+fn system(dice: &mut Dice, drop: &DropPlan, shoppers: &[ShopperPlan]) -> SystemPlan {
+    let last = shoppers.iter().map(|s| s.arrives_ms).max().unwrap_or(0);
+    let ends_ms = (drop.opens_ms + drop.lasts_ms).max(last);
+    SystemPlan {
+        order: dice.next(),
+        latency_ms: dice.pick(&[0, 3, 10, 40, 120]).unwrap_or(10),
+        lanes: dice.pick(&[1, 2, 3]).unwrap_or(1),
+        stream_batch: dice.pick(&[1, 3, 10]).unwrap_or(3),
+        queue_batch: dice.pick(&[1, 3, 10]).unwrap_or(3),
+        workers: dice.pick(&[1, 2, 4]).unwrap_or(2),
+        visibility_ms: dice.pick(&[35_000, 35_000, 60_000, 180_000]).unwrap_or(35_000),
+        calm_ms: ends_ms + dice.within(0, 40_000),
+    }
+}
+
+fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
+    let mut rates = BTreeMap::new();
+    // A quiet run, a single fault, a few, or everything.
+    let percent = match dice.below(20) {
+        0 => 0,
+        1..=4 => {
+            if let Some(fault) = dice.pick(&Fault::ALL) {
+                rates.insert(fault, rate(dice, fault));
+            }
+            0
+        }
+        5..=14 => 30,
+        _ => 75,
+    };
+    for fault in Fault::ALL {
+        if dice.percent(percent) {
+            rates.insert(fault, rate(dice, fault));
+        }
+    }
+    let outages = Fault::ALL
+        .into_iter()
+        .filter(|fault| fault.lasts() && rates.contains_key(fault))
+        .map(|fault| {
+            let from_ms = dice.within(0, calm_ms.saturating_sub(5_000));
+            let to_ms = (from_ms + dice.within(500, 25_000)).min(calm_ms);
+            Outage {
+                fault,
+                from_ms,
+                to_ms,
+            }
+        })
+        .collect();
+    FaultPlan {
+        rates,
+        outages,
+        strokes: None,
+    }
+}
+
+/// A rate up to the fault's own, mostly well below it.
+fn rate(dice: &mut Dice, fault: Fault) -> u16 {
+    let most = u32::from(fault.most_per_10_000());
+    let bound = if dice.percent(30) { most } else { most / 4 };
+    u16::try_from(dice.within(bound / 10 + 1, bound.max(1))).unwrap_or(1)
+}

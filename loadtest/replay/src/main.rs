@@ -1,0 +1,246 @@
+//! `replay`: one drop from a seed or a plan, or many drops (`replay prove`).
+#![recursion_limit = "256"]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use replay::plan::Plan;
+use replay::prove::{Extent, Summary, prove};
+use replay::run::{Options, run};
+use replay::sabotage::Sabotage;
+use replay::shrink::shrink;
+use replay::tokens::Keys;
+use replay::{draw, situations};
+
+/// Replays a whole small drop: the same seed gives the same history.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    many: Option<Many>,
+    #[command(flatten)]
+    one: One,
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// The drop of this seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The drop of this file instead, as `--save` wrote it.
+    #[arg(long, conflicts_with = "seed")]
+    plan: Option<PathBuf>,
+    /// Put a bug in on purpose.
+    #[arg(long)]
+    sabotage: Option<Sabotage>,
+    /// Make a drop that breaks a promise smaller first, as long as it still does.
+    #[arg(long)]
+    shrink: bool,
+    /// Runs that shrinking may take.
+    #[arg(long, default_value_t = 3_000)]
+    shrink_runs: u32,
+    /// Write the plan to this file.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Print only what was broken.
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Many {
+    /// Replay seed after seed, on all cores.
+    Prove(Prove),
+}
+
+#[derive(Debug, Args)]
+struct Prove {
+    /// How many drops; without it as many as the time allows.
+    #[arg(long)]
+    drops: Option<u64>,
+    /// How many minutes; without it until the drops are done.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Put a bug in on purpose.
+    #[arg(long)]
+    sabotage: Option<Sabotage>,
+    /// Go on after a broken promise.
+    #[arg(long)]
+    go_on: bool,
+    /// Threads; all cores if not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Where the summary goes.
+    #[arg(long, default_value = "target/prove/summary.json")]
+    summary: PathBuf,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let keys = Keys::new()?;
+    match cli.many {
+        Some(Many::Prove(what)) => many(&what, &keys),
+        None => one(&cli.one, &keys),
+    }
+}
+
+fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let mut plan: Plan = match &what.plan {
+        Some(file) => {
+            let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} is no plan", file.display()))?
+        }
+        None => draw::plan(what.seed),
+    };
+    let options = Options {
+        sabotage: what.sabotage,
+        telling: true,
+    };
+    let mut outcome = run(&plan, keys, options);
+    if what.shrink
+        && let Some(first) = outcome.violations.first()
+    {
+        let shrunk = shrink(&plan, keys, options, first.promise, what.shrink_runs);
+        writeln!(out, "shrunk in {} runs", shrunk.runs)?;
+        plan = shrunk.plan;
+        outcome = run(&plan, keys, options);
+    }
+    if let Some(file) = &what.save {
+        std::fs::write(file, serde_json::to_vec_pretty(&plan)?)
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    if !what.quiet {
+        writeln!(
+            out,
+            "{}\n{}",
+            serde_json::to_string_pretty(&plan)?,
+            outcome.history
+        )?;
+        for (situation, times) in &outcome.situations {
+            writeln!(out, "{times:6}  {situation}")?;
+        }
+        for (fault, times) in &outcome.struck {
+            writeln!(out, "{times:6}  fault: {fault}")?;
+        }
+    }
+    writeln!(
+        out,
+        "{} steps, {} ms, {} broken promises",
+        outcome.steps,
+        outcome.virtual_ms,
+        outcome.violations.len()
+    )?;
+    for violation in &outcome.violations {
+        writeln!(out, "BROKEN {}: {}", violation.promise, violation.what)?;
+    }
+    Ok(exit_code(outcome.violations.is_empty()))
+}
+
+fn exit_code(kept: bool) -> ExitCode {
+    if kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
+    let minutes = what.minutes.or(what.drops.is_none().then_some(2.0));
+    let extent = Extent {
+        first_seed: what.seed,
+        drops: what.drops.unwrap_or(u64::MAX),
+        within: minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes.max(0.0))),
+        threads: what
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        stop_at_first: !what.go_on,
+        sabotage: what.sabotage,
+    };
+    let stop = stop_on_ctrl_c()?;
+    let bar = match what.drops {
+        Some(drops) => ProgressBar::new(drops),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.set_style(ProgressStyle::with_template(
+        "{elapsed_precise} {bar:30} {pos} drops, {per_sec}, {msg} broken promises",
+    )?);
+    bar.set_message("0");
+    let broken = std::sync::atomic::AtomicU64::new(0);
+    let summary = prove(&extent, keys, &stop, &|done, violations| {
+        bar.inc(done);
+        if violations > 0 {
+            let all = broken.fetch_add(violations, Ordering::Relaxed) + violations;
+            bar.set_message(all.to_string());
+        }
+    });
+    bar.finish();
+    if let Some(folder) = what.summary.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    std::fs::write(&what.summary, serde_json::to_vec_pretty(&summary)?)
+        .with_context(|| format!("writing {}", what.summary.display()))?;
+    tell(&summary, what)?;
+    Ok(exit_code(summary.violations == 0))
+}
+
+fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for situation in situations::ALL {
+        let times = summary.situations.get(situation).copied().unwrap_or(0);
+        writeln!(out, "{times:10}  {situation}")?;
+    }
+    for (fault, times) in &summary.faults {
+        writeln!(out, "{times:10}  fault: {fault}")?;
+    }
+    writeln!(
+        out,
+        "{} drops (seeds {} to {}) in {:.1} s, {:.1} a second, {} steps, {} faults, {} broken promises; {}",
+        summary.drops,
+        summary.first_seed,
+        summary.last_seed,
+        summary.seconds,
+        summary.drops_per_second,
+        summary.steps,
+        summary.faults_injected,
+        summary.violations,
+        what.summary.display()
+    )?;
+    let sabotage = what
+        .sabotage
+        .map_or_else(String::new, |sabotage| format!(" --sabotage {}", sabotage.name()));
+    for failure in &summary.failures {
+        writeln!(
+            out,
+            "BROKEN {}: {}\n       replay --seed {}{sabotage}   (and --shrink)",
+            failure.promise, failure.what, failure.seed
+        )?;
+    }
+    Ok(())
+}
+
+/// Set once Ctrl-C was pressed.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("listening for Ctrl-C")?;
+    let pressed = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            pressed.store(true, Ordering::Relaxed);
+        }
+    });
+    Ok(stop)
+}

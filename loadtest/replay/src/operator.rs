@@ -1,0 +1,193 @@
+//! The operator: writes the drop down, publishes it, and does what the plan says.
+
+use api::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody, SkuBody};
+use domain::ids::DropId;
+use http::Method;
+
+use crate::client::{Call, Client};
+use crate::plan::{Act, ActKind, DropPlan, Sends};
+use crate::process::Function;
+use crate::shopper::sku_name;
+
+const SENDS: Sends = Sends {
+    clicks: 1,
+    patience_ms: 8_000,
+};
+/// How often an operator starts anew after giving up.
+const MOST_ROUNDS: u32 = 20;
+
+/// What the operator put on sale, as it was confirmed.
+#[derive(Debug, Clone, Default)]
+pub struct OnSale {
+    /// Units confirmed, by SKU.
+    pub units: Vec<u32>,
+    /// Units asked for whose fate is not known, by SKU.
+    pub in_doubt: Vec<u32>,
+    /// Whether it was published.
+    pub published: bool,
+    /// When a cancellation was first sent, in milliseconds since 1970.
+    pub cancelled_ms: Option<i64>,
+    /// When units were last asked for, in milliseconds since 1970.
+    pub restocked_ms: Option<i64>,
+}
+
+/// The operator.
+pub struct Operator {
+    client: Client,
+    drop: DropId,
+}
+
+impl Operator {
+    /// An operator.
+    #[must_use]
+    pub const fn new(client: Client, drop: DropId) -> Self {
+        Self { client, drop }
+    }
+
+    /// Writes the drop down and publishes it.
+    pub async fn publish(&self, plan: &DropPlan) -> OnSale {
+        let mut on_sale = OnSale {
+            units: plan.units.clone(),
+            in_doubt: vec![0; plan.units.len()],
+            ..OnSale::default()
+        };
+        let draft = self.body(plan).and_then(|body| serde_json::to_vec(&body).ok());
+        if self
+            .act("", Method::PUT, None, draft, &[200, 201])
+            .await
+            .is_some()
+        {
+            // 409: everything went so wrong that the drop's end came first.
+            on_sale.published =
+                self.act("/publish", Method::POST, None, None, &[200, 409]).await == Some(200);
+        }
+        on_sale
+    }
+
+    /// Does `acts`, each at its time.
+    pub async fn operate(&self, plan: &DropPlan, acts: &[Act], mut on_sale: OnSale) -> OnSale {
+        for (nth, act) in acts.iter().enumerate() {
+            let wait_ms = i64::from(act.at_ms) - self.client.world.now_ms();
+            self.client.world.sleep(wait_ms).await;
+            self.one(nth, act.kind, plan, &mut on_sale).await;
+        }
+        on_sale
+    }
+
+    async fn one(&self, nth: usize, kind: ActKind, plan: &DropPlan, on_sale: &mut OnSale) {
+        let world = &self.client.world;
+        let now_ms = world.now().as_millis();
+        // 409: the drop was over or cancelled by then, which an operator has to live with.
+        const DONE: &[u16] = &[200, 409];
+        match kind {
+            ActKind::Pause => {
+                self.act("/pause", Method::POST, None, None, DONE).await;
+            }
+            ActKind::Resume => {
+                self.act("/resume", Method::POST, None, None, DONE).await;
+            }
+            ActKind::Extend(by_ms) => {
+                let ends_at = memory::TestEdge::START
+                    .plus_millis(i64::from(plan.opens_ms) + i64::from(plan.lasts_ms) + i64::from(by_ms));
+                let body = serde_json::to_vec(&ExtendBody {
+                    ends_at: ends_at.into(),
+                })
+                .ok();
+                if self.act("/extend", Method::POST, None, body, DONE).await == Some(200) {
+                    world.note("extended");
+                }
+            }
+            ActKind::Restock { sku, units } => {
+                let Ok(name) = sku_name(sku).parse() else {
+                    return;
+                };
+                on_sale.restocked_ms = Some(now_ms);
+                let body = serde_json::to_vec(&RestockBody { sku: name, units }).ok();
+                let done = self
+                    .act(
+                        "/restock",
+                        Method::POST,
+                        Some(format!("restock-{nth}")),
+                        body,
+                        DONE,
+                    )
+                    .await;
+                let count = match done {
+                    Some(200) => {
+                        world.note("restocked");
+                        on_sale.units.get_mut(sku)
+                    }
+                    Some(_) => None,
+                    None => on_sale.in_doubt.get_mut(sku),
+                };
+                if let Some(count) = count {
+                    *count += units;
+                }
+            }
+            ActKind::Cancel => {
+                on_sale.cancelled_ms = Some(now_ms);
+                if self.act("/cancel", Method::POST, None, None, DONE).await == Some(200) {
+                    world.note("cancelled");
+                }
+            }
+        }
+    }
+
+    /// Sends an act until it is answered for good; the status.
+    async fn act(
+        &self,
+        act: &str,
+        method: Method,
+        key: Option<String>,
+        body: Option<Vec<u8>>,
+        expected: &[u16],
+    ) -> Option<u16> {
+        let call = Call {
+            function: Function::OperateDrop,
+            method,
+            path: format!("/operator/drops/{}{act}", self.drop),
+            key,
+            body,
+        };
+        for _ in 0..MOST_ROUNDS {
+            let answers = self.client.insist(&call, SENDS).await;
+            let Some(answer) = answers.first() else {
+                continue;
+            };
+            if !expected.contains(&answer.status) {
+                let body = String::from_utf8_lossy(&answer.body).into_owned();
+                let what = format!("the operator's {act} was answered {} {body}", answer.status);
+                self.client.world.broken("unexpected_answers", what);
+                return None;
+            }
+            if answer.status == 200 && answer.json::<OperatorDropView>().is_none() {
+                let what = format!("the operator's {act} was answered without a drop");
+                self.client.world.broken("unexpected_answers", what);
+            }
+            return Some(answer.status);
+        }
+        None
+    }
+
+    fn body(&self, plan: &DropPlan) -> Option<DropBody> {
+        let starts_at = memory::TestEdge::START.plus_millis(i64::from(plan.opens_ms));
+        let sku = |(number, units): (usize, &u32)| {
+            Some(SkuBody {
+                sku: sku_name(number).parse().ok()?,
+                title: format!("Edition {number}"),
+                price_minor: 4_900,
+                units: *units,
+            })
+        };
+        Some(DropBody {
+            title: "A small drop".to_owned(),
+            currency: "EUR".parse().ok()?,
+            starts_at: starts_at.into(),
+            ends_at: starts_at.plus_millis(i64::from(plan.lasts_ms)).into(),
+            hold_seconds: plan.hold_seconds,
+            payment_seconds: plan.payment_seconds,
+            per_shopper_limit: plan.per_shopper_limit,
+            skus: plan.units.iter().enumerate().filter_map(sku).collect(),
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! The payment gateway's port.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use domain::money::Money;
+use memory::{GatewayFault, MemoryGateway};
+use ports::payment::{
+    Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
+    PaymentState, Refund,
+};
+
+use crate::buying::{SLOW_PAYS, finish};
+use crate::chance::{key_of, keyed};
+use crate::faults::{Fault, Place, Stroke};
+use crate::process::Process;
+use crate::sabotage::Sabotage;
+
+/// How long an answer is waited for in vain, in milliseconds.
+const ANSWER_MS: i64 = 5_000;
+
+/// The gateway as one process reaches it.
+#[derive(Clone)]
+pub struct Gateway {
+    process: Arc<Process>,
+    memory: MemoryGateway,
+}
+
+impl Gateway {
+    /// The gateway as `process` reaches it.
+    #[must_use]
+    pub fn new(process: &Arc<Process>, memory: &MemoryGateway) -> Self {
+        Self {
+            process: Arc::clone(process),
+            memory: memory.clone(),
+        }
+    }
+
+    async fn call<T, F>(
+        &self,
+        name: &'static str,
+        of: &str,
+        told: impl Fn(&T) -> String + Send,
+        act: F,
+    ) -> Result<T, GatewayError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, GatewayError>> + Send,
+    {
+        let world = &self.process.world;
+        let arrival = self.process.arrive(Place::Gateway);
+        world.sleep(arrival.before_ms).await;
+        let fault = match arrival.stroke {
+            _ if world.is_away(Fault::GatewayOutage) => {
+                let drawn = keyed(world.seed, key_of(of), world.now_ms().unsigned_abs());
+                Some(match drawn % 3 {
+                    0 => GatewayFault::NotSent,
+                    1 => GatewayFault::UnavailableBefore,
+                    _ => GatewayFault::UnknownBefore,
+                })
+            }
+            Some(Stroke::NotSent) => Some(GatewayFault::NotSent),
+            Some(Stroke::Throttled) => Some(GatewayFault::Throttled),
+            Some(Stroke::UnknownBefore) => Some(GatewayFault::UnknownBefore),
+            Some(Stroke::UnknownAfter) => Some(GatewayFault::UnknownAfter),
+            Some(Stroke::UnavailableBefore) => Some(GatewayFault::UnavailableBefore),
+            Some(Stroke::UnavailableAfter) => Some(GatewayFault::UnavailableAfter),
+            Some(Stroke::DiesBefore) => {
+                self.process.die().await;
+                None
+            }
+            _ => None,
+        };
+        let answer = match fault {
+            None => act.await,
+            Some(fault) => {
+                if fault.takes_effect() {
+                    let lost = act.await;
+                    self.process.tell(|| {
+                        let lost = lost.as_ref().map_or_else(ToString::to_string, &told);
+                        format!("gateway {name} {of} -> {lost}, which nobody learns")
+                    });
+                }
+                if matches!(fault, GatewayFault::UnknownBefore | GatewayFault::UnknownAfter) {
+                    world.sleep(ANSWER_MS).await;
+                }
+                Err(fault.error())
+            }
+        };
+        if arrival.stroke == Some(Stroke::DiesAfter) {
+            self.process.die().await;
+        }
+        self.process.tell(|| {
+            let answer = match &answer {
+                Ok(answer) => told(answer),
+                Err(error) => format!("ERROR {error}"),
+            };
+            format!("gateway {name} {of} -> {answer}")
+        });
+        world.sleep(arrival.after_ms).await;
+        answer
+    }
+}
+
+/// The longest a slow bank takes, in milliseconds.
+const BANK_MS: u64 = 20_000;
+
+impl Gateway {
+    fn bank_takes_its_time(&self, id: &PaymentId, pays: bool) {
+        let (world, memory, id) = (self.process.world.clone(), self.memory.clone(), id.clone());
+        let drawn = keyed(world.seed ^ 0xba4c, key_of(id.as_str()), 0) % BANK_MS;
+        world.clone().spawn(None, async move {
+            world.sleep(i64::try_from(drawn).unwrap_or(0)).await;
+            finish(&world, &memory, &id, pays);
+        });
+    }
+}
+
+fn payment_told(payment: &Payment) -> String {
+    format!("{} {:?}", payment.id, payment.state)
+}
+
+impl PaymentGateway for Gateway {
+    async fn create(&self, payment: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
+        let of = super::tell::short(&payment.order);
+        self.call("create", of, payment_told, self.memory.create(payment, key))
+            .await
+    }
+
+    async fn confirm(
+        &self,
+        id: &PaymentId,
+        method: &PaymentMethod,
+        return_url: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Payment, GatewayError> {
+        let act = async {
+            let answer = self.memory.confirm(id, method, return_url, key).await;
+            if let Ok(payment) = &answer
+                && payment.state == PaymentState::Processing
+            {
+                self.bank_takes_its_time(id, method.as_str() == SLOW_PAYS);
+            }
+            answer
+        };
+        let answer = self.call("confirm", id.as_str(), payment_told, act).await;
+        let unknown = matches!(answer, Err(GatewayError::Unknown | GatewayError::Unavailable));
+        if unknown
+            && self
+                .process
+                .world
+                .is_sabotaged(Sabotage::MoveOnAfterUnknownPayment)
+        {
+            // A time-out taken for a refusal.
+            if let Ok(Some(payment)) = self.memory.find(id).await {
+                return Ok(Payment {
+                    state: PaymentState::Declined {
+                        reason: Code::or_unnamed("timeout"),
+                    },
+                    ..payment
+                });
+            }
+        }
+        answer
+    }
+
+    async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
+        let told = |found: &Option<Payment>| found.as_ref().map_or_else(|| "none".to_owned(), payment_told);
+        self.call("find", id.as_str(), told, self.memory.find(id)).await
+    }
+
+    async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
+        if self.process.world.is_sabotaged(Sabotage::UndoBeforeCancel)
+            && let Ok(Some(payment)) = self.memory.find(id).await
+        {
+            // The order is undone on the strength of having meant to cancel.
+            return Ok(Payment {
+                state: PaymentState::Cancelled,
+                ..payment
+            });
+        }
+        let answer = self
+            .call("cancel", id.as_str(), payment_told, self.memory.cancel(id))
+            .await;
+        if let Ok(payment) = &answer
+            && matches!(payment.state, PaymentState::Succeeded { .. })
+        {
+            self.process
+                .world
+                .note("the gateway was paid before it was asked to cancel");
+        }
+        answer
+    }
+
+    async fn refund(
+        &self,
+        id: &PaymentId,
+        amount: Money,
+        key: &IdempotencyKey,
+    ) -> Result<Refund, GatewayError> {
+        let told = |refund: &Refund| refund.id.to_string();
+        self.call("refund", id.as_str(), told, self.memory.refund(id, amount, key))
+            .await
+    }
+}

@@ -1,0 +1,15 @@
+//! The ports that functions are given here: those in memory, behind a gate at every call.
+
+mod gateway;
+mod ledger;
+mod orders;
+mod queues;
+mod stock;
+mod store;
+mod tables;
+mod tell;
+
+pub use gateway::Gateway;
+pub use ledger::Ledger;
+pub use queues::Queues;
+pub use store::Store;

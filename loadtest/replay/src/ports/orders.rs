@@ -1,0 +1,179 @@
+//! The order ports.
+
+use domain::ids::{OrderId, ShopperId};
+use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
+use domain::time::Timestamp;
+use ports::orders::{
+    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+};
+use ports::{Conditional, StoreError};
+
+use crate::ports::store::Store;
+use crate::ports::tell::{Tell as _, short};
+use crate::sabotage::{self, Sabotage};
+
+/// How much later a write is done that was acknowledged before, in milliseconds.
+const ACKNOWLEDGED_MS: i64 = 40;
+
+impl PlaceOrder for Store {
+    async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
+        let mut placing = placing.clone();
+        let (world, stream) = (self.world().clone(), self.stream.clone());
+        let true_limit = placing.per_shopper_limit;
+        if world.is_sabotaged(Sabotage::ForgetTheLimit) {
+            placing.per_shopper_limit = u32::MAX;
+        }
+        let of = {
+            let order = placing.order.clone();
+            move || format!("{} of {}", short(&order.id), order.shopper)
+        };
+        let acknowledged_first = world.is_sabotaged(Sabotage::AcknowledgeBeforeWriting);
+        let process = self.process.clone();
+        let act = move |memory: memory::MemoryStore| async move {
+            if acknowledged_first {
+                // The write is under way in the process that says it is done, and dies with it.
+                let inner = world.clone();
+                world.spawn(Some(process.id), async move {
+                    inner.sleep(ACKNOWLEDGED_MS).await;
+                    memory.place(&placing).await.ok();
+                    stream.take_from(&memory);
+                });
+                return Ok(Conditional::Done);
+            }
+            let outcome = memory.place(&placing).await;
+            match &outcome {
+                Ok(Conditional::Done) => {
+                    world.note("ordered");
+                    let order = &placing.order;
+                    let key = &order.reservation.shard;
+                    world.watch.adds_up(&world, &memory, key);
+                    world
+                        .watch
+                        .within_limit(&world, &memory, &key.drop, &order.shopper, true_limit);
+                    stream.take_from(&memory);
+                }
+                Ok(Conditional::Refused(NotPlaced::Exists(_))) => world.note("an order found its own repeat"),
+                Ok(Conditional::Refused(NotPlaced::LimitReached)) => {
+                    world.note("limit reached at checkout");
+                    world
+                        .watch
+                        .limit_reached(&world, &memory, &placing.order, true_limit);
+                }
+                Ok(Conditional::Refused(NotPlaced::HoldChanged)) => world.note("hold changed at checkout"),
+                Err(_) => {}
+            }
+            outcome
+        };
+        self.write("place", true, of, act).await
+    }
+}
+
+impl ReadOrder for Store {
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        self.read(
+            "order",
+            false,
+            || short(id).to_owned(),
+            |memory| async move { memory.order(id).await },
+        )
+        .await
+    }
+}
+
+impl ListOrders for Store {
+    async fn orders_of(
+        &self,
+        shopper: &ShopperId,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OrderPage, StoreError> {
+        self.read(
+            "orders of",
+            true,
+            || shopper.to_string(),
+            |memory| async move { memory.orders_of(shopper, after, limit).await },
+        )
+        .await
+    }
+}
+
+impl FindDueOrders for Store {
+    async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        self.read(
+            "due orders",
+            true,
+            || format!("in bucket {bucket}"),
+            |memory| async move { memory.due_orders(bucket, now, limit).await },
+        )
+        .await
+    }
+}
+
+impl AdvanceOrder for Store {
+    async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        let (step, world, stream) = (step.clone(), self.world().clone(), self.stream.clone());
+        let of = {
+            let order = step.order.clone();
+            move || format!("{} to {}", short(&order.id), order.tell())
+        };
+        let names_payment = step.order.payment_id.is_some()
+            && step.effect == StockEffect::None
+            && step.order.status == OrderStatus::Placed
+            && step.order.cancel_requested.is_none();
+        if world.is_sabotaged(Sabotage::ConfirmBeforeStoring)
+            && names_payment
+            && self.process.function == crate::process::Function::ProcessOrder
+        {
+            // What is not awaited is written later, or never.
+            let (memory, id) = (self.memory.clone(), self.process.id);
+            let inner = world.clone();
+            world.spawn(Some(id), async move {
+                inner.sleep(ACKNOWLEDGED_MS).await;
+                memory.advance(&step).await.ok();
+                stream.take_from(&memory);
+            });
+            return Ok(Conditional::Done);
+        }
+        let act = move |memory: memory::MemoryStore| async move {
+            let outcome = memory.advance(&step).await;
+            match &outcome {
+                Ok(Conditional::Done) => {
+                    let order = &step.order;
+                    let key = &order.reservation.shard;
+                    if step.effect == StockEffect::Undo
+                        && world.is_sabotaged(Sabotage::ForgetCounterOnDecline)
+                    {
+                        sabotage::count_again(&memory, order);
+                    }
+                    note(&world, &step);
+                    world.watch.adds_up(&world, &memory, key);
+                    if step.effect != StockEffect::None {
+                        world
+                            .watch
+                            .claim_ended(&world, &memory, &key.drop, &order.shopper);
+                    }
+                    stream.take_from(&memory);
+                }
+                Ok(Conditional::Refused(())) => world.note("an order had moved on"),
+                Err(error) => world.broken("inconsistencies", format!("{}: {error}", step.order.id)),
+            }
+            outcome
+        };
+        self.write("advance", true, of, act).await
+    }
+}
+
+fn note(world: &crate::world::World, step: &OrderStep) {
+    use domain::order::EndReason;
+    let order = &step.order;
+    match (order.status, order.reason) {
+        (OrderStatus::Paid, _) if order.cancel_requested.is_some() => world.note("paid after all"),
+        (OrderStatus::Paid, _) => world.note("paid"),
+        (OrderStatus::Declined, _) => world.note("declined"),
+        (OrderStatus::Cancelled, Some(EndReason::ByShopper)) => world.note("cancelled by the shopper"),
+        (OrderStatus::Cancelled, Some(EndReason::PaymentDeadline)) => world.note("cancelled by the deadline"),
+        (OrderStatus::Cancelled, Some(EndReason::DropCancelled)) => world.note("cancelled with the drop"),
+        (OrderStatus::ActionRequired, _) => world.note("action required"),
+        _ => {}
+    }
+}

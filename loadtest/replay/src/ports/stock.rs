@@ -1,0 +1,195 @@
+//! The stock ports.
+
+use domain::claim::Claim;
+use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::shard::Shard;
+use domain::survey::SeenClaim;
+use ports::stock::{
+    AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
+};
+use ports::{Conditional, StoreError};
+
+use crate::ports::store::Store;
+use crate::ports::tell::Tell as _;
+use crate::sabotage::{self, Sabotage};
+
+impl PeekStock for Store {
+    async fn peek(&self, drop: &DropId, shopper: &ShopperId, keys: &[ShardKey]) -> Result<Peek, StoreError> {
+        self.read(
+            "peek",
+            true,
+            || format!("{} shards for {shopper}", keys.len()),
+            |memory| async move { memory.peek(drop, shopper, keys).await },
+        )
+        .await
+    }
+}
+
+impl ClaimStock for Store {
+    async fn claim(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let mut claim = claim.clone();
+        if self.world().is_sabotaged(Sabotage::NewNonceOnRetry)
+            && self.world().watch.is_repeat(key, shopper, &claim)
+        {
+            claim = sabotage::with_new_nonce(&claim, key, shopper);
+        }
+        let (key, shopper, world) = (key.clone(), shopper.clone(), self.world().clone());
+        self.write(
+            "claim",
+            false,
+            {
+                let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
+                move || format!("{}#{} for {shopper}, {}", key.sku, key.index, claim.tell())
+            },
+            move |memory| async move {
+                let outcome = if world.is_sabotaged(Sabotage::SkipCondition) {
+                    sabotage::claim_without_condition(&memory, &key, &shopper, &claim)
+                } else {
+                    memory.claim(&key, &shopper, &claim).await
+                };
+                if matches!(outcome, Ok(Conditional::Done)) {
+                    world.note("claimed");
+                    world.watch.claimed(&world, &memory, &key, &shopper, &claim);
+                }
+                outcome
+            },
+        )
+        .await
+    }
+
+    async fn take_over(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+        victim: &ShopperId,
+        seen: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let world = self.world().clone();
+        let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
+        let (victim, seen) = (victim.clone(), seen.clone());
+        self.write(
+            "take over",
+            false,
+            {
+                let (key, shopper, victim, claim) =
+                    (key.clone(), shopper.clone(), victim.clone(), claim.clone());
+                move || {
+                    format!(
+                        "{}#{} for {shopper} from {victim}, {}",
+                        key.sku,
+                        key.index,
+                        claim.tell()
+                    )
+                }
+            },
+            move |memory| async move {
+                let outcome = memory.take_over(&key, &shopper, &claim, &victim, &seen).await;
+                match &outcome {
+                    Ok(Conditional::Done) => {
+                        world.note("taken over");
+                        world.watch.returned(&world, &memory, &key, &victim, &seen, false);
+                        world.watch.claimed(&world, &memory, &key, &shopper, &claim);
+                    }
+                    Ok(Conditional::Refused(_)) => world.note("not taken over: others were faster"),
+                    Err(_) => {}
+                }
+                outcome
+            },
+        )
+        .await
+    }
+}
+
+impl GiveBackStock for Store {
+    async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        let (world, seen) = (self.world().clone(), seen.clone());
+        let by_shopper = self.process.function == crate::process::Function::Reserve;
+        self.write(
+            "give back",
+            false,
+            {
+                let seen = seen.clone();
+                move || {
+                    let (key, shopper) = (&seen.shard, &seen.shopper);
+                    format!("{}#{} of {shopper}, {}", key.sku, key.index, seen.claim.tell())
+                }
+            },
+            move |memory| async move {
+                let outcome = memory.give_back(&seen).await;
+                if outcome == Ok(Conditional::Refused(())) && world.is_sabotaged(Sabotage::ReleaseTwice) {
+                    sabotage::give_back_again(&memory, &seen);
+                    world.watch.adds_up(&world, &memory, &seen.shard);
+                    return Ok(Conditional::Done);
+                }
+                if outcome == Ok(Conditional::Done) {
+                    world.note(if by_shopper {
+                        "released"
+                    } else {
+                        "given back by the conductor"
+                    });
+                    let (key, shopper, claim) = (&seen.shard, &seen.shopper, &seen.claim);
+                    world
+                        .watch
+                        .returned(&world, &memory, key, shopper, claim, by_shopper);
+                    world.watch.adds_up(&world, &memory, key);
+                }
+                outcome
+            },
+        )
+        .await
+    }
+}
+
+impl ReadClaim for Store {
+    async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
+        self.read(
+            "read claim",
+            false,
+            || format!("{}#{} of {shopper}", key.sku, key.index),
+            |memory| async move { memory.read_claim(key, shopper).await },
+        )
+        .await
+    }
+}
+
+impl SurveyStock for Store {
+    async fn survey(
+        &self,
+        keys: &[ShardKey],
+        consistency: Consistency,
+    ) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
+        self.read(
+            "survey",
+            consistency == Consistency::Eventual,
+            || format!("{} shards", keys.len()),
+            |memory| async move { memory.survey(keys, consistency).await },
+        )
+        .await
+    }
+}
+
+impl AllocateStock for Store {
+    async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
+        let (key, world) = (key.clone(), self.world().clone());
+        self.write(
+            "allocate",
+            false,
+            {
+                let key = key.clone();
+                move || format!("{units} units to {}#{}", key.sku, key.index)
+            },
+            move |memory| async move {
+                let outcome = memory.allocate(&key, units).await;
+                world.watch.adds_up(&world, &memory, &key);
+                outcome
+            },
+        )
+        .await
+    }
+}

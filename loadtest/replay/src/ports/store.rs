@@ -1,0 +1,178 @@
+//! The gate before every call of a database port.
+
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+
+use memory::MemoryStore;
+use ports::StoreError;
+
+use crate::faults::{Place, Stroke};
+use crate::ports::tell::Tell;
+use crate::process::Process;
+use crate::stream::Stream;
+use crate::world::World;
+
+/// How long a client waits for an answer that does not come, in milliseconds, at most.
+const ANSWER_MS: i64 = 2_000;
+
+/// Every database port of one process.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) process: Arc<Process>,
+    pub(super) memory: MemoryStore,
+    pub(super) stream: Arc<Stream>,
+}
+
+impl Store {
+    /// The database as `process` reaches it.
+    #[must_use]
+    pub fn new(process: &Arc<Process>, memory: &MemoryStore, stream: &Arc<Stream>) -> Self {
+        Self {
+            process: Arc::clone(process),
+            memory: memory.clone(),
+            stream: Arc::clone(stream),
+        }
+    }
+
+    pub(super) fn world(&self) -> &Arc<World> {
+        &self.process.world
+    }
+
+    /// A read. With `may_lag`, it may show the tables as they were a moment ago.
+    pub(super) async fn read<T, F>(
+        &self,
+        name: &'static str,
+        may_lag: bool,
+        of: impl FnOnce() -> String + Send,
+        act: impl FnOnce(MemoryStore) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        T: Tell,
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let arrival = self.process.arrive(Place::Read { may_lag });
+        let world = self.world();
+        world.sleep(arrival.before_ms).await;
+        let mut memory = self.memory.clone();
+        let failed = match arrival.stroke {
+            Some(Stroke::Stale) => {
+                let before = world
+                    .a_moment_ago
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
+                memory = before.unwrap_or(memory);
+                None
+            }
+            Some(Stroke::DiesBefore | Stroke::DiesAfter) => {
+                self.process.die().await;
+                None
+            }
+            stroke => self.failure(stroke).await,
+        };
+        let answer = match failed {
+            Some(error) => Err(error),
+            None => act(memory).await,
+        };
+        self.process.tell(|| {
+            let lag = if arrival.stroke == Some(Stroke::Stale) {
+                " (a moment ago)"
+            } else {
+                ""
+            };
+            format!("{name}{lag} {} -> {}", of(), answer.tell())
+        });
+        world.sleep(arrival.after_ms).await;
+        answer
+    }
+
+    /// A write: one atomic step, by itself or as a transaction.
+    pub(super) async fn write<T, F>(
+        &self,
+        name: &'static str,
+        transaction: bool,
+        of: impl FnOnce() -> String + Send,
+        act: impl FnOnce(MemoryStore) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Tell + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let arrival = self.process.arrive(Place::Write { transaction });
+        let world = self.world();
+        world.sleep(arrival.before_ms).await;
+        let answer = match arrival.stroke {
+            Some(Stroke::Late(ms)) => {
+                self.later(name, i64::from(ms), act(self.memory.clone()));
+                Err(StoreError::Unknown)
+            }
+            Some(Stroke::DiesBefore) => {
+                self.process.die().await;
+                Err(StoreError::Unknown)
+            }
+            Some(stroke @ (Stroke::UnknownAfter | Stroke::DiesAfter)) => {
+                let lost = act(self.memory.clone()).await;
+                self.process
+                    .tell(|| format!("{name} -> {}, which nobody learns", lost.tell()));
+                if stroke == Stroke::DiesAfter {
+                    self.process.die().await;
+                }
+                world.sleep(self.silence_ms()).await;
+                Err(StoreError::Unknown)
+            }
+            stroke => match self.failure(stroke).await {
+                Some(error) => Err(error),
+                None => act(self.memory.clone()).await,
+            },
+        };
+        self.process
+            .tell(|| format!("{name} {} -> {}", of(), answer.tell()));
+        world.sleep(arrival.after_ms).await;
+        answer
+    }
+
+    /// Does something after its caller has given it up.
+    pub(super) fn later<T: Tell>(
+        &self,
+        name: &'static str,
+        ms: i64,
+        act: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) {
+        let world = Arc::clone(self.world());
+        let who = self.process.name();
+        world.begin();
+        self.world().spawn(None, async move {
+            world.sleep(ms).await;
+            let answer = act.await;
+            world.note("a write arrived late");
+            world.tell(|| format!("{who}'s {name} arrives late -> {}", answer.tell()));
+            world.done();
+        });
+    }
+
+    /// How the call fails without having had an effect, if it does.
+    async fn failure(&self, stroke: Option<Stroke>) -> Option<StoreError> {
+        match stroke? {
+            Stroke::Busy => Some(StoreError::Busy),
+            Stroke::Broken => Some(StoreError::Broken("a fault on purpose".to_owned())),
+            Stroke::UnknownBefore => {
+                self.world().sleep(self.silence_ms()).await;
+                Some(StoreError::Unknown)
+            }
+            _ => None,
+        }
+    }
+
+    /// How long an answer is waited for in vain: a broken connection shows at once, silence takes its time.
+    fn silence_ms(&self) -> i64 {
+        let drawn = crate::chance::keyed(
+            self.world().seed,
+            self.process.id,
+            self.world().now_ms().unsigned_abs(),
+        );
+        match drawn % 4 {
+            0 => ANSWER_MS,
+            _ => i64::try_from(drawn % 60).unwrap_or(0),
+        }
+    }
+}

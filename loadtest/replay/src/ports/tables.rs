@@ -1,0 +1,172 @@
+//! The drop, status and lease ports.
+
+use domain::drops::{Drop, DropState};
+use domain::ids::{DropId, SkuId};
+use domain::status::DropStatus;
+use domain::time::Timestamp;
+use ports::drops::{
+    DropPage, FreeCounts, HoldLease, Lease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    WriteStatus,
+};
+use ports::{Conditional, StoreError};
+
+use crate::ports::store::Store;
+use crate::ports::tell::Tell as _;
+use crate::sabotage::{self, Sabotage};
+
+impl ReadDrop for Store {
+    async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        self.read("drop", false, String::new, |memory| async move {
+            memory.drop(id).await
+        })
+        .await
+    }
+}
+
+impl ListDrops for Store {
+    async fn published(
+        &self,
+        after: Option<&(Timestamp, DropId)>,
+        limit: u16,
+    ) -> Result<DropPage, StoreError> {
+        self.read("calendar", true, String::new, |memory| async move {
+            memory.published(after, limit).await
+        })
+        .await
+    }
+}
+
+impl StoreDrop for Store {
+    async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
+        let (drop, world) = (drop.clone(), self.world().clone());
+        self.write(
+            "store drop",
+            false,
+            {
+                let drop = drop.clone();
+                move || drop.tell()
+            },
+            move |memory| async move {
+                let outcome = memory.store(&drop).await;
+                if outcome == Ok(Conditional::Done) {
+                    if drop.state == DropState::Cancelled {
+                        world.note("a cancellation came to its end");
+                    }
+                    world.watch.drop_stored(&world, &drop);
+                }
+                outcome
+            },
+        )
+        .await
+    }
+}
+
+impl ReadStatus for Store {
+    async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
+        self.read("status", true, String::new, |memory| async move {
+            memory.status(drop, replica).await
+        })
+        .await
+    }
+}
+
+impl ReadCounts for Store {
+    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+        self.read(
+            "counts",
+            true,
+            || sku.to_string(),
+            |memory| async move { memory.counts(drop, sku).await },
+        )
+        .await
+    }
+}
+
+impl WriteStatus for Store {
+    async fn write_counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        counts: &FreeCounts,
+    ) -> Result<Conditional<()>, StoreError> {
+        let (drop, sku, counts) = (drop.clone(), sku.clone(), counts.clone());
+        let world = self.world().clone();
+        self.write(
+            "write counts",
+            false,
+            {
+                let (sku, counts) = (sku.clone(), counts.clone());
+                move || format!("{sku} {}", counts.tell())
+            },
+            move |memory| async move {
+                let outcome = memory.write_counts(&drop, &sku, &counts).await;
+                if matches!(outcome, Ok(Conditional::Refused(()))) {
+                    world.note("an older conductor was fenced off");
+                }
+                outcome
+            },
+        )
+        .await
+    }
+
+    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+        let mut status = status.clone();
+        let world = self.world().clone();
+        if world.is_sabotaged(Sabotage::CallHeldGone) {
+            sabotage::count_held_as_sold(&mut status);
+        }
+        self.write(
+            "write status",
+            false,
+            {
+                let status = status.clone();
+                move || status.tell()
+            },
+            move |memory| async move {
+                let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
+                    memory.put_status(&status);
+                    Ok(Conditional::Done)
+                } else {
+                    memory.write_status(&status).await
+                };
+                match &outcome {
+                    Ok(Conditional::Done) => world.watch.status_written(&world, &memory, &status),
+                    Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
+                    Err(_) => {}
+                }
+                outcome
+            },
+        )
+        .await
+    }
+}
+
+impl HoldLease for Store {
+    async fn acquire(
+        &self,
+        drop: &DropId,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Result<Lease, Lease>, StoreError> {
+        let (drop, holder, world) = (drop.clone(), holder.to_owned(), self.world().clone());
+        self.write(
+            "lease",
+            false,
+            {
+                let holder = holder.clone();
+                move || format!("for {holder}")
+            },
+            move |memory| async move {
+                let outcome = memory.acquire(&drop, &holder, now, until).await;
+                match &outcome {
+                    Ok(Ok(lease)) => world.watch.lease_held(&world, lease.fencing),
+                    Ok(Err(_)) => world.note("a conductor stood by"),
+                    Err(_) => {}
+                }
+                outcome
+            },
+        )
+        .await
+    }
+}

@@ -1,0 +1,190 @@
+//! Answers of ports, in a few words for the history.
+
+use domain::claim::{Claim, ClaimState};
+use domain::drops::Drop;
+use domain::ids::{OrderId, ShardKey};
+use domain::order::Order;
+use domain::shard::Shard;
+use domain::status::DropStatus;
+use ports::Conditional;
+use ports::drops::{DropPage, FreeCounts, Lease};
+use ports::orders::{NotPlaced, OrderPage};
+use ports::stock::Peek;
+
+/// Can be told in a few words.
+pub(crate) trait Tell {
+    fn tell(&self) -> String;
+}
+
+impl<T: Tell, E: std::fmt::Display> Tell for Result<T, E> {
+    fn tell(&self) -> String {
+        match self {
+            Ok(answer) => answer.tell(),
+            Err(error) => format!("ERROR {error}"),
+        }
+    }
+}
+
+impl<T: Tell> Tell for Option<T> {
+    fn tell(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), Tell::tell)
+    }
+}
+
+impl Tell for () {
+    fn tell(&self) -> String {
+        "not as seen".to_owned()
+    }
+}
+
+impl<T: Tell> Tell for Conditional<T> {
+    fn tell(&self) -> String {
+        match self {
+            Self::Done => "done".to_owned(),
+            Self::Refused(why) => format!("refused: {}", why.tell()),
+        }
+    }
+}
+
+impl Tell for Claim {
+    fn tell(&self) -> String {
+        let state = match self.state {
+            ClaimState::Held => "held",
+            ClaimState::Ordered => "ordered",
+        };
+        format!(
+            "{state} x{} {} until {}",
+            self.units,
+            self.nonce,
+            seconds(self.deadline)
+        )
+    }
+}
+
+/// A moment as the history writes it.
+pub(crate) fn seconds(at: domain::time::Timestamp) -> String {
+    let ms = at.millis_since(memory::TestEdge::START);
+    format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
+}
+
+impl Tell for Shard {
+    fn tell(&self) -> String {
+        let claims: Vec<String> = self
+            .claims
+            .iter()
+            .map(|(shopper, claim)| format!("{shopper} {}", claim.tell()))
+            .collect();
+        format!(
+            "{} free, {} sold of {} [{}]",
+            self.free,
+            self.sold,
+            self.allocated,
+            claims.join("; ")
+        )
+    }
+}
+
+impl Tell for Vec<(ShardKey, Shard)> {
+    fn tell(&self) -> String {
+        let shards: Vec<String> = self
+            .iter()
+            .map(|(key, shard)| format!("{}#{}: {}", key.sku, key.index, shard.tell()))
+            .collect();
+        shards.join(", ")
+    }
+}
+
+impl Tell for Peek {
+    fn tell(&self) -> String {
+        format!("{}, {} bought", self.shards.tell(), self.purchased)
+    }
+}
+
+impl Tell for Order {
+    fn tell(&self) -> String {
+        let payment = self.payment_id.as_deref().unwrap_or("no payment");
+        let wish = if self.cancel_requested.is_some() {
+            ", to be cancelled"
+        } else {
+            ""
+        };
+        format!("{} at {}, {payment}{wish}", self.status.as_str(), self.version)
+    }
+}
+
+impl Tell for NotPlaced {
+    fn tell(&self) -> String {
+        match self {
+            Self::Exists(order) => format!("exists, {}", order.tell()),
+            Self::HoldChanged => "the hold has changed".to_owned(),
+            Self::LimitReached => "limit reached".to_owned(),
+        }
+    }
+}
+
+impl Tell for OrderPage {
+    fn tell(&self) -> String {
+        format!("{} orders", self.orders.len())
+    }
+}
+
+impl Tell for Vec<OrderId> {
+    fn tell(&self) -> String {
+        let ids: Vec<&str> = self.iter().map(|id| short(id)).collect();
+        format!("[{}]", ids.join(", "))
+    }
+}
+
+/// The beginning of an order's id, enough to tell orders of one drop apart.
+pub(crate) fn short(id: &OrderId) -> &str {
+    id.as_str().get(..7).unwrap_or_default()
+}
+
+impl Tell for Drop {
+    fn tell(&self) -> String {
+        let paused = if self.paused { ", paused" } else { "" };
+        format!("{:?} at {}{paused}", self.state, self.version)
+    }
+}
+
+impl Tell for DropPage {
+    fn tell(&self) -> String {
+        format!("{} drops", self.drops.len())
+    }
+}
+
+impl Tell for DropStatus {
+    fn tell(&self) -> String {
+        let skus: Vec<String> = self
+            .skus
+            .iter()
+            .map(|c| format!("{} {}/{}/{}/{}", c.sku, c.free, c.held, c.ordered, c.sold))
+            .collect();
+        format!(
+            "{} as of {} under {}",
+            skus.join(", "),
+            seconds(self.as_of),
+            self.fencing
+        )
+    }
+}
+
+impl Tell for FreeCounts {
+    fn tell(&self) -> String {
+        format!(
+            "{:?} as of {} under {}",
+            self.free,
+            seconds(self.as_of),
+            self.fencing
+        )
+    }
+}
+
+impl Tell for Result<Lease, Lease> {
+    fn tell(&self) -> String {
+        match self {
+            Ok(lease) => format!("held under {}", lease.fencing),
+            Err(lease) => format!("another's under {}", lease.fencing),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One process of one function: its own clock, its own dice, and a gate before every call of a port.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::limits::CLOCK_SKEW_MS;
+use domain::time::Timestamp;
+use ports::edge::Edge;
+
+use crate::chance::{key_of, keyed};
+use crate::faults::{Place, Stroke};
+use crate::sabotage::Sabotage;
+use crate::world::{Sleep, World, faults_of, stroke_of};
+
+/// A function of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Function {
+    /// `get-drop`
+    GetDrop,
+    /// `reserve`
+    Reserve,
+    /// `checkout`
+    Checkout,
+    /// `get-order`
+    GetOrder,
+    /// `operate-drop`
+    OperateDrop,
+    /// `relay-events`
+    RelayEvents,
+    /// `process-order`
+    ProcessOrder,
+    /// `project-ledger`
+    ProjectLedger,
+    /// `conduct-drop`
+    ConductDrop,
+    /// `sweep-orders`
+    SweepOrders,
+}
+
+impl Function {
+    /// Its name, as its folder has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GetDrop => "get-drop",
+            Self::Reserve => "reserve",
+            Self::Checkout => "checkout",
+            Self::GetOrder => "get-order",
+            Self::OperateDrop => "operate-drop",
+            Self::RelayEvents => "relay-events",
+            Self::ProcessOrder => "process-order",
+            Self::ProjectLedger => "project-ledger",
+            Self::ConductDrop => "conduct-drop",
+            Self::SweepOrders => "sweep-orders",
+        }
+    }
+
+    /// Its time-out in the template, in milliseconds.
+    #[must_use]
+    pub const fn timeout_ms(self) -> i64 {
+        match self {
+            Self::GetDrop | Self::Reserve | Self::Checkout | Self::GetOrder => {
+                1000 * domain::limits::API_TIMEOUT_SECONDS as i64
+            }
+            Self::OperateDrop | Self::RelayEvents | Self::ProcessOrder | Self::ProjectLedger => 30_000,
+            Self::SweepOrders => 60_000,
+            Self::ConductDrop => 180_000,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Invocation {
+    label: String,
+    key: u64,
+    calls: u64,
+}
+
+/// A process. It serves one invocation at a time, and keeps what it learnt until it dies.
+pub struct Process {
+    /// Its number.
+    pub id: u64,
+    /// Of which function.
+    pub function: Function,
+    /// Where it lives.
+    pub world: Arc<World>,
+    skew_ms: i64,
+    randoms: Mutex<u64>,
+    invocation: Mutex<Invocation>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    /// A new process.
+    #[must_use]
+    pub fn start(world: &Arc<World>, function: Function) -> Arc<Self> {
+        let id = world.next_process();
+        let half = CLOCK_SKEW_MS / 2;
+        let drawn = keyed(world.seed ^ 0x5ce3, key_of(function.name()), id);
+        // The extremes are where things break, so they come often.
+        let skew_ms = match drawn % 4 {
+            _ if !world.faults.skews_clocks() => 0,
+            0 => half,
+            1 => -half,
+            _ => i64::try_from((drawn >> 8) % (2 * half.unsigned_abs() + 1)).unwrap_or(0) - half,
+        };
+        if skew_ms != 0 {
+            world.count(crate::faults::Fault::ClockSkew);
+        }
+        Arc::new(Self {
+            id,
+            function,
+            world: Arc::clone(world),
+            skew_ms,
+            randoms: Mutex::new(0),
+            invocation: Mutex::default(),
+        })
+    }
+
+    /// Takes on an invocation.
+    pub fn begin(&self, label: String) {
+        let key = key_of(&label);
+        *lock(&self.invocation) = Invocation { label, key, calls: 0 };
+    }
+
+    /// What it is at.
+    #[must_use]
+    pub fn label(&self) -> String {
+        lock(&self.invocation).label.clone()
+    }
+
+    /// The present moment by its clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.world.now().plus_millis(self.skew_ms)
+    }
+
+    /// How long the next call takes before and after its effect, and what strikes it. Everything that may happen at a
+    /// call is decided here.
+    pub fn arrive(&self, place: Place) -> Arrival {
+        let (label, key, nth) = {
+            let mut invocation = lock(&self.invocation);
+            invocation.calls += 1;
+            let explicit = self.world.faults.strokes.is_some() || !self.world.faults.rates.is_empty();
+            let label = if explicit {
+                invocation.label.clone()
+            } else {
+                String::new()
+            };
+            (label, invocation.key, invocation.calls)
+        };
+        let lives_long = self.function == Function::ConductDrop;
+        let faults = faults_of(place, self.function == Function::RelayEvents);
+        let stroke = self
+            .world
+            .strike_one_of(&label, key, nth, faults, |fault, chance| {
+                stroke_of(fault, place, lives_long, chance)
+            });
+        let drawn = keyed(self.world.seed ^ 0x1a7e, key, nth);
+        let ms = i64::try_from(drawn % (u64::from(self.world.latency_ms) + 1)).unwrap_or(0);
+        let before = if drawn >> 40 & 1 == 0 { ms } else { 0 };
+        let slow = match stroke {
+            Some(Stroke::Slow(ms)) => i64::from(ms),
+            _ => 0,
+        };
+        let mut arrival = Arrival {
+            before_ms: before,
+            after_ms: ms - before,
+            stroke,
+        };
+        // A slow call is slow on its way there or on its way back.
+        if drawn >> 41 & 1 == 0 {
+            arrival.before_ms += slow;
+        } else {
+            arrival.after_ms += slow;
+        }
+        arrival
+    }
+
+    /// Dies here: never comes back.
+    pub async fn die(&self) {
+        self.world.note("a process died");
+        self.world
+            .tell(|| format!("{} dies at {}", self.name(), self.label()));
+        self.world.kill(self.id);
+        std::future::pending::<()>().await;
+    }
+
+    /// What it is called in the history.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.function.name(), self.id)
+    }
+
+    /// Writes a line about what it does.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        self.world
+            .tell(|| format!("{} [{}] {}", self.name(), self.label(), line()));
+    }
+}
+
+/// What awaits a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// How long it is on its way there, in milliseconds.
+    pub before_ms: i64,
+    /// How long its answer is on its way back.
+    pub after_ms: i64,
+    /// What strikes it.
+    pub stroke: Option<Stroke>,
+}
+
+/// A process's clock, dice and waiting.
+#[derive(Clone)]
+pub struct ProcessEdge(pub Arc<Process>);
+
+impl Edge for ProcessEdge {
+    fn now(&self) -> Timestamp {
+        let now = self.0.now();
+        match self.0.function {
+            Function::ConductDrop if self.0.world.is_sabotaged(Sabotage::GiveBackWithoutSkew) => {
+                now.plus_millis(CLOCK_SKEW_MS)
+            }
+            _ => now,
+        }
+    }
+
+    fn random(&self) -> u64 {
+        let mut randoms = lock(&self.0.randoms);
+        *randoms += 1;
+        keyed(self.0.world.seed ^ 0xd1ce, self.0.id, *randoms)
+    }
+
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send {
+        let world = &self.0.world;
+        let sleep: Sleep = world.sleep(i64::try_from(ms).unwrap_or(i64::MAX));
+        sleep
+    }
+}

@@ -1,0 +1,188 @@
+//! Many seeds, on all cores, until told to stop.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::draw;
+use crate::faults::Fault;
+use crate::run::{Options, run};
+use crate::sabotage::Sabotage;
+use crate::tokens::Keys;
+use crate::world::Tallies;
+
+/// How many failing seeds are kept with what they broke.
+const MOST_FAILURES: usize = 20;
+
+/// What to prove, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// The first seed.
+    pub first_seed: u64,
+    /// How many drops at most.
+    pub drops: u64,
+    /// How long at most.
+    pub within: Option<Duration>,
+    /// How many threads.
+    pub threads: usize,
+    /// Whether to stop at the first broken promise.
+    pub stop_at_first: bool,
+    /// A bug to put in.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A seed that broke a promise.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The promise.
+    pub promise: &'static str,
+    /// What was seen first.
+    pub what: String,
+}
+
+/// What many drops came to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// Drops replayed.
+    pub drops: u64,
+    /// Steps of tasks in them.
+    pub steps: u64,
+    /// Strokes of faults in them.
+    pub faults_injected: u64,
+    /// Broken promises: none is right.
+    pub violations: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Drops for each second.
+    pub drops_per_second: f64,
+    /// Milliseconds of processor time for each drop, on the cores that were used.
+    pub cpu_ms_per_drop: f64,
+    /// Time that passed in the drops themselves, in seconds.
+    pub virtual_seconds: u64,
+    /// The first seed.
+    pub first_seed: u64,
+    /// The last seed.
+    pub last_seed: u64,
+    /// Threads used.
+    pub threads: usize,
+    /// Strokes by fault.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How often each interesting situation arose.
+    pub situations: BTreeMap<&'static str, u64>,
+    /// In how many drops each interesting situation arose.
+    pub drops_with_situation: BTreeMap<&'static str, u64>,
+    /// The first seeds that broke a promise.
+    pub failures: Vec<Failure>,
+}
+
+impl Summary {
+    fn add(&mut self, seed: u64, tallies: &Tallies) {
+        self.drops += 1;
+        self.steps += tallies.steps;
+        self.virtual_seconds += u64::try_from(tallies.virtual_ms / 1000).unwrap_or(0);
+        self.last_seed = self.last_seed.max(seed);
+        for (fault, times) in &tallies.struck {
+            self.faults_injected += times;
+            *self.faults.entry(fault.name()).or_default() += times;
+        }
+        for (situation, times) in &tallies.situations {
+            *self.situations.entry(situation).or_default() += times;
+            *self.drops_with_situation.entry(situation).or_default() += 1;
+        }
+        self.violations += tallies.violations.len() as u64;
+        if let Some(first) = tallies.violations.first()
+            && self.failures.len() < MOST_FAILURES
+        {
+            self.failures.push(Failure {
+                seed,
+                promise: first.promise,
+                what: first.what.clone(),
+            });
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.drops += other.drops;
+        self.steps += other.steps;
+        self.faults_injected += other.faults_injected;
+        self.violations += other.violations;
+        self.virtual_seconds += other.virtual_seconds;
+        self.last_seed = self.last_seed.max(other.last_seed);
+        for (name, times) in other.faults {
+            *self.faults.entry(name).or_default() += times;
+        }
+        for (name, times) in other.situations {
+            *self.situations.entry(name).or_default() += times;
+        }
+        for (name, times) in other.drops_with_situation {
+            *self.drops_with_situation.entry(name).or_default() += times;
+        }
+        self.failures.extend(other.failures);
+        self.failures.sort();
+        self.failures.truncate(MOST_FAILURES);
+    }
+}
+
+/// Replays seed after seed. `stop` ends it after the drops under way; `told` hears of every drop that is done.
+#[must_use]
+pub fn prove(
+    extent: &Extent,
+    keys: &Arc<Keys>,
+    stop: &AtomicBool,
+    told: &(dyn Fn(u64, u64) + Sync),
+) -> Summary {
+    let began = Instant::now();
+    let next = AtomicU64::new(0);
+    let violations = AtomicU64::new(0);
+    let whole = Mutex::new(Summary {
+        first_seed: extent.first_seed,
+        threads: extent.threads,
+        ..Summary::default()
+    });
+    for fault in Fault::ALL {
+        let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.faults.insert(fault.name(), 0);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..extent.threads {
+            scope.spawn(|| {
+                let mut mine = Summary::default();
+                loop {
+                    let late = extent.within.is_some_and(|within| began.elapsed() >= within);
+                    let broken = extent.stop_at_first && violations.load(Ordering::Relaxed) > 0;
+                    if late || broken || stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    if nth >= extent.drops {
+                        break;
+                    }
+                    let seed = extent.first_seed.wrapping_add(nth);
+                    let options = Options {
+                        sabotage: extent.sabotage,
+                        telling: false,
+                    };
+                    let tallies = run(&draw::plan(seed), keys, options);
+                    mine.add(seed, &tallies);
+                    let broken = tallies.violations.len() as u64;
+                    violations.fetch_add(broken, Ordering::Relaxed);
+                    told(1, broken);
+                }
+                whole.lock().unwrap_or_else(PoisonError::into_inner).merge(mine);
+            });
+        }
+    });
+    let mut whole = whole.into_inner().unwrap_or_else(PoisonError::into_inner);
+    whole.seconds = began.elapsed().as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    if whole.drops > 0 {
+        whole.drops_per_second = whole.drops as f64 / whole.seconds.max(1e-9);
+        whole.cpu_ms_per_drop = 1e3 * whole.seconds * whole.threads as f64 / whole.drops as f64;
+    }
+    whole
+}

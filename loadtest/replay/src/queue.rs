@@ -1,0 +1,294 @@
+//! Standard queues: at least once, in no order, and again after the visibility time unless deleted.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use events::OrderEvent;
+use ports::messages::Destination;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::chance::{key_of, keyed};
+use crate::faults::{Fault, Stroke};
+use crate::fleet::{Fleet, Invoked};
+use crate::plan::SystemPlan;
+use crate::sabotage::Sabotage;
+use crate::world::World;
+
+/// How often a message is received before it is put aside, as the template says.
+const MOST_RECEIVES: u32 = 8;
+
+#[derive(Debug, Clone)]
+struct Message {
+    id: String,
+    body: String,
+    receives: u32,
+    visible_ms: i64,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: Vec<Message>,
+    dead: u64,
+    /// How often each event was sent, so that every copy has a name of its own.
+    sent: BTreeMap<String, u64>,
+    in_hand: u64,
+}
+
+/// Both queues and their event sources.
+#[derive(Default)]
+pub struct Deliveries {
+    payments: Mutex<Queue>,
+    ledger: Mutex<Queue>,
+    more: [Notify; 2],
+}
+
+fn name(of: Destination) -> &'static str {
+    match of {
+        Destination::Payments => "payments",
+        Destination::Ledger => "ledger",
+    }
+}
+
+impl Deliveries {
+    fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
+        let queue = match of {
+            Destination::Payments => &self.payments,
+            Destination::Ledger => &self.ledger,
+        };
+        queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn more(&self, of: Destination) -> &Notify {
+        let [payments, ledger] = &self.more;
+        match of {
+            Destination::Payments => payments,
+            Destination::Ledger => ledger,
+        }
+    }
+
+    /// Takes a message that was accepted.
+    pub fn accept(&self, world: &World, to: Destination, event: &OrderEvent) {
+        // What was accepted was encoded by its sender; this cannot fail then.
+        let Ok(body) = event.encode() else {
+            world.broken("inconsistencies", format!("{} cannot be encoded", event.id()));
+            return;
+        };
+        let mut queue = self.queue(to);
+        let nth = {
+            let nth = queue.sent.entry(event.id()).or_default();
+            *nth += 1;
+            *nth
+        };
+        let label = format!("{}:{}", name(to), event.id());
+        let lag = |chance: u64| Some(Stroke::Delayed(u32::try_from(200 + chance % 8_000).unwrap_or(0)));
+        let delay = world.strikes(Fault::QueueReorder, &label, nth, lag);
+        let twice = world.strikes(Fault::QueueDuplicates, &format!("{label}:twice"), nth, |_| {
+            Some(Stroke::Again)
+        });
+        let delay_ms = match delay {
+            Some(Stroke::Delayed(ms)) => i64::from(ms),
+            _ => 0,
+        };
+        let now_ms = world.now_ms();
+        queue.messages.push(Message {
+            id: format!("{label}#{nth}"),
+            body: body.clone(),
+            receives: 0,
+            visible_ms: now_ms + delay_ms,
+        });
+        if twice.is_some() {
+            let later = keyed(world.seed ^ 0x7421, key_of(&label), nth) % 6_000;
+            queue.messages.push(Message {
+                id: format!("{label}#{nth}b"),
+                body,
+                receives: 0,
+                visible_ms: now_ms + i64::try_from(later).unwrap_or(0),
+            });
+        }
+        drop(queue);
+        self.more(to).notify_one();
+    }
+
+    /// Whether every message was done with.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        [Destination::Payments, Destination::Ledger]
+            .into_iter()
+            .all(|of| self.queue(of).messages.is_empty())
+    }
+
+    /// Messages that were put aside, by queue.
+    #[must_use]
+    pub fn dead(&self) -> [(&'static str, u64); 2] {
+        [Destination::Payments, Destination::Ledger].map(|of| (name(of), self.queue(of).dead))
+    }
+
+    /// Messages that are left, by queue.
+    #[must_use]
+    pub fn left(&self) -> [(&'static str, u64); 2] {
+        [Destination::Payments, Destination::Ledger]
+            .map(|of| (name(of), self.queue(of).messages.len() as u64))
+    }
+
+    /// Starts both event sources.
+    pub fn start(self: &Arc<Self>, world: &Arc<World>, fleet: &Arc<Fleet>, system: &SystemPlan) {
+        for of in [Destination::Payments, Destination::Ledger] {
+            world.spawn(
+                None,
+                poll(
+                    Arc::clone(self),
+                    of,
+                    Arc::clone(world),
+                    Arc::clone(fleet),
+                    system.clone(),
+                ),
+            );
+        }
+    }
+
+    /// Receives up to `most` visible messages in an order that chance decides; or says when the next will be visible.
+    fn receive(
+        &self,
+        world: &World,
+        of: Destination,
+        most: usize,
+        visibility_ms: i64,
+    ) -> Result<Vec<Message>, Option<i64>> {
+        let now_ms = world.now_ms();
+        let mut queue = self.queue(of);
+        let (dead, alive): (Vec<Message>, Vec<Message>) = std::mem::take(&mut queue.messages)
+            .into_iter()
+            .partition(|message| message.receives >= MOST_RECEIVES && message.visible_ms <= now_ms);
+        queue.messages = alive;
+        for message in dead {
+            queue.dead += 1;
+            world.tell(|| format!("{} is put aside", message.id));
+        }
+        let mut visible: Vec<&mut Message> = queue
+            .messages
+            .iter_mut()
+            .filter(|message| message.visible_ms <= now_ms)
+            .collect();
+        if visible.is_empty() {
+            return Err(queue.messages.iter().map(|message| message.visible_ms).min());
+        }
+        visible.sort_by_cached_key(|message| {
+            keyed(world.seed ^ 0x0de4, key_of(&message.id), message.receives.into())
+        });
+        let received = visible.into_iter().take(most).map(|message| {
+            message.receives += 1;
+            message.visible_ms = now_ms + visibility_ms;
+            if message.receives > 1 {
+                world.note("a message appeared again");
+            }
+            message.clone()
+        });
+        Ok(received.collect())
+    }
+}
+
+/// Polls a queue for ever.
+async fn poll(
+    queues: Arc<Deliveries>,
+    of: Destination,
+    world: Arc<World>,
+    fleet: Arc<Fleet>,
+    system: SystemPlan,
+) {
+    let most = usize::from(system.queue_batch.max(1));
+    loop {
+        if queues.queue(of).in_hand >= u64::from(system.workers.max(1)) {
+            queues.more(of).notified().await;
+            continue;
+        }
+        match queues.receive(&world, of, most, i64::from(system.visibility_ms)) {
+            Ok(messages) => {
+                queues.queue(of).in_hand += 1;
+                world.begin();
+                let (queues, world, fleet) = (Arc::clone(&queues), Arc::clone(&world), Arc::clone(&fleet));
+                world.clone().spawn(None, async move {
+                    deliver(&queues, of, &world, &fleet, messages).await;
+                    queues.queue(of).in_hand -= 1;
+                    world.done();
+                    queues.more(of).notify_one();
+                });
+            }
+            Err(next_ms) => {
+                let notified = queues.more(of).notified();
+                match next_ms {
+                    None => notified.await,
+                    Some(at_ms) => {
+                        let sleep = world.sleep(at_ms - world.now_ms());
+                        futures_util::future::select(std::pin::pin!(notified), sleep).await;
+                    }
+                }
+                // A poll takes a moment, in which more messages may come.
+                let drawn = keyed(world.seed ^ 0x9011, world.now_ms().unsigned_abs(), 0) % 40;
+                world.sleep(i64::try_from(drawn).unwrap_or(0)).await;
+            }
+        }
+    }
+}
+
+/// Hands a batch to the function and deletes what was done with.
+async fn deliver(
+    queues: &Deliveries,
+    of: Destination,
+    world: &World,
+    fleet: &Arc<Fleet>,
+    messages: Vec<Message>,
+) {
+    let Some(first) = messages.first() else {
+        return;
+    };
+    let label = format!("{}:{}", first.id, first.receives);
+    let Ok(event) = serde_json::from_value::<SqsEvent>(json_of(of, &messages)) else {
+        world.broken("inconsistencies", "a queue's event is none".to_owned());
+        return;
+    };
+    let invoked = match of {
+        Destination::Payments => fleet.process(label, event).await,
+        Destination::Ledger => fleet.project(label, event).await,
+    };
+    let failed: Vec<String> = match invoked {
+        Invoked::Answered(Ok(SqsBatchResponse {
+            batch_item_failures, ..
+        })) => batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect(),
+        Invoked::Answered(Err(())) | Invoked::Failed => {
+            if !world.is_sabotaged(Sabotage::AcknowledgeFailedMessages) {
+                return;
+            }
+            Vec::new()
+        }
+    };
+    if !failed.is_empty() {
+        world.note("a message was not done with");
+    }
+    let keep = !world.is_sabotaged(Sabotage::AcknowledgeFailedMessages);
+    queues.queue(of).messages.retain(|message| {
+        let delivered = messages.iter().any(|delivered| delivered.id == message.id);
+        !delivered || (keep && failed.contains(&message.id))
+    });
+}
+
+/// A batch as Lambda hands it over.
+fn json_of(of: Destination, messages: &[Message]) -> serde_json::Value {
+    let records = messages.iter().map(|message| {
+        json!({
+            "messageId": message.id,
+            "receiptHandle": format!("{}/{}", message.id, message.receives),
+            "body": message.body,
+            "attributes": {"ApproximateReceiveCount": message.receives.to_string()},
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{}", name(of)),
+            "awsRegion": "eu-central-1",
+        })
+    });
+    json!({ "Records": records.collect::<Vec<_>>() })
+}

@@ -1,0 +1,226 @@
+//! One drop, from the draft to the audit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::drops::DropState;
+use domain::ids::{DropId, ShopperId};
+use futures_util::future::join_all;
+use loadtest::facts::{Entry, Sampled};
+use memory::PaymentOutcome;
+
+use crate::buying::{SLOW_DECLINES, SLOW_PAYS};
+use crate::client::{Client, Journal};
+use crate::executor::{self, Ended};
+use crate::faults::Fault;
+use crate::fleet::Fleet;
+use crate::operator::{OnSale, Operator};
+use crate::plan::Plan;
+use crate::sabotage::Sabotage;
+use crate::shopper::{self, Shopper};
+use crate::stream::Stream;
+use crate::tokens::Keys;
+use crate::verdict;
+use crate::world::{Tallies, World};
+
+/// The drop's id.
+pub(crate) const DROP: &str = "d";
+/// More steps than a small drop can need.
+const MOST_STEPS: u64 = 3_000_000;
+/// How long after everything has become calm a drop may take to drain, in milliseconds: every message may have to appear
+/// again several times.
+const DRAIN_MS: i64 = 1_800_000;
+/// How often the shards are sampled and kept for reads that lag, in milliseconds.
+const SAMPLE_MS: i64 = 500;
+/// How often a schedule starts a function, in milliseconds.
+const SCHEDULE_MS: i64 = 60_000;
+
+/// What to do besides replaying.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// A bug to put in.
+    pub sabotage: Option<Sabotage>,
+    /// Whether to keep the history.
+    pub telling: bool,
+}
+
+/// Replays a plan. The same plan and options give the same outcome.
+#[must_use]
+pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
+    let world = World::new(plan, options.sabotage, options.telling);
+    let stream = Stream::new(plan.system.lanes, plan.system.stream_batch);
+    let fleet = Fleet::new(&world, keys, &stream);
+    fleet.gateway.on(SLOW_PAYS, PaymentOutcome::Process);
+    fleet.gateway.on(SLOW_DECLINES, PaymentOutcome::Process);
+    let journal = Arc::new(Journal::default());
+    let on_sale = Arc::new(Mutex::new(OnSale::default()));
+    let stage = Stage {
+        plan: plan.clone(),
+        world: Arc::clone(&world),
+        fleet: Arc::clone(&fleet),
+        keys: Arc::clone(keys),
+        journal: Arc::clone(&journal),
+        on_sale: Arc::clone(&on_sale),
+    };
+    let ended = executor::run(&world, plan.system.order, MOST_STEPS, Box::pin(stage.play()));
+    match ended {
+        Ended::Done => {}
+        Ended::Stuck => world.broken("not_drained", "nobody can go on".to_owned()),
+        Ended::Endless => world.broken("not_drained", format!("more than {MOST_STEPS} steps")),
+    }
+    let on_sale = on_sale.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if on_sale.published {
+        let entries = std::mem::take(&mut *journal.entries());
+        verdict::judge(plan, &world, &fleet, &on_sale, entries);
+    }
+    world.take_outcome()
+}
+
+/// Everybody on it.
+struct Stage {
+    plan: Plan,
+    world: Arc<World>,
+    fleet: Arc<Fleet>,
+    keys: Arc<Keys>,
+    journal: Arc<Journal>,
+    on_sale: Arc<Mutex<OnSale>>,
+}
+
+impl Stage {
+    async fn play(self) {
+        let Ok(drop) = DROP.parse::<DropId>() else {
+            return;
+        };
+        self.fleet.stream.start(&self.world, &self.fleet);
+        self.fleet
+            .deliveries
+            .start(&self.world, &self.fleet, &self.plan.system);
+        self.schedules();
+        self.samples(&drop);
+        let operator = Operator::new(
+            self.client("operator".to_owned(), self.keys.of_operator().into()),
+            drop.clone(),
+        );
+        let on_sale = operator.publish(&self.plan.drop).await;
+        if !on_sale.published {
+            self.world.tell(|| "it was not published in time".to_owned());
+            return;
+        }
+        let operated = operator.operate(&self.plan.drop, &self.plan.acts, on_sale);
+        let mut devices: BTreeMap<u32, usize> = BTreeMap::new();
+        let visits = self.plan.shoppers.iter().map(|plan| {
+            let nth = devices.entry(plan.name).or_default();
+            *nth += 1;
+            (plan, *nth)
+        });
+        let visits: Vec<_> = visits
+            .filter_map(|(plan, device)| {
+                let name = shopper::name(plan.name);
+                let id: ShopperId = name.parse().ok()?;
+                let token = self.keys.of_shopper(&name);
+                let client = self.client(format!("{name}.{device}"), token);
+                let shopper = Shopper::new(client, drop.clone(), id, device, self.plan.drop.opens_ms);
+                let plan = plan.clone();
+                let (ended, visited) = tokio::sync::oneshot::channel::<()>();
+                // Each goes on by itself.
+                self.world.spawn(None, async move {
+                    shopper.visit(&plan).await;
+                    ended.send(()).ok();
+                });
+                Some(visited)
+            })
+            .collect();
+        let on_sale = operated.await;
+        *self.on_sale.lock().unwrap_or_else(PoisonError::into_inner) = on_sale.clone();
+        join_all(visits).await;
+        self.drain(&drop, on_sale.cancelled_ms.is_some()).await;
+    }
+
+    fn client(&self, name: String, token: Arc<str>) -> Client {
+        Client::new(&self.world, &self.fleet, &self.keys, &self.journal, name, token)
+    }
+
+    /// Starts the scheduled functions each minute, as the minute began some time before the drop did.
+    fn schedules(&self) {
+        let offset = |salt: u64| {
+            let drawn = crate::chance::keyed(self.world.seed, salt, 0) % SCHEDULE_MS.unsigned_abs();
+            i64::try_from(drawn).unwrap_or(0)
+        };
+        for conducts in [true, false] {
+            let late_ms = offset(if conducts { 0xc0 } else { 0x5e });
+            let (world, fleet) = (Arc::clone(&self.world), Arc::clone(&self.fleet));
+            self.world.spawn(None, async move {
+                let mut late_ms = late_ms;
+                for nth in 0.. {
+                    let (started, fleet) = (Arc::clone(&world), Arc::clone(&fleet));
+                    started.spawn(None, async move {
+                        if conducts {
+                            fleet.conduct(format!("conduct-drop:{nth}"), late_ms).await;
+                        } else {
+                            fleet.sweep(format!("sweep-orders:{nth}"), late_ms).await;
+                        }
+                    });
+                    world.sleep(SCHEDULE_MS - late_ms).await;
+                    late_ms = 0;
+                }
+            });
+        }
+    }
+
+    /// Looks at the shards every now and then, as a load run does, and keeps the tables for reads that lag.
+    fn samples(&self, drop: &DropId) {
+        let (world, fleet) = (Arc::clone(&self.world), Arc::clone(&self.fleet));
+        let (journal, drop) = (Arc::clone(&self.journal), drop.clone());
+        let skus = self.plan.drop.units.len();
+        let lags = match &self.plan.faults.strokes {
+            None => self.plan.faults.rates.contains_key(&Fault::StaleReads),
+            Some(strokes) => strokes.values().any(|struck| struck.fault == Fault::StaleReads),
+        };
+        self.world.spawn(None, async move {
+            loop {
+                if lags {
+                    *world.a_moment_ago.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(fleet.memory.snapshot());
+                }
+                let counts = (0..skus)
+                    .map(|sku| verdict::count(&fleet.memory, &drop, &shopper::sku_name(sku)))
+                    .collect();
+                journal.write(Entry::Sampled(Sampled {
+                    at_ms: world.now().as_millis(),
+                    skus: counts,
+                    broken: Vec::new(),
+                }));
+                world.sleep(SAMPLE_MS).await;
+            }
+        });
+    }
+
+    /// Waits until nothing is left to happen.
+    async fn drain(&self, drop: &DropId, cancelled: bool) {
+        let (world, fleet) = (&self.world, &self.fleet);
+        let until_ms = world.now_ms().max(world.calm_ms) + DRAIN_MS;
+        world.tell(|| "everybody has left".to_owned());
+        loop {
+            let drained = !world.is_busy()
+                && fleet.stream.is_drained()
+                && fleet.deliveries.is_drained()
+                && fleet.memory.is_settled(drop)
+                && (!cancelled || fleet.memory.drop_state(drop) != Some(DropState::Cancelling));
+            if drained || world.is_broken() {
+                return;
+            }
+            if world.now_ms() >= until_ms {
+                let what = format!(
+                    "after {} s: busy {}, stream {}, queues {:?}",
+                    DRAIN_MS / 1000,
+                    world.is_busy(),
+                    fleet.stream.is_drained(),
+                    fleet.deliveries.left()
+                );
+                world.broken("not_drained", what);
+                return;
+            }
+            world.sleep(SAMPLE_MS).await;
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! A shopper at one device: acts on what the API says, and only on that.
+
+use api::drops::StatusView;
+use api::problem::{Code, Problem};
+use api::reservations::{ReservationView, ReserveBody};
+use domain::drops::Phase;
+use domain::ids::{DropId, ShopperId, SkuId};
+use domain::status::Availability;
+use http::Method;
+use loadtest::facts::{Ended, Ending, Entry, Reserved};
+
+use crate::client::{Call, Client};
+use crate::fleet::Answer;
+use crate::plan::{Sends, ShopperPlan, Then, Wish};
+use crate::process::Function;
+
+/// How long a request that only looks is waited for.
+pub(crate) const LOOK: Sends = Sends {
+    clicks: 1,
+    patience_ms: 3_000,
+};
+/// How often a shopper asks anew for one wish, whatever comes.
+const MOST_ROUNDS: u32 = 12;
+
+/// A shopper under way.
+pub struct Shopper {
+    pub(crate) client: Client,
+    pub(crate) drop: DropId,
+    pub(crate) shopper: ShopperId,
+    device: usize,
+    asked: u32,
+    opens_ms: i64,
+}
+
+/// What came of asking.
+enum Asked {
+    Held(Box<ReservationView>),
+    /// Later perhaps; and how the visit ends for who has no patience left.
+    Wait(Ending),
+    Fewer(u32),
+    Ended(Ending),
+}
+
+/// The name of a shopper in this drop.
+#[must_use]
+pub fn name(number: u32) -> String {
+    format!("s{number}")
+}
+
+/// The name of a SKU.
+#[must_use]
+pub fn sku_name(number: usize) -> String {
+    format!("A{number}")
+}
+
+impl Shopper {
+    /// A shopper who has not arrived. `device` tells two of one name apart.
+    #[must_use]
+    pub fn new(client: Client, drop: DropId, shopper: ShopperId, device: usize, opens_ms: u32) -> Self {
+        Self {
+            client,
+            drop,
+            shopper,
+            device,
+            asked: 0,
+            opens_ms: i64::from(opens_ms),
+        }
+    }
+
+    /// The whole visit.
+    pub async fn visit(mut self, plan: &ShopperPlan) {
+        let world = self.client.world.clone();
+        world.sleep(i64::from(plan.arrives_ms) - world.now_ms()).await;
+        for wish in &plan.wishes {
+            self.client.world.sleep(i64::from(wish.after_ms)).await;
+            let mut quantity = wish.quantity;
+            let ending = self.wish(wish, &mut quantity).await;
+            self.client
+                .world
+                .tell(|| format!("{} ends: {ending:?}", self.client.name));
+            self.client.journal.write(Entry::Ended(Ended {
+                at_ms: self.client.world.now().as_millis(),
+                shopper: self.shopper.to_string(),
+                sku: sku_name(wish.sku),
+                quantity,
+                ending,
+            }));
+        }
+    }
+
+    async fn wish(&mut self, wish: &Wish, quantity: &mut u32) -> Ending {
+        let mut looks = wish.looks;
+        for _ in 0..MOST_ROUNDS {
+            if wish.browses
+                && let Some(ending) = self.look(wish).await
+            {
+                return ending;
+            }
+            match self.ask(wish, *quantity).await {
+                Asked::Held(view) => return self.use_reservation(wish, &view).await,
+                Asked::Fewer(fewer) if wish.takes_fewer && fewer < *quantity => *quantity = fewer,
+                Asked::Fewer(_) => return Ending::DidNotWantFewer,
+                Asked::Ended(ending) => return ending,
+                Asked::Wait(ending) if looks == 0 => return ending,
+                Asked::Wait(_) => {
+                    looks -= 1;
+                    self.client
+                        .world
+                        .sleep(self.client.drawn(0x3a17, 500, 3_000))
+                        .await;
+                }
+            }
+        }
+        Ending::GaveUp
+    }
+
+    /// Looks at the status once; an ending if there is no point in asking.
+    async fn look(&mut self, wish: &Wish) -> Option<Ending> {
+        let call = self.call(
+            Function::GetDrop,
+            Method::GET,
+            format!("/drops/{}/status", self.drop),
+            None,
+            None,
+        );
+        let answers = self.client.insist(&call, LOOK).await;
+        let status: StatusView = answers.first().filter(|answer| answer.status == 200)?.json()?;
+        match status.phase {
+            Phase::Cancelled | Phase::Closed => Some(Ending::Closed),
+            Phase::Upcoming => {
+                let left = self.opens_ms - self.client.world.now_ms();
+                self.client
+                    .world
+                    .sleep(left.clamp(0, 60_000) + self.client.drawn(0x09e4, 0, 600))
+                    .await;
+                None
+            }
+            Phase::Paused => {
+                self.client.world.note("saw that the drop is paused");
+                self.client
+                    .world
+                    .sleep(self.client.drawn(0x9a05, 500, 2_000))
+                    .await;
+                None
+            }
+            Phase::Open => {
+                let wanted = sku_name(wish.sku);
+                let of = status.skus.iter().find(|sku| sku.sku.as_str() == wanted)?;
+                if of.availability != Availability::Gone {
+                    return None;
+                }
+                self.is_gone(&of.sku, "the status told a shopper");
+                Some(Ending::Gone)
+            }
+        }
+    }
+
+    fn is_gone(&self, sku: &SkuId, who: &str) {
+        let world = &self.client.world;
+        world.note("told that it is gone");
+        world
+            .watch
+            .gone(world, &self.client.fleet.memory, &self.drop, sku, who);
+    }
+
+    /// Asks for a reservation, with a key of its own.
+    async fn ask(&mut self, wish: &Wish, quantity: u32) -> Asked {
+        self.asked += 1;
+        let Ok(sku) = sku_name(wish.sku).parse::<SkuId>() else {
+            return Asked::Ended(Ending::Unexpected);
+        };
+        let key = format!("{}-{}-r{}", self.shopper, self.device, self.asked);
+        self.client.world.watch.asks(&self.drop, &self.shopper, &key);
+        let body = ReserveBody {
+            sku: sku.clone(),
+            quantity,
+        };
+        let path = format!("/drops/{}/reservations", self.drop);
+        let call = self.call(
+            Function::Reserve,
+            Method::POST,
+            path,
+            Some(key),
+            serde_json::to_vec(&body).ok(),
+        );
+        let answers = self.client.insist(&call, wish.sends).await;
+        if let Some(view) = self.note_reserved(&answers) {
+            return Asked::Held(Box::new(view));
+        }
+        let Some(answer) = answers.first() else {
+            return Asked::Ended(Ending::GaveUp);
+        };
+        let Some(problem) = answer.json::<Problem>() else {
+            return Asked::Ended(self.surprised(answer));
+        };
+        let world = &self.client.world;
+        match problem.code {
+            Code::NotOpen => {
+                world.note("asked before the opening");
+                world.sleep(self.client.drawn(0x4073, 200, 1_500)).await;
+                Asked::Wait(Ending::GaveUp)
+            }
+            Code::Paused => {
+                world.note("asked while paused");
+                Asked::Wait(Ending::GaveUp)
+            }
+            Code::SoldOut if problem.availability == Some(Availability::Gone) => {
+                self.is_gone(&sku, "a refusal told a shopper");
+                Asked::Ended(Ending::Gone)
+            }
+            Code::SoldOut => {
+                world.note("refused: all held");
+                Asked::Wait(Ending::Impatient)
+            }
+            Code::FewerLeft => {
+                world.note("refused: fewer left");
+                Asked::Fewer(problem.available.unwrap_or(0).max(1))
+            }
+            Code::LimitReached => {
+                world.note("refused: limit reached");
+                Asked::Ended(Ending::LimitReached)
+            }
+            Code::ReservationExists => {
+                world.note("refused: another reservation exists");
+                self.forget(problem.reservation_id).await;
+                Asked::Wait(Ending::GaveUp)
+            }
+            Code::ReservationExpired => {
+                world.note("repeated after the hold had expired");
+                Asked::Wait(Ending::HoldExpired)
+            }
+            Code::Closed => Asked::Ended(Ending::Closed),
+            _ => Asked::Ended(self.surprised(answer)),
+        }
+    }
+
+    /// Notes every 201 and answers the first.
+    fn note_reserved(&self, answers: &[Answer]) -> Option<ReservationView> {
+        let mut first = None;
+        for view in answers
+            .iter()
+            .filter(|answer| answer.status == 201)
+            .filter_map(Answer::json::<ReservationView>)
+        {
+            self.client.journal.write(Entry::Reserved(Reserved {
+                at_ms: self.client.world.now().as_millis(),
+                shopper: self.shopper.to_string(),
+                sku: view.sku.to_string(),
+                quantity: view.quantity,
+                reservation_id: view.reservation_id.to_string(),
+                expires_at_ms: view.expires_at.0.as_millis(),
+                amount_minor: view.amount.amount_minor,
+            }));
+            first.get_or_insert(view);
+        }
+        first
+    }
+
+    /// Gives up a reservation that the API says there is.
+    async fn forget(&mut self, id: Option<String>) {
+        let Some(id) = id else {
+            return;
+        };
+        let path = format!("/drops/{}/reservations/{id}", self.drop);
+        let shown = self.call(Function::Reserve, Method::GET, path.clone(), None, None);
+        self.client.insist(&shown, LOOK).await;
+        self.release(path, id).await;
+    }
+
+    async fn use_reservation(&mut self, wish: &Wish, held: &ReservationView) -> Ending {
+        match &wish.then {
+            Then::Abandon => Ending::Abandoned,
+            Then::Release { after_ms } => {
+                self.client.world.sleep(i64::from(*after_ms)).await;
+                let path = format!("/drops/{}/reservations/{}", self.drop, held.reservation_id);
+                self.release(path, held.reservation_id.to_string()).await
+            }
+            Then::CheckOut { .. } => self.check_out(wish, held).await,
+        }
+    }
+
+    /// Gives a reservation back. Whatever the answer, it is none of the shopper's any more.
+    async fn release(&mut self, path: String, id: String) -> Ending {
+        // Sent is given up: the answer may get lost and the units be gone.
+        self.client.journal.write(Entry::Released {
+            at_ms: self.client.world.now().as_millis(),
+            reservation_id: id,
+        });
+        let call = self.call(Function::Reserve, Method::DELETE, path, None, None);
+        let answers = self.client.insist(&call, LOOK).await;
+        match answers.first() {
+            Some(answer) if answer.status == 204 => Ending::Released,
+            Some(answer) if matches!(answer.status, 404 | 409) => Ending::Abandoned,
+            Some(answer) => self.surprised(answer),
+            None => Ending::GaveUp,
+        }
+    }
+
+    pub(crate) fn call(
+        &self,
+        function: Function,
+        method: Method,
+        path: String,
+        key: Option<String>,
+        body: Option<Vec<u8>>,
+    ) -> Call {
+        Call {
+            function,
+            method,
+            path,
+            key,
+            body,
+        }
+    }
+
+    pub(crate) const fn nth(&self) -> (usize, u32) {
+        (self.device, self.asked)
+    }
+
+    /// An answer that the API does not promise.
+    pub(crate) fn surprised(&self, answer: &Answer) -> Ending {
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        self.client.world.broken(
+            "unexpected_answers",
+            format!("{} was answered {} {body}", self.client.name, answer.status),
+        );
+        Ending::Unexpected
+    }
+}

@@ -1,0 +1,199 @@
+//! The orders table's stream: every change, in order for each order, at least once, relayed in lanes side by side.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::order::Order;
+use memory::{MemoryStore, OrderChange};
+use relay_events::{BatchReport, StreamBatch};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::chance::{key_of, keyed};
+use crate::faults::{Fault, Stroke};
+use crate::fleet::{Fleet, Invoked};
+use crate::process::Function;
+use crate::world::World;
+
+/// The longest pause before a batch that failed is tried again, in milliseconds.
+const RETRY_MS: u64 = 2_000;
+/// How long a record is on its way to the relay at most, in milliseconds.
+const LAG_MS: u64 = 150;
+
+struct Record {
+    number: u64,
+    change: OrderChange,
+}
+
+#[derive(Default)]
+struct Lane {
+    records: Mutex<VecDeque<Record>>,
+    more: Notify,
+}
+
+/// The stream.
+pub struct Stream {
+    lanes: Vec<Arc<Lane>>,
+    numbers: Mutex<u64>,
+    batch: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stream {
+    /// An empty stream of so many lanes, relayed in batches of at most `batch` records.
+    #[must_use]
+    pub fn new(lanes: u8, batch: u8) -> Arc<Self> {
+        Arc::new(Self {
+            lanes: (0..lanes.max(1)).map(|_| Arc::default()).collect(),
+            numbers: Mutex::new(0),
+            batch: u64::from(batch.max(1)),
+        })
+    }
+
+    /// Takes the table's latest changes up.
+    pub fn take_from(&self, memory: &MemoryStore) {
+        for change in memory.take_changes() {
+            let number = {
+                let mut numbers = lock(&self.numbers);
+                *numbers += 1;
+                *numbers
+            };
+            let lanes = self.lanes.len() as u64;
+            let lane = usize::try_from(key_of(change.after.id.as_str()) % lanes).unwrap_or(0);
+            if let Some(lane) = self.lanes.get(lane) {
+                lock(&lane.records).push_back(Record { number, change });
+                lane.more.notify_one();
+            }
+        }
+    }
+
+    /// Whether everything was relayed.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.lanes.iter().all(|lane| lock(&lane.records).is_empty())
+    }
+
+    /// Starts relaying.
+    pub fn start(&self, world: &Arc<World>, fleet: &Arc<Fleet>) {
+        for lane in &self.lanes {
+            let relayed = relay_lane(Arc::clone(world), Arc::clone(fleet), Arc::clone(lane), self.batch);
+            world.spawn(None, relayed);
+        }
+    }
+}
+
+/// Relays one lane for ever: a batch is over once the relay has answered for it, and begins again where it failed.
+async fn relay_lane(world: Arc<World>, fleet: Arc<Fleet>, lane: Arc<Lane>, most: u64) {
+    let mut tries = 0_u64;
+    let mut bound = most;
+    loop {
+        let Some((label, first, batch)) = next_batch(&lane, bound, tries) else {
+            lane.more.notified().await;
+            let drawn = keyed(world.seed ^ 0x57e4, world.now_ms().unsigned_abs(), 0);
+            world.sleep(i64::try_from(drawn % LAG_MS).unwrap_or(0)).await;
+            continue;
+        };
+        let size = batch.records.len() as u64;
+        tries += 1;
+        match fleet.relay(label.clone(), batch).await {
+            Invoked::Answered(Ok(report)) => {
+                let done = done_of(&report, first, size, &lane);
+                let again = world.strikes(Fault::StreamRepeats, &label, tries, |_| Some(Stroke::Again));
+                if again.is_some() {
+                    continue;
+                }
+                let mut records = lock(&lane.records);
+                for _ in 0..done {
+                    records.pop_front();
+                }
+                drop(records);
+                if done > 0 {
+                    tries = 0;
+                    bound = most;
+                }
+                if done < size {
+                    world.note("a batch of the stream was taken up where it failed");
+                }
+            }
+            // The event source halves a batch that failed as a whole.
+            Invoked::Answered(Err(_)) | Invoked::Failed => {
+                bound = (size / 2).max(1);
+                let drawn = keyed(world.seed ^ 0x4e74, key_of(&label), tries);
+                world
+                    .sleep(i64::try_from(100 + drawn % RETRY_MS).unwrap_or(0))
+                    .await;
+            }
+        }
+    }
+}
+
+/// How many records are done with, as the report says.
+fn done_of(report: &BatchReport, first: u64, size: u64, lane: &Lane) -> u64 {
+    let Some(failed) = report.batch_item_failures.first() else {
+        return size;
+    };
+    let number: u64 = failed.item_identifier.parse().unwrap_or(first);
+    let records = lock(&lane.records);
+    let before = records.iter().take_while(|record| record.number < number).count();
+    before as u64
+}
+
+/// The next batch, with its label and its first record's number.
+fn next_batch(lane: &Lane, most: u64, tries: u64) -> Option<(String, u64, StreamBatch)> {
+    let records = lock(&lane.records);
+    let first = records.front()?;
+    let after = &first.change.after;
+    let label = format!(
+        "relay:{}:{}:{tries}",
+        after.id.as_str().get(..7).unwrap_or_default(),
+        after.version
+    );
+    let taken = records.iter().take(usize::try_from(most).unwrap_or(1));
+    let batch = StreamBatch {
+        records: taken.map(json_of).collect(),
+    };
+    Some((label, first.number, batch))
+}
+
+/// A record as Lambda hands it over.
+fn json_of(record: &Record) -> Value {
+    let OrderChange { before, after } = &record.change;
+    let mut change = json!({
+        "ApproximateCreationDateTime": after.updated_at.as_seconds(),
+        "Keys": {"pk": {"S": after.id.as_str()}},
+        "SequenceNumber": format!("{:021}", record.number),
+        "SizeBytes": 700,
+        "StreamViewType": "NEW_AND_OLD_IMAGES",
+        "NewImage": image(after),
+    });
+    if let (Some(before), Some(change)) = (before, change.as_object_mut()) {
+        change.insert("OldImage".to_owned(), image(before));
+    }
+    json!({
+        "eventID": record.number.to_string(),
+        "eventName": if before.is_some() { "MODIFY" } else { "INSERT" },
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "eu-central-1",
+        "dynamodb": change,
+    })
+}
+
+/// An order's item, as the table's adapter writes it.
+fn image(order: &Order) -> Value {
+    json!({
+        "pk": {"S": order.id.as_str()},
+        "version": {"N": order.version.to_string()},
+        "status": {"S": order.status.as_str()},
+        "shopper_id": {"S": order.shopper.as_str()},
+        "placed_at": {"N": order.placed_at.as_millis().to_string()},
+        "due_at": {"N": order.due_at.as_millis().to_string()},
+        "doc": {"S": serde_json::to_string(order).unwrap_or_default()},
+    })
+}
+
+/// The function that relays.
+pub(crate) const RELAY: Function = Function::RelayEvents;

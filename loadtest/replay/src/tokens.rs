@@ -1,0 +1,67 @@
+//! Keys and tokens. They are real; signing is done once for each name, since it is not what is tested here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use memory::TestEdge;
+use tokens::{Audience, SigningKey, VerifyingKey};
+
+/// The keys of shoppers and operators.
+pub struct Keys {
+    /// Checks shoppers' tokens.
+    pub shoppers: VerifyingKey,
+    /// Checks operators' tokens.
+    pub operators: VerifyingKey,
+    shopper_key: SigningKey,
+    operator_token: String,
+    tokens: Mutex<BTreeMap<String, Arc<str>>>,
+}
+
+/// How long before the beginning tokens are issued, and how long after it they expire, in seconds.
+const VALID_SECONDS: i64 = 86_400;
+
+fn sign(key: &SigningKey, audience: Audience, sub: &str) -> anyhow::Result<String> {
+    let began = TestEdge::START.as_seconds();
+    key.sign(audience, sub, began - VALID_SECONDS, began + VALID_SECONDS)
+        .context("signing a token")
+}
+
+impl Keys {
+    /// New keys. No history shows them, so that it does not depend on them.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new() -> anyhow::Result<Arc<Self>> {
+        let shopper_key = SigningKey::generate()?;
+        let operator_key = SigningKey::generate()?;
+        Ok(Arc::new(Self {
+            shoppers: VerifyingKey::from_encoded(shopper_key.public_key(), Audience::Shopper)?,
+            operators: VerifyingKey::from_encoded(operator_key.public_key(), Audience::Operator)?,
+            operator_token: sign(&operator_key, Audience::Operator, "prover")?,
+            shopper_key,
+            tokens: Mutex::default(),
+        }))
+    }
+
+    /// The bearer token of a shopper.
+    #[must_use]
+    pub fn of_shopper(&self, name: &str) -> Arc<str> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = tokens.get(name) {
+            return Arc::clone(token);
+        }
+        // A token that could not be signed is refused as unauthenticated, which the run reports.
+        let token: Arc<str> = sign(&self.shopper_key, Audience::Shopper, name)
+            .unwrap_or_default()
+            .into();
+        tokens.insert(name.to_owned(), Arc::clone(&token));
+        token
+    }
+
+    /// The bearer token of the operator.
+    #[must_use]
+    pub fn of_operator(&self) -> &str {
+        &self.operator_token
+    }
+}

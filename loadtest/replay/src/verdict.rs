@@ -1,0 +1,241 @@
+//! The audit at the end: the same as after a load run, on facts from the memory.
+
+use std::collections::BTreeMap;
+
+use domain::claim::ClaimState;
+use domain::ids::DropId;
+use domain::limits::CLOCK_SKEW_MS;
+use loadtest::audit::audit;
+use loadtest::facts::{
+    DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
+    UnitCounts,
+};
+use memory::{MemoryStore, TestEdge};
+
+use crate::fleet::Fleet;
+use crate::operator::OnSale;
+use crate::plan::Plan;
+use crate::shopper::sku_name;
+use crate::world::World;
+
+/// How long after units were added somebody may still be told what was true before, in milliseconds.
+const RESTOCK_MS: i64 = 40_000;
+
+/// The units of a SKU by state.
+pub(crate) fn count(memory: &MemoryStore, drop: &DropId, sku: &str) -> UnitCounts {
+    let mut units = UnitCounts::default();
+    memory.look_at_shards(|key, shard| {
+        if key.drop != *drop || key.sku.as_str() != sku {
+            return;
+        }
+        units.free += u64::from(shard.free);
+        units.sold += u64::from(shard.sold);
+        for claim in shard.claims.values() {
+            match claim.state {
+                ClaimState::Held => units.held += u64::from(claim.units),
+                ClaimState::Ordered => units.ordered += u64::from(claim.units),
+            }
+        }
+    });
+    units
+}
+
+/// Judges a run that has ended.
+pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale, journal: Vec<Entry>) {
+    let memory = &fleet.memory;
+    if let Err(lines) = memory.audit() {
+        for line in lines.lines() {
+            world.broken("inconsistencies", line.to_owned());
+        }
+    }
+    let skus = units_on_sale(world, memory, on_sale);
+    for (order, version, rows) in orders_and_rows(fleet) {
+        if rows != version {
+            let what = format!("{order} is at version {version} and the ledger has {rows} of them");
+            world.broken("lost_requests", what);
+        }
+    }
+    let facts = Facts {
+        drop: DropFacts {
+            drop_id: crate::run::DROP.to_owned(),
+            published_at_ms: TestEdge::START.as_millis(),
+            starts_at_ms: TestEdge::START.as_millis() + i64::from(plan.drop.opens_ms),
+            ends_at_ms: TestEdge::START.as_millis()
+                + i64::from(plan.drop.opens_ms)
+                + i64::from(plan.drop.lasts_ms),
+            hold_seconds: plan.drop.hold_seconds,
+            payment_seconds: plan.drop.payment_seconds,
+            per_shopper_limit: plan.drop.per_shopper_limit,
+            skus,
+        },
+        at_ms: world.now().as_millis(),
+        journal: entries(world, on_sale, journal),
+        shards: shards(memory),
+        purchases: purchases(memory),
+        orders: orders(memory),
+        ledger: ledger(fleet),
+        money: money(fleet),
+        queues: queues(fleet),
+        unreadable: Vec::new(),
+    };
+    let findings = audit(&facts);
+    for line in findings.explanations {
+        let promise = match line.split(':').next().unwrap_or_default() {
+            "oversold" => "oversold",
+            "undersold" => "undersold",
+            "leaked_holds" => "leaked_holds",
+            "over_limit_shoppers" => "over_limit_shoppers",
+            "duplicate_orders" => "duplicate_orders",
+            "duplicate_charges" => "duplicate_charges",
+            "lost_requests" => "lost_requests",
+            _ => "dlq_messages",
+        };
+        world.broken(promise, line);
+    }
+    for line in findings.inconsistencies {
+        world.broken("inconsistencies", line);
+    }
+}
+
+/// What was on sale by the drop's own document, which must be what the operator was told.
+fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<SkuFacts> {
+    let drop = crate::run::DROP.parse::<DropId>();
+    let planned = drop.map_or_else(|_| BTreeMap::new(), |drop| memory.planned_units(&drop));
+    let mut skus = Vec::new();
+    for (number, confirmed) in on_sale.units.iter().enumerate() {
+        let sku = sku_name(number);
+        let found = planned.iter().find(|(id, _)| id.as_str() == sku);
+        let units = found.map_or(0, |(_, units)| *units);
+        let in_doubt = on_sale.in_doubt.get(number).copied().unwrap_or(0);
+        if units != *confirmed && units != confirmed + in_doubt {
+            let what = format!("{sku}: {confirmed} units were put on sale, and {units} are planned");
+            world.broken("lost_requests", what);
+        }
+        skus.push(SkuFacts { sku, units });
+    }
+    skus
+}
+
+/// The journal, without what the audit of a load run knows nothing of: units added later, drops called off, and holds
+/// that were taken back rightly.
+fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
+    let taken_back = world.watch.taken_back();
+    let restocked_ms = on_sale.restocked_ms.map_or(i64::MIN, |at| at + RESTOCK_MS);
+    let cancelled_ms = on_sale.cancelled_ms.unwrap_or(i64::MAX);
+    let mut entries: Vec<Entry> = journal
+        .into_iter()
+        .filter(|entry| match entry {
+            Entry::CheckoutRefused(refused) if refused.code == "closed" => {
+                refused.at_ms + 2 * CLOCK_SKEW_MS < cancelled_ms
+            }
+            // Checked when it was refused: an order that counted then may have been undone since.
+            Entry::CheckoutRefused(refused) => refused.code != "limit_reached",
+            _ => true,
+        })
+        .map(|entry| match entry {
+            Entry::Ended(mut ended) if ended.ending == Ending::Gone && ended.at_ms < restocked_ms => {
+                ended.ending = Ending::Closed;
+                Entry::Ended(ended)
+            }
+            other => other,
+        })
+        .collect();
+    entries.extend(taken_back.into_iter().map(|reservation_id| Entry::Released {
+        at_ms: world.now().as_millis(),
+        reservation_id,
+    }));
+    entries
+}
+
+fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
+    memory
+        .shards()
+        .into_iter()
+        .map(|(key, shard)| ShardFact {
+            sku: key.sku.to_string(),
+            key: key.to_string(),
+            shard,
+        })
+        .collect()
+}
+
+fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
+    memory
+        .purchases()
+        .into_iter()
+        .map(|((_, shopper), units)| (shopper.to_string(), i64::from(units)))
+        .collect()
+}
+
+fn orders(memory: &MemoryStore) -> Vec<OrderFact> {
+    memory
+        .orders()
+        .into_values()
+        .map(|order| OrderFact {
+            indexed_open: order.open_bucket().is_some(),
+            order,
+        })
+        .collect()
+}
+
+/// Each order, its version, and how many versions the ledger has.
+fn orders_and_rows(fleet: &Fleet) -> Vec<(String, usize, usize)> {
+    fleet
+        .memory
+        .orders()
+        .into_values()
+        .map(|order| {
+            let version = usize::try_from(order.version).unwrap_or(usize::MAX);
+            (
+                order.id.to_string(),
+                version,
+                fleet.ledger.history(&order.id).len(),
+            )
+        })
+        .collect()
+}
+
+fn ledger(fleet: &Fleet) -> Vec<LedgerFact> {
+    let ids = fleet.ledger.orders();
+    ids.iter()
+        .filter_map(|id| fleet.ledger.latest(id))
+        .map(|event| LedgerFact {
+            order_id: event.data.order_id.to_string(),
+            version: event.data.version,
+            status: event.data.status.as_str().to_owned(),
+            quantity: event.data.quantity,
+            amount_minor: event.data.amount_minor,
+        })
+        .collect()
+}
+
+fn money(fleet: &Fleet) -> Vec<MoneyFact> {
+    let kept: BTreeMap<_, _> = fleet.gateway.captured_minor();
+    kept.into_iter()
+        .map(|(order, kept_minor)| MoneyFact {
+            charges: fleet.gateway.charges(&order),
+            order_id: order.to_string(),
+            charged_minor: kept_minor,
+            refunded_charges: 0,
+            refunded_minor: 0,
+        })
+        .collect()
+}
+
+fn queues(fleet: &Fleet) -> Vec<QueueFact> {
+    let fact = |dead_letters: bool| {
+        move |(queue, messages): (&'static str, u64)| QueueFact {
+            queue: queue.to_owned(),
+            messages,
+            dead_letters,
+        }
+    };
+    let parked = u64::try_from(fleet.queues.parked().len()).unwrap_or(u64::MAX);
+    let dead = fleet
+        .deliveries
+        .dead()
+        .into_iter()
+        .chain([("relay-parked", parked)]);
+    let left = fleet.deliveries.left().into_iter();
+    dead.map(fact(true)).chain(left.map(fact(false))).collect()
+}

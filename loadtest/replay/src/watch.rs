@@ -1,0 +1,253 @@
+//! Promises that are checked at every step, right after each write: what the audit at the end could miss, since it was
+//! mended in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::claim::Claim;
+use domain::drops::{Drop, DropState};
+use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
+use domain::limits::CLOCK_SKEW_MS;
+use domain::order::{Order, OrderStatus};
+use domain::status::{Availability, DropStatus};
+use domain::time::Timestamp;
+use memory::MemoryStore;
+
+use crate::world::World;
+
+/// How long after a shopper had two claims one may still go back as a surplus, in milliseconds: a step of a conductor
+/// that is slow.
+const SURPLUS_MS: i64 = 40_000;
+/// How long an answer may rest on a drop, a count or a status of before, in milliseconds.
+const KNOWLEDGE_MS: i64 = 40_000;
+
+#[derive(Debug, Default)]
+struct Seen {
+    asked: BTreeMap<ShopperId, BTreeSet<Nonce>>,
+    /// Claims that were tried, to tell a repeat.
+    tried: BTreeSet<(ShardKey, ShopperId, String)>,
+    two_claims: BTreeMap<ShopperId, i64>,
+    status: Option<(u64, Timestamp)>,
+    fencing: u64,
+    planned: u32,
+    restocked_ms: Option<i64>,
+    taken_back: BTreeSet<String>,
+}
+
+/// The promises, with what has to be remembered for them.
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<Seen>);
+
+impl Watch {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shopper sends a request for a reservation.
+    pub fn asks(&self, drop: &DropId, shopper: &ShopperId, idempotency_key: &str) {
+        let nonce = Nonce::of_request(drop, shopper, idempotency_key);
+        self.seen()
+            .asked
+            .entry(shopper.clone())
+            .or_default()
+            .insert(nonce);
+    }
+
+    /// Whether this very claim was tried before.
+    pub fn is_repeat(&self, key: &ShardKey, shopper: &ShopperId, claim: &Claim) -> bool {
+        !self
+            .seen()
+            .tried
+            .insert((key.clone(), shopper.clone(), claim.to_string()))
+    }
+
+    /// Reservations that the system took back before their time and was right to.
+    pub fn taken_back(&self) -> BTreeSet<String> {
+        self.seen().taken_back.clone()
+    }
+
+    /// No unit appears or disappears.
+    pub fn adds_up(&self, world: &World, memory: &MemoryStore, key: &ShardKey) {
+        memory.look_at_shard(key, |shard| {
+            if !shard.adds_up() {
+                world.broken("oversold", format!("{key} does not add up: {shard:?}"));
+            }
+        });
+    }
+
+    /// A claim was made.
+    pub fn claimed(
+        &self,
+        world: &World,
+        memory: &MemoryStore,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+    ) {
+        self.adds_up(world, memory, key);
+        let claims = memory.claims_of(&key.drop, shopper);
+        let mut seen = self.seen();
+        if claims >= 2 {
+            seen.two_claims.insert(shopper.clone(), world.now_ms());
+        }
+        let asked = seen
+            .asked
+            .get(shopper)
+            .is_some_and(|asked| asked.contains(&claim.nonce));
+        std::mem::drop(seen);
+        if claims >= 2 {
+            world.note("two claims of one shopper");
+        }
+        if !asked {
+            world.broken(
+                "unasked_reservations",
+                format!("{shopper} has the claim {claim} in {key}, for which there was no request"),
+            );
+        }
+    }
+
+    /// A hold went back. Before its time has passed on every clock, only its shopper may do that, or the conductor when
+    /// the drop was cancelled or the shopper has claims too many.
+    pub fn returned(
+        &self,
+        world: &World,
+        memory: &MemoryStore,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+        by_shopper: bool,
+    ) {
+        self.claim_ended(world, memory, &key.drop, shopper);
+        let expired_everywhere = claim.deadline.plus_millis(CLOCK_SKEW_MS / 2) <= world.now();
+        if by_shopper || expired_everywhere {
+            return;
+        }
+        let cancelled = memory
+            .drop_state(&key.drop)
+            .is_some_and(|state| matches!(state, DropState::Cancelling | DropState::Cancelled));
+        let mut seen = self.seen();
+        let surplus = seen
+            .two_claims
+            .get(shopper)
+            .is_some_and(|at| world.now_ms() - at < SURPLUS_MS);
+        if cancelled || surplus {
+            let id = ReservationId {
+                shard: key.clone(),
+                nonce: claim.nonce.clone(),
+            };
+            seen.taken_back.insert(id.to_string());
+            std::mem::drop(seen);
+            world.note(if cancelled {
+                "given back with the drop"
+            } else {
+                "a surplus hold went back"
+            });
+        } else {
+            std::mem::drop(seen);
+            world.broken(
+                "lost_requests",
+                format!(
+                    "{shopper}'s hold {claim} in {key} went back while a slow clock could still order it"
+                ),
+            );
+        }
+    }
+
+    /// A claim is gone, by whatever way.
+    pub fn claim_ended(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
+        if memory.claims_of(drop, shopper) >= 1 {
+            self.seen().two_claims.insert(shopper.clone(), world.now_ms());
+        }
+    }
+
+    /// Nobody has more units in open and paid orders than the limit.
+    pub fn within_limit(
+        &self,
+        world: &World,
+        memory: &MemoryStore,
+        drop: &DropId,
+        shopper: &ShopperId,
+        limit: u32,
+    ) {
+        let units = memory.purchased(drop, shopper);
+        if units > limit {
+            let what = format!("{shopper} has {units} units, the limit is {limit}");
+            world.broken("over_limit_shoppers", what);
+        }
+    }
+
+    /// A lease was granted.
+    pub fn lease_held(&self, world: &World, fencing: u64) {
+        let mut seen = self.seen();
+        if fencing > seen.fencing {
+            let first = seen.fencing == 0;
+            seen.fencing = fencing;
+            if !first {
+                std::mem::drop(seen);
+                world.note("a conductor took over");
+            }
+        }
+    }
+
+    /// The drop's document changed. When units were added, answers may lag for a while.
+    pub fn drop_stored(&self, world: &World, drop: &Drop) {
+        let planned = drop.skus.iter().map(|sku| sku.plan.units()).sum();
+        let mut seen = self.seen();
+        if seen.planned > 0 && planned != seen.planned {
+            seen.restocked_ms = Some(world.now_ms());
+        }
+        seen.planned = planned;
+    }
+
+    /// A checkout was refused for the limit: the shopper has as many in orders that count.
+    pub fn limit_reached(&self, world: &World, memory: &MemoryStore, order: &Order, limit: u32) {
+        let of_shopper = |other: &&Order| {
+            let counts = !matches!(other.status, OrderStatus::Declined | OrderStatus::Cancelled);
+            counts && other.shopper == order.shopper
+        };
+        let orders = memory.orders();
+        let units: u32 = orders.values().filter(of_shopper).map(|order| order.units).sum();
+        if units + order.units <= limit {
+            let what = format!(
+                "{} was refused {} units at {units} of {limit}",
+                order.shopper, order.units
+            );
+            world.broken("lost_requests", what);
+        }
+    }
+
+    /// A status was written. It never replaces a newer one, and *gone* is true.
+    pub fn status_written(&self, world: &World, memory: &MemoryStore, status: &DropStatus) {
+        let place = (status.fencing, status.as_of);
+        let newest = {
+            let mut seen = self.seen();
+            let newest = seen.status.max(Some(place));
+            std::mem::replace(&mut seen.status, newest)
+        };
+        if newest.is_some_and(|newest| place < newest) {
+            let what = format!(
+                "the status of {} went back from {newest:?} to {place:?}",
+                status.drop
+            );
+            world.broken("inconsistencies", what);
+        }
+        for counts in &status.skus {
+            if Availability::of(&counts.tally()) == Availability::Gone && counts.allocated > 0 {
+                self.gone(world, memory, &status.drop, &counts.sku, "the status says");
+            }
+        }
+    }
+
+    /// Somebody is told that a SKU is gone: every unit is paid for, unless some were added a moment ago.
+    pub fn gone(&self, world: &World, memory: &MemoryStore, drop: &DropId, sku: &SkuId, who: &str) {
+        let (allocated, sold) = memory.allocated_and_sold(drop, sku);
+        let restocked_ms = self.seen().restocked_ms;
+        let settled = restocked_ms.is_none_or(|at_ms| world.now_ms() - at_ms > KNOWLEDGE_MS);
+        if sold < allocated && settled {
+            world.broken(
+                "undersold",
+                format!("{who} that {sku} is gone, and {sold} of {allocated} units are sold"),
+            );
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! What everything in a replayed drop shares: virtual time, the history, and the counts.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use domain::time::Timestamp;
+use memory::{MemoryStore, TestEdge};
+
+use crate::chance::{key_of, keyed};
+use crate::executor::Work;
+use crate::faults::{Fault, Place, Stroke, Struck};
+use crate::plan::{FaultPlan, Plan};
+use crate::sabotage::Sabotage;
+use crate::watch::Watch;
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Which promise, by the name of its figure.
+    pub promise: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+struct Sleeper {
+    at_ms: i64,
+    nth: u64,
+    waker: Waker,
+}
+
+impl PartialEq for Sleeper {
+    fn eq(&self, other: &Self) -> bool {
+        self.nth == other.nth
+    }
+}
+
+impl Eq for Sleeper {}
+
+impl PartialOrd for Sleeper {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Sleeper {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at_ms, self.nth).cmp(&(other.at_ms, other.nth))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    now_ms: i64,
+    sleepers: BinaryHeap<Reverse<Sleeper>>,
+    slept: u64,
+    spawned: Vec<(Option<u64>, Work)>,
+    killed: Vec<u64>,
+    processes: u64,
+    steps: u64,
+    busy: u64,
+    history: Option<String>,
+    strokes: BTreeMap<String, Struck>,
+    struck: BTreeMap<Fault, u64>,
+    situations: BTreeMap<&'static str, u64>,
+    violations: Vec<Violation>,
+}
+
+/// What all parts of a run share.
+pub struct World {
+    /// The plan's seed.
+    pub seed: u64,
+    /// The plan's faults.
+    pub faults: FaultPlan,
+    /// From when on nothing goes wrong any more.
+    pub calm_ms: i64,
+    /// The longest usual time of a call, in milliseconds.
+    pub latency_ms: u32,
+    /// The bug that was put in on purpose.
+    pub sabotage: Option<Sabotage>,
+    /// The promises that are checked at every step.
+    pub watch: Watch,
+    /// The tables as they were a moment ago, for reads that may lag.
+    pub a_moment_ago: Mutex<Option<MemoryStore>>,
+    state: Mutex<State>,
+}
+
+impl World {
+    /// A world at its beginning. With `telling`, it keeps a history.
+    #[must_use]
+    pub fn new(plan: &Plan, sabotage: Option<Sabotage>, telling: bool) -> Arc<Self> {
+        let state = State {
+            history: telling.then(String::new),
+            ..State::default()
+        };
+        Arc::new(Self {
+            seed: plan.seed,
+            faults: plan.faults.clone(),
+            calm_ms: i64::from(plan.system.calm_ms),
+            latency_ms: plan.system.latency_ms,
+            sabotage,
+            watch: Watch::default(),
+            a_moment_ago: Mutex::new(None),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether that bug was put in.
+    #[must_use]
+    pub fn is_sabotaged(&self, by: Sabotage) -> bool {
+        self.sabotage == Some(by)
+    }
+
+    /// Milliseconds since the beginning.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.state().now_ms
+    }
+
+    /// The true moment, which no process knows exactly.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        TestEdge::START.plus_millis(self.now_ms())
+    }
+
+    /// Comes back after `ms` milliseconds, after others have had a turn in any case.
+    pub fn sleep(self: &Arc<Self>, ms: i64) -> Sleep {
+        let until_ms = self.now_ms().saturating_add(ms.max(0));
+        Sleep {
+            world: Arc::clone(self),
+            until_ms,
+            polled: false,
+        }
+    }
+
+    /// Moves time to the next sleeper; false if there is none.
+    pub(crate) fn advance(&self) -> bool {
+        let mut woken = Vec::new();
+        {
+            let mut state = self.state();
+            let Some(Reverse(first)) = state.sleepers.pop() else {
+                return false;
+            };
+            state.now_ms = state.now_ms.max(first.at_ms);
+            woken.push(first.waker);
+            while state
+                .sleepers
+                .peek()
+                .is_some_and(|Reverse(next)| next.at_ms <= state.now_ms)
+            {
+                woken.extend(state.sleepers.pop().map(|Reverse(next)| next.waker));
+            }
+        }
+        woken.iter().for_each(Waker::wake_by_ref);
+        true
+    }
+
+    /// Starts a task; with `process` it dies with that process.
+    pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
+        self.state().spawned.push((process, Box::pin(work)));
+    }
+
+    pub(crate) fn take_spawned(&self) -> Vec<(Option<u64>, Work)> {
+        std::mem::take(&mut self.state().spawned)
+    }
+
+    /// Ends a process: none of its tasks makes another step.
+    pub fn kill(&self, process: u64) {
+        self.state().killed.push(process);
+    }
+
+    pub(crate) fn take_killed(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().killed)
+    }
+
+    /// A number for a new process.
+    pub fn next_process(&self) -> u64 {
+        let mut state = self.state();
+        state.processes += 1;
+        state.processes
+    }
+
+    /// Something is under way that must end before the drop is drained; [`World::done`] when it has.
+    pub fn begin(&self) {
+        self.state().busy += 1;
+    }
+
+    /// What was begun has ended.
+    pub fn done(&self) {
+        let mut state = self.state();
+        state.busy = state.busy.saturating_sub(1);
+    }
+
+    /// Whether something is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.state().busy > 0
+    }
+
+    pub(crate) fn count_steps(&self, steps: u64) {
+        self.state().steps += steps;
+    }
+
+    /// Writes a line of the history, if one is kept.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        let mut state = self.state();
+        let now_ms = state.now_ms;
+        if let Some(history) = &mut state.history {
+            let (seconds, rest) = (now_ms / 1000, now_ms % 1000);
+            // Writing to a string cannot fail.
+            writeln!(history, "{seconds:>4}.{rest:03}  {}", line()).ok();
+        }
+    }
+
+    /// Counts an interesting situation.
+    pub fn note(&self, situation: &'static str) {
+        *self.state().situations.entry(situation).or_default() += 1;
+    }
+
+    /// Notes a broken promise.
+    pub fn broken(&self, promise: &'static str, what: String) {
+        self.tell(|| format!("!!! {promise}: {what}"));
+        self.state().violations.push(Violation { promise, what });
+    }
+
+    /// Whether a promise was broken so far.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.state().violations.is_empty()
+    }
+
+    /// Whether `fault` keeps something away at this moment.
+    pub fn is_away(&self, fault: Fault) -> bool {
+        let now_ms = self.now_ms();
+        let away = self.faults.outages.iter().any(|outage| {
+            outage.fault == fault && (i64::from(outage.from_ms)..i64::from(outage.to_ms)).contains(&now_ms)
+        });
+        if away {
+            self.count(fault);
+        }
+        away
+    }
+
+    /// Whether calls of the database may fail for good, which the API tells as its own mistake.
+    #[must_use]
+    pub fn may_fail_for_good(&self) -> bool {
+        let FaultPlan { rates, strokes, .. } = &self.faults;
+        match strokes {
+            Some(strokes) => strokes.values().any(|struck| struck.fault == Fault::BrokenCall),
+            None => rates.contains_key(&Fault::BrokenCall),
+        }
+    }
+
+    /// Counts a stroke.
+    pub fn count(&self, fault: Fault) {
+        *self.state().struck.entry(fault).or_default() += 1;
+    }
+
+    /// Whether `fault` strikes the `nth` time at `label`, and how: `stroke` turns chance into a stroke.
+    pub fn strikes(
+        &self,
+        fault: Fault,
+        label: &str,
+        nth: u64,
+        stroke: impl FnOnce(u64) -> Option<Stroke>,
+    ) -> Option<Stroke> {
+        self.strike_one_of(label, key_of(label), nth, &[fault], |_, chance| stroke(chance))
+    }
+
+    /// The stroke that falls on the `nth` call at `label`, of the faults that could.
+    pub(crate) fn strike_one_of(
+        &self,
+        label: &str,
+        key: u64,
+        nth: u64,
+        faults: &[Fault],
+        stroke: impl FnOnce(Fault, u64) -> Option<Stroke>,
+    ) -> Option<Stroke> {
+        if let Some(strokes) = &self.faults.strokes {
+            let place = format!("{label}#{nth}");
+            let struck = strokes
+                .get(&place)
+                .filter(|struck| faults.contains(&struck.fault))?;
+            return self.note_stroke(place, *struck);
+        }
+        if self.now_ms() >= self.calm_ms {
+            return None;
+        }
+        for fault in faults {
+            let Some(rate) = self.faults.rates.get(fault) else {
+                continue;
+            };
+            let chance = keyed(self.seed ^ key_of(fault.name()), key, nth);
+            if chance % 10_000 < u64::from(*rate) {
+                let stroke = stroke(*fault, chance / 10_000)?;
+                return self.note_stroke(
+                    format!("{label}#{nth}"),
+                    Struck {
+                        fault: *fault,
+                        stroke,
+                    },
+                );
+            }
+        }
+        None
+    }
+
+    fn note_stroke(&self, place: String, struck: Struck) -> Option<Stroke> {
+        self.tell(|| format!("*** {} at {place}: {:?}", struck.fault, struck.stroke));
+        let mut state = self.state();
+        *state.struck.entry(struck.fault).or_default() += 1;
+        state.strokes.insert(place, struck);
+        Some(struck.stroke)
+    }
+
+    /// What the run came to. The history is taken out.
+    #[must_use]
+    pub fn take_outcome(&self) -> Tallies {
+        let mut state = self.state();
+        Tallies {
+            steps: state.steps,
+            virtual_ms: state.now_ms,
+            history: state.history.take().unwrap_or_default(),
+            strokes: std::mem::take(&mut state.strokes),
+            struck: std::mem::take(&mut state.struck),
+            situations: std::mem::take(&mut state.situations),
+            violations: std::mem::take(&mut state.violations),
+        }
+    }
+}
+
+/// What was counted in a run.
+#[derive(Debug, Clone, Default)]
+pub struct Tallies {
+    /// Steps of tasks.
+    pub steps: u64,
+    /// How long the run was, in milliseconds of its own time.
+    pub virtual_ms: i64,
+    /// What happened, line by line.
+    pub history: String,
+    /// The strokes that fell on calls, by place.
+    pub strokes: BTreeMap<String, Struck>,
+    /// How often each fault struck.
+    pub struck: BTreeMap<Fault, u64>,
+    /// How often interesting situations arose.
+    pub situations: BTreeMap<&'static str, u64>,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+}
+
+/// Waits in virtual time.
+pub struct Sleep {
+    world: Arc<World>,
+    until_ms: i64,
+    polled: bool,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.world.state();
+        if self.polled && state.now_ms >= self.until_ms {
+            return Poll::Ready(());
+        }
+        if state.now_ms >= self.until_ms {
+            context.waker().wake_by_ref();
+        } else {
+            state.slept += 1;
+            let sleeper = Sleeper {
+                at_ms: self.until_ms,
+                nth: state.slept,
+                waker: context.waker().clone(),
+            };
+            state.sleepers.push(Reverse(sleeper));
+        }
+        drop(state);
+        self.polled = true;
+        Poll::Pending
+    }
+}
+
+/// Which faults can strike a place, the most telling first.
+pub(crate) fn faults_of(place: Place, of_relay: bool) -> &'static [Fault] {
+    use Fault::{
+        BrokenCall, GatewayTimeoutAfterCharge, GatewayTimeoutBeforeCharge, KillFunctions, PostgresRestart,
+        QueueRefusals, RelayCrash, SlowDynamodb, StaleReads, Throttle, TimeoutAfterWrite, TimeoutBeforeWrite,
+        TransactionConflict,
+    };
+    match place {
+        Place::Read { may_lag: true } => &[
+            KillFunctions,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+            StaleReads,
+        ],
+        Place::Read { may_lag: false } => &[
+            KillFunctions,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+        ],
+        Place::Write { transaction: false } => &[
+            KillFunctions,
+            TimeoutAfterWrite,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+        ],
+        Place::Write { transaction: true } => &[
+            KillFunctions,
+            TimeoutAfterWrite,
+            TransactionConflict,
+            Throttle,
+            TimeoutBeforeWrite,
+            BrokenCall,
+            SlowDynamodb,
+        ],
+        Place::Gateway => &[
+            KillFunctions,
+            GatewayTimeoutAfterCharge,
+            GatewayTimeoutBeforeCharge,
+        ],
+        Place::Send if of_relay => &[RelayCrash, QueueRefusals],
+        Place::Send => &[KillFunctions, QueueRefusals],
+        Place::Ledger => &[KillFunctions, PostgresRestart],
+    }
+}
+
+/// What a fault does where it strikes, as chance has it.
+pub(crate) fn stroke_of(
+    fault: Fault,
+    place: Place,
+    function_lives_long: bool,
+    chance: u64,
+) -> Option<Stroke> {
+    let ms = |from: u64, to: u64| u32::try_from(from + (chance >> 8) % (to - from)).unwrap_or(1_000);
+    let one_of = |strokes: &[Stroke]| {
+        let at = usize::try_from(chance % (strokes.len() as u64).max(1)).ok()?;
+        strokes.get(at).copied()
+    };
+    match fault {
+        Fault::Throttle | Fault::TransactionConflict => Some(Stroke::Busy),
+        Fault::TimeoutBeforeWrite => Some(Stroke::UnknownBefore),
+        Fault::TimeoutAfterWrite => one_of(&[
+            Stroke::UnknownAfter,
+            Stroke::UnknownAfter,
+            Stroke::Late(ms(20, 2_000)),
+        ]),
+        Fault::SlowDynamodb if function_lives_long => Some(Stroke::Slow(ms(500, 15_000))),
+        Fault::SlowDynamodb => Some(Stroke::Slow(ms(500, 6_000))),
+        Fault::BrokenCall => Some(Stroke::Broken),
+        Fault::StaleReads => Some(Stroke::Stale),
+        Fault::KillFunctions | Fault::RelayCrash => one_of(&[Stroke::DiesBefore, Stroke::DiesAfter]),
+        Fault::QueueRefusals => one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter]),
+        Fault::GatewayTimeoutAfterCharge => one_of(&[Stroke::UnknownAfter, Stroke::UnavailableAfter]),
+        Fault::GatewayTimeoutBeforeCharge => one_of(&[
+            Stroke::UnknownBefore,
+            Stroke::UnavailableBefore,
+            Stroke::NotSent,
+            Stroke::Throttled,
+        ]),
+        Fault::PostgresRestart if place == Place::Ledger => {
+            one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter])
+        }
+        _ => None,
+    }
+}
