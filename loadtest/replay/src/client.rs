@@ -18,6 +18,9 @@ use crate::world::World;
 /// How often a request is sent before its sender gives up.
 const MOST_TRIES: u32 = 7;
 
+/// How long an answer that is lost keeps a shopper waiting at most, in milliseconds.
+const SILENCE_MS: i64 = 20_000;
+
 /// A request, as often as it is sent.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -134,7 +137,12 @@ impl Client {
             }
             self.world.note("a request was sent again");
             let pause = 100 * u64::from(attempt);
-            self.world.sleep(self.drawn(0xbac0, pause, 3 * pause)).await;
+            let pause = match self.drawn(0x1ea7, 0, 11) {
+                // Put away, and taken up again when the hold may be over.
+                0 => self.drawn(0x90be, 12_000, 30_000),
+                _ => self.drawn(0xbac0, pause, 3 * pause),
+            };
+            self.world.sleep(pause).await;
         }
         Vec::new()
     }
@@ -178,12 +186,16 @@ impl Client {
                     if lost.is_some() { ", lost" } else { "" }
                 )
             });
+            world.done();
+            if lost.is_some() {
+                // Nothing comes, not even word that nothing will.
+                world.sleep(SILENCE_MS).await;
+            }
             let told = match invoked {
                 Invoked::Answered(given) if lost.is_none() => Some(given),
                 _ => None,
             };
             answer.send(told).ok();
-            world.done();
         });
         answered
     }

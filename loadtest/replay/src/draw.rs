@@ -77,7 +77,7 @@ fn sends(dice: &mut Dice) -> Sends {
 
 fn shoppers(dice: &mut Dice, drop: &DropPlan, acts: &[Act]) -> Vec<ShopperPlan> {
     let units: u32 = drop.units.iter().sum();
-    let count = dice.within(2, 5) + units.min(6) / 2;
+    let count = dice.within(2, 9) + units.min(8) / 2;
     let late = acts
         .iter()
         .any(|act| matches!(act.kind, ActKind::Restock { .. } | ActKind::Extend(_)));

@@ -98,10 +98,13 @@ impl Fault {
         }
     }
 
-    /// Whether it lasts for a while instead of striking single calls.
+    /// Whether it also, or only, lasts for a while.
     #[must_use]
     pub const fn lasts(self) -> bool {
-        matches!(self, Self::GatewayOutage | Self::PostgresRestart)
+        matches!(
+            self,
+            Self::GatewayOutage | Self::PostgresRestart | Self::QueueRefusals
+        )
     }
 
     /// How often it may strike at most, in strokes for each 10,000 calls that it could strike.
@@ -110,14 +113,14 @@ impl Fault {
         match self {
             Self::Throttle | Self::TransactionConflict => 1_500,
             Self::TimeoutBeforeWrite | Self::TimeoutAfterWrite | Self::GatewayTimeoutBeforeCharge => 700,
-            Self::SlowDynamodb | Self::BrokenCall => 120,
+            Self::SlowDynamodb | Self::BrokenCall => 200,
             Self::StaleReads => 6_000,
-            Self::KillFunctions => 150,
+            Self::KillFunctions => 300,
             Self::RelayCrash | Self::StreamRepeats => 2_000,
             Self::QueueRefusals | Self::QueueDuplicates | Self::QueueReorder => 3_000,
             Self::GatewayTimeoutAfterCharge => 2_500,
             Self::GatewayOutage | Self::PostgresRestart => 500,
-            Self::LostAnswers => 700,
+            Self::LostAnswers => 2_000,
             Self::ClockSkew => 10_000,
         }
     }

@@ -19,6 +19,9 @@ use replay::shrink::shrink;
 use replay::tokens::Keys;
 use replay::{draw, situations};
 
+/// Runs that shrinking may take.
+const SHRINK_RUNS: u32 = 3_000;
+
 /// Replays a whole small drop: the same seed gives the same history.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
@@ -44,7 +47,7 @@ struct One {
     #[arg(long)]
     shrink: bool,
     /// Runs that shrinking may take.
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = SHRINK_RUNS)]
     shrink_runs: u32,
     /// Write the plan to this file.
     #[arg(long)]
@@ -191,6 +194,9 @@ fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
     std::fs::write(&what.summary, serde_json::to_vec_pretty(&summary)?)
         .with_context(|| format!("writing {}", what.summary.display()))?;
     tell(&summary, what)?;
+    if let Some(first) = summary.failures.first() {
+        shrink_into(what, first.seed, first.promise, keys)?;
+    }
     Ok(exit_code(summary.violations == 0))
 }
 
@@ -222,10 +228,35 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
     for failure in &summary.failures {
         writeln!(
             out,
-            "BROKEN {}: {}\n       replay --seed {}{sabotage}   (and --shrink)",
+            "BROKEN {}: {}\n       target/release/replay --seed {}{sabotage}",
             failure.promise, failure.what, failure.seed
         )?;
     }
+    Ok(())
+}
+
+/// Makes the first seed that broke a promise small, and writes it beside the summary.
+fn shrink_into(what: &Prove, seed: u64, promise: &'static str, keys: &Arc<Keys>) -> anyhow::Result<()> {
+    let options = Options {
+        sabotage: what.sabotage,
+        telling: true,
+    };
+    let shrunk = shrink(&draw::plan(seed), keys, options, promise, SHRINK_RUNS).plan;
+    let outcome = run(&shrunk, keys, options);
+    let plan = what.summary.with_file_name(format!("seed-{seed}.plan.json"));
+    let history = what.summary.with_file_name(format!("seed-{seed}.history.txt"));
+    std::fs::write(&plan, serde_json::to_vec_pretty(&shrunk)?)?;
+    std::fs::write(&history, outcome.history)?;
+    let sabotage = what
+        .sabotage
+        .map_or_else(String::new, |sabotage| format!(" --sabotage {}", sabotage.name()));
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "shrunk to {}: target/release/replay --plan {}{sabotage}",
+        history.display(),
+        plan.display()
+    )?;
     Ok(())
 }
 

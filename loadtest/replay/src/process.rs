@@ -159,7 +159,9 @@ impl Process {
                 stroke_of(fault, place, lives_long, chance)
             });
         let drawn = keyed(self.world.seed ^ 0x1a7e, key, nth);
-        let ms = i64::try_from(drawn % (u64::from(self.world.latency_ms) + 1)).unwrap_or(0);
+        // A gateway takes its time.
+        let longest = u64::from(self.world.latency_ms) * if place == Place::Gateway { 10 } else { 1 };
+        let ms = i64::try_from(drawn % (longest + 1)).unwrap_or(0);
         let before = if drawn >> 40 & 1 == 0 { ms } else { 0 };
         let slow = match stroke {
             Some(Stroke::Slow(ms)) => i64::from(ms),

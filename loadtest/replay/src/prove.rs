@@ -60,8 +60,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Drops for each second.
     pub drops_per_second: f64,
-    /// Milliseconds of processor time for each drop, on the cores that were used.
-    pub cpu_ms_per_drop: f64,
+    /// Milliseconds of one thread for each drop.
+    pub thread_ms_per_drop: f64,
     /// Time that passed in the drops themselves, in seconds.
     pub virtual_seconds: u64,
     /// The first seed.
@@ -182,7 +182,7 @@ pub fn prove(
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     if whole.drops > 0 {
         whole.drops_per_second = whole.drops as f64 / whole.seconds.max(1e-9);
-        whole.cpu_ms_per_drop = 1e3 * whole.seconds * whole.threads as f64 / whole.drops as f64;
+        whole.thread_ms_per_drop = 1e3 * whole.seconds * whole.threads as f64 / whole.drops as f64;
     }
     whole
 }

@@ -32,6 +32,8 @@ const MOST_STEPS: u64 = 3_000_000;
 const DRAIN_MS: i64 = 1_800_000;
 /// How often the shards are sampled and kept for reads that lag, in milliseconds.
 const SAMPLE_MS: i64 = 500;
+/// How many of them are kept.
+const MOST_BEFORE: usize = 4;
 /// How often a schedule starts a function, in milliseconds.
 const SCHEDULE_MS: i64 = 60_000;
 
@@ -179,8 +181,9 @@ impl Stage {
         self.world.spawn(None, async move {
             loop {
                 if lags {
-                    *world.a_moment_ago.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(fleet.memory.snapshot());
+                    let mut before = world.before.lock().unwrap_or_else(PoisonError::into_inner);
+                    before.push_front(fleet.memory.snapshot());
+                    before.truncate(MOST_BEFORE);
                 }
                 let counts = (0..skus)
                     .map(|sku| verdict::count(&fleet.memory, &drop, &shopper::sku_name(sku)))

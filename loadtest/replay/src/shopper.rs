@@ -209,6 +209,10 @@ impl Shopper {
                 Asked::Ended(Ending::Gone)
             }
             Code::SoldOut => {
+                if self.own_order_in_the_way(&sku, quantity) {
+                    world.note("refused: an order in progress is in the way");
+                    return Asked::Wait(Ending::GaveUp);
+                }
                 world.note("refused: all held");
                 Asked::Wait(Ending::Impatient)
             }
@@ -232,6 +236,17 @@ impl Shopper {
             Code::Closed => Asked::Ended(Ending::Closed),
             _ => Asked::Ended(self.surprised(answer)),
         }
+    }
+
+    /// Whether what is free is where this shopper has an order in progress: a shard takes one claim of each shopper, so
+    /// these units can be had once that order has ended, and not before.
+    fn own_order_in_the_way(&self, sku: &SkuId, quantity: u32) -> bool {
+        let mut in_the_way = false;
+        self.client.fleet.memory.look_at_shards(|key, shard| {
+            let mine = shard.claims.contains_key(&self.shopper);
+            in_the_way |= key.sku == *sku && mine && shard.free >= quantity;
+        });
+        in_the_way
     }
 
     /// Notes every 201 and answers the first.

@@ -49,6 +49,12 @@ pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale,
         }
     }
     let skus = units_on_sale(world, memory, on_sale);
+    for _ in &plan.shoppers {
+        world.note("shoppers");
+    }
+    let mut free = 0;
+    memory.look_at_shards(|_, shard| free += shard.free);
+    world.note(if free == 0 { "sold out" } else { "units left" });
     for (order, version, rows) in orders_and_rows(fleet) {
         if rows != version {
             let what = format!("{order} is at version {version} and the ledger has {rows} of them");

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use conduct_drop::bounds::LATE_MS;
 use domain::claim::Claim;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
@@ -12,6 +13,7 @@ use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
 use domain::time::Timestamp;
 use memory::MemoryStore;
+use ports::drops::FreeCounts;
 
 use crate::world::World;
 
@@ -27,9 +29,10 @@ struct Seen {
     /// Claims that were tried, to tell a repeat.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
     two_claims: BTreeMap<ShopperId, i64>,
-    status: Option<(u64, Timestamp)>,
+    newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
     planned: u32,
+    over_from: Option<Timestamp>,
     restocked_ms: Option<i64>,
     taken_back: BTreeSet<String>,
 }
@@ -90,6 +93,7 @@ impl Watch {
         if claims >= 2 {
             seen.two_claims.insert(shopper.clone(), world.now_ms());
         }
+        let over_from = seen.over_from;
         let asked = seen
             .asked
             .get(shopper)
@@ -97,6 +101,11 @@ impl Watch {
         std::mem::drop(seen);
         if claims >= 2 {
             world.note("two claims of one shopper");
+        }
+        // The conductor counts on that: later claims would be nobody's.
+        if over_from.is_some_and(|over| world.now() >= over.plus_millis(LATE_MS)) {
+            let what = format!("{shopper} claimed in {key} long after the drop was over");
+            world.broken("leaked_holds", what);
         }
         if !asked {
             world.broken(
@@ -197,6 +206,11 @@ impl Watch {
             seen.restocked_ms = Some(world.now_ms());
         }
         seen.planned = planned;
+        seen.over_from = match drop.state {
+            DropState::Scheduled => Some(drop.ends_at),
+            DropState::Cancelling | DropState::Cancelled => seen.over_from.min(Some(world.now())),
+            DropState::Draft | DropState::Publishing => None,
+        };
     }
 
     /// A checkout was refused for the limit: the shopper has as many in orders that count.
@@ -218,23 +232,36 @@ impl Watch {
 
     /// A status was written. It never replaces a newer one, and *gone* is true.
     pub fn status_written(&self, world: &World, memory: &MemoryStore, status: &DropStatus) {
-        let place = (status.fencing, status.as_of);
-        let newest = {
-            let mut seen = self.seen();
-            let newest = seen.status.max(Some(place));
-            std::mem::replace(&mut seen.status, newest)
-        };
-        if newest.is_some_and(|newest| place < newest) {
-            let what = format!(
-                "the status of {} went back from {newest:?} to {place:?}",
-                status.drop
-            );
-            world.broken("inconsistencies", what);
-        }
+        self.never_back(world, "the status", (status.fencing, status.as_of));
         for counts in &status.skus {
             if Availability::of(&counts.tally()) == Availability::Gone && counts.allocated > 0 {
                 self.gone(world, memory, &status.drop, &counts.sku, "the status says");
             }
+        }
+    }
+
+    /// The counts of a SKU were written. They never replace newer ones.
+    pub fn counts_written(&self, world: &World, sku: &SkuId, counts: &FreeCounts) {
+        self.never_back(
+            world,
+            &format!("the counts of {sku}"),
+            (counts.fencing, counts.as_of),
+        );
+    }
+
+    fn never_back(&self, world: &World, what: &str, place: (u64, Timestamp)) {
+        let mut seen = self.seen();
+        let newest = *seen
+            .newest
+            .entry(what.to_owned())
+            .and_modify(|newest| *newest = place.max(*newest))
+            .or_insert(place);
+        std::mem::drop(seen);
+        if place < newest {
+            world.broken(
+                "inconsistencies",
+                format!("{what} went back from {newest:?} to {place:?}"),
+            );
         }
     }
 

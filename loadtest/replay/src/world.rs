@@ -1,7 +1,7 @@
 //! What everything in a replayed drop shares: virtual time, the history, and the counts.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -84,8 +84,8 @@ pub struct World {
     pub sabotage: Option<Sabotage>,
     /// The promises that are checked at every step.
     pub watch: Watch,
-    /// The tables as they were a moment ago, for reads that may lag.
-    pub a_moment_ago: Mutex<Option<MemoryStore>>,
+    /// The tables as they were a moment ago and before, the latest first, for reads that may lag.
+    pub before: Mutex<VecDeque<MemoryStore>>,
     state: Mutex<State>,
 }
 
@@ -104,7 +104,7 @@ impl World {
             latency_ms: plan.system.latency_ms,
             sabotage,
             watch: Watch::default(),
-            a_moment_ago: Mutex::new(None),
+            before: Mutex::default(),
             state: Mutex::new(state),
         })
     }
@@ -460,7 +460,7 @@ pub(crate) fn stroke_of(
             Stroke::Late(ms(20, 2_000)),
         ]),
         Fault::SlowDynamodb if function_lives_long => Some(Stroke::Slow(ms(500, 15_000))),
-        Fault::SlowDynamodb => Some(Stroke::Slow(ms(500, 6_000))),
+        Fault::SlowDynamodb => Some(Stroke::Slow(ms(500, 11_000))),
         Fault::BrokenCall => Some(Stroke::Broken),
         Fault::StaleReads => Some(Stroke::Stale),
         Fault::KillFunctions | Fault::RelayCrash => one_of(&[Stroke::DiesBefore, Stroke::DiesAfter]),

@@ -8,6 +8,7 @@ use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::order::{Order, OrderStatus};
 use domain::shard::Shard;
 use domain::status::DropStatus;
+use ports::drops::FreeCounts;
 
 use crate::store::{MemoryStore, OrderChange, State, StoredDrop};
 
@@ -143,6 +144,12 @@ impl MemoryStore {
     /// Puts a status there, whoever wrote the one before.
     pub fn put_status(&self, status: &DropStatus) {
         self.state().statuses.insert(status.drop.clone(), status.clone());
+    }
+
+    /// Puts counts there, whoever wrote the ones before.
+    pub fn put_counts(&self, drop: &DropId, sku: &SkuId, counts: &FreeCounts) {
+        let key = (drop.clone(), sku.clone());
+        self.state().counts.insert(key, counts.clone());
     }
 
     /// How far a drop has come.

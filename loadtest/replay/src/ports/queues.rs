@@ -7,7 +7,7 @@ use memory::MemoryQueues;
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
 
 use crate::chance::keyed;
-use crate::faults::{Place, Stroke};
+use crate::faults::{Fault, Place, Stroke};
 use crate::ports::ledger::told;
 use crate::process::{Function, Process};
 use crate::queue::Deliveries;
@@ -44,6 +44,10 @@ impl SendEvents for Queues {
         world.sleep(arrival.before_ms).await;
         if arrival.stroke == Some(Stroke::DiesBefore) {
             self.process.die().await;
+        }
+        if world.is_away(Fault::QueueRefusals) {
+            self.process.tell(|| format!("the queue {to:?} is away"));
+            return events.iter().map(|_| Err(refused())).collect();
         }
         // A stroke hits some of a batch, as chance has it, and at least the first.
         let hit = keyed(

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use memory::MemoryStore;
 use ports::StoreError;
 
+use crate::chance::keyed;
 use crate::faults::{Place, Stroke};
 use crate::ports::tell::Tell;
 use crate::process::Process;
@@ -56,12 +57,11 @@ impl Store {
         let mut memory = self.memory.clone();
         let failed = match arrival.stroke {
             Some(Stroke::Stale) => {
-                let before = world
-                    .a_moment_ago
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                memory = before.unwrap_or(memory);
+                let before = world.before.lock().unwrap_or_else(PoisonError::into_inner);
+                let drawn = keyed(world.seed, self.process.id, world.now_ms().unsigned_abs());
+                let at = drawn.checked_rem(before.len() as u64).unwrap_or(0);
+                let at = usize::try_from(at).unwrap_or(0);
+                memory = before.get(at).cloned().unwrap_or(memory);
                 None
             }
             Some(Stroke::DiesBefore | Stroke::DiesAfter) => {
@@ -74,14 +74,16 @@ impl Store {
             Some(error) => Err(error),
             None => act(memory).await,
         };
-        self.process.tell(|| {
-            let lag = if arrival.stroke == Some(Stroke::Stale) {
-                " (a moment ago)"
-            } else {
-                ""
-            };
-            format!("{name}{lag} {} -> {}", of(), answer.tell())
-        });
+        if answer.is_news() {
+            self.process.tell(|| {
+                let lag = if arrival.stroke == Some(Stroke::Stale) {
+                    " (a moment ago)"
+                } else {
+                    ""
+                };
+                format!("{name}{lag} {} -> {}", of(), answer.tell())
+            });
+        }
         world.sleep(arrival.after_ms).await;
         answer
     }
@@ -125,8 +127,10 @@ impl Store {
                 None => act(self.memory.clone()).await,
             },
         };
-        self.process
-            .tell(|| format!("{name} {} -> {}", of(), answer.tell()));
+        if answer.is_news() {
+            self.process
+                .tell(|| format!("{name} {} -> {}", of(), answer.tell()));
+        }
         world.sleep(arrival.after_ms).await;
         answer
     }
@@ -165,7 +169,7 @@ impl Store {
 
     /// How long an answer is waited for in vain: a broken connection shows at once, silence takes its time.
     fn silence_ms(&self) -> i64 {
-        let drawn = crate::chance::keyed(
+        let drawn = keyed(
             self.world().seed,
             self.process.id,
             self.world().now_ms().unsigned_abs(),

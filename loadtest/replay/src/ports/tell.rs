@@ -14,6 +14,11 @@ use ports::stock::Peek;
 /// Can be told in a few words.
 pub(crate) trait Tell {
     fn tell(&self) -> String;
+
+    /// Whether a reader of the history wants to know.
+    fn is_news(&self) -> bool {
+        true
+    }
 }
 
 impl<T: Tell, E: std::fmt::Display> Tell for Result<T, E> {
@@ -22,6 +27,10 @@ impl<T: Tell, E: std::fmt::Display> Tell for Result<T, E> {
             Ok(answer) => answer.tell(),
             Err(error) => format!("ERROR {error}"),
         }
+    }
+
+    fn is_news(&self) -> bool {
+        self.as_ref().map_or(true, Tell::is_news)
     }
 }
 
@@ -133,6 +142,10 @@ impl Tell for Vec<OrderId> {
         let ids: Vec<&str> = self.iter().map(|id| short(id)).collect();
         format!("[{}]", ids.join(", "))
     }
+
+    fn is_news(&self) -> bool {
+        !self.is_empty()
+    }
 }
 
 /// The beginning of an order's id, enough to tell orders of one drop apart.
@@ -150,6 +163,10 @@ impl Tell for Drop {
 impl Tell for DropPage {
     fn tell(&self) -> String {
         format!("{} drops", self.drops.len())
+    }
+
+    fn is_news(&self) -> bool {
+        false
     }
 }
 
@@ -186,5 +203,9 @@ impl Tell for Result<Lease, Lease> {
             Ok(lease) => format!("held under {}", lease.fencing),
             Err(lease) => format!("another's under {}", lease.fencing),
         }
+    }
+
+    fn is_news(&self) -> bool {
+        false
     }
 }
