@@ -12,10 +12,13 @@ FAULTS ?=
 FN ?=
 EVENT ?=
 SHOPPER ?= ada
+DROPS ?=
+MINUTES ?=
+PLAN ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop up token dev invoke hostile test lint template openapi clean bench
+.PHONY: help build drop up token dev invoke hostile test lint template openapi clean bench prove replay
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +57,15 @@ hostile: build ## send what outsiders might, fuzz every parser they reach: CASES
 test: ## run every test: unit, property, contract, journeys, invocations, the template's checks
 	@infra/tools/setup test
 	@infra/tools/steps test
+
+prove: ## replay drops until told, on all cores, into target/prove: DROPS=n or MINUTES=n (2), SEED=first
+	cargo build --release --locked -p replay
+	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@if [ -x infra/tools/hostile ]; then infra/tools/hostile; fi
+
+replay: ## replay one drop and print its history: SEED=n or PLAN=file
+	@cargo build --quiet --release --locked -p replay
+	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
 
 lint: ## formatting, clippy, dependency checks
 	@infra/tools/setup test

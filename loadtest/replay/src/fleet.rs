@@ -31,6 +31,7 @@ use crate::chance::keyed;
 use crate::ports::{Gateway, Ledger, Queues, Store};
 use crate::process::{Function, Process, ProcessEdge};
 use crate::queue::Deliveries;
+use crate::sabotage::Sabotage;
 use crate::stream::{RELAY, Stream};
 use crate::tokens::Keys;
 use crate::world::World;
@@ -362,7 +363,9 @@ impl Fleet {
             Function::SweepOrders,
             label,
             move |service, process, deadline| async move {
-                if let Service::Sweeper(sweeper) = service {
+                if let Service::Sweeper(sweeper) = service
+                    && !world.is_sabotaged(Sabotage::NobodySweeps)
+                {
                     let deadline = deadline.plus_millis(-late_ms);
                     let tick = sweep_orders::schedule::Tick::default();
                     let until = sweep_orders::schedule::until(tick, process.now(), deadline);

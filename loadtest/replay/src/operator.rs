@@ -117,8 +117,8 @@ impl Operator {
                         world.note("restocked");
                         on_sale.units.get_mut(sku)
                     }
-                    Some(_) => None,
-                    None => on_sale.in_doubt.get_mut(sku),
+                    // Refused or not answered: an earlier try of the same request may still be on its way.
+                    _ => on_sale.in_doubt.get_mut(sku),
                 };
                 if let Some(count) = count {
                     *count += units;

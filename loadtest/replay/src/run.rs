@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::drops::DropState;
 use domain::ids::{DropId, ShopperId};
 use futures_util::future::join_all;
-use loadtest::facts::{Entry, Sampled};
 use memory::PaymentOutcome;
 
 use crate::buying::{SLOW_DECLINES, SLOW_PAYS};
@@ -98,7 +97,7 @@ impl Stage {
             .deliveries
             .start(&self.world, &self.fleet, &self.plan.system);
         self.schedules();
-        self.samples(&drop);
+        self.samples();
         let operator = Operator::new(
             self.client("operator".to_owned(), self.keys.of_operator().into()),
             drop.clone(),
@@ -170,10 +169,8 @@ impl Stage {
     }
 
     /// Looks at the shards every now and then, as a load run does, and keeps the tables for reads that lag.
-    fn samples(&self, drop: &DropId) {
+    fn samples(&self) {
         let (world, fleet) = (Arc::clone(&self.world), Arc::clone(&self.fleet));
-        let (journal, drop) = (Arc::clone(&self.journal), drop.clone());
-        let skus = self.plan.drop.units.len();
         let lags = match &self.plan.faults.strokes {
             None => self.plan.faults.rates.contains_key(&Fault::StaleReads),
             Some(strokes) => strokes.values().any(|struck| struck.fault == Fault::StaleReads),
@@ -185,14 +182,7 @@ impl Stage {
                     before.push_front(fleet.memory.snapshot());
                     before.truncate(MOST_BEFORE);
                 }
-                let counts = (0..skus)
-                    .map(|sku| verdict::count(&fleet.memory, &drop, &shopper::sku_name(sku)))
-                    .collect();
-                journal.write(Entry::Sampled(Sampled {
-                    at_ms: world.now().as_millis(),
-                    skus: counts,
-                    broken: Vec::new(),
-                }));
+                world.watch.sample(&world, &fleet.memory);
                 world.sleep(SAMPLE_MS).await;
             }
         });

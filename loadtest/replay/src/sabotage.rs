@@ -42,9 +42,11 @@ pub enum Sabotage {
     CallHeldGone,
     /// A queue's messages are deleted though some could not be processed.
     AcknowledgeFailedMessages,
+    /// The sweeper does nothing.
+    NobodySweeps,
 }
 
-/// A bug, how many seeds it may take to find it, and which promise notices it first.
+/// A bug, and how many seeds it may take to find it.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected {
     /// The bug.
@@ -55,7 +57,7 @@ pub struct Expected {
 
 impl Sabotage {
     /// Every bug, and within how many seeds each must be found.
-    pub const ALL: [Expected; 14] = {
+    pub const ALL: [Expected; 15] = {
         const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
             Expected {
                 sabotage,
@@ -77,6 +79,7 @@ impl Sabotage {
             within(Self::ForgetTheLimit, 100),
             within(Self::CallHeldGone, 50),
             within(Self::AcknowledgeFailedMessages, 100),
+            within(Self::NobodySweeps, 50),
         ]
     };
 

@@ -183,6 +183,7 @@ impl Shopper {
             Some(key),
             serde_json::to_vec(&body).ok(),
         );
+        let since_ms = self.client.world.now_ms();
         let answers = self.client.insist(&call, wish.sends).await;
         if let Some(view) = self.note_reserved(&answers) {
             return Asked::Held(Box::new(view));
@@ -209,7 +210,7 @@ impl Shopper {
                 Asked::Ended(Ending::Gone)
             }
             Code::SoldOut => {
-                if self.own_order_in_the_way(&sku, quantity) {
+                if self.own_order_in_the_way(&sku, since_ms) {
                     world.note("refused: an order in progress is in the way");
                     return Asked::Wait(Ending::GaveUp);
                 }
@@ -240,11 +241,11 @@ impl Shopper {
 
     /// Whether what is free is where this shopper has an order in progress: a shard takes one claim of each shopper, so
     /// these units can be had once that order has ended, and not before.
-    fn own_order_in_the_way(&self, sku: &SkuId, quantity: u32) -> bool {
-        let mut in_the_way = false;
+    fn own_order_in_the_way(&self, sku: &SkuId, since_ms: i64) -> bool {
+        let watch = &self.client.world.watch;
+        let mut in_the_way = watch.had_claim(&self.shopper, since_ms);
         self.client.fleet.memory.look_at_shards(|key, shard| {
-            let mine = shard.claims.contains_key(&self.shopper);
-            in_the_way |= key.sku == *sku && mine && shard.free >= quantity;
+            in_the_way |= key.sku == *sku && shard.claims.contains_key(&self.shopper);
         });
         in_the_way
     }

@@ -22,10 +22,10 @@ use crate::world::World;
 const RESTOCK_MS: i64 = 40_000;
 
 /// The units of a SKU by state.
-pub(crate) fn count(memory: &MemoryStore, drop: &DropId, sku: &str) -> UnitCounts {
+pub(crate) fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
     let mut units = UnitCounts::default();
     memory.look_at_shards(|key, shard| {
-        if key.drop != *drop || key.sku.as_str() != sku {
+        if key.sku.as_str() != sku {
             return;
         }
         units.free += u64::from(shard.free);
@@ -139,13 +139,16 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
             _ => true,
         })
         .map(|entry| match entry {
-            Entry::Ended(mut ended) if ended.ending == Ending::Gone && ended.at_ms < restocked_ms => {
+            Entry::Ended(mut ended)
+                if matches!(ended.ending, Ending::Gone | Ending::Impatient) && ended.at_ms < restocked_ms =>
+            {
                 ended.ending = Ending::Closed;
                 Entry::Ended(ended)
             }
             other => other,
         })
         .collect();
+    entries.extend(world.watch.take_samples());
     entries.extend(taken_back.into_iter().map(|reservation_id| Entry::Released {
         at_ms: world.now().as_millis(),
         reservation_id,

@@ -12,9 +12,12 @@ use domain::limits::CLOCK_SKEW_MS;
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
 use domain::time::Timestamp;
+use loadtest::facts::{Entry, Sampled};
 use memory::MemoryStore;
 use ports::drops::FreeCounts;
 
+use crate::shopper::sku_name;
+use crate::verdict::count;
 use crate::world::World;
 
 /// How long after a shopper had two claims one may still go back as a surplus, in milliseconds: a step of a conductor
@@ -29,6 +32,8 @@ struct Seen {
     /// Claims that were tried, to tell a repeat.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
     two_claims: BTreeMap<ShopperId, i64>,
+    claim_ended: BTreeMap<ShopperId, i64>,
+    samples: Vec<Entry>,
     newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
     planned: u32,
@@ -39,11 +44,46 @@ struct Seen {
 
 /// The promises, with what has to be remembered for them.
 #[derive(Debug, Default)]
-pub struct Watch(Mutex<Seen>);
+pub struct Watch {
+    seen: Mutex<Seen>,
+    skus: usize,
+}
 
 impl Watch {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing seen yet of a drop with so many SKUs.
+    #[must_use]
+    pub fn new(skus: usize) -> Self {
+        Self {
+            seen: Mutex::default(),
+            skus,
+        }
+    }
+
+    /// Counts the units, as a load run does now and then; here after every change.
+    pub fn sample(&self, world: &World, memory: &MemoryStore) {
+        let counts = (0..self.skus).map(|sku| count(memory, &sku_name(sku))).collect();
+        self.seen().samples.push(Entry::Sampled(Sampled {
+            at_ms: world.now().as_millis(),
+            skus: counts,
+            broken: Vec::new(),
+        }));
+    }
+
+    /// All counts so far, taken out.
+    pub fn take_samples(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.seen().samples)
+    }
+
+    /// Whether a claim of `shopper` was there until `since_ms` or later, but is no more.
+    pub fn had_claim(&self, shopper: &ShopperId, since_ms: i64) -> bool {
+        self.seen()
+            .claim_ended
+            .get(shopper)
+            .is_some_and(|at_ms| *at_ms >= since_ms)
     }
 
     /// A shopper sends a request for a reservation.
@@ -71,6 +111,7 @@ impl Watch {
 
     /// No unit appears or disappears.
     pub fn adds_up(&self, world: &World, memory: &MemoryStore, key: &ShardKey) {
+        self.sample(world, memory);
         memory.look_at_shard(key, |shard| {
             if !shard.adds_up() {
                 world.broken("oversold", format!("{key} does not add up: {shard:?}"));
@@ -164,6 +205,7 @@ impl Watch {
 
     /// A claim is gone, by whatever way.
     pub fn claim_ended(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
+        self.seen().claim_ended.insert(shopper.clone(), world.now_ms());
         if memory.claims_of(drop, shopper) >= 1 {
             self.seen().two_claims.insert(shopper.clone(), world.now_ms());
         }

@@ -103,7 +103,7 @@ impl World {
             calm_ms: i64::from(plan.system.calm_ms),
             latency_ms: plan.system.latency_ms,
             sabotage,
-            watch: Watch::default(),
+            watch: Watch::new(plan.drop.units.len()),
             before: Mutex::default(),
             state: Mutex::new(state),
         })
