@@ -74,6 +74,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The moment of the answer by the clock of the process that gave it.
     pub at: Timestamp,
+    /// The true moment of the answer.
+    pub given_at: Timestamp,
 }
 
 impl Answer {
@@ -280,6 +282,7 @@ impl Fleet {
                 status,
                 body: body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
                 at: process.now(),
+                given_at: process.world.now(),
             }
         })
         .await
@@ -385,5 +388,6 @@ fn not_served(process: Arc<Process>) -> Answer {
         status: 404,
         body: Vec::new(),
         at: process.now(),
+        given_at: process.world.now(),
     }
 }

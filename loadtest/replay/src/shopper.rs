@@ -6,6 +6,7 @@ use api::reservations::{ReservationView, ReserveBody};
 use domain::drops::Phase;
 use domain::ids::{DropId, ShopperId, SkuId};
 use domain::status::Availability;
+use domain::time::Timestamp;
 use http::Method;
 use loadtest::facts::{Ended, Ending, Entry, Reserved};
 
@@ -22,6 +23,9 @@ pub(crate) const LOOK: Sends = Sends {
 /// How often a shopper asks anew for one wish, whatever comes.
 const MOST_ROUNDS: u32 = 12;
 
+/// How far a read may lag behind, in milliseconds, and a moment more.
+const LAG_MS: i64 = 3_000;
+
 /// A shopper under way.
 pub struct Shopper {
     pub(crate) client: Client,
@@ -30,6 +34,8 @@ pub struct Shopper {
     device: usize,
     asked: u32,
     opens_ms: i64,
+    /// When the last answer to a wish was given; it may have been waited for in vain before another came.
+    answered_at: Timestamp,
 }
 
 /// What came of asking.
@@ -64,6 +70,7 @@ impl Shopper {
             device,
             asked: 0,
             opens_ms: i64::from(opens_ms),
+            answered_at: Timestamp::default(),
         }
     }
 
@@ -78,8 +85,12 @@ impl Shopper {
             self.client
                 .world
                 .tell(|| format!("{} ends: {ending:?}", self.client.name));
+            let ended_at = match ending {
+                Ending::Impatient => self.answered_at,
+                _ => world.now(),
+            };
             self.client.journal.write(Entry::Ended(Ended {
-                at_ms: self.client.world.now().as_millis(),
+                at_ms: ended_at.as_millis(),
                 shopper: self.shopper.to_string(),
                 sku: sku_name(wish.sku),
                 quantity,
@@ -191,6 +202,8 @@ impl Shopper {
         let Some(answer) = answers.first() else {
             return Asked::Ended(Ending::GaveUp);
         };
+        let given = answers.iter().map(|answer| answer.given_at).min();
+        self.answered_at = given.unwrap_or(answer.given_at);
         let Some(problem) = answer.json::<Problem>() else {
             return Asked::Ended(self.surprised(answer));
         };
@@ -243,7 +256,7 @@ impl Shopper {
     /// these units can be had once that order has ended, and not before.
     fn own_order_in_the_way(&self, sku: &SkuId, since_ms: i64) -> bool {
         let watch = &self.client.world.watch;
-        let mut in_the_way = watch.had_claim(&self.shopper, since_ms);
+        let mut in_the_way = watch.had_claim(&self.shopper, since_ms - LAG_MS);
         self.client.fleet.memory.look_at_shards(|key, shard| {
             in_the_way |= key.sku == *sku && shard.claims.contains_key(&self.shopper);
         });
