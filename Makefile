@@ -18,7 +18,7 @@ PLAN ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop up token dev invoke hostile test lint template openapi clean bench prove replay
+.PHONY: help build drop bench faults prove replay hostile up token dev invoke test lint template openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
