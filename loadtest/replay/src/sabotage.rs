@@ -65,21 +65,21 @@ impl Sabotage {
             }
         }
         [
-            within(Self::SkipCondition, 50),
-            within(Self::NewNonceOnRetry, 100),
-            within(Self::ReleaseTwice, 500),
-            within(Self::AcknowledgeBeforeWriting, 100),
-            within(Self::MoveOnAfterUnknownPayment, 200),
-            within(Self::ForgetCounterOnDecline, 50),
-            within(Self::GiveBackWithoutSkew, 100),
-            within(Self::RelayDropsRecord, 50),
-            within(Self::UndoBeforeCancel, 100),
-            within(Self::ConductorWithoutFencing, 100),
-            within(Self::ConfirmBeforeStoring, 200),
-            within(Self::ForgetTheLimit, 100),
-            within(Self::CallHeldGone, 50),
-            within(Self::AcknowledgeFailedMessages, 100),
-            within(Self::NobodySweeps, 50),
+            within(Self::SkipCondition, 100),
+            within(Self::NewNonceOnRetry, 1_000),
+            within(Self::ReleaseTwice, 1_000),
+            within(Self::AcknowledgeBeforeWriting, 1_000),
+            within(Self::MoveOnAfterUnknownPayment, 1_000),
+            within(Self::ForgetCounterOnDecline, 100),
+            within(Self::GiveBackWithoutSkew, 1_000),
+            within(Self::RelayDropsRecord, 100),
+            within(Self::UndoBeforeCancel, 1_000),
+            within(Self::ConductorWithoutFencing, 1_000),
+            within(Self::ConfirmBeforeStoring, 1_000),
+            within(Self::ForgetTheLimit, 1_000),
+            within(Self::CallHeldGone, 100),
+            within(Self::AcknowledgeFailedMessages, 1_000),
+            within(Self::NobodySweeps, 100),
         ]
     };
 
