@@ -207,6 +207,7 @@ impl Stores {
             queues: self.queues().await?,
             unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
             trouble: !self.stack.faults.is_empty(),
+            every_change_sampled: false,
         })
     }
 

@@ -283,4 +283,6 @@ pub struct Facts {
     pub unreadable: Vec<String>,
     /// Whether anything went wrong on purpose.
     pub trouble: bool,
+    /// Whether the journal has a sample after every change; else, between two samples, units may have come and gone.
+    pub every_change_sampled: bool,
 }

@@ -128,6 +128,7 @@ impl Host {
             logs,
             concurrency: 1,
             account_concurrency: 1,
+            faults: Arc::default(),
             environment: [
                 ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
                 ("AWS_SECRET_ACCESS_KEY", "local"),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use loadtest::client::{Call, Client};
 use loadtest::collect::Stores;
 use loadtest::drop_file::DropFile;
-use loadtest::operator::publish;
+use loadtest::operator::{PUBLISH_LIMIT, publish};
 use loadtest::progress::say;
 use loadtest::run::wall_ms;
 use loadtest::stack::{OwnStack, StackFile, shopper_key};
@@ -76,7 +76,8 @@ pub struct Load {
 pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
     std::fs::create_dir_all(&plan.folder)?;
     let folder = plan.folder.join("stack");
-    let mut stack = OwnStack::start(&plan.binaries, &folder, &plan.folder.join("stack.log"), plan.seed)?;
+    let log = plan.folder.join("stack.log");
+    let mut stack = OwnStack::start(&plan.binaries, &folder, &log, plan.seed, "")?;
     let outcome = match stack.ready().await {
         Ok(file) => on(&file, &folder, plan, model).await,
         Err(error) => Err(error),
@@ -87,7 +88,16 @@ pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
 
 async fn on(stack: &StackFile, folder: &Path, plan: &Plan, model: &Model) -> anyhow::Result<Load> {
     let file = DropFile::load(&plan.drop)?;
-    let facts = publish(stack, "bench", &file, wall_ms()?).await?;
+    let facts = publish(
+        stack,
+        "bench",
+        &file,
+        wall_ms()?,
+        file.lead_seconds,
+        PUBLISH_LIMIT,
+        false,
+    )
+    .await?;
     let opens_in = facts.starts_at_ms - wall_ms()?;
     tokio::time::sleep(Duration::from_millis(
         u64::try_from(opens_in).unwrap_or_default() + 50,

@@ -172,6 +172,7 @@ pub(super) fn clean() -> Facts {
         ],
         unreadable: Vec::new(),
         trouble: false,
+        every_change_sampled: false,
     };
     order(&mut facts, "ada", "A", 2, true);
     order(&mut facts, "bob", "A", 1, true);

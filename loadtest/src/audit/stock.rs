@@ -7,12 +7,14 @@ use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_
 
 use super::Count;
 use super::journal::Journal;
-use crate::facts::{Ended, Ending, Facts, ShardFact, UnitCounts};
+use crate::facts::{Ending, Facts, Sampled, ShardFact, UnitCounts};
 
 /// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
 const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
 /// The same when the conductor may have died: a status is believed until it is stale, by clocks that may be off.
 const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_STATUS_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
+/// How long a reservation's answer may be on its way after its write.
+const ANSWER_MS: i64 = 1_000;
 
 /// The units of `sku` by state.
 #[must_use]
@@ -97,7 +99,22 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
             .filter(|e| e.sku == sku.sku && u64::from(e.quantity) <= free)
             .filter(|e| match e.ending {
                 Ending::Gone => true,
-                Ending::Impatient => free_ever_since(journal, index, e, known_for_ms),
+                Ending::Impatient => {
+                    let from_ms = e.at_ms - known_for_ms;
+                    let wanted = u64::from(e.quantity);
+                    let spare = |next: Option<&Sampled>, s: &Sampled| {
+                        let free = s.skus.get(index).map_or(0, |units| units.free);
+                        free.saturating_sub(unseen(facts, journal, &sku.sku, s, next))
+                    };
+                    let later = journal.sampled.iter().position(|s| s.at_ms >= from_ms);
+                    later.is_some_and(|first| {
+                        let window = journal.sampled.get(first..).unwrap_or_default();
+                        window
+                            .iter()
+                            .enumerate()
+                            .all(|(n, s)| spare(window.get(n + 1).copied(), s) >= wanted)
+                    })
+                }
                 _ => false,
             })
             .map(|e| e.quantity)
@@ -114,18 +131,18 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
-fn free_ever_since(journal: &Journal<'_>, sku: usize, ended: &Ended, known_for_ms: i64) -> bool {
-    let mut later = journal
-        .sampled
-        .iter()
-        .filter(|s| s.at_ms >= ended.at_ms - known_for_ms)
-        .peekable();
-    later.peek().is_some()
-        && later.all(|s| {
-            s.skus
-                .get(sku)
-                .is_some_and(|units| units.free >= u64::from(ended.quantity))
-        })
+/// Units of `sku` that may have been taken after the sample `s` and given back before the `next` one, so that neither shows
+/// it: those of reservations whose answers came in between, or just after.
+fn unseen(facts: &Facts, journal: &Journal<'_>, sku: &str, s: &Sampled, next: Option<&Sampled>) -> u64 {
+    let Some(next) = next.filter(|_| !facts.every_change_sampled) else {
+        return 0;
+    };
+    let answered = s.at_ms..=next.at_ms + ANSWER_MS;
+    let between = journal.reserved.values().filter(|r| r.sku == sku);
+    between
+        .filter(|r| answered.contains(&r.at_ms))
+        .map(|r| u64::from(r.quantity))
+        .sum()
 }
 
 /// Claims that should be gone: holds a conductor's round and the clocks' skew after their deadline, and orders' claims
@@ -268,6 +285,38 @@ mod tests {
             1,
             "units were free and they were told otherwise"
         );
+    }
+
+    #[test]
+    fn units_that_came_and_went_between_two_samples_were_not_free_all_along() {
+        let left_at = fixture::START + 20_000;
+        let told = |free, taken| {
+            let mut facts = fixture::clean();
+            fixture::end(&mut facts, "late1", "A", 1, Ending::Impatient);
+            for at_ms in [left_at - 300, left_at + 200] {
+                facts.journal.push(Entry::Sampled(Sampled {
+                    at_ms,
+                    skus: vec![UnitCounts {
+                        free,
+                        held: 0,
+                        ordered: 0,
+                        sold: 6 - free,
+                    }],
+                    broken: vec![],
+                }));
+            }
+            for n in 0..taken {
+                let shopper = format!("s{n}");
+                let mut reserved =
+                    fixture::reserved(&shopper, "A", 1, &fixture::reservation("A", 0, &shopper));
+                reserved.at_ms = left_at - 100;
+                facts.journal.push(Entry::Reserved(reserved));
+                fixture::end(&mut facts, &shopper, "A", 1, Ending::Abandoned);
+            }
+            audit(&facts).undersold
+        };
+        assert_eq!(told(2, 2), 0, "both may have been held for a moment");
+        assert_eq!(told(3, 2), 1, "one was free all along");
     }
 
     #[test]

@@ -285,6 +285,7 @@ fn the_page_stands_alone_and_shows_everything() {
         queues: vec![],
         unreadable: vec![],
         trouble: false,
+        every_change_sampled: false,
     };
     let page = render(&report, &measured(), &facts);
     for part in [

@@ -81,7 +81,10 @@ fn nothing_but_proofs_in_one_process_imports_a_function() {
 #[test]
 fn only_its_adapter_knows_a_service() {
     let owners: &[(&str, &[&str])] = &[
-        ("aws-sdk-dynamodb", &["dynamodb", "startup", "loadtest", "bench"]),
+        (
+            "aws-sdk-dynamodb",
+            &["dynamodb", "startup", "loadtest", "bench", "hostile"],
+        ),
         (
             "aws-sdk-sqs",
             &["queues", "startup", "stampede-local", "loadtest"],
