@@ -1,0 +1,225 @@
+//! The calendar: which drops come when, and how large their crowds are expected to be.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::DropId;
+use crate::time::Timestamp;
+
+use super::mistakes::Mistakes;
+use super::profile::{ByPhase, Group, Per, Through};
+
+/// What matters here of a drop's state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CalendarState {
+    /// It will take place, or is taking place.
+    #[default]
+    Scheduled,
+    /// Called off: nothing is held for it.
+    Cancelled,
+    /// Every unit is paid for, or it has ended, and no order is open.
+    Drained,
+}
+
+/// A stretch of time in which requests come.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// How long it lasts.
+    pub seconds: u32,
+    /// Its busiest second over its mean: 1 for an even stream, 2 for one that falls evenly to nothing.
+    pub peak_factor: f64,
+}
+
+/// A drop on the calendar. Moments are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarDrop {
+    /// Its identifier.
+    pub id: DropId,
+    /// How far it has come.
+    #[serde(default)]
+    pub state: CalendarState,
+    /// From when on reservations are taken.
+    pub starts_at: Timestamp,
+    /// From when on they no longer are.
+    pub ends_at: Timestamp,
+    /// How many shoppers are expected.
+    pub shoppers: u32,
+    /// Units on sale.
+    pub units: u32,
+    /// Requests in the busiest second of the opening, over all groups behind the API, if that is known better than the
+    /// opening's shape. The profile's weights then only share it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rps: Option<u32>,
+    /// The shortest time in which all units may be taken.
+    pub sold_within_seconds: u32,
+    /// The gathering before the opening.
+    pub before: Stretch,
+    /// The rush, from the start on.
+    pub opening: Stretch,
+    /// The sale's busiest second over its mean; it lasts from the rush to the end.
+    pub sale_peak_factor: f64,
+    /// From the end on, until open orders are through.
+    pub tail: Stretch,
+}
+
+impl CalendarDrop {
+    /// The phases as stretches.
+    #[must_use]
+    pub fn stretches(&self) -> ByPhase<Stretch> {
+        let open_ms = self.ends_at.millis_since(self.starts_at).max(0);
+        let open_seconds = u32::try_from(open_ms / 1000).unwrap_or(u32::MAX);
+        ByPhase {
+            before: self.before,
+            opening: self.opening,
+            sale: Stretch {
+                seconds: open_seconds.saturating_sub(self.opening.seconds),
+                peak_factor: self.sale_peak_factor,
+            },
+            tail: self.tail,
+        }
+    }
+
+    /// From when on the first of the crowd are there.
+    #[must_use]
+    pub const fn gathers_at(&self) -> Timestamp {
+        self.starts_at.plus_millis(-(self.before.seconds as i64) * 1000)
+    }
+
+    /// Until when its rush lasts.
+    #[must_use]
+    pub const fn rush_ends_at(&self) -> Timestamp {
+        self.starts_at.plus_seconds(self.opening.seconds)
+    }
+
+    /// When its orders should be through.
+    #[must_use]
+    pub const fn drains_by(&self) -> Timestamp {
+        self.ends_at.plus_seconds(self.tail.seconds)
+    }
+
+    /// Whether capacity may be wanted for it at all.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        matches!(self.state, CalendarState::Scheduled)
+    }
+
+    /// Shoppers and units for each second of the busiest moment of a phase.
+    #[must_use]
+    pub fn pace(&self, stretch: Stretch) -> Pace {
+        if stretch.seconds == 0 {
+            return Pace::default();
+        }
+        let each = |count: u32| f64::from(count) * stretch.peak_factor / f64::from(stretch.seconds);
+        Pace {
+            shoppers_per_second: each(self.shoppers),
+            units_per_second: each(self.units),
+        }
+    }
+
+    /// The pace at the opening: by `peak_rps` if the drop states it, and units no slower than they may be taken.
+    #[must_use]
+    pub fn opening_pace(&self, groups: &[Group]) -> Pace {
+        let units_per_second = f64::from(self.units) / f64::from(self.sold_within_seconds.max(1));
+        let by_shape = self.pace(self.opening).shoppers_per_second;
+        let weight = |per: Per| -> f64 {
+            let counted = groups
+                .iter()
+                .filter(|g| g.per == per && g.through == Through::Api);
+            counted.map(|g| g.weight.opening).sum()
+        };
+        let shoppers_per_second = match self.peak_rps {
+            Some(rps) if weight(Per::Shopper) > 0.0 => {
+                let of_units = units_per_second * weight(Per::Unit);
+                (f64::from(rps) - of_units).max(0.0) / weight(Per::Shopper)
+            }
+            _ => by_shape,
+        };
+        Pace {
+            shoppers_per_second,
+            units_per_second,
+        }
+    }
+
+    pub(super) fn check(&self, m: &mut Mistakes, at: &str) {
+        m.check(
+            self.starts_at < self.ends_at,
+            format!("{at}.ends_at"),
+            "after starts_at",
+        );
+        let open_ms = self.ends_at.millis_since(self.starts_at);
+        m.check(
+            open_ms <= 30 * 86_400_000,
+            format!("{at}.ends_at"),
+            "at most 30 days after starts_at",
+        );
+        m.check(
+            (1..=100_000_000).contains(&self.shoppers),
+            format!("{at}.shoppers"),
+            "1 to 100000000",
+        );
+        m.check(
+            (1..=10_000_000).contains(&self.units),
+            format!("{at}.units"),
+            "1 to 10000000",
+        );
+        if let Some(rps) = self.peak_rps {
+            m.check(
+                (1..=100_000_000).contains(&rps),
+                format!("{at}.peak_rps"),
+                "1 to 100000000",
+            );
+        }
+        m.check(
+            self.sold_within_seconds > 0,
+            format!("{at}.sold_within_seconds"),
+            "at least 1",
+        );
+        for (field, stretch) in [
+            ("before", self.before),
+            ("opening", self.opening),
+            ("tail", self.tail),
+        ] {
+            m.check(
+                (1..=86_400).contains(&stretch.seconds),
+                format!("{at}.{field}.seconds"),
+                "1 to 86400",
+            );
+            m.within(
+                stretch.peak_factor,
+                1.0,
+                100.0,
+                format!("{at}.{field}.peak_factor"),
+            );
+        }
+        let rush_fits = open_ms >= i64::from(self.opening.seconds) * 1000;
+        m.check(rush_fits, format!("{at}.opening.seconds"), "not beyond ends_at");
+        m.within(
+            self.sale_peak_factor,
+            1.0,
+            100.0,
+            format!("{at}.sale_peak_factor"),
+        );
+    }
+}
+
+/// How fast shoppers and units go by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Shoppers for each second.
+    pub shoppers_per_second: f64,
+    /// Units for each second.
+    pub units_per_second: f64,
+}
+
+impl Pace {
+    /// Requests a second that it means for a group with this weight.
+    #[must_use]
+    pub fn rps(self, per: Per, weight: f64) -> f64 {
+        match per {
+            Per::Shopper => self.shoppers_per_second * weight,
+            Per::Unit => self.units_per_second * weight,
+        }
+    }
+}

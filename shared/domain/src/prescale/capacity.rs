@@ -1,0 +1,221 @@
+//! Capacity: everything that pre-scaling sets, as one value.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Concurrency of one function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Concurrency {
+    /// Environments kept warm on the live alias.
+    pub provisioned: u32,
+    /// Reserved concurrency; none lets the function use what nobody has reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<u32>,
+}
+
+impl Concurrency {
+    /// The units this takes out of the account's concurrency.
+    #[must_use]
+    pub fn taken(self) -> u32 {
+        self.provisioned.max(self.reserved.unwrap_or(0))
+    }
+
+    /// The larger of both, in each part. No reservation is the smallest.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            provisioned: self.provisioned.max(other.provisioned),
+            reserved: self.reserved.max(other.reserved),
+        }
+    }
+}
+
+/// The size of the ledger's database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseSize {
+    /// Aurora Serverless v2, by its minimum, in ACU (halves). The maximum stays as it is.
+    MinimumAcu(f64),
+    /// Instances of one class each.
+    Class(String),
+}
+
+/// What a table can serve at once, in units a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarmThroughput {
+    /// Write units.
+    pub write_units: u32,
+    /// Read units.
+    pub read_units: u32,
+}
+
+impl WarmThroughput {
+    /// The larger of both, in each part.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            write_units: self.write_units.max(other.write_units),
+            read_units: self.read_units.max(other.read_units),
+        }
+    }
+
+    /// The smaller of both, in each part.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            write_units: self.write_units.min(other.write_units),
+            read_units: self.read_units.min(other.read_units),
+        }
+    }
+}
+
+/// How fast a queue is worked off. An event source has one of the two; pre-scaling never changes which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Polling {
+    /// At most so many invocations at a time, 2 to 1000.
+    MaximumConcurrency(u32),
+    /// Pollers that are there whatever the queue holds.
+    ProvisionedPollers {
+        /// At least so many, 2 to 200.
+        minimum: u32,
+        /// At most so many, 2 to 10000.
+        maximum: u32,
+    },
+}
+
+/// Invocations that one provisioned poller keeps going at a time.
+const INVOCATIONS_PER_POLLER: u32 = 10;
+
+impl Polling {
+    /// The setting of the same kind that lets `invocations` run at a time, within what AWS takes.
+    #[must_use]
+    pub fn for_invocations(self, invocations: u32) -> Self {
+        match self {
+            Self::MaximumConcurrency(_) => Self::MaximumConcurrency(invocations.clamp(2, 1_000)),
+            Self::ProvisionedPollers { maximum, .. } => {
+                let minimum = invocations.div_ceil(INVOCATIONS_PER_POLLER).clamp(2, 200);
+                Self::ProvisionedPollers {
+                    minimum,
+                    maximum: maximum.max(minimum),
+                }
+            }
+        }
+    }
+
+    /// Invocations at a time that the setting allows from the first moment on.
+    #[must_use]
+    pub const fn invocations(self) -> u32 {
+        match self {
+            Self::MaximumConcurrency(maximum) => maximum,
+            Self::ProvisionedPollers { minimum, .. } => minimum.saturating_mul(INVOCATIONS_PER_POLLER),
+        }
+    }
+
+    /// The larger of both, in each part; `self` if they are of different kinds.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::MaximumConcurrency(a), Self::MaximumConcurrency(b)) => Self::MaximumConcurrency(a.max(b)),
+            (
+                Self::ProvisionedPollers {
+                    minimum: a,
+                    maximum: c,
+                },
+                Self::ProvisionedPollers {
+                    minimum: b,
+                    maximum: d,
+                },
+            ) => Self::ProvisionedPollers {
+                minimum: a.max(b),
+                maximum: c.max(d),
+            },
+            (mine, _) => mine,
+        }
+    }
+}
+
+/// Everything that pre-scaling sets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// By function.
+    pub functions: BTreeMap<String, Concurrency>,
+    /// The ledger's database.
+    pub database: DatabaseSize,
+    /// By table.
+    pub tables: BTreeMap<String, WarmThroughput>,
+    /// By queue.
+    pub queues: BTreeMap<String, Polling>,
+}
+
+impl Capacity {
+    /// Units of the account's concurrency that the functions take together.
+    #[must_use]
+    pub fn concurrency_taken(&self) -> u64 {
+        self.functions.values().map(|c| u64::from(c.taken())).sum()
+    }
+
+    /// One function's concurrency; nothing for one that is not there.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Concurrency {
+        self.functions.get(name).copied().unwrap_or_default()
+    }
+
+    /// One table's warm throughput; nothing for one that is not there.
+    #[must_use]
+    pub fn table(&self, name: &str) -> WarmThroughput {
+        self.tables.get(name).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_keeps_its_kind_and_its_bounds() {
+        let concurrency = Polling::MaximumConcurrency(50);
+        assert_eq!(concurrency.for_invocations(1), Polling::MaximumConcurrency(2));
+        assert_eq!(
+            concurrency.for_invocations(9_999),
+            Polling::MaximumConcurrency(1_000)
+        );
+        let pollers = Polling::ProvisionedPollers {
+            minimum: 2,
+            maximum: 20,
+        };
+        let more = pollers.for_invocations(301);
+        assert_eq!(
+            more,
+            Polling::ProvisionedPollers {
+                minimum: 31,
+                maximum: 31
+            }
+        );
+        assert_eq!(more.invocations(), 310);
+        assert_eq!(pollers.max(concurrency), pollers);
+    }
+
+    #[test]
+    fn no_reservation_is_less_than_any() {
+        let free = Concurrency {
+            provisioned: 7,
+            reserved: None,
+        };
+        let capped = Concurrency {
+            provisioned: 5,
+            reserved: Some(6),
+        };
+        assert_eq!(
+            free.max(capped),
+            Concurrency {
+                provisioned: 7,
+                reserved: Some(6)
+            }
+        );
+        assert_eq!((free.taken(), capped.taken()), (7, 6));
+    }
+}

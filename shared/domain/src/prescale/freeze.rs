@@ -1,0 +1,50 @@
+//! The deployment freeze: while capacity is held, no deployment may begin.
+//!
+//! A deployment publishes a version and moves the alias, whose provisioned concurrency must then be allocated again; and an
+//! alias with provisioned concurrency cannot be routed by weights. So nothing is deployed from the moment at which
+//! preparing begins until capacity has been given back.
+
+use serde::Serialize;
+
+use crate::ids::DropId;
+use crate::time::Timestamp;
+
+use super::documents::Documents;
+use super::lead::window;
+use super::quotas::Quotas;
+
+/// A deployment must not begin. Moments are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("deployments are frozen for drop {}", drop.as_str())]
+pub struct Frozen {
+    /// For which drop.
+    pub drop: DropId,
+    /// From when on.
+    pub from: Timestamp,
+    /// Until when, at the latest.
+    pub until: Timestamp,
+}
+
+/// Whether a deployment may begin at `now` that takes `seconds`.
+///
+/// # Errors
+/// [`Frozen`], with the drop whose window it would run into and that ends last.
+pub fn check(docs: &Documents, quotas: &Quotas, now: Timestamp, seconds: u32) -> Result<(), Frozen> {
+    let done = now.plus_seconds(seconds);
+    let frozen = docs
+        .calendar
+        .iter()
+        .filter(|drop| drop.is_on())
+        .filter_map(|drop| {
+            let window = window(docs, quotas, drop);
+            (window.begins_at <= done && now < window.released_at).then(|| Frozen {
+                drop: drop.id.clone(),
+                from: window.begins_at,
+                until: window.released_at,
+            })
+        });
+    match frozen.max_by_key(|f| f.until) {
+        Some(frozen) => Err(frozen),
+        None => Ok(()),
+    }
+}

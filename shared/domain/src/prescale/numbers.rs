@@ -1,0 +1,146 @@
+//! From measured rates to whole units.
+
+/// Less than this above a whole number is what binary fractions add, not demand.
+const SLACK: f64 = 1e-6;
+
+/// The fewest whole units that cover `amount`; 0 for nothing, the highest number for what no number holds.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float stops at the ends of the range, which is what is meant"
+)]
+pub fn units_up(amount: f64) -> u32 {
+    (amount - SLACK).ceil().max(0.0) as u32
+}
+
+/// The most whole units that `amount` covers.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float stops at the ends of the range, which is what is meant"
+)]
+pub fn units_down(amount: f64) -> u32 {
+    (amount + SLACK).floor().max(0.0) as u32
+}
+
+/// A share of the whole, in millionths: exact to compare, and found by halving in twenty steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Share(u32);
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self(1_000_000);
+    /// None of it.
+    pub const NONE: Self = Self(0);
+
+    /// The share as a factor, 0 to 1.
+    #[must_use]
+    pub fn factor(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::WHOLE.0)
+    }
+
+    /// `part` of `whole`, rounded down; the whole of nothing.
+    #[must_use]
+    pub fn of(part: f64, whole: f64) -> Self {
+        if whole <= 0.0 {
+            return Self::WHOLE;
+        }
+        Self(units_down(part / whole * f64::from(Self::WHOLE.0)).min(Self::WHOLE.0))
+    }
+
+    /// The largest share that `fits`, if any does. `fits` must hold for every share below one for which it holds.
+    pub fn largest(fits: impl Fn(Self) -> bool) -> Option<Self> {
+        if fits(Self::WHOLE) {
+            return Some(Self::WHOLE);
+        }
+        if !fits(Self::NONE) {
+            return None;
+        }
+        let (mut good, mut bad) = (Self::NONE.0, Self::WHOLE.0);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            if fits(Self(middle)) {
+                good = middle
+            } else {
+                bad = middle
+            }
+        }
+        Some(Self(good))
+    }
+}
+
+/// Shares `total` out in proportion to `weights`: whole units, exactly `total` of them (none if no weight is positive),
+/// and what the division leaves over goes to the largest remainders.
+#[must_use]
+pub fn share_out(total: u32, weights: &[u32]) -> Vec<u32> {
+    let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();
+    if sum == 0 {
+        return vec![0; weights.len()];
+    }
+    let product = |weight: &u32| u64::from(total) * u64::from(*weight);
+    let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut parts: Vec<u32> = weights.iter().map(|w| narrow(product(w) / sum)).collect();
+    let given: u32 = parts.iter().sum();
+    let mut by_remainder: Vec<(u64, usize)> = weights
+        .iter()
+        .enumerate()
+        .map(|(n, w)| (product(w) % sum, n))
+        .collect();
+    by_remainder.sort_unstable_by_key(|(remainder, n)| (std::cmp::Reverse(*remainder), *n));
+    for (_, n) in by_remainder
+        .into_iter()
+        .take(usize::try_from(total - given).unwrap_or(0))
+    {
+        if let Some(part) = parts.get_mut(n) {
+            *part += 1;
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fractions_round_up_and_noise_does_not() {
+        assert_eq!(units_up(200_000.0 / 10.0 * 1.2), 24_000);
+        assert_eq!(
+            (units_up(0.0), units_up(0.01), units_up(7.0), units_up(7.01)),
+            (0, 1, 7, 8)
+        );
+        assert_eq!(
+            (units_up(-3.0), units_up(f64::NAN), units_up(1e300)),
+            (0, 0, u32::MAX)
+        );
+        assert_eq!((units_down(7.99), units_down(7.0), units_down(-1.0)), (7, 7, 0));
+    }
+
+    #[test]
+    fn the_largest_share_that_fits_is_found() {
+        assert_eq!(Share::largest(|_| true), Some(Share::WHOLE));
+        assert_eq!(Share::largest(|_| false), None);
+        assert_eq!(Share::largest(|s| s <= Share(333_333)), Some(Share(333_333)));
+        assert_eq!(Share::of(1.0, 4.0), Share(250_000));
+        assert_eq!(Share::of(5.0, 4.0), Share::WHOLE);
+        assert_eq!(Share::of(0.0, 0.0), Share::WHOLE);
+    }
+
+    proptest! {
+        #[test]
+        fn sharing_out_loses_and_invents_nothing(total in 0u32..100_000, weights in proptest::collection::vec(0u32..50_000, 1..8)) {
+            let parts = share_out(total, &weights);
+            let some = weights.iter().any(|w| *w > 0);
+            prop_assert_eq!(parts.iter().sum::<u32>(), if some { total } else { 0 });
+            let sum: u32 = weights.iter().sum();
+            for (part, weight) in parts.iter().zip(&weights) {
+                let fair = f64::from(total) * f64::from(*weight) / f64::from(sum.max(1));
+                prop_assert!((f64::from(*part) - fair).abs() < 1.0);
+            }
+        }
+    }
+}

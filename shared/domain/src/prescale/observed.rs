@@ -1,0 +1,109 @@
+//! What is there, as read from the account.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::baseline::Baseline;
+use super::capacity::{Concurrency, Polling, WarmThroughput};
+use super::database::DatabaseBaseline;
+
+/// One function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedFunction {
+    /// What was asked for.
+    pub asked: Concurrency,
+    /// Provisioned concurrency that is there already.
+    pub allocated: u32,
+}
+
+/// One database instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Whether it is the one that writes.
+    pub writer: bool,
+}
+
+/// The ledger's database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObservedDatabase {
+    /// Aurora Serverless v2.
+    Serverless {
+        /// The minimum that is set, in ACU.
+        minimum_acu: f64,
+    },
+    /// Instances of a class.
+    Provisioned {
+        /// Each of them.
+        instances: Vec<Instance>,
+        /// Whether all are available, with no change under way: the next change waits for that.
+        available: bool,
+    },
+}
+
+/// What is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// By function.
+    pub functions: BTreeMap<String, ObservedFunction>,
+    /// The ledger's database.
+    pub database: ObservedDatabase,
+    /// By table.
+    pub tables: BTreeMap<String, WarmThroughput>,
+    /// By queue.
+    pub queues: BTreeMap<String, Polling>,
+    /// Whether orders are still open or on their way to the ledger: the database is not made smaller then.
+    pub orders_draining: bool,
+}
+
+impl Observed {
+    /// What one sees when everything is as declared.
+    #[must_use]
+    pub fn at_baseline(baseline: &Baseline) -> Self {
+        let capacity = baseline.capacity();
+        let functions = capacity.functions.into_iter().map(|(name, asked)| {
+            let allocated = asked.provisioned;
+            (name, ObservedFunction { asked, allocated })
+        });
+        let database = match &baseline.database {
+            DatabaseBaseline::Serverless { minimum_acu, .. } => ObservedDatabase::Serverless {
+                minimum_acu: *minimum_acu,
+            },
+            DatabaseBaseline::Provisioned { class, instances, .. } => ObservedDatabase::Provisioned {
+                instances: (instances.iter().enumerate())
+                    .map(|(n, name)| Instance {
+                        name: name.clone(),
+                        class: class.clone(),
+                        writer: n == 0,
+                    })
+                    .collect(),
+                available: true,
+            },
+        };
+        Self {
+            functions: functions.collect(),
+            database,
+            tables: capacity.tables,
+            queues: capacity.queues,
+            orders_draining: false,
+        }
+    }
+
+    /// One function; nothing for one that is not there.
+    #[must_use]
+    pub fn function(&self, name: &str) -> ObservedFunction {
+        self.functions.get(name).copied().unwrap_or_default()
+    }
+
+    /// Units of provisioned concurrency that were asked for and are not there yet.
+    #[must_use]
+    pub fn allocating(&self) -> u32 {
+        let missing = |f: &ObservedFunction| f.asked.provisioned.saturating_sub(f.allocated);
+        self.functions.values().map(missing).fold(0, u32::saturating_add)
+    }
+}

@@ -1,0 +1,69 @@
+//! List prices: a dated document, to be checked before anyone relies on a sum.
+
+use serde::{Deserialize, Serialize};
+
+use super::mistakes::Mistakes;
+
+/// List prices of one region, in US dollars.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// When the list was written down.
+    pub as_of: String,
+    /// Of which region.
+    pub region: String,
+    /// API Gateway HTTP API, a million requests.
+    pub api_per_million: f64,
+    /// Lambda, a million invocations.
+    pub invocations_per_million: f64,
+    /// Lambda on demand, one GB-second of running.
+    pub on_demand_gb_second: f64,
+    /// Lambda with provisioned concurrency, one GB-second of running.
+    pub provisioned_gb_second: f64,
+    /// Provisioned concurrency, one GB-second of being held.
+    pub held_gb_second: f64,
+    /// What provisioned concurrency is held for is rounded up to so many seconds.
+    pub held_rounding_seconds: u32,
+    /// DynamoDB on demand, a million write units.
+    pub write_units_per_million: f64,
+    /// DynamoDB on demand, a million read units.
+    pub read_units_per_million: f64,
+    /// Aurora Serverless v2, one ACU for an hour.
+    pub acu_hour: f64,
+    /// DynamoDB, once, for a write unit of warm throughput; none if the list does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_write_unit: Option<f64>,
+    /// The same for a read unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_read_unit: Option<f64>,
+}
+
+impl Prices {
+    pub(super) fn check(&self, m: &mut Mistakes) {
+        m.check(
+            !self.as_of.trim().is_empty(),
+            "prices.as_of",
+            "says when the list was written down",
+        );
+        let all = [
+            ("api_per_million", self.api_per_million),
+            ("invocations_per_million", self.invocations_per_million),
+            ("on_demand_gb_second", self.on_demand_gb_second),
+            ("provisioned_gb_second", self.provisioned_gb_second),
+            ("held_gb_second", self.held_gb_second),
+            ("write_units_per_million", self.write_units_per_million),
+            ("read_units_per_million", self.read_units_per_million),
+            ("acu_hour", self.acu_hour),
+            ("warm_write_unit", self.warm_write_unit.unwrap_or_default()),
+            ("warm_read_unit", self.warm_read_unit.unwrap_or_default()),
+        ];
+        for (field, usd) in all {
+            m.within(usd, 0.0, 10_000.0, format!("prices.{field}"));
+        }
+        m.check(
+            self.held_rounding_seconds > 0,
+            "prices.held_rounding_seconds",
+            "at least 1",
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! One run: from what was read to the steps of now, and the record for the next run.
+
+use serde::Serialize;
+
+use crate::time::Timestamp;
+
+use super::documents::Documents;
+use super::observed::Observed;
+use super::quotas::Quotas;
+use super::steps::{Step, steps};
+use super::target::{Record, Target, Warning, target};
+use super::wanted::{Wanted, wanted};
+
+/// What a run decides.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decision {
+    /// What is wanted, and for which drops.
+    pub wanted: Wanted,
+    /// What shall be there after this run.
+    pub target: Target,
+    /// How to get there.
+    pub steps: Vec<Step>,
+    /// What people should know.
+    pub warnings: Vec<Warning>,
+    /// What the next run must be given.
+    #[serde(skip)]
+    pub record: Record,
+}
+
+/// Decides what a run does that reads `docs`, `quotas` and `observed` at `now`, after a run that left `previous`.
+///
+/// It is level-triggered: it looks at what is there and what is wanted, never at what was done before. The only thing
+/// carried over is what the last run wanted, and without it nothing goes down.
+#[must_use]
+pub fn reconcile(
+    docs: &Documents,
+    quotas: &Quotas,
+    observed: &Observed,
+    previous: Option<&Record>,
+    now: Timestamp,
+) -> Decision {
+    let wanted = wanted(docs, quotas, now);
+    let (target, warnings) = target(docs, quotas, &wanted, observed, previous, now);
+    Decision {
+        steps: steps(observed, &target),
+        record: Record {
+            at: now,
+            wanted: wanted.capacity.clone(),
+        },
+        wanted,
+        target,
+        warnings,
+    }
+}

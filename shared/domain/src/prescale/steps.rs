@@ -1,0 +1,221 @@
+//! The steps from what is there to what shall be: differences only, in an order that is safe at every point.
+
+use serde::Serialize;
+
+use super::capacity::{Concurrency, DatabaseSize, Polling, WarmThroughput};
+use super::observed::{Observed, ObservedDatabase};
+use super::target::Target;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Set or remove a function's reserved concurrency.
+    Reserve {
+        /// The function.
+        function: String,
+        /// What is reserved.
+        from: Option<u32>,
+        /// What shall be.
+        to: Option<u32>,
+    },
+    /// Set the provisioned concurrency of a function's live alias; 0 removes it.
+    Provision {
+        /// The function.
+        function: String,
+        /// What was asked for before.
+        from: u32,
+        /// What is asked for.
+        to: u32,
+    },
+    /// Set the cluster's minimum ACU.
+    SetMinimumAcu {
+        /// What it is.
+        from: f64,
+        /// What it shall be.
+        to: f64,
+    },
+    /// Change the class of an instance that does not write, at once rather than in its maintenance window.
+    ChangeClass {
+        /// The instance.
+        instance: String,
+        /// Its class.
+        from: String,
+        /// What it shall be.
+        to: String,
+        /// Whether it writes all the same, because there is no other: writing is interrupted.
+        interrupts: bool,
+    },
+    /// Let another instance write.
+    FailOver {
+        /// The one that writes.
+        from: String,
+        /// The one that shall.
+        to: String,
+    },
+    /// Raise a table's warm throughput. There is no way back.
+    Warm {
+        /// The table.
+        table: String,
+        /// What it serves at once.
+        from: WarmThroughput,
+        /// What it shall.
+        to: WarmThroughput,
+    },
+    /// Change how fast a queue is worked off.
+    Poll {
+        /// The event source.
+        source: String,
+        /// How it is set.
+        from: Polling,
+        /// How it shall be.
+        to: Polling,
+    },
+}
+
+impl Step {
+    /// Whether it can never be undone.
+    #[must_use]
+    pub const fn is_one_way(&self) -> bool {
+        matches!(self, Self::Warm { .. })
+    }
+
+    /// Whether the next step must wait until this one is complete.
+    #[must_use]
+    pub const fn is_waited_for(&self) -> bool {
+        matches!(self, Self::ChangeClass { .. } | Self::FailOver { .. })
+    }
+}
+
+/// The differences between what is there and the target. A reservation is raised before and lowered after what is
+/// provisioned within it. Database steps stand in their order: one is begun when the one before it is complete.
+#[must_use]
+pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (name, to) in &target.functions {
+        let from = observed.function(name).asked;
+        let reserve = (from.reserved != to.reserved).then(|| Step::Reserve {
+            function: name.clone(),
+            from: from.reserved,
+            to: to.reserved,
+        });
+        let provision = (from.provisioned != to.provisioned).then(|| Step::Provision {
+            function: name.clone(),
+            from: from.provisioned,
+            to: to.provisioned,
+        });
+        // A removed reservation constrains nothing; any other must hold what is provisioned at every point.
+        if to.provisioned >= from.provisioned {
+            steps.extend(reserve.into_iter().chain(provision));
+        } else {
+            steps.extend(provision.into_iter().chain(reserve));
+        }
+    }
+    for (name, to) in &target.tables {
+        let from = observed.tables.get(name).copied().unwrap_or_default();
+        if from != *to {
+            steps.push(Step::Warm {
+                table: name.clone(),
+                from,
+                to: *to,
+            });
+        }
+    }
+    for (name, to) in &target.queues {
+        if let Some(from) = observed.queues.get(name).filter(|from| *from != to) {
+            steps.push(Step::Poll {
+                source: name.clone(),
+                from: *from,
+                to: *to,
+            });
+        }
+    }
+    if let Some(size) = &target.database {
+        steps.extend(database_steps(&observed.database, size));
+    }
+    steps
+}
+
+/// The steps of the database to a size: instances that only read first, then the fail-over to one of them, then the one
+/// that wrote. The same order up and down, so that the instance that writes is never the one that is changed.
+#[must_use]
+pub fn database_steps(observed: &ObservedDatabase, size: &DatabaseSize) -> Vec<Step> {
+    match (observed, size) {
+        (ObservedDatabase::Serverless { minimum_acu }, DatabaseSize::MinimumAcu(to)) if minimum_acu != to => {
+            vec![Step::SetMinimumAcu {
+                from: *minimum_acu,
+                to: *to,
+            }]
+        }
+        (ObservedDatabase::Provisioned { instances, .. }, DatabaseSize::Class(class)) => {
+            let change = |n: &super::observed::Instance, interrupts| Step::ChangeClass {
+                instance: n.name.clone(),
+                from: n.class.clone(),
+                to: class.clone(),
+                interrupts,
+            };
+            let readers = || instances.iter().filter(|i| !i.writer);
+            let mut steps: Vec<Step> = readers()
+                .filter(|i| i.class != *class)
+                .map(|i| change(i, false))
+                .collect();
+            if let Some(writer) = instances.iter().find(|i| i.writer && i.class != *class) {
+                let next = readers().next();
+                steps.extend(next.map(|reader| Step::FailOver {
+                    from: writer.name.clone(),
+                    to: reader.name.clone(),
+                }));
+                steps.push(change(writer, next.is_none()));
+            }
+            steps
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl Observed {
+    /// What is seen once `step` is complete. A step that does not fit what is there changes nothing.
+    #[must_use]
+    pub fn after(mut self, step: &Step) -> Self {
+        match step {
+            Step::Reserve { function, to, .. } => {
+                self.functions.entry(function.clone()).or_default().asked.reserved = *to;
+            }
+            Step::Provision { function, to, .. } => {
+                let there = self.functions.entry(function.clone()).or_default();
+                there.asked = Concurrency {
+                    provisioned: *to,
+                    ..there.asked
+                };
+                there.allocated = *to;
+            }
+            Step::SetMinimumAcu { to, .. } => {
+                if let ObservedDatabase::Serverless { minimum_acu } = &mut self.database {
+                    *minimum_acu = *to;
+                }
+            }
+            Step::ChangeClass { instance, to, .. } => {
+                if let ObservedDatabase::Provisioned { instances, .. } = &mut self.database {
+                    for changed in instances.iter_mut().filter(|i| i.name == *instance) {
+                        changed.class.clone_from(to);
+                    }
+                }
+            }
+            Step::FailOver { to, .. } => {
+                if let ObservedDatabase::Provisioned { instances, .. } = &mut self.database
+                    && instances.iter().any(|i| i.name == *to)
+                {
+                    instances.iter_mut().for_each(|i| i.writer = i.name == *to);
+                }
+            }
+            Step::Warm { table, to, .. } => {
+                let there = self.tables.entry(table.clone()).or_default();
+                *there = there.max(*to);
+            }
+            Step::Poll { source, to, .. } => {
+                self.queues.insert(source.clone(), *to);
+            }
+        }
+        self
+    }
+}

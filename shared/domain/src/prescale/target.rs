@@ -1,0 +1,289 @@
+//! What is changed now: upward at once, as far as it can be there in time; downward only when two runs agree.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::DropId;
+use crate::time::Timestamp;
+
+use super::capacity::{Capacity, Concurrency, DatabaseSize, Polling, WarmThroughput};
+use super::documents::Documents;
+use super::lead::database_seconds;
+use super::numbers::{Share, share_out, units_down};
+use super::observed::{Observed, ObservedDatabase};
+use super::quotas::Quotas;
+use super::wanted::Wanted;
+
+/// Two runs closer together than this are one that was repeated.
+pub const LEAST_BETWEEN_RUNS_MS: i64 = 30_000;
+/// Two runs further apart than this do not follow one another.
+pub const MOST_BETWEEN_RUNS_MS: i64 = 180_000;
+
+/// What a run leaves for the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When it ran.
+    pub at: Timestamp,
+    /// What it wanted.
+    pub wanted: Capacity,
+}
+
+/// What shall be there after this run's steps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Target {
+    /// By function.
+    pub functions: BTreeMap<String, Concurrency>,
+    /// The database; none leaves it as it is.
+    pub database: Option<DatabaseSize>,
+    /// By table.
+    pub tables: BTreeMap<String, WarmThroughput>,
+    /// By queue; one that is not named is left as it is.
+    pub queues: BTreeMap<String, Polling>,
+}
+
+/// Something that people should know about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "warning", rename_all = "snake_case")]
+pub enum Warning {
+    /// Not all provisioned concurrency can be there when the next drop opens.
+    LateConcurrency {
+        /// The drop.
+        drop: DropId,
+        /// Units that are missing now.
+        missing: u32,
+        /// Of these, units that can be there in time.
+        in_time: u32,
+        /// The share of what is wanted that will be there, of the function that lacks most: beyond it, requests wait for
+        /// cold starts unless fewer are admitted.
+        warm_share: Share,
+    },
+    /// The database would change its class during a drop, so it stays as it is.
+    LateDatabase {
+        /// The drop.
+        drop: DropId,
+        /// How long the change would take, in seconds.
+        seconds: u32,
+    },
+    /// A queue's event source has the other kind of setting than is declared; it is left alone.
+    OtherPolling {
+        /// The event source.
+        source: String,
+    },
+    /// The database has one instance: changing its class interrupts it.
+    SingleInstance,
+}
+
+/// The target of a run that sees `observed` and wants `wanted`, after a run that left `previous`.
+#[must_use]
+pub fn target(
+    docs: &Documents,
+    quotas: &Quotas,
+    wanted: &Wanted,
+    observed: &Observed,
+    previous: Option<&Record>,
+    now: Timestamp,
+) -> (Target, Vec<Warning>) {
+    let between = LEAST_BETWEEN_RUNS_MS..=MOST_BETWEEN_RUNS_MS;
+    let previous = previous
+        .filter(|r| between.contains(&now.millis_since(r.at)))
+        .map(|r| &r.wanted);
+    let mut warnings = Vec::new();
+    let mut functions = BTreeMap::new();
+    for (name, want) in &wanted.capacity.functions {
+        let there = observed.function(name).asked;
+        let before = previous.map(|p| p.function(name));
+        functions.insert(name.clone(), agreed_concurrency(there, *want, before));
+    }
+    limit_to_time(docs, quotas, wanted, observed, now, &mut functions, &mut warnings);
+
+    let tables = wanted.capacity.tables.iter().map(|(name, want)| {
+        let there = observed.tables.get(name).copied().unwrap_or_default();
+        (name.clone(), want.max(there))
+    });
+    let mut queues = BTreeMap::new();
+    for (name, want) in &wanted.capacity.queues {
+        let before = previous.and_then(|p| p.queues.get(name));
+        match observed
+            .queues
+            .get(name)
+            .map(|there| agreed_polling(*there, *want, before.copied()))
+        {
+            Some(Some(polling)) => drop(queues.insert(name.clone(), polling)),
+            Some(None) => warnings.push(Warning::OtherPolling { source: name.clone() }),
+            None => {}
+        }
+    }
+    let target = Target {
+        functions,
+        database: database(docs, wanted, observed, previous, now, &mut warnings),
+        tables: tables.collect(),
+        queues,
+    };
+    (target, warnings)
+}
+
+/// Upward what is wanted; downward the larger of what two runs want, or nothing if only one run has been asked.
+fn agreed<T: Ord>(there: T, want: T, before: Option<T>) -> T {
+    match before {
+        _ if want >= there => want,
+        Some(before) => want.max(before.min(there)),
+        None => there,
+    }
+}
+
+fn agreed_concurrency(there: Concurrency, want: Concurrency, before: Option<Concurrency>) -> Concurrency {
+    let provisioned = agreed(there.provisioned, want.provisioned, before.map(|b| b.provisioned));
+    let reserved = agreed(there.reserved, want.reserved, before.map(|b| b.reserved));
+    Concurrency {
+        provisioned,
+        reserved: reserved.map(|reserved| reserved.max(provisioned)),
+    }
+}
+
+/// `None` when the event source has the other kind of setting.
+fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Option<Polling> {
+    use Polling::{MaximumConcurrency, ProvisionedPollers};
+    match (there, want) {
+        (MaximumConcurrency(there), MaximumConcurrency(want)) => {
+            let before = before.and_then(|b| {
+                if let MaximumConcurrency(n) = b {
+                    Some(n)
+                } else {
+                    None
+                }
+            });
+            Some(MaximumConcurrency(agreed(there, want, before)))
+        }
+        (
+            ProvisionedPollers { minimum, maximum },
+            ProvisionedPollers {
+                minimum: want_minimum,
+                maximum: want_maximum,
+            },
+        ) => {
+            let before = before.and_then(|b| match b {
+                ProvisionedPollers { minimum, maximum } => Some((minimum, maximum)),
+                MaximumConcurrency(_) => None,
+            });
+            let minimum = agreed(minimum, want_minimum, before.map(|b| b.0));
+            let maximum = agreed(maximum, want_maximum, before.map(|b| b.1)).max(minimum);
+            Some(ProvisionedPollers { minimum, maximum })
+        }
+        _ => None,
+    }
+}
+
+/// Asks only for what can be there when the next drop opens, since nothing of a request is of use before all of it is
+/// there. If nothing can, and nothing has been asked for yet, everything is asked for at once: late is better than never.
+/// From the opening on, everything is.
+fn limit_to_time(
+    docs: &Documents,
+    quotas: &Quotas,
+    wanted: &Wanted,
+    observed: &Observed,
+    now: Timestamp,
+    functions: &mut BTreeMap<String, Concurrency>,
+    warnings: &mut Vec<Warning>,
+) {
+    let ahead = wanted.drops.iter().filter(|d| d.window.starts_at > now);
+    let Some(next) = ahead.min_by_key(|d| d.window.starts_at) else {
+        return;
+    };
+    let more = |name: &String, to: &Concurrency| {
+        to.provisioned
+            .saturating_sub(observed.function(name).asked.provisioned)
+    };
+    let increases: Vec<u32> = functions.iter().map(|(name, to)| more(name, to)).collect();
+    let missing = increases.iter().copied().fold(0, u32::saturating_add);
+    let lead = &docs.profile.lead;
+    let overhead_ms = i64::from(lead.preparation_seconds + lead.verification_seconds) * 1000;
+    let left_ms = next
+        .window
+        .starts_at
+        .millis_since(now)
+        .saturating_sub(overhead_ms)
+        .max(0);
+    let left_seconds = f64::from(u32::try_from(left_ms / 1000).unwrap_or(u32::MAX));
+    let allocated = units_down(left_seconds * f64::from(quotas.provisioned_per_minute) / 60.0);
+    let in_time = allocated.saturating_sub(observed.allocating());
+    if missing <= in_time {
+        return;
+    }
+    let baseline = docs.baseline.capacity();
+    let asked_already = (observed.functions.iter())
+        .any(|(name, there)| there.asked.provisioned > baseline.function(name).provisioned);
+    let late = |warm_share| Warning::LateConcurrency {
+        drop: next.drop.clone(),
+        missing,
+        in_time,
+        warm_share,
+    };
+    let warm = |there: BTreeMap<&String, u32>| {
+        let share = |(name, units): (&&String, &u32)| {
+            let wanted = wanted.capacity.function(name).provisioned;
+            Share::of(f64::from(*units), f64::from(wanted))
+        };
+        there.iter().map(share).min().unwrap_or(Share::WHOLE)
+    };
+    if in_time == 0 && !asked_already {
+        let there = functions
+            .keys()
+            .map(|name| (name, observed.function(name).allocated));
+        warnings.push(late(warm(there.collect())));
+        return;
+    }
+    let parts = share_out(in_time, &increases);
+    for ((to, increase), part) in functions.values_mut().zip(&increases).zip(parts) {
+        to.provisioned -= increase.saturating_sub(part);
+    }
+    let there = functions.iter().map(|(name, to)| (name, to.provisioned));
+    warnings.push(late(warm(there.collect())));
+}
+
+fn database(
+    docs: &Documents,
+    wanted: &Wanted,
+    observed: &Observed,
+    previous: Option<&Capacity>,
+    now: Timestamp,
+    warnings: &mut Vec<Warning>,
+) -> Option<DatabaseSize> {
+    let declared = &docs.baseline.database;
+    let want = &wanted.capacity.database;
+    let there: Vec<DatabaseSize> = match &observed.database {
+        ObservedDatabase::Serverless { minimum_acu } => vec![DatabaseSize::MinimumAcu(*minimum_acu)],
+        ObservedDatabase::Provisioned { available: false, .. } => return None,
+        ObservedDatabase::Provisioned { instances, .. } => {
+            if instances.len() == 1
+                && instances
+                    .iter()
+                    .any(|i| DatabaseSize::Class(i.class.clone()) != *want)
+            {
+                warnings.push(Warning::SingleInstance);
+            }
+            instances
+                .iter()
+                .map(|i| DatabaseSize::Class(i.class.clone()))
+                .collect()
+        }
+    };
+    let largest = there.into_iter().reduce(|a, b| declared.larger(&a, &b))?;
+    if declared.rank(want) < declared.rank(&largest) {
+        let agreed = declared.larger(want, &previous?.database);
+        let down = declared.rank(&agreed) < declared.rank(&largest);
+        return (down && !observed.orders_draining).then_some(agreed);
+    }
+    // A change of class fails over: never into or during a drop. More ACU come while the database works.
+    if matches!(want, DatabaseSize::Class(_)) {
+        let seconds = database_seconds(docs, observed, want);
+        let too_late = |starts_at: Timestamp| starts_at.millis_since(now) < i64::from(seconds) * 1000;
+        let late = wanted.drops.iter().find(|d| too_late(d.window.starts_at));
+        if let (Some(late), true) = (late, seconds > 0) {
+            let drop = late.drop.clone();
+            warnings.push(Warning::LateDatabase { drop, seconds });
+            return None;
+        }
+    }
+    Some(want.clone())
+}

@@ -1,0 +1,72 @@
+//! The capacity that all drops on the calendar want at a moment.
+
+use serde::Serialize;
+
+use crate::ids::DropId;
+use crate::time::Timestamp;
+
+use super::calendar::CalendarDrop;
+use super::capacity::Capacity;
+use super::demand::Demand;
+use super::documents::Documents;
+use super::fit::{LimitMet, fit};
+use super::lead::{Window, window};
+use super::numbers::Share;
+use super::quotas::Quotas;
+
+/// One drop for which capacity is wanted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WantedDrop {
+    /// Which.
+    pub drop: DropId,
+    /// When.
+    pub window: Window,
+    /// The share of its demand that is served: its admission rate must be lowered to it.
+    pub share: Share,
+    /// Shoppers a second whom the capacity serves at the opening.
+    pub shoppers_per_second: f64,
+    /// Limits that its whole demand exceeds.
+    pub limits: Vec<LimitMet>,
+}
+
+/// What is wanted at a moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Wanted {
+    /// The capacity, never below the baseline.
+    pub capacity: Capacity,
+    /// The drops it is for, in the order in which their preparation begins.
+    pub drops: Vec<WantedDrop>,
+}
+
+/// The capacity wanted at `now`: the largest over all drops whose time it is (and the sum where crowds come together),
+/// within limits and budget, never below the baseline.
+///
+/// While no drop's time ends, it only grows: a drop that is fitted later never takes from one that was fitted before.
+#[must_use]
+pub fn wanted(docs: &Documents, quotas: &Quotas, now: Timestamp) -> Wanted {
+    let mut live: Vec<(Window, &CalendarDrop)> = (docs.calendar.iter())
+        .filter(|drop| drop.is_on())
+        .map(|drop| (window(docs, quotas, drop), drop))
+        .filter(|(window, _)| window.holds(now))
+        .collect();
+    live.sort_by(|(a, x), (b, y)| (a.begins_at, &x.id).cmp(&(b.begins_at, &y.id)));
+
+    let mut capacity = docs.baseline.capacity();
+    let mut fitted: Vec<(&CalendarDrop, Demand)> = Vec::new();
+    let mut drops = Vec::new();
+    for (window, drop) in live {
+        let hours = f64::from(window.held_seconds()) / 3600.0;
+        let fit = fit(docs, quotas, &fitted, drop, hours);
+        let pace = drop.opening_pace(&docs.profile.groups);
+        capacity = fit.capacity;
+        fitted.push((drop, Demand::at(docs, drop, fit.share)));
+        drops.push(WantedDrop {
+            drop: drop.id.clone(),
+            window,
+            share: fit.share,
+            shoppers_per_second: pace.shoppers_per_second * fit.share.factor(),
+            limits: fit.limits,
+        });
+    }
+    Wanted { capacity, drops }
+}

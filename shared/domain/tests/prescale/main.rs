@@ -1,0 +1,15 @@
+//! Pre-scale: cases computed by hand, and properties over random calendars, limits and histories.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod capacity;
+mod limits;
+mod mistakes;
+mod plans;
+mod properties;
+mod runs;
+mod support;
