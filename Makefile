@@ -11,6 +11,8 @@ FUZZ_SECONDS ?=
 FAULTS ?=
 FN ?=
 EVENT ?=
+QUOTAS ?=
+JSON ?=
 SHOPPER ?= ada
 DROPS ?=
 MINUTES ?=
@@ -18,10 +20,10 @@ PLAN ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop bench faults prove replay hostile up token dev invoke test lint template openapi clean
+.PHONY: help build drop prescale-plan bench faults prove replay hostile up token dev invoke test lint template openapi clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build everything, in the one profile
 	@infra/tools/setup drop
@@ -36,6 +38,10 @@ bench: build ## measure cost, cold starts and load beside plain functions (needs
 
 faults: build ## run every fault alone and everything at once on three drops: SEED=1-5; target/faults/summary.json
 	@infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(FAULTS),--faults $(FAULTS))
+
+prescale-plan: ## print the capacity a drop wants, when, at what cost, within which limits: DROP=file QUOTAS=file JSON=1
+	@cargo run --quiet --release --locked -p prescale-plan -- $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
+		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(JSON),--json)
 
 up: build ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
 	@$(BIN)/stampede-local up $(if $(FAULTS),--faults $(FAULTS))

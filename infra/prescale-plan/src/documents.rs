@@ -1,0 +1,102 @@
+//! Reading the declared documents and drop files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use api::moment::Moment;
+use domain::ids::DropId;
+use domain::prescale::calendar::{CalendarDrop, CalendarState, Stretch};
+use domain::prescale::documents::Documents;
+use domain::prescale::quotas::Quotas;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// A drop's file: a drop on the calendar, with moments people can read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropFile {
+    id: DropId,
+    #[serde(default)]
+    state: CalendarState,
+    starts_at: Moment,
+    ends_at: Moment,
+    shoppers: u32,
+    units: u32,
+    #[serde(default)]
+    peak_rps: Option<u32>,
+    sold_within_seconds: u32,
+    before: Stretch,
+    opening: Stretch,
+    sale_peak_factor: f64,
+    tail: Stretch,
+}
+
+impl From<DropFile> for CalendarDrop {
+    fn from(file: DropFile) -> Self {
+        Self {
+            id: file.id,
+            state: file.state,
+            starts_at: file.starts_at.0,
+            ends_at: file.ends_at.0,
+            shoppers: file.shoppers,
+            units: file.units,
+            peak_rps: file.peak_rps,
+            sold_within_seconds: file.sold_within_seconds,
+            before: file.before,
+            opening: file.opening,
+            sale_peak_factor: file.sale_peak_factor,
+            tail: file.tail,
+        }
+    }
+}
+
+/// Everything that a plan is made from.
+#[derive(Debug)]
+pub struct Input {
+    /// The declared documents; the calendar holds the drop and those beside it.
+    pub documents: Documents,
+    /// The account's limits.
+    pub quotas: Quotas,
+    /// The drop to plan.
+    pub drop: DropId,
+}
+
+/// Reads `profile.toml`, `baseline.toml`, `budget.toml` and `prices.toml` from `folder`, the limits from `quotas`, and
+/// the drops.
+///
+/// # Errors
+/// When a file cannot be read or is not in its format; or with all mistakes in them together.
+pub fn read(folder: &Path, quotas: &Path, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<Input> {
+    let planned: DropFile = document(drop)?;
+    let id = planned.id.clone();
+    let mut calendar = vec![CalendarDrop::from(planned)];
+    for other in beside {
+        calendar.push(document::<DropFile>(other)?.into());
+    }
+    let documents = Documents {
+        profile: document(&folder.join("profile.toml"))?,
+        baseline: document(&folder.join("baseline.toml"))?,
+        budget: document(&folder.join("budget.toml"))?,
+        prices: document(&folder.join("prices.toml"))?,
+        calendar,
+    };
+    let quotas = document(quotas)?;
+    let mistakes = documents.mistakes(&quotas);
+    if !mistakes.is_empty() {
+        let lines: Vec<String> = mistakes
+            .iter()
+            .map(|m| format!("  {}: {}", m.field, m.message))
+            .collect();
+        bail!("mistakes in the documents:\n{}", lines.join("\n"));
+    }
+    Ok(Input {
+        documents,
+        quotas,
+        drop: id,
+    })
+}
+
+fn document<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+}

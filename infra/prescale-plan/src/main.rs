@@ -1,0 +1,105 @@
+//! Prints what will be changed for a drop, when, at what cost, and which limits it meets.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use api::moment::Moment;
+use clap::Parser;
+use domain::prescale::freeze;
+use domain::prescale::observed::Observed;
+use domain::prescale::plan::plan;
+use domain::time::Timestamp;
+use prescale_plan::{documents, render};
+
+/// What a deployment gets for an answer when it must not begin.
+const FROZEN: u8 = 3;
+
+/// The plan of a drop's capacity.
+#[derive(Debug, Parser)]
+#[command(name = "prescale-plan", version)]
+struct Cli {
+    /// The drop's file.
+    #[arg(long, default_value = "infra/prescale/drops/reference-spike.toml")]
+    drop: PathBuf,
+    /// The folder of profile, baseline, budget and prices.
+    #[arg(long, default_value = "infra/prescale")]
+    documents: PathBuf,
+    /// The account's limits [default: quotas.toml in that folder].
+    #[arg(long)]
+    quotas: Option<PathBuf>,
+    /// The file of another drop on the calendar; may be repeated.
+    #[arg(long)]
+    beside: Vec<PathBuf>,
+    /// Plan as of this moment, such as 2030-03-01T17:00:00Z, instead of now.
+    #[arg(long, value_parser = moment)]
+    now: Option<Timestamp>,
+    /// Print JSON; moments are milliseconds since 1970, shares are millionths.
+    #[arg(long)]
+    json: bool,
+    /// Instead of a plan, tell whether a deployment that takes so many seconds may begin.
+    #[arg(long, value_name = "SECONDS")]
+    deployable: Option<u32>,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let quotas = cli
+        .quotas
+        .clone()
+        .unwrap_or_else(|| cli.documents.join("quotas.toml"));
+    let input = documents::read(&cli.documents, &quotas, &cli.drop, &cli.beside)?;
+    let now = match cli.now {
+        Some(now) => now,
+        None => clock()?,
+    };
+    let mut out = std::io::stdout();
+    if let Some(seconds) = cli.deployable {
+        return Ok(
+            match freeze::check(&input.documents, &input.quotas, now, seconds) {
+                Ok(()) => {
+                    writeln!(out, "a deployment may begin")?;
+                    ExitCode::SUCCESS
+                }
+                Err(frozen) => {
+                    let (from, until) = (render::moment(frozen.from), render::moment(frozen.until));
+                    writeln!(out, "{frozen}, from {from} to {until}")?;
+                    ExitCode::from(FROZEN)
+                }
+            },
+        );
+    }
+    let observed = Observed::at_baseline(&input.documents.baseline);
+    let plan = plan(&input.documents, &input.quotas, &observed, &input.drop, now)?;
+    let text = if cli.json {
+        serde_json::to_string_pretty(&plan)? + "\n"
+    } else {
+        render::plan(&plan, &input.documents.profile.source, &input.quotas)
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn moment(text: &str) -> Result<Timestamp, serde_json::Error> {
+    let moment: Moment = serde_json::from_value(text.into())?;
+    Ok(moment.0)
+}
+
+fn clock() -> anyhow::Result<Timestamp> {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("the clock is before 1970")?;
+    Ok(Timestamp::from_millis(i64::try_from(since.as_millis())?))
+}

@@ -1,0 +1,326 @@
+//! A plan as people read it.
+
+use std::fmt::Write as _;
+
+use api::moment::Moment;
+use domain::prescale::capacity::Polling;
+use domain::prescale::cost::Cost;
+use domain::prescale::fit::{Effect, Limit, LimitMet};
+use domain::prescale::plan::{Plan, PlannedStep};
+use domain::prescale::quotas::Quotas;
+use domain::prescale::steps::Step;
+use domain::prescale::target::Warning;
+use domain::time::Timestamp;
+
+use crate::table::table;
+
+/// The whole plan.
+#[must_use]
+pub fn plan(plan: &Plan, source: &str, quotas: &Quotas) -> String {
+    let window = &plan.window;
+    let mut text = format!("Plan for drop {}\n\n", plan.drop.as_str());
+    let _ = writeln!(text, "  profile    {source}");
+    for (name, at) in [
+        ("begin", window.begins_at),
+        ("ready by", window.ready_by),
+        ("opens", window.starts_at),
+        ("ends", window.ends_at),
+        ("given back", window.released_at),
+    ] {
+        let _ = writeln!(text, "  {name:<10} {}", moment(at));
+    }
+    let parts: Vec<String> = window
+        .parts
+        .iter()
+        .map(|p| format!("{} {} s", p.part, p.seconds))
+        .collect();
+    let _ = writeln!(
+        text,
+        "  lead time  {} s: {}\n",
+        window.lead_seconds(),
+        parts.join(", ")
+    );
+
+    text.push_str("Before\n");
+    text.push_str(&steps(&plan.up));
+    text.push_str("\nAfter, when no other drop wants more and two runs agree\n");
+    text.push_str(&steps(&plan.down));
+    text.push_str("\nLimits\n");
+    text.push_str(&limits(&plan.limits, quotas));
+    let admission = plan.admission;
+    let _ = writeln!(
+        text,
+        "\n  Admission at the opening: {:.1} of {:.1} shoppers a second ({:.2} %)",
+        admission.served_shoppers_per_second,
+        admission.expected_shoppers_per_second,
+        admission.share.factor() * 100.0
+    );
+    text.push_str("\nWarnings\n");
+    text.push_str(&warnings(plan));
+    text.push_str("\nCost\n");
+    text.push_str(&cost(&plan.cost));
+    text
+}
+
+/// A moment as the API writes it.
+#[must_use]
+pub fn moment(at: Timestamp) -> String {
+    let text = serde_json::to_value(Moment(at)).ok();
+    text.and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_else(|| format!("{} ms", at.as_millis()))
+}
+
+fn steps(rows: &[PlannedStep]) -> String {
+    if rows.is_empty() {
+        return "  nothing to change\n".to_owned();
+    }
+    let mut waits = false;
+    let mut lines = Vec::new();
+    for row in rows {
+        let (what, from, to) = describe(&row.step);
+        let at = if waits { "then".to_owned() } else { moment(row.at) };
+        waits = row.waited_for;
+        let cost = match (row.usd_per_hour, row.usd_once) {
+            (_, None) => "not listed".to_owned(),
+            (0.0, Some(0.0)) => "-".to_owned(),
+            (hourly, Some(0.0)) => format!("{hourly:+.2} an hour"),
+            (_, Some(once)) => format!("{once:+.2} once"),
+        };
+        let one_way = if row.one_way { "one way" } else { "" };
+        lines.push(vec![what, from, to, at, cost, one_way.to_owned()]);
+    }
+    table(&["what", "from", "to", "when", "cost, $", ""], &[1, 2, 4], &lines)
+}
+
+fn describe(step: &Step) -> (String, String, String) {
+    match step {
+        Step::Reserve { function, from, to } => {
+            let reserved = |units: &Option<u32>| units.map_or("none".to_owned(), |n| n.to_string());
+            (
+                format!("reserved concurrency of {function}"),
+                reserved(from),
+                reserved(to),
+            )
+        }
+        Step::Provision { function, from, to } => (
+            format!("provisioned concurrency of {function}"),
+            from.to_string(),
+            to.to_string(),
+        ),
+        Step::SetMinimumAcu { from, to } => (
+            "database, minimum ACU".to_owned(),
+            from.to_string(),
+            to.to_string(),
+        ),
+        Step::ChangeClass {
+            instance,
+            from,
+            to,
+            interrupts,
+        } => {
+            let note = if *interrupts { " (interrupts writing)" } else { "" };
+            (
+                format!("class of database instance {instance}{note}"),
+                from.clone(),
+                to.clone(),
+            )
+        }
+        Step::FailOver { from, to } => ("database, writer".to_owned(), from.clone(), to.clone()),
+        Step::Warm { table, from, to } => {
+            let units = |w: &domain::prescale::capacity::WarmThroughput| {
+                format!("{} W, {} R", w.write_units, w.read_units)
+            };
+            (format!("warm throughput of {table}"), units(from), units(to))
+        }
+        Step::Poll { source, from, to } => {
+            let what = match to {
+                Polling::MaximumConcurrency(_) => "maximum concurrency",
+                Polling::ProvisionedPollers { .. } => "provisioned pollers",
+            };
+            (format!("{what} of {source}"), polling(*from), polling(*to))
+        }
+    }
+}
+
+fn polling(polling: Polling) -> String {
+    match polling {
+        Polling::MaximumConcurrency(most) => most.to_string(),
+        Polling::ProvisionedPollers { minimum, maximum } => format!("{minimum} to {maximum}"),
+    }
+}
+
+fn limits(met: &[LimitMet], quotas: &Quotas) -> String {
+    if met.is_empty() {
+        return "  none is met\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = (met.iter())
+        .map(|met| {
+            let effect = match met.effect {
+                Effect::LowersAdmission => "until then, a lower admission rate".to_owned(),
+                Effect::DelaysOrders { times } => {
+                    format!("with everyone admitted, orders take {times:.1} times as long")
+                }
+            };
+            let is = number(met.is);
+            vec![
+                limit(&met.limit, quotas),
+                is,
+                format!("raise to {}", number(met.needed)),
+                effect,
+            ]
+        })
+        .collect();
+    table(&["limit", "is", "for all of it", "what it does"], &[1, 2], &rows)
+}
+
+fn limit(limit: &Limit, quotas: &Quotas) -> String {
+    match limit {
+        Limit::AccountConcurrency => format!(
+            "Lambda concurrency of the account ({} for us)",
+            quotas.concurrency_for_us()
+        ),
+        Limit::ApiRate => "API Gateway, requests a second".to_owned(),
+        Limit::ApiBurst => "API Gateway, burst".to_owned(),
+        Limit::TableWrites(table) => format!("{table}, write units a second in the account"),
+        Limit::TableReads(table) => format!("{table}, read units a second in the account"),
+        Limit::AllowedWarmWrites(table) => format!("{table}, warm write units allowed"),
+        Limit::AllowedWarmReads(table) => format!("{table}, warm read units allowed"),
+        Limit::BudgetPerHour => "budget for an hour, $".to_owned(),
+        Limit::BudgetPerDrop => "budget for the drop, $".to_owned(),
+        Limit::DatabaseSize => "database, rows a second at its largest".to_owned(),
+        Limit::GatewayRate(queue) => format!("payment gateway, calls a second from {queue}"),
+        Limit::DatabaseConnections(queue) => format!("database, invocations at a time from {queue}"),
+    }
+}
+
+fn warnings(plan: &Plan) -> String {
+    let mut lines = Vec::new();
+    if plan.late_seconds > 0 {
+        lines.push(format!(
+            "too late: preparing should have begun {} s earlier",
+            plan.late_seconds
+        ));
+    }
+    if plan.admission.share.factor() < 1.0 {
+        lines.push("limits are met: admit no more than the rate above, or raise them".to_owned());
+    }
+    if plan.cost.warm_usd_once.is_none() {
+        lines.push("warm throughput is raised, for which the price list has no price".to_owned());
+    }
+    if plan.up.iter().any(|row| row.one_way) {
+        lines.push("rows marked \"one way\" stay after the drop".to_owned());
+    }
+    lines.extend(plan.warnings.iter().map(warning));
+    lines.push("no deployment from \"begin\" to \"given back\"".to_owned());
+    lines.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::LateConcurrency {
+            drop,
+            missing,
+            in_time,
+            warm_share,
+        } => format!(
+            "{missing} units of provisioned concurrency are missing; {in_time} can be there when {} opens: admit at most \
+             {:.1} % of the rate above at first, or requests wait for cold starts",
+            drop.as_str(),
+            warm_share.factor() * 100.0
+        ),
+        Warning::LateDatabase { drop, seconds } => format!(
+            "the database stays as it is: changing its class takes {seconds} s and would run into {}",
+            drop.as_str()
+        ),
+        Warning::OtherPolling { source } => {
+            format!("the event source of {source} is not set as declared and is left alone")
+        }
+        Warning::SingleInstance => {
+            "the database has one instance: changing its class interrupts it".to_owned()
+        }
+    }
+}
+
+fn cost(cost: &Cost) -> String {
+    let usd = |usd: f64| format!("{usd:.2}");
+    let mut rows: Vec<Vec<String>> = (cost.groups.iter())
+        .map(|g| {
+            vec![
+                g.group.clone(),
+                g.provisioned.to_string(),
+                usd(g.held_usd_per_hour),
+                usd(g.held_usd),
+                usd(g.running_usd),
+                usd(g.held_usd + g.running_usd),
+                usd(g.unscaled_usd),
+            ]
+        })
+        .collect();
+    let row = |name: &str, per_hour: Option<f64>, held: f64, running: f64, unscaled: f64| {
+        let hourly = per_hour.map_or_else(String::new, usd);
+        vec![
+            name.to_owned(),
+            String::new(),
+            hourly,
+            usd(held),
+            usd(running),
+            usd(held + running),
+            usd(unscaled),
+        ]
+    };
+    let (hourly, database) = (cost.database_usd_per_hour, cost.database_usd);
+    rows.push(row(
+        "database",
+        Some(hourly),
+        database,
+        0.0,
+        cost.database_unscaled_usd,
+    ));
+    rows.push(row("tables' units", None, 0.0, cost.tables_usd, cost.tables_usd));
+    if let Some(once) = cost.warm_usd_once {
+        rows.push(row("warm throughput, once", None, once, 0.0, 0.0));
+    }
+    let total = |name: &str, held: f64, all: f64, unscaled: f64| {
+        vec![
+            name.to_owned(),
+            String::new(),
+            usd(held),
+            String::new(),
+            String::new(),
+            usd(all),
+            usd(unscaled),
+        ]
+    };
+    rows.push(total(
+        "all (per hour: beyond the baseline)",
+        cost.held_usd_per_hour,
+        cost.total_usd,
+        cost.unscaled_usd,
+    ));
+    let heading = [
+        "$",
+        "units",
+        "per hour",
+        "held",
+        "running",
+        "this drop",
+        "unscaled",
+    ];
+    let mut text = table(&heading, &[1, 2, 3, 4, 5, 6], &rows);
+    let _ = writeln!(
+        text,
+        "  Held at most {:.2} h. List prices ({}), applied to expected requests.",
+        f64::from(cost.held_seconds) / 3_600.0,
+        cost.prices_as_of
+    );
+    text
+}
+
+/// A number with as many places as it needs, two at most.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}
