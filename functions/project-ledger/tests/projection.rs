@@ -180,7 +180,7 @@ async fn while_the_database_is_away_for_a_moment_only_the_rest_is_tried_again() 
 async fn while_the_database_stays_away_everything_comes_again() {
     let bench = Bench::new();
     let life = life("ada");
-    bench.away(8);
+    bench.away(10);
     assert_eq!(bench.project(&messages(&life[..2])).await, ["1", "2"]);
     assert_eq!(bench.versions(&life), Vec::<u32>::new());
     assert_eq!(bench.project(&messages(&life[..2])).await, Vec::<String>::new());
@@ -192,7 +192,7 @@ async fn no_try_begins_that_might_not_end_in_time() {
     let bench = Bench::new();
     bench.away(1);
     let batch = messages(&life("ada")[..1]);
-    assert_eq!(bench.try_project(&batch, 12).await, Ok(vec!["1".to_owned()]));
+    assert_eq!(bench.try_project(&batch, 5).await, Ok(vec!["1".to_owned()]));
     assert_eq!(bench.edge.slept_ms(), 0);
 }
 

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use domain::claim::ClaimState;
 use domain::ids::{ReservationId, ShopperId};
+use domain::limits::CLOCK_SKEW_MS;
 use domain::status::{DropStatus, SkuCounts};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -252,7 +253,7 @@ async fn an_expired_hold_is_taken_over_with_one_write() {
         409,
         "its clock may still run for ada"
     );
-    scene.edge.advance_seconds(2);
+    scene.edge.advance(CLOCK_SKEW_MS);
     let before = scene.store.calls(Op::TakeOver);
     assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 201);
     assert_eq!(scene.store.calls(Op::TakeOver) - before, 1);
@@ -268,7 +269,8 @@ async fn an_expired_hold_is_taken_over_with_one_write() {
 async fn ones_own_expired_hold_makes_room_for_a_new_one() {
     let scene = scene(&[("TEE", 1)], 1);
     let first = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
-    scene.edge.advance_seconds(fixtures::HOLD_SECONDS + 3);
+    scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
+    scene.edge.advance(CLOCK_SKEW_MS);
     let again = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(
         (again.0.as_u16(), again.1["code"].as_str()),

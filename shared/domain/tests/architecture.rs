@@ -90,7 +90,7 @@ fn only_its_adapter_knows_a_service() {
             &["queues", "startup", "stampede-local", "loadtest"],
         ),
         ("tokio-postgres", &["ledger", "stampede-local", "loadtest"]),
-        ("reqwest", &["stripe"]),
+        ("reqwest", &["stripe", "hostile"]),
         ("dynoxide", &["stampede-local"]),
         ("rustack-sqs-core", &["stampede-local"]),
     ];
