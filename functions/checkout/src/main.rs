@@ -10,6 +10,8 @@ use startup::config::Config;
 use startup::edge::SystemEdge;
 use tokens::{Audience, VerifyingKey};
 
+startup::request_allocator!();
+
 fn main() -> ExitCode {
     startup::run(|| async {
         let mut config = Config::from_env();

@@ -9,6 +9,8 @@ use get_drop::status::Statuses;
 use startup::config::Config;
 use startup::edge::SystemEdge;
 
+startup::request_allocator!();
+
 fn main() -> ExitCode {
     startup::run(|| async {
         let mut config = Config::from_env();

@@ -168,7 +168,7 @@ fn system(dice: &mut Dice, drop: &DropPlan, shoppers: &[ShopperPlan]) -> SystemP
     let last = shoppers.iter().map(|s| s.arrives_ms).max().unwrap_or(0);
     let ends_ms = (drop.opens_ms + drop.lasts_ms).max(last);
     SystemPlan {
-        order: dice.next(),
+        order: dice.number(),
         latency_ms: dice.pick(&[0, 3, 10, 40, 120]).unwrap_or(10),
         lanes: dice.pick(&[1, 2, 3]).unwrap_or(1),
         stream_batch: dice.pick(&[1, 3, 10]).unwrap_or(3),

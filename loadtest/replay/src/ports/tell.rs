@@ -139,7 +139,7 @@ impl Tell for OrderPage {
 
 impl Tell for Vec<OrderId> {
     fn tell(&self) -> String {
-        let ids: Vec<&str> = self.iter().map(|id| short(id)).collect();
+        let ids: Vec<&str> = self.iter().map(short).collect();
         format!("[{}]", ids.join(", "))
     }
 
