@@ -91,6 +91,10 @@ pub enum NotReserved {
     /// The shopper holds another reservation of this SKU.
     #[error("another reservation is held")]
     Exists(ReservationId),
+    /// Units are free only in a shard in which the shopper has an order in progress, and a shard has room for one claim of
+    /// each shopper: this reservation became that order.
+    #[error("an order is in the way")]
+    OrderInProgress(ReservationId),
     /// The same key was used for another quantity.
     #[error("the key was used for another request")]
     OtherRequest,
@@ -129,6 +133,20 @@ struct Search<'a> {
     writes_left: u32,
     best_offer: u32,
     peeked: Vec<u16>,
+    /// The reservation whose order in progress keeps the shopper from units that were seen.
+    in_the_way: Option<ReservationId>,
+}
+
+/// Free units by shard, and when they were counted; `None` where nothing was.
+struct Counts {
+    as_of: Option<Timestamp>,
+    free: Vec<u32>,
+}
+
+impl Counts {
+    fn in_shard(&self, index: u16) -> u32 {
+        self.free.get(usize::from(index)).copied().unwrap_or(0)
+    }
 }
 
 impl Search<'_> {
@@ -149,6 +167,29 @@ impl Search<'_> {
             id,
             claim,
             price: self.drop.price(self.sku),
+        }
+    }
+
+    /// Notes what a shard could give to this shopper, or that an order of the shopper's own is in the way.
+    fn note_offer(&mut self, key: &ShardKey, shard: &Shard) {
+        let offer = on_offer(shard, self.request.units, self.now);
+        match shard.claims.get(&self.request.shopper) {
+            Some(mine) if mine.state == ClaimState::Ordered => {
+                if offer >= self.request.units {
+                    self.in_the_way = Some(self.reserved(key, mine.clone()).id);
+                }
+            }
+            Some(mine) => self.best_offer = self.best_offer.max(shard.free + mine.units),
+            None => self.best_offer = self.best_offer.max(offer),
+        }
+    }
+
+    /// Why there is no reservation: scarcity, unless the shopper's own order is all that is in the way.
+    fn refusal(&self, scarcity: Scarcity) -> NotReserved {
+        match (&self.in_the_way, scarcity.availability) {
+            (Some(reservation), _) => NotReserved::OrderInProgress(reservation.clone()),
+            (None, Availability::Available) => NotReserved::FewerLeft(scarcity.available),
+            (None, other) => NotReserved::SoldOut(other),
         }
     }
 
@@ -223,6 +264,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             writes_left: MOST_WRITES,
             best_offer: 0,
             peeked: Vec::new(),
+            in_the_way: None,
         };
 
         let choice = Choice::of(&request.drop, &request.sku, &request.shopper, sku.plan.shards());
@@ -240,14 +282,18 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
         // Others searched everywhere a moment ago: the look at the own two shards was for an earlier claim.
         if let Some(scarcity) = scarcity {
-            return Err(refusal(scarcity));
+            return Err(search.refusal(scarcity));
         }
         let counts = self.counts(&search).await;
-        let further = choice.further(&counts, request.units, MOST_FURTHER);
+        let mut further = choice.further(&counts.free, request.units, MOST_FURTHER);
+        if counts.as_of.is_some_and(|at| at > now) {
+            // Counted while this request waited for its look at the own two: they may have changed since.
+            further.extend(pair.iter().filter(|i| counts.in_shard(**i) >= request.units));
+        }
         if let Some(done) = self.among(&mut search, &further, None).await? {
             return Ok(done);
         }
-        Err(self.in_vain(&search, &counts).await)
+        Err(self.in_vain(&search, &counts.free).await)
     }
 
     /// Claims in the first shard at once, if this process saw it well filled a moment ago.
@@ -302,14 +348,12 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
         let mut shards = peek.shards;
         let units = request.units;
-        let now = search.now;
         let rank = |key: &ShardKey, shard: &Shard| {
             let preferred = preferred == Some(key.index) && well_filled(shard.free, shard.allocated, units);
             (preferred, shard.free >= units, shard.free)
         };
         shards.sort_by_key(|(key, shard)| std::cmp::Reverse(rank(key, shard)));
         for (key, shard) in shards {
-            search.best_offer = search.best_offer.max(on_offer(&shard, units, now));
             let mut seen = shard;
             // What a refusal shows may still be worth a write; each one is counted.
             while search.writes_left > 0 && self.worth_trying(search, &seen) {
@@ -324,6 +368,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     Err(None) => break,
                 }
             }
+            search.note_offer(&key, &seen);
         }
         Ok(None)
     }
@@ -332,7 +377,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
     fn worth_trying(&self, search: &Search<'_>, shard: &Shard) -> bool {
         let units = search.request.units;
         match shard.claims.get(&search.request.shopper) {
-            Some(mine) => mine.is_returnable(search.now) && shard.free + mine.units >= units,
+            // One's own hold need not have expired on every clock: whoever asks anew gives it up.
+            Some(mine) => !mine.is_live(search.now) && shard.free + mine.units >= units,
             None => on_offer(shard, units, search.now) >= units,
         }
     }
@@ -350,7 +396,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         self.resolve(search, key, outcome, free.saturating_sub(hold.units))
     }
 
-    /// Replaces a hold that may go back: the shopper's own, or the one that frees just enough.
+    /// Replaces a hold that has expired: the shopper's own, or the returnable one that frees just enough.
     async fn take_over(
         &self,
         search: &mut Search<'_>,
@@ -399,7 +445,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
     }
 
     /// Free units by shard: the conductor's counts, or the allocation where it has not counted yet.
-    async fn counts(&self, search: &Search<'_>) -> Vec<u32> {
+    async fn counts(&self, search: &Search<'_>) -> Counts {
         let (drop, sku) = (&search.request.drop, &search.request.sku);
         let known = match self.knowledge.counts(drop, sku, search.now) {
             Some(counts) => Some(counts),
@@ -419,12 +465,13 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                 .and_then(|c| c.free.get(usize::from(index)))
                 .map(|f| u32::from(*f))
         };
-        search
-            .sku
-            .plan
-            .allocations()
-            .map(|(index, units)| counted(index).unwrap_or(units))
-            .collect()
+        let allocations = search.sku.plan.allocations();
+        Counts {
+            as_of: known.as_ref().map(|c| c.as_of),
+            free: allocations
+                .map(|(index, units)| counted(index).unwrap_or(units))
+                .collect(),
+        }
     }
 
     /// Nothing was found: says how much there is, and remembers it for a moment.
@@ -439,6 +486,9 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             // Others were faster, or the count is late: units may be there in a moment.
             return NotReserved::SoldOut(Availability::AllHeld);
         }
+        if let Some(reservation) = &search.in_the_way {
+            return NotReserved::OrderInProgress(reservation.clone());
+        }
         let available = counted.max(search.best_offer);
         let availability = if available > 0 {
             Availability::Available
@@ -451,7 +501,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             availability,
         };
         self.knowledge.note_scarcity(drop, sku, scarcity, search.now);
-        refusal(scarcity)
+        search.refusal(scarcity)
     }
 
     /// *Gone* is said only when the last survey saw every unit of the present plan paid for.
@@ -469,12 +519,5 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             }
             _ => Availability::AllHeld,
         }
-    }
-}
-
-fn refusal(scarcity: Scarcity) -> NotReserved {
-    match scarcity.availability {
-        Availability::Available => NotReserved::FewerLeft(scarcity.available),
-        other => NotReserved::SoldOut(other),
     }
 }

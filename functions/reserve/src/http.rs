@@ -6,7 +6,7 @@ use api::reservations::{ReservationView, ReserveBody};
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domain::ids::{DropId, ReservationId};
+use domain::ids::{DropId, OrderId, ReservationId};
 use domain::status::Availability;
 use domain::time::Timestamp;
 use http::StatusCode;
@@ -199,6 +199,13 @@ fn not_reserved(error: NotReserved) -> Failure {
             Problem {
                 reservation_id: Some(id.to_string()),
                 ..Problem::new(Code::ReservationExists, detail)
+            }
+        }
+        NotReserved::OrderInProgress(id) => {
+            let detail = "What is free lies where your order in progress is. Follow that order, and ask again when it has ended.";
+            Problem {
+                order_id: Some(OrderId::of_reservation(&id).to_string()),
+                ..Problem::new(Code::OrderInProgress, detail).retry_after(5)
             }
         }
         NotReserved::OtherRequest => Problem::new(

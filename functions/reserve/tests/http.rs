@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use domain::claim::ClaimState;
-use domain::ids::{ReservationId, ShopperId};
+use domain::ids::{OrderId, ReservationId, ShopperId};
 use domain::limits::CLOCK_SKEW_MS;
 use domain::status::{DropStatus, SkuCounts};
 use http::{Request, StatusCode};
@@ -270,7 +270,6 @@ async fn ones_own_expired_hold_makes_room_for_a_new_one() {
     let scene = scene(&[("TEE", 1)], 1);
     let first = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
-    scene.edge.advance(CLOCK_SKEW_MS);
     let again = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(
         (again.0.as_u16(), again.1["code"].as_str()),
@@ -278,6 +277,9 @@ async fn ones_own_expired_hold_makes_room_for_a_new_one() {
     );
     let id = first.1["reservation_id"].as_str().unwrap();
     assert_eq!(scene.send(scene.on("GET", "ada", id)).await.0, 404);
+    // Nobody else has it before it has expired on every clock.
+    assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 409);
+    scene.edge.advance(1_100);
     assert_eq!(scene.send(scene.ask("ada", "k2", "TEE", 1)).await.0, 201);
     scene.store.audit().unwrap();
 }
@@ -437,6 +439,36 @@ async fn an_order_is_not_released_here() {
         scene.store.shard(&id.shard).unwrap().claims[&ada].state,
         ClaimState::Ordered
     );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_lies_behind_ones_own_order_is_not_called_sold_out() {
+    let scene = scene(&[("TEE", 3)], 2);
+    let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
+    let ada: ShopperId = "ada".parse().unwrap();
+    let mut shard = scene.store.shard(&id.shard).unwrap();
+    let hold = shard.claims[&ada].clone();
+    let ordered = hold
+        .ordered(scene.edge.now(), scene.edge.now().plus_seconds(60))
+        .unwrap();
+    shard.order(&ada, &hold, ordered.clone()).unwrap();
+    scene.store.put_shard(&id.shard, shard.clone());
+    let (status, body) = scene.send(scene.ask("ada", "k2", "TEE", 1)).await;
+    assert_eq!(
+        (status.as_u16(), body["code"].as_str(), body["order_id"].as_str()),
+        (
+            409,
+            Some("order_in_progress"),
+            Some(OrderId::of_reservation(&id).as_str())
+        )
+    );
+    // It is true of her alone.
+    assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 201);
+    let mut shard = scene.store.shard(&id.shard).unwrap();
+    shard.settle(&ada, &ordered).unwrap();
+    scene.store.put_shard(&id.shard, shard);
+    assert_eq!(scene.send(scene.ask("ada", "k3", "TEE", 1)).await.0, 201);
 }
 
 #[tokio::test(flavor = "current_thread")]

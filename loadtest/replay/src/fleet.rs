@@ -74,8 +74,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The moment of the answer by the clock of the process that gave it.
     pub at: Timestamp,
-    /// The true moment of the answer.
-    pub given_at: Timestamp,
+    /// The true moment at which the function began with the request: an answer may rest on what was true from then on.
+    pub begun_at: Timestamp,
 }
 
 impl Answer {
@@ -275,6 +275,7 @@ impl Fleet {
             let Service::Http(router) = service else {
                 return not_served(process);
             };
+            let begun_at = process.world.now();
             let Ok(response) = router.oneshot(request).await;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await;
@@ -282,7 +283,7 @@ impl Fleet {
                 status,
                 body: body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
                 at: process.now(),
-                given_at: process.world.now(),
+                begun_at,
             }
         })
         .await
@@ -388,6 +389,6 @@ fn not_served(process: Arc<Process>) -> Answer {
         status: 404,
         body: Vec::new(),
         at: process.now(),
-        given_at: process.world.now(),
+        begun_at: process.world.now(),
     }
 }

@@ -34,8 +34,8 @@ pub struct Shopper {
     device: usize,
     asked: u32,
     opens_ms: i64,
-    /// When the last answer to a wish was given; it may have been waited for in vain before another came.
-    answered_at: Timestamp,
+    /// When a function began with the request whose answer came last: that answer may rest on what was true then.
+    asked_at: Timestamp,
 }
 
 /// What came of asking.
@@ -70,7 +70,7 @@ impl Shopper {
             device,
             asked: 0,
             opens_ms: i64::from(opens_ms),
-            answered_at: Timestamp::default(),
+            asked_at: Timestamp::default(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Shopper {
                 .world
                 .tell(|| format!("{} ends: {ending:?}", self.client.name));
             let ended_at = match ending {
-                Ending::Impatient => self.answered_at,
+                Ending::Impatient => self.asked_at,
                 _ => world.now(),
             };
             self.client.journal.write(Entry::Ended(Ended {
@@ -194,7 +194,6 @@ impl Shopper {
             Some(key),
             serde_json::to_vec(&body).ok(),
         );
-        let since_ms = self.client.world.now_ms();
         let answers = self.client.insist(&call, wish.sends).await;
         if let Some(view) = self.note_reserved(&answers) {
             return Asked::Held(Box::new(view));
@@ -202,8 +201,8 @@ impl Shopper {
         let Some(answer) = answers.first() else {
             return Asked::Ended(Ending::GaveUp);
         };
-        let given = answers.iter().map(|answer| answer.given_at).min();
-        self.answered_at = given.unwrap_or(answer.given_at);
+        let begun = answers.iter().map(|answer| answer.begun_at).min();
+        self.asked_at = begun.unwrap_or(answer.begun_at);
         let Some(problem) = answer.json::<Problem>() else {
             return Asked::Ended(self.surprised(answer));
         };
@@ -223,10 +222,6 @@ impl Shopper {
                 Asked::Ended(Ending::Gone)
             }
             Code::SoldOut => {
-                if self.own_order_in_the_way(&sku, since_ms) {
-                    world.note("refused: an order in progress is in the way");
-                    return Asked::Wait(Ending::GaveUp);
-                }
                 world.note("refused: all held");
                 Asked::Wait(Ending::Impatient)
             }
@@ -243,6 +238,10 @@ impl Shopper {
                 self.forget(problem.reservation_id).await;
                 Asked::Wait(Ending::GaveUp)
             }
+            Code::OrderInProgress => {
+                world.note("refused: an order in progress is in the way");
+                Asked::Wait(Ending::GaveUp)
+            }
             Code::ReservationExpired => {
                 world.note("repeated after the hold had expired");
                 Asked::Wait(Ending::HoldExpired)
@@ -250,17 +249,6 @@ impl Shopper {
             Code::Closed => Asked::Ended(Ending::Closed),
             _ => Asked::Ended(self.surprised(answer)),
         }
-    }
-
-    /// Whether what is free is where this shopper has an order in progress: a shard takes one claim of each shopper, so
-    /// these units can be had once that order has ended, and not before.
-    fn own_order_in_the_way(&self, sku: &SkuId, since_ms: i64) -> bool {
-        let watch = &self.client.world.watch;
-        let mut in_the_way = watch.had_claim(&self.shopper, since_ms - LAG_MS);
-        self.client.fleet.memory.look_at_shards(|key, shard| {
-            in_the_way |= key.sku == *sku && shard.claims.contains_key(&self.shopper);
-        });
-        in_the_way
     }
 
     /// Notes every 201 and answers the first.

@@ -65,6 +65,8 @@ codes! {
     LimitReached = "limit_reached", 409, "The limit per shopper is reached";
     /// The shopper holds a reservation already; the member `reservation_id` names it.
     ReservationExists = "reservation_exists", 409, "You hold a reservation already";
+    /// An order of the shopper's is in the way until it has ended; the member `order_id` names it.
+    OrderInProgress = "order_in_progress", 409, "Your order is in progress";
     /// The reservation can no longer be checked out.
     ReservationExpired = "reservation_expired", 409, "The reservation has expired";
     /// The order or drop is in a state in which this is not possible.
@@ -134,6 +136,9 @@ pub struct Problem {
     /// With `reservation_exists`: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
+    /// With `order_in_progress`: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<String>,
     /// In how many seconds to ask again; also in the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u32>,
@@ -153,6 +158,7 @@ impl Problem {
             availability: None,
             available: None,
             reservation_id: None,
+            order_id: None,
             retry_after_seconds: None,
         }
     }

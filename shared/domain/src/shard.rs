@@ -82,7 +82,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Replaces the returnable hold of `victim`, exactly as `seen`, by `claim` for `shopper` (who may be the same).
+    /// Replaces the expired hold of `victim`, exactly as `seen`, by `claim` for `shopper` (who may be the same).
     ///
     /// # Errors
     /// [`NotAsSeen`] when the hold has changed, the shopper has another claim, or too few units come free.

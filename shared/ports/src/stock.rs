@@ -43,7 +43,7 @@ pub trait ClaimStock: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<Option<Shard>>, StoreError>> + Send;
 
     /// Replaces `victim`'s hold, exactly as `seen`, by `claim` for `shopper`. The caller has made sure that the hold is
-    /// [returnable](Claim::is_returnable). Refused: the shard as it is.
+    /// [returnable](Claim::is_returnable), or `shopper`'s own and no longer [live](Claim::is_live). Refused: the shard as it is.
     fn take_over(
         &self,
         key: &ShardKey,
