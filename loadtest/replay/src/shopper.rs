@@ -23,9 +23,6 @@ pub(crate) const LOOK: Sends = Sends {
 /// How often a shopper asks anew for one wish, whatever comes.
 const MOST_ROUNDS: u32 = 12;
 
-/// How far a read may lag behind, in milliseconds, and a moment more.
-const LAG_MS: i64 = 3_000;
-
 /// A shopper under way.
 pub struct Shopper {
     pub(crate) client: Client,

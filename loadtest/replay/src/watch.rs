@@ -32,7 +32,6 @@ struct Seen {
     /// Claims that were tried, to tell a repeat.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
     two_claims: BTreeMap<ShopperId, i64>,
-    claim_ended: BTreeMap<ShopperId, i64>,
     samples: Vec<Entry>,
     newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
@@ -76,14 +75,6 @@ impl Watch {
     /// All counts so far, taken out.
     pub fn take_samples(&self) -> Vec<Entry> {
         std::mem::take(&mut self.seen().samples)
-    }
-
-    /// Whether a claim of `shopper` was there until `since_ms` or later, but is no more.
-    pub fn had_claim(&self, shopper: &ShopperId, since_ms: i64) -> bool {
-        self.seen()
-            .claim_ended
-            .get(shopper)
-            .is_some_and(|at_ms| *at_ms >= since_ms)
     }
 
     /// A shopper sends a request for a reservation.
@@ -205,7 +196,6 @@ impl Watch {
 
     /// A claim is gone, by whatever way.
     pub fn claim_ended(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
-        self.seen().claim_ended.insert(shopper.clone(), world.now_ms());
         if memory.claims_of(drop, shopper) >= 1 {
             self.seen().two_claims.insert(shopper.clone(), world.now_ms());
         }
