@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use domain::claim::ClaimState;
+use domain::claim::{Claim, ClaimState};
 use domain::ids::{OrderId, ReservationId, ShopperId};
 use domain::limits::CLOCK_SKEW_MS;
 use domain::status::{DropStatus, SkuCounts};
@@ -103,6 +103,17 @@ impl Scene {
             .header("authorization", format!("Bearer {}", self.token(who)))
             .body(Body::empty())
             .unwrap()
+    }
+
+    /// The hold becomes an order, as checkout's transaction would do it; the claim as it then is.
+    fn order(&self, who: &ShopperId, id: &ReservationId) -> Claim {
+        let mut shard = self.store.shard(&id.shard).unwrap();
+        let hold = shard.claims[who].clone();
+        let now = self.edge.now();
+        let ordered = hold.ordered(now, now.plus_seconds(60)).unwrap();
+        shard.order(who, &hold, ordered.clone()).unwrap();
+        self.store.put_shard(&id.shard, shard);
+        ordered
     }
 
     fn held(&self) -> u32 {
@@ -417,13 +428,7 @@ async fn an_order_is_not_released_here() {
     let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
     let ada: ShopperId = "ada".parse().unwrap();
-    let mut shard = scene.store.shard(&id.shard).unwrap();
-    let hold = shard.claims[&ada].clone();
-    let ordered = hold
-        .ordered(scene.edge.now(), scene.edge.now().plus_seconds(60))
-        .unwrap();
-    shard.order(&ada, &hold, ordered).unwrap();
-    scene.store.put_shard(&id.shard, shard);
+    scene.order(&ada, &id);
     let (status, body) = scene.send(scene.on("DELETE", "ada", &id.to_string())).await;
     assert_eq!(
         (status.as_u16(), body["code"].as_str()),
@@ -447,13 +452,7 @@ async fn what_lies_behind_ones_own_order_is_not_called_sold_out() {
     let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
     let ada: ShopperId = "ada".parse().unwrap();
-    let mut shard = scene.store.shard(&id.shard).unwrap();
-    let hold = shard.claims[&ada].clone();
-    let ordered = hold
-        .ordered(scene.edge.now(), scene.edge.now().plus_seconds(60))
-        .unwrap();
-    shard.order(&ada, &hold, ordered.clone()).unwrap();
-    scene.store.put_shard(&id.shard, shard.clone());
+    let ordered = scene.order(&ada, &id);
     let (status, body) = scene.send(scene.ask("ada", "k2", "TEE", 1)).await;
     assert_eq!(
         (status.as_u16(), body["code"].as_str(), body["order_id"].as_str()),
