@@ -55,7 +55,8 @@ pub fn children(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
     Ok(found)
 }
 
-/// The one child of this process that runs a program of that name.
+/// The one child of this process that runs a program of that name. A child just started may not have its name yet: ask
+/// once it has answered something.
 ///
 /// # Errors
 /// When there is none, or more than one.
@@ -98,6 +99,9 @@ pub fn peak_rss_bytes(pid: Pid) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -127,9 +131,17 @@ mod tests {
 
     #[test]
     fn a_child_is_found_by_its_name() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let found = only_child("sleep");
-        child.kill().unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A process has its name a moment after it was started: certainly once it answers.
+        let (mut said, mut heard) = (child.stdin.take().unwrap(), [0]);
+        said.write_all(b"?").unwrap();
+        child.stdout.take().unwrap().read_exact(&mut heard).unwrap();
+        let found = only_child("cat");
+        drop(said);
         child.wait().unwrap();
         assert_eq!(found.unwrap(), Pid::from_raw(i32::try_from(child.id()).unwrap()));
         assert!(only_child("no-such-program").is_err());
