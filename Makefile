@@ -25,9 +25,9 @@ LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build everything, in the one profile
+build: ## build everything in the one profile, the functions as they are deployed
 	@infra/tools/setup drop
-	cargo build --release --workspace --locked
+	@infra/tools/build
 
 drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b
 	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))

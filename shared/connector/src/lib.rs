@@ -145,7 +145,10 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpConnector for Sender<C> {
 /// The connection of a request, for the SDK to close.
 fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     let mut extensions = http::Extensions::new();
-    connection.connection_metadata().as_ref()?.get_extras(&mut extensions);
+    connection
+        .connection_metadata()
+        .as_ref()?
+        .get_extras(&mut extensions);
     let info = extensions.get::<HttpInfo>();
     let connection = connection.clone();
     let mut builder = ConnectionMetadata::builder().proxied(false).poison_fn(move || {

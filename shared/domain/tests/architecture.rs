@@ -91,6 +91,8 @@ fn only_its_adapter_knows_a_service() {
         ),
         ("tokio-postgres", &["ledger", "stampede-local", "loadtest"]),
         ("reqwest", &["stripe", "hostile"]),
+        // Its HTTP/2 would be in every function.
+        ("aws-smithy-http-client", &[]),
         ("dynoxide", &["stampede-local"]),
         ("rustack-sqs-core", &["stampede-local"]),
     ];
