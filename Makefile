@@ -64,13 +64,11 @@ test: ## run every test: unit, property, contract, journeys, invocations, the te
 	@infra/tools/setup test
 	@infra/tools/steps test
 
-prove: ## replay drops until told, on all cores, into target/prove: DROPS=n or MINUTES=n (2), SEED=first
-	cargo build --release --locked -p replay
+prove: build ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
 	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
-	@if [ -x infra/tools/hostile ]; then infra/tools/hostile; fi
+	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
 
-replay: ## replay one drop and print its history: SEED=n or PLAN=file
-	@cargo build --quiet --release --locked -p replay
+replay: build ## replay one drop and print its history: SEED=n or PLAN=file
 	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
 
 lint: ## formatting, clippy, dependency checks
