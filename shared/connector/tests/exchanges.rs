@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::operation::list_tables::{ListTablesError, ListTablesOutput
 use support::{Authority, Server};
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// The SDK's error for one call that was not repeated.
+/// What came of one call, with the SDK's own repeats.
 type Outcome = Result<ListTablesOutput, SdkError<ListTablesError>>;
 
 fn client(http: SharedHttpClient, url: String, attempts: u32) -> Client {

@@ -30,6 +30,7 @@ pub mod gateway;
 
 // Every function is built with them.
 use features as _;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::process::ExitCode;
