@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::capacity::{Concurrency, DatabaseSize, Polling, WarmThroughput};
-use super::observed::{Observed, ObservedDatabase};
+use super::observed::{Allocation, Observed, ObservedDatabase};
 use super::target::Target;
 
 /// One change.
@@ -93,13 +93,16 @@ impl Step {
 pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, to) in &target.functions {
-        let from = observed.function(name).asked;
+        let there = observed.function(name);
+        let from = there.asked;
+        // What Lambda has given up on is there only if it is asked for again.
+        let given_up = there.allocation == Allocation::Failed && to.provisioned > 0;
         let reserve = (from.reserved != to.reserved).then(|| Step::Reserve {
             function: name.clone(),
             from: from.reserved,
             to: to.reserved,
         });
-        let provision = (from.provisioned != to.provisioned).then(|| Step::Provision {
+        let provision = (from.provisioned != to.provisioned || given_up).then(|| Step::Provision {
             function: name.clone(),
             from: from.provisioned,
             to: to.provisioned,
@@ -188,6 +191,7 @@ impl Observed {
                     ..there.asked
                 };
                 there.allocated = *to;
+                there.allocation = Allocation::Ready;
             }
             Step::SetMinimumAcu { to, .. } => {
                 if let ObservedDatabase::Serverless { minimum_acu } = &mut self.database {
