@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::capacity::{Concurrency, DatabaseSize, Polling, WarmThroughput};
+use super::database::DatabaseBaseline;
 use super::observed::{Allocation, Observed, ObservedDatabase};
 use super::target::Target;
 
@@ -78,6 +79,45 @@ impl Step {
     #[must_use]
     pub const fn is_one_way(&self) -> bool {
         matches!(self, Self::Warm { .. })
+    }
+
+    /// Whether something is smaller after it, or writing is interrupted: what a run does only after it has made sure that
+    /// it is still the one to decide.
+    #[must_use]
+    pub fn needs_certainty(&self, database: &DatabaseBaseline) -> bool {
+        let rank = |class: &String| database.rank(&DatabaseSize::Class(class.clone()));
+        match self {
+            Self::Reserve { from, to, .. } => to < from,
+            Self::Provision { from, to, .. } => to < from,
+            Self::SetMinimumAcu { from, to } => to < from,
+            Self::ChangeClass {
+                from, to, interrupts, ..
+            } => *interrupts || rank(to) < rank(from),
+            Self::FailOver { .. } => true,
+            Self::Warm { .. } => false,
+            Self::Poll { from, to, .. } => match (from, to) {
+                (Polling::MaximumConcurrency(from), Polling::MaximumConcurrency(to)) => to < from,
+                (
+                    Polling::ProvisionedPollers { minimum, maximum },
+                    Polling::ProvisionedPollers {
+                        minimum: to_minimum,
+                        maximum: to_maximum,
+                    },
+                ) => to_minimum < minimum || to_maximum < maximum,
+                _ => true,
+            },
+        }
+    }
+
+    /// What it changes: steps of the same thing depend on each other, in their order.
+    #[must_use]
+    pub fn thing(&self) -> (&'static str, &str) {
+        match self {
+            Self::Reserve { function, .. } | Self::Provision { function, .. } => ("function", function),
+            Self::SetMinimumAcu { .. } | Self::ChangeClass { .. } | Self::FailOver { .. } => ("database", ""),
+            Self::Warm { table, .. } => ("table", table),
+            Self::Poll { source, .. } => ("source", source),
+        }
     }
 
     /// Whether the next step must wait until this one is complete.
