@@ -17,19 +17,19 @@ fn of_two_that_overlap_the_end_of_one_takes_nothing_from_the_other() {
     assert!(b.ready, "{b:#?}");
     world.until(70);
     assert_eq!(world.lowered(first, last), vec![]);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }
 
 #[test]
 fn a_cancelled_drop_gives_back_what_was_prepared() {
     let mut world = World::new(documents(vec![drop_at("a", 40)]));
     world.until(36);
-    assert!(!world.from_baseline().is_empty());
+    assert!(!world.off_baseline().is_empty());
     world
         .account
         .declare(|docs| docs.calendar[0].state = CalendarState::Cancelled);
     world.until(39);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }
 
 #[test]
@@ -41,12 +41,12 @@ fn a_drained_drop_gives_back_early_and_one_with_open_orders_keeps_its_database()
         .account
         .declare(|docs| docs.calendar[0].state = CalendarState::Drained);
     world.until(45);
-    let left = world.from_baseline();
+    let left = world.off_baseline();
     assert!(left.iter().all(|step| step.thing().0 == "database"), "{left:?}");
     assert!(!left.is_empty());
     world.account.set_draining(false);
     world.until(47);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_moved_drop_is_ready_at_its_new_time() {
     let lowered = world.lowered(in_minutes(36), in_minutes(80));
     assert!(!lowered.is_empty(), "nothing is held between");
     world.until(95);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }
 
 #[test]
@@ -81,5 +81,5 @@ fn a_drop_published_too_late_gets_what_can_be_had_and_says_so() {
     let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
     assert!(short || !readiness.ready, "{readiness:#?}");
     world.until(40);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }

@@ -150,7 +150,7 @@ impl World {
     }
 
     /// What is still to be done to be back at the baseline, one-way rows left as they are.
-    pub(crate) fn from_baseline(&self) -> Vec<Step> {
+    pub(crate) fn off_baseline(&self) -> Vec<Step> {
         let observed = self.observed();
         let baseline = self.docs.baseline.capacity();
         let target = Target {

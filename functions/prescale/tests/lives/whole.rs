@@ -20,10 +20,10 @@ fn it_is_ready_before_the_crowd_and_back_at_the_baseline_afterwards() {
         readiness.parts.iter().any(|p| p.wanted > 100.0),
         "it was worth it"
     );
-    assert!(!world.from_baseline().is_empty());
+    assert!(!world.off_baseline().is_empty());
     world.until(60);
     assert_eq!(world.lowered(plan.begins_at, plan.released_at), vec![]);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
     assert!(
         world
             .account
@@ -84,7 +84,7 @@ fn restore_goes_back_at_once_but_not_while_a_drop_is_on() {
     world.account.declare(|docs| docs.calendar.clear());
     world.edge.advance(60_000);
     world.run(Mode::Restore).unwrap().unwrap();
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn what_was_changed_by_hand_goes_back_to_what_is_declared() {
     world.account.meddle(&Step::SetMinimumAcu { from: 2.0, to: 9.0 });
     world.until(4);
     world.until(6);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
 }
 
 #[test]
@@ -133,5 +133,19 @@ fn instances_that_read_are_changed_first_and_every_step_is_waited_for() {
     let ready = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
     assert!(ready.ready, "{ready:#?}");
     world.until(100);
-    assert_eq!(world.from_baseline(), vec![]);
+    assert_eq!(world.off_baseline(), vec![]);
+}
+
+#[test]
+fn the_kept_events_ask_for_their_modes_and_the_schedule_for_apply() {
+    let mode = |text: &str| serde_json::from_str::<prescale::Event>(text).unwrap().mode;
+    for (event, expected) in [
+        (include_str!("../../events/plan.json"), Mode::Plan),
+        (include_str!("../../events/apply.json"), Mode::Apply),
+        (include_str!("../../events/verify.json"), Mode::Verify),
+        (include_str!("../../events/restore.json"), Mode::Restore),
+        (r#"{"source":"aws.events","detail":{}}"#, Mode::Apply),
+    ] {
+        assert_eq!(mode(event), expected);
+    }
 }
