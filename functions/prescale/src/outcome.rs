@@ -49,9 +49,7 @@ pub enum Went {
 impl Serialize for Went {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Carried(Carried::Done) => serializer.serialize_str("done"),
-            Self::Carried(Carried::Started) => serializer.serialize_str("started"),
-            Self::Carried(Carried::AlreadySo) => serializer.serialize_str("already so"),
+            Self::Carried(carried) => serializer.collect_str(carried),
             Self::Failed(error) => serializer.collect_str(error),
             Self::Skipped(why) => why.serialize(serializer),
         }

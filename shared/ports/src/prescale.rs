@@ -4,6 +4,7 @@
 //! token. So each port tells apart what was certainly not done ([`ControlError::Busy`], [`ControlError::InProgress`])
 //! from what may have been ([`ControlError::Unknown`]), and a caller never assumes: the next look shows what is there.
 
+use std::fmt;
 use std::future::Future;
 
 use domain::drops::FieldError;
@@ -87,6 +88,16 @@ pub enum Carried {
     AlreadySo,
 }
 
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "done",
+            Self::Started => "started",
+            Self::AlreadySo => "already so",
+        })
+    }
+}
+
 /// Changes the account.
 pub trait CarryOut: Send + Sync {
     /// Carries out one step. It sets what the step says to `to`, whatever is there; only a fail-over, which has no value
@@ -139,7 +150,8 @@ pub struct Audited {
 
 /// Writes the record of changes.
 pub trait WriteAudit: Send + Sync {
-    /// Stores it, or replaces the one of the same name. Written before the change with no outcome, and again after it.
+    /// Stores it, or replaces the one of the same name. Written before the change with no outcome, and again after it; one
+    /// that is held up on its way and has no outcome never replaces one that has.
     fn audit(&self, change: &Audited) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -184,7 +196,8 @@ pub trait KeepRun: Send + Sync {
 
 /// Stores how ready a drop is.
 pub trait StoreReadiness: Send + Sync {
-    /// Stores it under the lease with this fencing number. Refused: a run with a higher one has stored.
+    /// Stores it under the lease with this fencing number. Refused: a run with a higher one has stored, or the same run a
+    /// later look.
     fn store_readiness(
         &self,
         fencing: u64,

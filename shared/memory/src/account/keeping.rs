@@ -77,9 +77,11 @@ impl KeepRun for MemoryAccount {
 impl WriteAudit for MemoryAccount {
     async fn audit(&self, change: &Audited) -> Result<(), StoreError> {
         self.call("audit", |state, _| {
-            state
-                .audit
-                .insert((change.fencing, change.number), change.clone());
+            let name = (change.fencing, change.number);
+            let known = |audited: &Audited| audited.outcome.is_some();
+            if change.outcome.is_some() || !state.audit.get(&name).is_some_and(known) {
+                state.audit.insert(name, change.clone());
+            }
             Ok(())
         })
         .await
@@ -93,7 +95,7 @@ impl StoreReadiness for MemoryAccount {
         readiness: &Readiness,
     ) -> Result<Conditional<()>, StoreError> {
         self.call("store_readiness", |state, _| {
-            let newer = |(stored, _): &(u64, Readiness)| *stored > fencing;
+            let newer = |(stored, was): &(u64, Readiness)| (*stored, was.at) > (fencing, readiness.at);
             if state.readiness.get(&readiness.drop).is_some_and(newer) {
                 return Ok(Conditional::Refused(()));
             }

@@ -28,6 +28,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod messages;
 pub mod orders;
+pub mod prescale;
 mod race;
 pub mod scene;
 pub mod status;
