@@ -40,7 +40,7 @@ fn tables_and_queues_have_their_names() {
     let tables: Vec<&str> = model.tables.keys().map(String::as_str).collect();
     assert_eq!(
         tables,
-        ["addresses", "drops", "orders", "purchases", "status", "stock"]
+        ["addresses", "drops", "orders", "prescale", "purchases", "status", "stock"]
     );
     let queues: Vec<&str> = model.queues.keys().map(String::as_str).collect();
     assert_eq!(
@@ -221,6 +221,7 @@ fn the_routes_are_those_of_the_api() {
             "GET /drops/{drop_id}/status get-drop",
             "GET /openapi.json answer-default",
             "GET /operator/drops/{drop_id} operate-drop",
+            "GET /operator/drops/{drop_id}/readiness operate-drop",
             "GET /orders get-order",
             "GET /orders/{order_id} get-order",
             "POST /drops/{drop_id}/reservations reserve",
