@@ -55,16 +55,31 @@
     )
 )]
 
+mod changes;
 mod clients;
+mod database;
+mod documents;
+mod error;
 mod form;
+mod measure;
 mod names;
+mod observe;
+mod paging;
+mod quotas;
+mod tables;
+mod trial;
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ports::orders::FindDueOrders;
+use ports::prescale::ControlError;
 
 pub use clients::{Clients, Patience, Service};
 pub use names::{FunctionName, Names, NamesError, SourceName, Trial};
+
+/// How many calls to one control plane are under way at the same time: Lambda's takes 15 a second of the whole account.
+const AT_ONCE: usize = 4;
 
 /// An account on AWS, in one region.
 #[derive(Debug, Clone)]
@@ -87,4 +102,31 @@ impl<O: FindDueOrders> AwsAccount<O> {
             orders,
         }
     }
+}
+
+impl<O> AwsAccount<O> {
+    /// A function of the baseline.
+    fn function(&self, name: &str) -> Result<&FunctionName, ControlError> {
+        let named = self.names.functions.get(name);
+        named.ok_or_else(|| ControlError::Broken(format!("no function {name} has a name in the account")))
+    }
+}
+
+/// The results of all calls, a few of which are under way at the same time.
+async fn at_once<T, F>(calls: impl IntoIterator<Item = F>) -> Result<Vec<T>, ControlError>
+where
+    F: Future<Output = Result<T, ControlError>>,
+{
+    let calls: Vec<F> = calls.into_iter().collect();
+    stream::iter(calls).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// A count as AWS's answers have it.
+fn units(count: Option<i32>) -> u32 {
+    u32::try_from(count.unwrap_or(0)).unwrap_or(0)
+}
+
+/// A count as AWS's requests take it.
+fn count(units: u32) -> i32 {
+    i32::try_from(units).unwrap_or(i32::MAX)
 }
