@@ -25,6 +25,7 @@ mod verify;
 
 use domain::drops::FieldError;
 use domain::ids::DropId;
+pub use domain::limits::PRESCALE_TIMEOUT_SECONDS as TIMEOUT_SECONDS;
 use domain::prescale::documents::Documents;
 use domain::prescale::quotas::Quotas;
 use domain::prescale::readiness::Seen;
@@ -43,14 +44,42 @@ use serde::{Deserialize, Serialize};
 
 use outcome::Outcome;
 
-/// The function's timeout, in seconds.
-pub const TIMEOUT_SECONDS: u32 = 55;
 /// How long a run holds the lease, in milliseconds: longer than its process lives, shorter than the schedule's minute.
 pub const LEASE_MS: i64 = 58_000;
 /// What is left at the end of a run for looking again and storing, in milliseconds.
 pub const RESERVE_MS: i64 = 10_000;
 
 const _: () = assert!(TIMEOUT_SECONDS as i64 * 1_000 < LEASE_MS && LEASE_MS < 60_000);
+
+/// Why a timeout does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TimeoutError {
+    /// No number of seconds.
+    #[error("not a number of seconds")]
+    NoNumber,
+    /// A process could outlive its lease, and lower what the next run has raised.
+    #[error("must end before the lease of {} s does", LEASE_MS / 1_000)]
+    TooLong,
+    /// [`Mode::Restore`] would never come to its end.
+    #[error("too short: going back agrees with itself {} s later", LEAST_BETWEEN_RUNS_MS / 1_000)]
+    TooShort,
+}
+
+/// Reads the timeout that the function is deployed with, in seconds, and holds it against the lease.
+///
+/// # Errors
+/// [`TimeoutError`].
+pub fn timeout_within_lease(seconds: &str) -> Result<u32, TimeoutError> {
+    let seconds: u32 = seconds.trim().parse().map_err(|_| TimeoutError::NoNumber)?;
+    let ms = i64::from(seconds) * 1_000;
+    if ms >= LEASE_MS {
+        Err(TimeoutError::TooLong)
+    } else if ms <= LEAST_BETWEEN_RUNS_MS + RESERVE_MS {
+        Err(TimeoutError::TooShort)
+    } else {
+        Ok(seconds)
+    }
+}
 
 /// What a run is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,5 +340,26 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
         retry(&self.edge, IN_WORKER, || self.account.observe(&docs.baseline))
             .await
             .map_err(control("looking at the account"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_ends_before_its_lease_and_after_going_back() {
+        assert_eq!(timeout_within_lease("55"), Ok(TIMEOUT_SECONDS));
+        assert_eq!(timeout_within_lease("57"), Ok(57));
+        for (text, error) in [
+            ("58", TimeoutError::TooLong),
+            ("900", TimeoutError::TooLong),
+            ("40", TimeoutError::TooShort),
+            ("0", TimeoutError::TooShort),
+            ("-1", TimeoutError::NoNumber),
+            ("a minute", TimeoutError::NoNumber),
+        ] {
+            assert_eq!(timeout_within_lease(text), Err(error), "{text}");
+        }
     }
 }
