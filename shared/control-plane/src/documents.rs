@@ -146,27 +146,35 @@ fn baseline(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Option<Baseline>
         return form::read("baseline", text, mistakes);
     };
     let declared = value.get("database").cloned();
-    let kind = declared.as_ref().and_then(|database| database.get("kind"));
-    let kind = kind.and_then(Value::as_str).map(str::to_owned);
-    let (Some(declared), Some(kind @ ("serverless" | "provisioned"))) = (declared, kind.as_deref()) else {
+    let Some(declared @ Value::Object(_)) = declared else {
         return form::read_value("baseline", value, mistakes);
     };
     const AT: &str = "baseline.database";
-    let database = if kind == "serverless" {
-        let read: Option<Serverless> = form::read_value(AT, declared, mistakes);
-        read.map(|read| DatabaseBaseline::Serverless {
-            minimum_acu: read.minimum_acu,
-            maximum_acu: read.maximum_acu,
-            rows_per_second_per_acu: read.rows_per_second_per_acu,
-            connections: read.connections,
-        })
-    } else {
-        let read: Option<Provisioned> = form::read_value(AT, declared, mistakes);
-        read.map(|read| DatabaseBaseline::Provisioned {
-            class: read.class,
-            instances: read.instances,
-            ladder: read.ladder,
-        })
+    let database = match declared.get("kind").and_then(Value::as_str) {
+        Some("serverless") => {
+            let read: Option<Serverless> = form::read_value(AT, declared, mistakes);
+            read.map(|read| DatabaseBaseline::Serverless {
+                minimum_acu: read.minimum_acu,
+                maximum_acu: read.maximum_acu,
+                rows_per_second_per_acu: read.rows_per_second_per_acu,
+                connections: read.connections,
+            })
+        }
+        Some("provisioned") => {
+            let read: Option<Provisioned> = form::read_value(AT, declared, mistakes);
+            read.map(|read| DatabaseBaseline::Provisioned {
+                class: read.class,
+                instances: read.instances,
+                ladder: read.ladder,
+            })
+        }
+        _ => {
+            mistakes.push(mistake(
+                &format!("{AT}.kind"),
+                "expected `serverless` or `provisioned`",
+            ));
+            None
+        }
     };
     if database.is_none() {
         // Its mistakes are told; any that is right lets the rest be read.
@@ -248,3 +256,6 @@ fn calendar(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Vec<CalendarDrop
     }
     drops
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,8 +227,12 @@ fn quoted_after(message: &str, start: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// `place` and every place below it.
+/// `place`, or the nearest one around it that is there, and every place below it.
 fn below(value: &Value, place: &[Key]) -> Vec<Place> {
+    let mut place = place;
+    while let (None, Some((_, around))) = (at(value, place), place.split_last()) {
+        place = around;
+    }
     let mut places = Vec::new();
     let mut open = vec![place.to_vec()];
     while let Some(place) = open.pop() {

@@ -43,6 +43,14 @@
 //!
 //! **Time.** Reads keep the retries of the configuration; changes are sent once. How long both may take is [`Patience`].
 //!
+//! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path; of every function in the account
+//! `lambda:GetAccountSettings`, `ListFunctions`, `GetFunctionConcurrency` and `ListProvisionedConcurrencyConfigs`; of the
+//! baseline's functions `lambda:Get`, `Put` and `DeleteProvisionedConcurrencyConfig`, `PutFunctionConcurrency`,
+//! `DeleteFunctionConcurrency`, `InvokeFunction` (of the alias); of its event sources `lambda:GetEventSourceMapping` and
+//! `UpdateEventSourceMapping`; of the cluster and its instances `rds:DescribeDBClusters`, `DescribeDBInstances`,
+//! `ModifyDBCluster`, `ModifyDBInstance`, `FailoverDBCluster`; of its tables `dynamodb:DescribeTable` and `UpdateTable`; of
+//! its queues `sqs:GetQueueAttributes`; and `cloudwatch:GetMetricData`.
+//!
 //! **What it does not do.** It waits for nothing, decides nothing, and repeats no change.
 #![forbid(unsafe_code)]
 #![cfg_attr(

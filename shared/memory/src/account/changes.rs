@@ -8,7 +8,7 @@ use ports::prescale::{Carried, ControlError};
 
 use super::{State, UnderWay};
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, ControlError> {
+pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, ControlError> {
     Err(ControlError::Broken(why.into()))
 }
 

@@ -1,7 +1,10 @@
 //! The ports to the control planes.
 
+use std::collections::BTreeSet;
+
 use domain::prescale::baseline::Baseline;
 use domain::prescale::calendar::CalendarDrop;
+use domain::prescale::database::DatabaseBaseline;
 use domain::prescale::documents::Documents;
 use domain::prescale::observed::ObservedDatabase;
 use domain::prescale::quotas::Quotas;
@@ -12,6 +15,7 @@ use ports::prescale::{
     CallFunction, Carried, CarryOut, ControlError, Measure, Observe, ReadDocuments, ReadQuotas, Readable,
 };
 
+use super::changes::refuse;
 use super::{MemoryAccount, State};
 
 impl State {
@@ -21,6 +25,45 @@ impl State {
         } else {
             Err(self.mistakes.clone())
         }
+    }
+
+    /// What one look shows of what a baseline names.
+    fn seen_of(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
+        let mut seen = self.seen();
+        let observed = &mut seen.observed;
+        let named = |name: &String| baseline.function(name).is_some();
+        observed.functions.retain(|name, _| named(name));
+        if observed.functions.len() != baseline.functions.len() {
+            return refuse("no such function");
+        }
+        if let (
+            DatabaseBaseline::Provisioned { instances: named, .. },
+            ObservedDatabase::Provisioned { instances, .. },
+        ) = (&baseline.database, &observed.database)
+            && !named.iter().all(|name| instances.iter().any(|i| i.name == *name))
+        {
+            return refuse("no such instance");
+        }
+        let tables: BTreeSet<&String> = baseline.tables.iter().map(|t| &t.table).collect();
+        let sources: BTreeSet<&String> = baseline.queues.iter().map(|q| &q.source).collect();
+        observed.tables.retain(|name, _| tables.contains(name));
+        observed.queues.retain(|name, _| sources.contains(name));
+        for (inactive, named, there) in [
+            (
+                &mut seen.inactive_tables,
+                &tables,
+                observed.tables.keys().collect::<BTreeSet<_>>(),
+            ),
+            (
+                &mut seen.inactive_sources,
+                &sources,
+                observed.queues.keys().collect(),
+            ),
+        ] {
+            inactive.retain(|name| named.contains(name));
+            inactive.extend(named.difference(&there).map(|name| (*name).clone()));
+        }
+        Ok(seen)
     }
 }
 
@@ -45,8 +88,8 @@ impl ReadQuotas for MemoryAccount {
 }
 
 impl Observe for MemoryAccount {
-    async fn observe(&self, _baseline: &Baseline) -> Result<Seen, ControlError> {
-        self.call("observe", |state, _| Ok(state.seen())).await
+    async fn observe(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
+        self.call("observe", |state, _| state.seen_of(baseline)).await
     }
 }
 
@@ -81,7 +124,12 @@ impl Measure for MemoryAccount {
 
 impl CallFunction for MemoryAccount {
     async fn answers(&self, function: &str) -> Result<bool, ControlError> {
-        self.call("answers", |state, _| Ok(!state.silent.contains(function)))
-            .await
+        self.call("answers", |state, _| {
+            if !state.functions.contains_key(function) {
+                return refuse("no such function");
+            }
+            Ok(!state.silent.contains(function))
+        })
+        .await
     }
 }

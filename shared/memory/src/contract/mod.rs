@@ -23,6 +23,7 @@
     reason = "a test fails by panicking, and its name is its documentation"
 )]
 
+pub mod account;
 pub mod drops;
 pub mod gateway;
 pub mod ledger;
