@@ -69,12 +69,21 @@ where
             "/operator/drops/{drop_id}",
             get(show_one::<D, S, R, E>).put(put::<D, S, R, E>),
         )
-        .route("/operator/drops/{drop_id}/readiness", get(readiness::<D, S, R, E>))
-        .route("/operator/drops/{drop_id}/publish", post(publish_one::<D, S, R, E>))
+        .route(
+            "/operator/drops/{drop_id}/readiness",
+            get(readiness::<D, S, R, E>),
+        )
+        .route(
+            "/operator/drops/{drop_id}/publish",
+            post(publish_one::<D, S, R, E>),
+        )
         .route("/operator/drops/{drop_id}/pause", post(pause_one::<D, S, R, E>))
         .route("/operator/drops/{drop_id}/resume", post(resume_one::<D, S, R, E>))
         .route("/operator/drops/{drop_id}/extend", post(extend_one::<D, S, R, E>))
-        .route("/operator/drops/{drop_id}/restock", post(restock_one::<D, S, R, E>))
+        .route(
+            "/operator/drops/{drop_id}/restock",
+            post(restock_one::<D, S, R, E>),
+        )
         .route("/operator/drops/{drop_id}/cancel", post(cancel_one::<D, S, R, E>));
     web::conventions(routes).with_state(Shared(Arc::new(state)))
 }

@@ -117,7 +117,10 @@ async fn no_such_drop_and_not_prepared_yet_are_told_apart() {
         (status, &problem["code"]),
         (StatusCode::NOT_FOUND, &json!("not_prepared"))
     );
-    assert!(problem["detail"].as_str().unwrap().contains("calendar"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("calendar"),
+        "{problem}"
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -137,9 +137,9 @@ pub struct Figures {
     pub denied: Vec<Times>,
 }
 
-/// `dynamodb:Query table/orders/index/open`.
+/// `dynamodb:Query table/orders/index/open`: of the ARN what follows partition, service, region and account.
 fn text(action: &str, resource: &str) -> String {
-    format!("{action} {}", resource.rsplit(':').next().unwrap_or_default())
+    format!("{action} {}", resource.splitn(6, ':').last().unwrap_or_default())
 }
 
 impl Permissions {
@@ -354,14 +354,27 @@ mod tests {
             need("s:List", "arn:a:b:t/y"),
             need("s:List", "*"),
         ] {
-            assert_eq!(permissions.check("f", std::slice::from_ref(&good)), Ok(()), "{good:?}");
+            assert_eq!(
+                permissions.check("f", std::slice::from_ref(&good)),
+                Ok(()),
+                "{good:?}"
+            );
         }
-        for bad in [need("s:Get", "arn:a:b:t/y"), need("s:Del", "arn:a:b:t/x-1"), need("s:Get", "*")] {
+        for bad in [
+            need("s:Get", "arn:a:b:t/y"),
+            need("s:Del", "arn:a:b:t/x-1"),
+            need("s:Get", "*"),
+        ] {
             assert!(permissions.check("f", &[bad]).is_err());
         }
         let used = &permissions.report()["f"].used;
         let used: Vec<(&str, u64)> = used.iter().map(|u| (u.permission.as_str(), u.times)).collect();
-        let expected = [("s:Get t/x-*", 1), ("s:Get t/x-1", 1), ("s:List *", 2), ("s:Put t/x-*", 1)];
+        let expected = [
+            ("s:Get t/x-*", 1),
+            ("s:Get t/x-1", 1),
+            ("s:List *", 2),
+            ("s:Put t/x-*", 1),
+        ];
         assert_eq!(used, expected);
     }
 

@@ -24,7 +24,7 @@ use crate::postgres::Postgres;
 use crate::runtime::{Functions, Settings};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
-use crate::template::{self, Model, Surroundings};
+use crate::template::{self, Model, REGION, Surroundings};
 
 /// How long the operator's token in `stack.json` and the tokens of `stampede-local token` hold.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
@@ -378,7 +378,10 @@ fn missing(model: &Model, settings: &Settings) -> Result<()> {
 /// The environments of all functions in one; a name means the same in each of them.
 fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let of_functions = model.functions.values().flat_map(|f| &f.environment);
+    // What Lambda says to every function, and the stack's own processes are told when they start.
+    let region = ("AWS_REGION".to_owned(), REGION.to_owned());
     base.into_iter()
+        .chain([region])
         .chain(of_functions.map(|(name, value)| (name.clone(), value.clone())))
         .collect()
 }

@@ -9,10 +9,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use domain::limits::{PRESCALE_TIMEOUT_SECONDS, PROCESS_ORDER_TIMEOUT_SECONDS, PROJECT_LEDGER_TIMEOUT_SECONDS};
+use domain::limits::{
+    PRESCALE_TIMEOUT_SECONDS, PROCESS_ORDER_TIMEOUT_SECONDS, PROJECT_LEDGER_TIMEOUT_SECONDS,
+};
+use serde_json::Value;
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::{Model, Route, Surroundings, function_arn, load, queue_arn, table_arn};
-use serde_json::Value;
 
 fn text() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap()
@@ -41,7 +43,15 @@ fn tables_and_queues_have_their_names() {
     let tables: Vec<&str> = model.tables.keys().map(String::as_str).collect();
     assert_eq!(
         tables,
-        ["addresses", "drops", "orders", "prescale", "purchases", "status", "stock"]
+        [
+            "addresses",
+            "drops",
+            "orders",
+            "prescale",
+            "purchases",
+            "status",
+            "stock"
+        ]
     );
     let queues: Vec<&str> = model.queues.keys().map(String::as_str).collect();
     assert_eq!(
@@ -145,7 +155,8 @@ fn no_statement_allows_more_than_it_names() {
             assert_eq!(statement.effect, "Allow");
             for action in &statement.action {
                 let wide = |(allowed, end): &(&str, &str)| {
-                    action == allowed && (statement.resource.ends_with(&format!(":{end}")) || statement.resource == *end)
+                    action == allowed
+                        && (statement.resource.ends_with(&format!(":{end}")) || statement.resource == *end)
                 };
                 assert!(
                     !statement.resource.contains('*')
@@ -238,18 +249,29 @@ fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
     ] {
         let declared = baseline[list].as_array().unwrap().iter();
         let declared: BTreeSet<&str> = declared.map(|one| one[key].as_str().unwrap()).collect();
-        let told: BTreeSet<&str> = names[kind].as_object().unwrap().keys().map(String::as_str).collect();
+        let told: BTreeSet<&str> = names[kind]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         assert_eq!(told, declared, "{kind}");
     }
     for (name, function) in names["functions"].as_object().unwrap() {
-        assert_eq!(function["name"], name.as_str(), "locally a function is called as its binary");
+        assert_eq!(
+            function["name"],
+            name.as_str(),
+            "locally a function is called as its binary"
+        );
         let trial = function["trial"].as_str().unwrap();
         let routes = &model.functions[name].routes;
         let fits = |route: &Route| match route {
             Route::Path { method, path } => trial == format!("{method} {}", path.replace("{drop_id}", "-")),
             Route::Default => false,
         };
-        let has_a_token = model.functions[name].environment.contains_key("SHOPPER_JWT_PUBLIC_KEY");
+        let has_a_token = model.functions[name]
+            .environment
+            .contains_key("SHOPPER_JWT_PUBLIC_KEY");
         assert!(
             (trial == "batch" && routes.is_empty())
                 || (routes.iter().any(fits) && (has_a_token || trial.starts_with("GET "))),
@@ -260,7 +282,10 @@ fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
         let queue = source["queue_url"].as_str().unwrap().rsplit('/').next().unwrap();
         let mapping = source["mapping"].as_str().unwrap();
         let mut sources = model.functions.values().flat_map(|f| &f.queues);
-        assert!(sources.any(|source| source.id == mapping && source.queue == queue), "{mapping}");
+        assert!(
+            sources.any(|source| source.id == mapping && source.queue == queue),
+            "{mapping}"
+        );
     }
 }
 
@@ -276,7 +301,11 @@ fn prescaling_runs_every_minute_one_at_a_time_and_knows_its_timeout() {
     assert_eq!(told, prescale.timeout.as_secs());
     let others = model.functions.values().filter(|f| f.name != "prescale");
     for function in others {
-        assert!(function.reserved.is_none() && !function.needs_control_planes(), "{}", function.name);
+        assert!(
+            function.reserved.is_none() && !function.needs_control_planes(),
+            "{}",
+            function.name
+        );
     }
     // Lambda takes four kilobytes of variables, with names of 64 characters for what CloudFormation names.
     let variables: usize = prescale.environment.iter().map(|(k, v)| k.len() + v.len()).sum();

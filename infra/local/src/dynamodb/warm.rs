@@ -54,8 +54,8 @@ impl WarmThroughput {
         let describe = serde_json::from_value(json!({"TableName": name}))
             .map_err(|e| DynoxideError::SerializationException(e.to_string()))?;
         let described = db.describe_table(describe)?;
-        let described = serde_json::to_value(described)
-            .map_err(|e| DynoxideError::InternalServerError(e.to_string()))?;
+        let described =
+            serde_json::to_value(described).map_err(|e| DynoxideError::InternalServerError(e.to_string()))?;
         let mut table = described.get("Table").cloned().unwrap_or_default();
         if member != "Table" {
             self.raise(name, &table, request)?;
@@ -64,7 +64,9 @@ impl WarmThroughput {
             let warm = self.of(name, index);
             json!({"ReadUnitsPerSecond": warm.read, "WriteUnitsPerSecond": warm.write, "Status": "ACTIVE"})
         };
-        let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
+        let indexes = table
+            .get_mut("GlobalSecondaryIndexes")
+            .and_then(Value::as_array_mut);
         for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
             let name = index.get("IndexName").and_then(Value::as_str).map(str::to_owned);
             index.insert("WarmThroughput".to_owned(), told(name.as_deref()));
@@ -88,18 +90,23 @@ impl WarmThroughput {
             wanted.push((None, self.read(table, None, own)?));
         }
         for update in updates(request) {
-            let index = update["IndexName"].as_str().unwrap_or_default();
-            let known = described["GlobalSecondaryIndexes"].as_array().into_iter().flatten();
-            if !known
-                .map(|known| &known["IndexName"])
-                .any(|known| known == index)
-            {
+            let index = update
+                .get("IndexName")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let known = described.get("GlobalSecondaryIndexes").and_then(Value::as_array);
+            let mut known = known
+                .into_iter()
+                .flatten()
+                .filter_map(|known| known.get("IndexName"));
+            if !known.any(|known| known == index) {
                 return Err(DynoxideError::ResourceNotFoundException(format!(
                     "Requested resource not found: index {index}"
                 )));
             }
-            let warm = self.read(table, Some(index), &update["WarmThroughput"])?;
-            wanted.push((Some(index.to_owned()), warm));
+            if let Some(asked) = update.get("WarmThroughput") {
+                wanted.push((Some(index.to_owned()), self.read(table, Some(index), asked)?));
+            }
         }
         let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, warm) in wanted {
@@ -111,7 +118,7 @@ impl WarmThroughput {
     /// What is asked for; a part that is not named stays.
     fn read(&self, table: &str, index: Option<&str>, asked: &Value) -> Result<Warm, DynoxideError> {
         let there = self.of(table, index);
-        let part = |name: &str, there: u64| asked[name].as_u64().unwrap_or(there);
+        let part = |name: &str, there: u64| asked.get(name).and_then(Value::as_u64).unwrap_or(there);
         let warm = Warm {
             read: part("ReadUnitsPerSecond", there.read),
             write: part("WriteUnitsPerSecond", there.write),
@@ -126,8 +133,13 @@ impl WarmThroughput {
 }
 
 fn updates(request: &Value) -> impl Iterator<Item = &Value> {
-    let all = request.get("GlobalSecondaryIndexUpdates").and_then(Value::as_array);
-    let all = all.into_iter().flatten().filter_map(|update| update.get("Update"));
+    let all = request
+        .get("GlobalSecondaryIndexUpdates")
+        .and_then(Value::as_array);
+    let all = all
+        .into_iter()
+        .flatten()
+        .filter_map(|update| update.get("Update"));
     all.filter(|update| update.get("WarmThroughput").is_some())
 }
 
@@ -178,7 +190,10 @@ mod tests {
         let name = json!({"TableName": "orders"});
         let there = ask(&warm, &db, "DescribeTable", &name);
         assert_eq!(units(&there["Table"]), (4_000, 12_000));
-        assert_eq!(units(&there["Table"]["GlobalSecondaryIndexes"][0]), (4_000, 12_000));
+        assert_eq!(
+            units(&there["Table"]["GlobalSecondaryIndexes"][0]),
+            (4_000, 12_000)
+        );
 
         let update = json!({
             "TableName": "orders",
@@ -191,7 +206,10 @@ mod tests {
         assert_eq!(units(&raised["TableDescription"]), (8_000, 12_000));
         let there = ask(&warm, &db, "DescribeTable", &name);
         assert_eq!(units(&there["Table"]), (8_000, 12_000));
-        assert_eq!(units(&there["Table"]["GlobalSecondaryIndexes"][0]), (7_000, 12_000));
+        assert_eq!(
+            units(&there["Table"]["GlobalSecondaryIndexes"][0]),
+            (7_000, 12_000)
+        );
 
         for bad in [
             json!({"TableName": "orders", "WarmThroughput": {"WriteUnitsPerSecond": 7_999}}),
@@ -211,10 +229,16 @@ mod tests {
         let (db, warm) = (tables(), WarmThroughput::default());
         for (operation, request) in [
             ("GetItem", json!({"TableName": "orders"})),
-            ("UpdateTable", json!({"TableName": "orders", "BillingMode": "PAY_PER_REQUEST"})),
+            (
+                "UpdateTable",
+                json!({"TableName": "orders", "BillingMode": "PAY_PER_REQUEST"}),
+            ),
             ("DescribeTable", json!({})),
         ] {
-            assert!(warm.answer(&db, operation, request.to_string().as_bytes()).is_none());
+            assert!(
+                warm.answer(&db, operation, request.to_string().as_bytes())
+                    .is_none()
+            );
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::Planes;
-use super::http::Caller;
+use super::caller::Caller;
 use super::needs::{Call, invoked, needs};
 use crate::http1;
 use crate::permissions::{Permissions, service, signer};
@@ -86,14 +86,9 @@ impl Front {
     async fn invoke(&self, function: &str, event: Bytes) -> Response<Full<Bytes>> {
         let invocation = self.functions.identify();
         let outcome = |result: &Result<Bytes, Failure>| if result.is_ok() { 200 } else { 500 };
-        let run = self.functions.invoke(
-            function,
-            "trial",
-            invocation,
-            event,
-            Waiting::Patiently,
-            outcome,
-        );
+        let run = self
+            .functions
+            .invoke(function, "trial", invocation, event, Waiting::Patiently, outcome);
         let mut response = match run.await {
             Ok(answer) => return plain(StatusCode::OK, answer),
             Err(Failure::Unknown) => return plain(StatusCode::NOT_FOUND, Bytes::new()),

@@ -7,8 +7,8 @@
 //! Where this differs from AWS: provisioned concurrency is there at once, a minimum ACU too, warm throughput is kept by the
 //! stack's own tables, and nobody's processes are started ahead.
 
+mod caller;
 pub mod front;
-mod http;
 mod needs;
 mod pulse;
 mod seed;
@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ::http::Method;
 use anyhow::{Context, Result, bail};
+use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::child::Spawner;
 use crate::template::Model;
-use http::Caller;
+use caller::Caller;
 
 /// How long they may take until they answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -77,7 +77,8 @@ impl Planes {
         let program = program(tools)?;
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}");
-        let log = std::fs::File::create(logs.join("control-planes.log")).context("the control planes' log")?;
+        let log =
+            std::fs::File::create(logs.join("control-planes.log")).context("the control planes' log")?;
         let mut command = Command::new(&program);
         command
             .env_clear()
@@ -92,7 +93,10 @@ impl Planes {
             .env("MINISTACK_HOST", "localhost")
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0")
-            .env("LAMBDA_ACCOUNT_CONCURRENCY", documents.account_concurrency.to_string())
+            .env(
+                "LAMBDA_ACCOUNT_CONCURRENCY",
+                documents.account_concurrency.to_string(),
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("the control planes' log")?)
             .stderr(log);

@@ -69,7 +69,7 @@ pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
         return None;
     }
     match segments(call.path).as_slice() {
-        [_, "functions", name, "invocations"] => Some(name),
+        [_, "functions", name, "invocations"] => Some(*name),
         _ => None,
     }
 }
@@ -176,8 +176,16 @@ mod tests {
         let lambda = |method, path: &str| texts("lambda", method, path, None, "").remove(0);
         let here = "lambda:us-east-1:000000000000";
         for (method, path, expected) in [
-            (Method::GET, "/2016-08-19/account-settings", "lambda:GetAccountSettings *".to_owned()),
-            (Method::GET, "/2015-03-31/functions", "lambda:ListFunctions *".to_owned()),
+            (
+                Method::GET,
+                "/2016-08-19/account-settings",
+                "lambda:GetAccountSettings *".to_owned(),
+            ),
+            (
+                Method::GET,
+                "/2015-03-31/functions",
+                "lambda:ListFunctions *".to_owned(),
+            ),
             (
                 Method::GET,
                 "/2019-09-30/functions/reserve/concurrency",
@@ -208,7 +216,13 @@ mod tests {
         }
         let path = r#"{"Path": "/stampede/prescale", "Recursive": true}"#;
         assert_eq!(
-            texts("ssm", Method::POST, "/", Some("AmazonSSM.GetParametersByPath"), path),
+            texts(
+                "ssm",
+                Method::POST,
+                "/",
+                Some("AmazonSSM.GetParametersByPath"),
+                path
+            ),
             ["ssm:GetParametersByPath ssm:us-east-1:000000000000:parameter/stampede/prescale"]
         );
         let rds = |body| texts("rds", Method::POST, "/", None, body);
@@ -244,10 +258,34 @@ mod tests {
     #[test]
     fn what_is_not_known_needs_what_nobody_has() {
         for (service, method, path, target, body) in [
-            ("lambda", Method::DELETE, "/2015-03-31/functions/reserve", None, ""),
-            ("lambda", Method::POST, "/2015-03-31/functions/reserve/concurrency", None, ""),
-            ("rds", Method::POST, "/", None, "Action=DeleteDBCluster&DBClusterIdentifier=l"),
-            ("ssm", Method::POST, "/", Some("AmazonSSM.PutParameter"), r#"{"Name": "/x"}"#),
+            (
+                "lambda",
+                Method::DELETE,
+                "/2015-03-31/functions/reserve",
+                None,
+                "",
+            ),
+            (
+                "lambda",
+                Method::POST,
+                "/2015-03-31/functions/reserve/concurrency",
+                None,
+                "",
+            ),
+            (
+                "rds",
+                Method::POST,
+                "/",
+                None,
+                "Action=DeleteDBCluster&DBClusterIdentifier=l",
+            ),
+            (
+                "ssm",
+                Method::POST,
+                "/",
+                Some("AmazonSSM.PutParameter"),
+                r#"{"Name": "/x"}"#,
+            ),
             ("ssm", Method::POST, "/", Some("AmazonSSM.GetParameter"), "{}"),
             ("iam", Method::POST, "/", None, ""),
         ] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::http::Caller;
+use super::caller::Caller;
 use super::seed::{form, rds};
 
 /// Between two figures; CloudWatch has one for each minute.
@@ -32,12 +32,18 @@ async fn figure(caller: &Caller, cluster: &str) -> Result<()> {
     let put = [
         ("Action", "PutMetricData".to_owned()),
         ("Namespace", "AWS/RDS".to_owned()),
-        ("MetricData.member.1.MetricName", "ServerlessDatabaseCapacity".to_owned()),
+        (
+            "MetricData.member.1.MetricName",
+            "ServerlessDatabaseCapacity".to_owned(),
+        ),
         (
             "MetricData.member.1.Dimensions.member.1.Name",
             "DBClusterIdentifier".to_owned(),
         ),
-        ("MetricData.member.1.Dimensions.member.1.Value", cluster.to_owned()),
+        (
+            "MetricData.member.1.Dimensions.member.1.Value",
+            cluster.to_owned(),
+        ),
         ("MetricData.member.1.Value", minimum.to_owned()),
     ];
     form(caller, "monitoring", "2010-08-01", &put).await?;
@@ -55,7 +61,8 @@ mod tests {
 
     #[test]
     fn the_minimum_is_found() {
-        let described = "<ServerlessV2ScalingConfiguration><MinCapacity>2.5</MinCapacity><MaxCapacity>64.0</MaxCapacity>";
+        let described =
+            "<ServerlessV2ScalingConfiguration><MinCapacity>2.5</MinCapacity><MaxCapacity>64.0</MaxCapacity>";
         assert_eq!(minimum(described), Some("2.5"));
         assert_eq!(minimum("<DBCluster></DBCluster>"), None);
     }

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::http::Caller;
+use super::caller::Caller;
 use crate::template::{ACCOUNT, Function, Model, queue_arn};
 
 /// The variables by which a function is told what things are called, and where its documents are.
@@ -39,9 +39,7 @@ impl Documents {
         let drops = folder.join("drops");
         for entry in std::fs::read_dir(&drops).with_context(|| drops.display().to_string())? {
             let drop = document(&entry?.path())?;
-            let id = drop["id"]
-                .as_str()
-                .ok_or_else(|| anyhow!("a drop without an id"))?;
+            let id = text(&drop, "id").context("a drop without an id")?;
             texts.insert(format!("calendar/{id}"), drop);
         }
         let quotas = texts.get_mut("quotas").and_then(Value::as_object_mut);
@@ -68,8 +66,12 @@ impl Documents {
     /// What the ledger's cluster is called, if a function has to do with it.
     pub(super) fn cluster(&self, model: &Model) -> Option<String> {
         let names: Value = told(model, NAMES).and_then(|names| serde_json::from_str(names).ok())?;
-        Some(names["cluster"].as_str()?.to_owned())
+        text(&names, "cluster").map(str::to_owned)
     }
+}
+
+fn text<'a>(of: &'a Value, member: &str) -> Option<&'a str> {
+    of.get(member).and_then(Value::as_str)
 }
 
 fn document(path: &Path) -> Result<Value> {
@@ -79,7 +81,10 @@ fn document(path: &Path) -> Result<Value> {
 
 /// What functions that speak to control planes are told by a variable.
 fn told<'a>(model: &'a Model, variable: &str) -> Option<&'a str> {
-    let mut values = model.functions.values().filter_map(|f| f.environment.get(variable));
+    let mut values = model
+        .functions
+        .values()
+        .filter_map(|f| f.environment.get(variable));
     values.next().map(String::as_str)
 }
 
@@ -97,10 +102,10 @@ pub(super) async fn seed(
         parameter_store(caller, "PutParameter", &put).await?;
     }
     let names: Value = serde_json::from_str(told(model, NAMES).unwrap_or("null")).context(NAMES)?;
-    let alias = names["alias"].as_str().context("NAMES: the alias")?;
+    let alias = text(&names, "alias").context("NAMES: the alias")?;
     let mut mappings = BTreeMap::new();
     for declared in documents.baseline("function") {
-        let name = declared["function"].as_str().unwrap_or_default();
+        let name = text(declared, "function").unwrap_or_default();
         let function = model.functions.get(name);
         let function = function.ok_or_else(|| anyhow!("the template has no function {name}"))?;
         make(caller, function, alias, declared).await?;
@@ -120,12 +125,16 @@ pub(super) async fn seed(
                 }),
             )
             .await?;
-            let uuid = made["UUID"].as_str().context("a mapping's UUID")?;
+            let uuid = text(&made, "UUID").context("a mapping's UUID")?;
             mappings.insert(source.id.clone(), uuid.to_owned());
         }
     }
-    let cluster = names["cluster"].as_str().context("NAMES: the cluster")?;
-    database(caller, cluster, &documents.texts["baseline"]["database"]).await?;
+    let cluster = text(&names, "cluster").context("NAMES: the cluster")?;
+    let declared = documents
+        .texts
+        .get("baseline")
+        .and_then(|baseline| baseline.get("database"));
+    database(caller, cluster, declared.context("baseline.toml: the database")?).await?;
     Ok(mappings)
 }
 
@@ -143,14 +152,15 @@ async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Valu
     lambda(caller, Method::POST, "/2015-03-31/functions", &create).await?;
     let at = format!("/2015-03-31/functions/{name}");
     let version = lambda(caller, Method::POST, &format!("{at}/versions"), &json!({})).await?;
-    let live = json!({"Name": alias, "FunctionVersion": version["Version"]});
+    let live = json!({"Name": alias, "FunctionVersion": version.get("Version")});
     lambda(caller, Method::POST, &format!("{at}/aliases"), &live).await?;
-    if let Some(units) = declared["reserved"].as_u64() {
+    if let Some(units) = declared.get("reserved").and_then(Value::as_u64) {
         let path = format!("/2017-10-31/functions/{name}/concurrency");
         let put = json!({"ReservedConcurrentExecutions": units});
         lambda(caller, Method::PUT, &path, &put).await?;
     }
-    if let Some(units) = declared["provisioned"].as_u64().filter(|units| *units > 0) {
+    let provisioned = declared.get("provisioned").and_then(Value::as_u64);
+    if let Some(units) = provisioned.filter(|units| *units > 0) {
         let path = format!("/2019-09-30/functions/{name}/provisioned-concurrency?Qualifier={alias}");
         let put = json!({"ProvisionedConcurrentExecutions": units});
         lambda(caller, Method::PUT, &path, &put).await?;
@@ -160,7 +170,12 @@ async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Valu
 
 /// The ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class.
 async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<()> {
-    let acu = |field: &str| declared[field].as_f64().map(|acu| acu.to_string());
+    let acu = |field: &str| {
+        declared
+            .get(field)
+            .and_then(Value::as_f64)
+            .map(|acu| acu.to_string())
+    };
     let mut create = vec![
         ("Action", "CreateDBCluster".to_owned()),
         ("DBClusterIdentifier", cluster.to_owned()),
@@ -175,8 +190,12 @@ async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<()
             create.push(("ServerlessV2ScalingConfiguration.MaxCapacity", maximum));
             ("db.serverless".to_owned(), vec![format!("{cluster}-1")])
         } else {
-            let class = declared["class"].as_str().unwrap_or_default().to_owned();
-            let instances = declared["instances"].as_array().into_iter().flatten();
+            let class = text(declared, "class").unwrap_or_default().to_owned();
+            let instances = declared
+                .get("instances")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
             let instances = instances.filter_map(Value::as_str).map(str::to_owned);
             (class, instances.collect())
         };
@@ -200,7 +219,11 @@ async fn lambda(caller: &Caller, method: Method, path: &str, body: &Value) -> Re
         .call("lambda", method, path, &json, body.to_string().into_bytes())
         .await?;
     if !answer.status.is_success() {
-        bail!("{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        bail!(
+            "{path}: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
     }
     Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Object(Map::new())))
 }
