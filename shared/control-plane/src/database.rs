@@ -32,7 +32,8 @@ impl<O> AwsAccount<O> {
             works(cluster.status()) && there.iter().all(|instance| works(instance.db_instance_status()));
         let deferred = |instance: &DbInstance| {
             let pending = instance.pending_modified_values();
-            pending.is_some_and(|pending| pending.db_instance_class().is_some())
+            let class = pending.and_then(|pending| pending.db_instance_class());
+            class.is_some() && class != instance.db_instance_class()
         };
         let settled = available && !there.iter().any(deferred);
         let observed = match declared {

@@ -123,14 +123,27 @@ impl<T: DeserializeOwned> Repair<T> {
 
     /// Puts something at `place` that the reader takes.
     fn fill(&mut self, place: &[Key], complaint: &Complaint) -> Option<Repaired> {
-        for candidate in candidates(&complaint.message) {
+        let mut all = candidates(&complaint.message);
+        let mut asked = false;
+        let mut n = 0;
+        while let Some(candidate) = all.get(n) {
+            n += 1;
             let mut changed = self.value.clone();
-            if !put(&mut changed, place, candidate) {
+            if !put(&mut changed, place, candidate.clone()) {
                 return None;
             }
-            if let Some(after) = self.better(&changed, complaint) {
-                self.value = changed;
-                return Some((place.to_vec(), after));
+            match self.after(&changed, complaint) {
+                Tried::Better(after) => {
+                    self.value = changed;
+                    return Some((place.to_vec(), after));
+                }
+                // Only now does the reader say what it would take.
+                Tried::NoBetter(after) if !asked && after.message.starts_with("unknown variant `") => {
+                    asked = true;
+                    all.extend(names_offered(&after.message));
+                }
+                Tried::NoBetter(_) => {}
+                Tried::Enough => return None,
             }
         }
         None
@@ -150,7 +163,7 @@ impl<T: DeserializeOwned> Repair<T> {
             if !take(&mut changed, &place) {
                 continue;
             }
-            if let Some(after) = self.better(&changed, complaint) {
+            if let Tried::Better(after) = self.after(&changed, complaint) {
                 self.value = changed;
                 return (place.clone(), Some((place, after)));
             }
@@ -158,19 +171,29 @@ impl<T: DeserializeOwned> Repair<T> {
         (complaint.at.clone(), None)
     }
 
-    /// What is left to complain about, if it is not the same any more.
-    fn better(&mut self, changed: &Value, complaint: &Complaint) -> Option<Option<Complaint>> {
+    /// What is left to complain about.
+    fn after(&mut self, changed: &Value, complaint: &Complaint) -> Tried {
         self.attempts += 1;
         if self.attempts > MOST_ATTEMPTS {
-            return None;
+            return Tried::Enough;
         }
         match attempt::<T>(changed) {
-            Ok(_) => Some(None),
+            Ok(_) => Tried::Better(None),
             // Another complaint about the same place means that the candidate is no better than what was there.
-            Err(after) if after.at == complaint.at && !moved_on(&after, complaint) => None,
-            Err(after) => Some(Some(after)),
+            Err(after) if after.at == complaint.at && !moved_on(&after, complaint) => Tried::NoBetter(after),
+            Err(after) => Tried::Better(Some(after)),
         }
     }
+}
+
+/// What came of one attempt.
+enum Tried {
+    /// The mistake is gone. With the next one.
+    Better(Option<Complaint>),
+    /// It is still there.
+    NoBetter(Complaint),
+    /// There were too many attempts.
+    Enough,
 }
 
 /// Whether a complaint about the same place is about something else: another member of it.
@@ -204,11 +227,7 @@ fn attempt<T: DeserializeOwned>(value: &Value) -> Result<T, Complaint> {
 
 /// What may be acceptable where `message` complains: the names it offers, then one value of each kind.
 fn candidates(message: &str) -> Vec<Value> {
-    let mut all = Vec::new();
-    for name in message.split('`').skip(1).step_by(2).skip(1) {
-        all.push(json!(name));
-        all.extend([json!({name: 2}), json!({name: {}})]);
-    }
+    let mut all = names_offered(message);
     let moment = "2030-01-01T00:00:00Z";
     all.extend([
         json!(1),
@@ -220,6 +239,13 @@ fn candidates(message: &str) -> Vec<Value> {
     ]);
     all.extend([json!("GET /-"), Value::Null]);
     all
+}
+
+/// What a complaint about a choice offers, with and without something inside. It first quotes what was there.
+fn names_offered(message: &str) -> Vec<Value> {
+    let names = message.split('`').skip(1).step_by(2).skip(1);
+    let each = |name: &str| [json!(name), json!({name: 2}), json!({name: {}})];
+    names.flat_map(each).collect()
 }
 
 fn quoted_after(message: &str, start: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! What CloudWatch has measured.
 
 use aws_sdk_cloudwatch::primitives::DateTime;
-use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy, StatusCode};
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, StatusCode};
 use domain::time::Timestamp;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Measure};
@@ -33,7 +33,8 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
             statistic: "Minimum",
         };
         let figures = self.figures(&question, now.plus_millis(-RECENT_MS), now).await?;
-        Ok(figures.first().copied())
+        let newest = figures.into_iter().max_by_key(|(at, _)| *at);
+        Ok(newest.map(|(_, acu)| acu))
     }
 
     /// By whole minutes: the one in which `since` lies counts in full.
@@ -52,7 +53,8 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
             statistic: "Sum",
         };
         let figures = self.figures(&question, since, until).await?;
-        Ok(figures.into_iter().map(whole).fold(0, u64::saturating_add))
+        let whole = figures.into_iter().map(|(_, figure)| whole(figure));
+        Ok(whole.fold(0, u64::saturating_add))
     }
 }
 
@@ -64,18 +66,17 @@ fn whole(figure: f64) -> u64 {
 }
 
 impl<O> AwsAccount<O> {
-    /// One figure for each minute that has one, the newest first.
+    /// One figure for each minute that has one, with its moment in seconds.
     async fn figures(
         &self,
         question: &Question<'_>,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<f64>, ControlError> {
+    ) -> Result<Vec<(i64, f64)>, ControlError> {
         let query = query(question).ok_or_else(|| broken(OPERATION, "no request could be built"))?;
         paging::all(OPERATION, |token| async {
             let page = self.clients.cloudwatch.get_metric_data();
             let page = page.metric_data_queries(query.clone());
-            let page = page.scan_by(ScanBy::TimestampDescending);
             let page = page.start_time(DateTime::from_millis(since.as_millis()));
             let page = page.end_time(DateTime::from_millis(until.as_millis()));
             let page = page.set_next_token(token).send().await;
@@ -86,7 +87,10 @@ impl<O> AwsAccount<O> {
                     // An error of CloudWatch's own: worth asking again.
                     Some(StatusCode::InternalError) => return Err(ControlError::Busy),
                     Some(StatusCode::Forbidden) => return Err(broken(OPERATION, "Forbidden")),
-                    _ => figures.extend_from_slice(result.values()),
+                    _ => {
+                        let at = result.timestamps().iter().map(DateTime::secs);
+                        figures.extend(at.zip(result.values().iter().copied()));
+                    }
                 }
             }
             Ok((figures, page.next_token))

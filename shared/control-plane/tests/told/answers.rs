@@ -1,5 +1,6 @@
 //! Answers as the services word them.
 
+use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_smithy_cbor::Encoder;
 use serde_json::{Value, json};
 
@@ -58,8 +59,8 @@ fn cbor(status: u16, write: impl FnOnce(&mut Encoder)) -> Answer {
     Answer::Body(status, headers, encoder.into_writer())
 }
 
-/// Figures of one metric, the newest first, with the result's status and the next page's token.
-pub(crate) fn figures(values: &[f64], status: &str, next: Option<&str>) -> Answer {
+/// Figures of one metric, each with its second, with the result's status and the next page's token.
+pub(crate) fn figures(values: &[(i64, f64)], status: &str, next: Option<&str>) -> Answer {
     cbor(200, |encoder| {
         encoder.begin_map();
         encoder.str("MetricDataResults").begin_array();
@@ -67,8 +68,13 @@ pub(crate) fn figures(values: &[f64], status: &str, next: Option<&str>) -> Answe
         encoder.str("Id").str("figure");
         encoder.str("StatusCode").str(status);
         encoder.str("Values").begin_array();
-        for value in values {
+        for (_, value) in values {
             encoder.double(*value);
+        }
+        encoder.end();
+        encoder.str("Timestamps").begin_array();
+        for (at, _) in values {
+            encoder.timestamp(&DateTime::from_secs(*at));
         }
         encoder.end();
         encoder.end().end();

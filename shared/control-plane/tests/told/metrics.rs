@@ -25,8 +25,8 @@ async fn no_figure_is_none_and_pages_are_put_together() {
     assert_eq!(reached(vec![figures(&[], "Complete", None)]).await, Ok(None));
     let pages = || {
         vec![
-            figures(&[8.5, 4.0], "PartialData", Some("next")),
-            figures(&[2.0], "Complete", None),
+            figures(&[(120, 4.0), (180, 8.5)], "PartialData", Some("next")),
+            figures(&[(60, 2.0)], "Complete", None),
         ]
     };
     assert_eq!(reached(pages()).await, Ok(Some(8.5)));
