@@ -11,6 +11,7 @@
 
 mod account;
 mod contract;
+mod life;
 mod limits;
 mod metrics;
 mod servers;

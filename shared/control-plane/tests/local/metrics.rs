@@ -20,7 +20,8 @@ impl Local {
         put.metric_data(datum.build()).send().await.unwrap();
     }
 
-    async fn acu(&self, at: Timestamp, value: f64) {
+    /// The cluster ran with so many ACU then.
+    pub(crate) async fn acu(&self, at: Timestamp, value: f64) {
         let of = [("DBClusterIdentifier", self.names.cluster.as_str())];
         self.measured("AWS/RDS", "ServerlessDatabaseCapacity", &of, at, value)
             .await;

@@ -72,6 +72,8 @@ pub(crate) fn servers() -> &'static Servers {
                 .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
                 .env("BIND_HOST", "127.0.0.1")
                 .env("MINISTACK_HOST", "localhost")
+                // Otherwise it depends on the machine.
+                .env("LAMBDA_ACCOUNT_CONCURRENCY", "1000")
                 .env("IOT_MTLS_ENABLED", "0")
                 .env("SFTP_ENABLED", "0");
         });
