@@ -25,9 +25,9 @@ LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build everything, in the one profile
+build: ## build everything in the one profile, the functions as they are deployed
 	@infra/tools/setup drop
-	cargo build --release --workspace --locked
+	@infra/tools/build
 
 drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b
 	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
@@ -65,13 +65,11 @@ test: ## run every test: unit, property, contract, journeys, invocations, the te
 	@infra/tools/setup test
 	@infra/tools/steps test
 
-prove: ## replay drops until told, on all cores, into target/prove: DROPS=n or MINUTES=n (2), SEED=first
-	cargo build --release --locked -p replay
+prove: build ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
 	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
-	@if [ -x infra/tools/hostile ]; then infra/tools/hostile; fi
+	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
 
-replay: ## replay one drop and print its history: SEED=n or PLAN=file
-	@cargo build --quiet --release --locked -p replay
+replay: build ## replay one drop and print its history: SEED=n or PLAN=file
 	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
 
 lint: ## formatting, clippy, dependency checks

@@ -39,7 +39,7 @@ impl Stores {
     /// The stores of `stack`.
     #[must_use]
     pub fn new(stack: &StackFile) -> Self {
-        let http = aws_smithy_http_client::Builder::new().build_http();
+        let http = connector::plain(std::time::Duration::from_secs(1));
         let credentials = Credentials::new("audit", "audit", None, None, "audit");
         let dynamodb = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()

@@ -153,7 +153,7 @@ impl Host {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("outside", "local", None, None, "bench"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(connector::plain(std::time::Duration::from_secs(1)))
             .endpoint_url(&url)
             .build();
         Ok(Self {

@@ -109,6 +109,8 @@ fn only_its_adapter_knows_a_service() {
         ("aws-sdk-ssm", &["control-plane"]),
         ("tokio-postgres", &["ledger", "stampede-local", "loadtest"]),
         ("reqwest", &["stripe", "hostile"]),
+        // Its HTTP/2 would be in every function.
+        ("aws-smithy-http-client", &[]),
         ("dynoxide", &["stampede-local"]),
         ("rustack-sqs-core", &["stampede-local"]),
     ];

@@ -5,8 +5,6 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::retry::{RetryConfig, RetryMode};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
@@ -45,18 +43,12 @@ fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
         None,
         "environment",
     );
+    let connect = Duration::from_millis(CONNECT_TIMEOUT_MS);
     let http = if endpoint.as_deref().is_some_and(|url| url.starts_with("http://")) {
-        aws_smithy_http_client::Builder::new().build_http()
+        connector::plain(connect)
     } else {
-        let roots = ROOTS
-            .into_iter()
-            .fold(TrustStore::empty(), TrustStore::with_pem_certificate);
-        let builder = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
-        match TlsContext::builder().with_trust_store(roots).build() {
-            Ok(context) => builder.tls_context(context).build_https(),
-            // The roots are part of the binary and a test builds this context; the system's store stands in.
-            Err(_) => builder.build_https(),
-        }
+        // The roots are part of the binary and a test reads them. Without them nothing is sent: `plain` refuses `https`.
+        connector::secure(connect, &ROOTS).unwrap_or_else(|_| connector::plain(connect))
     };
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -124,10 +116,7 @@ mod tests {
 
     #[test]
     fn the_small_trust_store_is_readable() {
-        let roots = ROOTS
-            .into_iter()
-            .fold(TrustStore::empty(), TrustStore::with_pem_certificate);
-        assert!(TlsContext::builder().with_trust_store(roots).build().is_ok());
+        assert!(connector::secure(Duration::from_secs(1), &ROOTS).is_ok());
         assert!(
             ROOTS
                 .iter()

@@ -28,6 +28,8 @@ pub mod config;
 pub mod edge;
 pub mod gateway;
 
+// Every function is built with them.
+use features as _;
 use std::convert::Infallible;
 use std::future::Future;
 use std::process::ExitCode;

@@ -64,7 +64,7 @@ async fn handle(setup: Arc<Setup>, request: Request) -> Result<Response<Body>, E
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let http = aws_smithy_http_client::Builder::new().build_http();
+    let http = connector::plain(std::time::Duration::from_secs(1));
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .load()

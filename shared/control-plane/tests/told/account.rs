@@ -48,7 +48,7 @@ pub(crate) fn account_with(told: &Told, orders: MemoryStore) -> AwsAccount<Memor
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(connector::plain(std::time::Duration::from_secs(5)))
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .time_source(SharedTimeSource::new(SystemTimeSource::new()))
         .retry_config(

@@ -74,7 +74,7 @@ impl Told {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-central-1"))
             .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(connector::plain(Duration::from_secs(1)))
             .timeout_config(timeouts.build())
             .endpoint_url(&self.url)
             .build();

@@ -33,7 +33,7 @@ pub(crate) fn client(url: &str) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(connector::plain(std::time::Duration::from_secs(1)))
         .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
         .build();

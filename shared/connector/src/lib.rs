@@ -1,0 +1,163 @@
+//! HTTP/1.1 for the AWS SDK.
+//!
+//! **Why.** DynamoDB and SQS speak HTTP/1.1 only, and the SDK's own connector always links an HTTP/2 implementation beside it:
+//! most of a megabyte in every function, loaded at every cold start. This one is the same client (hyper, rustls, kept-alive
+//! connections) without it, and without what a function never asks for: proxies and the system's trust store.
+//!
+//! **A walk through.** [`plain`] and [`secure`] make the client that goes into an SDK configuration. The SDK hands each
+//! attempt to [`HttpConnector::call`], which converts the request, lets hyper send it, and sorts an error into the SDK's
+//! kinds, on which its decision to try again rests ([`errors`]).
+//!
+//! **What it does not do.** It knows no read time-out: the time-out of the SDK's attempt covers the answer. A host's name is
+//! resolved by the C library, as the SDK's connector does.
+
+mod errors;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{
+    CaptureConnection, Connect, HttpConnector as TcpConnector, HttpInfo, capture_connection,
+};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// The trust store could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTrust {
+    /// A root is not a certificate in PEM.
+    #[error("a root is not a certificate")]
+    Root,
+    /// `rustls` refuses its own defaults.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// A client for `http://` addresses: the local stack and tests. Connecting may take `connect_timeout`.
+#[must_use]
+pub fn plain(connect_timeout: Duration) -> SharedHttpClient {
+    shared(tcp(connect_timeout))
+}
+
+/// A client for `https://` addresses that trusts these roots, each one certificate in PEM, and no others. Connecting may take
+/// `connect_timeout`, and what TLS adds is part of the SDK's attempt.
+///
+/// # Errors
+/// [`BadTrust`].
+pub fn secure(connect_timeout: Duration, roots: &[&[u8]]) -> Result<SharedHttpClient, BadTrust> {
+    let mut trusted = RootCertStore::empty();
+    for pem in roots {
+        let root = CertificateDer::from_pem_slice(pem).map_err(|_| BadTrust::Root)?;
+        trusted.add(root)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    let mut tcp = tcp(connect_timeout);
+    tcp.enforce_http(false);
+    let https: HttpsConnector<TcpConnector> = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Ok(shared(https))
+}
+
+fn tcp(connect_timeout: Duration) -> TcpConnector {
+    let mut tcp = TcpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect_timeout));
+    tcp
+}
+
+fn shared<C: Connect + Clone + Send + Sync + 'static>(connect: C) -> SharedHttpClient {
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .build(connect);
+    SharedHttpClient::new(Http1 {
+        connector: SharedHttpConnector::new(Sender { client }),
+    })
+}
+
+/// The one client of a process; every attempt gets the same connector, hence the same kept-alive connections.
+#[derive(Debug)]
+struct Http1 {
+    connector: SharedHttpConnector,
+}
+
+impl HttpClient for Http1 {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        self.connector.clone()
+    }
+}
+
+/// Sends one request.
+struct Sender<C> {
+    client: Client<C, SdkBody>,
+}
+
+impl<C> fmt::Debug for Sender<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sender")
+    }
+}
+
+impl<C: Connect + Clone + Send + Sync + 'static> HttpConnector for Sender<C> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        // After an answer that promises little, the SDK wants no further request on its connection.
+        if request.extensions().get::<CaptureSmithyConnection>().is_some() {
+            let connection = capture_connection(&mut request);
+            if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+                capture.set_connection_retriever(move || metadata(&connection));
+            }
+        }
+        let sent = self.client.request(request);
+        HttpConnectorFuture::new(async move {
+            match sent.await {
+                Ok(response) => HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                    .map_err(|error| ConnectorError::other(error.into(), None)),
+                Err(error) => Err(errors::sorted(error)),
+            }
+        })
+    }
+}
+
+/// The connection of a request, for the SDK to close.
+fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
+    let mut extensions = http::Extensions::new();
+    connection
+        .connection_metadata()
+        .as_ref()?
+        .get_extras(&mut extensions);
+    let info = extensions.get::<HttpInfo>();
+    let connection = connection.clone();
+    let mut builder = ConnectionMetadata::builder().proxied(false).poison_fn(move || {
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.poison();
+        }
+    });
+    builder
+        .set_local_addr(info.map(HttpInfo::local_addr))
+        .set_remote_addr(info.map(HttpInfo::remote_addr));
+    Some(builder.build())
+}
