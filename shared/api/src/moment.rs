@@ -35,10 +35,10 @@ impl<'de> Deserialize<'de> for Moment {
         let text = String::deserialize(deserializer)?;
         let at = OffsetDateTime::parse(&text, &Rfc3339)
             .map_err(|_| D::Error::custom("not a moment as in RFC 3339, such as 2026-12-04T18:00:00.000Z"))?
-            .to_offset(UtcOffset::UTC);
-        if !YEARS.contains(&at.year()) {
-            return Err(D::Error::custom("a year between 2020 and 2058 is expected"));
-        }
+            // In year 9999 or 0 an offset leads out of what can be told.
+            .checked_to_offset(UtcOffset::UTC)
+            .filter(|at| YEARS.contains(&at.year()))
+            .ok_or_else(|| D::Error::custom("a year between 2020 and 2058 is expected"))?;
         let ms = at.unix_timestamp() * 1000 + i64::from(at.millisecond());
         Ok(Self(Timestamp::from_millis(ms)))
     }
@@ -70,6 +70,8 @@ mod tests {
             "\"tomorrow\"",
             "\"9999-01-01T00:00:00Z\"",
             "\"0001-01-01T00:00:00Z\"",
+            "\"9999-12-31T23:59:59-14:00\"",
+            "\"0000-01-01T00:00:00+14:00\"",
             "7",
             "\"2026-13-01T00:00:00Z\"",
         ] {
