@@ -44,7 +44,8 @@ prescale-plan: ## print the capacity a drop wants, when, at what cost, within wh
 		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(JSON),--json)
 
 up: build ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
-	@$(BIN)/stampede-local up $(if $(FAULTS),--faults $(FAULTS))
+	@infra/tools/setup test
+	@$(BIN)/stampede-local up --control-planes infra/prescale $(if $(FAULTS),--faults $(FAULTS))
 
 token: ## print a shopper's bearer token for the running stack: SHOPPER=name
 	@$(BIN)/stampede-local token --shopper $(SHOPPER)

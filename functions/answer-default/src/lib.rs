@@ -37,7 +37,7 @@ const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
-pub const ROUTES: [(Method, &str); 19] = [
+pub const ROUTES: [(Method, &str); 20] = [
     (Method::GET, DESCRIPTION_PATH),
     (Method::GET, "/drops"),
     (Method::GET, "/drops/{drop_id}"),
@@ -51,6 +51,7 @@ pub const ROUTES: [(Method, &str); 19] = [
     (Method::POST, "/orders/{order_id}/cancel"),
     (Method::PUT, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}"),
+    (Method::GET, "/operator/drops/{drop_id}/readiness"),
     (Method::POST, "/operator/drops/{drop_id}/publish"),
     (Method::POST, "/operator/drops/{drop_id}/pause"),
     (Method::POST, "/operator/drops/{drop_id}/resume"),

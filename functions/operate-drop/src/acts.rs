@@ -1,10 +1,12 @@
-//! The acts that change the document and nothing else.
+//! Looking at a drop, and the acts that change its document and nothing else.
 
 use domain::drops::Drop;
 use domain::ids::DropId;
+use domain::prescale::readiness::Readiness;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
+use ports::prescale::ReadReadiness;
 use ports::retry::{IN_REQUEST, retry};
 
 use crate::NotDone;
@@ -17,6 +19,21 @@ use crate::change::change;
 pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, id: &DropId) -> Result<Drop, NotDone> {
     let found = retry(edge, IN_REQUEST, || drops.drop(id)).await?;
     found.ok_or(NotDone::Unknown)
+}
+
+/// How ready its capacity is, by the last run of pre-scaling that looked.
+///
+/// # Errors
+/// [`NotDone::Unknown`], [`NotDone::NotPrepared`], [`NotDone::Store`].
+pub async fn readiness<D, R, E>(drops: &D, readiness: &R, edge: &E, id: &DropId) -> Result<Readiness, NotDone>
+where
+    D: ReadDrop,
+    R: ReadReadiness,
+    E: Edge,
+{
+    show(drops, edge, id).await?;
+    let found = retry(edge, IN_REQUEST, || readiness.readiness(id)).await?;
+    found.ok_or(NotDone::NotPrepared)
 }
 
 /// Stops reservations, or takes them up again; holds, orders and payments go on.

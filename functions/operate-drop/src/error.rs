@@ -14,6 +14,9 @@ pub enum NotDone {
     /// There is no such drop.
     #[error("there is no such drop")]
     Unknown,
+    /// No run of pre-scaling has looked at the drop yet.
+    #[error("the drop is not prepared yet")]
+    NotPrepared,
     /// The contents have these mistakes.
     #[error("{} mistakes in the contents", .0.len())]
     Mistakes(Vec<FieldError>),
@@ -76,6 +79,12 @@ impl From<NotDone> for Failure {
     fn from(error: NotDone) -> Self {
         match error {
             NotDone::Unknown => Problem::new(Code::NotFound, "There is no such drop.").into(),
+            NotDone::NotPrepared => Problem::new(
+                Code::NotPrepared,
+                "No run of pre-scaling has prepared this drop yet. Runs begin shortly before its crowd gathers, if it is on \
+                 their calendar.",
+            )
+            .into(),
             NotDone::Mistakes(mistakes) => {
                 let mut problem = Problem::new(Code::InvalidRequest, CORRECT);
                 let errors = mistakes.into_iter().map(|mistake| FieldProblem {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use api::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody};
+use api::operator::{DropBody, ExtendBody, OperatorDropView, ReadinessView, RestockBody};
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -13,6 +13,7 @@ use domain::ids::{DropId, IdError};
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
+use ports::prescale::ReadReadiness;
 use ports::stock::{AllocateStock, SurveyStock};
 use tokens::VerifyingKey;
 use web::{
@@ -23,11 +24,13 @@ use crate::audit::audited;
 use crate::{NotDone, acts, edit, publish, restock};
 
 /// What the routes share.
-pub struct State<D, S, E> {
+pub struct State<D, S, R, E> {
     /// The drops.
     pub drops: D,
     /// The stock.
     pub stock: S,
+    /// How ready drops are.
+    pub readiness: R,
     /// The key of the operators' tokens.
     pub operators: VerifyingKey,
     /// Clock and chance.
@@ -35,15 +38,15 @@ pub struct State<D, S, E> {
 }
 
 /// A shared [`State`]; axum wants it cheap to clone.
-pub struct Shared<D, S, E>(Arc<State<D, S, E>>);
+pub struct Shared<D, S, R, E>(Arc<State<D, S, R, E>>);
 
-impl<D, S, E> Clone for Shared<D, S, E> {
+impl<D, S, R, E> Clone for Shared<D, S, R, E> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<D, S, E: Edge> Authority for Shared<D, S, E> {
+impl<D, S, R, E: Edge> Authority for Shared<D, S, R, E> {
     fn verifying_key(&self) -> &VerifyingKey {
         &self.0.operators
     }
@@ -54,27 +57,38 @@ impl<D, S, E: Edge> Authority for Shared<D, S, E> {
 }
 
 /// The function's router.
-pub fn router<D, S, E>(state: State<D, S, E>) -> Router
+pub fn router<D, S, R, E>(state: State<D, S, R, E>) -> Router
 where
     D: ReadDrop + StoreDrop + 'static,
     S: SurveyStock + AllocateStock + 'static,
+    R: ReadReadiness + 'static,
     E: Edge,
 {
     let routes = Router::new()
         .route(
             "/operator/drops/{drop_id}",
-            get(show_one::<D, S, E>).put(put::<D, S, E>),
+            get(show_one::<D, S, R, E>).put(put::<D, S, R, E>),
         )
-        .route("/operator/drops/{drop_id}/publish", post(publish_one::<D, S, E>))
-        .route("/operator/drops/{drop_id}/pause", post(pause_one::<D, S, E>))
-        .route("/operator/drops/{drop_id}/resume", post(resume_one::<D, S, E>))
-        .route("/operator/drops/{drop_id}/extend", post(extend_one::<D, S, E>))
-        .route("/operator/drops/{drop_id}/restock", post(restock_one::<D, S, E>))
-        .route("/operator/drops/{drop_id}/cancel", post(cancel_one::<D, S, E>));
+        .route(
+            "/operator/drops/{drop_id}/readiness",
+            get(readiness::<D, S, R, E>),
+        )
+        .route(
+            "/operator/drops/{drop_id}/publish",
+            post(publish_one::<D, S, R, E>),
+        )
+        .route("/operator/drops/{drop_id}/pause", post(pause_one::<D, S, R, E>))
+        .route("/operator/drops/{drop_id}/resume", post(resume_one::<D, S, R, E>))
+        .route("/operator/drops/{drop_id}/extend", post(extend_one::<D, S, R, E>))
+        .route(
+            "/operator/drops/{drop_id}/restock",
+            post(restock_one::<D, S, R, E>),
+        )
+        .route("/operator/drops/{drop_id}/cancel", post(cancel_one::<D, S, R, E>));
     web::conventions(routes).with_state(Shared(Arc::new(state)))
 }
 
-type FromState<D, S, E> = axum::extract::State<Shared<D, S, E>>;
+type FromState<D, S, R, E> = axum::extract::State<Shared<D, S, R, E>>;
 
 /// The id of a drop that may be about to be made: here a bad one is the operator's mistake.
 fn new_drop_id(path: Result<PathOf<String>, Failure>) -> Result<DropId, Failure> {
@@ -103,8 +117,8 @@ async fn acted(
     ))
 }
 
-async fn show_one<D: ReadDrop, S, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn show_one<D: ReadDrop, S, R, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     _operator: Operator,
     DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
@@ -114,8 +128,21 @@ async fn show_one<D: ReadDrop, S, E: Edge>(
     ))
 }
 
-async fn put<D: ReadDrop + StoreDrop, S, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn readiness<D: ReadDrop, S, R: ReadReadiness, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
+    _operator: Operator,
+    DropInPath(id): DropInPath,
+) -> Result<Response, Failure> {
+    let readiness = acts::readiness(&state.drops, &state.readiness, &state.edge, &id).await?;
+    Ok(answer(
+        StatusCode::OK,
+        Caching::Never,
+        &ReadinessView::from(readiness),
+    ))
+}
+
+async fn put<D: ReadDrop + StoreDrop, S, R, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     path: Result<PathOf<String>, Failure>,
     Json(body): Json<DropBody>,
@@ -131,8 +158,8 @@ async fn put<D: ReadDrop + StoreDrop, S, E: Edge>(
     Ok(view(status, &written.drop))
 }
 
-async fn publish_one<D, S, E>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn publish_one<D, S, R, E>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     DropInPath(id): DropInPath,
 ) -> Result<Response, Failure>
@@ -145,8 +172,8 @@ where
     acted(&operator, &id, "publish", act).await
 }
 
-async fn pause_one<D: ReadDrop + StoreDrop, S, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn pause_one<D: ReadDrop + StoreDrop, S, R, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
@@ -154,8 +181,8 @@ async fn pause_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     acted(&operator, &id, "pause", act).await
 }
 
-async fn resume_one<D: ReadDrop + StoreDrop, S, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn resume_one<D: ReadDrop + StoreDrop, S, R, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {
@@ -163,8 +190,8 @@ async fn resume_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     acted(&operator, &id, "resume", act).await
 }
 
-async fn extend_one<D: ReadDrop + StoreDrop, S, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn extend_one<D: ReadDrop + StoreDrop, S, R, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     DropInPath(id): DropInPath,
     Json(body): Json<ExtendBody>,
@@ -173,8 +200,8 @@ async fn extend_one<D: ReadDrop + StoreDrop, S, E: Edge>(
     acted(&operator, &id, "extend", act).await
 }
 
-async fn restock_one<D, S, E>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn restock_one<D, S, R, E>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     DropInPath(id): DropInPath,
     IdempotencyKey(key): IdempotencyKey,
@@ -197,8 +224,8 @@ where
     acted(&operator, &id, "restock", act).await
 }
 
-async fn cancel_one<D: ReadDrop + StoreDrop, S, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, S, E>,
+async fn cancel_one<D: ReadDrop + StoreDrop, S, R, E: Edge>(
+    axum::extract::State(Shared(state)): FromState<D, S, R, E>,
     Operator(operator): Operator,
     DropInPath(id): DropInPath,
 ) -> Result<Response, Failure> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dynamodb::{DropStore, StockStore, Tables};
+use dynamodb::{DropStore, PrescaleStore, StockStore, Tables};
 use operate_drop::State;
 use startup::config::Config;
 use startup::edge::SystemEdge;
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         let tables = Tables {
             drops: config.text("DROPS_TABLE"),
             stock: config.text("STOCK_TABLE"),
+            prescale: config.text("PRESCALE_TABLE"),
             ..Tables::default()
         };
         let operators = config.made("OPERATOR_JWT_PUBLIC_KEY", |key| {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         let router = operate_drop::router(State {
             drops: DropStore::new(&client, &tables),
             stock: StockStore::new(&client, &tables),
+            readiness: PrescaleStore::new(&client, &tables),
             operators,
             edge: SystemEdge,
         });

@@ -17,6 +17,7 @@
 //! | [`sources`] | event source mappings for queues and streams; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
 //! | `sandbox-gateway` | the payment gateway |
+//! | [`planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, where asked for |
 //! | [`control`] | what CloudWatch and the console would tell |
 //! | [`faults`] | what goes wrong, on purpose and counted |
 //!
@@ -47,6 +48,7 @@ mod http1;
 pub mod meter;
 pub mod permissions;
 pub mod place;
+pub mod planes;
 pub mod postgres;
 pub mod runtime;
 pub mod sources;

@@ -46,6 +46,9 @@ struct Up {
     /// Where the project keeps the tools it installs.
     #[arg(long, default_value = ".tools")]
     tools: PathBuf,
+    /// Start control planes too, at the baseline of the documents in this folder: `infra/prescale`.
+    #[arg(long)]
+    control_planes: Option<PathBuf>,
     /// Processes per function at most.
     #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     concurrency: usize,
@@ -109,6 +112,7 @@ fn run(up: Up) -> Result<()> {
         binaries: up.functions_dir,
         out: up.out,
         tools: up.tools,
+        control_planes: up.control_planes,
         concurrency: up.concurrency,
         account_concurrency: up.account_concurrency,
         function_log: up.function_log,

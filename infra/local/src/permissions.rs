@@ -5,7 +5,8 @@
 //! from outside (tests, the load generator) and may do everything.
 //!
 //! The rules are IAM's for identity-based policies: what no statement allows is denied, and one that denies wins.
-//! Patterns are not understood: [`Permissions::of`] refuses them, as it refuses conditions when the template is read.
+//! Of patterns only a resource that ends in `*` is understood: [`Permissions::of`] refuses others, as conditions are refused
+//! when the template is read.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +33,13 @@ pub fn signer(authorization: Option<&str>) -> Option<&str> {
     let (_, scope) = authorization?.split_once("Credential=")?;
     let (key, _) = scope.split_once('/')?;
     key.strip_prefix(KEY_PREFIX)
+}
+
+/// The service that a request was signed for, from the value of `Authorization`.
+#[must_use]
+pub fn service(authorization: Option<&str>) -> Option<&str> {
+    let (_, scope) = authorization?.split_once("Credential=")?;
+    scope.split([',', ' ']).next()?.split('/').nth(3)
 }
 
 /// What a call needs to be allowed.
@@ -78,11 +86,31 @@ struct Grant {
     used: AtomicU64,
 }
 
+/// What one function is granted: by resource, where one that ends in `*` is every one that begins so.
+type Grants = HashMap<String, Vec<Grant>>;
+
+/// The grant of an action on a resource: of that resource by its name, else by the longest beginning.
+fn grant<'a>(grants: &'a Grants, need: &Need) -> Option<&'a Grant> {
+    let of = |grants: &'a Vec<Grant>| grants.iter().find(|grant| grant.action == need.action);
+    if let Some(grant) = grants.get(&need.resource).and_then(of) {
+        return Some(grant);
+    }
+    let begins = |pattern: &str| {
+        let beginning = pattern.strip_suffix('*');
+        beginning.is_some_and(|beginning| need.resource.starts_with(beginning))
+    };
+    let fitting = grants.iter().filter(|(pattern, _)| begins(pattern));
+    fitting
+        .filter_map(|(pattern, grants)| Some((pattern.len(), of(grants)?)))
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, grant)| grant)
+}
+
 /// The policies of all functions.
 #[derive(Debug, Default)]
 pub struct Permissions {
-    /// By function and resource.
-    granted: HashMap<String, HashMap<String, Vec<Grant>>>,
+    /// By function.
+    granted: HashMap<String, Grants>,
     /// By function and the text of the permission.
     denied: Mutex<BTreeMap<String, BTreeMap<String, u64>>>,
 }
@@ -109,9 +137,9 @@ pub struct Figures {
     pub denied: Vec<Times>,
 }
 
-/// `dynamodb:Query table/orders/index/open`.
+/// `dynamodb:Query table/orders/index/open`: of the ARN what follows partition, service, region and account.
 fn text(action: &str, resource: &str) -> String {
-    format!("{action} {}", resource.rsplit(':').next().unwrap_or_default())
+    format!("{action} {}", resource.splitn(6, ':').last().unwrap_or_default())
 }
 
 impl Permissions {
@@ -140,12 +168,8 @@ impl Permissions {
     pub fn check(&self, function: &str, needs: &[Need]) -> Result<(), Denied> {
         let mut grants = Vec::with_capacity(needs.len());
         for need in needs {
-            let grant = self
-                .granted
-                .get(function)
-                .and_then(|resources| resources.get(&need.resource))
-                .and_then(|grants| grants.iter().find(|grant| grant.action == need.action));
-            let Some(grant) = grant else {
+            let granted = self.granted.get(function);
+            let Some(grant) = granted.and_then(|granted| grant(granted, need)) else {
                 return Err(self.deny(function, need));
             };
             grants.push(grant);
@@ -208,7 +232,7 @@ impl Permissions {
 }
 
 /// The grants of one function, by resource.
-fn grants(function: &str, statements: &[Statement]) -> Result<HashMap<String, Vec<Grant>>> {
+fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
     let mut allowed = BTreeSet::new();
     let mut denied = BTreeSet::new();
     for statement in statements {
@@ -219,7 +243,9 @@ fn grants(function: &str, statements: &[Statement]) -> Result<HashMap<String, Ve
         };
         for action in &statement.action {
             let pair = (statement.resource.as_str(), action.as_str());
-            if [pair.0, pair.1].iter().any(|text| text.contains(['*', '?'])) {
+            let beginning = pair.0.strip_suffix('*').unwrap_or(pair.0);
+            let denies_widely = statement.effect == "Deny" && beginning != pair.0;
+            if denies_widely || [beginning, pair.1].iter().any(|text| text.contains(['*', '?'])) {
                 bail!(
                     "{function}: the local stack does not know patterns: {} {}",
                     pair.1,
@@ -273,6 +299,8 @@ mod tests {
             )
         };
         assert_eq!(signer(Some(&header(&access_key("get-drop")))), Some("get-drop"));
+        assert_eq!(service(Some(&header("local"))), Some("dynamodb"));
+        assert_eq!(service(None), None);
         for other in [
             None,
             Some(header("local")),
@@ -313,10 +341,50 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_allows_what_begins_so_and_nothing_else() {
+        let permissions = permissions(&[
+            statement("Allow", &["s:Get", "s:Put"], "arn:a:b:t/x-*"),
+            statement("Allow", &["s:Get"], "arn:a:b:t/x-1"),
+            statement("Allow", &["s:List"], "*"),
+        ]);
+        for good in [
+            need("s:Get", "arn:a:b:t/x-1"),
+            need("s:Put", "arn:a:b:t/x-1"),
+            need("s:Get", "arn:a:b:t/x-2"),
+            need("s:List", "arn:a:b:t/y"),
+            need("s:List", "*"),
+        ] {
+            assert_eq!(
+                permissions.check("f", std::slice::from_ref(&good)),
+                Ok(()),
+                "{good:?}"
+            );
+        }
+        for bad in [
+            need("s:Get", "arn:a:b:t/y"),
+            need("s:Del", "arn:a:b:t/x-1"),
+            need("s:Get", "*"),
+        ] {
+            assert!(permissions.check("f", &[bad]).is_err());
+        }
+        let used = &permissions.report()["f"].used;
+        let used: Vec<(&str, u64)> = used.iter().map(|u| (u.permission.as_str(), u.times)).collect();
+        let expected = [
+            ("s:Get t/x-*", 1),
+            ("s:Get t/x-1", 1),
+            ("s:List *", 2),
+            ("s:Put t/x-*", 1),
+        ];
+        assert_eq!(used, expected);
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for bad in [
             statement("Allow", &["s:*"], "r"),
-            statement("Allow", &["s:Get"], "r/*"),
+            statement("Allow", &["s:Get"], "r/*/x"),
+            statement("Allow", &["s:Get"], "r/?"),
+            statement("Deny", &["s:Get"], "r/*"),
             statement("Allow", &["s:Ge?"], "r"),
             statement("Perhaps", &["s:Get"], "r"),
         ] {

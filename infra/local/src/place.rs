@@ -27,6 +27,9 @@ pub struct StackFile {
     pub gateway_log: PathBuf,
     /// Figures, queues, invocations.
     pub control_url: String,
+    /// The control planes, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_planes_url: Option<String>,
     /// A bearer token for the operator's routes.
     pub operator_token: String,
     /// The process that runs the stack.

@@ -19,11 +19,12 @@ use crate::front::{self, Front};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::place::{Place, StackFile};
+use crate::planes::{self, Planes};
 use crate::postgres::Postgres;
 use crate::runtime::{Functions, Settings};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
-use crate::template::{self, Model, Surroundings};
+use crate::template::{self, Model, REGION, Surroundings};
 
 /// How long the operator's token in `stack.json` and the tokens of `stampede-local token` hold.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
@@ -45,6 +46,9 @@ pub struct Options {
     pub out: PathBuf,
     /// Where the project keeps tools it installs, PostgreSQL among them.
     pub tools: PathBuf,
+    /// The folder of the documents whose baseline the control planes stand at; without it there are none, and what speaks
+    /// to them is not run by its schedule.
+    pub control_planes: Option<PathBuf>,
     /// Processes per function at most.
     pub concurrency: usize,
     /// Invocations at the same time at most.
@@ -68,6 +72,7 @@ pub struct Stack {
     functions: Arc<Functions>,
     sqs: Sqs,
     sources: Option<Sources>,
+    planes: Option<Planes>,
     postgres: Arc<Mutex<Postgres>>,
     faults: Arc<Faults>,
     fault_tasks: JoinSet<()>,
@@ -85,10 +90,18 @@ pub fn sample_surroundings() -> Surroundings {
         "http://127.0.0.1:1",
         "postgresql://127.0.0.1:2/ledger",
         "http://127.0.0.1:3",
+        &BTreeMap::new(),
     )
 }
 
-fn surroundings(shopper: &str, operator: &str, gateway: &str, database: &str, sqs: &str) -> Surroundings {
+fn surroundings(
+    shopper: &str,
+    operator: &str,
+    gateway: &str,
+    database: &str,
+    sqs: &str,
+    mappings: &BTreeMap<String, String>,
+) -> Surroundings {
     let map = |pairs: &[(&str, &str)]| {
         pairs
             .iter()
@@ -105,6 +118,7 @@ fn surroundings(shopper: &str, operator: &str, gateway: &str, database: &str, sq
             ("stampede/gateway:api_key", GATEWAY_API_KEY),
             ("stampede/ledger:url", database),
         ]),
+        mappings: mappings.clone(),
         sqs_url: sqs.to_owned(),
     }
 }
@@ -157,8 +171,13 @@ impl Stack {
         let (gateway_at, gateway_url) = bind().await?;
         let (front_at, api_url) = bind().await?;
         let (control_at, control_url) = bind().await?;
+        let (planes_at, planes_url) = bind().await?;
+        let planes_url = match &options.control_planes {
+            Some(_) => planes_url,
+            None => planes::NOWHERE.to_owned(),
+        };
         let (shopper, operator) = place.make_keys()?;
-        let read = |database: &str| {
+        let read = |database: &str, mappings: &BTreeMap<String, String>| {
             template::load(
                 &text,
                 &surroundings(
@@ -167,11 +186,12 @@ impl Stack {
                     &gateway_url,
                     database,
                     &sqs_url,
+                    mappings,
                 ),
             )
         };
         // Fails fast on what is wrong with the template or missing, before anything starts.
-        let draft = read("postgresql://unknown")?;
+        let draft = read("postgresql://unknown", &BTreeMap::new())?;
         let keys = Keys::of(&draft.tables);
         let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
         let settings = Settings {
@@ -179,7 +199,7 @@ impl Stack {
             logs: place.logs(),
             concurrency: options.concurrency,
             account_concurrency: options.account_concurrency,
-            environment: environment(&dynamodb_url, &sqs_url),
+            environment: environment(&dynamodb_url, &sqs_url, &planes_url),
             faults: Arc::clone(&faults),
         };
         missing(&draft, &settings)?;
@@ -190,7 +210,16 @@ impl Stack {
         ledger::migrate(&database_url)
             .await
             .context("the ledger's migrations")?;
-        let mut model = read(&database_url)?;
+        let planes = match &options.control_planes {
+            None => None,
+            Some(documents) => {
+                let (logs, scratch) = (place.logs(), place.tools()?);
+                let started = Planes::start(&draft, documents, &options.tools, &logs, &scratch, &spawner);
+                Some(started.await.context("the control planes")?)
+            }
+        };
+        let mappings = planes.as_ref().map(|planes| planes.mappings.clone());
+        let mut model = read(&database_url, &mappings.unwrap_or_default())?;
         if let Some(level) = &options.function_log {
             for function in model.functions.values_mut() {
                 function.environment.insert("RUST_LOG".to_owned(), level.clone());
@@ -218,6 +247,10 @@ impl Stack {
             functions.is_some_and(|functions| functions.kill(function, invocation))
         });
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
+        if let Some(planes) = &planes {
+            let front = planes::front::Front::new(planes, Arc::clone(&functions), Arc::clone(&permissions));
+            servers.spawn(planes::front::serve(planes_at, Arc::new(front)));
+        }
         let sources = sources::start(
             &model,
             &sources::Context {
@@ -225,6 +258,7 @@ impl Stack {
                 dynamo,
                 sqs: sqs.clone(),
                 concurrency: options.concurrency,
+                control_planes: planes.is_some(),
             },
         );
         let control = Arc::new(Control {
@@ -247,7 +281,7 @@ impl Stack {
             now,
             now + i64::try_from(TOKEN_LIFE.as_secs())?,
         )?;
-        let everyone = everyone(&model, environment(&dynamodb_url, &sqs_url));
+        let everyone = everyone(&model, environment(&dynamodb_url, &sqs_url, &planes_url));
         let file = StackFile {
             api_url,
             dynamodb_url,
@@ -256,6 +290,7 @@ impl Stack {
             gateway_url,
             gateway_log: place.gateway_log(),
             control_url,
+            control_planes_url: options.control_planes.is_some().then_some(planes_url),
             operator_token,
             pid: std::process::id(),
             faults: options.faults.to_string(),
@@ -276,6 +311,7 @@ impl Stack {
             functions,
             sqs,
             sources: Some(sources),
+            planes,
             postgres,
             faults,
             fault_tasks,
@@ -299,6 +335,9 @@ impl Stack {
             let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
         }
         self.sqs.stop().await;
+        if let Some(planes) = self.planes.take() {
+            planes.stop().await;
+        }
         // These end by themselves, and a server that is away comes back before.
         while self.fault_tasks.join_next().await.is_some() {}
         self.postgres.lock().await.stop().await;
@@ -306,7 +345,8 @@ impl Stack {
 }
 
 /// What every function gets besides the template's environment.
-fn environment(dynamodb_url: &str, sqs_url: &str) -> BTreeMap<String, String> {
+fn environment(dynamodb_url: &str, sqs_url: &str, planes_url: &str) -> BTreeMap<String, String> {
+    let planes = planes::ENDPOINTS.map(|variable| (variable, planes_url));
     [
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
         ("AWS_ENDPOINT_URL_SQS", sqs_url),
@@ -316,6 +356,7 @@ fn environment(dynamodb_url: &str, sqs_url: &str) -> BTreeMap<String, String> {
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ]
     .into_iter()
+    .chain(planes)
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .collect()
 }
@@ -337,7 +378,10 @@ fn missing(model: &Model, settings: &Settings) -> Result<()> {
 /// The environments of all functions in one; a name means the same in each of them.
 fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let of_functions = model.functions.values().flat_map(|f| &f.environment);
+    // What Lambda says to every function, and the stack's own processes are told when they start.
+    let region = ("AWS_REGION".to_owned(), REGION.to_owned());
     base.into_iter()
+        .chain([region])
         .chain(of_functions.map(|(name, value)| (name.clone(), value.clone())))
         .collect()
 }

@@ -16,7 +16,7 @@ use stampede_local::dynamodb::Dynamo;
 use stampede_local::meter::Caller;
 use stampede_local::sources::{self, Context, Sources};
 use stampede_local::sqs::{Depth, Sqs};
-use stampede_local::template::{Model, Queue, QueueSource, StreamSource, Table};
+use stampede_local::template::{Model, Queue, QueueSource, Schedule, Statement, StreamSource, Table};
 use support::{Bench, empty, probe, until};
 
 struct Rig {
@@ -37,6 +37,7 @@ impl Rig {
             dynamo: dynamo.clone(),
             sqs: sqs.clone(),
             concurrency: 4,
+            control_planes: false,
         };
         let sources = sources::start(model, &context);
         Self {
@@ -87,6 +88,7 @@ fn queue_model() -> Model {
     let mut model = empty();
     let mut function = probe("worker");
     function.queues = vec![QueueSource {
+        id: "WorkerWork".to_owned(),
         queue: "work".to_owned(),
         batch_size: 10,
         max_concurrency: 2,
@@ -238,7 +240,10 @@ async fn a_record_that_fails_for_good_is_told_about_and_the_rest_goes_on() {
 async fn a_schedule_fires_at_once() {
     let mut model = empty();
     let mut function = probe("clock");
-    function.schedules = vec![Duration::from_secs(3_600)];
+    function.schedules = vec![Schedule {
+        every: Duration::from_secs(3_600),
+        input: None,
+    }];
     model.functions.insert("clock".to_owned(), function);
     let rig = Rig::start(&model).await;
     until("it ran", || async {
@@ -250,5 +255,35 @@ async fn a_schedule_fires_at_once() {
         (report.functions[0].route.as_str(), report.functions[0].status),
         ("schedule", 200)
     );
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_needs_control_planes_waits_for_them() {
+    let mut model = empty();
+    let schedule = || Schedule {
+        every: Duration::from_secs(3_600),
+        input: Some(json!({"rawPath": "/said"}).to_string()),
+    };
+    let mut alone = probe("alone");
+    alone.schedules = vec![schedule()];
+    let mut other = alone.clone();
+    other.name = "other".to_owned();
+    other.statements = vec![Statement {
+        effect: "Allow".to_owned(),
+        action: vec!["lambda:GetAccountSettings".to_owned()],
+        resource: "*".to_owned(),
+    }];
+    assert!(other.needs_control_planes() && !alone.needs_control_planes());
+    model.functions.insert("alone".to_owned(), alone);
+    model.functions.insert("other".to_owned(), other);
+    let rig = Rig::start(&model).await;
+    until("the one ran", || async {
+        rig.bench.functions.figures()[0].figures.invocations == 1
+    })
+    .await;
+    // Both would have been started at the same moment.
+    assert_eq!(rig.bench.functions.figures()[1].figures.running, 0);
+    assert_eq!(rig.bench.functions.figures()[1].figures.invocations, 0);
     rig.bench.functions.stop().await;
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use api::moment::Moment;
 use domain::ids::DropId;
-use domain::prescale::calendar::{CalendarDrop, CalendarState, Stretch};
+use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
 use domain::prescale::documents::Documents;
 use domain::prescale::quotas::Quotas;
 use serde::Deserialize;
@@ -18,6 +18,8 @@ struct DropFile {
     id: DropId,
     #[serde(default)]
     state: CalendarState,
+    #[serde(default)]
+    if_not_ready: NotReadyPolicy,
     starts_at: Moment,
     ends_at: Moment,
     shoppers: u32,
@@ -36,6 +38,7 @@ impl From<DropFile> for CalendarDrop {
         Self {
             id: file.id,
             state: file.state,
+            if_not_ready: file.if_not_ready,
             starts_at: file.starts_at.0,
             ends_at: file.ends_at.0,
             shoppers: file.shoppers,

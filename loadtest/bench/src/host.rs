@@ -121,6 +121,7 @@ impl Host {
             addresses: table("ADDRESSES_TABLE")?,
             drops: table("DROPS_TABLE")?,
             status: table("STATUS_TABLE")?,
+            ..Tables::default()
         };
         std::fs::create_dir_all(&logs)?;
         let settings = Settings {

@@ -79,6 +79,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         addresses: "addresses".to_owned(),
         drops: "drops".to_owned(),
         status: "status".to_owned(),
+        ..Tables::default()
     };
     let told = || client(status, body);
     let (drop, sku, ada) = (scene::drop_id(), scene::sku(), scene::shopper("ada"));

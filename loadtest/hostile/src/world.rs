@@ -225,6 +225,7 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] 
     let operate_drop = operate_drop::router(operate_drop::State {
         drops: store.clone(),
         stock: store.clone(),
+        readiness: store.clone(),
         operators,
         edge: edge.clone(),
     });

@@ -194,6 +194,8 @@ impl Fleet {
             Function::OperateDrop => Service::Http(operate_drop::router(operate_drop::State {
                 drops: store.clone(),
                 stock: store,
+                // Nobody asks for it here: capacity is no part of a replay.
+                readiness: self.memory.clone(),
                 operators: self.keys.operators.clone(),
                 edge,
             })),

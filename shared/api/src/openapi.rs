@@ -9,7 +9,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::drops::{DropList, DropView, StatusView};
-use crate::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody};
+use crate::operator::{DropBody, ExtendBody, OperatorDropView, ReadinessView, RestockBody};
 use crate::orders::{CheckoutBody, OrderList, OrderView};
 use crate::problem::Problem;
 use crate::reservations::{ReservationView, ReserveBody};
@@ -24,7 +24,8 @@ use crate::reservations::{ReservationView, ReserveBody};
     ),
     paths(
         describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
-        cancel_order, put_drop, get_operator_drop, publish, pause, resume, extend, restock, cancel_drop
+        cancel_order, put_drop, get_operator_drop, publish, pause, resume, extend, restock, cancel_drop,
+        get_readiness
     ),
     modifiers(&Tokens, &Problems)
 )]
@@ -195,4 +196,9 @@ routes! {
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/cancel", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, body = OperatorDropView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
     cancel_drop;
+
+    /// How ready the drop's capacity is, part by part, and when it will be. `not_prepared` until pre-scaling has looked.
+    #[utoipa::path(get, path = "/operator/drops/{drop_id}/readiness", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
+        responses((status = 200, body = ReadinessView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+    get_readiness;
 }

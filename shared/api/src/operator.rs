@@ -4,6 +4,7 @@ use domain::drops::{Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, SkuId};
 use domain::money::Currency;
 use domain::plan::ShardPlan;
+use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
@@ -189,4 +190,117 @@ pub enum DropStateSchema {
     Scheduled,
     Cancelling,
     Cancelled,
+}
+
+/// One part of a drop's capacity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PartView {
+    /// What it is.
+    #[schema(value_type = PartKindSchema)]
+    pub kind: PartKind,
+    /// Which one.
+    pub name: String,
+    /// How much is wanted: units of provisioned concurrency, ACU or instances, write units, invocations at a time, or one
+    /// answer.
+    pub wanted: f64,
+    /// How much is there.
+    pub there: f64,
+    /// Whether that is enough, and at rest.
+    pub ready: bool,
+}
+
+/// What follows from a drop's readiness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RulingView {
+    /// It opens as announced, for as many as its plan serves.
+    AsPlanned,
+    /// It opens as announced, for fewer than its plan would serve.
+    AdmitFewer,
+    /// Move its start to `move_start_to`, in the drop and in the calendar.
+    MoveStart,
+}
+
+/// How ready a drop's capacity is, by the last run of pre-scaling that looked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReadinessView {
+    /// Which drop.
+    #[schema(value_type = String)]
+    pub drop_id: DropId,
+    /// When a run last looked; runs come every minute.
+    #[schema(value_type = String, format = DateTime)]
+    pub checked_at: Moment,
+    /// Whether all parts were ready then.
+    pub ready: bool,
+    /// When all must be there.
+    #[schema(value_type = String, format = DateTime)]
+    pub ready_by: Moment,
+    /// When all will be there, as far as can be told; `checked_at` if it was.
+    #[schema(value_type = String, format = DateTime)]
+    pub estimated_ready_at: Moment,
+    /// Whether that is in time.
+    pub on_course: bool,
+    /// Each part.
+    pub parts: Vec<PartView>,
+    /// What follows.
+    pub ruling: RulingView,
+    /// With `move_start`: to when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub move_start_to: Option<Moment>,
+    /// The share of the expected demand that may be admitted.
+    #[schema(minimum = 0, maximum = 1)]
+    pub share: f64,
+    /// Shoppers a second who may be admitted at the opening.
+    pub shoppers_per_second: f64,
+    /// Invocations beyond provisioned concurrency in the minute before.
+    pub spill_over: u64,
+}
+
+impl From<Part> for PartView {
+    fn from(part: Part) -> Self {
+        Self {
+            kind: part.kind,
+            name: part.name,
+            wanted: part.wanted,
+            there: part.there,
+            ready: part.ready,
+        }
+    }
+}
+
+impl From<Readiness> for ReadinessView {
+    fn from(readiness: Readiness) -> Self {
+        let (ruling, to) = match readiness.ruling {
+            Ruling::AsPlanned => (RulingView::AsPlanned, None),
+            Ruling::AdmitFewer => (RulingView::AdmitFewer, None),
+            Ruling::MoveStart { to } => (RulingView::MoveStart, Some(to)),
+        };
+        Self {
+            drop_id: readiness.drop,
+            checked_at: readiness.at.into(),
+            ready: readiness.ready,
+            ready_by: readiness.ready_by.into(),
+            estimated_ready_at: readiness.estimated_at.into(),
+            on_course: readiness.on_course,
+            parts: readiness.parts.into_iter().map(PartView::from).collect(),
+            ruling,
+            move_start_to: to.map(Moment::from),
+            share: readiness.share.factor(),
+            shoppers_per_second: readiness.shoppers_per_second,
+            spill_over: readiness.spill_over,
+        }
+    }
+}
+
+/// How a part's kind is written.
+#[derive(utoipa::ToSchema)]
+#[schema(as = PartKind, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum PartKindSchema {
+    Function,
+    Database,
+    Table,
+    Source,
+    Answer,
 }

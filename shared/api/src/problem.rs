@@ -49,6 +49,8 @@ codes! {
     Forbidden = "forbidden", 403, "Not allowed";
     /// There is no such thing, or it is somebody else's.
     NotFound = "not_found", 404, "Not found";
+    /// The drop is there, but no run of pre-scaling has looked at it yet.
+    NotPrepared = "not_prepared", 404, "Not prepared yet";
     /// The path exists, but not with this method.
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The drop has not started.

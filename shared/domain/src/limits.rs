@@ -55,6 +55,8 @@ pub const API_TIMEOUT_SECONDS: u32 = 10;
 pub const PROCESS_ORDER_TIMEOUT_SECONDS: u32 = 15;
 /// How long `project-ledger` may take for a batch, in seconds; as above.
 pub const PROJECT_LEDGER_TIMEOUT_SECONDS: u32 = 10;
+/// How long a run of `prescale` may take, in seconds: less than its lease, which is less than the minute between two.
+pub const PRESCALE_TIMEOUT_SECONDS: u32 = 55;
 /// The shortest hold an operator may set, in seconds.
 pub const MIN_HOLD_SECONDS: u32 = 15;
 /// The longest hold an operator may set, in seconds.

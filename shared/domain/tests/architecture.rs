@@ -54,7 +54,14 @@ fn ports_know_no_adapter_and_no_runtime() {
         let (_, imports) = &crates[name];
         for import in imports {
             let adapter = [
-                "dynamodb", "queues", "ledger", "stripe", "memory", "startup", "web",
+                "control-plane",
+                "dynamodb",
+                "queues",
+                "ledger",
+                "stripe",
+                "memory",
+                "startup",
+                "web",
             ]
             .contains(&import.as_str());
             let runtime = import.starts_with("aws") || import.starts_with("lambda") || import == "tokio";
@@ -83,12 +90,23 @@ fn only_its_adapter_knows_a_service() {
     let owners: &[(&str, &[&str])] = &[
         (
             "aws-sdk-dynamodb",
-            &["dynamodb", "startup", "loadtest", "bench", "hostile"],
+            &[
+                "dynamodb",
+                "control-plane",
+                "startup",
+                "loadtest",
+                "bench",
+                "hostile",
+            ],
         ),
         (
             "aws-sdk-sqs",
-            &["queues", "startup", "stampede-local", "loadtest"],
+            &["queues", "control-plane", "startup", "stampede-local", "loadtest"],
         ),
+        ("aws-sdk-cloudwatch", &["control-plane"]),
+        ("aws-sdk-lambda", &["control-plane"]),
+        ("aws-sdk-rds", &["control-plane"]),
+        ("aws-sdk-ssm", &["control-plane"]),
         ("tokio-postgres", &["ledger", "stampede-local", "loadtest"]),
         ("reqwest", &["stripe", "hostile"]),
         // Its HTTP/2 would be in every function.

@@ -1,4 +1,4 @@
-//! The conductor's lease: one item, whose fencing number grows whenever it changes hands.
+//! Leases: one item each, whose fencing number grows whenever it changes hands.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,26 @@ use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::{HoldLease, Lease};
 
+use crate::clients::Clients;
 use crate::error::{Written, written};
 use crate::item::{Item, KEY, moment, ms, n, number, s, text};
 use crate::status::{StatusStore, TABLE};
 
-impl StatusStore {
-    /// A conditional write on a lease that answers the lease as it then is, written or not.
-    fn lease_update(&self, drop: &DropId, holder: &str, until: Timestamp) -> UpdateItemFluentBuilder {
+/// The item of a lease.
+pub(crate) struct LeaseItem<'a> {
+    /// By whom it is written.
+    pub(crate) clients: &'a Clients,
+    /// What its table is for.
+    pub(crate) what: &'static str,
+    /// Its table's name.
+    pub(crate) table: &'a str,
+    /// Its key.
+    pub(crate) key: String,
+}
+
+impl LeaseItem<'_> {
+    /// A conditional write on the lease that answers the item as it then is, written or not.
+    fn update(&self, holder: &str, until: Timestamp) -> UpdateItemFluentBuilder {
         let names = HashMap::from([
             ("#holder".to_owned(), "holder".to_owned()),
             ("#until".to_owned(), "until".to_owned()),
@@ -24,27 +37,63 @@ impl StatusStore {
         self.clients
             .writes
             .update_item()
-            .table_name(&self.clients.tables.status)
-            .key(KEY, s(format!("{drop}#lease")))
+            .table_name(self.table)
+            .key(KEY, s(self.key.as_str()))
             .set_expression_attribute_names(Some(names))
             .expression_attribute_values(":me", s(holder))
             .expression_attribute_values(":until", ms(until))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
+
+    /// Keeps or takes the lease, and answers the whole item as it is then; or the lease of whoever has it.
+    pub(crate) async fn take(
+        &self,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Result<Item, Lease>, StoreError> {
+        // Keeping leaves the fencing number alone, so it is a write of its own; for the conductor it is the common one.
+        let keep = self
+            .update(holder, until)
+            .update_expression("SET #until = :until")
+            .condition_expression("#holder = :me");
+        let seen = match written("UpdateItem", keep.send().await)? {
+            Written::Done(output) => return Ok(Ok(shown(output)?)),
+            Written::Refused(None) => None,
+            Written::Refused(Some(item)) => Some(lease_of(self.what, &item)?),
+        };
+        if let Some(theirs) = seen
+            && theirs.until > now
+        {
+            return Ok(Err(theirs));
+        }
+        let take = self
+            .update(holder, until)
+            .update_expression("SET #holder = :me, #until = :until ADD fencing :one")
+            .condition_expression("attribute_not_exists(pk) OR #until <= :now")
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":now", ms(now));
+        match written("UpdateItem", take.send().await)? {
+            Written::Done(output) => Ok(Ok(shown(output)?)),
+            Written::Refused(Some(item)) => Ok(Err(lease_of(self.what, &item)?)),
+            Written::Refused(None) => Err(StoreError::Busy),
+        }
+    }
 }
 
-fn lease_of(item: &Item) -> Result<Lease, StoreError> {
+/// The lease that an item holds; `what` is its table's purpose.
+pub(crate) fn lease_of(what: &'static str, item: &Item) -> Result<Lease, StoreError> {
     Ok(Lease {
-        holder: text(TABLE, item, "holder")?.to_owned(),
-        fencing: number(TABLE, item, "fencing")?,
-        until: moment(TABLE, item, "until")?,
+        holder: text(what, item, "holder")?.to_owned(),
+        fencing: number(what, item, "fencing")?,
+        until: moment(what, item, "until")?,
     })
 }
 
-fn granted(output: &UpdateItemOutput) -> Result<Lease, StoreError> {
-    let item = output.attributes.as_ref();
-    lease_of(item.ok_or_else(|| StoreError::Broken("the lease was not shown after writing it".to_owned()))?)
+fn shown(output: UpdateItemOutput) -> Result<Item, StoreError> {
+    let item = output.attributes;
+    item.ok_or_else(|| StoreError::Broken("the lease was not shown after writing it".to_owned()))
 }
 
 impl HoldLease for StatusStore {
@@ -55,31 +104,15 @@ impl HoldLease for StatusStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
-        // Keeping it is the common case, and the only one that leaves the fencing number alone.
-        let keep = self
-            .lease_update(drop, holder, until)
-            .update_expression("SET #until = :until")
-            .condition_expression("#holder = :me");
-        let seen = match written("UpdateItem", keep.send().await)? {
-            Written::Done(output) => return Ok(Ok(granted(&output)?)),
-            Written::Refused(None) => None,
-            Written::Refused(Some(item)) => Some(lease_of(&item)?),
+        let item = LeaseItem {
+            clients: &self.clients,
+            what: TABLE,
+            table: &self.clients.tables.status,
+            key: format!("{drop}#lease"),
         };
-        if let Some(theirs) = seen
-            && theirs.until > now
-        {
-            return Ok(Err(theirs));
-        }
-        let take = self
-            .lease_update(drop, holder, until)
-            .update_expression("SET #holder = :me, #until = :until ADD fencing :one")
-            .condition_expression("attribute_not_exists(pk) OR #until <= :now")
-            .expression_attribute_values(":one", n(1))
-            .expression_attribute_values(":now", ms(now));
-        match written("UpdateItem", take.send().await)? {
-            Written::Done(output) => Ok(Ok(granted(&output)?)),
-            Written::Refused(Some(item)) => Ok(Err(lease_of(&item)?)),
-            Written::Refused(None) => Err(StoreError::Busy),
+        match item.take(holder, now, until).await? {
+            Ok(item) => Ok(Ok(lease_of(TABLE, &item)?)),
+            Err(theirs) => Ok(Err(theirs)),
         }
     }
 }

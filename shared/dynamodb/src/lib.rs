@@ -1,4 +1,4 @@
-//! The DynamoDB adapters of the stock, order, drop and status ports.
+//! The DynamoDB adapters of the stock, order, drop and status ports, and of those to what pre-scaling leaves behind.
 //!
 //! **The problem.** Thousands of units must change hands within seconds, exactly once each, in a database that charges
 //! for every write, a refused one included, and that may fall silent after a request was sent.
@@ -10,7 +10,8 @@
 //! **A walk through.** [`StockStore`] claims units by one `UpdateItem` and looks at shards by one `BatchGetItem`;
 //! [`OrderStore`] places an order by one `TransactWriteItems` over claim, purchase counter, order and address, and
 //! advances it the same way; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
-//! publishes, and its lease. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
+//! publishes, and its lease; [`PrescaleStore`] keeps lease and record of pre-scaling's runs, their changes, and how ready
+//! drops are. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
 //! [`orders::order_from_stream_json`] reads an order out of the table's stream.
 //!
 //! **Retries.** Reads keep the retries the client was configured with. Writes are sent once: the SDK answers for the
@@ -34,10 +35,12 @@ mod batch;
 mod clients;
 mod drops;
 mod error;
+mod fenced;
 mod item;
 mod lease;
 pub mod orders;
 mod paging;
+mod prescale;
 mod shard;
 mod status;
 mod stock;
@@ -46,6 +49,7 @@ mod transact;
 pub use aws_sdk_dynamodb::Client;
 pub use drops::DropStore;
 pub use orders::OrderStore;
+pub use prescale::{AUDIT_DAYS, PrescaleStore};
 pub use status::StatusStore;
 pub use stock::StockStore;
 
@@ -64,4 +68,6 @@ pub struct Tables {
     pub drops: String,
     /// Status documents, free counts, leases.
     pub status: String,
+    /// What runs of pre-scaling leave behind.
+    pub prescale: String,
 }

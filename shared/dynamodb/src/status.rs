@@ -12,8 +12,9 @@ use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
-use crate::item::{Item, KEY, b, moment, ms, n, number, s, text, unreadable};
+use crate::error::store_error;
+use crate::fenced::replace;
+use crate::item::{Item, KEY, b, moment, number, s, text, unreadable};
 
 pub(crate) const TABLE: &str = "status";
 
@@ -53,35 +54,15 @@ impl StatusStore {
         Ok(output.item)
     }
 
-    /// Stores `value` as `name` unless what is there was written under a newer lease, or under the same one by a later
-    /// survey: a write that was held up on its way must not undo what followed it.
     async fn replace(
         &self,
         key: String,
-        (name, value): (&'static str, AttributeValue),
+        value: (&'static str, AttributeValue),
         fencing: u64,
         as_of: Timestamp,
     ) -> Result<Conditional<()>, StoreError> {
-        let result = self
-            .clients
-            .writes
-            .put_item()
-            .table_name(&self.clients.tables.status)
-            .item(KEY, s(key))
-            .item(name, value)
-            .item("fencing", n(fencing))
-            .item("as_of", ms(as_of))
-            .condition_expression(
-                "attribute_not_exists(fencing) OR fencing < :fencing OR (fencing = :fencing AND as_of <= :as_of)",
-            )
-            .expression_attribute_values(":fencing", n(fencing))
-            .expression_attribute_values(":as_of", ms(as_of))
-            .send()
-            .await;
-        Ok(match written("PutItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        let table = &self.clients.tables.status;
+        replace(&self.clients, table, key, value, fencing, as_of).await
     }
 }
 

@@ -20,3 +20,6 @@ mod drops {
 mod status {
     memory::status_contract!(crate::support::Local::start().await);
 }
+mod prescale {
+    memory::prescale_contract!(crate::support::Local::start().await);
+}

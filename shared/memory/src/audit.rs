@@ -6,6 +6,7 @@ use domain::claim::ClaimState;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::order::{Order, OrderStatus};
+use domain::prescale::readiness::Readiness;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::drops::FreeCounts;
@@ -13,6 +14,12 @@ use ports::drops::FreeCounts;
 use crate::store::{MemoryStore, OrderChange, State, StoredDrop};
 
 impl MemoryStore {
+    /// Puts there how ready a drop is, whatever was said before.
+    pub fn put_readiness(&self, readiness: &Readiness) {
+        let drop = readiness.drop.clone();
+        self.state().readiness.insert(drop, readiness.clone());
+    }
+
     /// Puts a drop there whatever its version, and a fresh shard for every allocation that has none.
     pub fn put_drop(&self, drop: &Drop) {
         let mut state = self.state();

@@ -1,16 +1,18 @@
-//! The drop, status and lease ports.
+//! The drop, status and lease ports, and how ready a drop is.
 
 use std::cmp::Reverse;
 
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, SkuId};
 use domain::limits::STATUS_REPLICAS;
+use domain::prescale::readiness::Readiness;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::drops::{
     DropPage, FreeCounts, HoldLease, Lease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
+use ports::prescale::ReadReadiness;
 use ports::{Conditional, StoreError};
 
 use crate::faults::Op;
@@ -150,5 +152,12 @@ impl HoldLease for MemoryStore {
             Ok(Ok(granted))
         })
         .await
+    }
+}
+
+impl ReadReadiness for MemoryStore {
+    async fn readiness(&self, drop: &DropId) -> Result<Option<Readiness>, StoreError> {
+        self.call(Op::Readiness, |state| Ok(state.readiness.get(drop).cloned()))
+            .await
     }
 }

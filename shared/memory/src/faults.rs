@@ -48,11 +48,13 @@ pub enum Op {
     WriteStatus,
     /// `HoldLease::acquire`
     Acquire,
+    /// `ReadReadiness::readiness`
+    Readiness,
 }
 
 impl Op {
     /// Every method, so that a test can fail each in turn.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Peek,
         Self::Claim,
         Self::TakeOver,
@@ -73,6 +75,7 @@ impl Op {
         Self::WriteCounts,
         Self::WriteStatus,
         Self::Acquire,
+        Self::Readiness,
     ];
 }
 

@@ -25,6 +25,7 @@
     )
 )]
 
+mod account;
 mod audit;
 pub mod contract;
 mod drops;
@@ -39,6 +40,7 @@ mod stock;
 mod store;
 mod yielding;
 
+pub use account::{AccountFault, MemoryAccount, Pace};
 pub use edge::TestEdge;
 pub use faults::{Fault, Op};
 pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentOutcome};

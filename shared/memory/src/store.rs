@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::drops::Drop;
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::order::Order;
+use domain::prescale::readiness::Readiness;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::StoreError;
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) statuses: BTreeMap<DropId, DropStatus>,
     pub(crate) counts: BTreeMap<(DropId, SkuId), FreeCounts>,
     pub(crate) leases: BTreeMap<DropId, Lease>,
+    pub(crate) readiness: BTreeMap<DropId, Readiness>,
 }
 
 /// Every database port, in memory. Clones share everything.

@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod messages;
 pub mod orders;
 pub mod payment;
+pub mod prescale;
 pub mod retry;
 pub mod stock;
 

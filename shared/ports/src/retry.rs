@@ -33,19 +33,28 @@ pub const IN_WORKER: Policy = Policy {
     longest_ms: 800,
 };
 
+/// An error that may pass.
+pub trait Transient {
+    /// Whether repeating the same call may help, and does no harm.
+    fn is_transient(&self) -> bool;
+}
+
+impl Transient for StoreError {
+    fn is_transient(&self) -> bool {
+        Self::is_transient(self)
+    }
+}
+
 /// Calls `operation` until it succeeds, fails for good, or `policy` is used up; then the last error stands. The
 /// operation must be one whose repeat is harmless: a read, or a write on a condition.
 ///
 /// # Errors
-/// The last [`StoreError`].
-pub async fn retry<E, T, F>(
-    edge: &E,
-    policy: Policy,
-    mut operation: impl FnMut() -> F,
-) -> Result<T, StoreError>
+/// The last one.
+pub async fn retry<E, T, X, F>(edge: &E, policy: Policy, mut operation: impl FnMut() -> F) -> Result<T, X>
 where
     E: Edge,
-    F: Future<Output = Result<T, StoreError>>,
+    X: Transient,
+    F: Future<Output = Result<T, X>>,
 {
     let mut waits = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(policy.first_ms))

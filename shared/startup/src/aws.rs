@@ -86,6 +86,11 @@ fn aws_smithy_time() -> aws_smithy_async::time::SharedTimeSource {
     aws_smithy_async::time::SharedTimeSource::new(aws_smithy_async::time::SystemTimeSource::new())
 }
 
+/// What the clients of any one service are made from; the variable `endpoint` leads them elsewhere.
+pub fn service(config: &mut Config<'_>, endpoint: &str) -> SdkConfig {
+    shared(config, endpoint)
+}
+
 /// A DynamoDB client; `AWS_ENDPOINT_URL_DYNAMODB` leads it elsewhere.
 pub fn dynamodb(config: &mut Config<'_>) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&shared(config, "AWS_ENDPOINT_URL_DYNAMODB"))

@@ -40,9 +40,16 @@ impl<'a> Config<'a> {
         match (self.read)(name) {
             Some(text) if !text.trim().is_empty() => text,
             _ => {
-                self.mistakes.push(format!("{name} is not set"));
+                self.note(format!("{name} is not set"));
                 String::new()
             }
+        }
+    }
+
+    /// What is read for several clients is told once.
+    fn note(&mut self, mistake: String) {
+        if !self.mistakes.contains(&mistake) {
+            self.mistakes.push(mistake);
         }
     }
 
@@ -121,6 +128,7 @@ mod tests {
             _ => None,
         });
         assert_eq!(config.text("A"), "alpha");
+        config.text("B");
         config.text("B");
         assert_eq!(config.made("KEY", |_| Err::<(), _>("not a key")), None);
         assert_eq!(config.parsed_or("N", 3), 3);

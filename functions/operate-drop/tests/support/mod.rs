@@ -53,6 +53,7 @@ impl Scene {
         let router = router(State {
             drops: store.clone(),
             stock: store.clone(),
+            readiness: store.clone(),
             operators: VerifyingKey::from_encoded(keys.public_key(), Audience::Operator).unwrap(),
             edge: edge.clone(),
         });

@@ -256,7 +256,8 @@ impl Pool {
         let process = {
             let mut state = self.state();
             let starting = state.processes.iter().filter(|p| p.is_starting()).count();
-            let full = state.processes.len() >= self.settings.concurrency;
+            let most = self.function.reserved.unwrap_or(usize::MAX);
+            let full = state.processes.len() >= self.settings.concurrency.min(most);
             if state.stopping || full || starting >= state.waiting.len() {
                 return false;
             }

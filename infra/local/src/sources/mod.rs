@@ -28,6 +28,8 @@ pub struct Context {
     pub sqs: Sqs,
     /// How many invocations of one source run at the same time at most, whatever the template lets.
     pub concurrency: usize,
+    /// Whether there are control planes: without them, nothing that speaks to them is run.
+    pub control_planes: bool,
 }
 
 /// The running event sources of a stack.
@@ -60,10 +62,13 @@ pub fn start(model: &Model, context: &Context) -> Sources {
             streams.push(Arc::clone(&stream));
             tasks.spawn(stream.poll());
         }
-        for every in &function.schedules {
+        if function.needs_control_planes() && !context.control_planes {
+            continue;
+        }
+        for schedule in &function.schedules {
             let run = schedule::run(
                 function.name.clone(),
-                *every,
+                schedule.clone(),
                 function.async_retries,
                 context.clone(),
             );

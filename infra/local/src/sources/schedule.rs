@@ -11,24 +11,29 @@ use tokio::task::JoinSet;
 
 use super::{Context, outcome};
 use crate::runtime::Waiting;
-use crate::template::{ACCOUNT, REGION};
+use crate::template::{ACCOUNT, REGION, Schedule};
 
 /// The pause before Lambda tries a failed asynchronous invocation again; the second one is twice as long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Runs until dropped.
-pub(super) async fn run(function: String, every: Duration, retries: u32, context: Context) {
-    let mut clock = tokio::time::interval(every);
+pub(super) async fn run(function: String, schedule: Schedule, retries: u32, context: Context) {
+    let mut clock = tokio::time::interval(schedule.every);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut running = JoinSet::new();
     loop {
         clock.tick().await;
         while running.try_join_next().is_some() {}
-        running.spawn(fire(function.clone(), retries, context.clone()));
+        running.spawn(fire(
+            function.clone(),
+            schedule.input.clone(),
+            retries,
+            context.clone(),
+        ));
     }
 }
 
-async fn fire(function: String, retries: u32, context: Context) {
+async fn fire(function: String, input: Option<String>, retries: u32, context: Context) {
     let time = OffsetDateTime::now_utc()
         .replace_nanosecond(0)
         .ok()
@@ -46,7 +51,7 @@ async fn fire(function: String, retries: u32, context: Context) {
             "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{function}")],
             "detail": {},
         });
-        let event = event.to_string().into();
+        let event = input.clone().unwrap_or_else(|| event.to_string()).into();
         let run = context.functions.invoke(
             &function,
             "schedule",

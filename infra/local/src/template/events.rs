@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use super::{Function, QueueSource, Route, StreamSource};
+use super::{Function, QueueSource, Route, Schedule, StreamSource};
 
 /// The last segment of an ARN's path or colons: the name of a queue, or of a stream's table.
 pub(super) fn name_in_arn(arn: &str) -> Option<&str> {
@@ -23,6 +23,7 @@ pub(super) enum Event {
     Sqs(SqsEvent),
     DynamoDB(StreamEvent),
     Schedule(ScheduleEvent),
+    ScheduleV2(ScheduleV2Event),
 }
 
 #[derive(Deserialize)]
@@ -81,9 +82,16 @@ pub(super) struct ScheduleEvent {
     schedule: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ScheduleV2Event {
+    schedule_expression: String,
+    input: Option<String>,
+}
+
 impl Event {
-    /// Adds what the event says to the function.
-    pub(super) fn add_to(self, function: &mut Function) -> Result<()> {
+    /// Adds what the event says to the function; `id` is what references to a mapping made of it are.
+    pub(super) fn add_to(self, function: &mut Function, id: String) -> Result<()> {
         let partial = |types: &[String]| types.iter().any(|t| t == "ReportBatchItemFailures");
         match self {
             Self::HttpApi(HttpEvent {
@@ -101,6 +109,7 @@ impl Event {
             }
             Self::HttpApi(_) => bail!("a route has a method and a path, or neither"),
             Self::Sqs(event) => function.queues.push(QueueSource {
+                id,
                 queue: name_in_arn(&event.queue).unwrap_or_default().to_owned(),
                 batch_size: event.batch_size.unwrap_or(10).clamp(1, 10),
                 max_concurrency: event.scaling_config.map_or(1_000, |s| s.maximum_concurrency),
@@ -122,7 +131,14 @@ impl Event {
                         .and_then(|d| name_in_arn(&d.on_failure.destination).map(str::to_owned)),
                 });
             }
-            Self::Schedule(event) => function.schedules.push(rate(&event.schedule)?),
+            Self::Schedule(event) => function.schedules.push(Schedule {
+                every: rate(&event.schedule)?,
+                input: None,
+            }),
+            Self::ScheduleV2(event) => function.schedules.push(Schedule {
+                every: rate(&event.schedule_expression)?,
+                input: event.input,
+            }),
         }
         Ok(())
     }

@@ -46,11 +46,34 @@ pub struct Function {
     /// Its table streams.
     pub streams: Vec<StreamSource>,
     /// Its schedules.
-    pub schedules: Vec<Duration>,
+    pub schedules: Vec<Schedule>,
     /// How often a failed asynchronous invocation is tried again; Lambda's default is 2.
     pub async_retries: u32,
+    /// Reserved concurrency: processes at most, whatever the stack would let; none reserves nothing.
+    pub reserved: Option<usize>,
     /// What it may do.
     pub statements: Vec<Statement>,
+}
+
+impl Function {
+    /// Whether it speaks to control planes: to services whose data the stack does not hold itself.
+    #[must_use]
+    pub fn needs_control_planes(&self) -> bool {
+        let actions = self.statements.iter().flat_map(|statement| &statement.action);
+        let service = |action: &String| action.split(':').next().map(str::to_owned);
+        actions
+            .filter_map(service)
+            .any(|service| !["dynamodb", "sqs"].contains(&service.as_str()))
+    }
+}
+
+/// What invokes a function at a rate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// How often.
+    pub every: Duration,
+    /// The event, where the template says it; else EventBridge's own.
+    pub input: Option<String>,
 }
 
 /// A route of the HTTP API.
@@ -70,6 +93,8 @@ pub enum Route {
 /// A queue that invokes a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSource {
+    /// What the template's reference to the mapping is: the logical ids of function and event together.
+    pub id: String,
     /// The queue's name.
     pub queue: String,
     /// Messages per invocation at most.

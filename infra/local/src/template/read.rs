@@ -35,6 +35,11 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
             .as_str()
             .ok_or_else(|| anyhow!("Resources: an id that is no string"))?;
         names.insert(id.to_owned(), named(id, node)?);
+        // What AWS SAM makes of a queue's event is a resource that the template may refer to.
+        for event in queue_events(node) {
+            let id = format!("{id}{event}");
+            names.insert(id.clone(), Named::Mapping(id));
+        }
     }
     let resolver = Resolver {
         surroundings,
@@ -82,6 +87,15 @@ fn kind(node: &Yaml) -> &str {
     node.get("Type").and_then(Yaml::as_str).unwrap_or_default()
 }
 
+/// The names of a function's events that are event source mappings of queues.
+fn queue_events(node: &Yaml) -> impl Iterator<Item = &str> {
+    let events = node.get("Properties").and_then(|p| p.get("Events"));
+    let events = events.and_then(Yaml::as_mapping).into_iter().flatten();
+    events
+        .filter(|(_, event)| kind(event) == "SQS")
+        .filter_map(|(name, _)| name.as_str())
+}
+
 fn named(id: &str, node: &Yaml) -> Result<Named> {
     Ok(match kind(node) {
         "AWS::DynamoDB::Table" => Named::Table(kebab(id.strip_suffix("Table").unwrap_or(id))),
@@ -121,7 +135,9 @@ struct Place<'a> {
 impl Place<'_> {
     fn name(&self) -> String {
         match self.resolver.resources.get(self.id) {
-            Some(Named::Table(n) | Named::Queue(n) | Named::Function(n) | Named::Other(n)) => n.clone(),
+            Some(
+                Named::Table(n) | Named::Queue(n) | Named::Function(n) | Named::Mapping(n) | Named::Other(n),
+            ) => n.clone(),
             None => self.id.to_owned(),
         }
     }
@@ -245,6 +261,7 @@ impl Place<'_> {
             async_retries: invoke
                 .and_then(|i| i.maximum_retry_attempts)
                 .unwrap_or(DEFAULT_ASYNC_RETRIES),
+            reserved: self.optional("ReservedConcurrentExecutions")?,
             statements: policies
                 .unwrap_or_default()
                 .into_iter()
@@ -254,7 +271,7 @@ impl Place<'_> {
         let events: Option<BTreeMap<String, Event>> = self.optional("Events")?;
         for (name, event) in events.unwrap_or_default() {
             event
-                .add_to(&mut function)
+                .add_to(&mut function, format!("{}{name}", self.id))
                 .with_context(|| format!("Resources.{}.Properties.Events.{name}", self.id))?;
         }
         Ok(function)

@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub parameter_store: BTreeMap<String, String>,
     /// Secrets Manager: values by `secret id:JSON member`.
     pub secrets: BTreeMap<String, String>,
+    /// The event source mappings that a control plane has made, by their logical ids. One that it has not is called by that.
+    pub mappings: BTreeMap<String, String>,
     /// Where SQS answers, without a trailing slash; queue URLs start with it.
     pub sqs_url: String,
 }
@@ -33,6 +35,7 @@ pub(super) enum Named {
     Table(String),
     Queue(String),
     Function(String),
+    Mapping(String),
     Other(String),
 }
 
@@ -122,6 +125,7 @@ impl Resolver<'_> {
         if let Some(named) = self.resources.get(name) {
             return Ok(match named {
                 Named::Queue(queue) => format!("{}/{ACCOUNT}/{queue}", self.surroundings.sqs_url),
+                Named::Mapping(id) => self.surroundings.mappings.get(id).unwrap_or(id).clone(),
                 Named::Table(other) | Named::Function(other) | Named::Other(other) => other.clone(),
             });
         }

@@ -115,6 +115,7 @@ impl World {
             binaries: binaries.to_owned(),
             out: FOLDER.into(),
             tools: crate_folder.join("../../.tools"),
+            control_planes: None,
             concurrency: DEFAULT_CONCURRENCY,
             account_concurrency: 64,
             function_log: Some("info".to_owned()),

@@ -41,6 +41,7 @@ pub fn probe(name: &str) -> Function {
         streams: Vec::new(),
         schedules: Vec::new(),
         async_retries: 0,
+        reserved: None,
         statements: Vec::new(),
     }
 }

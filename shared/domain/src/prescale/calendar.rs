@@ -21,6 +21,21 @@ pub enum CalendarState {
     Drained,
 }
 
+/// What happens when the capacity is not there by the moment at which the crowd begins to gather. From then on the start
+/// is frozen, so the decision cannot wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum NotReadyPolicy {
+    /// Open as announced, and admit no more than what is there serves.
+    #[default]
+    AdmitFewer,
+    /// Open later, if that is enough; otherwise admit fewer.
+    MoveStart {
+        /// At most so much later, in seconds.
+        at_most_seconds: u32,
+    },
+}
+
 /// A stretch of time in which requests come.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +55,9 @@ pub struct CalendarDrop {
     /// How far it has come.
     #[serde(default)]
     pub state: CalendarState,
+    /// What happens when it is not ready in time.
+    #[serde(default)]
+    pub if_not_ready: NotReadyPolicy,
     /// From when on reservations are taken.
     pub starts_at: Timestamp,
     /// From when on they no longer are.

@@ -20,6 +20,7 @@
 //! | differences between what is there and what shall be | [`steps`] |
 //! | one run of all that, and its record for the next | [`reconcile`](mod@reconcile) |
 //! | the same for people: rows, limits, warnings, cost | [`plan`](mod@plan), [`cost`] |
+//! | whether a drop's capacity is there, and what follows if not | [`readiness`](mod@readiness) |
 //! | whether a deployment may begin | [`freeze`] |
 //!
 //! **A walk through.** A run calls [`reconcile`](reconcile::reconcile) with what it read, carries out the steps, and
@@ -47,6 +48,7 @@ pub mod plan;
 pub mod prices;
 pub mod profile;
 pub mod quotas;
+pub mod readiness;
 pub mod reconcile;
 pub mod steps;
 pub mod target;

@@ -8,6 +8,19 @@ use super::baseline::Baseline;
 use super::capacity::{Concurrency, Polling, WarmThroughput};
 use super::database::DatabaseBaseline;
 
+/// How far Lambda is with the provisioned concurrency that was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allocation {
+    /// All is there; also where nothing was asked for.
+    #[default]
+    Ready,
+    /// Under way.
+    InProgress,
+    /// Given up, with whatever is allocated: it must be asked for again.
+    Failed,
+}
+
 /// One function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedFunction {
@@ -15,6 +28,9 @@ pub struct ObservedFunction {
     pub asked: Concurrency,
     /// Provisioned concurrency that is there already.
     pub allocated: u32,
+    /// What Lambda says about it.
+    #[serde(default)]
+    pub allocation: Allocation,
 }
 
 /// One database instance.
@@ -68,7 +84,15 @@ impl Observed {
         let capacity = baseline.capacity();
         let functions = capacity.functions.into_iter().map(|(name, asked)| {
             let allocated = asked.provisioned;
-            (name, ObservedFunction { asked, allocated })
+            let allocation = Allocation::Ready;
+            (
+                name,
+                ObservedFunction {
+                    asked,
+                    allocated,
+                    allocation,
+                },
+            )
         });
         let database = match &baseline.database {
             DatabaseBaseline::Serverless { minimum_acu, .. } => ObservedDatabase::Serverless {

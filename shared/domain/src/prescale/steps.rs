@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::capacity::{Concurrency, DatabaseSize, Polling, WarmThroughput};
-use super::observed::{Observed, ObservedDatabase};
+use super::database::DatabaseBaseline;
+use super::observed::{Allocation, Observed, ObservedDatabase};
 use super::target::Target;
 
 /// One change.
@@ -80,6 +81,45 @@ impl Step {
         matches!(self, Self::Warm { .. })
     }
 
+    /// Whether something is smaller after it, or writing is interrupted: what a run does only after it has made sure that
+    /// it is still the one to decide.
+    #[must_use]
+    pub fn needs_certainty(&self, database: &DatabaseBaseline) -> bool {
+        let rank = |class: &String| database.rank(&DatabaseSize::Class(class.clone()));
+        match self {
+            Self::Reserve { from, to, .. } => to < from,
+            Self::Provision { from, to, .. } => to < from,
+            Self::SetMinimumAcu { from, to } => to < from,
+            Self::ChangeClass {
+                from, to, interrupts, ..
+            } => *interrupts || rank(to) < rank(from),
+            Self::FailOver { .. } => true,
+            Self::Warm { .. } => false,
+            Self::Poll { from, to, .. } => match (from, to) {
+                (Polling::MaximumConcurrency(from), Polling::MaximumConcurrency(to)) => to < from,
+                (
+                    Polling::ProvisionedPollers { minimum, maximum },
+                    Polling::ProvisionedPollers {
+                        minimum: to_minimum,
+                        maximum: to_maximum,
+                    },
+                ) => to_minimum < minimum || to_maximum < maximum,
+                _ => true,
+            },
+        }
+    }
+
+    /// What it changes: steps of the same thing depend on each other, in their order.
+    #[must_use]
+    pub fn thing(&self) -> (&'static str, &str) {
+        match self {
+            Self::Reserve { function, .. } | Self::Provision { function, .. } => ("function", function),
+            Self::SetMinimumAcu { .. } | Self::ChangeClass { .. } | Self::FailOver { .. } => ("database", ""),
+            Self::Warm { table, .. } => ("table", table),
+            Self::Poll { source, .. } => ("source", source),
+        }
+    }
+
     /// Whether the next step must wait until this one is complete.
     #[must_use]
     pub const fn is_waited_for(&self) -> bool {
@@ -93,13 +133,16 @@ impl Step {
 pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, to) in &target.functions {
-        let from = observed.function(name).asked;
+        let there = observed.function(name);
+        let from = there.asked;
+        // What Lambda has given up on is there only if it is asked for again.
+        let given_up = there.allocation == Allocation::Failed && to.provisioned > 0;
         let reserve = (from.reserved != to.reserved).then(|| Step::Reserve {
             function: name.clone(),
             from: from.reserved,
             to: to.reserved,
         });
-        let provision = (from.provisioned != to.provisioned).then(|| Step::Provision {
+        let provision = (from.provisioned != to.provisioned || given_up).then(|| Step::Provision {
             function: name.clone(),
             from: from.provisioned,
             to: to.provisioned,
@@ -188,6 +231,7 @@ impl Observed {
                     ..there.asked
                 };
                 there.allocated = *to;
+                there.allocation = Allocation::Ready;
             }
             Step::SetMinimumAcu { to, .. } => {
                 if let ObservedDatabase::Serverless { minimum_acu } = &mut self.database {

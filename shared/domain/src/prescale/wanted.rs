@@ -27,6 +27,9 @@ pub struct WantedDrop {
     pub shoppers_per_second: f64,
     /// Limits that its whole demand exceeds.
     pub limits: Vec<LimitMet>,
+    /// What must be there for it, and for those before it.
+    #[serde(skip)]
+    pub capacity: Capacity,
 }
 
 /// What is wanted at a moment.
@@ -58,7 +61,7 @@ pub fn wanted(docs: &Documents, quotas: &Quotas, now: Timestamp) -> Wanted {
         let hours = f64::from(window.held_seconds()) / 3600.0;
         let fit = fit(docs, quotas, &fitted, drop, hours);
         let pace = drop.opening_pace(&docs.profile.groups);
-        capacity = fit.capacity;
+        capacity.clone_from(&fit.capacity);
         fitted.push((drop, Demand::at(docs, drop, fit.share)));
         drops.push(WantedDrop {
             drop: drop.id.clone(),
@@ -66,6 +69,7 @@ pub fn wanted(docs: &Documents, quotas: &Quotas, now: Timestamp) -> Wanted {
             share: fit.share,
             shoppers_per_second: pace.shoppers_per_second * fit.share.factor(),
             limits: fit.limits,
+            capacity: fit.capacity,
         });
     }
     Wanted { capacity, drops }

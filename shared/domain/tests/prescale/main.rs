@@ -11,5 +11,6 @@ mod limits;
 mod mistakes;
 mod plans;
 mod properties;
+mod readiness;
 mod runs;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::prescale::calendar::{CalendarDrop, CalendarState, Stretch};
+use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
 use domain::prescale::capacity::Capacity;
 use domain::prescale::cost::usd_per_hour;
 use domain::prescale::documents::Documents;
@@ -42,6 +42,7 @@ fn drops() -> impl Strategy<Value = CalendarDrop> {
         CalendarDrop {
             id: "d".parse().unwrap(),
             state,
+            if_not_ready: NotReadyPolicy::AdmitFewer,
             starts_at: at(starts),
             ends_at: at(starts + open),
             shoppers,

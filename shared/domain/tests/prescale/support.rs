@@ -1,6 +1,6 @@
 //! Documents with round numbers, so that results can be computed by hand.
 
-use domain::prescale::calendar::{CalendarDrop, CalendarState, Stretch};
+use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
 use domain::prescale::database::DatabaseBaseline;
 use domain::prescale::documents::Documents;
 use domain::prescale::observed::Observed;
@@ -16,6 +16,7 @@ pub(crate) fn reference(id: &str, starts_at: i64) -> CalendarDrop {
     CalendarDrop {
         id: id.parse().unwrap(),
         state: CalendarState::Scheduled,
+        if_not_ready: NotReadyPolicy::AdmitFewer,
         starts_at: at(starts_at),
         ends_at: at(starts_at + 3_600),
         shoppers: 1_000_000,

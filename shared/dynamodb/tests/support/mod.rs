@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::types::{
     Projection, ProjectionType, ScalarAttributeType,
 };
 use domain::ids::OrderId;
-use dynamodb::{DropStore, OrderStore, StatusStore, StockStore, Tables};
+use domain::time::Timestamp;
+use dynamodb::{DropStore, OrderStore, PrescaleStore, StatusStore, StockStore, Tables};
+use memory::contract::prescale::{Entry, Ledger, PrescalePorts};
 use memory::contract::{Database, DropPorts, OrderPorts, StatusPorts, StockPorts};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -54,6 +56,7 @@ impl Local {
             addresses: "addresses".to_owned(),
             drops: "drops".to_owned(),
             status: "status".to_owned(),
+            prescale: "prescale".to_owned(),
         };
         for (table, indexes) in [
             (&tables.stock, &[][..]),
@@ -68,6 +71,7 @@ impl Local {
             (&tables.addresses, &[]),
             (&tables.drops, &[("calendar", "listed", "starts_at")]),
             (&tables.status, &[]),
+            (&tables.prescale, &[]),
         ] {
             create(&client, table, indexes).await;
         }
@@ -145,5 +149,26 @@ impl Database for Local {
     async fn address(&self, id: &OrderId) -> Option<String> {
         let item = self.item(&self.tables.addresses, id.as_str()).await?;
         item.get("address").and_then(|a| a.as_s().ok()).cloned()
+    }
+}
+
+impl Ledger for Local {
+    fn store(&self) -> impl PrescalePorts {
+        PrescaleStore::new(&self.client, &self.tables)
+    }
+
+    async fn entry(&self, fencing: u64, number: u32) -> Option<Entry> {
+        let key = format!("audit#{fencing}#{number}");
+        let item = self.item(&self.tables.prescale, &key).await?;
+        let text = |name: &str| item[name].as_s().unwrap().clone();
+        let drops = item["drops"].as_l().unwrap().iter();
+        Some(Entry {
+            at: Timestamp::from_millis(item["at"].as_n().unwrap().parse().unwrap()),
+            run: text("run"),
+            mode: text("mode"),
+            drops: drops.map(|drop| drop.as_s().unwrap().clone()).collect(),
+            step: serde_json::from_str(&text("step")).unwrap(),
+            outcome: item.contains_key("outcome").then(|| text("outcome")),
+        })
     }
 }

@@ -23,11 +23,13 @@
     reason = "a test fails by panicking, and its name is its documentation"
 )]
 
+pub mod account;
 pub mod drops;
 pub mod gateway;
 pub mod ledger;
 pub mod messages;
 pub mod orders;
+pub mod prescale;
 mod race;
 pub mod scene;
 pub mod status;

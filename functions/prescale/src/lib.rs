@@ -1,0 +1,365 @@
+//! Ready before every drop, proven ready, and back down after.
+//!
+//! **The problem.** At the opening of a drop everything that scales by reacting is too late; and capacity that nobody takes
+//! back is paid for for ever. Both must happen although any run of this function may die anywhere, come twice, or be late.
+//!
+//! **The model.** Every minute a run takes the lease, reads the declared documents and the account's limits, looks at what
+//! is there, lets [`domain::prescale::reconcile`] decide, leaves the record of what it wanted, carries out the differences,
+//! looks again, and stores on each drop how ready it is. It remembers nothing else: the next run sees what is there.
+//!
+//! **Up at once, down with certainty.** No call to a control plane takes a fencing token. So a step that makes anything
+//! smaller, or interrupts the database, is carried out only if two runs agree, and after reading lease and calendar
+//! *again* and finding that the decision is still the same. What remains is a process that is stopped between that look
+//! and its call: what it lowers then, the next run raises.
+//!
+//! **A walk through.** [`Prescaler::run`] is one invocation, in one of four [modes](Mode). `steps` carries out, `verify`
+//! measures, [`outcome`] is what is answered and logged.
+//!
+//! **What it does not do.** It waits for nothing that takes minutes; the next run looks. It moves no drop's start: the
+//! [readiness](domain::prescale::readiness) says that it must be moved, and to when.
+#![forbid(unsafe_code)]
+
+pub mod outcome;
+mod steps;
+mod verify;
+
+use domain::drops::FieldError;
+use domain::ids::DropId;
+pub use domain::limits::PRESCALE_TIMEOUT_SECONDS as TIMEOUT_SECONDS;
+use domain::prescale::documents::Documents;
+use domain::prescale::quotas::Quotas;
+use domain::prescale::readiness::Seen;
+use domain::prescale::reconcile::{Decision, reconcile};
+use domain::prescale::target::{LEAST_BETWEEN_RUNS_MS, Record};
+use domain::time::Timestamp;
+use ports::drops::Lease;
+use ports::edge::Edge;
+use ports::prescale::{
+    CallFunction, CarryOut, ControlError, Held, KeepRun, Measure, Observe, ReadDocuments, ReadQuotas,
+    StoreReadiness, WriteAudit,
+};
+use ports::retry::{IN_WORKER, retry};
+use ports::{Conditional, StoreError};
+use serde::{Deserialize, Serialize};
+
+use outcome::Outcome;
+
+/// How long a run holds the lease, in milliseconds: longer than its process lives, shorter than the schedule's minute.
+pub const LEASE_MS: i64 = 58_000;
+/// What is left at the end of a run for looking again and storing, in milliseconds.
+pub const RESERVE_MS: i64 = 10_000;
+
+const _: () = assert!(TIMEOUT_SECONDS as i64 * 1_000 < LEASE_MS && LEASE_MS < 60_000);
+
+/// Why a timeout does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TimeoutError {
+    /// No number of seconds.
+    #[error("not a number of seconds")]
+    NoNumber,
+    /// A process could outlive its lease, and lower what the next run has raised.
+    #[error("must end before the lease of {} s does", LEASE_MS / 1_000)]
+    TooLong,
+    /// [`Mode::Restore`] would never come to its end.
+    #[error("too short: going back agrees with itself {} s later", LEAST_BETWEEN_RUNS_MS / 1_000)]
+    TooShort,
+}
+
+/// Reads the timeout that the function is deployed with, in seconds, and holds it against the lease.
+///
+/// # Errors
+/// [`TimeoutError`].
+pub fn timeout_within_lease(seconds: &str) -> Result<u32, TimeoutError> {
+    let seconds: u32 = seconds.trim().parse().map_err(|_| TimeoutError::NoNumber)?;
+    let ms = i64::from(seconds) * 1_000;
+    if ms >= LEASE_MS {
+        Err(TimeoutError::TooLong)
+    } else if ms <= LEAST_BETWEEN_RUNS_MS + RESERVE_MS {
+        Err(TimeoutError::TooShort)
+    } else {
+        Ok(seconds)
+    }
+}
+
+/// What a run is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Say what would be changed now, and change nothing.
+    Plan,
+    /// Change what differs, verify, record.
+    #[default]
+    Apply,
+    /// Say how ready the drops are, and change nothing.
+    Verify,
+    /// Go back to the baseline at once, by agreeing with itself half a minute later. Refused while a drop's time runs.
+    Restore,
+}
+
+impl Mode {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Verify => "verify",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// The event. The schedule says nothing, and means [`Mode::Apply`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Event {
+    /// What is asked for.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// Why a run came to nothing. The next minute's run tries again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The documents cannot be used; nothing was changed.
+    #[error("mistakes in the documents: {}", list(.0))]
+    Mistakes(Vec<FieldError>),
+    /// The account does not answer.
+    #[error("{what}: {error}")]
+    Control {
+        /// What was asked of it.
+        what: &'static str,
+        /// How it failed.
+        error: ControlError,
+    },
+    /// The database does not answer.
+    #[error("{what}: {error}")]
+    Store {
+        /// What was asked of it.
+        what: &'static str,
+        /// How it failed.
+        error: StoreError,
+    },
+    /// Another run has taken over.
+    #[error("another run has taken over")]
+    Superseded,
+    /// A drop's time runs, so nothing is taken away.
+    #[error("the time of drop {} runs", .0.as_str())]
+    DropIsOn(DropId),
+}
+
+fn list(mistakes: &[FieldError]) -> String {
+    let lines: Vec<String> = (mistakes.iter())
+        .map(|mistake| format!("{}: {}", mistake.field, mistake.message))
+        .collect();
+    lines.join("; ")
+}
+
+fn control(what: &'static str) -> impl FnOnce(ControlError) -> RunError {
+    move |error| RunError::Control { what, error }
+}
+
+fn store(what: &'static str) -> impl FnOnce(StoreError) -> RunError {
+    move |error| RunError::Store { what, error }
+}
+
+/// The account as a run needs it.
+pub trait Account: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction {}
+impl<T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction> Account for T {}
+
+/// What runs leave behind, as a run needs it.
+pub trait Keeping: KeepRun + WriteAudit + StoreReadiness {}
+impl<T: KeepRun + WriteAudit + StoreReadiness> Keeping for T {}
+
+/// The reconciler.
+#[derive(Debug, Clone)]
+pub struct Prescaler<A, S, E> {
+    /// The account.
+    pub account: A,
+    /// What runs leave behind.
+    pub store: S,
+    /// Time and chance.
+    pub edge: E,
+}
+
+/// What a run has read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) docs: Documents,
+    pub(crate) quotas: Quotas,
+    pub(crate) seen: Seen,
+}
+
+/// Who runs, under what right.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) mode: Mode,
+    pub(crate) lease: Lease,
+    /// Steps are begun before this moment.
+    pub(crate) until: Timestamp,
+    /// Changes so far.
+    pub(crate) changes: u32,
+}
+
+impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+    /// One invocation, by `holder`, whose process lives until `deadline`.
+    ///
+    /// # Errors
+    /// [`RunError`]: what was done until then stays, and the next run goes on.
+    pub async fn run(&self, mode: Mode, holder: &str, deadline: Timestamp) -> Result<Outcome, RunError> {
+        if matches!(mode, Mode::Plan | Mode::Verify) {
+            return self.look(mode).await;
+        }
+        let now = self.edge.now();
+        let take = || self.store.take(holder, now, now.plus_millis(LEASE_MS));
+        let held = retry(&self.edge, IN_WORKER, take)
+            .await
+            .map_err(store("taking the lease"))?;
+        let Held { lease, record } = match held {
+            Ok(held) => held,
+            Err(theirs) => return Ok(Outcome::standby(mode, now, &theirs)),
+        };
+        let mut run = Run {
+            mode,
+            until: deadline.min(lease.until).plus_millis(-RESERVE_MS),
+            lease,
+            changes: 0,
+        };
+        let outcome = match mode {
+            Mode::Restore => self.restore(&mut run).await,
+            _ => self.apply(&mut run, record.as_ref()).await,
+        };
+        // Best effort: a lease that is not ended runs out before the next run.
+        let ended = self.store.release(&run.lease, self.edge.now()).await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the lease was not given back; it runs out");
+        }
+        outcome
+    }
+
+    async fn apply(&self, run: &mut Run, previous: Option<&Record>) -> Result<Outcome, RunError> {
+        let read = self.read().await?;
+        let now = self.edge.now();
+        let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
+        self.leave(run, &decision.record).await?;
+        let taken = self.carry_out_all(run, &read, &decision, previous).await;
+        self.conclude(run, read, decision, taken, now).await
+    }
+
+    /// Two runs that agree, in one.
+    async fn restore(&self, run: &mut Run) -> Result<Outcome, RunError> {
+        let read = self.read().await?;
+        let first = self.off_duty(&read)?;
+        self.leave(run, &first.record).await?;
+        let pause = u64::try_from(LEAST_BETWEEN_RUNS_MS).unwrap_or(0);
+        self.edge.sleep(pause).await;
+        let read = self.read().await?;
+        let now = self.edge.now();
+        self.off_duty(&read)?;
+        let previous = Some(&first.record);
+        let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
+        self.leave(run, &decision.record).await?;
+        let taken = self.carry_out_all(run, &read, &decision, previous).await;
+        self.conclude(run, read, decision, taken, now).await
+    }
+
+    /// The decision, if no drop's time runs.
+    fn off_duty(&self, read: &Read) -> Result<Decision, RunError> {
+        let now = self.edge.now();
+        let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, None, now);
+        match decision.wanted.drops.first() {
+            Some(on) => Err(RunError::DropIsOn(on.drop.clone())),
+            None => Ok(decision),
+        }
+    }
+
+    async fn look(&self, mode: Mode) -> Result<Outcome, RunError> {
+        let read = self.read().await?;
+        let now = self.edge.now();
+        let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, None, now);
+        let mut outcome = Outcome::decided(mode, now, &decision);
+        if mode == Mode::Plan {
+            outcome.plan(&read, now);
+        } else {
+            outcome.readiness = self.readiness_of_all(&read, &decision, now).await;
+        }
+        Ok(outcome)
+    }
+
+    async fn conclude(
+        &self,
+        run: &Run,
+        read: Read,
+        decision: Decision,
+        taken: Vec<outcome::Taken>,
+        began: Timestamp,
+    ) -> Result<Outcome, RunError> {
+        let mut read = read;
+        if taken.iter().any(outcome::Taken::changed) {
+            read.seen = self.observe(&read.docs).await?;
+        }
+        let mut outcome = Outcome::decided(run.mode, began, &decision);
+        outcome.taken = taken;
+        outcome.readiness = self.readiness_of_all(&read, &decision, self.edge.now()).await;
+        for readiness in &outcome.readiness {
+            let put = || self.store.store_readiness(run.lease.fencing, readiness);
+            let stored = retry(&self.edge, IN_WORKER, put).await;
+            if stored.map_err(store("storing the readiness"))? != Conditional::Done {
+                return Err(RunError::Superseded);
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn leave(&self, run: &Run, record: &Record) -> Result<(), RunError> {
+        let leave = || self.store.leave(&run.lease, record);
+        match retry(&self.edge, IN_WORKER, leave).await {
+            Ok(Conditional::Done) => Ok(()),
+            Ok(Conditional::Refused(())) => Err(RunError::Superseded),
+            Err(error) => Err(store("leaving the record")(error)),
+        }
+    }
+
+    async fn read(&self) -> Result<Read, RunError> {
+        let docs = retry(&self.edge, IN_WORKER, || self.account.documents())
+            .await
+            .map_err(control("reading the documents"))?
+            .map_err(RunError::Mistakes)?;
+        let quotas = retry(&self.edge, IN_WORKER, || self.account.quotas(&docs.baseline))
+            .await
+            .map_err(control("reading the account's limits"))?
+            .map_err(RunError::Mistakes)?;
+        let mistakes = docs.mistakes(&quotas);
+        if !mistakes.is_empty() {
+            return Err(RunError::Mistakes(mistakes));
+        }
+        let seen = self.observe(&docs).await?;
+        Ok(Read { docs, quotas, seen })
+    }
+
+    async fn observe(&self, docs: &Documents) -> Result<Seen, RunError> {
+        retry(&self.edge, IN_WORKER, || self.account.observe(&docs.baseline))
+            .await
+            .map_err(control("looking at the account"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_ends_before_its_lease_and_after_going_back() {
+        assert_eq!(timeout_within_lease("55"), Ok(TIMEOUT_SECONDS));
+        assert_eq!(timeout_within_lease("57"), Ok(57));
+        for (text, error) in [
+            ("58", TimeoutError::TooLong),
+            ("900", TimeoutError::TooLong),
+            ("40", TimeoutError::TooShort),
+            ("0", TimeoutError::TooShort),
+            ("-1", TimeoutError::NoNumber),
+            ("a minute", TimeoutError::NoNumber),
+        ] {
+            assert_eq!(timeout_within_lease(text), Err(error), "{text}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a run came to, as its answer and as metrics.
+
+use domain::prescale::plan::{Plan, plan};
+use domain::prescale::readiness::{Readiness, Ruling};
+use domain::prescale::reconcile::Decision;
+use domain::prescale::steps::Step;
+use domain::prescale::target::Warning;
+use domain::prescale::wanted::WantedDrop;
+use domain::time::Timestamp;
+use ports::drops::Lease;
+use ports::prescale::{Carried, ControlError};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use crate::{Mode, Read};
+
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "Stampede";
+
+/// Why a step was not tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skipped {
+    /// One before it on the same thing is not complete.
+    Waits,
+    /// The run ends first.
+    OutOfTime,
+    /// By the calendar as it now is, it is not wanted.
+    NotWanted,
+    /// Lease or calendar could not be read again.
+    Uncertain,
+    /// Another run has taken over, or the lease has run out.
+    Superseded,
+    /// It could not be put on record.
+    NoAudit,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Went {
+    /// The account took it.
+    Carried(Carried),
+    /// The account did not, or did not say.
+    Failed(ControlError),
+    /// It was not tried.
+    Skipped(Skipped),
+}
+
+impl Serialize for Went {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Carried(carried) => serializer.collect_str(carried),
+            Self::Failed(error) => serializer.collect_str(error),
+            Self::Skipped(why) => why.serialize(serializer),
+        }
+    }
+}
+
+/// A step, and how it went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Taken {
+    /// Which.
+    #[serde(flatten)]
+    pub step: Step,
+    /// How it went.
+    pub went: Went,
+}
+
+impl Taken {
+    /// Whether the account may be another than before.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        match &self.went {
+            Went::Carried(carried) => *carried != Carried::AlreadySo,
+            Went::Failed(error) => *error == ControlError::Unknown,
+            Went::Skipped(_) => false,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// What it was asked for.
+    pub mode: Mode,
+    /// When it decided.
+    pub at: Timestamp,
+    /// Who else was at it; then nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby_for: Option<String>,
+    /// The drops for which capacity is wanted.
+    pub drops: Vec<WantedDrop>,
+    /// What people should know.
+    pub warnings: Vec<Warning>,
+    /// What it decided to change.
+    pub steps: Vec<Step>,
+    /// What it tried to.
+    pub taken: Vec<Taken>,
+    /// How ready the drops are.
+    pub readiness: Vec<Readiness>,
+    /// The plans of all drops on the calendar, in the mode `plan`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<Plan>,
+}
+
+impl Outcome {
+    pub(crate) fn standby(mode: Mode, at: Timestamp, theirs: &Lease) -> Self {
+        Self {
+            mode,
+            at,
+            standby_for: Some(theirs.holder.clone()),
+            drops: Vec::new(),
+            warnings: Vec::new(),
+            steps: Vec::new(),
+            taken: Vec::new(),
+            readiness: Vec::new(),
+            plans: Vec::new(),
+        }
+    }
+
+    pub(crate) fn decided(mode: Mode, at: Timestamp, decision: &Decision) -> Self {
+        Self {
+            mode,
+            at,
+            standby_for: None,
+            drops: decision.wanted.drops.clone(),
+            warnings: decision.warnings.clone(),
+            steps: decision.steps.clone(),
+            taken: Vec::new(),
+            readiness: Vec::new(),
+            plans: Vec::new(),
+        }
+    }
+
+    pub(crate) fn plan(&mut self, read: &Read, now: Timestamp) {
+        let observed = &read.seen.observed;
+        let one = |id| plan(&read.docs, &read.quotas, observed, id, now).ok();
+        self.plans = (read.docs.calendar.iter())
+            .filter_map(|drop| one(&drop.id))
+            .collect();
+    }
+
+    /// The line for CloudWatch, in its embedded metric format.
+    #[must_use]
+    pub fn metrics(&self) -> Value {
+        let metric = |name: &str| json!({"Name": name, "Unit": "Count"});
+        let count = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
+        let failed = |taken: &&Taken| matches!(taken.went, Went::Failed(_));
+        json!({
+            "_aws": {
+                "Timestamp": self.at.as_millis(),
+                "CloudWatchMetrics": [{
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [[]],
+                    "Metrics": [
+                        metric("PrescaledDrops"), metric("DropsNotReady"), metric("DropsNotOnCourse"),
+                        metric("DropsRestrained"), metric("CapacityChanges"), metric("CapacityChangesFailed"),
+                        metric("SpillOver"),
+                    ],
+                }],
+            },
+            "message": "pre-scaling",
+            "PrescaledDrops": self.drops.len(),
+            "DropsNotReady": count(&|r| !r.ready),
+            "DropsNotOnCourse": count(&|r| !r.on_course),
+            "DropsRestrained": count(&|r| r.ruling != Ruling::AsPlanned),
+            "CapacityChanges": self.taken.iter().filter(|taken| taken.changed()).count(),
+            "CapacityChangesFailed": self.taken.iter().filter(failed).count(),
+            // Counted for the account, so every drop tells the same.
+            "SpillOver": self.readiness.iter().map(|r| r.spill_over).max().unwrap_or(0),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Carrying out: each difference once, in order, with an audit record before and after.
+
+use std::collections::BTreeSet;
+
+use domain::prescale::reconcile::{Decision, reconcile};
+use domain::prescale::steps::Step;
+use domain::prescale::target::Record;
+use domain::time::Timestamp;
+use ports::edge::Edge;
+use ports::prescale::{Audited, Carried, ControlError};
+use ports::retry::{IN_WORKER, retry};
+
+use crate::outcome::{Skipped, Taken, Went};
+use crate::{Account, Keeping, Prescaler, Read, Run};
+
+impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+    /// Carries out what was decided. One thing that cannot be changed now does not keep the others: what is left, the
+    /// next run sees.
+    pub(crate) async fn carry_out_all(
+        &self,
+        run: &mut Run,
+        read: &Read,
+        decision: &Decision,
+        previous: Option<&Record>,
+    ) -> Vec<Taken> {
+        let mut stuck: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let mut all = Vec::new();
+        for step in &decision.steps {
+            let went = if stuck.contains(&step.thing()) {
+                Went::Skipped(Skipped::Waits)
+            } else if self.edge.now() >= run.until {
+                Went::Skipped(Skipped::OutOfTime)
+            } else {
+                self.one(run, read, decision, previous, step).await
+            };
+            let complete = matches!(went, Went::Carried(Carried::Done | Carried::AlreadySo));
+            // The database takes one change at a time, and a reservation must be there before what it holds.
+            if !complete && (step.thing().0 == "database" || !matches!(went, Went::Carried(_))) {
+                stuck.insert(step.thing());
+            }
+            all.push(Taken {
+                step: step.clone(),
+                went,
+            });
+        }
+        all
+    }
+
+    async fn one(
+        &self,
+        run: &mut Run,
+        read: &Read,
+        decision: &Decision,
+        previous: Option<&Record>,
+        step: &Step,
+    ) -> Went {
+        let certain = step.needs_certainty(&read.docs.baseline.database);
+        if certain && let Err(why) = self.make_certain(run, read, previous, step).await {
+            tracing::info!(?step, ?why, "left as it is");
+            return Went::Skipped(why);
+        }
+        run.changes += 1;
+        let mut change = Audited {
+            fencing: run.lease.fencing,
+            number: run.changes,
+            at: self.edge.now(),
+            run: run.lease.holder.clone(),
+            mode: run.mode.name().to_owned(),
+            drops: decision.wanted.drops.iter().map(|d| d.drop.clone()).collect(),
+            step: step.clone(),
+            outcome: None,
+        };
+        // The crowd does not wait for the record, so raising goes on without it; lowering can wait a minute.
+        if !self.audit(&change).await && certain {
+            return Went::Skipped(Skipped::NoAudit);
+        }
+        // A repeat is only ever within this run's time: a change that is late is another run's to decide.
+        let carry_out = || async {
+            if self.edge.now() >= run.until {
+                return Err(ControlError::Unknown);
+            }
+            self.account.carry_out(step).await
+        };
+        // What is lowered is not repeated blindly: what it was certain of may have changed meanwhile.
+        let outcome = if certain {
+            carry_out().await
+        } else {
+            retry(&self.edge, IN_WORKER, carry_out).await
+        };
+        match &outcome {
+            Ok(carried) => tracing::info!(?step, ?carried, number = change.number, "capacity changed"),
+            Err(error) => tracing::warn!(?step, %error, number = change.number, "capacity not changed"),
+        }
+        change.outcome = Some(outcome.clone());
+        self.audit(&change).await;
+        match outcome {
+            Ok(carried) => Went::Carried(carried),
+            Err(error) => Went::Failed(error),
+        }
+    }
+
+    /// Reads lease and calendar again: whether this run is still the one to decide, and would still decide so.
+    async fn make_certain(
+        &self,
+        run: &Run,
+        read: &Read,
+        previous: Option<&Record>,
+        step: &Step,
+    ) -> Result<(), Skipped> {
+        let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
+        let Ok(Ok(calendar)) = calendar else {
+            return Err(Skipped::Uncertain);
+        };
+        let mut docs = read.docs.clone();
+        docs.calendar = calendar;
+        if !docs.mistakes(&read.quotas).is_empty() {
+            return Err(Skipped::Uncertain);
+        }
+        let again = reconcile(
+            &docs,
+            &read.quotas,
+            &read.seen.observed,
+            previous,
+            self.edge.now(),
+        );
+        if !again.steps.contains(step) {
+            return Err(Skipped::NotWanted);
+        }
+        // Last, since it is what a run that sleeps here would no longer have.
+        let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
+        let now: Timestamp = self.edge.now();
+        match lease {
+            Ok(Some(lease)) if lease == run.lease && now < run.until => Ok(()),
+            Ok(_) => Err(Skipped::Superseded),
+            Err(_) => Err(Skipped::Uncertain),
+        }
+    }
+
+    async fn audit(&self, change: &Audited) -> bool {
+        let written = retry(&self.edge, IN_WORKER, || self.store.audit(change)).await;
+        if let Err(error) = &written {
+            tracing::error!(number = change.number, step = ?change.step, %error, "a change is not on record");
+        }
+        written.is_ok()
+    }
+}

@@ -1,0 +1,87 @@
+//! Verifying: what is there, not what was asked for.
+
+use domain::prescale::readiness::{Measured, PartKind, Readiness, readiness};
+use domain::prescale::reconcile::Decision;
+use domain::time::Timestamp;
+use ports::edge::Edge;
+use ports::retry::{IN_WORKER, retry};
+
+use crate::{Account, Keeping, Prescaler, Read};
+
+/// Spill-over is counted over so long, in ms.
+const SPILL_OVER_MS: i64 = 60_000;
+
+impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+    /// How ready each drop is whose time it is.
+    pub(crate) async fn readiness_of_all(
+        &self,
+        read: &Read,
+        decision: &Decision,
+        now: Timestamp,
+    ) -> Vec<Readiness> {
+        if decision.wanted.drops.is_empty() {
+            return Vec::new();
+        }
+        let mut measured = self.measure(read, decision, now).await;
+        let all = |measured: &Measured| -> Vec<Readiness> {
+            let one = |wanted: &domain::prescale::wanted::WantedDrop| {
+                let drop = read.docs.drop(&wanted.drop)?;
+                let (docs, quotas) = (&read.docs, &read.quotas);
+                Some(readiness(docs, quotas, drop, wanted, &read.seen, measured, now))
+            };
+            decision.wanted.drops.iter().filter_map(one).collect()
+        };
+        let first = all(&measured);
+        // A call to a function that is not warm would only show that.
+        if first.iter().any(|readiness| readiness.ready) {
+            for name in decision.wanted.capacity.functions.keys() {
+                let answered = retry(&self.edge, IN_WORKER, || self.account.answers(name)).await;
+                if let Err(error) = &answered {
+                    tracing::warn!(function = name, %error, "no answer to a trial call");
+                }
+                let answered = answered.unwrap_or(false);
+                measured.answered.insert(name.clone(), answered);
+            }
+        }
+        let all = all(&measured);
+        for readiness in &all {
+            let waits: Vec<(PartKind, &str)> = (readiness.parts.iter())
+                .filter(|part| !part.ready)
+                .map(|part| (part.kind, part.name.as_str()))
+                .collect();
+            tracing::info!(
+                drop = readiness.drop.as_str(),
+                ready = readiness.ready,
+                on_course = readiness.on_course,
+                ?waits,
+                "readiness"
+            );
+        }
+        all
+    }
+
+    /// What cannot be measured is not counted as there.
+    async fn measure(&self, read: &Read, decision: &Decision, now: Timestamp) -> Measured {
+        let mut measured = Measured::default();
+        let reached = retry(&self.edge, IN_WORKER, || self.account.reached_acu(now)).await;
+        match reached {
+            Ok(acu) => measured.reached_acu = acu,
+            Err(error) => tracing::warn!(%error, "the database's size cannot be measured"),
+        }
+        let since = now.plus_millis(-SPILL_OVER_MS);
+        for (name, there) in &read.seen.observed.functions {
+            if there.asked.provisioned == 0 || !decision.wanted.capacity.functions.contains_key(name) {
+                continue;
+            }
+            let spilled = retry(&self.edge, IN_WORKER, || {
+                self.account.spill_over(name, since, now)
+            })
+            .await;
+            match spilled {
+                Ok(invocations) => drop(measured.spill_over.insert(name.clone(), invocations)),
+                Err(error) => tracing::warn!(function = name, %error, "spill-over cannot be measured"),
+            }
+        }
+        measured
+    }
+}

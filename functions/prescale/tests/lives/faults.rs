@@ -1,0 +1,197 @@
+//! Every call failed once in every way, every run killed at every call, and old runs that wake late.
+
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use domain::prescale::lead::window;
+use memory::AccountFault;
+use ports::edge::Edge as _;
+use prescale::Mode;
+
+use crate::support::{World, documents, drop_at, in_minutes, invoke, quotas};
+
+/// Minutes after which a life with one fault in it must be back at the baseline.
+const OVER: i64 = 52;
+
+/// A life whose `nth` call fails; how many calls it made, and which one failed.
+fn life(nth: u64, fault: Option<AccountFault>) -> (World, u64) {
+    let mut world = World::new(documents(vec![drop_at("a", 40)]));
+    let begins_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).begins_at;
+    world.edge.set(begins_at.plus_millis(-90_000));
+    if let Some(fault) = fault {
+        world.account.fail_nth(nth, fault);
+    }
+    world.until(OVER);
+    let calls = world.account.calls();
+    (world, calls)
+}
+
+fn holds(world: &World, what: &str) {
+    let plan = window(&world.docs, &quotas(), &world.docs.calendar[0]);
+    assert_eq!(world.lowered(plan.begins_at, plan.released_at), vec![], "{what}");
+    assert_eq!(world.off_baseline(), vec![], "{what}");
+}
+
+fn every_call(faults: &[AccountFault]) {
+    let (whole, calls) = life(0, None);
+    holds(&whole, "no fault");
+    assert!(calls > 100);
+    for fault in faults {
+        for nth in 1..=calls {
+            let (world, _) = life(nth, Some(*fault));
+            let what = format!("{fault:?} at call {nth}: {:?}", world.account.struck());
+            assert_eq!(world.account.struck().len(), 1, "{what}");
+            holds(&world, &what);
+            let ready = world.account.changes();
+            assert!(!ready.is_empty(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn every_call_may_fail_once_in_every_way() {
+    every_call(&AccountFault::ANSWERED);
+}
+
+#[test]
+fn a_run_may_die_at_every_call() {
+    every_call(&[AccountFault::DiesBefore, AccountFault::DiesAfter]);
+}
+
+/// Just before the crowd gathers, whatever failed once on the way.
+#[test]
+fn one_fault_does_not_make_a_drop_late() {
+    let (_, calls) = life(0, None);
+    for fault in AccountFault::ANSWERED
+        .into_iter()
+        .chain([AccountFault::DiesBefore])
+    {
+        for nth in (1..=calls).step_by(3) {
+            let mut world = World::new(documents(vec![drop_at("a", 40)]));
+            let begins_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).begins_at;
+            world.edge.set(begins_at.plus_millis(-90_000));
+            world.account.fail_nth(nth, fault);
+            world.until(38);
+            world.account.clear_faults();
+            let verified = world.run(Mode::Verify).unwrap().unwrap();
+            assert!(
+                verified.readiness[0].ready,
+                "{fault:?} at call {nth}: {verified:#?}"
+            );
+        }
+    }
+}
+
+/// The run that would lower after a drop stops at each of its calls, sleeps over the beginning of another drop's
+/// preparation, and wakes.
+#[test]
+fn an_old_run_that_wakes_late_lowers_nothing() {
+    let mut slept = Vec::new();
+    for nth in 1.. {
+        let mut world = World::new(documents(vec![drop_at("a", 40)]));
+        let released_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).released_at;
+        // The second run after the release is the one that lowers.
+        let minute = released_at.millis_since(in_minutes(0)).div_euclid(60_000) + 1;
+        world.until(minute);
+        world.account.fail_nth(nth, AccountFault::Hangs);
+        let mut old = pin!(invoke(
+            world.account.clone(),
+            world.edge.clone(),
+            Mode::Apply,
+            1_000
+        ));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut done = false;
+        while !done && !world.account.is_hanging() {
+            done = old.as_mut().poll(&mut context).is_ready();
+        }
+        if done {
+            break;
+        }
+        let (_, method) = world.account.struck()[0];
+        slept.push(method);
+        // While it sleeps, another drop is published that opens soon, and the schedule goes on.
+        world
+            .account
+            .declare(|docs| docs.calendar = vec![drop_at("b", minute + 20)]);
+        world.edge.set(in_minutes(minute + 1));
+        world.until(minute + 12);
+        let woke_at = world.edge.now();
+        world.account.resume();
+        while old.as_mut().poll(&mut context).is_pending() {}
+        let lowered = world.lowered(woke_at, woke_at.plus_millis(60_000));
+        if method == "carry_out" {
+            // A call on its way cannot be called back: the next run raises again what it lowered.
+            assert!(lowered.len() <= 1, "{lowered:?}");
+        } else {
+            assert_eq!(lowered, vec![], "asleep in {method}, call {nth}");
+        }
+        world.until(minute + 18);
+        world.run(Mode::Apply).unwrap().unwrap();
+        let asked = world.observed().functions["reserve"].asked.provisioned;
+        assert!(asked > 100, "asleep in {method}, call {nth}: {asked}");
+        world.until(minute + 40);
+        assert_eq!(world.off_baseline(), vec![], "asleep in {method}, call {nth}");
+    }
+    for method in [
+        "take",
+        "documents",
+        "observe",
+        "leave",
+        "calendar",
+        "lease",
+        "audit",
+        "carry_out",
+    ] {
+        assert!(slept.contains(&method), "{method}: {slept:?}");
+    }
+}
+
+/// The run that would lower stops for a moment only, well within its lease, and in that moment a drop is published.
+#[test]
+fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
+    let mut slept = Vec::new();
+    for nth in 1.. {
+        let mut world = World::new(documents(vec![drop_at("a", 40)]));
+        let released_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).released_at;
+        let minute = released_at.millis_since(in_minutes(0)).div_euclid(60_000) + 1;
+        world.until(minute);
+        world.account.fail_nth(nth, AccountFault::Hangs);
+        let mut run = pin!(invoke(
+            world.account.clone(),
+            world.edge.clone(),
+            Mode::Apply,
+            1_000
+        ));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut done = false;
+        while !done && !world.account.is_hanging() {
+            done = run.as_mut().poll(&mut context).is_ready();
+        }
+        if done {
+            break;
+        }
+        let (_, method) = world.account.struck()[0];
+        slept.push(method);
+        let published_at = world.edge.now();
+        let made = world.account.changes().len();
+        world
+            .account
+            .declare(|docs| docs.calendar = vec![drop_at("b", minute + 6)]);
+        world.edge.advance(1_000);
+        world.account.resume();
+        while run.as_mut().poll(&mut context).is_pending() {}
+        let changes = world.account.changes();
+        let lowered = changes.len() - made;
+        // Between the look at the calendar and the change there is no way to know.
+        let most = usize::from(matches!(method, "lease" | "audit" | "carry_out"));
+        assert!(
+            lowered <= most,
+            "{lowered} after {published_at:?}, asleep in {method}, call {nth}"
+        );
+    }
+    assert!(
+        slept.contains(&"calendar") && slept.contains(&"carry_out"),
+        "{slept:?}"
+    );
+}

@@ -1,0 +1,196 @@
+//! Whole lives of drops on an account in memory, minute by minute.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
+use domain::prescale::documents::Documents;
+use domain::prescale::observed::Observed;
+use domain::prescale::quotas::Quotas;
+use domain::prescale::steps::{Step, steps};
+use domain::prescale::target::Target;
+use domain::time::Timestamp;
+use memory::{MemoryAccount, TestEdge};
+use ports::edge::Edge as _;
+use prescale::outcome::Outcome;
+use prescale::{Mode, Prescaler, RunError, TIMEOUT_SECONDS};
+
+pub(crate) type Ran = Result<Outcome, RunError>;
+
+/// The project's own documents, with a calendar of the test's.
+pub(crate) fn documents(calendar: Vec<CalendarDrop>) -> Documents {
+    let file = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/prescale");
+        std::fs::read_to_string(format!("{folder}/{name}.toml")).unwrap()
+    };
+    Documents {
+        profile: toml::from_str(&file("profile")).unwrap(),
+        baseline: toml::from_str(&file("baseline")).unwrap(),
+        budget: toml::from_str(&file("budget")).unwrap(),
+        prices: toml::from_str(&file("prices")).unwrap(),
+        calendar,
+    }
+}
+
+/// A database of a writer and two readers.
+pub(crate) fn with_classes(mut docs: Documents) -> Documents {
+    docs.baseline.database = toml::from_str(
+        r#"
+        kind = "provisioned"
+        class = "large"
+        instances = ["one", "two", "three"]
+        ladder = [
+            { class = "large", rows_per_second = 1, connections = 50, usd_per_hour = 0.25 },
+            { class = "xlarge", rows_per_second = 4000, connections = 100, usd_per_hour = 0.5 },
+        ]
+        "#,
+    )
+    .unwrap();
+    docs
+}
+
+pub(crate) fn quotas() -> Quotas {
+    Quotas {
+        account_concurrency: 20_000,
+        reserved_by_others: 100,
+        provisioned_per_minute: 6_000,
+        api_requests_per_second: 100_000,
+        api_burst: 50_000,
+        table_write_units: 40_000,
+        table_read_units: 40_000,
+        gateway_calls_per_second: 1_000,
+    }
+}
+
+pub(crate) fn in_minutes(minutes: i64) -> Timestamp {
+    TestEdge::START.plus_millis(minutes * 60_000)
+}
+
+/// A short drop that opens so many minutes after the beginning of the test.
+pub(crate) fn drop_at(id: &str, minutes: i64) -> CalendarDrop {
+    CalendarDrop {
+        id: id.parse().unwrap(),
+        state: CalendarState::Scheduled,
+        if_not_ready: NotReadyPolicy::AdmitFewer,
+        starts_at: in_minutes(minutes),
+        ends_at: in_minutes(minutes + 5),
+        shoppers: 60_000,
+        units: 2_000,
+        peak_rps: None,
+        sold_within_seconds: 10,
+        before: Stretch {
+            seconds: 120,
+            peak_factor: 2.0,
+        },
+        opening: Stretch {
+            seconds: 60,
+            peak_factor: 2.0,
+        },
+        sale_peak_factor: 1.5,
+        tail: Stretch {
+            seconds: 60,
+            peak_factor: 1.0,
+        },
+    }
+}
+
+/// An account, and the schedule that runs the function on it.
+pub(crate) struct World {
+    pub(crate) account: MemoryAccount,
+    pub(crate) edge: TestEdge,
+    pub(crate) runs: u32,
+    pub(crate) docs: Documents,
+}
+
+impl World {
+    pub(crate) fn new(docs: Documents) -> Self {
+        let edge = TestEdge::new(7);
+        let account = MemoryAccount::at_baseline(docs.clone(), quotas(), edge.clone());
+        assert_eq!(docs.mistakes(&quotas()), vec![]);
+        Self {
+            account,
+            edge,
+            runs: 0,
+            docs,
+        }
+    }
+
+    /// One run now; `None` if its process died.
+    pub(crate) fn run(&mut self, mode: Mode) -> Option<Ran> {
+        self.runs += 1;
+        let ran = invoke(self.account.clone(), self.edge.clone(), mode, self.runs);
+        let ran = drive(&self.account, ran);
+        if self.account.is_dead() {
+            self.account.clear_faults();
+        }
+        ran
+    }
+
+    /// The schedule, each minute from now on until `minute`, that not included.
+    pub(crate) fn until(&mut self, minute: i64) -> Vec<Option<Ran>> {
+        let mut all = Vec::new();
+        let mut next = self.minute();
+        while next < minute {
+            self.edge.set(in_minutes(next).max(self.edge.now()));
+            all.push(self.run(Mode::Apply));
+            next += 1;
+        }
+        self.edge.set(in_minutes(minute).max(self.edge.now()));
+        all
+    }
+
+    /// The first whole minute that is not over.
+    fn minute(&self) -> i64 {
+        let ms = self.edge.now().millis_since(TestEdge::START);
+        (ms + 59_999).div_euclid(60_000)
+    }
+
+    pub(crate) fn observed(&self) -> Observed {
+        self.account.look().observed
+    }
+
+    /// What is still to be done to be back at the baseline, one-way rows left as they are.
+    pub(crate) fn off_baseline(&self) -> Vec<Step> {
+        let observed = self.observed();
+        let baseline = self.docs.baseline.capacity();
+        let target = Target {
+            functions: baseline.functions,
+            database: Some(baseline.database),
+            tables: observed.tables.clone(),
+            queues: baseline.queues,
+        };
+        steps(&observed, &target)
+    }
+
+    /// Steps that made something smaller from one moment to another.
+    pub(crate) fn lowered(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Step)> {
+        let database = &self.docs.baseline.database;
+        let mut changes = self.account.changes();
+        changes.retain(|(at, step)| from <= *at && *at < to && step.needs_certainty(database));
+        changes
+    }
+}
+
+pub(crate) async fn invoke(account: MemoryAccount, edge: TestEdge, mode: Mode, number: u32) -> Ran {
+    let deadline = edge.now().plus_seconds(TIMEOUT_SECONDS);
+    let prescaler = Prescaler {
+        account: account.clone(),
+        store: account,
+        edge,
+    };
+    prescaler.run(mode, &format!("run-{number}"), deadline).await
+}
+
+/// Polls until it is done; `None` when its process has died.
+pub(crate) fn drive<T>(account: &MemoryAccount, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return Some(done);
+        }
+        if account.is_dead() {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Warm throughput: how much tables and their indexes serve at once, told and raised as on AWS. The emulator knows
+//! nothing of it, and serves what it can whatever it says here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use dynoxide::{Database, DynoxideError};
+use serde_json::{Map, Value, json};
+
+/// What a new on-demand table has.
+const NEW: Warm = Warm {
+    read: 12_000,
+    write: 4_000,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Warm {
+    read: u64,
+    write: u64,
+}
+
+/// What has been raised, by table and index.
+#[derive(Debug, Default)]
+pub(super) struct WarmThroughput {
+    raised: Mutex<HashMap<(String, Option<String>), Warm>>,
+}
+
+impl WarmThroughput {
+    /// The answer to a request that is about warm throughput, or whose answer tells of it.
+    pub(super) fn answer(
+        &self,
+        db: &Database,
+        operation: &str,
+        body: &[u8],
+    ) -> Option<Result<String, DynoxideError>> {
+        let request: Value = serde_json::from_slice(body).ok()?;
+        let name = request.get("TableName")?.as_str()?;
+        let name = name.rsplit('/').next()?.to_owned();
+        let member = match operation {
+            "DescribeTable" => "Table",
+            "UpdateTable" if is_about_warmth(&request) => "TableDescription",
+            _ => return None,
+        };
+        Some(self.described(db, &name, member, &request))
+    }
+
+    fn described(
+        &self,
+        db: &Database,
+        name: &str,
+        member: &str,
+        request: &Value,
+    ) -> Result<String, DynoxideError> {
+        let describe = serde_json::from_value(json!({"TableName": name}))
+            .map_err(|e| DynoxideError::SerializationException(e.to_string()))?;
+        let described = db.describe_table(describe)?;
+        let described =
+            serde_json::to_value(described).map_err(|e| DynoxideError::InternalServerError(e.to_string()))?;
+        let mut table = described.get("Table").cloned().unwrap_or_default();
+        if member != "Table" {
+            self.raise(name, &table, request)?;
+        }
+        let told = |index: Option<&str>| {
+            let warm = self.of(name, index);
+            json!({"ReadUnitsPerSecond": warm.read, "WriteUnitsPerSecond": warm.write, "Status": "ACTIVE"})
+        };
+        let indexes = table
+            .get_mut("GlobalSecondaryIndexes")
+            .and_then(Value::as_array_mut);
+        for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let name = index.get("IndexName").and_then(Value::as_str).map(str::to_owned);
+            index.insert("WarmThroughput".to_owned(), told(name.as_deref()));
+        }
+        if let Some(table) = table.as_object_mut() {
+            table.insert("WarmThroughput".to_owned(), told(None));
+        }
+        Ok(Value::Object(Map::from_iter([(member.to_owned(), table)])).to_string())
+    }
+
+    fn of(&self, table: &str, index: Option<&str>) -> Warm {
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (table.to_owned(), index.map(str::to_owned));
+        raised.get(&key).copied().unwrap_or(NEW)
+    }
+
+    /// All of it, or nothing.
+    fn raise(&self, table: &str, described: &Value, request: &Value) -> Result<(), DynoxideError> {
+        let mut wanted: Vec<(Option<String>, Warm)> = Vec::new();
+        if let Some(own) = request.get("WarmThroughput") {
+            wanted.push((None, self.read(table, None, own)?));
+        }
+        for update in updates(request) {
+            let index = update
+                .get("IndexName")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let known = described.get("GlobalSecondaryIndexes").and_then(Value::as_array);
+            let mut known = known
+                .into_iter()
+                .flatten()
+                .filter_map(|known| known.get("IndexName"));
+            if !known.any(|known| known == index) {
+                return Err(DynoxideError::ResourceNotFoundException(format!(
+                    "Requested resource not found: index {index}"
+                )));
+            }
+            if let Some(asked) = update.get("WarmThroughput") {
+                wanted.push((Some(index.to_owned()), self.read(table, Some(index), asked)?));
+            }
+        }
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, warm) in wanted {
+            raised.insert((table.to_owned(), index), warm);
+        }
+        Ok(())
+    }
+
+    /// What is asked for; a part that is not named stays.
+    fn read(&self, table: &str, index: Option<&str>, asked: &Value) -> Result<Warm, DynoxideError> {
+        let there = self.of(table, index);
+        let part = |name: &str, there: u64| asked.get(name).and_then(Value::as_u64).unwrap_or(there);
+        let warm = Warm {
+            read: part("ReadUnitsPerSecond", there.read),
+            write: part("WriteUnitsPerSecond", there.write),
+        };
+        if warm.read < there.read || warm.write < there.write {
+            return Err(DynoxideError::ValidationException(
+                "One or more parameter values were invalid: warm throughput cannot be decreased".to_owned(),
+            ));
+        }
+        Ok(warm)
+    }
+}
+
+fn updates(request: &Value) -> impl Iterator<Item = &Value> {
+    let all = request
+        .get("GlobalSecondaryIndexUpdates")
+        .and_then(Value::as_array);
+    let all = all
+        .into_iter()
+        .flatten()
+        .filter_map(|update| update.get("Update"));
+    all.filter(|update| update.get("WarmThroughput").is_some())
+}
+
+fn is_about_warmth(request: &Value) -> bool {
+    request.get("WarmThroughput").is_some() || updates(request).next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables() -> Database {
+        let db = Database::memory().unwrap();
+        let create = json!({
+            "TableName": "orders",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                {"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "open", "AttributeType": "S"},
+            ],
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "open",
+                "KeySchema": [{"AttributeName": "open", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }],
+        });
+        db.create_table(serde_json::from_value(create).unwrap()).unwrap();
+        db
+    }
+
+    fn ask(warm: &WarmThroughput, db: &Database, operation: &str, request: &Value) -> Value {
+        let answer = warm.answer(db, operation, request.to_string().as_bytes());
+        serde_json::from_str(&answer.unwrap().unwrap()).unwrap()
+    }
+
+    fn units(of: &Value) -> (u64, u64) {
+        let warm = &of["WarmThroughput"];
+        assert_eq!(warm["Status"], "ACTIVE");
+        (
+            warm["WriteUnitsPerSecond"].as_u64().unwrap(),
+            warm["ReadUnitsPerSecond"].as_u64().unwrap(),
+        )
+    }
+
+    #[test]
+    fn it_is_told_and_raised_and_never_lowered() {
+        let (db, warm) = (tables(), WarmThroughput::default());
+        let name = json!({"TableName": "orders"});
+        let there = ask(&warm, &db, "DescribeTable", &name);
+        assert_eq!(units(&there["Table"]), (4_000, 12_000));
+        assert_eq!(
+            units(&there["Table"]["GlobalSecondaryIndexes"][0]),
+            (4_000, 12_000)
+        );
+
+        let update = json!({
+            "TableName": "orders",
+            "WarmThroughput": {"WriteUnitsPerSecond": 8_000, "ReadUnitsPerSecond": 12_000},
+            "GlobalSecondaryIndexUpdates": [
+                {"Update": {"IndexName": "open", "WarmThroughput": {"WriteUnitsPerSecond": 7_000}}},
+            ],
+        });
+        let raised = ask(&warm, &db, "UpdateTable", &update);
+        assert_eq!(units(&raised["TableDescription"]), (8_000, 12_000));
+        let there = ask(&warm, &db, "DescribeTable", &name);
+        assert_eq!(units(&there["Table"]), (8_000, 12_000));
+        assert_eq!(
+            units(&there["Table"]["GlobalSecondaryIndexes"][0]),
+            (7_000, 12_000)
+        );
+
+        for bad in [
+            json!({"TableName": "orders", "WarmThroughput": {"WriteUnitsPerSecond": 7_999}}),
+            json!({"TableName": "orders", "WarmThroughput": {"WriteUnitsPerSecond": 9_000},
+                "GlobalSecondaryIndexUpdates": [{"Update": {"IndexName": "no", "WarmThroughput": {}}}]}),
+            json!({"TableName": "no", "WarmThroughput": {"WriteUnitsPerSecond": 9_000}}),
+        ] {
+            let answer = warm.answer(&db, "UpdateTable", bad.to_string().as_bytes());
+            assert!(answer.unwrap().is_err(), "{bad}");
+        }
+        let there = ask(&warm, &db, "DescribeTable", &name);
+        assert_eq!(units(&there["Table"]), (8_000, 12_000), "all or nothing");
+    }
+
+    #[test]
+    fn what_is_about_something_else_is_left_alone() {
+        let (db, warm) = (tables(), WarmThroughput::default());
+        for (operation, request) in [
+            ("GetItem", json!({"TableName": "orders"})),
+            (
+                "UpdateTable",
+                json!({"TableName": "orders", "BillingMode": "PAY_PER_REQUEST"}),
+            ),
+            ("DescribeTable", json!({})),
+        ] {
+            assert!(
+                warm.answer(&db, operation, request.to_string().as_bytes())
+                    .is_none()
+            );
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The endpoint that functions talk to: their policies first, then the functions of this stack or the control planes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::Planes;
+use super::caller::Caller;
+use super::needs::{Call, invoked, needs};
+use crate::http1;
+use crate::permissions::{Permissions, service, signer};
+use crate::runtime::{Failure, Functions, Waiting};
+
+/// Lambda's limit for a synchronous invocation's event; no other call here is as large.
+const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
+
+/// What the endpoint needs.
+#[derive(Debug)]
+pub struct Front {
+    functions: Arc<Functions>,
+    permissions: Arc<Permissions>,
+    planes: Caller,
+}
+
+impl Front {
+    /// A front of these control planes.
+    #[must_use]
+    pub fn new(planes: &Planes, functions: Arc<Functions>, permissions: Arc<Permissions>) -> Self {
+        Self {
+            functions,
+            permissions,
+            planes: planes.caller(),
+        }
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+        };
+        let body = body.to_bytes();
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let authorization = text("authorization");
+        let call = Call {
+            service: service(authorization).unwrap_or_default(),
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            target: text("x-amz-target"),
+            body: &body,
+        };
+        if let Some(function) = signer(authorization)
+            && let Err(denied) = self.permissions.check(function, &needs(&call))
+        {
+            return plain(StatusCode::FORBIDDEN, denied.body().into());
+        }
+        if let Some(function) = invoked(&call) {
+            return self.invoke(function, body.clone()).await;
+        }
+        match self.planes.forward(parts, body).await {
+            Ok(answer) => {
+                let mut response = Response::new(Full::new(answer.body));
+                *response.status_mut() = answer.status;
+                for (name, value) in &answer.headers {
+                    if !of_the_connection(name) {
+                        response.headers_mut().insert(name, value.clone());
+                    }
+                }
+                response
+            }
+            Err(error) => {
+                tracing::warn!("a control plane: {error:#}");
+                plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::new())
+            }
+        }
+    }
+
+    /// Lambda's `Invoke`, on the functions of this stack.
+    async fn invoke(&self, function: &str, event: Bytes) -> Response<Full<Bytes>> {
+        let invocation = self.functions.identify();
+        let outcome = |result: &Result<Bytes, Failure>| if result.is_ok() { 200 } else { 500 };
+        let run = self
+            .functions
+            .invoke(function, "trial", invocation, event, Waiting::Patiently, outcome);
+        let mut response = match run.await {
+            Ok(answer) => return plain(StatusCode::OK, answer),
+            Err(Failure::Unknown) => return plain(StatusCode::NOT_FOUND, Bytes::new()),
+            Err(Failure::Reported(error)) => plain(StatusCode::OK, error),
+            Err(error) => {
+                let error = json!({"errorMessage": error.to_string()});
+                plain(StatusCode::OK, error.to_string().into())
+            }
+        };
+        response.headers_mut().insert(
+            HeaderName::from_static("x-amz-function-error"),
+            HeaderValue::from_static("Unhandled"),
+        );
+        response
+    }
+}
+
+/// Headers that are about one connection and not about the answer.
+fn of_the_connection(name: &HeaderName) -> bool {
+    [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::DATE,
+    ]
+    .contains(name)
+        || name == "keep-alive"
+}
+
+fn plain(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, front: Arc<Front>) {
+    http1::serve(listener, move |request, _peer| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.handle(request).await) }
+    })
+    .await;
+}

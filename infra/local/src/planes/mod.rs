@@ -1,0 +1,169 @@
+//! Control planes: Lambda's, RDS's, Parameter Store and CloudWatch, which the function `prescale` looks at and changes.
+//!
+//! `ministack` holds them; it is started beside the stack when asked for, and stands at the declared baseline
+//! ([`seed`]). Functions reach it through a [`front`] that holds each call against their policies, and that
+//! takes trial calls to the functions of this stack: they run here and not there.
+//!
+//! Where this differs from AWS: provisioned concurrency is there at once, a minimum ACU too, warm throughput is kept by the
+//! stack's own tables, and nobody's processes are started ahead.
+
+mod caller;
+pub mod front;
+mod needs;
+mod pulse;
+mod seed;
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use http::Method;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::child::Spawner;
+use crate::template::Model;
+use caller::Caller;
+
+/// How long they may take until they answer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long they may take to stop before they are killed.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at whether they answer.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where functions are sent when there are none: nobody listens there.
+pub const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The variables that lead the clients of these services here.
+pub const ENDPOINTS: [&str; 4] = [
+    "AWS_ENDPOINT_URL_CLOUDWATCH",
+    "AWS_ENDPOINT_URL_LAMBDA",
+    "AWS_ENDPOINT_URL_RDS",
+    "AWS_ENDPOINT_URL_SSM",
+];
+
+/// Running control planes.
+#[derive(Debug)]
+pub struct Planes {
+    child: Child,
+    /// Where they answer, past the front.
+    url: String,
+    /// The event source mappings made there, by their logical ids.
+    pub mappings: BTreeMap<String, String>,
+    _pulse: JoinSet<()>,
+}
+
+impl Planes {
+    /// Starts them, at the baseline that the documents in `documents` declare. `tools` is where the project installs
+    /// programs; the log goes to `logs`, what they write to `scratch`.
+    ///
+    /// # Errors
+    /// When the program is missing, does not answer in time, or a document is not in its format.
+    pub async fn start(
+        model: &Model,
+        documents: &Path,
+        tools: &Path,
+        logs: &Path,
+        scratch: &Path,
+        spawner: &Spawner,
+    ) -> Result<Self> {
+        let documents = seed::Documents::read(documents)?;
+        let program = program(tools)?;
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        let log =
+            std::fs::File::create(logs.join("control-planes.log")).context("the control planes' log")?;
+        let mut command = Command::new(&program);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", scratch)
+            .env("TMPDIR", scratch)
+            .env("STATE_DIR", scratch)
+            .env("S3_DATA_DIR", scratch)
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("AWS_ENDPOINT_URL", &url)
+            .env("MINISTACK_HOST", "localhost")
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SFTP_ENABLED", "0")
+            .env(
+                "LAMBDA_ACCOUNT_CONCURRENCY",
+                documents.account_concurrency.to_string(),
+            )
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("the control planes' log")?)
+            .stderr(log);
+        let mut child = spawner.spawn(command, Signal::SIGKILL, 0).await?;
+        let caller = Caller::new(&url);
+        answers(&caller, &mut child).await?;
+        let mappings = seed::seed(&caller, model, &documents)
+            .await
+            .context("the account at its baseline")?;
+        let mut pulse = JoinSet::new();
+        if let Some(cluster) = documents.cluster(model) {
+            pulse.spawn(pulse::beat(caller, cluster));
+        }
+        Ok(Self {
+            child,
+            url,
+            mappings,
+            _pulse: pulse,
+        })
+    }
+
+    /// What forwards to them.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::new(&self.url)
+    }
+
+    /// Ends them.
+    pub async fn stop(mut self) {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+fn program(tools: &Path) -> Result<PathBuf> {
+    let program = tools.join("venv/bin/ministack");
+    if !program.is_file() {
+        bail!(
+            "no control planes in {}: run `infra/tools/setup test`",
+            program.display()
+        );
+    }
+    Ok(program)
+}
+
+/// A port that nobody listens on. The program takes a number only, so another one may come first; then it ends, and says so.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+async fn answers(caller: &Caller, child: &mut Child) -> Result<()> {
+    let until = Instant::now() + START_LIMIT;
+    loop {
+        let health = caller.call("health", Method::GET, "/_ministack/health", &[], Vec::new());
+        if health.await.is_ok_and(|answer| answer.status.is_success()) {
+            return Ok(());
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("the control planes ended ({status}); their log says why");
+        }
+        if Instant::now() > until {
+            bail!("the control planes did not answer within {START_LIMIT:?}");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,296 @@
+//! Which permission a call to a control plane needs, after the services' own authorization references.
+
+use std::borrow::Cow;
+
+use http::Method;
+use serde_json::Value;
+
+use crate::permissions::Need;
+use crate::template::{ACCOUNT, REGION, function_arn};
+
+/// What a call says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The service that the signature is for.
+    pub(super) service: &'a str,
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    /// The operation in protocols that name it in a header.
+    pub(super) target: Option<&'a str>,
+    pub(super) body: &'a [u8],
+}
+
+/// What the call needs. A call that is not known needs what no policy grants.
+pub(super) fn needs(call: &Call<'_>) -> Vec<Need> {
+    let known = match call.service {
+        "ssm" => parameter_store(call),
+        "lambda" => lambda(call),
+        "rds" => rds(call),
+        "monitoring" => cloudwatch(call),
+        _ => None,
+    };
+    known.unwrap_or_else(|| {
+        let action = format!("{}:{} {}", call.service, call.method, call.path);
+        vec![need(action, "*")]
+    })
+}
+
+fn need(action: impl Into<Cow<'static, str>>, resource: impl Into<String>) -> Need {
+    Need {
+        action: action.into(),
+        resource: resource.into(),
+    }
+}
+
+fn arn(service: &str, rest: &str) -> String {
+    format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}")
+}
+
+fn operation<'a>(call: &Call<'a>) -> Option<&'a str> {
+    call.target.and_then(|target| target.rsplit('.').next())
+}
+
+fn parameter_store(call: &Call<'_>) -> Option<Vec<Need>> {
+    let operation = operation(call)?;
+    let body: Value = serde_json::from_slice(call.body).ok()?;
+    let name = body.get(match operation {
+        "GetParametersByPath" => "Path",
+        "GetParameter" => "Name",
+        _ => return None,
+    })?;
+    let resource = arn("ssm", &format!("parameter{}", name.as_str()?));
+    Some(vec![need(format!("ssm:{operation}"), resource)])
+}
+
+/// The function whose trial call this is, if it is one.
+pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
+    if call.service != "lambda" || call.method != Method::POST {
+        return None;
+    }
+    match segments(call.path).as_slice() {
+        [_, "functions", name, "invocations"] => Some(*name),
+        _ => None,
+    }
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    path.split('/').filter(|segment| !segment.is_empty()).collect()
+}
+
+fn lambda(call: &Call<'_>) -> Option<Vec<Need>> {
+    let of = |name: &str| (call.query.split('&')).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let qualified = |name: &str| {
+        let function = function_arn(name);
+        of("Qualifier").map_or_else(|| function.clone(), |qualifier| format!("{function}:{qualifier}"))
+    };
+    let get = call.method == Method::GET;
+    let verb = match *call.method {
+        Method::GET => "Get",
+        Method::PUT => "Put",
+        Method::DELETE => "Delete",
+        _ => "",
+    };
+    Some(match segments(call.path).as_slice() {
+        [_, "account-settings"] if get => vec![need("lambda:GetAccountSettings", "*")],
+        [_, "functions"] if get => vec![need("lambda:ListFunctions", "*")],
+        [_, "functions", name, "invocations"] => vec![need("lambda:InvokeFunction", qualified(name))],
+        [_, "functions", name, "concurrency"] if !verb.is_empty() => {
+            vec![need(
+                format!("lambda:{verb}FunctionConcurrency"),
+                function_arn(name),
+            )]
+        }
+        [_, "functions", name, "provisioned-concurrency"] if get && of("List").is_some() => {
+            vec![need(
+                "lambda:ListProvisionedConcurrencyConfigs",
+                function_arn(name),
+            )]
+        }
+        [_, "functions", name, "provisioned-concurrency"] if !verb.is_empty() => {
+            let action = format!("lambda:{verb}ProvisionedConcurrencyConfig");
+            vec![need(action, qualified(name))]
+        }
+        [_, "event-source-mappings", mapping] if ["Get", "Put"].contains(&verb) => {
+            let verb = if get { "Get" } else { "Update" };
+            let resource = arn("lambda", &format!("event-source-mapping:{mapping}"));
+            vec![need(format!("lambda:{verb}EventSourceMapping"), resource)]
+        }
+        _ => return None,
+    })
+}
+
+fn rds(call: &Call<'_>) -> Option<Vec<Need>> {
+    let form = std::str::from_utf8(call.body).ok()?;
+    let of = |name: &str| (form.split('&')).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let operation = of("Action")?;
+    let action = format!("rds:{operation}");
+    let cluster = || of("DBClusterIdentifier").unwrap_or("*");
+    let instance = |field: &str| arn("rds", &format!("db:{}", of(field).unwrap_or("*")));
+    Some(match operation {
+        "DescribeDBClusters" | "ModifyDBCluster" => {
+            vec![need(action, arn("rds", &format!("cluster:{}", cluster())))]
+        }
+        "FailoverDBCluster" => vec![
+            need(action.clone(), arn("rds", &format!("cluster:{}", cluster()))),
+            need(action, instance("TargetDBInstanceIdentifier")),
+        ],
+        "DescribeDBInstances" | "ModifyDBInstance" => vec![need(action, instance("DBInstanceIdentifier"))],
+        _ => return None,
+    })
+}
+
+fn cloudwatch(call: &Call<'_>) -> Option<Vec<Need>> {
+    let in_path = || match segments(call.path).as_slice() {
+        ["service", _, "operation", operation] => Some(*operation),
+        _ => None,
+    };
+    let in_form = || {
+        let form = std::str::from_utf8(call.body).ok()?;
+        form.split('&').find_map(|pair| pair.strip_prefix("Action="))
+    };
+    let operation = operation(call).or_else(in_path).or_else(in_form)?;
+    Some(vec![need(format!("cloudwatch:{operation}"), "*")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(service: &str, method: Method, path: &str, target: Option<&str>, body: &str) -> Vec<String> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let call = Call {
+            service,
+            method: &method,
+            path,
+            query,
+            target,
+            body: body.as_bytes(),
+        };
+        let one = |need: Need| format!("{} {}", need.action, need.resource.replace("arn:aws:", ""));
+        needs(&call).into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn each_call_needs_its_action_on_what_it_names() {
+        let lambda = |method, path: &str| texts("lambda", method, path, None, "").remove(0);
+        let here = "lambda:us-east-1:000000000000";
+        for (method, path, expected) in [
+            (
+                Method::GET,
+                "/2016-08-19/account-settings",
+                "lambda:GetAccountSettings *".to_owned(),
+            ),
+            (
+                Method::GET,
+                "/2015-03-31/functions",
+                "lambda:ListFunctions *".to_owned(),
+            ),
+            (
+                Method::GET,
+                "/2019-09-30/functions/reserve/concurrency",
+                format!("lambda:GetFunctionConcurrency {here}:function:reserve"),
+            ),
+            (
+                Method::PUT,
+                "/2019-09-30/functions/reserve/provisioned-concurrency?Qualifier=live",
+                format!("lambda:PutProvisionedConcurrencyConfig {here}:function:reserve:live"),
+            ),
+            (
+                Method::GET,
+                "/2019-09-30/functions/reserve/provisioned-concurrency?List=ALL",
+                format!("lambda:ListProvisionedConcurrencyConfigs {here}:function:reserve"),
+            ),
+            (
+                Method::POST,
+                "/2015-03-31/functions/reserve/invocations?Qualifier=live",
+                format!("lambda:InvokeFunction {here}:function:reserve:live"),
+            ),
+            (
+                Method::PUT,
+                "/2015-03-31/event-source-mappings/7",
+                format!("lambda:UpdateEventSourceMapping {here}:event-source-mapping:7"),
+            ),
+        ] {
+            assert_eq!(lambda(method, path), expected);
+        }
+        let path = r#"{"Path": "/stampede/prescale", "Recursive": true}"#;
+        assert_eq!(
+            texts(
+                "ssm",
+                Method::POST,
+                "/",
+                Some("AmazonSSM.GetParametersByPath"),
+                path
+            ),
+            ["ssm:GetParametersByPath ssm:us-east-1:000000000000:parameter/stampede/prescale"]
+        );
+        let rds = |body| texts("rds", Method::POST, "/", None, body);
+        assert_eq!(
+            rds("Action=ModifyDBCluster&Version=2014-10-31&DBClusterIdentifier=ledger"),
+            ["rds:ModifyDBCluster rds:us-east-1:000000000000:cluster:ledger"]
+        );
+        assert_eq!(
+            rds("Action=FailoverDBCluster&DBClusterIdentifier=l&TargetDBInstanceIdentifier=l-2"),
+            [
+                "rds:FailoverDBCluster rds:us-east-1:000000000000:cluster:l",
+                "rds:FailoverDBCluster rds:us-east-1:000000000000:db:l-2"
+            ]
+        );
+        assert_eq!(
+            rds("Action=DescribeDBInstances&Filters.Filter.1.Name=db-cluster-id"),
+            ["rds:DescribeDBInstances rds:us-east-1:000000000000:db:*"]
+        );
+        for (path, target, body) in [
+            ("/", Some("GraniteServiceVersion20100801.GetMetricData"), "{}"),
+            (
+                "/service/GraniteServiceVersion20100801/operation/GetMetricData",
+                None,
+                "",
+            ),
+            ("/", None, "Action=GetMetricData"),
+        ] {
+            let found = texts("monitoring", Method::POST, path, target, body);
+            assert_eq!(found, ["cloudwatch:GetMetricData *"]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_needs_what_nobody_has() {
+        for (service, method, path, target, body) in [
+            (
+                "lambda",
+                Method::DELETE,
+                "/2015-03-31/functions/reserve",
+                None,
+                "",
+            ),
+            (
+                "lambda",
+                Method::POST,
+                "/2015-03-31/functions/reserve/concurrency",
+                None,
+                "",
+            ),
+            (
+                "rds",
+                Method::POST,
+                "/",
+                None,
+                "Action=DeleteDBCluster&DBClusterIdentifier=l",
+            ),
+            (
+                "ssm",
+                Method::POST,
+                "/",
+                Some("AmazonSSM.PutParameter"),
+                r#"{"Name": "/x"}"#,
+            ),
+            ("ssm", Method::POST, "/", Some("AmazonSSM.GetParameter"), "{}"),
+            ("iam", Method::POST, "/", None, ""),
+        ] {
+            let expected = format!("{service}:{method} {path} *");
+            assert_eq!(texts(service, method.clone(), path, target, body), [expected]);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! An account at the declared baseline: the documents in Parameter Store, functions with their alias, event source
+//! mappings, the ledger's cluster.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use data_encoding::BASE64;
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::caller::Caller;
+use crate::template::{ACCOUNT, Function, Model, queue_arn};
+
+/// The variables by which a function is told what things are called, and where its documents are.
+const NAMES: &str = "NAMES";
+const PATH: &str = "DOCUMENTS_PATH";
+/// An empty archive: nothing is run there.
+const NO_CODE: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// What the cluster runs; the oldest that Serverless v2 has here.
+const ENGINE: (&str, &str) = ("aurora-postgresql", "16.8");
+
+/// The declared documents, as they stand in Parameter Store.
+#[derive(Debug)]
+pub(super) struct Documents {
+    /// By their names under the path.
+    texts: BTreeMap<String, Value>,
+    /// Units of concurrency of the account: asked for of Lambda, not declared.
+    pub(super) account_concurrency: u64,
+}
+
+impl Documents {
+    /// Reads the folder's documents and the drops in `drops`.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let mut texts = BTreeMap::new();
+        for name in ["profile", "baseline", "budget", "prices", "quotas"] {
+            texts.insert(name.to_owned(), document(&folder.join(format!("{name}.toml")))?);
+        }
+        let drops = folder.join("drops");
+        for entry in std::fs::read_dir(&drops).with_context(|| drops.display().to_string())? {
+            let drop = document(&entry?.path())?;
+            let id = text(&drop, "id").context("a drop without an id")?;
+            texts.insert(format!("calendar/{id}"), drop);
+        }
+        let quotas = texts.get_mut("quotas").and_then(Value::as_object_mut);
+        let quotas = quotas.ok_or_else(|| anyhow!("quotas.toml is no document"))?;
+        let account = quotas.remove("account_concurrency");
+        let account_concurrency = account
+            .as_ref()
+            .and_then(Value::as_u64)
+            .context("quotas.toml: account_concurrency")?;
+        // Nobody else is in this account.
+        quotas.remove("reserved_by_others");
+        quotas.insert("provisioned_by_others".to_owned(), json!(0));
+        Ok(Self {
+            texts,
+            account_concurrency,
+        })
+    }
+
+    fn baseline(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        let all = self.texts.get("baseline").and_then(|baseline| baseline.get(kind));
+        all.and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// What the ledger's cluster is called, if a function has to do with it.
+    pub(super) fn cluster(&self, model: &Model) -> Option<String> {
+        let names: Value = told(model, NAMES).and_then(|names| serde_json::from_str(names).ok())?;
+        text(&names, "cluster").map(str::to_owned)
+    }
+}
+
+fn text<'a>(of: &'a Value, member: &str) -> Option<&'a str> {
+    of.get(member).and_then(Value::as_str)
+}
+
+fn document(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    toml::from_str(&text).with_context(|| path.display().to_string())
+}
+
+/// What functions that speak to control planes are told by a variable.
+fn told<'a>(model: &'a Model, variable: &str) -> Option<&'a str> {
+    let mut values = model
+        .functions
+        .values()
+        .filter_map(|f| f.environment.get(variable));
+    values.next().map(String::as_str)
+}
+
+/// Makes everything, and answers the event source mappings by their logical ids.
+pub(super) async fn seed(
+    caller: &Caller,
+    model: &Model,
+    documents: &Documents,
+) -> Result<BTreeMap<String, String>> {
+    let Some(path) = told(model, PATH) else {
+        return Ok(BTreeMap::new());
+    };
+    for (name, document) in &documents.texts {
+        let put = json!({"Name": format!("{path}/{name}"), "Value": document.to_string(), "Type": "String"});
+        parameter_store(caller, "PutParameter", &put).await?;
+    }
+    let names: Value = serde_json::from_str(told(model, NAMES).unwrap_or("null")).context(NAMES)?;
+    let alias = text(&names, "alias").context("NAMES: the alias")?;
+    let mut mappings = BTreeMap::new();
+    for declared in documents.baseline("function") {
+        let name = text(declared, "function").unwrap_or_default();
+        let function = model.functions.get(name);
+        let function = function.ok_or_else(|| anyhow!("the template has no function {name}"))?;
+        make(caller, function, alias, declared).await?;
+        for source in &function.queues {
+            let made = lambda(
+                caller,
+                Method::POST,
+                "/2015-03-31/event-source-mappings",
+                &json!({
+                    "FunctionName": format!("{name}:{alias}"),
+                    "EventSourceArn": queue_arn(&source.queue),
+                    "BatchSize": source.batch_size,
+                    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                    "ScalingConfig": {"MaximumConcurrency": source.max_concurrency},
+                    // It polls nothing there: the queues are here.
+                    "Enabled": true,
+                }),
+            )
+            .await?;
+            let uuid = text(&made, "UUID").context("a mapping's UUID")?;
+            mappings.insert(source.id.clone(), uuid.to_owned());
+        }
+    }
+    let cluster = text(&names, "cluster").context("NAMES: the cluster")?;
+    let declared = documents
+        .texts
+        .get("baseline")
+        .and_then(|baseline| baseline.get("database"));
+    database(caller, cluster, declared.context("baseline.toml: the database")?).await?;
+    Ok(mappings)
+}
+
+async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Value) -> Result<()> {
+    let name = &function.name;
+    let create = json!({
+        "FunctionName": name,
+        "Runtime": "provided.al2023",
+        "Handler": "bootstrap",
+        "Role": format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
+        "Code": {"ZipFile": BASE64.encode(NO_CODE)},
+        "MemorySize": function.memory_mb,
+        "Timeout": function.timeout.as_secs(),
+    });
+    lambda(caller, Method::POST, "/2015-03-31/functions", &create).await?;
+    let at = format!("/2015-03-31/functions/{name}");
+    let version = lambda(caller, Method::POST, &format!("{at}/versions"), &json!({})).await?;
+    let live = json!({"Name": alias, "FunctionVersion": version.get("Version")});
+    lambda(caller, Method::POST, &format!("{at}/aliases"), &live).await?;
+    if let Some(units) = declared.get("reserved").and_then(Value::as_u64) {
+        let path = format!("/2017-10-31/functions/{name}/concurrency");
+        let put = json!({"ReservedConcurrentExecutions": units});
+        lambda(caller, Method::PUT, &path, &put).await?;
+    }
+    let provisioned = declared.get("provisioned").and_then(Value::as_u64);
+    if let Some(units) = provisioned.filter(|units| *units > 0) {
+        let path = format!("/2019-09-30/functions/{name}/provisioned-concurrency?Qualifier={alias}");
+        let put = json!({"ProvisionedConcurrentExecutions": units});
+        lambda(caller, Method::PUT, &path, &put).await?;
+    }
+    Ok(())
+}
+
+/// The ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class.
+async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<()> {
+    let acu = |field: &str| {
+        declared
+            .get(field)
+            .and_then(Value::as_f64)
+            .map(|acu| acu.to_string())
+    };
+    let mut create = vec![
+        ("Action", "CreateDBCluster".to_owned()),
+        ("DBClusterIdentifier", cluster.to_owned()),
+        ("Engine", ENGINE.0.to_owned()),
+        ("EngineVersion", ENGINE.1.to_owned()),
+        ("MasterUsername", "ledger".to_owned()),
+        ("MasterUserPassword", "of-nobody".to_owned()),
+    ];
+    let (class, instances): (String, Vec<String>) =
+        if let (Some(minimum), Some(maximum)) = (acu("minimum_acu"), acu("maximum_acu")) {
+            create.push(("ServerlessV2ScalingConfiguration.MinCapacity", minimum));
+            create.push(("ServerlessV2ScalingConfiguration.MaxCapacity", maximum));
+            ("db.serverless".to_owned(), vec![format!("{cluster}-1")])
+        } else {
+            let class = text(declared, "class").unwrap_or_default().to_owned();
+            let instances = declared
+                .get("instances")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            let instances = instances.filter_map(Value::as_str).map(str::to_owned);
+            (class, instances.collect())
+        };
+    rds(caller, &create).await?;
+    for instance in instances {
+        let create = [
+            ("Action", "CreateDBInstance".to_owned()),
+            ("DBInstanceIdentifier", instance),
+            ("DBClusterIdentifier", cluster.to_owned()),
+            ("DBInstanceClass", class.clone()),
+            ("Engine", ENGINE.0.to_owned()),
+        ];
+        rds(caller, &create).await?;
+    }
+    Ok(())
+}
+
+async fn lambda(caller: &Caller, method: Method, path: &str, body: &Value) -> Result<Value> {
+    let json = [("content-type", "application/json")];
+    let answer = caller
+        .call("lambda", method, path, &json, body.to_string().into_bytes())
+        .await?;
+    if !answer.status.is_success() {
+        bail!(
+            "{path}: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
+    }
+    Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Object(Map::new())))
+}
+
+async fn parameter_store(caller: &Caller, operation: &str, body: &Value) -> Result<()> {
+    let target = format!("AmazonSSM.{operation}");
+    let headers = [
+        ("content-type", "application/x-amz-json-1.1"),
+        ("x-amz-target", target.as_str()),
+    ];
+    let answer = caller
+        .call("ssm", Method::POST, "/", &headers, body.to_string().into_bytes())
+        .await?;
+    if !answer.status.is_success() {
+        bail!(
+            "{operation}: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
+    }
+    Ok(())
+}
+
+/// One request in RDS's protocol: a form.
+pub(super) async fn rds(caller: &Caller, fields: &[(&str, String)]) -> Result<String> {
+    form(caller, "rds", "2014-10-31", fields).await
+}
+
+/// One request in the protocol of forms.
+pub(super) async fn form(
+    caller: &Caller,
+    service: &str,
+    version: &str,
+    fields: &[(&str, String)],
+) -> Result<String> {
+    let mut body = format!("Version={version}");
+    for (name, value) in fields {
+        body.push('&');
+        body.push_str(name);
+        body.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                body.push(char::from(byte));
+            } else {
+                body.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = caller
+        .call(service, Method::POST, "/", &headers, body.into_bytes())
+        .await?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    if !answer.status.is_success() {
+        bail!("{service}: {} {text}", answer.status);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_those_of_the_project() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prescale");
+        let documents = Documents::read(&folder).unwrap();
+        let names: Vec<&str> = documents.texts.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "baseline",
+                "budget",
+                "calendar/reference-spike",
+                "calendar/small",
+                "prices",
+                "profile",
+                "quotas"
+            ]
+        );
+        assert_eq!(documents.account_concurrency, 1_000);
+        // Parameter Store's limit for what costs nothing.
+        assert!(documents.texts.values().all(|d| d.to_string().len() <= 4_096));
+    }
+}

@@ -1,0 +1,193 @@
+//! One change for each kind of step.
+
+use aws_sdk_lambda::types::{
+    ProvisionedConcurrencyStatusEnum as Status, ProvisionedPollerConfig, ScalingConfig,
+};
+use aws_sdk_rds::types::ServerlessV2ScalingConfiguration;
+use domain::prescale::capacity::{Polling, WarmThroughput};
+use domain::prescale::steps::Step;
+use ports::orders::FindDueOrders;
+use ports::prescale::{Carried, CarryOut, ControlError};
+
+use crate::database::works;
+use crate::error::{broken, control_error, is};
+use crate::{AwsAccount, count};
+
+impl<O: FindDueOrders> CarryOut for AwsAccount<O> {
+    async fn carry_out(&self, step: &Step) -> Result<Carried, ControlError> {
+        match step {
+            Step::Reserve { function, to, .. } => self.reserve(function, *to).await,
+            Step::Provision { function, to: 0, .. } => self.provision_nothing(function).await,
+            Step::Provision { function, to, .. } => self.provision(function, *to).await,
+            Step::SetMinimumAcu { to, .. } => self.set_minimum_acu(*to).await,
+            Step::ChangeClass { instance, to, .. } => self.change_class(instance, to).await,
+            Step::FailOver { to, .. } => self.fail_over(to).await,
+            Step::Warm { table, to, .. } => self.warm(table, *to).await,
+            Step::Poll { source, to, .. } => self.poll(source, *to).await,
+        }
+    }
+}
+
+impl<O: FindDueOrders> AwsAccount<O> {
+    async fn reserve(&self, function: &str, to: Option<u32>) -> Result<Carried, ControlError> {
+        let name = &self.function(function)?.name;
+        let lambda = &self.clients.lambda.changes;
+        match to {
+            Some(to) => {
+                let put = lambda.put_function_concurrency().function_name(name);
+                let put = put.reserved_concurrent_executions(count(to)).send().await;
+                put.map_err(|error| control_error("PutFunctionConcurrency", &error))?;
+            }
+            None => {
+                let delete = lambda.delete_function_concurrency().function_name(name);
+                let delete = delete.send().await;
+                delete.map_err(|error| control_error("DeleteFunctionConcurrency", &error))?;
+            }
+        }
+        Ok(Carried::Done)
+    }
+
+    async fn provision(&self, function: &str, to: u32) -> Result<Carried, ControlError> {
+        let name = &self.function(function)?.name;
+        let put = self.clients.lambda.changes.put_provisioned_concurrency_config();
+        let put = put.function_name(name).qualifier(&self.names.alias);
+        let put = put.provisioned_concurrent_executions(count(to)).send().await;
+        let put = put.map_err(|error| control_error("PutProvisionedConcurrencyConfig", &error))?;
+        Ok(match put.status() {
+            Some(Status::Ready) => Carried::Done,
+            // Also FAILED: that is how it was before this request, or how the next look finds it.
+            _ => Carried::Started,
+        })
+    }
+
+    async fn provision_nothing(&self, function: &str) -> Result<Carried, ControlError> {
+        let name = &self.function(function)?.name;
+        let delete = self
+            .clients
+            .lambda
+            .changes
+            .delete_provisioned_concurrency_config();
+        let delete = delete.function_name(name).qualifier(&self.names.alias);
+        match delete.send().await {
+            Ok(_) => Ok(Carried::Done),
+            Err(error) if is(&error, "ProvisionedConcurrencyConfigNotFoundException") => {
+                Ok(Carried::AlreadySo)
+            }
+            Err(error) => Err(control_error("DeleteProvisionedConcurrencyConfig", &error)),
+        }
+    }
+
+    /// The API takes minimum and maximum as one value, so the maximum is sent as it is.
+    async fn set_minimum_acu(&self, to: f64) -> Result<Carried, ControlError> {
+        const OPERATION: &str = "ModifyDBCluster";
+        let cluster = self.cluster().await?;
+        let there = cluster.serverless_v2_scaling_configuration();
+        let there = there.ok_or_else(|| broken(OPERATION, "not a Serverless v2 cluster"))?;
+        if there.min_capacity() == Some(to) {
+            return Ok(Carried::AlreadySo);
+        }
+        if !works(cluster.status()) {
+            return Err(ControlError::InProgress);
+        }
+        let scaling = ServerlessV2ScalingConfiguration::builder()
+            .min_capacity(to)
+            .set_max_capacity(there.max_capacity())
+            .set_seconds_until_auto_pause(there.seconds_until_auto_pause());
+        let modify = self.clients.rds.changes.modify_db_cluster();
+        let modify = modify.db_cluster_identifier(&self.names.cluster);
+        let modify = modify.serverless_v2_scaling_configuration(scaling.build());
+        let modify = modify.apply_immediately(true).send().await;
+        modify.map_err(|error| control_error(OPERATION, &error))?;
+        // It is set; that the cluster runs with it is measured.
+        Ok(Carried::Started)
+    }
+
+    async fn change_class(&self, instance: &str, to: &str) -> Result<Carried, ControlError> {
+        let modify = self.clients.rds.changes.modify_db_instance();
+        let modify = modify.db_instance_identifier(instance).db_instance_class(to);
+        // Otherwise it would wait for the maintenance window.
+        let modify = modify.apply_immediately(true).send().await;
+        let modified = modify.map_err(|error| control_error("ModifyDBInstance", &error))?;
+        let there = modified.db_instance();
+        let pending = there.and_then(|i| i.pending_modified_values());
+        let pending = pending.and_then(|pending| pending.db_instance_class());
+        let is_so = pending.is_none() && there.and_then(|i| i.db_instance_class()) == Some(to);
+        let done = is_so && works(there.and_then(|i| i.db_instance_status()));
+        Ok(if done { Carried::Done } else { Carried::Started })
+    }
+
+    async fn fail_over(&self, to: &str) -> Result<Carried, ControlError> {
+        const OPERATION: &str = "FailoverDBCluster";
+        let cluster = self.cluster().await?;
+        let mut members = cluster.db_cluster_members().iter();
+        let target = members.find(|member| member.db_instance_identifier() == Some(to));
+        let target = target.ok_or_else(|| broken(OPERATION, &format!("no instance {to} in the cluster")))?;
+        if target.is_cluster_writer() == Some(true) {
+            return Ok(Carried::AlreadySo);
+        }
+        if !works(cluster.status()) {
+            return Err(ControlError::InProgress);
+        }
+        let failover = self.clients.rds.changes.failover_db_cluster();
+        let failover = failover.db_cluster_identifier(&self.names.cluster);
+        // Without a target RDS chooses one, perhaps of the smaller class.
+        let failover = failover.target_db_instance_identifier(to).send().await;
+        failover.map_err(|error| control_error(OPERATION, &error))?;
+        Ok(Carried::Started)
+    }
+
+    async fn warm(&self, table: &str, to: WarmThroughput) -> Result<Carried, ControlError> {
+        const OPERATION: &str = "UpdateTable";
+        let missing = || broken(OPERATION, &format!("no table {table}"));
+        let name = self.names.tables.get(table).ok_or_else(missing)?;
+        let there = self.table_there(name).await?.ok_or_else(missing)?;
+        if there.warm().max(to) != to {
+            return Err(broken(OPERATION, "warm throughput is never lowered"));
+        }
+        let (own, indexes) = (there.own_to(to), there.indexes_to(to));
+        if own.is_none() && indexes.is_empty() {
+            return Ok(Carried::AlreadySo);
+        }
+        if !there.active {
+            return Err(ControlError::InProgress);
+        }
+        let own = own.map(|own| {
+            aws_sdk_dynamodb::types::WarmThroughput::builder()
+                .write_units_per_second(i64::from(own.write_units))
+                .read_units_per_second(i64::from(own.read_units))
+                .build()
+        });
+        let update = self.clients.dynamodb.changes.update_table().table_name(name);
+        let update = update.set_warm_throughput(own);
+        let update = update.set_global_secondary_index_updates((!indexes.is_empty()).then_some(indexes));
+        let update = update.send().await;
+        update.map_err(|error| control_error(OPERATION, &error))?;
+        Ok(Carried::Started)
+    }
+
+    async fn poll(&self, source: &str, to: Polling) -> Result<Carried, ControlError> {
+        const OPERATION: &str = "UpdateEventSourceMapping";
+        let named = self.names.sources.get(source);
+        let named = named.ok_or_else(|| broken(OPERATION, &format!("no event source {source}")))?;
+        let update = self.clients.lambda.changes.update_event_source_mapping();
+        let update = update.uuid(&named.mapping);
+        // The other kind of setting is left out, which leaves it as it is: not there.
+        let update = match to {
+            Polling::MaximumConcurrency(most) => {
+                let scaling = ScalingConfig::builder().maximum_concurrency(count(most));
+                update.scaling_config(scaling.build())
+            }
+            Polling::ProvisionedPollers { minimum, maximum } => {
+                let pollers = ProvisionedPollerConfig::builder().minimum_pollers(count(minimum));
+                let pollers = pollers.maximum_pollers(count(maximum));
+                update.provisioned_poller_config(pollers.build())
+            }
+        };
+        let updated = update.send().await;
+        let updated = updated.map_err(|error| control_error(OPERATION, &error))?;
+        Ok(match updated.state() {
+            Some("Enabled") => Carried::Done,
+            _ => Carried::Started,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! Clients: for each service one that reads and repeats, and one that changes and never sends twice.
+
+use std::time::Duration;
+
+use aws_types::SdkConfig;
+use aws_types::sdk_config::{RetryConfig, TimeoutConfig};
+
+/// A service that pre-scaling talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Parameter Store: the documents.
+    Ssm,
+    /// Lambda: concurrency, event sources, trial calls.
+    Lambda,
+    /// RDS: the ledger's database.
+    Rds,
+    /// DynamoDB: warm throughput.
+    DynamoDb,
+    /// SQS: whether messages wait.
+    Sqs,
+    /// CloudWatch: what was reached, and what spilled over.
+    CloudWatch,
+}
+
+impl Service {
+    /// Every one of them.
+    pub const ALL: [Self; 6] = [
+        Self::Ssm,
+        Self::Lambda,
+        Self::Rds,
+        Self::DynamoDb,
+        Self::Sqs,
+        Self::CloudWatch,
+    ];
+
+    /// The environment variable that leads its client elsewhere, by AWS's convention.
+    #[must_use]
+    pub const fn endpoint_variable(self) -> &'static str {
+        match self {
+            Self::Ssm => "AWS_ENDPOINT_URL_SSM",
+            Self::Lambda => "AWS_ENDPOINT_URL_LAMBDA",
+            Self::Rds => "AWS_ENDPOINT_URL_RDS",
+            Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
+            Self::Sqs => "AWS_ENDPOINT_URL_SQS",
+            Self::CloudWatch => "AWS_ENDPOINT_URL_CLOUDWATCH",
+        }
+    }
+}
+
+/// How long answers are waited for, in milliseconds. Control planes take seconds where databases take milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For one attempt to read.
+    pub read_ms: u64,
+    /// For a read with its repeats.
+    pub reads_ms: u64,
+    /// For a change. It is sent once, and without an answer by then its outcome is unknown.
+    pub change_ms: u64,
+}
+
+impl Default for Patience {
+    /// Of a run's 55 seconds, a change takes at most 15.
+    fn default() -> Self {
+        Self {
+            read_ms: 5_000,
+            reads_ms: 8_000,
+            change_ms: 15_000,
+        }
+    }
+}
+
+/// A service's two clients. They share the connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair<C> {
+    pub(crate) reads: C,
+    pub(crate) changes: C,
+}
+
+impl<C> Pair<C> {
+    fn new(config: &SdkConfig, patience: Patience, client: impl Fn(&SdkConfig) -> C) -> Self {
+        Self {
+            reads: client(&reading(config, patience)),
+            changes: client(&changing(config, patience)),
+        }
+    }
+}
+
+/// With the configuration's own retries.
+fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
+    let timeouts = timeouts(config)
+        .operation_attempt_timeout(Duration::from_millis(patience.read_ms))
+        .operation_timeout(Duration::from_millis(patience.reads_ms));
+    config.to_builder().timeout_config(timeouts.build()).build()
+}
+
+/// The SDK answers for the last attempt only: a throttled second one would hide that the first may have been carried out.
+fn changing(config: &SdkConfig, patience: Patience) -> SdkConfig {
+    let timeouts = timeouts(config)
+        .operation_attempt_timeout(Duration::from_millis(patience.change_ms))
+        .operation_timeout(Duration::from_millis(patience.change_ms));
+    let builder = config.to_builder().timeout_config(timeouts.build());
+    builder.retry_config(RetryConfig::disabled()).build()
+}
+
+/// The time to connect stays the configuration's.
+fn timeouts(config: &SdkConfig) -> aws_smithy_types::timeout::TimeoutConfigBuilder {
+    config
+        .timeout_config()
+        .map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder)
+}
+
+/// Clients of every service.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    pub(crate) ssm: aws_sdk_ssm::Client,
+    pub(crate) lambda: Pair<aws_sdk_lambda::Client>,
+    pub(crate) rds: Pair<aws_sdk_rds::Client>,
+    pub(crate) dynamodb: Pair<aws_sdk_dynamodb::Client>,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+}
+
+impl Clients {
+    /// `config` gives each service its configuration: region, credentials, endpoint, HTTP client, time to connect, and
+    /// how reads are repeated. How long answers are waited for is `patience`, whatever the configuration says.
+    pub fn new(mut config: impl FnMut(Service) -> SdkConfig, patience: Patience) -> Self {
+        Self {
+            ssm: aws_sdk_ssm::Client::new(&reading(&config(Service::Ssm), patience)),
+            lambda: Pair::new(&config(Service::Lambda), patience, aws_sdk_lambda::Client::new),
+            rds: Pair::new(&config(Service::Rds), patience, aws_sdk_rds::Client::new),
+            dynamodb: Pair::new(
+                &config(Service::DynamoDb),
+                patience,
+                aws_sdk_dynamodb::Client::new,
+            ),
+            sqs: aws_sdk_sqs::Client::new(&reading(&config(Service::Sqs), patience)),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&reading(&config(Service::CloudWatch), patience)),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The ledger's database as RDS shows it.
+
+use aws_sdk_rds::types::{DbCluster, DbInstance, Filter};
+use domain::prescale::database::DatabaseBaseline;
+use domain::prescale::observed::{Instance, ObservedDatabase};
+use ports::prescale::ControlError;
+
+use crate::error::{broken, control_error};
+use crate::{AwsAccount, paging};
+
+/// What cluster and instances may be doing while they can be used and take a change.
+const WORKING: [&str; 3] = ["available", "backing-up", "storage-optimization"];
+
+pub(crate) fn works(status: Option<&str>) -> bool {
+    status.is_some_and(|status| WORKING.contains(&status))
+}
+
+/// The database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// How it is set.
+    pub(crate) observed: ObservedDatabase,
+    /// Whether all of it is available, and no change waits for its maintenance window.
+    pub(crate) settled: bool,
+}
+
+impl<O> AwsAccount<O> {
+    pub(crate) async fn database(&self, declared: &DatabaseBaseline) -> Result<Database, ControlError> {
+        let cluster = self.cluster().await?;
+        let there = self.instances().await?;
+        let available =
+            works(cluster.status()) && there.iter().all(|instance| works(instance.db_instance_status()));
+        let deferred = |instance: &DbInstance| {
+            let pending = instance.pending_modified_values();
+            let class = pending.and_then(|pending| pending.db_instance_class());
+            class.is_some() && class != instance.db_instance_class()
+        };
+        let settled = available && !there.iter().any(deferred);
+        let observed = match declared {
+            DatabaseBaseline::Serverless { .. } => {
+                let scaling = cluster.serverless_v2_scaling_configuration();
+                let minimum = scaling.and_then(|scaling| scaling.min_capacity());
+                let minimum_acu = minimum.ok_or_else(|| {
+                    broken("DescribeDBClusters", "the cluster has no Serverless v2 capacity")
+                })?;
+                ObservedDatabase::Serverless { minimum_acu }
+            }
+            DatabaseBaseline::Provisioned { instances, .. } => ObservedDatabase::Provisioned {
+                instances: declared_instances(&cluster, &there, instances)?,
+                // A change that waits for its window is no change under way: it is what the next one puts right.
+                available,
+            },
+        };
+        Ok(Database { observed, settled })
+    }
+
+    pub(crate) async fn cluster(&self) -> Result<DbCluster, ControlError> {
+        const OPERATION: &str = "DescribeDBClusters";
+        let found = self.clients.rds.reads.describe_db_clusters();
+        let found = found.db_cluster_identifier(&self.names.cluster).send().await;
+        let found = found.map_err(|error| control_error(OPERATION, &error))?;
+        let cluster = found.db_clusters.unwrap_or_default().into_iter().next();
+        cluster.ok_or_else(|| broken(OPERATION, "no cluster in the answer"))
+    }
+
+    /// The cluster's instances.
+    async fn instances(&self) -> Result<Vec<DbInstance>, ControlError> {
+        const OPERATION: &str = "DescribeDBInstances";
+        let filter = Filter::builder()
+            .name("db-cluster-id")
+            .values(&self.names.cluster);
+        let filter = filter.build();
+        paging::all(OPERATION, |marker| async {
+            let page = self.clients.rds.reads.describe_db_instances();
+            let page = page.filters(filter.clone()).set_marker(marker).send().await;
+            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            Ok((page.db_instances.unwrap_or_default(), page.marker))
+        })
+        .await
+    }
+}
+
+/// The instances that the baseline declares, in its order.
+fn declared_instances(
+    cluster: &DbCluster,
+    there: &[DbInstance],
+    declared: &[String],
+) -> Result<Vec<Instance>, ControlError> {
+    let writer = cluster.db_cluster_members().iter();
+    let writer = writer
+        .clone()
+        .find(|member| member.is_cluster_writer() == Some(true));
+    let writer = writer.and_then(|writer| writer.db_instance_identifier());
+    // Without it, nothing is known to be safe to change.
+    if !declared.iter().any(|name| Some(name.as_str()) == writer) {
+        return Err(broken(
+            "DescribeDBClusters",
+            "no instance of the baseline is the one that writes",
+        ));
+    }
+    let one = |name: &String| {
+        let found = there
+            .iter()
+            .find(|instance| instance.db_instance_identifier() == Some(name));
+        let class = found.and_then(|instance| instance.db_instance_class());
+        let class = class.ok_or_else(|| broken("DescribeDBInstances", &format!("no instance {name}")))?;
+        Ok(Instance {
+            name: name.clone(),
+            class: class.to_owned(),
+            writer: Some(name.as_str()) == writer,
+        })
+    };
+    declared.iter().map(one).collect()
+}

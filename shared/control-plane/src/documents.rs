@@ -1,0 +1,261 @@
+//! The declared documents, from Parameter Store.
+
+use domain::drops::FieldError;
+use domain::ids::DropId;
+use domain::prescale::baseline::Baseline;
+use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
+use domain::prescale::database::{ClassSize, DatabaseBaseline};
+use domain::prescale::documents::Documents;
+use domain::time::Timestamp;
+use ports::orders::FindDueOrders;
+use ports::prescale::{ControlError, ReadDocuments, Readable};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::error::control_error;
+use crate::quotas::Declared;
+use crate::{AwsAccount, form, paging};
+
+/// The most parameters that Parameter Store puts on one page.
+const PER_PAGE: i32 = 10;
+
+/// A document: its name under the path, and its text.
+pub(crate) type Named = (String, String);
+
+impl<O: FindDueOrders> ReadDocuments for AwsAccount<O> {
+    async fn documents(&self) -> Result<Readable<Documents>, ControlError> {
+        Ok(documents(&self.texts("").await?))
+    }
+
+    async fn calendar(&self) -> Result<Readable<Vec<CalendarDrop>>, ControlError> {
+        let texts = self.texts("/calendar").await?;
+        let mut mistakes = Vec::new();
+        let calendar = calendar(&texts, &mut mistakes);
+        Ok(if mistakes.is_empty() {
+            Ok(calendar)
+        } else {
+            Err(mistakes)
+        })
+    }
+}
+
+impl<O> AwsAccount<O> {
+    /// Every document under a part of the path, by its name under the whole path, in the names' order.
+    async fn texts(&self, under: &str) -> Result<Vec<Named>, ControlError> {
+        const OPERATION: &str = "GetParametersByPath";
+        let path = format!("{}{under}", self.documents);
+        let mut texts = paging::all(OPERATION, |token| async {
+            let page = self.clients.ssm.get_parameters_by_path();
+            let page = page.path(&path).recursive(true).max_results(PER_PAGE);
+            let page = page.set_next_token(token).send().await;
+            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let named = |parameter: &aws_sdk_ssm::types::Parameter| {
+                let name = parameter.name()?.strip_prefix(self.documents.as_ref())?;
+                let name = name.trim_start_matches('/').to_owned();
+                Some((name, parameter.value().unwrap_or_default().to_owned()))
+            };
+            let found: Vec<Named> = page.parameters().iter().filter_map(named).collect();
+            Ok((found, page.next_token))
+        })
+        .await?;
+        texts.sort();
+        Ok(texts)
+    }
+}
+
+/// All documents, or every mistake in their form.
+fn documents(texts: &[Named]) -> Readable<Documents> {
+    let mut mistakes = Vec::new();
+    for (name, _) in texts {
+        let known = ["profile", "baseline", "budget", "prices", "quotas"].contains(&name.as_str());
+        if !known && !name.starts_with("calendar/") {
+            mistakes.push(mistake(name, "no document is called that"));
+        }
+    }
+    let profile = one(texts, "profile", &mut mistakes);
+    let baseline = baseline(texts, &mut mistakes);
+    let budget = one(texts, "budget", &mut mistakes);
+    let prices = one(texts, "prices", &mut mistakes);
+    // Used with the limits only, but whoever mends the others should hear of these as well.
+    let quotas: Option<Declared> = one(texts, "quotas", &mut mistakes);
+    let calendar = calendar(texts, &mut mistakes);
+    match (profile, baseline, budget, prices, quotas) {
+        (Some(profile), Some(baseline), Some(budget), Some(prices), Some(_)) if mistakes.is_empty() => {
+            Ok(Documents {
+                profile,
+                baseline,
+                budget,
+                prices,
+                calendar,
+            })
+        }
+        _ => Err(mistakes),
+    }
+}
+
+pub(crate) fn mistake(field: &str, message: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn text<'a>(texts: &'a [Named], name: &str, mistakes: &mut Vec<FieldError>) -> Option<&'a str> {
+    let found = texts.iter().find(|(found, _)| found == name);
+    if found.is_none() {
+        mistakes.push(mistake(name, "is missing"));
+    }
+    found.map(|(_, text)| text.as_str())
+}
+
+fn one<T: serde::de::DeserializeOwned>(
+    texts: &[Named],
+    name: &str,
+    mistakes: &mut Vec<FieldError>,
+) -> Option<T> {
+    form::read(name, text(texts, name, mistakes)?, mistakes)
+}
+
+/// The two kinds of database, each by itself: a reader of the choice between them forgets where in it a mistake is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Serverless {
+    #[serde(rename = "kind")]
+    _kind: String,
+    minimum_acu: f64,
+    maximum_acu: f64,
+    rows_per_second_per_acu: f64,
+    connections: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Provisioned {
+    #[serde(rename = "kind")]
+    _kind: String,
+    class: String,
+    instances: Vec<String>,
+    ladder: Vec<ClassSize>,
+}
+
+fn baseline(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Option<Baseline> {
+    let text = text(texts, "baseline", mistakes)?;
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+        return form::read("baseline", text, mistakes);
+    };
+    let declared = value.get("database").cloned();
+    let Some(declared @ Value::Object(_)) = declared else {
+        return form::read_value("baseline", value, mistakes);
+    };
+    const AT: &str = "baseline.database";
+    let database = match declared.get("kind").and_then(Value::as_str) {
+        Some("serverless") => {
+            let read: Option<Serverless> = form::read_value(AT, declared, mistakes);
+            read.map(|read| DatabaseBaseline::Serverless {
+                minimum_acu: read.minimum_acu,
+                maximum_acu: read.maximum_acu,
+                rows_per_second_per_acu: read.rows_per_second_per_acu,
+                connections: read.connections,
+            })
+        }
+        Some("provisioned") => {
+            let read: Option<Provisioned> = form::read_value(AT, declared, mistakes);
+            read.map(|read| DatabaseBaseline::Provisioned {
+                class: read.class,
+                instances: read.instances,
+                ladder: read.ladder,
+            })
+        }
+        _ => {
+            mistakes.push(mistake(
+                &format!("{AT}.kind"),
+                "expected `serverless` or `provisioned`",
+            ));
+            None
+        }
+    };
+    if database.is_none() {
+        // Its mistakes are told; any that is right lets the rest be read.
+        let right = serde_json::json!({
+            "kind": "serverless", "minimum_acu": 1, "maximum_acu": 1, "rows_per_second_per_acu": 1, "connections": 1,
+        });
+        if let Some(members) = value.as_object_mut() {
+            members.insert("database".to_owned(), right);
+        }
+    }
+    let read: Option<Baseline> = form::read_value("baseline", value, mistakes);
+    let database = database?;
+    read.map(|read| Baseline { database, ..read })
+}
+
+/// A drop on the calendar as people write it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropForm {
+    id: DropId,
+    #[serde(default)]
+    state: CalendarState,
+    #[serde(default)]
+    if_not_ready: NotReadyPolicy,
+    starts_at: Moment,
+    ends_at: Moment,
+    shoppers: u32,
+    units: u32,
+    #[serde(default)]
+    peak_rps: Option<u32>,
+    sold_within_seconds: u32,
+    before: Stretch,
+    opening: Stretch,
+    sale_peak_factor: f64,
+    tail: Stretch,
+}
+
+/// A moment as in RFC 3339.
+struct Moment(Timestamp);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = "not a moment as in RFC 3339, such as 2030-03-01T18:00:00Z";
+        let at = OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| serde::de::Error::custom(wrong))?;
+        let ms = at.unix_timestamp() * 1_000 + i64::from(at.millisecond());
+        Ok(Self(Timestamp::from_millis(ms)))
+    }
+}
+
+fn calendar(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Vec<CalendarDrop> {
+    let mut drops = Vec::new();
+    for (name, text) in texts {
+        let Some(id) = name.strip_prefix("calendar/") else {
+            continue;
+        };
+        let Some(read) = form::read::<DropForm>(name, text, mistakes) else {
+            continue;
+        };
+        if read.id.as_str() != id {
+            let at = format!("{name}.id");
+            mistakes.push(mistake(&at, "the same as the document's name"));
+        }
+        drops.push(CalendarDrop {
+            id: read.id,
+            state: read.state,
+            if_not_ready: read.if_not_ready,
+            starts_at: read.starts_at.0,
+            ends_at: read.ends_at.0,
+            shoppers: read.shoppers,
+            units: read.units,
+            peak_rps: read.peak_rps,
+            sold_within_seconds: read.sold_within_seconds,
+            before: read.before,
+            opening: read.opening,
+            sale_peak_factor: read.sale_peak_factor,
+            tail: read.tail,
+        });
+    }
+    drops
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+/// The project's own documents as they are stored, with two drops.
+fn declared() -> Vec<(String, Value)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/prescale");
+    let file = |name: &str| -> Value {
+        let text = std::fs::read_to_string(format!("{folder}/{name}.toml")).unwrap();
+        toml::from_str(&text).unwrap()
+    };
+    let mut quotas = file("quotas");
+    for of_the_account in ["account_concurrency", "reserved_by_others"] {
+        quotas.as_object_mut().unwrap().remove(of_the_account);
+    }
+    let mut all: Vec<(String, Value)> = ["profile", "baseline", "budget", "prices"]
+        .map(|name| (name.to_owned(), file(name)))
+        .to_vec();
+    all.push(("quotas".to_owned(), quotas));
+    for name in ["reference-spike", "small"] {
+        all.push((format!("calendar/{name}"), file(&format!("drops/{name}"))));
+    }
+    all
+}
+
+/// The same with instances of a class.
+fn declared_with_classes() -> Vec<(String, Value)> {
+    let mut all = declared();
+    let baseline = all.iter_mut().find(|(name, _)| name == "baseline").unwrap();
+    let size =
+        |class: &str| json!({"class": class, "rows_per_second": 9, "connections": 8, "usd_per_hour": 0.5});
+    baseline.1["database"] = json!({
+        "kind": "provisioned", "class": "large", "instances": ["one", "two"],
+        "ladder": [size("large"), size("xlarge")],
+    });
+    all
+}
+
+fn read(all: &[(String, Value)]) -> Readable<Documents> {
+    let texts: Vec<Named> = all
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect();
+    documents(&texts)
+}
+
+fn fields(all: &[(String, Value)]) -> BTreeSet<String> {
+    let mistakes = read(all).expect_err("there are mistakes");
+    let fields: BTreeSet<String> = mistakes.iter().map(|m| m.field.clone()).collect();
+    assert_eq!(fields.len(), mistakes.len(), "each once: {mistakes:?}");
+    fields
+}
+
+/// Every value that has no parts, as a pointer into its document and as people write it.
+fn leaves(document: &str, value: &Value) -> Vec<(String, String)> {
+    let inside = |pointer: String, field: String, value: &Value| -> Vec<(String, String)> {
+        let below = leaves(&field, value);
+        below
+            .into_iter()
+            .map(|(p, f)| (format!("{pointer}{p}"), f))
+            .collect()
+    };
+    match value {
+        Value::Object(members) => (members.iter())
+            .flat_map(|(name, value)| inside(format!("/{name}"), format!("{document}.{name}"), value))
+            .collect(),
+        Value::Array(all) => (all.iter().enumerate())
+            .flat_map(|(n, value)| inside(format!("/{n}"), format!("{document}[{n}]"), value))
+            .collect(),
+        _ => vec![(String::new(), document.to_owned())],
+    }
+}
+
+fn all_leaves(all: &[(String, Value)]) -> Vec<(usize, String, String)> {
+    let of = |(n, (name, value)): (usize, &(String, Value))| {
+        let leaves = leaves(name, value).into_iter();
+        leaves
+            .map(move |(pointer, field)| (n, pointer, field))
+            .collect::<Vec<_>>()
+    };
+    all.iter().enumerate().flat_map(of).collect()
+}
+
+#[test]
+fn the_projects_own_documents_are_right() {
+    for all in [declared(), declared_with_classes()] {
+        let docs = read(&all).unwrap();
+        assert_eq!(docs.calendar.len(), 2);
+        assert_eq!(
+            docs.calendar[0].starts_at,
+            Timestamp::from_millis(1_898_618_400_000)
+        );
+        assert_eq!(
+            serde_json::to_value(&docs.baseline.database).unwrap()["kind"],
+            all[1].1["database"]["kind"]
+        );
+    }
+}
+
+#[test]
+fn whatever_value_is_wrong_is_named() {
+    for all in [declared(), declared_with_classes()] {
+        for (n, pointer, field) in all_leaves(&all) {
+            let mut wrong = all.clone();
+            *wrong[n].1.pointer_mut(&pointer).unwrap() = json!({"wrong": true});
+            assert_eq!(fields(&wrong), [field].into());
+        }
+    }
+}
+
+#[test]
+fn whatever_is_missing_is_named_where_it_is_missing() {
+    // What may be left out.
+    let optional = ["reserved_over_provisioned", "peak_rps", "allowed"];
+    for all in [declared(), declared_with_classes()] {
+        for (n, pointer, field) in all_leaves(&all) {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            let mut without = all.clone();
+            let parent = without[n].1.pointer_mut(parent).unwrap();
+            let Some(members) = parent.as_object_mut() else {
+                continue;
+            };
+            members.remove(name);
+            let inside = field.strip_suffix(name).unwrap().trim_end_matches('.').to_owned();
+            match read(&without) {
+                Ok(_) => assert!(
+                    optional.contains(&name) || inside.ends_with("read_units_per_request"),
+                    "{field}"
+                ),
+                Err(mistakes) => {
+                    let at = &mistakes[0].field;
+                    assert!(*at == inside || *at == field, "{field}: {mistakes:?}");
+                    assert!(
+                        mistakes.len() == 1 && !optional.contains(&name),
+                        "{field}: {mistakes:?}"
+                    );
+                    // A choice without anything chosen does not say what it might be.
+                    let told = mistakes[0].message.contains(name) || inside.ends_with("polling");
+                    assert!(told || *at == field, "{mistakes:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_that_nobody_reads_is_a_mistake_wherever_it_is() {
+    for all in [declared(), declared_with_classes()] {
+        for (n, pointer, field) in all_leaves(&all) {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            let mut more = all.clone();
+            let Some(members) = more[n].1.pointer_mut(parent).unwrap().as_object_mut() else {
+                continue;
+            };
+            if parent.ends_with("read_units_per_request") || parent.ends_with("polling") {
+                continue;
+            }
+            members.insert("typo".to_owned(), json!(1));
+            let inside = field.strip_suffix(name).unwrap();
+            assert_eq!(fields(&more), [format!("{inside}typo")].into());
+        }
+    }
+}
+
+#[test]
+fn a_whole_document_that_is_missing_unknown_or_no_json_is_a_mistake() {
+    let mut all = declared();
+    all.retain(|(name, _)| name != "budget");
+    all.push(("budgets".to_owned(), json!({})));
+    let mut texts: Vec<Named> = all
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect();
+    texts.push(("calendar/nothing".to_owned(), String::new()));
+    let mistakes = documents(&texts).unwrap_err();
+    let fields: Vec<&str> = mistakes.iter().map(|m| m.field.as_str()).collect();
+    assert_eq!(fields, ["budgets", "budget", "calendar/nothing"]);
+}
+
+#[test]
+fn a_drop_under_another_name_is_a_mistake() {
+    let mut all = declared();
+    all[6].1["id"] = json!("large");
+    assert_eq!(fields(&all), ["calendar/small.id".to_owned()].into());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However many values are wrong, and however they are: exactly these are told.
+    #[test]
+    fn all_mistakes_are_told_together(
+        classes in any::<bool>(),
+        wrong in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize), 1..9),
+    ) {
+        let all = if classes { declared_with_classes() } else { declared() };
+        let leaves = all_leaves(&all);
+        let mut broken = all.clone();
+        let mut expected = BTreeSet::new();
+        for (at, how) in wrong {
+            let (n, pointer, field) = at.get(&leaves);
+            // Nothing of these is a number, a text, a moment or a choice.
+            let value = [json!({"wrong": 1}), json!([[]]), json!(true), json!({})][how].clone();
+            *broken[*n].1.pointer_mut(pointer).unwrap() = value;
+            expected.insert(field.clone());
+        }
+        // The kind of a database decides what else is read of it.
+        if expected.contains("baseline.database.kind") {
+            expected.retain(|field| !field.starts_with("baseline.database") || field.ends_with("kind"));
+        }
+        prop_assert_eq!(fields(&broken), expected);
+    }
+
+    /// Any text is read or refused, and never takes long.
+    #[test]
+    fn any_text_is_an_answer(text in "[\\[\\]{}:,\"a-z0-9. -]{0,60}") {
+        let mut mistakes = Vec::new();
+        let read = form::read::<CalendarState>("calendar/a", &text, &mut mistakes);
+        prop_assert_eq!(read.is_none(), !mistakes.is_empty());
+    }
+}

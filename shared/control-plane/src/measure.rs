@@ -1,0 +1,115 @@
+//! What CloudWatch has measured.
+
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, StatusCode};
+use domain::time::Timestamp;
+use ports::orders::FindDueOrders;
+use ports::prescale::{ControlError, Measure};
+
+use crate::error::{broken, control_error};
+use crate::{AwsAccount, paging};
+
+const OPERATION: &str = "GetMetricData";
+/// One figure for each minute.
+const PERIOD_SECONDS: i32 = 60;
+/// How far back a figure still says what the cluster runs with, in ms.
+const RECENT_MS: i64 = 300_000;
+
+/// A metric, and how a minute of it becomes one figure.
+struct Question<'a> {
+    namespace: &'a str,
+    metric: &'a str,
+    dimensions: &'a [(&'a str, &'a str)],
+    statistic: &'a str,
+}
+
+impl<O: FindDueOrders> Measure for AwsAccount<O> {
+    /// The least of the cluster's instances counts.
+    async fn reached_acu(&self, now: Timestamp) -> Result<Option<f64>, ControlError> {
+        let question = Question {
+            namespace: "AWS/RDS",
+            metric: "ServerlessDatabaseCapacity",
+            dimensions: &[("DBClusterIdentifier", &self.names.cluster)],
+            statistic: "Minimum",
+        };
+        let figures = self.figures(&question, now.plus_millis(-RECENT_MS), now).await?;
+        let newest = figures.into_iter().max_by_key(|(at, _)| *at);
+        Ok(newest.map(|(_, acu)| acu))
+    }
+
+    /// By whole minutes: the one in which `since` lies counts in full.
+    async fn spill_over(
+        &self,
+        function: &str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<u64, ControlError> {
+        let name = &self.function(function)?.name;
+        let resource = format!("{name}:{}", self.names.alias);
+        let question = Question {
+            namespace: "AWS/Lambda",
+            metric: "ProvisionedConcurrencySpilloverInvocations",
+            dimensions: &[("FunctionName", name), ("Resource", &resource)],
+            statistic: "Sum",
+        };
+        let figures = self.figures(&question, since, until).await?;
+        let whole = figures.into_iter().map(|(_, figure)| whole(figure));
+        Ok(whole.fold(0, u64::saturating_add))
+    }
+}
+
+/// A count that CloudWatch keeps as a floating-point number.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(figure: f64) -> u64 {
+    // Saturating: nothing below 0, and what is not a number is 0.
+    figure.round() as u64
+}
+
+impl<O> AwsAccount<O> {
+    /// One figure for each minute that has one, with its moment in seconds.
+    async fn figures(
+        &self,
+        question: &Question<'_>,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(i64, f64)>, ControlError> {
+        let query = query(question).ok_or_else(|| broken(OPERATION, "no request could be built"))?;
+        paging::all(OPERATION, |token| async {
+            let page = self.clients.cloudwatch.get_metric_data();
+            let page = page.metric_data_queries(query.clone());
+            let page = page.start_time(DateTime::from_millis(since.as_millis()));
+            let page = page.end_time(DateTime::from_millis(until.as_millis()));
+            let page = page.set_next_token(token).send().await;
+            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let mut figures = Vec::new();
+            for result in page.metric_data_results() {
+                match result.status_code() {
+                    // An error of CloudWatch's own: worth asking again.
+                    Some(StatusCode::InternalError) => return Err(ControlError::Busy),
+                    Some(StatusCode::Forbidden) => return Err(broken(OPERATION, "Forbidden")),
+                    _ => {
+                        let at = result.timestamps().iter().map(DateTime::secs);
+                        figures.extend(at.zip(result.values().iter().copied()));
+                    }
+                }
+            }
+            Ok((figures, page.next_token))
+        })
+        .await
+    }
+}
+
+fn query(question: &Question<'_>) -> Option<MetricDataQuery> {
+    let mut metric = Metric::builder()
+        .namespace(question.namespace)
+        .metric_name(question.metric);
+    for (name, value) in question.dimensions {
+        metric = metric.dimensions(Dimension::builder().name(*name).value(*value).build());
+    }
+    let stat = MetricStat::builder()
+        .metric(metric.build())
+        .period(PERIOD_SECONDS)
+        .stat(question.statistic);
+    let query = MetricDataQuery::builder().id("figure").metric_stat(stat.build());
+    Some(query.build())
+}

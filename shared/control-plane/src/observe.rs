@@ -1,0 +1,230 @@
+//! One look at everything that the baseline names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_lambda::types::ProvisionedConcurrencyStatusEnum as Status;
+use aws_sdk_sqs::types::QueueAttributeName;
+use domain::limits::OPEN_BUCKETS;
+use domain::prescale::baseline::Baseline;
+use domain::prescale::capacity::{Concurrency, Polling, WarmThroughput};
+use domain::prescale::observed::{Allocation, Observed, ObservedFunction};
+use domain::prescale::readiness::Seen;
+use domain::time::Timestamp;
+use futures_util::try_join;
+use ports::orders::FindDueOrders;
+use ports::prescale::{ControlError, Observe};
+
+use crate::error::{broken, control_error, is};
+use crate::{AwsAccount, at_once, tables, units};
+
+/// Without a setting an event source may run as many invocations at a time as the largest setting allows.
+const UNLIMITED: Polling = Polling::MaximumConcurrency(1_000);
+
+/// What counts messages of a queue, wherever they are in it.
+const WAITING: [QueueAttributeName; 3] = [
+    QueueAttributeName::ApproximateNumberOfMessages,
+    QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+];
+
+impl<O: FindDueOrders> Observe for AwsAccount<O> {
+    async fn observe(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
+        let (functions, database, tables, sources, orders_draining) = try_join!(
+            self.functions(baseline),
+            self.database(&baseline.database),
+            self.tables(baseline),
+            self.sources(baseline),
+            async { Ok::<_, ControlError>(self.orders_draining(baseline).await) },
+        )?;
+        Ok(Seen {
+            observed: Observed {
+                functions,
+                database: database.observed,
+                tables: tables.there,
+                queues: sources.there,
+                orders_draining,
+            },
+            database_available: database.settled,
+            inactive_tables: tables.inactive,
+            inactive_sources: sources.inactive,
+        })
+    }
+}
+
+/// Things of one kind: how they are set, and which of them do not work (yet).
+#[derive(Debug)]
+struct Found<T> {
+    there: BTreeMap<String, T>,
+    inactive: BTreeSet<String>,
+}
+
+impl<T> Found<T> {
+    fn of(all: Vec<(String, Option<(T, bool)>)>) -> Self {
+        let mut found = Self {
+            there: BTreeMap::new(),
+            inactive: BTreeSet::new(),
+        };
+        for (name, state) in all {
+            let active = state.as_ref().is_some_and(|(_, active)| *active);
+            if !active {
+                found.inactive.insert(name.clone());
+            }
+            if let Some((value, _)) = state {
+                found.there.insert(name, value);
+            }
+        }
+        found
+    }
+}
+
+impl<O: FindDueOrders> AwsAccount<O> {
+    async fn functions(
+        &self,
+        baseline: &Baseline,
+    ) -> Result<BTreeMap<String, ObservedFunction>, ControlError> {
+        let one = async |name: &String| Ok((name.clone(), self.function_there(name).await?));
+        let names = baseline.functions.iter().map(|f| &f.function);
+        Ok(at_once(names.map(one)).await?.into_iter().collect())
+    }
+
+    async fn function_there(&self, function: &str) -> Result<ObservedFunction, ControlError> {
+        const OPERATION: &str = "GetProvisionedConcurrencyConfig";
+        let name = &self.function(function)?.name;
+        let reserved = self.reserved(name).await?;
+        let config = self.clients.lambda.reads.get_provisioned_concurrency_config();
+        let config = config.function_name(name).qualifier(&self.names.alias);
+        let config = match config.send().await {
+            Ok(config) => config,
+            Err(error) if is(&error, "ProvisionedConcurrencyConfigNotFoundException") => {
+                let asked = Concurrency {
+                    provisioned: 0,
+                    reserved,
+                };
+                return Ok(ObservedFunction {
+                    asked,
+                    ..ObservedFunction::default()
+                });
+            }
+            Err(error) => return Err(control_error(OPERATION, &error)),
+        };
+        Ok(ObservedFunction {
+            asked: Concurrency {
+                provisioned: units(config.requested_provisioned_concurrent_executions()),
+                reserved,
+            },
+            allocated: units(config.allocated_provisioned_concurrent_executions()),
+            allocation: match config.status() {
+                Some(Status::Ready) => Allocation::Ready,
+                Some(Status::Failed) => Allocation::Failed,
+                // A word that is not known yet is not Lambda's word that all is there.
+                _ => Allocation::InProgress,
+            },
+        })
+    }
+
+    async fn tables(&self, baseline: &Baseline) -> Result<Found<WarmThroughput>, ControlError> {
+        let one = async |name: &String| {
+            let there = match self.names.tables.get(name) {
+                Some(table) => self.table_there(table).await?,
+                None => None,
+            };
+            let there = there.map(|table| (table.warm(), table.active));
+            Ok((name.clone(), there))
+        };
+        let names = baseline.tables.iter().map(|t| &t.table);
+        Ok(Found::of(at_once(names.map(one)).await?))
+    }
+
+    /// A table by its name in the account; `None` if the account does not have it.
+    pub(crate) async fn table_there(&self, table: &str) -> Result<Option<tables::Table>, ControlError> {
+        const OPERATION: &str = "DescribeTable";
+        let described = self.clients.dynamodb.reads.describe_table().table_name(table);
+        match described.send().await {
+            Ok(described) => {
+                let described = described.table();
+                let described = described.ok_or_else(|| broken(OPERATION, "no table in the answer"))?;
+                Ok(Some(tables::Table::of(described)))
+            }
+            Err(error) if is(&error, "ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(control_error(OPERATION, &error)),
+        }
+    }
+
+    async fn sources(&self, baseline: &Baseline) -> Result<Found<Polling>, ControlError> {
+        let one = async |name: &String| {
+            let there = match self.names.sources.get(name) {
+                Some(source) => self.source_there(&source.mapping).await?,
+                None => None,
+            };
+            Ok((name.clone(), there))
+        };
+        let names = baseline.queues.iter().map(|q| &q.source);
+        Ok(Found::of(at_once(names.map(one)).await?))
+    }
+
+    /// How an event source is set, and whether it polls with that; `None` if the account does not have it.
+    async fn source_there(&self, mapping: &str) -> Result<Option<(Polling, bool)>, ControlError> {
+        let found = self.clients.lambda.reads.get_event_source_mapping().uuid(mapping);
+        let found = match found.send().await {
+            Ok(found) => found,
+            Err(error) if is(&error, "ResourceNotFoundException") => return Ok(None),
+            Err(error) => return Err(control_error("GetEventSourceMapping", &error)),
+        };
+        let pollers = found.provisioned_poller_config().map(|pollers| {
+            let (minimum, maximum) = (pollers.minimum_pollers(), pollers.maximum_pollers());
+            Polling::ProvisionedPollers {
+                minimum: units(minimum),
+                maximum: units(maximum.or(minimum)),
+            }
+        });
+        let most = found
+            .scaling_config()
+            .and_then(|scaling| scaling.maximum_concurrency());
+        let most = most.map(|most| Polling::MaximumConcurrency(units(Some(most))));
+        let polling = pollers.or(most).unwrap_or(UNLIMITED);
+        Ok(Some((polling, found.state() == Some("Enabled"))))
+    }
+
+    /// Whether orders are open or on their way to the ledger. What cannot be told counts as so: it only ever keeps the
+    /// database large.
+    async fn orders_draining(&self, baseline: &Baseline) -> bool {
+        // Open orders whenever they are due.
+        let ever = Timestamp::from_millis(i64::from(u32::MAX) * 1_000);
+        for bucket in 0..OPEN_BUCKETS {
+            match self.orders.due_orders(bucket, ever, 1).await {
+                Ok(open) if open.is_empty() => {}
+                Ok(_) => return true,
+                Err(error) => {
+                    tracing::warn!(%error, "whether orders are open cannot be told");
+                    return true;
+                }
+            }
+        }
+        for queue in &baseline.queues {
+            let waiting = match self.names.sources.get(&queue.source) {
+                Some(source) => self.messages_wait(&source.queue_url).await,
+                None => Err(broken("GetQueueAttributes", "a queue without a name")),
+            };
+            match waiting {
+                Ok(false) => {}
+                Ok(true) => return true,
+                Err(error) => {
+                    tracing::warn!(%error, queue = queue.source, "whether messages wait cannot be told");
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    async fn messages_wait(&self, url: &str) -> Result<bool, ControlError> {
+        let counted = self.clients.sqs.get_queue_attributes().queue_url(url);
+        let counted = counted.set_attribute_names(Some(WAITING.to_vec())).send().await;
+        let counted = counted.map_err(|error| control_error("GetQueueAttributes", &error))?;
+        let none = |name: &QueueAttributeName| {
+            let count = counted.attributes().and_then(|all| all.get(name));
+            count.is_some_and(|count| count == "0")
+        };
+        Ok(!WAITING.iter().all(none))
+    }
+}

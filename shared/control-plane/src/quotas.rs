@@ -1,0 +1,165 @@
+//! The account's limits: asked for where a call tells them, declared where none does.
+
+use domain::prescale::baseline::Baseline;
+use domain::prescale::quotas::Quotas;
+use ports::orders::FindDueOrders;
+use ports::prescale::{ControlError, ReadQuotas, Readable};
+use serde::Deserialize;
+
+use crate::documents::mistake;
+use crate::error::{broken, control_error, is};
+use crate::{AwsAccount, at_once, form, paging, units};
+
+/// How many other functions are asked for what they have provisioned. Lambda's control plane takes 15 calls a second of
+/// the whole account, and whoever deploys needs some of them.
+pub(crate) const MOST_OTHERS: usize = 60;
+
+/// Limits that no call tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Declared {
+    provisioned_per_minute: u32,
+    api_requests_per_second: u32,
+    api_burst: u32,
+    table_write_units: u32,
+    table_read_units: u32,
+    gateway_calls_per_second: u32,
+    /// What other functions have provisioned without having reserved it, if nobody should ask each of them.
+    #[serde(default)]
+    provisioned_by_others: Option<u32>,
+}
+
+impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
+    async fn quotas(&self, baseline: &Baseline) -> Result<Readable<Quotas>, ControlError> {
+        let declared = match self.declared().await? {
+            Ok(declared) => declared,
+            Err(mistakes) => return Ok(Err(mistakes)),
+        };
+        let ours = self.ours(baseline)?;
+        let (account, unreserved) = self.account_limits().await?;
+        let reserved_by_us = at_once(ours.iter().map(|name| self.reserved(name))).await?;
+        let reserved_by_us = reserved_by_us.into_iter().flatten().fold(0, u32::saturating_add);
+        let reserved = account.saturating_sub(unreserved).saturating_sub(reserved_by_us);
+        let provisioned = match declared.provisioned_by_others {
+            Some(units) => units,
+            None => {
+                let others = self.others(&ours).await?;
+                if others.len() > MOST_OTHERS {
+                    return Ok(Err(vec![mistake(
+                        "quotas.provisioned_by_others",
+                        &format!(
+                            "must be stated, since the account has more than {MOST_OTHERS} other functions: what they \
+                             have provisioned without having reserved it"
+                        ),
+                    )]));
+                }
+                self.provisioned_without_reservation(&others).await?
+            }
+        };
+        Ok(Ok(Quotas {
+            account_concurrency: account,
+            reserved_by_others: reserved.saturating_add(provisioned),
+            provisioned_per_minute: declared.provisioned_per_minute,
+            api_requests_per_second: declared.api_requests_per_second,
+            api_burst: declared.api_burst,
+            table_write_units: declared.table_write_units,
+            table_read_units: declared.table_read_units,
+            gateway_calls_per_second: declared.gateway_calls_per_second,
+        }))
+    }
+}
+
+impl<O> AwsAccount<O> {
+    async fn declared(&self) -> Result<Readable<Declared>, ControlError> {
+        let name = format!("{}/quotas", self.documents);
+        let found = match self.clients.ssm.get_parameter().name(name).send().await {
+            Ok(found) => found,
+            Err(error) if is(&error, "ParameterNotFound") => {
+                return Ok(Err(vec![mistake("quotas", "is missing")]));
+            }
+            Err(error) => return Err(control_error("GetParameter", &error)),
+        };
+        let text = found.parameter().and_then(|parameter| parameter.value());
+        let mut mistakes = Vec::new();
+        let read = form::read("quotas", text.unwrap_or_default(), &mut mistakes);
+        Ok(read.ok_or(mistakes))
+    }
+
+    /// The names in the account of the baseline's functions.
+    fn ours(&self, baseline: &Baseline) -> Result<Vec<&str>, ControlError> {
+        let names = baseline.functions.iter();
+        names
+            .map(|function| Ok(self.function(&function.function)?.name.as_str()))
+            .collect()
+    }
+
+    /// Units of concurrency of the account, and those that nobody has reserved.
+    async fn account_limits(&self) -> Result<(u32, u32), ControlError> {
+        const OPERATION: &str = "GetAccountSettings";
+        let settings = self.clients.lambda.reads.get_account_settings().send().await;
+        let settings = settings.map_err(|error| control_error(OPERATION, &error))?;
+        let limit = settings.account_limit();
+        let limit = limit.ok_or_else(|| broken(OPERATION, "no limits in the answer"))?;
+        let account = units(Some(limit.concurrent_executions()));
+        let unreserved = limit.unreserved_concurrent_executions();
+        Ok((account, unreserved.map_or(account, |n| units(Some(n)))))
+    }
+
+    /// Every function of the account but these.
+    async fn others(&self, ours: &[&str]) -> Result<Vec<String>, ControlError> {
+        const OPERATION: &str = "ListFunctions";
+        let mut all = paging::all(OPERATION, |marker| async {
+            let page = self.clients.lambda.reads.list_functions();
+            let page = page.set_marker(marker).send().await;
+            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let names = page.functions().iter().filter_map(|f| f.function_name.clone());
+            Ok((names.collect(), page.next_marker))
+        })
+        .await?;
+        all.retain(|name| !ours.contains(&name.as_str()));
+        Ok(all)
+    }
+
+    /// What these functions have provisioned, of those that have reserved nothing: the others' is within what is reserved.
+    async fn provisioned_without_reservation(&self, functions: &[String]) -> Result<u32, ControlError> {
+        let of_one = async |name: &String| match self.provisioned_anywhere(name).await? {
+            0 => Ok(0),
+            units => Ok(if self.reserved(name).await?.is_some() {
+                0
+            } else {
+                units
+            }),
+        };
+        let all = at_once(functions.iter().map(of_one)).await?;
+        Ok(all.into_iter().fold(0, u32::saturating_add))
+    }
+
+    /// Over all aliases and versions of a function.
+    async fn provisioned_anywhere(&self, name: &str) -> Result<u32, ControlError> {
+        const OPERATION: &str = "ListProvisionedConcurrencyConfigs";
+        let all = paging::all(OPERATION, |marker| async {
+            let page = self.clients.lambda.reads.list_provisioned_concurrency_configs();
+            let page = page.function_name(name).set_marker(marker).send().await;
+            let page = match page {
+                Ok(page) => page,
+                // It is gone meanwhile.
+                Err(error) if is(&error, "ResourceNotFoundException") => return Ok((Vec::new(), None)),
+                Err(error) => return Err(control_error(OPERATION, &error)),
+            };
+            let asked = page.provisioned_concurrency_configs().iter();
+            let asked = asked.map(|config| units(config.requested_provisioned_concurrent_executions()));
+            Ok((asked.collect(), page.next_marker))
+        })
+        .await?;
+        Ok(all.into_iter().fold(0, u32::saturating_add))
+    }
+
+    /// What a function, by its name in the account, has reserved.
+    pub(crate) async fn reserved(&self, name: &str) -> Result<Option<u32>, ControlError> {
+        let there = self.clients.lambda.reads.get_function_concurrency();
+        let there = there.function_name(name).send().await;
+        let there = there.map_err(|error| control_error("GetFunctionConcurrency", &error))?;
+        let reserved = there.reserved_concurrent_executions();
+        Ok(reserved.map(|reserved| units(Some(reserved))))
+    }
+}

@@ -1,0 +1,70 @@
+//! What was measured.
+
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use domain::time::Timestamp;
+use memory::contract::account::scene;
+use memory::contract::scene::NOW;
+use ports::prescale::Measure;
+
+use crate::account::Local;
+
+impl Local {
+    async fn measured(&self, namespace: &str, metric: &str, of: &[(&str, &str)], at: Timestamp, value: f64) {
+        let mut datum = MetricDatum::builder().metric_name(metric).value(value);
+        datum = datum.timestamp(DateTime::from_millis(at.as_millis()));
+        for (name, value) in of {
+            datum = datum.dimensions(Dimension::builder().name(*name).value(*value).build());
+        }
+        let put = self.past.cloudwatch.put_metric_data().namespace(namespace);
+        put.metric_data(datum.build()).send().await.unwrap();
+    }
+
+    /// The cluster ran with so many ACU then.
+    pub(crate) async fn acu(&self, at: Timestamp, value: f64) {
+        let of = [("DBClusterIdentifier", self.names.cluster.as_str())];
+        self.measured("AWS/RDS", "ServerlessDatabaseCapacity", &of, at, value)
+            .await;
+    }
+
+    async fn spilled(&self, alias: &str, at: Timestamp, value: f64) {
+        let name = self.names.functions[scene::API].name.as_str();
+        let resource = format!("{name}:{alias}");
+        let of = [("FunctionName", name), ("Resource", resource.as_str())];
+        let metric = "ProvisionedConcurrencySpilloverInvocations";
+        self.measured("AWS/Lambda", metric, &of, at, value).await;
+    }
+}
+
+#[tokio::test]
+async fn the_newest_of_the_last_five_minutes_is_what_was_reached() {
+    let local = Local::serverless().await;
+    let reached = async |now| local.account.reached_acu(now).await;
+    assert_eq!(reached(NOW).await, Ok(None));
+    local.acu(NOW.plus_seconds(1), 4.0).await;
+    local.acu(NOW.plus_seconds(121), 8.5).await;
+    // The least of a minute's figures counts.
+    local.acu(NOW.plus_seconds(122), 16.0).await;
+    assert_eq!(reached(NOW.plus_seconds(60)).await, Ok(Some(4.0)));
+    assert_eq!(reached(NOW.plus_seconds(180)).await, Ok(Some(8.5)));
+    assert_eq!(reached(NOW.plus_seconds(400)).await, Ok(Some(8.5)));
+    assert_eq!(reached(NOW.plus_seconds(900)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn what_spilled_over_is_the_live_alias_and_summed_up() {
+    let local = Local::serverless().await;
+    let spilled = async |from, to| {
+        let (from, to) = (NOW.plus_seconds(from), NOW.plus_seconds(to));
+        local.account.spill_over(scene::API, from, to).await
+    };
+    assert_eq!(spilled(0, 60).await, Ok(0));
+    for (second, value) in [(0, 3.0), (30, 4.0), (70, 5.0), (130, 100.0)] {
+        local.spilled("live", NOW.plus_seconds(second), value).await;
+    }
+    local.spilled("old", NOW.plus_seconds(10), 50.0).await;
+    assert_eq!(spilled(0, 60).await, Ok(7));
+    assert_eq!(spilled(0, 120).await, Ok(12));
+    assert_eq!(spilled(60, 120).await, Ok(5));
+    assert!(local.account.spill_over("nobody", NOW, NOW).await.is_err());
+}

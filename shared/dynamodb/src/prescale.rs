@@ -1,0 +1,212 @@
+//! The ports of pre-scaling to what its runs leave behind.
+//!
+//! | key | item |
+//! |---|---|
+//! | `run` | the lease, and beside it the record that its holder left: taking the one shows the other |
+//! | `readiness#{drop}` | how ready a drop is, by the newest run |
+//! | `audit#{fencing}#{number}` | one change, gone after [`AUDIT_DAYS`] |
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::ids::DropId;
+use domain::prescale::readiness::Readiness;
+use domain::prescale::target::Record;
+use domain::time::Timestamp;
+use ports::drops::Lease;
+use ports::prescale::{Audited, Held, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
+use ports::{Conditional, StoreError};
+
+use crate::Tables;
+use crate::clients::Clients;
+use crate::error::{Written, store_error, written};
+use crate::fenced::replace;
+use crate::item::{Item, KEY, ms, n, s, text, unreadable};
+use crate::lease::{LeaseItem, lease_of};
+
+const TABLE: &str = "prescale";
+/// The key of lease and record.
+const RUN: &str = "run";
+/// How long a change stays on record, in days: a year of drops, and the weeks in which it is looked at.
+pub const AUDIT_DAYS: i64 = 400;
+
+/// The lease and the record of pre-scaling's runs, its changes, and how ready drops are.
+#[derive(Debug, Clone)]
+pub struct PrescaleStore {
+    clients: Clients,
+}
+
+fn readiness_key(drop: &DropId) -> String {
+    format!("readiness#{drop}")
+}
+
+fn as_json<T: serde::Serialize>(what: &str, value: &T) -> Result<AttributeValue, StoreError> {
+    let json = serde_json::to_string(value);
+    json.map(s)
+        .map_err(|_| StoreError::Broken(format!("{what} cannot be written as JSON")))
+}
+
+/// The record in an item, if one was left. One that cannot be read is none: the next run leaves its own, and until then
+/// nothing is lowered.
+fn record_of(item: &Item) -> Option<Record> {
+    let Some(AttributeValue::S(json)) = item.get("record") else {
+        return None;
+    };
+    let record = serde_json::from_str(json);
+    if record.is_err() {
+        tracing::warn!("the record of the last run cannot be read, and counts as none");
+    }
+    record.ok()
+}
+
+impl PrescaleStore {
+    /// What is in the table `prescale`.
+    #[must_use]
+    pub fn new(client: &Client, tables: &Tables) -> Self {
+        Self {
+            clients: Clients::new(client, tables),
+        }
+    }
+
+    fn table(&self) -> &str {
+        &self.clients.tables.prescale
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Item>, StoreError> {
+        let output = self
+            .clients
+            .reads
+            .get_item()
+            .table_name(self.table())
+            .key(KEY, s(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| store_error("GetItem", &error))?;
+        Ok(output.item)
+    }
+
+    /// A write on the run's item while `lease` is the current one.
+    async fn under(
+        &self,
+        lease: &Lease,
+        change: impl FnOnce(UpdateItemFluentBuilder) -> UpdateItemFluentBuilder,
+    ) -> Result<Conditional<()>, StoreError> {
+        let update = self
+            .clients
+            .writes
+            .update_item()
+            .table_name(self.table())
+            .key(KEY, s(RUN))
+            .condition_expression("fencing = :fencing")
+            .expression_attribute_values(":fencing", n(lease.fencing));
+        Ok(match written("UpdateItem", change(update).send().await)? {
+            Written::Done(_) => Conditional::Done,
+            Written::Refused(_) => Conditional::Refused(()),
+        })
+    }
+}
+
+impl KeepRun for PrescaleStore {
+    async fn take(
+        &self,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Result<Held, Lease>, StoreError> {
+        let item = LeaseItem {
+            clients: &self.clients,
+            what: TABLE,
+            table: self.table(),
+            key: RUN.to_owned(),
+        };
+        match item.take(holder, now, until).await? {
+            Ok(item) => Ok(Ok(Held {
+                lease: lease_of(TABLE, &item)?,
+                record: record_of(&item),
+            })),
+            Err(theirs) => Ok(Err(theirs)),
+        }
+    }
+
+    async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        let item = self.read(RUN).await?;
+        item.as_ref().map(|item| lease_of(TABLE, item)).transpose()
+    }
+
+    async fn leave(&self, lease: &Lease, record: &Record) -> Result<Conditional<()>, StoreError> {
+        let json = as_json("a record", record)?;
+        self.under(lease, |update| {
+            update
+                .update_expression("SET #record = :record")
+                .expression_attribute_names("#record", "record")
+                .expression_attribute_values(":record", json)
+        })
+        .await
+    }
+
+    async fn release(&self, lease: &Lease, now: Timestamp) -> Result<Conditional<()>, StoreError> {
+        self.under(lease, |update| {
+            update
+                .update_expression("SET #until = :now")
+                .expression_attribute_names("#until", "until")
+                .expression_attribute_values(":now", ms(now))
+        })
+        .await
+    }
+}
+
+impl WriteAudit for PrescaleStore {
+    async fn audit(&self, change: &Audited) -> Result<(), StoreError> {
+        let expires_at = change.at.as_seconds().saturating_add(AUDIT_DAYS * 86_400);
+        let drops = change.drops.iter().map(|drop| s(drop.as_str())).collect();
+        let key = format!("audit#{}#{}", change.fencing, change.number);
+        let mut item = HashMap::from([
+            (KEY.to_owned(), s(key)),
+            ("at".to_owned(), ms(change.at)),
+            ("run".to_owned(), s(change.run.as_str())),
+            ("mode".to_owned(), s(change.mode.as_str())),
+            ("drops".to_owned(), AttributeValue::L(drops)),
+            ("step".to_owned(), as_json("a step", &change.step)?),
+            ("expires_at".to_owned(), n(expires_at)),
+        ]);
+        let put = self.clients.writes.put_item().table_name(self.table());
+        let put = match &change.outcome {
+            Some(outcome) => {
+                let words = match outcome {
+                    Ok(carried) => carried.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                item.insert("outcome".to_owned(), s(words));
+                put
+            }
+            // Held up on its way, it must not undo what is known by now.
+            None => put.condition_expression("attribute_not_exists(outcome)"),
+        };
+        written("PutItem", put.set_item(Some(item)).send().await).map(drop)
+    }
+}
+
+impl StoreReadiness for PrescaleStore {
+    async fn store_readiness(
+        &self,
+        fencing: u64,
+        readiness: &Readiness,
+    ) -> Result<Conditional<()>, StoreError> {
+        let doc = ("doc", as_json("a readiness", readiness)?);
+        let key = readiness_key(&readiness.drop);
+        replace(&self.clients, self.table(), key, doc, fencing, readiness.at).await
+    }
+}
+
+impl ReadReadiness for PrescaleStore {
+    async fn readiness(&self, drop: &DropId) -> Result<Option<Readiness>, StoreError> {
+        let Some(item) = self.read(&readiness_key(drop)).await? else {
+            return Ok(None);
+        };
+        let readiness = serde_json::from_str(text(TABLE, &item, "doc")?);
+        readiness.map(Some).map_err(|_| unreadable(TABLE, "doc"))
+    }
+}

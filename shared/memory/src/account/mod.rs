@@ -1,0 +1,488 @@
+//! An account in memory, with control planes that take their time and fail on purpose.
+//!
+//! It keeps the rules that matter to pre-scaling: provisioned concurrency is prepared, then allocated at a rate counted
+//! over all functions; a reservation holds what is provisioned within it; the account's concurrency is finite; the
+//! database takes one change at a time and reaches a size later than it is set; warm throughput is never lowered.
+//! Every change is kept with its moment, so that a test can look at the whole history.
+
+mod changes;
+mod keeping;
+mod planes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::ids::DropId;
+use domain::prescale::capacity::{Polling, WarmThroughput};
+use domain::prescale::documents::Documents;
+use domain::prescale::observed::{Allocation, Instance, Observed, ObservedDatabase, ObservedFunction};
+use domain::prescale::quotas::Quotas;
+use domain::prescale::readiness::{Readiness, Seen};
+use domain::prescale::steps::Step;
+use domain::prescale::target::Record;
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::drops::Lease;
+use ports::edge::Edge as _;
+use ports::prescale::{Audited, ControlError};
+
+use crate::TestEdge;
+use crate::yielding::yield_now;
+
+/// How a call fails, by its place among all calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AccountFault {
+    /// Not done: throttled.
+    Busy,
+    /// Not done: another change is under way. Stores, which have no such thing, say that they are busy.
+    InProgress,
+    /// Not done, and the caller cannot tell.
+    UnknownBefore,
+    /// Done, and the caller cannot tell.
+    UnknownAfter,
+    /// Not done, and repeating is no use.
+    Broken,
+    /// The caller's process is gone before it is done.
+    DiesBefore,
+    /// The caller's process is gone after it is done.
+    DiesAfter,
+    /// Done late: nothing happens before [`MemoryAccount::resume`].
+    Hangs,
+}
+
+impl AccountFault {
+    /// Every kind that the caller outlives.
+    pub const ANSWERED: [Self; 5] = [
+        Self::Busy,
+        Self::InProgress,
+        Self::UnknownBefore,
+        Self::UnknownAfter,
+        Self::Broken,
+    ];
+}
+
+/// How an error of a port is made from a fault.
+pub(crate) trait FromFault {
+    fn from_fault(fault: AccountFault) -> Self;
+}
+
+impl FromFault for ControlError {
+    fn from_fault(fault: AccountFault) -> Self {
+        match fault {
+            AccountFault::Busy => Self::Busy,
+            AccountFault::InProgress => Self::InProgress,
+            AccountFault::Broken => Self::Broken("a fault on purpose".to_owned()),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl FromFault for StoreError {
+    fn from_fault(fault: AccountFault) -> Self {
+        match fault {
+            AccountFault::Busy | AccountFault::InProgress => Self::Busy,
+            AccountFault::Broken => Self::Broken("a fault on purpose".to_owned()),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// How long the account takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Before the first unit of a request is allocated, in seconds.
+    pub preparation_seconds: u32,
+    /// Units allocated a second, over all functions.
+    pub units_per_second: u32,
+    /// From a new minimum to when the cluster runs with it, in seconds.
+    pub acu_seconds: u32,
+    /// To change an instance's class, in seconds.
+    pub class_seconds: u32,
+    /// To fail over, in seconds.
+    pub failover_seconds: u32,
+    /// To warm a table, in seconds.
+    pub table_seconds: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            preparation_seconds: 75,
+            units_per_second: 100,
+            acu_seconds: 45,
+            class_seconds: 200,
+            failover_seconds: 90,
+            table_seconds: 150,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Function {
+    pub(crate) there: ObservedFunction,
+    /// From when on units of the newest request are allocated.
+    pub(crate) allocates_from: Option<Timestamp>,
+    /// Where an allocation ends that will fail.
+    pub(crate) fails_at: Option<u32>,
+}
+
+/// A change of the database or a table that is not complete yet.
+#[derive(Debug, Clone)]
+pub(crate) struct UnderWay {
+    pub(crate) step: Step,
+    pub(crate) until: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) documents: Documents,
+    pub(crate) mistakes: Vec<domain::drops::FieldError>,
+    pub(crate) quotas: Quotas,
+    pub(crate) pace: Pace,
+    pub(crate) functions: BTreeMap<String, Function>,
+    pub(crate) database: ObservedDatabase,
+    pub(crate) reached_acu: f64,
+    pub(crate) database_change: Option<UnderWay>,
+    pub(crate) tables: BTreeMap<String, WarmThroughput>,
+    pub(crate) table_changes: BTreeMap<String, UnderWay>,
+    pub(crate) queues: BTreeMap<String, Polling>,
+    pub(crate) inactive_sources: BTreeSet<String>,
+    pub(crate) draining: bool,
+    pub(crate) silent: BTreeSet<String>,
+    pub(crate) spill_over: BTreeMap<String, u64>,
+    pub(crate) fail_allocation: u32,
+    pub(crate) settled_at: Timestamp,
+    pub(crate) changes: Vec<(Timestamp, Step)>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) record: Option<Record>,
+    pub(crate) audit: BTreeMap<(u64, u32), Audited>,
+    pub(crate) readiness: BTreeMap<DropId, (u64, Readiness)>,
+    calls: u64,
+    faults: BTreeMap<u64, AccountFault>,
+    struck: Vec<(u64, &'static str)>,
+    dead: bool,
+    hanging: bool,
+}
+
+/// Every port of pre-scaling, in memory. Clones share everything; time is the edge's.
+#[derive(Debug, Clone)]
+pub struct MemoryAccount {
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) edge: TestEdge,
+}
+
+impl MemoryAccount {
+    /// An account at the declared baseline.
+    #[must_use]
+    pub fn at_baseline(documents: Documents, quotas: Quotas, edge: TestEdge) -> Self {
+        let there = Observed::at_baseline(&documents.baseline);
+        let function = |there: ObservedFunction| Function {
+            there,
+            ..Function::default()
+        };
+        let reached_acu = match &there.database {
+            ObservedDatabase::Serverless { minimum_acu } => *minimum_acu,
+            ObservedDatabase::Provisioned { .. } => 0.0,
+        };
+        let state = State {
+            documents,
+            mistakes: Vec::new(),
+            quotas,
+            pace: Pace::default(),
+            functions: (there.functions.into_iter())
+                .map(|(name, there)| (name, function(there)))
+                .collect(),
+            database: there.database,
+            reached_acu,
+            database_change: None,
+            tables: there.tables,
+            table_changes: BTreeMap::new(),
+            queues: there.queues,
+            inactive_sources: BTreeSet::new(),
+            draining: false,
+            silent: BTreeSet::new(),
+            spill_over: BTreeMap::new(),
+            fail_allocation: 0,
+            settled_at: edge.now(),
+            changes: Vec::new(),
+            lease: None,
+            record: None,
+            audit: BTreeMap::new(),
+            readiness: BTreeMap::new(),
+            calls: 0,
+            faults: BTreeMap::new(),
+            struck: Vec::new(),
+            dead: false,
+            hanging: false,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            edge,
+        }
+    }
+
+    /// Changes the declared documents, as their owners do at any moment.
+    pub fn declare(&self, change: impl FnOnce(&mut Documents)) {
+        change(&mut self.state().documents);
+    }
+
+    /// Lets the documents be unreadable, with these mistakes; none makes them readable again.
+    pub fn set_mistakes(&self, mistakes: Vec<domain::drops::FieldError>) {
+        self.state().mistakes = mistakes;
+    }
+
+    /// Says how long things take from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        self.state().pace = pace;
+    }
+
+    /// Says whether orders are on their way to the ledger.
+    pub fn set_draining(&self, draining: bool) {
+        self.state().draining = draining;
+    }
+
+    /// Lets a function not answer, or answer again.
+    pub fn set_silent(&self, function: &str, silent: bool) {
+        let mut state = self.state();
+        if silent {
+            state.silent.insert(function.to_owned());
+        } else {
+            state.silent.remove(function);
+        }
+    }
+
+    /// Says how many invocations a minute go beyond a function's provisioned concurrency.
+    pub fn set_spill_over(&self, function: &str, invocations: u64) {
+        self.state().spill_over.insert(function.to_owned(), invocations);
+    }
+
+    /// Lets the next `times` raised allocations give up half-way.
+    pub fn fail_allocations(&self, times: u32) {
+        self.state().fail_allocation = times;
+    }
+
+    /// Changes the account behind pre-scaling's back, at once and for good.
+    pub fn meddle(&self, step: &Step) {
+        let now = self.edge.now();
+        let mut state = self.state();
+        state.settle(now);
+        state.meddle(step);
+    }
+
+    /// Lets the `nth` call of any port from now on fail; 1 is the next.
+    pub fn fail_nth(&self, nth: u64, fault: AccountFault) {
+        let mut state = self.state();
+        let at = state.calls + nth.max(1);
+        state.faults.insert(at, fault);
+    }
+
+    /// Forgets the faults to come, and lets new processes live.
+    pub fn clear_faults(&self) {
+        let mut state = self.state();
+        state.faults.clear();
+        state.dead = false;
+        state.hanging = false;
+    }
+
+    /// Lets what hangs go on.
+    pub fn resume(&self) {
+        self.state().hanging = false;
+    }
+
+    /// Whether the process that called is gone: its future is to be dropped.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Whether a call hangs.
+    #[must_use]
+    pub fn is_hanging(&self) -> bool {
+        self.state().hanging
+    }
+
+    /// How many calls of any port there were.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// Which calls failed on purpose: their numbers and methods.
+    #[must_use]
+    pub fn struck(&self) -> Vec<(u64, &'static str)> {
+        self.state().struck.clone()
+    }
+
+    /// What is there now, without a call.
+    #[must_use]
+    pub fn look(&self) -> Seen {
+        let now = self.edge.now();
+        let mut state = self.state();
+        state.settle(now);
+        state.seen()
+    }
+
+    /// Every change that was made, with its moment.
+    #[must_use]
+    pub fn changes(&self) -> Vec<(Timestamp, Step)> {
+        self.state().changes.clone()
+    }
+
+    /// The record of changes.
+    #[must_use]
+    pub fn audited(&self) -> Vec<Audited> {
+        self.state().audit.values().cloned().collect()
+    }
+
+    /// How ready a drop is by the last word.
+    #[must_use]
+    pub fn readiness_of(&self, drop: &DropId) -> Option<Readiness> {
+        self.state().readiness.get(drop).map(|(_, r)| r.clone())
+    }
+
+    /// One call of a port: others first, then the fault or the act, in one step.
+    pub(crate) async fn call<T, X: FromFault>(
+        &self,
+        method: &'static str,
+        act: impl FnOnce(&mut State, Timestamp) -> Result<T, X>,
+    ) -> Result<T, X> {
+        yield_now().await;
+        let fault = {
+            let mut state = self.state();
+            state.calls += 1;
+            let number = state.calls;
+            let fault = state.faults.remove(&number);
+            if fault.is_some() {
+                state.struck.push((number, method));
+            }
+            fault
+        };
+        if fault == Some(AccountFault::Hangs) {
+            self.state().hanging = true;
+            while self.is_hanging() {
+                yield_now().await;
+            }
+        }
+        let act = |state: &mut State| {
+            let now = self.edge.now();
+            state.settle(now);
+            act(state, now)
+        };
+        match fault {
+            None | Some(AccountFault::Hangs) => act(&mut self.state()),
+            Some(AccountFault::DiesBefore) => self.die().await,
+            Some(AccountFault::DiesAfter) => {
+                act(&mut self.state()).ok();
+                self.die().await
+            }
+            Some(fault) => {
+                if fault == AccountFault::UnknownAfter {
+                    act(&mut self.state()).ok();
+                }
+                Err(X::from_fault(fault))
+            }
+        }
+    }
+
+    /// Never comes back.
+    async fn die<T>(&self) -> T {
+        self.state().dead = true;
+        std::future::pending().await
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What one look shows.
+    pub(crate) fn seen(&self) -> Seen {
+        let available = match &self.database_change {
+            Some(change) => matches!(change.step, Step::SetMinimumAcu { .. }),
+            None => true,
+        };
+        let database = match &self.database {
+            ObservedDatabase::Provisioned { instances, .. } => ObservedDatabase::Provisioned {
+                instances: instances.clone(),
+                available,
+            },
+            serverless @ ObservedDatabase::Serverless { .. } => serverless.clone(),
+        };
+        Seen {
+            observed: Observed {
+                functions: self.functions.iter().map(|(n, f)| (n.clone(), f.there)).collect(),
+                database,
+                tables: self.tables.clone(),
+                queues: self.queues.clone(),
+                orders_draining: self.draining,
+            },
+            database_available: available,
+            inactive_tables: self.table_changes.keys().cloned().collect(),
+            inactive_sources: self.inactive_sources.clone(),
+        }
+    }
+
+    /// Lets the account do what it would have done until `now`.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        while self.settled_at < now {
+            let second = self.settled_at.plus_seconds(1);
+            self.settled_at = second.min(now);
+            if second <= now {
+                self.allocate(second);
+            }
+        }
+        if let Some(change) = self.database_change.take_if(|change| change.until <= now) {
+            self.complete_database(&change.step);
+        }
+        let done: Vec<Step> = (self.table_changes.values())
+            .filter(|change| change.until <= now)
+            .map(|change| change.step.clone())
+            .collect();
+        self.table_changes.retain(|_, change| change.until > now);
+        for step in done {
+            if let Step::Warm { table, to, .. } = step {
+                self.tables.insert(table, to);
+            }
+        }
+    }
+
+    fn allocate(&mut self, second: Timestamp) {
+        let mut left = self.pace.units_per_second;
+        for function in self.functions.values_mut() {
+            if function.there.allocation != Allocation::InProgress
+                || function.allocates_from.is_none_or(|from| from >= second)
+            {
+                continue;
+            }
+            let end = function.fails_at.unwrap_or(function.there.asked.provisioned);
+            let more = end.saturating_sub(function.there.allocated).min(left);
+            function.there.allocated += more;
+            left -= more;
+            if function.there.allocated >= end {
+                function.there.allocation = match function.fails_at.take() {
+                    Some(_) => Allocation::Failed,
+                    None => Allocation::Ready,
+                };
+                function.allocates_from = None;
+            }
+        }
+    }
+
+    fn complete_database(&mut self, step: &Step) {
+        match (&mut self.database, step) {
+            (_, Step::SetMinimumAcu { to, .. }) => self.reached_acu = *to,
+            (ObservedDatabase::Provisioned { instances, .. }, Step::ChangeClass { instance, to, .. }) => {
+                for changed in instances.iter_mut().filter(|i| i.name == *instance) {
+                    changed.class.clone_from(to);
+                }
+            }
+            (ObservedDatabase::Provisioned { instances, .. }, Step::FailOver { to, .. }) => {
+                instances
+                    .iter_mut()
+                    .for_each(|i: &mut Instance| i.writer = i.name == *to);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The ports to the control planes.
+
+use std::collections::BTreeSet;
+
+use domain::prescale::baseline::Baseline;
+use domain::prescale::calendar::CalendarDrop;
+use domain::prescale::database::DatabaseBaseline;
+use domain::prescale::documents::Documents;
+use domain::prescale::observed::ObservedDatabase;
+use domain::prescale::quotas::Quotas;
+use domain::prescale::readiness::Seen;
+use domain::prescale::steps::Step;
+use domain::time::Timestamp;
+use ports::prescale::{
+    CallFunction, Carried, CarryOut, ControlError, Measure, Observe, ReadDocuments, ReadQuotas, Readable,
+};
+
+use super::changes::refuse;
+use super::{MemoryAccount, State};
+
+impl State {
+    fn readable<T>(&self, value: impl FnOnce(&Documents) -> T) -> Readable<T> {
+        if self.mistakes.is_empty() {
+            Ok(value(&self.documents))
+        } else {
+            Err(self.mistakes.clone())
+        }
+    }
+
+    /// What one look shows of what a baseline names.
+    fn seen_of(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
+        let mut seen = self.seen();
+        let observed = &mut seen.observed;
+        let named = |name: &String| baseline.function(name).is_some();
+        observed.functions.retain(|name, _| named(name));
+        if observed.functions.len() != baseline.functions.len() {
+            return refuse("no such function");
+        }
+        if let (
+            DatabaseBaseline::Provisioned { instances: named, .. },
+            ObservedDatabase::Provisioned { instances, .. },
+        ) = (&baseline.database, &observed.database)
+            && !named.iter().all(|name| instances.iter().any(|i| i.name == *name))
+        {
+            return refuse("no such instance");
+        }
+        let tables: BTreeSet<&String> = baseline.tables.iter().map(|t| &t.table).collect();
+        let sources: BTreeSet<&String> = baseline.queues.iter().map(|q| &q.source).collect();
+        observed.tables.retain(|name, _| tables.contains(name));
+        observed.queues.retain(|name, _| sources.contains(name));
+        for (inactive, named, there) in [
+            (
+                &mut seen.inactive_tables,
+                &tables,
+                observed.tables.keys().collect::<BTreeSet<_>>(),
+            ),
+            (
+                &mut seen.inactive_sources,
+                &sources,
+                observed.queues.keys().collect(),
+            ),
+        ] {
+            inactive.retain(|name| named.contains(name));
+            inactive.extend(named.difference(&there).map(|name| (*name).clone()));
+        }
+        Ok(seen)
+    }
+}
+
+impl ReadDocuments for MemoryAccount {
+    async fn documents(&self) -> Result<Readable<Documents>, ControlError> {
+        self.call("documents", |state, _| Ok(state.readable(Documents::clone)))
+            .await
+    }
+
+    async fn calendar(&self) -> Result<Readable<Vec<CalendarDrop>>, ControlError> {
+        self.call("calendar", |state, _| {
+            Ok(state.readable(|docs| docs.calendar.clone()))
+        })
+        .await
+    }
+}
+
+impl ReadQuotas for MemoryAccount {
+    async fn quotas(&self, _baseline: &Baseline) -> Result<Readable<Quotas>, ControlError> {
+        self.call("quotas", |state, _| Ok(Ok(state.quotas))).await
+    }
+}
+
+impl Observe for MemoryAccount {
+    async fn observe(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
+        self.call("observe", |state, _| state.seen_of(baseline)).await
+    }
+}
+
+impl CarryOut for MemoryAccount {
+    async fn carry_out(&self, step: &Step) -> Result<Carried, ControlError> {
+        self.call("carry_out", |state, now| state.carry_out(step, now))
+            .await
+    }
+}
+
+impl Measure for MemoryAccount {
+    async fn reached_acu(&self, _now: Timestamp) -> Result<Option<f64>, ControlError> {
+        self.call("reached_acu", |state, _| {
+            let serverless = matches!(state.database, ObservedDatabase::Serverless { .. });
+            Ok(serverless.then_some(state.reached_acu))
+        })
+        .await
+    }
+
+    async fn spill_over(
+        &self,
+        function: &str,
+        _since: Timestamp,
+        _until: Timestamp,
+    ) -> Result<u64, ControlError> {
+        self.call("spill_over", |state, _| {
+            Ok(state.spill_over.get(function).copied().unwrap_or(0))
+        })
+        .await
+    }
+}
+
+impl CallFunction for MemoryAccount {
+    async fn answers(&self, function: &str) -> Result<bool, ControlError> {
+        self.call("answers", |state, _| {
+            if !state.functions.contains_key(function) {
+                return refuse("no such function");
+            }
+            Ok(!state.silent.contains(function))
+        })
+        .await
+    }
+}

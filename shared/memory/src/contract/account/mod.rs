@@ -1,0 +1,114 @@
+//! What the ports to an account's control planes promise.
+//!
+//! They are told once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
+
+mod changing;
+mod classes;
+mod declared;
+mod looking;
+pub mod scene;
+
+pub use changing::*;
+pub use classes::*;
+pub use declared::*;
+pub use looking::*;
+
+use std::future::Future;
+
+use domain::prescale::documents::Documents;
+use domain::prescale::readiness::Seen;
+use domain::prescale::steps::Step;
+use ports::prescale::{
+    CallFunction, Carried, CarryOut, ControlError, Measure, Observe, ReadDocuments, ReadQuotas,
+};
+
+/// Every port to the account.
+pub trait AccountPorts: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction {}
+impl<T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction> AccountPorts for T {}
+
+/// An account under test, at the declared baseline.
+pub trait ControlPlanes {
+    /// Its ports.
+    fn account(&self) -> impl AccountPorts;
+    /// What is declared.
+    fn documents(&self) -> &Documents;
+    /// Declares other documents.
+    fn declare(&self, documents: &Documents) -> impl Future<Output = ()>;
+    /// Lets what takes its time be complete.
+    fn settle(&self) -> impl Future<Output = ()>;
+    /// Puts a message into the queue of [`scene::SOURCE`].
+    fn send(&self) -> impl Future<Output = ()>;
+    /// Lets [`scene::API`] fail from now on, whatever it is sent.
+    fn spoil(&self) -> impl Future<Output = ()>;
+}
+
+/// The contract of an account, whatever its database; `$setup` makes one at the baseline of [`scene::serverless`] or
+/// [`scene::provisioned`].
+#[macro_export]
+macro_rules! account_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [account]:
+            at_the_baseline_everything_is_as_declared,
+            a_function_that_is_not_there_is_broken,
+            tables_and_event_sources_that_are_not_there_are_inactive,
+            messages_that_wait_are_orders_on_their_way,
+            what_is_provisioned_goes_up_and_down_and_away,
+            a_reservation_is_set_and_changed_and_removed,
+            an_event_source_is_set,
+            a_table_is_warmed_and_never_cooled,
+            what_is_there_already_is_set_without_harm,
+            what_is_not_there_is_not_changed,
+            the_way_back_is_exact,
+            documents_are_read_as_declared,
+            a_drop_that_is_called_off_is_read_at_once,
+            a_function_answers_or_not,
+        );
+    };
+}
+
+/// What a Serverless v2 cluster promises beside.
+#[macro_export]
+macro_rules! serverless_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [account]:
+            the_minimum_is_set_and_set_back,
+            a_serverless_cluster_has_no_classes,
+        );
+    };
+}
+
+/// What a cluster of instances promises beside.
+#[macro_export]
+macro_rules! classes_contract {
+    ($setup:expr) => {
+        $crate::contract_tests!($setup => [account]:
+            classes_change_reader_by_reader_and_then_the_writer,
+            whoever_writes_already_is_not_failed_over_to,
+            instances_that_are_not_there_are_broken,
+            a_cluster_of_instances_has_no_minimum,
+        );
+    };
+}
+
+/// The answer of a call that nothing disturbs.
+fn told<T>(result: Result<T, ControlError>) -> T {
+    result.unwrap_or_else(|error| panic!("the call failed: {error}"))
+}
+
+/// A call that must be refused for good.
+fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
+    assert!(matches!(result, Err(ControlError::Broken(_))), "{result:?}");
+}
+
+/// What there is, everything being complete.
+async fn look(planes: &impl ControlPlanes) -> Seen {
+    planes.settle().await;
+    told(planes.account().observe(&planes.documents().baseline).await)
+}
+
+/// Carries out a step that is not so yet, and lets it be complete.
+async fn change(planes: &impl ControlPlanes, step: &Step) {
+    let carried = told(planes.account().carry_out(step).await);
+    assert_ne!(carried, Carried::AlreadySo, "{step:?}");
+    planes.settle().await;
+}
