@@ -40,6 +40,7 @@ fn options(folder: &TempDir) -> Options {
         tools: crate_folder.join("../../.tools"),
         control_planes: Some(crate_folder.join("../prescale")),
         concurrency: 2,
+        on_demand: stampede_local::runtime::OnDemand::default(),
         account_concurrency: 8,
         function_log: None,
         seed: 1,

@@ -77,6 +77,7 @@ impl Bench {
             binaries: folder.path().to_owned(),
             logs: folder.path().to_owned(),
             concurrency,
+            on_demand: stampede_local::runtime::OnDemand::default(),
             account_concurrency: 64,
             environment: BTreeMap::from([("PROBE_LOG".to_owned(), log)]),
             faults,
