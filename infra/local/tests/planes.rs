@@ -171,15 +171,25 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         "still nothing"
     );
     assert_eq!(prescale.lambda("PUT", PROVISIONED, &units).0, 202);
-    let (status, there) = prescale.lambda("GET", PROVISIONED, &nothing);
-    assert_eq!(
-        (
-            status,
-            &there["AllocatedProvisionedConcurrentExecutions"],
-            &there["Status"]
-        ),
-        (200, &json!(7), &json!("READY"))
-    );
+
+    // It is ready once the processes are there: as many as this machine starts.
+    until("all is allocated", || {
+        let (status, there) = prescale.lambda("GET", PROVISIONED, &nothing);
+        let allocated = there["AllocatedProvisionedConcurrentExecutions"].as_u64().unwrap();
+        assert_eq!((status, there["Status"] == json!("READY")), (200, allocated == 7));
+        std::future::ready(allocated == 7)
+    })
+    .await;
+    let ahead = |function: &str| -> u64 {
+        let all: Value = serde_json::from_str(&call_control(&stack.file.control_url, "/functions")).unwrap();
+        let all = all.as_array().unwrap();
+        all.iter().find(|f| f["function"] == function).unwrap()["ahead"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!((ahead("reserve"), ahead("get-drop")), (2, 0));
+    assert_eq!(prescale.lambda("DELETE", PROVISIONED, &nothing).0, 204);
+    until("they are gone", || std::future::ready(ahead("reserve") == 0)).await;
 
     // A trial call reaches the function of this stack.
     let path = "/2015-03-31/functions/reserve/invocations?Qualifier=live";

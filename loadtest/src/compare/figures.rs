@@ -114,11 +114,6 @@ fn errors(measured: &Measured) -> u64 {
 
 #[derive(Deserialize)]
 struct Line {
-    fields: Fields,
-}
-
-#[derive(Deserialize)]
-struct Fields {
     message: String,
     delayed_events: Option<u64>,
 }
@@ -140,8 +135,8 @@ fn delayed(log: &str) -> u64 {
     let lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let about = lines.filter(|line| line.fields.message == DELAYED);
-    about.filter_map(|line| line.fields.delayed_events).sum()
+    let about = lines.filter(|line| line.message == DELAYED);
+    about.filter_map(|line| line.delayed_events).sum()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
@@ -168,10 +163,10 @@ mod tests {
     #[test]
     fn only_delayed_writes_are_counted() {
         let log = [
-            r#"{"timestamp":"t","level":"WARN","fields":{"message":"ledger writes waited for a connection","delayed_events":3}}"#,
-            r#"{"timestamp":"t","level":"WARN","fields":{"message":"the ledger is not available","left":7}}"#,
+            r#"{"timestamp":"t","level":"WARN","message":"ledger writes waited for a connection","delayed_events":3}"#,
+            r#"{"timestamp":"t","level":"WARN","message":"the ledger is not available","left":7}"#,
             "thread panicked",
-            r#"{"timestamp":"t","level":"WARN","fields":{"message":"ledger writes waited for a connection","waited_ms":1200,"delayed_events":4}}"#,
+            r#"{"timestamp":"t","level":"WARN","message":"ledger writes waited for a connection","waited_ms":1200,"delayed_events":4}"#,
         ];
         assert_eq!(delayed(&log.join("\n")), 7);
     }
