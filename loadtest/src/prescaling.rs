@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::client::{Call, Client};
 use crate::drop_file::DropFile;
 use crate::facts::DropFacts;
+use crate::progress::say;
 use crate::stack::StackFile;
 use crate::usage::processes;
 
@@ -132,15 +133,23 @@ impl Prescaling {
         let plan = self.run("plan").await?;
         let plan = plan.plans.into_iter().find(|plan| plan.drop == drop.drop_id);
         let cost = plan.context("the drop has no plan")?.cost;
+        let mut told = String::new();
         loop {
             let outcome = self.run("apply").await?;
             let of = outcome.readiness.into_iter().find(|r| r.drop == drop.drop_id);
             if of.as_ref().is_some_and(|readiness| readiness.ready) {
                 break;
             }
+            let missing = of.map_or_else(
+                || "it is not looked after yet".to_owned(),
+                |readiness| missing(&readiness.parts),
+            );
             if Instant::now() + PAUSE >= by {
-                let missing = of.map(|readiness| missing(&readiness.parts)).unwrap_or_default();
                 bail!("the drop was not ready when the crowd began to gather: {missing}");
+            }
+            if missing != told {
+                say(&format!("{:>5.1} s  not ready: {missing}", began.elapsed().as_secs_f64()));
+                told = missing;
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::pool::{Idle, Pool, State, Work};
 use super::process::Process;
-use super::scaling::{Bucket, OnDemand};
 
 /// How far a function's processes ahead of requests have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,17 +27,14 @@ pub(super) struct Ahead {
     /// One of them did not start.
     pub(super) failed: bool,
     idle: Idle,
-    /// What they may serve.
-    requests: Bucket,
 }
 
 impl Ahead {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             units: 0,
             failed: false,
             idle: Idle::new(),
-            requests: Bucket::of_units(0, now),
         }
     }
 }
@@ -52,22 +49,14 @@ impl State {
         self.held().filter(|p| !p.is_starting()).count()
     }
 
-    /// An idle process for a request: one held ahead if these may serve it, else one started on demand; when there can be
-    /// no further one, whichever is idle.
-    pub(super) fn take_idle(
-        &mut self,
-        on_demand: OnDemand,
-        full: bool,
-    ) -> Option<(Arc<Process>, tokio::sync::oneshot::Sender<Work>)> {
-        let serves = |ahead: &mut Ahead| !on_demand.is_as_lambda() || ahead.requests.take(Instant::now());
-        if !self.ahead.idle.is_empty() && serves(&mut self.ahead) {
-            return self.ahead.idle.pop();
-        }
-        let another = self.idle.pop();
-        if another.is_none() && full {
-            return self.ahead.idle.pop();
-        }
-        another
+    /// An idle process for a request: one held ahead if there is one, else one started on demand. As on Lambda, one that has
+    /// served its requests of this second is passed over, unless there can be no further one.
+    pub(super) fn take_idle(&mut self, limited: bool) -> Option<(Arc<Process>, oneshot::Sender<Work>)> {
+        let now = Instant::now();
+        [&mut self.ahead.idle, &mut self.idle].into_iter().find_map(|idle| {
+            let at = idle.iter().rposition(|(process, _)| !limited || process.may_serve(now));
+            at.map(|at| idle.remove(at))
+        })
     }
 
     /// The list of idle processes this one belongs to.
@@ -101,9 +90,6 @@ impl Pool {
     pub(super) fn hold(self: &Arc<Self>, units: usize) {
         {
             let mut state = self.state();
-            if state.ahead.units != units {
-                state.ahead.requests = Bucket::of_units(units, Instant::now());
-            }
             state.ahead.units = units;
             state.ahead.failed = false;
             // Those at work are let go when they ask for more.

@@ -32,7 +32,7 @@ use anyhow::Result;
 use bytes::Bytes;
 pub use ahead::Allocation;
 pub use pool::{Failure, Figures, Invocation};
-pub use scaling::{OnDemand, REQUESTS_PER_UNIT, STARTS};
+pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
 use serde::Serialize;
 
 use crate::child::Spawner;

@@ -116,7 +116,7 @@ impl State {
             idle: Idle::new(),
             waiting: VecDeque::new(),
             processes: Vec::new(),
-            ahead: Ahead::new(now),
+            ahead: Ahead::new(),
             reserved,
             starts: Bucket::of_starts(now),
             figures: Figures::default(),
@@ -250,8 +250,8 @@ impl Pool {
     /// Gives the work to an idle process, else puts it into the queue.
     fn place(&self, mut work: Work) -> Result<Placed, Failure> {
         let mut state = self.state();
-        let full = state.processes.len() >= self.most(&state);
-        while let Some((process, idle)) = state.take_idle(self.settings.on_demand, full) {
+        let limited = self.limits_each(&state);
+        while let Some((process, idle)) = state.take_idle(limited) {
             match idle.send(work) {
                 Ok(()) => {
                     state.book_spill_over(&process);
@@ -324,6 +324,11 @@ impl Pool {
         Ok(taken.process)
     }
 
+    /// Whether a process may be passed over for having served enough: there must be room for another one.
+    fn limits_each(&self, state: &State) -> bool {
+        self.settings.on_demand.is_as_lambda() && state.processes.len() < self.most(state)
+    }
+
     /// Processes there may be.
     pub(super) fn most(&self, state: &State) -> usize {
         self.settings.concurrency.min(state.reserved.unwrap_or(usize::MAX))
@@ -368,7 +373,8 @@ impl Pool {
         if state.lets_go(process) {
             return Next::Never;
         }
-        while let Some(mut work) = state.waiting.pop_front() {
+        let rests = self.limits_each(&state) && !state.waiting.is_empty() && !process.may_serve(Instant::now());
+        while !rests && let Some(mut work) = state.waiting.pop_front() {
             let taken = Taken {
                 process: Arc::clone(process),
                 fresh: process.is_fresh(),

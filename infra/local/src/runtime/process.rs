@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio::process::Command;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::pool::{Failure, Invocation, Pool};
+use super::scaling::Bucket;
 use super::{INIT_LIMIT, api};
 use crate::child::Spawner;
 use crate::permissions::access_key;
@@ -36,6 +38,8 @@ pub(super) struct Process {
     /// Held until it has started.
     turn: Mutex<Option<OwnedSemaphorePermit>>,
     leaving: AtomicBool,
+    /// What it may serve, as on Lambda; made with its first request.
+    requests: Mutex<Option<Bucket>>,
     current: Mutex<Option<Owed>>,
     asked: AtomicBool,
     fresh: AtomicBool,
@@ -71,6 +75,14 @@ impl Process {
     pub(super) fn kill(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         self.end.notify_one();
+    }
+
+    /// Whether it has not yet served all that one process serves in a second; counts this one.
+    pub(super) fn may_serve(&self, now: Instant) -> bool {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests
+            .get_or_insert_with(|| Bucket::of_requests(now))
+            .take(now)
     }
 
     /// Whether it has been told to end.

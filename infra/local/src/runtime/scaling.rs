@@ -8,8 +8,8 @@ pub enum OnDemand {
     /// Few, as few cores are: a request waits a moment for one that is busy before another one is started.
     #[default]
     Sparing,
-    /// As Lambda does it: at once, for each that finds none, no faster than [`STARTS`], and what a unit of concurrency serves
-    /// in a second is [`REQUESTS_PER_UNIT`].
+    /// As Lambda does it: at once, for each that finds none, no faster than [`STARTS`]; and one process, started on demand or
+    /// ahead, serves no more than [`REQUESTS_PER_PROCESS`].
     AsLambda {
         /// What the platform does before a process is even there (finding a place, loading code, starting a machine), which
         /// no machine of one's own can measure. It is slept, and told apart from what was measured.
@@ -38,10 +38,10 @@ impl OnDemand {
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html>
 pub const STARTS: u32 = 1_000;
-/// How many requests a second one unit of concurrency serves, however short they are.
+/// How many requests a second one process serves, however short they are.
 ///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
-pub const REQUESTS_PER_UNIT: u32 = 10;
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>, requests for each execution environment.
+pub const REQUESTS_PER_PROCESS: u32 = 10;
 
 /// A token bucket.
 #[derive(Debug)]
@@ -69,10 +69,9 @@ impl Bucket {
         Self::new(most, most / 10.0, now)
     }
 
-    /// The bucket of requests of so many units of concurrency: a second's worth.
-    pub(super) fn of_units(units: usize, now: Instant) -> Self {
-        let units = f64::from(u32::try_from(units).unwrap_or(u32::MAX));
-        let most = units * f64::from(REQUESTS_PER_UNIT);
+    /// The bucket of requests of one process: a second's worth.
+    pub(super) fn of_requests(now: Instant) -> Self {
+        let most = f64::from(REQUESTS_PER_PROCESS);
         Self::new(most, most, now)
     }
 
@@ -94,21 +93,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_serves_ten_requests_a_second() {
+    fn a_process_serves_ten_requests_a_second() {
         let start = Instant::now();
-        let mut bucket = Bucket::of_units(3, start);
+        let mut bucket = Bucket::of_requests(start);
         let served = |bucket: &mut Bucket, at: u64| {
             let now = start + Duration::from_millis(at);
             (0..100).filter(|_| bucket.take(now)).count()
         };
-        assert_eq!(served(&mut bucket, 0), 30);
-        assert_eq!(served(&mut bucket, 500), 15);
+        assert_eq!(served(&mut bucket, 0), 10);
+        assert_eq!(served(&mut bucket, 500), 5);
         assert_eq!(served(&mut bucket, 500), 0);
         // It does not save up.
-        assert_eq!(served(&mut bucket, 60_000), 30);
+        assert_eq!(served(&mut bucket, 60_000), 10);
         // A clock that seems to go back takes nothing away.
         assert_eq!(served(&mut bucket, 0), 0);
-        assert_eq!(served(&mut bucket, 61_000), 30);
+        assert_eq!(served(&mut bucket, 61_000), 10);
     }
 
     #[test]
@@ -122,10 +121,5 @@ mod tests {
         assert_eq!(starts(&mut bucket, 0), 1_000);
         assert_eq!(starts(&mut bucket, 1), 100);
         assert_eq!(starts(&mut bucket, 11), 1_000);
-    }
-
-    #[test]
-    fn nothing_provisioned_serves_nothing() {
-        assert!(!Bucket::of_units(0, Instant::now()).take(Instant::now()));
     }
 }
