@@ -32,8 +32,10 @@ pub struct Figures {
     pub first_second_requests: u64,
     /// Requests answered 5xx, or not at all.
     pub errors: u64,
-    /// Invocations beyond what provisioned concurrency served.
+    /// Requests to the shoppers' functions beyond what provisioned concurrency served.
     pub spill_over: u64,
+    /// The same of functions behind queues and streams.
+    pub spill_over_elsewhere: u64,
     /// Processes held ahead when it ended.
     pub held_ahead: u64,
     /// From the opening until no unit was free.
@@ -76,7 +78,8 @@ impl Figures {
             first_second_p99_ms_measured_part: percentiles(&measured).p99,
             first_second_requests: u64::try_from(first.len()).unwrap_or(u64::MAX),
             errors: errors(&ran.measured),
-            spill_over: sum(&all, |p| p.spill_over),
+            spill_over: sum(&front, |p| p.spill_over),
+            spill_over_elsewhere: sum(&back, |p| p.spill_over),
             held_ahead: sum(&all, |p| p.ahead),
             sold_out_after_ms: ran.report.sold_out_after_ms,
             orders_delayed_by_database: delayed,

@@ -9,8 +9,12 @@
 //! answers for each event what it changed. When a constraint refuses the batch, its events are written one by one, and
 //! the refused ones are named by the constraint.
 //!
+//! **Connections are of those who work.** Functions wait most of the time, and there may be more processes than a small
+//! database has connections. So a connection is closed when its batch is written: who finds none need only wait for
+//! somebody's batch, not for a process to end.
+//!
 //! **A walk through.** [`migrate`] brings a database up to date, over a connection of its own. [`PostgresLedger::new`]
-//! makes the pool without connecting; the first batch connects. Rules of versions are in `project.sql`, rules of
+//! makes the pool without connecting; each batch connects. Rules of versions are in `project.sql`, rules of
 //! content are constraints in `infra/migrations`.
 //!
 //! **Behind RDS Proxy.** The proxy lends a server connection for a transaction at a time, and pins it to one client as

@@ -1,5 +1,7 @@
 //! A database that is slow, away or comes back: every wait ends, and what was not written can be written later.
 
+use std::time::{Duration, Instant};
+
 use ledger::{Limits, PostgresLedger, UrlError};
 use memory::contract::ledger::{Ledger as _, life};
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
@@ -88,28 +90,45 @@ async fn a_server_that_is_not_there_is_told_without_its_url() {
     for answer in answers {
         let text = answer.unwrap_err().to_string();
         assert!(
-            text.contains("not available") && !text.contains("s3cret"),
+            text.contains("no connection") && !text.contains("s3cret"),
             "{text}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_ended_is_replaced() {
+async fn a_process_without_a_batch_keeps_nobody_out() {
     let ledger = Ledger::with_limits(SHORT).await;
     let life = life("ada");
-    assert_eq!(ledger.project(&life[..1]).await, [Ok(Projected::Latest)]);
     let other = ledger.server.connect().await;
-    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'project-ledger'";
-    assert_eq!(other.query(end, &[]).await.unwrap().len(), 1);
-    // The pool may notice before the next statement or by it.
-    let first = ledger.project(&life[1..2]).await;
-    let second = ledger.project(&life[1..2]).await;
+    // Whoever cannot be let in is told at once.
+    let doors = |limit: i32| format!("ALTER ROLE writer CONNECTION LIMIT {limit}");
+    other
+        .batch_execute("CREATE ROLE writer LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO writer")
+        .await
+        .unwrap();
+    other.batch_execute(&doors(1)).await.unwrap();
+    let url = ledger.server.url().replace("user=postgres", "user=writer");
+    let one = PostgresLedger::with_limits(&url, SHORT).unwrap();
+    let another = PostgresLedger::with_limits(&url, SHORT).unwrap();
+    for (n, version) in life.chunks(1).enumerate() {
+        let turn = if n % 2 == 0 { &one } else { &another };
+        // The server takes a moment to notice that the last one has gone.
+        let began = Instant::now();
+        let mut answers = turn.project(version).await;
+        while matches!(answers[..], [Err(LedgerError::NoConnection(_))])
+            && began.elapsed() < Duration::from_secs(10)
+        {
+            answers = turn.project(version).await;
+        }
+        assert_eq!(answers, [Ok(Projected::Latest)]);
+    }
+    other.batch_execute(&doors(0)).await.unwrap();
+    let answers = one.project(&life[..1]).await;
     assert!(
-        first == [Ok(Projected::Latest)] || second == [Ok(Projected::Latest)],
-        "{first:?} {second:?}"
+        matches!(answers[..], [Err(LedgerError::NoConnection(_))]),
+        "{answers:?}"
     );
-    assert_eq!(ledger.history(&life[0].data.order_id).await.len(), 2);
 }
 
 #[tokio::test]
