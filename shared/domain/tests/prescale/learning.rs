@@ -261,7 +261,10 @@ fn a_drop_that_says_nothing_changes_nothing() {
         ledger_rows: None,
         ..by_hand()
     };
-    assert_eq!(calibrate(&profile(), &[silent.clone()]).profile, profile());
+    assert_eq!(
+        calibrate(&profile(), std::slice::from_ref(&silent)).profile,
+        profile()
+    );
     assert_eq!(calibrate(&profile(), &[]).profile, profile());
     let updated = update(&profile(), &silent, Pace::default());
     assert_eq!((updated.profile, updated.changes), (profile(), vec![]));
