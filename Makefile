@@ -17,10 +17,13 @@ SHOPPER ?= ada
 DROPS ?=
 MINUTES ?=
 PLAN ?=
+FROM ?= target/drop/measured.json
+PROFILE ?= infra/prescale/profile.toml
+OUT ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop prescale-plan bench faults prove replay hostile up token dev invoke test lint template openapi clean
+.PHONY: help build drop prescale-plan calibrate bench faults prove replay hostile up token dev invoke test lint template openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,9 @@ faults: build ## run every fault alone and everything at once on three drops: SE
 prescale-plan: ## print the capacity a drop wants, when, at what cost, within which limits: DROP=file QUOTAS=file JSON=1
 	@cargo run --quiet --release --locked -p prescale-plan -- $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
 		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(JSON),--json)
+
+calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFILE=file OUT=file
+	@cargo run --quiet --release --locked -p loadtest -- calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
 
 up: build ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
 	@infra/tools/setup test

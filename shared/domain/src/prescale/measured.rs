@@ -200,3 +200,46 @@ fn within(m: &mut Mistakes, value: Option<f64>, most: f64, at: &str, field: &str
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
+
+/// The time that 95 of 100 stay within, in ms, from how often each came (the time in µs, the count), shortest first; `None`
+/// for none at all.
+#[must_use]
+pub fn percentile_95(counts: &[(u64, u64)]) -> Option<f64> {
+    let whole: u64 = counts.iter().map(|(_, count)| count).sum();
+    let enough = whole.saturating_mul(95).div_ceil(100);
+    let mut so_far = 0;
+    let reached = counts.iter().filter(|(_, count)| *count > 0).find(|(_, count)| {
+        so_far += count;
+        so_far >= enough
+    });
+    reached.map(|(us, _)| float(*us) / 1000.0)
+}
+
+/// The time for one message of a queue, in ms, at the 95th percentile: that of an invocation, over the messages that one
+/// has on average. `None` without messages.
+#[must_use]
+pub fn handling_p95_ms(p95_ms: f64, invocations: u64, messages: u64) -> Option<f64> {
+    (messages > 0).then(|| p95_ms * float(invocations.min(messages)) / float(messages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentile_is_the_time_that_enough_stay_within() {
+        assert_eq!(percentile_95(&[]), None);
+        assert_eq!(percentile_95(&[(1_000, 0)]), None);
+        assert_eq!(percentile_95(&[(1_000, 1)]), Some(1.0));
+        assert_eq!(percentile_95(&[(1_000, 95), (2_000, 5)]), Some(1.0));
+        assert_eq!(percentile_95(&[(1_000, 94), (2_000, 0), (3_000, 6)]), Some(3.0));
+    }
+
+    #[test]
+    fn a_message_takes_its_part_of_an_invocation() {
+        assert_eq!(handling_p95_ms(250.0, 12, 48), Some(62.5));
+        // Invocations that never had a message are not counted against it.
+        assert_eq!(handling_p95_ms(250.0, 12, 6), Some(250.0));
+        assert_eq!(handling_p95_ms(250.0, 12, 0), None);
+    }
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::drops::FieldError;
+
 use super::mistakes::Mistakes;
 
 /// One value for each phase of a drop.
@@ -194,6 +196,14 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl CapacityProfile {
+    /// All mistakes that the profile has by itself, at once.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<FieldError> {
+        let mut m = Mistakes::default();
+        self.check(&mut m);
+        m.found()
+    }
+
     pub(super) fn check(&self, m: &mut Mistakes) {
         m.check(
             !self.source.trim().is_empty(),
