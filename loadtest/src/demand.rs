@@ -471,7 +471,7 @@ mod tests {
             sold: 16,
         };
         let measured = demand().measured(&crowd).unwrap();
-        assert_eq!(measured.source, "local run, opened 2030-03-17T17:46:40Z");
+        assert_eq!(measured.source, "local run, opened 2030-03-17T17:46:40.000Z");
         assert_eq!(measured.seconds.all(), [10.0, 25.0, 60.0, 25.0]);
         let reserve = measured.function("reserve").unwrap();
         assert_eq!(reserve.invocations.unwrap().all(), [10, 60, 30, 0]);

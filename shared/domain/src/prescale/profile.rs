@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::drops::FieldError;
+use crate::ids::DropId;
 
 use super::mistakes::Mistakes;
 
@@ -165,6 +166,9 @@ pub struct CapacityProfile {
     /// Whether each drop changes the numbers by what it caused. Without it people keep them by hand.
     #[serde(default, skip_serializing_if = "is_false")]
     pub learns: bool,
+    /// The drop by which the numbers were changed last: written together with them, so that one drop does it once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_from: Option<DropId>,
     /// Functions, by group.
     #[serde(rename = "group")]
     pub groups: Vec<Group>,

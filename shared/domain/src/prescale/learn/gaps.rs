@@ -1,6 +1,6 @@
 //! What was planned, against what came.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::calendar::CalendarDrop;
 use super::super::demand::paces;
@@ -11,7 +11,7 @@ use super::super::profile::{ByPhase, CapacityProfile, Group, Per};
 use super::evidence::{counted, requests};
 
 /// One quantity, planned and actual.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     /// Of what: `function.reserve.concurrency`.
     pub what: String,

@@ -12,7 +12,7 @@
 //! * [`update`](update()) moves the old numbers by one drop: up at once, since what was short was a refused shopper or a
 //!   waiting order; down half way, since what was idle was only money, and one quiet drop is no proof.
 //!
-//! [`gaps`](gaps()) compares a plan with what came.
+//! [`gaps`](gaps()) compares a plan with what came; a [`Lesson`] is all that one drop taught, as it is kept.
 //!
 //! **A walk through.** `evidence` divides: requests by shoppers or units sold, units of tables and messages by units sold.
 //! What a source left out is no evidence, and its number stays as it was, by name. What reaches functions over queues is
@@ -24,11 +24,13 @@
 mod calibrate;
 mod evidence;
 mod gaps;
+mod lesson;
 mod number;
 mod update;
 
 pub use calibrate::{Calibrated, Spread, calibrate};
 pub use evidence::evidence;
 pub use gaps::{Gap, MOST_APART, gaps, largest};
+pub use lesson::{FORGETS_AFTER_MS, Lesson, SETTLES_MS, due};
 pub use number::{Number, Numbers, numbers};
 pub use update::{Change, Pace, Updated, update};

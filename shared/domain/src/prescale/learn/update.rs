@@ -1,6 +1,6 @@
 //! The profile moved by one drop.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::measured::Measured;
 use super::super::phase::Phase;
@@ -33,7 +33,7 @@ impl Default for Pace {
 }
 
 /// One number that was moved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Its name.
     pub number: String,
@@ -89,6 +89,7 @@ pub fn update(profile: &CapacityProfile, measured: &Measured, pace: Pace) -> Upd
     let now = numbers(&updated);
     if !seen.is_empty() {
         updated.source = source(profile, measured);
+        updated.learned_from = Some(measured.drop.clone());
     }
     let change = |(number, seen): (&Number, &f64)| Change {
         number: number.to_string(),

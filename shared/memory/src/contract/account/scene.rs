@@ -131,6 +131,7 @@ fn profile() -> CapacityProfile {
         source: "assumed".to_owned(),
         at_once_share: 0.1,
         learns: false,
+        learned_from: None,
         groups: vec![Group {
             name: "browse".to_owned(),
             per: Per::Shopper,
