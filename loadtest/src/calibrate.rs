@@ -171,6 +171,107 @@ fn figure(value: f64) -> String {
 mod tests {
     use super::*;
 
+    const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/prescale/profile.toml");
+
+    fn run(opening: u64, p95_ms: f64) -> String {
+        format!(
+            r#"{{"source": "run at {opening}", "drop": "spring", "shoppers": 1000, "units": 20, "sold": 16,
+            "seconds": {{"before": 6, "opening": 25, "sale": 60, "tail": 9}},
+            "function": [{{"function": "reserve", "p95_ms": {p95_ms},
+            "invocations": {{"before": 0, "opening": {opening}, "sale": 500, "tail": 0}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn runs_become_a_profile_that_can_be_read_and_says_where_it_is_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let out = folder.path().join("out.toml");
+        let calibrate = Calibrate {
+            from: vec![
+                file("1.json", &run(6_000, 30.0)),
+                file("2.json", &run(8_000, 12.0)),
+            ],
+            profile: PROFILE.into(),
+            out: Some(out.clone()),
+        };
+        let table = calibrate.run().unwrap();
+        let line = |number: &str| {
+            table
+                .lines()
+                .find(|line| line.trim_start().starts_with(number))
+                .unwrap()
+        };
+        let cells = |number: &str| {
+            line(number)
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            cells("group.buy.weight.opening"),
+            ["group.buy.weight.opening", "8", "7", "2", "6..8"]
+        );
+        assert_eq!(
+            cells("function.reserve.p95_ms"),
+            ["function.reserve.p95_ms", "20", "30", "2", "12..30"]
+        );
+        assert_eq!(
+            cells("database.rows_per_unit"),
+            ["database.rows_per_unit"],
+            "as before"
+        );
+        let text = std::fs::read_to_string(&out).unwrap();
+        assert!(
+            text.contains("# - run at 6000: 1000 shoppers, 16 of 20 units sold"),
+            "{text}"
+        );
+        let read: CapacityProfile = toml::from_str(&text).unwrap();
+        let before: CapacityProfile = toml::from_str(&std::fs::read_to_string(PROFILE).unwrap()).unwrap();
+        assert_eq!(
+            (read.groups[1].weight.opening, read.groups[1].functions[0].p95_ms),
+            (7.0, 30.0)
+        );
+        assert_eq!(read.groups[0], before.groups[0]);
+        assert_eq!((read.lead, &read.tables), (before.lead, &before.tables));
+    }
+
+    #[test]
+    fn mistakes_of_all_files_are_told_together_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let out = folder.path().join("out.toml");
+        let odd = run(6_000, -1.0);
+        let odder = run(6_000, 1.0).replace("\"sold\": 16", "\"sold\": 21");
+        let calibrate = Calibrate {
+            from: vec![file("odd.json", &odd), file("odder.json", &odder)],
+            profile: PROFILE.into(),
+            out: Some(out.clone()),
+        };
+        let told = calibrate.run().unwrap_err().to_string();
+        assert!(
+            told.contains("odd.json: function[0].p95_ms") && told.contains("odder.json: sold"),
+            "{told}"
+        );
+        assert!(!out.exists());
+        let silent = r#"{"source": "s", "drop": "spring", "shoppers": 1, "units": 1,
+            "seconds": {"before": 0, "opening": 1, "sale": 0, "tail": 0}}"#;
+        let calibrate = Calibrate {
+            from: vec![file("silent.json", silent)],
+            ..calibrate
+        };
+        assert!(calibrate.run().is_err());
+        assert!(!out.exists());
+    }
+
     #[test]
     fn figures_have_four_digits_at_most() {
         for (value, wanted) in [
