@@ -14,6 +14,8 @@ EVENT ?=
 QUOTAS ?=
 JSON ?=
 SHOPPER ?= ada
+PRESCALE ?=
+PLATFORM_MS ?=
 DROPS ?=
 MINUTES ?=
 PLAN ?=
@@ -23,17 +25,22 @@ OUT ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop prescale-plan calibrate bench faults prove replay hostile up token dev invoke test lint template openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke test lint template openapi clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build everything in the one profile, the functions as they are deployed
 	@infra/tools/setup drop
 	@infra/tools/build
 
-drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b
-	@$(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b; PRESCALE=compare runs it without and with
+	@case "$(PRESCALE)" in \
+	'') exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) ;; \
+	compare) infra/tools/setup test && exec $(BIN)/loadtest compare --drop $(if $(filter command% environment,$(origin DROP)),$(DROP),loadtest/drops/step.toml) \
+		$(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(PLATFORM_MS),--platform-ms $(PLATFORM_MS)) ;; \
+	*) echo "PRESCALE=compare, or nothing" >&2; exit 2 ;; \
+	esac
 
 bench: build ## measure cost, cold starts and load beside plain functions (needs Node.js 20); a table and target/bench
 	@loadtest/bench/node/build target/bench/node
@@ -48,6 +55,9 @@ prescale-plan: ## print the capacity a drop wants, when, at what cost, within wh
 
 calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFILE=file OUT=file
 	@cargo run --quiet --release --locked -p loadtest -- calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
+
+prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: QUOTAS=file
+	@python3 infra/tools/prescale_parameters.py $(if $(QUOTAS),--quotas $(QUOTAS)) target/prescale
 
 up: build ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
 	@infra/tools/setup test

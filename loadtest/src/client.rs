@@ -14,6 +14,9 @@ use serde::de::DeserializeOwned;
 /// The idempotency key's header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Says, in µs, how much of the time until an answer was slept for what only the platform does in a cold start.
+const MODELLED: HeaderName = HeaderName::from_static("x-stampede-modelled-us");
+
 /// An answer, whole.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -21,6 +24,8 @@ pub struct Answer {
     pub status: u16,
     /// Seconds the server asks to wait.
     pub retry_after: Option<u32>,
+    /// How much of the time until it was modelled by the stack, in µs.
+    pub modelled_us: u32,
     /// The body.
     pub body: Bytes,
 }
@@ -134,9 +139,11 @@ impl Client {
                 .get(RETRY_AFTER)
                 .and_then(|v| v.to_str().ok())
                 .and_then(|v| v.parse().ok());
+            let modelled = head.headers.get(MODELLED).and_then(|v| v.to_str().ok());
             Ok(Answer {
                 status: head.status.as_u16(),
                 retry_after,
+                modelled_us: modelled.and_then(|us| us.parse().ok()).unwrap_or(0),
                 body,
             })
         };

@@ -25,6 +25,9 @@ pub struct DropFile {
     pub lead_seconds: u32,
     /// From the opening to the end of the drop, in seconds.
     pub open_seconds: u32,
+    /// The shortest time in which all units may be taken, in seconds: what pre-scaling reckons with.
+    #[serde(default = "at_once")]
+    pub sold_within_seconds: u32,
     /// What is sold.
     #[serde(rename = "sku")]
     pub skus: Vec<SkuLine>,
@@ -32,6 +35,10 @@ pub struct DropFile {
     pub arrivals: Profile,
     /// How it behaves.
     pub behaviour: Behaviour,
+}
+
+fn at_once() -> u32 {
+    1
 }
 
 /// One SKU of a drop file.

@@ -4,11 +4,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use loadtest::audit::audit;
 use loadtest::calibrate::Calibrate;
 use loadtest::collect::Stores;
+use loadtest::compare::Compare;
 use loadtest::progress::say;
 use loadtest::report::Report;
 use loadtest::run::{Options, run, wall_ms};
@@ -45,6 +47,20 @@ enum Command {
         /// The running stack's file.
         #[arg(long, default_value = "target/local/stack.json")]
         stack: PathBuf,
+    },
+    /// Run a drop with and without pre-scaling, on control planes and with starts as on Lambda, and compare.
+    Compare {
+        #[command(flatten)]
+        load: Load,
+        /// The folder of the functions' and the stack's binaries.
+        #[arg(long, default_value = "target/release")]
+        functions_dir: PathBuf,
+        /// The documents of pre-scaling.
+        #[arg(long, default_value = "loadtest/prescale")]
+        documents: PathBuf,
+        /// The platform's share of a cold start, in ms, which no own machine can measure.
+        #[arg(long, default_value_t = 100)]
+        platform_ms: u64,
     },
     /// Audit the last run again, on the stack it ran on.
     Audit {
@@ -92,6 +108,8 @@ impl Load {
             seed: self.seed,
             out: self.out.clone(),
             keys,
+            prescaled: false,
+            patience: Duration::ZERO,
         }
     }
 }
@@ -102,7 +120,10 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Drop { .. } | Command::Run { .. }) {
+    if matches!(
+        cli.command,
+        Command::Drop { .. } | Command::Run { .. } | Command::Compare { .. }
+    ) {
         // Without privileges the stack steps back instead.
         let _ = go_first();
     }
@@ -133,8 +154,28 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
         Command::Run { load, stack } => {
             let file = StackFile::load(&stack)?;
             let keys = stack.parent().unwrap_or(Path::new(".")).join("keys");
-            let report = run(&file, &load.options(keys), stop_signal()?).await?;
-            finish(&load, &report)
+            let ran = run(&file, &load.options(keys), stop_signal()?).await?;
+            finish(&load, &ran.report)
+        }
+        Command::Compare {
+            load,
+            functions_dir,
+            documents,
+            platform_ms,
+        } => {
+            let compare = Compare {
+                drop: load.drop,
+                shoppers: load.shoppers,
+                seed: load.seed,
+                out: load.out,
+                functions: functions_dir,
+                documents,
+                platform_ms,
+            };
+            let comparison = compare.run(stop_signal()?).await?;
+            print(&comparison.table())?;
+            print(&format!("  plot        {}", compare.out.join("prescale.svg").display()))?;
+            Ok(comparison.ok)
         }
         Command::Audit { stack, out } => {
             let stores = Stores::new(&StackFile::load(&stack)?);
@@ -164,7 +205,7 @@ async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &str) -> anyho
     std::fs::create_dir_all(&load.out)?;
     let folder = load.out.join("stack");
     say("starting the stack");
-    let mut stack = OwnStack::start(functions, &folder, &load.out.join("stack.log"), load.seed, faults)?;
+    let mut stack = OwnStack::start(functions, &folder, &load.out.join("stack.log"), load.seed, faults, &[])?;
     let options = load.options(folder.join("keys"));
     let started = tokio::select! {
         started = stack.ready() => started,
@@ -178,7 +219,7 @@ async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &str) -> anyho
         Err(error) => Err(error),
     };
     stack.stop().await;
-    finish(load, &outcome?)
+    finish(load, &outcome?.report)
 }
 
 fn finish(load: &Load, report: &Report) -> anyhow::Result<bool> {

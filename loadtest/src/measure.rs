@@ -1,6 +1,6 @@
 //! What was measured: every request with its latency from the *intended* start, and how late arrivals were sent.
 //!
-//! Requests are kept as they are, 16 bytes each; histograms are made of them once, at the end.
+//! Requests are kept as they are, 20 bytes each; histograms are made of them once, at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,6 +70,8 @@ pub struct Sample {
     pub intended_ms: i32,
     /// From then to the end of the answer (or of the patience), in µs.
     pub latency_us: u32,
+    /// How much of it was modelled, in µs.
+    pub modelled_us: u32,
     /// Where to.
     pub endpoint: Endpoint,
     /// Index of the outcome's name.
@@ -155,6 +157,18 @@ impl Recorder {
 
     /// A request has ended.
     pub fn request(&self, endpoint: Endpoint, intended_ms: i32, latency: Duration, outcome: &str) {
+        self.request_modelled(endpoint, intended_ms, latency, 0, outcome);
+    }
+
+    /// A request has ended, so many µs of whose latency were modelled.
+    pub fn request_modelled(
+        &self,
+        endpoint: Endpoint,
+        intended_ms: i32,
+        latency: Duration,
+        modelled_us: u32,
+        outcome: &str,
+    ) {
         let mut books = self.books();
         let index = match books.outcomes.iter().position(|known| known == outcome) {
             Some(index) => index,
@@ -167,6 +181,7 @@ impl Recorder {
         books.samples.push(Sample {
             intended_ms,
             latency_us: micros(latency),
+            modelled_us,
             endpoint,
             outcome,
         });

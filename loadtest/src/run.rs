@@ -20,13 +20,14 @@ use crate::facts::{DropFacts, Entry};
 use crate::faults::{self, Allowance};
 use crate::journal::Journal;
 use crate::load::{self, Arrival};
-use crate::measure::Recorder;
+use crate::measure::{Measured, Recorder};
 use crate::operator::{self, PUBLISH_LIMIT};
+use crate::prescaling::{Prepared, Prescaling};
 use crate::progress::{self, say};
 use crate::report::{Machine, Report, RunFacts, render};
 use crate::sampler;
 use crate::stack::{StackFile, shopper_key};
-use crate::usage::{Sold, Usage, snapshot};
+use crate::usage::{Processes, Sold, Usage, processes, snapshot, subtract_processes};
 use crate::world::{Addresses, Opening, Tally, World, sign_all};
 
 /// How long a shopper waits for an answer.
@@ -50,6 +51,27 @@ pub struct Options {
     pub out: PathBuf,
     /// The folder of the stack's keys.
     pub keys: PathBuf,
+    /// Whether the drop goes onto the calendar of pre-scaling, and must be ready before the crowd comes.
+    pub prescaled: bool,
+    /// How much longer the drain may take.
+    pub patience: Duration,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Ran {
+    /// The report, also in the run's folder.
+    pub report: Report,
+    /// What was measured of each request.
+    pub measured: Measured,
+    /// What the functions' processes did from just before the crowd to the end of the drain.
+    pub processes: Vec<Processes>,
+    /// What its capacity came to, if it was pre-scaled.
+    pub prepared: Option<Prepared>,
+    /// The drop.
+    pub drop: DropFacts,
+    /// The drop file.
+    pub file: DropFile,
 }
 
 /// Milliseconds since 1970.
@@ -70,7 +92,7 @@ pub async fn run(
     stack: &StackFile,
     options: &Options,
     stop: watch::Receiver<bool>,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<Ran> {
     let file = DropFile::load(&options.drop)?;
     let shoppers = options.shoppers.unwrap_or(file.shoppers);
     let name = options
@@ -126,6 +148,18 @@ pub async fn run(
         Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).as_secs_f64()
     ));
 
+    let prepared = match options.prescaled {
+        false => None,
+        true => {
+            let prescaling = Prescaling::new(stack)?;
+            let by = opening.plus_micros(earliest_us);
+            let prepared = prescaling.make_ready(&drop, &file, shoppers, by).await?;
+            say(&format!("ready after {:.1} s", prepared.took.as_secs_f64()));
+            Some(prepared)
+        }
+    };
+    let before_crowd = processes(stack).await?;
+
     let demand = Watch::begin(stack, opening, file.arrivals.surge.seconds);
     let world = Arc::new(World {
         client: Client::new(REQUEST_TIMEOUT),
@@ -153,7 +187,7 @@ pub async fn run(
     say("everyone has left; waiting for what is still under way");
     let mut stopped = stop.clone();
     let drained = tokio::select! {
-        drained = drain(stack, &stores, &drop, allowance.drain) => drained?,
+        drained = drain(stack, &stores, &drop, allowance.drain + options.patience) => drained?,
         _ = stopped.wait_for(|stop| *stop) => bail!("stopped"),
     };
     let (duration_s, drain_s) = (published.elapsed().as_secs_f64(), left_at.elapsed().as_secs_f64());
@@ -186,7 +220,7 @@ pub async fn run(
         title: world.file.title.clone(),
         seed: options.seed,
         shoppers: u64::from(shoppers),
-        drop,
+        drop: drop.clone(),
         machine: machine().await,
         duration_s,
         drain_s,
@@ -198,7 +232,14 @@ pub async fn run(
     };
     let report = Report::new(run, findings, &measured, &facts.journal, usage);
     write(&options.out, &report, &render(&report, &measured, &facts))?;
-    Ok(report)
+    Ok(Ran {
+        report,
+        measured,
+        processes: subtract_processes(&before_crowd, &after.processes),
+        prepared,
+        drop,
+        file: world.file.clone(),
+    })
 }
 
 /// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening; with the opening and the

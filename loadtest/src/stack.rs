@@ -51,6 +51,12 @@ pub struct StackFile {
     pub gateway_log: PathBuf,
     /// Figures, queues, whether anything is left to do.
     pub control_url: String,
+    /// The control planes, if it has any.
+    #[serde(default)]
+    pub control_planes_url: Option<String>,
+    /// What its functions are told.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// A bearer token for the operator's routes.
     pub operator_token: String,
     /// The process that runs the stack.
@@ -107,8 +113,8 @@ pub struct OwnStack {
 }
 
 impl OwnStack {
-    /// Starts the stack in `folder` with the binaries in `functions` and these faults, its output going to `log`. It is ready once
-    /// [`OwnStack::ready`] says so.
+    /// Starts the stack in `folder` with the binaries in `functions`, these faults and `further` arguments, its output going to
+    /// `log`. It is ready once [`OwnStack::ready`] says so.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -118,6 +124,7 @@ impl OwnStack {
         log: &Path,
         seed: u64,
         faults: &str,
+        further: &[String],
     ) -> anyhow::Result<Self> {
         let binary = functions.join("stampede-local");
         if !binary.exists() {
@@ -148,6 +155,7 @@ impl OwnStack {
             .arg(seed.to_string())
             // Named even when empty: the environment of the generator is not the stack's.
             .arg(format!("--faults={faults}"))
+            .args(further)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

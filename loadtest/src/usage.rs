@@ -87,6 +87,12 @@ pub struct Processes {
     pub throttles: u64,
     /// Requests that waited for a cold start.
     pub waited_for_cold_start: u64,
+    /// Processes held ahead of requests, now.
+    #[serde(default)]
+    pub ahead: u64,
+    /// Invocations beyond what those served.
+    #[serde(default)]
+    pub spill_over: u64,
 }
 
 /// Meter and processes at one moment.
@@ -98,26 +104,33 @@ pub struct Snapshot {
     pub processes: Vec<Processes>,
 }
 
+/// Asks the stack for its processes alone.
+///
+/// # Errors
+/// When it does not answer in the expected form.
+pub async fn processes(stack: &StackFile) -> anyhow::Result<Vec<Processes>> {
+    let client = Client::new(Duration::from_secs(10));
+    let call = Call::get(format!("{}/functions", stack.control_url).parse()?);
+    let answer = client
+        .send(&call)
+        .await
+        .context("asking for the stack's functions")?;
+    serde_json::from_slice(&answer.body).context("the stack's functions")
+}
+
 /// Asks the stack for both.
 ///
 /// # Errors
 /// When it does not answer in the expected form.
 pub async fn snapshot(stack: &StackFile) -> anyhow::Result<Snapshot> {
     let client = Client::new(Duration::from_secs(10));
-    let get = |path: &str| -> anyhow::Result<Call> {
-        Ok(Call::get(format!("{}{path}", stack.control_url).parse()?))
-    };
     let meter = client
-        .send(&get("/meter")?)
+        .send(&Call::get(format!("{}/meter", stack.control_url).parse()?))
         .await
         .context("asking the stack's meter")?;
-    let processes = client
-        .send(&get("/functions")?)
-        .await
-        .context("asking for the stack's functions")?;
     Ok(Snapshot {
         meter: serde_json::from_slice(&meter.body).context("the stack's meter")?,
-        processes: serde_json::from_slice(&processes.body).context("the stack's functions")?,
+        processes: processes(stack).await?,
     })
 }
 
@@ -251,7 +264,7 @@ impl Usage {
     }
 }
 
-fn is_http(route: &str) -> bool {
+pub(crate) fn is_http(route: &str) -> bool {
     route == "$default" || route.contains(" /")
 }
 
@@ -293,7 +306,7 @@ fn subtract(before: &[FunctionUse], after: &[FunctionUse]) -> Vec<FunctionUse> {
     rest.filter(|f| f.invocations > 0).collect()
 }
 
-fn subtract_processes(before: &[Processes], after: &[Processes]) -> Vec<Processes> {
+pub(crate) fn subtract_processes(before: &[Processes], after: &[Processes]) -> Vec<Processes> {
     let rest = after.iter().map(|p| {
         let was = before
             .iter()
@@ -307,6 +320,8 @@ fn subtract_processes(before: &[Processes], after: &[Processes]) -> Vec<Processe
             errors: p.errors.saturating_sub(was.errors),
             throttles: p.throttles.saturating_sub(was.throttles),
             waited_for_cold_start: p.waited_for_cold_start.saturating_sub(was.waited_for_cold_start),
+            ahead: p.ahead,
+            spill_over: p.spill_over.saturating_sub(was.spill_over),
         }
     });
     rest.collect()

@@ -84,11 +84,13 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
         let decoded = left.len();
         let mut late = 0_usize;
         let mut known = 0_usize;
+        let mut delayed = 0_usize;
         let mut tries = 1;
         while !left.is_empty() {
             let events: Vec<OrderEvent> = left.iter().map(|(_, event)| event.clone()).collect();
             let mut answers = self.ledger.project(&events).await.into_iter();
             let mut away = None;
+            let mut unconnected = 0_usize;
             left.retain(|(message, event)| match answers.next() {
                 Some(Ok(projected)) => {
                     late += usize::from(projected == Projected::Late);
@@ -104,9 +106,15 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
                     away = Some(why);
                     true
                 }
+                Some(Err(LedgerError::NoConnection(why))) => {
+                    away = Some(why);
+                    unconnected += usize::from(is_first_receive(message));
+                    true
+                }
                 // An event without an answer was not written as far as anyone knows.
                 None => true,
             });
+            delayed = delayed.max(unconnected);
             if !left.is_empty() && !self.may_try_again(tries, deadline).await {
                 tracing::warn!(
                     left = left.len(),
@@ -118,6 +126,10 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
                 break;
             }
             tries += 1;
+        }
+        if delayed > 0 {
+            // Each event once, however often it comes: what the database's size cost.
+            tracing::warn!(delayed_events = delayed, "ledger writes waited for a connection");
         }
         tracing::info!(
             messages = batch.records.len(),

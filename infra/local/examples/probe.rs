@@ -82,6 +82,14 @@ fn handle(event: Value) -> Result<Value, Value> {
             "/hang" => loop {
                 std::thread::park();
             },
+            // Until somebody makes the file.
+            "/wait" => {
+                let go = format!("{}.go", std::env::var("PROBE_LOG").unwrap());
+                while !std::path::Path::new(&go).exists() {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                Ok(json!({"statusCode": 200, "body": "{}"}))
+            }
             "/error" => Err(json!({"errorType": "Probe", "errorMessage": "as asked"})),
             _ => {
                 let key = std::env::var("AWS_ACCESS_KEY_ID").ok();

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use stampede_local::faults::FaultPlan;
-use stampede_local::runtime::DEFAULT_CONCURRENCY;
+use stampede_local::runtime::{DEFAULT_CONCURRENCY, OnDemand};
 use stampede_local::stack::{Options, Stack, token};
 use tokens::Audience;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,6 +53,10 @@ struct Up {
     /// Processes per function at most.
     #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     concurrency: usize,
+    /// Scale as AWS does: a process at once for every request that finds none idle, with so many ms added to its start for what
+    /// only the platform does; and, with control planes, a ledger's server of the size that they hold.
+    #[arg(long, value_name = "PLATFORM_MS")]
+    as_aws: Option<u64>,
     /// Invocations at the same time at most, all functions together.
     #[arg(long, default_value_t = 64)]
     account_concurrency: usize,
@@ -114,6 +119,12 @@ fn run(up: Up) -> Result<()> {
         tools: up.tools,
         control_planes: up.control_planes,
         concurrency: up.concurrency,
+        on_demand: match up.as_aws {
+            None => OnDemand::Sparing,
+            Some(ms) => OnDemand::AsLambda {
+                platform_share: Duration::from_millis(ms),
+            },
+        },
         account_concurrency: up.account_concurrency,
         function_log: up.function_log,
         seed: up.seed,

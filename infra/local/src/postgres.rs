@@ -36,6 +36,62 @@ pub struct Postgres {
     spawner: Spawner,
 }
 
+/// Who owns the ledger, and what the functions connect as: no superuser, who would be let in beyond every limit.
+const ROLE: &str = "ledger";
+
+/// What a server of some size takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stature {
+    /// Connections of the functions.
+    pub connections: u32,
+    /// How long a commit takes for each row written.
+    pub row: Duration,
+}
+
+/// A way to give a running server another size.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    url: String,
+}
+
+impl Doors {
+    /// Lets no more connections in than that (those that are there stay), and lets each commit take as long for each row.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub async fn grow_to(&self, stature: Stature) -> Result<()> {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let connections = stature.connections.min(u32::try_from(CONNECTIONS)?);
+        let seconds = stature.row.as_secs_f64();
+        let statements = format!(
+            "ALTER ROLE {ROLE} CONNECTION LIMIT {connections}; UPDATE stand_in.size SET seconds_per_row = {seconds}"
+        );
+        client.batch_execute(&statements).await?;
+        drop(client);
+        connection.await??;
+        Ok(())
+    }
+}
+
+/// Makes each commit take time for each row, none to begin with. The ledger's tables must be there.
+const SLOW_COMMITS: &str = "
+    CREATE SCHEMA stand_in;
+    CREATE TABLE stand_in.size (seconds_per_row float8 NOT NULL);
+    INSERT INTO stand_in.size VALUES (0);
+    CREATE FUNCTION stand_in.commit_takes_time() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            PERFORM pg_sleep(seconds_per_row) FROM stand_in.size WHERE seconds_per_row > 0;
+            RETURN NULL;
+        END $$;
+    CREATE CONSTRAINT TRIGGER takes_time AFTER INSERT OR UPDATE ON ledger_orders
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stand_in.commit_takes_time();
+    CREATE CONSTRAINT TRIGGER takes_time AFTER INSERT OR UPDATE ON ledger_order_versions
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stand_in.commit_takes_time();
+    CREATE CONSTRAINT TRIGGER takes_time AFTER INSERT OR UPDATE ON ledger_entries
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stand_in.commit_takes_time();
+";
+
 /// Where the cluster lies, and how its programs are run.
 #[derive(Debug)]
 struct Cluster {
@@ -188,7 +244,12 @@ impl Postgres {
     async fn create_database(&mut self) -> Result<()> {
         let (client, connection) = self.connect("postgres").await?;
         let connection = tokio::spawn(connection);
-        client.batch_execute("CREATE DATABASE ledger").await?;
+        client
+            .batch_execute(&format!("CREATE ROLE {ROLE} LOGIN"))
+            .await?;
+        client
+            .batch_execute(&format!("CREATE DATABASE ledger OWNER {ROLE}"))
+            .await?;
         drop(client);
         connection.await??;
         Ok(())
@@ -212,10 +273,31 @@ impl Postgres {
         }
     }
 
-    /// The URL of the database.
+    /// The URL of the database for the functions.
     #[must_use]
     pub fn url(&self) -> String {
+        format!("postgresql://{ROLE}@127.0.0.1:{}/ledger", self.port)
+    }
+
+    /// Its URL for the server's owner, for whom there is always room.
+    #[must_use]
+    pub fn owner_url(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/ledger", self.port)
+    }
+
+    /// Makes the server one whose size can be set, once the ledger's tables are there.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub async fn sizeable(&mut self) -> Result<Doors> {
+        let (client, connection) = self.connect("ledger").await?;
+        let connection = tokio::spawn(connection);
+        client.batch_execute(SLOW_COMMITS).await?;
+        drop(client);
+        connection.await??;
+        Ok(Doors {
+            url: self.owner_url(),
+        })
     }
 
     /// Lets the server crash, and starts it again on the same port and data after `away`. It answers when this returns.

@@ -21,7 +21,7 @@ use crate::permissions::Permissions;
 use crate::place::{Place, StackFile};
 use crate::planes::{self, Planes};
 use crate::postgres::Postgres;
-use crate::runtime::{Functions, Settings};
+use crate::runtime::{Functions, OnDemand, Settings};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
 use crate::template::{self, Model, REGION, Surroundings};
@@ -51,6 +51,9 @@ pub struct Options {
     pub control_planes: Option<PathBuf>,
     /// Processes per function at most.
     pub concurrency: usize,
+    /// How processes are started on demand. As on Lambda also means that the ledger's server is of the size that the control
+    /// planes hold.
+    pub on_demand: OnDemand,
     /// Invocations at the same time at most.
     pub account_concurrency: usize,
     /// The level of the functions' logs; the template's own unless given.
@@ -198,23 +201,29 @@ impl Stack {
             binaries: options.binaries.clone(),
             logs: place.logs(),
             concurrency: options.concurrency,
+            on_demand: options.on_demand,
             account_concurrency: options.account_concurrency,
             environment: environment(&dynamodb_url, &sqs_url, &planes_url),
             faults: Arc::clone(&faults),
         };
         missing(&draft, &settings)?;
 
-        let postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
+        let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
         let database_url = postgres.url();
-        let postgres = Arc::new(Mutex::new(postgres));
+        let owner_url = postgres.owner_url();
         ledger::migrate(&database_url)
             .await
             .context("the ledger's migrations")?;
+        let doors = match options.on_demand.is_as_lambda() {
+            true => Some(postgres.sizeable().await.context("a server of any size")?),
+            false => None,
+        };
+        let postgres = Arc::new(Mutex::new(postgres));
         let planes = match &options.control_planes {
             None => None,
             Some(documents) => {
                 let (logs, scratch) = (place.logs(), place.tools()?);
-                let started = Planes::start(&draft, documents, &options.tools, &logs, &scratch, &spawner);
+                let started = Planes::start(&draft, documents, &options.tools, &logs, &scratch, doors, &spawner);
                 Some(started.await.context("the control planes")?)
             }
         };
@@ -248,7 +257,8 @@ impl Stack {
         });
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
         if let Some(planes) = &planes {
-            let front = planes::front::Front::new(planes, Arc::clone(&functions), Arc::clone(&permissions));
+            let front =
+                planes::front::Front::new(planes, Arc::clone(&functions), Arc::clone(&permissions)).await;
             servers.spawn(planes::front::serve(planes_at, Arc::new(front)));
         }
         let sources = sources::start(
@@ -286,7 +296,7 @@ impl Stack {
             api_url,
             dynamodb_url,
             sqs_url,
-            database_url,
+            database_url: owner_url,
             gateway_url,
             gateway_log: place.gateway_log(),
             control_url,

@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ fn options(folder: &TempDir) -> Options {
         tools: crate_folder.join("../../.tools"),
         control_planes: Some(crate_folder.join("../prescale")),
         concurrency: 2,
+        on_demand: stampede_local::runtime::OnDemand::default(),
         account_concurrency: 8,
         function_log: None,
         seed: 1,
@@ -141,6 +143,16 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         (status, documents["Parameters"].as_array().unwrap().len()),
         (200, 7)
     );
+    // They are what an operator would put there.
+    let put = as_an_operator_puts_them(folder.path());
+    for parameter in documents["Parameters"].as_array().unwrap() {
+        let name = parameter["Name"].as_str().unwrap();
+        let mut there: Value = serde_json::from_str(parameter["Value"].as_str().unwrap()).unwrap();
+        if name.ends_with("/quotas") {
+            there.as_object_mut().unwrap().remove("provisioned_by_others");
+        }
+        assert_eq!(put.get(name), Some(&there), "{name}");
+    }
     let describe = "Action=DescribeDBClusters&Version=2014-10-31&DBClusterIdentifier=stampede-ledger";
     let (status, cluster) = prescale.form("rds", describe);
     assert!(
@@ -170,15 +182,25 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         "still nothing"
     );
     assert_eq!(prescale.lambda("PUT", PROVISIONED, &units).0, 202);
-    let (status, there) = prescale.lambda("GET", PROVISIONED, &nothing);
-    assert_eq!(
-        (
-            status,
-            &there["AllocatedProvisionedConcurrentExecutions"],
-            &there["Status"]
-        ),
-        (200, &json!(7), &json!("READY"))
-    );
+
+    // It is ready once the processes are there: as many as this machine starts.
+    until("all is allocated", || {
+        let (status, there) = prescale.lambda("GET", PROVISIONED, &nothing);
+        let allocated = there["AllocatedProvisionedConcurrentExecutions"].as_u64().unwrap();
+        assert_eq!((status, there["Status"] == json!("READY")), (200, allocated == 7));
+        std::future::ready(allocated == 7)
+    })
+    .await;
+    let ahead = |function: &str| -> u64 {
+        let all: Value = serde_json::from_str(&call_control(&stack.file.control_url, "/functions")).unwrap();
+        let all = all.as_array().unwrap();
+        all.iter().find(|f| f["function"] == function).unwrap()["ahead"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!((ahead("reserve"), ahead("get-drop")), (2, 0));
+    assert_eq!(prescale.lambda("DELETE", PROVISIONED, &nothing).0, 204);
+    until("they are gone", || std::future::ready(ahead("reserve") == 0)).await;
 
     // A trial call reaches the function of this stack.
     let path = "/2015-03-31/functions/reserve/invocations?Qualifier=live";
@@ -211,6 +233,27 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     })
     .await;
     stack.stop().await;
+}
+
+/// Parameters by their names, as `infra/tools/prescale_parameters.py` writes them.
+fn as_an_operator_puts_them(folder: &Path) -> BTreeMap<String, Value> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let out = folder.join("parameters");
+    let written = std::process::Command::new("python3")
+        .current_dir(root)
+        .arg("infra/tools/prescale_parameters.py")
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let files = std::fs::read_dir(out).unwrap();
+    files
+        .map(|file| {
+            let input: Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
+            let value = serde_json::from_str(input["Value"].as_str().unwrap()).unwrap();
+            (input["Name"].as_str().unwrap().to_owned(), value)
+        })
+        .collect()
 }
 
 fn call_control(url: &str, path: &str) -> String {

@@ -128,6 +128,7 @@ impl Host {
             binaries: programs,
             logs,
             concurrency: 1,
+            on_demand: stampede_local::runtime::OnDemand::default(),
             account_concurrency: 1,
             faults: Arc::default(),
             environment: [

@@ -128,6 +128,7 @@ impl Connection {
         self.sender.ready().await?;
         let (head, body) = self.sender.send_request(request).await?.into_parts();
         Ok(Answer {
+            modelled_us: 0,
             status: head.status.as_u16(),
             retry_after: None,
             body: body.collect().await?.to_bytes(),

@@ -97,7 +97,7 @@ pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
     let log = plan.folder.join("stack.log");
     let mut load = Load::default();
     for round in 1..=plan.rounds {
-        let mut stack = OwnStack::start(&plan.binaries, &folder, &log, plan.seed, "")?;
+        let mut stack = OwnStack::start(&plan.binaries, &folder, &log, plan.seed, "", &[])?;
         let outcome = match stack.ready().await {
             Ok(file) => on(&file, &folder, plan, model, round).await,
             Err(error) => Err(error),

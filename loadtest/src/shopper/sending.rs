@@ -24,18 +24,18 @@ impl Shopper {
     }
 
     fn record(&self, endpoint: Endpoint, intended: Instant, result: &Result<Answer, Silence>) {
-        let outcome = match result {
-            Ok(answer) => outcome(answer),
-            Err(silence) => silence.to_string(),
+        let (outcome, modelled_us) = match result {
+            Ok(answer) => (outcome(answer), answer.modelled_us),
+            Err(silence) => (silence.to_string(), 0),
         };
-        self.record_as(endpoint, intended, &outcome);
+        self.record_as(endpoint, intended, modelled_us, &outcome);
     }
 
-    fn record_as(&self, endpoint: Endpoint, intended: Instant, outcome: &str) {
+    fn record_as(&self, endpoint: Endpoint, intended: Instant, modelled_us: u32, outcome: &str) {
         let at_ms = i32::try_from(self.world.opening.since(intended)).unwrap_or(i32::MAX);
         self.world
             .recorder
-            .request(endpoint, at_ms, intended.elapsed(), outcome);
+            .request_modelled(endpoint, at_ms, intended.elapsed(), modelled_us, outcome);
     }
 
     /// Sends until there is an answer to live with: same request, same key, further and further apart. A first
@@ -81,7 +81,7 @@ impl Shopper {
         let patience = Duration::from_millis(self.rng.u64(2..60));
         match tokio::time::timeout(patience, self.world.client.send(call)).await {
             Ok(result) => self.record(endpoint, intended, &result),
-            Err(_) => self.record_as(endpoint, intended, "reloaded"),
+            Err(_) => self.record_as(endpoint, intended, 0, "reloaded"),
         }
         self.think(200, 800).await;
     }
@@ -142,6 +142,7 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer {
+            modelled_us: 0,
             status,
             retry_after: None,
             body: Bytes::copy_from_slice(body.as_bytes()),

@@ -63,11 +63,11 @@ pub(crate) fn pool(database_url: &str, limits: Limits) -> Result<Pool, UrlError>
         .map_err(|_| UrlError)
 }
 
-/// A connection.
-pub(crate) async fn connection(pool: &Pool) -> Result<Object, LedgerError> {
+/// A connection for that many events.
+pub(crate) async fn connection(pool: &Pool, events: usize) -> Result<Object, LedgerError> {
     let began = Instant::now();
     let got = pool.get().await.map_err(|error| {
-        LedgerError::Unavailable(match error {
+        LedgerError::NoConnection(match error {
             PoolError::Timeout(TimeoutType::Wait) => "all connections are in use".to_owned(),
             PoolError::Timeout(_) => "no connection in time".to_owned(),
             PoolError::Backend(error) => format!("no connection: {error}"),
@@ -75,12 +75,13 @@ pub(crate) async fn connection(pool: &Pool) -> Result<Object, LedgerError> {
         })
     });
     let waited_ms = began.elapsed().as_millis();
-    if waited_ms > LONG_WAIT_MS {
+    // What got none is told by whoever writes again.
+    if waited_ms > LONG_WAIT_MS && got.is_ok() {
         let waited_ms = u64::try_from(waited_ms).unwrap_or(u64::MAX);
         tracing::warn!(
             waited_ms,
-            connected = got.is_ok(),
-            "a ledger write waited for a connection"
+            delayed_events = events,
+            "ledger writes waited for a connection"
         );
     }
     got

@@ -81,7 +81,7 @@ impl PostgresLedger {
     }
 
     async fn write_once(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, WriteError> {
-        let client = connection(&self.pool).await?;
+        let client = connection(&self.pool, events.len()).await?;
         let columns = Columns::of(events);
         let parameters = columns.parameters();
         let query = client.query_typed(STATEMENT, &parameters);
@@ -127,7 +127,10 @@ impl PostgresLedger {
                 let odd = || LedgerError::Unavailable("an odd answer: no row".to_owned());
                 written.first().copied().ok_or_else(odd)
             });
-            let lost = matches!(answer, Err(LedgerError::Unavailable(_)));
+            let lost = matches!(
+                answer,
+                Err(LedgerError::Unavailable(_) | LedgerError::NoConnection(_))
+            );
             answers.push(answer.clone());
             if lost {
                 // What is left would only wait for the same time-out, again and again.

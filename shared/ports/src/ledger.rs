@@ -10,6 +10,9 @@ pub enum LedgerError {
     /// The database cannot be reached or is too busy, or the outcome is unknown. Repeating is harmless.
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
+    /// The database gave no connection, so nothing was written.
+    #[error("no connection to the ledger: {0}")]
+    NoConnection(String),
     /// The database refuses this event whatever happens: a constraint, by name.
     #[error("the ledger refuses the event: {0}")]
     Refused(String),

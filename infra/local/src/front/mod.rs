@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -34,6 +34,10 @@ const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
 
 /// Request line and headers together; the gateway's own quota.
 pub const MAX_HEAD_BYTES: usize = 10_240;
+
+/// The header that says how many µs of the time until an answer were modelled: see
+/// [`OnDemand`](crate::runtime::OnDemand). No gateway has it.
+pub const MODELLED: HeaderName = HeaderName::from_static("x-stampede-modelled-us");
 
 /// Where a matched request goes.
 #[derive(Debug, Clone)]
@@ -179,8 +183,8 @@ impl Front {
         // A caller who hangs up stops waiting; the invocation goes on, as in Lambda.
         let work = tokio::spawn(async move {
             let mut response = None;
-            let result = functions
-                .invoke(
+            let (result, modelled) = functions
+                .invoke_modelled(
                     &target.function,
                     &target.route_key,
                     invocation,
@@ -194,7 +198,12 @@ impl Front {
                     },
                 )
                 .await;
-            response.unwrap_or_else(|| respond(&result))
+            let mut response = response.unwrap_or_else(|| respond(&result));
+            if !modelled.is_zero() {
+                let us = u64::try_from(modelled.as_micros()).unwrap_or(u64::MAX);
+                response.headers_mut().insert(MODELLED, us.into());
+            }
+            response
         });
         work.await
             .unwrap_or_else(|_| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use super::Planes;
 use super::caller::Caller;
-use super::needs::{Call, invoked, needs};
+use super::follow::Follower;
+use super::needs::{Call, about_concurrency, changes_database, invoked, needs};
 use crate::http1;
 use crate::permissions::{Permissions, service, signer};
 use crate::runtime::{Failure, Functions, Waiting};
@@ -27,16 +29,27 @@ pub struct Front {
     functions: Arc<Functions>,
     permissions: Arc<Permissions>,
     planes: Caller,
+    follower: Follower,
+    /// Told when the ledger's cluster may be another.
+    database: Arc<Notify>,
 }
 
 impl Front {
-    /// A front of these control planes.
-    #[must_use]
-    pub fn new(planes: &Planes, functions: Arc<Functions>, permissions: Arc<Permissions>) -> Self {
+    /// A front of these control planes. What they hold of the functions is taken over.
+    pub async fn new(planes: &Planes, functions: Arc<Functions>, permissions: Arc<Permissions>) -> Self {
+        let follower = Follower {
+            functions: Arc::clone(&functions),
+            planes: planes.caller(),
+            alias: planes.alias.clone(),
+            known: planes.functions.clone(),
+        };
+        follower.look_at_all().await;
         Self {
             functions,
             permissions,
             planes: planes.caller(),
+            follower,
+            database: Arc::clone(&planes.database),
         }
     }
 
@@ -64,8 +77,23 @@ impl Front {
         if let Some(function) = invoked(&call) {
             return self.invoke(function, body.clone()).await;
         }
+        let reads = parts.method == Method::GET;
+        let (concurrency, database) = (about_concurrency(&call), changes_database(&call));
+        let concurrency = concurrency.map(|(name, of)| (name.to_owned(), of.map(str::to_owned)));
         match self.planes.forward(parts, body).await {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                if database {
+                    self.database.notify_one();
+                }
+                if let Some((function, qualifier)) = concurrency {
+                    if !reads {
+                        self.follower.look(&function).await;
+                    }
+                    let corrected = self.follower.corrected(&function, qualifier.as_deref(), &answer.body);
+                    if let Some(body) = corrected.filter(|_| answer.status.is_success()) {
+                        answer.body = body.into();
+                    }
+                }
                 let mut response = Response::new(Full::new(answer.body));
                 *response.status_mut() = answer.status;
                 for (name, value) in &answer.headers {

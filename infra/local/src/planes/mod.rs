@@ -4,19 +4,25 @@
 //! ([`seed`]). Functions reach it through a [`front`] that holds each call against their policies, and that
 //! takes trial calls to the functions of this stack: they run here and not there.
 //!
-//! Where this differs from AWS: provisioned concurrency is there at once, a minimum ACU too, warm throughput is kept by the
-//! stack's own tables, and nobody's processes are started ahead.
+//! What they hold of Lambda is honoured here: so many processes of a function are started ahead, and are allocated once they
+//! have started ([`follow`]). If the stack is asked to scale as AWS does, the ledger's server takes as many connections and
+//! rows a second as is declared for the cluster's size ([`cluster`]).
+//!
+//! Where this differs from AWS: preparing takes no time of its own, a minimum ACU is there at once and never grows with the
+//! load, and warm throughput is kept by the stack's own tables.
 
 mod caller;
+mod cluster;
+mod follow;
 pub mod front;
 mod needs;
-mod pulse;
 mod seed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -24,11 +30,14 @@ use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::child::Spawner;
+use crate::postgres::Doors;
 use crate::template::Model;
 use caller::Caller;
+use cluster::Cluster;
 
 /// How long they may take until they answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -56,12 +65,18 @@ pub struct Planes {
     url: String,
     /// The event source mappings made there, by their logical ids.
     pub mappings: BTreeMap<String, String>,
+    /// The alias that is live.
+    alias: String,
+    /// The functions they know.
+    functions: BTreeSet<String>,
+    /// Told when the ledger's cluster may be another.
+    database: Arc<Notify>,
     _pulse: JoinSet<()>,
 }
 
 impl Planes {
     /// Starts them, at the baseline that the documents in `documents` declare. `tools` is where the project installs
-    /// programs; the log goes to `logs`, what they write to `scratch`.
+    /// programs; the log goes to `logs`, what they write to `scratch`. `server` is given the size that the cluster has.
     ///
     /// # Errors
     /// When the program is missing, does not answer in time, or a document is not in its format.
@@ -71,6 +86,7 @@ impl Planes {
         tools: &Path,
         logs: &Path,
         scratch: &Path,
+        server: Option<Doors>,
         spawner: &Spawner,
     ) -> Result<Self> {
         let documents = seed::Documents::read(documents)?;
@@ -107,13 +123,24 @@ impl Planes {
             .await
             .context("the account at its baseline")?;
         let mut pulse = JoinSet::new();
-        if let Some(cluster) = documents.cluster(model) {
-            pulse.spawn(pulse::beat(caller, cluster));
+        let changed = Arc::new(Notify::new());
+        if let Some(name) = documents.cluster(model) {
+            let cluster = Cluster {
+                planes: caller,
+                name,
+                declared: documents.database()?,
+                server,
+                changed: Arc::clone(&changed),
+            };
+            pulse.spawn(cluster.beat());
         }
         Ok(Self {
             child,
             url,
             mappings,
+            alias: documents.alias(model).unwrap_or_default(),
+            functions: documents.functions(),
+            database: changed,
             _pulse: pulse,
         })
     }

@@ -74,6 +74,24 @@ pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
     }
 }
 
+/// The function whose concurrency this call is about, with the qualifier if it is about what is provisioned.
+pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<&'a str>)> {
+    if call.service != "lambda" {
+        return None;
+    }
+    let of = |name: &str| (call.query.split('&')).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    match segments(call.path).as_slice() {
+        [_, "functions", name, "provisioned-concurrency"] => Some((*name, of("Qualifier"))),
+        [_, "functions", name, "concurrency"] => Some((*name, None)),
+        _ => None,
+    }
+}
+
+/// Whether this call may change the ledger's cluster.
+pub(super) fn changes_database(call: &Call<'_>) -> bool {
+    call.service == "rds" && !call.body.windows(15).any(|part| part == b"Action=Describe")
+}
+
 fn segments(path: &str) -> Vec<&str> {
     path.split('/').filter(|segment| !segment.is_empty()).collect()
 }

@@ -1,11 +1,12 @@
 //! An account at the declared baseline: the documents in Parameter Store, functions with their alias, event source
 //! mappings, the ledger's cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use data_encoding::BASE64;
+use domain::prescale::database::DatabaseBaseline;
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -65,8 +66,25 @@ impl Documents {
 
     /// What the ledger's cluster is called, if a function has to do with it.
     pub(super) fn cluster(&self, model: &Model) -> Option<String> {
-        let names: Value = told(model, NAMES).and_then(|names| serde_json::from_str(names).ok())?;
-        text(&names, "cluster").map(str::to_owned)
+        named(model, "cluster")
+    }
+
+    /// The alias that is live, if a function has to do with it.
+    pub(super) fn alias(&self, model: &Model) -> Option<String> {
+        named(model, "alias")
+    }
+
+    /// The functions of the baseline.
+    pub(super) fn functions(&self) -> BTreeSet<String> {
+        self.baseline("function")
+            .filter_map(|f| text(f, "function").map(str::to_owned))
+            .collect()
+    }
+
+    /// What the baseline says of the ledger's database.
+    pub(super) fn database(&self) -> Result<DatabaseBaseline> {
+        let declared = self.texts.get("baseline").and_then(|baseline| baseline.get("database"));
+        serde_json::from_value(declared.cloned().unwrap_or(Value::Null)).context("baseline.toml: the database")
     }
 }
 
@@ -86,6 +104,11 @@ fn told<'a>(model: &'a Model, variable: &str) -> Option<&'a str> {
         .values()
         .filter_map(|f| f.environment.get(variable));
     values.next().map(String::as_str)
+}
+
+fn named(model: &Model, member: &str) -> Option<String> {
+    let names: Value = told(model, NAMES).and_then(|names| serde_json::from_str(names).ok())?;
+    text(&names, member).map(str::to_owned)
 }
 
 /// Makes everything, and answers the event source mappings by their logical ids.

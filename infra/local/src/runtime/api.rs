@@ -75,6 +75,7 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Response<Full<Bytes>>
             Ok(work) => work,
             Err(_) => return plain(StatusCode::SERVICE_UNAVAILABLE),
         },
+        Next::Never => std::future::pending().await,
     };
     let Work {
         invocation,

@@ -3,15 +3,24 @@
 //! [`Functions`] knows every function of the template by name. An invocation takes the process that became idle last
 //! (so that few are warm), or waits [`PATIENCE`] for one before another is started.
 //!
+//! [`Functions::hold`] keeps processes ahead of requests, as many as provisioned concurrency has units: these serve first, and
+//! what they cannot serve spills over to others.
+//!
 //! # Where this differs from Lambda, and why
 //! Lambda starts another environment as soon as all are busy, up to 1,000 of them on as many machines. Here all share a
 //! few cores, where more processes only add switching. Hence the short patience, a limit of processes per function, and
 //! a bounded queue in front of it: an API request that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are
-//! neither frozen between requests nor reaped.
+//! neither frozen between requests nor reaped. Provisioned concurrency beyond the limit of processes is not started.
+//!
+//! With [`OnDemand::AsLambda`] there is no patience, the limits are Lambda's, and each start on demand takes the platform's
+//! stated share longer. What is still kinder than Lambda: a request that waits for a start takes any process that becomes
+//! free before. What is harder: starts share the machine's cores.
 
+mod ahead;
 mod api;
 mod pool;
 mod process;
+mod scaling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,7 +30,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use bytes::Bytes;
+pub use ahead::Allocation;
 pub use pool::{Failure, Figures, Invocation};
+pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
 use serde::Serialize;
 
 use crate::child::Spawner;
@@ -44,6 +55,9 @@ pub const QUEUE_LENGTH: usize = 2_048;
 /// Processes per function unless told otherwise.
 pub const DEFAULT_CONCURRENCY: usize = 8;
 
+/// How many processes start ahead at a time: those that serve already need the cores more.
+const STARTING_AHEAD: usize = 4;
+
 /// The largest answer of a function; Lambda's own limit.
 pub const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 
@@ -56,6 +70,8 @@ pub struct Settings {
     pub logs: PathBuf,
     /// Processes per function at most.
     pub concurrency: usize,
+    /// How processes are started for requests that find none idle.
+    pub on_demand: OnDemand,
     /// Invocations at the same time, all functions together, at most.
     pub account_concurrency: usize,
     /// Environment of every function besides the template's: endpoints and credentials.
@@ -98,8 +114,11 @@ impl Functions {
     #[must_use]
     pub fn new(model: &Model, settings: Settings, spawner: Spawner, meter: Arc<Meter>) -> Self {
         let settings = Arc::new(settings);
-        let pool =
-            |function: &Function| pool::Pool::new(function.clone(), Arc::clone(&settings), spawner.clone());
+        let starting = Arc::new(tokio::sync::Semaphore::new(STARTING_AHEAD));
+        let pool = |function: &Function| {
+            let (settings, starting) = (Arc::clone(&settings), Arc::clone(&starting));
+            pool::Pool::new(function.clone(), settings, spawner.clone(), starting)
+        };
         Self {
             pools: model
                 .functions
@@ -155,8 +174,23 @@ impl Functions {
         waiting: Waiting,
         outcome: impl FnOnce(&Result<Bytes, Failure>) -> u16,
     ) -> Result<Bytes, Failure> {
+        self.invoke_modelled(function, route, invocation, event, waiting, outcome)
+            .await
+            .0
+    }
+
+    /// As [`invoke`](Self::invoke), and how much of the time it took was the platform's modelled share of a start.
+    pub async fn invoke_modelled(
+        &self,
+        function: &str,
+        route: &str,
+        invocation: Invocation,
+        event: Bytes,
+        waiting: Waiting,
+        outcome: impl FnOnce(&Result<Bytes, Failure>) -> u16,
+    ) -> (Result<Bytes, Failure>, Duration) {
         let Some(pool) = self.pools.get(function) else {
-            return Err(Failure::Unknown);
+            return (Err(Failure::Unknown), Duration::ZERO);
         };
         let place = match waiting {
             Waiting::Patiently => self.account.acquire().await.ok(),
@@ -167,13 +201,34 @@ impl Functions {
         };
         let number = invocation.number;
         self.meter.begin(number);
-        let (result, duration) = match place {
+        let ran = match place {
             Some(_place) => pool.invoke(invocation, event, waiting).await,
-            None => (Err(pool.throttled()), Duration::ZERO),
+            None => pool.throttled(),
         };
         self.meter
-            .end(number, function, route, outcome(&result), duration);
-        result
+            .end(number, function, route, outcome(&ran.result), ran.duration);
+        (ran.result, ran.modelled)
+    }
+
+    /// Holds as many processes of a function ahead of requests as provisioned concurrency has `units`, within the limit of
+    /// processes; does nothing if there is no such function.
+    pub fn hold(&self, function: &str, units: usize) {
+        if let Some(pool) = self.pools.get(function) {
+            pool.hold(units);
+        }
+    }
+
+    /// Limits a function's processes to its reserved concurrency, or to none of its own.
+    pub fn reserve(&self, function: &str, units: Option<usize>) {
+        if let Some(pool) = self.pools.get(function) {
+            pool.state().reserved = units;
+        }
+    }
+
+    /// How far a function's processes ahead of requests have come; none if there is no such function.
+    #[must_use]
+    pub fn allocation(&self, function: &str) -> Option<Allocation> {
+        self.pools.get(function).map(|pool| pool.allocation())
     }
 
     /// Kills the process that runs an invocation of a function; false if none does.

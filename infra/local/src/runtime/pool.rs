@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
+use super::ahead::Ahead;
 use super::process::{self, Process};
+use super::scaling::Bucket;
 use super::{INIT_LIMIT, MAX_ANSWER_BYTES, PATIENCE, QUEUE_LENGTH, QUEUE_LIMIT, Settings, Waiting};
 use crate::child::Spawner;
 use crate::template::Function;
@@ -49,7 +51,9 @@ pub enum Failure {
 pub struct Figures {
     /// Processes that run now.
     pub processes: usize,
-    /// Processes started while a request waited; all of them are.
+    /// Processes that were started ahead, are there and have not been given back.
+    pub ahead: usize,
+    /// Processes started while a request waited.
     pub cold_starts: u64,
     /// Invocations that have ended or were refused.
     pub invocations: u64,
@@ -59,8 +63,21 @@ pub struct Figures {
     pub throttles: u64,
     /// Invocations that had to wait for a process to start.
     pub waited_for_cold_start: u64,
+    /// Invocations served by a process started on demand although some are held ahead.
+    pub spill_over: u64,
     /// Invocations that run or wait now.
     pub running: usize,
+}
+
+/// How an invocation went.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// Its answer.
+    pub(super) result: Result<Bytes, Failure>,
+    /// How long it ran.
+    pub(super) duration: Duration,
+    /// How much of its wait before was the platform's modelled share of a start.
+    pub(super) modelled: Duration,
 }
 
 /// One invocation on its way to a process.
@@ -78,14 +95,34 @@ pub(super) struct Taken {
     at: Instant,
 }
 
-#[derive(Default)]
-struct State {
-    /// The process that became idle last is used first.
-    idle: Vec<(Arc<Process>, oneshot::Sender<Work>)>,
-    waiting: VecDeque<Work>,
-    processes: Vec<Arc<Process>>,
-    figures: Figures,
-    stopping: bool,
+/// Processes without work; the one that became idle last is used first.
+pub(super) type Idle = Vec<(Arc<Process>, oneshot::Sender<Work>)>;
+
+pub(super) struct State {
+    pub(super) idle: Idle,
+    pub(super) waiting: VecDeque<Work>,
+    pub(super) processes: Vec<Arc<Process>>,
+    pub(super) ahead: Ahead,
+    /// The function's reserved concurrency.
+    pub(super) reserved: Option<usize>,
+    starts: Bucket,
+    pub(super) figures: Figures,
+    pub(super) stopping: bool,
+}
+
+impl State {
+    fn new(reserved: Option<usize>, now: Instant) -> Self {
+        Self {
+            idle: Idle::new(),
+            waiting: VecDeque::new(),
+            processes: Vec::new(),
+            ahead: Ahead::new(),
+            reserved,
+            starts: Bucket::of_starts(now),
+            figures: Figures::default(),
+            stopping: false,
+        }
+    }
 }
 
 /// The processes of one function.
@@ -93,6 +130,8 @@ pub(super) struct Pool {
     pub(super) function: Function,
     pub(super) settings: Arc<Settings>,
     spawner: Spawner,
+    /// How many are started ahead at a time, all functions together.
+    pub(super) starting: Arc<Semaphore>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -106,17 +145,24 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(super) fn new(function: Function, settings: Arc<Settings>, spawner: Spawner) -> Arc<Self> {
+    pub(super) fn new(
+        function: Function,
+        settings: Arc<Settings>,
+        spawner: Spawner,
+        starting: Arc<Semaphore>,
+    ) -> Arc<Self> {
+        let state = State::new(function.reserved, Instant::now());
         Arc::new(Self {
             function,
             settings,
             spawner,
-            state: Mutex::default(),
+            starting,
+            state: Mutex::new(state),
             changed: Notify::new(),
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -124,27 +170,36 @@ impl Pool {
         let state = self.state();
         Figures {
             processes: state.processes.len(),
+            ahead: state.ahead_ready(),
             ..state.figures
         }
     }
 
-    pub(super) fn throttled(&self) -> Failure {
+    /// An invocation for which the account had no place.
+    pub(super) fn throttled(&self) -> Ran {
         let mut state = self.state();
         state.figures.invocations += 1;
         state.figures.throttles += 1;
-        Failure::Throttled
+        Ran {
+            result: Err(Failure::Throttled),
+            duration: Duration::ZERO,
+            modelled: Duration::ZERO,
+        }
     }
 
-    /// One invocation, with the time it ran.
+    /// One invocation.
     pub(super) async fn invoke(
         self: &Arc<Self>,
         invocation: Invocation,
         event: Bytes,
         waiting: Waiting,
-    ) -> (Result<Bytes, Failure>, Duration) {
+    ) -> Ran {
         self.state().figures.running += 1;
-        let mut began = Instant::now();
-        let result = self.run(invocation, event, waiting, &mut began).await;
+        let mut start = Start {
+            at: Instant::now(),
+            modelled: Duration::ZERO,
+        };
+        let result = self.run(invocation, event, waiting, &mut start).await;
         let mut state = self.state();
         state.figures.running -= 1;
         state.figures.invocations += 1;
@@ -154,7 +209,11 @@ impl Pool {
             Err(_) => state.figures.errors += 1,
         }
         drop(state);
-        (result, began.elapsed())
+        Ran {
+            result,
+            duration: start.at.elapsed(),
+            modelled: start.modelled,
+        }
     }
 
     async fn run(
@@ -162,7 +221,7 @@ impl Pool {
         invocation: Invocation,
         event: Bytes,
         waiting: Waiting,
-        began: &mut Instant,
+        start: &mut Start,
     ) -> Result<Bytes, Failure> {
         let (reply, answer) = oneshot::channel();
         let work = Work {
@@ -173,7 +232,7 @@ impl Pool {
         };
         let process = match self.place(work)? {
             Placed::With(process) => process,
-            Placed::Queued(when_taken) => self.wait(when_taken, waiting, began).await?,
+            Placed::Queued(when_taken) => self.wait(when_taken, waiting, start).await?,
         };
         match tokio::time::timeout(self.function.timeout, answer).await {
             Ok(Ok(Ok(answer))) if answer.len() > MAX_ANSWER_BYTES => Err(Failure::Reported(
@@ -191,9 +250,13 @@ impl Pool {
     /// Gives the work to an idle process, else puts it into the queue.
     fn place(&self, mut work: Work) -> Result<Placed, Failure> {
         let mut state = self.state();
-        while let Some((process, idle)) = state.idle.pop() {
+        let limited = self.limits_each(&state);
+        while let Some((process, idle)) = state.take_idle(limited) {
             match idle.send(work) {
-                Ok(()) => return Ok(Placed::With(process)),
+                Ok(()) => {
+                    state.book_spill_over(&process);
+                    return Ok(Placed::With(process));
+                }
                 // That process ended while it was idle.
                 Err(returned) => work = returned,
             }
@@ -212,29 +275,32 @@ impl Pool {
         self: &Arc<Self>,
         mut when_taken: oneshot::Receiver<Taken>,
         waiting: Waiting,
-        began: &mut Instant,
+        start: &mut Start,
     ) -> Result<Arc<Process>, Failure> {
         let asked = Instant::now();
-        let patience = if self.state().processes.is_empty() {
+        let share = self.settings.on_demand.platform_share();
+        let patience = if self.settings.on_demand.is_as_lambda() || self.state().processes.is_empty() {
             Duration::ZERO
         } else {
             PATIENCE
         };
-        let mut started = false;
+        let mut grown = Grown::Enough;
         let taken = match tokio::time::timeout(patience, &mut when_taken).await {
             Ok(taken) => taken,
             Err(_) => {
-                started = self.grow();
+                grown = self.grow();
+                if grown == Grown::TooFast {
+                    return Err(Failure::Throttled);
+                }
                 match waiting {
                     Waiting::Patiently => when_taken.await,
                     Waiting::Briefly => {
                         // A cold start is part of the invocation; only a full house makes one give up.
-                        let limit = if started {
-                            INIT_LIMIT + QUEUE_LIMIT
-                        } else {
-                            QUEUE_LIMIT
+                        let limit = match grown {
+                            Grown::Started => INIT_LIMIT + QUEUE_LIMIT,
+                            _ => QUEUE_LIMIT,
                         };
-                        let left = limit.saturating_sub(asked.elapsed());
+                        let left = (limit + share).saturating_sub(asked.elapsed());
                         match tokio::time::timeout(left, when_taken).await {
                             Ok(taken) => taken,
                             Err(_) => return Err(Failure::Throttled),
@@ -244,41 +310,71 @@ impl Pool {
             }
         };
         let taken = taken.map_err(|_| Failure::Crashed)?;
-        *began = taken.at;
-        if started || taken.fresh {
-            self.state().figures.waited_for_cold_start += 1;
+        start.at = taken.at;
+        if grown != Grown::Full {
+            // Without the platform's share a process would have been there by so much earlier.
+            start.modelled = share.min(taken.at.saturating_duration_since(asked));
         }
+        let mut state = self.state();
+        if grown == Grown::Started || taken.fresh {
+            state.figures.waited_for_cold_start += 1;
+        }
+        state.book_spill_over(&taken.process);
+        drop(state);
         Ok(taken.process)
     }
 
-    /// Starts another process unless there are as many as there may be, or enough already start.
-    fn grow(self: &Arc<Self>) -> bool {
+    /// Whether a process may be passed over for having served enough: there must be room for another one.
+    fn limits_each(&self, state: &State) -> bool {
+        self.settings.on_demand.is_as_lambda() && state.processes.len() < self.most(state)
+    }
+
+    /// Processes there may be.
+    pub(super) fn most(&self, state: &State) -> usize {
+        self.settings.concurrency.min(state.reserved.unwrap_or(usize::MAX))
+    }
+
+    /// Starts another process on demand unless there are as many as there may be, or enough already start.
+    fn grow(self: &Arc<Self>) -> Grown {
         let process = {
             let mut state = self.state();
             let starting = state.processes.iter().filter(|p| p.is_starting()).count();
-            let most = self.function.reserved.unwrap_or(usize::MAX);
-            let full = state.processes.len() >= self.settings.concurrency.min(most);
-            if state.stopping || full || starting >= state.waiting.len() {
-                return false;
+            if state.stopping || state.processes.len() >= self.most(&state) {
+                return Grown::Full;
             }
-            let process = Arc::new(Process::default());
+            if starting >= state.waiting.len() {
+                return Grown::Enough;
+            }
+            if self.settings.on_demand.is_as_lambda() && !state.starts.take(Instant::now()) {
+                return Grown::TooFast;
+            }
+            let process = Arc::new(Process::on_demand());
             state.processes.push(Arc::clone(&process));
             state.figures.cold_starts += 1;
             process
         };
+        self.launch(process);
+        Grown::Started
+    }
+
+    /// Lets a process that is listed run to its end.
+    pub(super) fn launch(self: &Arc<Self>, process: Arc<Process>) {
         let pool = Arc::clone(self);
         let spawner = self.spawner.clone();
         tokio::spawn(async move {
             let initialised = process::run(&pool, &spawner, &process).await;
             pool.ended(&process, initialised);
         });
-        true
     }
 
     /// A process asks for work: what waits longest, else a place among the idle.
     pub(super) fn next(&self, process: &Arc<Process>) -> Next {
         let mut state = self.state();
-        while let Some(mut work) = state.waiting.pop_front() {
+        if state.lets_go(process) {
+            return Next::Never;
+        }
+        let rests = self.limits_each(&state) && !state.waiting.is_empty() && !process.may_serve(Instant::now());
+        while !rests && let Some(mut work) = state.waiting.pop_front() {
             let taken = Taken {
                 process: Arc::clone(process),
                 fresh: process.is_fresh(),
@@ -290,7 +386,7 @@ impl Pool {
             }
         }
         let (idle, work) = oneshot::channel();
-        state.idle.push((Arc::clone(process), idle));
+        state.idle_like(process).push((Arc::clone(process), idle));
         Next::Idle(work)
     }
 
@@ -298,7 +394,10 @@ impl Pool {
         let more = {
             let mut state = self.state();
             state.processes.retain(|p| !Arc::ptr_eq(p, process));
-            state.idle.retain(|(p, _)| !Arc::ptr_eq(p, process));
+            state.idle_like(process).retain(|(p, _)| !Arc::ptr_eq(p, process));
+            if process.is_ahead() && !initialised && !process.is_leaving() {
+                state.ahead.failed = true;
+            }
             if !initialised && state.processes.is_empty() {
                 // It will not start for anyone else either; their replies are dropped with them.
                 state.waiting.clear();
@@ -309,6 +408,7 @@ impl Pool {
         if more {
             self.grow();
         }
+        self.fill();
     }
 
     /// Kills the process that runs an invocation; false if none does.
@@ -341,6 +441,24 @@ impl Pool {
     }
 }
 
+/// When an invocation began to run.
+struct Start {
+    at: Instant,
+    modelled: Duration,
+}
+
+/// Whether another process was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grown {
+    Started,
+    /// As many are starting as requests wait.
+    Enough,
+    /// There are as many as there may be.
+    Full,
+    /// Lambda does not add them that fast.
+    TooFast,
+}
+
 /// Where work went.
 enum Placed {
     With(Arc<Process>),
@@ -351,4 +469,6 @@ enum Placed {
 pub(super) enum Next {
     Work(Work),
     Idle(oneshot::Receiver<Work>),
+    /// It is about to be ended.
+    Never,
 }

@@ -4,15 +4,17 @@ use std::fs::OpenOptions;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::pool::{Failure, Invocation, Pool};
+use super::scaling::Bucket;
 use super::{INIT_LIMIT, api};
 use crate::child::Spawner;
 use crate::permissions::access_key;
@@ -31,6 +33,13 @@ struct Owed {
 /// One process.
 #[derive(Debug, Default)]
 pub(super) struct Process {
+    /// Started before any request wanted it.
+    ahead: bool,
+    /// Held until it has started.
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
+    leaving: AtomicBool,
+    /// What it may serve, as on Lambda; made with its first request.
+    requests: Mutex<Option<Bucket>>,
     current: Mutex<Option<Owed>>,
     asked: AtomicBool,
     fresh: AtomicBool,
@@ -40,8 +49,45 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// One that a request waits for.
+    pub(super) fn on_demand() -> Self {
+        Self::default()
+    }
+
+    /// One that is started ahead.
+    pub(super) fn ahead() -> Self {
+        Self {
+            ahead: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it was started ahead.
+    pub(super) const fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+
+    /// It has got its turn to start.
+    pub(super) fn begins(&self, turn: OwnedSemaphorePermit) {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+    }
+
     pub(super) fn kill(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
         self.end.notify_one();
+    }
+
+    /// Whether it has not yet served all that one process serves in a second; counts this one.
+    pub(super) fn may_serve(&self, now: Instant) -> bool {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests
+            .get_or_insert_with(|| Bucket::of_requests(now))
+            .take(now)
+    }
+
+    /// Whether it has been told to end.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Kills it for a fault, which is counted.
@@ -63,6 +109,7 @@ impl Process {
     pub(super) fn asks(&self) {
         if !self.asked.swap(true, Ordering::Relaxed) {
             self.first.notify_one();
+            self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -104,10 +151,13 @@ impl Process {
 /// Runs a process to its end. Whether it ever asked for work.
 pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> bool {
     let name = &pool.function.name;
-    match start(pool, spawner, process).await {
-        Ok(()) => {}
-        Err(error) => tracing::error!(function = %name, "{error:#}"),
+    if comes(pool, process).await {
+        match start(pool, spawner, process).await {
+            Ok(()) => {}
+            Err(error) => tracing::error!(function = %name, "{error:#}"),
+        }
     }
+    process.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
     // Drops what it still owes, so that the caller learns.
     process
         .current
@@ -115,6 +165,23 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     process.asked.load(Ordering::Relaxed)
+}
+
+/// What comes before a start: a turn among those started ahead, or what the platform does. False if it is no longer wanted.
+async fn comes(pool: &Pool, process: &Process) -> bool {
+    let before = async {
+        if process.ahead {
+            if let Ok(turn) = Arc::clone(&pool.starting).acquire_owned().await {
+                process.begins(turn);
+            }
+        } else {
+            tokio::time::sleep(pool.settings.on_demand.platform_share()).await;
+        }
+    };
+    tokio::select! {
+        () = process.end.notified() => false,
+        () = before => true,
+    }
 }
 
 async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> Result<()> {
@@ -131,7 +198,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     let mut command = Command::new(pool.settings.binaries.join(name));
     command
         .env_clear()
-        .envs(standard(pool))
+        .envs(standard(pool, process.ahead))
         .envs(&pool.settings.environment)
         .envs(&pool.function.environment)
         .env("AWS_ACCESS_KEY_ID", access_key(name))
@@ -192,7 +259,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
 }
 
 /// What Lambda sets for every function.
-fn standard(pool: &Pool) -> Vec<(&'static str, String)> {
+fn standard(pool: &Pool, ahead: bool) -> Vec<(&'static str, String)> {
     let name = &pool.function.name;
     let mut variables = vec![
         ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
@@ -201,7 +268,10 @@ fn standard(pool: &Pool) -> Vec<(&'static str, String)> {
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
             pool.function.memory_mb.to_string(),
         ),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        (
+            "AWS_LAMBDA_INITIALIZATION_TYPE",
+            if ahead { "provisioned-concurrency" } else { "on-demand" }.to_owned(),
+        ),
         ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
         ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),

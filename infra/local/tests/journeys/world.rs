@@ -117,6 +117,7 @@ impl World {
             tools: crate_folder.join("../../.tools"),
             control_planes: None,
             concurrency: DEFAULT_CONCURRENCY,
+            on_demand: stampede_local::runtime::OnDemand::default(),
             account_concurrency: 64,
             function_log: Some("info".to_owned()),
             seed: 1,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use stampede_local::child::Spawner;
 use stampede_local::faults::Faults;
 use stampede_local::meter::Meter;
-use stampede_local::runtime::{Functions, Settings};
+use stampede_local::runtime::{Functions, OnDemand, Settings};
 use stampede_local::template::{Function, Model};
 use tempfile::TempDir;
 
@@ -67,6 +67,16 @@ impl Bench {
     }
 
     pub fn with_faults(model: &Model, concurrency: usize, faults: Arc<Faults>) -> Self {
+        Self::of(model, concurrency, faults, OnDemand::default())
+    }
+
+    /// With processes as Lambda starts them.
+    pub fn as_lambda(model: &Model, concurrency: usize, platform_share: Duration) -> Self {
+        let on_demand = OnDemand::AsLambda { platform_share };
+        Self::of(model, concurrency, Arc::default(), on_demand)
+    }
+
+    fn of(model: &Model, concurrency: usize, faults: Arc<Faults>, on_demand: OnDemand) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in model.functions.keys() {
             std::os::unix::fs::symlink(probe_binary(), folder.path().join(name)).unwrap();
@@ -77,6 +87,7 @@ impl Bench {
             binaries: folder.path().to_owned(),
             logs: folder.path().to_owned(),
             concurrency,
+            on_demand,
             account_concurrency: 64,
             environment: BTreeMap::from([("PROBE_LOG".to_owned(), log)]),
             faults,

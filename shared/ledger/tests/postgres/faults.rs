@@ -20,6 +20,11 @@ async fn unavailable(ledger: &impl ProjectOrders, why: &str) {
     assert_eq!(answers, vec![Err(LedgerError::Unavailable(why.to_owned())); 5]);
 }
 
+async fn unconnected(ledger: &impl ProjectOrders, why: &str) {
+    let answers = ledger.project(&life("ada")).await;
+    assert_eq!(answers, vec![Err(LedgerError::NoConnection(why.to_owned())); 5]);
+}
+
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_given_up_and_its_connection_too() {
     let ledger = Ledger::with_limits(SHORT).await;
@@ -52,7 +57,7 @@ async fn a_batch_that_finds_all_connections_in_use_is_given_up() {
         .unwrap();
     let life = life("bob");
     let (first, ()) = tokio::join!(ledger.project(&life), async {
-        unavailable(&ledger, "all connections are in use").await;
+        unconnected(&ledger, "all connections are in use").await;
         locked.rollback().await.unwrap();
     });
     assert_eq!(first, vec![Ok(Projected::Latest); 5]);
@@ -68,7 +73,7 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up() {
         ..SHORT
     };
     let ledger = PostgresLedger::with_limits(&url, limits).unwrap();
-    unavailable(&ledger, "no connection in time").await;
+    unconnected(&ledger, "no connection in time").await;
 }
 
 #[tokio::test]

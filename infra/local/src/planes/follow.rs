@@ -1,0 +1,95 @@
+//! What the control planes hold of Lambda, taken over by the functions of this stack.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use crate::runtime::Functions;
+
+/// Takes over.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) functions: Arc<Functions>,
+    pub(super) planes: Caller,
+    /// The alias whose provisioned concurrency counts.
+    pub(super) alias: String,
+    /// The functions that the control planes know.
+    pub(super) known: BTreeSet<String>,
+}
+
+impl Follower {
+    /// Takes over everything.
+    pub(super) async fn look_at_all(&self) {
+        for function in &self.known {
+            self.look(function).await;
+        }
+    }
+
+    /// Takes over what is held of one function.
+    pub(super) async fn look(&self, function: &str) {
+        if !self.known.contains(function) {
+            return;
+        }
+        match self.held(function).await {
+            Ok((provisioned, reserved)) => {
+                self.functions.reserve(function, reserved);
+                self.functions.hold(function, provisioned);
+            }
+            Err(error) => tracing::warn!(function, "what is held of it is not known: {error:#}"),
+        }
+    }
+
+    /// Provisioned and reserved concurrency.
+    async fn held(&self, function: &str) -> Result<(usize, Option<usize>)> {
+        let alias = &self.alias;
+        let path = format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}");
+        let provisioned = self.number(&path, "RequestedProvisionedConcurrentExecutions").await?;
+        let path = format!("/2019-09-30/functions/{function}/concurrency");
+        let reserved = self.number(&path, "ReservedConcurrentExecutions").await?;
+        Ok((provisioned.unwrap_or(0), reserved))
+    }
+
+    async fn number(&self, path: &str, member: &str) -> Result<Option<usize>> {
+        let answer = self
+            .planes
+            .call("lambda", Method::GET, path, &[], Vec::new())
+            .await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => {
+                let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+                let number = body.get(member).and_then(Value::as_u64);
+                Ok(number.and_then(|n| usize::try_from(n).ok()))
+            }
+            other => bail!("{path}: {other}"),
+        }
+    }
+
+    /// How far a function's provisioned concurrency has come here, in place of what the control planes say of it.
+    pub(super) fn corrected(&self, function: &str, qualifier: Option<&str>, body: &[u8]) -> Option<Vec<u8>> {
+        if qualifier != Some(&self.alias) || !self.known.contains(function) {
+            return None;
+        }
+        let here = self.functions.allocation(function)?;
+        let mut body: Value = serde_json::from_slice(body).ok()?;
+        let members = body.as_object_mut()?;
+        let requested = members.get("RequestedProvisionedConcurrentExecutions")?.as_u64()?;
+        let allocated = requested.min(u64::try_from(here.allocated).ok()?);
+        let status = match () {
+            () if here.failed => "FAILED",
+            () if allocated == requested => "READY",
+            () => "IN_PROGRESS",
+        };
+        if here.failed {
+            members.insert("StatusReason".to_owned(), json!("FUNCTION_ERROR_INIT_FAILURE"));
+        }
+        members.insert("Status".to_owned(), json!(status));
+        members.insert("AllocatedProvisionedConcurrentExecutions".to_owned(), json!(allocated));
+        members.insert("AvailableProvisionedConcurrentExecutions".to_owned(), json!(allocated));
+        serde_json::to_vec(&body).ok()
+    }
+}

@@ -1,0 +1,52 @@
+"""Writes the documents of pre-scaling as Parameter Store takes them, one file each for
+`aws ssm put-parameter --cli-input-json file://FILE`: documents in a folder, drops in its folder `drops`.
+
+Usage: prescale_parameters.py [--path /stampede/prescale] [--folder infra/prescale] [--quotas FILE] OUT
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import tomllib
+
+# Parameter Store's limit for parameters that cost nothing.
+MOST_BYTES = 4096
+DOCUMENTS = ["profile", "baseline", "budget", "prices", "quotas"]
+# The account is asked for these; written down they are only for plans away from it.
+ASKED = ["account_concurrency", "reserved_by_others"]
+
+
+def parameter(name, document, path):
+    value = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
+    if len(value.encode()) > MOST_BYTES:
+        sys.exit(f"{name} takes more than {MOST_BYTES} bytes: put it by hand, as an advanced parameter")
+    return {"Name": f"{path}/{name}", "Value": value, "Type": "String", "Overwrite": True}
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--path", default="/stampede/prescale")
+    arguments.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("infra/prescale"))
+    arguments.add_argument("--quotas", type=pathlib.Path, help="another file than the folder's")
+    arguments.add_argument("out", type=pathlib.Path)
+    given = arguments.parse_args()
+
+    files = {name: given.folder / f"{name}.toml" for name in DOCUMENTS}
+    if given.quotas:
+        files["quotas"] = given.quotas
+    documents = {name: tomllib.loads(file.read_text()) for name, file in files.items()}
+    for asked in ASKED:
+        documents["quotas"].pop(asked, None)
+    for file in sorted((given.folder / "drops").glob("*.toml")):
+        drop = tomllib.loads(file.read_text())
+        documents[f"calendar/{drop['id']}"] = drop
+
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        file = given.out / (name.replace("/", "-") + ".json")
+        file.write_text(json.dumps(parameter(name, document, given.path), indent=2) + "\n")
+        print(file)
+
+
+main()

@@ -1,0 +1,270 @@
+//! One drop with pre-scaling and without: what it does to the first second.
+//!
+//! Three runs of one drop file with one seed, each on a stack of its own that starts processes as Lambda does and whose ledger
+//! is of the size that the control planes hold: without pre-scaling, without it and with the platform's share of a cold start
+//! set to nothing, and with it.
+
+mod figures;
+mod plot;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use figures::Figures;
+
+use crate::prescaling::Prescaling;
+use crate::progress::say;
+use crate::run::{Options, Ran, run};
+use crate::stack::{OwnStack, StackFile};
+
+/// Processes per function at most: more than the drop's plan holds, and more than this machine's memory minds.
+const PROCESSES: u32 = 400;
+/// Invocations at a time: an account's first limit.
+const ACCOUNT: u32 = 1_000;
+/// How much longer than a hold and a payment a ledger may need that is too small: a message that found no connection comes
+/// again after its queue's visibility time.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+/// What to compare.
+#[derive(Debug, Clone)]
+pub struct Compare {
+    /// The drop file.
+    pub drop: PathBuf,
+    /// How many shoppers, instead of the file's own number.
+    pub shoppers: Option<u32>,
+    /// The seed of every draw.
+    pub seed: u64,
+    /// Where the runs' folders and the comparison go.
+    pub out: PathBuf,
+    /// The folder of the functions' and the stack's binaries.
+    pub functions: PathBuf,
+    /// The documents of pre-scaling.
+    pub documents: PathBuf,
+    /// The platform's share of a cold start, in ms.
+    pub platform_ms: u64,
+}
+
+/// `prescale.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// Whether what pre-scaling promises was seen, and every promise of the API was kept with it.
+    pub ok: bool,
+    /// Why not.
+    pub failures: Vec<String>,
+    /// The drop file.
+    pub drop_file: String,
+    /// The seed of every draw.
+    pub seed: u64,
+    /// Shoppers.
+    pub shoppers: u64,
+    /// The platform's share of each start on demand, in ms: a parameter. Figures with it are modelled.
+    pub platform_share_ms: u64,
+    /// Without pre-scaling. Modelled.
+    pub off: Figures,
+    /// With it. Modelled, though nothing in it should be: there is no start to add to.
+    pub on: Figures,
+    /// Without it, the platform's share being nothing. Measured.
+    pub off_without_platform_share: Figures,
+    /// First second's p99 without pre-scaling ÷ with it. Modelled.
+    pub first_second_p99_ratio: f64,
+    /// The same without the platform's share. Measured.
+    pub first_second_p99_ratio_measured: f64,
+    /// From the calendar's entry until the drop was ready, in ms, on control planes that act at once.
+    pub ready_after_ms: u64,
+    /// From the end of the drop until all was given back, in ms.
+    pub given_back_after_ms: u64,
+}
+
+/// How much lower the first second's p99 shall be, at least.
+const LEAST_RATIO: f64 = 5.0;
+
+impl Compare {
+    /// Runs the drop three times, and writes `prescale.json` and `prescale.svg`.
+    ///
+    /// # Errors
+    /// When a run does not come to its end, or was stopped. A promise that was not kept is no error: it is in the comparison.
+    pub async fn run(&self, stop: watch::Receiver<bool>) -> anyhow::Result<Comparison> {
+        say("1 of 3: without pre-scaling");
+        let (off, _) = self.once("off", self.platform_ms, false, &stop).await?;
+        say("2 of 3: without pre-scaling, the platform's share of a cold start left out");
+        let (bare, _) = self.once("off-bare", 0, false, &stop).await?;
+        say("3 of 3: with pre-scaling");
+        let (on, back) = self.once("on", self.platform_ms, true, &stop).await?;
+        let comparison = self.compare(&off, &bare, &on, back.unwrap_or_default());
+        let write = |name: &str, text: String| {
+            let path = self.out.join(name);
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        };
+        write("prescale.json", serde_json::to_string_pretty(&comparison)?)?;
+        write("prescale.svg", plot::first_seconds(&off.0.measured, &on.0.measured)?)?;
+        Ok(comparison)
+    }
+
+    async fn once(
+        &self,
+        name: &str,
+        platform_ms: u64,
+        prescaled: bool,
+        stop: &watch::Receiver<bool>,
+    ) -> anyhow::Result<((Ran, u64), Option<Duration>)> {
+        let out = self.out.join(name);
+        std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
+        let folder = out.join("stack");
+        let further = [
+            "--control-planes".to_owned(),
+            self.documents.display().to_string(),
+            format!("--as-aws={platform_ms}"),
+            format!("--concurrency={PROCESSES}"),
+            format!("--account-concurrency={ACCOUNT}"),
+        ];
+        let log = out.join("stack.log");
+        let mut stack = OwnStack::start(&self.functions, &folder, &log, self.seed, "", &further)?;
+        let mut stopped = stop.clone();
+        let options = Options {
+            drop: self.drop.clone(),
+            shoppers: self.shoppers,
+            seed: self.seed,
+            out: out.clone(),
+            keys: folder.join("keys"),
+            prescaled,
+            patience: PATIENCE,
+        };
+        let done = async {
+            let file = stack.ready().await?;
+            tokio::select! {
+                done = on_stack(&file, &options, stop.clone()) => done,
+                ended = stack.ended() => Err(anyhow!("the stack ended by itself ({ended}); see {}", log.display())),
+            }
+        };
+        let done = tokio::select! {
+            done = done => done,
+            _ = stopped.wait_for(|stop| *stop) => Err(anyhow!("stopped")),
+        };
+        stack.stop().await;
+        let (ran, back) = done.with_context(|| format!("the run {name}"))?;
+        let delayed = figures::delayed_by_database(&folder.join("logs"))?;
+        say(&ran.report.summary());
+        Ok(((ran, delayed), back))
+    }
+
+    fn compare(
+        &self,
+        off: &(Ran, u64),
+        bare: &(Ran, u64),
+        on: &(Ran, u64),
+        back: Duration,
+    ) -> Comparison {
+        let figures = |(ran, delayed): &(Ran, u64)| Figures::of(ran, *delayed);
+        let (ran, _) = on;
+        let mut comparison = Comparison {
+            ok: false,
+            failures: Vec::new(),
+            drop_file: ran.report.drop_file.clone(),
+            seed: self.seed,
+            shoppers: ran.report.shoppers,
+            platform_share_ms: self.platform_ms,
+            off: figures(off),
+            on: figures(on),
+            off_without_platform_share: figures(bare),
+            first_second_p99_ratio: 0.0,
+            first_second_p99_ratio_measured: 0.0,
+            ready_after_ms: ran.prepared.map_or(0, |prepared| ms(prepared.took)),
+            given_back_after_ms: ms(back),
+        };
+        let with = comparison.on.first_second_p99_ms.max(f64::MIN_POSITIVE);
+        comparison.first_second_p99_ratio = comparison.off.first_second_p99_ms / with;
+        comparison.first_second_p99_ratio_measured =
+            comparison.off_without_platform_share.first_second_p99_ms / with;
+        comparison.failures = comparison.judge();
+        comparison.ok = comparison.failures.is_empty();
+        comparison
+    }
+}
+
+async fn on_stack(
+    stack: &StackFile,
+    options: &Options,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<(Ran, Option<Duration>)> {
+    let ran = run(stack, options, stop).await?;
+    if !options.prescaled {
+        return Ok((ran, None));
+    }
+    say("the drop is over; waiting until capacity is given back");
+    let prescaling = Prescaling::new(stack)?;
+    let shoppers = u32::try_from(ran.report.shoppers)?;
+    let back = prescaling
+        .give_back(stack, &ran.drop, &ran.file, shoppers)
+        .await?;
+    Ok((ran, Some(back)))
+}
+
+impl Comparison {
+    /// What was promised and not seen.
+    fn judge(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let on = &self.on;
+        for (name, figure) in [
+            ("cold_starts", on.cold_starts),
+            ("orders_delayed_by_database", on.orders_delayed_by_database),
+            ("errors", on.errors),
+        ] {
+            if figure > 0 {
+                failures.push(format!("with pre-scaling, {name} is {figure}"));
+            }
+        }
+        if self.first_second_p99_ratio < LEAST_RATIO {
+            failures.push(format!(
+                "the first second's p99 is {:.1} times lower, not {LEAST_RATIO}",
+                self.first_second_p99_ratio
+            ));
+        }
+        let broken = on.failures.iter();
+        failures.extend(broken.map(|failure| format!("with pre-scaling, {failure}")));
+        failures
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let (off, on, bare) = (&self.off, &self.on, &self.off_without_platform_share);
+        let mut lines = vec![format!(
+            "{:<40}{:>14}{:>14}{:>16}",
+            "", "off", "on", "off, share 0"
+        )];
+        let mut line = |name: &str, of: &dyn Fn(&Figures) -> String| {
+            lines.push(format!("{name:<40}{:>14}{:>14}{:>16}", of(off), of(on), of(bare)));
+        };
+        line("cold_starts", &|f| f.cold_starts.to_string());
+        line("cold_request_share", &|f| format!("{:.4}", f.cold_request_share));
+        line("first_second_p99_ms", &|f| format!("{:.1}", f.first_second_p99_ms));
+        line("first_second_p99_ms_measured_part", &|f| {
+            format!("{:.1}", f.first_second_p99_ms_measured_part)
+        });
+        line("first_10s_p999_ms", &|f| format!("{:.1}", f.first_10s_p999_ms));
+        line("errors", &|f| f.errors.to_string());
+        line("spill_over", &|f| f.spill_over.to_string());
+        line("sold_out_after_ms", &|f| {
+            f.sold_out_after_ms.map_or("never".to_owned(), |ms| ms.to_string())
+        });
+        line("orders_delayed_by_database", &|f| {
+            f.orders_delayed_by_database.to_string()
+        });
+        line("usd_prescale", &|f| format!("{:.4}", f.usd_prescale));
+        lines.push(format!(
+            "the first second's p99 is {:.1} times lower (modelled: {} ms of each cold start are a parameter), {:.1} times \
+             without that parameter",
+            self.first_second_p99_ratio, self.platform_share_ms, self.first_second_p99_ratio_measured
+        ));
+        lines.extend(self.failures.iter().map(|failure| format!("NOT KEPT: {failure}")));
+        lines.join("\n")
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,269 @@
+//! The operator's part in pre-scaling a run: puts the drop on the calendar, lets the function `prescale` run until the drop is
+//! ready, and afterwards until everything is given back.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use api::moment::Moment;
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use domain::time::Timestamp;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::client::{Call, Client};
+use crate::drop_file::DropFile;
+use crate::facts::DropFacts;
+use crate::progress::say;
+use crate::stack::StackFile;
+use crate::usage::processes;
+
+/// The longest a run of the function takes.
+const RUN_LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at whether the drop is ready.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Between two runs on the way down: they must be half a minute apart to agree.
+const BETWEEN_RUNS: Duration = Duration::from_secs(31);
+/// How many runs the way down may take.
+const MOST_RUNS: u32 = 12;
+
+/// Somebody who pre-scales.
+#[derive(Debug, Clone)]
+pub struct Prescaling {
+    ssm: aws_sdk_ssm::Client,
+    client: Client,
+    invoke: String,
+    /// Where the documents are in Parameter Store.
+    path: String,
+}
+
+/// What a drop's capacity came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prepared {
+    /// From the calendar's entry until all was ready.
+    pub took: Duration,
+    /// What the plan costs beyond the same drop unscaled, in US dollars by the list.
+    pub usd: f64,
+}
+
+/// What a run of the function answers, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Outcome {
+    #[serde(default)]
+    standby_for: Option<String>,
+    #[serde(default)]
+    drops: Vec<Value>,
+    #[serde(default)]
+    warnings: Vec<Value>,
+    #[serde(default)]
+    steps: Vec<Value>,
+    #[serde(default)]
+    readiness: Vec<Readiness>,
+    #[serde(default)]
+    plans: Vec<Plan>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Readiness {
+    drop: String,
+    ready: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    kind: String,
+    name: String,
+    wanted: f64,
+    there: f64,
+    ready: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Plan {
+    drop: String,
+    cost: Cost,
+}
+
+#[derive(Debug, Deserialize)]
+struct Cost {
+    total_usd: f64,
+    unscaled_usd: f64,
+}
+
+impl Prescaling {
+    /// On the control planes of a stack.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn new(stack: &StackFile) -> anyhow::Result<Self> {
+        let url = stack.control_planes_url.as_ref();
+        let url = url.context("the stack has no control planes")?;
+        let path = stack.environment.get("DOCUMENTS_PATH");
+        let config = aws_sdk_ssm::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_ssm::config::Region::new("us-east-1"))
+            .endpoint_url(url)
+            .credentials_provider(Credentials::new("local", "local", None, None, "operator"))
+            .http_client(connector::plain(Duration::from_secs(1)))
+            .build();
+        Ok(Self {
+            ssm: aws_sdk_ssm::Client::from_conf(config),
+            client: Client::new(RUN_LIMIT),
+            invoke: format!("{}/functions/prescale/invoke", stack.control_url),
+            path: path.context("the stack has no DOCUMENTS_PATH")?.clone(),
+        })
+    }
+
+    /// Puts the drop on the calendar and lets runs come until it is ready, which must be before `by`.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub async fn make_ready(
+        &self,
+        drop: &DropFacts,
+        file: &DropFile,
+        shoppers: u32,
+        by: Instant,
+    ) -> anyhow::Result<Prepared> {
+        let began = Instant::now();
+        self.put(drop, file, shoppers, "scheduled").await?;
+        let plan = self.run("plan").await?;
+        let plan = plan.plans.into_iter().find(|plan| plan.drop == drop.drop_id);
+        let cost = plan.context("the drop has no plan")?.cost;
+        let mut told = String::new();
+        loop {
+            let outcome = self.run("apply").await?;
+            let of = outcome.readiness.into_iter().find(|r| r.drop == drop.drop_id);
+            if of.as_ref().is_some_and(|readiness| readiness.ready) {
+                break;
+            }
+            let missing = of.map_or_else(
+                || "it is not looked after yet".to_owned(),
+                |readiness| missing(&readiness.parts),
+            );
+            if Instant::now() + PAUSE >= by {
+                bail!("the drop was not ready when the crowd began to gather: {missing}");
+            }
+            if missing != told {
+                say(&format!("{:>5.1} s  not ready: {missing}", began.elapsed().as_secs_f64()));
+                told = missing;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let took = began.elapsed();
+        ensure!(
+            Instant::now() < by,
+            "the drop was ready only after the crowd had begun to gather"
+        );
+        Ok(Prepared {
+            took,
+            usd: cost.total_usd - cost.unscaled_usd,
+        })
+    }
+
+    /// Says that the drop is over, and lets runs come until two that may agree find nothing to change and nothing is held
+    /// ahead of requests. How long that took.
+    ///
+    /// # Errors
+    /// When that does not come to an end.
+    pub async fn give_back(
+        &self,
+        stack: &StackFile,
+        drop: &DropFacts,
+        file: &DropFile,
+        shoppers: u32,
+    ) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        self.put(drop, file, shoppers, "drained").await?;
+        let mut quiet = 0;
+        for _ in 0..MOST_RUNS {
+            let outcome = self.run("apply").await?;
+            let idle = outcome.standby_for.is_none() && outcome.drops.is_empty() && outcome.steps.is_empty();
+            quiet = if idle { quiet + 1 } else { 0 };
+            let held: u64 = processes(stack).await?.iter().map(|p| p.ahead).sum();
+            if quiet >= 2 && held == 0 {
+                return Ok(began.elapsed());
+            }
+            tracing::debug!(steps = ?outcome.steps, warnings = ?outcome.warnings, held, "not yet at the baseline");
+            tokio::time::sleep(BETWEEN_RUNS).await;
+        }
+        bail!("capacity was not given back within {MOST_RUNS} runs")
+    }
+
+    /// The drop's entry on the calendar.
+    async fn put(
+        &self,
+        drop: &DropFacts,
+        file: &DropFile,
+        shoppers: u32,
+        state: &str,
+    ) -> anyhow::Result<()> {
+        let moment = |ms| Moment(Timestamp::from_millis(ms));
+        let arrivals = &file.arrivals;
+        let entry = json!({
+            "id": drop.drop_id,
+            "state": state,
+            "starts_at": moment(drop.starts_at_ms),
+            "ends_at": moment(drop.ends_at_ms),
+            "shoppers": shoppers,
+            "units": file.allocated(),
+            "sold_within_seconds": file.sold_within_seconds,
+            "before": {"seconds": whole(arrivals.before.seconds), "peak_factor": 1},
+            // It falls evenly to nothing.
+            "opening": {"seconds": whole(arrivals.surge.seconds), "peak_factor": 2},
+            "sale_peak_factor": 1,
+            "tail": {"seconds": file.hold_seconds + file.payment_seconds, "peak_factor": 1},
+        });
+        let put = self.ssm.put_parameter();
+        put.name(format!("{}/calendar/{}", self.path, drop.drop_id))
+            .value(entry.to_string())
+            .r#type(aws_sdk_ssm::types::ParameterType::String)
+            .overwrite(true)
+            .send()
+            .await
+            .context("putting the drop on the calendar")?;
+        Ok(())
+    }
+
+    /// One run of the function.
+    async fn run(&self, mode: &str) -> anyhow::Result<Outcome> {
+        let call = Call {
+            method: Method::POST,
+            uri: self.invoke.parse()?,
+            bearer: None,
+            key: None,
+            body: Some((
+                Bytes::from(json!({"mode": mode}).to_string()),
+                "application/json",
+            )),
+        };
+        let answer = self
+            .client
+            .send(&call)
+            .await
+            .with_context(|| format!("pre-scaling, {mode}"))?;
+        let body = || String::from_utf8_lossy(&answer.body).into_owned();
+        ensure!(answer.status == 200, "pre-scaling, {mode}: {} {}", answer.status, body());
+        answer
+            .json()
+            .with_context(|| format!("pre-scaling, {mode}, answered {}", body()))
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "seconds of a drop, rounded up to a whole number"
+)]
+fn whole(seconds: f64) -> u32 {
+    seconds.ceil() as u32
+}
+
+fn missing(parts: &[Part]) -> String {
+    let missing = parts.iter().filter(|part| !part.ready);
+    let one = |part: &Part| format!("{} {}: {} of {}", part.kind, part.name, part.there, part.wanted);
+    missing.map(one).collect::<Vec<_>>().join(", ")
+}
