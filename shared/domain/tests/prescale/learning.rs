@@ -299,6 +299,25 @@ fn an_opening_without_shoppers_is_no_evidence_that_none_will_come() {
 }
 
 #[test]
+fn runs_that_each_miss_another_groups_shoppers_do_not_make_a_drop_without_any() {
+    let only = |name: &str| {
+        let mut run = by_hand();
+        run.functions.retain(|f| f.function == name);
+        function(&mut run, name).invocations.as_mut().unwrap().opening = 0;
+        run
+    };
+    let calibrated = calibrate(&profile(), &[only("get-drop"), only("reserve")]);
+    check(&calibrated.profile);
+    assert_eq!(calibrated.profile.groups[0].weight.opening, 4.0);
+    assert!(
+        calibrated
+            .kept
+            .contains(&"group.browse.weight.opening".to_owned())
+    );
+    assert!(!calibrated.kept.contains(&"group.browse.weight.sale".to_owned()));
+}
+
+#[test]
 fn up_at_once_and_down_half_way() {
     let mut drop = by_hand();
     function(&mut drop, "reserve").p95_ms = Some(31.0);
@@ -431,9 +450,10 @@ fn a_measured_drop_is_read_as_it_was_written_and_nothing_unknown_is() {
 }
 
 fn profiles() -> impl Strategy<Value = CapacityProfile> {
-    let weights = proptest::collection::vec(0.01f64..20.0, 16);
+    let weights = proptest::collection::vec(0.05f64..20.0, 16);
     let times = proptest::collection::vec(0.1f64..5_000.0, 12);
-    let rest = proptest::collection::vec(0.01f64..50.0, 12);
+    // No share so small that it counts as the least a function may have.
+    let rest = proptest::collection::vec(0.1f64..50.0, 12);
     (weights, times, rest).prop_map(|(weights, times, rest)| {
         let mut profile = profile();
         let mut weights = weights.into_iter();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::measured::Measured;
 use super::super::profile::CapacityProfile;
-use super::evidence::evidence;
+use super::evidence::{evidence, needs_shoppers};
 use super::number::{Number, Numbers, numbers, with};
 
 /// One number over all runs.
@@ -58,6 +58,8 @@ pub fn calibrate(profile: &CapacityProfile, runs: &[Measured]) -> Calibrated {
         };
         found.insert(number.clone(), chosen);
     }
+    needs_shoppers(&mut found, profile);
+    seen.retain(|number, _| found.contains_key(number));
     let mut calibrated = with(profile, &found);
     let new = numbers(&calibrated);
     let spread = seen

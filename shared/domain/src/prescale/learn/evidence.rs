@@ -122,8 +122,9 @@ fn weigh(found: &mut Numbers, group: &Group, measured: &Measured) {
     }
 }
 
-/// Takes back what would leave no group with shoppers' requests at the opening.
-fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
+/// Takes back what would leave no group with shoppers' requests at the opening. Needed for one drop's numbers as for those
+/// that several are put together to: one may say that nobody browsed, another that nobody bought.
+pub(super) fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
     let of_shoppers = || profile.groups.iter().filter(|g| g.per == Per::Shopper);
     let opening = |group: &Group| Number::Weight {
         group: group.name.clone(),
