@@ -19,10 +19,13 @@ PLATFORM_MS ?=
 DROPS ?=
 MINUTES ?=
 PLAN ?=
+FROM ?= target/drop/measured.json
+PROFILE ?= infra/prescale/profile.toml
+OUT ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop prescale-plan prescale-parameters bench faults prove replay hostile up token dev invoke test lint template openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke test lint template openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +52,9 @@ faults: build ## run every fault alone and everything at once on three drops: SE
 prescale-plan: ## print the capacity a drop wants, when, at what cost, within which limits: DROP=file QUOTAS=file JSON=1
 	@cargo run --quiet --release --locked -p prescale-plan -- $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
 		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(JSON),--json)
+
+calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFILE=file OUT=file
+	@cargo run --quiet --release --locked -p loadtest -- calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
 
 prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: QUOTAS=file
 	@python3 infra/tools/prescale_parameters.py $(if $(QUOTAS),--quotas $(QUOTAS)) target/prescale

@@ -13,7 +13,8 @@
 //! **A walk through.** A [`drop_file`] says what is sold and who comes; [`stack`] starts the local stack; [`operator`]
 //! publishes the drop; [`load`] sends the crowd of [`shopper`]s while [`sampler`] looks at the shards; [`drain`]
 //! waits until nothing is left to do; [`collect`] and [`mod@audit`] check the promises; [`usage`] puts prices on what
-//! was used; [`report`] writes it all down.
+//! was used; [`report`] writes it all down. [`demand`] notes what each phase caused, and [`calibrate`] makes a capacity profile
+//! of such notes.
 //!
 //! **What it does not do.** It never calls anything but the stack it was given, and it proves nothing about capacity on
 //! AWS: absolute times are those of the machine it ran on.
@@ -31,9 +32,11 @@
 pub mod arrivals;
 pub mod audit;
 pub mod behaviour;
+pub mod calibrate;
 pub mod client;
 pub mod collect;
 pub mod compare;
+pub mod demand;
 pub mod drain;
 pub mod drop_file;
 pub mod facts;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use loadtest::audit::audit;
+use loadtest::calibrate::Calibrate;
 use loadtest::collect::Stores;
 use loadtest::compare::Compare;
 use loadtest::progress::say;
@@ -70,6 +71,8 @@ enum Command {
         #[arg(long, default_value = "target/drop")]
         out: PathBuf,
     },
+    /// Make a capacity profile from measured drops.
+    Calibrate(Calibrate),
     /// Print a shopper's bearer token.
     Token {
         /// The folder of the stack's keys.
@@ -180,6 +183,10 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
             let findings = audit(&stores.facts(&drop, entries, wall_ms()?).await?);
             print(&serde_json::to_string_pretty(&findings)?)?;
             Ok(findings.kept())
+        }
+        Command::Calibrate(calibrate) => {
+            print(calibrate.run()?.trim_end())?;
+            Ok(true)
         }
         Command::Token { keys, shopper } => {
             let now_s = wall_ms()?.div_euclid(1_000);

@@ -13,6 +13,7 @@ use crate::audit::audit;
 use crate::behaviour::plan;
 use crate::client::Client;
 use crate::collect::Stores;
+use crate::demand::{Crowd, Watch};
 use crate::drain::drain;
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry};
@@ -159,6 +160,7 @@ pub async fn run(
     };
     let before_crowd = processes(stack).await?;
 
+    let demand = Watch::begin(stack, opening, file.arrivals.surge.seconds);
     let world = Arc::new(World {
         client: Client::new(REQUEST_TIMEOUT),
         addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
@@ -181,6 +183,7 @@ pub async fn run(
         world.journal.flush();
         bail!("stopped");
     }
+    let demand = demand.left().await?;
     say("everyone has left; waiting for what is still under way");
     let mut stopped = stop.clone();
     let drained = tokio::select! {
@@ -192,6 +195,7 @@ pub async fn run(
     let failed_samples = sampling.await?;
     showing.await?;
 
+    let demand = demand.drained(&drop).await?;
     let faults = faults::end(stack).await?;
     let journal = world.journal.finish()?;
     let facts = stores.facts(&drop, journal, opening.now_ms()).await?;
@@ -204,6 +208,13 @@ pub async fn run(
     };
     let usage = Usage::between(&before, &after, stack.table("STOCK_TABLE")?, sold);
     let measured = world.recorder.finish();
+    let crowd = Crowd {
+        run: format!("local run of {name}.toml, seed {}", options.seed),
+        drop: &drop,
+        shoppers,
+        sold: findings.paid,
+    };
+    demand.write(&options.out, &crowd)?;
     let run = RunFacts {
         drop_file: name,
         title: world.file.title.clone(),

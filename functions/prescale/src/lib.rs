@@ -13,12 +13,13 @@
 //! and its call: what it lowers then, the next run raises.
 //!
 //! **A walk through.** [`Prescaler::run`] is one invocation, in one of four [modes](Mode). `steps` carries out, `verify`
-//! measures, [`outcome`] is what is answered and logged.
+//! measures, `lessons` changes the profile by what drops caused that are over, [`outcome`] is what is answered and logged.
 //!
 //! **What it does not do.** It waits for nothing that takes minutes; the next run looks. It moves no drop's start: the
 //! [readiness](domain::prescale::readiness) says that it must be moved, and to when.
 #![forbid(unsafe_code)]
 
+mod lessons;
 pub mod outcome;
 mod steps;
 mod verify;
@@ -35,8 +36,8 @@ use domain::time::Timestamp;
 use ports::drops::Lease;
 use ports::edge::Edge;
 use ports::prescale::{
-    CallFunction, CarryOut, ControlError, Held, KeepRun, Measure, Observe, ReadDocuments, ReadQuotas,
-    StoreReadiness, WriteAudit,
+    CallFunction, CarryOut, ControlError, Held, KeepLessons, KeepRun, Measure, MeasureDemand, Observe,
+    ReadDocuments, ReadQuotas, StoreReadiness, WriteAudit, WriteProfile,
 };
 use ports::retry::{IN_WORKER, retry};
 use ports::{Conditional, StoreError};
@@ -163,12 +164,19 @@ fn store(what: &'static str) -> impl FnOnce(StoreError) -> RunError {
 }
 
 /// The account as a run needs it.
-pub trait Account: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction {}
-impl<T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction> Account for T {}
+pub trait Account:
+    ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile
+{
+}
+impl<
+    T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile,
+> Account for T
+{
+}
 
 /// What runs leave behind, as a run needs it.
-pub trait Keeping: KeepRun + WriteAudit + StoreReadiness {}
-impl<T: KeepRun + WriteAudit + StoreReadiness> Keeping for T {}
+pub trait Keeping: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
+impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
 
 /// The reconciler.
 #[derive(Debug, Clone)]
@@ -242,7 +250,10 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
         self.leave(run, &decision.record).await?;
         let taken = self.carry_out_all(run, &read, &decision, previous).await;
-        self.conclude(run, read, decision, taken, now).await
+        let lesson = self.learn(run, &read, &decision).await;
+        let mut outcome = self.conclude(run, read, decision, taken, now).await?;
+        outcome.lesson = lesson;
+        Ok(outcome)
     }
 
     /// Two runs that agree, in one.

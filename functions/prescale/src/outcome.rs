@@ -1,5 +1,6 @@
 //! What a run came to, as its answer and as metrics.
 
+use domain::prescale::learn::Lesson;
 use domain::prescale::plan::{Plan, plan};
 use domain::prescale::readiness::{Readiness, Ruling};
 use domain::prescale::reconcile::Decision;
@@ -98,6 +99,9 @@ pub struct Outcome {
     pub taken: Vec<Taken>,
     /// How ready the drops are.
     pub readiness: Vec<Readiness>,
+    /// What a drop taught that is over, if the profile was changed by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lesson: Option<Lesson>,
     /// The plans of all drops on the calendar, in the mode `plan`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<Plan>,
@@ -114,6 +118,7 @@ impl Outcome {
             steps: Vec::new(),
             taken: Vec::new(),
             readiness: Vec::new(),
+            lesson: None,
             plans: Vec::new(),
         }
     }
@@ -128,6 +133,7 @@ impl Outcome {
             steps: decision.steps.clone(),
             taken: Vec::new(),
             readiness: Vec::new(),
+            lesson: None,
             plans: Vec::new(),
         }
     }
@@ -146,17 +152,26 @@ impl Outcome {
         let metric = |name: &str| json!({"Name": name, "Unit": "Count"});
         let count = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
         let failed = |taken: &&Taken| matches!(taken.went, Went::Failed(_));
-        json!({
+        let mut metrics = vec![
+            metric("PrescaledDrops"),
+            metric("DropsNotReady"),
+            metric("DropsNotOnCourse"),
+            metric("DropsRestrained"),
+            metric("CapacityChanges"),
+            metric("CapacityChangesFailed"),
+            metric("SpillOver"),
+        ];
+        let error = self.lesson.as_ref().and_then(|lesson| lesson.largest);
+        if error.is_some() {
+            metrics.push(json!({"Name": "PlanErrorLargest", "Unit": "None"}));
+        }
+        let mut line = json!({
             "_aws": {
                 "Timestamp": self.at.as_millis(),
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
                     "Dimensions": [[]],
-                    "Metrics": [
-                        metric("PrescaledDrops"), metric("DropsNotReady"), metric("DropsNotOnCourse"),
-                        metric("DropsRestrained"), metric("CapacityChanges"), metric("CapacityChangesFailed"),
-                        metric("SpillOver"),
-                    ],
+                    "Metrics": metrics,
                 }],
             },
             "message": "pre-scaling",
@@ -168,6 +183,10 @@ impl Outcome {
             "CapacityChangesFailed": self.taken.iter().filter(failed).count(),
             // Counted for the account, so every drop tells the same.
             "SpillOver": self.readiness.iter().map(|r| r.spill_over).max().unwrap_or(0),
-        })
+        });
+        if let (Some(error), Some(members)) = (error, line.as_object_mut()) {
+            members.insert("PlanErrorLargest".to_owned(), json!(error));
+        }
+        line
     }
 }

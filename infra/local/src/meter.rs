@@ -4,11 +4,15 @@
 //! invocation used is kept apart while it runs and booked under (function, route, status) when it ends, so that a
 //! refused reservation and a granted one can be told apart. Requests without a running invocation (an audit, a table's
 //! creation) count for their table only.
+//!
+//! Run times are kept by function, over all its routes and outcomes, as counts of times: whoever asks twice can tell the
+//! percentiles of what came between.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// What was used of one table.
@@ -62,6 +66,15 @@ pub struct FunctionUse {
     pub tables: BTreeMap<String, TableUse>,
 }
 
+/// One function's run times, from the moment a process took an invocation to its answer: warm, so far as the process was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RunTimes {
+    /// 95 of 100 took at most this long, in ms, to a hundredth of it.
+    pub p95_ms: f64,
+    /// How many took how long: the highest time in µs that counts as the same, and their number.
+    pub counts: Vec<(u64, u64)>,
+}
+
 /// All figures, as `GET /meter` answers them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
@@ -71,6 +84,10 @@ pub struct Report {
     pub functions: Vec<FunctionUse>,
     /// SQS requests by action; each is billed, an empty receive too.
     pub sqs_requests: BTreeMap<String, u64>,
+    /// Run times by function.
+    pub run_times: BTreeMap<String, RunTimes>,
+    /// Messages handed to functions, by queue; a message that comes again counts again.
+    pub messages: BTreeMap<String, u64>,
     /// What requests used that named an invocation which was not running (any more).
     pub unattributed: BTreeMap<String, TableUse>,
     /// Requests to DynamoDB that named a running invocation.
@@ -84,6 +101,7 @@ struct Books {
     report: Report,
     running: HashMap<u64, Uses>,
     functions: HashMap<(String, String, u16), FunctionUse>,
+    run_times: HashMap<String, Histogram<u64>>,
 }
 
 /// The meter of one stack.
@@ -151,6 +169,12 @@ impl Meter {
         for (table, used) in &uses {
             add(&mut entry.tables, table, used);
         }
+        // One that was refused for want of a place never ran.
+        if !duration.is_zero() {
+            let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            let times = books.run_times.entry(function.to_owned());
+            times.or_insert_with(times_of_a_function).saturating_record(us);
+        }
     }
 
     /// A request to DynamoDB was answered.
@@ -184,16 +208,48 @@ impl Meter {
         }
     }
 
+    /// A queue's messages were handed to a function.
+    pub fn messages(&self, queue: &str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let mut books = self.books();
+        if let Some(so_far) = books.report.messages.get_mut(queue) {
+            *so_far += count;
+        } else if count > 0 {
+            books.report.messages.insert(queue.to_owned(), count);
+        }
+    }
+
     /// The figures so far. Invocations still running are in the tables' figures only.
     #[must_use]
     pub fn report(&self) -> Report {
         let books = self.books();
         let mut report = books.report.clone();
         report.functions = books.functions.values().cloned().collect();
+        report.run_times = (books.run_times.iter())
+            .map(|(function, times)| (function.clone(), run_times(times)))
+            .collect();
         report
             .functions
             .sort_by(|a, b| (&a.function, &a.route, a.status).cmp(&(&b.function, &b.route, b.status)));
         report
+    }
+}
+
+/// 1 µs to Lambda's fifteen minutes with two significant digits.
+#[allow(
+    clippy::expect_used,
+    reason = "constant bounds, which the constructor accepts"
+)]
+fn times_of_a_function() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 900_000_000, 2).expect("valid bounds")
+}
+
+fn run_times(times: &Histogram<u64>) -> RunTimes {
+    RunTimes {
+        p95_ms: Duration::from_micros(times.value_at_quantile(0.95)).as_secs_f64() * 1_000.0,
+        counts: (times.iter_recorded())
+            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+            .collect(),
     }
 }
 
@@ -227,6 +283,32 @@ mod tests {
         for other in [None, Some("Root=1-5759e988-bd862e"), Some("Parent=1"), Some("")] {
             assert_eq!(Caller::from_trace(other), Caller::Outside, "{other:?}");
         }
+    }
+
+    #[test]
+    fn run_times_are_a_functions_over_all_its_routes() {
+        let meter = Meter::default();
+        for ms in 1..=100 {
+            let route = if ms % 2 == 0 { "GET /a" } else { "POST /b" };
+            meter.end(ms, "get-drop", route, 200, Duration::from_millis(ms));
+        }
+        meter.end(101, "reserve", "POST /r", 503, Duration::ZERO);
+        let report = meter.report();
+        let times = report.run_times.get("get-drop").unwrap();
+        assert!((times.p95_ms - 95.0).abs() < 1.0, "{}", times.p95_ms);
+        assert_eq!(times.counts.iter().map(|(_, count)| count).sum::<u64>(), 100);
+        assert!(!report.run_times.contains_key("reserve"));
+    }
+
+    #[test]
+    fn messages_are_counted_by_queue() {
+        let meter = Meter::default();
+        meter.messages("payments", 0);
+        meter.messages("payments", 7);
+        meter.messages("ledger", 1);
+        meter.messages("payments", 3);
+        let wanted = BTreeMap::from([("payments".to_owned(), 10), ("ledger".to_owned(), 1)]);
+        assert_eq!(meter.report().messages, wanted);
     }
 
     #[test]

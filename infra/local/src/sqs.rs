@@ -218,7 +218,9 @@ impl Sqs {
     pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
         let patience = self.faults.patience(queue, LONGEST_WAIT);
         let received = self.receive_within(queue, count, patience).await?;
-        Ok(self.faults.pass(queue, received, count))
+        let handed = self.faults.pass(queue, received, count);
+        self.meter.messages(queue, handed.len());
+        Ok(handed)
     }
 
     async fn receive_within(

@@ -112,7 +112,7 @@ fn timeouts(config: &SdkConfig) -> aws_smithy_types::timeout::TimeoutConfigBuild
 /// Clients of every service.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    pub(crate) ssm: aws_sdk_ssm::Client,
+    pub(crate) ssm: Pair<aws_sdk_ssm::Client>,
     pub(crate) lambda: Pair<aws_sdk_lambda::Client>,
     pub(crate) rds: Pair<aws_sdk_rds::Client>,
     pub(crate) dynamodb: Pair<aws_sdk_dynamodb::Client>,
@@ -125,7 +125,7 @@ impl Clients {
     /// how reads are repeated. How long answers are waited for is `patience`, whatever the configuration says.
     pub fn new(mut config: impl FnMut(Service) -> SdkConfig, patience: Patience) -> Self {
         Self {
-            ssm: aws_sdk_ssm::Client::new(&reading(&config(Service::Ssm), patience)),
+            ssm: Pair::new(&config(Service::Ssm), patience, aws_sdk_ssm::Client::new),
             lambda: Pair::new(&config(Service::Lambda), patience, aws_sdk_lambda::Client::new),
             rds: Pair::new(&config(Service::Rds), patience, aws_sdk_rds::Client::new),
             dynamodb: Pair::new(

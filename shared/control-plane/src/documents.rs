@@ -47,7 +47,7 @@ impl<O> AwsAccount<O> {
         const OPERATION: &str = "GetParametersByPath";
         let path = format!("{}{under}", self.documents);
         let mut texts = paging::all(OPERATION, |token| async {
-            let page = self.clients.ssm.get_parameters_by_path();
+            let page = self.clients.ssm.reads.get_parameters_by_path();
             let page = page.path(&path).recursive(true).max_results(PER_PAGE);
             let page = page.set_next_token(token).send().await;
             let page = page.map_err(|error| control_error(OPERATION, &error))?;

@@ -13,6 +13,8 @@
 //! | `Observe` | `observe` | Lambda, RDS, DynamoDB, SQS |
 //! | `CarryOut` | `changes` | one change for each [`Step`](domain::prescale::steps::Step) |
 //! | `Measure` | `measure` | CloudWatch's metric data |
+//! | `MeasureDemand` | `demand` | the same, over the time of a drop |
+//! | `WriteProfile` | `profile` | Parameter Store's parameter `profile` |
 //! | `CallFunction` | `trial` | Lambda's `Invoke` on the live alias |
 //!
 //! **Wiring.** A process makes [`Clients`] from one SDK configuration for each [`Service`] (the HTTP client among it), says
@@ -43,7 +45,7 @@
 //!
 //! **Time.** Reads keep the retries of the configuration; changes are sent once. How long both may take is [`Patience`].
 //!
-//! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path; of every function in the account
+//! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path, and `PutParameter` on its `profile`; of every function in the account
 //! `lambda:GetAccountSettings`, `ListFunctions`, `GetFunctionConcurrency` and `ListProvisionedConcurrencyConfigs`; of the
 //! baseline's functions `lambda:Get`, `Put` and `DeleteProvisionedConcurrencyConfig`, `PutFunctionConcurrency`,
 //! `DeleteFunctionConcurrency`, `InvokeFunction` (of the alias); of its event sources `lambda:GetEventSourceMapping` and
@@ -66,6 +68,7 @@
 mod changes;
 mod clients;
 mod database;
+mod demand;
 mod documents;
 mod error;
 mod form;
@@ -73,6 +76,7 @@ mod measure;
 mod names;
 mod observe;
 mod paging;
+mod profile;
 mod quotas;
 mod tables;
 mod trial;

@@ -16,11 +16,11 @@ const PERIOD_SECONDS: i32 = 60;
 const RECENT_MS: i64 = 300_000;
 
 /// A metric, and how a minute of it becomes one figure.
-struct Question<'a> {
-    namespace: &'a str,
-    metric: &'a str,
-    dimensions: &'a [(&'a str, &'a str)],
-    statistic: &'a str,
+pub(crate) struct Question<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) metric: &'a str,
+    pub(crate) dimensions: &'a [(&'a str, &'a str)],
+    pub(crate) statistic: &'a str,
 }
 
 impl<O: FindDueOrders> Measure for AwsAccount<O> {
@@ -60,14 +60,14 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
 
 /// A count that CloudWatch keeps as a floating-point number.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn whole(figure: f64) -> u64 {
+pub(crate) fn whole(figure: f64) -> u64 {
     // Saturating: nothing below 0, and what is not a number is 0.
     figure.round() as u64
 }
 
 impl<O> AwsAccount<O> {
     /// One figure for each minute that has one, with its moment in seconds.
-    async fn figures(
+    pub(crate) async fn figures(
         &self,
         question: &Question<'_>,
         since: Timestamp,

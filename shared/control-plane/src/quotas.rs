@@ -72,7 +72,7 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
 impl<O> AwsAccount<O> {
     async fn declared(&self) -> Result<Readable<Declared>, ControlError> {
         let name = format!("{}/quotas", self.documents);
-        let found = match self.clients.ssm.get_parameter().name(name).send().await {
+        let found = match self.clients.ssm.reads.get_parameter().name(name).send().await {
             Ok(found) => found,
             Err(error) if is(&error, "ParameterNotFound") => {
                 return Ok(Err(vec![mistake("quotas", "is missing")]));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `run` | the lease, and beside it the record that its holder left: taking the one shows the other |
 //! | `readiness#{drop}` | how ready a drop is, by the newest run |
+//! | `learned#{drop}` | what a drop taught, by the newest run |
 //! | `audit#{fencing}#{number}` | one change, gone after [`AUDIT_DAYS`] |
 
 use std::collections::HashMap;
@@ -12,11 +13,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ids::DropId;
+use domain::prescale::learn::Lesson;
 use domain::prescale::readiness::Readiness;
 use domain::prescale::target::Record;
 use domain::time::Timestamp;
 use ports::drops::Lease;
-use ports::prescale::{Audited, Held, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
+use ports::prescale::{Audited, Held, KeepLessons, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
 use ports::{Conditional, StoreError};
 
 use crate::Tables;
@@ -40,6 +42,10 @@ pub struct PrescaleStore {
 
 fn readiness_key(drop: &DropId) -> String {
     format!("readiness#{drop}")
+}
+
+fn lesson_key(drop: &DropId) -> String {
+    format!("learned#{drop}")
 }
 
 fn as_json<T: serde::Serialize>(what: &str, value: &T) -> Result<AttributeValue, StoreError> {
@@ -198,6 +204,22 @@ impl StoreReadiness for PrescaleStore {
         let doc = ("doc", as_json("a readiness", readiness)?);
         let key = readiness_key(&readiness.drop);
         replace(&self.clients, self.table(), key, doc, fencing, readiness.at).await
+    }
+}
+
+impl KeepLessons for PrescaleStore {
+    async fn lesson(&self, drop: &DropId) -> Result<Option<Lesson>, StoreError> {
+        let Some(item) = self.read(&lesson_key(drop)).await? else {
+            return Ok(None);
+        };
+        let lesson = serde_json::from_str(text(TABLE, &item, "doc")?);
+        lesson.map(Some).map_err(|_| unreadable(TABLE, "doc"))
+    }
+
+    async fn keep_lesson(&self, fencing: u64, lesson: &Lesson) -> Result<Conditional<()>, StoreError> {
+        let doc = ("doc", as_json("a lesson", lesson)?);
+        let key = lesson_key(&lesson.drop);
+        replace(&self.clients, self.table(), key, doc, fencing, lesson.at).await
     }
 }
 

@@ -12,6 +12,9 @@ use domain::ids::DropId;
 use domain::prescale::baseline::Baseline;
 use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::documents::Documents;
+use domain::prescale::learn::Lesson;
+use domain::prescale::measured::Measured;
+use domain::prescale::profile::CapacityProfile;
 use domain::prescale::quotas::Quotas;
 use domain::prescale::readiness::{Readiness, Seen};
 use domain::prescale::steps::Step;
@@ -118,6 +121,47 @@ pub trait Measure: Send + Sync {
         since: Timestamp,
         until: Timestamp,
     ) -> impl Future<Output = Result<u64, ControlError>> + Send;
+}
+
+/// Measures what a drop has caused.
+pub trait MeasureDemand: Send + Sync {
+    /// What the baseline's functions, tables and queues did in the time of `drop`, by the calendar's phases; `None` if there
+    /// is no figure at all. What cannot be told is left out. Who came and what was sold nobody measures here: the expected
+    /// shoppers stand for them, and the units on sale.
+    fn demand(
+        &self,
+        baseline: &Baseline,
+        drop: &CalendarDrop,
+    ) -> impl Future<Output = Result<Option<Measured>, ControlError>> + Send;
+}
+
+/// Changes the capacity profile.
+pub trait WriteProfile: Send + Sync {
+    /// The profile, up to date, and its version. Mistakes name the document first.
+    fn profile(&self) -> impl Future<Output = Result<Readable<(CapacityProfile, u64)>, ControlError>> + Send;
+
+    /// Replaces the profile if `version` is still the current one. Refused: it is not, and nothing was changed. Where a
+    /// service cannot compare and write in one, someone who writes in that very moment is overwritten, which is told in the
+    /// log; the service's own history keeps what they wrote.
+    fn write_profile(
+        &self,
+        profile: &CapacityProfile,
+        version: u64,
+    ) -> impl Future<Output = Result<Conditional<()>, ControlError>> + Send;
+}
+
+/// Keeps what drops taught.
+pub trait KeepLessons: Send + Sync {
+    /// As last kept; `None` for a drop that was not learned from.
+    fn lesson(&self, drop: &DropId) -> impl Future<Output = Result<Option<Lesson>, StoreError>> + Send;
+
+    /// Keeps it under the lease with this fencing number. Refused: a run with a higher one has kept it, or the same run
+    /// later.
+    fn keep_lesson(
+        &self,
+        fencing: u64,
+        lesson: &Lesson,
+    ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
 /// Calls a function's live alias to see whether it answers.

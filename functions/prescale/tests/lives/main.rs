@@ -8,6 +8,7 @@
 
 mod calendars;
 mod faults;
+mod lessons;
 mod readiness;
 mod support;
 mod whole;

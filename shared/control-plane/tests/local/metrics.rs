@@ -3,9 +3,9 @@
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use domain::time::Timestamp;
-use memory::contract::account::scene;
+use memory::contract::account::{ControlPlanes, scene};
 use memory::contract::scene::NOW;
-use ports::prescale::Measure;
+use ports::prescale::{Measure, MeasureDemand};
 
 use crate::account::Local;
 
@@ -67,4 +67,64 @@ async fn what_spilled_over_is_the_live_alias_and_summed_up() {
     assert_eq!(spilled(0, 120).await, Ok(12));
     assert_eq!(spilled(60, 120).await, Ok(5));
     assert!(local.account.spill_over("nobody", NOW, NOW).await.is_err());
+}
+
+#[tokio::test]
+async fn a_drops_demand_is_counted_by_phase_and_by_the_live_alias() {
+    let local = Local::serverless().await;
+    let drop = scene::drop_on("autumn");
+    let name = local.names.functions[scene::API].name.clone();
+    let put = async |alias: &str, metric: &str, second: i64, value: f64| {
+        let resource = format!("{name}:{alias}");
+        let of = [("FunctionName", name.as_str()), ("Resource", resource.as_str())];
+        let at = NOW.plus_millis(second * 1_000);
+        local.measured("AWS/Lambda", metric, &of, at, value).await;
+    };
+    // It gathers for ten minutes, opens after an hour, rushes for a minute, ends after two hours, has drained two minutes later.
+    for (second, count) in [
+        (2_900, 1e6),
+        (3_000, 30.0),
+        (3_500, 10.0),
+        (3_600, 400.0),
+        (3_660, 50.0),
+        (7_260, 5.0),
+        (7_400, 1e6),
+    ] {
+        put("live", "Invocations", second, count).await;
+    }
+    put("old", "Invocations", 3_600, 1e6).await;
+    for (second, ms) in [(3_000, 900.0), (3_600, 20.0), (3_610, 40.0)] {
+        put("live", "Duration", second, ms).await;
+    }
+    let table = local.names.tables[scene::TABLE].clone();
+    let of = [("TableName", table.as_str())];
+    for (second, units) in [(3_600, 100.0), (3_700, 20.5)] {
+        let at = NOW.plus_seconds(second);
+        local
+            .measured("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &of, at, units)
+            .await;
+    }
+    let docs = local.documents();
+    let measured = local
+        .account
+        .demand(&docs.baseline, &drop)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(measured.mistakes(), vec![]);
+    assert_eq!(
+        (measured.shoppers, measured.units, measured.sold),
+        (10_000, 500, None)
+    );
+    assert_eq!(measured.seconds.all(), [600.0, 60.0, 3_540.0, 120.0]);
+    let function = measured.function(scene::API).unwrap();
+    assert_eq!(function.invocations.unwrap().all(), [40, 400, 50, 5]);
+    // Of the busiest minute, not the slowest.
+    let p95 = function.p95_ms.unwrap();
+    assert!((20.0..=40.0).contains(&p95), "{p95}");
+    // 30 of 900 ms and 400 of 30 ms.
+    assert!((function.mean_ms.unwrap() - 39_000.0 / 430.0).abs() < 1e-6);
+    let used = measured.table(scene::TABLE).unwrap();
+    assert_eq!((used.write_units, used.read_units), (Some(120.5), None));
+    assert_eq!(measured.function(scene::WORKER).unwrap().invocations, None);
 }

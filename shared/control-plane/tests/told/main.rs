@@ -15,4 +15,5 @@ mod database;
 mod lists;
 mod looks;
 mod metrics;
+mod profile;
 mod server;

@@ -36,11 +36,11 @@ pub struct Demand {
 
 /// The pace of each phase of a drop.
 #[must_use]
-pub fn paces(docs: &Documents, drop: &CalendarDrop) -> ByPhase<Pace> {
+pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
     let stretches = drop.stretches();
     ByPhase {
         before: drop.pace(stretches.before),
-        opening: drop.opening_pace(&docs.profile.groups),
+        opening: drop.opening_pace(groups),
         sale: drop.pace(stretches.sale),
         tail: drop.pace(stretches.tail),
     }
@@ -69,7 +69,7 @@ impl Demand {
     /// The demand of one drop.
     #[must_use]
     pub fn of(docs: &Documents, drop: &CalendarDrop) -> Self {
-        let paces = paces(docs, drop);
+        let paces = paces(&docs.profile.groups, drop);
         let rates: Vec<(&Group, [f64; PHASES])> = docs
             .profile
             .groups

@@ -22,13 +22,14 @@
 //! | the same for people: rows, limits, warnings, cost | [`plan`](mod@plan), [`cost`] |
 //! | whether a drop's capacity is there, and what follows if not | [`readiness`](mod@readiness) |
 //! | whether a deployment may begin | [`freeze`] |
+//! | what a drop caused, and the profile that follows from it | [`measured`], [`learn`] |
 //!
 //! **A walk through.** A run calls [`reconcile`](reconcile::reconcile) with what it read, carries out the steps, and
 //! stores the record. It keeps nothing else in mind, so a run may die anywhere, be repeated or be late: the next one
 //! sees what is there and finishes.
 //!
 //! **What it does not do.** It calls nothing and reads no clock. It knows one account and one region. It does not
-//! predict: the profile and the expected number of shoppers come from people and from measured runs.
+//! predict: the profile and the expected number of shoppers come from people and from measured drops.
 
 pub mod baseline;
 pub mod calendar;
@@ -40,10 +41,13 @@ pub mod documents;
 pub mod fit;
 pub mod freeze;
 pub mod lead;
+pub mod learn;
+pub mod measured;
 mod mistakes;
 pub mod need;
 pub mod numbers;
 pub mod observed;
+pub mod phase;
 pub mod plan;
 pub mod prices;
 pub mod profile;

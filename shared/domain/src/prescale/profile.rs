@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::drops::FieldError;
+use crate::ids::DropId;
+
 use super::mistakes::Mistakes;
 
 /// One value for each phase of a drop.
@@ -160,6 +163,12 @@ pub struct CapacityProfile {
     /// The part of the busiest second's requests through the API that comes at once: shoppers' pages open together. The
     /// API's token bucket must hold them.
     pub at_once_share: f64,
+    /// Whether each drop changes the numbers by what it caused. Without it people keep them by hand.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub learns: bool,
+    /// The drop by which the numbers were changed last: written together with them, so that one drop does it once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_from: Option<DropId>,
     /// Functions, by group.
     #[serde(rename = "group")]
     pub groups: Vec<Group>,
@@ -176,15 +185,29 @@ pub struct CapacityProfile {
 }
 
 /// The most a weight, a share or a number of units for each other thing may be.
-const MOST_PER: f64 = 100_000.0;
+pub(super) const MOST_PER: f64 = 100_000.0;
 /// The most capacity over need.
 const MOST_HEADROOM: f64 = 10.0;
 /// The longest a function may run on Lambda, in ms.
-const MOST_MS: f64 = 900_000.0;
+pub(super) const MOST_MS: f64 = 900_000.0;
+/// The shortest run time that counts, in ms.
+pub(super) const LEAST_MS: f64 = 0.1;
 /// The longest one part of the preparation may take, in seconds.
 const MOST_LEAD_SECONDS: u32 = 14_400;
 
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl CapacityProfile {
+    /// All mistakes that the profile has by itself, at once.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<FieldError> {
+        let mut m = Mistakes::default();
+        self.check(&mut m);
+        m.found()
+    }
+
     pub(super) fn check(&self, m: &mut Mistakes) {
         m.check(
             !self.source.trim().is_empty(),
@@ -277,7 +300,7 @@ impl CapacityProfile {
                 MOST_PER,
                 format!("{at}.messages_per_unit"),
             );
-            m.within(queue.handling_ms, 0.1, MOST_MS, format!("{at}.handling_ms"));
+            m.within(queue.handling_ms, LEAST_MS, MOST_MS, format!("{at}.handling_ms"));
             m.within(
                 queue.calls_per_message,
                 0.0,
@@ -319,8 +342,8 @@ impl CapacityProfile {
                 format!("{at}.share"),
                 format!("above 0, at most {MOST_PER}"),
             );
-            m.within(function.p95_ms, 0.1, MOST_MS, format!("{at}.p95_ms"));
-            m.within(function.mean_ms, 0.1, MOST_MS, format!("{at}.mean_ms"));
+            m.within(function.p95_ms, LEAST_MS, MOST_MS, format!("{at}.p95_ms"));
+            m.within(function.mean_ms, LEAST_MS, MOST_MS, format!("{at}.mean_ms"));
         }
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod capacity;
+mod learning;
 mod limits;
 mod mistakes;
 mod plans;

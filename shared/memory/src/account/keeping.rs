@@ -1,11 +1,12 @@
 //! The ports to what runs leave behind.
 
 use domain::ids::DropId;
+use domain::prescale::learn::Lesson;
 use domain::prescale::readiness::Readiness;
 use domain::prescale::target::Record;
 use domain::time::Timestamp;
 use ports::drops::Lease;
-use ports::prescale::{Audited, Held, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
+use ports::prescale::{Audited, Held, KeepLessons, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
 use ports::{Conditional, StoreError};
 
 use super::{MemoryAccount, State};
@@ -101,6 +102,29 @@ impl StoreReadiness for MemoryAccount {
             }
             let drop = readiness.drop.clone();
             state.readiness.insert(drop, (fencing, readiness.clone()));
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+}
+
+impl KeepLessons for MemoryAccount {
+    async fn lesson(&self, drop: &DropId) -> Result<Option<Lesson>, StoreError> {
+        self.call("lesson", |state, _| {
+            Ok(state.lessons.get(drop).map(|(_, lesson)| lesson.clone()))
+        })
+        .await
+    }
+
+    async fn keep_lesson(&self, fencing: u64, lesson: &Lesson) -> Result<Conditional<()>, StoreError> {
+        self.call("keep_lesson", |state, _| {
+            let newer = |(kept, was): &(u64, Lesson)| (*kept, was.at) > (fencing, lesson.at);
+            if state.lessons.get(&lesson.drop).is_some_and(newer) {
+                return Ok(Conditional::Refused(()));
+            }
+            state
+                .lessons
+                .insert(lesson.drop.clone(), (fencing, lesson.clone()));
             Ok(Conditional::Done)
         })
         .await

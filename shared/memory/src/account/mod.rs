@@ -15,7 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::ids::DropId;
 use domain::prescale::capacity::{Polling, WarmThroughput};
 use domain::prescale::documents::Documents;
+use domain::prescale::learn::Lesson;
+use domain::prescale::measured::Measured;
 use domain::prescale::observed::{Allocation, Instance, Observed, ObservedDatabase, ObservedFunction};
+use domain::prescale::profile::CapacityProfile;
 use domain::prescale::quotas::Quotas;
 use domain::prescale::readiness::{Readiness, Seen};
 use domain::prescale::steps::Step;
@@ -157,6 +160,9 @@ pub(crate) struct State {
     pub(crate) record: Option<Record>,
     pub(crate) audit: BTreeMap<(u64, u32), Audited>,
     pub(crate) readiness: BTreeMap<DropId, (u64, Readiness)>,
+    pub(crate) demand: Option<Measured>,
+    pub(crate) profile_version: u64,
+    pub(crate) lessons: BTreeMap<DropId, (u64, Lesson)>,
     calls: u64,
     faults: BTreeMap<u64, AccountFault>,
     struck: Vec<(u64, &'static str)>,
@@ -209,6 +215,9 @@ impl MemoryAccount {
             record: None,
             audit: BTreeMap::new(),
             readiness: BTreeMap::new(),
+            demand: None,
+            profile_version: 1,
+            lessons: BTreeMap::new(),
             calls: 0,
             faults: BTreeMap::new(),
             struck: Vec::new(),
@@ -223,7 +232,9 @@ impl MemoryAccount {
 
     /// Changes the declared documents, as their owners do at any moment.
     pub fn declare(&self, change: impl FnOnce(&mut Documents)) {
-        change(&mut self.state().documents);
+        let mut state = self.state();
+        change(&mut state.documents);
+        state.profile_version += 1;
     }
 
     /// Lets the documents be unreadable, with these mistakes; none makes them readable again.
@@ -332,6 +343,23 @@ impl MemoryAccount {
     #[must_use]
     pub fn audited(&self) -> Vec<Audited> {
         self.state().audit.values().cloned().collect()
+    }
+
+    /// Says what the next drops cause; `None` lets the metrics be silent.
+    pub fn set_demand(&self, demand: Option<Measured>) {
+        self.state().demand = demand;
+    }
+
+    /// The profile as it is declared now.
+    #[must_use]
+    pub fn declared_profile(&self) -> CapacityProfile {
+        self.state().documents.profile.clone()
+    }
+
+    /// What a drop taught by the last word.
+    #[must_use]
+    pub fn lesson_of(&self, drop: &DropId) -> Option<Lesson> {
+        self.state().lessons.get(drop).map(|(_, lesson)| lesson.clone())
     }
 
     /// How ready a drop is by the last word.

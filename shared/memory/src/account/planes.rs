@@ -6,13 +6,17 @@ use domain::prescale::baseline::Baseline;
 use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::database::DatabaseBaseline;
 use domain::prescale::documents::Documents;
+use domain::prescale::measured::Measured as Demanded;
 use domain::prescale::observed::ObservedDatabase;
+use domain::prescale::profile::CapacityProfile;
 use domain::prescale::quotas::Quotas;
 use domain::prescale::readiness::Seen;
 use domain::prescale::steps::Step;
 use domain::time::Timestamp;
+use ports::Conditional;
 use ports::prescale::{
-    CallFunction, Carried, CarryOut, ControlError, Measure, Observe, ReadDocuments, ReadQuotas, Readable,
+    CallFunction, Carried, CarryOut, ControlError, Measure, MeasureDemand, Observe, ReadDocuments,
+    ReadQuotas, Readable, WriteProfile,
 };
 
 use super::changes::refuse;
@@ -117,6 +121,49 @@ impl Measure for MemoryAccount {
     ) -> Result<u64, ControlError> {
         self.call("spill_over", |state, _| {
             Ok(state.spill_over.get(function).copied().unwrap_or(0))
+        })
+        .await
+    }
+}
+
+impl MeasureDemand for MemoryAccount {
+    /// Whatever drop it is, it causes what it was told to.
+    async fn demand(
+        &self,
+        _baseline: &Baseline,
+        drop: &CalendarDrop,
+    ) -> Result<Option<Demanded>, ControlError> {
+        self.call("demand", |state, _| {
+            let demand = state.demand.clone();
+            Ok(demand.map(|demand| Demanded {
+                drop: drop.id.clone(),
+                ..demand
+            }))
+        })
+        .await
+    }
+}
+
+impl WriteProfile for MemoryAccount {
+    async fn profile(&self) -> Result<Readable<(CapacityProfile, u64)>, ControlError> {
+        self.call("profile", |state, _| {
+            Ok(state.readable(|docs| (docs.profile.clone(), state.profile_version)))
+        })
+        .await
+    }
+
+    async fn write_profile(
+        &self,
+        profile: &CapacityProfile,
+        version: u64,
+    ) -> Result<Conditional<()>, ControlError> {
+        self.call("write_profile", |state, _| {
+            if state.profile_version != version {
+                return Ok(Conditional::Refused(()));
+            }
+            state.documents.profile = profile.clone();
+            state.profile_version += 1;
+            Ok(Conditional::Done)
         })
         .await
     }

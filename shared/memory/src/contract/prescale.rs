@@ -5,7 +5,10 @@ use std::future::Future;
 
 use domain::ids::DropId;
 use domain::prescale::capacity::{Capacity, Concurrency, DatabaseSize, Polling, WarmThroughput};
+use domain::prescale::learn::{Change, Gap, Lesson};
+use domain::prescale::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured};
 use domain::prescale::numbers::Share;
+use domain::prescale::profile::ByPhase;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::prescale::steps::Step;
 use domain::prescale::target::Record;
@@ -14,7 +17,7 @@ use futures_util::future::join;
 use ports::Conditional;
 use ports::drops::Lease;
 use ports::prescale::{
-    Audited, Carried, ControlError, Held, KeepRun, ReadReadiness, StoreReadiness, WriteAudit,
+    Audited, Carried, ControlError, Held, KeepLessons, KeepRun, ReadReadiness, StoreReadiness, WriteAudit,
 };
 use serde_json::{Value, json};
 
@@ -46,13 +49,15 @@ macro_rules! prescale_contract {
             a_change_is_on_record_before_and_after,
             a_late_beginning_never_hides_an_outcome,
             changes_are_apart,
+            a_lesson_comes_back_as_it_was_kept,
+            an_older_run_never_overwrites_a_lesson,
         );
     };
 }
 
 /// Every port.
-pub trait PrescalePorts: KeepRun + WriteAudit + StoreReadiness + ReadReadiness {}
-impl<T: KeepRun + WriteAudit + StoreReadiness + ReadReadiness> PrescalePorts for T {}
+pub trait PrescalePorts: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons {}
+impl<T: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons> PrescalePorts for T {}
 
 /// A change as it is on record.
 #[derive(Debug, Clone, PartialEq)]
@@ -468,4 +473,84 @@ pub async fn changes_are_apart(ledger: &impl Ledger) {
     assert_eq!(ledger.entry(7, 11).await, Some(entry(11, Some("done"))));
     assert_eq!(ledger.entry(8, 1).await, Some(back));
     assert_eq!(ledger.entry(71, 1).await, None);
+}
+
+/// A lesson that has everything a lesson can have.
+fn lesson(drop: &str, at: u32, written: bool) -> Lesson {
+    let gap = |what: &str, ratio| Gap {
+        what: what.to_owned(),
+        planned: 0.1,
+        actual: 12.5,
+        ratio,
+        sizes: true,
+    };
+    Lesson {
+        drop: id(drop),
+        at: NOW.plus_seconds(at),
+        run: "one".to_owned(),
+        measured: Measured {
+            source: "a test".to_owned(),
+            drop: id(drop),
+            shoppers: 20_000,
+            units: 600,
+            sold: Some(599),
+            seconds: ByPhase::each(|_| 0.25),
+            functions: vec![FunctionMeasured {
+                function: "reserve".to_owned(),
+                invocations: Some(ByPhase::each(|_| u64::from(at))),
+                p95_ms: Some(29.57),
+                mean_ms: None,
+            }],
+            tables: vec![TableMeasured {
+                table: "StockTable".to_owned(),
+                write_units: Some(0.5),
+                read_units: None,
+                read_units_by_function: Some(BTreeMap::from([("reserve".to_owned(), 7.5)])),
+            }],
+            queues: vec![QueueMeasured {
+                source: "PaymentsQueue".to_owned(),
+                messages: Some(7),
+                handling_p95_ms: None,
+            }],
+            ledger_rows: Some(4_620),
+        },
+        gaps: vec![
+            gap("function.reserve.concurrency", Some(125.0)),
+            gap("database.rows", None),
+        ],
+        largest: Some(1_000.0),
+        changes: vec![Change {
+            number: "function.reserve.p95_ms".to_owned(),
+            old: 20.0,
+            seen: 29.57,
+            new: 29.57,
+            held_back: false,
+        }],
+        written,
+    }
+}
+
+pub async fn a_lesson_comes_back_as_it_was_kept(store: &impl Ledger) {
+    let store = store.store();
+    let spring = id("spring");
+    assert_eq!(answered(store.lesson(&spring).await), None);
+    for kept in [lesson("spring", 10, false), lesson("spring", 11, true)] {
+        assert_eq!(answered(store.keep_lesson(7, &kept).await), Conditional::Done);
+        assert_eq!(answered(store.lesson(&spring).await), Some(kept));
+    }
+    assert_eq!(answered(store.lesson(&id("summer")).await), None);
+}
+
+pub async fn an_older_run_never_overwrites_a_lesson(store: &impl Ledger) {
+    let store = store.store();
+    let kept = lesson("spring", 20, true);
+    assert_eq!(answered(store.keep_lesson(7, &kept).await), Conditional::Done);
+    for (fencing, at) in [(6, 30), (7, 19)] {
+        let older = lesson("spring", at, false);
+        assert_eq!(
+            answered(store.keep_lesson(fencing, &older).await),
+            Conditional::Refused(())
+        );
+    }
+    assert_eq!(answered(store.lesson(&id("spring")).await), Some(kept));
 }

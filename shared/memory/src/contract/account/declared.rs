@@ -1,7 +1,8 @@
 //! What people declare, read as it is.
 
 use domain::prescale::calendar::CalendarState;
-use ports::prescale::ReadDocuments;
+use ports::Conditional;
+use ports::prescale::{MeasureDemand, ReadDocuments, WriteProfile};
 
 use super::scene::drop_on;
 use super::{ControlPlanes, told};
@@ -31,4 +32,44 @@ pub async fn a_drop_that_is_called_off_is_read_at_once(planes: &impl ControlPlan
     docs.calendar.clear();
     planes.declare(&docs).await;
     assert_eq!(told(account.calendar().await), Ok(vec![]));
+}
+
+pub async fn a_drop_of_which_nothing_was_measured_has_no_demand(planes: &impl ControlPlanes) {
+    let docs = planes.documents();
+    let demand = planes.account().demand(&docs.baseline, &docs.calendar[0]).await;
+    assert_eq!(told(demand), None);
+}
+
+pub async fn the_profile_is_changed_at_the_version_that_was_read(planes: &impl ControlPlanes) {
+    let account = planes.account();
+    let (mut profile, version) = told(account.profile().await).unwrap();
+    assert_eq!(profile, planes.documents().profile);
+    profile.source = "learned".to_owned();
+    profile.learns = true;
+    profile.learned_from = Some(planes.documents().calendar[0].id.clone());
+    profile.groups[0].weight.opening = 4.321;
+    assert_eq!(
+        told(account.write_profile(&profile, version).await),
+        Conditional::Done
+    );
+    let (read, newer) = told(account.profile().await).unwrap();
+    assert!(newer > version);
+    assert_eq!(read, profile);
+    assert_eq!(told(account.documents().await).unwrap().profile, profile);
+    // Whoever read before that changes nothing.
+    let mut late = profile.clone();
+    late.source = "late".to_owned();
+    assert_eq!(
+        told(account.write_profile(&late, version).await),
+        Conditional::Refused(())
+    );
+    // Nor does whoever read before people wrote.
+    let mut docs = planes.documents().clone();
+    docs.profile.source = "by hand".to_owned();
+    planes.declare(&docs).await;
+    assert_eq!(
+        told(account.write_profile(&late, newer).await),
+        Conditional::Refused(())
+    );
+    assert_eq!(told(account.documents().await).unwrap().profile, docs.profile);
 }

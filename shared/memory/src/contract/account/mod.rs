@@ -19,12 +19,20 @@ use domain::prescale::documents::Documents;
 use domain::prescale::readiness::Seen;
 use domain::prescale::steps::Step;
 use ports::prescale::{
-    CallFunction, Carried, CarryOut, ControlError, Measure, Observe, ReadDocuments, ReadQuotas,
+    CallFunction, Carried, CarryOut, ControlError, Measure, MeasureDemand, Observe, ReadDocuments,
+    ReadQuotas, WriteProfile,
 };
 
 /// Every port to the account.
-pub trait AccountPorts: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction {}
-impl<T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction> AccountPorts for T {}
+pub trait AccountPorts:
+    ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile
+{
+}
+impl<
+    T: ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile,
+> AccountPorts for T
+{
+}
 
 /// An account under test, at the declared baseline.
 pub trait ControlPlanes {
@@ -62,6 +70,8 @@ macro_rules! account_contract {
             documents_are_read_as_declared,
             a_drop_that_is_called_off_is_read_at_once,
             a_function_answers_or_not,
+            a_drop_of_which_nothing_was_measured_has_no_demand,
+            the_profile_is_changed_at_the_version_that_was_read,
         );
     };
 }

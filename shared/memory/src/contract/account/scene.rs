@@ -130,6 +130,8 @@ fn profile() -> CapacityProfile {
     CapacityProfile {
         source: "assumed".to_owned(),
         at_once_share: 0.1,
+        learns: false,
+        learned_from: None,
         groups: vec![Group {
             name: "browse".to_owned(),
             per: Per::Shopper,

@@ -1,0 +1,187 @@
+//! Learning: once a drop is over and its figures have come, the profile is changed by what it caused, once.
+//!
+//! What was measured is kept before the profile is changed, and the profile itself names the drop it was changed by. So a
+//! run that dies between any two calls leaves enough for the next one to see whether the change was made.
+
+use domain::prescale::calendar::CalendarDrop;
+use domain::prescale::learn::{Lesson, Pace, due, gaps, largest, update};
+use domain::prescale::measured::Measured;
+use domain::prescale::profile::CapacityProfile;
+use domain::prescale::reconcile::{Decision, reconcile};
+use ports::Conditional;
+use ports::edge::Edge;
+use ports::prescale::ControlError;
+use ports::retry::{IN_WORKER, retry};
+
+use crate::{Account, Keeping, Prescaler, Read, Run};
+
+impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+    /// What the oldest drop taught that has not been learned from; `None` for the most part. Nothing here may fail the run:
+    /// capacity matters more.
+    ///
+    /// While a drop's time runs nothing is learned, since a smaller profile would make it lose what it has.
+    pub(crate) async fn learn(&self, run: &Run, read: &Read, decision: &Decision) -> Option<Lesson> {
+        if !read.docs.profile.learns || !decision.wanted.drops.is_empty() {
+            return None;
+        }
+        for drop in due(&read.docs.calendar, self.edge.now()) {
+            if self.edge.now() >= run.until {
+                return None;
+            }
+            let kept = retry(&self.edge, IN_WORKER, || self.store.lesson(&drop.id)).await;
+            let kept = match kept {
+                Ok(kept) => kept,
+                Err(error) => {
+                    tracing::warn!(drop = drop.id.as_str(), %error, "what was learned cannot be read");
+                    return None;
+                }
+            };
+            if kept.as_ref().is_some_and(|lesson| lesson.written) {
+                continue;
+            }
+            let lesson = match self.one_lesson(run, read, drop, kept).await {
+                Ok(lesson) => lesson,
+                Err(why) => {
+                    tracing::warn!(drop = drop.id.as_str(), why, "not learned from yet");
+                    return None;
+                }
+            };
+            // A drop without figures does not keep the next one.
+            if lesson.is_some() {
+                return lesson;
+            }
+        }
+        None
+    }
+
+    async fn one_lesson(
+        &self,
+        run: &Run,
+        read: &Read,
+        drop: &CalendarDrop,
+        kept: Option<Lesson>,
+    ) -> Result<Option<Lesson>, String> {
+        let (profile, version) = retry(&self.edge, IN_WORKER, || self.account.profile())
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|_| "the profile cannot be read".to_owned())?;
+        if !profile.learns {
+            return Ok(None);
+        }
+        if let Some(lesson) = kept.clone()
+            && profile.learned_from.as_ref() == Some(&drop.id)
+        {
+            return self.conclude_lesson(run, lesson).await.map(Some);
+        }
+        let measured = match kept {
+            Some(lesson) => Some(lesson.measured),
+            None => self.demand_of(read, drop).await?,
+        };
+        let Some(measured) = measured else {
+            tracing::info!(drop = drop.id.as_str(), "nothing was measured of it");
+            return Ok(None);
+        };
+        let updated = update(&profile, &measured, Pace::default());
+        if updated.changes.is_empty() {
+            tracing::info!(drop = drop.id.as_str(), "it says nothing about the profile");
+            return Ok(None);
+        }
+        let gaps = gaps(&profile, drop, &measured);
+        let lesson = Lesson {
+            drop: drop.id.clone(),
+            at: self.edge.now(),
+            run: run.lease.holder.clone(),
+            largest: largest(&gaps),
+            measured,
+            gaps,
+            changes: updated.changes,
+            written: false,
+        };
+        self.keep(run, &lesson).await?;
+        self.write(run, read, &updated.profile, version).await?;
+        self.conclude_lesson(run, lesson).await.map(Some)
+    }
+
+    async fn demand_of(&self, read: &Read, drop: &CalendarDrop) -> Result<Option<Measured>, String> {
+        // Many calls, and no hurry: the next run asks again.
+        let measured = self.account.demand(&read.docs.baseline, drop).await;
+        let measured = measured.map_err(|error| error.to_string())?;
+        let Some(measured) = measured else { return Ok(None) };
+        match measured.mistakes().as_slice() {
+            [] => Ok(Some(measured)),
+            [first, ..] => Err(format!("what was measured: {}: {}", first.field, first.message)),
+        }
+    }
+
+    /// Changes the profile, if this run is still the one to do so and no drop's time has begun.
+    async fn write(
+        &self,
+        run: &Run,
+        read: &Read,
+        profile: &CapacityProfile,
+        version: u64,
+    ) -> Result<(), String> {
+        let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
+        let Ok(Ok(calendar)) = calendar else {
+            return Err("the calendar cannot be read again".to_owned());
+        };
+        let mut docs = read.docs.clone();
+        docs.calendar = calendar;
+        // By the old profile as by the new one: a larger one has longer to prepare.
+        for profile in [&read.docs.profile, profile] {
+            docs.profile = profile.clone();
+            if !docs.mistakes(&read.quotas).is_empty() {
+                return Err("the changed profile does not go with the other documents".to_owned());
+            }
+            let seen = &read.seen.observed;
+            let again = reconcile(&docs, &read.quotas, seen, None, self.edge.now());
+            if !again.wanted.drops.is_empty() {
+                return Err("a drop's time has begun".to_owned());
+            }
+        }
+        let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
+        if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.edge.now() >= run.until {
+            return Err("another run has taken over, or time is up".to_owned());
+        }
+        // Sent once: if it was carried out nevertheless, the profile says so to the next run.
+        match self.account.write_profile(profile, version).await {
+            Ok(Conditional::Done) => Ok(()),
+            Ok(Conditional::Refused(())) => Err("someone has changed the profile".to_owned()),
+            Err(ControlError::Unknown) => Err("whether the profile was changed is unknown".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The profile has been changed: keeps that, and tells people.
+    async fn conclude_lesson(&self, run: &Run, mut lesson: Lesson) -> Result<Lesson, String> {
+        lesson.written = true;
+        lesson.at = self.edge.now();
+        self.keep(run, &lesson).await?;
+        for gap in &lesson.gaps {
+            tracing::info!(
+                drop = lesson.drop.as_str(),
+                what = gap.what,
+                planned = gap.planned,
+                actual = gap.actual,
+                "plan and drop"
+            );
+        }
+        tracing::info!(
+            drop = lesson.drop.as_str(),
+            largest = lesson.largest,
+            changes = lesson.changes.len(),
+            held_back = lesson.changes.iter().filter(|change| change.held_back).count(),
+            "the profile has learned"
+        );
+        Ok(lesson)
+    }
+
+    async fn keep(&self, run: &Run, lesson: &Lesson) -> Result<(), String> {
+        let keep = || self.store.keep_lesson(run.lease.fencing, lesson);
+        match retry(&self.edge, IN_WORKER, keep).await {
+            Ok(Conditional::Done) => Ok(()),
+            Ok(Conditional::Refused(())) => Err("another run has taken over".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

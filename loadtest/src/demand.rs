@@ -1,0 +1,511 @@
+//! What a drop caused, phase by phase, as a document that profiles are made from: `measured.json`.
+//!
+//! The stack's meter only counts. So it is asked at the ends of the phases, beside the crowd and never in its way: when the
+//! drop is published, at the opening, when the surge is over, when the last shopper has left, and when all is drained.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::moment::Moment;
+use domain::prescale::measured::{
+    FunctionMeasured, Measured, QueueMeasured, TableMeasured, handling_p95_ms, percentile_95,
+};
+use domain::prescale::profile::ByPhase;
+use domain::time::Timestamp;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::client::{Call, Client};
+use crate::facts::DropFacts;
+use crate::stack::StackFile;
+use crate::usage::{FunctionUse, TableUse};
+use crate::world::Opening;
+
+/// Run times of one function: the highest time in µs that counts as the same, and how often it came.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct RunTimes {
+    counts: Vec<(u64, u64)>,
+}
+
+/// What is taken from the stack's meter.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Meter {
+    functions: Vec<FunctionUse>,
+    run_times: BTreeMap<String, RunTimes>,
+    messages: BTreeMap<String, u64>,
+    unattributed: BTreeMap<String, TableUse>,
+}
+
+/// The meter at one moment.
+#[derive(Debug, Clone)]
+struct Mark {
+    at: Instant,
+    meter: Meter,
+}
+
+async fn mark(stack: &StackFile) -> anyhow::Result<Mark> {
+    let call = Call::get(format!("{}/meter", stack.control_url).parse()?);
+    let at = Instant::now();
+    let answer = Client::new(Duration::from_secs(10))
+        .send(&call)
+        .await
+        .context("asking the stack's meter")?;
+    let meter = serde_json::from_slice(&answer.body).context("the stack's meter")?;
+    Ok(Mark { at, meter })
+}
+
+/// Watches a drop from its publication on.
+#[derive(Debug)]
+pub struct Watch {
+    stack: StackFile,
+    marks: JoinHandle<anyhow::Result<Vec<Mark>>>,
+    left: oneshot::Sender<()>,
+}
+
+impl Watch {
+    /// Begins now, with a surge of `surge_seconds` from the opening on.
+    #[must_use]
+    pub fn begin(stack: &StackFile, opening: Opening, surge_seconds: f64) -> Self {
+        let (left, everyone_left) = oneshot::channel();
+        let surge = Duration::try_from_secs_f64(surge_seconds).unwrap_or_default();
+        let ends = [opening.instant, opening.instant + surge];
+        Self {
+            marks: tokio::spawn(watch(stack.clone(), ends, everyone_left)),
+            stack: stack.clone(),
+            left,
+        }
+    }
+
+    /// Everyone has left. A phase that has not ended yet ends now.
+    ///
+    /// # Errors
+    /// When the meter could not be asked at some moment.
+    pub async fn left(self) -> anyhow::Result<Left> {
+        let _ = self.left.send(());
+        let mut marks = self.marks.await.context("watching the phases")??;
+        marks.push(mark(&self.stack).await?);
+        Ok(Left {
+            stack: self.stack,
+            marks,
+        })
+    }
+}
+
+async fn watch(
+    stack: StackFile,
+    ends: [Instant; 2],
+    mut everyone_left: oneshot::Receiver<()>,
+) -> anyhow::Result<Vec<Mark>> {
+    let mut marks = vec![mark(&stack).await?];
+    let mut over = false;
+    for end in ends {
+        if !over {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => {}
+                _ = &mut everyone_left => over = true,
+            }
+        }
+        marks.push(mark(&stack).await?);
+    }
+    Ok(marks)
+}
+
+/// A drop that everyone has left.
+#[derive(Debug)]
+pub struct Left {
+    stack: StackFile,
+    marks: Vec<Mark>,
+}
+
+impl Left {
+    /// All is drained, the ledger included.
+    ///
+    /// # Errors
+    /// When the meter or the ledger could not be asked.
+    pub async fn drained(mut self, drop: &DropFacts) -> anyhow::Result<Demand> {
+        self.marks.push(mark(&self.stack).await?);
+        let ledger_rows = ledger_rows(&self.stack.database_url, &drop.drop_id).await?;
+        Ok(Demand {
+            marks: self.marks,
+            ledger_rows,
+        })
+    }
+}
+
+/// A drop that is over.
+#[derive(Debug)]
+pub struct Demand {
+    marks: Vec<Mark>,
+    ledger_rows: u64,
+}
+
+/// Who came, and what for.
+#[derive(Debug, Clone)]
+pub struct Crowd<'a> {
+    /// What was run: the drop file, the seed, the machine.
+    pub run: String,
+    /// The drop.
+    pub drop: &'a DropFacts,
+    /// Shoppers.
+    pub shoppers: u32,
+    /// Units sold.
+    pub sold: u64,
+}
+
+impl Demand {
+    /// The document. Functions are called by their binary's name, tables and queues as in the template.
+    ///
+    /// # Errors
+    /// When the crowd's numbers are beyond what the document takes.
+    pub fn measured(&self, crowd: &Crowd<'_>) -> anyhow::Result<Measured> {
+        let day = serde_json::to_value(Moment(Timestamp::from_millis(crowd.drop.starts_at_ms)))?;
+        let day = day.as_str().unwrap_or_default();
+        let units: u32 = crowd.drop.skus.iter().map(|sku| sku.units).sum();
+        let measured = Measured {
+            source: format!("{}, opened {day}", crowd.run),
+            drop: crowd.drop.drop_id.parse()?,
+            shoppers: crowd.shoppers,
+            units,
+            sold: Some(u32::try_from(crowd.sold)?),
+            seconds: self.seconds(),
+            functions: self.functions(),
+            tables: self.tables(),
+            queues: self.queues(),
+            ledger_rows: Some(self.ledger_rows),
+        };
+        let mistakes: Vec<String> = (measured.mistakes().into_iter())
+            .map(|mistake| format!("{}: {}", mistake.field, mistake.message))
+            .collect();
+        anyhow::ensure!(mistakes.is_empty(), "what was measured: {}", mistakes.join("; "));
+        Ok(measured)
+    }
+
+    /// Writes the document into the run's folder.
+    ///
+    /// # Errors
+    /// When it cannot be written, or see [`Demand::measured`].
+    pub fn write(&self, folder: &Path, crowd: &Crowd<'_>) -> anyhow::Result<()> {
+        let path = folder.join("measured.json");
+        let text = serde_json::to_vec_pretty(&self.measured(crowd)?)?;
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn at(&self, n: usize) -> Option<&Mark> {
+        self.marks.get(n)
+    }
+
+    fn phases<T>(&self, of: impl Fn(&Mark, &Mark) -> T, none: T) -> ByPhase<T>
+    where
+        T: Copy,
+    {
+        let phase = |n: usize| match (self.at(n), self.at(n + 1)) {
+            (Some(from), Some(to)) => of(from, to),
+            _ => none,
+        };
+        ByPhase {
+            before: phase(0),
+            opening: phase(1),
+            sale: phase(2),
+            tail: phase(3),
+        }
+    }
+
+    fn seconds(&self) -> ByPhase<f64> {
+        self.phases(|from, to| to.at.duration_since(from.at).as_secs_f64(), 0.0)
+    }
+
+    /// The whole drop: first and last mark.
+    fn whole(&self) -> Option<(&Meter, &Meter)> {
+        Some((&self.marks.first()?.meter, &self.marks.last()?.meter))
+    }
+
+    fn functions(&self) -> Vec<FunctionMeasured> {
+        let Some((first, last)) = self.whole() else {
+            return Vec::new();
+        };
+        let mut names: Vec<&str> = last.functions.iter().map(|f| f.function.as_str()).collect();
+        names.dedup();
+        let measured = |name: &str| {
+            let count = |meter: &Meter| sum(meter, |f| (f.function == name).then_some(f.invocations));
+            let invocations = self.phases(|from, to| count(&to.meter).saturating_sub(count(&from.meter)), 0);
+            let ms = |meter: &Meter| -> f64 {
+                let mine = meter.functions.iter().filter(|f| f.function == name);
+                mine.map(|f| f.duration_ms).sum()
+            };
+            let whole = count(last).saturating_sub(count(first));
+            FunctionMeasured {
+                function: name.to_owned(),
+                invocations: Some(invocations),
+                p95_ms: percentile_95(&between(first, last, name)),
+                mean_ms: (whole > 0).then(|| (ms(last) - ms(first)) / float(whole)),
+            }
+        };
+        names.into_iter().map(measured).collect()
+    }
+
+    fn tables(&self) -> Vec<TableMeasured> {
+        let Some((first, last)) = self.whole() else {
+            return Vec::new();
+        };
+        // What the functions used; what the audit and the samples read is ours.
+        let used = |table: &str, of: fn(&TableUse) -> f64| -> f64 {
+            let sum = |meter: &Meter| -> f64 {
+                let by_functions = meter.functions.iter().filter_map(|f| f.tables.get(table));
+                let stray = meter.unattributed.get(table);
+                by_functions.chain(stray).map(of).sum()
+            };
+            sum(last) - sum(first)
+        };
+        let mut names: Vec<&str> = (last.functions.iter())
+            .flat_map(|f| f.tables.keys())
+            .chain(last.unattributed.keys())
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let measured = |name: &str| {
+            let mut by_function: BTreeMap<String, f64> = BTreeMap::new();
+            for (meter, sign) in [(last, 1.0), (first, -1.0)] {
+                for function in &meter.functions {
+                    let read = function.tables.get(name).map_or(0.0, |used| used.rcu);
+                    *by_function.entry(function.function.clone()).or_default() += sign * read;
+                }
+            }
+            by_function.retain(|_, units| *units > 0.0);
+            TableMeasured {
+                table: in_template(name, "Table"),
+                write_units: Some(used(name, |t| t.wcu)),
+                read_units: Some(used(name, |t| t.rcu)),
+                read_units_by_function: Some(by_function),
+            }
+        };
+        names.into_iter().map(measured).collect()
+    }
+
+    fn queues(&self) -> Vec<QueueMeasured> {
+        let Some((first, last)) = self.whole() else {
+            return Vec::new();
+        };
+        let measured = |(name, count): (&String, &u64)| {
+            let route = format!("sqs:{name}");
+            let handling = (last.functions.iter().find(|f| f.route == route)).and_then(|reader| {
+                let runs = |meter: &Meter| sum(meter, |f| (f.route == route).then_some(f.invocations));
+                let invocations = runs(last).saturating_sub(runs(first));
+                let p95_ms = percentile_95(&between(first, last, &reader.function))?;
+                let messages = count.saturating_sub(first.messages.get(name).copied().unwrap_or(0));
+                handling_p95_ms(p95_ms, invocations, messages)
+            });
+            QueueMeasured {
+                source: in_template(name, "Queue"),
+                messages: Some(count.saturating_sub(first.messages.get(name).copied().unwrap_or(0))),
+                handling_p95_ms: handling,
+            }
+        };
+        last.messages.iter().map(measured).collect()
+    }
+}
+
+fn sum(meter: &Meter, of: impl Fn(&FunctionUse) -> Option<u64>) -> u64 {
+    meter.functions.iter().filter_map(of).sum()
+}
+
+/// How often each run time of a function came between two moments, shortest first, in µs.
+fn between(first: &Meter, last: &Meter, function: &str) -> Vec<(u64, u64)> {
+    let empty = RunTimes::default();
+    let past: BTreeMap<u64, u64> = (first.run_times.get(function).unwrap_or(&empty).counts.iter())
+        .copied()
+        .collect();
+    let all = &last.run_times.get(function).unwrap_or(&empty).counts;
+    all.iter()
+        .map(|(us, count)| (*us, count.saturating_sub(past.get(us).copied().unwrap_or(0))))
+        .collect()
+}
+
+/// `payments-dlq` is `PaymentsDlqQueue` in the template.
+fn in_template(name: &str, kind: &str) -> String {
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map_or_else(String::new, |first| {
+            first.to_ascii_uppercase().to_string() + letters.as_str()
+        })
+    };
+    name.split('-').map(capital).collect::<String>() + kind
+}
+
+/// Counts stay far below 2^53.
+#[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// Each version of an order is a row of its history and one write to the order's own row; money that moved is a row more.
+async fn ledger_rows(url: &str, drop_id: &str) -> anyhow::Result<u64> {
+    const QUERY: &str = "SELECT 2 * (SELECT count(*) FROM ledger_order_versions JOIN ledger_orders USING (order_id) \
+                         WHERE drop_id::text = $1) \
+                         + (SELECT count(*) FROM ledger_entries JOIN ledger_orders USING (order_id) \
+                         WHERE drop_id::text = $1)";
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .context("the ledger")?;
+    let connection = tokio::spawn(connection);
+    let row = client.query_one(QUERY, &[&drop_id]).await;
+    drop(client);
+    let _ = connection.await;
+    let rows: i64 = row.context("counting the ledger's rows")?.try_get(0)?;
+    Ok(u64::try_from(rows)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(
+        function: &str,
+        route: &str,
+        invocations: u64,
+        duration_ms: f64,
+        wcu: f64,
+        rcu: f64,
+    ) -> FunctionUse {
+        FunctionUse {
+            function: function.to_owned(),
+            route: route.to_owned(),
+            status: 200,
+            invocations,
+            duration_ms,
+            tables: BTreeMap::from([("stock".to_owned(), TableUse { wcu, rcu })]),
+        }
+    }
+
+    fn meter(functions: Vec<FunctionUse>, times: &[(&str, &[(u64, u64)])], payments: u64) -> Meter {
+        let run_times = times.iter().map(|(function, counts)| {
+            let counts = counts.to_vec();
+            ((*function).to_owned(), RunTimes { counts })
+        });
+        Meter {
+            functions,
+            run_times: run_times.collect(),
+            messages: BTreeMap::from([("payments".to_owned(), payments)]),
+            unattributed: BTreeMap::from([(
+                "stock".to_owned(),
+                TableUse {
+                    wcu: float(payments),
+                    rcu: 0.0,
+                },
+            )]),
+        }
+    }
+
+    /// Ten requests before the opening, 60 at it, 30 in the sale; then twelve batches of payments.
+    fn demand() -> Demand {
+        let began = Instant::now();
+        let at = |seconds: u64, meter: Meter| Mark {
+            at: began + Duration::from_secs(seconds),
+            meter,
+        };
+        let reserve = |invocations, wcu| {
+            used(
+                "reserve",
+                "POST /r",
+                invocations,
+                float(invocations) * 4.0,
+                wcu,
+                wcu,
+            )
+        };
+        let past: &[(u64, u64)] = &[(1_000, 500), (900_000, 5)];
+        let marks = vec![
+            at(0, meter(vec![reserve(505, 7.0)], &[("reserve", past)], 3)),
+            at(10, meter(vec![reserve(515, 7.0)], &[], 3)),
+            at(35, meter(vec![reserve(575, 50.0)], &[], 3)),
+            at(95, meter(vec![reserve(605, 57.0)], &[], 3)),
+            at(
+                120,
+                meter(
+                    vec![
+                        reserve(605, 57.0),
+                        used("process-order", "schedule", 1, 1.0, 0.0, 0.0),
+                        used("process-order", "sqs:payments", 12, 1_200.0, 20.0, 0.0),
+                    ],
+                    &[
+                        ("reserve", &[(1_000, 590), (8_000, 9), (64_000, 1), (900_000, 5)]),
+                        ("process-order", &[(100_000, 11), (250_000, 2)]),
+                    ],
+                    51,
+                ),
+            ),
+        ];
+        Demand {
+            marks,
+            ledger_rows: 77,
+        }
+    }
+
+    fn drop_facts() -> DropFacts {
+        DropFacts {
+            drop_id: "default-abc".to_owned(),
+            published_at_ms: 1_899_999_990_000,
+            starts_at_ms: 1_900_000_000_000,
+            ends_at_ms: 1_900_000_085_000,
+            hold_seconds: 15,
+            payment_seconds: 20,
+            per_shopper_limit: 1,
+            skus: vec![crate::facts::SkuFacts {
+                sku: "A".to_owned(),
+                units: 20,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_run_is_told_by_phase_and_without_what_was_before() {
+        let drop = drop_facts();
+        let crowd = Crowd {
+            run: "local run".to_owned(),
+            drop: &drop,
+            shoppers: 50,
+            sold: 16,
+        };
+        let measured = demand().measured(&crowd).unwrap();
+        assert_eq!(measured.source, "local run, opened 2030-03-17T17:46:40.000Z");
+        assert_eq!(measured.seconds.all(), [10.0, 25.0, 60.0, 25.0]);
+        let reserve = measured.function("reserve").unwrap();
+        assert_eq!(reserve.invocations.unwrap().all(), [10, 60, 30, 0]);
+        // Of the 100 new ones 90 took 1 ms and 9 took 8 ms.
+        assert_eq!((reserve.p95_ms, reserve.mean_ms), (Some(8.0), Some(4.0)));
+        assert_eq!(
+            measured
+                .function("process-order")
+                .unwrap()
+                .invocations
+                .unwrap()
+                .all(),
+            [0, 0, 0, 13]
+        );
+        let stock = measured.table("StockTable").unwrap();
+        // 50 to reserve, 20 to process, 48 by invocations that were over.
+        assert_eq!((stock.write_units, stock.read_units), (Some(118.0), Some(50.0)));
+        let reads = BTreeMap::from([("reserve".to_owned(), 50.0)]);
+        assert_eq!(stock.read_units_by_function, Some(reads));
+        let payments = measured.queue("PaymentsQueue").unwrap();
+        // 48 messages in twelve batches of four, of which one took 250 ms.
+        assert_eq!(
+            (payments.messages, payments.handling_p95_ms),
+            (Some(48), Some(62.5))
+        );
+        assert_eq!(
+            (measured.units, measured.sold, measured.ledger_rows),
+            (20, Some(16), Some(77))
+        );
+    }
+
+    #[test]
+    fn names_are_those_of_the_template() {
+        assert_eq!(in_template("stock", "Table"), "StockTable");
+        assert_eq!(in_template("relay-parked", "Queue"), "RelayParkedQueue");
+    }
+}

@@ -1,0 +1,78 @@
+//! The capacity profile, changed.
+//!
+//! Parameter Store compares nothing when it writes. So the version is read just before, and what it says after the write is
+//! held against it: whoever wrote in between was overwritten, and Parameter Store's history still has their text.
+
+use domain::prescale::profile::CapacityProfile;
+use ports::Conditional;
+use ports::orders::FindDueOrders;
+use ports::prescale::{ControlError, Readable, WriteProfile};
+
+use crate::documents::mistake;
+use crate::error::{broken, control_error};
+use crate::{AwsAccount, form};
+
+const DOCUMENT: &str = "profile";
+
+impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
+    async fn profile(&self) -> Result<Readable<(CapacityProfile, u64)>, ControlError> {
+        let (text, version) = self.profile_text().await?;
+        let mut mistakes = Vec::new();
+        let read = match &text {
+            Some(text) => form::read(DOCUMENT, text, &mut mistakes),
+            None => {
+                mistakes.push(mistake(DOCUMENT, "is missing"));
+                None
+            }
+        };
+        Ok(read.map(|profile| (profile, version)).ok_or(mistakes))
+    }
+
+    async fn write_profile(
+        &self,
+        profile: &CapacityProfile,
+        version: u64,
+    ) -> Result<Conditional<()>, ControlError> {
+        const OPERATION: &str = "PutParameter";
+        let text = serde_json::to_string(profile).map_err(|_| broken(OPERATION, "no JSON"))?;
+        let (_, current) = self.profile_text().await?;
+        if current != version {
+            return Ok(Conditional::Refused(()));
+        }
+        // The type stays what it is.
+        let put = self.clients.ssm.changes.put_parameter();
+        let put = put.name(self.profile_name()).value(text).overwrite(true);
+        let put = put
+            .send()
+            .await
+            .map_err(|error| control_error(OPERATION, &error))?;
+        let written = u64::try_from(put.version()).unwrap_or(0);
+        if written != version + 1 {
+            tracing::warn!(
+                read = version,
+                written,
+                "a profile written at the same moment was overwritten"
+            );
+        }
+        Ok(Conditional::Done)
+    }
+}
+
+impl<O> AwsAccount<O> {
+    fn profile_name(&self) -> String {
+        format!("{}/{DOCUMENT}", self.documents)
+    }
+
+    /// The text, if there is one, and its version.
+    async fn profile_text(&self) -> Result<(Option<String>, u64), ControlError> {
+        const OPERATION: &str = "GetParameter";
+        let get = self.clients.ssm.reads.get_parameter();
+        let got = get.name(self.profile_name()).send().await;
+        let got = got.map_err(|error| control_error(OPERATION, &error))?;
+        let Some(parameter) = got.parameter else {
+            return Ok((None, 0));
+        };
+        let version = u64::try_from(parameter.version()).unwrap_or(0);
+        Ok((parameter.value, version))
+    }
+}

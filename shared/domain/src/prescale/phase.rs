@@ -1,0 +1,69 @@
+//! The four phases of a drop, by name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::profile::ByPhase;
+
+/// A phase of a drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// People gather before the opening.
+    Before,
+    /// The rush at the opening.
+    Opening,
+    /// From the rush to the end of the drop.
+    Sale,
+    /// After the end, while open orders are paid or undone.
+    Tail,
+}
+
+impl Phase {
+    /// In the order of time.
+    pub const ALL: [Self; 4] = [Self::Before, Self::Opening, Self::Sale, Self::Tail];
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before",
+            Self::Opening => "opening",
+            Self::Sale => "sale",
+            Self::Tail => "tail",
+        })
+    }
+}
+
+impl<T> ByPhase<T> {
+    /// The value of one phase.
+    pub const fn of(&self, phase: Phase) -> &T {
+        match phase {
+            Phase::Before => &self.before,
+            Phase::Opening => &self.opening,
+            Phase::Sale => &self.sale,
+            Phase::Tail => &self.tail,
+        }
+    }
+
+    /// The value of one phase, to be changed.
+    pub const fn of_mut(&mut self, phase: Phase) -> &mut T {
+        match phase {
+            Phase::Before => &mut self.before,
+            Phase::Opening => &mut self.opening,
+            Phase::Sale => &mut self.sale,
+            Phase::Tail => &mut self.tail,
+        }
+    }
+
+    /// Each phase with what `value` says of it.
+    pub fn each(mut value: impl FnMut(Phase) -> T) -> Self {
+        Self {
+            before: value(Phase::Before),
+            opening: value(Phase::Opening),
+            sale: value(Phase::Sale),
+            tail: value(Phase::Tail),
+        }
+    }
+}
