@@ -174,7 +174,10 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
             };
             let comparison = compare.run(stop_signal()?).await?;
             print(&comparison.table())?;
-            print(&format!("  plot        {}", compare.out.join("prescale.svg").display()))?;
+            print(&format!(
+                "  plot        {}",
+                compare.out.join("prescale.svg").display()
+            ))?;
             Ok(comparison.ok)
         }
         Command::Audit { stack, out } => {
@@ -205,7 +208,14 @@ async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &str) -> anyho
     std::fs::create_dir_all(&load.out)?;
     let folder = load.out.join("stack");
     say("starting the stack");
-    let mut stack = OwnStack::start(functions, &folder, &load.out.join("stack.log"), load.seed, faults, &[])?;
+    let mut stack = OwnStack::start(
+        functions,
+        &folder,
+        &load.out.join("stack.log"),
+        load.seed,
+        faults,
+        &[],
+    )?;
     let options = load.options(folder.join("keys"));
     let started = tokio::select! {
         started = stack.ready() => started,

@@ -42,7 +42,7 @@ pub struct Prescaling {
 /// What a drop's capacity came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prepared {
-    /// From the calendar's entry until all was ready.
+    /// From the first run that looked after it until all was ready.
     pub took: Duration,
     /// What the plan costs beyond the same drop unscaled, in US dollars by the list.
     pub usd: f64,
@@ -128,8 +128,8 @@ impl Prescaling {
         shoppers: u32,
         by: Instant,
     ) -> anyhow::Result<Prepared> {
-        let began = Instant::now();
         self.put(drop, file, shoppers, "scheduled").await?;
+        let mut began = None;
         let plan = self.run("plan").await?;
         let plan = plan.plans.into_iter().find(|plan| plan.drop == drop.drop_id);
         let cost = plan.context("the drop has no plan")?.cost;
@@ -137,23 +137,26 @@ impl Prescaling {
         loop {
             let outcome = self.run("apply").await?;
             let of = outcome.readiness.into_iter().find(|r| r.drop == drop.drop_id);
+            if of.is_some() {
+                began.get_or_insert_with(Instant::now);
+            }
             if of.as_ref().is_some_and(|readiness| readiness.ready) {
                 break;
             }
             let missing = of.map_or_else(
-                || "it is not looked after yet".to_owned(),
+                || "its time has not come yet".to_owned(),
                 |readiness| missing(&readiness.parts),
             );
             if Instant::now() + PAUSE >= by {
                 bail!("the drop was not ready when the crowd began to gather: {missing}");
             }
             if missing != told {
-                say(&format!("{:>5.1} s  not ready: {missing}", began.elapsed().as_secs_f64()));
+                say(&format!("not ready: {missing}"));
                 told = missing;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let took = began.elapsed();
+        let took = began.map(|began| began.elapsed()).unwrap_or_default();
         ensure!(
             Instant::now() < by,
             "the drop was ready only after the crowd had begun to gather"
@@ -194,13 +197,7 @@ impl Prescaling {
     }
 
     /// The drop's entry on the calendar.
-    async fn put(
-        &self,
-        drop: &DropFacts,
-        file: &DropFile,
-        shoppers: u32,
-        state: &str,
-    ) -> anyhow::Result<()> {
+    async fn put(&self, drop: &DropFacts, file: &DropFile, shoppers: u32, state: &str) -> anyhow::Result<()> {
         let moment = |ms| Moment(Timestamp::from_millis(ms));
         let arrivals = &file.arrivals;
         let entry = json!({
@@ -235,10 +232,7 @@ impl Prescaling {
             uri: self.invoke.parse()?,
             bearer: None,
             key: None,
-            body: Some((
-                Bytes::from(json!({"mode": mode}).to_string()),
-                "application/json",
-            )),
+            body: Some((Bytes::from(json!({"mode": mode}).to_string()), "application/json")),
         };
         let answer = self
             .client
@@ -246,7 +240,12 @@ impl Prescaling {
             .await
             .with_context(|| format!("pre-scaling, {mode}"))?;
         let body = || String::from_utf8_lossy(&answer.body).into_owned();
-        ensure!(answer.status == 200, "pre-scaling, {mode}: {} {}", answer.status, body());
+        ensure!(
+            answer.status == 200,
+            "pre-scaling, {mode}: {} {}",
+            answer.status,
+            body()
+        );
         answer
             .json()
             .with_context(|| format!("pre-scaling, {mode}, answered {}", body()))

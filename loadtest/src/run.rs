@@ -88,11 +88,7 @@ pub fn wall_ms() -> anyhow::Result<i64> {
 ///
 /// # Errors
 /// When it cannot be run to its end, or was stopped. A broken promise is no error: it is in the report.
-pub async fn run(
-    stack: &StackFile,
-    options: &Options,
-    stop: watch::Receiver<bool>,
-) -> anyhow::Result<Ran> {
+pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<bool>) -> anyhow::Result<Ran> {
     let file = DropFile::load(&options.drop)?;
     let shoppers = options.shoppers.unwrap_or(file.shoppers);
     let name = options

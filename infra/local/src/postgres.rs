@@ -244,9 +244,7 @@ impl Postgres {
     async fn create_database(&mut self) -> Result<()> {
         let (client, connection) = self.connect("postgres").await?;
         let connection = tokio::spawn(connection);
-        client
-            .batch_execute(&format!("CREATE ROLE {ROLE} LOGIN"))
-            .await?;
+        client.batch_execute(&format!("CREATE ROLE {ROLE} LOGIN")).await?;
         client
             .batch_execute(&format!("CREATE DATABASE ledger OWNER {ROLE}"))
             .await?;

@@ -223,7 +223,15 @@ impl Stack {
             None => None,
             Some(documents) => {
                 let (logs, scratch) = (place.logs(), place.tools()?);
-                let started = Planes::start(&draft, documents, &options.tools, &logs, &scratch, doors, &spawner);
+                let started = Planes::start(
+                    &draft,
+                    documents,
+                    &options.tools,
+                    &logs,
+                    &scratch,
+                    doors,
+                    &spawner,
+                );
                 Some(started.await.context("the control planes")?)
             }
         };

@@ -186,7 +186,9 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     // It is ready once the processes are there: as many as this machine starts.
     until("all is allocated", || {
         let (status, there) = prescale.lambda("GET", PROVISIONED, &nothing);
-        let allocated = there["AllocatedProvisionedConcurrentExecutions"].as_u64().unwrap();
+        let allocated = there["AllocatedProvisionedConcurrentExecutions"]
+            .as_u64()
+            .unwrap();
         assert_eq!((status, there["Status"] == json!("READY")), (200, allocated == 7));
         std::future::ready(allocated == 7)
     })

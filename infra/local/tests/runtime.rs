@@ -169,7 +169,11 @@ async fn whoever_finds_a_process_held_ahead_meets_no_cold_start() {
     assert!(one.is_ok() && other.is_ok());
     let figures = figures(&bench);
     assert_eq!(
-        (figures.cold_starts, figures.waited_for_cold_start, figures.spill_over),
+        (
+            figures.cold_starts,
+            figures.waited_for_cold_start,
+            figures.spill_over
+        ),
         (0, 0, 0)
     );
     bench.functions.stop().await;
@@ -251,9 +255,14 @@ async fn as_on_lambda_each_request_that_finds_none_starts_one_and_the_platform_s
     let one = |path: &'static str| {
         let functions = &bench.functions;
         let event = Bytes::from(json!({"rawPath": path}).to_string());
-        functions.invoke_modelled("f", "GET /x", functions.identify(), event, Waiting::Briefly, |r| {
-            u16::from(r.is_ok())
-        })
+        functions.invoke_modelled(
+            "f",
+            "GET /x",
+            functions.identify(),
+            event,
+            Waiting::Briefly,
+            |r| u16::from(r.is_ok()),
+        )
     };
     let began = std::time::Instant::now();
     let (first, second, third) = tokio::join!(one("/ok"), one("/ok"), one("/ok"));

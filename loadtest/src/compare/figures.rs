@@ -108,9 +108,7 @@ fn errors(measured: &Measured) -> u64 {
         let outcome = measured.outcomes.get(usize::from(s.outcome));
         let outcome = outcome.map_or("", String::as_str);
         // What a shopper reloaded is asked for again, and no error.
-        s.endpoint != Endpoint::Bank
-            && outcome != "reloaded"
-            && !outcome.starts_with(['2', '3', '4'])
+        s.endpoint != Endpoint::Bank && outcome != "reloaded" && !outcome.starts_with(['2', '3', '4'])
     };
     u64::try_from(measured.samples.iter().filter(failed).count()).unwrap_or(u64::MAX)
 }

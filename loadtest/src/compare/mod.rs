@@ -73,7 +73,7 @@ pub struct Comparison {
     pub first_second_p99_ratio: f64,
     /// The same without the platform's share. Measured.
     pub first_second_p99_ratio_measured: f64,
-    /// From the calendar's entry until the drop was ready, in ms, on control planes that act at once.
+    /// From the first run that looked after the drop until it was ready, in ms, on control planes that act at once.
     pub ready_after_ms: u64,
     /// From the end of the drop until all was given back, in ms.
     pub given_back_after_ms: u64,
@@ -100,7 +100,10 @@ impl Compare {
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
         };
         write("prescale.json", serde_json::to_string_pretty(&comparison)?)?;
-        write("prescale.svg", plot::first_seconds(&off.0.measured, &on.0.measured)?)?;
+        write(
+            "prescale.svg",
+            plot::first_seconds(&off.0.measured, &on.0.measured)?,
+        )?;
         Ok(comparison)
     }
 
@@ -151,13 +154,7 @@ impl Compare {
         Ok(((ran, delayed), back))
     }
 
-    fn compare(
-        &self,
-        off: &(Ran, u64),
-        bare: &(Ran, u64),
-        on: &(Ran, u64),
-        back: Duration,
-    ) -> Comparison {
+    fn compare(&self, off: &(Ran, u64), bare: &(Ran, u64), on: &(Ran, u64), back: Duration) -> Comparison {
         let figures = |(ran, delayed): &(Ran, u64)| Figures::of(ran, *delayed);
         let (ran, _) = on;
         let mut comparison = Comparison {
@@ -241,7 +238,9 @@ impl Comparison {
         };
         line("cold_starts", &|f| f.cold_starts.to_string());
         line("cold_request_share", &|f| format!("{:.4}", f.cold_request_share));
-        line("first_second_p99_ms", &|f| format!("{:.1}", f.first_second_p99_ms));
+        line("first_second_p99_ms", &|f| {
+            format!("{:.1}", f.first_second_p99_ms)
+        });
         line("first_second_p99_ms_measured_part", &|f| {
             format!("{:.1}", f.first_second_p99_ms_measured_part)
         });
@@ -249,7 +248,8 @@ impl Comparison {
         line("errors", &|f| f.errors.to_string());
         line("spill_over", &|f| f.spill_over.to_string());
         line("sold_out_after_ms", &|f| {
-            f.sold_out_after_ms.map_or("never".to_owned(), |ms| ms.to_string())
+            f.sold_out_after_ms
+                .map_or("never".to_owned(), |ms| ms.to_string())
         });
         line("orders_delayed_by_database", &|f| {
             f.orders_delayed_by_database.to_string()

@@ -19,9 +19,8 @@ fn line(measured: &Measured) -> Vec<(f64, f64)> {
     let bins = (FROM_MS..TO_MS).step_by(usize::try_from(STEP_MS).unwrap_or(1));
     let of = |from: i32| {
         let samples = measured.samples.iter();
-        let within = samples.filter(|s| {
-            s.endpoint != Endpoint::Bank && (from..from + STEP_MS).contains(&s.intended_ms)
-        });
+        let within = samples
+            .filter(|s| s.endpoint != Endpoint::Bank && (from..from + STEP_MS).contains(&s.intended_ms));
         let latencies: Vec<u32> = within.map(|s| s.latency_us).collect();
         let middle = f64::from(from + STEP_MS / 2) / 1_000.0;
         (!latencies.is_empty()).then(|| (middle, percentiles(&latencies).p99.max(0.1)))
@@ -46,7 +45,10 @@ fn draw(svg: &mut String, off: &[(f64, f64)], on: &[(f64, f64)]) -> Result<(), B
     let (from, to) = (f64::from(FROM_MS) / 1_000.0, f64::from(TO_MS) / 1_000.0);
     let mut chart = ChartBuilder::on(&area)
         .margin(10)
-        .caption("99th percentile of all requests, from when they should have been sent", ("sans-serif", 16))
+        .caption(
+            "99th percentile of all requests, from when they should have been sent",
+            ("sans-serif", 16),
+        )
         .x_label_area_size(42)
         .y_label_area_size(66)
         .build_cartesian_2d(from..to, (1.0..2.0 * worst).log_scale())?;

@@ -106,7 +106,7 @@ fn only_its_adapter_knows_a_service() {
         ("aws-sdk-cloudwatch", &["control-plane"]),
         ("aws-sdk-lambda", &["control-plane"]),
         ("aws-sdk-rds", &["control-plane"]),
-        ("aws-sdk-ssm", &["control-plane"]),
+        ("aws-sdk-ssm", &["control-plane", "loadtest"]),
         ("tokio-postgres", &["ledger", "stampede-local", "loadtest"]),
         ("reqwest", &["stripe", "hostile"]),
         // Its HTTP/2 would be in every function.

@@ -107,10 +107,7 @@ impl Cluster {
                 "MetricData.member.1.Dimensions.member.1.Name",
                 "DBClusterIdentifier".to_owned(),
             ),
-            (
-                "MetricData.member.1.Dimensions.member.1.Value",
-                self.name.clone(),
-            ),
+            ("MetricData.member.1.Dimensions.member.1.Value", self.name.clone()),
             ("MetricData.member.1.Value", acu.to_string()),
         ];
         form(&self.planes, "monitoring", "2010-08-01", &put).await?;
@@ -174,12 +171,18 @@ mod tests {
         // Five write at a time, 50 ms a row: 100 rows a second.
         assert_eq!(
             stature("small"),
-            Stature { connections: 5, row: Duration::from_millis(50) }
+            Stature {
+                connections: 5,
+                row: Duration::from_millis(50)
+            }
         );
         // As many as ten at a time, 10 ms a row: 1,000 rows a second.
         assert_eq!(
             stature("large"),
-            Stature { connections: 40, row: Duration::from_millis(10) }
+            Stature {
+                connections: 40,
+                row: Duration::from_millis(10)
+            }
         );
     }
 }

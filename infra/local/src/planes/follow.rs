@@ -47,7 +47,9 @@ impl Follower {
     async fn held(&self, function: &str) -> Result<(usize, Option<usize>)> {
         let alias = &self.alias;
         let path = format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}");
-        let provisioned = self.number(&path, "RequestedProvisionedConcurrentExecutions").await?;
+        let provisioned = self
+            .number(&path, "RequestedProvisionedConcurrentExecutions")
+            .await?;
         let path = format!("/2019-09-30/functions/{function}/concurrency");
         let reserved = self.number(&path, "ReservedConcurrentExecutions").await?;
         Ok((provisioned.unwrap_or(0), reserved))
@@ -77,7 +79,9 @@ impl Follower {
         let here = self.functions.allocation(function)?;
         let mut body: Value = serde_json::from_slice(body).ok()?;
         let members = body.as_object_mut()?;
-        let requested = members.get("RequestedProvisionedConcurrentExecutions")?.as_u64()?;
+        let requested = members
+            .get("RequestedProvisionedConcurrentExecutions")?
+            .as_u64()?;
         let allocated = requested.min(u64::try_from(here.allocated).ok()?);
         let status = match () {
             () if here.failed => "FAILED",
@@ -88,8 +92,14 @@ impl Follower {
             members.insert("StatusReason".to_owned(), json!("FUNCTION_ERROR_INIT_FAILURE"));
         }
         members.insert("Status".to_owned(), json!(status));
-        members.insert("AllocatedProvisionedConcurrentExecutions".to_owned(), json!(allocated));
-        members.insert("AvailableProvisionedConcurrentExecutions".to_owned(), json!(allocated));
+        members.insert(
+            "AllocatedProvisionedConcurrentExecutions".to_owned(),
+            json!(allocated),
+        );
+        members.insert(
+            "AvailableProvisionedConcurrentExecutions".to_owned(),
+            json!(allocated),
+        );
         serde_json::to_vec(&body).ok()
     }
 }

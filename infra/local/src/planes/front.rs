@@ -89,7 +89,9 @@ impl Front {
                     if !reads {
                         self.follower.look(&function).await;
                     }
-                    let corrected = self.follower.corrected(&function, qualifier.as_deref(), &answer.body);
+                    let corrected = self
+                        .follower
+                        .corrected(&function, qualifier.as_deref(), &answer.body);
                     if let Some(body) = corrected.filter(|_| answer.status.is_success()) {
                         answer.body = body.into();
                     }

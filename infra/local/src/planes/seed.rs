@@ -83,8 +83,12 @@ impl Documents {
 
     /// What the baseline says of the ledger's database.
     pub(super) fn database(&self) -> Result<DatabaseBaseline> {
-        let declared = self.texts.get("baseline").and_then(|baseline| baseline.get("database"));
-        serde_json::from_value(declared.cloned().unwrap_or(Value::Null)).context("baseline.toml: the database")
+        let declared = self
+            .texts
+            .get("baseline")
+            .and_then(|baseline| baseline.get("database"));
+        serde_json::from_value(declared.cloned().unwrap_or(Value::Null))
+            .context("baseline.toml: the database")
     }
 }
 

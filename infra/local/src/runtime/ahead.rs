@@ -53,10 +53,14 @@ impl State {
     /// served its requests of this second is passed over, unless there can be no further one.
     pub(super) fn take_idle(&mut self, limited: bool) -> Option<(Arc<Process>, oneshot::Sender<Work>)> {
         let now = Instant::now();
-        [&mut self.ahead.idle, &mut self.idle].into_iter().find_map(|idle| {
-            let at = idle.iter().rposition(|(process, _)| !limited || process.may_serve(now));
-            at.map(|at| idle.remove(at))
-        })
+        [&mut self.ahead.idle, &mut self.idle]
+            .into_iter()
+            .find_map(|idle| {
+                let at = idle
+                    .iter()
+                    .rposition(|(process, _)| !limited || process.may_serve(now));
+                at.map(|at| idle.remove(at))
+            })
     }
 
     /// The list of idle processes this one belongs to.

@@ -28,9 +28,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use ahead::Allocation;
 use anyhow::Result;
 use bytes::Bytes;
-pub use ahead::Allocation;
 pub use pool::{Failure, Figures, Invocation};
 pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
 use serde::Serialize;

@@ -331,7 +331,9 @@ impl Pool {
 
     /// Processes there may be.
     pub(super) fn most(&self, state: &State) -> usize {
-        self.settings.concurrency.min(state.reserved.unwrap_or(usize::MAX))
+        self.settings
+            .concurrency
+            .min(state.reserved.unwrap_or(usize::MAX))
     }
 
     /// Starts another process on demand unless there are as many as there may be, or enough already start.
@@ -373,7 +375,8 @@ impl Pool {
         if state.lets_go(process) {
             return Next::Never;
         }
-        let rests = self.limits_each(&state) && !state.waiting.is_empty() && !process.may_serve(Instant::now());
+        let rests =
+            self.limits_each(&state) && !state.waiting.is_empty() && !process.may_serve(Instant::now());
         while !rests && let Some(mut work) = state.waiting.pop_front() {
             let taken = Taken {
                 process: Arc::clone(process),

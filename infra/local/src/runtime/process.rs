@@ -80,9 +80,7 @@ impl Process {
     /// Whether it has not yet served all that one process serves in a second; counts this one.
     pub(super) fn may_serve(&self, now: Instant) -> bool {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests
-            .get_or_insert_with(|| Bucket::of_requests(now))
-            .take(now)
+        requests.get_or_insert_with(|| Bucket::of_requests(now)).take(now)
     }
 
     /// Whether it has been told to end.
@@ -270,7 +268,12 @@ fn standard(pool: &Pool, ahead: bool) -> Vec<(&'static str, String)> {
         ),
         (
             "AWS_LAMBDA_INITIALIZATION_TYPE",
-            if ahead { "provisioned-concurrency" } else { "on-demand" }.to_owned(),
+            if ahead {
+                "provisioned-concurrency"
+            } else {
+                "on-demand"
+            }
+            .to_owned(),
         ),
         ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
