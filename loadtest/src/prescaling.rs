@@ -60,6 +60,8 @@ struct Outcome {
     #[serde(default)]
     steps: Vec<Value>,
     #[serde(default)]
+    withheld: Vec<Value>,
+    #[serde(default)]
     readiness: Vec<Readiness>,
     #[serde(default)]
     plans: Vec<Plan>,
@@ -167,8 +169,8 @@ impl Prescaling {
         })
     }
 
-    /// Says that the drop is over, and lets runs come until two that may agree find nothing to change and nothing is held
-    /// ahead of requests. How long that took.
+    /// Says that the drop is over, and lets runs come until one finds nothing to change, not even if another one agreed, and
+    /// nothing is held ahead of requests. How long that took.
     ///
     /// # Errors
     /// When that does not come to an end.
@@ -181,16 +183,17 @@ impl Prescaling {
     ) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.put(drop, file, shoppers, "drained").await?;
-        let mut quiet = 0;
         for _ in 0..MOST_RUNS {
             let outcome = self.run("apply").await?;
-            let idle = outcome.standby_for.is_none() && outcome.drops.is_empty() && outcome.steps.is_empty();
-            quiet = if idle { quiet + 1 } else { 0 };
+            let back = outcome.standby_for.is_none()
+                && outcome.drops.is_empty()
+                && outcome.steps.is_empty()
+                && outcome.withheld.is_empty();
             let held: u64 = processes(stack).await?.iter().map(|p| p.ahead).sum();
-            if quiet >= 2 && held == 0 {
+            if back && held == 0 {
                 return Ok(began.elapsed());
             }
-            tracing::debug!(steps = ?outcome.steps, warnings = ?outcome.warnings, held, "not yet at the baseline");
+            tracing::debug!(steps = ?outcome.steps, withheld = ?outcome.withheld, warnings = ?outcome.warnings, held, "not yet at the baseline");
             tokio::time::sleep(BETWEEN_RUNS).await;
         }
         bail!("capacity was not given back within {MOST_RUNS} runs")

@@ -95,6 +95,8 @@ pub struct Outcome {
     pub warnings: Vec<Warning>,
     /// What it decided to change.
     pub steps: Vec<Step>,
+    /// What waits until a second run agrees.
+    pub withheld: Vec<Step>,
     /// What it tried to.
     pub taken: Vec<Taken>,
     /// How ready the drops are.
@@ -116,6 +118,7 @@ impl Outcome {
             drops: Vec::new(),
             warnings: Vec::new(),
             steps: Vec::new(),
+            withheld: Vec::new(),
             taken: Vec::new(),
             readiness: Vec::new(),
             lesson: None,
@@ -131,6 +134,7 @@ impl Outcome {
             drops: decision.wanted.drops.clone(),
             warnings: decision.warnings.clone(),
             steps: decision.steps.clone(),
+            withheld: decision.withheld.clone(),
             taken: Vec::new(),
             readiness: Vec::new(),
             lesson: None,

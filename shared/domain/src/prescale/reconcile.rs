@@ -8,7 +8,7 @@ use super::documents::Documents;
 use super::observed::Observed;
 use super::quotas::Quotas;
 use super::steps::{Step, steps};
-use super::target::{Record, Target, Warning, target};
+use super::target::{LEAST_BETWEEN_RUNS_MS, Record, Target, Warning, target as target_of};
 use super::wanted::{Wanted, wanted};
 
 /// What a run decides.
@@ -20,6 +20,8 @@ pub struct Decision {
     pub target: Target,
     /// How to get there.
     pub steps: Vec<Step>,
+    /// What would be done as well, had the run before agreed.
+    pub withheld: Vec<Step>,
     /// What people should know.
     pub warnings: Vec<Warning>,
     /// What the next run must be given.
@@ -40,9 +42,18 @@ pub fn reconcile(
     now: Timestamp,
 ) -> Decision {
     let wanted = wanted(docs, quotas, now);
-    let (target, warnings) = target(docs, quotas, &wanted, observed, previous, now);
+    let (target, warnings) = target_of(docs, quotas, &wanted, observed, previous, now);
+    let steps_now = steps(observed, &target);
+    let agreeing = Record {
+        at: now.plus_millis(-LEAST_BETWEEN_RUNS_MS),
+        wanted: wanted.capacity.clone(),
+    };
+    let (agreed, _) = target_of(docs, quotas, &wanted, observed, Some(&agreeing), now);
+    let mut withheld = steps(observed, &agreed);
+    withheld.retain(|step| !steps_now.contains(step));
     Decision {
-        steps: steps(observed, &target),
+        steps: steps_now,
+        withheld,
         record: Record {
             at: now,
             wanted: wanted.capacity.clone(),

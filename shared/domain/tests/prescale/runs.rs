@@ -78,6 +78,7 @@ fn down_needs_two_runs_that_follow_one_another() {
     let end = at(OPENING + 3_725);
     let first = run(&docs, &there, Some(&scaling), end);
     assert_eq!(first.steps, vec![], "the run before wanted more");
+    assert!(!first.withheld.is_empty(), "and says what it would do");
     let after = |seconds| {
         run(&docs, &there, Some(&first.record), end.plus_seconds(seconds))
             .steps
@@ -93,7 +94,12 @@ fn down_needs_two_runs_that_follow_one_another() {
     );
 
     let second = run(&docs, &there, Some(&first.record), end.plus_seconds(60));
+    assert_eq!(
+        (second.steps.as_slice(), &second.withheld),
+        (first.withheld.as_slice(), &vec![])
+    );
     let back = done(&there, &second);
+    assert_eq!(run(&docs, &back, None, end.plus_seconds(61)).withheld, vec![]);
     let baseline = at_baseline(&docs);
     let stock = docs.baseline.tables[0].warm.max(back.tables["stock"]);
     assert_ne!(stock, docs.baseline.tables[0].warm, "one way");
