@@ -83,13 +83,12 @@ pub fn timeout_within_lease(seconds: &str) -> Result<u32, TimeoutError> {
 }
 
 /// What a run is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Say what would be changed now, and change nothing.
     Plan,
     /// Change what differs, verify, record.
-    #[default]
     Apply,
     /// Say how ready the drops are, and change nothing.
     Verify,
@@ -110,11 +109,11 @@ impl Mode {
     }
 }
 
-/// The event. The schedule says nothing, and means [`Mode::Apply`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// The event. It must say what it means: a slip of the pen shall change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Event {
     /// What is asked for.
-    #[serde(default)]
     pub mode: Mode,
 }
 
@@ -357,6 +356,16 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_says_what_it_means() {
+        let read = |text: &str| serde_json::from_str::<Event>(text).map(|event| event.mode).ok();
+        assert_eq!(read(r#"{"mode": "apply"}"#), Some(Mode::Apply));
+        assert_eq!(read(r#"{"mode": "plan"}"#), Some(Mode::Plan));
+        for text in ["{}", "null", r#"{"mod": "plan"}"#, r#"{"mode": "Plan"}"#, r#"{"mode": "plan", "drop": "x"}"#] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_process_ends_before_its_lease_and_after_going_back() {
