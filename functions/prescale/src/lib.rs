@@ -362,7 +362,13 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Event>(text).map(|event| event.mode).ok();
         assert_eq!(read(r#"{"mode": "apply"}"#), Some(Mode::Apply));
         assert_eq!(read(r#"{"mode": "plan"}"#), Some(Mode::Plan));
-        for text in ["{}", "null", r#"{"mod": "plan"}"#, r#"{"mode": "Plan"}"#, r#"{"mode": "plan", "drop": "x"}"#] {
+        for text in [
+            "{}",
+            "null",
+            r#"{"mod": "plan"}"#,
+            r#"{"mode": "Plan"}"#,
+            r#"{"mode": "plan", "drop": "x"}"#,
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -196,7 +196,7 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
         told.extend(names.into_iter().flat_map(|names| named(names)));
         if let Some(path) = function.environment.get("DOCUMENTS_PATH") {
             let parameter = |rest: &str| local("ssm", &format!("parameter{path}{rest}"));
-            told.extend(["", "/calendar", "/quotas"].map(parameter));
+            told.extend(["", "/calendar", "/profile", "/quotas"].map(parameter));
         }
         let mut allowed: BTreeSet<String> = function
             .statements

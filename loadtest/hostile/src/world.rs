@@ -9,6 +9,8 @@ use domain::claim::Claim;
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
 use domain::order::Order;
+use domain::prescale::numbers::Share;
+use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::shard::Shard;
 use get_drop::browse::Browse;
 use get_drop::status::Statuses;
@@ -91,6 +93,29 @@ fn reservation(who: &str, index: u16) -> ReservationId {
     }
 }
 
+/// What a run of pre-scaling left on the open drop.
+fn half_ready(edge: &TestEdge) -> Readiness {
+    Readiness {
+        drop: DROP.parse().expect("an id"),
+        at: edge.now(),
+        ready: false,
+        ready_by: edge.now(),
+        estimated_at: edge.now().plus_seconds(60),
+        on_course: false,
+        parts: vec![Part {
+            kind: PartKind::Function,
+            name: "reserve".to_owned(),
+            wanted: 300.0,
+            there: 150.0,
+            ready: false,
+        }],
+        ruling: Ruling::AdmitFewer,
+        share: Share::of(1.0, 2.0),
+        shoppers_per_second: 166.5,
+        spill_over: 0,
+    }
+}
+
 /// Everything that a request could change.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Image {
@@ -133,6 +158,7 @@ impl World {
             .claim(&held.shard, &"ada".parse().expect("an id"), &hold)
             .await;
         assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
+        store.put_readiness(&half_ready(&edge));
         let routers = routers(&store, &edge);
         Self { store, edge, routers }
     }

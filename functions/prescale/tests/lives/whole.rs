@@ -137,14 +137,13 @@ fn instances_that_read_are_changed_first_and_every_step_is_waited_for() {
 }
 
 #[test]
-fn the_kept_events_ask_for_their_modes_and_the_schedule_for_apply() {
+fn the_kept_events_ask_for_their_modes() {
     let mode = |text: &str| serde_json::from_str::<prescale::Event>(text).unwrap().mode;
     for (event, expected) in [
         (include_str!("../../events/plan.json"), Mode::Plan),
         (include_str!("../../events/apply.json"), Mode::Apply),
         (include_str!("../../events/verify.json"), Mode::Verify),
         (include_str!("../../events/restore.json"), Mode::Restore),
-        (r#"{"source":"aws.events","detail":{}}"#, Mode::Apply),
     ] {
         assert_eq!(mode(event), expected);
     }
