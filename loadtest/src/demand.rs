@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::client::{Call, Client};
 use crate::facts::DropFacts;
 use crate::stack::StackFile;
-use crate::usage::{FunctionUse, TableUse};
+use crate::usage::{FunctionUse, TableUse, float};
 use crate::world::Opening;
 
 /// Run times of one function: the highest time in µs that counts as the same, and how often it came.
@@ -334,12 +334,6 @@ fn in_template(name: &str, kind: &str) -> String {
         })
     };
     name.split('-').map(capital).collect::<String>() + kind
-}
-
-/// Counts stay far below 2^53.
-#[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 /// Each version of an order is a row of its history and one write to the order's own row; money that moved is a row more.

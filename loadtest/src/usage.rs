@@ -274,7 +274,7 @@ fn ratio(amount: f64, by: u64) -> Option<f64> {
 
 /// Counts stay far below 2^53.
 #[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
-fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 

@@ -172,8 +172,13 @@ impl Meter {
         // One that was refused for want of a place never ran.
         if !duration.is_zero() {
             let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-            let times = books.run_times.entry(function.to_owned());
-            times.or_insert_with(times_of_a_function).saturating_record(us);
+            if let Some(times) = books.run_times.get_mut(function) {
+                times.saturating_record(us);
+            } else {
+                let mut times = times_of_a_function();
+                times.saturating_record(us);
+                books.run_times.insert(function.to_owned(), times);
+            }
         }
     }
 

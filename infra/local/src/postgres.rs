@@ -60,18 +60,27 @@ impl Doors {
     /// # Errors
     /// When the server does not take it.
     pub async fn grow_to(&self, stature: Stature) -> Result<()> {
-        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await?;
-        let connection = tokio::spawn(connection);
+        let connected = tokio_postgres::connect(&self.url, NoTls).await?;
         let connections = stature.connections.min(u32::try_from(CONNECTIONS)?);
         let seconds = stature.row.as_secs_f64();
-        let statements = format!(
-            "ALTER ROLE {ROLE} CONNECTION LIMIT {connections}; UPDATE stand_in.size SET seconds_per_row = {seconds}"
-        );
-        client.batch_execute(&statements).await?;
-        drop(client);
-        connection.await??;
-        Ok(())
+        let limit = format!("ALTER ROLE {ROLE} CONNECTION LIMIT {connections}");
+        let time = format!("UPDATE stand_in.size SET seconds_per_row = {seconds}");
+        execute(connected, &[&format!("{limit}; {time}")]).await
     }
+}
+
+/// A client, and its connection, which is still to be driven.
+type Connected = (Client, Connection<Socket, NoTlsStream>);
+
+/// Executes batches one after the other, and hangs up.
+async fn execute((client, connection): Connected, batches: &[&str]) -> Result<()> {
+    let connection = tokio::spawn(connection);
+    for batch in batches {
+        client.batch_execute(batch).await?;
+    }
+    drop(client);
+    connection.await??;
+    Ok(())
 }
 
 /// Makes each commit take time for each row, none to begin with. The ledger's tables must be there.
@@ -242,19 +251,13 @@ impl Postgres {
     }
 
     async fn create_database(&mut self) -> Result<()> {
-        let (client, connection) = self.connect("postgres").await?;
-        let connection = tokio::spawn(connection);
-        client.batch_execute(&format!("CREATE ROLE {ROLE} LOGIN")).await?;
-        client
-            .batch_execute(&format!("CREATE DATABASE ledger OWNER {ROLE}"))
-            .await?;
-        drop(client);
-        connection.await??;
-        Ok(())
+        let role = format!("CREATE ROLE {ROLE} LOGIN");
+        let database = format!("CREATE DATABASE ledger OWNER {ROLE}");
+        execute(self.connect("postgres").await?, &[&role, &database]).await
     }
 
     /// A connection, once the server answers.
-    async fn connect(&mut self, database: &str) -> Result<(Client, Connection<Socket, NoTlsStream>)> {
+    async fn connect(&mut self, database: &str) -> Result<Connected> {
         let url = format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port);
         let began = Instant::now();
         loop {
@@ -288,11 +291,7 @@ impl Postgres {
     /// # Errors
     /// When the server does not take it.
     pub async fn sizeable(&mut self) -> Result<Doors> {
-        let (client, connection) = self.connect("ledger").await?;
-        let connection = tokio::spawn(connection);
-        client.batch_execute(SLOW_COMMITS).await?;
-        drop(client);
-        connection.await??;
+        execute(self.connect("ledger").await?, &[SLOW_COMMITS]).await?;
         Ok(Doors {
             url: self.owner_url(),
         })

@@ -8,15 +8,14 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::load;
-use support::{probe_binary, until};
+use support::{get, probe_binary, until};
 use tempfile::TempDir;
 
 struct Project {
@@ -81,19 +80,6 @@ impl Project {
 
 fn read(file: &str) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()
-}
-
-fn get(url: &str, path: &str) -> String {
-    let host = url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// The state and the parent of a process, as /proc tells.

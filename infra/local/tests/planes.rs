@@ -18,7 +18,7 @@ use stampede_local::faults::FaultPlan;
 use stampede_local::permissions::access_key;
 use stampede_local::stack::{Options, Stack, sample_surroundings};
 use stampede_local::template::load;
-use support::{probe_binary, until};
+use support::{get, probe_binary, until};
 use tempfile::TempDir;
 
 /// The project's template with the probe for every function.
@@ -259,14 +259,5 @@ fn as_an_operator_puts_them(folder: &Path) -> BTreeMap<String, Value> {
 }
 
 fn call_control(url: &str, path: &str) -> String {
-    let host = url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    get(url, path).split_once("\r\n\r\n").unwrap().1.to_owned()
 }

@@ -5,53 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use api::moment::Moment;
 use domain::ids::DropId;
-use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
+use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::documents::Documents;
 use domain::prescale::quotas::Quotas;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// A drop's file: a drop on the calendar, with moments people can read.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DropFile {
-    id: DropId,
-    #[serde(default)]
-    state: CalendarState,
-    #[serde(default)]
-    if_not_ready: NotReadyPolicy,
-    starts_at: Moment,
-    ends_at: Moment,
-    shoppers: u32,
-    units: u32,
-    #[serde(default)]
-    peak_rps: Option<u32>,
-    sold_within_seconds: u32,
-    before: Stretch,
-    opening: Stretch,
-    sale_peak_factor: f64,
-    tail: Stretch,
-}
-
-impl From<DropFile> for CalendarDrop {
-    fn from(file: DropFile) -> Self {
-        Self {
-            id: file.id,
-            state: file.state,
-            if_not_ready: file.if_not_ready,
-            starts_at: file.starts_at.0,
-            ends_at: file.ends_at.0,
-            shoppers: file.shoppers,
-            units: file.units,
-            peak_rps: file.peak_rps,
-            sold_within_seconds: file.sold_within_seconds,
-            before: file.before,
-            opening: file.opening,
-            sale_peak_factor: file.sale_peak_factor,
-            tail: file.tail,
-        }
-    }
-}
+type DropFile = CalendarDrop<Moment>;
 
 /// Everything that a plan is made from.
 #[derive(Debug)]
@@ -72,9 +32,10 @@ pub struct Input {
 pub fn read(folder: &Path, quotas: &Path, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<Input> {
     let planned: DropFile = document(drop)?;
     let id = planned.id.clone();
-    let mut calendar = vec![CalendarDrop::from(planned)];
+    let moment = |moment: Moment| moment.0;
+    let mut calendar = vec![planned.with_moments(moment)];
     for other in beside {
-        calendar.push(document::<DropFile>(other)?.into());
+        calendar.push(document::<DropFile>(other)?.with_moments(moment));
     }
     let documents = Documents {
         profile: document(&folder.join("profile.toml"))?,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Endpoint, Measured, Sample, percentiles};
 use crate::run::Ran;
-use crate::usage::{Processes, is_http};
+use crate::usage::{Processes, float, is_http};
 
 /// What `project-ledger` says, with a number of events, when the database had no connection for them.
 const DELAYED: &str = "ledger writes waited for a connection";
@@ -138,11 +138,6 @@ fn delayed(log: &str) -> u64 {
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
     let about = lines.filter(|line| line.message == DELAYED);
     about.filter_map(|line| line.delayed_events).sum()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[allow(

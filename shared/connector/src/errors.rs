@@ -7,6 +7,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::retry::ErrorKind;
 use hyper_util::client::legacy;
 
+use crate::causes::cause;
+
 /// The SDK's kind of error for the client's; the error itself stays inside, for whoever looks for its cause.
 pub(crate) fn sorted(error: legacy::Error) -> ConnectorError {
     if timed_out(&error) {
@@ -37,16 +39,4 @@ pub(crate) fn sorted(error: legacy::Error) -> ConnectorError {
 fn timed_out(error: &(dyn Error + 'static)) -> bool {
     cause::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
         || cause::<hyper::Error>(error).is_some_and(hyper::Error::is_timeout)
-}
-
-/// The first error of a kind in the chain of causes.
-fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

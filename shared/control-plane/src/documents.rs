@@ -3,7 +3,7 @@
 use domain::drops::FieldError;
 use domain::ids::DropId;
 use domain::prescale::baseline::Baseline;
-use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
+use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::database::{ClassSize, DatabaseBaseline};
 use domain::prescale::documents::Documents;
 use domain::time::Timestamp;
@@ -190,28 +190,6 @@ fn baseline(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Option<Baseline>
     read.map(|read| Baseline { database, ..read })
 }
 
-/// A drop on the calendar as people write it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DropForm {
-    id: DropId,
-    #[serde(default)]
-    state: CalendarState,
-    #[serde(default)]
-    if_not_ready: NotReadyPolicy,
-    starts_at: Moment,
-    ends_at: Moment,
-    shoppers: u32,
-    units: u32,
-    #[serde(default)]
-    peak_rps: Option<u32>,
-    sold_within_seconds: u32,
-    before: Stretch,
-    opening: Stretch,
-    sale_peak_factor: f64,
-    tail: Stretch,
-}
-
 /// A moment as in RFC 3339.
 struct Moment(Timestamp);
 
@@ -231,28 +209,14 @@ fn calendar(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Vec<CalendarDrop
         let Some(id) = name.strip_prefix("calendar/") else {
             continue;
         };
-        let Some(read) = form::read::<DropForm>(name, text, mistakes) else {
+        let Some(read) = form::read::<CalendarDrop<Moment>>(name, text, mistakes) else {
             continue;
         };
         if read.id.as_str() != id {
             let at = format!("{name}.id");
             mistakes.push(mistake(&at, "the same as the document's name"));
         }
-        drops.push(CalendarDrop {
-            id: read.id,
-            state: read.state,
-            if_not_ready: read.if_not_ready,
-            starts_at: read.starts_at.0,
-            ends_at: read.ends_at.0,
-            shoppers: read.shoppers,
-            units: read.units,
-            peak_rps: read.peak_rps,
-            sold_within_seconds: read.sold_within_seconds,
-            before: read.before,
-            opening: read.opening,
-            sale_peak_factor: read.sale_peak_factor,
-            tail: read.tail,
-        });
+        drops.push(read.with_moments(|moment| moment.0));
     }
     drops
 }

@@ -3,10 +3,10 @@
 //! In doubt a failure is [`ControlError::Unknown`]: claiming that something was not done is the only dangerous mistake.
 
 use std::error::Error;
-use std::io;
 
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use connector::{Chain, never_connected};
 use ports::prescale::ControlError;
 
 /// Error codes that mean too many calls: nothing was done.
@@ -90,40 +90,6 @@ fn of_answer(operation: &'static str, code: Option<&str>, status: u16) -> Contro
         ControlError::Unknown
     } else {
         broken(operation, &format!("{code} ({status})"))
-    }
-}
-
-/// Whether no connection came about, so that nothing can have been sent. Only errors that a running connection cannot
-/// have count.
-fn never_connected(error: &(dyn Error + 'static)) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && matches!(
-                io.kind(),
-                ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable
-            )
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// An error with its causes, for a log line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -4,12 +4,12 @@
 //! Texts never carry what the service says about the request, since that may quote a key.
 
 use std::error::Error;
-use std::io;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use connector::{Chain, never_connected};
 use ports::StoreError;
 
 use crate::item::Item;
@@ -61,40 +61,6 @@ fn of_answer(operation: &'static str, code: Option<&str>, status: u16) -> StoreE
         StoreError::Unknown
     } else {
         StoreError::Broken(format!("{operation}: {code} ({status})"))
-    }
-}
-
-/// Whether no connection came about, so that nothing can have been sent. Only errors that a running connection cannot
-/// have count.
-fn never_connected(error: &(dyn Error + 'static)) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && matches!(
-                io.kind(),
-                ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable
-            )
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// An error with its causes, for a log line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -1,14 +1,13 @@
 //! Every call failed once in every way, every run killed at every call, and old runs that wake late.
 
 use std::pin::pin;
-use std::task::{Context, Waker};
 
 use domain::prescale::lead::window;
 use memory::AccountFault;
 use ports::edge::Edge as _;
 use prescale::Mode;
 
-use crate::support::{World, documents, drop_at, in_minutes, invoke, quotas};
+use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, quotas, stalls};
 
 /// Minutes after which a life with one fault in it must be back at the baseline.
 const OVER: i64 = 52;
@@ -100,12 +99,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
             Mode::Apply,
             1_000
         ));
-        let mut context = Context::from_waker(Waker::noop());
-        let mut done = false;
-        while !done && !world.account.is_hanging() {
-            done = old.as_mut().poll(&mut context).is_ready();
-        }
-        if done {
+        if !stalls(&world.account, old.as_mut()) {
             break;
         }
         let (_, method) = world.account.struck()[0];
@@ -118,7 +112,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         world.until(minute + 12);
         let woke_at = world.edge.now();
         world.account.resume();
-        while old.as_mut().poll(&mut context).is_pending() {}
+        let _ = drive(&world.account, old.as_mut()).unwrap();
         let lowered = world.lowered(woke_at, woke_at.plus_millis(60_000));
         if method == "carry_out" {
             // A call on its way cannot be called back: the next run raises again what it lowered.
@@ -163,12 +157,7 @@ fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
             Mode::Apply,
             1_000
         ));
-        let mut context = Context::from_waker(Waker::noop());
-        let mut done = false;
-        while !done && !world.account.is_hanging() {
-            done = run.as_mut().poll(&mut context).is_ready();
-        }
-        if done {
+        if !stalls(&world.account, run.as_mut()) {
             break;
         }
         let (_, method) = world.account.struck()[0];
@@ -180,7 +169,7 @@ fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
             .declare(|docs| docs.calendar = vec![drop_at("b", minute + 6)]);
         world.edge.advance(1_000);
         world.account.resume();
-        while run.as_mut().poll(&mut context).is_pending() {}
+        let _ = drive(&world.account, run.as_mut()).unwrap();
         let changes = world.account.changes();
         let lowered = changes.len() - made;
         // Between the look at the calendar and the change there is no way to know.

@@ -1,7 +1,6 @@
 //! The profile after a drop: changed once by what was measured, whatever fails or dies.
 
 use std::pin::pin;
-use std::task::{Context, Waker};
 
 use domain::prescale::learn::{Pace, update};
 use domain::prescale::measured::{FunctionMeasured, Measured};
@@ -9,7 +8,7 @@ use domain::prescale::profile::{ByPhase, CapacityProfile};
 use memory::AccountFault;
 use prescale::Mode;
 
-use crate::support::{World, documents, drop_at, in_minutes, invoke};
+use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, stalls};
 
 /// The drop opens at minute 40, ends at 45 and has drained at 46; ten minutes later its figures have come.
 const DUE: i64 = 56;
@@ -167,36 +166,33 @@ fn nothing_is_learned_while_another_drop_is_on() {
 
 #[test]
 fn what_people_write_meanwhile_is_kept_and_learned_from_as_it_then_is() {
-    let mut world = world();
-    world.until(DUE);
     // Asleep before it writes, while someone declares more headroom.
     for nth in 1.. {
-        let mut again = self::world();
-        again.until(DUE);
-        again.account.fail_nth(nth, AccountFault::Hangs);
+        let mut world = world();
+        world.until(DUE);
+        world.account.fail_nth(nth, AccountFault::Hangs);
         let mut run = pin!(invoke(
-            again.account.clone(),
-            again.edge.clone(),
+            world.account.clone(),
+            world.edge.clone(),
             Mode::Apply,
             1_000
         ));
-        let mut context = Context::from_waker(Waker::noop());
-        while run.as_mut().poll(&mut context).is_pending() && !again.account.is_hanging() {}
-        let (_, method) = again.account.struck()[0];
+        assert!(stalls(&world.account, run.as_mut()));
+        let (_, method) = world.account.struck()[0];
         if method != "write_profile" {
             continue;
         }
-        again
+        world
             .account
             .declare(|docs| docs.profile.groups[0].headroom = 2.0);
-        again.account.resume();
-        while run.as_mut().poll(&mut context).is_pending() {}
-        let profile = again.account.declared_profile();
+        world.account.resume();
+        let _ = drive(&world.account, run.as_mut()).unwrap();
+        let profile = world.account.declared_profile();
         assert_eq!((profile.groups[0].headroom, profile.learned_from), (2.0, None));
-        again.until(DUE + 2);
-        let mut wanted = expected(&again);
+        world.until(DUE + 2);
+        let mut wanted = expected(&world);
         wanted.groups[0].headroom = 2.0;
-        assert_eq!(again.account.declared_profile(), wanted);
+        assert_eq!(world.account.declared_profile(), wanted);
         return;
     }
 }
@@ -213,19 +209,14 @@ fn an_old_run_that_wakes_late_does_not_learn_a_second_time() {
             Mode::Apply,
             1_000
         ));
-        let mut context = Context::from_waker(Waker::noop());
-        let mut done = false;
-        while !done && !world.account.is_hanging() {
-            done = old.as_mut().poll(&mut context).is_ready();
-        }
-        if done {
+        if !stalls(&world.account, old.as_mut()) {
             assert!(nth > 8, "it asks for more than {nth} things");
             return;
         }
         world.edge.set(in_minutes(DUE + 1));
         world.until(DUE + 4);
         world.account.resume();
-        while old.as_mut().poll(&mut context).is_pending() {}
+        let _ = drive(&world.account, old.as_mut()).unwrap();
         world.until(DUE + 6);
         holds(&world, &format!("asleep in {:?}", world.account.struck()));
     }

@@ -1,6 +1,6 @@
 //! Whole lives of drops on an account in memory, minute by minute.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
@@ -179,6 +179,16 @@ pub(crate) async fn invoke(account: MemoryAccount, edge: TestEdge, mode: Mode, n
         edge,
     };
     prescaler.run(mode, &format!("run-{number}"), deadline).await
+}
+
+/// Polls until it hangs in one of its calls; false when it is done without.
+pub(crate) fn stalls<T>(account: &MemoryAccount, mut future: Pin<&mut impl Future<Output = T>>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut done = false;
+    while !done && !account.is_hanging() {
+        done = future.as_mut().poll(&mut context).is_ready();
+    }
+    !done
 }
 
 /// Polls until it is done; `None` when its process has died.

@@ -79,9 +79,8 @@ pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<
     if call.service != "lambda" {
         return None;
     }
-    let of = |name: &str| (call.query.split('&')).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     match segments(call.path).as_slice() {
-        [_, "functions", name, "provisioned-concurrency"] => Some((*name, of("Qualifier"))),
+        [_, "functions", name, "provisioned-concurrency"] => Some((*name, parameter(call, "Qualifier"))),
         [_, "functions", name, "concurrency"] => Some((*name, None)),
         _ => None,
     }
@@ -92,15 +91,21 @@ pub(super) fn changes_database(call: &Call<'_>) -> bool {
     call.service == "rds" && !call.body.windows(15).any(|part| part == b"Action=Describe")
 }
 
+/// A parameter of the query.
+fn parameter<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
+    let mut pairs = call.query.split('&');
+    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
 fn segments(path: &str) -> Vec<&str> {
     path.split('/').filter(|segment| !segment.is_empty()).collect()
 }
 
 fn lambda(call: &Call<'_>) -> Option<Vec<Need>> {
-    let of = |name: &str| (call.query.split('&')).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let qualified = |name: &str| {
         let function = function_arn(name);
-        of("Qualifier").map_or_else(|| function.clone(), |qualifier| format!("{function}:{qualifier}"))
+        parameter(call, "Qualifier")
+            .map_or_else(|| function.clone(), |qualifier| format!("{function}:{qualifier}"))
     };
     let get = call.method == Method::GET;
     let verb = match *call.method {
@@ -119,7 +124,7 @@ fn lambda(call: &Call<'_>) -> Option<Vec<Need>> {
                 function_arn(name),
             )]
         }
-        [_, "functions", name, "provisioned-concurrency"] if get && of("List").is_some() => {
+        [_, "functions", name, "provisioned-concurrency"] if get && parameter(call, "List").is_some() => {
             vec![need(
                 "lambda:ListProvisionedConcurrencyConfigs",
                 function_arn(name),

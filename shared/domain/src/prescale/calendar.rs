@@ -46,10 +46,10 @@ pub struct Stretch {
     pub peak_factor: f64,
 }
 
-/// A drop on the calendar. Moments are milliseconds since 1970.
+/// A drop on the calendar. Moments are milliseconds since 1970, or `M` where people write them in another form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CalendarDrop {
+pub struct CalendarDrop<M = Timestamp> {
     /// Its identifier.
     pub id: DropId,
     /// How far it has come.
@@ -59,9 +59,9 @@ pub struct CalendarDrop {
     #[serde(default)]
     pub if_not_ready: NotReadyPolicy,
     /// From when on reservations are taken.
-    pub starts_at: Timestamp,
+    pub starts_at: M,
     /// From when on they no longer are.
-    pub ends_at: Timestamp,
+    pub ends_at: M,
     /// How many shoppers are expected.
     pub shoppers: u32,
     /// Units on sale.
@@ -80,6 +80,28 @@ pub struct CalendarDrop {
     pub sale_peak_factor: f64,
     /// From the end on, until open orders are through.
     pub tail: Stretch,
+}
+
+impl<M> CalendarDrop<M> {
+    /// The same with its moments in another form.
+    #[must_use]
+    pub fn with_moments<N>(self, read: impl Fn(M) -> N) -> CalendarDrop<N> {
+        CalendarDrop {
+            id: self.id,
+            state: self.state,
+            if_not_ready: self.if_not_ready,
+            starts_at: read(self.starts_at),
+            ends_at: read(self.ends_at),
+            shoppers: self.shoppers,
+            units: self.units,
+            peak_rps: self.peak_rps,
+            sold_within_seconds: self.sold_within_seconds,
+            before: self.before,
+            opening: self.opening,
+            sale_peak_factor: self.sale_peak_factor,
+            tail: self.tail,
+        }
+    }
 }
 
 impl CalendarDrop {
