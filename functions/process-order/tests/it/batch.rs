@@ -1,0 +1,103 @@
+//! Batches of queue records.
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use domain::ids::OrderId;
+use domain::order::OrderStatus;
+use events::OrderEvent;
+use memory::{Fault, GatewayOp, Op};
+use process_order::batch::handle;
+use crate::support::{DECLINED, Scene, VISA};
+
+fn record(id: &str, body: Option<String>) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id = Some(id.to_owned());
+    record.body = body;
+    record
+}
+
+async fn placed(scene: &Scene, order: &OrderId) -> Option<String> {
+    Some(
+        OrderEvent::of_change(None, &scene.read(order).await)
+            .encode()
+            .unwrap(),
+    )
+}
+
+async fn failures(scene: &Scene, records: Vec<SqsMessage>) -> Vec<String> {
+    let mut event = SqsEvent::default();
+    event.records = records;
+    let response = handle(&scene.driver, event).await;
+    response
+        .batch_item_failures
+        .into_iter()
+        .map(|failure| failure.item_identifier)
+        .collect()
+}
+
+#[tokio::test]
+async fn each_record_is_decoded_and_driven_by_itself() {
+    let scene = Scene::new(1).await;
+    let (ada, bob) = (scene.order("ada", VISA).await, scene.order("bob", DECLINED).await);
+    let records = vec![
+        record("m1", Some("{".to_owned())),
+        record("m2", placed(&scene, &ada).await),
+        record("m3", None),
+        record("m4", placed(&scene, &bob).await),
+        record("m5", placed(&scene, &ada).await),
+        record(
+            "m6",
+            Some(placed(&scene, &ada).await.unwrap().replace("1.0", "0.1")),
+        ),
+    ];
+    assert_eq!(failures(&scene, records).await, ["m1", "m3", "m6"]);
+    assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
+    assert_eq!(scene.read(&bob).await.status, OrderStatus::Declined);
+    scene.audit();
+}
+
+#[tokio::test]
+async fn a_record_that_fails_comes_again_alone() {
+    let scene = Scene::new(1).await;
+    let (ada, bob) = (scene.order("ada", VISA).await, scene.order("bob", VISA).await);
+    let records = vec![
+        record("m1", placed(&scene, &ada).await),
+        record("m2", placed(&scene, &bob).await),
+    ];
+    scene.store.fail_next(Op::Order, Fault::Broken);
+    let failed = failures(&scene, records.clone()).await;
+    assert_eq!(failed.len(), 1);
+    let again = records
+        .into_iter()
+        .filter(|record| record.message_id.as_deref() == Some(&failed[0]))
+        .collect();
+    assert!(failures(&scene, again).await.is_empty());
+    assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
+    assert_eq!(scene.read(&bob).await.status, OrderStatus::Paid);
+    scene.audit();
+}
+
+#[tokio::test]
+async fn events_that_only_report_are_acknowledged_without_a_look() {
+    let scene = Scene::new(1).await;
+    let id = scene.order("ada", VISA).await;
+    scene.deliver(&id).await;
+    let looks = scene.store.calls(Op::Order);
+    for change in scene.store.changes().iter().skip(1) {
+        let body = OrderEvent::of_change(change.before.as_ref(), &change.after)
+            .encode()
+            .unwrap();
+        assert!(failures(&scene, vec![record("m", Some(body))]).await.is_empty());
+    }
+    assert_eq!(scene.store.calls(Op::Order), looks);
+    assert_eq!(scene.gateway.calls(GatewayOp::Confirm), 1);
+}
+
+#[tokio::test]
+async fn the_sweeper_s_reminder_drives_like_the_first_message() {
+    let scene = Scene::new(1).await;
+    let id = scene.order("ada", VISA).await;
+    let body = OrderEvent::due(&scene.read(&id).await).encode().unwrap();
+    assert!(failures(&scene, vec![record("m", Some(body))]).await.is_empty());
+    assert_eq!(scene.read(&id).await.status, OrderStatus::Paid);
+    scene.audit();
+}

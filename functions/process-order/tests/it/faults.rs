@@ -1,0 +1,294 @@
+//! Every fault at every call, duplicates at once, and random histories: money and orders stay together.
+
+use domain::ids::OrderId;
+use domain::order::OrderStatus;
+use futures_util::future::{join, join_all};
+use memory::{Fault, GatewayFault, GatewayOp, Op};
+use ports::payment::GatewayError;
+use process_order::drive::{Driven, NotDriven};
+use proptest::prelude::*;
+use crate::support::{DECLINED, Scene, TO_SIGN, VISA};
+
+/// How a scene begins, and the ends it may have when nothing is refused on purpose.
+#[derive(Debug, Clone, Copy)]
+enum Story {
+    Pays,
+    Declined,
+    Signs,
+    CancelsWhileSigning,
+    TooLate,
+}
+
+const STORIES: [Story; 5] = [
+    Story::Pays,
+    Story::Declined,
+    Story::Signs,
+    Story::CancelsWhileSigning,
+    Story::TooLate,
+];
+
+impl Story {
+    async fn begin(self, scene: &Scene) -> OrderId {
+        let method = match self {
+            Self::Pays => VISA,
+            Self::Declined => DECLINED,
+            _ => TO_SIGN,
+        };
+        let id = scene.order("ada", method).await;
+        match self {
+            Self::Pays | Self::Declined => {}
+            Self::Signs => {
+                scene.deliver(&id).await;
+                scene.act(&id, true);
+            }
+            Self::CancelsWhileSigning => {
+                scene.deliver(&id).await;
+                assert!(scene.ask_to_cancel(&id).await);
+            }
+            Self::TooLate => {
+                scene.deliver(&id).await;
+                scene.past_the_deadline();
+            }
+        }
+        id
+    }
+
+    fn end(self) -> OrderStatus {
+        match self {
+            Self::Pays | Self::Signs => OrderStatus::Paid,
+            Self::Declined => OrderStatus::Declined,
+            Self::CancelsWhileSigning | Self::TooLate => OrderStatus::Cancelled,
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_database_fault_at_any_call_changes_no_ending() {
+    for story in STORIES {
+        for op in [Op::Order, Op::Advance] {
+            for nth in 1..=3 {
+                for fault in [
+                    Fault::Busy,
+                    Fault::UnknownBefore,
+                    Fault::UnknownAfter,
+                    Fault::Broken,
+                ] {
+                    let scene = Scene::new(nth).await;
+                    let id = story.begin(&scene).await;
+                    scene.store.fail_nth(op, nth, fault);
+                    let driven = scene.deliver(&id).await;
+                    assert_eq!(
+                        driven,
+                        Driven::Ended(story.end()),
+                        "{story:?} {op:?} {nth} {fault:?}"
+                    );
+                    scene.audit();
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_gateway_fault_at_any_call_changes_no_ending() {
+    for story in STORIES {
+        for op in GatewayOp::ALL {
+            for nth in 1..=3 {
+                for fault in GatewayFault::ALL {
+                    let scene = Scene::new(nth).await;
+                    let id = story.begin(&scene).await;
+                    scene.gateway.fail_nth(op, nth, fault);
+                    let Driven::Ended(status) = scene.deliver(&id).await else {
+                        panic!("it ends")
+                    };
+                    scene.audit();
+                    // A confirm refused for good is a decline, whatever else would have become of it.
+                    if fault != GatewayFault::Refused || op != GatewayOp::Confirm {
+                        assert_eq!(status, story.end(), "{story:?} {op:?} {nth} {fault:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_charge_whose_answer_is_lost_is_found_not_repeated() {
+    for fault in [GatewayFault::UnknownAfter, GatewayFault::UnavailableAfter] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", VISA).await;
+        scene.gateway.fail_next(GatewayOp::Confirm, fault);
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(
+            (
+                scene.gateway.calls(GatewayOp::Confirm),
+                scene.gateway.calls(GatewayOp::Find)
+            ),
+            (1, 1)
+        );
+        scene.audit();
+    }
+}
+
+#[tokio::test]
+async fn what_stays_unknown_comes_again_and_the_order_stays_open() {
+    let scene = Scene::new(1).await;
+    let id = scene.order("ada", VISA).await;
+    scene
+        .gateway
+        .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(GatewayFault::UnknownBefore));
+    assert_eq!(
+        scene.drive(&id).await,
+        Err(NotDriven::Gateway(GatewayError::Unknown))
+    );
+    scene
+        .gateway
+        .set_plan(|op, _| (op == GatewayOp::Find).then_some(GatewayFault::UnavailableBefore));
+    assert_eq!(
+        scene.drive(&id).await,
+        Err(NotDriven::Gateway(GatewayError::Unavailable))
+    );
+    assert_eq!(scene.read(&id).await.status, OrderStatus::Placed);
+    scene.audit();
+    scene.gateway.clear_faults();
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    scene.audit();
+}
+
+#[tokio::test]
+async fn an_outage_is_waited_for_only_so_long() {
+    let scene = Scene::new(1).await;
+    let id = scene.order("ada", VISA).await;
+    for fault in [
+        GatewayFault::NotSent,
+        GatewayFault::Throttled,
+        GatewayFault::UnavailableBefore,
+    ] {
+        scene.gateway.set_plan(move |_, _| Some(fault));
+        let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.edge.slept_ms());
+        assert_eq!(scene.drive(&id).await, Err(NotDriven::Gateway(fault.error())));
+        assert!(scene.gateway.calls(GatewayOp::Create) - calls <= 7);
+        assert!(scene.edge.slept_ms() - slept <= process_order::drive::BUDGET_MS);
+    }
+    scene.gateway.clear_faults();
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    scene.audit();
+}
+
+#[tokio::test]
+async fn duplicates_at_once_end_alike() {
+    for story in STORIES {
+        for seed in 0..8 {
+            let scene = Scene::new(seed).await;
+            let id = story.begin(&scene).await;
+            let driven = join_all((0..6).map(|_| scene.drive(&id))).await;
+            for one in &driven {
+                assert!(
+                    matches!(one, Ok(Driven::Ended(end)) if *end == story.end()),
+                    "{story:?} {seed}: {one:?}"
+                );
+            }
+            scene.audit();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_against_the_capture_has_one_winner() {
+    for seed in 0..40_u64 {
+        let scene = Scene::new(seed).await;
+        let id = scene.order("ada", VISA).await;
+        let wish = async {
+            for _ in 0..seed % 10 {
+                tokio::task::yield_now().await;
+            }
+            scene.ask_to_cancel(&id).await
+        };
+        let (driven, _) = join(scene.drive(&id), wish).await;
+        assert!(driven.is_ok(), "seed {seed}: {driven:?}");
+        assert!(
+            matches!(scene.deliver(&id).await, Driven::Ended(_)),
+            "seed {seed}"
+        );
+        scene.audit();
+    }
+}
+
+/// What happens around an order while it is driven.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Drive { copies: usize },
+    AskToCancel,
+    Sign { approves: bool },
+    Pass { ms: i64 },
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (1..4_usize).prop_map(|copies| Act::Drive { copies }),
+        1 => Just(Act::AskToCancel),
+        1 => any::<bool>().prop_map(|approves| Act::Sign { approves }),
+        1 => (0..90_000_i64).prop_map(|ms| Act::Pass { ms }),
+    ]
+}
+
+async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
+    let scene = Scene::new(seed).await;
+    let id = scene.order("ada", method).await;
+    let dice = |salt: u64| {
+        let dice = memory::TestEdge::new(seed ^ salt);
+        move || ports::edge::Edge::random(&dice)
+    };
+    let roll = dice(1);
+    scene.store.set_plan(move |op, _| {
+        let faults = [
+            Fault::Busy,
+            Fault::UnknownBefore,
+            Fault::UnknownAfter,
+            Fault::Broken,
+        ];
+        let hit = matches!(op, Op::Order | Op::Advance) && roll() % 100 < share;
+        hit.then(|| faults[usize::try_from(roll() % 4).unwrap()])
+    });
+    let roll = dice(2);
+    scene.gateway.set_plan(move |_, _| {
+        (roll() % 100 < share).then(|| GatewayFault::ALL[usize::try_from(roll() % 7).unwrap()])
+    });
+    for act in acts {
+        match act {
+            Act::Drive { copies } => {
+                join_all((0..*copies).map(|_| scene.drive(&id))).await;
+            }
+            Act::AskToCancel => {
+                scene.ask_to_cancel(&id).await;
+            }
+            Act::Sign { approves } => scene.act(&id, *approves),
+            Act::Pass { ms } => scene.edge.advance(*ms),
+        }
+        scene.audit();
+    }
+    scene.store.clear_plan();
+    scene.gateway.clear_faults();
+    scene.past_the_deadline();
+    let driven = scene.deliver(&id).await;
+    assert!(
+        matches!(driven, Driven::Ended(_)),
+        "past the deadline every order ends: {driven:?}"
+    );
+    scene.audit();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_happens_money_and_order_agree(
+        method in prop::sample::select(vec![VISA, DECLINED, TO_SIGN]),
+        acts in prop::collection::vec(act(), 1..12),
+        seed in any::<u64>(),
+        share in prop::sample::select(vec![0_u64, 10, 40]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(live_through(method, &acts, seed, share));
+    }
+}

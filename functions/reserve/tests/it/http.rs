@@ -1,0 +1,631 @@
+//! The function's whole HTTP behaviour, on memory.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use domain::claim::{Claim, ClaimState};
+use domain::ids::{OrderId, ReservationId, ShopperId};
+use domain::limits::CLOCK_SKEW_MS;
+use domain::status::{DropStatus, SkuCounts};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use ports::cached::CachedDrops;
+use ports::drops::WriteStatus;
+use ports::edge::Edge;
+use reserve::create::Create;
+use reserve::knowledge::Knowledge;
+use reserve::release::Held;
+use reserve::{State, router};
+use serde_json::{Value, json};
+use tokens::{Audience, SigningKey, VerifyingKey};
+use tower::ServiceExt;
+
+struct Scene {
+    store: MemoryStore,
+    edge: TestEdge,
+    keys: SigningKey,
+    router: Router,
+}
+
+/// A process of the function: its own knowledge, the shared store.
+fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
+    let drops = Arc::new(CachedDrops::new(store.clone(), edge.clone()));
+    router(State {
+        create: Create {
+            drops: drops.clone(),
+            stock: store.clone(),
+            status: store.clone(),
+            knowledge: Knowledge::default(),
+            replica: 3,
+            edge: edge.clone(),
+        },
+        held: Held {
+            drops,
+            stock: store.clone(),
+            edge: edge.clone(),
+        },
+        shoppers: VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap(),
+        edge: edge.clone(),
+    })
+}
+
+fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {
+    let (store, edge, keys) = (
+        MemoryStore::new(),
+        TestEdge::new(7),
+        SigningKey::generate().unwrap(),
+    );
+    fixtures::open_drop(&store, &edge, "d", skus, limit);
+    let router = process(&store, &edge, &keys);
+    Scene {
+        store,
+        edge,
+        keys,
+        router,
+    }
+}
+
+impl Scene {
+    fn token(&self, who: &str) -> String {
+        let now = self.edge.now().as_seconds();
+        self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap()
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
+        send(&self.router, request).await
+    }
+
+    fn ask(&self, who: &str, key: &str, sku: &str, quantity: u32) -> Request<Body> {
+        self.post(who, key, &json!({"sku": sku, "quantity": quantity}).to_string())
+    }
+
+    fn post(&self, who: &str, key: &str, body: &str) -> Request<Body> {
+        Request::post("/drops/d/reservations")
+            .header("authorization", format!("Bearer {}", self.token(who)))
+            .header("idempotency-key", key)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_owned()))
+            .unwrap()
+    }
+
+    fn on(&self, method: &str, who: &str, id: &str) -> Request<Body> {
+        Request::builder()
+            .method(method)
+            .uri(format!("/drops/d/reservations/{id}"))
+            .header("authorization", format!("Bearer {}", self.token(who)))
+            .body(Body::empty())
+            .unwrap()
+    }
+
+    /// The hold becomes an order, as checkout's transaction would do it; the claim as it then is.
+    fn order(&self, who: &ShopperId, id: &ReservationId) -> Claim {
+        let mut shard = self.store.shard(&id.shard).unwrap();
+        let hold = shard.claims[who].clone();
+        let now = self.edge.now();
+        let ordered = hold.ordered(now, now.plus_seconds(60)).unwrap();
+        shard.order(who, &hold, ordered.clone()).unwrap();
+        self.store.put_shard(&id.shard, shard);
+        ordered
+    }
+
+    fn held(&self) -> u32 {
+        self.store.shards().values().map(|s| s.claimed()).sum()
+    }
+
+    fn free(&self) -> u32 {
+        self.store.shards().values().map(|s| s.free).sum()
+    }
+}
+
+async fn send(router: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_reservation_is_made_shown_and_released() {
+    let scene = scene(&[("TEE", 30)], 2);
+    let (status, body) = scene.send(scene.ask("ada", "k1", "TEE", 2)).await;
+    assert_eq!(status, 201, "{body}");
+    assert_eq!(body["amount"], json!({"amount_minor": 9800, "currency": "EUR"}));
+    assert_eq!(body["price"]["amount_minor"], 4900);
+    assert_eq!(
+        (body["status"].as_str(), body["quantity"].as_u64()),
+        (Some("held"), Some(2))
+    );
+    assert_eq!(scene.held(), 2);
+
+    let id = body["reservation_id"].as_str().unwrap();
+    assert_eq!(
+        scene.send(scene.on("GET", "ada", id)).await,
+        (StatusCode::OK, body.clone())
+    );
+    assert_eq!(scene.send(scene.on("GET", "eve", id)).await.0, 404);
+    assert_eq!(scene.send(scene.on("DELETE", "eve", id)).await.0, 404);
+    assert_eq!(scene.held(), 2);
+    assert_eq!(scene.send(scene.on("DELETE", "ada", id)).await.0, 204);
+    assert_eq!(scene.send(scene.on("DELETE", "ada", id)).await.0, 404);
+    assert_eq!((scene.held(), scene.free()), (0, 30));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_repeat_finds_its_own_reservation_in_any_process() {
+    let scene = scene(&[("TEE", 600)], 2);
+    let first = scene.send(scene.ask("ada", "k1", "TEE", 1)).await;
+    assert_eq!(first.0, 201);
+    for _ in 0..3 {
+        let other = process(&scene.store, &scene.edge, &scene.keys);
+        assert_eq!(send(&other, scene.ask("ada", "k1", "TEE", 1)).await, first);
+        assert_eq!(scene.send(scene.ask("ada", "k1", "TEE", 1)).await, first);
+    }
+    assert_eq!(scene.held(), 1);
+    let (status, body) = scene.send(scene.ask("ada", "k1", "TEE", 2)).await;
+    assert_eq!(
+        (status.as_u16(), body["code"].as_str()),
+        (422, Some("idempotency_mismatch"))
+    );
+    let (status, body) = scene.send(scene.ask("ada", "k2", "TEE", 1)).await;
+    assert_eq!(
+        (status.as_u16(), body["code"].as_str()),
+        (409, Some("reservation_exists"))
+    );
+    assert_eq!(body["reservation_id"], first.1["reservation_id"]);
+    scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_same_key_at_once_makes_one_reservation() {
+    for seed in 0..20 {
+        let scene = scene(&[("TEE", 600)], 1);
+        let who = format!("s{seed}");
+        let processes: Vec<_> = (0..8)
+            .map(|_| process(&scene.store, &scene.edge, &scene.keys))
+            .collect();
+        let asks = processes.iter().map(|p| send(p, scene.ask(&who, "k", "TEE", 1)));
+        let answers = futures_util::future::join_all(asks).await;
+        assert!(
+            answers.iter().all(|a| *a == answers[0] && a.0 == 201),
+            "{answers:?}"
+        );
+        assert_eq!(scene.held(), 1, "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn thirty_two_shoppers_race_for_the_last_unit() {
+    let scene = scene(&[("TEE", 1)], 1);
+    let processes: Vec<_> = (0..32)
+        .map(|_| process(&scene.store, &scene.edge, &scene.keys))
+        .collect();
+    let asks = processes
+        .iter()
+        .enumerate()
+        .map(|(n, p)| send(p, scene.ask(&format!("s{n}"), "k", "TEE", 1)));
+    let answers = futures_util::future::join_all(asks).await;
+    assert_eq!(answers.iter().filter(|a| a.0 == 201).count(), 1);
+    for (status, body) in answers.iter().filter(|a| a.0 != 201) {
+        assert_eq!(
+            (status.as_u16(), body["code"].as_str()),
+            (409, Some("sold_out")),
+            "{body}"
+        );
+        assert_eq!(body["availability"], "all_held");
+    }
+    scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_unit_is_found_and_none_twice() {
+    // Uneven shards and a remainder: the last units lie in few of many shards.
+    let scene = scene(&[("TEE", 97)], 1);
+    let mut granted = 0;
+    for n in 0..150 {
+        // The conductor's counts, always fresh.
+        scene.edge.advance(1_100);
+        let (status, _) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        granted += u32::from(status == 201);
+        scene.store.audit().unwrap();
+        let shards = scene.store.shards();
+        let free = shards.values().map(|s| u8::try_from(s.free).unwrap()).collect();
+        let counts = ports::drops::FreeCounts {
+            as_of: scene.edge.now(),
+            fencing: 1,
+            free,
+        };
+        scene
+            .store
+            .write_counts(&"d".parse().unwrap(), &fixtures::sku("TEE"), &counts)
+            .await
+            .unwrap();
+        if scene.edge.now() >= TestEdge::START.plus_seconds(fixtures::HOLD_SECONDS) {
+            scene.edge.set(TestEdge::START); // Nothing expires while this drop sells out.
+        }
+    }
+    assert_eq!((granted, scene.free()), (97, 0));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_expired_hold_is_taken_over_with_one_write() {
+    let scene = scene(&[("TEE", 1)], 1);
+    assert_eq!(scene.send(scene.ask("ada", "k", "TEE", 1)).await.0, 201);
+    scene.edge.advance_seconds(fixtures::HOLD_SECONDS + 1);
+    assert_eq!(
+        scene.send(scene.ask("bob", "k", "TEE", 1)).await.0,
+        409,
+        "its clock may still run for ada"
+    );
+    scene.edge.advance(CLOCK_SKEW_MS);
+    let before = scene.store.calls(Op::TakeOver);
+    assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 201);
+    assert_eq!(scene.store.calls(Op::TakeOver) - before, 1);
+    let (status, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    assert_eq!(
+        (status.as_u16(), body["availability"].as_str()),
+        (409, Some("all_held"))
+    );
+    scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn ones_own_expired_hold_makes_room_for_a_new_one() {
+    let scene = scene(&[("TEE", 1)], 1);
+    let first = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
+    let again = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    assert_eq!(
+        (again.0.as_u16(), again.1["code"].as_str()),
+        (409, Some("reservation_expired"))
+    );
+    let id = first.1["reservation_id"].as_str().unwrap();
+    assert_eq!(scene.send(scene.on("GET", "ada", id)).await.0, 404);
+    // Nobody else has it before it has expired on every clock.
+    assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 409);
+    scene.edge.advance(1_100);
+    assert_eq!(scene.send(scene.ask("ada", "k2", "TEE", 1)).await.0, 201);
+    scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn fewer_left_says_how_many() {
+    let scene = scene(&[("TEE", 3)], 2);
+    assert_eq!(scene.send(scene.ask("ada", "k", "TEE", 2)).await.0, 201);
+    let (status, body) = scene.send(scene.ask("bob", "k", "TEE", 2)).await;
+    assert_eq!(
+        (status.as_u16(), body["code"].as_str(), body["available"].as_u64()),
+        (409, Some("fewer_left"), Some(1))
+    );
+    assert_eq!(scene.send(scene.ask("bob", "k1", "TEE", 1)).await.0, 201);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn gone_is_said_only_when_all_is_paid_for() {
+    let scene = scene(&[("TEE", 1)], 1);
+    let ask = |n: u32| scene.ask(&format!("s{n}"), "k", "TEE", 1);
+    assert_eq!(scene.send(ask(0)).await.0, 201);
+    let counts = |held, sold| SkuCounts {
+        sku: fixtures::sku("TEE"),
+        allocated: 1,
+        free: 0,
+        held,
+        ordered: 0,
+        sold,
+    };
+    let publish = |counts| DropStatus {
+        drop: "d".parse().unwrap(),
+        as_of: scene.edge.now(),
+        fencing: 1,
+        skus: vec![counts],
+    };
+    scene.store.write_status(&publish(counts(1, 0))).await.unwrap();
+    assert_eq!(scene.send(ask(1)).await.1["availability"], "all_held");
+    scene.edge.advance(1_100);
+    // The shard itself settles too, as the order's transaction would do it.
+    let key = "d#TEE#0".parse().unwrap();
+    let mut shard = scene.store.shard(&key).unwrap();
+    let (who, claim) = shard
+        .claims
+        .iter()
+        .next()
+        .map(|(w, c)| (w.clone(), c.clone()))
+        .unwrap();
+    shard.settle(&who, &claim).unwrap();
+    scene.store.put_shard(&key, shard);
+    scene.store.write_status(&publish(counts(0, 1))).await.unwrap();
+    let before = scene.store.calls(Op::Peek);
+    assert_eq!(scene.send(ask(2)).await.1["availability"], "gone");
+    assert_eq!(scene.send(ask(3)).await.1["availability"], "gone");
+    assert_eq!(
+        scene.store.calls(Op::Peek) - before,
+        1,
+        "the second was answered from knowledge"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_crowd_after_the_last_unit_writes_nothing() {
+    let scene = scene(&[("TEE", 5)], 1);
+    for n in 0..5 {
+        assert_eq!(
+            scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await.0,
+            201
+        );
+    }
+    let writes = |s: &Scene| s.store.calls(Op::Claim) + s.store.calls(Op::TakeOver);
+    let before = writes(&scene);
+    for n in 100..300 {
+        assert_eq!(
+            scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await.0,
+            409
+        );
+    }
+    assert_eq!(writes(&scene), before);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_fault_of_every_port_leaves_one_reservation_or_none() {
+    for op in [Op::Drop, Op::Peek, Op::Claim, Op::Counts, Op::Status] {
+        for fault in [Fault::Busy, Fault::UnknownBefore, Fault::UnknownAfter] {
+            let scene = scene(&[("TEE", 60)], 1);
+            scene.store.fail_next(op, fault);
+            let (status, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+            assert_eq!(status, 201, "{op:?} {fault:?}: {body}");
+            assert_eq!(scene.held(), 1, "{op:?} {fault:?}");
+        }
+    }
+    for op in [Op::Drop, Op::Peek, Op::Claim] {
+        let scene = scene(&[("TEE", 60)], 1);
+        scene
+            .store
+            .set_plan(move |called, _| (called == op).then_some(Fault::UnknownAfter));
+        let (status, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+        let found_by_its_own_refusal = op == Op::Claim && status == 201;
+        assert!(
+            status == 503 || found_by_its_own_refusal,
+            "{op:?}: {status} {body}"
+        );
+        scene.store.clear_plan();
+        assert_eq!(
+            scene.send(scene.ask("ada", "k", "TEE", 1)).await.0,
+            201,
+            "the same key again"
+        );
+        assert_eq!(scene.held(), 1);
+        let broken = scene.store.clone();
+        broken.set_plan(move |called, _| (called == op).then_some(Fault::Broken));
+        scene.edge.advance(1_100);
+        if op != Op::Claim {
+            assert_eq!(
+                scene.send(scene.ask("bob", "k", "TEE", 1)).await.1["code"],
+                "internal"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_release_whose_answer_was_lost_is_a_release() {
+    let scene = scene(&[("TEE", 60)], 1);
+    let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    scene.store.fail_next(Op::GiveBack, Fault::UnknownAfter);
+    let id = body["reservation_id"].as_str().unwrap();
+    assert_eq!(scene.send(scene.on("DELETE", "ada", id)).await.0, 204);
+    assert_eq!((scene.held(), scene.free()), (0, 60));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_order_is_not_released_here() {
+    let scene = scene(&[("TEE", 60)], 2);
+    let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
+    let ada: ShopperId = "ada".parse().unwrap();
+    scene.order(&ada, &id);
+    let (status, body) = scene.send(scene.on("DELETE", "ada", &id.to_string())).await;
+    assert_eq!(
+        (status.as_u16(), body["code"].as_str()),
+        (409, Some("wrong_state"))
+    );
+    let (status, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    assert_eq!(
+        (status.as_u16(), body["status"].as_str()),
+        (201, Some("ordered")),
+        "the same key finds it"
+    );
+    assert_eq!(
+        scene.store.shard(&id.shard).unwrap().claims[&ada].state,
+        ClaimState::Ordered
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_lies_behind_ones_own_order_is_not_called_sold_out() {
+    let scene = scene(&[("TEE", 3)], 2);
+    let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
+    let ada: ShopperId = "ada".parse().unwrap();
+    let ordered = scene.order(&ada, &id);
+    let (status, body) = scene.send(scene.ask("ada", "k2", "TEE", 1)).await;
+    assert_eq!(
+        (status.as_u16(), body["code"].as_str(), body["order_id"].as_str()),
+        (
+            409,
+            Some("order_in_progress"),
+            Some(OrderId::of_reservation(&id).as_str())
+        )
+    );
+    // It is true of her alone.
+    assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 201);
+    let mut shard = scene.store.shard(&id.shard).unwrap();
+    shard.settle(&ada, &ordered).unwrap();
+    scene.store.put_shard(&id.shard, shard);
+    assert_eq!(scene.send(scene.ask("ada", "k3", "TEE", 1)).await.0, 201);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn phases_are_kept() {
+    let scene = scene(&[("TEE", 60)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60)], 1);
+    for (drop, code) in [
+        (
+            domain::drops::Drop {
+                starts_at: scene.edge.now().plus_seconds(90),
+                ..drop.clone()
+            },
+            "not_open",
+        ),
+        (
+            domain::drops::Drop {
+                paused: true,
+                ..drop.clone()
+            },
+            "paused",
+        ),
+        (
+            domain::drops::Drop {
+                ends_at: scene.edge.now(),
+                ..drop.clone()
+            },
+            "closed",
+        ),
+        (drop.cancel().unwrap(), "closed"),
+        (
+            domain::drops::Drop {
+                state: domain::drops::DropState::Publishing,
+                ..drop.clone()
+            },
+            "not_found",
+        ),
+    ] {
+        scene.store.put_drop(&drop);
+        scene.edge.advance(1_000);
+        let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+        assert_eq!(body["code"], code);
+        if code == "not_open" {
+            assert_eq!(body["retry_after_seconds"], 90);
+        }
+    }
+    assert_eq!(scene.held(), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn bad_input_is_answered_and_changes_nothing() {
+    let scene = scene(&[("TEE", 60)], 2);
+    let body = |b: Value| scene.post("ada", "k", &b.to_string());
+    let good = json!({"sku": "TEE", "quantity": 1}).to_string();
+    let bare = |token: Option<&str>| {
+        let mut r = Request::post("/drops/d/reservations").header("content-type", "application/json");
+        if let Some(token) = token {
+            r = r.header("authorization", token);
+        }
+        r.header("idempotency-key", "k")
+            .body(Body::from(good.clone()))
+            .unwrap()
+    };
+    let now = scene.edge.now().as_seconds();
+    let expired = format!(
+        "Bearer {}",
+        scene
+            .keys
+            .sign(Audience::Shopper, "ada", now - 100, now - 50)
+            .unwrap()
+    );
+    let forged = format!(
+        "Bearer {}",
+        SigningKey::generate()
+            .unwrap()
+            .sign(Audience::Shopper, "ada", now, now + 9)
+            .unwrap()
+    );
+    let operator = format!(
+        "Bearer {}",
+        scene.keys.sign(Audience::Operator, "ada", now, now + 9).unwrap()
+    );
+    let no_shopper = format!(
+        "Bearer {}",
+        scene
+            .keys
+            .sign(Audience::Shopper, "Ada Lovelace", now, now + 9)
+            .unwrap()
+    );
+    let mut no_key = scene.post("ada", "k", &good);
+    no_key.headers_mut().remove("idempotency-key");
+    let mut elsewhere = scene.post("ada", "k", &good);
+    *elsewhere.uri_mut() = "/drops/other/reservations".parse().unwrap();
+    let mut nonsense = scene.post("ada", "k", &good);
+    *nonsense.uri_mut() = "/drops/NO%00/reservations".parse().unwrap();
+    let cases = vec![
+        (body(json!({"sku": "TEE", "quantity": 0})), 400, "invalid_request"),
+        (body(json!({"sku": "TEE", "quantity": 3})), 400, "invalid_request"),
+        (
+            body(json!({"sku": "TEE", "quantity": -1})),
+            400,
+            "invalid_request",
+        ),
+        (
+            body(json!({"sku": "TEE", "quantity": 4294967296u64})),
+            400,
+            "invalid_request",
+        ),
+        (
+            body(json!({"sku": "TEE", "quantity": "1"})),
+            400,
+            "invalid_request",
+        ),
+        (body(json!({"sku": "TEE"})), 400, "invalid_request"),
+        (body(json!({"sku": "", "quantity": 1})), 400, "invalid_request"),
+        (body(json!({"sku": "NO", "quantity": 1})), 404, "not_found"),
+        (scene.post("ada", "k", "{"), 400, "invalid_request"),
+        (
+            scene.post("ada", "k", &format!("{{\"sku\":{}", "[".repeat(9_000))),
+            400,
+            "invalid_request",
+        ),
+        (scene.post("ada", "k", &" ".repeat(17_000)), 413, "too_large"),
+        (bare(None), 401, "unauthenticated"),
+        (bare(Some("Bearer")), 401, "unauthenticated"),
+        (bare(Some("Basic YTpi")), 401, "unauthenticated"),
+        (bare(Some("Bearer a.b.c")), 401, "unauthenticated"),
+        (bare(Some(&expired)), 401, "unauthenticated"),
+        (bare(Some(&forged)), 401, "unauthenticated"),
+        (bare(Some(&operator)), 401, "unauthenticated"),
+        (bare(Some(&no_shopper)), 401, "unauthenticated"),
+        (no_key, 400, "invalid_request"),
+        (elsewhere, 404, "not_found"),
+        (nonsense, 404, "not_found"),
+        (scene.on("GET", "ada", "nonsense"), 404, "not_found"),
+        (scene.on("GET", "ada", "d.TEE.0.abcdefghij"), 404, "not_found"),
+        (scene.on("GET", "ada", "other.TEE.0.abcdefghij"), 404, "not_found"),
+        (
+            scene.on("DELETE", "ada", "d.TEE.4000.abcdefghij"),
+            404,
+            "not_found",
+        ),
+        (
+            scene.on("PATCH", "ada", "d.TEE.0.abcdefghij"),
+            405,
+            "method_not_allowed",
+        ),
+    ];
+    for (n, (request, status, code)) in cases.into_iter().enumerate() {
+        let response = scene.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json",
+            "case {n}"
+        );
+        let found = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            (found.as_u16(), problem["code"].as_str()),
+            (status, Some(code)),
+            "case {n}: {problem}"
+        );
+        assert_eq!(problem["status"], status);
+    }
+    assert_eq!((scene.held(), scene.free()), (0, 60));
+    assert_eq!(scene.store.calls(Op::Claim), 0);
+}

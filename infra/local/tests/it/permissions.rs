@@ -1,0 +1,332 @@
+//! The policies of the real template, held against calls as functions send them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stampede_local::dynamodb::{self, Dynamo};
+use stampede_local::meter::Meter;
+use stampede_local::permissions::{Permissions, Times, access_key};
+use stampede_local::runtime::Waiting;
+use stampede_local::sqs::{self, Sqs};
+use stampede_local::stack::sample_surroundings;
+use stampede_local::template::{Model, load, queue_arn};
+use crate::support::{Bench, empty, probe};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+fn model() -> Model {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    load(
+        &std::fs::read_to_string(template).unwrap(),
+        &sample_surroundings(),
+    )
+    .unwrap()
+}
+
+/// The template's tables and queues, served as the stack serves them.
+struct Desk {
+    dynamodb: String,
+    sqs_at: String,
+    sqs: Sqs,
+    permissions: Arc<Permissions>,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let model = model();
+        let meter = Arc::new(Meter::default());
+        let permissions = Arc::new(Permissions::of(&model).unwrap());
+        let (for_tables, for_queues) = (
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let dynamodb = for_tables.local_addr().unwrap().to_string();
+        let sqs_at = for_queues.local_addr().unwrap().to_string();
+        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter)).unwrap();
+        tokio::spawn(dynamodb::serve(
+            for_tables,
+            dynamo.guarded(Arc::clone(&permissions)),
+        ));
+        let sqs = Sqs::new(
+            &format!("http://{sqs_at}"),
+            sqs::port(&for_queues).unwrap(),
+            meter,
+        )
+        .guarded(Arc::clone(&permissions));
+        sqs.create(&model.queues).await.unwrap();
+        tokio::spawn(sqs::serve(for_queues, sqs.clone()));
+        Self {
+            dynamodb,
+            sqs_at,
+            sqs,
+            permissions,
+        }
+    }
+
+    /// A call to DynamoDB by a function, or by someone from outside.
+    async fn call(&self, function: Option<&str>, operation: &str, body: &Value) -> (u16, Value) {
+        let target = format!("DynamoDB_20120810.{operation}");
+        let (status, _, body) = call(&self.dynamodb, function, &target, body).await;
+        (status, body)
+    }
+
+    /// Whether the item is there.
+    async fn has(&self, table: &str, key: &str) -> bool {
+        let get = json!({"TableName": table, "Key": {"pk": {"S": key}}});
+        let (status, body) = self.call(None, "GetItem", &get).await;
+        assert_eq!(status, 200, "{body}");
+        body.get("Item").is_some()
+    }
+
+    fn used(&self, function: &str) -> Vec<Times> {
+        self.permissions.report()[function].used.clone()
+    }
+}
+
+async fn call(at: &str, function: Option<&str>, target: &str, body: &Value) -> (u16, String, Value) {
+    let key = function.map_or_else(|| "local".to_owned(), access_key);
+    let body = body.to_string();
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\nx-amz-target: {target}\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/any/aws4_request, \
+         SignedHeaders=host, Signature=0\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), serde_json::from_str(body).unwrap())
+}
+
+fn put(table: &str, key: &str) -> Value {
+    json!({"TableName": table, "Item": {"pk": {"S": key}}})
+}
+
+fn update(table: &str, key: &str) -> Value {
+    json!({
+        "TableName": table,
+        "Key": {"pk": {"S": key}},
+        "UpdateExpression": "SET n = :n",
+        "ExpressionAttributeValues": {":n": {"N": "1"}},
+    })
+}
+
+fn is_denied(function: &str, action: &str, resource: &str, (status, body): &(u16, Value)) {
+    assert_eq!(*status, 400, "{body}");
+    let message = format!(
+        "User: arn:aws:sts::000000000000:assumed-role/{function}/{function} is not authorized to perform: \
+         dynamodb:{action} on resource: arn:aws:dynamodb:us-east-1:000000000000:table/{resource} because no \
+         identity-based policy allows the dynamodb:{action} action"
+    );
+    assert_eq!(
+        *body,
+        json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": message})
+    );
+}
+
+#[test]
+fn policies_are_read_from_the_template() {
+    let granted: BTreeMap<String, Vec<String>> = Permissions::of(&model())
+        .unwrap()
+        .report()
+        .into_iter()
+        .map(|(function, figures)| (function, figures.granted))
+        .collect();
+    assert_eq!(
+        granted["process-order"],
+        [
+            "dynamodb:GetItem table/orders",
+            "dynamodb:PutItem table/orders",
+            "dynamodb:UpdateItem table/purchases",
+            "dynamodb:UpdateItem table/stock",
+        ]
+    );
+    assert_eq!(
+        granted["relay-events"],
+        [
+            "sqs:SendMessage ledger",
+            "sqs:SendMessage payments",
+            "sqs:SendMessage relay-parked"
+        ]
+    );
+    assert!(granted["sweep-orders"].contains(&"dynamodb:Query table/orders/index/open".to_owned()));
+    assert!(granted["answer-default"].is_empty() && granted["project-ledger"].is_empty());
+    let about_addresses: Vec<(&str, &str)> = granted
+        .iter()
+        .flat_map(|(function, all)| all.iter().map(move |one| (function.as_str(), one.as_str())))
+        .filter(|(_, one)| one.contains("addresses"))
+        .collect();
+    assert_eq!(
+        about_addresses,
+        [("checkout", "dynamodb:PutItem table/addresses")],
+        "no function reads addresses"
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_no_statement_allows_is_denied_and_changes_nothing() {
+    let desk = Desk::open().await;
+    let answer = desk.call(Some("reserve"), "PutItem", &put("stock", "a")).await;
+    is_denied("reserve", "PutItem", "stock", &answer);
+    assert!(!desk.has("stock", "a").await);
+    let query = json!({
+        "TableName": "orders",
+        "IndexName": "open",
+        "KeyConditionExpression": "#open = :open",
+        "ExpressionAttributeNames": {"#open": "open"},
+        "ExpressionAttributeValues": {":open": {"S": "0"}},
+    });
+    let answer = desk.call(Some("get-order"), "Query", &query).await;
+    is_denied("get-order", "Query", "orders/index/open", &answer);
+    let batch = json!({"RequestItems": {
+        "stock": {"Keys": [{"pk": {"S": "a"}}]},
+        "orders": {"Keys": [{"pk": {"S": "a"}}]},
+    }});
+    let answer = desk.call(Some("reserve"), "BatchGetItem", &batch).await;
+    is_denied("reserve", "BatchGetItem", "orders", &answer);
+    let scan = json!({"TableName": "stock"});
+    let answer = desk.call(Some("conduct-drop"), "Scan", &scan).await;
+    is_denied("conduct-drop", "Scan", "stock", &answer);
+    let unknown = desk
+        .call(Some("no-such-function"), "GetItem", &update("stock", "a"))
+        .await;
+    is_denied("no-such-function", "GetItem", "stock", &unknown);
+    assert!(desk.used("reserve").is_empty() && desk.used("get-order").is_empty());
+    assert_eq!(desk.permissions.report()["reserve"].denied.len(), 2);
+}
+
+#[tokio::test]
+async fn a_call_that_is_allowed_passes_and_counts() {
+    let desk = Desk::open().await;
+    for _ in 0..2 {
+        let (status, body) = desk
+            .call(Some("operate-drop"), "PutItem", &put("stock", "a"))
+            .await;
+        assert_eq!(status, 200, "{body}");
+    }
+    assert!(desk.has("stock", "a").await);
+    let times = Times {
+        permission: "dynamodb:PutItem table/stock".to_owned(),
+        times: 2,
+    };
+    assert_eq!(desk.used("operate-drop"), [times]);
+    let unused = &desk.permissions.report()["operate-drop"].unused;
+    assert!(unused.contains(&"dynamodb:BatchGetItem table/stock".to_owned()) && unused.len() < 5);
+    // Nobody's policy: from outside.
+    let (status, _) = desk.call(None, "PutItem", &put("addresses", "a")).await;
+    assert_eq!(status, 200);
+    // A request that cannot be read is no way past a policy.
+    let bad = json!({"TableName": 7});
+    let (status, body) = desk.call(Some("reserve"), "PutItem", &bad).await;
+    assert_eq!(status, 400, "{body}");
+    assert!(
+        body["__type"]
+            .as_str()
+            .unwrap()
+            .ends_with("SerializationException")
+    );
+}
+
+#[tokio::test]
+async fn one_forbidden_item_denies_the_whole_transaction() {
+    let desk = Desk::open().await;
+    let order = json!({"Put": put("orders", "o1")});
+    let shard = json!({"Update": update("stock", "a")});
+    let check = json!({"ConditionCheck": {
+        "TableName": "stock", "Key": {"pk": {"S": "b"}}, "ConditionExpression": "attribute_not_exists(pk)",
+    }});
+    let address = json!({"Put": put("addresses", "o1")});
+    let send = |items: Vec<&Value>| json!({"TransactItems": items});
+    for (bad, action, resource) in [
+        (&check, "ConditionCheckItem", "stock"),
+        (&address, "PutItem", "addresses"),
+    ] {
+        let transaction = send(vec![&order, &shard, bad]);
+        let answer = desk
+            .call(Some("process-order"), "TransactWriteItems", &transaction)
+            .await;
+        is_denied("process-order", action, resource, &answer);
+        assert!(!desk.has("orders", "o1").await && !desk.has("stock", "a").await);
+    }
+    assert!(desk.used("process-order").is_empty());
+    let (status, body) = desk
+        .call(
+            Some("process-order"),
+            "TransactWriteItems",
+            &send(vec![&order, &shard]),
+        )
+        .await;
+    assert_eq!(status, 200, "{body}");
+    assert!(desk.has("orders", "o1").await && desk.has("stock", "a").await);
+    assert_eq!(desk.used("process-order").len(), 2);
+}
+
+#[tokio::test]
+async fn queues_take_messages_only_from_those_who_may_send() {
+    let desk = Desk::open().await;
+    let message = |queue: &str| json!({"QueueUrl": desk.sqs.queue_url(queue), "MessageBody": "m"});
+    let batch = json!({
+        "QueueUrl": desk.sqs.queue_url("relay-parked"),
+        "Entries": [{"Id": "0", "MessageBody": "m"}],
+    });
+    for (action, queue, body) in [
+        ("SendMessage", "ledger", message("ledger")),
+        ("SendMessageBatch", "relay-parked", batch),
+    ] {
+        let target = format!("AmazonSQS.{action}");
+        let (status, head, refusal) = call(&desk.sqs_at, Some("sweep-orders"), &target, &body).await;
+        assert_eq!(status, 403, "{refusal}");
+        assert!(head.contains("x-amzn-query-error: AccessDenied;Sender"), "{head}");
+        let text = refusal["Message"].as_str().unwrap();
+        let denied = format!(
+            "perform: sqs:sendmessage on resource: {} because no identity-based policy allows the sqs:sendmessage action",
+            queue_arn(queue)
+        );
+        assert!(text.ends_with(&denied), "{text}");
+        assert!(desk.sqs.depth(queue).await.unwrap().is_empty());
+        let (status, _, answer) = call(&desk.sqs_at, Some("relay-events"), &target, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(desk.sqs.depth(queue).await.unwrap().visible, 1);
+    }
+    let used = desk.used("relay-events");
+    let used: Vec<(&str, u64)> = used.iter().map(|u| (u.permission.as_str(), u.times)).collect();
+    assert_eq!(
+        used,
+        [("sqs:SendMessage ledger", 1), ("sqs:SendMessage relay-parked", 1)]
+    );
+    let target = "AmazonSQS.SendMessage";
+    let (status, _, answer) = call(&desk.sqs_at, Some("sweep-orders"), target, &message("payments")).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn a_process_signs_as_its_function() {
+    let mut model = empty();
+    for name in ["one", "two"] {
+        model.functions.insert(name.to_owned(), probe(name));
+    }
+    let bench = Bench::new(&model, 1);
+    for name in ["one", "two"] {
+        let answer = bench
+            .functions
+            .invoke(
+                name,
+                "GET /",
+                bench.functions.identify(),
+                json!({"rawPath": "/"}).to_string().into(),
+                Waiting::Patiently,
+                |_| 200,
+            )
+            .await
+            .unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["access_key"], json!(access_key(name)));
+    }
+    bench.functions.stop().await;
+}

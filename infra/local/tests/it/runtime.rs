@@ -1,0 +1,270 @@
+//! Functions on the Runtime API, with a real process behind each.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use stampede_local::runtime::{Allocation, Failure, Figures, Waiting};
+use stampede_local::template::Model;
+use crate::support::{Bench, empty, probe};
+
+fn model(timeout: Duration) -> Model {
+    let mut model = empty();
+    let mut function = probe("f");
+    function.timeout = timeout;
+    model.functions.insert("f".to_owned(), function);
+    model
+}
+
+async fn invoke(bench: &Bench, path: &str) -> Result<Value, Failure> {
+    let event = Bytes::from(json!({"rawPath": path}).to_string());
+    let functions = &bench.functions;
+    let answer = functions
+        .invoke(
+            "f",
+            "GET /x",
+            functions.identify(),
+            event,
+            Waiting::Briefly,
+            |r| u16::from(r.is_ok()),
+        )
+        .await?;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    Ok(serde_json::from_str(answer["body"].as_str().unwrap()).unwrap())
+}
+
+fn figures(bench: &Bench) -> Figures {
+    bench.functions.figures()[0].figures
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_serves_request_after_request() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 4);
+    let mut processes = Vec::new();
+    for _ in 0..20 {
+        processes.push(invoke(&bench, "/ok").await.unwrap()["pid"].as_u64().unwrap());
+    }
+    processes.dedup();
+    assert_eq!(processes.len(), 1);
+    let figures = figures(&bench);
+    assert_eq!(
+        (
+            figures.invocations,
+            figures.cold_starts,
+            figures.waited_for_cold_start
+        ),
+        (20, 1, 1)
+    );
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_process_makes_another_one_start_up_to_the_limit() {
+    let bench = Bench::new(&model(Duration::from_millis(400)), 2);
+    let (first, second, third) = tokio::join!(
+        invoke(&bench, "/hang"),
+        invoke(&bench, "/hang"),
+        invoke(&bench, "/ok")
+    );
+    // Two hang until they are killed; the third found no room until then, and then was served.
+    assert_eq!((first, second), (Err(Failure::TimedOut), Err(Failure::TimedOut)));
+    assert!(third.is_ok(), "{third:?}");
+    assert_eq!(figures(&bench).cold_starts, 3);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_too_long_for_a_place_is_turned_away() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 1);
+    let hanging = invoke(&bench, "/hang");
+    let waiting = async {
+        crate::support::until("the only process is busy", || async {
+            figures(&bench).cold_starts == 1
+        })
+        .await;
+        invoke(&bench, "/ok").await
+    };
+    tokio::select! {
+        done = hanging => panic!("{done:?}"),
+        turned_away = waiting => assert_eq!(turned_away, Err(Failure::Throttled)),
+    }
+    assert_eq!(figures(&bench).throttles, 1);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_costs_its_own_request_only() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 2);
+    invoke(&bench, "/ok").await.unwrap();
+    assert_eq!(invoke(&bench, "/crash").await, Err(Failure::Crashed));
+    invoke(&bench, "/ok").await.unwrap();
+    let figures = figures(&bench);
+    assert_eq!((figures.errors, figures.cold_starts), (1, 2));
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reported_error_is_handed_on_and_the_process_stays() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 2);
+    let Err(Failure::Reported(error)) = invoke(&bench, "/error").await else {
+        panic!("no error")
+    };
+    assert_eq!(
+        serde_json::from_slice::<Value>(&error).unwrap()["errorType"],
+        "Probe"
+    );
+    invoke(&bench, "/ok").await.unwrap();
+    assert_eq!(figures(&bench).cold_starts, 1);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_cannot_start_fails_its_request() {
+    let mut model = model(Duration::from_secs(5));
+    model
+        .functions
+        .get_mut("f")
+        .unwrap()
+        .environment
+        .insert("PROBE_START".to_owned(), "fails".to_owned());
+    let bench = Bench::new(&model, 2);
+    assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Crashed));
+    assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Crashed));
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_ends_every_process() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 2);
+    let process = invoke(&bench, "/ok").await.unwrap()["pid"].as_u64().unwrap();
+    bench.functions.stop().await;
+    assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
+    assert_eq!(figures(&bench).processes, 0);
+    assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Throttled));
+}
+
+/// Waits until all that is held of `f` is there.
+async fn held(bench: &Bench, units: usize) {
+    bench.functions.hold("f", units);
+    crate::support::until("what is held is there", || async {
+        bench.functions.allocation("f").unwrap().allocated == units
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_finds_a_process_held_ahead_meets_no_cold_start() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 4);
+    held(&bench, 2).await;
+    assert_eq!(figures(&bench).ahead, 2);
+    let (one, other) = tokio::join!(invoke(&bench, "/ok"), invoke(&bench, "/ok"));
+    assert!(one.is_ok() && other.is_ok());
+    let figures = figures(&bench);
+    assert_eq!(
+        (
+            figures.cold_starts,
+            figures.waited_for_cold_start,
+            figures.spill_over
+        ),
+        (0, 0, 0)
+    );
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_ahead_cannot_serve_spills_over() {
+    let bench = Bench::new(&model(Duration::from_secs(1)), 4);
+    held(&bench, 1).await;
+    let (hanging, spilt) = tokio::join!(invoke(&bench, "/hang"), async {
+        crate::support::until("the one held is busy", || async { figures(&bench).running == 1 }).await;
+        invoke(&bench, "/ok").await
+    });
+    assert_eq!(hanging, Err(Failure::TimedOut));
+    assert!(spilt.is_ok());
+    let figures = figures(&bench);
+    assert_eq!((figures.cold_starts, figures.spill_over), (1, 1));
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_held_ahead_that_dies_is_replaced_and_what_is_given_back_ends() {
+    let bench = Bench::new(&model(Duration::from_secs(5)), 4);
+    held(&bench, 3).await;
+    assert_eq!(invoke(&bench, "/crash").await, Err(Failure::Crashed));
+    crate::support::until("there are three again", || async { figures(&bench).ahead == 3 }).await;
+    assert_eq!(figures(&bench).cold_starts, 0);
+    // Beyond the limit of processes it counts as there with what this machine starts.
+    held(&bench, 40).await;
+    assert_eq!(figures(&bench).processes, 4);
+    bench.functions.hold("f", 1);
+    crate::support::until("only one is left", || async { figures(&bench).processes == 1 }).await;
+    bench.functions.hold("f", 0);
+    crate::support::until("none is left", || async { figures(&bench).processes == 0 }).await;
+    let nothing = Allocation {
+        requested: 0,
+        allocated: 0,
+        failed: false,
+    };
+    assert_eq!(bench.functions.allocation("f"), Some(nothing));
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_busy_when_it_is_given_back_answers_first() {
+    let bench = Bench::new(&model(Duration::from_secs(20)), 4);
+    held(&bench, 1).await;
+    let (answer, ()) = tokio::join!(invoke(&bench, "/wait"), async {
+        crate::support::until("it is busy", || async { figures(&bench).running == 1 }).await;
+        bench.functions.hold("f", 0);
+        std::fs::write(bench.folder.path().join("probe.txt.go"), "").unwrap();
+    });
+    assert!(answer.is_ok(), "{answer:?}");
+    crate::support::until("none is left", || async { figures(&bench).processes == 0 }).await;
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_held_ahead_that_does_not_start_is_told() {
+    let mut model = model(Duration::from_secs(5));
+    let function = model.functions.get_mut("f").unwrap();
+    function
+        .environment
+        .insert("PROBE_START".to_owned(), "fails".to_owned());
+    let bench = Bench::new(&model, 4);
+    bench.functions.hold("f", 2);
+    crate::support::until("it is told", || async {
+        bench.functions.allocation("f").unwrap().failed
+    })
+    .await;
+    assert_eq!(bench.functions.allocation("f").unwrap().allocated, 0);
+    bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_on_lambda_each_request_that_finds_none_starts_one_and_the_platform_s_share_is_told() {
+    let share = Duration::from_millis(60);
+    let bench = Bench::as_lambda(&model(Duration::from_secs(5)), 8, share);
+    let one = |path: &'static str| {
+        let functions = &bench.functions;
+        let event = Bytes::from(json!({"rawPath": path}).to_string());
+        functions.invoke_modelled(
+            "f",
+            "GET /x",
+            functions.identify(),
+            event,
+            Waiting::Briefly,
+            |r| u16::from(r.is_ok()),
+        )
+    };
+    let began = std::time::Instant::now();
+    let (first, second, third) = tokio::join!(one("/ok"), one("/ok"), one("/ok"));
+    assert!(began.elapsed() >= share);
+    for (result, modelled) in [first, second, third] {
+        assert!(result.is_ok());
+        assert!(modelled <= share && modelled > Duration::ZERO, "{modelled:?}");
+    }
+    assert_eq!(figures(&bench).cold_starts, 3);
+    // Whoever finds one idle waits for nothing that is modelled.
+    crate::support::until("one is found idle", || async { one("/ok").await.1.is_zero() }).await;
+    bench.functions.stop().await;
+}

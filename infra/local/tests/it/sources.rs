@@ -1,0 +1,281 @@
+//! Queues and streams that invoke functions, with real processes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stampede_local::dynamodb::Dynamo;
+use stampede_local::meter::Caller;
+use stampede_local::sources::{self, Context, Sources};
+use stampede_local::sqs::{Depth, Sqs};
+use stampede_local::template::{Model, Queue, QueueSource, Schedule, Statement, StreamSource, Table};
+use crate::support::{Bench, empty, probe, until};
+
+struct Rig {
+    bench: Bench,
+    dynamo: Dynamo,
+    sqs: Sqs,
+    sources: Sources,
+}
+
+impl Rig {
+    async fn start(model: &Model) -> Self {
+        let bench = Bench::new(model, 4);
+        let dynamo = Dynamo::create(&model.tables, bench.meter.clone()).unwrap();
+        let sqs = Sqs::new("http://127.0.0.1:1", 1, bench.meter.clone());
+        sqs.create(&model.queues).await.unwrap();
+        let context = Context {
+            functions: bench.functions.clone(),
+            dynamo: dynamo.clone(),
+            sqs: sqs.clone(),
+            concurrency: 4,
+            control_planes: false,
+        };
+        let sources = sources::start(model, &context);
+        Self {
+            bench,
+            dynamo,
+            sqs,
+            sources,
+        }
+    }
+
+    fn put(&self, key: &str, bad: bool) {
+        let mut item = json!({"pk": {"S": key}});
+        if bad {
+            item["bad"] = json!({"S": "yes"});
+        }
+        let body = json!({"TableName": "orders", "Item": item}).to_string();
+        assert_eq!(
+            self.dynamo
+                .answer("PutItem", body.as_bytes(), Caller::Outside)
+                .status,
+            200
+        );
+    }
+
+    async fn drained(&self) {
+        until("the stream is drained", || async {
+            self.sources.streams[0].drained().unwrap()
+        })
+        .await;
+    }
+}
+
+fn queue(name: &str, visibility: Duration, redrive: Option<(&str, u32)>) -> (String, Queue) {
+    let redrive = redrive.map(|(dead, receives)| (dead.to_owned(), receives));
+    let retention = Duration::from_secs(3_600);
+    (
+        name.to_owned(),
+        Queue {
+            name: name.to_owned(),
+            visibility,
+            retention,
+            redrive,
+        },
+    )
+}
+
+fn queue_model() -> Model {
+    let mut model = empty();
+    let mut function = probe("worker");
+    function.queues = vec![QueueSource {
+        id: "WorkerWork".to_owned(),
+        queue: "work".to_owned(),
+        batch_size: 10,
+        max_concurrency: 2,
+        partial: true,
+    }];
+    model.functions.insert("worker".to_owned(), function);
+    model.queues.extend([
+        queue("work", Duration::from_secs(1), Some(("dead", 2))),
+        queue("dead", Duration::from_secs(30), None),
+    ]);
+    model
+}
+
+fn stream_model(max_retries: u32) -> Model {
+    let mut model = empty();
+    let mut function = probe("relay");
+    function.streams = vec![StreamSource {
+        table: "orders".to_owned(),
+        batch_size: 10,
+        parallelization: 2,
+        bisect: true,
+        max_retries,
+        partial: true,
+        on_failure: Some("parked".to_owned()),
+    }];
+    model.functions.insert("relay".to_owned(), function);
+    model
+        .queues
+        .extend([queue("parked", Duration::from_secs(30), None)]);
+    let definition = json!({
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    });
+    let Value::Object(definition) = definition else {
+        unreachable!()
+    };
+    let table = Table {
+        name: "orders".to_owned(),
+        definition,
+        streamed: true,
+    };
+    model.tables = BTreeMap::from([("orders".to_owned(), table)]);
+    model
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_batch_only_what_failed_comes_again_and_then_goes_to_the_dead() {
+    let rig = Rig::start(&queue_model()).await;
+    for body in ["one", "bad-two", "three"] {
+        rig.sqs.send("work", body).await.unwrap();
+    }
+    until("the bad message is dead", || async {
+        rig.sqs.depth("dead").await.unwrap().visible == 1
+    })
+    .await;
+    assert_eq!(rig.sqs.depth("work").await.unwrap(), Depth::default());
+    let mut notes = rig.bench.notes();
+    notes.sort();
+    assert_eq!(
+        notes,
+        ["failed bad-two", "failed bad-two", "handled one", "handled three"]
+    );
+    assert_eq!(rig.sqs.receive("dead", 10).await.unwrap()[0].body, "bad-two");
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_dies_loses_no_message() {
+    let rig = Rig::start(&queue_model()).await;
+    rig.sqs.send("work", "crash").await.unwrap();
+    until("the message is dead", || async {
+        rig.sqs.depth("dead").await.unwrap().visible == 1
+    })
+    .await;
+    rig.sqs.send("work", "after").await.unwrap();
+    until("the next one is handled", || async {
+        rig.bench.notes() == ["handled after"]
+    })
+    .await;
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_record_of_a_stream_is_handled_once_and_in_order_by_key() {
+    let rig = Rig::start(&stream_model(3)).await;
+    let keys = ["a", "b", "c", "d", "e"];
+    for _ in 0..40 {
+        for key in keys {
+            // Removed and put again: each put makes a record of its own.
+            rig.put(key, false);
+            let body = json!({"TableName": "orders", "Key": {"pk": {"S": key}}}).to_string();
+            assert_eq!(
+                rig.dynamo
+                    .answer("DeleteItem", body.as_bytes(), Caller::Outside)
+                    .status,
+                200
+            );
+        }
+    }
+    rig.drained().await;
+    let notes = rig.bench.notes();
+    assert_eq!(notes.len(), 40 * keys.len() * 2);
+    for key in keys {
+        let prefix = format!("handled {key} ");
+        let sequences: Vec<&str> = notes.iter().filter_map(|n| n.strip_prefix(&prefix)).collect();
+        assert_eq!(sequences.len(), 80);
+        assert!(sequences.is_sorted(), "{key}: {sequences:?}");
+    }
+    assert_eq!(rig.sqs.depth("parked").await.unwrap(), Depth::default());
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_fails_for_good_is_told_about_and_the_rest_goes_on() {
+    let rig = Rig::start(&stream_model(1)).await;
+    rig.put("good-1", false);
+    rig.drained().await;
+    rig.put("bad", true);
+    rig.drained().await;
+    rig.put("good-2", false);
+    rig.drained().await;
+    let notes = rig.bench.notes();
+    let count = |note: &str| {
+        notes
+            .iter()
+            .filter(|n| n.starts_with(&format!("{note} ")))
+            .count()
+    };
+    assert_eq!(
+        (
+            count("handled good-1"),
+            count("failed bad"),
+            count("handled good-2")
+        ),
+        (1, 2, 1),
+        "{notes:?}"
+    );
+    let parked = rig.sqs.receive("parked", 10).await.unwrap();
+    assert_eq!(parked.len(), 1);
+    let notice: Value = serde_json::from_str(&parked[0].body).unwrap();
+    assert_eq!(notice["DDBStreamBatchInfo"]["batchSize"], 1);
+    assert_eq!(notice["requestContext"]["approximateInvokeCount"], 2);
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_fires_at_once() {
+    let mut model = empty();
+    let mut function = probe("clock");
+    function.schedules = vec![Schedule {
+        every: Duration::from_secs(3_600),
+        input: None,
+    }];
+    model.functions.insert("clock".to_owned(), function);
+    let rig = Rig::start(&model).await;
+    until("it ran", || async {
+        rig.bench.functions.figures()[0].figures.invocations == 1
+    })
+    .await;
+    let report = rig.bench.meter.report();
+    assert_eq!(
+        (report.functions[0].route.as_str(), report.functions[0].status),
+        ("schedule", 200)
+    );
+    rig.bench.functions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_needs_control_planes_waits_for_them() {
+    let mut model = empty();
+    let schedule = || Schedule {
+        every: Duration::from_secs(3_600),
+        input: Some(json!({"rawPath": "/said"}).to_string()),
+    };
+    let mut alone = probe("alone");
+    alone.schedules = vec![schedule()];
+    let mut other = alone.clone();
+    other.name = "other".to_owned();
+    other.statements = vec![Statement {
+        effect: "Allow".to_owned(),
+        action: vec!["lambda:GetAccountSettings".to_owned()],
+        resource: "*".to_owned(),
+    }];
+    assert!(other.needs_control_planes() && !alone.needs_control_planes());
+    model.functions.insert("alone".to_owned(), alone);
+    model.functions.insert("other".to_owned(), other);
+    let rig = Rig::start(&model).await;
+    until("the one ran", || async {
+        rig.bench.functions.figures()[0].figures.invocations == 1
+    })
+    .await;
+    // Both would have been started at the same moment.
+    assert_eq!(rig.bench.functions.figures()[1].figures.running, 0);
+    assert_eq!(rig.bench.functions.figures()[1].figures.invocations, 0);
+    rig.bench.functions.stop().await;
+}

@@ -1,0 +1,374 @@
+//! The template of the project: what it says must hold together.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use domain::limits::{
+    PRESCALE_TIMEOUT_SECONDS, PROCESS_ORDER_TIMEOUT_SECONDS, PROJECT_LEDGER_TIMEOUT_SECONDS,
+};
+use serde_json::Value;
+use stampede_local::stack::sample_surroundings;
+use stampede_local::template::{Model, Route, Surroundings, function_arn, load, queue_arn, table_arn};
+
+fn text() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap()
+}
+
+fn model() -> Model {
+    load(&text(), &sample_surroundings()).unwrap()
+}
+
+#[test]
+fn every_function_is_built_from_a_crate_of_its_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates: BTreeSet<String> = std::fs::read_dir(root.join("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("Cargo.toml").is_file())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let functions: BTreeSet<String> = model().binaries().map(str::to_owned).collect();
+    assert_eq!(functions, crates);
+}
+
+#[test]
+fn tables_and_queues_have_their_names() {
+    let model = model();
+    let tables: Vec<&str> = model.tables.keys().map(String::as_str).collect();
+    assert_eq!(
+        tables,
+        [
+            "addresses",
+            "drops",
+            "orders",
+            "prescale",
+            "purchases",
+            "status",
+            "stock"
+        ]
+    );
+    let queues: Vec<&str> = model.queues.keys().map(String::as_str).collect();
+    assert_eq!(
+        queues,
+        ["ledger", "ledger-dlq", "payments", "payments-dlq", "relay-parked"]
+    );
+    let streamed: Vec<&str> = model
+        .tables
+        .values()
+        .filter(|t| t.streamed)
+        .map(|t| t.name.as_str())
+        .collect();
+    assert_eq!(streamed, ["orders"], "above all the addresses are in no stream");
+}
+
+#[test]
+fn every_variable_of_every_function_has_a_value() {
+    for function in model().functions.values() {
+        for (name, value) in &function.environment {
+            assert!(
+                !value.is_empty() && !value.contains("{{") && !value.contains("${"),
+                "{} {name}={value}",
+                function.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_variable_without_a_value_is_named() {
+    let error = load(&text(), &Surroundings::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("Environment") && error.contains("/stampede/"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_received_message_stays_hidden_for_six_timeouts() {
+    let model = model();
+    for function in model.functions.values() {
+        for source in &function.queues {
+            let queue = &model.queues[&source.queue];
+            assert!(
+                queue.visibility >= function.timeout * 6,
+                "{} and {}",
+                queue.name,
+                function.name
+            );
+            assert!(source.partial, "{} reports no partial failures", function.name);
+            assert!(queue.redrive.is_some(), "{} has no dead-letter queue", queue.name);
+        }
+        for source in &function.streams {
+            assert!(
+                source.partial && source.bisect && source.on_failure.is_some(),
+                "{}",
+                function.name
+            );
+        }
+    }
+}
+
+#[test]
+fn an_api_function_answers_before_the_gateway_gives_up() {
+    for function in model().functions.values().filter(|f| !f.routes.is_empty()) {
+        assert!(function.timeout.as_secs() <= 30, "{}", function.name);
+    }
+}
+
+#[test]
+fn the_workers_timeouts_are_those_their_budgets_were_made_for() {
+    for (function, seconds) in [
+        ("process-order", PROCESS_ORDER_TIMEOUT_SECONDS),
+        ("project-ledger", PROJECT_LEDGER_TIMEOUT_SECONDS),
+        ("prescale", PRESCALE_TIMEOUT_SECONDS),
+    ] {
+        assert_eq!(
+            model().functions[function].timeout.as_secs(),
+            u64::from(seconds),
+            "{function}"
+        );
+    }
+}
+
+/// Reads that AWS ties to no resource, or that pre-scaling makes of everything there is; and the cluster's own instances.
+const WIDE: [(&str, &str); 8] = [
+    ("lambda:GetAccountSettings", "*"),
+    ("lambda:ListFunctions", "*"),
+    ("lambda:GetFunctionConcurrency", "*"),
+    ("lambda:ListProvisionedConcurrencyConfigs", "*"),
+    ("cloudwatch:GetMetricData", "*"),
+    ("rds:DescribeDBInstances", "db:*"),
+    ("rds:ModifyDBInstance", "db:stampede-ledger-*"),
+    ("rds:FailoverDBCluster", "db:stampede-ledger-*"),
+];
+
+#[test]
+fn no_statement_allows_more_than_it_names() {
+    for function in model().functions.values() {
+        for statement in &function.statements {
+            assert_eq!(statement.effect, "Allow");
+            for action in &statement.action {
+                let wide = |(allowed, end): &(&str, &str)| {
+                    action == allowed
+                        && (statement.resource.ends_with(&format!(":{end}")) || statement.resource == *end)
+                };
+                assert!(
+                    !statement.resource.contains('*')
+                        || (function.name == "prescale" && WIDE.iter().any(wide)),
+                    "{}: {action} {}",
+                    function.name,
+                    statement.resource
+                );
+            }
+            for action in &statement.action {
+                assert!(
+                    !action.contains('*') && action.contains(':'),
+                    "{}: {action}",
+                    function.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
+    let model = model();
+    for function in model.functions.values() {
+        let mut told: BTreeSet<String> = function
+            .environment
+            .iter()
+            .filter_map(|(name, value)| {
+                if name.ends_with("_TABLE") {
+                    Some(table_arn(value))
+                } else {
+                    name.ends_with("_QUEUE_URL").then(|| queue_of(value))
+                }
+            })
+            .collect();
+        let names = function.environment.get("NAMES");
+        told.extend(names.into_iter().flat_map(|names| named(names)));
+        if let Some(path) = function.environment.get("DOCUMENTS_PATH") {
+            let parameter = |rest: &str| local("ssm", &format!("parameter{path}{rest}"));
+            told.extend(["", "/calendar", "/profile", "/quotas"].map(parameter));
+        }
+        let mut allowed: BTreeSet<String> = function
+            .statements
+            .iter()
+            .map(|s| s.resource.split("/index/").next().unwrap().to_owned())
+            .collect();
+        allowed.retain(|resource| !resource.ends_with('*'));
+        assert_eq!(told, allowed, "{}", function.name);
+    }
+}
+
+fn queue_of(url: &str) -> String {
+    queue_arn(url.rsplit('/').next().unwrap())
+}
+
+fn local(service: &str, rest: &str) -> String {
+    format!("arn:aws:{service}:us-east-1:000000000000:{rest}")
+}
+
+/// What pre-scaling is told the names of.
+fn named(names: &str) -> Vec<String> {
+    let names: Value = serde_json::from_str(names).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let all = |kind: &str| names[kind].as_object().unwrap().values();
+    let mut resources: Vec<String> = all("tables").map(|table| table_arn(&text(table))).collect();
+    for source in all("sources") {
+        resources.push(queue_of(&text(&source["queue_url"])));
+        let mapping = text(&source["mapping"]);
+        resources.push(local("lambda", &format!("event-source-mapping:{mapping}")));
+    }
+    for function in all("functions") {
+        let arn = function_arn(&text(&function["name"]));
+        resources.push(format!("{arn}:{}", text(&names["alias"])));
+        resources.push(arn);
+    }
+    resources.push(local("rds", &format!("cluster:{}", text(&names["cluster"]))));
+    resources
+}
+
+#[test]
+fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
+    let model = model();
+    let names: Value = serde_json::from_str(&model.functions["prescale"].environment["NAMES"]).unwrap();
+    let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prescale/baseline.toml");
+    let baseline: toml::Value = toml::from_str(&std::fs::read_to_string(baseline).unwrap()).unwrap();
+    for (kind, list, key) in [
+        ("functions", "function", "function"),
+        ("tables", "table", "table"),
+        ("sources", "queue", "source"),
+    ] {
+        let declared = baseline[list].as_array().unwrap().iter();
+        let declared: BTreeSet<&str> = declared.map(|one| one[key].as_str().unwrap()).collect();
+        let told: BTreeSet<&str> = names[kind]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(told, declared, "{kind}");
+    }
+    for (name, function) in names["functions"].as_object().unwrap() {
+        assert_eq!(
+            function["name"],
+            name.as_str(),
+            "locally a function is called as its binary"
+        );
+        let trial = function["trial"].as_str().unwrap();
+        let routes = &model.functions[name].routes;
+        let fits = |route: &Route| match route {
+            Route::Path { method, path } => trial == format!("{method} {}", path.replace("{drop_id}", "-")),
+            Route::Default => false,
+        };
+        let has_a_token = model.functions[name]
+            .environment
+            .contains_key("SHOPPER_JWT_PUBLIC_KEY");
+        assert!(
+            (trial == "batch" && routes.is_empty())
+                || (routes.iter().any(fits) && (has_a_token || trial.starts_with("GET "))),
+            "{name}: {trial}"
+        );
+    }
+    for source in names["sources"].as_object().unwrap().values() {
+        let queue = source["queue_url"].as_str().unwrap().rsplit('/').next().unwrap();
+        let mapping = source["mapping"].as_str().unwrap();
+        let mut sources = model.functions.values().flat_map(|f| &f.queues);
+        assert!(
+            sources.any(|source| source.id == mapping && source.queue == queue),
+            "{mapping}"
+        );
+    }
+}
+
+#[test]
+fn prescaling_runs_every_minute_one_at_a_time_and_knows_its_timeout() {
+    let model = model();
+    let prescale = &model.functions["prescale"];
+    assert_eq!((prescale.reserved, prescale.async_retries), (Some(1), 0));
+    let schedule = &prescale.schedules[0];
+    assert_eq!(schedule.every.as_secs(), 60);
+    assert_eq!(schedule.input.as_deref(), Some(r#"{"mode":"apply"}"#));
+    let told: u64 = prescale.environment["TIMEOUT_SECONDS"].parse().unwrap();
+    assert_eq!(told, prescale.timeout.as_secs());
+    let others = model.functions.values().filter(|f| f.name != "prescale");
+    for function in others {
+        assert!(
+            function.reserved.is_none() && !function.needs_control_planes(),
+            "{}",
+            function.name
+        );
+    }
+    // Lambda takes four kilobytes of variables, with names of 64 characters for what CloudFormation names.
+    let variables: usize = prescale.environment.iter().map(|(k, v)| k.len() + v.len()).sum();
+    assert!(variables + 20 * 64 < 4_096, "{variables}");
+}
+
+#[test]
+fn only_the_functions_of_the_order_write_to_it() {
+    let orders = table_arn("orders");
+    let writers: BTreeSet<String> = model()
+        .functions
+        .values()
+        .filter(|f| {
+            f.statements.iter().any(|s| {
+                s.resource == orders
+                    && s.action
+                        .iter()
+                        .any(|a| a.ends_with("PutItem") || a.ends_with("UpdateItem"))
+            })
+        })
+        .map(|f| f.name.clone())
+        .collect();
+    let expected = [
+        "checkout",
+        "conduct-drop",
+        "get-order",
+        "process-order",
+        "sweep-orders",
+    ];
+    assert_eq!(writers.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_routes_are_those_of_the_api() {
+    let mut routes: Vec<String> = model()
+        .functions
+        .values()
+        .flat_map(|f| {
+            f.routes.iter().map(|route| match route {
+                Route::Path { method, path } => format!("{method} {path} {}", f.name),
+                Route::Default => format!("$default {}", f.name),
+            })
+        })
+        .collect();
+    routes.sort();
+    assert_eq!(
+        routes,
+        [
+            "$default answer-default",
+            "DELETE /drops/{drop_id}/reservations/{reservation_id} reserve",
+            "GET /drops get-drop",
+            "GET /drops/{drop_id} get-drop",
+            "GET /drops/{drop_id}/reservations/{reservation_id} reserve",
+            "GET /drops/{drop_id}/status get-drop",
+            "GET /openapi.json answer-default",
+            "GET /operator/drops/{drop_id} operate-drop",
+            "GET /operator/drops/{drop_id}/readiness operate-drop",
+            "GET /orders get-order",
+            "GET /orders/{order_id} get-order",
+            "POST /drops/{drop_id}/reservations reserve",
+            "POST /operator/drops/{drop_id}/cancel operate-drop",
+            "POST /operator/drops/{drop_id}/extend operate-drop",
+            "POST /operator/drops/{drop_id}/pause operate-drop",
+            "POST /operator/drops/{drop_id}/publish operate-drop",
+            "POST /operator/drops/{drop_id}/restock operate-drop",
+            "POST /operator/drops/{drop_id}/resume operate-drop",
+            "POST /orders checkout",
+            "POST /orders/{order_id}/cancel get-order",
+            "PUT /operator/drops/{drop_id} operate-drop",
+        ]
+    );
+}

@@ -1,0 +1,11 @@
+//! The sandbox gateway over real HTTP.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+)]
+
+mod failures;
+mod payments;
+mod support;

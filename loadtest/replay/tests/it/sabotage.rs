@@ -1,0 +1,67 @@
+//! The prover proved: every bug on purpose is found within its number of seeds, and what finds it shrinks.
+
+use std::sync::atomic::AtomicBool;
+
+use replay::draw;
+use replay::prove::{Extent, prove};
+use replay::run::{Options, run};
+use replay::sabotage::{Expected, Sabotage};
+use replay::shrink::shrink;
+use replay::tokens::Keys;
+
+#[test]
+fn every_sabotage_is_found() {
+    let keys = Keys::new().unwrap();
+    let mut missed = Vec::new();
+    for Expected {
+        sabotage,
+        within_seeds,
+    } in Sabotage::ALL
+    {
+        let extent = Extent {
+            first_seed: 1,
+            drops: within_seeds,
+            within: None,
+            threads: 1,
+            stop_at_first: true,
+            sabotage: Some(sabotage),
+        };
+        let summary = prove(&extent, &keys, &AtomicBool::new(false), &|_, _| {});
+        match summary.failures.first() {
+            Some(found) => println!(
+                "{:30} seed {:4} of {within_seeds:4}, noticed by {}: {}",
+                sabotage.name(),
+                found.seed,
+                found.promise,
+                found.what
+            ),
+            None => missed.push(sabotage.name()),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+fn a_failing_drop_shrinks_to_a_small_one_that_still_fails() {
+    let keys = Keys::new().unwrap();
+    let options = Options {
+        sabotage: Some(Sabotage::ForgetTheLimit),
+        telling: false,
+    };
+    let (plan, promise) = (1..200)
+        .find_map(|seed| {
+            let plan = draw::plan(seed);
+            let outcome = run(&plan, &keys, options);
+            outcome.violations.first().map(|v| (plan, v.promise))
+        })
+        .unwrap();
+    let shrunk = shrink(&plan, &keys, options, promise, 400).plan;
+    let again = run(&shrunk, &keys, options);
+    assert!(again.violations.iter().any(|v| v.promise == promise));
+    let strokes = shrunk.faults.strokes.map_or(0, |strokes| strokes.len());
+    assert!(
+        shrunk.shoppers.len() <= 2 && strokes <= 2,
+        "{} shoppers, {strokes} strokes",
+        shrunk.shoppers.len()
+    );
+}

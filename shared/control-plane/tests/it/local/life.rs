@@ -1,0 +1,62 @@
+//! A drop's life: the function's own runs on this account, from the preparation to the way back.
+
+use domain::prescale::observed::Observed;
+use domain::prescale::quotas::Quotas;
+use memory::contract::account::{ControlPlanes, scene};
+use memory::contract::scene::NOW;
+use memory::{MemoryAccount, TestEdge};
+use ports::prescale::{Observe, ReadQuotas};
+use prescale::{Mode, Prescaler};
+
+use crate::local::account::Local;
+
+#[tokio::test]
+async fn a_drop_is_prepared_for_found_ready_and_given_back() {
+    let local = Local::serverless().await;
+    let mut docs = local.documents().clone();
+    docs.calendar.truncate(1);
+    local.declare(&docs).await;
+    let quotas: Quotas = local.account.quotas(&docs.baseline).await.unwrap().unwrap();
+    assert_eq!(docs.mistakes(&quotas), vec![]);
+    let drop = docs.calendar[0].clone();
+    let edge = TestEdge::new(1);
+    let store = MemoryAccount::at_baseline(docs.clone(), quotas, edge.clone());
+    let prescaler = Prescaler {
+        account: local.account.clone(),
+        store: store.clone(),
+        edge: edge.clone(),
+    };
+    let run = async |seconds: u32| {
+        edge.set(NOW.plus_seconds(seconds));
+        let deadline = NOW.plus_seconds(seconds + 55);
+        prescaler
+            .run(Mode::Apply, &format!("run-{seconds}"), deadline)
+            .await
+            .unwrap();
+        local.account.observe(&docs.baseline).await.unwrap().observed
+    };
+    let baseline = Observed::at_baseline(&docs.baseline);
+    // Long before, nothing is done.
+    assert_eq!(run(60).await, baseline);
+    assert_eq!(store.readiness_of(&drop.id), None);
+    // It opens after an hour; its crowd gathers ten minutes before, and preparing takes some minutes.
+    let prepared = run(2_700).await;
+    let there = prepared.function(scene::API);
+    // 900 requests a second at ten for each unit, with a headroom of 1.2.
+    assert_eq!((there.asked.provisioned, there.allocated), (108, 108));
+    let waits = store.readiness_of(&drop.id).unwrap();
+    assert!(!waits.ready, "nobody has measured the database yet: {waits:?}");
+    local.acu(NOW.plus_seconds(2_730), 2.0).await;
+    assert_eq!(run(2_760).await, prepared);
+    let ready = store.readiness_of(&drop.id).unwrap();
+    assert!(ready.ready, "{ready:?}");
+    // While it runs nothing is lowered, by however many runs.
+    for seconds in [3_600, 3_660, 7_140] {
+        assert_eq!(run(seconds).await, prepared);
+    }
+    // It is over; the first run that finds nothing wanted lowers nothing, the second one does.
+    assert_eq!(run(7_500).await, prepared);
+    assert_eq!(run(7_560).await, baseline);
+    assert_eq!(run(7_620).await, baseline);
+    assert!(store.audited().iter().all(|change| change.outcome.is_some()));
+}

@@ -1,0 +1,168 @@
+//! Lists: in pages, up to a bound.
+
+use domain::prescale::baseline::Baseline;
+use domain::prescale::quotas::Quotas;
+use ports::prescale::{ControlError, ReadDocuments, ReadQuotas, Readable};
+use serde_json::{Value, json};
+
+use crate::told::account::{account, serverless, told};
+use crate::told::answers::{json_error, lambda_error, ok};
+use crate::told::server::{Answer, Rule, Told};
+
+fn baseline() -> Baseline {
+    serverless().baseline
+}
+
+fn declared(more: Value) -> Answer {
+    let mut quotas = json!({
+        "provisioned_per_minute": 6_000,
+        "api_requests_per_second": 10_000,
+        "api_burst": 5_000,
+        "table_write_units": 40_000,
+        "table_read_units": 40_000,
+        "gateway_calls_per_second": 100,
+    });
+    for (name, value) in more.as_object().unwrap() {
+        quotas[name] = value.clone();
+    }
+    ok(json!({"Parameter": {"Name": "/stampede/prescale/quotas", "Value": quotas.to_string()}}))
+}
+
+/// An account of 1000 units, of which these are unreserved.
+fn settings(unreserved: u32) -> Rule {
+    let limit = json!({
+        "TotalCodeSize": 1, "CodeSizeUnzipped": 1, "CodeSizeZipped": 1,
+        "ConcurrentExecutions": 1_000, "UnreservedConcurrentExecutions": unreserved,
+    });
+    ("/account-settings", vec![ok(json!({"AccountLimit": limit}))])
+}
+
+fn functions(names: &[String], next: Option<&str>) -> Answer {
+    let all: Vec<Value> = names.iter().map(|name| json!({"FunctionName": name})).collect();
+    let mut page = json!({"Functions": all});
+    if let Some(next) = next {
+        page["NextMarker"] = json!(next);
+    }
+    ok(page)
+}
+
+fn configs(asked: &[u32], next: Option<&str>) -> Answer {
+    let one = |units: &u32| json!({"RequestedProvisionedConcurrentExecutions": units});
+    let all: Vec<Value> = asked.iter().map(one).collect();
+    let mut page = json!({"ProvisionedConcurrencyConfigs": all});
+    if let Some(next) = next {
+        page["NextMarker"] = json!(next);
+    }
+    ok(page)
+}
+
+async fn quotas(rules: Vec<Rule>) -> (Result<Readable<Quotas>, ControlError>, Told) {
+    let told = told(rules).await;
+    (account(&told).quotas(&baseline()).await, told)
+}
+
+/// Of 1000 units 130 are reserved, 20 of them by us; 15 more are provisioned by someone who has reserved nothing.
+#[tokio::test]
+async fn what_others_have_provisioned_counts_unless_it_is_within_their_reservation() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let first = names(&["stack-get-drop", "alone"]);
+    let second = names(&["stack-process-order", "within", "idle", "gone"]);
+    let rules: Vec<Rule> = vec![
+        ("GetParameter", vec![declared(json!({}))]),
+        settings(870),
+        (
+            "alone/provisioned-concurrency",
+            vec![configs(&[10], Some("more")), configs(&[5], None)],
+        ),
+        ("within/provisioned-concurrency", vec![configs(&[40], None)]),
+        ("idle/provisioned-concurrency", vec![configs(&[], None)]),
+        (
+            "gone/provisioned-concurrency",
+            vec![lambda_error(404, "ResourceNotFoundException")],
+        ),
+        ("within/concurrency", vec![crate::told::answers::reserved(Some(110))]),
+        (
+            "GET /2015-03-31/functions",
+            vec![functions(&first, Some("next")), functions(&second, None)],
+        ),
+    ];
+    let (quotas, told) = quotas(rules).await;
+    let quotas = quotas.unwrap().unwrap();
+    assert_eq!(
+        (quotas.account_concurrency, quotas.reserved_by_others),
+        (1_000, 110 + 15)
+    );
+    assert_eq!(quotas.concurrency_for_us(), 775);
+    assert_eq!(told.requests("get-drop/provisioned-concurrency").len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_declared_of_others_is_not_asked_for() {
+    let rules = vec![
+        (
+            "GetParameter",
+            vec![declared(json!({"provisioned_by_others": 60}))],
+        ),
+        settings(980),
+    ];
+    let (quotas, told) = quotas(rules).await;
+    assert_eq!(quotas.unwrap().unwrap().reserved_by_others, 60);
+    assert_eq!(told.requests("GET /2015-03-31/functions").len(), 0);
+}
+
+#[tokio::test]
+async fn too_many_others_must_be_declared() {
+    let many: Vec<String> = (0..70).map(|n| format!("other-{n}")).collect();
+    let rules = vec![
+        ("GetParameter", vec![declared(json!({}))]),
+        settings(980),
+        ("GET /2015-03-31/functions", vec![functions(&many, None)]),
+    ];
+    let (quotas, told) = quotas(rules).await;
+    let mistakes = quotas.unwrap().unwrap_err();
+    assert_eq!(mistakes[0].field, "quotas.provisioned_by_others");
+    assert_eq!(told.requests("other-").len(), 0);
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_read_fails_the_look() {
+    let throttled = lambda_error(429, "TooManyRequestsException");
+    let rules = vec![
+        (
+            "GetParameter",
+            vec![declared(json!({"provisioned_by_others": 0}))],
+        ),
+        ("/account-settings", vec![throttled]),
+    ];
+    assert_eq!(quotas(rules).await.0, Err(ControlError::Busy));
+    let throttled = json_error(400, "ThrottlingException");
+    assert_eq!(
+        quotas(vec![("GetParameter", vec![throttled])]).await.0,
+        Err(ControlError::Busy)
+    );
+}
+
+/// A list without an end is not read for ever, and none of it is used.
+#[tokio::test]
+async fn an_endless_list_is_broken() {
+    let page = ok(json!({"Parameters": [], "NextToken": "again"}));
+    let told = told(vec![("GetParametersByPath", vec![page])]).await;
+    let outcome = account(&told).documents().await;
+    assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}");
+    assert_eq!(told.requests("GetParametersByPath").len(), 32);
+}
+
+/// Half of the calendar is no calendar.
+#[tokio::test]
+async fn a_list_that_breaks_off_is_not_used() {
+    let first = || ok(json!({"Parameters": [], "NextToken": "next"}));
+    for (fault, expected) in [
+        (json_error(400, "ThrottlingException"), ControlError::Busy),
+        (json_error(500, "InternalServerError"), ControlError::Unknown),
+        (Answer::Silence, ControlError::Unknown),
+        (Answer::Close, ControlError::Unknown),
+    ] {
+        let told = told(vec![("GetParametersByPath", vec![first(), fault])]).await;
+        assert_eq!(account(&told).calendar().await, Err(expected));
+    }
+}

@@ -1,0 +1,86 @@
+//! The profile, when Parameter Store does not answer as it should, and the demand of a drop likewise.
+
+use domain::prescale::profile::CapacityProfile;
+use memory::contract::account::scene;
+use ports::Conditional;
+use ports::prescale::{ControlError, MeasureDemand, WriteProfile};
+use serde_json::json;
+
+use crate::told::account::{account, told};
+use crate::told::answers::{figures, json_error, ok};
+use crate::told::server::{Answer, Told};
+
+const PUT: &str = "PutParameter";
+
+fn profile() -> CapacityProfile {
+    scene::serverless().profile
+}
+
+fn stored(version: u64) -> Answer {
+    let text = serde_json::to_string(&profile()).unwrap();
+    ok(json!({"Parameter": {"Name": "/stampede/prescale/profile", "Value": text, "Version": version}}))
+}
+
+async fn write(put: Answer) -> (Result<Conditional<()>, ControlError>, Told) {
+    let told = told(vec![(PUT, vec![put]), ("GetParameter", vec![stored(7)])]).await;
+    (account(&told).write_profile(&profile(), 7).await, told)
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_the_current_one_writes_nothing() {
+    let told = told(vec![("GetParameter", vec![stored(8)])]).await;
+    let account = account(&told);
+    assert_eq!(account.profile().await, Ok(Ok((profile(), 8))));
+    assert_eq!(
+        account.write_profile(&profile(), 7).await,
+        Ok(Conditional::Refused(()))
+    );
+    assert_eq!(told.requests(PUT).len(), 0);
+}
+
+#[tokio::test]
+async fn a_change_is_sent_once_whatever_is_answered() {
+    for (answer, expected) in [
+        (ok(json!({"Version": 8})), Ok(Conditional::Done)),
+        // Someone wrote between our look and our write: done all the same, and in the log.
+        (ok(json!({"Version": 9})), Ok(Conditional::Done)),
+        (json_error(400, "ThrottlingException"), Err(ControlError::Busy)),
+        (json_error(500, "InternalServerError"), Err(ControlError::Unknown)),
+        (Answer::Silence, Err(ControlError::Unknown)),
+        (Answer::Close, Err(ControlError::Unknown)),
+    ] {
+        let (outcome, told) = write(answer.clone()).await;
+        assert_eq!(outcome, expected, "{answer:?}");
+        assert_eq!(told.requests(PUT).len(), 1, "{answer:?}");
+    }
+    let (outcome, _) = write(json_error(400, "AccessDeniedException")).await;
+    assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_profile_that_cannot_be_read_is_told_with_its_mistakes() {
+    let odd = ok(json!({"Parameter": {"Value": "{\"source\":1}", "Version": 3}}));
+    let told = told(vec![("GetParameter", vec![odd])]).await;
+    let mistakes = account(&told).profile().await.unwrap().unwrap_err();
+    assert!(
+        mistakes.iter().any(|m| m.field == "profile.source"),
+        "{mistakes:?}"
+    );
+}
+
+#[tokio::test]
+async fn silent_metrics_are_no_demand_and_broken_ones_an_error() {
+    let docs = scene::serverless();
+    let demand = async |answer: Answer| {
+        let told = told(vec![("GetMetricData", vec![answer])]).await;
+        account(&told).demand(&docs.baseline, &docs.calendar[0]).await
+    };
+    assert_eq!(demand(figures(&[], "Complete", None)).await, Ok(None));
+    assert_eq!(
+        demand(figures(&[], "InternalError", None)).await,
+        Err(ControlError::Busy)
+    );
+    assert_eq!(demand(Answer::Silence).await, Err(ControlError::Unknown));
+    let forbidden = demand(figures(&[], "Forbidden", None)).await;
+    assert!(matches!(forbidden, Err(ControlError::Broken(_))), "{forbidden:?}");
+}

@@ -1,0 +1,70 @@
+//! The contract of an account's control planes, on the account in memory.
+
+use domain::prescale::documents::Documents;
+use domain::prescale::quotas::Quotas;
+use memory::contract::account::{AccountPorts, ControlPlanes, scene};
+use memory::{MemoryAccount, TestEdge};
+
+/// Longer than anything takes.
+const ALL_OF_IT_SECONDS: u32 = 600;
+
+struct Planes {
+    account: MemoryAccount,
+    edge: TestEdge,
+    documents: Documents,
+}
+
+fn planes(documents: Documents) -> Planes {
+    let edge = TestEdge::new(1);
+    let quotas = Quotas {
+        account_concurrency: 1_000,
+        reserved_by_others: 10,
+        provisioned_per_minute: 6_000,
+        api_requests_per_second: 10_000,
+        api_burst: 5_000,
+        table_write_units: 40_000,
+        table_read_units: 40_000,
+        gateway_calls_per_second: 100,
+    };
+    Planes {
+        account: MemoryAccount::at_baseline(documents.clone(), quotas, edge.clone()),
+        edge,
+        documents,
+    }
+}
+
+impl ControlPlanes for Planes {
+    fn account(&self) -> impl AccountPorts {
+        self.account.clone()
+    }
+
+    fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
+    async fn declare(&self, documents: &Documents) {
+        self.account.declare(|declared| *declared = documents.clone());
+    }
+
+    async fn settle(&self) {
+        self.edge.advance_seconds(ALL_OF_IT_SECONDS);
+    }
+
+    async fn send(&self) {
+        self.account.set_draining(true);
+    }
+
+    async fn spoil(&self) {
+        self.account.set_silent(scene::API, true);
+    }
+}
+
+mod with_a_serverless_cluster {
+    memory::account_contract!(super::planes(super::scene::serverless()));
+    memory::serverless_contract!(super::planes(super::scene::serverless()));
+}
+
+mod with_instances {
+    memory::account_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
+    memory::classes_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
+}

@@ -1,0 +1,312 @@
+//! What the adapter makes of lost answers, refusals and servers that misbehave.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use memory::contract::gateway::GatewayUnderTest as _;
+use ports::payment::{
+    Code, GatewayError, IdempotencyKey, Payment, PaymentGateway as _, PaymentId, PaymentState,
+};
+use sandbox_gateway::log::Event;
+use serde_json::json;
+use stripe::client::MAX_ANSWER_BYTES;
+use stripe::{StripeConfig, StripeGateway};
+use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers};
+use tokio::net::TcpListener;
+
+/// Short, so that an answer that never comes is given up soon; the sandbox answers all else within it.
+const IMPATIENT: Duration = Duration::from_secs(1);
+
+async fn created(gateway: &StripeGateway) -> PaymentId {
+    gateway
+        .create(&new_payment(), &IdempotencyKey::create(&order()))
+        .await
+        .unwrap()
+        .id
+}
+
+async fn confirm(gateway: &StripeGateway, id: &PaymentId, method: &str) -> Result<Payment, GatewayError> {
+    let key = IdempotencyKey::confirm(&order());
+    gateway
+        .confirm(id, &method.parse().unwrap(), "https://shop.example/orders", &key)
+        .await
+}
+
+async fn state(gateway: &StripeGateway, id: &PaymentId) -> PaymentState {
+    gateway.find(id).await.unwrap().unwrap().state
+}
+
+fn is_paid(state: &PaymentState) -> bool {
+    matches!(state, PaymentState::Succeeded { captured } if captured.amount_minor == 4900)
+}
+
+#[tokio::test]
+async fn an_answer_lost_before_the_charge_is_unknown_and_found_unpaid() {
+    let sandbox = Sandbox::start().await;
+    let gateway = sandbox.adapter();
+    let id = created(&gateway).await;
+    let lost = confirm(
+        &adapter(&sandbox.url, KEY, IMPATIENT),
+        &id,
+        "pm_sandbox_timeout_before_charge",
+    )
+    .await;
+    assert_eq!(lost, Err(GatewayError::Unknown));
+    assert_eq!(state(&gateway, &id).await, PaymentState::Unconfirmed);
+    assert_eq!(sandbox.charges(&order()).await, 0);
+    assert!(is_paid(
+        &confirm(&gateway, &id, "pm_sandbox_timeout_before_charge")
+            .await
+            .unwrap()
+            .state
+    ));
+    assert_eq!(sandbox.charges(&order()).await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_lost_after_the_charge_is_unknown_and_found_paid() {
+    let sandbox = Sandbox::start().await;
+    let gateway = sandbox.adapter();
+    let id = created(&gateway).await;
+    let lost = confirm(
+        &adapter(&sandbox.url, KEY, IMPATIENT),
+        &id,
+        "pm_sandbox_timeout_after_charge",
+    )
+    .await;
+    assert_eq!(lost, Err(GatewayError::Unknown));
+    assert!(is_paid(&state(&gateway, &id).await));
+    assert!(
+        is_paid(
+            &confirm(&gateway, &id, "pm_sandbox_timeout_after_charge")
+                .await
+                .unwrap()
+                .state
+        ),
+        "replayed"
+    );
+    assert_eq!(sandbox.charges(&order()).await, 1);
+}
+
+#[tokio::test]
+async fn a_slow_charge_is_unknown_until_found() {
+    let sandbox = Sandbox::start_with(|options| options.slow = Duration::from_secs(2)).await;
+    let gateway = sandbox.adapter();
+    let id = created(&gateway).await;
+    let lost = confirm(&adapter(&sandbox.url, KEY, IMPATIENT), &id, "pm_sandbox_slow").await;
+    assert_eq!(lost, Err(GatewayError::Unknown));
+    // While the first is at it, the key is in use: unknown, again; afterwards its answer is replayed.
+    let paid = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            match confirm(&gateway, &id, "pm_sandbox_slow").await {
+                Err(GatewayError::Unknown) => tokio::task::yield_now().await,
+                answer => return answer.unwrap(),
+            }
+        }
+    });
+    assert!(is_paid(&paid.await.unwrap().state));
+    assert_eq!(sandbox.charges(&order()).await, 1);
+}
+
+#[tokio::test]
+async fn a_lost_create_finds_its_payment_again() {
+    let sandbox = Sandbox::start_with(|options| options.hang = Duration::from_millis(1)).await;
+    let gateway = sandbox.adapter();
+    sandbox.faults(json!({"lost_answer": 1.0})).await;
+    let lost = gateway
+        .create(&new_payment(), &IdempotencyKey::create(&order()))
+        .await;
+    assert_eq!(lost, Err(GatewayError::Unavailable));
+    created(&gateway).await;
+    assert_eq!(
+        sandbox
+            .logged()
+            .iter()
+            .filter(|line| line.event == Event::Created)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_outage_is_unavailable_to_every_call() {
+    let sandbox = Sandbox::start().await;
+    let gateway = sandbox.adapter();
+    let id = created(&gateway).await;
+    sandbox.faults(json!({"outage": true})).await;
+    assert_eq!(
+        confirm(&gateway, &id, "pm_card_visa").await,
+        Err(GatewayError::Unavailable)
+    );
+    assert_eq!(gateway.find(&id).await, Err(GatewayError::Unavailable));
+    assert_eq!(gateway.cancel(&id).await, Err(GatewayError::Unavailable));
+    let key = IdempotencyKey::refund(&order(), 1);
+    assert_eq!(
+        gateway.refund(&id, new_payment().amount, &key).await,
+        Err(GatewayError::Unavailable)
+    );
+    sandbox.faults(json!({})).await;
+    assert!(is_paid(
+        &confirm(&gateway, &id, "pm_card_visa").await.unwrap().state
+    ));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused() {
+    let sandbox = Sandbox::start().await;
+    let stranger = adapter(&sandbox.url, "sk_test_other", Duration::from_secs(20));
+    let refused = stranger
+        .create(&new_payment(), &IdempotencyKey::create(&order()))
+        .await;
+    assert_eq!(
+        refused,
+        Err(GatewayError::Refused {
+            code: Code::or_unnamed("invalid_request_error")
+        })
+    );
+    let id: PaymentId = "pi_1".parse().unwrap();
+    assert!(
+        matches!(stranger.find(&id).await, Err(GatewayError::Refused { .. })),
+        "not the same as none"
+    );
+    assert!(sandbox.logged().is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_means_of_payment_is_refused() {
+    let sandbox = Sandbox::start().await;
+    let gateway = sandbox.adapter();
+    let id = created(&gateway).await;
+    let refused = confirm(&gateway, &id, "pm_of_nobody").await;
+    assert_eq!(
+        refused,
+        Err(GatewayError::Refused {
+            code: Code::or_unnamed("resource_missing")
+        })
+    );
+    assert_eq!(state(&gateway, &id).await, PaymentState::Unconfirmed);
+}
+
+#[tokio::test]
+async fn a_refused_connection_sent_nothing() {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let gateway = adapter(&url, KEY, Duration::from_secs(20));
+    let id: PaymentId = "pi_1".parse().unwrap();
+    let create = gateway
+        .create(&new_payment(), &IdempotencyKey::create(&order()))
+        .await;
+    assert_eq!(create, Err(GatewayError::NotSent));
+    assert_eq!(
+        confirm(&gateway, &id, "pm_card_visa").await,
+        Err(GatewayError::NotSent)
+    );
+    assert_eq!(gateway.find(&id).await, Err(GatewayError::NotSent));
+    assert_eq!(gateway.cancel(&id).await, Err(GatewayError::NotSent));
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_sent_nothing() {
+    let key = stripe::ApiKey::new(KEY).unwrap();
+    let config = StripeConfig::new("https://gateway.invalid", key).unwrap();
+    let create = StripeGateway::new(&config)
+        .unwrap()
+        .create(&new_payment(), &IdempotencyKey::create(&order()))
+        .await;
+    assert_eq!(create, Err(GatewayError::NotSent));
+}
+
+#[tokio::test]
+async fn nonsense_from_a_server_is_unknown_never_failed() {
+    let body = |status: &str, body: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    };
+    let long = body(
+        "200 OK",
+        &format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_ANSWER_BYTES)),
+    );
+    let cut_short = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"id\":\"pi_1\"".to_vec();
+    let other_state = r#"{"id":"pi_1","amount":4900,"currency":"eur","status":"on_the_moon"}"#;
+    for (what, bytes, expected) in [
+        ("nothing", Vec::new(), GatewayError::Unknown),
+        (
+            "no HTTP",
+            b"220 mail.example ESMTP\r\n".to_vec(),
+            GatewayError::Unknown,
+        ),
+        ("no JSON", body("200 OK", "<html>"), GatewayError::Unknown),
+        ("other JSON", body("200 OK", "[1,2,3]"), GatewayError::Unknown),
+        (
+            "an unknown status",
+            body("200 OK", other_state),
+            GatewayError::Unknown,
+        ),
+        ("too much", long, GatewayError::Unknown),
+        ("cut short", cut_short, GatewayError::Unknown),
+        (
+            "a redirect",
+            body("302 Found\r\nlocation: http://127.0.0.1:1/", ""),
+            GatewayError::Unknown,
+        ),
+        (
+            "a proxy's 400",
+            body("400 Bad Request", "<html>"),
+            GatewayError::Unknown,
+        ),
+        (
+            "a throttle",
+            body("429 Too Many\r\nretry-after: 3", "{}"),
+            GatewayError::Throttled {
+                retry_after_ms: 3_000,
+            },
+        ),
+        (
+            "a failure",
+            body("502 Bad Gateway", "<html>"),
+            GatewayError::Unavailable,
+        ),
+        (
+            "a failure cut short",
+            b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\n{".to_vec(),
+            GatewayError::Unavailable,
+        ),
+    ] {
+        let gateway = adapter(&server_that_answers(bytes).await, KEY, Duration::from_secs(20));
+        let id: PaymentId = "pi_1".parse().unwrap();
+        assert_eq!(
+            confirm(&gateway, &id, "pm_card_visa").await,
+            Err(expected.clone()),
+            "confirm: {what}"
+        );
+        assert_eq!(gateway.find(&id).await, Err(expected.clone()), "find: {what}");
+        let key = IdempotencyKey::refund(&order(), 1);
+        assert_eq!(
+            gateway.refund(&id, new_payment().amount, &key).await,
+            Err(expected),
+            "refund: {what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Never accepted by us: the system completes the connection, and nobody reads.
+    let gateway = adapter(&url, KEY, IMPATIENT);
+    let id: PaymentId = "pi_1".parse().unwrap();
+    assert_eq!(
+        confirm(&gateway, &id, "pm_card_visa").await,
+        Err(GatewayError::Unknown)
+    );
+    drop(listener);
+}
