@@ -206,7 +206,7 @@ impl Stack {
             environment: environment(&dynamodb_url, &sqs_url, &planes_url),
             faults: Arc::clone(&faults),
         };
-        missing(&draft, &settings)?;
+        missing(&draft, &settings, options.control_planes.is_some())?;
 
         let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
         let database_url = postgres.url();
@@ -379,16 +379,22 @@ fn environment(dynamodb_url: &str, sqs_url: &str, planes_url: &str) -> BTreeMap<
     .collect()
 }
 
-fn missing(model: &Model, settings: &Settings) -> Result<()> {
-    let missing = Functions::missing(model, settings);
+/// Refuses to start without a binary of each function that will run: without control planes, those that need them do not.
+fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Result<()> {
+    let missing: Vec<&str> = model
+        .functions
+        .iter()
+        .filter(|(_, function)| control_planes || !function.needs_control_planes())
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !settings.binaries.join(name).is_file())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages: String = missing.iter().map(|name| format!(" -p {name}")).collect();
-    let names: Vec<&str> = missing.iter().map(String::as_str).collect();
     bail!(
         "no binary of {} in {}\nbuild with: cargo build --release{packages}",
-        names.join(", "),
+        missing.join(", "),
         settings.binaries.display()
     )
 }

@@ -1,9 +1,12 @@
-//! Nothing but features: those of the crates under the AWS SDK that some package of the workspace asks for.
+//! Nothing but features: those of the crates that functions and tools have in common.
 //!
-//! **Why.** Cargo compiles a crate once for each set of features that a build asks of it, and of everything above it. The
-//! functions are built by themselves, without what the emulators ask for (see `infra/tools/build`); were the SDK's
-//! foundations to differ between the two builds, the SDK would be compiled twice, which takes longer than all else. So the
-//! functions ask for the same here. It costs them nothing: what is not called is not linked.
+//! **Why.** Cargo compiles a crate once for each set of features that a build asks of it, and so everything above it. The
+//! functions are built by themselves, without what the emulators ask for, then the tools, then the tests, and
+//! `cargo lambda watch` builds one function at a time (see `infra/tools/build`). Without this crate each of these builds
+//! would compile the AWS SDK again. It costs the functions nothing: code that is not called is not linked.
 //!
-//! **How to keep it.** When a build of the functions compiles `aws-sdk-…` again after the workspace's, compare what
-//! `cargo tree --edges normal --format '{p} {f}'` says of the two, and add what is missing below the SDK.
+//! **What differs on purpose.** HTTP/2 and the servers of the emulators: hyper, hyper-util, axum, tower and tower-http, and
+//! what stands on them. Functions must not carry them.
+//!
+//! **How to keep it.** `infra/tools/check_features` compares the features of all builds, and `make lint` runs it. It names
+//! each crate that has to be added here.

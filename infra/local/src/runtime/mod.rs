@@ -22,7 +22,7 @@ mod pool;
 mod process;
 mod scaling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,16 +130,6 @@ impl Functions {
             run: fastrand::u32(..),
             next: AtomicU64::new(1),
         }
-    }
-
-    /// The binaries that are not there.
-    #[must_use]
-    pub fn missing(model: &Model, settings: &Settings) -> BTreeSet<String> {
-        model
-            .binaries()
-            .filter(|b| !settings.binaries.join(b).is_file())
-            .map(str::to_owned)
-            .collect()
     }
 
     /// A new invocation's identity.

@@ -178,11 +178,6 @@ pub struct Cors {
 }
 
 impl Model {
-    /// The names of all binaries the functions are built from.
-    pub fn binaries(&self) -> impl Iterator<Item = &str> {
-        self.functions.keys().map(String::as_str)
-    }
-
     /// Whether a function runs on a schedule, hence at any time.
     #[must_use]
     pub fn scheduled(&self, function: &str) -> bool {
