@@ -4,14 +4,18 @@
 //! answers that the handlers of `functions/` implement. A golden file holds the document, and the routes are compared with
 //! the template's, so that neither can drift.
 
-use utoipa::openapi::RefOr;
+use std::collections::BTreeMap;
+
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, HeaderBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::drops::{DropList, DropView, StatusView};
 use crate::operator::{DropBody, ExtendBody, OperatorDropView, ReadinessView, RestockBody};
 use crate::orders::{CheckoutBody, OrderList, OrderView};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::reservations::{ReservationView, ReserveBody};
 
 #[derive(OpenApi)]
@@ -22,12 +26,21 @@ use crate::reservations::{ReservationView, ReserveBody};
                        (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    servers((url = "/", description = "The host that serves this document.")),
+    tags(
+        (name = "drops", description = "What is sold, when, and what is left of it. Public."),
+        (name = "reservations", description = "Units held for one shopper for a short time."),
+        (name = "orders", description = "Reservations that were checked out, and their payment."),
+        (name = "operator", description = "Drops as operators prepare and run them."),
+        (name = "description", description = "This document. Public.")
+    ),
     paths(
         describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
         cancel_order, put_drop, get_operator_drop, publish, pause, resume, extend, restock, cancel_drop,
         get_readiness
     ),
-    modifiers(&Tokens, &Problems)
+    components(schemas(Problem)),
+    modifiers(&Tokens, &Refusals)
 )]
 struct Document;
 
@@ -45,29 +58,81 @@ impl Modify for Tokens {
     }
 }
 
-/// What a problem is sent as.
-const PROBLEM_TYPE: &str = "application/problem+json";
+struct Refusals;
 
-struct Problems;
-
-impl Modify for Problems {
-    /// Says of every refusal that it is a problem document; said at each route it would be forgotten at one.
+impl Modify for Refusals {
+    /// Adds to each operation the problems that it answers, and says of those without `security` that they need no token.
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let shared = &mut document.components.get_or_insert_with(Default::default).responses;
         for item in document.paths.paths.values_mut() {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
             for operation in operations.into_iter().filter_map(Option::as_mut) {
-                for (status, response) in &mut operation.responses.responses {
-                    let RefOr::T(response) = response else { continue };
-                    if status.starts_with('2') {
-                        continue;
+                operation.security.get_or_insert_default();
+                let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
+                for code in Code::ALL.iter().filter(|code| refuses(operation, **code)) {
+                    by_status.entry(code.status()).or_default().push(*code);
+                }
+                for (status, codes) in by_status {
+                    let mut response = RefOr::T(refusal(status, &codes));
+                    // What many operations answer stands in the document once.
+                    if let [code] = codes[..] {
+                        shared.insert(code.as_str().to_owned(), response);
+                        response = RefOr::Ref(Ref::from_response_name(code.as_str()));
                     }
-                    if let Some(content) = response.content.shift_remove("application/json") {
-                        response.content.insert(PROBLEM_TYPE.to_owned(), content);
-                    }
+                    operation.responses.responses.insert(status.to_string(), response);
                 }
             }
         }
     }
+}
+
+/// Whether an operation may answer with `code`: because of what it takes, or because [`REFUSED`] says so. Said of the
+/// former at each route, it would be forgotten at one.
+fn refuses(operation: &Operation, code: Code) -> bool {
+    let takes = |place: ParameterIn| {
+        let mut parameters = operation.parameters.iter().flatten();
+        parameters.any(|parameter| matches!(parameter, RefOr::T(p) if p.parameter_in == place))
+    };
+    let body = operation.request_body.is_some();
+    let by_form = match code {
+        Code::InvalidRequest => body || takes(ParameterIn::Query),
+        Code::Unauthenticated => operation.security.iter().flatten().next().is_some(),
+        Code::NotFound => takes(ParameterIn::Path),
+        Code::TooLarge | Code::UnsupportedMediaType => body,
+        // What takes nothing reads nothing.
+        Code::Internal | Code::Throttled => body || operation.parameters.is_some(),
+        _ => false,
+    };
+    let named = |(name, codes): &(&str, &[Code])| {
+        operation.operation_id.as_deref() == Some(*name) && codes.contains(&code)
+    };
+    by_form || REFUSED.iter().any(named)
+}
+
+/// The answer with one of `codes`, which share `status`.
+fn refusal(status: u16, codes: &[Code]) -> Response {
+    let meanings: Vec<String> = codes
+        .iter()
+        .map(|code| format!("`{}`: {}", code.as_str(), code.meaning()))
+        .collect();
+    let one_of_them = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(codes.iter().map(|c| c.as_str())));
+    let schema = AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(
+        ObjectBuilder::new()
+            .property("code", one_of_them)
+            .required("code"),
+    );
+    let response = ResponseBuilder::new()
+        .description(meanings.join("\n\n"))
+        .content("application/problem+json", Content::new(Some(schema)));
+    if !matches!(status, 409 | 503) {
+        return response.build();
+    }
+    let seconds = HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::Integer)))
+        .description(Some("In how many seconds to ask again, where waiting helps."));
+    response.header("Retry-After", seconds.build()).build()
 }
 
 /// The document as JSON, indented.
@@ -79,8 +144,11 @@ pub fn document() -> Result<String, serde_json::Error> {
 }
 
 macro_rules! routes {
-    ($($(#[$meta:meta])* $name:ident;)*) => {
+    ($($(#[$meta:meta])* $name:ident $(refuses $($code:ident)*)?;)*) => {
         $($(#[$meta])* #[allow(dead_code)] const fn $name() {})*
+
+        /// What each operation refuses beyond what its parameters, body and token tell.
+        const REFUSED: &[(&str, &[Code])] = &[$((stringify!($name), &[$($(Code::$code),*)?])),*];
     };
 }
 
@@ -94,111 +162,103 @@ routes! {
     #[utoipa::path(get, path = "/drops", tag = "drops",
         params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),
                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
-        responses((status = 200, body = DropList), (status = 400, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "A page of drops.", body = DropList)))]
     list_drops;
 
     /// One drop.
     #[utoipa::path(get, path = "/drops/{drop_id}", tag = "drops", params(("drop_id" = String, Path)),
-        responses((status = 200, body = DropView), (status = 404, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "The drop.", body = DropView)))]
     get_drop;
 
     /// What is left of a drop, and when to ask again. Cached for a second.
     #[utoipa::path(get, path = "/drops/{drop_id}/status", tag = "drops", params(("drop_id" = String, Path)),
-        responses((status = 200, body = StatusView), (status = 404, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "The status; `as_of` says when the units were counted.", body = StatusView)))]
     get_status;
 
     /// Hold units of one SKU. The same key again answers the same reservation.
     #[utoipa::path(post, path = "/drops/{drop_id}/reservations", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = ReserveBody,
-        responses((status = 201, body = ReservationView), (status = 400, body = Problem), (status = 401, body = Problem),
-            (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem),
-            (status = 415, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-    reserve;
+        responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
+    reserve refuses NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress ReservationExpired IdempotencyMismatch;
 
     /// One's reservation.
     #[utoipa::path(get, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("reservation_id" = String, Path)),
-        responses((status = 200, body = ReservationView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "The reservation.", body = ReservationView)))]
     get_reservation;
 
     /// Give a reservation back before its time.
     #[utoipa::path(delete, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("reservation_id" = String, Path)),
-        responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-    release;
+        responses((status = 204, description = "The units went back.")))]
+    release refuses WrongState Conflict;
 
     /// Turn a reservation into an order. The same request again answers the same order.
     #[utoipa::path(post, path = "/orders", tag = "orders", security(("shopper" = [])),
         params(("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = CheckoutBody,
-        responses((status = 202, body = OrderView), (status = 400, body = Problem), (status = 401, body = Problem),
-            (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem),
-            (status = 415, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-    checkout;
+        responses((status = 202, description = "The order exists; its payment follows.", body = OrderView)))]
+    checkout refuses NotFound Closed LimitReached ReservationExpired WrongState Conflict IdempotencyMismatch;
 
     /// One's orders, newest first.
     #[utoipa::path(get, path = "/orders", tag = "orders", security(("shopper" = [])),
         params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),
                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
-        responses((status = 200, body = OrderList), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "A page of the shopper's orders.", body = OrderList)))]
     list_orders;
 
     /// One's order.
     #[utoipa::path(get, path = "/orders/{order_id}", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
-        responses((status = 200, body = OrderView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "The order.", body = OrderView)))]
     get_order;
 
     /// Call an order off: at once while no payment exists (200), else as soon as the gateway confirms (202).
     #[utoipa::path(post, path = "/orders/{order_id}/cancel", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
-        responses((status = 200, body = OrderView), (status = 202, body = OrderView), (status = 401, body = Problem),
-            (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-    cancel_order;
+        responses((status = 200, description = "The order is cancelled.", body = OrderView), (status = 202, description = "The gateway is asked first; `cancel_requested` is true.", body = OrderView)))]
+    cancel_order refuses WrongState Conflict;
 
     /// Write a drop down, or correct it while it is a draft.
     #[utoipa::path(put, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = DropBody,
-        responses((status = 200, body = OperatorDropView), (status = 201, body = OperatorDropView), (status = 400, body = Problem), (status = 401, body = Problem),
-            (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem), (status = 503, body = Problem)))]
-    put_drop;
+        responses((status = 200, description = "The draft was corrected, or was like this already.", body = OperatorDropView), (status = 201, description = "The draft is new.", body = OperatorDropView)))]
+    put_drop refuses WrongState Conflict;
 
     /// A drop as operators see it.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, body = OperatorDropView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+        responses((status = 200, description = "The drop.", body = OperatorDropView)))]
     get_operator_drop;
 
     /// Freeze the shard plan, write the shards, and put the drop on the calendar.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/publish", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, body = OperatorDropView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-    publish;
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    publish refuses WrongState Conflict;
 
     /// Stop reservations for the moment. Holds, orders and payments go on.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/pause", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, body = OperatorDropView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-    pause;
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    pause refuses WrongState Conflict;
 
     /// Take reservations again.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/resume", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, body = OperatorDropView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-    resume;
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    resume refuses WrongState Conflict;
 
     /// Move the end to later.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/extend", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = ExtendBody,
-        responses((status = 200, body = OperatorDropView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-            (status = 409, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem), (status = 503, body = Problem)))]
-    extend;
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    extend refuses WrongState Conflict;
 
     /// Add units. The same key again adds them once.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/restock", tag = "operator", security(("operator" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = RestockBody,
-        responses((status = 200, body = OperatorDropView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-            (status = 409, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-    restock;
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    restock refuses WrongState Conflict IdempotencyMismatch;
 
     /// Call the drop off: holds and open orders are undone, paid orders stand.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/cancel", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, body = OperatorDropView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-    cancel_drop;
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    cancel_drop refuses WrongState Conflict;
 
     /// How ready the drop's capacity is, part by part, and when it will be. `not_prepared` until pre-scaling has looked.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}/readiness", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, body = ReadinessView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-    get_readiness;
+        responses((status = 200, description = "What the last run found.", body = ReadinessView)))]
+    get_readiness refuses NotPrepared;
 }
