@@ -25,7 +25,7 @@ OUT ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke test lint template openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke client test lint template openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ dev: ## run the functions under cargo lambda watch, beside a running `make up`
 invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=file
 	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
 	@infra/tools/invoke $(FN) $(EVENT)
+
+client: build ## make a TypeScript client of docs/openapi.json and buy with it on a stack of its own
+	@infra/tools/setup test
+	@infra/tools/client
 
 hostile: build ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n
 	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS)) $(if $(SEED),--seed $(SEED))

@@ -1,4 +1,4 @@
-"""A local stack of its own for hostile input: started, asked, stopped."""
+"""A local stack of its own for a tool: started, asked, stopped."""
 
 import contextlib
 import ctypes
@@ -77,14 +77,14 @@ class Meter:
 
 
 class Stack:
-    def __init__(self, folder, process):
-        self.folder, self.process = folder, process
+    def __init__(self, folder, process, binaries):
+        self.folder, self.process, self.binaries = folder, process, binaries
         self.file = json.loads((folder / "stack.json").read_text())
         self.api = self.file["api_url"]
         self.meter = Meter(self.file["control_url"])
 
     def token(self, *who):
-        command = [str(BIN / "stampede-local"), "token", *who, "--out", str(self.folder)]
+        command = [str(self.binaries / "stampede-local"), "token", *who, "--out", str(self.folder)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def call(self, method, path, token=None, body=None, key=None):
@@ -125,12 +125,13 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(folder, concurrency):
+def running(folder, concurrency, binaries=BIN):
     """A stack in `folder`; it is stopped whatever happens."""
     folder.mkdir(parents=True, exist_ok=True)
     announced = folder / "stack.json"
     announced.unlink(missing_ok=True)
-    command = [str(BIN / "stampede-local"), "up", "--out", str(folder), "--concurrency", str(concurrency)]
+    command = [str(binaries / "stampede-local"), "up", "--binaries", str(binaries), "--out", str(folder),
+               "--concurrency", str(concurrency)]
     with open(folder / "up.log", "wb") as log:
         process = child(command, cwd=ROOT, stdout=log, stderr=log)
     try:
@@ -139,6 +140,6 @@ def running(folder, concurrency):
             if process.poll() is not None or time.monotonic() > until:
                 sys.exit(f"the stack did not start; see {folder / 'up.log'}")
             time.sleep(0.05)
-        yield Stack(folder, process)
+        yield Stack(folder, process, binaries)
     finally:
         end(process)
