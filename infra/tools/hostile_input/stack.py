@@ -130,7 +130,7 @@ def running(folder, concurrency, binaries=BIN):
     folder.mkdir(parents=True, exist_ok=True)
     announced = folder / "stack.json"
     announced.unlink(missing_ok=True)
-    command = [str(binaries / "stampede-local"), "up", "--binaries", str(binaries), "--out", str(folder),
+    command = [str(binaries / "stampede-local"), "up", "--functions-dir", str(binaries), "--out", str(folder),
                "--concurrency", str(concurrency)]
     with open(folder / "up.log", "wb") as log:
         process = child(command, cwd=ROOT, stdout=log, stderr=log)
