@@ -19,78 +19,94 @@ PLATFORM_MS ?=
 DROPS ?=
 MINUTES ?=
 PLAN ?=
+ONLY ?=
+ROUNDS ?=
 FROM ?= target/drop/measured.json
 PROFILE ?= infra/prescale/profile.toml
 OUT ?=
 BIN := target/release
-LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke client test lint template openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke client test lint template commands nightly openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build everything in the one profile, the functions as they are deployed
+build: ## build everything: the functions, the stack, and every tool
 	@infra/tools/setup drop
-	@infra/tools/build
+	@infra/tools/build all
 
-drop: build ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b; PRESCALE=compare runs it without and with
+drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b; PRESCALE=compare runs it without and with
 	@case "$(PRESCALE)" in \
-	'') exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) ;; \
-	compare) infra/tools/setup test && exec $(BIN)/loadtest compare --drop $(if $(filter command% environment,$(origin DROP)),$(DROP),loadtest/drops/step.toml) \
+	'') infra/tools/setup drop && infra/tools/build drop && exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) ;; \
+	compare) infra/tools/setup test && infra/tools/build scaled && exec $(BIN)/loadtest compare --drop $(if $(filter command% environment,$(origin DROP)),$(DROP),loadtest/drops/step.toml) \
 		$(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(PLATFORM_MS),--platform-ms $(PLATFORM_MS)) ;; \
 	*) echo "PRESCALE=compare, or nothing" >&2; exit 2 ;; \
 	esac
 
-bench: build ## measure cost, cold starts and load beside plain functions (needs Node.js 20); a table and target/bench
+bench: ## measure cost, cold starts and load beside plain functions (needs Node.js 20); a table and target/bench: ONLY=size,cold,cpu,load ROUNDS=n
+	@infra/tools/setup drop
+	@infra/tools/build bench
 	@loadtest/bench/node/build target/bench/node
-	@$(BIN)/bench
+	@exec $(BIN)/bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-faults: build ## run every fault alone and everything at once on three drops: SEED=1-5; target/faults/summary.json
-	@infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(FAULTS),--faults $(FAULTS))
+faults: ## run every fault alone and everything at once on three drops: SEED=1-5 SHOPPERS=n FAULTS=a,b DROPS=pairs,single; target/faults/summary.json
+	@infra/tools/setup drop
+	@infra/tools/build drop
+	@exec infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DROPS),--drops $(DROPS))
 
 prescale-plan: ## print the capacity a drop wants, when, at what cost, within which limits: DROP=file QUOTAS=file JSON=1
-	@cargo run --quiet --release --locked -p prescale-plan -- $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
+	@infra/tools/build plan
+	@exec $(BIN)/prescale-plan $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
 		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(JSON),--json)
 
 calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFILE=file OUT=file
-	@cargo run --quiet --release --locked -p loadtest -- calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
+	@infra/tools/build drop
+	@exec $(BIN)/loadtest calibrate --from $(FROM) --profile $(PROFILE) $(if $(OUT),--out $(OUT))
 
 prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: QUOTAS=file
 	@python3 infra/tools/prescale_parameters.py $(if $(QUOTAS),--quotas $(QUOTAS)) target/prescale
 
-up: build ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
+up: ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
 	@infra/tools/setup test
-	@$(BIN)/stampede-local up --control-planes infra/prescale $(if $(FAULTS),--faults $(FAULTS))
+	@infra/tools/build scaled
+	@exec $(BIN)/stampede-local up --control-planes infra/prescale $(if $(FAULTS),--faults $(FAULTS))
 
 token: ## print a shopper's bearer token for the running stack: SHOPPER=name
 	@$(BIN)/stampede-local token --shopper $(SHOPPER)
 
 dev: ## run the functions under cargo lambda watch, beside a running `make up`
 	@infra/tools/setup test
-	@infra/tools/dev
+	@exec infra/tools/dev
 
 invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=file
 	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
 	@infra/tools/invoke $(FN) $(EVENT)
 
-client: build ## make a TypeScript client of docs/openapi.json and buy with it on a stack of its own
+client: ## make a TypeScript client of docs/openapi.json and buy with it on a stack of its own
 	@infra/tools/setup test
+	@infra/tools/build drop
 	@infra/tools/client
 
-hostile: build ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n
-	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS)) $(if $(SEED),--seed $(SEED))
+hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
+	@infra/tools/setup drop
+	@infra/tools/build drop
+	@exec infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 test: ## run every test: unit, property, contract, journeys, invocations, the template's checks
 	@infra/tools/setup test
 	@infra/tools/steps test
 
-prove: build ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
+prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
+	@infra/tools/setup drop
+	@infra/tools/build prove
 	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
 
-replay: build ## replay one drop and print its history: SEED=n or PLAN=file
-	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
+replay: ## replay one drop and print its history: SEED=n or PLAN=file
+	@infra/tools/build prove
+	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
 
 lint: ## formatting, clippy, dependency checks
 	@infra/tools/setup test
@@ -99,6 +115,14 @@ lint: ## formatting, clippy, dependency checks
 template: ## expand and check infra/template.yaml
 	@infra/tools/setup test
 	@.tools/venv/bin/python infra/tools/check_template.py infra/template.yaml
+
+commands: ## run each command of the README and of this help in a small form, and check that none is missing
+	@infra/tools/setup test
+	@infra/tools/commands small
+
+nightly: ## run what is too long for each change: the long forms of every command
+	@infra/tools/setup test
+	@infra/tools/commands nightly
 
 openapi: ## write docs/openapi.json from the types
 	UPDATE_GOLDEN=1 cargo test --release --locked -p api --test openapi
