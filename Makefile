@@ -20,12 +20,13 @@ DROPS ?=
 MINUTES ?=
 PLAN ?=
 FROM ?= target/drop/measured.json
+RULES ?= choice claim order plan shard survey
 PROFILE ?= infra/prescale/profile.toml
 OUT ?=
 BIN := target/release
 LAMBDA := PATH="$(CURDIR)/.tools/venv/bin:$$PATH" cargo-lambda lambda
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke test lint template openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke test lint template openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +85,12 @@ test: ## run every test: unit, property, contract, journeys, invocations, the te
 prove: build ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
 	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
+
+mutants: ## change the rules of shared/domain one at a time; its tests must notice each change: RULES="shard plan"; target/mutants
+	@infra/tools/setup mutants
+	@mkdir -p target
+	@PROPTEST_CASES=$(or $(CASES),64) CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build .tools/bin/cargo-mutants mutants --package domain \
+		$(foreach rule,$(RULES),--file shared/domain/src/$(rule).rs) --output target/mutants
 
 replay: build ## replay one drop and print its history: SEED=n or PLAN=file
 	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))

@@ -169,7 +169,9 @@ mod tests {
             if claim.state == ClaimState::Held && now >= claim.deadline {
                 prop_assert_eq!(ordered, Err(HoldExpired));
             } else {
-                prop_assert!(ordered.is_ok());
+                let ordered = ordered.unwrap();
+                prop_assert_eq!(ordered.state, ClaimState::Ordered);
+                prop_assert_eq!((ordered.units, &ordered.nonce), (claim.units, &claim.nonce));
             }
         }
 
@@ -186,10 +188,71 @@ mod tests {
                 prop_assert_eq!(claim.to_string(), text);
             }
         }
+    }
 
-        #[test]
-        fn any_text_is_answered(text in "\\PC{0,24}") {
-            let _ = text.parse::<Claim>();
+    #[test]
+    fn a_hold_ends_at_its_deadline_and_is_returnable_once_every_clock_has_passed_it() {
+        let deadline = Timestamp::from_millis(1_800_000_000_000);
+        let hold = Claim::held(2, deadline, "abcdefgh-_".parse().unwrap());
+        let ordered = Claim {
+            state: ClaimState::Ordered,
+            ..hold.clone()
+        };
+        let payment = deadline.plus_seconds(60);
+        for (after_ms, live, returnable) in [
+            (-1, true, false),
+            (0, false, false),
+            (CLOCK_SKEW_MS - 1, false, false),
+            (CLOCK_SKEW_MS, false, true),
+        ] {
+            let now = deadline.plus_millis(after_ms);
+            assert_eq!(
+                (hold.is_live(now), hold.is_returnable(now)),
+                (live, returnable),
+                "{after_ms}"
+            );
+            assert_eq!(
+                (ordered.is_live(now), ordered.is_returnable(now)),
+                (true, false),
+                "{after_ms}"
+            );
+            assert_eq!(ordered.ordered(now, payment), Ok(ordered.clone()));
         }
+        assert_eq!(
+            hold.ordered(deadline.plus_millis(-1), payment),
+            Ok(Claim {
+                deadline: payment,
+                ..ordered
+            })
+        );
+        assert_eq!(hold.ordered(deadline, payment), Err(HoldExpired));
+    }
+
+    #[test]
+    fn what_is_not_written_as_a_claim_is_none() {
+        let good = "h1ks07a9o0abcdefgh-_";
+        assert_eq!(good.parse::<Claim>().unwrap().to_string(), good);
+        for bad in [
+            "",
+            "h1ks07a9o0abcdefgh-",
+            "h1ks07a9o0abcdefgh-_0",
+            "\u{e4}ks07a9o0abcdefgh-_",
+            "x1ks07a9o0abcdefgh-_",
+            "H1ks07a9o0abcdefgh-_",
+            "h0ks07a9o0abcdefgh-_",
+            "hpks07a9o0abcdefgh-_",
+            "h+ks07a9o0abcdefgh-_",
+            "hAks07a9o0abcdefgh-_",
+            "h1Ks07a9o0abcdefgh-_",
+            "h1-s07a9o0abcdefgh-_",
+            "h1ks07a9o0abcdefgh-+",
+            "h1ks07a9o0abcdefgh\u{e4}",
+        ] {
+            assert_eq!(bad.parse::<Claim>(), Err(ClaimError), "{bad}");
+        }
+        assert_eq!(
+            "hoks07a9o0abcdefgh-_".parse::<Claim>().unwrap().units,
+            MAX_SHARD_UNITS
+        );
     }
 }
