@@ -183,7 +183,7 @@ mod tests {
                 JSON,
                 r#"{"quantity":1,"quantity":2}"#,
                 Code::InvalidRequest,
-                vec!["quantity"],
+                vec!["body"],
             ),
             (
                 JSON,
