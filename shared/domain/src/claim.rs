@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::ids::Nonce;
 use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
+use crate::serde_as_text;
 use crate::time::Timestamp;
 
 /// What a claim stands for.
@@ -76,6 +77,35 @@ impl Claim {
     }
 }
 
+/// A hold exactly as it was read. It is the condition of each write that takes the hold over, gives it back or makes an
+/// order of it: when the stored claim differs, the write changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenHold<'a>(&'a Claim);
+
+/// The claim is an order's, and only the order's end removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the claim is an order's and no hold")]
+pub struct NotAHold;
+
+impl<'a> SeenHold<'a> {
+    /// The claim that was read, if it is a hold.
+    ///
+    /// # Errors
+    /// [`NotAHold`].
+    pub fn of(seen: &'a Claim) -> Result<Self, NotAHold> {
+        match seen.state {
+            ClaimState::Held => Ok(Self(seen)),
+            ClaimState::Ordered => Err(NotAHold),
+        }
+    }
+
+    /// The claim that must still be stored.
+    #[must_use]
+    pub const fn claim(self) -> &'a Claim {
+        self.0
+    }
+}
+
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const DEADLINE_DIGITS: usize = 8;
 
@@ -142,6 +172,8 @@ impl FromStr for Claim {
     }
 }
 
+serde_as_text!(Claim);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +222,34 @@ mod tests {
         #[test]
         fn any_text_is_answered(text in "\\PC{0,24}") {
             let _ = text.parse::<Claim>();
+        }
+
+        #[test]
+        fn only_a_hold_is_seen_as_one(claim in claims()) {
+            let seen = SeenHold::of(&claim).map(SeenHold::claim);
+            let expected = if claim.state == ClaimState::Held { Ok(&claim) } else { Err(NotAHold) };
+            prop_assert_eq!(seen, expected);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_exactly_a_claim_is_refused() {
+        let good = "h2mx9ajb9cCn6XvQs-Zo";
+        assert_eq!(good.parse::<Claim>().unwrap().to_string(), good);
+        for bad in [
+            "",
+            "nonsense",
+            "x2mx9ajb9cCn6XvQs-Zo",
+            "h0mx9ajb9cCn6XvQs-Zo",
+            "hzmx9ajb9cCn6XvQs-Zo",
+            "h2MX9AJB9CCn6XvQs-Zo",
+            "h2mx9ajb9cCn6XvQs-Z.",
+            "h2mx9ajb9cCn6XvQs-Z",
+            "h2mx9ajb9cCn6XvQs-Zo ",
+        ] {
+            assert_eq!(bad.parse::<Claim>(), Err(ClaimError), "{bad}");
+            let json = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<Claim>(&json).is_err(), "{bad}");
         }
     }
 }
