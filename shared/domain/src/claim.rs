@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::ids::Nonce;
 use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
+use crate::serde_as_text;
 use crate::time::Timestamp;
 
 /// What a claim stands for.
@@ -76,6 +77,35 @@ impl Claim {
     }
 }
 
+/// A hold exactly as it was read. It is the condition of each write that takes the hold over, gives it back or makes an
+/// order of it: when the stored claim differs, the write changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenHold<'a>(&'a Claim);
+
+/// The claim is an order's, and only the order's end removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the claim is an order's and no hold")]
+pub struct NotAHold;
+
+impl<'a> SeenHold<'a> {
+    /// The claim that was read, if it is a hold.
+    ///
+    /// # Errors
+    /// [`NotAHold`].
+    pub fn of(seen: &'a Claim) -> Result<Self, NotAHold> {
+        match seen.state {
+            ClaimState::Held => Ok(Self(seen)),
+            ClaimState::Ordered => Err(NotAHold),
+        }
+    }
+
+    /// The claim that must still be stored.
+    #[must_use]
+    pub const fn claim(self) -> &'a Claim {
+        self.0
+    }
+}
+
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const DEADLINE_DIGITS: usize = 8;
 
@@ -142,6 +172,8 @@ impl FromStr for Claim {
     }
 }
 
+serde_as_text!(Claim);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +219,13 @@ mod tests {
             if let Ok(claim) = text.parse::<Claim>() {
                 prop_assert_eq!(claim.to_string(), text);
             }
+        }
+
+        #[test]
+        fn only_a_hold_is_seen_as_one(claim in claims()) {
+            let seen = SeenHold::of(&claim).map(SeenHold::claim);
+            let expected = if claim.state == ClaimState::Held { Ok(&claim) } else { Err(NotAHold) };
+            prop_assert_eq!(seen, expected);
         }
     }
 
@@ -249,6 +288,8 @@ mod tests {
             "h1ks07a9o0abcdefgh\u{e4}",
         ] {
             assert_eq!(bad.parse::<Claim>(), Err(ClaimError), "{bad}");
+            let json = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<Claim>(&json).is_err(), "{bad}");
         }
         assert_eq!(
             "hoks07a9o0abcdefgh-_".parse::<Claim>().unwrap().units,

@@ -42,4 +42,5 @@ pub mod prescale;
 pub mod shard;
 pub mod status;
 pub mod survey;
+pub mod text;
 pub mod time;

@@ -30,6 +30,7 @@ mod error;
 pub mod ledger;
 pub mod messages;
 pub mod orders;
+pub mod page;
 pub mod payment;
 pub mod prescale;
 pub mod retry;
