@@ -1,0 +1,704 @@
+//! The search for units: what one request does, step by step, until it has a reservation or a reason why not.
+//!
+//! A search is a state machine without input or output. Each [`Step`] says what to do next, and consumes the answer to
+//! give the step after it, so an answer of the wrong kind does not compile. The caller does the reads and writes:
+//!
+//! | step | what to do | what was seen | what follows |
+//! |---|---|---|---|
+//! | [`Write`] in the first shard | claim without a look: this process saw the shard [well filled](well_filled) a moment ago | taken | done: reserved |
+//! | | | refused, the image shows a claim that settles the request | done, as the claim says |
+//! | | | refused | look at the own shards |
+//! | [`Look`] at the own shards | peek at the shopper's two shards and purchase counter | a claim that settles the request | done, as the claim says |
+//! | | | the purchases leave no room within the limit | done: limit reached |
+//! | | | a shard that allows a write | write there, best shard first |
+//! | | | no shard that allows a write, and scarcity was known | done: scarce, or an order of the shopper is in the way |
+//! | | | no shard that allows a write | count |
+//! | [`Write`] after a look | claim free units, or take an expired hold over | taken | done: reserved |
+//! | | | refused, the image shows a claim that settles the request | done, as the claim says |
+//! | | | refused, the image allows a write | write in the same shard |
+//! | | | refused | the next best of the shards that were looked at, then as after the look |
+//! | [`Count`] | read the conductor's free counts | other shards have enough units | look at them |
+//! | | | none has | in vain |
+//! | [`Look`] at further shards | as above | as above | as above, at last: in vain |
+//! | in vain | | more was counted or offered than was to be had | done: all held, since units may be there in a moment |
+//! | | | an order of the shopper is in the way | done: order in progress |
+//! | | | some shard has fewer units | done: fewer left |
+//! | | | nothing | survey |
+//! | [`Survey`] | read the drop's status document | every unit of the plan is paid for | done: gone |
+//! | | | anything else | done: all held |
+//!
+//! **Claims that settle a request.** The request's own claim answers it: a repeat finds what the first try made. Another
+//! live hold of the shopper refuses it. An order in progress only occupies its shard, and an expired hold of the
+//! shopper is taken over.
+//!
+//! **What always holds.**
+//! * At most [`MOST_WRITES`] writes, two looks, one count and one survey, whatever is seen.
+//! * A look asks for distinct shards of the plan, and for at most [`MOST_LOOKED_AT`].
+//! * After a look, each write is one that the *last shown* image of its shard allows. A refusal replaces the image, so
+//!   a shard that refused is written to again only if what it showed then, or a later look, allows that write.
+//! * Every write carries the same claim. A write whose outcome is unknown is repeated unchanged on the same shard: the
+//!   step stays the same until it is answered, and if the lost write took effect, the refusal of its repeat shows the claim.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+use crate::choice::{Choice, on_offer, well_filled};
+use crate::claim::{Claim, ClaimState};
+use crate::drops::{Drop, Phase, Sku};
+use crate::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
+use crate::money::Money;
+use crate::shard::Shard;
+use crate::status::{Availability, SkuCounts};
+use crate::time::Timestamp;
+
+/// The most conditional writes one request makes. The first usually suffices; when many race for the last units, their
+/// writes must not grow with their number.
+pub const MOST_WRITES: u32 = 3;
+
+/// The most further shards one request looks at, beyond the shopper's own two.
+const MOST_FURTHER: usize = 6;
+
+/// The most shards one look asks for: the further ones, and the own two again.
+pub const MOST_LOOKED_AT: usize = MOST_FURTHER + 2;
+
+/// A request for units.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Of which drop.
+    pub drop: DropId,
+    /// Of which SKU.
+    pub sku: SkuId,
+    /// How many.
+    pub units: u32,
+    /// For whom.
+    pub shopper: ShopperId,
+    /// The request's own key: the same for every repeat.
+    pub idempotency_key: String,
+}
+
+/// A reservation that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// Its identifier.
+    pub id: ReservationId,
+    /// The claim.
+    pub claim: Claim,
+    /// The price of one unit.
+    pub price: Money,
+}
+
+/// Why there is no reservation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No such drop, or not published.
+    #[error("no such drop")]
+    UnknownDrop,
+    /// The drop has no such SKU.
+    #[error("no such SKU")]
+    UnknownSku,
+    /// None, or more than one shopper may buy.
+    #[error("a quantity from 1 to {limit}")]
+    BadQuantity {
+        /// The drop's limit.
+        limit: u32,
+    },
+    /// Before the start, in this many milliseconds.
+    #[error("not open for {in_ms} ms")]
+    NotOpen {
+        /// How long until the start.
+        in_ms: i64,
+    },
+    /// An operator has stopped reservations.
+    #[error("paused")]
+    Paused,
+    /// Over or cancelled.
+    #[error("over")]
+    Closed,
+    /// No unit is free.
+    #[error("sold out: {0:?}")]
+    SoldOut(Availability),
+    /// Not as many in one place.
+    #[error("{0} left")]
+    FewerLeft(u32),
+    /// The shopper has bought as many as one may.
+    #[error("limit reached")]
+    LimitReached,
+    /// The shopper holds another reservation of this SKU.
+    #[error("another reservation is held")]
+    Exists(ReservationId),
+    /// Units are free only in a shard in which the shopper has an order in progress, and a shard has room for one claim of
+    /// each shopper: this reservation became that order.
+    #[error("an order is in the way")]
+    OrderInProgress(ReservationId),
+    /// The same key was used for another quantity.
+    #[error("the key was used for another request")]
+    OtherRequest,
+    /// The same key's reservation has expired.
+    #[error("the reservation has expired")]
+    Expired,
+}
+
+/// A search found that fewer than `units` are to be had of a SKU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scarcity {
+    /// How many were asked for in vain.
+    pub units: u32,
+    /// How many one shard could have given.
+    pub available: u32,
+    /// What shoppers are told.
+    pub availability: Availability,
+}
+
+impl From<Scarcity> for Refused {
+    fn from(scarcity: Scarcity) -> Self {
+        match scarcity.availability {
+            Availability::Available => Self::FewerLeft(scarcity.available),
+            other => Self::SoldOut(other),
+        }
+    }
+}
+
+/// A request that its drop admits. It stays the same for the whole search.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    request: &'a Request,
+    drop: &'a Drop,
+    sku: &'a Sku,
+    hold: Claim,
+    choice: Choice,
+    now: Timestamp,
+}
+
+impl<'a> Wanted<'a> {
+    /// Checks the request against its drop as of `now`.
+    ///
+    /// # Errors
+    /// [`Refused`], when no search is needed to say why.
+    pub fn check(request: &'a Request, drop: &'a Drop, now: Timestamp) -> Result<Self, Refused> {
+        match drop.phase(now) {
+            None => return Err(Refused::UnknownDrop),
+            Some(Phase::Upcoming) => {
+                let in_ms = drop.starts_at.millis_since(now);
+                return Err(Refused::NotOpen { in_ms });
+            }
+            Some(Phase::Paused) => return Err(Refused::Paused),
+            Some(Phase::Closed | Phase::Cancelled) => return Err(Refused::Closed),
+            Some(Phase::Open) => {}
+        }
+        let sku = drop.sku(&request.sku).ok_or(Refused::UnknownSku)?;
+        let limit = drop.per_shopper_limit;
+        if !(1..=limit).contains(&request.units) {
+            return Err(Refused::BadQuantity { limit });
+        }
+        let Request {
+            shopper,
+            idempotency_key,
+            ..
+        } = request;
+        let nonce = Nonce::of_request(&request.drop, shopper, idempotency_key);
+        Ok(Self {
+            request,
+            drop,
+            sku,
+            hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
+            choice: Choice::of(&request.drop, &request.sku, shopper, sku.plan.shards()),
+            now,
+        })
+    }
+
+    /// The claim that every write of this search carries.
+    #[must_use]
+    pub fn hold(&self) -> &Claim {
+        &self.hold
+    }
+
+    /// The shard in which the shopper looks first.
+    #[must_use]
+    pub fn first_shard(&self) -> ShardKey {
+        self.key(self.choice.pair().0)
+    }
+
+    /// The first step. `scarcity` and `free`, the units in the [first shard](Self::first_shard), are what this process
+    /// learnt within the last [`CACHE_MS`](crate::limits::CACHE_MS).
+    #[must_use]
+    pub fn search(&'a self, scarcity: Option<Scarcity>, free: Option<u32>) -> Step<'a> {
+        // That so many were not to be had says nothing about fewer.
+        let scarcity = scarcity.filter(|scarcity| scarcity.units <= self.hold.units);
+        if scarcity.is_some_and(|scarcity| scarcity.availability == Availability::Gone) {
+            return Step::refused(Refused::SoldOut(Availability::Gone));
+        }
+        let search = Search {
+            wanted: self,
+            stage: Stage::Own { scarcity },
+            writes_left: MOST_WRITES,
+            shown: Shown::default(),
+        };
+        let first = self.choice.pair().0;
+        let allocated = self.sku.plan.allocations().nth(usize::from(first));
+        let allocated = allocated.map_or(0, |(_, units)| units);
+        match free {
+            Some(free) if well_filled(free, allocated, self.hold.units) => {
+                search.write(self.key(first), Act::Claim, free, None, VecDeque::new())
+            }
+            _ => search.look_at_own(),
+        }
+    }
+
+    fn key(&self, index: u16) -> ShardKey {
+        ShardKey {
+            drop: self.request.drop.clone(),
+            sku: self.request.sku.clone(),
+            index,
+        }
+    }
+
+    fn own_shards(&self) -> Vec<u16> {
+        let (first, second) = self.choice.pair();
+        let mut own = vec![first, second];
+        own.dedup();
+        own
+    }
+
+    fn reserved(&self, shard: &ShardKey, claim: &Claim) -> Reserved {
+        Reserved {
+            id: reservation(shard, claim),
+            claim: claim.clone(),
+            price: self.drop.price(self.sku),
+        }
+    }
+
+    /// What an earlier claim of the shopper in this shard means for the request; `None` if it settles nothing.
+    fn settled_by(&self, key: &ShardKey, shard: &Shard) -> Option<Result<Reserved, Refused>> {
+        let mine = shard.claims.get(&self.request.shopper)?;
+        let live = mine.is_live(self.now);
+        if mine.nonce == self.hold.nonce {
+            return Some(if mine.units != self.hold.units {
+                Err(Refused::OtherRequest)
+            } else if live {
+                Ok(self.reserved(key, mine))
+            } else {
+                Err(Refused::Expired)
+            });
+        }
+        // An order in progress occupies only this shard; whether more may be bought is for the order to say.
+        let held = mine.state == ClaimState::Held && live;
+        held.then(|| Err(Refused::Exists(reservation(key, mine))))
+    }
+
+    /// The write that the shard, as shown, allows.
+    fn allowed_by(&self, shard: &Shard) -> Option<Act> {
+        let (units, shopper) = (self.hold.units, &self.request.shopper);
+        match shard.claims.get(shopper) {
+            // The own hold need not have expired on every clock: whoever asks anew gives it up.
+            Some(mine) => (!mine.is_live(self.now) && shard.free + mine.units >= units)
+                .then(|| Act::take_over((shopper, mine))),
+            None if shard.free >= units => Some(Act::Claim),
+            None => shard.returnable(units, self.now).map(Act::take_over),
+        }
+    }
+}
+
+fn reservation(shard: &ShardKey, claim: &Claim) -> ReservationId {
+    ReservationId {
+        shard: shard.clone(),
+        nonce: claim.nonce.clone(),
+    }
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Look at some shards.
+    Look(Look<'a>),
+    /// Write to one shard.
+    Write(Write<'a>),
+    /// Read the free counts of the SKU.
+    Count(Count<'a>),
+    /// Read the status document of the drop.
+    Survey(Survey<'a>),
+    /// Nothing: the search has ended.
+    Done {
+        /// How.
+        outcome: Result<Reserved, Refused>,
+        /// What the process may tell others for the next [`CACHE_MS`](crate::limits::CACHE_MS).
+        learnt: Option<Scarcity>,
+    },
+}
+
+impl Step<'_> {
+    fn done(outcome: Result<Reserved, Refused>) -> Self {
+        Self::Done {
+            outcome,
+            learnt: None,
+        }
+    }
+
+    fn refused(why: Refused) -> Self {
+        Self::done(Err(why))
+    }
+
+    fn learnt(scarcity: Scarcity) -> Self {
+        Self::Done {
+            outcome: Err(scarcity.into()),
+            learnt: Some(scarcity),
+        }
+    }
+}
+
+/// How far a search has come.
+#[derive(Debug)]
+enum Stage {
+    /// At the shopper's own shards; `scarcity` was known before.
+    Own { scarcity: Option<Scarcity> },
+    /// At further shards, chosen by the free units counted in each.
+    Further { counted: Vec<u32> },
+}
+
+/// What the shards that were looked at have shown.
+#[derive(Debug, Default)]
+struct Shown {
+    looked_at: Vec<u16>,
+    /// The most units that one of them could give to this shopper.
+    best_offer: u32,
+    /// The reservation whose order in progress keeps the shopper from units that were shown.
+    in_the_way: Option<ReservationId>,
+}
+
+/// What goes along from step to step.
+#[derive(Debug)]
+struct Search<'a> {
+    wanted: &'a Wanted<'a>,
+    stage: Stage,
+    writes_left: u32,
+    shown: Shown,
+}
+
+impl<'a> Search<'a> {
+    fn look_at_own(self) -> Step<'a> {
+        let own = self.wanted.own_shards();
+        self.look_at(&own)
+    }
+
+    fn look_at(self, indices: &[u16]) -> Step<'a> {
+        let shards = indices.iter().map(|index| self.wanted.key(*index)).collect();
+        Step::Look(Look { search: self, shards })
+    }
+
+    /// A write; its shard has `free` units as far as is known.
+    fn write(
+        mut self,
+        shard: ShardKey,
+        act: Act,
+        free: u32,
+        image: Option<Shard>,
+        others: Candidates,
+    ) -> Step<'a> {
+        self.writes_left -= 1;
+        let returned = match &act {
+            Act::Claim => 0,
+            Act::TakeOver { seen, .. } => seen.units,
+        };
+        Step::Write(Write {
+            free_after: (free + returned).saturating_sub(self.wanted.hold.units),
+            search: self,
+            shard,
+            act,
+            image,
+            others,
+        })
+    }
+
+    /// The next write that the candidates allow, else what follows when none does.
+    fn try_in(mut self, mut candidates: Candidates) -> Step<'a> {
+        while let Some((shard, image)) = candidates.pop_front() {
+            match self.wanted.allowed_by(&image) {
+                Some(act) if self.writes_left > 0 => {
+                    return self.write(shard, act, image.free, Some(image), candidates);
+                }
+                _ => self.shown.note(self.wanted, &shard, &image),
+            }
+        }
+        let Self {
+            wanted,
+            stage,
+            writes_left,
+            shown,
+        } = self;
+        match stage {
+            // A search everywhere was in vain a moment ago: the look at the own shards was for an earlier claim.
+            Stage::Own {
+                scarcity: Some(scarcity),
+            } => Step::refused(match shown.in_the_way {
+                Some(reservation) => Refused::OrderInProgress(reservation),
+                None => scarcity.into(),
+            }),
+            Stage::Own { scarcity: None } => Step::Count(Count {
+                wanted,
+                writes_left,
+                shown,
+            }),
+            Stage::Further { counted } => shown.in_vain(wanted, &counted),
+        }
+    }
+}
+
+impl Shown {
+    /// Notes what a shard offers once no write is tried in it any more.
+    fn note(&mut self, wanted: &Wanted<'_>, key: &ShardKey, shard: &Shard) {
+        let units = wanted.hold.units;
+        let offer = on_offer(shard, units, wanted.now);
+        match shard.claims.get(&wanted.request.shopper) {
+            Some(mine) if mine.state == ClaimState::Ordered => {
+                if offer >= units {
+                    self.in_the_way = Some(reservation(key, mine));
+                }
+            }
+            Some(mine) => self.best_offer = self.best_offer.max(shard.free + mine.units),
+            None => self.best_offer = self.best_offer.max(offer),
+        }
+    }
+
+    /// What follows when no shard is left to try: says how much there is, by what was shown and by the free units
+    /// `counted` in the shards that were not looked at.
+    fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32]) -> Step<'a> {
+        let Self {
+            looked_at,
+            best_offer,
+            in_the_way,
+        } = self;
+        let unseen = (0u16..)
+            .zip(counted)
+            .filter(|(index, _)| !looked_at.contains(index));
+        let available = unseen.map(|(_, free)| *free).max().unwrap_or(0).max(best_offer);
+        let units = wanted.hold.units;
+        if available >= units {
+            // Others were faster, or the count is late: units may be there in a moment.
+            return Step::refused(Refused::SoldOut(Availability::AllHeld));
+        }
+        if let Some(reservation) = in_the_way {
+            return Step::refused(Refused::OrderInProgress(reservation));
+        }
+        if available > 0 {
+            return Step::learnt(Scarcity {
+                units,
+                available,
+                availability: Availability::Available,
+            });
+        }
+        Step::Survey(Survey { wanted })
+    }
+}
+
+/// Shards with their last shown image, the best first.
+type Candidates = VecDeque<(ShardKey, Shard)>;
+
+/// A look at some shards and at the shopper's purchase counter.
+#[derive(Debug)]
+pub struct Look<'a> {
+    search: Search<'a>,
+    shards: Vec<ShardKey>,
+}
+
+impl<'a> Look<'a> {
+    /// The shards to look at: distinct, from 1 to [`MOST_LOOKED_AT`].
+    #[must_use]
+    pub fn shards(&self) -> &[ShardKey] {
+        &self.shards
+    }
+
+    /// The look showed these shards, in the order asked for, without those that do not exist; and that the shopper has
+    /// `purchased` units of the drop in open or paid orders.
+    #[must_use]
+    pub fn showed(self, mut shards: Vec<(ShardKey, Shard)>, purchased: u32) -> Step<'a> {
+        let Self {
+            mut search,
+            shards: asked,
+        } = self;
+        search.shown.looked_at.extend(asked.iter().map(|key| key.index));
+        let wanted = search.wanted;
+        let units = wanted.hold.units;
+        if let Some(outcome) = shards
+            .iter()
+            .find_map(|(key, shard)| wanted.settled_by(key, shard))
+        {
+            return Step::done(outcome);
+        }
+        if purchased.saturating_add(units) > wanted.drop.per_shopper_limit {
+            return Step::refused(Refused::LimitReached);
+        }
+        // Among the own shards the first wins if it is well filled: so a crowd spreads evenly.
+        let first = match search.stage {
+            Stage::Own { .. } => Some(wanted.choice.pair().0),
+            Stage::Further { .. } => None,
+        };
+        shards.sort_by_key(|(key, shard)| {
+            let preferred = first == Some(key.index) && well_filled(shard.free, shard.allocated, units);
+            Reverse((preferred, shard.free))
+        });
+        search.try_in(shards.into())
+    }
+}
+
+/// What a write does. Both take the units of [`Wanted::hold`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Takes free units.
+    Claim,
+    /// Replaces an expired hold, exactly as it was seen.
+    TakeOver {
+        /// Whose hold; it may be the shopper's own.
+        victim: ShopperId,
+        /// The hold.
+        seen: Claim,
+    },
+}
+
+impl Act {
+    fn take_over((victim, seen): (&ShopperId, &Claim)) -> Self {
+        Self::TakeOver {
+            victim: victim.clone(),
+            seen: seen.clone(),
+        }
+    }
+}
+
+/// One conditional write. While its outcome is unknown, the same write is repeated.
+#[derive(Debug)]
+pub struct Write<'a> {
+    search: Search<'a>,
+    shard: ShardKey,
+    act: Act,
+    free_after: u32,
+    /// The image that allows this write; `None` if the shard was not looked at.
+    image: Option<Shard>,
+    others: Candidates,
+}
+
+impl<'a> Write<'a> {
+    /// The shard to write to.
+    #[must_use]
+    pub fn shard(&self) -> &ShardKey {
+        &self.shard
+    }
+
+    /// What to do there.
+    #[must_use]
+    pub fn act(&self) -> &Act {
+        &self.act
+    }
+
+    /// How many units are free in the shard once the write is taken, as far as is known.
+    #[must_use]
+    pub fn free_after(&self) -> u32 {
+        self.free_after
+    }
+
+    /// The write took effect.
+    #[must_use]
+    pub fn taken(self) -> Step<'a> {
+        let wanted = self.search.wanted;
+        Step::done(Ok(wanted.reserved(&self.shard, &wanted.hold)))
+    }
+
+    /// The write was refused; `found` is the shard as it is, `None` if there is no such shard.
+    #[must_use]
+    pub fn refused(self, found: Option<Shard>) -> Step<'a> {
+        let Self {
+            mut search,
+            shard,
+            image,
+            mut others,
+            ..
+        } = self;
+        let wanted = search.wanted;
+        if let Some(outcome) = found.as_ref().and_then(|found| wanted.settled_by(&shard, found)) {
+            return Step::done(outcome);
+        }
+        let Some(image) = image else {
+            return search.look_at_own();
+        };
+        match found {
+            Some(found) => others.push_front((shard, found)),
+            None => search.shown.note(wanted, &shard, &image),
+        }
+        search.try_in(others)
+    }
+}
+
+/// A read of the conductor's free counts.
+#[derive(Debug)]
+pub struct Count<'a> {
+    wanted: &'a Wanted<'a>,
+    writes_left: u32,
+    shown: Shown,
+}
+
+impl<'a> Count<'a> {
+    /// The free units by shard index, and when they were counted; `None` if that is not known. Counts only guide: where
+    /// there is none, the whole allocation may be free.
+    #[must_use]
+    pub fn showed(self, counts: Option<(Timestamp, &[u8])>) -> Step<'a> {
+        let Self {
+            wanted,
+            writes_left,
+            shown,
+        } = self;
+        let units = wanted.hold.units;
+        let free = counts.map_or(&[][..], |(_, free)| free).iter();
+        let mut free = free.map(|free| u32::from(*free));
+        let allocations = wanted.sku.plan.allocations();
+        let counted: Vec<u32> = allocations
+            .map(|(_, allocated)| free.next().unwrap_or(allocated))
+            .collect();
+        let mut further = wanted.choice.further(&counted, units, MOST_FURTHER);
+        if counts.is_some_and(|(as_of, _)| as_of > wanted.now) {
+            // Counted while this request waited for its look at the own shards: they may have changed since.
+            let mut own = wanted.own_shards();
+            own.retain(|index| {
+                counted
+                    .get(usize::from(*index))
+                    .is_some_and(|free| *free >= units)
+            });
+            further.extend(own);
+        }
+        if further.is_empty() {
+            return shown.in_vain(wanted, &counted);
+        }
+        let stage = Stage::Further { counted };
+        Search {
+            wanted,
+            stage,
+            writes_left,
+            shown,
+        }
+        .look_at(&further)
+    }
+}
+
+/// A read of the status document.
+#[derive(Debug)]
+pub struct Survey<'a> {
+    wanted: &'a Wanted<'a>,
+}
+
+impl<'a> Survey<'a> {
+    /// The SKU's counts in the last survey; `None` if that is not known. *Gone* is said only when every unit of the present
+    /// plan is paid for.
+    #[must_use]
+    pub fn showed(self, counts: Option<&SkuCounts>) -> Step<'a> {
+        let planned = self.wanted.sku.plan.units();
+        let gone = counts.is_some_and(|counts| counts.allocated == planned && counts.sold == planned);
+        Step::learnt(Scarcity {
+            units: self.wanted.hold.units,
+            available: 0,
+            availability: if gone {
+                Availability::Gone
+            } else {
+                Availability::AllHeld
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
