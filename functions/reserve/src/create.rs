@@ -66,7 +66,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             step = match step {
                 Step::Look(look) => {
                     let peek = retry(&self.edge, IN_REQUEST, || {
-                        self.stock.peek(drop_id, shopper, look.shards())
+                        self.stock.peek(drop_id, shopper, &look.shards)
                     })
                     .await?;
                     for (key, shard) in &peek.shards {
@@ -75,9 +75,9 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     look.showed(peek.shards, peek.purchased)
                 }
                 Step::Write(write) => {
-                    let (key, hold) = (write.shard(), wanted.hold());
+                    let (key, hold) = (&write.shard, &wanted.hold);
                     let outcome = retry(&self.edge, IN_REQUEST, || async {
-                        match write.act() {
+                        match &write.act {
                             Act::Claim => self.stock.claim(key, shopper, hold).await,
                             Act::TakeOver { victim, seen } => {
                                 self.stock.take_over(key, shopper, hold, victim, seen).await
@@ -87,7 +87,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     .await?;
                     match outcome {
                         Conditional::Done => {
-                            known.free.note(key.clone(), write.free_after(), now);
+                            known.free.note(key.clone(), write.free_after, now);
                             write.taken()
                         }
                         Conditional::Refused(found) => {
@@ -103,7 +103,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     count.showed(counts.as_ref().map(|counts| (counts.as_of, &*counts.free)))
                 }
                 Step::Survey(survey) => survey.showed(self.surveyed(&of_sku).await.as_ref()),
-                Step::Done { outcome, learnt } => {
+                Step::Done(outcome, learnt) => {
                     if let Some(scarcity) = learnt {
                         known.scarce.note(of_sku, scarcity, now);
                     }

@@ -89,52 +89,40 @@ pub struct Reserved {
 
 /// Why there is no reservation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
 pub enum Refused {
     /// No such drop, or not published.
-    #[error("no such drop")]
     UnknownDrop,
     /// The drop has no such SKU.
-    #[error("no such SKU")]
     UnknownSku,
     /// None, or more than one shopper may buy.
-    #[error("a quantity from 1 to {limit}")]
     BadQuantity {
         /// The drop's limit.
         limit: u32,
     },
     /// Before the start, in this many milliseconds.
-    #[error("not open for {in_ms} ms")]
     NotOpen {
         /// How long until the start.
         in_ms: i64,
     },
     /// An operator has stopped reservations.
-    #[error("paused")]
     Paused,
     /// Over or cancelled.
-    #[error("over")]
     Closed,
     /// No unit is free.
-    #[error("sold out: {0:?}")]
     SoldOut(Availability),
     /// Not as many in one place.
-    #[error("{0} left")]
     FewerLeft(u32),
     /// The shopper has bought as many as one may.
-    #[error("limit reached")]
     LimitReached,
     /// The shopper holds another reservation of this SKU.
-    #[error("another reservation is held")]
     Exists(ReservationId),
     /// Units are free only in a shard in which the shopper has an order in progress, and a shard has room for one claim of
     /// each shopper: this reservation became that order.
-    #[error("an order is in the way")]
     OrderInProgress(ReservationId),
     /// The same key was used for another quantity.
-    #[error("the key was used for another request")]
     OtherRequest,
     /// The same key's reservation has expired.
-    #[error("the reservation has expired")]
     Expired,
 }
 
@@ -161,10 +149,11 @@ impl From<Scarcity> for Refused {
 /// A request that its drop admits. It stays the same for the whole search.
 #[derive(Debug)]
 pub struct Wanted<'a> {
+    /// The claim that every write of the search carries.
+    pub hold: Claim,
     request: &'a Request,
     drop: &'a Drop,
     sku: &'a Sku,
-    hold: Claim,
     choice: Choice,
     now: Timestamp,
 }
@@ -190,26 +179,16 @@ impl<'a> Wanted<'a> {
         if !(1..=limit).contains(&request.units) {
             return Err(Refused::BadQuantity { limit });
         }
-        let Request {
-            shopper,
-            idempotency_key,
-            ..
-        } = request;
-        let nonce = Nonce::of_request(&request.drop, shopper, idempotency_key);
+        let nonce = Nonce::of_request(&request.drop, &request.shopper, &request.idempotency_key);
+        let shards = sku.plan.shards();
         Ok(Self {
+            hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
+            choice: Choice::of(&request.drop, &request.sku, &request.shopper, shards),
             request,
             drop,
             sku,
-            hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
-            choice: Choice::of(&request.drop, &request.sku, shopper, sku.plan.shards()),
             now,
         })
-    }
-
-    /// The claim that every write of this search carries.
-    #[must_use]
-    pub fn hold(&self) -> &Claim {
-        &self.hold
     }
 
     /// The shard in which the shopper looks first.
@@ -233,14 +212,12 @@ impl<'a> Wanted<'a> {
             writes_left: MOST_WRITES,
             shown: Shown::default(),
         };
-        let first = self.choice.pair().0;
-        let allocated = self.sku.plan.allocations().nth(usize::from(first));
+        let first = self.first_shard();
+        let allocated = self.sku.plan.allocations().nth(usize::from(first.index));
         let allocated = allocated.map_or(0, |(_, units)| units);
-        match free {
-            Some(free) if well_filled(free, allocated, self.hold.units) => {
-                search.write(self.key(first), Act::Claim, free, None, VecDeque::new())
-            }
-            _ => search.look_at_own(),
+        match free.filter(|free| well_filled(*free, allocated, self.hold.units)) {
+            Some(free) => search.write(first, Act::Claim, free, None, Candidates::new()),
+            None => search.look_at(&self.own_shards()),
         }
     }
 
@@ -271,18 +248,16 @@ impl<'a> Wanted<'a> {
     fn settled_by(&self, key: &ShardKey, shard: &Shard) -> Option<Result<Reserved, Refused>> {
         let mine = shard.claims.get(&self.request.shopper)?;
         let live = mine.is_live(self.now);
-        if mine.nonce == self.hold.nonce {
-            return Some(if mine.units != self.hold.units {
-                Err(Refused::OtherRequest)
-            } else if live {
-                Ok(self.reserved(key, mine))
-            } else {
-                Err(Refused::Expired)
-            });
+        match mine.state {
+            _ if mine.nonce == self.hold.nonce => Some(match live {
+                _ if mine.units != self.hold.units => Err(Refused::OtherRequest),
+                true => Ok(self.reserved(key, mine)),
+                false => Err(Refused::Expired),
+            }),
+            // An order in progress occupies only this shard; whether more may be bought is for the order to say.
+            ClaimState::Ordered => None,
+            ClaimState::Held => live.then(|| Err(Refused::Exists(reservation(key, mine)))),
         }
-        // An order in progress occupies only this shard; whether more may be bought is for the order to say.
-        let held = mine.state == ClaimState::Held && live;
-        held.then(|| Err(Refused::Exists(reservation(key, mine))))
     }
 
     /// The write that the shard, as shown, allows.
@@ -316,32 +291,18 @@ pub enum Step<'a> {
     Count(Count<'a>),
     /// Read the status document of the drop.
     Survey(Survey<'a>),
-    /// Nothing: the search has ended.
-    Done {
-        /// How.
-        outcome: Result<Reserved, Refused>,
-        /// What the process may tell others for the next [`CACHE_MS`](crate::limits::CACHE_MS).
-        learnt: Option<Scarcity>,
-    },
+    /// Nothing: the search has ended so. The process may tell others of the scarcity it learnt, for the next
+    /// [`CACHE_MS`](crate::limits::CACHE_MS).
+    Done(Result<Reserved, Refused>, Option<Scarcity>),
 }
 
 impl Step<'_> {
-    fn done(outcome: Result<Reserved, Refused>) -> Self {
-        Self::Done {
-            outcome,
-            learnt: None,
-        }
-    }
-
     fn refused(why: Refused) -> Self {
-        Self::done(Err(why))
+        Self::Done(Err(why), None)
     }
 
     fn learnt(scarcity: Scarcity) -> Self {
-        Self::Done {
-            outcome: Err(scarcity.into()),
-            learnt: Some(scarcity),
-        }
+        Self::Done(Err(scarcity.into()), Some(scarcity))
     }
 }
 
@@ -354,16 +315,6 @@ enum Stage {
     Further { counted: Vec<u32> },
 }
 
-/// What the shards that were looked at have shown.
-#[derive(Debug, Default)]
-struct Shown {
-    looked_at: Vec<u16>,
-    /// The most units that one of them could give to this shopper.
-    best_offer: u32,
-    /// The reservation whose order in progress keeps the shopper from units that were shown.
-    in_the_way: Option<ReservationId>,
-}
-
 /// What goes along from step to step.
 #[derive(Debug)]
 struct Search<'a> {
@@ -373,18 +324,16 @@ struct Search<'a> {
     shown: Shown,
 }
 
-impl<'a> Search<'a> {
-    fn look_at_own(self) -> Step<'a> {
-        let own = self.wanted.own_shards();
-        self.look_at(&own)
-    }
+/// Shards with their last shown image, the best first.
+type Candidates = VecDeque<(ShardKey, Shard)>;
 
+impl<'a> Search<'a> {
     fn look_at(self, indices: &[u16]) -> Step<'a> {
         let shards = indices.iter().map(|index| self.wanted.key(*index)).collect();
-        Step::Look(Look { search: self, shards })
+        Step::Look(Look { shards, search: self })
     }
 
-    /// A write; its shard has `free` units as far as is known.
+    /// A write to a shard that has `free` units as far as is known.
     fn write(
         mut self,
         shard: ShardKey,
@@ -399,10 +348,10 @@ impl<'a> Search<'a> {
             Act::TakeOver { seen, .. } => seen.units,
         };
         Step::Write(Write {
-            free_after: (free + returned).saturating_sub(self.wanted.hold.units),
-            search: self,
             shard,
             act,
+            free_after: (free + returned).saturating_sub(self.wanted.hold.units),
+            search: self,
             image,
             others,
         })
@@ -418,122 +367,109 @@ impl<'a> Search<'a> {
                 _ => self.shown.note(self.wanted, &shard, &image),
             }
         }
-        let Self {
-            wanted,
-            stage,
-            writes_left,
-            shown,
-        } = self;
-        match stage {
+        match self.stage {
             // A search everywhere was in vain a moment ago: the look at the own shards was for an earlier claim.
             Stage::Own {
                 scarcity: Some(scarcity),
-            } => Step::refused(match shown.in_the_way {
+            } => Step::refused(match self.shown.in_the_way {
                 Some(reservation) => Refused::OrderInProgress(reservation),
                 None => scarcity.into(),
             }),
-            Stage::Own { scarcity: None } => Step::Count(Count {
-                wanted,
-                writes_left,
-                shown,
-            }),
-            Stage::Further { counted } => shown.in_vain(wanted, &counted),
+            Stage::Own { scarcity: None } => Step::Count(Count(self)),
+            Stage::Further { counted } => self.shown.in_vain(self.wanted, &counted),
         }
     }
+}
+
+/// What the shards that were looked at have shown.
+#[derive(Debug, Default)]
+struct Shown {
+    looked_at: Vec<u16>,
+    /// The most units that one of them could give to this shopper.
+    best_offer: u32,
+    /// The reservation whose order in progress keeps the shopper from units that were shown.
+    in_the_way: Option<ReservationId>,
 }
 
 impl Shown {
     /// Notes what a shard offers once no write is tried in it any more.
     fn note(&mut self, wanted: &Wanted<'_>, key: &ShardKey, shard: &Shard) {
         let units = wanted.hold.units;
-        let offer = on_offer(shard, units, wanted.now);
-        match shard.claims.get(&wanted.request.shopper) {
+        let offer = match shard.claims.get(&wanted.request.shopper) {
             Some(mine) if mine.state == ClaimState::Ordered => {
-                if offer >= units {
+                if on_offer(shard, units, wanted.now) >= units {
                     self.in_the_way = Some(reservation(key, mine));
                 }
+                return;
             }
-            Some(mine) => self.best_offer = self.best_offer.max(shard.free + mine.units),
-            None => self.best_offer = self.best_offer.max(offer),
-        }
+            Some(mine) => shard.free + mine.units,
+            None => on_offer(shard, units, wanted.now),
+        };
+        self.best_offer = self.best_offer.max(offer);
     }
 
     /// What follows when no shard is left to try: says how much there is, by what was shown and by the free units
     /// `counted` in the shards that were not looked at.
     fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32]) -> Step<'a> {
-        let Self {
-            looked_at,
-            best_offer,
-            in_the_way,
-        } = self;
         let unseen = (0u16..)
             .zip(counted)
-            .filter(|(index, _)| !looked_at.contains(index));
-        let available = unseen.map(|(_, free)| *free).max().unwrap_or(0).max(best_offer);
-        let units = wanted.hold.units;
+            .filter(|(index, _)| !self.looked_at.contains(index));
+        let counted = unseen.map(|(_, free)| *free).max().unwrap_or(0);
+        let (units, available) = (wanted.hold.units, counted.max(self.best_offer));
         if available >= units {
             // Others were faster, or the count is late: units may be there in a moment.
             return Step::refused(Refused::SoldOut(Availability::AllHeld));
         }
-        if let Some(reservation) = in_the_way {
+        if let Some(reservation) = self.in_the_way {
             return Step::refused(Refused::OrderInProgress(reservation));
         }
-        if available > 0 {
-            return Step::learnt(Scarcity {
-                units,
-                available,
-                availability: Availability::Available,
-            });
+        if available == 0 {
+            return Step::Survey(Survey(wanted));
         }
-        Step::Survey(Survey { wanted })
+        Step::learnt(Scarcity {
+            units,
+            available,
+            availability: Availability::Available,
+        })
     }
 }
-
-/// Shards with their last shown image, the best first.
-type Candidates = VecDeque<(ShardKey, Shard)>;
 
 /// A look at some shards and at the shopper's purchase counter.
 #[derive(Debug)]
 pub struct Look<'a> {
+    /// The shards to look at: distinct, from 1 to [`MOST_LOOKED_AT`].
+    pub shards: Vec<ShardKey>,
     search: Search<'a>,
-    shards: Vec<ShardKey>,
 }
 
 impl<'a> Look<'a> {
-    /// The shards to look at: distinct, from 1 to [`MOST_LOOKED_AT`].
-    #[must_use]
-    pub fn shards(&self) -> &[ShardKey] {
-        &self.shards
-    }
-
     /// The look showed these shards, in the order asked for, without those that do not exist; and that the shopper has
     /// `purchased` units of the drop in open or paid orders.
     #[must_use]
     pub fn showed(self, mut shards: Vec<(ShardKey, Shard)>, purchased: u32) -> Step<'a> {
-        let Self {
-            mut search,
-            shards: asked,
-        } = self;
-        search.shown.looked_at.extend(asked.iter().map(|key| key.index));
-        let wanted = search.wanted;
-        let units = wanted.hold.units;
+        let mut search = self.search;
+        let (wanted, units) = (search.wanted, search.wanted.hold.units);
+        search
+            .shown
+            .looked_at
+            .extend(self.shards.iter().map(|key| key.index));
         if let Some(outcome) = shards
             .iter()
             .find_map(|(key, shard)| wanted.settled_by(key, shard))
         {
-            return Step::done(outcome);
+            return Step::Done(outcome, None);
         }
         if purchased.saturating_add(units) > wanted.drop.per_shopper_limit {
             return Step::refused(Refused::LimitReached);
         }
         // Among the own shards the first wins if it is well filled: so a crowd spreads evenly.
-        let first = match search.stage {
-            Stage::Own { .. } => Some(wanted.choice.pair().0),
-            Stage::Further { .. } => None,
-        };
+        let own = matches!(search.stage, Stage::Own { .. });
         shards.sort_by_key(|(key, shard)| {
-            let preferred = first == Some(key.index) && well_filled(shard.free, shard.allocated, units);
-            Reverse((preferred, shard.free))
+            let first = own && key.index == wanted.choice.pair().0;
+            Reverse((
+                first && well_filled(shard.free, shard.allocated, units),
+                shard.free,
+            ))
         });
         search.try_in(shards.into())
     }
@@ -555,71 +491,46 @@ pub enum Act {
 
 impl Act {
     fn take_over((victim, seen): (&ShopperId, &Claim)) -> Self {
-        Self::TakeOver {
-            victim: victim.clone(),
-            seen: seen.clone(),
-        }
+        let (victim, seen) = (victim.clone(), seen.clone());
+        Self::TakeOver { victim, seen }
     }
 }
 
 /// One conditional write. While its outcome is unknown, the same write is repeated.
 #[derive(Debug)]
 pub struct Write<'a> {
+    /// The shard to write to.
+    pub shard: ShardKey,
+    /// What to do there.
+    pub act: Act,
+    /// How many units are free in the shard once the write has taken effect, as far as is known.
+    pub free_after: u32,
     search: Search<'a>,
-    shard: ShardKey,
-    act: Act,
-    free_after: u32,
     /// The image that allows this write; `None` if the shard was not looked at.
     image: Option<Shard>,
     others: Candidates,
 }
 
 impl<'a> Write<'a> {
-    /// The shard to write to.
-    #[must_use]
-    pub fn shard(&self) -> &ShardKey {
-        &self.shard
-    }
-
-    /// What to do there.
-    #[must_use]
-    pub fn act(&self) -> &Act {
-        &self.act
-    }
-
-    /// How many units are free in the shard once the write is taken, as far as is known.
-    #[must_use]
-    pub fn free_after(&self) -> u32 {
-        self.free_after
-    }
-
     /// The write took effect.
     #[must_use]
     pub fn taken(self) -> Step<'a> {
         let wanted = self.search.wanted;
-        Step::done(Ok(wanted.reserved(&self.shard, &wanted.hold)))
+        Step::Done(Ok(wanted.reserved(&self.shard, &wanted.hold)), None)
     }
 
     /// The write was refused; `found` is the shard as it is, `None` if there is no such shard.
     #[must_use]
     pub fn refused(self, found: Option<Shard>) -> Step<'a> {
-        let Self {
-            mut search,
-            shard,
-            image,
-            mut others,
-            ..
-        } = self;
+        let (mut search, mut others, shard) = (self.search, self.others, self.shard);
         let wanted = search.wanted;
         if let Some(outcome) = found.as_ref().and_then(|found| wanted.settled_by(&shard, found)) {
-            return Step::done(outcome);
+            return Step::Done(outcome, None);
         }
-        let Some(image) = image else {
-            return search.look_at_own();
-        };
-        match found {
-            Some(found) => others.push_front((shard, found)),
-            None => search.shown.note(wanted, &shard, &image),
+        match (self.image, found) {
+            (None, _) => return search.look_at(&wanted.own_shards()),
+            (Some(_), Some(found)) => others.push_front((shard, found)),
+            (Some(image), None) => search.shown.note(wanted, &shard, &image),
         }
         search.try_in(others)
     }
@@ -627,75 +538,59 @@ impl<'a> Write<'a> {
 
 /// A read of the conductor's free counts.
 #[derive(Debug)]
-pub struct Count<'a> {
-    wanted: &'a Wanted<'a>,
-    writes_left: u32,
-    shown: Shown,
-}
+pub struct Count<'a>(Search<'a>);
 
 impl<'a> Count<'a> {
     /// The free units by shard index, and when they were counted; `None` if that is not known. Counts only guide: where
     /// there is none, the whole allocation may be free.
     #[must_use]
     pub fn showed(self, counts: Option<(Timestamp, &[u8])>) -> Step<'a> {
-        let Self {
-            wanted,
-            writes_left,
-            shown,
-        } = self;
-        let units = wanted.hold.units;
-        let free = counts.map_or(&[][..], |(_, free)| free).iter();
-        let mut free = free.map(|free| u32::from(*free));
+        let mut search = self.0;
+        let (wanted, units) = (search.wanted, search.wanted.hold.units);
+        let (as_of, free) = counts.unwrap_or((wanted.now, &[]));
+        let counted = |index: u16| free.get(usize::from(index)).map(|free| u32::from(*free));
         let allocations = wanted.sku.plan.allocations();
         let counted: Vec<u32> = allocations
-            .map(|(_, allocated)| free.next().unwrap_or(allocated))
+            .map(|(index, all)| counted(index).unwrap_or(all))
             .collect();
         let mut further = wanted.choice.further(&counted, units, MOST_FURTHER);
-        if counts.is_some_and(|(as_of, _)| as_of > wanted.now) {
+        if as_of > wanted.now {
             // Counted while this request waited for its look at the own shards: they may have changed since.
-            let mut own = wanted.own_shards();
-            own.retain(|index| {
+            let enough = |index: &u16| {
                 counted
                     .get(usize::from(*index))
                     .is_some_and(|free| *free >= units)
-            });
-            further.extend(own);
+            };
+            further.extend(wanted.own_shards().into_iter().filter(enough));
         }
+        search.stage = Stage::Further { counted };
         if further.is_empty() {
-            return shown.in_vain(wanted, &counted);
+            return search.try_in(Candidates::new());
         }
-        let stage = Stage::Further { counted };
-        Search {
-            wanted,
-            stage,
-            writes_left,
-            shown,
-        }
-        .look_at(&further)
+        search.look_at(&further)
     }
 }
 
 /// A read of the status document.
 #[derive(Debug)]
-pub struct Survey<'a> {
-    wanted: &'a Wanted<'a>,
-}
+pub struct Survey<'a>(&'a Wanted<'a>);
 
 impl<'a> Survey<'a> {
     /// The SKU's counts in the last survey; `None` if that is not known. *Gone* is said only when every unit of the present
     /// plan is paid for.
     #[must_use]
     pub fn showed(self, counts: Option<&SkuCounts>) -> Step<'a> {
-        let planned = self.wanted.sku.plan.units();
+        let planned = self.0.sku.plan.units();
         let gone = counts.is_some_and(|counts| counts.allocated == planned && counts.sold == planned);
+        let availability = if gone {
+            Availability::Gone
+        } else {
+            Availability::AllHeld
+        };
         Step::learnt(Scarcity {
-            units: self.wanted.hold.units,
+            units: self.0.hold.units,
             available: 0,
-            availability: if gone {
-                Availability::Gone
-            } else {
-                Availability::AllHeld
-            },
+            availability,
         })
     }
 }

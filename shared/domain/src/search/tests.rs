@@ -135,7 +135,7 @@ fn survey(step: Step<'_>) -> Survey<'_> {
 
 fn done(step: Step<'_>) -> (Result<Reserved, Refused>, Option<Scarcity>) {
     match step {
-        Step::Done { outcome, learnt } => (outcome, learnt),
+        Step::Done(outcome, learnt) => (outcome, learnt),
         other => panic!("{other:?}"),
     }
 }
@@ -148,13 +148,13 @@ fn refusal(step: Step<'_>) -> Refused {
 }
 
 fn indices(look: &Look<'_>) -> Vec<u16> {
-    look.shards().iter().map(|key| key.index).collect()
+    look.shards.iter().map(|key| key.index).collect()
 }
 
 /// Answers a look: each shard that it asks for, as `image` draws it by index.
 fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     let look = look(step);
-    let shards = look.shards().iter().map(|key| (key.clone(), image(key.index)));
+    let shards = look.shards.iter().map(|key| (key.clone(), image(key.index)));
     let shards = shards.collect();
     look.showed(shards, 0)
 }
@@ -207,7 +207,7 @@ fn sku_and_quantity_must_be_the_drops() {
 fn every_write_would_carry_the_requests_own_hold() {
     let scene = ten_shards();
     let wanted = scene.wanted();
-    assert_eq!(wanted.hold(), &held(2, HOLD_SECONDS.into(), "k"));
+    assert_eq!(wanted.hold, held(2, HOLD_SECONDS.into(), "k"));
     assert_eq!(
         wanted.first_shard().to_string(),
         format!("d#TEE#{}", wanted.choice.pair().0)
@@ -221,14 +221,14 @@ fn a_well_filled_first_shard_is_claimed_without_a_look() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     let first = write(wanted.search(None, Some(12)));
-    assert_eq!((first.shard(), first.act()), (&wanted.first_shard(), &Act::Claim));
-    assert_eq!(first.free_after(), 10);
+    assert_eq!((&first.shard, &first.act), (&wanted.first_shard(), &Act::Claim));
+    assert_eq!(first.free_after, 10);
     let reserved = Reserved {
         id: ReservationId {
             shard: wanted.first_shard(),
             nonce: nonce("k"),
         },
-        claim: wanted.hold().clone(),
+        claim: wanted.hold.clone(),
         price: scene.drop.price(&scene.drop.skus[0]),
     };
     assert_eq!(done(first.taken()), (Ok(reserved), None));
@@ -301,8 +301,8 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
     // An own hold that has expired, though not yet on every clock, is taken over if it frees enough.
     let expired = held(2, 0, "other");
     let renewal = write(showing(&expired));
-    assert_eq!((renewal.shard(), renewal.free_after()), (&second, 0));
-    assert_eq!(renewal.act(), &Act::take_over((&ada(), &expired)));
+    assert_eq!((&renewal.shard, renewal.free_after), (&second, 0));
+    assert_eq!(renewal.act, Act::take_over((&ada(), &expired)));
     count(showing(&held(1, 0, "other")));
 }
 
@@ -315,7 +315,7 @@ fn a_refusal_may_show_a_claim_that_settles_the_request() {
     let mine = held(2, 9, "k");
     assert_eq!(done(tried().refused(shard_of(&mine))).0.unwrap().claim, mine);
     let other = held(2, 9, "other");
-    let exists = Refused::Exists(reservation(tried().shard(), &other));
+    let exists = Refused::Exists(reservation(&tried().shard, &other));
     assert_eq!(refusal(tried().refused(shard_of(&other))), exists);
 }
 
@@ -325,7 +325,7 @@ fn purchases_leave_room_within_the_limit_or_do_not() {
     let wanted = scene.wanted();
     let after_purchase_of = |purchased, image: Shard| {
         let look = look(wanted.search(None, None));
-        let shards = look.shards().iter().map(|key| (key.clone(), image.clone()));
+        let shards = look.shards.iter().map(|key| (key.clone(), image.clone()));
         let shards = shards.collect();
         look.showed(shards, purchased)
     };
@@ -352,8 +352,8 @@ fn the_first_shard_wins_if_it_is_well_filled_else_the_fuller_one() {
             shard(if index == first { in_first } else { in_second }, [])
         });
         let write = write(step);
-        assert_eq!(write.act(), &Act::Claim);
-        (write.shard().index, write.free_after())
+        assert_eq!(write.act, Act::Claim);
+        (write.shard.index, write.free_after)
     };
     assert_eq!(chosen(12, 24), (first, 10));
     assert_eq!(chosen(11, 12), (second, 10));
@@ -368,7 +368,7 @@ fn of_further_shards_the_fullest_wins_and_equal_ones_in_the_order_of_the_look() 
     let wanted = scene.wanted();
     let further = || count(own_are_empty(&wanted)).showed(None);
     let asked = indices(&look(further()));
-    let chosen = |free: &dyn Fn(u16) -> u32| write(shows(further(), |i| shard(free(i), []))).shard().index;
+    let chosen = |free: &dyn Fn(u16) -> u32| write(shows(further(), |i| shard(free(i), []))).shard.index;
     assert_eq!(chosen(&|_| 20), asked[0]);
     assert_eq!(chosen(&|index| if index == asked[4] { 21 } else { 20 }), asked[4]);
 }
@@ -379,9 +379,9 @@ fn an_expired_hold_is_taken_over_where_nothing_is_free() {
     let wanted = scene.wanted();
     let showing = |claim: Claim| shows(wanted.search(None, None), |_| shard(1, [(bob(), claim.clone())]));
     let step = write(showing(returnable(3)));
-    assert_eq!(step.act(), &Act::take_over((&bob(), &returnable(3))));
-    assert_eq!(step.free_after(), 2);
-    assert_eq!(done(step.taken()).0.unwrap().claim, *wanted.hold());
+    assert_eq!(step.act, Act::take_over((&bob(), &returnable(3))));
+    assert_eq!(step.free_after, 2);
+    assert_eq!(done(step.taken()).0.unwrap().claim, wanted.hold);
     count(showing(held(3, -3, "bob's")));
 }
 
@@ -391,10 +391,10 @@ fn after_a_refusal_the_image_it_shows_decides() {
     let wanted = scene.wanted();
     let (first, second) = wanted.choice.pair();
     let tried = || write(shows(wanted.search(None, None), |_| shard(5, [])));
-    assert_eq!(tried().shard().index, first);
+    assert_eq!(tried().shard.index, first);
     let next = |found| {
         let next = write(tried().refused(found));
-        (next.shard().index, next.act().clone(), next.free_after())
+        (next.shard.index, next.act.clone(), next.free_after)
     };
     let claim = Act::Claim;
     assert_eq!(next(Some(shard(4, []))), (first, claim.clone(), 2));
@@ -709,7 +709,7 @@ fn scripts() -> impl Strategy<Value = Script> {
 
 /// What a write does to an image, by the rules of a shard; `None` if they refuse it.
 fn written(wanted: &Wanted<'_>, image: &Shard, act: &Act) -> Option<Shard> {
-    let (mut shard, hold) = (image.clone(), wanted.hold().clone());
+    let (mut shard, hold) = (image.clone(), wanted.hold.clone());
     match act {
         Act::Claim => shard.claim(&ada(), hold).ok()?,
         Act::TakeOver { victim, seen } => {
@@ -736,7 +736,7 @@ fn settling<'s>(
         let mine = shard.claims.get(&ada())?;
         let live = mine.is_live(NOW);
         match (mine.nonce == nonce("k"), mine.state) {
-            (true, _) if mine.units != wanted.hold().units => Some(Err(Refused::OtherRequest)),
+            (true, _) if mine.units != wanted.hold.units => Some(Err(Refused::OtherRequest)),
             (true, _) if live => Some(Ok((key.clone(), mine.clone()))),
             (true, _) => Some(Err(Refused::Expired)),
             (false, ClaimState::Held) if live => Some(Err(Refused::Exists(reservation(key, mine)))),
@@ -756,7 +756,7 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
     let mut end: Option<Result<(ShardKey, Claim), Refused>> = None;
     let mut step = wanted.search(script.scarcity, script.free);
     loop {
-        if !matches!(step, Step::Done { .. }) {
+        if !matches!(step, Step::Done(..)) {
             prop_assert_eq!(&end, &None);
         }
         step = match step {
@@ -765,15 +765,15 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                 prop_assert!(answers.is_some(), "a third look");
                 let mut asked = indices(&look);
                 prop_assert!(
-                    look.shards()
+                    look.shards
                         .iter()
                         .all(|key| *key == wanted.key(key.index) && key.index < shards)
                 );
                 asked.sort_unstable();
                 asked.dedup();
-                prop_assert_eq!(asked.len(), look.shards().len());
+                prop_assert_eq!(asked.len(), look.shards.len());
                 prop_assert!((1..=MOST_LOOKED_AT).contains(&asked.len()));
-                let answers = look.shards().iter().zip(answers.unwrap());
+                let answers = look.shards.iter().zip(answers.unwrap());
                 let images: Vec<(ShardKey, Shard)> = answers
                     .filter_map(|(key, image)| Some((key.clone(), image.clone()?)))
                     .collect();
@@ -788,21 +788,21 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
             Step::Write(write) => {
                 let answer = writes.next();
                 prop_assert!(answer.is_some(), "a fourth write");
-                let key = write.shard().clone();
+                let key = write.shard.clone();
                 if looks.len() == script.looks.len() {
                     prop_assert_eq!(&key, &wanted.first_shard());
-                    prop_assert_eq!(write.act(), &Act::Claim);
-                    prop_assert_eq!(Some(write.free_after() + script.units), script.free);
+                    prop_assert_eq!(&write.act, &Act::Claim);
+                    prop_assert_eq!(Some(write.free_after + script.units), script.free);
                 } else {
                     let allowed = shown
                         .get(&key.index)
-                        .and_then(|image| written(&wanted, image, write.act()));
+                        .and_then(|image| written(&wanted, image, &write.act));
                     prop_assert!(allowed.is_some(), "the last image does not allow {:?}", write);
-                    prop_assert_eq!(write.free_after(), allowed.unwrap().free);
+                    prop_assert_eq!(write.free_after, allowed.unwrap().free);
                 }
                 match answer.unwrap() {
                     None => {
-                        end = Some(Ok((key, wanted.hold().clone())));
+                        end = Some(Ok((key, wanted.hold.clone())));
                         write.taken()
                     }
                     Some(found) => {
@@ -832,7 +832,7 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                 });
                 survey.showed(counts.as_ref())
             }
-            Step::Done { outcome, learnt } => {
+            Step::Done(outcome, learnt) => {
                 if let Some(scarcity) = learnt {
                     prop_assert_eq!(&outcome, &Err(scarcity.into()));
                 }
@@ -880,7 +880,7 @@ impl World {
     }
 
     fn peek(&self, look: &Look<'_>) -> Vec<(ShardKey, Shard)> {
-        let keys = look.shards().iter();
+        let keys = look.shards.iter();
         keys.map(|key| (key.clone(), self.shards[&key.index].clone()))
             .collect()
     }
@@ -894,8 +894,8 @@ impl World {
 
     /// Does the write if the shard allows it, and says whether it did.
     fn write(&mut self, wanted: &Wanted<'_>, write: &Write<'_>) -> bool {
-        let shard = self.shards.get_mut(&write.shard().index).unwrap();
-        match written(wanted, shard, write.act()) {
+        let shard = self.shards.get_mut(&write.shard.index).unwrap();
+        match written(wanted, shard, &write.act) {
             Some(after) => {
                 *shard = after;
                 true
@@ -961,13 +961,13 @@ proptest! {
                     if taken {
                         write.taken()
                     } else {
-                        let found = world.shards[&write.shard().index].clone();
+                        let found = world.shards[&write.shard.index].clone();
                         write.refused(Some(found))
                     }
                 }
                 Step::Count(count) => count.showed(Some((NOW, &world.counts()))),
                 Step::Survey(survey) => survey.showed(None),
-                Step::Done { outcome, .. } => break outcome,
+                Step::Done(outcome, _) => break outcome,
             };
         };
         prop_assert!(world.shards.values().all(Shard::adds_up));
@@ -999,7 +999,7 @@ proptest! {
                 }
                 Step::Count(count) => count.showed(Some((NOW, &world.counts()))),
                 Step::Survey(survey) => survey.showed(None),
-                Step::Done { outcome, .. } => break outcome,
+                Step::Done(outcome, _) => break outcome,
             };
         };
         prop_assert!(outcome.is_ok() || !enough);
