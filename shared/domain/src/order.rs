@@ -596,4 +596,145 @@ mod tests {
             assert_eq!(wrong.replaced(&hold), Err(NotOfThisHold), "{wrong:?}");
         }
     }
+
+    #[test]
+    fn each_change_says_exactly_what_changes() {
+        let later = now().plus_seconds(1);
+        let placed = order();
+        let (redrive, poll) = (later.plus_millis(REDRIVE_MS), later.plus_millis(ACTION_POLL_MS));
+        let payment = || "pi_1".parse::<PaymentId>().unwrap();
+        let url = || "https://bank.example/1".to_owned();
+        let step = |from: &Order, to: Order, effect| {
+            let order = Order {
+                version: from.version + 1,
+                updated_at: later,
+                ..to
+            };
+            let from_version = from.version;
+            Ok(OrderStep {
+                order,
+                from_version,
+                effect,
+            })
+        };
+        assert_eq!(
+            (placed.version, placed.placed_at, placed.updated_at, placed.due_at),
+            (1, now(), now(), now().plus_millis(REDRIVE_MS))
+        );
+
+        let paying = Order {
+            payment_id: Some(payment()),
+            due_at: redrive,
+            ..placed.clone()
+        };
+        assert_eq!(placed.with_payment(payment(), later), step(&placed, paying, None));
+        let paying = placed.with_payment(payment(), now()).unwrap().order;
+
+        let action = PaymentAction {
+            url: url(),
+            deadline: placed.payment_deadline,
+        };
+        let asking = Order {
+            status: OrderStatus::ActionRequired,
+            action: Some(action),
+            due_at: poll,
+            ..paying.clone()
+        };
+        assert_eq!(paying.require_action(url(), later), step(&paying, asking, None));
+        let asking = paying.require_action(url(), now()).unwrap().order;
+
+        for (from, due_at) in [(&placed, redrive), (&paying, redrive), (&asking, poll)] {
+            let to = Order {
+                due_at,
+                ..from.clone()
+            };
+            assert_eq!(from.look_again(later), step(from, to, None));
+            let paid = Order {
+                status: OrderStatus::Paid,
+                action: None,
+                ..from.clone()
+            };
+            assert_eq!(from.settle(later), step(from, paid, Some(StockEffect::Settle)));
+            for (reason, status) in [
+                (EndReason::PaymentDeclined, OrderStatus::Declined),
+                (EndReason::PaymentDeadline, OrderStatus::Cancelled),
+                (EndReason::ByShopper, OrderStatus::Cancelled),
+                (EndReason::DropCancelled, OrderStatus::Cancelled),
+            ] {
+                let ended = Order {
+                    status,
+                    reason: Some(reason),
+                    action: None,
+                    ..from.clone()
+                };
+                let undone = step(from, ended, Some(StockEffect::Undo));
+                assert_eq!(from.undo(reason, later), undone);
+                let asked = Order {
+                    cancel_requested: Some(reason),
+                    due_at: redrive,
+                    ..from.clone()
+                };
+                let expected = if from.payment_id.is_some() {
+                    step(from, asked, None)
+                } else {
+                    undone
+                };
+                assert_eq!(from.request_cancel(reason, later), expected);
+            }
+        }
+
+        let paid = asking.settle(now()).unwrap().order;
+        let refunded = Order {
+            status: OrderStatus::Refunded,
+            ..paid.clone()
+        };
+        assert_eq!(paid.refund(later), step(&paid, refunded, None));
+    }
+
+    #[test]
+    fn what_does_not_follow_from_where_an_order_stands_is_refused() {
+        let placed = order();
+        let with = |status| Order {
+            status,
+            ..placed.clone()
+        };
+        for status in OrderStatus::ALL {
+            let allowed: Vec<u8> = (0..8)
+                .filter(|what| apply(&with(status), *what).is_ok())
+                .collect();
+            let expected: &[u8] = match status {
+                OrderStatus::Placed => &[0, 1, 2, 3, 4, 5, 6],
+                OrderStatus::ActionRequired => &[1, 2, 3, 4, 5, 6],
+                OrderStatus::Paid => &[7],
+                OrderStatus::Declined | OrderStatus::Cancelled | OrderStatus::Refunded => &[],
+            };
+            assert_eq!(allowed, expected, "{status:?}");
+            for what in (0..8).filter(|what| !allowed.contains(what)) {
+                assert_eq!(apply(&with(status), what), Err(NotPossible(status)));
+            }
+        }
+        let paying = placed.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
+        assert_eq!(apply(&paying, 0), Err(NotPossible(OrderStatus::Placed)));
+    }
+
+    #[test]
+    fn a_clock_that_runs_behind_makes_no_order_younger() {
+        let step = order().look_again(now().plus_seconds(0).plus_millis(-1)).unwrap();
+        assert_eq!(step.order.updated_at, now());
+    }
+
+    /// The index has an open order under its bucket's number, so the number may not change from version to version.
+    #[test]
+    fn an_order_keeps_its_bucket() {
+        assert_eq!(order().open_bucket(), Some(8));
+        let buckets: std::collections::BTreeSet<Option<u8>> = (0..400u16)
+            .map(|index| {
+                let mut reservation = order().reservation;
+                reservation.shard.index = index;
+                let id = OrderId::of_reservation(&reservation);
+                Order { id, ..order() }.open_bucket()
+            })
+            .collect();
+        assert_eq!(buckets, (0..OPEN_BUCKETS).map(Some).collect());
+    }
 }
