@@ -22,11 +22,12 @@ PLAN ?=
 ONLY ?=
 ROUNDS ?=
 FROM ?= target/drop/measured.json
+RULES ?= choice claim order plan shard survey
 PROFILE ?= infra/prescale/profile.toml
 OUT ?=
 BIN := target/release
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile up token dev invoke client test lint template commands nightly openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +108,15 @@ prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or 
 replay: ## replay one drop and print its history: SEED=n or PLAN=file
 	@infra/tools/build prove
 	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
+
+mutants: ## change the rules of shared/domain one at a time; its tests must notice each change: RULES="shard plan"; target/mutants
+	@infra/tools/setup mutants
+	@mkdir -p target
+	@PROPTEST_CASES=$(or $(CASES),64) CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build .tools/bin/cargo-mutants mutants --package domain \
+		$(foreach rule,$(RULES),--file shared/domain/src/$(rule).rs) --output target/mutants
+
+replay: build ## replay one drop and print its history: SEED=n or PLAN=file
+	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
 
 lint: ## formatting, clippy, dependency checks
 	@infra/tools/setup test

@@ -6,18 +6,17 @@ use api::orders::{CheckoutBody, OrderView};
 use axum::Router;
 use axum::response::Response;
 use axum::routing::post;
-use data_encoding::BASE64URL_NOPAD;
+use domain::order::Fingerprint;
 use domain::time::Timestamp;
 use http::StatusCode;
 use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::{PlaceOrder, ReadOrder};
 use ports::stock::SurveyStock;
-use sha2::{Digest, Sha256};
 use tokens::VerifyingKey;
 use web::{Authority, Caching, Code, Failure, IdempotencyKey, Json, Problem, Shopper, answer};
 
-use crate::place::{Checkout, Fingerprint, NotOrdered, Request};
+use crate::place::{Checkout, NotOrdered, Request};
 
 /// What the route shares.
 pub struct State<D, S, O, E> {
@@ -90,10 +89,7 @@ where
         amount: body.amount,
         payment_method: body.payment_method,
         address: serde_json::to_string(&body.shipping).map_err(encoded)?,
-        fingerprint: Fingerprint {
-            key: hash(key.as_bytes()),
-            contents: hash(&contents),
-        },
+        fingerprint: Fingerprint::of_request(key.as_bytes(), &contents),
     };
     let order = state.0.checkout.place(&request).await.map_err(not_ordered)?;
     Ok(answer(
@@ -101,12 +97,6 @@ where
         Caching::Never,
         &OrderView::from(&order),
     ))
-}
-
-fn hash(bytes: &[u8]) -> String {
-    let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(bytes));
-    text.truncate(22);
-    text
 }
 
 fn not_ordered(error: NotOrdered) -> Failure {

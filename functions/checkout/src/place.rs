@@ -4,7 +4,7 @@ use domain::claim::ClaimState;
 use domain::drops::Phase;
 use domain::ids::{OrderId, ReservationId, ShopperId};
 use domain::money::Money;
-use domain::order::{Order, Placement};
+use domain::order::{Fingerprint, Order, Placement};
 use domain::shard::Shard;
 use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
@@ -32,21 +32,6 @@ pub struct Request {
     pub address: String,
     /// What tells a repeat from a contradiction.
     pub fingerprint: Fingerprint,
-}
-
-/// Hashes of a request: of its key, and of its contents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint {
-    /// Of the idempotency key.
-    pub key: String,
-    /// Of everything the shopper asked for.
-    pub contents: String,
-}
-
-impl Fingerprint {
-    fn stored(&self) -> String {
-        format!("{}:{}", self.key, self.contents)
-    }
 }
 
 /// Why there is no order.
@@ -148,7 +133,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                     claim,
                     amount,
                     payment_method: request.payment_method.clone(),
-                    fingerprint: request.fingerprint.stored(),
+                    fingerprint: request.fingerprint.clone(),
                 },
                 now,
             );
@@ -191,10 +176,9 @@ fn repeat(request: &Request, order: Order) -> Result<Order, NotOrdered> {
     if order.shopper != request.shopper {
         return Err(NotOrdered::UnknownReservation);
     }
-    let (key, contents) = order.fingerprint.split_once(':').unwrap_or_default();
-    if contents == request.fingerprint.contents {
+    if order.fingerprint.has_contents_of(&request.fingerprint) {
         Ok(order)
-    } else if key == request.fingerprint.key {
+    } else if order.fingerprint.has_key_of(&request.fingerprint) {
         Err(NotOrdered::OtherRequest)
     } else {
         Err(NotOrdered::AlreadyOrdered(order.id))

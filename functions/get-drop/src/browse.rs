@@ -10,13 +10,10 @@ use ports::StoreError;
 use ports::cached::CachedDrops;
 use ports::drops::{DropPage, ListDrops, ReadDrop};
 use ports::edge::Edge;
+use ports::recent::Recent;
 use ports::retry::{IN_REQUEST, retry};
 use web::{Page, encode_cursor};
 
-use crate::recent::Recent;
-
-/// How many drops a process keeps for when the database is silent.
-const MOST_DROPS: usize = 256;
 /// How many first pages a process keeps, one for each `limit` asked for. Further pages are read anew: cursors are the
 /// clients' own, and must not fill the memory.
 const MOST_PAGES: usize = 8;
@@ -37,7 +34,6 @@ pub struct Browse<D, L, E> {
     drops: CachedDrops<D, E>,
     calendar: L,
     edge: E,
-    known: Recent<DropId, Arc<Drop>>,
     first_pages: Recent<u16, Arc<DropPage>>,
 }
 
@@ -48,7 +44,6 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
             drops: CachedDrops::new(drops, edge.clone()),
             calendar,
             edge,
-            known: Recent::new(MOST_DROPS),
             first_pages: Recent::new(MOST_PAGES),
         }
     }
@@ -58,16 +53,11 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
     /// # Errors
     /// [`NotShown`].
     pub async fn published(&self, id: &DropId) -> Result<Arc<Drop>, NotShown> {
+        let published = |drop: &Arc<Drop>| drop.phase(self.edge.now()).is_some();
         match self.drops.get(id).await {
-            Ok(found) => {
-                let now = self.edge.now();
-                let drop = found.filter(|drop| drop.phase(now).is_some());
-                let drop = drop.ok_or(NotShown::Unknown)?;
-                self.known.note(id.clone(), Arc::clone(&drop), now);
-                Ok(drop)
-            }
+            Ok(found) => found.filter(published).ok_or(NotShown::Unknown),
             Err(error) => {
-                let copy = self.known.last_good(id, self.edge.now());
+                let copy = self.drops.last_good(id).filter(published);
                 copy.ok_or(NotShown::Store(error))
             }
         }
@@ -95,27 +85,12 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
         })
     }
 
-    async fn page(&self, page: &Page<DropId>) -> Result<Arc<DropPage>, NotShown> {
-        let now = self.edge.now();
-        let first = page.after.is_none();
-        if first && let Some(found) = self.first_pages.fresh(&page.limit, now) {
-            return Ok(found);
-        }
-        let read = retry(&self.edge, IN_REQUEST, || {
-            self.calendar.published(page.after.as_ref(), page.limit)
-        });
-        match read.await {
-            Ok(found) => {
-                let found = Arc::new(found);
-                if first {
-                    self.first_pages.note(page.limit, Arc::clone(&found), now);
-                }
-                Ok(found)
-            }
-            Err(error) => {
-                let copy = self.first_pages.last_good(&page.limit, self.edge.now());
-                copy.filter(|_| first).ok_or(NotShown::Store(error))
-            }
+    async fn page(&self, page: &Page<DropId>) -> Result<Arc<DropPage>, StoreError> {
+        let (after, limit) = (page.after.as_ref(), page.limit);
+        let read = || async { self.calendar.published(after, limit).await.map(Arc::new) };
+        match after {
+            None => self.first_pages.read(&self.edge, &limit, read).await,
+            Some(_) => retry(&self.edge, IN_REQUEST, read).await,
         }
     }
 }

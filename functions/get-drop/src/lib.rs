@@ -5,7 +5,7 @@
 //!
 //! **The model.** Answers are public and carry `max-age=1`, so that a CDN turns a crowd into one request a second per
 //! place. Behind it, each process reads a drop, its status and the first page of the list at most once a second
-//! ([`recent`]), and each process reads *one* of the status document's sixteen copies, chosen by chance when it starts, so
+//! ([`ports::recent`]), and each process reads *one* of the status document's sixteen copies, chosen by chance when it starts, so
 //! that no key is hot.
 //!
 //! **A walk through `GET /drops/{drop_id}/status`** ([`status`]). The drop's document gives times and state, the
@@ -27,7 +27,6 @@
 
 pub mod browse;
 pub mod http;
-pub mod recent;
 pub mod status;
 
 pub use http::{State, router};

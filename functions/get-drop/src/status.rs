@@ -6,13 +6,11 @@ use api::drops::StatusView;
 use domain::ids::DropId;
 use domain::limits::STATUS_REPLICAS;
 use domain::status::DropStatus;
-use ports::StoreError;
 use ports::drops::{ListDrops, ReadDrop, ReadStatus};
 use ports::edge::Edge;
-use ports::retry::{IN_REQUEST, retry};
+use ports::recent::Recent;
 
 use crate::browse::{Browse, NotShown};
-use crate::recent::Recent;
 
 /// How many drops' statuses a process keeps.
 const MOST_STATUSES: usize = 256;
@@ -47,24 +45,9 @@ impl<T: ReadStatus, E: Edge> Statuses<T, E> {
         id: &DropId,
     ) -> Result<StatusView, NotShown> {
         let drop = drops.published(id).await?;
-        let status = self.status(id).await?;
+        // `None` before the first survey.
+        let read = || async { Ok(self.statuses.status(id, self.replica).await?.map(Arc::new)) };
+        let status = self.known.read(&self.edge, id, read).await?;
         StatusView::of(&drop, status.as_deref(), self.edge.now()).ok_or(NotShown::Unknown)
-    }
-
-    /// The document, `None` before the first survey; at most a second old, or the last good copy while the database is
-    /// silent.
-    async fn status(&self, id: &DropId) -> Result<Option<Arc<DropStatus>>, StoreError> {
-        let now = self.edge.now();
-        if let Some(status) = self.known.fresh(id, now) {
-            return Ok(status);
-        }
-        match retry(&self.edge, IN_REQUEST, || self.statuses.status(id, self.replica)).await {
-            Ok(found) => {
-                let status = found.map(Arc::new);
-                self.known.note(id.clone(), status.clone(), now);
-                Ok(status)
-            }
-            Err(error) => self.known.last_good(id, self.edge.now()).ok_or(error),
-        }
     }
 }

@@ -182,6 +182,36 @@ async fn a_crowd_costs_one_reading_a_second() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn ids_that_nobody_has_push_out_no_drop() {
+    let scene = Scene::new();
+    scene.get("/drops/d").await;
+    for n in 0..600 {
+        assert_eq!(
+            scene.get(&format!("/drops/no-{n}")).await.0,
+            StatusCode::NOT_FOUND
+        );
+    }
+    let reads = scene.store.calls(Op::Drop);
+    scene.get("/drops/no-599").await;
+    scene.get("/drops/d").await;
+    assert_eq!(scene.store.calls(Op::Drop), reads);
+    scene.edge.advance(CACHE_MS);
+    scene
+        .store
+        .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
+    assert_eq!(
+        scene.get("/drops/d").await.0,
+        StatusCode::OK,
+        "the last good copy"
+    );
+    assert_eq!(
+        scene.get("/drops/no-599").await.0,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "that there was no such drop says nothing about now"
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_change_is_seen_within_a_second() {
     let scene = Scene::new();
     scene.count(10, 20, 0).await;

@@ -11,7 +11,7 @@ use axum::body::Body;
 use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId, ShardKey, ShopperId};
 use domain::money::Money;
-use domain::order::{Order, OrderStatus, Placement};
+use domain::order::{Fingerprint, Order, OrderStatus, Placement};
 use get_order::{State, router};
 use http::Request;
 use http_body_util::BodyExt;
@@ -73,7 +73,7 @@ impl Scene {
                     currency: "EUR".parse().unwrap(),
                 },
                 payment_method: "pm_card_visa".into(),
-                fingerprint: "k:c".into(),
+                fingerprint: Fingerprint::of_request(b"k", b"c"),
             },
             now,
         );
@@ -174,7 +174,9 @@ async fn before_a_payment_exists_cancelling_undoes_at_once() {
 async fn with_a_payment_the_wish_is_noted_once() {
     let scene = scene();
     let order = scene.order("ada", 0).await;
-    let step = order.with_payment("pi_1".into(), scene.edge.now()).unwrap();
+    let step = order
+        .with_payment("pi_1".parse().unwrap(), scene.edge.now())
+        .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
     let path = format!("/orders/{}/cancel", order.id);
     let answers = futures_util::future::join_all((0..8).map(|_| scene.send("POST", "ada", &path))).await;

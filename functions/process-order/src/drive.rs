@@ -136,12 +136,9 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         let Some(payment_id) = &order.payment_id else {
             return self.begin(&order, effort).await;
         };
-        let payment_id: PaymentId = payment_id
-            .parse()
-            .map_err(|_| NotDriven::Contradiction("the order's payment id is none"))?;
-        let payment = self.find(&payment_id, effort).await?;
+        let payment = self.find(payment_id, effort).await?;
         if payment.state == PaymentState::Unconfirmed && self.must_end(&order).is_none() {
-            return self.confirm(&order, &payment_id, effort).await;
+            return self.confirm(&order, payment_id, effort).await;
         }
         self.follow(&order, payment, effort).await
     }
@@ -167,7 +164,7 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
         }
-        let step = order.with_payment(payment.id.to_string(), self.edge.now())?;
+        let step = order.with_payment(payment.id.clone(), self.edge.now())?;
         if self.store(&step).await? {
             self.confirm(&step.order, &payment.id, effort).await
         } else {

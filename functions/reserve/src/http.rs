@@ -7,6 +7,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::ids::{DropId, OrderId, ReservationId};
+use domain::search::{Refused, Request, Reserved};
 use domain::status::Availability;
 use domain::time::Timestamp;
 use http::StatusCode;
@@ -18,7 +19,7 @@ use web::{
     Authority, Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shopper, answer, path_id,
 };
 
-use crate::create::{Create, NotReserved, Request, Reserved};
+use crate::create::{Create, NotReserved};
 use crate::release::{Held, NoReservation};
 
 /// What the routes share.
@@ -145,29 +146,33 @@ fn view(status: StatusCode, reserved: Reserved) -> Result<Response, Failure> {
 }
 
 fn not_reserved(error: NotReserved) -> Failure {
-    let problem = match error {
-        NotReserved::UnknownDrop => Problem::new(Code::NotFound, "There is no such drop."),
-        NotReserved::UnknownSku => {
+    let refused = match error {
+        NotReserved::Store(error) => return Failure::store("reserve", &error),
+        NotReserved::Refused(refused) => refused,
+    };
+    let problem = match refused {
+        Refused::UnknownDrop => Problem::new(Code::NotFound, "There is no such drop."),
+        Refused::UnknownSku => {
             Problem::new(Code::NotFound, "The drop has no such SKU.").field("sku", "one of the drop's SKUs")
         }
-        NotReserved::BadQuantity { limit } => Problem::new(
+        Refused::BadQuantity { limit } => Problem::new(
             Code::InvalidRequest,
             "Ask for a quantity that one shopper may buy.",
         )
         .field("quantity", format!("1 to {limit}")),
-        NotReserved::NotOpen { in_ms } => {
+        Refused::NotOpen { in_ms } => {
             let seconds = u32::try_from(in_ms.max(0) / 1000)
                 .unwrap_or(u32::MAX)
                 .saturating_add(1);
             Problem::new(Code::NotOpen, "Ask again when the drop has started.").retry_after(seconds)
         }
-        NotReserved::Paused => Problem::new(
+        Refused::Paused => Problem::new(
             Code::Paused,
             "Reservations are stopped for a moment; follow the status.",
         )
         .retry_after(5),
-        NotReserved::Closed => Problem::new(Code::Closed, "The drop takes no more reservations."),
-        NotReserved::SoldOut(availability) => {
+        Refused::Closed => Problem::new(Code::Closed, "The drop takes no more reservations."),
+        Refused::SoldOut(availability) => {
             let problem = match availability {
                 Availability::Gone => {
                     Problem::new(Code::SoldOut, "Every unit is paid for. Nothing will return.")
@@ -183,40 +188,39 @@ fn not_reserved(error: NotReserved) -> Failure {
                 ..problem
             }
         }
-        NotReserved::FewerLeft(available) => {
+        Refused::FewerLeft(available) => {
             let detail = "Not as many can be had in one reservation. Ask for fewer.";
             Problem {
                 available: Some(available),
                 ..Problem::new(Code::FewerLeft, detail)
             }
         }
-        NotReserved::LimitReached => Problem::new(
+        Refused::LimitReached => Problem::new(
             Code::LimitReached,
             "You have bought, or are buying, as many as one shopper may.",
         ),
-        NotReserved::Exists(id) => {
+        Refused::Exists(id) => {
             let detail = "Check that reservation out, or release it first.";
             Problem {
                 reservation_id: Some(id.to_string()),
                 ..Problem::new(Code::ReservationExists, detail)
             }
         }
-        NotReserved::OrderInProgress(id) => {
+        Refused::OrderInProgress(id) => {
             let detail = "What is free lies where your order in progress is. Follow that order, and ask again when it has ended.";
             Problem {
                 order_id: Some(OrderId::of_reservation(&id).to_string()),
                 ..Problem::new(Code::OrderInProgress, detail).retry_after(5)
             }
         }
-        NotReserved::OtherRequest => Problem::new(
+        Refused::OtherRequest => Problem::new(
             Code::IdempotencyMismatch,
             "This key belongs to a request for another quantity. Use a new key.",
         ),
-        NotReserved::Expired => Problem::new(
+        Refused::Expired => Problem::new(
             Code::ReservationExpired,
             "This key's reservation has expired. Reserve again with a new key.",
         ),
-        NotReserved::Store(error) => return Failure::store("reserve", &error),
     };
     problem.into()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::claim::{Claim, ClaimState};
 use domain::ids::{DropId, ReservationId, ShopperId};
+use domain::search::Reserved;
 use domain::survey::SeenClaim;
 use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
@@ -11,8 +12,6 @@ use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
 use ports::stock::{GiveBackStock, ReadClaim};
 use ports::{Conditional, StoreError};
-
-use crate::create::Reserved;
 
 /// How often a release looks again when the claim changed under its hands.
 const MOST_LOOKS: u32 = 3;

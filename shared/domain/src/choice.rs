@@ -117,6 +117,90 @@ mod tests {
         }
     }
 
+    fn of(shopper: &str, shards: u16) -> Choice {
+        Choice::of(
+            &"d".parse().unwrap(),
+            &"S".parse().unwrap(),
+            &shopper.parse().unwrap(),
+            shards,
+        )
+    }
+
+    /// A repeat looks for its claim in these places, perhaps after an update of the functions.
+    #[test]
+    fn the_places_stay_from_version_to_version() {
+        let free = [9; 12];
+        assert_eq!(of("ada", 12).pair(), (2, 11));
+        assert_eq!(of("ada", 12).further(&free, 1, 4), [4, 5, 6, 1]);
+        assert_eq!(of("bob", 4096).pair(), (3778, 1986));
+        assert_eq!(of("eve", 2).pair(), (1, 0));
+        assert_eq!(of("eve", 1).pair(), (0, 0));
+    }
+
+    #[test]
+    fn fuller_shards_come_first_and_small_differences_do_not_count() {
+        let choice = of("ada", 12);
+        let mut free = [0; 12];
+        let others: Vec<u16> = (0..12)
+            .filter(|n| *n != choice.first && *n != choice.second)
+            .collect();
+        for (index, units) in others.iter().zip([2, 9, 5, 8, 1, 3, 15, 4]) {
+            free[usize::from(*index)] = units;
+        }
+        let found = choice.further(&free, 2, 12);
+        let classes: Vec<u32> = found.iter().map(|n| free[usize::from(*n)].ilog2()).collect();
+        assert_eq!(classes, [3, 3, 3, 2, 2, 1, 1]);
+        let same = free.map(|units| if units >= 8 { 8 } else { units });
+        assert_eq!(choice.further(&same, 2, 12), found);
+    }
+
+    /// The first numbers of SplitMix64 after two seeds, as its authors' program prints them.
+    #[test]
+    fn the_mixer_is_that_of_splitmix64() {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        assert_eq!(mix(STEP), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(1_234_567 + STEP), 6_457_827_717_110_365_317);
+    }
+
+    #[test]
+    fn a_shard_offers_its_free_units_or_those_of_a_hold_that_may_go_back() {
+        use crate::claim::Claim;
+        let deadline = Timestamp::from_millis(1_800_000_000_000);
+        let mut shard = Shard::allocated(5);
+        let hold = Claim::held(3, deadline, "abcdefghij".parse().unwrap());
+        shard.claim(&"ada".parse().unwrap(), hold).unwrap();
+        let (before, after) = (deadline, deadline.plus_seconds(60));
+        for (units, now, offered) in [
+            (1, after, 2),
+            (2, after, 2),
+            (3, after, 5),
+            (5, after, 5),
+            (6, after, 2),
+            (3, before, 2),
+        ] {
+            assert_eq!(on_offer(&shard, units, now), offered, "{units}");
+        }
+    }
+
+    #[test]
+    fn half_full_is_well_filled_if_it_is_enough() {
+        for (free, allocated, units, well) in [
+            (12, 24, 1, true),
+            (11, 24, 1, false),
+            (3, 5, 1, true),
+            (2, 5, 1, false),
+            (2, 3, 2, true),
+            (2, 3, 3, false),
+            (24, 24, 24, true),
+        ] {
+            assert_eq!(
+                well_filled(free, allocated, units),
+                well,
+                "{free} of {allocated}, {units} wanted"
+            );
+        }
+    }
+
     #[test]
     fn shoppers_spread_over_the_shards() {
         let mut hits = [0u32; 25];

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::ids::Nonce;
 use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
+use crate::serde_as_text;
 use crate::time::Timestamp;
 
 /// What a claim stands for.
@@ -76,6 +77,35 @@ impl Claim {
     }
 }
 
+/// A hold exactly as it was read. It is the condition of each write that takes the hold over, gives it back or makes an
+/// order of it: when the stored claim differs, the write changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenHold<'a>(&'a Claim);
+
+/// The claim is an order's, and only the order's end removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the claim is an order's and no hold")]
+pub struct NotAHold;
+
+impl<'a> SeenHold<'a> {
+    /// The claim that was read, if it is a hold.
+    ///
+    /// # Errors
+    /// [`NotAHold`].
+    pub fn of(seen: &'a Claim) -> Result<Self, NotAHold> {
+        match seen.state {
+            ClaimState::Held => Ok(Self(seen)),
+            ClaimState::Ordered => Err(NotAHold),
+        }
+    }
+
+    /// The claim that must still be stored.
+    #[must_use]
+    pub const fn claim(self) -> &'a Claim {
+        self.0
+    }
+}
+
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const DEADLINE_DIGITS: usize = 8;
 
@@ -142,6 +172,8 @@ impl FromStr for Claim {
     }
 }
 
+serde_as_text!(Claim);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +201,9 @@ mod tests {
             if claim.state == ClaimState::Held && now >= claim.deadline {
                 prop_assert_eq!(ordered, Err(HoldExpired));
             } else {
-                prop_assert!(ordered.is_ok());
+                let ordered = ordered.unwrap();
+                prop_assert_eq!(ordered.state, ClaimState::Ordered);
+                prop_assert_eq!((ordered.units, &ordered.nonce), (claim.units, &claim.nonce));
             }
         }
 
@@ -188,8 +222,78 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_answered(text in "\\PC{0,24}") {
-            let _ = text.parse::<Claim>();
+        fn only_a_hold_is_seen_as_one(claim in claims()) {
+            let seen = SeenHold::of(&claim).map(SeenHold::claim);
+            let expected = if claim.state == ClaimState::Held { Ok(&claim) } else { Err(NotAHold) };
+            prop_assert_eq!(seen, expected);
         }
+    }
+
+    #[test]
+    fn a_hold_ends_at_its_deadline_and_is_returnable_once_every_clock_has_passed_it() {
+        let deadline = Timestamp::from_millis(1_800_000_000_000);
+        let hold = Claim::held(2, deadline, "abcdefgh-_".parse().unwrap());
+        let ordered = Claim {
+            state: ClaimState::Ordered,
+            ..hold.clone()
+        };
+        let payment = deadline.plus_seconds(60);
+        for (after_ms, live, returnable) in [
+            (-1, true, false),
+            (0, false, false),
+            (CLOCK_SKEW_MS - 1, false, false),
+            (CLOCK_SKEW_MS, false, true),
+        ] {
+            let now = deadline.plus_millis(after_ms);
+            assert_eq!(
+                (hold.is_live(now), hold.is_returnable(now)),
+                (live, returnable),
+                "{after_ms}"
+            );
+            assert_eq!(
+                (ordered.is_live(now), ordered.is_returnable(now)),
+                (true, false),
+                "{after_ms}"
+            );
+            assert_eq!(ordered.ordered(now, payment), Ok(ordered.clone()));
+        }
+        assert_eq!(
+            hold.ordered(deadline.plus_millis(-1), payment),
+            Ok(Claim {
+                deadline: payment,
+                ..ordered
+            })
+        );
+        assert_eq!(hold.ordered(deadline, payment), Err(HoldExpired));
+    }
+
+    #[test]
+    fn what_is_not_written_as_a_claim_is_none() {
+        let good = "h1ks07a9o0abcdefgh-_";
+        assert_eq!(good.parse::<Claim>().unwrap().to_string(), good);
+        for bad in [
+            "",
+            "h1ks07a9o0abcdefgh-",
+            "h1ks07a9o0abcdefgh-_0",
+            "\u{e4}ks07a9o0abcdefgh-_",
+            "x1ks07a9o0abcdefgh-_",
+            "H1ks07a9o0abcdefgh-_",
+            "h0ks07a9o0abcdefgh-_",
+            "hpks07a9o0abcdefgh-_",
+            "h+ks07a9o0abcdefgh-_",
+            "hAks07a9o0abcdefgh-_",
+            "h1Ks07a9o0abcdefgh-_",
+            "h1-s07a9o0abcdefgh-_",
+            "h1ks07a9o0abcdefgh-+",
+            "h1ks07a9o0abcdefgh\u{e4}",
+        ] {
+            assert_eq!(bad.parse::<Claim>(), Err(ClaimError), "{bad}");
+            let json = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<Claim>(&json).is_err(), "{bad}");
+        }
+        assert_eq!(
+            "hoks07a9o0abcdefgh-_".parse::<Claim>().unwrap().units,
+            MAX_SHARD_UNITS
+        );
     }
 }

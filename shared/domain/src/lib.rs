@@ -9,8 +9,8 @@
 //! [`Order`](order::Order); payment settles it into *sold*, or undoes it into *free*. In every shard, always:
 //! `free + sold + Σ claims == allocated`.
 //!
-//! **A walk through.** [`choice`] names the shards in which a shopper looks; [`Shard::claim`](shard::Shard::claim) takes
-//! units; [`Claim::ordered`](claim::Claim::ordered) admits the hold to checkout unless it has expired;
+//! **A walk through.** [`choice`] names the shards in which a shopper looks, [`search`] says which of them to look at and
+//! where to write; [`Shard::claim`](shard::Shard::claim) takes units; [`Claim::ordered`](claim::Claim::ordered) admits the hold to checkout unless it has expired;
 //! [`Order`](order::Order)'s transitions say what may follow and what each does to the shard;
 //! [`survey`] finds holds that must go back, and [`status`] says what shoppers are told.
 //!
@@ -39,7 +39,9 @@ pub mod money;
 pub mod order;
 pub mod plan;
 pub mod prescale;
+pub mod search;
 pub mod shard;
 pub mod status;
 pub mod survey;
+pub mod text;
 pub mod time;

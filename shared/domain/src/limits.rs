@@ -76,6 +76,8 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 64;
 /// The longest payment-method token, in bytes.
 pub const MAX_PAYMENT_METHOD_BYTES: usize = 64;
+/// The longest id that a gateway gives a payment, in bytes.
+pub const MAX_PAYMENT_ID_BYTES: usize = 64;
 /// The longest line of an address, in bytes.
 pub const MAX_ADDRESS_LINE_BYTES: usize = 200;
 /// The longest list one page answers.

@@ -8,30 +8,36 @@
 //! Every transition makes the next version and says what must happen to the stock in the same transaction:
 //! [`StockEffect`]. An order is stored only together with its effect, and only over the version it was made from.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
-use crate::claim::Claim;
-use crate::ids::{OrderId, ReservationId, ShopperId};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::claim::{Claim, ClaimState, SeenHold};
+use crate::ids::{OrderId, PaymentId, ReservationId, ShopperId};
 use crate::limits::{ACTION_POLL_MS, OPEN_BUCKETS, REDRIVE_MS};
 use crate::money::Money;
 use crate::time::Timestamp;
+use crate::{named, serde_as_text};
 
-/// Where an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderStatus {
-    /// Accepted; the payment is on its way.
-    Placed,
-    /// The gateway wants the shopper to do something first, for example to confirm at the bank.
-    ActionRequired,
-    /// Paid; the units are sold.
-    Paid,
-    /// The payment was refused; the units went back.
-    Declined,
-    /// Called off by the shopper, the operator or the deadline; the units went back.
-    Cancelled,
-    /// Paid, and the money given back.
-    Refunded,
+named! {
+    /// Where an order stands.
+    pub enum OrderStatus {
+        /// Accepted; the payment is on its way.
+        Placed = "placed",
+        /// The gateway wants the shopper to do something first, for example to confirm at the bank.
+        ActionRequired = "action_required",
+        /// Paid; the units are sold.
+        Paid = "paid",
+        /// The payment was refused; the units went back.
+        Declined = "declined",
+        /// Called off by the shopper, the operator or the deadline; the units went back.
+        Cancelled = "cancelled",
+        /// Paid, and the money given back.
+        Refunded = "refunded",
+    }
 }
 
 impl OrderStatus {
@@ -40,45 +46,19 @@ impl OrderStatus {
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Placed | Self::ActionRequired)
     }
-
-    /// The status as the API and the ledger write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Placed => "placed",
-            Self::ActionRequired => "action_required",
-            Self::Paid => "paid",
-            Self::Declined => "declined",
-            Self::Cancelled => "cancelled",
-            Self::Refunded => "refunded",
-        }
-    }
 }
 
-/// Who wants an order undone, or why it ended without payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// The gateway or the bank refused.
-    PaymentDeclined,
-    /// The payment deadline passed.
-    PaymentDeadline,
-    /// The shopper asked.
-    ByShopper,
-    /// The drop was cancelled.
-    DropCancelled,
-}
-
-impl EndReason {
-    /// The reason as the API and the ledger write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PaymentDeclined => "payment_declined",
-            Self::PaymentDeadline => "payment_deadline",
-            Self::ByShopper => "by_shopper",
-            Self::DropCancelled => "drop_cancelled",
-        }
+named! {
+    /// Who wants an order undone, or why it ended without payment.
+    pub enum EndReason {
+        /// The gateway or the bank refused.
+        PaymentDeclined = "payment_declined",
+        /// The payment deadline passed.
+        PaymentDeadline = "payment_deadline",
+        /// The shopper asked.
+        ByShopper = "by_shopper",
+        /// The drop was cancelled.
+        DropCancelled = "drop_cancelled",
     }
 }
 
@@ -104,15 +84,15 @@ pub struct Order {
     pub units: u32,
     /// What the shopper consented to pay, for all units.
     pub amount: Money,
-    /// The claim as the order's transaction wrote it into the shard, in its stored form.
-    pub claim: String,
+    /// The claim as the order's transaction wrote it into the shard.
+    pub claim: Claim,
     /// The gateway's token for the means of payment.
     pub payment_method: String,
-    /// A hash of the request that placed it, to tell a repeat from a contradiction.
-    pub fingerprint: String,
+    /// Hashes of the request that placed it, to tell a repeat from a contradiction.
+    pub fingerprint: Fingerprint,
     /// The gateway's id of the payment, once it has one.
     #[serde(default)]
-    pub payment_id: Option<String>,
+    pub payment_id: Option<PaymentId>,
     /// Where it stands.
     pub status: OrderStatus,
     /// Why it ended without payment.
@@ -139,8 +119,6 @@ pub struct Order {
 /// What happens to the claim, the purchase counter and the units together with an order's change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StockEffect {
-    /// Nothing.
-    None,
     /// The units become sold.
     Settle,
     /// The units become free and the shopper's purchase counter falls.
@@ -154,8 +132,8 @@ pub struct OrderStep {
     pub order: Order,
     /// The version it replaces.
     pub from_version: u32,
-    /// What goes with it.
-    pub effect: StockEffect,
+    /// What happens to the stock in the same transaction. `None` leaves it alone.
+    pub effect: Option<StockEffect>,
 }
 
 /// A change that does not follow from where the order stands.
@@ -176,9 +154,80 @@ pub struct Placement {
     pub amount: Money,
     /// The gateway's token for the means of payment.
     pub payment_method: String,
-    /// A hash of the request.
-    pub fingerprint: String,
+    /// Hashes of the request.
+    pub fingerprint: Fingerprint,
 }
+
+/// Hashes of the request that placed an order: one of its idempotency key, one of all that the shopper asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    key: String,
+    contents: String,
+}
+
+/// A stored text is not a fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a fingerprint")]
+pub struct FingerprintError;
+
+/// The order is not a new order of the hold that it should replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the order is not one of this hold")]
+pub struct NotOfThisHold;
+
+impl Fingerprint {
+    /// Characters of each of the two hashes: 132 bits of a SHA-256 in base64url.
+    const HASH_BYTES: usize = 22;
+
+    /// The fingerprint of a request with this idempotency key and these contents.
+    #[must_use]
+    pub fn of_request(idempotency_key: &[u8], contents: &[u8]) -> Self {
+        let hash = |bytes: &[u8]| {
+            let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(bytes));
+            text.truncate(Self::HASH_BYTES);
+            text
+        };
+        Self {
+            key: hash(idempotency_key),
+            contents: hash(contents),
+        }
+    }
+
+    /// Whether both requests had the same idempotency key.
+    #[must_use]
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    /// Whether both requests asked for the same.
+    #[must_use]
+    pub fn has_contents_of(&self, other: &Self) -> bool {
+        self.contents == other.contents
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    /// The hash of the key, a colon, the hash of the contents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.key, self.contents)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        let (key, contents) = text.split_once(':').ok_or(FingerprintError)?;
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let is_hash = |text: &str| text.len() == Self::HASH_BYTES && text.bytes().all(allowed);
+        if !is_hash(key) || !is_hash(contents) {
+            return Err(FingerprintError);
+        }
+        let (key, contents) = (key.to_owned(), contents.to_owned());
+        Ok(Self { key, contents })
+    }
+}
+
+serde_as_text!(Fingerprint);
 
 impl Order {
     /// A new order, at version 1; its payment deadline is the claim's.
@@ -191,7 +240,7 @@ impl Order {
             units: placement.claim.units,
             amount: placement.amount,
             payment_deadline: placement.claim.deadline,
-            claim: placement.claim.to_string(),
+            claim: placement.claim,
             payment_method: placement.payment_method,
             fingerprint: placement.fingerprint,
             payment_id: None,
@@ -204,6 +253,18 @@ impl Order {
             updated_at: now,
             due_at: now.plus_millis(REDRIVE_MS),
         }
+    }
+
+    /// The hold that this new order replaces, exactly as it was read.
+    ///
+    /// # Errors
+    /// [`NotOfThisHold`] unless the order is at version 1, and its claim is `hold` turned into *ordered*: of the same
+    /// units and the same reservation.
+    pub fn replaced<'a>(&self, hold: &'a Claim) -> Result<SeenHold<'a>, NotOfThisHold> {
+        let of_hold = self.claim.state == ClaimState::Ordered
+            && (self.claim.units, &self.claim.nonce) == (hold.units, &hold.nonce)
+            && (self.units, self.version) == (hold.units, 1);
+        SeenHold::of(hold).ok().filter(|_| of_hold).ok_or(NotOfThisHold)
     }
 
     /// The bucket of the index of open orders in which it stands while it is open.
@@ -221,7 +282,7 @@ impl Order {
     ///
     /// # Errors
     /// [`NotPossible`] unless it is placed and has no payment yet.
-    pub fn with_payment(&self, payment_id: String, now: Timestamp) -> Result<OrderStep, NotPossible> {
+    pub fn with_payment(&self, payment_id: PaymentId, now: Timestamp) -> Result<OrderStep, NotPossible> {
         if self.status != OrderStatus::Placed || self.payment_id.is_some() {
             return Err(NotPossible(self.status));
         }
@@ -230,7 +291,7 @@ impl Order {
             due_at: now.plus_millis(REDRIVE_MS),
             ..self.clone()
         };
-        Ok(self.step(order, StockEffect::None, now))
+        Ok(self.step(order, None, now))
     }
 
     /// Notes what the shopper has to do; its deadline is the order's.
@@ -250,7 +311,7 @@ impl Order {
             due_at,
             ..self.clone()
         };
-        Ok(self.step(order, StockEffect::None, now))
+        Ok(self.step(order, None, now))
     }
 
     /// Puts the sweeper's next look off, after it has re-driven the order.
@@ -269,7 +330,7 @@ impl Order {
                 due_at: now.plus_millis(after),
                 ..self.clone()
             },
-            StockEffect::None,
+            None,
             now,
         ))
     }
@@ -288,7 +349,7 @@ impl Order {
             due_at: now.plus_millis(REDRIVE_MS),
             ..self.clone()
         };
-        Ok(self.step(order, StockEffect::None, now))
+        Ok(self.step(order, None, now))
     }
 
     /// The money is there: the units are sold.
@@ -302,7 +363,7 @@ impl Order {
             action: None,
             ..self.clone()
         };
-        Ok(self.step(order, StockEffect::Settle, now))
+        Ok(self.step(order, Some(StockEffect::Settle), now))
     }
 
     /// No money has moved and none will: the units go back.
@@ -322,7 +383,7 @@ impl Order {
             action: None,
             ..self.clone()
         };
-        Ok(self.step(order, StockEffect::Undo, now))
+        Ok(self.step(order, Some(StockEffect::Undo), now))
     }
 
     /// The money was given back. The units stay sold: putting them on sale again is a restock.
@@ -337,7 +398,7 @@ impl Order {
             status: OrderStatus::Refunded,
             ..self.clone()
         };
-        Ok(self.step(order, StockEffect::None, now))
+        Ok(self.step(order, None, now))
     }
 
     fn open(&self) -> Result<(), NotPossible> {
@@ -348,7 +409,7 @@ impl Order {
         }
     }
 
-    fn step(&self, order: Self, effect: StockEffect, now: Timestamp) -> OrderStep {
+    fn step(&self, order: Self, effect: Option<StockEffect>, now: Timestamp) -> OrderStep {
         // A clock that runs behind must not make an order younger.
         let updated_at = self.updated_at.max(now);
         OrderStep {
@@ -389,7 +450,7 @@ mod tests {
             currency: "EUR".parse().unwrap(),
         };
         let reservation = ReservationId { shard, nonce };
-        let (payment_method, fingerprint) = ("pm_card_visa".into(), "f".into());
+        let (payment_method, fingerprint) = ("pm_card_visa".into(), Fingerprint::of_request(b"k", b"f"));
         Order::place(
             Placement {
                 reservation,
@@ -406,7 +467,7 @@ mod tests {
     fn apply(order: &Order, what: u8) -> Result<OrderStep, NotPossible> {
         let later = now().plus_seconds(1);
         match what {
-            0 => order.with_payment("pi_1".into(), later),
+            0 => order.with_payment("pi_1".parse().unwrap(), later),
             1 => order.require_action("https://bank.example/1".into(), later),
             2 => order.settle(later),
             3 => order.undo(EndReason::PaymentDeclined, later),
@@ -425,7 +486,7 @@ mod tests {
             for what in steps {
                 let Ok(step) = apply(&order, what) else { continue };
                 prop_assert_eq!((step.from_version, step.order.version), (order.version, order.version + 1));
-                if step.effect != StockEffect::None {
+                if step.effect.is_some() {
                     effects += 1;
                     prop_assert!(order.status.is_open() && !step.order.status.is_open());
                 }
@@ -443,21 +504,237 @@ mod tests {
         let fresh = order();
         assert_eq!(
             fresh.request_cancel(EndReason::ByShopper, now()).unwrap().effect,
-            StockEffect::Undo
+            Some(StockEffect::Undo)
         );
-        let paying = fresh.with_payment("pi_1".into(), now()).unwrap().order;
+        let paying = fresh.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
         let asked = paying.request_cancel(EndReason::ByShopper, now()).unwrap();
-        assert_eq!(
-            (asked.effect, asked.order.status),
-            (StockEffect::None, OrderStatus::Placed)
-        );
+        assert_eq!((asked.effect, asked.order.status), (None, OrderStatus::Placed));
         assert_eq!(asked.order.cancel_requested, Some(EndReason::ByShopper));
     }
 
     #[test]
     fn an_order_survives_its_stored_form() {
-        let order = order().with_payment("pi_1".into(), now()).unwrap().order;
+        let order = order()
+            .with_payment("pi_1".parse().unwrap(), now())
+            .unwrap()
+            .order;
         let text = serde_json::to_string(&order).unwrap();
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+    }
+
+    /// An order as the table has it. Orders are stored for years, so no change of a type may change this text.
+    const STORED: &str = r#"{"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","payment_method":"pm_card_visa","fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"placed","reason":null,"action":null,"cancel_requested":null,"version":2,"placed_at":1796407200000,"updated_at":1796407200400,"payment_deadline":1796407320000,"due_at":1796407215400}"#;
+
+    #[test]
+    fn the_stored_form_is_byte_for_byte_what_it_was() {
+        let order: Order = serde_json::from_str(STORED).unwrap();
+        assert_eq!(serde_json::to_string(&order).unwrap(), STORED);
+        assert_eq!(
+            (order.claim.units, order.claim.deadline),
+            (1, order.payment_deadline)
+        );
+        assert_eq!(order.fingerprint, Fingerprint::of_request(b"demo", b"demo"));
+    }
+
+    #[test]
+    fn an_order_with_an_unreadable_field_is_no_order() {
+        for (good, bad) in [
+            ("o1mx9ajb9cCn6XvQs-Zo", "nonsense"),
+            ("pi_example", "pi/example"),
+            ("pi_example", ""),
+            ("KpdRbDVLaISM29j1SiJqCl:", ""),
+            ("KpdRbDVLaISM29j1SiJqCl:", "KpdRbDVLaISM29j1SiJqCl"),
+            ("KpdRbDVLaISM29j1SiJqCl:", "short:"),
+            ("KpdRbDVLaISM29j1SiJqCl:", "KpdRbDVLaISM29j1SiJqC.:"),
+        ] {
+            let text = STORED.replacen(good, bad, 1);
+            assert_ne!(text, STORED);
+            assert!(serde_json::from_str::<Order>(&text).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_key_and_contents_apart() {
+        let first = Fingerprint::of_request(b"k", b"c");
+        for (key, contents) in [("k", "c"), ("k", "d"), ("l", "c"), ("c", "k")] {
+            let other = Fingerprint::of_request(key.as_bytes(), contents.as_bytes());
+            assert_eq!(other.has_key_of(&first), key == "k", "{key} {contents}");
+            assert_eq!(other.has_contents_of(&first), contents == "c", "{key} {contents}");
+            assert_eq!(other.to_string().parse::<Fingerprint>(), Ok(other));
+        }
+    }
+
+    #[test]
+    fn only_a_new_order_of_the_hold_replaces_it() {
+        let new = order();
+        let hold = Claim::held(2, now().plus_seconds(15), new.claim.nonce.clone());
+        assert_eq!(new.replaced(&hold).map(SeenHold::claim), Ok(&hold));
+        let other = Nonce::of_request(&"d".parse().unwrap(), &new.shopper, "other");
+        let holds = [
+            new.claim.clone(),
+            Claim::held(1, hold.deadline, hold.nonce.clone()),
+            Claim::held(2, hold.deadline, other),
+        ];
+        for wrong in &holds {
+            assert_eq!(new.replaced(wrong), Err(NotOfThisHold), "{wrong:?}");
+        }
+        let orders = [
+            Order {
+                version: 2,
+                ..new.clone()
+            },
+            Order {
+                units: 1,
+                ..new.clone()
+            },
+            Order {
+                claim: hold.clone(),
+                ..new.clone()
+            },
+        ];
+        for wrong in &orders {
+            assert_eq!(wrong.replaced(&hold), Err(NotOfThisHold), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_change_says_exactly_what_changes() {
+        let later = now().plus_seconds(1);
+        let placed = order();
+        let (redrive, poll) = (later.plus_millis(REDRIVE_MS), later.plus_millis(ACTION_POLL_MS));
+        let payment = || "pi_1".parse::<PaymentId>().unwrap();
+        let url = || "https://bank.example/1".to_owned();
+        let step = |from: &Order, to: Order, effect| {
+            let order = Order {
+                version: from.version + 1,
+                updated_at: later,
+                ..to
+            };
+            let from_version = from.version;
+            Ok(OrderStep {
+                order,
+                from_version,
+                effect,
+            })
+        };
+        assert_eq!(
+            (placed.version, placed.placed_at, placed.updated_at, placed.due_at),
+            (1, now(), now(), now().plus_millis(REDRIVE_MS))
+        );
+
+        let paying = Order {
+            payment_id: Some(payment()),
+            due_at: redrive,
+            ..placed.clone()
+        };
+        assert_eq!(placed.with_payment(payment(), later), step(&placed, paying, None));
+        let paying = placed.with_payment(payment(), now()).unwrap().order;
+
+        let action = PaymentAction {
+            url: url(),
+            deadline: placed.payment_deadline,
+        };
+        let asking = Order {
+            status: OrderStatus::ActionRequired,
+            action: Some(action),
+            due_at: poll,
+            ..paying.clone()
+        };
+        assert_eq!(paying.require_action(url(), later), step(&paying, asking, None));
+        let asking = paying.require_action(url(), now()).unwrap().order;
+
+        for (from, due_at) in [(&placed, redrive), (&paying, redrive), (&asking, poll)] {
+            let to = Order {
+                due_at,
+                ..from.clone()
+            };
+            assert_eq!(from.look_again(later), step(from, to, None));
+            let paid = Order {
+                status: OrderStatus::Paid,
+                action: None,
+                ..from.clone()
+            };
+            assert_eq!(from.settle(later), step(from, paid, Some(StockEffect::Settle)));
+            for (reason, status) in [
+                (EndReason::PaymentDeclined, OrderStatus::Declined),
+                (EndReason::PaymentDeadline, OrderStatus::Cancelled),
+                (EndReason::ByShopper, OrderStatus::Cancelled),
+                (EndReason::DropCancelled, OrderStatus::Cancelled),
+            ] {
+                let ended = Order {
+                    status,
+                    reason: Some(reason),
+                    action: None,
+                    ..from.clone()
+                };
+                let undone = step(from, ended, Some(StockEffect::Undo));
+                assert_eq!(from.undo(reason, later), undone);
+                let asked = Order {
+                    cancel_requested: Some(reason),
+                    due_at: redrive,
+                    ..from.clone()
+                };
+                let expected = if from.payment_id.is_some() {
+                    step(from, asked, None)
+                } else {
+                    undone
+                };
+                assert_eq!(from.request_cancel(reason, later), expected);
+            }
+        }
+
+        let paid = asking.settle(now()).unwrap().order;
+        let refunded = Order {
+            status: OrderStatus::Refunded,
+            ..paid.clone()
+        };
+        assert_eq!(paid.refund(later), step(&paid, refunded, None));
+    }
+
+    #[test]
+    fn what_does_not_follow_from_where_an_order_stands_is_refused() {
+        let placed = order();
+        let with = |status| Order {
+            status,
+            ..placed.clone()
+        };
+        for status in OrderStatus::ALL {
+            let allowed: Vec<u8> = (0..8)
+                .filter(|what| apply(&with(status), *what).is_ok())
+                .collect();
+            let expected: &[u8] = match status {
+                OrderStatus::Placed => &[0, 1, 2, 3, 4, 5, 6],
+                OrderStatus::ActionRequired => &[1, 2, 3, 4, 5, 6],
+                OrderStatus::Paid => &[7],
+                OrderStatus::Declined | OrderStatus::Cancelled | OrderStatus::Refunded => &[],
+            };
+            assert_eq!(allowed, expected, "{status:?}");
+            for what in (0..8).filter(|what| !allowed.contains(what)) {
+                assert_eq!(apply(&with(status), what), Err(NotPossible(status)));
+            }
+        }
+        let paying = placed.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
+        assert_eq!(apply(&paying, 0), Err(NotPossible(OrderStatus::Placed)));
+    }
+
+    #[test]
+    fn a_clock_that_runs_behind_makes_no_order_younger() {
+        let step = order().look_again(now().plus_seconds(0).plus_millis(-1)).unwrap();
+        assert_eq!(step.order.updated_at, now());
+    }
+
+    /// The index has an open order under its bucket's number, so the number may not change from version to version.
+    #[test]
+    fn an_order_keeps_its_bucket() {
+        assert_eq!(order().open_bucket(), Some(8));
+        let buckets: std::collections::BTreeSet<Option<u8>> = (0..400u16)
+            .map(|index| {
+                let mut reservation = order().reservation;
+                reservation.shard.index = index;
+                let id = OrderId::of_reservation(&reservation);
+                Order { id, ..order() }.open_bucket()
+            })
+            .collect();
+        assert_eq!(buckets, (0..OPEN_BUCKETS).map(Some).collect());
     }
 }

@@ -153,8 +153,37 @@ mod tests {
         let mut plan = ShardPlan::default();
         assert_eq!(plan.extend(0, 1, None), Err(PlanError::NoUnits));
         assert_eq!(plan.extend(1, 0, None), Err(PlanError::BadLimit));
+        assert_eq!(
+            plan.extend(1, MAX_PER_SHOPPER + 1, None),
+            Err(PlanError::BadLimit)
+        );
         assert_eq!(plan.extend(u32::MAX, 1, None), Err(PlanError::TooMany));
+        assert_eq!(plan, ShardPlan::default());
         assert_eq!(plan.extend(24 * 4096, 1, None), Ok(()));
         assert_eq!(plan.extend(1, 1, Some("r".into())), Err(PlanError::TooMany));
+    }
+
+    #[test]
+    fn restocks_are_found_by_their_requests_and_limited_in_number() {
+        let mut plan = ShardPlan::default();
+        assert_eq!(plan.shards(), 0);
+        for n in 0..MAX_SEGMENTS_PER_SKU {
+            plan.extend(30, 5, (n > 0).then(|| n.to_string())).unwrap();
+        }
+        let full = plan.clone();
+        assert_eq!(
+            plan.extend(1, 5, Some("r".into())),
+            Err(PlanError::TooManySegments)
+        );
+        assert_eq!(
+            plan.extend(30, 5, Some("7".into())),
+            Ok(()),
+            "a repeat adds nothing"
+        );
+        assert_eq!(plan, full);
+        let seventh = plan.added_by("7").unwrap();
+        assert_eq!((seventh.first, seventh.shards()), (14, 2));
+        assert_eq!(seventh.allocations().collect::<Vec<_>>(), [(14, 20), (15, 10)]);
+        assert_eq!(plan.added_by("r"), None);
     }
 }

@@ -163,7 +163,7 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::ids::Nonce;
-    use crate::limits::{CLOCK_SKEW_MS, FULL_SHARD_BYTES, MAX_SHARD_UNITS, WRITE_UNIT_BYTES};
+    use crate::limits::{CLOCK_SKEW_MS, MAX_SHARD_UNITS};
     use proptest::prelude::*;
 
     /// One step of a random history; who, what and with which units are drawn from small sets so that steps collide.
@@ -249,29 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn a_full_shard_costs_one_write_unit() {
-        let mut shard = Shard::allocated(MAX_SHARD_UNITS);
-        for who in 0..MAX_SHARD_UNITS {
-            let shopper: ShopperId = format!("{who:0>12}").parse().unwrap();
-            shard
-                .claim(
-                    &shopper,
-                    Claim::held(1, Timestamp::from_millis(2_000_000_000_000), nonce(1)),
-                )
-                .unwrap();
-        }
-        let key = format!("{}#{}#{}", "d".repeat(20), "S".repeat(16), 4095);
-        let claims: usize = shard
-            .claims
-            .iter()
-            .map(|(who, c)| who.as_str().len() + c.to_string().len() + 1)
-            .sum();
-        let bytes = "pk".len() + key.len() + 3 * (1 + 3) + 1 + 3 + claims;
-        assert_eq!(bytes, FULL_SHARD_BYTES);
-        assert!(bytes < WRITE_UNIT_BYTES);
-    }
-
-    #[test]
     fn a_full_shard_refuses_and_says_what_is_left() {
         let now = Timestamp::from_millis(0);
         let mut shard = Shard::allocated(3);
@@ -280,5 +257,163 @@ mod tests {
         assert_eq!(refused, Err(ClaimRefused::Short { free: 1 }));
         let mine = shard.claim(&shopper(1), Claim::held(1, now, nonce(3)));
         assert!(matches!(mine, Err(ClaimRefused::Mine(c)) if c.nonce == nonce(1)));
+    }
+
+    #[test]
+    fn a_unit_too_many_or_too_few_does_not_add_up() {
+        let mut shard = Shard::allocated(9);
+        let deadline = Timestamp::from_millis(0);
+        shard
+            .claim(&shopper(1), Claim::held(2, deadline, nonce(1)))
+            .unwrap();
+        shard
+            .claim(&shopper(2), Claim::held(3, deadline, nonce(2)))
+            .unwrap();
+        shard
+            .settle(&shopper(2), &shard.claims[&shopper(2)].clone())
+            .unwrap();
+        assert_eq!(
+            (shard.free, shard.claimed(), shard.sold, shard.adds_up()),
+            (4, 2, 3, true)
+        );
+        for change in [
+            |s: &mut Shard| s.free += 1,
+            |s: &mut Shard| s.free -= 1,
+            |s: &mut Shard| s.sold += 1,
+            |s: &mut Shard| s.sold -= 1,
+            |s: &mut Shard| s.claims.clear(),
+        ] {
+            let mut changed = shard.clone();
+            change(&mut changed);
+            assert!(!changed.adds_up(), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_hold_is_taken_over_as_it_was_seen_and_only_if_that_is_enough() {
+        let deadline = Timestamp::from_millis(0);
+        let mut shard = Shard::allocated(6);
+        let seen = Claim::held(2, deadline, nonce(1));
+        shard.claim(&shopper(1), seen.clone()).unwrap();
+        shard
+            .claim(&shopper(2), Claim::held(3, deadline, nonce(2)))
+            .unwrap();
+        let new = |units| Claim::held(units, deadline.plus_seconds(9), nonce(3));
+        let other = Claim::held(2, deadline, nonce(9));
+        for (who, units, victim, seen, taken) in [
+            (3, 3, 1, &seen, true),
+            (1, 3, 1, &seen, true),
+            (3, 1, 1, &seen, true),
+            (3, 4, 1, &seen, false),
+            (2, 1, 1, &seen, false),
+            (3, 1, 1, &other, false),
+            (3, 1, 4, &seen, false),
+        ] {
+            let mut after = shard.clone();
+            let answer = after.take_over(&shopper(who), new(units), &shopper(victim), seen);
+            let row = format!("{who} with {units} over {victim}: {after:?}");
+            if taken {
+                assert_eq!((answer, after.free), (Ok(()), 3 - units), "{row}");
+                assert_eq!(after.claims.get(&shopper(who)), Some(&new(units)), "{row}");
+                assert_eq!(after.claims.len(), 2, "{row}");
+            } else {
+                assert_eq!((answer, after), (Err(NotAsSeen), shard.clone()), "{row}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_is_of_the_hold_that_was_seen() {
+        let deadline = Timestamp::from_millis(0);
+        let mut shard = Shard::allocated(6);
+        let seen = Claim::held(2, deadline, nonce(1));
+        shard.claim(&shopper(1), seen.clone()).unwrap();
+        let ordered = Claim {
+            state: ClaimState::Ordered,
+            deadline: deadline.plus_seconds(60),
+            ..seen.clone()
+        };
+        let before = shard.clone();
+        for (who, seen, wrong) in [
+            (
+                1,
+                &seen,
+                Claim {
+                    units: 3,
+                    ..ordered.clone()
+                },
+            ),
+            (
+                1,
+                &seen,
+                Claim {
+                    nonce: nonce(2),
+                    ..ordered.clone()
+                },
+            ),
+            (
+                1,
+                &seen,
+                Claim {
+                    state: ClaimState::Held,
+                    ..ordered.clone()
+                },
+            ),
+            (1, &ordered, ordered.clone()),
+            (2, &seen, ordered.clone()),
+        ] {
+            assert_eq!(
+                shard.order(&shopper(who), seen, wrong.clone()),
+                Err(NotAsSeen),
+                "{wrong:?}"
+            );
+            assert_eq!(shard, before);
+        }
+        shard.order(&shopper(1), &seen, ordered.clone()).unwrap();
+        assert_eq!(shard.claims.get(&shopper(1)), Some(&ordered));
+        assert_eq!((shard.free, shard.claimed()), (4, 2));
+    }
+
+    #[test]
+    fn units_go_back_or_are_sold_once_and_as_they_were_seen() {
+        let deadline = Timestamp::from_millis(0);
+        let seen = Claim::held(2, deadline, nonce(1));
+        let other = Claim::held(2, deadline, nonce(2));
+        let mut shard = Shard::allocated(6);
+        shard.claim(&shopper(1), seen.clone()).unwrap();
+        let (mut back, mut sold) = (shard.clone(), shard.clone());
+        assert_eq!(back.give_back(&shopper(1), &other), Err(NotAsSeen));
+        assert_eq!(sold.settle(&shopper(1), &other), Err(NotAsSeen));
+        assert_eq!((&back, &sold), (&shard, &shard));
+        assert_eq!(
+            (
+                back.give_back(&shopper(1), &seen),
+                sold.settle(&shopper(1), &seen)
+            ),
+            (Ok(()), Ok(()))
+        );
+        assert_eq!((back.free, back.sold, back.claims.len()), (6, 0, 0));
+        assert_eq!((sold.free, sold.sold, sold.claims.len()), (4, 2, 0));
+        assert_eq!(back.give_back(&shopper(1), &seen), Err(NotAsSeen));
+        assert_eq!(sold.settle(&shopper(1), &seen), Err(NotAsSeen));
+    }
+
+    #[test]
+    fn the_smallest_sufficient_hold_goes_back_first_and_of_equals_the_oldest() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let past = now.plus_seconds(30);
+        let mut shard = Shard::allocated(12);
+        for (who, units, at) in [(1, 4, now), (2, 2, past), (3, 2, now), (4, 1, now), (5, 1, now)] {
+            shard
+                .claim(&shopper(who), Claim::held(units, at, nonce(who)))
+                .unwrap();
+        }
+        assert_eq!(shard.free, 2);
+        let later = now.plus_seconds(60);
+        let offered = |units, at| shard.returnable(units, at).map(|(who, _)| who.clone());
+        for (units, who) in [(3, Some(4)), (4, Some(3)), (5, Some(1)), (6, Some(1)), (7, None)] {
+            assert_eq!(offered(units, later), who.map(shopper), "{units}");
+        }
+        assert_eq!(offered(3, now), None);
     }
 }

@@ -4,19 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::drops::Phase;
 use crate::ids::{DropId, SkuId};
+use crate::named;
 use crate::survey::Tally;
 use crate::time::Timestamp;
 
-/// What there is of a SKU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Availability {
-    /// Units are free.
-    Available,
-    /// Every unit is held or in an open order: some may return, so stay.
-    AllHeld,
-    /// Every unit is paid for, or the drop is over: nothing will come back.
-    Gone,
+named! {
+    /// What there is of a SKU.
+    pub enum Availability {
+        /// Units are free.
+        Available = "available",
+        /// Every unit is held or in an open order: some may return, so stay.
+        AllHeld = "all_held",
+        /// Every unit is paid for, or the drop is over: nothing will come back.
+        Gone = "gone",
+    }
 }
 
 impl Availability {
@@ -29,16 +30,6 @@ impl Availability {
             Self::Gone
         } else {
             Self::AllHeld
-        }
-    }
-
-    /// The availability as the API writes it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Available => "available",
-            Self::AllHeld => "all_held",
-            Self::Gone => "gone",
         }
     }
 }

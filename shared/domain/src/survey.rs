@@ -215,26 +215,73 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_may_stand_beside_an_order_of_its_sku_within_the_limit() {
+        let claims = [
+            seen("A", 0, "ada", true, 1, 70),
+            seen("A", 1, "ada", false, 1, 90),
+        ];
+        assert_eq!(holds_to_return(&claims, 2, false, at(60)), vec![]);
+    }
+
+    #[test]
+    fn orders_beyond_the_limit_stay_and_so_does_a_hold_that_is_alone() {
+        let orders = [seen("A", 0, "ada", true, 2, 70), seen("B", 1, "ada", true, 2, 80)];
+        assert_eq!(holds_to_return(&orders, 2, false, at(60)), vec![]);
+        let alone = [
+            seen("A", 0, "ada", false, 2, 70),
+            seen("A", 1, "bob", false, 2, 70),
+        ];
+        assert_eq!(holds_to_return(&alone, 1, false, at(60)), vec![]);
+    }
+
+    #[test]
+    fn of_holds_with_one_deadline_the_same_stays_every_time() {
+        let mut claims = [
+            seen("A", 3, "ada", false, 1, 90),
+            seen("A", 7, "ada", false, 1, 90),
+        ];
+        let surplus = vec![(claims[0].clone(), ReturnReason::Surplus)];
+        assert_eq!(holds_to_return(&claims, 2, false, at(60)), surplus);
+        claims.reverse();
+        assert_eq!(holds_to_return(&claims, 2, false, at(60)), surplus);
+    }
+
+    #[test]
     fn a_tally_adds_up() {
-        let mut shard = Shard::allocated(10);
-        shard
-            .claim(&"ada".parse().unwrap(), seen("A", 0, "ada", false, 2, 5).claim)
-            .unwrap();
-        shard
-            .claim(&"bob".parse().unwrap(), seen("A", 0, "bob", true, 3, 5).claim)
-            .unwrap();
+        let mut shard = Shard {
+            sold: 4,
+            free: 10,
+            ..Shard::allocated(14)
+        };
+        for (who, ordered, units) in [("ada", false, 2), ("bob", true, 3)] {
+            let claim = seen("A", 0, who, ordered, units, 5).claim;
+            shard.claim(&who.parse().unwrap(), claim).unwrap();
+        }
         let mut tally = Tally::default();
+        tally.add(&shard);
         tally.add(&shard);
         assert_eq!(
             tally,
             Tally {
-                allocated: 10,
-                free: 5,
-                held: 2,
-                ordered: 3,
-                sold: 0
+                allocated: 28,
+                free: 10,
+                held: 4,
+                ordered: 6,
+                sold: 8
             }
         );
-        assert!(!tally.is_drained());
+    }
+
+    #[test]
+    fn a_drained_tally_has_neither_holds_nor_orders() {
+        let tally = |held, ordered| Tally {
+            allocated: 9,
+            free: 1,
+            held,
+            ordered,
+            sold: 1,
+        };
+        assert!(tally(0, 0).is_drained());
+        assert!(!tally(1, 0).is_drained() && !tally(0, 1).is_drained() && !tally(1, 1).is_drained());
     }
 }

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use ports::StoreError;
+use ports::stock::Consistency;
 
 use crate::Tables;
+use crate::error::store_error;
+use crate::item::{Item, KEY, s};
 
 /// What every store is made of. Both clients share the connections.
 #[derive(Debug, Clone)]
@@ -23,5 +27,21 @@ impl Clients {
             writes: Client::from_conf(once.build()),
             tables: Arc::new(tables.clone()),
         }
+    }
+
+    /// The item under `key`; `None` if there is none.
+    pub(crate) async fn get(
+        &self,
+        table: &str,
+        key: &str,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, StoreError> {
+        let get = self.reads.get_item().table_name(table).key(KEY, s(key));
+        let sent = get
+            .consistent_read(consistency == Consistency::Strong)
+            .send()
+            .await;
+        let output = sent.map_err(|error| store_error("GetItem", &error))?;
+        Ok(output.item)
     }
 }

@@ -2,16 +2,18 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::drops::{DropPage, ListDrops, ReadDrop, StoreDrop};
-use ports::{Conditional, StoreError};
+use ports::stock::Consistency::Strong;
+use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
-use crate::item::{Item, KEY, ms, n, number, s, text, unreadable};
+use crate::error::written;
+use crate::item::{DOC, Item, KEY, document, json, ms, n, number, s, text, unreadable};
 use crate::paging::query;
 
 const TABLE: &str = "drops";
@@ -35,16 +37,16 @@ impl DropStore {
     }
 
     /// Writes everything but whether the drop is listed.
-    fn update(&self, drop: &Drop, doc: String) -> UpdateItemFluentBuilder {
+    fn update(&self, drop: &Drop, doc: AttributeValue) -> UpdateItemFluentBuilder {
         let update = self
             .clients
             .writes
             .update_item()
             .table_name(&self.clients.tables.drops)
             .key(KEY, s(drop.id.as_str()))
-            .expression_attribute_names("#doc", "doc")
+            .expression_attribute_names("#doc", DOC)
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":doc", s(doc))
+            .expression_attribute_values(":doc", doc)
             .expression_attribute_values(":version", n(drop.version))
             .expression_attribute_values(":starts_at", ms(drop.starts_at));
         match drop.version.checked_sub(1) {
@@ -57,7 +59,7 @@ impl DropStore {
 }
 
 fn drop_of(item: &Item) -> Result<Drop, StoreError> {
-    let drop: Drop = serde_json::from_str(text(TABLE, item, "doc")?).map_err(|_| unreadable(TABLE, "doc"))?;
+    let drop: Drop = document(TABLE, item)?;
     if drop.id.as_str() != text(TABLE, item, KEY)? {
         return Err(unreadable(TABLE, KEY));
     }
@@ -69,17 +71,9 @@ fn drop_of(item: &Item) -> Result<Drop, StoreError> {
 
 impl ReadDrop for DropStore {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
-        let output = self
-            .clients
-            .reads
-            .get_item()
-            .table_name(&self.clients.tables.drops)
-            .key(KEY, s(id.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        output.item.as_ref().map(drop_of).transpose()
+        let table = &self.clients.tables.drops;
+        let item = self.clients.get(table, id.as_str(), Strong).await?;
+        item.as_ref().map(drop_of).transpose()
     }
 }
 
@@ -108,10 +102,7 @@ impl ListDrops for DropStore {
         // One more than asked for tells whether there is a next page.
         let items = query(request, from, usize::from(limit) + 1).await?;
         let mut drops = items.iter().map(drop_of).collect::<Result<Vec<_>, _>>()?;
-        let more = drops.len() > usize::from(limit);
-        drops.truncate(usize::from(limit));
-        let last = drops.last().filter(|_| more);
-        let next = last.map(|drop| (drop.starts_at, drop.id.clone()));
+        let next = page::cut(&mut drops, limit, |drop| (drop.starts_at, drop.id.clone()));
         Ok(DropPage { drops, next })
     }
 }
@@ -121,9 +112,7 @@ impl StoreDrop for DropStore {
         if drop.version == 0 {
             return Ok(Conditional::Refused(()));
         }
-        let doc = serde_json::to_string(drop)
-            .map_err(|_| StoreError::Broken("a drop cannot be written as JSON".to_owned()))?;
-        let update = self.update(drop, doc);
+        let update = self.update(drop, json("a drop", drop)?);
         // Once listed, a drop stays listed whatever becomes of it; so only the one state that lists it says so.
         let update = if drop.state == DropState::Scheduled {
             update
@@ -134,9 +123,6 @@ impl StoreDrop for DropStore {
         } else {
             update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
         };
-        Ok(match written("UpdateItem", update.send().await)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        Ok(written("UpdateItem", update.send().await)?.outcome())
     }
 }

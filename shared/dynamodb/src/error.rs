@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use connector::{Chain, never_connected};
-use ports::StoreError;
+use ports::{Conditional, StoreError};
 
 use crate::item::Item;
 
@@ -70,6 +70,16 @@ pub(crate) enum Written<T> {
     Done(T),
     /// The condition did not hold; the item as it is, if it is there and was asked for.
     Refused(Option<Item>),
+}
+
+impl<T> Written<T> {
+    /// The port's outcome, of which only whether it was written matters.
+    pub(crate) fn outcome(self) -> Conditional<()> {
+        match self {
+            Self::Done(_) => Conditional::Done,
+            Self::Refused(_) => Conditional::Refused(()),
+        }
+    }
 }
 
 /// An operation's error that may be the refusal of a condition.

@@ -7,12 +7,16 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::time::Timestamp;
 use ports::StoreError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// An item as the SDK has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The primary key of every table.
 pub(crate) const KEY: &str = "pk";
+/// The attribute that holds a whole document as JSON.
+pub(crate) const DOC: &str = "doc";
 
 /// A text.
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
@@ -45,6 +49,25 @@ pub(crate) fn text<'a>(table: &'static str, item: &'a Item, name: &str) -> Resul
         Some(AttributeValue::S(text)) => Ok(text),
         _ => Err(unreadable(table, name)),
     }
+}
+
+/// What the text of an attribute says.
+pub(crate) fn parsed<T: FromStr>(table: &'static str, item: &Item, name: &str) -> Result<T, StoreError> {
+    text(table, item, name)?
+        .parse()
+        .map_err(|_| unreadable(table, name))
+}
+
+/// The document of an item.
+pub(crate) fn document<T: DeserializeOwned>(table: &'static str, item: &Item) -> Result<T, StoreError> {
+    serde_json::from_str(text(table, item, DOC)?).map_err(|_| unreadable(table, DOC))
+}
+
+/// `value` as JSON; `what` names it when it cannot be written.
+pub(crate) fn json(what: &str, value: &impl Serialize) -> Result<AttributeValue, StoreError> {
+    let text = serde_json::to_string(value);
+    text.map(s)
+        .map_err(|_| StoreError::broken(format!("{what} cannot be written as JSON")))
 }
 
 /// The number of an attribute.

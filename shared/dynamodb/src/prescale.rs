@@ -19,13 +19,14 @@ use domain::prescale::target::Record;
 use domain::time::Timestamp;
 use ports::drops::Lease;
 use ports::prescale::{Audited, Held, KeepLessons, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
+use ports::stock::Consistency;
 use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
+use crate::error::written;
 use crate::fenced::replace;
-use crate::item::{Item, KEY, ms, n, s, text, unreadable};
+use crate::item::{DOC, Item, KEY, document, json, ms, n, s};
 use crate::lease::{LeaseItem, lease_of};
 
 const TABLE: &str = "prescale";
@@ -46,12 +47,6 @@ fn readiness_key(drop: &DropId) -> String {
 
 fn lesson_key(drop: &DropId) -> String {
     format!("learned#{drop}")
-}
-
-fn as_json<T: serde::Serialize>(what: &str, value: &T) -> Result<AttributeValue, StoreError> {
-    let json = serde_json::to_string(value);
-    json.map(s)
-        .map_err(|_| StoreError::Broken(format!("{what} cannot be written as JSON")))
 }
 
 /// The record in an item, if one was left. One that cannot be read is none: the next run leaves its own, and until then
@@ -81,17 +76,7 @@ impl PrescaleStore {
     }
 
     async fn read(&self, key: &str) -> Result<Option<Item>, StoreError> {
-        let output = self
-            .clients
-            .reads
-            .get_item()
-            .table_name(self.table())
-            .key(KEY, s(key))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        Ok(output.item)
+        self.clients.get(self.table(), key, Consistency::Strong).await
     }
 
     /// A write on the run's item while `lease` is the current one.
@@ -108,10 +93,7 @@ impl PrescaleStore {
             .key(KEY, s(RUN))
             .condition_expression("fencing = :fencing")
             .expression_attribute_values(":fencing", n(lease.fencing));
-        Ok(match written("UpdateItem", change(update).send().await)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        Ok(written("UpdateItem", change(update).send().await)?.outcome())
     }
 }
 
@@ -143,12 +125,12 @@ impl KeepRun for PrescaleStore {
     }
 
     async fn leave(&self, lease: &Lease, record: &Record) -> Result<Conditional<()>, StoreError> {
-        let json = as_json("a record", record)?;
+        let record = json("a record", record)?;
         self.under(lease, |update| {
             update
                 .update_expression("SET #record = :record")
                 .expression_attribute_names("#record", "record")
-                .expression_attribute_values(":record", json)
+                .expression_attribute_values(":record", record)
         })
         .await
     }
@@ -175,7 +157,7 @@ impl WriteAudit for PrescaleStore {
             ("run".to_owned(), s(change.run.as_str())),
             ("mode".to_owned(), s(change.mode.as_str())),
             ("drops".to_owned(), AttributeValue::L(drops)),
-            ("step".to_owned(), as_json("a step", &change.step)?),
+            ("step".to_owned(), json("a step", &change.step)?),
             ("expires_at".to_owned(), n(expires_at)),
         ]);
         let put = self.clients.writes.put_item().table_name(self.table());
@@ -201,7 +183,7 @@ impl StoreReadiness for PrescaleStore {
         fencing: u64,
         readiness: &Readiness,
     ) -> Result<Conditional<()>, StoreError> {
-        let doc = ("doc", as_json("a readiness", readiness)?);
+        let doc = (DOC, json("a readiness", readiness)?);
         let key = readiness_key(&readiness.drop);
         replace(&self.clients, self.table(), key, doc, fencing, readiness.at).await
     }
@@ -209,15 +191,12 @@ impl StoreReadiness for PrescaleStore {
 
 impl KeepLessons for PrescaleStore {
     async fn lesson(&self, drop: &DropId) -> Result<Option<Lesson>, StoreError> {
-        let Some(item) = self.read(&lesson_key(drop)).await? else {
-            return Ok(None);
-        };
-        let lesson = serde_json::from_str(text(TABLE, &item, "doc")?);
-        lesson.map(Some).map_err(|_| unreadable(TABLE, "doc"))
+        let item = self.read(&lesson_key(drop)).await?;
+        item.as_ref().map(|item| document(TABLE, item)).transpose()
     }
 
     async fn keep_lesson(&self, fencing: u64, lesson: &Lesson) -> Result<Conditional<()>, StoreError> {
-        let doc = ("doc", as_json("a lesson", lesson)?);
+        let doc = (DOC, json("a lesson", lesson)?);
         let key = lesson_key(&lesson.drop);
         replace(&self.clients, self.table(), key, doc, fencing, lesson.at).await
     }
@@ -225,10 +204,7 @@ impl KeepLessons for PrescaleStore {
 
 impl ReadReadiness for PrescaleStore {
     async fn readiness(&self, drop: &DropId) -> Result<Option<Readiness>, StoreError> {
-        let Some(item) = self.read(&readiness_key(drop)).await? else {
-            return Ok(None);
-        };
-        let readiness = serde_json::from_str(text(TABLE, &item, "doc")?);
-        readiness.map(Some).map_err(|_| unreadable(TABLE, "doc"))
+        let item = self.read(&readiness_key(drop)).await?;
+        item.as_ref().map(|item| document(TABLE, item)).transpose()
     }
 }

@@ -8,7 +8,7 @@ use domain::ids::ShardKey;
 use domain::shard::Shard;
 use ports::StoreError;
 
-use crate::item::{Item, KEY, n, number, s, text, unreadable};
+use crate::item::{Item, KEY, n, number, parsed, s, unreadable};
 
 pub(crate) const TABLE: &str = "stock";
 /// Far more than [`domain::limits::MAX_SHARD_UNITS`], which may grow, and far from where sums overflow.
@@ -62,10 +62,7 @@ fn units(item: &Item, name: &str) -> Result<u32, StoreError> {
 
 /// The key and the shard of an item.
 pub(crate) fn keyed_shard_of(item: &Item) -> Result<(ShardKey, Shard), StoreError> {
-    let key = text(TABLE, item, KEY)?
-        .parse()
-        .map_err(|_| unreadable(TABLE, KEY))?;
-    Ok((key, shard_of(item)?))
+    Ok((parsed(TABLE, item, KEY)?, shard_of(item)?))
 }
 
 #[cfg(test)]

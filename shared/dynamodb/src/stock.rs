@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
-use domain::claim::{Claim, ClaimState};
+use domain::claim::{Claim, SeenHold};
 use domain::ids::{DropId, ShardKey, ShopperId};
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
+    keys_to_peek,
 };
 use ports::{Conditional, StoreError};
 
@@ -21,9 +22,6 @@ use crate::clients::Clients;
 use crate::error::{Written, store_error, written};
 use crate::item::{KEY, n, number, s, unreadable};
 use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
-
-/// The most shards one peek may look at, as the port says.
-const MOST_PEEKED: usize = 8;
 
 /// How many chunks of a survey are read at the same time.
 const SURVEY_CHUNKS: usize = 4;
@@ -66,23 +64,14 @@ impl PeekStock for StockStore {
         shopper: &ShopperId,
         wanted: &[ShardKey],
     ) -> Result<Peek, StoreError> {
-        if wanted.len() > MOST_PEEKED || wanted.iter().any(|key| key.drop != *drop) {
-            return Err(StoreError::Broken(
-                "a peek looks at no more than 8 shards of one drop".to_owned(),
-            ));
-        }
-        let tables = &self.clients.tables;
         // A batch with a key twice would be refused as a whole.
-        let distinct = wanted
-            .iter()
-            .enumerate()
-            .filter(|(at, key)| !wanted.iter().take(*at).any(|earlier| earlier == *key))
-            .map(|(_, key)| key);
+        let distinct = keys_to_peek(drop, wanted)?;
+        let tables = &self.clients.tables;
         let mut request = HashMap::with_capacity(2);
         if !wanted.is_empty() {
             request.insert(
                 tables.stock.clone(),
-                built(keys(distinct.clone().map(ToString::to_string), false))?,
+                built(keys(distinct.iter().map(ToString::to_string), false))?,
             );
         }
         let counter = purchases_key(drop, shopper);
@@ -149,9 +138,7 @@ impl ClaimStock for StockStore {
         victim: &ShopperId,
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
-        if seen.state != ClaimState::Held {
-            return Err(StoreError::Broken("only a hold can be taken over".to_owned()));
-        }
+        let seen = SeenHold::of(seen).map_err(StoreError::broken)?.claim();
         let update = if shopper == victim {
             self.update(key, shopper)
                 .update_expression("SET f = f + :change, c.#me = :held")
@@ -173,22 +160,18 @@ impl ClaimStock for StockStore {
 
 impl GiveBackStock for StockStore {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        // An open order's units are its order's business.
-        if seen.claim.state != ClaimState::Held {
+        let Ok(hold) = SeenHold::of(&seen.claim) else {
             return Ok(Conditional::Refused(()));
-        }
+        };
         let result = self
             .update(&seen.shard, &seen.shopper)
             .update_expression("SET f = f + :u REMOVE c.#me")
             .condition_expression("c.#me = :seen")
-            .expression_attribute_values(":u", n(seen.claim.units))
-            .expression_attribute_values(":seen", s(seen.claim.to_string()))
+            .expression_attribute_values(":u", n(hold.claim().units))
+            .expression_attribute_values(":seen", s(hold.claim().to_string()))
             .send()
             .await;
-        Ok(match written("UpdateItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        Ok(written("UpdateItem", result)?.outcome())
     }
 }
 
@@ -257,9 +240,6 @@ impl AllocateStock for StockStore {
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await;
-        Ok(match written("PutItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        Ok(written("PutItem", result)?.outcome())
     }
 }

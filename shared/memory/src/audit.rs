@@ -193,16 +193,12 @@ impl MemoryStore {
     ///
     /// # Errors
     /// Everything that does not, one line each.
-    pub fn audit(&self) -> Result<(), String> {
+    pub fn audit(&self) -> Result<(), Vec<String>> {
         let state = self.state();
         let mut wrong = Vec::new();
         audit_shards(&state, &mut wrong);
         audit_orders(&state, &mut wrong);
-        if wrong.is_empty() {
-            Ok(())
-        } else {
-            Err(wrong.join("\n"))
-        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 }
 
@@ -230,12 +226,11 @@ fn audit_shards(state: &State, wrong: &mut Vec<String>) {
             ));
         }
         for (shopper, claim) in &shard.claims {
-            let text = claim.to_string();
             let open = state
                 .orders
                 .values()
                 .filter(here)
-                .any(|o| o.status.is_open() && o.shopper == *shopper && o.claim == text);
+                .any(|o| o.status.is_open() && o.shopper == *shopper && o.claim == *claim);
             if claim.state == ClaimState::Ordered && !open {
                 wrong.push(format!(
                     "{key} has an ordered claim of {shopper} without an open order"
@@ -258,7 +253,7 @@ fn audit_orders(state: &State, wrong: &mut Vec<String>) {
             .shards
             .get(shard)
             .and_then(|shard| shard.claims.get(&order.shopper));
-        if order.status.is_open() && claim.map(ToString::to_string).as_ref() != Some(&order.claim) {
+        if order.status.is_open() && claim != Some(&order.claim) {
             wrong.push(format!("open order {id} has no claim in {shard}"));
         }
         if !state.addresses.contains_key(id) {

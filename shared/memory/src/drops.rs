@@ -13,7 +13,7 @@ use ports::drops::{
     WriteStatus,
 };
 use ports::prescale::ReadReadiness;
-use ports::{Conditional, StoreError};
+use ports::{Conditional, StoreError, page};
 
 use crate::faults::Op;
 use crate::store::{MemoryStore, StoredDrop};
@@ -35,17 +35,16 @@ impl ListDrops for MemoryStore {
     ) -> Result<DropPage, StoreError> {
         self.call(Op::Published, |state| {
             let place = |drop: &Drop| (drop.starts_at, drop.id.clone());
-            let mut found: Vec<&Drop> = state
+            let mut drops: Vec<Drop> = state
                 .drops
                 .values()
                 .filter(|stored| stored.listed)
                 .map(|stored| &stored.drop)
                 .filter(|drop| after.is_none_or(|after| place(drop) < *after))
+                .cloned()
                 .collect();
-            found.sort_by_key(|drop| Reverse(place(drop)));
-            let more = found.len() > usize::from(limit);
-            let drops: Vec<Drop> = found.into_iter().take(usize::from(limit)).cloned().collect();
-            let next = drops.last().filter(|_| more).map(place);
+            drops.sort_by_key(|drop| Reverse(place(drop)));
+            let next = page::cut(&mut drops, limit, place);
             Ok(DropPage { drops, next })
         })
         .await

@@ -52,33 +52,6 @@ pub enum Op {
     Readiness,
 }
 
-impl Op {
-    /// Every method, so that a test can fail each in turn.
-    pub const ALL: [Self; 21] = [
-        Self::Peek,
-        Self::Claim,
-        Self::TakeOver,
-        Self::GiveBack,
-        Self::ReadClaim,
-        Self::Survey,
-        Self::Allocate,
-        Self::Place,
-        Self::Order,
-        Self::OrdersOf,
-        Self::DueOrders,
-        Self::Advance,
-        Self::Drop,
-        Self::Published,
-        Self::Store,
-        Self::Status,
-        Self::Counts,
-        Self::WriteCounts,
-        Self::WriteStatus,
-        Self::Acquire,
-        Self::Readiness,
-    ];
-}
-
 /// How a call fails. There is no fault that answers *busy* after writing: that would be a lie no database tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {

@@ -2,29 +2,17 @@
 
 use std::cmp::Reverse;
 
-use domain::claim::{Claim, ClaimState};
 use domain::ids::{OrderId, ShopperId};
 use domain::order::{Order, OrderStep, StockEffect};
 use domain::time::Timestamp;
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing,
+    ReadOrder,
 };
-use ports::{Conditional, StoreError};
+use ports::{Conditional, StoreError, page};
 
 use crate::faults::Op;
 use crate::store::{MemoryStore, OrderChange, State};
-
-fn broken(what: &str) -> StoreError {
-    StoreError::Broken(what.to_owned())
-}
-
-/// The claim that an order wrote into its shard.
-fn claim_of(order: &Order) -> Result<Claim, StoreError> {
-    order
-        .claim
-        .parse()
-        .map_err(|_| broken("the order's claim cannot be read"))
-}
 
 impl PlaceOrder for MemoryStore {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
@@ -33,15 +21,8 @@ impl PlaceOrder for MemoryStore {
 }
 
 fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
-    let Placing { order, hold, .. } = placing;
-    let ordered = claim_of(order)?;
-    if ordered.state != ClaimState::Ordered
-        || (ordered.units, &ordered.nonce) != (hold.units, &hold.nonce)
-        || order.units != hold.units
-        || order.version != 1
-    {
-        return Err(broken("the order is not one of this hold"));
-    }
+    let order = &placing.order;
+    let hold = order.replaced(&placing.hold).map_err(StoreError::broken)?;
     if let Some(existing) = state.orders.get(&order.id) {
         return Ok(Conditional::Refused(NotPlaced::Exists(Box::new(
             existing.clone(),
@@ -51,7 +32,7 @@ fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>,
     let Some(shard) = state.shards.get_mut(shard_key) else {
         return Ok(Conditional::Refused(NotPlaced::HoldChanged));
     };
-    if shard.claims.get(&order.shopper) != Some(hold) {
+    if shard.claims.get(&order.shopper) != Some(hold.claim()) {
         return Ok(Conditional::Refused(NotPlaced::HoldChanged));
     }
     let whose = (shard_key.drop.clone(), order.shopper.clone());
@@ -59,7 +40,10 @@ fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>,
     if purchased > placing.per_shopper_limit {
         return Ok(Conditional::Refused(NotPlaced::LimitReached));
     }
-    if shard.order(&order.shopper, hold, ordered).is_err() {
+    if shard
+        .order(&order.shopper, hold.claim(), order.claim.clone())
+        .is_err()
+    {
         return Ok(Conditional::Refused(NotPlaced::HoldChanged));
     }
     state.purchases.insert(whose, purchased);
@@ -88,16 +72,15 @@ impl ListOrders for MemoryStore {
     ) -> Result<OrderPage, StoreError> {
         self.call(Op::OrdersOf, |state| {
             let place = |order: &Order| (order.placed_at, order.id.clone());
-            let mut found: Vec<&Order> = state
+            let mut orders: Vec<Order> = state
                 .orders
                 .values()
                 .filter(|order| order.shopper == *shopper)
                 .filter(|order| after.is_none_or(|after| place(order) < *after))
+                .cloned()
                 .collect();
-            found.sort_by_key(|order| Reverse(place(order)));
-            let more = found.len() > usize::from(limit);
-            let orders: Vec<Order> = found.into_iter().take(usize::from(limit)).cloned().collect();
-            let next = orders.last().filter(|_| more).map(place);
+            orders.sort_by_key(|order| Reverse(place(order)));
+            let next = page::cut(&mut orders, limit, place);
             Ok(OrderPage { orders, next })
         })
         .await
@@ -137,23 +120,25 @@ fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, Store
     if stored.version != step.from_version {
         return Ok(Conditional::Refused(()));
     }
-    if step.effect != StockEffect::None {
-        let seen = claim_of(order)?;
-        let not_there = || broken("the claim of an open order is not in its shard");
-        let shard = state
-            .shards
-            .get_mut(&order.reservation.shard)
-            .ok_or_else(not_there)?;
-        if step.effect == StockEffect::Undo {
-            let whose = (order.reservation.shard.drop.clone(), order.shopper.clone());
-            let counted = state.purchases.entry(whose).or_default();
-            let Some(rest) = counted.checked_sub(order.units) else {
-                return Err(broken("the purchase counter is smaller than the order"));
-            };
-            shard.give_back(&order.shopper, &seen).map_err(|_| not_there())?;
-            *counted = rest;
-        } else {
-            shard.settle(&order.shopper, &seen).map_err(|_| not_there())?;
+    if let Some(effect) = step.effect {
+        let no_claim = || StoreError::broken(EffectError::NoClaim);
+        let key = &order.reservation.shard;
+        let shard = state.shards.get_mut(key).ok_or_else(no_claim)?;
+        match effect {
+            StockEffect::Settle => shard
+                .settle(&order.shopper, &order.claim)
+                .map_err(|_| no_claim())?,
+            StockEffect::Undo => {
+                let whose = (key.drop.clone(), order.shopper.clone());
+                let counted = state.purchases.entry(whose).or_default();
+                let rest = counted
+                    .checked_sub(order.units)
+                    .ok_or_else(|| StoreError::broken(EffectError::CounterTooSmall))?;
+                shard
+                    .give_back(&order.shopper, &order.claim)
+                    .map_err(|_| no_claim())?;
+                *counted = rest;
+            }
         }
     }
     let before = std::mem::replace(stored, order.clone());

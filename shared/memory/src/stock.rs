@@ -2,33 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use domain::claim::{Claim, ClaimState};
+use domain::claim::{Claim, SeenHold};
 use domain::ids::{DropId, ShardKey, ShopperId};
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
+    keys_to_peek,
 };
 use ports::{Conditional, StoreError};
 
 use crate::faults::Op;
 use crate::store::MemoryStore;
 
-/// The most shards one peek may look at, as the port says.
-const MOST_PEEKED: usize = 8;
-
 impl PeekStock for MemoryStore {
     async fn peek(&self, drop: &DropId, shopper: &ShopperId, keys: &[ShardKey]) -> Result<Peek, StoreError> {
         self.call(Op::Peek, |state| {
-            if keys.len() > MOST_PEEKED || keys.iter().any(|key| key.drop != *drop) {
-                return Err(StoreError::Broken(
-                    "a peek looks at no more than 8 shards of one drop".to_owned(),
-                ));
-            }
-            let mut seen = BTreeSet::new();
-            let shards = keys
-                .iter()
-                .filter(|key| seen.insert(*key))
+            let shards = keys_to_peek(drop, keys)?
+                .into_iter()
                 .filter_map(|key| Some((key.clone(), state.shards.get(key)?.clone())))
                 .collect();
             let purchased = state.purchases.get(&(drop.clone(), shopper.clone()));
@@ -79,9 +70,7 @@ impl ClaimStock for MemoryStore {
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
         self.call(Op::TakeOver, |state| {
-            if seen.state != ClaimState::Held {
-                return Err(StoreError::Broken("only a hold can be taken over".to_owned()));
-            }
+            let seen = SeenHold::of(seen).map_err(StoreError::broken)?.claim();
             Ok(on_shard(state.shards.get_mut(key), |shard| {
                 shard.take_over(shopper, claim.clone(), victim, seen)
             }))
@@ -93,17 +82,13 @@ impl ClaimStock for MemoryStore {
 impl GiveBackStock for MemoryStore {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
         self.call(Op::GiveBack, |state| {
-            // An open order's units are its order's business.
-            if seen.claim.state != ClaimState::Held {
+            let Ok(hold) = SeenHold::of(&seen.claim) else {
                 return Ok(Conditional::Refused(()));
-            }
-            let shard = state.shards.get_mut(&seen.shard);
-            let done = shard.is_some_and(|shard| shard.give_back(&seen.shopper, &seen.claim).is_ok());
-            Ok(if done {
-                Conditional::Done
-            } else {
-                Conditional::Refused(())
-            })
+            };
+            let outcome = on_shard(state.shards.get_mut(&seen.shard), |shard| {
+                shard.give_back(&seen.shopper, hold.claim())
+            });
+            Ok(outcome.map(|_| ()))
         })
         .await
     }

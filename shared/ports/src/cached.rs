@@ -1,29 +1,25 @@
 //! Drops as this process last read them, for at most a second.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use domain::drops::Drop;
 use domain::ids::DropId;
-use domain::limits::CACHE_MS;
-use domain::time::Timestamp;
 
 use crate::StoreError;
 use crate::drops::ReadDrop;
 use crate::edge::Edge;
+use crate::recent::Recent;
 use crate::retry::{IN_REQUEST, retry};
 
-/// How many drops a process remembers; strangers' ids must not fill its memory.
+/// How many drops a process remembers, and of how many ids it remembers that there is no such drop.
 const MOST: usize = 256;
-
-/// When a drop was read, and what was found.
-type Read = (Timestamp, Option<Arc<Drop>>);
 
 /// Reads drops, each at most once a second: also the absence of one.
 pub struct CachedDrops<D, E> {
     drops: D,
     edge: E,
-    known: Mutex<HashMap<DropId, Read>>,
+    found: Recent<DropId, Arc<Drop>>,
+    absent: Recent<DropId, ()>,
 }
 
 impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
@@ -32,7 +28,8 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
         Self {
             drops,
             edge,
-            known: Mutex::new(HashMap::new()),
+            found: Recent::new(MOST),
+            absent: Recent::new(MOST),
         }
     }
 
@@ -42,21 +39,24 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     /// [`StoreError`] when it had to be read and could not be.
     pub async fn get(&self, id: &DropId) -> Result<Option<Arc<Drop>>, StoreError> {
         let now = self.edge.now();
-        if let Some((read_at, drop)) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(id)
-            && (0..CACHE_MS).contains(&now.millis_since(*read_at))
-        {
-            return Ok(drop.clone());
+        if let Some(drop) = self.found.fresh(id, now) {
+            return Ok(Some(drop));
         }
-        let drop = retry(&self.edge, IN_REQUEST, || self.drops.drop(id))
-            .await?
-            .map(Arc::new);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.retain(|_, (read_at, _)| now.millis_since(*read_at) < CACHE_MS);
+        if self.absent.fresh(id, now).is_some() {
+            return Ok(None);
         }
-        if known.len() < MOST {
-            known.insert(id.clone(), (now, drop.clone()));
+        let drop = retry(&self.edge, IN_REQUEST, || self.drops.drop(id)).await?;
+        let drop = drop.map(Arc::new);
+        match &drop {
+            Some(drop) => self.found.note(id.clone(), Arc::clone(drop), now),
+            None => self.absent.note(id.clone(), (), now),
         }
         Ok(drop)
+    }
+
+    /// The drop as last read, at most `domain::limits::STALE_STATUS_MS` old: for a process that can do without the newest
+    /// while the database does not answer.
+    pub fn last_good(&self, id: &DropId) -> Option<Arc<Drop>> {
+        self.found.last_good(id, self.edge.now())
     }
 }

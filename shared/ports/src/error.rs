@@ -15,6 +15,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// [`StoreError::Broken`] with a statement of what is wrong. It must not quote what was stored.
+    #[must_use]
+    pub fn broken(what: impl ToString) -> Self {
+        Self::Broken(what.to_string())
+    }
+
     /// Whether repeating the same call may help.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
@@ -32,6 +38,14 @@ pub enum Conditional<T> {
 }
 
 impl<T> Conditional<T> {
+    /// The same outcome, with `change` made of what was found instead.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Conditional<U> {
+        match self {
+            Self::Done => Conditional::Done,
+            Self::Refused(found) => Conditional::Refused(change(found)),
+        }
+    }
+
     /// Whether it was written.
     #[must_use]
     pub const fn is_done(&self) -> bool {

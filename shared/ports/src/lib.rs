@@ -11,7 +11,7 @@
 //!
 //! **Time and chance** come in through [`edge::Edge`], so that a whole drop replays from a seed.
 //!
-//! [`cached::CachedDrops`] is the one piece of behaviour here: it bounds how often a process reads a drop.
+//! [`cached::CachedDrops`] and the cache below it, [`recent::Recent`], bound how often a process reads the same thing.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -30,8 +30,10 @@ mod error;
 pub mod ledger;
 pub mod messages;
 pub mod orders;
+pub mod page;
 pub mod payment;
 pub mod prescale;
+pub mod recent;
 pub mod retry;
 pub mod stock;
 

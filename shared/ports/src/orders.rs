@@ -82,6 +82,17 @@ pub trait FindDueOrders: Send + Sync {
     ) -> impl Future<Output = Result<Vec<OrderId>, StoreError>> + Send;
 }
 
+/// The stock does not fit the open order whose end should change it: a mistake of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EffectError {
+    /// The claim is not as the order wrote it.
+    #[error("the claim of an open order is not in its shard")]
+    NoClaim,
+    /// The counter would fall below zero.
+    #[error("the purchase counter is smaller than the order")]
+    CounterTooSmall,
+}
+
 /// Changes orders.
 pub trait AdvanceOrder: Send + Sync {
     /// Stores `step.order` over `step.from_version`, in one transaction with its effect on the claim and the purchase

@@ -12,11 +12,10 @@ use std::future::Future;
 use std::str::FromStr;
 
 use domain::ids::OrderId;
+pub use domain::ids::PaymentId;
 use domain::limits::MAX_PAYMENT_METHOD_BYTES;
 use domain::money::Money;
 
-/// The longest gateway id, in bytes.
-pub const MAX_PAYMENT_ID_BYTES: usize = 64;
 /// The longest reason or refusal code, in bytes; gateways name theirs in snake case.
 pub const MAX_CODE_BYTES: usize = 64;
 /// The longest URL a shopper is sent to, in bytes.
@@ -30,35 +29,6 @@ pub struct TextError(&'static str);
 fn is_name(text: &str, max: usize) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
-}
-
-/// The gateway's id of a payment: 1 to 64 of letters, digits, `_` and `-`, so that it may stand in a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PaymentId(String);
-
-impl PaymentId {
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PaymentId {
-    type Err = TextError;
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        if is_name(text, MAX_PAYMENT_ID_BYTES) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(TextError("payment id"))
-        }
-    }
-}
-
-impl fmt::Display for PaymentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// The gateway's token for a means of payment, as the shopper's browser got it. Not shown by `Debug`: it can be charged.
@@ -238,15 +208,6 @@ pub enum GatewayError {
 }
 
 impl GatewayError {
-    /// Whether the call certainly changed nothing at the gateway.
-    #[must_use]
-    pub const fn is_certainly_undone(&self) -> bool {
-        matches!(
-            self,
-            Self::NotSent | Self::Refused { .. } | Self::Throttled { .. }
-        )
-    }
-
     /// Whether the same call, later, may fare better.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
@@ -293,6 +254,7 @@ pub trait PaymentGateway: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::limits::MAX_PAYMENT_ID_BYTES;
     use proptest::prelude::*;
 
     #[test]

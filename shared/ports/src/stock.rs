@@ -18,9 +18,31 @@ pub struct Peek {
     pub purchased: u32,
 }
 
+/// The most shards that one peek may look at.
+pub const MOST_PEEKED: usize = 8;
+
+/// The keys that a peek looks at: each once, in the order asked for.
+///
+/// # Errors
+/// [`StoreError::Broken`] when there are more than [`MOST_PEEKED`], or one is of another drop.
+pub fn keys_to_peek<'a>(drop: &DropId, keys: &'a [ShardKey]) -> Result<Vec<&'a ShardKey>, StoreError> {
+    if keys.len() > MOST_PEEKED || keys.iter().any(|key| key.drop != *drop) {
+        return Err(StoreError::broken(format!(
+            "a peek looks at no more than {MOST_PEEKED} shards of one drop"
+        )));
+    }
+    let mut distinct = Vec::with_capacity(keys.len());
+    for key in keys {
+        if !distinct.contains(&key) {
+            distinct.push(key);
+        }
+    }
+    Ok(distinct)
+}
+
 /// Looks at a few shards, cheaply and possibly a moment old.
 pub trait PeekStock: Send + Sync {
-    /// The shards of `keys` (at most 8, all of `drop`) and `shopper`'s purchase counter, eventually consistent.
+    /// The shards of `keys` (at most [`MOST_PEEKED`], all of `drop`) and `shopper`'s purchase counter, eventually consistent.
     fn peek(
         &self,
         drop: &DropId,

@@ -1,12 +1,12 @@
 //! What operators may say, and what they are answered.
 
+use crate::support::{Scene, body, moment};
 use axum::body::Body;
 use domain::drops::DropState;
 use http::{Request, StatusCode};
 use memory::TestEdge;
 use ports::drops::ListDrops as _;
 use serde_json::{Value, json};
-use crate::support::{Scene, body, moment};
 use tokens::{Audience, SigningKey};
 
 #[tokio::test(flavor = "current_thread")]
@@ -147,7 +147,7 @@ async fn each_bad_body_of_a_draft_gets_its_problem() {
         ("{".to_owned(), "body"),
         ("[]".to_owned(), "body"),
         ("null".to_owned(), "body"),
-        (format!("{}1{}", "[".repeat(3000), "]".repeat(3000)), "[0]"),
+        (format!("{}1{}", "[".repeat(3000), "]".repeat(3000)), "body"),
         (with(&|v| v["colour"] = json!("red")), "colour"),
         (with(&|v| v["currency"] = json!("eur")), "currency"),
         (with(&|v| v["starts_at"] = json!("soon")), "starts_at"),
@@ -169,11 +169,9 @@ async fn each_bad_body_of_a_draft_gets_its_problem() {
             .unwrap();
         let (status, problem) = scene.send(request).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{text:.60}");
-        let named = problem["errors"][0]["field"].as_str().unwrap();
-        assert!(
-            named == field || named.starts_with("body"),
-            "{text:.60}: {problem}"
-        );
+        let errors = problem["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 1, "{text:.60}: {problem}");
+        assert_eq!(errors[0]["field"], field, "{text:.60}: {problem}");
     }
     for id in ["A", "a_b", "a.b", "123456789012345678901", "%FF", "%20"] {
         let (status, problem) = scene.send(scene.request("PUT", id, None, Some(&body()))).await;

@@ -1,9 +1,9 @@
 //! Every way an order can end, each step run twice.
 
+use crate::support::{DECLINED, Scene, TO_SIGN, VISA};
 use domain::order::{EndReason, OrderStatus};
 use memory::{GatewayOp, PaymentOutcome};
 use process_order::drive::{Driven, NotDriven};
-use crate::support::{DECLINED, Scene, TO_SIGN, VISA};
 
 #[tokio::test]
 async fn a_good_card_is_charged_once_and_its_units_sold() {
@@ -172,7 +172,7 @@ async fn what_cannot_be_found_comes_again() {
     // Another account's payment.
     let order = scene.read(&id).await;
     let step = order
-        .with_payment("pi_elsewhere".to_owned(), memory::TestEdge::START)
+        .with_payment("pi_elsewhere".parse().unwrap(), memory::TestEdge::START)
         .unwrap();
     ports::orders::AdvanceOrder::advance(&scene.store, &step)
         .await

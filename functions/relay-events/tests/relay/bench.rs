@@ -112,7 +112,10 @@ pub(crate) fn later(seconds: u32) -> Timestamp {
 /// The life of an order that is called off while it is being paid.
 pub(crate) fn life(name: &str) -> Vec<Order> {
     let placed = order(name);
-    let paying = placed.with_payment("pi_1".to_owned(), later(1)).unwrap().order;
+    let paying = placed
+        .with_payment("pi_1".parse().unwrap(), later(1))
+        .unwrap()
+        .order;
     let asked = paying
         .request_cancel(EndReason::ByShopper, later(2))
         .unwrap()

@@ -87,11 +87,15 @@ async fn what_cannot_be_read_is_parked_whole_and_holds_nothing_up() {
 #[tokio::test]
 async fn an_event_that_no_consumer_would_read_is_parked() {
     let bench = Bench::new();
-    let mut long = order("ada");
-    long.payment_id = Some("p".repeat(20_000));
+    let mut long = record(1, None, Some(&order("ada")));
+    let doc = long["dynamodb"]["NewImage"]["doc"]["S"].as_str().unwrap();
+    let payment = format!(r#""payment_id":"{}""#, "p".repeat(20_000));
+    let doc = doc.replace(r#""payment_id":null"#, &payment);
+    assert!(doc.contains(&payment));
+    long["dynamodb"]["NewImage"]["doc"]["S"] = json!(doc);
     let mut far = order("bob");
     far.updated_at = Timestamp::from_millis(i64::MAX);
-    let batch = [record(1, None, Some(&long)), record(2, None, Some(&far))];
+    let batch = [long, record(2, None, Some(&far))];
     assert_eq!(bench.relay(&batch).await, None);
     assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (0, 2));
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::claim::Claim;
 use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::search::{Refused, Request};
 use domain::shard::Shard;
 use domain::status::Availability;
 use memory::{MemoryStore, TestEdge, fixtures};
@@ -13,7 +14,7 @@ use ports::drops::{FreeCounts, WriteStatus};
 use ports::edge::Edge;
 use ports::stock::{ClaimStock, Peek, PeekStock};
 use ports::{Conditional, StoreError};
-use reserve::create::{Create, NotReserved, Request};
+use reserve::create::Create;
 use reserve::knowledge::Knowledge;
 
 /// A stock whose first look finds nothing free: what was there when it set out.
@@ -86,7 +87,7 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
     };
     let outcome = create.create(&request).await;
     if let Err(refused) = &outcome {
-        assert_eq!(*refused, NotReserved::SoldOut(Availability::AllHeld));
+        assert_eq!(*refused, Refused::SoldOut(Availability::AllHeld).into());
     }
     (outcome.is_ok(), stock.looks.load(Ordering::Relaxed))
 }

@@ -1,137 +1,376 @@
-//! The import rules of docs/ARCHITECTURE.md, held against every crate's manifest.
+//! The import rules: the tables of docs/ARCHITECTURE.md, held against every crate's manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Every crate of the workspace: its folder and what it imports outside tests.
-fn crates() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let mut crates = BTreeMap::new();
-    let mut add = |folder: String| {
-        let Ok(text) = std::fs::read_to_string(root.join(&folder).join("Cargo.toml")) else {
-            return;
+use toml::Table;
+
+/// A crate: its folder, its package's name, and the packages it imports.
+#[derive(Clone)]
+struct Manifest {
+    folder: String,
+    package: String,
+    imports: BTreeSet<String>,
+    /// What only its tests import.
+    tests: BTreeSet<String>,
+}
+
+impl Manifest {
+    /// Reads a manifest; `shared` has the workspace's dependencies, which may give a package another name.
+    fn read(folder: &str, text: &str, shared: &Table) -> Self {
+        let manifest: Table = text.parse().unwrap();
+        let targets = manifest.get("target").and_then(|t| t.as_table());
+        let everywhere: Vec<&Table> = std::iter::once(&manifest)
+            .chain(
+                targets
+                    .into_iter()
+                    .flat_map(|t| t.values().filter_map(|t| t.as_table())),
+            )
+            .collect();
+        let packages = |kinds: &[&str]| -> BTreeSet<String> {
+            let tables = everywhere
+                .iter()
+                .flat_map(|t| kinds.iter().filter_map(|k| t.get(*k)?.as_table()));
+            tables
+                .flatten()
+                .map(|(key, value)| {
+                    let renamed = value.get("package").or_else(|| shared.get(key)?.get("package"));
+                    renamed.and_then(|p| p.as_str()).unwrap_or(key).to_owned()
+                })
+                .collect()
         };
-        let manifest: toml::Value = toml::from_str(&text).unwrap();
-        let name = manifest["package"]["name"].as_str().unwrap().to_owned();
-        let imports = manifest.get("dependencies").and_then(|d| d.as_table());
-        let imports = imports.map(|d| d.keys().cloned().collect()).unwrap_or_default();
-        crates.insert(name, (folder, imports));
-    };
-    for group in ["shared", "functions", "infra", "loadtest"] {
-        for entry in std::fs::read_dir(root.join(group)).unwrap() {
-            let entry = entry.unwrap();
-            add(format!("{group}/{}", entry.file_name().to_string_lossy()));
+        Self {
+            folder: folder.to_owned(),
+            package: manifest["package"]["name"].as_str().unwrap().to_owned(),
+            imports: packages(&["dependencies", "build-dependencies"]),
+            tests: packages(&["dev-dependencies"]),
         }
     }
-    add("loadtest".to_owned());
-    crates
 }
 
-fn in_folder(folder: &str, group: &str) -> bool {
-    folder.starts_with(group)
+/// Every crate that the workspace's manifest names, as a member or as left out.
+fn crates() -> Vec<Manifest> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let read = |folder: &str| std::fs::read_to_string(root.join(folder).join("Cargo.toml"));
+    let workspace: Table = read("").unwrap().parse().unwrap();
+    let shared = workspace["workspace"]["dependencies"].as_table().unwrap();
+    let mut folders = BTreeSet::new();
+    for list in ["members", "exclude"] {
+        for named in workspace["workspace"][list].as_array().unwrap() {
+            let named = named.as_str().unwrap();
+            let Some(parent) = named.strip_suffix("/*") else {
+                folders.insert(named.to_owned());
+                continue;
+            };
+            for entry in std::fs::read_dir(root.join(parent)).unwrap() {
+                folders.insert(format!(
+                    "{parent}/{}",
+                    entry.unwrap().file_name().to_string_lossy()
+                ));
+            }
+        }
+    }
+    folders
+        .iter()
+        .filter_map(|folder| Some(Manifest::read(folder, &read(folder).ok()?, shared)))
+        .collect()
 }
 
-#[test]
-fn the_domain_imports_no_runtime_and_no_adapter() {
-    let (_, imports) = &crates()["domain"];
-    let allowed = ["serde", "sha2", "data-encoding", "thiserror"];
+/// What a cell allows: `None` stands for anything.
+type Allowed = Option<Vec<String>>;
+
+/// A row of the first table, for the crates or for their tests.
+struct Row {
+    folder: String,
+    tests: bool,
+    ours: Allowed,
+    outside: Allowed,
+}
+
+/// The rows of the table whose first heading is `heading`, cell by cell.
+fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let begin = format!("| {heading} |");
+    page.lines()
+        .skip_while(|line| !line.starts_with(&begin))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect()
+}
+
+/// What stands between backticks.
+fn names(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn allowed(cell: &str) -> Allowed {
     assert!(
-        imports.iter().all(|i| allowed.contains(&i.as_str())),
-        "{imports:?}"
+        ["anything", "–"].contains(&cell) || cell.starts_with('`'),
+        "neither names nor anything nor –: {cell:?}"
     );
+    (cell != "anything").then(|| names(cell))
 }
 
-#[test]
-fn ports_know_no_adapter_and_no_runtime() {
-    let crates = crates();
-    for name in ["ports", "events", "api"] {
-        let (_, imports) = &crates[name];
-        for import in imports {
-            let adapter = [
-                "control-plane",
-                "dynamodb",
-                "queues",
-                "ledger",
-                "stripe",
-                "memory",
-                "startup",
-                "web",
-            ]
-            .contains(&import.as_str());
-            let runtime = import.starts_with("aws") || import.starts_with("lambda") || import == "tokio";
-            assert!(!adapter && !runtime, "{name} imports {import}");
+fn rows(page: &str) -> Vec<Row> {
+    let row = |cells: Vec<&str>| -> Vec<Row> {
+        let [folders, _, ours, outside] = cells[..] else {
+            panic!("not four cells: {cells:?}");
+        };
+        let one = |folder| Row {
+            folder,
+            tests: folders.starts_with("tests of "),
+            ours: allowed(ours),
+            outside: allowed(outside),
+        };
+        names(folders).into_iter().map(one).collect()
+    };
+    table(page, "folder").into_iter().flat_map(row).collect()
+}
+
+/// Whether a name of the page, perhaps with a `*` at its end, means `folder`.
+fn covers(name: &str, folder: &str) -> bool {
+    name.strip_suffix('*').map_or(name == folder, |group| {
+        folder.strip_prefix(group).is_some_and(|rest| !rest.contains('/'))
+    })
+}
+
+/// Whether a name of the page means a crate: its package, or its folder where the name has a `*`.
+fn means(name: &str, it: &Manifest) -> bool {
+    name == it.package || (name.ends_with('*') && covers(name, &it.folder))
+}
+
+/// Everything in which the crates and the page disagree.
+fn disagreements(page: &str, crates: &[Manifest]) -> Vec<String> {
+    let rows = rows(page);
+    let mut found = Vec::new();
+    for it in crates {
+        for (tests, imports) in [(false, &it.imports), (true, &it.tests)] {
+            let what = if tests { "tests of " } else { "" };
+            let here = |r: &&Row| r.tests == tests && covers(&r.folder, &it.folder);
+            let covering: Vec<&Row> = rows.iter().filter(here).collect();
+            let exact: Vec<&Row> = covering
+                .iter()
+                .copied()
+                .filter(|r| r.folder == it.folder)
+                .collect();
+            let [row] = (if exact.is_empty() { &covering } else { &exact })[..] else {
+                found.push(format!("{what}{}: {} rows", it.folder, covering.len()));
+                continue;
+            };
+            for import in imports {
+                let ours = crates.iter().find(|c| c.package == *import);
+                let may = match (ours, &row.ours, &row.outside) {
+                    (Some(ours), Some(names), _) => names.iter().any(|name| means(name, ours)),
+                    (None, _, Some(names)) => names.contains(import),
+                    _ => true,
+                };
+                if !may {
+                    found.push(format!("{what}{} may not import {import}", it.folder));
+                }
+            }
         }
     }
-}
-
-#[test]
-fn nothing_but_proofs_in_one_process_imports_a_function() {
-    let proofs = ["replay", "hostile", "hostile-fuzz"];
-    let crates = crates();
-    for (name, (folder, imports)) in crates.iter().filter(|(name, _)| !proofs.contains(&name.as_str())) {
-        for import in imports {
-            let imported = crates.get(import).map_or("", |(folder, _)| folder.as_str());
-            assert!(
-                !in_folder(imported, "functions/"),
-                "{name} ({folder}) imports the function {import}"
-            );
+    for row in &rows {
+        if !crates.iter().any(|c| covers(&row.folder, &c.folder)) {
+            found.push(format!("{}: a row without a crate", row.folder));
+        }
+        for name in row.ours.iter().flatten() {
+            if !crates.iter().any(|c| means(name, c)) {
+                found.push(format!("{}: {name} is no crate", row.folder));
+            }
         }
     }
-}
-
-#[test]
-fn only_its_adapter_knows_a_service() {
-    let owners: &[(&str, &[&str])] = &[
-        (
-            "aws-sdk-dynamodb",
-            &[
-                "dynamodb",
-                "control-plane",
-                "startup",
-                "loadtest",
-                "bench",
-                "hostile",
-            ],
-        ),
-        (
-            "aws-sdk-sqs",
-            &["queues", "control-plane", "startup", "stampede-local", "loadtest"],
-        ),
-        ("aws-sdk-cloudwatch", &["control-plane"]),
-        ("aws-sdk-lambda", &["control-plane"]),
-        ("aws-sdk-rds", &["control-plane"]),
-        ("aws-sdk-ssm", &["control-plane", "loadtest"]),
-        ("tokio-postgres", &["ledger", "stampede-local", "loadtest"]),
-        ("reqwest", &["stripe", "hostile"]),
-        // Its HTTP/2 would be in every function.
-        ("aws-smithy-http-client", &[]),
-        ("dynoxide", &["stampede-local"]),
-        ("rustack-sqs-core", &["stampede-local"]),
-    ];
-    for (name, (_, imports)) in &crates() {
-        for (service, allowed) in owners {
-            assert!(
-                !imports.contains(*service) || allowed.contains(&name.as_str()),
-                "{name} imports {service}"
-            );
+    let mut only = BTreeMap::new();
+    for cells in table(page, "package") {
+        let [packages, folders] = cells[..] else {
+            panic!("not two cells: {cells:?}");
+        };
+        let folders = allowed(folders).unwrap_or_default();
+        only.extend(
+            names(packages)
+                .into_iter()
+                .map(|package| (package, folders.clone())),
+        );
+    }
+    for (package, folders) in &only {
+        let importing: BTreeSet<&String> = crates
+            .iter()
+            .filter(|c| c.imports.contains(package))
+            .map(|c| &c.folder)
+            .collect();
+        let listed: BTreeSet<&String> = folders.iter().collect();
+        for folder in importing.difference(&listed) {
+            found.push(format!("{folder} is not among those that may import {package}"));
+        }
+        for folder in listed.difference(&importing) {
+            found.push(format!("{folder} does not import {package}"));
         }
     }
+    if rows.is_empty() || only.is_empty() {
+        found.push("a table is missing".to_owned());
+    }
+    found
 }
 
 #[test]
-fn a_function_that_writes_to_one_system_imports_no_other() {
-    let crates = crates();
-    let systems = |name: &str| -> BTreeSet<&str> {
-        let (_, imports) = &crates[name];
-        ["dynamodb", "queues", "ledger", "stripe"]
-            .into_iter()
-            .filter(|s| imports.contains(*s))
+fn every_crate_imports_what_the_page_allows() {
+    let page = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ARCHITECTURE.md"));
+    let page = std::fs::read_to_string(page).unwrap();
+    let found = disagreements(&page, &crates());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+const PAGE: &str = "
+| folder | what it is | may import | from outside |
+|---|---|---|---|
+| `core` | rules | – | `serde` |
+| `adapters/*` | stores, [see](that.md) | `core` | anything |
+| `adapters/open` | | `core`, `table` | anything |
+| `functions/*` | | `core`, `adapters/*` | anything |
+| tests of `core` | | – | – |
+| tests of `adapters/*`, `functions/*` | | anything | `proptest` |
+
+Words between the tables.
+
+| package | only in |
+|---|---|
+| `table`, `sdk` | `functions/buy` |
+| `http2` | – |
+";
+
+fn planted(folder: &str, imports: &str, tests: &str) -> Manifest {
+    let package = folder.rsplit('/').next().unwrap();
+    let list = |packages: &str| -> String {
+        packages
+            .split_whitespace()
+            .map(|p| format!("{p}.workspace = true\n"))
             .collect()
     };
-    assert_eq!(systems("checkout"), BTreeSet::from(["dynamodb"]));
-    assert_eq!(systems("reserve"), BTreeSet::from(["dynamodb"]));
-    assert_eq!(systems("project-ledger"), BTreeSet::from(["ledger"]));
-    assert_eq!(systems("process-order"), BTreeSet::from(["dynamodb", "stripe"]));
+    let text = format!(
+        "[package]\nname = \"{package}\"\n[dependencies]\n{}[dev-dependencies]\n{}",
+        list(imports),
+        list(tests)
+    );
+    Manifest::read(folder, &text, &Table::new())
+}
+
+/// The disagreements when `changed` stands in the place of the planted crate in its folder, or beside all.
+fn after(changed: Manifest) -> Vec<String> {
+    let mut crates = vec![
+        planted("core", "serde", ""),
+        planted("adapters/table", "core tokio", "proptest"),
+        planted("adapters/open", "core", ""),
+        planted("functions/buy", "core table sdk", "sell proptest"),
+        planted("functions/sell", "core open", "table"),
+    ];
+    crates.retain(|c| c.folder != changed.folder);
+    crates.push(changed);
+    disagreements(PAGE, &crates)
+}
+
+#[test]
+fn a_crate_that_imports_what_it_may_not_is_found() {
+    let none: &[&str] = &[];
+    for (folder, imports, tests, expected) in [
+        ("core", "serde", "", none),
+        ("core", "serde tokio", "", &["core may not import tokio"]),
+        ("core", "open", "", &["core may not import open"]),
+        ("core", "", "proptest", &["tests of core may not import proptest"]),
+        (
+            "adapters/table",
+            "core open",
+            "",
+            &["adapters/table may not import open"],
+        ),
+        ("adapters/table", "", "open sell", none),
+        (
+            "adapters/table",
+            "",
+            "other",
+            &["tests of adapters/table may not import other"],
+        ),
+        (
+            "adapters/open",
+            "core table",
+            "",
+            &["adapters/open is not among those that may import table"],
+        ),
+        (
+            "functions/sell",
+            "core buy",
+            "",
+            &["functions/sell may not import buy"],
+        ),
+        (
+            "functions/sell",
+            "sdk",
+            "",
+            &["functions/sell is not among those that may import sdk"],
+        ),
+        (
+            "functions/buy",
+            "sdk",
+            "",
+            &["functions/buy does not import table"],
+        ),
+        (
+            "functions/sell",
+            "http2",
+            "",
+            &["functions/sell is not among those that may import http2"],
+        ),
+        ("tools", "", "", &["tools: 0 rows", "tests of tools: 0 rows"]),
+        (
+            "adapters/old/deep",
+            "",
+            "",
+            &["adapters/old/deep: 0 rows", "tests of adapters/old/deep: 0 rows"],
+        ),
+    ] {
+        assert_eq!(
+            after(planted(folder, imports, tests)),
+            expected,
+            "{folder}: {imports}; {tests}"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_names_no_crate_or_has_no_table_is_found() {
+    let crates = [planted("core", "serde", ""), planted("adapters/open", "", "")];
+    let found = disagreements(PAGE, &crates);
+    assert_eq!(
+        found,
+        [
+            "adapters/open: table is no crate",
+            "functions/*: a row without a crate",
+            "functions/*: a row without a crate",
+            "functions/buy does not import sdk",
+            "functions/buy does not import table",
+        ]
+    );
+    assert!(disagreements("", &crates).contains(&"a table is missing".to_owned()));
+}
+
+#[test]
+fn a_dependency_counts_wherever_it_stands_and_by_its_own_name() {
+    let shared: Table = "engine = { package = \"engine-rs\", version = \"1\" }"
+        .parse()
+        .unwrap();
+    let text = "
+        [package]
+        name = \"p\"
+        [dependencies]
+        engine.workspace = true
+        [build-dependencies]
+        b = \"1\"
+        [target.'cfg(unix)'.dependencies]
+        c = { package = \"d\", version = \"1\" }
+        [target.'cfg(unix)'.dev-dependencies]
+        e = \"1\"";
+    let read = Manifest::read("p", text, &shared);
+    assert_eq!(read.imports, ["b", "d", "engine-rs"].map(str::to_owned).into());
+    assert_eq!(read.tests, ["e"].map(str::to_owned).into());
 }
 
 #[test]

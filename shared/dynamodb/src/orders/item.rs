@@ -6,7 +6,7 @@ use domain::order::Order;
 use ports::StoreError;
 use serde_json::Value;
 
-use crate::item::{Item, KEY, ms, n, number, s, text, unreadable};
+use crate::item::{DOC, Item, KEY, json, ms, n, number, s, text, unreadable};
 
 pub(crate) const TABLE: &str = "orders";
 /// The sparse index of open orders.
@@ -21,8 +21,6 @@ pub(crate) fn bucket_key(bucket: u8) -> String {
 
 /// The item of an order.
 pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
-    let doc = serde_json::to_string(order)
-        .map_err(|_| StoreError::Broken("an order cannot be written as JSON".to_owned()))?;
     let mut item = HashMap::from([
         (KEY.to_owned(), s(order.id.as_str())),
         ("version".to_owned(), n(order.version)),
@@ -30,7 +28,7 @@ pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
         ("shopper_id".to_owned(), s(order.shopper.as_str())),
         ("placed_at".to_owned(), ms(order.placed_at)),
         ("due_at".to_owned(), ms(order.due_at)),
-        ("doc".to_owned(), s(doc)),
+        (DOC.to_owned(), json("an order", order)?),
     ]);
     if let Some(bucket) = order.open_bucket() {
         item.insert("open".to_owned(), s(bucket_key(bucket)));
@@ -42,7 +40,7 @@ pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
 pub(crate) fn order_of(item: &Item) -> Result<Order, StoreError> {
     let key = text(TABLE, item, KEY)?;
     let version: u32 = number(TABLE, item, "version")?;
-    order_from_parts(key, version, text(TABLE, item, "doc")?)
+    order_from_parts(key, version, text(TABLE, item, DOC)?)
         .map_err(|OrderImageError(what)| unreadable(TABLE, what))
 }
 
@@ -66,11 +64,11 @@ pub fn order_from_stream_json(image: &Value) -> Result<Order, OrderImageError> {
     let version = part("version", "N")?
         .parse()
         .map_err(|_| OrderImageError("version"))?;
-    order_from_parts(part(KEY, "S")?, version, part("doc", "S")?)
+    order_from_parts(part(KEY, "S")?, version, part(DOC, "S")?)
 }
 
 fn order_from_parts(key: &str, version: u32, doc: &str) -> Result<Order, OrderImageError> {
-    let order: Order = serde_json::from_str(doc).map_err(|_| OrderImageError("doc"))?;
+    let order: Order = serde_json::from_str(doc).map_err(|_| OrderImageError(DOC))?;
     if order.id.as_str() != key {
         return Err(OrderImageError(KEY));
     }

@@ -5,17 +5,19 @@ mod writes;
 
 use aws_sdk_dynamodb::Client;
 use domain::ids::{OrderId, ShopperId};
-use domain::order::{Order, OrderStep, StockEffect};
+use domain::order::{Order, OrderStep};
 use domain::time::Timestamp;
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing,
+    ReadOrder,
 };
-use ports::{Conditional, StoreError};
+use ports::stock::Consistency::Strong;
+use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
-use crate::item::{Item, KEY, ms, n, s, text, unreadable};
+use crate::error::written;
+use crate::item::{Item, KEY, ms, n, parsed, s};
 use crate::paging::query;
 use crate::transact::{Reason, Transacted, not_conditions, transact};
 
@@ -38,17 +40,9 @@ impl OrderStore {
     }
 
     async fn read(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
-        let output = self
-            .clients
-            .reads
-            .get_item()
-            .table_name(&self.clients.tables.orders)
-            .key(KEY, s(id.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        output.item.as_ref().map(order_of).transpose()
+        let table = &self.clients.tables.orders;
+        let item = self.clients.get(table, id.as_str(), Strong).await?;
+        item.as_ref().map(order_of).transpose()
     }
 }
 
@@ -112,10 +106,7 @@ impl ListOrders for OrderStore {
         // One more than asked for tells whether there is a next page.
         let items = query(request, from, usize::from(limit) + 1).await?;
         let mut orders = items.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
-        let more = orders.len() > usize::from(limit);
-        orders.truncate(usize::from(limit));
-        let last = orders.last().filter(|_| more);
-        let next = last.map(|order| (order.placed_at, order.id.clone()));
+        let next = page::cut(&mut orders, limit, |order| (order.placed_at, order.id.clone()));
         Ok(OrderPage { orders, next })
     }
 }
@@ -134,23 +125,16 @@ impl FindDueOrders for OrderStore {
             .expression_attribute_values(":now", ms(now))
             .projection_expression(KEY);
         let items = query(request, None, usize::from(limit)).await?;
-        items
-            .iter()
-            .map(|item| {
-                text(TABLE, item, KEY)?
-                    .parse()
-                    .map_err(|_| unreadable(TABLE, KEY))
-            })
-            .collect()
+        items.iter().map(|item| parsed(TABLE, item, KEY)).collect()
     }
 }
 
 impl AdvanceOrder for OrderStore {
     async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
-        if step.effect == StockEffect::None {
+        let Some(effect) = step.effect else {
             return self.replace(step).await;
-        }
-        let writes = writes::advance(&self.clients.tables, step)?;
+        };
+        let writes = writes::advance(&self.clients.tables, step, effect)?;
         let reasons = match transact(&self.clients.writes, writes).await? {
             Transacted::Done => return Ok(Conditional::Done),
             Transacted::Cancelled(reasons) => reasons,
@@ -167,12 +151,8 @@ impl AdvanceOrder for OrderStore {
             return Ok(Conditional::Refused(()));
         }
         match (reasons.get(1), reasons.get(2)) {
-            (Some(Reason::Condition(_)), _) => Err(StoreError::Broken(
-                "the claim of an open order is not in its shard".to_owned(),
-            )),
-            (_, Some(Reason::Condition(_))) => Err(StoreError::Broken(
-                "the purchase counter is smaller than the order".to_owned(),
-            )),
+            (Some(Reason::Condition(_)), _) => Err(StoreError::broken(EffectError::NoClaim)),
+            (_, Some(Reason::Condition(_))) => Err(StoreError::broken(EffectError::CounterTooSmall)),
             _ => Err(StoreError::Busy),
         }
     }
@@ -193,9 +173,6 @@ impl OrderStore {
             .expression_attribute_values(":from", n(step.from_version))
             .send()
             .await;
-        Ok(match written("PutItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        Ok(written("PutItem", result)?.outcome())
     }
 }

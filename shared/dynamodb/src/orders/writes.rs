@@ -1,7 +1,7 @@
 //! The writes that place and advance orders.
 
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
-use domain::claim::{Claim, ClaimState};
+use domain::claim::Claim;
 use domain::order::{Order, OrderStep, StockEffect};
 use ports::StoreError;
 use ports::orders::Placing;
@@ -12,30 +12,18 @@ use crate::orders::item::order_item;
 use crate::stock::purchases_key;
 use crate::transact::{put, update};
 
-fn broken(what: &str) -> StoreError {
-    StoreError::Broken(what.to_owned())
-}
-
-/// The claim that an order wrote into its shard.
-fn claim_of(order: &Order) -> Result<Claim, StoreError> {
-    order
-        .claim
-        .parse()
-        .map_err(|_| broken("the order's claim cannot be read"))
-}
-
 /// An update of the order's shard in which `#me` is its shopper and `:seen` the claim the update is conditional on.
 fn shard_update(
     tables: &Tables,
     order: &Order,
-    seen: String,
+    seen: &Claim,
 ) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
     Update::builder()
         .table_name(&tables.stock)
         .key(KEY, s(order.reservation.shard.to_string()))
         .condition_expression("c.#me = :seen")
         .expression_attribute_names("#me", order.shopper.as_str())
-        .expression_attribute_values(":seen", s(seen))
+        .expression_attribute_values(":seen", s(seen.to_string()))
 }
 
 fn counter_update(tables: &Tables, order: &Order) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
@@ -47,24 +35,17 @@ fn counter_update(tables: &Tables, order: &Order) -> aws_sdk_dynamodb::types::bu
 
 /// The writes that place an order: the order, the claim, the counter, the address, in this order.
 pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWriteItem>, StoreError> {
-    let Placing { order, hold, .. } = placing;
-    let ordered = claim_of(order)?;
-    if ordered.state != ClaimState::Ordered
-        || (ordered.units, &ordered.nonce) != (hold.units, &hold.nonce)
-        || order.units != hold.units
-        || order.version != 1
-    {
-        return Err(broken("the order is not one of this hold"));
-    }
+    let order = &placing.order;
+    let hold = order.replaced(&placing.hold).map_err(StoreError::broken)?;
     let order_put = Put::builder()
         .table_name(&tables.orders)
         .set_item(Some(order_item(order)?))
         .condition_expression("attribute_not_exists(pk)")
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .build();
-    let claim = shard_update(tables, order, hold.to_string())
+    let claim = shard_update(tables, order, hold.claim())
         .update_expression("SET c.#me = :ordered")
-        .expression_attribute_values(":ordered", s(order.claim.as_str()))
+        .expression_attribute_values(":ordered", s(order.claim.to_string()))
         .build();
     // Where even a first order is beyond the limit, a counter that does not exist must not pass.
     let within = if order.units <= placing.per_shopper_limit {
@@ -96,9 +77,12 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
 pub(crate) const AT_VERSION: (&str, &str, &str) = ("#version = :from", "#version", "version");
 
 /// The writes that advance an order together with its effect: the order, the claim and, when it is undone, the counter.
-pub(crate) fn advance(tables: &Tables, step: &OrderStep) -> Result<Vec<TransactWriteItem>, StoreError> {
+pub(crate) fn advance(
+    tables: &Tables,
+    step: &OrderStep,
+    effect: StockEffect,
+) -> Result<Vec<TransactWriteItem>, StoreError> {
     let order = &step.order;
-    let claim = claim_of(order)?;
     let (condition, placeholder, name) = AT_VERSION;
     let order_put = Put::builder()
         .table_name(&tables.orders)
@@ -107,16 +91,16 @@ pub(crate) fn advance(tables: &Tables, step: &OrderStep) -> Result<Vec<TransactW
         .expression_attribute_names(placeholder, name)
         .expression_attribute_values(":from", n(step.from_version))
         .build();
-    let effect = match step.effect {
+    let units_move = match effect {
         StockEffect::Undo => "SET f = f + :u REMOVE c.#me",
-        StockEffect::Settle | StockEffect::None => "SET s = s + :u REMOVE c.#me",
+        StockEffect::Settle => "SET s = s + :u REMOVE c.#me",
     };
-    let stock = shard_update(tables, order, claim.to_string())
-        .update_expression(effect)
-        .expression_attribute_values(":u", n(claim.units))
+    let stock = shard_update(tables, order, &order.claim)
+        .update_expression(units_move)
+        .expression_attribute_values(":u", n(order.claim.units))
         .build();
     let mut writes = vec![put(order_put)?, update(stock)?];
-    if step.effect == StockEffect::Undo {
+    if effect == StockEffect::Undo {
         let counter = counter_update(tables, order)
             .update_expression("SET n = n - :u")
             .condition_expression("n >= :u")

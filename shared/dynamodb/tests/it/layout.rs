@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::order::EndReason;
 use domain::status::DropStatus;
@@ -12,7 +13,6 @@ use ports::StoreError;
 use ports::drops::{FreeCounts, HoldLease, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};
 use ports::stock::{AllocateStock, ClaimStock, Consistency, PeekStock, ReadClaim, SurveyStock};
-use crate::support::Local;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -73,7 +73,7 @@ async fn shard_order_counter_and_address_are_stored_as_described() {
     assert_eq!(names(&shard), ["a", "c", "f", "pk", "s"]);
     assert_eq!((&shard["a"], &shard["f"], &shard["s"]), (&n(5), &n(2), &n(0)));
     let claims = Item::from([
-        ("ada".to_owned(), s(order.claim.clone())),
+        ("ada".to_owned(), s(order.claim.to_string())),
         ("bob".to_owned(), s(bob.to_string())),
     ]);
     assert_eq!(shard["c"], AttributeValue::M(claims));
@@ -104,6 +104,9 @@ async fn shard_order_counter_and_address_are_stored_as_described() {
     );
     let doc = item["doc"].as_s().unwrap();
     assert!(!doc.contains("\"name\""), "the address is apart");
+    for text in [order.claim.to_string(), order.fingerprint.to_string()] {
+        assert!(doc.contains(&format!(":\"{text}\"")), "{text} in {doc}");
+    }
 
     let address = local.item("addresses", order.id.as_str()).await.unwrap();
     assert_eq!(
@@ -282,7 +285,7 @@ async fn an_effect_that_does_not_fit_is_broken_and_changes_nothing() {
 
     let other = domain::claim::Claim {
         deadline: Timestamp::from_millis(1),
-        ..order.claim.parse().unwrap()
+        ..order.claim.clone()
     };
     let claims = AttributeValue::M([("ada".to_owned(), s(other.to_string()))].into());
     spoil(&local, "stock", "autumn#TEE-M#0", "c", claims).await;

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use ports::ledger::{ProjectOrders, Projected};
 
 use crate::MemoryLedger;
-use crate::contract::scene::{NOW, placing};
+use crate::contract::scene::{NOW, id, placing};
 
 /// The contract of the ledger, as tests; `$setup` makes an empty one.
 #[macro_export]
@@ -55,7 +55,10 @@ impl Ledger for MemoryLedger {
 pub fn life(name: &str) -> Vec<OrderEvent> {
     let at = |seconds| NOW.plus_seconds(seconds);
     let placed = placing(name, "k", 2, 2).order;
-    let paying = placed.with_payment(format!("pi_{name}"), at(1)).unwrap().order;
+    let paying = placed
+        .with_payment(id(&format!("pi_{name}")), at(1))
+        .unwrap()
+        .order;
     let acting = paying
         .require_action("https://bank.example".to_owned(), at(2))
         .unwrap()

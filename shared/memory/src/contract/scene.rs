@@ -4,7 +4,7 @@ use domain::claim::Claim;
 use domain::drops::{Drop, DropDraft, Sku};
 use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
 use domain::money::Money;
-use domain::order::{Order, Placement};
+use domain::order::{Fingerprint, Order, Placement};
 use domain::plan::ShardPlan;
 use domain::time::Timestamp;
 use ports::orders::Placing;
@@ -78,7 +78,7 @@ pub fn placing_in(
             currency: id("EUR"),
         },
         payment_method: "pm_card_visa".to_owned(),
-        fingerprint: format!("{name}:{idempotency_key}"),
+        fingerprint: Fingerprint::of_request(idempotency_key.as_bytes(), name.as_bytes()),
     };
     Placing {
         order: Order::place(placement, now),

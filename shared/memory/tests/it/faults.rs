@@ -131,7 +131,7 @@ async fn an_audit_names_what_does_not_add_up() {
         let mut shard = sound.clone();
         change(&mut shard);
         store.put_shard(&key(0), shard);
-        store.audit().unwrap_err()
+        store.audit().unwrap_err().join("\n")
     };
     assert!(spoilt(&|shard| shard.free += 1).contains("does not add up"));
     let sold_too_much = spoilt(&|shard| {

@@ -11,7 +11,7 @@ use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
 use domain::money::Money;
-use domain::order::{EndReason, Order, OrderStatus, Placement};
+use domain::order::{EndReason, Fingerprint, Order, OrderStatus, Placement};
 use domain::status::DropStatus;
 use memory::{MemoryStore, TestEdge, fixtures};
 use ports::drops::{FreeCounts, ReadCounts as _, ReadDrop as _, ReadStatus as _, StoreDrop as _};
@@ -118,7 +118,7 @@ impl Scene {
             },
             claim,
             payment_method: "pm_card".to_owned(),
-            fingerprint: "f".to_owned(),
+            fingerprint: Fingerprint::of_request(b"k", b"f"),
         };
         let order = Order::place(placement, now);
         let placing = Placing {
@@ -142,7 +142,9 @@ impl Scene {
     /// Starts the order's payment: from now on it cannot be cancelled at once.
     pub async fn start_payment(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
-        let step = order.with_payment("pi_1".to_owned(), self.edge.now()).unwrap();
+        let step = order
+            .with_payment("pi_1".parse().unwrap(), self.edge.now())
+            .unwrap();
         assert!(self.store.advance(&step).await.unwrap().is_done());
     }
 

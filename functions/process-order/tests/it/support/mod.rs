@@ -108,10 +108,7 @@ impl Scene {
         for (id, order) in self.store.orders() {
             let charges = self.gateway.charges(&id);
             let payments = self.gateway.payments_of(&id);
-            let stored = order
-                .payment_id
-                .as_ref()
-                .map(|id| id.parse::<PaymentId>().unwrap());
+            let stored = order.payment_id;
             let state = |id: &PaymentId| payments.iter().find(|p| p.id == *id).unwrap().state.clone();
             assert!(charges <= 1, "{id} was charged {charges} times");
             assert!(payments.len() <= 1, "{id} has {} payments", payments.len());

@@ -1,12 +1,12 @@
 //! Advancing orders.
 
-use domain::order::{EndReason, OrderStatus};
+use domain::order::{EndReason, OrderStatus, OrderStep};
 use ports::Conditional;
 use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, ReadClaim};
 
 use super::{holds, is_ordered, purchased};
-use crate::contract::scene::{NOW, held, key, placing, placing_in, shopper};
+use crate::contract::scene::{NOW, held, id, key, placing, placing_in, shopper};
 use crate::contract::{Database, answered, shard};
 
 pub async fn a_step_without_effect_changes_the_order_only(database: &impl Database) {
@@ -17,7 +17,7 @@ pub async fn a_step_without_effect_changes_the_order_only(database: &impl Databa
     let before = shard(&stock, 0).await;
     let noted = placed
         .order
-        .with_payment("pi_1".to_owned(), NOW.plus_seconds(1))
+        .with_payment(id("pi_1"), NOW.plus_seconds(1))
         .unwrap();
     assert_eq!(answered(orders.advance(&noted).await), Conditional::Done);
     assert_eq!(
@@ -34,13 +34,39 @@ pub async fn a_step_without_effect_changes_the_order_only(database: &impl Databa
     assert_eq!(answered(orders.order(&placed.order.id).await), Some(noted.order));
 }
 
+/// What moves units is the step's effect alone, whatever the order becomes.
+pub async fn a_step_without_effect_neither_sells_nor_returns(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    for (index, name) in [(0, "ada"), (1, "bob"), (2, "eve")] {
+        holds(&stock, index, 5, &[(name, "k", 2)]).await;
+        let placed = placing_in(index, name, "k", 2, 3, NOW);
+        assert!(answered(orders.place(&placed).await).is_done());
+        let before = shard(&stock, index).await;
+        let order = &placed.order;
+        let step = match index {
+            0 => order.settle(NOW),
+            1 => order.undo(EndReason::PaymentDeclined, NOW),
+            _ => order.require_action("https://bank.example".to_owned(), NOW),
+        };
+        let step = OrderStep {
+            effect: None,
+            ..step.unwrap()
+        };
+        assert!(answered(orders.advance(&step).await).is_done());
+        assert_eq!(answered(orders.order(&order.id).await), Some(step.order));
+        assert_eq!(shard(&stock, index).await, before);
+        assert_eq!(purchased(&stock, name).await, 2);
+        assert!(is_ordered(&stock, order).await);
+    }
+}
+
 pub async fn a_step_from_another_version_is_refused(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());
     holds(&stock, 0, 5, &[("ada", "k", 2)]).await;
     let placed = placing("ada", "k", 2, 3);
     assert!(answered(orders.place(&placed).await).is_done());
     let later = NOW.plus_seconds(1);
-    let noted = placed.order.with_payment("pi_1".to_owned(), later).unwrap();
+    let noted = placed.order.with_payment(id("pi_1"), later).unwrap();
     let ahead = noted.order.settle(later).unwrap();
     assert_eq!(
         answered(orders.advance(&ahead).await),

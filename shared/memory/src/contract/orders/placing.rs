@@ -167,10 +167,10 @@ pub async fn an_order_that_is_not_of_its_hold_is_a_mistake(database: &impl Datab
         wrong
     };
     let wrong = [
-        with(&|p| p.order.claim = p.hold.to_string()),
+        with(&|p| p.order.claim = p.hold.clone()),
         with(&|p| p.order.claim = placing("ada", "other", 2, 3).order.claim),
         with(&|p| p.order.claim = placing("ada", "k", 1, 3).order.claim),
-        with(&|p| p.order.claim = "nonsense".to_owned()),
+        with(&|p| p.hold = p.order.claim.clone()),
         with(&|p| p.order.units = 1),
         with(&|p| p.order.version = 2),
     ];

@@ -9,7 +9,7 @@ use ports::stock::{ClaimStock, GiveBackStock};
 
 use super::{holds, is_ordered, purchased};
 use crate::contract::race::{insist, race};
-use crate::contract::scene::{NOW, held, key, placing, placing_in, shopper};
+use crate::contract::scene::{NOW, held, id, key, placing, placing_in, shopper};
 use crate::contract::{Database, answered, shard};
 
 const ROUNDS: u16 = 8;
@@ -132,7 +132,7 @@ pub async fn of_16_repeats_of_a_step_one_is_stored(database: &impl Database) {
     holds(&stock, 0, 3, &[("ada", "k", 2)]).await;
     let placed = placing("ada", "k", 2, 2);
     assert!(answered(orders.place(&placed).await).is_done());
-    let noted = placed.order.with_payment("pi_1".to_owned(), NOW).unwrap();
+    let noted = placed.order.with_payment(id("pi_1"), NOW).unwrap();
     let outcomes = race(16, |_| orders.advance(&noted)).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_done()).count(), 1);
     let undo = noted.order.undo(EndReason::PaymentDeclined, NOW).unwrap();

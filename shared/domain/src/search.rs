@@ -1,0 +1,599 @@
+//! The search for units: what one request does, step by step, until it has a reservation or a reason why not.
+//!
+//! A search is a state machine without input or output. Each [`Step`] says what to do next, and consumes the answer to
+//! give the step after it, so an answer of the wrong kind does not compile. The caller does the reads and writes:
+//!
+//! | step | what to do | what was seen | what follows |
+//! |---|---|---|---|
+//! | [`Write`] in the first shard | claim without a look: this process saw the shard [well filled](well_filled) a moment ago | taken | done: reserved |
+//! | | | refused, the image shows a claim that settles the request | done, as the claim says |
+//! | | | refused | look at the own shards |
+//! | [`Look`] at the own shards | peek at the shopper's two shards and purchase counter | a claim that settles the request | done, as the claim says |
+//! | | | the purchases leave no room within the limit | done: limit reached |
+//! | | | a shard that allows a write | write there, best shard first |
+//! | | | no shard that allows a write, and scarcity was known | done: scarce, or an order of the shopper is in the way |
+//! | | | no shard that allows a write | count |
+//! | [`Write`] after a look | claim free units, or take an expired hold over | taken | done: reserved |
+//! | | | refused, the image shows a claim that settles the request | done, as the claim says |
+//! | | | refused, the image allows a write | write in the same shard |
+//! | | | refused | the next best of the shards that were looked at, then as after the look |
+//! | [`Count`] | read the conductor's free counts | other shards have enough units | look at them |
+//! | | | none has | in vain |
+//! | [`Look`] at further shards | as above | as above | as above, at last: in vain |
+//! | in vain | | more was counted or offered than was to be had | done: all held, since units may be there in a moment |
+//! | | | an order of the shopper is in the way | done: order in progress |
+//! | | | some shard has fewer units | done: fewer left |
+//! | | | nothing | survey |
+//! | [`Survey`] | read the drop's status document | every unit of the plan is paid for | done: gone |
+//! | | | anything else | done: all held |
+//!
+//! **Claims that settle a request.** The request's own claim answers it: a repeat finds what the first try made. Another
+//! live hold of the shopper refuses it. An order in progress only occupies its shard, and an expired hold of the
+//! shopper is taken over.
+//!
+//! **What always holds.**
+//! * At most [`MOST_WRITES`] writes, two looks, one count and one survey, whatever is seen.
+//! * A look asks for distinct shards of the plan, and for at most [`MOST_LOOKED_AT`].
+//! * After a look, each write is one that the *last shown* image of its shard allows. A refusal replaces the image, so
+//!   a shard that refused is written to again only if what it showed then, or a later look, allows that write.
+//! * Every write carries the same claim. A write whose outcome is unknown is repeated unchanged on the same shard: the
+//!   step stays the same until it is answered, and if the lost write took effect, the refusal of its repeat shows the claim.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+use crate::choice::{Choice, on_offer, well_filled};
+use crate::claim::{Claim, ClaimState};
+use crate::drops::{Drop, Phase, Sku};
+use crate::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
+use crate::money::Money;
+use crate::shard::Shard;
+use crate::status::{Availability, SkuCounts};
+use crate::time::Timestamp;
+
+/// The most conditional writes one request makes. The first usually suffices; when many race for the last units, their
+/// writes must not grow with their number.
+pub const MOST_WRITES: u32 = 3;
+
+/// The most further shards one request looks at, beyond the shopper's own two.
+const MOST_FURTHER: usize = 6;
+
+/// The most shards one look asks for: the further ones, and the own two again.
+pub const MOST_LOOKED_AT: usize = MOST_FURTHER + 2;
+
+/// A request for units.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Of which drop.
+    pub drop: DropId,
+    /// Of which SKU.
+    pub sku: SkuId,
+    /// How many.
+    pub units: u32,
+    /// For whom.
+    pub shopper: ShopperId,
+    /// The request's own key: the same for every repeat.
+    pub idempotency_key: String,
+}
+
+/// A reservation that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// Its identifier.
+    pub id: ReservationId,
+    /// The claim.
+    pub claim: Claim,
+    /// The price of one unit.
+    pub price: Money,
+}
+
+/// Why there is no reservation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
+pub enum Refused {
+    /// No such drop, or not published.
+    UnknownDrop,
+    /// The drop has no such SKU.
+    UnknownSku,
+    /// None, or more than one shopper may buy.
+    BadQuantity {
+        /// The drop's limit.
+        limit: u32,
+    },
+    /// Before the start, in this many milliseconds.
+    NotOpen {
+        /// How long until the start.
+        in_ms: i64,
+    },
+    /// An operator has stopped reservations.
+    Paused,
+    /// Over or cancelled.
+    Closed,
+    /// No unit is free.
+    SoldOut(Availability),
+    /// Not as many in one place.
+    FewerLeft(u32),
+    /// The shopper has bought as many as one may.
+    LimitReached,
+    /// The shopper holds another reservation of this SKU.
+    Exists(ReservationId),
+    /// Units are free only in a shard in which the shopper has an order in progress, and a shard has room for one claim of
+    /// each shopper: this reservation became that order.
+    OrderInProgress(ReservationId),
+    /// The same key was used for another quantity.
+    OtherRequest,
+    /// The same key's reservation has expired.
+    Expired,
+}
+
+/// A search found that fewer than `units` are to be had of a SKU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scarcity {
+    /// How many were asked for in vain.
+    pub units: u32,
+    /// How many one shard could have given.
+    pub available: u32,
+    /// What shoppers are told.
+    pub availability: Availability,
+}
+
+impl From<Scarcity> for Refused {
+    fn from(scarcity: Scarcity) -> Self {
+        match scarcity.availability {
+            Availability::Available => Self::FewerLeft(scarcity.available),
+            other => Self::SoldOut(other),
+        }
+    }
+}
+
+/// A request that its drop admits. It stays the same for the whole search.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The claim that every write of the search carries.
+    pub hold: Claim,
+    request: &'a Request,
+    drop: &'a Drop,
+    sku: &'a Sku,
+    choice: Choice,
+    now: Timestamp,
+}
+
+impl<'a> Wanted<'a> {
+    /// Checks the request against its drop as of `now`.
+    ///
+    /// # Errors
+    /// [`Refused`], when no search is needed to say why.
+    pub fn check(request: &'a Request, drop: &'a Drop, now: Timestamp) -> Result<Self, Refused> {
+        match drop.phase(now) {
+            None => return Err(Refused::UnknownDrop),
+            Some(Phase::Upcoming) => {
+                let in_ms = drop.starts_at.millis_since(now);
+                return Err(Refused::NotOpen { in_ms });
+            }
+            Some(Phase::Paused) => return Err(Refused::Paused),
+            Some(Phase::Closed | Phase::Cancelled) => return Err(Refused::Closed),
+            Some(Phase::Open) => {}
+        }
+        let sku = drop.sku(&request.sku).ok_or(Refused::UnknownSku)?;
+        let limit = drop.per_shopper_limit;
+        if !(1..=limit).contains(&request.units) {
+            return Err(Refused::BadQuantity { limit });
+        }
+        let nonce = Nonce::of_request(&request.drop, &request.shopper, &request.idempotency_key);
+        let shards = sku.plan.shards();
+        Ok(Self {
+            hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
+            choice: Choice::of(&request.drop, &request.sku, &request.shopper, shards),
+            request,
+            drop,
+            sku,
+            now,
+        })
+    }
+
+    /// The shard in which the shopper looks first.
+    #[must_use]
+    pub fn first_shard(&self) -> ShardKey {
+        self.key(self.choice.pair().0)
+    }
+
+    /// The first step. `scarcity` and `free`, the units in the [first shard](Self::first_shard), are what this process
+    /// learnt within the last [`CACHE_MS`](crate::limits::CACHE_MS).
+    #[must_use]
+    pub fn search(&'a self, scarcity: Option<Scarcity>, free: Option<u32>) -> Step<'a> {
+        // That so many were not to be had says nothing about fewer.
+        let scarcity = scarcity.filter(|scarcity| scarcity.units <= self.hold.units);
+        if scarcity.is_some_and(|scarcity| scarcity.availability == Availability::Gone) {
+            return Step::refused(Refused::SoldOut(Availability::Gone));
+        }
+        let search = Search {
+            wanted: self,
+            stage: Stage::Own { scarcity },
+            writes_left: MOST_WRITES,
+            shown: Shown::default(),
+        };
+        let first = self.first_shard();
+        let allocated = self.sku.plan.allocations().nth(usize::from(first.index));
+        let allocated = allocated.map_or(0, |(_, units)| units);
+        match free.filter(|free| well_filled(*free, allocated, self.hold.units)) {
+            Some(free) => search.write(first, Act::Claim, free, None, Candidates::new()),
+            None => search.look_at(&self.own_shards()),
+        }
+    }
+
+    fn key(&self, index: u16) -> ShardKey {
+        ShardKey {
+            drop: self.request.drop.clone(),
+            sku: self.request.sku.clone(),
+            index,
+        }
+    }
+
+    fn own_shards(&self) -> Vec<u16> {
+        let (first, second) = self.choice.pair();
+        let mut own = vec![first, second];
+        own.dedup();
+        own
+    }
+
+    fn reserved(&self, shard: &ShardKey, claim: &Claim) -> Reserved {
+        Reserved {
+            id: reservation(shard, claim),
+            claim: claim.clone(),
+            price: self.drop.price(self.sku),
+        }
+    }
+
+    /// What an earlier claim of the shopper in this shard means for the request; `None` if it settles nothing.
+    fn settled_by(&self, key: &ShardKey, shard: &Shard) -> Option<Result<Reserved, Refused>> {
+        let mine = shard.claims.get(&self.request.shopper)?;
+        let live = mine.is_live(self.now);
+        match mine.state {
+            _ if mine.nonce == self.hold.nonce => Some(match live {
+                _ if mine.units != self.hold.units => Err(Refused::OtherRequest),
+                true => Ok(self.reserved(key, mine)),
+                false => Err(Refused::Expired),
+            }),
+            // An order in progress occupies only this shard; whether more may be bought is for the order to say.
+            ClaimState::Ordered => None,
+            ClaimState::Held => live.then(|| Err(Refused::Exists(reservation(key, mine)))),
+        }
+    }
+
+    /// The write that the shard, as shown, allows.
+    fn allowed_by(&self, shard: &Shard) -> Option<Act> {
+        let (units, shopper) = (self.hold.units, &self.request.shopper);
+        match shard.claims.get(shopper) {
+            // The own hold need not have expired on every clock: whoever asks anew gives it up.
+            Some(mine) => (!mine.is_live(self.now) && shard.free + mine.units >= units)
+                .then(|| Act::take_over((shopper, mine))),
+            None if shard.free >= units => Some(Act::Claim),
+            None => shard.returnable(units, self.now).map(Act::take_over),
+        }
+    }
+}
+
+fn reservation(shard: &ShardKey, claim: &Claim) -> ReservationId {
+    ReservationId {
+        shard: shard.clone(),
+        nonce: claim.nonce.clone(),
+    }
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Look at some shards.
+    Look(Look<'a>),
+    /// Write to one shard.
+    Write(Write<'a>),
+    /// Read the free counts of the SKU.
+    Count(Count<'a>),
+    /// Read the status document of the drop.
+    Survey(Survey<'a>),
+    /// Nothing: the search has ended so. The process may tell others of the scarcity it learnt, for the next
+    /// [`CACHE_MS`](crate::limits::CACHE_MS).
+    Done(Result<Reserved, Refused>, Option<Scarcity>),
+}
+
+impl Step<'_> {
+    fn refused(why: Refused) -> Self {
+        Self::Done(Err(why), None)
+    }
+
+    fn learnt(scarcity: Scarcity) -> Self {
+        Self::Done(Err(scarcity.into()), Some(scarcity))
+    }
+}
+
+/// How far a search has come.
+#[derive(Debug)]
+enum Stage {
+    /// At the shopper's own shards; `scarcity` was known before.
+    Own { scarcity: Option<Scarcity> },
+    /// At further shards, chosen by the free units counted in each.
+    Further { counted: Vec<u32> },
+}
+
+/// What goes along from step to step.
+#[derive(Debug)]
+struct Search<'a> {
+    wanted: &'a Wanted<'a>,
+    stage: Stage,
+    writes_left: u32,
+    shown: Shown,
+}
+
+/// Shards with their last shown image, the best first.
+type Candidates = VecDeque<(ShardKey, Shard)>;
+
+impl<'a> Search<'a> {
+    fn look_at(self, indices: &[u16]) -> Step<'a> {
+        let shards = indices.iter().map(|index| self.wanted.key(*index)).collect();
+        Step::Look(Look { shards, search: self })
+    }
+
+    /// A write to a shard that has `free` units as far as is known.
+    fn write(
+        mut self,
+        shard: ShardKey,
+        act: Act,
+        free: u32,
+        image: Option<Shard>,
+        others: Candidates,
+    ) -> Step<'a> {
+        self.writes_left -= 1;
+        let returned = match &act {
+            Act::Claim => 0,
+            Act::TakeOver { seen, .. } => seen.units,
+        };
+        Step::Write(Write {
+            shard,
+            act,
+            free_after: (free + returned).saturating_sub(self.wanted.hold.units),
+            search: self,
+            image,
+            others,
+        })
+    }
+
+    /// The next write that the candidates allow, else what follows when none does.
+    fn try_in(mut self, mut candidates: Candidates) -> Step<'a> {
+        while let Some((shard, image)) = candidates.pop_front() {
+            match self.wanted.allowed_by(&image) {
+                Some(act) if self.writes_left > 0 => {
+                    return self.write(shard, act, image.free, Some(image), candidates);
+                }
+                _ => self.shown.note(self.wanted, &shard, &image),
+            }
+        }
+        match self.stage {
+            // A search everywhere was in vain a moment ago: the look at the own shards was for an earlier claim.
+            Stage::Own {
+                scarcity: Some(scarcity),
+            } => Step::refused(match self.shown.in_the_way {
+                Some(reservation) => Refused::OrderInProgress(reservation),
+                None => scarcity.into(),
+            }),
+            Stage::Own { scarcity: None } => Step::Count(Count(self)),
+            Stage::Further { counted } => self.shown.in_vain(self.wanted, &counted),
+        }
+    }
+}
+
+/// What the shards that were looked at have shown.
+#[derive(Debug, Default)]
+struct Shown {
+    looked_at: Vec<u16>,
+    /// The most units that one of them could give to this shopper.
+    best_offer: u32,
+    /// The reservation whose order in progress keeps the shopper from units that were shown.
+    in_the_way: Option<ReservationId>,
+}
+
+impl Shown {
+    /// Notes what a shard offers once no write is tried in it any more.
+    fn note(&mut self, wanted: &Wanted<'_>, key: &ShardKey, shard: &Shard) {
+        let units = wanted.hold.units;
+        let offer = match shard.claims.get(&wanted.request.shopper) {
+            Some(mine) if mine.state == ClaimState::Ordered => {
+                if on_offer(shard, units, wanted.now) >= units {
+                    self.in_the_way = Some(reservation(key, mine));
+                }
+                return;
+            }
+            Some(mine) => shard.free + mine.units,
+            None => on_offer(shard, units, wanted.now),
+        };
+        self.best_offer = self.best_offer.max(offer);
+    }
+
+    /// What follows when no shard is left to try: says how much there is, by what was shown and by the free units
+    /// `counted` in the shards that were not looked at.
+    fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32]) -> Step<'a> {
+        let unseen = (0u16..)
+            .zip(counted)
+            .filter(|(index, _)| !self.looked_at.contains(index));
+        let counted = unseen.map(|(_, free)| *free).max().unwrap_or(0);
+        let (units, available) = (wanted.hold.units, counted.max(self.best_offer));
+        if available >= units {
+            // Others were faster, or the count is late: units may be there in a moment.
+            return Step::refused(Refused::SoldOut(Availability::AllHeld));
+        }
+        if let Some(reservation) = self.in_the_way {
+            return Step::refused(Refused::OrderInProgress(reservation));
+        }
+        if available == 0 {
+            return Step::Survey(Survey(wanted));
+        }
+        Step::learnt(Scarcity {
+            units,
+            available,
+            availability: Availability::Available,
+        })
+    }
+}
+
+/// A look at some shards and at the shopper's purchase counter.
+#[derive(Debug)]
+pub struct Look<'a> {
+    /// The shards to look at: distinct, from 1 to [`MOST_LOOKED_AT`].
+    pub shards: Vec<ShardKey>,
+    search: Search<'a>,
+}
+
+impl<'a> Look<'a> {
+    /// The look showed these shards, in the order asked for, without those that do not exist; and that the shopper has
+    /// `purchased` units of the drop in open or paid orders.
+    #[must_use]
+    pub fn showed(self, mut shards: Vec<(ShardKey, Shard)>, purchased: u32) -> Step<'a> {
+        let mut search = self.search;
+        let (wanted, units) = (search.wanted, search.wanted.hold.units);
+        search
+            .shown
+            .looked_at
+            .extend(self.shards.iter().map(|key| key.index));
+        if let Some(outcome) = shards
+            .iter()
+            .find_map(|(key, shard)| wanted.settled_by(key, shard))
+        {
+            return Step::Done(outcome, None);
+        }
+        if purchased.saturating_add(units) > wanted.drop.per_shopper_limit {
+            return Step::refused(Refused::LimitReached);
+        }
+        // Among the own shards the first wins if it is well filled: so a crowd spreads evenly.
+        let own = matches!(search.stage, Stage::Own { .. });
+        shards.sort_by_key(|(key, shard)| {
+            let first = own && key.index == wanted.choice.pair().0;
+            Reverse((
+                first && well_filled(shard.free, shard.allocated, units),
+                shard.free,
+            ))
+        });
+        search.try_in(shards.into())
+    }
+}
+
+/// What a write does. Both take the units of [`Wanted::hold`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Takes free units.
+    Claim,
+    /// Replaces an expired hold, exactly as it was seen.
+    TakeOver {
+        /// Whose hold; it may be the shopper's own.
+        victim: ShopperId,
+        /// The hold.
+        seen: Claim,
+    },
+}
+
+impl Act {
+    fn take_over((victim, seen): (&ShopperId, &Claim)) -> Self {
+        let (victim, seen) = (victim.clone(), seen.clone());
+        Self::TakeOver { victim, seen }
+    }
+}
+
+/// One conditional write. While its outcome is unknown, the same write is repeated.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// The shard to write to.
+    pub shard: ShardKey,
+    /// What to do there.
+    pub act: Act,
+    /// How many units are free in the shard once the write has taken effect, as far as is known.
+    pub free_after: u32,
+    search: Search<'a>,
+    /// The image that allows this write; `None` if the shard was not looked at.
+    image: Option<Shard>,
+    others: Candidates,
+}
+
+impl<'a> Write<'a> {
+    /// The write took effect.
+    #[must_use]
+    pub fn taken(self) -> Step<'a> {
+        let wanted = self.search.wanted;
+        Step::Done(Ok(wanted.reserved(&self.shard, &wanted.hold)), None)
+    }
+
+    /// The write was refused; `found` is the shard as it is, `None` if there is no such shard.
+    #[must_use]
+    pub fn refused(self, found: Option<Shard>) -> Step<'a> {
+        let (mut search, mut others, shard) = (self.search, self.others, self.shard);
+        let wanted = search.wanted;
+        if let Some(outcome) = found.as_ref().and_then(|found| wanted.settled_by(&shard, found)) {
+            return Step::Done(outcome, None);
+        }
+        match (self.image, found) {
+            (None, _) => return search.look_at(&wanted.own_shards()),
+            (Some(_), Some(found)) => others.push_front((shard, found)),
+            (Some(image), None) => search.shown.note(wanted, &shard, &image),
+        }
+        search.try_in(others)
+    }
+}
+
+/// A read of the conductor's free counts.
+#[derive(Debug)]
+pub struct Count<'a>(Search<'a>);
+
+impl<'a> Count<'a> {
+    /// The free units by shard index, and when they were counted; `None` if that is not known. Counts only guide: where
+    /// there is none, the whole allocation may be free.
+    #[must_use]
+    pub fn showed(self, counts: Option<(Timestamp, &[u8])>) -> Step<'a> {
+        let mut search = self.0;
+        let (wanted, units) = (search.wanted, search.wanted.hold.units);
+        let (as_of, free) = counts.unwrap_or((wanted.now, &[]));
+        let counted = |index: u16| free.get(usize::from(index)).map(|free| u32::from(*free));
+        let allocations = wanted.sku.plan.allocations();
+        let counted: Vec<u32> = allocations
+            .map(|(index, all)| counted(index).unwrap_or(all))
+            .collect();
+        let mut further = wanted.choice.further(&counted, units, MOST_FURTHER);
+        if as_of > wanted.now {
+            // Counted while this request waited for its look at the own shards: they may have changed since.
+            let enough = |index: &u16| {
+                counted
+                    .get(usize::from(*index))
+                    .is_some_and(|free| *free >= units)
+            };
+            further.extend(wanted.own_shards().into_iter().filter(enough));
+        }
+        search.stage = Stage::Further { counted };
+        if further.is_empty() {
+            return search.try_in(Candidates::new());
+        }
+        search.look_at(&further)
+    }
+}
+
+/// A read of the status document.
+#[derive(Debug)]
+pub struct Survey<'a>(&'a Wanted<'a>);
+
+impl<'a> Survey<'a> {
+    /// The SKU's counts in the last survey; `None` if that is not known. *Gone* is said only when every unit of the present
+    /// plan is paid for.
+    #[must_use]
+    pub fn showed(self, counts: Option<&SkuCounts>) -> Step<'a> {
+        let planned = self.0.sku.plan.units();
+        let gone = counts.is_some_and(|counts| counts.allocated == planned && counts.sold == planned);
+        let availability = if gone {
+            Availability::Gone
+        } else {
+            Availability::AllHeld
+        };
+        Step::learnt(Scarcity {
+            units: self.0.hold.units,
+            available: 0,
+            availability,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

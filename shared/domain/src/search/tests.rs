@@ -1,0 +1,1008 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::*;
+use crate::drops::{DropDraft, DropState};
+use crate::limits::CLOCK_SKEW_MS;
+use crate::plan::ShardPlan;
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const HOLD_SECONDS: u32 = 30;
+
+/// An open drop with one SKU of `allocation` units, and `ada`'s request for `units` of it.
+struct Scene {
+    drop: Drop,
+    request: Request,
+}
+
+impl Scene {
+    fn new(allocation: u32, limit: u32, units: u32) -> Self {
+        let sku = Sku {
+            sku: "TEE".parse().unwrap(),
+            title: "Tee".to_owned(),
+            price_minor: 4_900,
+            units: allocation,
+            plan: ShardPlan::default(),
+        };
+        let draft = DropDraft {
+            title: "Autumn".to_owned(),
+            currency: "EUR".parse().unwrap(),
+            starts_at: NOW.plus_millis(-1),
+            ends_at: NOW.plus_millis(1),
+            hold_seconds: HOLD_SECONDS,
+            payment_seconds: 60,
+            per_shopper_limit: limit,
+            skus: vec![sku],
+        };
+        let id: DropId = "d".parse().unwrap();
+        let drop = Drop::draft(id.clone(), draft).start_publishing(NOW).unwrap();
+        let drop = Drop {
+            state: DropState::Scheduled,
+            ..drop
+        };
+        let request = Request {
+            drop: id,
+            sku: "TEE".parse().unwrap(),
+            units,
+            shopper: ada(),
+            idempotency_key: "k".to_owned(),
+        };
+        Self { drop, request }
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted::check(&self.request, &self.drop, NOW).unwrap()
+    }
+
+    fn check(&self) -> Result<(), Refused> {
+        Wanted::check(&self.request, &self.drop, NOW).map(|_| ())
+    }
+}
+
+/// Ten shards of 24 units, and a request for two units where a shopper may buy four.
+fn ten_shards() -> Scene {
+    Scene::new(240, 4, 2)
+}
+
+fn ada() -> ShopperId {
+    "ada".parse().unwrap()
+}
+
+fn bob() -> ShopperId {
+    "bob".parse().unwrap()
+}
+
+/// The nonce of `ada`'s request with that key; the request of a [`Scene`] has the key `k`.
+fn nonce(key: &str) -> Nonce {
+    Nonce::of_request(&"d".parse().unwrap(), &ada(), key)
+}
+
+fn held(units: u32, seconds_left: i64, key: &str) -> Claim {
+    Claim::held(units, NOW.plus_millis(seconds_left * 1_000), nonce(key))
+}
+
+fn ordered(units: u32, key: &str) -> Claim {
+    Claim {
+        state: ClaimState::Ordered,
+        ..held(units, -100, key)
+    }
+}
+
+/// A hold of `bob` that anyone may take over.
+fn returnable(units: u32) -> Claim {
+    Claim::held(units, NOW.plus_millis(-CLOCK_SKEW_MS), nonce("bob's"))
+}
+
+/// A shard of 24 units with `free` units and these claims.
+fn shard<const N: usize>(free: u32, claims: [(ShopperId, Claim); N]) -> Shard {
+    Shard {
+        allocated: 24,
+        free,
+        sold: 0,
+        claims: claims.into(),
+    }
+}
+
+fn look(step: Step<'_>) -> Look<'_> {
+    match step {
+        Step::Look(look) => look,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn write(step: Step<'_>) -> Write<'_> {
+    match step {
+        Step::Write(write) => write,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn count(step: Step<'_>) -> Count<'_> {
+    match step {
+        Step::Count(count) => count,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn survey(step: Step<'_>) -> Survey<'_> {
+    match step {
+        Step::Survey(survey) => survey,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done(step: Step<'_>) -> (Result<Reserved, Refused>, Option<Scarcity>) {
+    match step {
+        Step::Done(outcome, learnt) => (outcome, learnt),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The reason of a search that ended and taught nothing.
+fn refusal(step: Step<'_>) -> Refused {
+    let (outcome, learnt) = done(step);
+    assert_eq!(learnt, None);
+    outcome.unwrap_err()
+}
+
+fn indices(look: &Look<'_>) -> Vec<u16> {
+    look.shards.iter().map(|key| key.index).collect()
+}
+
+/// Answers a look: each shard that it asks for, as `image` draws it by index.
+fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
+    let look = look(step);
+    let shards = look.shards.iter().map(|key| (key.clone(), image(key.index)));
+    let shards = shards.collect();
+    look.showed(shards, 0)
+}
+
+/// The step after a look at the own shards that found nothing at all.
+fn own_are_empty<'a>(wanted: &'a Wanted<'a>) -> Step<'a> {
+    shows(wanted.search(None, None), |_| shard(0, []))
+}
+
+fn scarce(units: u32, available: u32, availability: Availability) -> Scarcity {
+    Scarcity {
+        units,
+        available,
+        availability,
+    }
+}
+
+// What a drop admits.
+
+#[test]
+fn only_an_open_drop_admits_a_request() {
+    let open = ten_shards();
+    assert_eq!(open.check(), Ok(()));
+    let changed = |change: &dyn Fn(&mut Drop)| {
+        let mut scene = ten_shards();
+        change(&mut scene.drop);
+        scene.check()
+    };
+    let late = changed(&|drop| drop.starts_at = NOW.plus_millis(1_234));
+    assert_eq!(late, Err(Refused::NotOpen { in_ms: 1_234 }));
+    assert_eq!(changed(&|drop| drop.ends_at = NOW), Err(Refused::Closed));
+    assert_eq!(changed(&|drop| drop.paused = true), Err(Refused::Paused));
+    let in_state = |state| changed(&|drop| drop.state = state);
+    assert_eq!(in_state(DropState::Publishing), Err(Refused::UnknownDrop));
+    assert_eq!(in_state(DropState::Cancelled), Err(Refused::Closed));
+}
+
+#[test]
+fn sku_and_quantity_must_be_the_drops() {
+    let of_units = |units| Scene::new(240, 4, units).check();
+    assert_eq!(of_units(0), Err(Refused::BadQuantity { limit: 4 }));
+    assert_eq!((of_units(1), of_units(4)), (Ok(()), Ok(())));
+    assert_eq!(of_units(5), Err(Refused::BadQuantity { limit: 4 }));
+    let mut scene = ten_shards();
+    scene.request.sku = "CAP".parse().unwrap();
+    assert_eq!(scene.check(), Err(Refused::UnknownSku));
+}
+
+#[test]
+fn every_write_would_carry_the_requests_own_hold() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    assert_eq!(wanted.hold, held(2, HOLD_SECONDS.into(), "k"));
+    assert_eq!(
+        wanted.first_shard().to_string(),
+        format!("d#TEE#{}", wanted.choice.pair().0)
+    );
+}
+
+// The first step.
+
+#[test]
+fn a_well_filled_first_shard_is_claimed_without_a_look() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let first = write(wanted.search(None, Some(12)));
+    assert_eq!((&first.shard, &first.act), (&wanted.first_shard(), &Act::Claim));
+    assert_eq!(first.free_after, 10);
+    let reserved = Reserved {
+        id: ReservationId {
+            shard: wanted.first_shard(),
+            nonce: nonce("k"),
+        },
+        claim: wanted.hold.clone(),
+        price: scene.drop.price(&scene.drop.skus[0]),
+    };
+    assert_eq!(done(first.taken()), (Ok(reserved), None));
+}
+
+#[test]
+fn otherwise_the_own_two_shards_are_looked_at() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let (first, second) = wanted.choice.pair();
+    for free in [None, Some(0), Some(11)] {
+        assert_eq!(indices(&look(wanted.search(None, free))), [first, second]);
+    }
+    let one_shard = Scene::new(24, 4, 2);
+    assert_eq!(indices(&look(one_shard.wanted().search(None, None))), [0]);
+}
+
+#[test]
+fn a_guess_that_was_refused_is_followed_by_a_look() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let guess = || write(wanted.search(None, Some(24)));
+    // Whatever the refusal shows but a claim that settles the request.
+    for found in [None, Some(shard(0, [])), Some(shard(24, []))] {
+        assert_eq!(indices(&look(guess().refused(found))).len(), 2);
+    }
+    let mine = held(2, 9, "k");
+    let (outcome, _) = done(guess().refused(Some(shard(0, [(ada(), mine.clone())]))));
+    assert_eq!(outcome.unwrap().claim, mine, "the lost answer of this very write");
+    // It was one of the three writes.
+    let mut step = guess().refused(None);
+    step = shows(step, |_| shard(2, []));
+    step = write(step).refused(Some(shard(2, [])));
+    step = write(step).refused(Some(shard(2, [])));
+    count(step);
+}
+
+// Claims of the shopper.
+
+#[test]
+fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let second = wanted.key(wanted.choice.pair().1);
+    let showing = |mine: &Claim| {
+        shows(wanted.search(None, None), |index| {
+            let mine = (index == second.index).then(|| (ada(), mine.clone()));
+            Shard {
+                claims: mine.into_iter().collect(),
+                ..shard(0, [])
+            }
+        })
+    };
+    let (live, order) = (held(2, 1, "k"), ordered(2, "k"));
+    for own in [&live, &order] {
+        let reserved = done(showing(own)).0.unwrap();
+        assert_eq!((&reserved.id.shard, &reserved.id.nonce), (&second, &own.nonce));
+        assert_eq!(&reserved.claim, own);
+    }
+    assert_eq!(refusal(showing(&held(1, 1, "k"))), Refused::OtherRequest);
+    assert_eq!(refusal(showing(&held(1, 0, "k"))), Refused::OtherRequest);
+    assert_eq!(refusal(showing(&held(2, 0, "k"))), Refused::Expired);
+    let other = held(1, 1, "other");
+    assert_eq!(
+        refusal(showing(&other)),
+        Refused::Exists(reservation(&second, &other))
+    );
+    // An order in progress settles nothing, and occupies its shard.
+    count(showing(&ordered(1, "other")));
+    // An own hold that has expired, though not yet on every clock, is taken over if it frees enough.
+    let expired = held(2, 0, "other");
+    let renewal = write(showing(&expired));
+    assert_eq!((&renewal.shard, renewal.free_after), (&second, 0));
+    assert_eq!(renewal.act, Act::take_over((&ada(), &expired)));
+    count(showing(&held(1, 0, "other")));
+}
+
+#[test]
+fn a_refusal_may_show_a_claim_that_settles_the_request() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let tried = || write(shows(wanted.search(None, None), |_| shard(5, [])));
+    let shard_of = |mine: &Claim| Some(shard(5, [(ada(), mine.clone())]));
+    let mine = held(2, 9, "k");
+    assert_eq!(done(tried().refused(shard_of(&mine))).0.unwrap().claim, mine);
+    let other = held(2, 9, "other");
+    let exists = Refused::Exists(reservation(&tried().shard, &other));
+    assert_eq!(refusal(tried().refused(shard_of(&other))), exists);
+}
+
+#[test]
+fn purchases_leave_room_within_the_limit_or_do_not() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let after_purchase_of = |purchased, image: Shard| {
+        let look = look(wanted.search(None, None));
+        let shards = look.shards.iter().map(|key| (key.clone(), image.clone()));
+        let shards = shards.collect();
+        look.showed(shards, purchased)
+    };
+    write(after_purchase_of(2, shard(5, [])));
+    assert_eq!(refusal(after_purchase_of(3, shard(5, []))), Refused::LimitReached);
+    assert_eq!(
+        refusal(after_purchase_of(u32::MAX, shard(5, []))),
+        Refused::LimitReached
+    );
+    // A repeat finds its own all the same.
+    let mine = shard(5, [(ada(), held(2, 9, "k"))]);
+    assert!(done(after_purchase_of(4, mine)).0.is_ok());
+}
+
+// Where it writes.
+
+#[test]
+fn the_first_shard_wins_if_it_is_well_filled_else_the_fuller_one() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let (first, second) = wanted.choice.pair();
+    let chosen = |in_first, in_second| {
+        let step = shows(wanted.search(None, None), |index| {
+            shard(if index == first { in_first } else { in_second }, [])
+        });
+        let write = write(step);
+        assert_eq!(write.act, Act::Claim);
+        (write.shard.index, write.free_after)
+    };
+    assert_eq!(chosen(12, 24), (first, 10));
+    assert_eq!(chosen(11, 12), (second, 10));
+    assert_eq!(chosen(11, 10), (first, 9));
+    assert_eq!(chosen(5, 5), (first, 3));
+    assert_eq!(chosen(1, 2), (second, 0));
+}
+
+#[test]
+fn of_further_shards_the_fullest_wins_and_equal_ones_in_the_order_of_the_look() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let further = || count(own_are_empty(&wanted)).showed(None);
+    let asked = indices(&look(further()));
+    let chosen = |free: &dyn Fn(u16) -> u32| write(shows(further(), |i| shard(free(i), []))).shard.index;
+    assert_eq!(chosen(&|_| 20), asked[0]);
+    assert_eq!(chosen(&|index| if index == asked[4] { 21 } else { 20 }), asked[4]);
+}
+
+#[test]
+fn an_expired_hold_is_taken_over_where_nothing_is_free() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let showing = |claim: Claim| shows(wanted.search(None, None), |_| shard(1, [(bob(), claim.clone())]));
+    let step = write(showing(returnable(3)));
+    assert_eq!(step.act, Act::take_over((&bob(), &returnable(3))));
+    assert_eq!(step.free_after, 2);
+    assert_eq!(done(step.taken()).0.unwrap().claim, wanted.hold);
+    count(showing(held(3, -3, "bob's")));
+}
+
+#[test]
+fn after_a_refusal_the_image_it_shows_decides() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let (first, second) = wanted.choice.pair();
+    let tried = || write(shows(wanted.search(None, None), |_| shard(5, [])));
+    assert_eq!(tried().shard.index, first);
+    let next = |found| {
+        let next = write(tried().refused(found));
+        (next.shard.index, next.act.clone(), next.free_after)
+    };
+    let claim = Act::Claim;
+    assert_eq!(next(Some(shard(4, []))), (first, claim.clone(), 2));
+    let take_over = Act::take_over((&bob(), &returnable(2)));
+    assert_eq!(
+        next(Some(shard(0, [(bob(), returnable(2))]))),
+        (first, take_over, 0)
+    );
+    assert_eq!(next(Some(shard(1, []))), (second, claim.clone(), 3));
+    assert_eq!(
+        next(Some(shard(9, [(ada(), ordered(1, "other"))]))),
+        (second, claim.clone(), 3)
+    );
+    assert_eq!(next(None), (second, claim, 3));
+}
+
+#[test]
+fn there_is_no_fourth_write() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let mut step = shows(wanted.search(None, None), |_| shard(5, []));
+    for _ in 0..MOST_WRITES {
+        step = write(step).refused(Some(shard(5, [])));
+    }
+    // Units that were seen and could not be had may be there in a moment.
+    let step = count(step).showed(Some((NOW, &[0; 10])));
+    assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
+}
+
+// What the process knew.
+
+#[test]
+fn known_scarcity_ends_the_search_after_the_look_for_ones_own() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let ends = |scarcity, own: &Shard| shows(wanted.search(Some(scarcity), None), |_| own.clone());
+    let (nothing, one_left) = (
+        scarce(1, 0, Availability::AllHeld),
+        scarce(2, 1, Availability::Available),
+    );
+    assert_eq!(
+        refusal(ends(nothing, &shard(0, []))),
+        Refused::SoldOut(Availability::AllHeld)
+    );
+    assert_eq!(refusal(ends(one_left, &shard(1, []))), Refused::FewerLeft(1));
+    write(ends(nothing, &shard(2, [])));
+    let order = ordered(1, "other");
+    let wanted_in = wanted.key(wanted.choice.pair().1);
+    let in_the_way = Refused::OrderInProgress(reservation(&wanted_in, &order));
+    assert_eq!(refusal(ends(nothing, &shard(2, [(ada(), order)]))), in_the_way);
+    // That three were not to be had says nothing about two.
+    count(ends(scarce(3, 2, Availability::Available), &shard(0, [])));
+}
+
+#[test]
+fn gone_ends_the_search_at_once() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let gone = scarce(2, 0, Availability::Gone);
+    assert_eq!(
+        refusal(wanted.search(Some(gone), Some(24))),
+        Refused::SoldOut(Availability::Gone)
+    );
+    look(wanted.search(Some(scarce(3, 0, Availability::Gone)), None));
+}
+
+// Further shards.
+
+#[test]
+fn counts_name_the_further_shards() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let (first, second) = wanted.choice.pair();
+    let own = [first, second];
+    let asked = |as_of_ms: i64, free: &[u8]| {
+        let as_of = NOW.plus_millis(as_of_ms);
+        indices(&look(count(own_are_empty(&wanted)).showed(Some((as_of, free)))))
+    };
+    let without_counts = indices(&look(count(own_are_empty(&wanted)).showed(None)));
+    assert_eq!(without_counts.len(), MOST_FURTHER);
+    assert!(without_counts.iter().all(|index| !own.contains(index)));
+    let others: Vec<u16> = (0..10).filter(|index| !own.contains(index)).collect();
+    let mut counts = [1; 10];
+    counts[usize::from(others[3])] = 2;
+    counts[usize::from(first)] = 2;
+    assert_eq!(asked(0, &counts), [others[3]]);
+    // Counted while the request was under way: its own shards may have changed.
+    assert_eq!(asked(1, &counts), [others[3], first]);
+    // What was added since the count has its whole allocation.
+    let added = asked(0, &counts[..8]);
+    assert!(
+        (8..10).filter(|i| !own.contains(i)).all(|i| added.contains(&i)),
+        "{added:?}"
+    );
+    assert_eq!(asked(1, &[24; 10]).len(), MOST_LOOKED_AT);
+}
+
+#[test]
+fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let mut counts = [0; 10];
+    let step = count(own_are_empty(&wanted)).showed(Some((NOW, &counts)));
+    survey(step);
+    let other = (0..10)
+        .find(|i| ![wanted.choice.pair().0, wanted.choice.pair().1].contains(i))
+        .unwrap();
+    counts[usize::from(other)] = 1;
+    let (outcome, learnt) = done(count(own_are_empty(&wanted)).showed(Some((NOW, &counts))));
+    assert_eq!(outcome, Err(Refused::FewerLeft(1)));
+    assert_eq!(learnt, Some(scarce(2, 1, Availability::Available)));
+    // What was counted in a shard that was looked at since is not believed any more.
+    let mut counts = [0; 10];
+    counts[usize::from(wanted.first_shard().index)] = 24;
+    survey(count(own_are_empty(&wanted)).showed(Some((NOW, &counts))));
+}
+
+// In vain.
+
+/// The last step of a search in which each shard looks like `image` and every other one is counted empty.
+fn in_vain<'a>(wanted: &'a Wanted<'a>, image: &Shard) -> Step<'a> {
+    let step = shows(wanted.search(None, None), |_| image.clone());
+    count(step).showed(Some((NOW, &[0; 10])))
+}
+
+#[test]
+fn fewer_units_in_one_shard_are_said_and_learnt() {
+    let scene = Scene::new(240, 4, 4);
+    let wanted = scene.wanted();
+    let left = |image: &Shard| {
+        let (outcome, learnt) = done(in_vain(&wanted, image));
+        let Err(Refused::FewerLeft(left)) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(learnt, Some(scarce(4, left, Availability::Available)));
+        left
+    };
+    assert_eq!(left(&shard(3, [])), 3);
+    assert_eq!(
+        left(&shard(1, [(bob(), returnable(2))])),
+        1,
+        "too few even with the expired hold"
+    );
+    assert_eq!(
+        left(&shard(1, [(ada(), held(2, 0, "other"))])),
+        3,
+        "with the shopper's own"
+    );
+    assert_eq!(left(&shard(3, [(bob(), ordered(1, "bob's"))])), 3);
+}
+
+#[test]
+fn the_best_of_several_offers_is_said() {
+    let scene = Scene::new(240, 4, 4);
+    let wanted = scene.wanted();
+    let first = wanted.choice.pair().0;
+    for (in_first, in_second) in [(3, 1), (1, 3)] {
+        for own in [false, true] {
+            let step = shows(wanted.search(None, None), |index| {
+                let free = if index == first { in_first } else { in_second };
+                if own && free == 3 {
+                    shard(2, [(ada(), held(1, 0, "other"))])
+                } else {
+                    shard(free, [])
+                }
+            });
+            let (outcome, _) = done(count(step).showed(Some((NOW, &[0; 10]))));
+            assert_eq!(outcome, Err(Refused::FewerLeft(3)));
+        }
+    }
+}
+
+#[test]
+fn an_order_in_progress_is_in_the_way_of_enough_units_only() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let order = ordered(1, "other");
+    let image = |free| shard(free, [(ada(), order.clone())]);
+    let behind = Refused::OrderInProgress(reservation(&wanted.key(wanted.choice.pair().1), &order));
+    assert_eq!(refusal(in_vain(&wanted, &image(2))), behind);
+    survey(in_vain(&wanted, &image(1)));
+}
+
+#[test]
+fn units_that_were_counted_but_not_to_be_had_may_be_there_in_a_moment() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    // Ten shards are counted full, two and six are looked at: two are not.
+    let step = count(own_are_empty(&wanted)).showed(None);
+    let step = shows(step, |_| shard(0, []));
+    assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
+    // Also for someone whose order is in the way elsewhere.
+    let order = shard(5, [(ada(), ordered(1, "other"))]);
+    let step = shows(wanted.search(None, None), |_| order.clone());
+    let step = shows(count(step).showed(None), |_| shard(0, []));
+    assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
+}
+
+#[test]
+fn gone_is_said_and_learnt_only_when_every_unit_of_the_plan_is_sold() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let says = |counts: Option<(u32, u32)>| {
+        let counts = counts.map(|(allocated, sold)| SkuCounts {
+            sku: "TEE".parse().unwrap(),
+            allocated,
+            free: 0,
+            held: 0,
+            ordered: 0,
+            sold,
+        });
+        let (outcome, learnt) = done(survey(in_vain(&wanted, &shard(0, []))).showed(counts.as_ref()));
+        let learnt = learnt.unwrap();
+        assert_eq!((learnt.units, learnt.available), (2, 0));
+        assert_eq!(outcome, Err(Refused::SoldOut(learnt.availability)));
+        learnt.availability
+    };
+    assert_eq!(says(Some((240, 240))), Availability::Gone);
+    assert_eq!(says(Some((240, 239))), Availability::AllHeld);
+    assert_eq!(says(Some((216, 216))), Availability::AllHeld, "before a restock");
+    assert_eq!(says(Some((216, 240))), Availability::AllHeld);
+    assert_eq!(says(None), Availability::AllHeld);
+}
+
+// Whatever is seen.
+
+fn claims() -> impl Strategy<Value = Claim> {
+    (any::<bool>(), 1u32..=4, -9i64..9, 0..3).prop_map(|(ordered, units, seconds_left, key)| Claim {
+        state: if ordered {
+            ClaimState::Ordered
+        } else {
+            ClaimState::Held
+        },
+        ..held(units, seconds_left, if key == 0 { "k" } else { "other" })
+    })
+}
+
+fn images() -> impl Strategy<Value = Shard> {
+    let free = prop_oneof![0u32..5, 0u32..=24];
+    let mine = prop::option::weighted(0.2, claims());
+    let theirs = prop::collection::vec(claims(), 0..3);
+    (free, mine, theirs).prop_map(|(free, mine, theirs)| {
+        let theirs = (0..)
+            .zip(theirs)
+            .map(|(n, claim)| (format!("s{n}").parse().unwrap(), claim));
+        Shard {
+            claims: theirs.chain(mine.map(|claim| (ada(), claim))).collect(),
+            ..shard(free, [])
+        }
+    })
+}
+
+/// All that a search may be shown, whether it makes sense or not.
+#[derive(Debug, Clone)]
+struct Script {
+    allocation: u32,
+    limit: u32,
+    units: u32,
+    scarcity: Option<Scarcity>,
+    free: Option<u32>,
+    purchased: u32,
+    /// For each look, an image for each shard that it asks for, or that there is no such shard.
+    looks: Vec<Vec<Option<Shard>>>,
+    /// For each write: taken, or what its refusal shows.
+    writes: Vec<Option<Option<Shard>>>,
+    counts: Option<(i64, Vec<u8>)>,
+    surveyed: Option<(u32, u32)>,
+}
+
+fn scripts() -> impl Strategy<Value = Script> {
+    let availability = prop_oneof![
+        Just(Availability::Available),
+        Just(Availability::AllHeld),
+        Just(Availability::Gone)
+    ];
+    let scarcity = (1u32..5, 0u32..4, availability);
+    let scarcity = prop::option::weighted(0.3, scarcity.prop_map(|(u, a, says)| scarce(u, a, says)));
+    let looks = prop::collection::vec(prop::option::weighted(0.9, images()), MOST_LOOKED_AT);
+    let writes = prop::option::weighted(0.9, prop::option::weighted(0.8, images()));
+    let counts = prop::option::of((-1i64..=1, prop::collection::vec(0u8..=24, 0..12)));
+    let wish = (1u32..300, 1u32..=4, 0u32..4);
+    let known = (
+        scarcity,
+        prop::option::of(0u32..=24),
+        prop_oneof![4 => Just(0u32), 1 => 0u32..5],
+    );
+    let shown = (
+        prop::collection::vec(looks, 2),
+        prop::collection::vec(writes, MOST_WRITES as usize),
+        counts,
+        prop::option::of((0u32..300, 0u32..300)),
+    );
+    (wish, known, shown).prop_map(
+        |((allocation, limit, units), (scarcity, free, purchased), shown)| {
+            let (looks, writes, counts, surveyed) = shown;
+            let units = 1 + units % limit;
+            Script {
+                allocation,
+                limit,
+                units,
+                scarcity,
+                free,
+                purchased,
+                looks,
+                writes,
+                counts,
+                surveyed,
+            }
+        },
+    )
+}
+
+/// What a write does to an image, by the rules of a shard; `None` if they refuse it.
+fn written(wanted: &Wanted<'_>, image: &Shard, act: &Act) -> Option<Shard> {
+    let (mut shard, hold) = (image.clone(), wanted.hold.clone());
+    match act {
+        Act::Claim => shard.claim(&ada(), hold).ok()?,
+        Act::TakeOver { victim, seen } => {
+            let due = if *victim == ada() {
+                !seen.is_live(NOW)
+            } else {
+                seen.is_returnable(NOW)
+            };
+            shard
+                .take_over(&ada(), hold, victim, seen)
+                .ok()
+                .filter(|()| due)?;
+        }
+    }
+    Some(shard)
+}
+
+/// What the first claim that settles the request says, among images in the order in which they were shown.
+fn settling<'s>(
+    wanted: &Wanted<'_>,
+    images: impl IntoIterator<Item = (&'s ShardKey, &'s Shard)>,
+) -> Option<Result<(ShardKey, Claim), Refused>> {
+    images.into_iter().find_map(|(key, shard)| {
+        let mine = shard.claims.get(&ada())?;
+        let live = mine.is_live(NOW);
+        match (mine.nonce == nonce("k"), mine.state) {
+            (true, _) if mine.units != wanted.hold.units => Some(Err(Refused::OtherRequest)),
+            (true, _) if live => Some(Ok((key.clone(), mine.clone()))),
+            (true, _) => Some(Err(Refused::Expired)),
+            (false, ClaimState::Held) if live => Some(Err(Refused::Exists(reservation(key, mine)))),
+            (false, _) => None,
+        }
+    })
+}
+
+/// Follows a search through a script, and checks each step against all that was shown until then.
+fn follow(script: &Script) -> Result<(), TestCaseError> {
+    let scene = Scene::new(script.allocation, script.limit, script.units);
+    let wanted = scene.wanted();
+    let shards = scene.drop.skus[0].plan.shards();
+    let (mut looks, mut writes, mut counts, mut surveys) = (script.looks.iter(), script.writes.iter(), 0, 0);
+    let mut shown: BTreeMap<u16, Shard> = BTreeMap::new();
+    // How the search must end at once.
+    let mut end: Option<Result<(ShardKey, Claim), Refused>> = None;
+    let mut step = wanted.search(script.scarcity, script.free);
+    loop {
+        if !matches!(step, Step::Done(..)) {
+            prop_assert_eq!(&end, &None);
+        }
+        step = match step {
+            Step::Look(look) => {
+                let answers = looks.next();
+                prop_assert!(answers.is_some(), "a third look");
+                let mut asked = indices(&look);
+                prop_assert!(
+                    look.shards
+                        .iter()
+                        .all(|key| *key == wanted.key(key.index) && key.index < shards)
+                );
+                asked.sort_unstable();
+                asked.dedup();
+                prop_assert_eq!(asked.len(), look.shards.len());
+                prop_assert!((1..=MOST_LOOKED_AT).contains(&asked.len()));
+                let answers = look.shards.iter().zip(answers.unwrap());
+                let images: Vec<(ShardKey, Shard)> = answers
+                    .filter_map(|(key, image)| Some((key.clone(), image.clone()?)))
+                    .collect();
+                asked.iter().for_each(|index| drop(shown.remove(index)));
+                shown.extend(images.iter().map(|(key, image)| (key.index, image.clone())));
+                end = settling(&wanted, images.iter().map(|(key, image)| (key, image)));
+                if end.is_none() && script.purchased + script.units > script.limit {
+                    end = Some(Err(Refused::LimitReached));
+                }
+                look.showed(images, script.purchased)
+            }
+            Step::Write(write) => {
+                let answer = writes.next();
+                prop_assert!(answer.is_some(), "a fourth write");
+                let key = write.shard.clone();
+                if looks.len() == script.looks.len() {
+                    prop_assert_eq!(&key, &wanted.first_shard());
+                    prop_assert_eq!(&write.act, &Act::Claim);
+                    prop_assert_eq!(Some(write.free_after + script.units), script.free);
+                } else {
+                    let allowed = shown
+                        .get(&key.index)
+                        .and_then(|image| written(&wanted, image, &write.act));
+                    prop_assert!(allowed.is_some(), "the last image does not allow {:?}", write);
+                    prop_assert_eq!(write.free_after, allowed.unwrap().free);
+                }
+                match answer.unwrap() {
+                    None => {
+                        end = Some(Ok((key, wanted.hold.clone())));
+                        write.taken()
+                    }
+                    Some(found) => {
+                        shown.remove(&key.index);
+                        shown.extend(found.clone().map(|found| (key.index, found)));
+                        end = settling(&wanted, found.iter().map(|found| (&key, found)));
+                        write.refused(found.clone())
+                    }
+                }
+            }
+            Step::Count(count) => {
+                counts += 1;
+                prop_assert_eq!((counts, looks.len()), (1, 1));
+                let counts = script.counts.as_ref();
+                count.showed(counts.map(|(ms, free)| (NOW.plus_millis(*ms), free.as_slice())))
+            }
+            Step::Survey(survey) => {
+                surveys += 1;
+                prop_assert_eq!(surveys, 1);
+                let counts = script.surveyed.map(|(allocated, sold)| SkuCounts {
+                    sku: "TEE".parse().unwrap(),
+                    allocated,
+                    free: 0,
+                    held: 0,
+                    ordered: 0,
+                    sold,
+                });
+                survey.showed(counts.as_ref())
+            }
+            Step::Done(outcome, learnt) => {
+                if let Some(scarcity) = learnt {
+                    prop_assert_eq!(&outcome, &Err(scarcity.into()));
+                }
+                let outcome = outcome.map(|reserved| {
+                    assert_eq!(reserved.id.nonce, reserved.claim.nonce);
+                    (reserved.id.shard, reserved.claim)
+                });
+                if end.is_some() || outcome.is_ok() {
+                    prop_assert_eq!(Some(outcome), end);
+                }
+                return Ok(());
+            }
+        };
+    }
+}
+
+/// A stock that obeys the rules of a shard.
+struct World {
+    shards: BTreeMap<u16, Shard>,
+}
+
+impl World {
+    /// Shards with what strangers have taken: as units and whether the hold may be taken over.
+    fn new(scene: &Scene, taken: &[(u32, bool)]) -> Self {
+        let mut taken = taken.iter().cycle();
+        let plan = &scene.drop.skus[0].plan;
+        let shards = plan.allocations().map(|(index, units)| {
+            let mut shard = Shard::allocated(units);
+            for who in 0..4 {
+                let (units, expired) = *taken.next().unwrap_or(&(0, false));
+                let claim = if expired {
+                    returnable(units)
+                } else {
+                    held(units, 9, "bob's")
+                };
+                if units > 0 {
+                    let _ = shard.claim(&format!("s{who}").parse().unwrap(), claim);
+                }
+            }
+            (index, shard)
+        });
+        Self {
+            shards: shards.collect(),
+        }
+    }
+
+    fn peek(&self, look: &Look<'_>) -> Vec<(ShardKey, Shard)> {
+        let keys = look.shards.iter();
+        keys.map(|key| (key.clone(), self.shards[&key.index].clone()))
+            .collect()
+    }
+
+    fn counts(&self) -> Vec<u8> {
+        self.shards
+            .values()
+            .map(|shard| u8::try_from(shard.free).unwrap())
+            .collect()
+    }
+
+    /// Does the write if the shard allows it, and says whether it did.
+    fn write(&mut self, wanted: &Wanted<'_>, write: &Write<'_>) -> bool {
+        let shard = self.shards.get_mut(&write.shard.index).unwrap();
+        match written(wanted, shard, &write.act) {
+            Some(after) => {
+                *shard = after;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A stranger takes what is left of a shard, or gives it back.
+    fn stranger(&mut self, index: u16, takes: bool) {
+        let index = index % u16::try_from(self.shards.len()).unwrap();
+        let shard = self.shards.get_mut(&index).unwrap();
+        let eve = "eve".parse().unwrap();
+        if let Some(hers) = shard.claims.get(&eve).cloned() {
+            shard.give_back(&eve, &hers).unwrap();
+        }
+        if takes && shard.free > 0 {
+            shard.claim(&eve, held(shard.free, 9, "eve's")).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_it_is_shown_a_search_keeps_its_rules(script in scripts()) {
+        follow(&script)?;
+    }
+
+    /// Strangers act between the steps, looks may be old, and answers to writes may be lost.
+    #[test]
+    fn a_shopper_ends_with_exactly_the_reservation_that_is_told(
+        allocation in 1u32..150,
+        units in 1u32..=3,
+        taken in prop::collection::vec((0u32..=9, any::<bool>()), 0..20),
+        free in prop::option::of(0u32..=24),
+        strangers in prop::collection::vec((any::<u16>(), any::<bool>()), 8),
+        old_looks: bool,
+        lost in prop::collection::vec(any::<bool>(), 3),
+    ) {
+        let scene = Scene::new(allocation, 3, units);
+        let wanted = scene.wanted();
+        let mut world = World::new(&scene, &taken);
+        let at_first = World { shards: world.shards.clone() };
+        let (mut strangers, mut lost) = (strangers.into_iter(), lost.into_iter());
+        let mut step = wanted.search(None, free);
+        let outcome = loop {
+            if let Some((index, takes)) = strangers.next() {
+                world.stranger(index, takes);
+            }
+            step = match step {
+                Step::Look(look) => {
+                    let images = if old_looks { at_first.peek(&look) } else { world.peek(&look) };
+                    look.showed(images, 0)
+                }
+                Step::Write(write) => {
+                    let mut taken = world.write(&wanted, &write);
+                    if lost.next().unwrap_or(false) {
+                        // The caller does not know, and repeats the same write.
+                        let again = world.write(&wanted, &write);
+                        prop_assert!(!(taken && again), "a repeat changed the stock");
+                        taken = again;
+                    }
+                    if taken {
+                        write.taken()
+                    } else {
+                        let found = world.shards[&write.shard.index].clone();
+                        write.refused(Some(found))
+                    }
+                }
+                Step::Count(count) => count.showed(Some((NOW, &world.counts()))),
+                Step::Survey(survey) => survey.showed(None),
+                Step::Done(outcome, _) => break outcome,
+            };
+        };
+        prop_assert!(world.shards.values().all(Shard::adds_up));
+        let own = world.shards.iter().filter_map(|(index, shard)| Some((*index, shard.claims.get(&ada())?.clone())));
+        let own: Vec<(u16, Claim)> = own.collect();
+        let told: Vec<(u16, Claim)> = outcome.map(|r| (r.id.shard.index, r.claim)).into_iter().collect();
+        prop_assert_eq!(own, told);
+    }
+
+    #[test]
+    fn with_true_counts_and_nobody_else_there_it_finds_what_is_free(
+        allocation in 1u32..300,
+        units in 1u32..=3,
+        taken in prop::collection::vec((0u32..=24, any::<bool>()), 1..40),
+    ) {
+        let scene = Scene::new(allocation, 3, units);
+        let wanted = scene.wanted();
+        let mut world = World::new(&scene, &taken);
+        let enough = world.shards.values().any(|shard| shard.free >= units);
+        let mut writes = 0;
+        let mut step = wanted.search(None, None);
+        let outcome = loop {
+            step = match step {
+                Step::Look(look) => { let images = world.peek(&look); look.showed(images, 0) }
+                Step::Write(write) => {
+                    writes += 1;
+                    prop_assert!(world.write(&wanted, &write));
+                    write.taken()
+                }
+                Step::Count(count) => count.showed(Some((NOW, &world.counts()))),
+                Step::Survey(survey) => survey.showed(None),
+                Step::Done(outcome, _) => break outcome,
+            };
+        };
+        prop_assert!(outcome.is_ok() || !enough);
+        prop_assert_eq!(writes, u32::from(outcome.is_ok()));
+    }
+}

@@ -1,0 +1,65 @@
+//! Types that are stored, sent and reported as one text.
+
+/// Implements serde by way of `Display` and `FromStr`, so that a type has one spelling and one parser.
+#[macro_export]
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl $crate::text::serde::Serialize for $type {
+            fn serialize<S: $crate::text::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> $crate::text::serde::Deserialize<'de> for $type {
+            fn deserialize<D: $crate::text::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <String as $crate::text::serde::Deserialize>::deserialize(from)?;
+                text.parse().map_err($crate::text::serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// Declares an enum of which each variant has one name: for `Display`, `FromStr` and serde.
+#[macro_export]
+macro_rules! named {
+    ($(#[$of_type:meta])* pub enum $type:ident { $($(#[$of_variant:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$of_type])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type { $($(#[$of_variant])* $variant,)* }
+
+        impl $type {
+            /// Each of them, as declared.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// Its name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::text::UnknownName;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let named = Self::ALL.into_iter().find(|one| one.as_str() == text);
+                named.ok_or($crate::text::UnknownName(stringify!($type)))
+            }
+        }
+
+        $crate::serde_as_text!($type);
+    };
+}
+
+#[doc(hidden)]
+pub use serde;
+
+/// A text is none of the names of the type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a known {0}")]
+pub struct UnknownName(pub &'static str);

@@ -1,0 +1,151 @@
+//! The values that a process read or learnt a moment ago.
+//!
+//! A value is *fresh* for [`CACHE_MS`] after it was read. While the database does not answer, it is the *last good* one
+//! for [`STALE_STATUS_MS`]. The caller supplies the time; a value from the future, after a clock jumped back, is neither.
+//!
+//! **A full cache** forgets the value that was used least recently, so one that is in use stays. Keys that clients make up
+//! must have a cache of their own, as the absence of a drop has in [`CachedDrops`](crate::cached::CachedDrops): then they
+//! push out only each other.
+
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::limits::{CACHE_MS, STALE_STATUS_MS};
+use domain::time::Timestamp;
+use hashlink::LruCache;
+
+use crate::StoreError;
+use crate::edge::Edge;
+use crate::retry::{IN_REQUEST, retry};
+
+/// A bounded cache of values and the time of their reading.
+#[derive(Debug)]
+pub struct Recent<K, V>(Mutex<LruCache<K, (Timestamp, V)>>);
+
+impl<K: Hash + Eq, V: Clone> Recent<K, V> {
+    /// A cache of at most `most` values.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self(Mutex::new(LruCache::new(most)))
+    }
+
+    /// The value if it was read less than [`CACHE_MS`] ago.
+    pub fn fresh(&self, key: &K, now: Timestamp) -> Option<V> {
+        self.younger_than(CACHE_MS, key, now)
+    }
+
+    /// The value if it was read less than [`STALE_STATUS_MS`] ago.
+    pub fn last_good(&self, key: &K, now: Timestamp) -> Option<V> {
+        self.younger_than(STALE_STATUS_MS, key, now)
+    }
+
+    /// Remembers that `value` was read at `now`.
+    pub fn note(&self, key: K, value: V, now: Timestamp) {
+        self.lock().insert(key, (now, value));
+    }
+
+    /// The fresh value, or else what `read` finds, or else the last good value while the database does not answer.
+    /// `read` is retried within a request's budget.
+    ///
+    /// # Errors
+    /// The last error of `read`, if there is no good value.
+    pub async fn read<E: Edge, F>(&self, edge: &E, key: &K, read: impl FnMut() -> F) -> Result<V, StoreError>
+    where
+        K: Clone,
+        F: Future<Output = Result<V, StoreError>>,
+    {
+        let now = edge.now();
+        if let Some(value) = self.fresh(key, now) {
+            return Ok(value);
+        }
+        match retry(edge, IN_REQUEST, read).await {
+            Ok(value) => {
+                self.note(key.clone(), value.clone(), now);
+                Ok(value)
+            }
+            Err(error) => self.last_good(key, edge.now()).ok_or(error),
+        }
+    }
+
+    fn younger_than(&self, ms: i64, key: &K, now: Timestamp) -> Option<V> {
+        let mut known = self.lock();
+        let (read_at, value) = known.get(key)?;
+        let age_ms = now.millis_since(*read_at);
+        (0..ms).contains(&age_ms).then(|| value.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<K, (Timestamp, V)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn a_value_is_fresh_then_good_then_forgotten() {
+        let recent = Recent::new(2);
+        recent.note("a", 1, at(0));
+        assert_eq!(recent.fresh(&"a", at(CACHE_MS - 1)), Some(1));
+        assert_eq!(recent.fresh(&"a", at(CACHE_MS)), None);
+        assert_eq!(recent.last_good(&"a", at(STALE_STATUS_MS - 1)), Some(1));
+        assert_eq!(recent.last_good(&"a", at(STALE_STATUS_MS)), None);
+        assert_eq!(recent.fresh(&"a", at(-1)), None, "the clock jumped back");
+        assert_eq!(recent.last_good(&"a", at(-1)), None);
+        recent.note("a", 2, at(5));
+        assert_eq!(recent.fresh(&"a", at(6)), Some(2));
+    }
+
+    #[test]
+    fn a_full_cache_keeps_what_is_in_use() {
+        let recent = Recent::new(2);
+        recent.note("used", 0, at(0));
+        for (n, key) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            recent.note(key, n, at(1));
+            assert_eq!(recent.fresh(&key, at(1)), Some(n), "the newest has room");
+            assert_eq!(recent.fresh(&"used", at(1)), Some(0));
+        }
+        assert_eq!(recent.fresh(&"c", at(1)), None);
+        recent.note("d", 7, at(2));
+        assert_eq!(
+            recent.fresh(&"used", at(2)),
+            Some(0),
+            "renewing a value needs no room"
+        );
+        assert_eq!(recent.fresh(&"d", at(2)), Some(7));
+    }
+
+    proptest! {
+        /// Against a list that is searched from its end: the last uses of distinct keys, at most `most` of them.
+        #[test]
+        fn it_holds_the_most_recently_used_values(most in 1usize..6, uses in proptest::collection::vec((0u8..9, any::<bool>(), 0i64..400), 0..60)) {
+            let recent = Recent::new(most);
+            let mut model: Vec<(u8, i64)> = Vec::new();
+            let mut now = 0;
+            for (key, noted, wait) in uses {
+                now += wait;
+                let found = model.iter().position(|(k, _)| *k == key).map(|n| model.remove(n));
+                if noted {
+                    recent.note(key, now, at(now));
+                    model.push((key, now));
+                } else {
+                    let fresh = found.filter(|(_, read_at)| now - read_at < CACHE_MS).map(|(_, read_at)| read_at);
+                    prop_assert_eq!(recent.fresh(&key, at(now)), fresh);
+                    model.extend(found);
+                }
+                model.drain(..model.len().saturating_sub(most));
+                prop_assert!(recent.lock().len() <= most);
+            }
+            for (key, read_at) in model {
+                prop_assert_eq!(recent.last_good(&key, at(read_at)), Some(read_at));
+            }
+        }
+    }
+}
