@@ -115,9 +115,6 @@ mutants: ## change the rules of shared/domain one at a time; its tests must noti
 	@PROPTEST_CASES=$(or $(CASES),64) CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build .tools/bin/cargo-mutants mutants --package domain \
 		$(foreach rule,$(RULES),--file shared/domain/src/$(rule).rs) --output target/mutants
 
-replay: build ## replay one drop and print its history: SEED=n or PLAN=file
-	@$(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
-
 lint: ## formatting, clippy, dependency checks
 	@infra/tools/setup test
 	@infra/tools/steps lint
