@@ -1,7 +1,9 @@
 //! What the audit looks at: plain facts, whoever collected them.
 
+use api::problem::Code;
 use domain::order::{Order, OrderStatus};
 use domain::shard::Shard;
+use domain::survey::Tally;
 use serde::{Deserialize, Serialize};
 
 /// The drop that was run, as the operator put it.
@@ -100,8 +102,8 @@ pub struct CheckoutRefused {
     pub shopper: String,
     /// Of which reservation.
     pub reservation_id: String,
-    /// The problem's code.
-    pub code: String,
+    /// The problem's code, if the answer was a problem.
+    pub code: Option<Code>,
 }
 
 /// How a shopper's visit ended.
@@ -173,6 +175,17 @@ pub struct UnitCounts {
     pub ordered: u64,
     /// Sold.
     pub sold: u64,
+}
+
+impl From<Tally> for UnitCounts {
+    fn from(tally: Tally) -> Self {
+        Self {
+            free: tally.free.into(),
+            held: tally.held.into(),
+            ordered: tally.ordered.into(),
+            sold: tally.sold.into(),
+        }
+    }
 }
 
 impl UnitCounts {

@@ -6,60 +6,31 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::named;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The endpoints that are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Endpoint {
-    /// `GET /drops`
-    ListDrops,
-    /// `GET /drops/{drop_id}`
-    ShowDrop,
-    /// `GET /drops/{drop_id}/status`
-    ShowStatus,
-    /// `POST /drops/{drop_id}/reservations`
-    Reserve,
-    /// `DELETE /drops/{drop_id}/reservations/{reservation_id}`
-    Release,
-    /// `POST /orders`
-    Checkout,
-    /// `GET /orders/{order_id}`
-    ShowOrder,
-    /// `POST /orders/{order_id}/cancel`
-    CancelOrder,
-    /// The bank's page at the gateway: not part of the API.
-    Bank,
-}
-
-impl Endpoint {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::ListDrops,
-        Self::ShowDrop,
-        Self::ShowStatus,
-        Self::Reserve,
-        Self::Release,
-        Self::Checkout,
-        Self::ShowOrder,
-        Self::CancelOrder,
-        Self::Bank,
-    ];
-
-    /// Its name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ListDrops => "list_drops",
-            Self::ShowDrop => "show_drop",
-            Self::ShowStatus => "show_status",
-            Self::Reserve => "reserve",
-            Self::Release => "release",
-            Self::Checkout => "checkout",
-            Self::ShowOrder => "show_order",
-            Self::CancelOrder => "cancel_order",
-            Self::Bank => "bank_page",
-        }
+named! {
+    /// The endpoints that are told apart.
+    pub enum Endpoint {
+        /// `GET /drops`
+        ListDrops = "list_drops",
+        /// `GET /drops/{drop_id}`
+        ShowDrop = "show_drop",
+        /// `GET /drops/{drop_id}/status`
+        ShowStatus = "show_status",
+        /// `POST /drops/{drop_id}/reservations`
+        Reserve = "reserve",
+        /// `DELETE /drops/{drop_id}/reservations/{reservation_id}`
+        Release = "release",
+        /// `POST /orders`
+        Checkout = "checkout",
+        /// `GET /orders/{order_id}`
+        ShowOrder = "show_order",
+        /// `POST /orders/{order_id}/cancel`
+        CancelOrder = "cancel_order",
+        /// The bank's page at the gateway: not part of the API.
+        Bank = "bank_page",
     }
 }
 

@@ -175,7 +175,7 @@ impl World {
 
     /// What does not add up.
     pub(crate) fn audit(&self) -> Result<(), String> {
-        self.store.audit()
+        self.store.audit().map_err(|lines| lines.join("\n"))
     }
 
     /// Lets what processes remember grow stale.

@@ -81,14 +81,13 @@ impl Shopper {
             return Ending::GaveUp;
         };
         let problem = answer.json::<Problem>();
-        let code = problem.as_ref().map_or("none", |problem| problem.code.as_str());
         // The promise is about the clock of the process that refused, and here that clock is known: the audit's
         // tolerance for clocks it cannot know is taken out.
         self.client.journal.write(Entry::CheckoutRefused(CheckoutRefused {
             at_ms: answer.at.as_millis() - CLOCK_SKEW_MS,
             shopper: self.shopper.to_string(),
             reservation_id: held.reservation_id.to_string(),
-            code: code.to_owned(),
+            code: problem.as_ref().map(|problem| problem.code),
         }));
         match problem.map(|problem| problem.code) {
             Some(Code::ReservationExpired) => {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use http::{Method, Request, header};
+use loadtest::audit::Promise;
 use loadtest::facts::Entry;
 use tokio::sync::oneshot;
 
@@ -126,7 +127,7 @@ impl Client {
                 if !self.world.may_fail_for_good() {
                     let body = String::from_utf8_lossy(&answer.body).into_owned();
                     self.world.broken(
-                        "unexpected_answers",
+                        Promise::UnexpectedAnswers,
                         format!("{} was answered 500 {body}", self.name),
                     );
                 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use loadtest::audit::Promise;
 use replay::plan::Plan;
 use replay::prove::{Extent, Summary, prove};
 use replay::run::{Options, run};
@@ -145,7 +146,7 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
         outcome.violations.len()
     )?;
     for violation in &outcome.violations {
-        writeln!(out, "BROKEN {}: {}", violation.promise, violation.what)?;
+        writeln!(out, "BROKEN {violation}")?;
     }
     Ok(exit_code(outcome.violations.is_empty()))
 }
@@ -236,7 +237,7 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
 }
 
 /// Makes the first seed that broke a promise small, and writes it beside the summary.
-fn shrink_into(what: &Prove, seed: u64, promise: &'static str, keys: &Arc<Keys>) -> anyhow::Result<()> {
+fn shrink_into(what: &Prove, seed: u64, promise: Promise, keys: &Arc<Keys>) -> anyhow::Result<()> {
     let options = Options {
         sabotage: what.sabotage,
         telling: true,

@@ -3,6 +3,7 @@
 use api::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody, SkuBody};
 use domain::ids::DropId;
 use http::Method;
+use loadtest::audit::Promise;
 
 use crate::client::{Call, Client};
 use crate::plan::{Act, ActKind, DropPlan, Sends};
@@ -157,12 +158,12 @@ impl Operator {
             if !expected.contains(&answer.status) {
                 let body = String::from_utf8_lossy(&answer.body).into_owned();
                 let what = format!("the operator's {act} was answered {} {body}", answer.status);
-                self.client.world.broken("unexpected_answers", what);
+                self.client.world.broken(Promise::UnexpectedAnswers, what);
                 return None;
             }
             if answer.status == 200 && answer.json::<OperatorDropView>().is_none() {
                 let what = format!("the operator's {act} was answered without a drop");
-                self.client.world.broken("unexpected_answers", what);
+                self.client.world.broken(Promise::UnexpectedAnswers, what);
             }
             return Some(answer.status);
         }

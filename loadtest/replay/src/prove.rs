@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use loadtest::audit::Promise;
 use serde::Serialize;
 
 use crate::draw;
@@ -40,7 +41,7 @@ pub struct Failure {
     /// The seed.
     pub seed: u64,
     /// The promise.
-    pub promise: &'static str,
+    pub promise: Promise,
     /// What was seen first.
     pub what: String,
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use events::OrderEvent;
+use loadtest::audit::Promise;
 use ports::messages::Destination;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -72,7 +73,10 @@ impl Deliveries {
     pub fn accept(&self, world: &World, to: Destination, event: &OrderEvent) {
         // What was accepted was encoded by its sender; this cannot fail then.
         let Ok(body) = event.encode() else {
-            world.broken("inconsistencies", format!("{} cannot be encoded", event.id()));
+            world.broken(
+                Promise::Inconsistencies,
+                format!("{} cannot be encoded", event.id()),
+            );
             return;
         };
         let mut queue = self.queue(to);
@@ -245,7 +249,7 @@ async fn deliver(
     };
     let label = format!("{}:{}", first.id, first.receives);
     let Ok(event) = serde_json::from_value::<SqsEvent>(json_of(of, &messages)) else {
-        world.broken("inconsistencies", "a queue's event is none".to_owned());
+        world.broken(Promise::Inconsistencies, "a queue's event is none");
         return;
     };
     let invoked = match of {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::drops::DropState;
 use domain::ids::{DropId, ShopperId};
 use futures_util::future::join_all;
+use loadtest::audit::Promise;
 use memory::PaymentOutcome;
 
 use crate::buying::{SLOW_DECLINES, SLOW_PAYS};
@@ -66,8 +67,8 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
     let ended = executor::run(&world, plan.system.order, MOST_STEPS, Box::pin(stage.play()));
     match ended {
         Ended::Done => {}
-        Ended::Stuck => world.broken("not_drained", "nobody can go on".to_owned()),
-        Ended::Endless => world.broken("not_drained", format!("more than {MOST_STEPS} steps")),
+        Ended::Stuck => world.broken(Promise::NotDrained, "nobody can go on"),
+        Ended::Endless => world.broken(Promise::NotDrained, format!("more than {MOST_STEPS} steps")),
     }
     let on_sale = on_sale.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if on_sale.published {
@@ -210,7 +211,7 @@ impl Stage {
                     fleet.stream.is_drained(),
                     fleet.deliveries.left()
                 );
-                world.broken("not_drained", what);
+                world.broken(Promise::NotDrained, what);
                 return;
             }
             world.sleep(SAMPLE_MS).await;

@@ -8,6 +8,7 @@ use domain::ids::{DropId, ShopperId, SkuId};
 use domain::status::Availability;
 use domain::time::Timestamp;
 use http::Method;
+use loadtest::audit::Promise;
 use loadtest::facts::{Ended, Ending, Entry, Reserved};
 
 use crate::client::{Call, Client};
@@ -335,7 +336,7 @@ impl Shopper {
     pub(crate) fn surprised(&self, answer: &Answer) -> Ending {
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         self.client.world.broken(
-            "unexpected_answers",
+            Promise::UnexpectedAnswers,
             format!("{} was answered {} {body}", self.client.name, answer.status),
         );
         Ending::Unexpected

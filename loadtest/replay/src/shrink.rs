@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use loadtest::audit::Promise;
+
 use crate::faults::Struck;
 use crate::plan::{Card, Plan, Sends, Then};
 use crate::run::{Options, run};
@@ -16,7 +18,7 @@ use crate::tokens::Keys;
 pub struct Shrinker<'a> {
     keys: &'a Arc<Keys>,
     options: Options,
-    promise: &'static str,
+    promise: Promise,
     runs: u32,
     most_runs: u32,
 }
@@ -32,13 +34,7 @@ pub struct Shrunk {
 
 /// Shrinks `plan`, which breaks `promise`, with at most `most_runs` runs.
 #[must_use]
-pub fn shrink(
-    plan: &Plan,
-    keys: &Arc<Keys>,
-    options: Options,
-    promise: &'static str,
-    most_runs: u32,
-) -> Shrunk {
+pub fn shrink(plan: &Plan, keys: &Arc<Keys>, options: Options, promise: Promise, most_runs: u32) -> Shrunk {
     let options = Options {
         telling: false,
         ..options

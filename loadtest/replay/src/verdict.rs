@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::claim::ClaimState;
+use api::problem::Code;
 use domain::ids::DropId;
 use domain::limits::CLOCK_SKEW_MS;
-use loadtest::audit::audit;
+use domain::survey::Tally;
+use loadtest::audit::{Broken, Promise, audit};
 use loadtest::facts::{
     DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
     UnitCounts,
@@ -23,30 +24,20 @@ const RESTOCK_MS: i64 = 40_000;
 
 /// The units of a SKU by state.
 pub(crate) fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
-    let mut units = UnitCounts::default();
+    let mut tally = Tally::default();
     memory.look_at_shards(|key, shard| {
-        if key.sku.as_str() != sku {
-            return;
-        }
-        units.free += u64::from(shard.free);
-        units.sold += u64::from(shard.sold);
-        for claim in shard.claims.values() {
-            match claim.state {
-                ClaimState::Held => units.held += u64::from(claim.units),
-                ClaimState::Ordered => units.ordered += u64::from(claim.units),
-            }
+        if key.sku.as_str() == sku {
+            tally.add(shard);
         }
     });
-    units
+    tally.into()
 }
 
 /// Judges a run that has ended.
 pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale, journal: Vec<Entry>) {
     let memory = &fleet.memory;
-    if let Err(lines) = memory.audit() {
-        for line in lines.lines() {
-            world.broken("inconsistencies", line.to_owned());
-        }
+    for line in memory.audit().err().into_iter().flatten() {
+        world.broken(Promise::Inconsistencies, line);
     }
     let skus = units_on_sale(world, memory, on_sale);
     for _ in &plan.shoppers {
@@ -58,7 +49,7 @@ pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale,
     for (order, version, rows) in orders_and_rows(fleet) {
         if rows != version {
             let what = format!("{order} is at version {version} and the ledger has {rows} of them");
-            world.broken("lost_requests", what);
+            world.broken(Promise::LostRequests, what);
         }
     }
     let facts = Facts {
@@ -88,21 +79,11 @@ pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale,
         every_change_sampled: true,
     };
     let findings = audit(&facts);
-    for line in findings.explanations {
-        let promise = match line.split(':').next().unwrap_or_default() {
-            "oversold" => "oversold",
-            "undersold" => "undersold",
-            "leaked_holds" => "leaked_holds",
-            "over_limit_shoppers" => "over_limit_shoppers",
-            "duplicate_orders" => "duplicate_orders",
-            "duplicate_charges" => "duplicate_charges",
-            "lost_requests" => "lost_requests",
-            _ => "dlq_messages",
-        };
-        world.broken(promise, line);
+    for Broken { promise, what } in findings.explanations {
+        world.broken(promise, what);
     }
     for line in findings.inconsistencies {
-        world.broken("inconsistencies", line);
+        world.broken(Promise::Inconsistencies, line);
     }
 }
 
@@ -118,7 +99,7 @@ fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<S
         let in_doubt = on_sale.in_doubt.get(number).copied().unwrap_or(0);
         if units != *confirmed && units != confirmed + in_doubt {
             let what = format!("{sku}: {confirmed} units were put on sale, and {units} are planned");
-            world.broken("lost_requests", what);
+            world.broken(Promise::LostRequests, what);
         }
         skus.push(SkuFacts { sku, units });
     }
@@ -134,11 +115,11 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = journal
         .into_iter()
         .filter(|entry| match entry {
-            Entry::CheckoutRefused(refused) if refused.code == "closed" => {
+            Entry::CheckoutRefused(refused) if refused.code == Some(Code::Closed) => {
                 refused.at_ms + 2 * CLOCK_SKEW_MS < cancelled_ms
             }
             // Checked when it was refused: an order that counted then may have been undone since.
-            Entry::CheckoutRefused(refused) => refused.code != "limit_reached",
+            Entry::CheckoutRefused(refused) => refused.code != Some(Code::LimitReached),
             _ => true,
         })
         .map(|entry| match entry {

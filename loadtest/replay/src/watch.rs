@@ -12,6 +12,7 @@ use domain::limits::CLOCK_SKEW_MS;
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
 use domain::time::Timestamp;
+use loadtest::audit::Promise;
 use loadtest::facts::{Entry, Sampled};
 use memory::MemoryStore;
 use ports::drops::FreeCounts;
@@ -105,7 +106,7 @@ impl Watch {
         self.sample(world, memory);
         memory.look_at_shard(key, |shard| {
             if !shard.adds_up() {
-                world.broken("oversold", format!("{key} does not add up: {shard:?}"));
+                world.broken(Promise::Oversold, format!("{key} does not add up: {shard:?}"));
             }
         });
     }
@@ -137,11 +138,11 @@ impl Watch {
         // The conductor counts on that: later claims would be nobody's.
         if over_from.is_some_and(|over| world.now() >= over.plus_millis(LATE_MS)) {
             let what = format!("{shopper} claimed in {key} long after the drop was over");
-            world.broken("leaked_holds", what);
+            world.broken(Promise::LeakedHolds, what);
         }
         if !asked {
             world.broken(
-                "unasked_reservations",
+                Promise::UnaskedReservations,
                 format!("{shopper} has the claim {claim} in {key}, for which there was no request"),
             );
         }
@@ -186,7 +187,7 @@ impl Watch {
         } else {
             std::mem::drop(seen);
             world.broken(
-                "lost_requests",
+                Promise::LostRequests,
                 format!(
                     "{shopper}'s hold {claim} in {key} went back while a slow clock could still order it"
                 ),
@@ -213,7 +214,7 @@ impl Watch {
         let units = memory.purchased(drop, shopper);
         if units > limit {
             let what = format!("{shopper} has {units} units, the limit is {limit}");
-            world.broken("over_limit_shoppers", what);
+            world.broken(Promise::OverLimitShoppers, what);
         }
     }
 
@@ -258,7 +259,7 @@ impl Watch {
                 "{} was refused {} units at {units} of {limit}",
                 order.shopper, order.units
             );
-            world.broken("lost_requests", what);
+            world.broken(Promise::LostRequests, what);
         }
     }
 
@@ -291,7 +292,7 @@ impl Watch {
         std::mem::drop(seen);
         if place < newest {
             world.broken(
-                "inconsistencies",
+                Promise::Inconsistencies,
                 format!("{what} went back from {newest:?} to {place:?}"),
             );
         }
@@ -304,7 +305,7 @@ impl Watch {
         let settled = restocked_ms.is_none_or(|at_ms| world.now_ms() - at_ms > KNOWLEDGE_MS);
         if sold < allocated && settled {
             world.broken(
-                "undersold",
+                Promise::Undersold,
                 format!("{who} that {sku} is gone, and {sold} of {allocated} units are sold"),
             );
         }

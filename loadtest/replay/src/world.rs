@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use domain::time::Timestamp;
+use loadtest::audit::{Broken, Promise};
 use memory::{MemoryStore, TestEdge};
 
 use crate::chance::{key_of, keyed};
@@ -17,15 +18,6 @@ use crate::faults::{Fault, Place, Stroke, Struck};
 use crate::plan::{FaultPlan, Plan};
 use crate::sabotage::Sabotage;
 use crate::watch::Watch;
-
-/// A broken promise.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Violation {
-    /// Which promise, by the name of its figure.
-    pub promise: &'static str,
-    /// What was seen.
-    pub what: String,
-}
 
 struct Sleeper {
     at_ms: i64,
@@ -67,7 +59,7 @@ struct State {
     strokes: BTreeMap<String, Struck>,
     struck: BTreeMap<Fault, u64>,
     situations: BTreeMap<&'static str, u64>,
-    violations: Vec<Violation>,
+    violations: Vec<Broken>,
 }
 
 /// What all parts of a run share.
@@ -226,9 +218,11 @@ impl World {
     }
 
     /// Notes a broken promise.
-    pub fn broken(&self, promise: &'static str, what: String) {
-        self.tell(|| format!("!!! {promise}: {what}"));
-        self.state().violations.push(Violation { promise, what });
+    pub fn broken(&self, promise: Promise, what: impl Into<String>) {
+        let what = what.into();
+        let broken = Broken { promise, what };
+        self.tell(|| format!("!!! {broken}"));
+        self.state().violations.push(broken);
     }
 
     /// Whether a promise was broken so far.
@@ -353,7 +347,7 @@ pub struct Tallies {
     /// How often interesting situations arose.
     pub situations: BTreeMap<&'static str, u64>,
     /// Broken promises.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<Broken>,
 }
 
 /// Waits in virtual time.

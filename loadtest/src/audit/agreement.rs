@@ -282,7 +282,7 @@ mod tests {
         );
         finds(
             |f| {
-                let claim = f.orders[0].order.claim.parse().unwrap();
+                let claim = f.orders[0].order.claim.clone();
                 f.shards[0].shard.claims.insert("ghost".parse().unwrap(), claim);
             },
             &["ghost's ordered claim belongs to no open order"],

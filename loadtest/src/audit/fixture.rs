@@ -3,7 +3,7 @@
 use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId};
 use domain::money::Money;
-use domain::order::{EndReason, Order, Placement};
+use domain::order::{EndReason, Fingerprint, Order, Placement};
 use domain::shard::Shard;
 use domain::time::Timestamp;
 
@@ -68,11 +68,14 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
                 currency: "EUR".parse().unwrap(),
             },
             payment_method: "pm_card_visa".into(),
-            fingerprint: "f".into(),
+            fingerprint: Fingerprint::of_request(b"k", b"f"),
         },
         at,
     );
-    let paying = placed.with_payment(format!("pi_{shopper}"), at).unwrap().order;
+    let paying = placed
+        .with_payment(format!("pi_{shopper}").parse().unwrap(), at)
+        .unwrap()
+        .order;
     let last = if paid {
         paying.settle(at)
     } else {

@@ -8,12 +8,14 @@ mod agreement;
 mod fixture;
 mod journal;
 mod orders;
+mod promise;
 mod stock;
 
 use serde::Serialize;
 
 use crate::facts::Facts;
 
+pub use promise::{Broken, Promise};
 pub use stock::count_units;
 pub(crate) use stock::describe;
 
@@ -52,22 +54,73 @@ pub struct Findings {
     /// Disagreements between the stores, spelt out.
     pub inconsistencies: Vec<String>,
     /// What the other figures consist of, spelt out (at most 20 lines each).
-    pub explanations: Vec<String>,
+    pub explanations: Vec<Broken>,
 }
 
 impl Findings {
+    /// How often each promise was broken, in the order of reports, and what its figure counts, for people.
+    #[must_use]
+    pub fn figures(&self) -> [(Promise, u64, &'static str); 9] {
+        let inconsistencies = u64::try_from(self.inconsistencies.len()).unwrap_or(u64::MAX);
+        [
+            (
+                Promise::Oversold,
+                self.oversold,
+                "claims and sales beyond the allocation; shards that did not add up at any time",
+            ),
+            (
+                Promise::Undersold,
+                self.undersold,
+                "units free although someone who wanted them was finally refused",
+            ),
+            (
+                Promise::LeakedHolds,
+                self.leaked_holds,
+                "claims past their deadline that were not returned",
+            ),
+            (
+                Promise::OverLimitShoppers,
+                self.over_limit_shoppers,
+                "shoppers with more units than the limit",
+            ),
+            (
+                Promise::DuplicateOrders,
+                self.duplicate_orders,
+                "reservations with more than one order",
+            ),
+            (
+                Promise::DuplicateCharges,
+                self.duplicate_charges,
+                "orders charged more than once, by the gateway's own log",
+            ),
+            (
+                Promise::LostRequests,
+                self.lost_requests,
+                "accepted orders without an end or a ledger row; holds refused before they expired",
+            ),
+            (
+                Promise::DlqMessages,
+                self.dlq_messages,
+                "messages in dead-letter queues",
+            ),
+            (
+                Promise::Inconsistencies,
+                inconsistencies,
+                "disagreements of orders, shards, counters, ledger and gateway",
+            ),
+        ]
+    }
+
+    /// Everything that was found, a line each: disagreements between the stores first.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        let explained = self.explanations.iter().map(Broken::to_string);
+        self.inconsistencies.iter().cloned().chain(explained)
+    }
+
     /// Whether every promise was kept.
     #[must_use]
     pub fn kept(&self) -> bool {
-        self.oversold == 0
-            && self.undersold == 0
-            && self.leaked_holds == 0
-            && self.over_limit_shoppers == 0
-            && self.duplicate_orders == 0
-            && self.duplicate_charges == 0
-            && self.lost_requests == 0
-            && self.dlq_messages == 0
-            && self.inconsistencies.is_empty()
+        self.figures().iter().all(|(_, figure, _)| *figure == 0)
     }
 }
 
@@ -93,17 +146,13 @@ impl Count {
 #[must_use]
 pub fn audit(facts: &Facts) -> Findings {
     let journal = journal::Journal::read(&facts.journal);
-    let checks = [
-        ("oversold", stock::oversold(facts, &journal)),
-        ("undersold", stock::undersold(facts, &journal)),
-        ("leaked_holds", stock::leaked_holds(facts)),
-        ("over_limit_shoppers", orders::over_limit(facts)),
-        ("duplicate_orders", orders::duplicate_orders(facts, &journal)),
-        ("duplicate_charges", orders::duplicate_charges(facts)),
-        ("lost_requests", orders::lost_requests(facts, &journal)),
-        ("dlq_messages", orders::dead_letters(facts)),
-    ];
-    let mut findings = Findings {
+    let mut explanations = Vec::new();
+    let mut explained = |promise, found: Count| {
+        let lines = found.lines.into_iter();
+        explanations.extend(lines.map(|what| Broken { promise, what }));
+        found.count
+    };
+    Findings {
         allocated: facts.drop.skus.iter().map(|s| u64::from(s.units)).sum(),
         reserved: journal.reserved.values().map(|r| u64::from(r.quantity)).sum(),
         ordered: facts.orders.iter().map(|o| u64::from(o.order.units)).sum(),
@@ -114,26 +163,20 @@ pub fn audit(facts: &Facts) -> Findings {
             .map(|o| u64::from(o.order.units))
             .sum(),
         free: facts.shards.iter().map(|s| u64::from(s.shard.free)).sum(),
+        oversold: explained(Promise::Oversold, stock::oversold(facts, &journal)),
+        undersold: explained(Promise::Undersold, stock::undersold(facts, &journal)),
+        leaked_holds: explained(Promise::LeakedHolds, stock::leaked_holds(facts)),
+        over_limit_shoppers: explained(Promise::OverLimitShoppers, orders::over_limit(facts)),
+        duplicate_orders: explained(
+            Promise::DuplicateOrders,
+            orders::duplicate_orders(facts, &journal),
+        ),
+        duplicate_charges: explained(Promise::DuplicateCharges, orders::duplicate_charges(facts)),
+        lost_requests: explained(Promise::LostRequests, orders::lost_requests(facts, &journal)),
+        dlq_messages: explained(Promise::DlqMessages, orders::dead_letters(facts)),
         inconsistencies: agreement::inconsistencies(facts, &journal),
-        ..Findings::default()
-    };
-    for (name, found) in checks {
-        let figure = match name {
-            "oversold" => &mut findings.oversold,
-            "undersold" => &mut findings.undersold,
-            "leaked_holds" => &mut findings.leaked_holds,
-            "over_limit_shoppers" => &mut findings.over_limit_shoppers,
-            "duplicate_orders" => &mut findings.duplicate_orders,
-            "duplicate_charges" => &mut findings.duplicate_charges,
-            "lost_requests" => &mut findings.lost_requests,
-            _ => &mut findings.dlq_messages,
-        };
-        *figure = found.count;
-        findings
-            .explanations
-            .extend(found.lines.into_iter().map(|line| format!("{name}: {line}")));
+        explanations,
     }
-    findings
 }
 
 #[cfg(test)]
@@ -154,6 +197,46 @@ mod tests {
             (10, 5, 4, 3)
         );
         assert_eq!(findings.free, 7);
+    }
+
+    /// Others read the report by these names.
+    #[test]
+    fn each_figure_has_the_name_of_its_promise_in_the_report() {
+        let findings = Findings {
+            oversold: 1,
+            undersold: 2,
+            leaked_holds: 3,
+            over_limit_shoppers: 4,
+            duplicate_orders: 5,
+            duplicate_charges: 6,
+            lost_requests: 7,
+            dlq_messages: 8,
+            inconsistencies: vec!["x".into(); 9],
+            ..Findings::default()
+        };
+        let report = serde_json::to_value(&findings).unwrap();
+        for ((promise, figure, _), expected) in findings.figures().into_iter().zip(1u64..) {
+            let value = &report[promise.as_str()];
+            let told = value
+                .as_u64()
+                .or(value.as_array().map(|lines| lines.len() as u64));
+            assert_eq!((figure, told), (expected, Some(expected)), "{promise}");
+        }
+    }
+
+    #[test]
+    fn an_explanation_names_its_promise() {
+        let mut facts = fixture::clean();
+        facts.queues[1].messages = 3;
+        facts.money[0].charges = 2;
+        let found = audit(&facts).explanations;
+        let promises: Vec<Promise> = found.iter().map(|broken| broken.promise).collect();
+        assert_eq!(promises, [Promise::DuplicateCharges, Promise::DlqMessages]);
+        let line = serde_json::to_value(&found[1]).unwrap();
+        assert_eq!(
+            line,
+            format!("dlq_messages: 3 messages in {}", facts.queues[1].queue)
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::problem::Code;
 use domain::limits::CLOCK_SKEW_MS;
 
 use super::Count;
@@ -103,7 +104,7 @@ pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
             continue;
         };
         let in_time = refused.at_ms < reserved.expires_at_ms - CLOCK_SKEW_MS;
-        let over_limit = refused.code == "limit_reached"
+        let over_limit = refused.code == Some(Code::LimitReached)
             && units
                 .get(refused.shopper.as_str())
                 .is_some_and(|u| u + reserved.quantity > facts.drop.per_shopper_limit);
@@ -113,7 +114,8 @@ pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
             found.add(1, || {
                 format!(
                     "{} was refused at checkout ({}) before it expired",
-                    refused.reservation_id, refused.code
+                    refused.reservation_id,
+                    refused.code.map_or("none", Code::as_str)
                 )
             });
         }
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_hold_refused_at_checkout_in_time_is_lost() {
-        let refuse = |code: &str, at_ms: i64| {
+        let refuse = |code, at_ms: i64| {
             let mut facts = fixture::clean();
             let Some(Entry::Reserved(held)) = facts
                 .journal
@@ -248,24 +250,24 @@ mod tests {
                 at_ms: held.expires_at_ms + at_ms,
                 shopper: "eve".into(),
                 reservation_id: held.reservation_id,
-                code: code.into(),
+                code: Some(code),
             }));
             facts
         };
-        let facts = refuse("reservation_expired", -CLOCK_SKEW_MS - 1);
+        let facts = refuse(Code::ReservationExpired, -CLOCK_SKEW_MS - 1);
         assert_eq!(audit(&facts).lost_requests, 1);
         assert_eq!(
-            audit(&refuse("reservation_expired", -CLOCK_SKEW_MS)).lost_requests,
+            audit(&refuse(Code::ReservationExpired, -CLOCK_SKEW_MS)).lost_requests,
             0,
             "clocks differ"
         );
         assert_eq!(
-            audit(&refuse("reservation_expired", 5)).lost_requests,
+            audit(&refuse(Code::ReservationExpired, 5)).lost_requests,
             0,
             "it had expired"
         );
         assert_eq!(
-            audit(&refuse("limit_reached", -9_000)).lost_requests,
+            audit(&refuse(Code::LimitReached, -9_000)).lost_requests,
             1,
             "eve owns nothing"
         );

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::claim::ClaimState;
 use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
+use domain::survey::Tally;
 
 use super::Count;
 use super::journal::Journal;
@@ -19,18 +19,11 @@ const ANSWER_MS: i64 = 1_000;
 /// The units of `sku` by state.
 #[must_use]
 pub fn count_units(shards: &[ShardFact], sku: &str) -> UnitCounts {
-    let mut units = UnitCounts::default();
+    let mut tally = Tally::default();
     for fact in shards.iter().filter(|s| s.sku == sku) {
-        units.free += u64::from(fact.shard.free);
-        units.sold += u64::from(fact.shard.sold);
-        for claim in fact.shard.claims.values() {
-            match claim.state {
-                ClaimState::Held => units.held += u64::from(claim.units),
-                ClaimState::Ordered => units.ordered += u64::from(claim.units),
-            }
-        }
+        tally.add(&fact.shard);
     }
-    units
+    tally.into()
 }
 
 /// Units beyond the allocation, and shards that did not add up, during the run or at its end.
@@ -184,7 +177,7 @@ mod tests {
     use super::super::{audit, fixture};
     use super::*;
     use crate::facts::{Entry, Sampled};
-    use domain::claim::Claim;
+    use domain::claim::{Claim, ClaimState};
     use domain::ids::Nonce;
     use domain::time::Timestamp;
 

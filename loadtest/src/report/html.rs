@@ -106,61 +106,18 @@ fn tiles(report: &Report) -> Markup {
 
 fn promises(report: &Report) -> Markup {
     let f = &report.findings;
-    let rows: [(&str, u64, &str); 9] = [
-        (
-            "oversold",
-            f.oversold,
-            "claims and sales beyond the allocation; shards that did not add up at any time",
-        ),
-        (
-            "undersold",
-            f.undersold,
-            "units free although someone who wanted them was finally refused",
-        ),
-        (
-            "leaked_holds",
-            f.leaked_holds,
-            "claims past their deadline that were not returned",
-        ),
-        (
-            "over_limit_shoppers",
-            f.over_limit_shoppers,
-            "shoppers with more units than the limit",
-        ),
-        (
-            "duplicate_orders",
-            f.duplicate_orders,
-            "reservations with more than one order",
-        ),
-        (
-            "duplicate_charges",
-            f.duplicate_charges,
-            "orders charged more than once, by the gateway's own log",
-        ),
-        (
-            "lost_requests",
-            f.lost_requests,
-            "accepted orders without an end or a ledger row; holds refused before they expired",
-        ),
-        ("dlq_messages", f.dlq_messages, "messages in dead-letter queues"),
-        (
-            "inconsistencies",
-            u64::try_from(f.inconsistencies.len()).unwrap_or(u64::MAX),
-            "disagreements of orders, shards, counters, ledger and gateway",
-        ),
-    ];
     html! {
         div.table { table {
             tr { th { "Figure" } th { "Counts" } th.n { "Found" } th { "Verdict" } }
-            @for (name, figure, meaning) in rows {
+            @for (promise, figure, counts) in f.figures() {
                 tr {
-                    td { code { (name) } } td.soft { (meaning) } td.n { (group(figure)) }
+                    td { code { (promise.as_str()) } } td.soft { (counts) } td.n { (group(figure)) }
                     @if figure == 0 { td.good { "kept" } } @else { td.bad { "broken" } }
                 }
             }
         } }
         @if !(f.inconsistencies.is_empty() && f.explanations.is_empty()) {
-            ul { @for line in f.explanations.iter().chain(&f.inconsistencies).take(60) { li { code { (line) } } } }
+            ul { @for line in f.lines().take(60) { li { code { (line) } } } }
         }
     }
 }
@@ -198,7 +155,7 @@ fn latency_plots(measured: &Measured) -> Markup {
     html! {
         div.plots {
             @for (endpoint, seconds) in shown {
-                div.plot { h3 { code { (endpoint.name()) } } (PreEscaped(charts::latency(seconds, range))) }
+                div.plot { h3 { code { (endpoint.as_str()) } } (PreEscaped(charts::latency(seconds, range))) }
             }
         }
     }

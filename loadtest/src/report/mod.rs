@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::audit::Findings;
+use crate::audit::{Findings, Promise};
 use crate::facts::{DropFacts, Ending, Entry, Sampled};
 use crate::faults::FaultReport;
 use crate::measure::{Endpoint, Measured, Percentiles, percentiles};
@@ -197,8 +197,9 @@ impl Report {
                 *endings.entry(ended.ending).or_default() += 1;
             }
         }
-        let named =
-            |found: BTreeMap<Endpoint, Percentiles>| found.into_iter().map(|(e, p)| (e.name(), p)).collect();
+        let named = |found: BTreeMap<Endpoint, Percentiles>| {
+            found.into_iter().map(|(e, p)| (e.as_str(), p)).collect()
+        };
         let late = percentiles(&measured.late_arrivals_us);
         let mut report = Self {
             ok: false,
@@ -226,7 +227,7 @@ impl Report {
             status_counts: measured
                 .counts()
                 .into_iter()
-                .map(|(e, counts)| (e.name(), counts))
+                .map(|(e, counts)| (e.as_str(), counts))
                 .collect(),
             generator_late_ms_p99: late.p99,
             generator_late_ms: late,
@@ -249,25 +250,11 @@ impl Report {
     fn judge(&self, failed_samples: u64) -> Vec<String> {
         let f = &self.findings;
         let mut failures = Vec::new();
-        for (name, figure) in [
-            ("oversold", f.oversold),
-            ("undersold", f.undersold),
-            ("leaked_holds", f.leaked_holds),
-            ("over_limit_shoppers", f.over_limit_shoppers),
-            ("duplicate_orders", f.duplicate_orders),
-            ("duplicate_charges", f.duplicate_charges),
-            ("lost_requests", f.lost_requests),
-            ("dlq_messages", f.dlq_messages),
-        ] {
-            if figure > 0 {
-                failures.push(format!("{name} is {figure}"));
-            }
-        }
-        if !f.inconsistencies.is_empty() {
-            failures.push(format!(
-                "the stores disagree in {} places",
-                f.inconsistencies.len()
-            ));
+        for (promise, figure, _) in f.figures().into_iter().filter(|(_, figure, _)| *figure > 0) {
+            failures.push(match promise {
+                Promise::Inconsistencies => format!("the stores disagree in {figure} places"),
+                promise => format!("{promise} is {figure}"),
+            });
         }
         if !self.left_undone.is_empty() {
             failures.push(format!("not drained: {}", self.left_undone.join(", ")));
@@ -314,7 +301,7 @@ impl Report {
         let api = self
             .status_counts
             .iter()
-            .filter(|(name, _)| **name != Endpoint::Bank.name());
+            .filter(|(name, _)| **name != Endpoint::Bank.as_str());
         api.filter_map(|(_, counts)| counts.get("500")).sum()
     }
 

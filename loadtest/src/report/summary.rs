@@ -65,7 +65,7 @@ impl Report {
                 .collect();
             lines.push(format!("  faults      {}", struck.join(", ")));
         }
-        for line in f.inconsistencies.iter().chain(&f.explanations).take(10) {
+        for line in f.lines().take(10) {
             lines.push(format!("  ! {line}"));
         }
         for (surprise, count) in self.surprises.iter().take(5) {

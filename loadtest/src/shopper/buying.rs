@@ -130,12 +130,11 @@ impl Shopper {
             return Ending::GaveUp;
         };
         let problem = answer.json::<Problem>();
-        let code = problem.as_ref().map_or("none", |p| p.code.as_str());
         self.world.note(Entry::CheckoutRefused(CheckoutRefused {
             at_ms: self.world.opening.now_ms(),
             shopper: self.plan.shopper.clone(),
             reservation_id: held.reservation_id.to_string(),
-            code: code.to_owned(),
+            code: problem.as_ref().map(|p| p.code),
         }));
         match problem.map(|p| p.code) {
             Some(Code::ReservationExpired) => Ending::HoldExpired,

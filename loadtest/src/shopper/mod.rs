@@ -330,7 +330,7 @@ impl Shopper {
 
     fn note_surprise(&mut self, endpoint: Endpoint, answer: &Answer) {
         let body = String::from_utf8_lossy(answer.body.get(..answer.body.len().min(200)).unwrap_or_default());
-        self.surprise = Some(format!("{} answered {} {body}", endpoint.name(), answer.status));
+        self.surprise = Some(format!("{} answered {} {body}", endpoint.as_str(), answer.status));
     }
 
     /// Thinks for a while, drawn evenly.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::support::{Log, Seen, bearer, drop_file, serve, shopper, world};
+use api::problem::Code;
 use loadtest::behaviour::{AfterReserving, Plan};
 use loadtest::facts::{Ending, Entry};
 use loadtest::shopper::Shopper;
 use loadtest::world::World;
 use serde_json::{Value, json};
-use crate::support::{Log, Seen, bearer, drop_file, serve, shopper, world};
 use tokio::time::Instant;
 
 const SKU: &str = "NR-BLACK";
@@ -258,7 +259,7 @@ async fn a_refused_checkout_is_noted_for_the_audit() {
         Entry::CheckoutRefused(refused) => Some(refused.clone()),
         _ => None,
     });
-    assert_eq!(refused.unwrap().code, "reservation_expired");
+    assert_eq!(refused.unwrap().code, Some(Code::ReservationExpired));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use domain::ids::{OrderId, ShopperId};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::time::Timestamp;
+use loadtest::audit::Promise;
 use ports::orders::{
     AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
 };
@@ -117,7 +118,7 @@ impl AdvanceOrder for Store {
             move || format!("{} to {}", short(&order.id), order.tell())
         };
         let names_payment = step.order.payment_id.is_some()
-            && step.effect == StockEffect::None
+            && step.effect.is_none()
             && step.order.status == OrderStatus::Placed
             && step.order.cancel_requested.is_none();
         if world.is_sabotaged(Sabotage::ConfirmBeforeStoring)
@@ -140,14 +141,14 @@ impl AdvanceOrder for Store {
                 Ok(Conditional::Done) => {
                     let order = &step.order;
                     let key = &order.reservation.shard;
-                    if step.effect == StockEffect::Undo
+                    if step.effect == Some(StockEffect::Undo)
                         && world.is_sabotaged(Sabotage::ForgetCounterOnDecline)
                     {
                         sabotage::count_again(&memory, order);
                     }
                     note(&world, &step);
                     world.watch.adds_up(&world, &memory, key);
-                    if step.effect != StockEffect::None {
+                    if step.effect.is_some() {
                         world
                             .watch
                             .claim_ended(&world, &memory, &key.drop, &order.shopper);
@@ -155,7 +156,7 @@ impl AdvanceOrder for Store {
                     stream.take_from(&memory);
                 }
                 Ok(Conditional::Refused(())) => world.note("an order had moved on"),
-                Err(error) => world.broken("inconsistencies", format!("{}: {error}", step.order.id)),
+                Err(error) => world.broken(Promise::Inconsistencies, format!("{}: {error}", step.order.id)),
             }
             outcome
         };

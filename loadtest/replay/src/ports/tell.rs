@@ -2,7 +2,7 @@
 
 use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
-use domain::ids::{OrderId, ShardKey};
+use domain::ids::{OrderId, PaymentId, ShardKey};
 use domain::order::Order;
 use domain::shard::Shard;
 use domain::status::DropStatus;
@@ -111,7 +111,7 @@ impl Tell for Peek {
 
 impl Tell for Order {
     fn tell(&self) -> String {
-        let payment = self.payment_id.as_deref().unwrap_or("no payment");
+        let payment = self.payment_id.as_ref().map_or("no payment", PaymentId::as_str);
         let wish = if self.cancel_requested.is_some() {
             ", to be cancelled"
         } else {
