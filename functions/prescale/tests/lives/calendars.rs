@@ -79,7 +79,10 @@ fn a_drop_published_too_late_gets_what_can_be_had_and_says_so() {
     assert!(first.warnings.iter().any(late), "{:#?}", first.warnings);
     world.until(14);
     let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
-    assert!(readiness.ready, "all is there a minute after the opening: {readiness:#?}");
+    assert!(
+        readiness.ready,
+        "all is there a minute after the opening: {readiness:#?}"
+    );
     world.until(40);
     assert_eq!(world.off_baseline(), vec![]);
 }
