@@ -63,3 +63,23 @@ pub use serde;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of a known {0}")]
 pub struct UnknownName(pub &'static str);
+
+#[cfg(test)]
+mod tests {
+    use crate::order::{EndReason, OrderStatus};
+
+    #[test]
+    fn a_name_is_read_back_and_no_other_text_is_one() {
+        for status in OrderStatus::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+            let json = format!("{:?}", status.as_str());
+            assert_eq!(serde_json::to_string(&status).unwrap(), json);
+            assert_eq!(serde_json::from_str::<OrderStatus>(&json).unwrap(), status);
+        }
+        for bad in ["", "Placed", "placed ", "by_shopper"] {
+            let error = bad.parse::<OrderStatus>().unwrap_err().to_string();
+            assert_eq!(error, "not the name of a known OrderStatus", "{bad}");
+        }
+        assert_eq!("by_shopper".parse(), Ok(EndReason::ByShopper));
+    }
+}
