@@ -5,7 +5,11 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 
+use ports::StoreError;
+
 use crate::Tables;
+use crate::error::store_error;
+use crate::item::{Item, KEY, s};
 
 /// What every store is made of. Both clients share the connections.
 #[derive(Debug, Clone)]
@@ -23,5 +27,17 @@ impl Clients {
             writes: Client::from_conf(once.build()),
             tables: Arc::new(tables.clone()),
         }
+    }
+
+    /// The whole item of that key, as it certainly is or, not `consistent`, possibly a moment old.
+    pub(crate) async fn get(
+        &self,
+        table: &str,
+        key: impl Into<String>,
+        consistent: bool,
+    ) -> Result<Option<Item>, StoreError> {
+        let get = self.reads.get_item().table_name(table).key(KEY, s(key));
+        let output = get.consistent_read(consistent).send().await;
+        Ok(output.map_err(|error| store_error("GetItem", &error))?.item)
     }
 }

@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
 use domain::time::Timestamp;
@@ -10,8 +11,8 @@ use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
-use crate::item::{Item, KEY, ms, n, number, s, text, unreadable};
+use crate::error::conditional;
+use crate::item::{Item, KEY, as_json, doc, ms, n, number, s, text, unreadable};
 use crate::paging::query;
 
 const TABLE: &str = "drops";
@@ -35,7 +36,7 @@ impl DropStore {
     }
 
     /// Writes everything but whether the drop is listed.
-    fn update(&self, drop: &Drop, doc: String) -> UpdateItemFluentBuilder {
+    fn update(&self, drop: &Drop, doc: AttributeValue) -> UpdateItemFluentBuilder {
         let update = self
             .clients
             .writes
@@ -44,7 +45,7 @@ impl DropStore {
             .key(KEY, s(drop.id.as_str()))
             .expression_attribute_names("#doc", "doc")
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":doc", s(doc))
+            .expression_attribute_values(":doc", doc)
             .expression_attribute_values(":version", n(drop.version))
             .expression_attribute_values(":starts_at", ms(drop.starts_at));
         match drop.version.checked_sub(1) {
@@ -57,7 +58,7 @@ impl DropStore {
 }
 
 fn drop_of(item: &Item) -> Result<Drop, StoreError> {
-    let drop: Drop = serde_json::from_str(text(TABLE, item, "doc")?).map_err(|_| unreadable(TABLE, "doc"))?;
+    let drop: Drop = doc(TABLE, item)?;
     if drop.id.as_str() != text(TABLE, item, KEY)? {
         return Err(unreadable(TABLE, KEY));
     }
@@ -69,17 +70,11 @@ fn drop_of(item: &Item) -> Result<Drop, StoreError> {
 
 impl ReadDrop for DropStore {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
-        let output = self
+        let item = self
             .clients
-            .reads
-            .get_item()
-            .table_name(&self.clients.tables.drops)
-            .key(KEY, s(id.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        output.item.as_ref().map(drop_of).transpose()
+            .get(&self.clients.tables.drops, id.as_str(), true)
+            .await?;
+        item.as_ref().map(drop_of).transpose()
     }
 }
 
@@ -121,9 +116,7 @@ impl StoreDrop for DropStore {
         if drop.version == 0 {
             return Ok(Conditional::Refused(()));
         }
-        let doc = serde_json::to_string(drop)
-            .map_err(|_| StoreError::Broken("a drop cannot be written as JSON".to_owned()))?;
-        let update = self.update(drop, doc);
+        let update = self.update(drop, as_json("a drop", drop)?);
         // Once listed, a drop stays listed whatever becomes of it; so only the one state that lists it says so.
         let update = if drop.state == DropState::Scheduled {
             update
@@ -134,9 +127,6 @@ impl StoreDrop for DropStore {
         } else {
             update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
         };
-        Ok(match written("UpdateItem", update.send().await)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        conditional("UpdateItem", update.send().await)
     }
 }

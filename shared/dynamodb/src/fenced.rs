@@ -5,7 +5,7 @@ use domain::time::Timestamp;
 use ports::{Conditional, StoreError};
 
 use crate::clients::Clients;
-use crate::error::{Written, written};
+use crate::error::conditional;
 use crate::item::{KEY, ms, n, s};
 
 /// Stores `value` as `name` unless what is there was written under a newer lease, or under the same one by a later
@@ -33,8 +33,5 @@ pub(crate) async fn replace(
         .expression_attribute_values(":as_of", ms(as_of))
         .send()
         .await;
-    Ok(match written("PutItem", result)? {
-        Written::Done(_) => Conditional::Done,
-        Written::Refused(_) => Conditional::Refused(()),
-    })
+    conditional("PutItem", result)
 }

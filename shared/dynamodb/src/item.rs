@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::time::Timestamp;
 use ports::StoreError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// An item as the SDK has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -45,6 +47,18 @@ pub(crate) fn text<'a>(table: &'static str, item: &'a Item, name: &str) -> Resul
         Some(AttributeValue::S(text)) => Ok(text),
         _ => Err(unreadable(table, name)),
     }
+}
+
+/// A value as JSON text; `what` it is goes into the error.
+pub(crate) fn as_json<T: Serialize>(what: &str, value: &T) -> Result<AttributeValue, StoreError> {
+    let json = serde_json::to_string(value);
+    json.map(s)
+        .map_err(|_| StoreError::Broken(format!("{what} cannot be written as JSON")))
+}
+
+/// The value whose JSON text the attribute `doc` holds.
+pub(crate) fn doc<T: DeserializeOwned>(table: &'static str, item: &Item) -> Result<T, StoreError> {
+    serde_json::from_str(text(table, item, "doc")?).map_err(|_| unreadable(table, "doc"))
 }
 
 /// The number of an attribute.

@@ -23,9 +23,9 @@ use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
+use crate::error::{conditional, written};
 use crate::fenced::replace;
-use crate::item::{Item, KEY, ms, n, s, text, unreadable};
+use crate::item::{Item, KEY, as_json, doc, ms, n, s};
 use crate::lease::{LeaseItem, lease_of};
 
 const TABLE: &str = "prescale";
@@ -46,12 +46,6 @@ fn readiness_key(drop: &DropId) -> String {
 
 fn lesson_key(drop: &DropId) -> String {
     format!("learned#{drop}")
-}
-
-fn as_json<T: serde::Serialize>(what: &str, value: &T) -> Result<AttributeValue, StoreError> {
-    let json = serde_json::to_string(value);
-    json.map(s)
-        .map_err(|_| StoreError::Broken(format!("{what} cannot be written as JSON")))
 }
 
 /// The record in an item, if one was left. One that cannot be read is none: the next run leaves its own, and until then
@@ -81,17 +75,7 @@ impl PrescaleStore {
     }
 
     async fn read(&self, key: &str) -> Result<Option<Item>, StoreError> {
-        let output = self
-            .clients
-            .reads
-            .get_item()
-            .table_name(self.table())
-            .key(KEY, s(key))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        Ok(output.item)
+        self.clients.get(self.table(), key, true).await
     }
 
     /// A write on the run's item while `lease` is the current one.
@@ -108,10 +92,7 @@ impl PrescaleStore {
             .key(KEY, s(RUN))
             .condition_expression("fencing = :fencing")
             .expression_attribute_values(":fencing", n(lease.fencing));
-        Ok(match written("UpdateItem", change(update).send().await)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        conditional("UpdateItem", change(update).send().await)
     }
 }
 
@@ -209,11 +190,8 @@ impl StoreReadiness for PrescaleStore {
 
 impl KeepLessons for PrescaleStore {
     async fn lesson(&self, drop: &DropId) -> Result<Option<Lesson>, StoreError> {
-        let Some(item) = self.read(&lesson_key(drop)).await? else {
-            return Ok(None);
-        };
-        let lesson = serde_json::from_str(text(TABLE, &item, "doc")?);
-        lesson.map(Some).map_err(|_| unreadable(TABLE, "doc"))
+        let item = self.read(&lesson_key(drop)).await?;
+        item.as_ref().map(|item| doc(TABLE, item)).transpose()
     }
 
     async fn keep_lesson(&self, fencing: u64, lesson: &Lesson) -> Result<Conditional<()>, StoreError> {
@@ -225,10 +203,7 @@ impl KeepLessons for PrescaleStore {
 
 impl ReadReadiness for PrescaleStore {
     async fn readiness(&self, drop: &DropId) -> Result<Option<Readiness>, StoreError> {
-        let Some(item) = self.read(&readiness_key(drop)).await? else {
-            return Ok(None);
-        };
-        let readiness = serde_json::from_str(text(TABLE, &item, "doc")?);
-        readiness.map(Some).map_err(|_| unreadable(TABLE, "doc"))
+        let item = self.read(&readiness_key(drop)).await?;
+        item.as_ref().map(|item| doc(TABLE, item)).transpose()
     }
 }

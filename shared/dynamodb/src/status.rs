@@ -12,9 +12,8 @@ use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::store_error;
 use crate::fenced::replace;
-use crate::item::{Item, KEY, b, moment, number, s, text, unreadable};
+use crate::item::{Item, as_json, b, doc, moment, number, unreadable};
 
 pub(crate) const TABLE: &str = "status";
 
@@ -42,16 +41,7 @@ impl StatusStore {
     }
 
     async fn read(&self, key: String) -> Result<Option<Item>, StoreError> {
-        let output = self
-            .clients
-            .reads
-            .get_item()
-            .table_name(&self.clients.tables.status)
-            .key(KEY, s(key))
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        Ok(output.item)
+        self.clients.get(&self.clients.tables.status, key, false).await
     }
 
     async fn replace(
@@ -68,13 +58,8 @@ impl StatusStore {
 
 impl ReadStatus for StatusStore {
     async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
-        let Some(item) = self.read(status_key(drop, replica)).await? else {
-            return Ok(None);
-        };
-        let doc = text(TABLE, &item, "doc")?;
-        serde_json::from_str(doc)
-            .map(Some)
-            .map_err(|_| unreadable(TABLE, "doc"))
+        let item = self.read(status_key(drop, replica)).await?;
+        item.as_ref().map(|item| doc(TABLE, item)).transpose()
     }
 }
 
@@ -107,11 +92,10 @@ impl WriteStatus for StatusStore {
     }
 
     async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
-        let doc = serde_json::to_string(status)
-            .map_err(|_| StoreError::Broken("a status cannot be written as JSON".to_owned()))?;
+        let doc = as_json("a status", status)?;
         let writes = (0..STATUS_REPLICAS).map(|replica| {
             let key = status_key(&status.drop, replica);
-            self.replace(key, ("doc", s(doc.as_str())), status.fencing, status.as_of)
+            self.replace(key, ("doc", doc.clone()), status.fencing, status.as_of)
         });
         let mut failed = None;
         for outcome in join_all(writes).await {

@@ -18,7 +18,7 @@ use ports::{Conditional, StoreError};
 use crate::Tables;
 use crate::batch::{MOST_KEYS, batch_get, keys};
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
+use crate::error::{Written, conditional, store_error, written};
 use crate::item::{KEY, n, number, s, unreadable};
 use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
 
@@ -185,10 +185,7 @@ impl GiveBackStock for StockStore {
             .expression_attribute_values(":seen", s(seen.claim.to_string()))
             .send()
             .await;
-        Ok(match written("UpdateItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        conditional("UpdateItem", result)
     }
 }
 
@@ -257,9 +254,6 @@ impl AllocateStock for StockStore {
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await;
-        Ok(match written("PutItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        conditional("PutItem", result)
     }
 }

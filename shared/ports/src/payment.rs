@@ -15,6 +15,8 @@ use domain::ids::OrderId;
 use domain::limits::MAX_PAYMENT_METHOD_BYTES;
 use domain::money::Money;
 
+use crate::retry::Transient;
+
 /// The longest gateway id, in bytes.
 pub const MAX_PAYMENT_ID_BYTES: usize = 64;
 /// The longest reason or refusal code, in bytes; gateways name theirs in snake case.
@@ -246,11 +248,18 @@ impl GatewayError {
             Self::NotSent | Self::Refused { .. } | Self::Throttled { .. }
         )
     }
+}
 
-    /// Whether the same call, later, may fare better.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
+impl Transient for GatewayError {
+    fn is_transient(&self) -> bool {
         !matches!(self, Self::Refused { .. })
+    }
+
+    fn wait_at_least_ms(&self) -> u64 {
+        match self {
+            Self::Throttled { retry_after_ms } => *retry_after_ms,
+            _ => 0,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
+use crate::error::conditional;
 use crate::item::{Item, KEY, ms, n, s, text, unreadable};
 use crate::paging::query;
 use crate::transact::{Reason, Transacted, not_conditions, transact};
@@ -38,17 +38,11 @@ impl OrderStore {
     }
 
     async fn read(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
-        let output = self
+        let item = self
             .clients
-            .reads
-            .get_item()
-            .table_name(&self.clients.tables.orders)
-            .key(KEY, s(id.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| store_error("GetItem", &error))?;
-        output.item.as_ref().map(order_of).transpose()
+            .get(&self.clients.tables.orders, id.as_str(), true)
+            .await?;
+        item.as_ref().map(order_of).transpose()
     }
 }
 
@@ -193,9 +187,6 @@ impl OrderStore {
             .expression_attribute_values(":from", n(step.from_version))
             .send()
             .await;
-        Ok(match written("PutItem", result)? {
-            Written::Done(_) => Conditional::Done,
-            Written::Refused(_) => Conditional::Refused(()),
-        })
+        conditional("PutItem", result)
     }
 }
