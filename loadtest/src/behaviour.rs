@@ -197,14 +197,8 @@ fn millis(seconds: f64) -> u64 {
 
 /// SplitMix64's finaliser over seed and number: neighbouring shoppers get unrelated draws.
 fn mix(seed: u64, index: u32) -> u64 {
-    let mut z = seed.wrapping_add(
-        u64::from(index)
-            .wrapping_add(1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-    );
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let nth = u64::from(index).wrapping_add(1);
+    domain::choice::mix(seed.wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::{NotPlaced, PlaceOrder, Placing, ReadOrder};
-use ports::retry::{IN_REQUEST, retry};
+use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 use ports::stock::{Consistency, SurveyStock};
 use ports::{Conditional, StoreError};
 
-/// How often a checkout looks again when the hold changed under its hands.
-const MOST_LOOKS: u32 = 3;
+/// Further looks of a checkout when the hold changed since it was read.
+const LOOKS: Policy = Policy::at_once(2);
 
 /// A checkout.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
             .phase(self.edge.now())
             .ok_or(NotOrdered::UnknownReservation)?;
         let sku = drop.sku(&key.sku).ok_or(NotOrdered::UnknownReservation)?;
-        for _ in 0..MOST_LOOKS {
+        let look = |_| async {
             let keys = std::slice::from_ref(key);
             let found = retry(&self.edge, IN_REQUEST, || {
                 self.stock.survey(keys, Consistency::Strong)
@@ -110,7 +110,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                 .get(&request.shopper)
                 .filter(|claim| claim.nonce == request.reservation.nonce);
             let Some(hold) = mine.filter(|claim| claim.state == ClaimState::Held) else {
-                return self.without_hold(request, &shard).await;
+                return self.without_hold(request, &shard).await.map(Look::Done);
             };
             let amount = drop
                 .price(sku)
@@ -144,13 +144,14 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                 address: request.address.clone(),
             };
             match retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await? {
-                Conditional::Done => return Ok(placing.order),
-                Conditional::Refused(NotPlaced::Exists(order)) => return repeat(request, *order),
-                Conditional::Refused(NotPlaced::LimitReached) => return Err(NotOrdered::LimitReached),
-                Conditional::Refused(NotPlaced::HoldChanged) => {}
+                Conditional::Done => Ok(Look::Done(placing.order)),
+                Conditional::Refused(NotPlaced::Exists(order)) => repeat(request, *order).map(Look::Done),
+                Conditional::Refused(NotPlaced::LimitReached) => Err(NotOrdered::LimitReached),
+                Conditional::Refused(NotPlaced::HoldChanged) => Ok(Look::Again),
             }
-        }
-        Err(NotOrdered::Contended)
+        };
+        let done: Result<_, NotOrdered> = look_again(&self.edge, LOOKS, look).await;
+        done?.ok_or(NotOrdered::Contended)
     }
 
     /// There is no hold of that reservation: it has become an order, open or ended, or is gone.

@@ -9,12 +9,12 @@ use futures_util::{StreamExt as _, stream};
 use ports::StoreError;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::retry::{IN_REQUEST, retry};
+use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 
-/// How often an order that changes under our hands is looked at in one step.
-const MOST_LOOKS: u32 = 3;
+/// Further looks, in one step, at an order that changed since it was read.
+const LOOKS: Policy = Policy::at_once(2);
 
 /// What became of the orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,20 +80,19 @@ async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
     edge: &E,
     id: &OrderId,
 ) -> Result<bool, StoreError> {
-    for _ in 0..MOST_LOOKS {
+    let look = |_| async {
         let Some(order) = retry(edge, IN_REQUEST, || orders.order(id)).await? else {
             // The claim was seen before the order could be: look again in the next step.
-            return Ok(false);
+            return Ok(Look::Done(false));
         };
         if !order.status.is_open() || order.cancel_requested.is_some() {
-            return Ok(true);
+            return Ok(Look::Done(true));
         }
         let Ok(step) = order.request_cancel(EndReason::DropCancelled, edge.now()) else {
-            return Ok(true);
+            return Ok(Look::Done(true));
         };
-        if retry(edge, IN_REQUEST, || orders.advance(&step)).await?.is_done() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+        let asked = retry(edge, IN_REQUEST, || orders.advance(&step)).await?;
+        Ok(Look::of(asked, true))
+    };
+    Ok(look_again(edge, LOOKS, look).await?.unwrap_or(false))
 }

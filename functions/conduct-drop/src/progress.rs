@@ -1,17 +1,14 @@
 //! Progress, for people and for alarms.
 //!
-//! A conductor that stands still makes no errors. Its runs therefore tell what they *did*, in CloudWatch's embedded
-//! metric format (a JSON line that CloudWatch turns into metrics, without a call): an alarm compares drops that are on
-//! with steps made.
+//! A conductor that stands still makes no errors. Its runs therefore tell what they *did*, as metrics: an alarm compares
+//! drops that are on with steps made.
 
 use domain::time::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use startup::metrics::{COUNT, line};
 
 use crate::step::{Report, Stepped};
-
-/// The namespace of the metrics.
-pub const NAMESPACE: &str = "Stampede";
 
 /// What a run has done since it last told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -67,32 +64,23 @@ impl Progress {
         self.statuses += other.statuses;
     }
 
-    /// The line for CloudWatch, in its embedded metric format.
+    /// The line for CloudWatch.
     #[must_use]
     pub fn metrics(&self, now: Timestamp) -> Value {
-        let metric = |name: &str| json!({"Name": name, "Unit": "Count"});
-        json!({
-            "_aws": {
-                "Timestamp": now.as_millis(),
-                "CloudWatchMetrics": [{
-                    "Namespace": NAMESPACE,
-                    "Dimensions": [[]],
-                    "Metrics": [
-                        metric("ConductedDrops"), metric("ConductorSteps"), metric("ConductorFailedSteps"),
-                        metric("ReturnedHolds"), metric("EndedOrders"),
-                    ],
-                }],
-            },
-            "message": "the conductor's progress",
-            "ConductedDrops": self.drops,
-            "ConductorSteps": self.steps,
-            "ConductorFailedSteps": self.failed_steps,
-            "ReturnedHolds": self.returned_holds,
-            "EndedOrders": self.ended_orders,
-            "standby": self.standby,
-            "shards": self.shards,
-            "statuses": self.statuses,
-        })
+        let count = |name: &'static str, number: u64| (name, COUNT, Value::from(number));
+        let metrics = [
+            count("ConductedDrops", self.drops),
+            count("ConductorSteps", self.steps),
+            count("ConductorFailedSteps", self.failed_steps),
+            count("ReturnedHolds", self.returned_holds),
+            count("EndedOrders", self.ended_orders),
+        ];
+        let others = [
+            ("standby", self.standby),
+            ("shards", self.shards),
+            ("statuses", self.statuses),
+        ];
+        line("the conductor's progress", now, &metrics, &others)
     }
 }
 
@@ -101,25 +89,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_declared_metric_has_its_number() {
+    fn what_was_done_is_told() {
         let progress = Progress {
             drops: 2,
             steps: 20,
             failed_steps: 1,
             returned_holds: 7,
+            statuses: 3,
             ..Progress::default()
         };
         let line = progress.metrics(Timestamp::from_millis(1_800_000_000_000));
-        let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
-            .as_array()
-            .unwrap();
-        assert_eq!(declared.len(), 5);
-        for metric in declared {
-            assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
-        }
-        assert_eq!(
-            (&line["ConductorSteps"], &line["ReturnedHolds"]),
-            (&json!(20), &json!(7))
-        );
+        let number = |name: &str| line[name].as_u64();
+        let names = [
+            "ConductedDrops",
+            "ConductorSteps",
+            "ConductorFailedSteps",
+            "ReturnedHolds",
+            "EndedOrders",
+            "statuses",
+        ];
+        assert_eq!(names.map(number), [2, 20, 1, 7, 0, 3].map(Some));
     }
 }

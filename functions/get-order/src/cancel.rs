@@ -5,10 +5,10 @@ use domain::order::{EndReason, Order, OrderStatus};
 use ports::StoreError;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::retry::{IN_REQUEST, retry};
+use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 
-/// How often a cancellation looks again when the order changed under its hands.
-const MOST_LOOKS: u32 = 4;
+/// Further looks of a cancellation when the order changed since it was read.
+const LOOKS: Policy = Policy::at_once(3);
 
 /// Why an order was not cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ pub async fn cancel<O: ReadOrder + AdvanceOrder, E: Edge>(
     id: &OrderId,
     shopper: &ShopperId,
 ) -> Result<Order, NotCancelled> {
-    for _ in 0..MOST_LOOKS {
+    let look = |_| async {
         let found = retry(edge, IN_REQUEST, || orders.order(id)).await?;
         let order = found
             .filter(|order| order.shopper == *shopper)
@@ -45,15 +45,15 @@ pub async fn cancel<O: ReadOrder + AdvanceOrder, E: Edge>(
         if order.status == OrderStatus::Cancelled
             || (order.status.is_open() && order.cancel_requested.is_some())
         {
-            return Ok(order);
+            return Ok(Look::Done(order));
         }
         let step = order
             .request_cancel(EndReason::ByShopper, edge.now())
             .map_err(|not_possible| NotCancelled::Ended(not_possible.0))?;
         // A repeat of a step that was stored is refused; the next look then finds it done.
-        if retry(edge, IN_REQUEST, || orders.advance(&step)).await?.is_done() {
-            return Ok(step.order);
-        }
-    }
-    Err(NotCancelled::Contended)
+        let stored = retry(edge, IN_REQUEST, || orders.advance(&step)).await?;
+        Ok(Look::of(stored, step.order))
+    };
+    let done: Result<_, NotCancelled> = look_again(edge, LOOKS, look).await;
+    done?.ok_or(NotCancelled::Contended)
 }

@@ -4,10 +4,10 @@ use domain::drops::{Drop, DropDraft};
 use domain::ids::DropId;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
-use ports::retry::{IN_REQUEST, retry};
+use ports::retry::{IN_REQUEST, Look, look_again, retry};
 
 use crate::NotDone;
-use crate::change::{most_tries, pause, store};
+use crate::change::LOOKS;
 
 /// A drop with the contents asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,8 @@ where
     if !mistakes.is_empty() {
         return Err(NotDone::Mistakes(mistakes));
     }
-    let mut tried_to_create = false;
-    for _ in 0..most_tries() {
+    let draft = &draft;
+    let look = |before| async move {
         let found = retry(edge, IN_REQUEST, || drops.drop(id)).await?;
         let next = match &found {
             None => Drop::draft(id.clone(), draft.clone()),
@@ -41,20 +41,18 @@ where
         };
         if let Some(drop) = found {
             if unchanged(&drop, &next) {
-                // Version 1 with these very contents, after an attempt whose answer was lost: it was this request's.
-                let created = tried_to_create && drop.version == 1;
-                return Ok(Written { drop, created });
+                // Version 1 with these very contents, after a look that found no drop: this request made it, and the
+                // answer was lost.
+                let created = before > 0 && drop.version == 1;
+                return Ok(Look::Done(Written { drop, created }));
             }
-        } else {
-            tried_to_create = true;
         }
-        if store(drops, edge, &next).await? {
-            let created = next.version == 1;
-            return Ok(Written { drop: next, created });
-        }
-        pause(edge).await;
-    }
-    Err(NotDone::Conflict)
+        let stored = retry(edge, IN_REQUEST, || drops.store(&next)).await?;
+        let created = next.version == 1;
+        Ok(Look::of(stored, Written { drop: next, created }))
+    };
+    let done: Result<_, NotDone> = look_again(edge, LOOKS, look).await;
+    done?.ok_or(NotDone::Conflict)
 }
 
 /// Whether two versions say the same.

@@ -11,12 +11,10 @@ use domain::time::Timestamp;
 use ports::drops::Lease;
 use ports::prescale::{Carried, ControlError};
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::Value;
+use startup::metrics::{COUNT, line};
 
 use crate::{Mode, Read};
-
-/// The namespace of the metrics.
-pub const NAMESPACE: &str = "Stampede";
 
 /// Why a step was not tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -153,44 +151,24 @@ impl Outcome {
     /// The line for CloudWatch, in its embedded metric format.
     #[must_use]
     pub fn metrics(&self) -> Value {
-        let metric = |name: &str| json!({"Name": name, "Unit": "Count"});
-        let count = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
+        let count = |name: &'static str, number: usize| (name, COUNT, Value::from(number));
+        let ready = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
         let failed = |taken: &&Taken| matches!(taken.went, Went::Failed(_));
+        let changed = |taken: &&Taken| taken.changed();
+        // Counted for the account, so every drop tells the same.
+        let spill_over = self.readiness.iter().map(|r| r.spill_over).max().unwrap_or(0);
         let mut metrics = vec![
-            metric("PrescaledDrops"),
-            metric("DropsNotReady"),
-            metric("DropsNotOnCourse"),
-            metric("DropsRestrained"),
-            metric("CapacityChanges"),
-            metric("CapacityChangesFailed"),
-            metric("SpillOver"),
+            count("PrescaledDrops", self.drops.len()),
+            count("DropsNotReady", ready(&|r| !r.ready)),
+            count("DropsNotOnCourse", ready(&|r| !r.on_course)),
+            count("DropsRestrained", ready(&|r| r.ruling != Ruling::AsPlanned)),
+            count("CapacityChanges", self.taken.iter().filter(changed).count()),
+            count("CapacityChangesFailed", self.taken.iter().filter(failed).count()),
+            ("SpillOver", COUNT, spill_over.into()),
         ];
-        let error = self.lesson.as_ref().and_then(|lesson| lesson.largest);
-        if error.is_some() {
-            metrics.push(json!({"Name": "PlanErrorLargest", "Unit": "None"}));
+        if let Some(error) = self.lesson.as_ref().and_then(|lesson| lesson.largest) {
+            metrics.push(("PlanErrorLargest", "None", error.into()));
         }
-        let mut line = json!({
-            "_aws": {
-                "Timestamp": self.at.as_millis(),
-                "CloudWatchMetrics": [{
-                    "Namespace": NAMESPACE,
-                    "Dimensions": [[]],
-                    "Metrics": metrics,
-                }],
-            },
-            "message": "pre-scaling",
-            "PrescaledDrops": self.drops.len(),
-            "DropsNotReady": count(&|r| !r.ready),
-            "DropsNotOnCourse": count(&|r| !r.on_course),
-            "DropsRestrained": count(&|r| r.ruling != Ruling::AsPlanned),
-            "CapacityChanges": self.taken.iter().filter(|taken| taken.changed()).count(),
-            "CapacityChangesFailed": self.taken.iter().filter(failed).count(),
-            // Counted for the account, so every drop tells the same.
-            "SpillOver": self.readiness.iter().map(|r| r.spill_over).max().unwrap_or(0),
-        });
-        if let (Some(error), Some(members)) = (error, line.as_object_mut()) {
-            members.insert("PlanErrorLargest".to_owned(), json!(error));
-        }
-        line
+        line("pre-scaling", self.at, &metrics, &[])
     }
 }

@@ -1,21 +1,23 @@
 //! One order, one look, the next step.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use domain::ids::OrderId;
 use domain::limits::PROCESS_ORDER_TIMEOUT_SECONDS;
 use domain::order::{EndReason, NotPossible, Order, OrderStatus, OrderStep};
-use domain::time::Timestamp;
-use ports::StoreError;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
-use ports::retry::{IN_WORKER, retry};
+use ports::retry::{self, IN_WORKER, Policy, Transient as _, look_again, retry, retry_if};
+use ports::{Conditional, StoreError};
 
-use crate::patience::{patiently, pause};
-
-/// Looks at one order per message, when it keeps changing under our hands.
-const MOST_LOOKS: u32 = 6;
+/// Looks at one order by one message, after a conflict or a lost answer: six at most.
+const LOOKS: Policy = Policy::new(5, 60, 960);
+/// Repeats of one call to the gateway: enough to outwait an outage of a few seconds, which the budget bounds in any case.
+/// A message that is given up comes again only after its queue's visibility time.
+const GATEWAY: Policy = Policy::new(6, 50, 1_600);
 /// Confirms of one payment per message; more are left to the redelivery.
 const MOST_CONFIRMS: u32 = 2;
 /// How long after its beginning a message still starts something new, in milliseconds.
@@ -24,8 +26,6 @@ pub const BUDGET_MS: u64 = 6_000;
 pub const GATEWAY_CALL_MS: u64 = 4_000;
 /// How long storing what the gateway said takes at worst in one go, in milliseconds: one attempt and a look.
 const STORE_MS: u64 = 4_000;
-/// The pause after a conflict or a lost answer, in milliseconds, before jitter.
-const BETWEEN_LOOKS_MS: u64 = 30;
 
 const _: () = assert!(
     BUDGET_MS + GATEWAY_CALL_MS + STORE_MS < PROCESS_ORDER_TIMEOUT_SECONDS as u64 * 1000,
@@ -75,11 +75,7 @@ impl From<NotPossible> for NotDriven {
 }
 
 /// One look's end.
-enum Look {
-    Done(Driven),
-    /// Read the order again: it changed, or the gateway's answer was lost.
-    Again,
-}
+type Look = retry::Look<Driven>;
 
 /// What looks at orders.
 #[derive(Debug, Clone)]
@@ -97,8 +93,9 @@ pub struct Driver<O, G, E> {
 
 /// What is counted within one message.
 struct Effort {
-    began: Timestamp,
-    confirms: u32,
+    /// [`GATEWAY`], within the message's budget.
+    gateway: Policy,
+    confirms: AtomicU32,
 }
 
 impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
@@ -107,26 +104,16 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     /// # Errors
     /// [`NotDriven`]: the message must come again.
     pub async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
-        let mut effort = Effort {
-            began: self.edge.now(),
-            confirms: 0,
+        let until = self.edge.now().plus_millis(BUDGET_MS.cast_signed());
+        let effort = Effort {
+            gateway: GATEWAY.until(until),
+            confirms: AtomicU32::new(0),
         };
-        for look in 0..MOST_LOOKS {
-            if look > 0 {
-                pause(&self.edge, BETWEEN_LOOKS_MS << look).await;
-                if self.left_ms(&effort) == 0 {
-                    break;
-                }
-            }
-            match self.look(id, &mut effort).await? {
-                Look::Done(driven) => return Ok(driven),
-                Look::Again => {}
-            }
-        }
-        Err(NotDriven::Unfinished)
+        let driven = look_again(&self.edge, LOOKS.until(until), |_| self.look(id, &effort)).await?;
+        driven.ok_or(NotDriven::Unfinished)
     }
 
-    async fn look(&self, id: &OrderId, effort: &mut Effort) -> Result<Look, NotDriven> {
+    async fn look(&self, id: &OrderId, effort: &Effort) -> Result<Look, NotDriven> {
         let order = retry(&self.edge, IN_WORKER, || self.orders.order(id))
             .await?
             .ok_or(NotDriven::NoOrder)?;
@@ -144,7 +131,7 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     }
 
     /// An order without a payment: nothing was ever confirmed.
-    async fn begin(&self, order: &Order, effort: &mut Effort) -> Result<Look, NotDriven> {
+    async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
         if let Some(reason) = self.must_end(order) {
             return self.undo(order, reason).await;
         }
@@ -154,18 +141,12 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         };
         let key = IdempotencyKey::create(&order.id);
         // Under one key a repeat is the same payment, so a lost answer is asked for again.
-        let payment = patiently(
-            &self.edge,
-            self.left_ms(effort),
-            GatewayError::is_transient,
-            || self.gateway.create(&new, &key),
-        )
-        .await?;
+        let payment = retry(&self.edge, effort.gateway, || self.gateway.create(&new, &key)).await?;
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
         }
         let step = order.with_payment(payment.id.clone(), self.edge.now())?;
-        if self.store(&step).await? {
+        if self.store(&step).await?.is_done() {
             self.confirm(&step.order, &payment.id, effort).await
         } else {
             // A payment made in vain stays unconfirmed, or another worker's look stored the same id.
@@ -174,18 +155,16 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     }
 
     /// Takes the money. Only for a payment whose id is stored with the order.
-    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &mut Effort) -> Result<Look, NotDriven> {
-        if effort.confirms == MOST_CONFIRMS {
+    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Look, NotDriven> {
+        if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
             return Err(NotDriven::Gateway(GatewayError::Unknown));
         }
-        effort.confirms += 1;
         let Ok(method) = order.payment_method.parse::<PaymentMethod>() else {
             return self.cancel(order, id, EndReason::PaymentDeclined, effort).await;
         };
         let key = IdempotencyKey::confirm(&order.id);
-        let not_done =
-            |error: &GatewayError| matches!(error, GatewayError::NotSent | GatewayError::Throttled { .. });
-        let answer = patiently(&self.edge, self.left_ms(effort), not_done, || {
+        let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
+        let answer = retry_if(&self.edge, effort.gateway, not_done, || {
             self.gateway.confirm(id, &method, &self.return_url, &key)
         })
         .await;
@@ -214,7 +193,7 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     }
 
     /// Stores what follows from where the payment stands.
-    async fn follow(&self, order: &Order, payment: Payment, effort: &mut Effort) -> Result<Look, NotDriven> {
+    async fn follow(&self, order: &Order, payment: Payment, effort: &Effort) -> Result<Look, NotDriven> {
         let must_end = self.must_end(order);
         match (payment.state, must_end) {
             (PaymentState::Succeeded { captured }, _) => {
@@ -240,11 +219,7 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
                     return Ok(Look::Done(Driven::Waiting));
                 }
                 let step = order.require_action(url, self.edge.now())?;
-                Ok(if self.store(&step).await? {
-                    Look::Done(Driven::Waiting)
-                } else {
-                    Look::Again
-                })
+                Ok(Look::of(self.store(&step).await?, Driven::Waiting))
             }
             (PaymentState::Processing | PaymentState::Unconfirmed, None) => Ok(Look::Done(Driven::Waiting)),
         }
@@ -256,15 +231,9 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         order: &Order,
         id: &PaymentId,
         reason: EndReason,
-        effort: &mut Effort,
+        effort: &Effort,
     ) -> Result<Look, NotDriven> {
-        let payment = patiently(
-            &self.edge,
-            self.left_ms(effort),
-            GatewayError::is_transient,
-            || self.gateway.cancel(id),
-        )
-        .await?;
+        let payment = retry(&self.edge, effort.gateway, || self.gateway.cancel(id)).await?;
         match payment.state {
             PaymentState::Cancelled => self.undo(order, reason).await,
             PaymentState::Declined { .. } => self.undo(order, EndReason::PaymentDeclined).await,
@@ -281,14 +250,8 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     }
 
     async fn find(&self, id: &PaymentId, effort: &Effort) -> Result<Payment, NotDriven> {
-        patiently(
-            &self.edge,
-            self.left_ms(effort),
-            GatewayError::is_transient,
-            || self.gateway.find(id),
-        )
-        .await?
-        .ok_or(NotDriven::NoPayment)
+        let found = retry(&self.edge, effort.gateway, || self.gateway.find(id)).await?;
+        found.ok_or(NotDriven::NoPayment)
     }
 
     async fn undo(&self, order: &Order, reason: EndReason) -> Result<Look, NotDriven> {
@@ -296,19 +259,16 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     }
 
     async fn end(&self, step: &OrderStep) -> Result<Look, NotDriven> {
-        if !self.store(step).await? {
-            return Ok(Look::Again);
+        let stored = self.store(step).await?;
+        if stored.is_done() {
+            tracing::info!(order = %step.order.id, status = step.order.status.as_str(), "the order ended");
         }
-        tracing::info!(order = %step.order.id, status = step.order.status.as_str(), "the order ended");
-        Ok(Look::Done(Driven::Ended(step.order.status)))
+        Ok(Look::of(stored, Driven::Ended(step.order.status)))
     }
 
-    /// Whether the step was stored. A lost answer is repeated, and a repeat of what was stored is refused: the next look
-    /// then finds it.
-    async fn store(&self, step: &OrderStep) -> Result<bool, StoreError> {
-        Ok(retry(&self.edge, IN_WORKER, || self.orders.advance(step))
-            .await?
-            .is_done())
+    /// Stores the step. A lost answer is repeated, and a repeat of what was stored is refused: the next look then finds it.
+    async fn store(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        retry(&self.edge, IN_WORKER, || self.orders.advance(step)).await
     }
 
     /// Why the order is to end unpaid, if it is.
@@ -317,10 +277,5 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         order
             .cancel_requested
             .or(too_late.then_some(EndReason::PaymentDeadline))
-    }
-
-    fn left_ms(&self, effort: &Effort) -> u64 {
-        let spent = self.edge.now().millis_since(effort.began);
-        BUDGET_MS.saturating_sub(u64::try_from(spent).unwrap_or(0))
     }
 }

@@ -43,4 +43,3 @@
 
 pub mod batch;
 pub mod drive;
-mod patience;

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         });
         startup::serve_events(move |event: LambdaEvent<SqsEvent>| {
             let driver = Arc::clone(&driver);
-            async move { Ok(batch::handle(&driver, event.payload).await) }
+            async move { Ok(batch::handle(&driver, event.payload).await?) }
         })
         .await
     })

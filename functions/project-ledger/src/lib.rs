@@ -26,17 +26,20 @@
     )
 )]
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_lambda_events::sqs::SqsEvent;
 use domain::limits::PROJECT_LEDGER_TIMEOUT_SECONDS;
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
+use ports::retry::{Policy, retry_each};
+pub use startup::batch::WholeBatchFailed;
+use startup::batch::{BatchReport, Decoded, hopeless, work};
 
-/// How often an event is written while the database is away, the first time included.
-const TRIES: u32 = 5;
-/// The first pause, in milliseconds; each further one is twice as long, and all are shortened by chance.
-const FIRST_PAUSE_MS: u64 = 150;
+/// Repeats of a write while the database is away.
+const WHILE_AWAY: Policy = Policy::new(4, 150, 1_200);
 /// What one more try may take at worst, in milliseconds: it is not begun later than that before the deadline. More than
 /// the ledger's limits on connecting, waiting and one statement together.
 const TRY_MS: i64 = 5_000;
@@ -45,11 +48,6 @@ const _: () = assert!(
     TRY_MS < PROJECT_LEDGER_TIMEOUT_SECONDS as i64 * 1000,
     "there must be time for a first try"
 );
-
-/// A message failed and has no id, so that only the whole batch can come again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message failed, and has no id")]
-pub struct WholeBatchFailed;
 
 /// The projection.
 #[derive(Debug, Clone)]
@@ -69,129 +67,73 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
         &self,
         batch: &SqsEvent,
         deadline: Timestamp,
-    ) -> Result<SqsBatchResponse, WholeBatchFailed> {
-        let mut failed = Vec::new();
-        let mut left = Vec::new();
-        for message in &batch.records {
-            match OrderEvent::decode(message.body.as_deref().unwrap_or_default()) {
-                Ok(event) => left.push((message, event)),
-                Err(error) => {
-                    hopeless(message, None, &error.to_string());
-                    failed.push(message);
-                }
-            }
-        }
-        let decoded = left.len();
-        let mut late = 0_usize;
-        let mut known = 0_usize;
-        let mut delayed = 0_usize;
-        let mut tries = 1;
-        while !left.is_empty() {
-            let events: Vec<OrderEvent> = left.iter().map(|(_, event)| event.clone()).collect();
-            let mut answers = self.ledger.project(&events).await.into_iter();
-            let mut away = None;
-            let mut unconnected = 0_usize;
-            left.retain(|(message, event)| match answers.next() {
-                Some(Ok(projected)) => {
-                    late += usize::from(projected == Projected::Late);
-                    known += usize::from(projected == Projected::Known);
-                    false
-                }
-                Some(Err(LedgerError::Refused(rule))) => {
-                    hopeless(message, Some(event), &rule);
-                    failed.push(message);
-                    false
-                }
-                Some(Err(LedgerError::Unavailable(why))) => {
-                    away = Some(why);
-                    true
-                }
-                Some(Err(LedgerError::NoConnection(why))) => {
-                    away = Some(why);
-                    unconnected += usize::from(is_first_receive(message));
-                    true
-                }
-                // An event without an answer was not written as far as anyone knows.
-                None => true,
-            });
-            delayed = delayed.max(unconnected);
-            if !left.is_empty() && !self.may_try_again(tries, deadline).await {
-                tracing::warn!(
-                    left = left.len(),
-                    tries,
-                    why = away,
-                    "the ledger is not available"
-                );
-                failed.extend(left.iter().map(|(message, _)| *message));
-                break;
-            }
+    ) -> Result<BatchReport, WholeBatchFailed> {
+        let policy = WHILE_AWAY.until(deadline.plus_millis(-TRY_MS));
+        work(batch, OrderEvent::decode, |messages| async move {
+            self.write(policy, messages).await
+        })
+        .await
+    }
+
+    /// Whether each message is done with.
+    async fn write(&self, policy: Policy, messages: Vec<Decoded<'_, OrderEvent>>) -> Vec<bool> {
+        let (mut tries, delayed) = (0_usize, AtomicUsize::new(0));
+        let left: Vec<&Decoded<'_, OrderEvent>> = messages.iter().collect();
+        let answers = retry_each(&self.edge, policy, &left, |left| {
             tries += 1;
-        }
+            let delayed = &delayed;
+            async move {
+                let events: Vec<OrderEvent> = left.iter().map(|message| message.content.clone()).collect();
+                let answers = self.ledger.project(&events).await;
+                let unconnected = left.iter().zip(&answers).filter(|(message, answer)| {
+                    message.is_first_receive && matches!(answer, Err(LedgerError::NoConnection(_)))
+                });
+                delayed.fetch_max(unconnected.count(), Ordering::Relaxed);
+                answers
+            }
+        })
+        .await;
+        let delayed = delayed.into_inner();
         if delayed > 0 {
             // Each event once, however often it comes: what the database's size cost.
             tracing::warn!(delayed_events = delayed, "ledger writes waited for a connection");
         }
+        let (mut late, mut known, mut refused, mut left) = (0_usize, 0_usize, 0_usize, 0_usize);
+        let mut away = None;
+        let done: Vec<bool> = answers
+            .iter()
+            .map(|answer| matches!(answer, Some(Ok(_))))
+            .collect();
+        for (message, answer) in messages.iter().zip(answers) {
+            match answer {
+                Some(Ok(projected)) => {
+                    late += usize::from(projected == Projected::Late);
+                    known += usize::from(projected == Projected::Known);
+                }
+                Some(Err(LedgerError::Refused(rule))) => {
+                    refused += 1;
+                    let (order, version) = (&message.content.data.order_id, message.content.data.version);
+                    let why = format_args!("order {order}, version {version}: {rule}");
+                    hopeless(message.id, message.is_first_receive, &why);
+                }
+                error => {
+                    left += 1;
+                    away = error;
+                }
+            }
+        }
+        if left > 0 {
+            tracing::warn!(left, tries, why = ?away, "the ledger is not available");
+        }
         tracing::info!(
-            messages = batch.records.len(),
-            decoded,
+            decoded = messages.len(),
             late,
             known,
             tries,
-            failed = failed.len(),
+            refused,
+            left,
             "projected"
         );
-        let mut report = SqsBatchResponse::default();
-        for message in failed {
-            let id = message.message_id.as_deref().filter(|id| !id.is_empty());
-            report.add_failure(id.ok_or(WholeBatchFailed)?);
-        }
-        Ok(report)
+        done
     }
-
-    /// Pauses before another try; false when there is to be none.
-    async fn may_try_again(&self, tries: u32, deadline: Timestamp) -> bool {
-        let longest = FIRST_PAUSE_MS << tries.min(TRIES);
-        let pause = longest / 2 + self.edge.random() % (longest / 2);
-        let after = self
-            .edge
-            .now()
-            .plus_millis(i64::try_from(pause).unwrap_or(i64::MAX));
-        if tries >= TRIES || deadline.millis_since(after) < TRY_MS {
-            return false;
-        }
-        self.edge.sleep(pause).await;
-        true
-    }
-}
-
-/// Says once why a message is on its way to the dead-letter queue: it comes again several times before it is there.
-fn hopeless(message: &SqsMessage, event: Option<&OrderEvent>, why: &str) {
-    let id = message.message_id.as_deref();
-    let order_id = event.map(|event| event.data.order_id.as_str());
-    let version = event.map(|event| event.data.version);
-    if is_first_receive(message) {
-        tracing::error!(
-            message_id = id,
-            order_id,
-            version,
-            why,
-            "a message cannot be projected"
-        );
-    } else {
-        tracing::debug!(
-            message_id = id,
-            order_id,
-            version,
-            why,
-            "a message cannot be projected, still"
-        );
-    }
-}
-
-/// Whether the message is seen for the first time, as far as SQS tells.
-fn is_first_receive(message: &SqsMessage) -> bool {
-    let receives = message.attributes.get("ApproximateReceiveCount");
-    receives
-        .and_then(|count| count.parse::<u32>().ok())
-        .is_none_or(|count| count <= 1)
 }

@@ -5,8 +5,8 @@
 //! day. Somebody must carry it on, and one record that nobody can read must not hold up the rest for that day.
 //!
 //! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the ledger's queue,
-//! and for the payments' queue too if it is one that `process-order` acts on: placed, or its cancellation asked for. What
-//! cannot be read is parked whole on a queue of its own, for an engineer; a removal is nobody's business.
+//! and for the payments' queue too if it is one that `process-order` acts on. What cannot be read is parked whole on a
+//! queue of its own, for an engineer; a removal is nobody's business.
 //!
 //! **A walk through.** [`Relay::relay`] takes a batch: decodes all, sends what is for each destination in as few requests
 //! as possible, repeats what was not accepted for a bounded time, and answers with the sequence number of the first
@@ -27,18 +27,22 @@
     )
 )]
 
-mod outgoing;
 pub mod record;
 
 use domain::time::Timestamp;
-use events::EventType;
+use events::OrderEvent;
 use ports::edge::Edge;
 use ports::messages::{Destination, ParkRecord, SendEvents};
-use serde::{Deserialize, Serialize};
+use ports::retry::{Policy, SENDING, retry, retry_each};
+use serde::Deserialize;
 use serde_json::Value;
+use startup::batch::report;
+pub use startup::batch::{BatchReport, WholeBatchFailed};
 
-use crate::outgoing::Patience;
 use crate::record::Reading;
+
+/// What one more try to send may take at worst, in milliseconds: it is not begun later than that before the deadline.
+const TRY_MS: i64 = 10_000;
 
 /// A batch of the stream, as Lambda hands it over. Records are read one by one, so that one of an unknown shape is not
 /// the end of all.
@@ -49,33 +53,11 @@ pub struct StreamBatch {
     pub records: Vec<Value>,
 }
 
-/// What failed, as Lambda's event source wants to know it (`ReportBatchItemFailures`): for a stream, everything from the
-/// lowest sequence number named here on comes again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchReport {
-    /// The first record that failed, or nothing.
-    pub batch_item_failures: Vec<ItemFailure>,
-}
-
-/// One record that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
-    /// Its sequence number.
-    pub item_identifier: String,
-}
-
-/// A record failed and has no sequence number, so the stream has to start again at the batch's first one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a record could not be relayed, and has no sequence number")]
-pub struct WholeBatchFailed;
-
 /// Where a record has to go, with its place in the batch.
 #[derive(Debug, Default)]
 struct Sorted {
-    ledger: Vec<(usize, events::OrderEvent)>,
-    payments: Vec<(usize, events::OrderEvent)>,
+    ledger: Vec<(usize, OrderEvent)>,
+    payments: Vec<(usize, OrderEvent)>,
     park: Vec<(usize, String)>,
 }
 
@@ -99,17 +81,14 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
         deadline: Timestamp,
     ) -> Result<BatchReport, WholeBatchFailed> {
         let sorted = sort(&batch.records);
-        let patience = Patience {
-            edge: &self.edge,
-            deadline,
-        };
+        let policy = SENDING.until(deadline.plus_millis(-TRY_MS));
+        let counts = (sorted.ledger.len(), sorted.payments.len(), sorted.park.len());
         let (parked, ledger, payments) = tokio::join!(
-            patience.park(&self.queues, &sorted.park),
-            patience.send(&self.queues, Destination::Ledger, &sorted.ledger),
-            patience.send(&self.queues, Destination::Payments, &sorted.payments),
+            self.park(policy, &sorted.park),
+            self.send(policy, Destination::Ledger, sorted.ledger),
+            self.send(policy, Destination::Payments, sorted.payments),
         );
         let first_failed = [parked, ledger, payments].into_iter().flatten().min();
-        let counts = (sorted.ledger.len(), sorted.payments.len(), sorted.park.len());
         tracing::info!(
             records = batch.records.len(),
             to_ledger = counts.0,
@@ -118,14 +97,32 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
             failed_from = first_failed,
             "relayed"
         );
-        let Some(first) = first_failed else {
-            return Ok(BatchReport::default());
-        };
-        let number = batch.records.get(first).and_then(record::sequence_number);
-        let item_identifier = number.ok_or(WholeBatchFailed)?.to_owned();
-        Ok(BatchReport {
-            batch_item_failures: vec![ItemFailure { item_identifier }],
-        })
+        report(first_failed.map(|first| batch.records.get(first).and_then(record::sequence_number)))
+    }
+
+    /// Sends events; the place of the first one that was not accepted in the end.
+    async fn send(&self, policy: Policy, to: Destination, events: Vec<(usize, OrderEvent)>) -> Option<usize> {
+        let (places, events): (Vec<usize>, Vec<OrderEvent>) = events.into_iter().unzip();
+        let send = |events: Vec<OrderEvent>| async move { self.queues.send(to, &events).await };
+        let answers = retry_each(&self.edge, policy, &events, send).await;
+        let mut failed = places
+            .into_iter()
+            .zip(answers)
+            .filter(|(_, answer)| !matches!(answer, Some(Ok(()))));
+        let (place, error) = failed.next()?;
+        tracing::error!(?to, left = failed.count() + 1, ?error, "events were not accepted");
+        Some(place)
+    }
+
+    /// Parks records; the place of the first one that was not accepted in the end.
+    async fn park(&self, policy: Policy, records: &[(usize, String)]) -> Option<usize> {
+        for (place, raw) in records {
+            if let Err(error) = retry(&self.edge, policy, || self.queues.park(raw)).await {
+                tracing::error!(?error, "a record could not be parked");
+                return Some(*place);
+            }
+        }
+        None
     }
 }
 
@@ -135,7 +132,7 @@ fn sort(records: &[Value]) -> Sorted {
         let sequence = record::sequence_number(value);
         match record::read(value) {
             Reading::Change(event) => {
-                if matches!(event.kind, EventType::Placed | EventType::CancelRequested) {
+                if event.kind.drives_payment() {
                     sorted.payments.push((place, (*event).clone()));
                 }
                 sorted.ledger.push((place, *event));

@@ -1,4 +1,6 @@
 //! Wiring of the function `relay-events`.
+// The SDK's futures, nested in a batch's, are deeper than the compiler's usual bound.
+#![recursion_limit = "256"]
 
 use std::process::ExitCode;
 use std::sync::Arc;

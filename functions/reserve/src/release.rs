@@ -6,15 +6,15 @@ use domain::claim::{Claim, ClaimState};
 use domain::ids::{DropId, ReservationId, ShopperId};
 use domain::search::Reserved;
 use domain::survey::SeenClaim;
+use ports::StoreError;
 use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
 use ports::edge::Edge;
-use ports::retry::{IN_REQUEST, retry};
+use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 use ports::stock::{GiveBackStock, ReadClaim};
-use ports::{Conditional, StoreError};
 
-/// How often a release looks again when the claim changed under its hands.
-const MOST_LOOKS: u32 = 3;
+/// Further looks of a release when the claim changed since it was read.
+const LOOKS: Policy = Policy::at_once(2);
 
 /// Why there is nothing to show or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,10 +77,10 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
         id: &ReservationId,
         shopper: &ShopperId,
     ) -> Result<(), NoReservation> {
-        for look in 0..MOST_LOOKS {
+        let look = |before| async move {
             let claim = match self.find(drop, id, shopper).await {
                 // Ours was the write that an earlier look could not confirm.
-                Err(NoReservation::Unknown) if look > 0 => return Ok(()),
+                Err(NoReservation::Unknown) if before > 0 => return Ok(Look::Done(())),
                 found => found?,
             };
             if claim.state == ClaimState::Ordered {
@@ -91,12 +91,11 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
                 shopper: shopper.clone(),
                 claim,
             };
-            let outcome = retry(&self.edge, IN_REQUEST, || self.stock.give_back(&seen)).await?;
-            if let Conditional::Done = outcome {
-                return Ok(());
-            }
-        }
-        Err(NoReservation::Contended)
+            let returned = retry(&self.edge, IN_REQUEST, || self.stock.give_back(&seen)).await?;
+            Ok(Look::of(returned, ()))
+        };
+        let done: Result<_, NoReservation> = look_again(&self.edge, LOOKS, look).await;
+        done?.ok_or(NoReservation::Contended)
     }
 
     async fn find(

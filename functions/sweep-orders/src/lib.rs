@@ -47,7 +47,7 @@ use ports::retry::{IN_WORKER, retry};
 pub const PERIOD_MS: i64 = 2_000;
 /// The most orders of one bucket in one pass. More are left for the next pass, the longest overdue first.
 pub const MAX_BUCKET_ORDERS: u16 = 100;
-/// How long after the end of its run a pass may still begin with a bucket, in milliseconds.
+/// How long after the end of its run a pass may still begin with a bucket, or send again, in milliseconds.
 const OVERRUN_MS: i64 = 2_000;
 /// How many orders are in hand at the same time.
 const ORDERS_AT_ONCE: usize = 8;
@@ -137,18 +137,19 @@ where
             passes: 1,
             ..Swept::default()
         };
+        let until = until.plus_millis(OVERRUN_MS);
         let first = self.edge.random() % u64::from(OPEN_BUCKETS);
         let first = u8::try_from(first).unwrap_or(0);
         for n in 0..OPEN_BUCKETS {
-            if self.edge.now() >= until.plus_millis(OVERRUN_MS) {
+            if self.edge.now() >= until {
                 break;
             }
-            pass += self.bucket((first + n) % OPEN_BUCKETS).await;
+            pass += self.bucket((first + n) % OPEN_BUCKETS, until).await;
         }
         pass
     }
 
-    async fn bucket(&self, bucket: u8) -> Swept {
+    async fn bucket(&self, bucket: u8, until: Timestamp) -> Swept {
         let now = self.edge.now();
         let find = || self.orders.due_orders(bucket, now, MAX_BUCKET_ORDERS);
         let ids = match retry(&self.edge, IN_WORKER, find).await {
@@ -176,7 +177,7 @@ where
                 Err(_) => swept.failed += 1,
             }
         }
-        let unsent = self.send(&reminders).await;
+        let unsent = self.send(&reminders, until).await;
         swept.unsent += unsent;
         swept.reminded += u64::try_from(reminders.len()).unwrap_or(u64::MAX) - unsent;
         swept

@@ -4,19 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::ids::OrderId;
 use domain::order::{Order, OrderStep};
+use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
 use ports::messages::{Destination, SendEvents};
 use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
-use ports::retry::{IN_WORKER, retry};
+use ports::retry::{IN_WORKER, SENDING, retry, retry_each};
 use ports::{Conditional, StoreError};
 
 use crate::Sweeper;
-
-/// How often reminders are sent, the first time included.
-const SEND_TRIES: u32 = 4;
-/// The first pause between, in milliseconds; each further one is twice as long.
-const SEND_PAUSE_MS: u64 = 50;
 
 impl<O, Q, E> Sweeper<O, Q, E>
 where
@@ -67,23 +63,19 @@ where
         retry(&self.edge, IN_WORKER, || self.orders.order(id)).await
     }
 
-    /// Sends reminders; how many were not accepted in the end.
-    pub(crate) async fn send(&self, reminders: &[OrderEvent]) -> u64 {
-        let mut left = reminders.to_vec();
-        let mut tries = 1;
-        while !left.is_empty() {
-            let mut answers = self.queues.send(Destination::Payments, &left).await.into_iter();
-            left.retain(|_| !matches!(answers.next(), Some(Ok(()))));
-            if left.is_empty() || tries == SEND_TRIES {
-                break;
+    /// Sends reminders, again until the moment `until`; how many were not accepted in the end.
+    pub(crate) async fn send(&self, reminders: &[OrderEvent], until: Timestamp) -> u64 {
+        let send =
+            |left: Vec<OrderEvent>| async move { self.queues.send(Destination::Payments, &left).await };
+        let answers = retry_each(&self.edge, SENDING.until(until), reminders, send).await;
+        let mut unsent = 0;
+        for (reminder, answer) in reminders.iter().zip(answers) {
+            if answer != Some(Ok(())) {
+                let order_id = reminder.data.order_id.as_str();
+                tracing::warn!(order_id, "a reminder was not accepted; the order comes due again");
+                unsent += 1;
             }
-            self.edge.sleep(SEND_PAUSE_MS << tries).await;
-            tries += 1;
         }
-        for reminder in &left {
-            let order_id = reminder.data.order_id.as_str();
-            tracing::warn!(order_id, "a reminder was not accepted; the order comes due again");
-        }
-        u64::try_from(left.len()).unwrap_or(u64::MAX)
+        unsent
     }
 }

@@ -250,7 +250,7 @@ async fn a_reminder_that_is_not_accepted_is_sent_again_and_else_comes_due_again(
     assert_eq!(bench.reminders().len(), 2, "the unconfirmed one had arrived");
 
     bench.edge.advance(REDRIVE_MS);
-    for _ in 0..4 {
+    for _ in 0..5 {
         bench.queues.fail_next_event(Some(SendFault::Lost));
     }
     let swept = bench.sweep().await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::faults::Faults;
-use crate::http1;
+use crate::http1::{self, json};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::postgres::Postgres;
@@ -91,19 +91,19 @@ impl Control {
             {
                 Some(function) => {
                     let Ok(event) = Limited::new(body, MAX_EVENT_BYTES).collect().await else {
-                        return response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+                        return json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
                     };
                     return self.invoke(function, event.to_bytes()).await;
                 }
-                None => return response(StatusCode::NOT_FOUND, Bytes::new()),
+                None => return json(StatusCode::NOT_FOUND, Bytes::new()),
             },
-            _ => return response(StatusCode::NOT_FOUND, Bytes::new()),
+            _ => return json(StatusCode::NOT_FOUND, Bytes::new()),
         };
         match result {
-            Ok(body) => response(StatusCode::OK, body),
-            Err(error) => response(
+            Ok(body) => json(StatusCode::OK, body),
+            Err(error) => json(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                json!({"error": format!("{error:#}")}).to_string().into(),
+                json!({"error": format!("{error:#}")}).to_string(),
             ),
         }
     }
@@ -121,12 +121,12 @@ impl Control {
             },
         );
         match run.await {
-            Ok(answer) => response(StatusCode::OK, answer),
-            Err(Failure::Unknown) => response(StatusCode::NOT_FOUND, Bytes::new()),
-            Err(Failure::Reported(error)) => response(StatusCode::BAD_GATEWAY, error),
-            Err(error) => response(
+            Ok(answer) => json(StatusCode::OK, answer),
+            Err(Failure::Unknown) => json(StatusCode::NOT_FOUND, Bytes::new()),
+            Err(Failure::Reported(error)) => json(StatusCode::BAD_GATEWAY, error),
+            Err(error) => json(
                 StatusCode::BAD_GATEWAY,
-                json!({"errorMessage": error.to_string()}).to_string().into(),
+                json!({"errorMessage": error.to_string()}).to_string(),
             ),
         }
     }
@@ -185,15 +185,6 @@ impl Control {
 
 fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
     Ok(serde_json::to_vec(value)?.into())
-}
-
-fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/json"));
-    response
 }
 
 /// Serves until dropped.

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,6 +21,24 @@ const HEAD_BYTES: usize = 32 * 1024;
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
+
+/// A response whose body is JSON.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    response(status, body.into(), "application/json")
+}
+
+/// A response in AWS's JSON protocol, as DynamoDB and SQS speak it.
+pub(crate) fn aws_json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    response(status, body.into(), "application/x-amz-json-1.0")
+}
+
+fn response(status: StatusCode, body: Bytes, kind: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
 
 /// Serves connections with keep-alive until dropped; then every connection ends with it. A client that hangs up drops the
 /// service's future.

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::faults::Faults;
 use crate::faults::relay::Crash;
-use crate::http1::{self, Cut};
+use crate::http1::{self, Cut, aws_json};
 use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
@@ -320,14 +320,14 @@ impl Sqs {
             .await
             .map(http_body_util::Collected::to_bytes)
         else {
-            return Ok(response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
+            return Ok(aws_json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
         };
         let action = target.rsplit('.').next().unwrap_or_default();
         self.meter.sqs(action);
         let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
         let function = signer(header("authorization"));
         if let Err(denied) = self.authorize(function, action, &body) {
-            let mut refusal = response(StatusCode::FORBIDDEN, denied.body().into());
+            let mut refusal = aws_json(StatusCode::FORBIDDEN, denied.body());
             let code = HeaderValue::from_static("AccessDenied;Sender");
             refusal.headers_mut().insert("x-amzn-query-error", code);
             return Ok(refusal);
@@ -346,25 +346,13 @@ impl Sqs {
             return Err(Cut);
         }
         Ok(match self.dispatch(target, body).await {
-            Ok((status, body)) => response(status, body),
-            Err(error) => response(
+            Ok((status, body)) => aws_json(status, body),
+            Err(error) => aws_json(
                 StatusCode::BAD_REQUEST,
-                json!({"__type": "com.amazonaws.sqs#InvalidAction", "message": error})
-                    .to_string()
-                    .into(),
+                json!({"__type": "com.amazonaws.sqs#InvalidAction", "message": error}).to_string(),
             ),
         })
     }
-}
-
-fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        "content-type",
-        HeaderValue::from_static("application/x-amz-json-1.0"),
-    );
-    response
 }
 
 /// Serves until dropped.

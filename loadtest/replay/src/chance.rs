@@ -1,13 +1,7 @@
 //! Chance that a seed decides: a stream of numbers for what happens in order, and a number by key for what must not
 //! move when something else is left out.
 
-/// The finaliser of SplitMix64: close numbers come far apart.
-#[must_use]
-pub const fn mix(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
+pub use domain::choice::mix;
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 

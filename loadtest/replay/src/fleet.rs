@@ -314,7 +314,7 @@ impl Fleet {
     ) -> Invoked<Result<SqsBatchResponse, ()>> {
         self.invoke(Function::ProcessOrder, label, |service, _, _| async move {
             match service {
-                Service::Driver(driver) => Ok(process_order::batch::handle(&driver, event).await),
+                Service::Driver(driver) => process_order::batch::handle(&driver, event).await.map_err(|_| ()),
                 _ => Err(()),
             }
         })

@@ -15,8 +15,7 @@ pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) ->
 
 /// Whether no connection came about, so that nothing can have been sent. Only errors that a running connection cannot
 /// have count.
-#[must_use]
-pub fn never_connected(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
     let mut io = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
     io.any(|io| {
@@ -29,7 +28,7 @@ pub fn never_connected(error: &(dyn Error + 'static)) -> bool {
 
 /// An error with its causes, for a log line.
 #[derive(Debug)]
-pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,13 +6,14 @@
 //!
 //! **A walk through.** [`plain`] and [`secure`] make the client that goes into an SDK configuration. The SDK hands each
 //! attempt to [`HttpConnector::call`], which converts the request, lets hyper send it, and sorts an error into the SDK's
-//! kinds, on which its decision to try again rests ([`errors`]). [`never_connected`] tells adapters what an error means to them.
+//! kinds, on which its decision to try again rests ([`errors`]). [`Failure`] tells adapters what an error of the SDK leaves open.
 //!
 //! **What it does not do.** It knows no read time-out: the time-out of the SDK's attempt covers the answer. A host's name is
 //! resolved by the C library, as the SDK's connector does.
 
 mod causes;
 mod errors;
+mod failure;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-pub use causes::{Chain, never_connected};
+pub use failure::{Failure, Kind};
 
 /// The trust store could not be built.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use ports::orders::FindDueOrders;
 use ports::prescale::{Carried, CarryOut, ControlError};
 
 use crate::database::works;
-use crate::error::{broken, control_error, is};
+use crate::error::{Answered as _, NOTHING_PROVISIONED, broken};
 use crate::{AwsAccount, count};
 
 impl<O: FindDueOrders> CarryOut for AwsAccount<O> {
@@ -35,13 +35,14 @@ impl<O: FindDueOrders> AwsAccount<O> {
         match to {
             Some(to) => {
                 let put = lambda.put_function_concurrency().function_name(name);
-                let put = put.reserved_concurrent_executions(count(to)).send().await;
-                put.map_err(|error| control_error("PutFunctionConcurrency", &error))?;
+                put.reserved_concurrent_executions(count(to))
+                    .send()
+                    .await
+                    .answered("PutFunctionConcurrency")?;
             }
             None => {
                 let delete = lambda.delete_function_concurrency().function_name(name);
-                let delete = delete.send().await;
-                delete.map_err(|error| control_error("DeleteFunctionConcurrency", &error))?;
+                delete.send().await.answered("DeleteFunctionConcurrency")?;
             }
         }
         Ok(Carried::Done)
@@ -51,8 +52,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let name = &self.function(function)?.name;
         let put = self.clients.lambda.changes.put_provisioned_concurrency_config();
         let put = put.function_name(name).qualifier(&self.names.alias);
-        let put = put.provisioned_concurrent_executions(count(to)).send().await;
-        let put = put.map_err(|error| control_error("PutProvisionedConcurrencyConfig", &error))?;
+        let put = put
+            .provisioned_concurrent_executions(count(to))
+            .send()
+            .await
+            .answered("PutProvisionedConcurrencyConfig")?;
         Ok(match put.status() {
             Some(Status::Ready) => Carried::Done,
             // Also FAILED: that is how it was before this request, or how the next look finds it.
@@ -68,13 +72,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
             .changes
             .delete_provisioned_concurrency_config();
         let delete = delete.function_name(name).qualifier(&self.names.alias);
-        match delete.send().await {
-            Ok(_) => Ok(Carried::Done),
-            Err(error) if is(&error, "ProvisionedConcurrencyConfigNotFoundException") => {
-                Ok(Carried::AlreadySo)
-            }
-            Err(error) => Err(control_error("DeleteProvisionedConcurrencyConfig", &error)),
-        }
+        let deleted = delete
+            .send()
+            .await
+            .unless(NOTHING_PROVISIONED, "DeleteProvisionedConcurrencyConfig")?;
+        Ok(deleted.map_or(Carried::AlreadySo, |_| Carried::Done))
     }
 
     /// The API takes minimum and maximum as one value, so the maximum is sent as it is.
@@ -96,8 +98,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let modify = self.clients.rds.changes.modify_db_cluster();
         let modify = modify.db_cluster_identifier(&self.names.cluster);
         let modify = modify.serverless_v2_scaling_configuration(scaling.build());
-        let modify = modify.apply_immediately(true).send().await;
-        modify.map_err(|error| control_error(OPERATION, &error))?;
+        modify.apply_immediately(true).send().await.answered(OPERATION)?;
         // It is set; that the cluster runs with it is measured.
         Ok(Carried::Started)
     }
@@ -106,8 +107,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let modify = self.clients.rds.changes.modify_db_instance();
         let modify = modify.db_instance_identifier(instance).db_instance_class(to);
         // Otherwise it would wait for the maintenance window.
-        let modify = modify.apply_immediately(true).send().await;
-        let modified = modify.map_err(|error| control_error("ModifyDBInstance", &error))?;
+        let modified = modify
+            .apply_immediately(true)
+            .send()
+            .await
+            .answered("ModifyDBInstance")?;
         let there = modified.db_instance();
         let pending = there.and_then(|i| i.pending_modified_values());
         let pending = pending.and_then(|pending| pending.db_instance_class());
@@ -131,8 +135,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let failover = self.clients.rds.changes.failover_db_cluster();
         let failover = failover.db_cluster_identifier(&self.names.cluster);
         // Without a target RDS chooses one, perhaps of the smaller class.
-        let failover = failover.target_db_instance_identifier(to).send().await;
-        failover.map_err(|error| control_error(OPERATION, &error))?;
+        failover
+            .target_db_instance_identifier(to)
+            .send()
+            .await
+            .answered(OPERATION)?;
         Ok(Carried::Started)
     }
 
@@ -160,8 +167,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let update = self.clients.dynamodb.changes.update_table().table_name(name);
         let update = update.set_warm_throughput(own);
         let update = update.set_global_secondary_index_updates((!indexes.is_empty()).then_some(indexes));
-        let update = update.send().await;
-        update.map_err(|error| control_error(OPERATION, &error))?;
+        update.send().await.answered(OPERATION)?;
         Ok(Carried::Started)
     }
 
@@ -183,8 +189,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
                 update.provisioned_poller_config(pollers.build())
             }
         };
-        let updated = update.send().await;
-        let updated = updated.map_err(|error| control_error(OPERATION, &error))?;
+        let updated = update.send().await.answered(OPERATION)?;
         Ok(match updated.state() {
             Some("Enabled") => Carried::Done,
             _ => Carried::Started,

@@ -5,7 +5,7 @@ use domain::prescale::database::DatabaseBaseline;
 use domain::prescale::observed::{Instance, ObservedDatabase};
 use ports::prescale::ControlError;
 
-use crate::error::{broken, control_error};
+use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, paging};
 
 /// What cluster and instances may be doing while they can be used and take a change.
@@ -57,8 +57,11 @@ impl<O> AwsAccount<O> {
     pub(crate) async fn cluster(&self) -> Result<DbCluster, ControlError> {
         const OPERATION: &str = "DescribeDBClusters";
         let found = self.clients.rds.reads.describe_db_clusters();
-        let found = found.db_cluster_identifier(&self.names.cluster).send().await;
-        let found = found.map_err(|error| control_error(OPERATION, &error))?;
+        let found = found
+            .db_cluster_identifier(&self.names.cluster)
+            .send()
+            .await
+            .answered(OPERATION)?;
         let cluster = found.db_clusters.unwrap_or_default().into_iter().next();
         cluster.ok_or_else(|| broken(OPERATION, "no cluster in the answer"))
     }
@@ -72,8 +75,12 @@ impl<O> AwsAccount<O> {
         let filter = filter.build();
         paging::all(OPERATION, |marker| async {
             let page = self.clients.rds.reads.describe_db_instances();
-            let page = page.filters(filter.clone()).set_marker(marker).send().await;
-            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let page = page
+                .filters(filter.clone())
+                .set_marker(marker)
+                .send()
+                .await
+                .answered(OPERATION)?;
             Ok((page.db_instances.unwrap_or_default(), page.marker))
         })
         .await

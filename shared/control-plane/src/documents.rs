@@ -14,7 +14,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::error::control_error;
+use crate::error::Answered as _;
 use crate::quotas::Declared;
 use crate::{AwsAccount, form, paging};
 
@@ -49,8 +49,7 @@ impl<O> AwsAccount<O> {
         let mut texts = paging::all(OPERATION, |token| async {
             let page = self.clients.ssm.reads.get_parameters_by_path();
             let page = page.path(&path).recursive(true).max_results(PER_PAGE);
-            let page = page.set_next_token(token).send().await;
-            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let page = page.set_next_token(token).send().await.answered(OPERATION)?;
             let named = |parameter: &aws_sdk_ssm::types::Parameter| {
                 let name = parameter.name()?.strip_prefix(self.documents.as_ref())?;
                 let name = name.trim_start_matches('/').to_owned();

@@ -1,70 +1,49 @@
 //! What the SDK's errors mean to a caller: certainly not done, perhaps done, or never to be done.
-//!
-//! In doubt a failure is [`ControlError::Unknown`]: claiming that something was not done is the only dangerous mistake.
 
 use std::error::Error;
 
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
-use connector::{Chain, never_connected};
+use connector::{Failure, Kind};
 use ports::prescale::ControlError;
 
-/// Error codes that mean too many calls: nothing was done.
-const BUSY: [&str; 10] = [
-    "EC2ThrottledException",
-    "LimitExceeded",
-    "LimitExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-];
+/// The error code of a thing that is not there.
+pub(crate) const NOT_FOUND: &str = "ResourceNotFoundException";
+/// The error code of a function that has nothing provisioned.
+pub(crate) const NOTHING_PROVISIONED: &str = "ProvisionedConcurrencyConfigNotFoundException";
 
-/// Error codes that mean another change of the same thing: nothing was done.
-const IN_PROGRESS: [&str; 7] = [
-    "InvalidDBClusterStateFault",
-    "InvalidDBInstanceState",
-    "InvalidDBInstanceStateFault",
-    "ResourceConflictException",
-    "ResourceInUseException",
-    // The function itself: it is being made ready for its first call.
-    "ResourceNotReadyException",
-    "SnapStartNotReadyException",
-];
+/// What a call was answered.
+pub(crate) trait Answered<T>: Sized {
+    /// The answer, or the port's error for the SDK's; `operation` is named when it is broken.
+    fn answered(self, operation: &'static str) -> Result<T, ControlError>;
 
-/// Error codes below 500 that leave the outcome open.
-const UNKNOWN: [&str; 2] = ["RequestTimeout", "RequestTimeoutException"];
+    /// The same, but `None` when the service answered with the error code `code`.
+    fn unless(self, code: &str, operation: &'static str) -> Result<Option<T>, ControlError>;
+}
 
-/// The port's error for the SDK's; `operation` is named when it is broken.
-pub(crate) fn control_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> ControlError
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
-    match error {
-        SdkError::ConstructionFailure(_) => broken(operation, "no request could be built"),
-        SdkError::DispatchFailure(failure) if failure.is_user() => {
-            broken(operation, "no request could be built")
-        }
-        SdkError::DispatchFailure(_) if never_connected(error) => ControlError::Busy,
-        SdkError::ServiceError(answer) => {
-            let (code, status) = (answer.err().code(), answer.raw().status().as_u16());
-            let sorted = of_answer(operation, code, status);
-            tracing::debug!(
-                operation,
-                code,
-                status,
-                message = answer.err().message(),
-                "refused"
-            );
-            sorted
-        }
-        // Time-outs, connections that broke after sending, answers that cannot be read, and what the SDK may add.
-        _ => {
-            tracing::debug!(operation, error = %Chain(error), "no answer from the control plane");
-            ControlError::Unknown
+impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, SdkError<E, HttpResponse>> {
+    fn answered(self, operation: &'static str) -> Result<T, ControlError> {
+        let error = match self {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let failure = Failure::of(operation, &error);
+        let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
+        tracing::debug!(operation, %failure, message, "refused");
+        Err(match failure.kind {
+            Kind::NotSent | Kind::Throttled => ControlError::Busy,
+            Kind::InProgress => ControlError::InProgress,
+            Kind::Unknown => ControlError::Unknown,
+            Kind::NotBuilt | Kind::Refused => broken(operation, &failure.to_string()),
+        })
+    }
+
+    fn unless(self, code: &str, operation: &'static str) -> Result<Option<T>, ControlError> {
+        match &self {
+            Err(error) if error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code) => {
+                Ok(None)
+            }
+            _ => self.answered(operation).map(Some),
         }
     }
 }
@@ -72,49 +51,4 @@ where
 /// A failure that repeating cannot mend.
 pub(crate) fn broken(operation: &'static str, why: &str) -> ControlError {
     ControlError::Broken(format!("{operation}: {why}"))
-}
-
-/// Whether the service answered with this code.
-pub(crate) fn is<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
-}
-
-/// The port's error for an answer of a service.
-fn of_answer(operation: &'static str, code: Option<&str>, status: u16) -> ControlError {
-    let code = code.unwrap_or("no code");
-    if BUSY.contains(&code) || status == 429 {
-        ControlError::Busy
-    } else if IN_PROGRESS.contains(&code) {
-        ControlError::InProgress
-    } else if UNKNOWN.contains(&code) || !(400..500).contains(&status) {
-        ControlError::Unknown
-    } else {
-        broken(operation, &format!("{code} ({status})"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_sorted_by_what_they_leave_open() {
-        let of = |code, status| of_answer("Op", Some(code), status);
-        for code in BUSY {
-            assert_eq!(of(code, 400), ControlError::Busy, "{code}");
-        }
-        for code in IN_PROGRESS {
-            assert_eq!(of(code, 409), ControlError::InProgress, "{code}");
-        }
-        for code in UNKNOWN {
-            assert_eq!(of(code, 408), ControlError::Unknown, "{code}");
-        }
-        for (code, status) in [("ServiceException", 500), ("InternalFailure", 500), ("none", 503)] {
-            assert_eq!(of(code, status), ControlError::Unknown, "{code}");
-        }
-        for code in ["ValidationException", "AccessDenied", "DBClusterNotFoundFault"] {
-            assert_eq!(of(code, 403), ControlError::Broken(format!("Op: {code} (403)")));
-        }
-        assert_eq!(of_answer("Op", None, 429), ControlError::Busy);
-    }
 }

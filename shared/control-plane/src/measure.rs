@@ -6,7 +6,7 @@ use domain::time::Timestamp;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Measure};
 
-use crate::error::{broken, control_error};
+use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, paging};
 
 const OPERATION: &str = "GetMetricData";
@@ -79,8 +79,7 @@ impl<O> AwsAccount<O> {
             let page = page.metric_data_queries(query.clone());
             let page = page.start_time(DateTime::from_millis(since.as_millis()));
             let page = page.end_time(DateTime::from_millis(until.as_millis()));
-            let page = page.set_next_token(token).send().await;
-            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let page = page.set_next_token(token).send().await.answered(OPERATION)?;
             let mut figures = Vec::new();
             for result in page.metric_data_results() {
                 match result.status_code() {

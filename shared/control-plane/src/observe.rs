@@ -14,7 +14,7 @@ use futures_util::try_join;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Observe};
 
-use crate::error::{broken, control_error, is};
+use crate::error::{Answered as _, NOT_FOUND, NOTHING_PROVISIONED, broken};
 use crate::{AwsAccount, at_once, tables, units};
 
 /// Without a setting an event source may run as many invocations at a time as the largest setting allows.
@@ -93,9 +93,10 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let reserved = self.reserved(name).await?;
         let config = self.clients.lambda.reads.get_provisioned_concurrency_config();
         let config = config.function_name(name).qualifier(&self.names.alias);
-        let config = match config.send().await {
-            Ok(config) => config,
-            Err(error) if is(&error, "ProvisionedConcurrencyConfigNotFoundException") => {
+        let config = config.send().await.unless(NOTHING_PROVISIONED, OPERATION)?;
+        let config = match config {
+            Some(config) => config,
+            None => {
                 let asked = Concurrency {
                     provisioned: 0,
                     reserved,
@@ -105,7 +106,6 @@ impl<O: FindDueOrders> AwsAccount<O> {
                     ..ObservedFunction::default()
                 });
             }
-            Err(error) => return Err(control_error(OPERATION, &error)),
         };
         Ok(ObservedFunction {
             asked: Concurrency {
@@ -139,15 +139,12 @@ impl<O: FindDueOrders> AwsAccount<O> {
     pub(crate) async fn table_there(&self, table: &str) -> Result<Option<tables::Table>, ControlError> {
         const OPERATION: &str = "DescribeTable";
         let described = self.clients.dynamodb.reads.describe_table().table_name(table);
-        match described.send().await {
-            Ok(described) => {
-                let described = described.table();
-                let described = described.ok_or_else(|| broken(OPERATION, "no table in the answer"))?;
-                Ok(Some(tables::Table::of(described)))
-            }
-            Err(error) if is(&error, "ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(control_error(OPERATION, &error)),
-        }
+        let Some(described) = described.send().await.unless(NOT_FOUND, OPERATION)? else {
+            return Ok(None);
+        };
+        let table = described.table();
+        let table = table.ok_or_else(|| broken(OPERATION, "no table in the answer"))?;
+        Ok(Some(tables::Table::of(table)))
     }
 
     async fn sources(&self, baseline: &Baseline) -> Result<Found<Polling>, ControlError> {
@@ -165,11 +162,8 @@ impl<O: FindDueOrders> AwsAccount<O> {
     /// How an event source is set, and whether it polls with that; `None` if the account does not have it.
     async fn source_there(&self, mapping: &str) -> Result<Option<(Polling, bool)>, ControlError> {
         let found = self.clients.lambda.reads.get_event_source_mapping().uuid(mapping);
-        let found = match found.send().await {
-            Ok(found) => found,
-            Err(error) if is(&error, "ResourceNotFoundException") => return Ok(None),
-            Err(error) => return Err(control_error("GetEventSourceMapping", &error)),
-        };
+        let found = found.send().await.unless(NOT_FOUND, "GetEventSourceMapping")?;
+        let Some(found) = found else { return Ok(None) };
         let pollers = found.provisioned_poller_config().map(|pollers| {
             let (minimum, maximum) = (pollers.minimum_pollers(), pollers.maximum_pollers());
             Polling::ProvisionedPollers {
@@ -219,8 +213,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
 
     async fn messages_wait(&self, url: &str) -> Result<bool, ControlError> {
         let counted = self.clients.sqs.get_queue_attributes().queue_url(url);
-        let counted = counted.set_attribute_names(Some(WAITING.to_vec())).send().await;
-        let counted = counted.map_err(|error| control_error("GetQueueAttributes", &error))?;
+        let counted = counted
+            .set_attribute_names(Some(WAITING.to_vec()))
+            .send()
+            .await
+            .answered("GetQueueAttributes")?;
         let none = |name: &QueueAttributeName| {
             let count = counted.attributes().and_then(|all| all.get(name));
             count.is_some_and(|count| count == "0")

@@ -9,7 +9,7 @@ use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Readable, WriteProfile};
 
 use crate::documents::mistake;
-use crate::error::{broken, control_error};
+use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, form};
 
 const DOCUMENT: &str = "profile";
@@ -42,10 +42,7 @@ impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
         // The type stays what it is.
         let put = self.clients.ssm.changes.put_parameter();
         let put = put.name(self.profile_name()).value(text).overwrite(true);
-        let put = put
-            .send()
-            .await
-            .map_err(|error| control_error(OPERATION, &error))?;
+        let put = put.send().await.answered(OPERATION)?;
         let written = u64::try_from(put.version()).unwrap_or(0);
         if written != version + 1 {
             tracing::warn!(
@@ -67,8 +64,7 @@ impl<O> AwsAccount<O> {
     async fn profile_text(&self) -> Result<(Option<String>, u64), ControlError> {
         const OPERATION: &str = "GetParameter";
         let get = self.clients.ssm.reads.get_parameter();
-        let got = get.name(self.profile_name()).send().await;
-        let got = got.map_err(|error| control_error(OPERATION, &error))?;
+        let got = get.name(self.profile_name()).send().await.answered(OPERATION)?;
         let Some(parameter) = got.parameter else {
             return Ok((None, 0));
         };

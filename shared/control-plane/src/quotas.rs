@@ -7,7 +7,7 @@ use ports::prescale::{ControlError, ReadQuotas, Readable};
 use serde::Deserialize;
 
 use crate::documents::mistake;
-use crate::error::{broken, control_error, is};
+use crate::error::{Answered as _, NOT_FOUND, broken};
 use crate::{AwsAccount, at_once, form, paging, units};
 
 /// How many other functions are asked for what they have provisioned. Lambda's control plane takes 15 calls a second of
@@ -72,12 +72,9 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
 impl<O> AwsAccount<O> {
     async fn declared(&self) -> Result<Readable<Declared>, ControlError> {
         let name = format!("{}/quotas", self.documents);
-        let found = match self.clients.ssm.reads.get_parameter().name(name).send().await {
-            Ok(found) => found,
-            Err(error) if is(&error, "ParameterNotFound") => {
-                return Ok(Err(vec![mistake("quotas", "is missing")]));
-            }
-            Err(error) => return Err(control_error("GetParameter", &error)),
+        let get = self.clients.ssm.reads.get_parameter().name(name);
+        let Some(found) = get.send().await.unless("ParameterNotFound", "GetParameter")? else {
+            return Ok(Err(vec![mistake("quotas", "is missing")]));
         };
         let text = found.parameter().and_then(|parameter| parameter.value());
         let mut mistakes = Vec::new();
@@ -96,8 +93,14 @@ impl<O> AwsAccount<O> {
     /// Units of concurrency of the account, and those that nobody has reserved.
     async fn account_limits(&self) -> Result<(u32, u32), ControlError> {
         const OPERATION: &str = "GetAccountSettings";
-        let settings = self.clients.lambda.reads.get_account_settings().send().await;
-        let settings = settings.map_err(|error| control_error(OPERATION, &error))?;
+        let settings = self
+            .clients
+            .lambda
+            .reads
+            .get_account_settings()
+            .send()
+            .await
+            .answered(OPERATION)?;
         let limit = settings.account_limit();
         let limit = limit.ok_or_else(|| broken(OPERATION, "no limits in the answer"))?;
         let account = units(Some(limit.concurrent_executions()));
@@ -110,8 +113,7 @@ impl<O> AwsAccount<O> {
         const OPERATION: &str = "ListFunctions";
         let mut all = paging::all(OPERATION, |marker| async {
             let page = self.clients.lambda.reads.list_functions();
-            let page = page.set_marker(marker).send().await;
-            let page = page.map_err(|error| control_error(OPERATION, &error))?;
+            let page = page.set_marker(marker).send().await.answered(OPERATION)?;
             let names = page.functions().iter().filter_map(|f| f.function_name.clone());
             Ok((names.collect(), page.next_marker))
         })
@@ -140,11 +142,9 @@ impl<O> AwsAccount<O> {
         let all = paging::all(OPERATION, |marker| async {
             let page = self.clients.lambda.reads.list_provisioned_concurrency_configs();
             let page = page.function_name(name).set_marker(marker).send().await;
-            let page = match page {
-                Ok(page) => page,
-                // It is gone meanwhile.
-                Err(error) if is(&error, "ResourceNotFoundException") => return Ok((Vec::new(), None)),
-                Err(error) => return Err(control_error(OPERATION, &error)),
+            // It may be gone meanwhile.
+            let Some(page) = page.unless(NOT_FOUND, OPERATION)? else {
+                return Ok((Vec::new(), None));
             };
             let asked = page.provisioned_concurrency_configs().iter();
             let asked = asked.map(|config| units(config.requested_provisioned_concurrent_executions()));
@@ -157,8 +157,11 @@ impl<O> AwsAccount<O> {
     /// What a function, by its name in the account, has reserved.
     pub(crate) async fn reserved(&self, name: &str) -> Result<Option<u32>, ControlError> {
         let there = self.clients.lambda.reads.get_function_concurrency();
-        let there = there.function_name(name).send().await;
-        let there = there.map_err(|error| control_error("GetFunctionConcurrency", &error))?;
+        let there = there
+            .function_name(name)
+            .send()
+            .await
+            .answered("GetFunctionConcurrency")?;
         let reserved = there.reserved_concurrent_executions();
         Ok(reserved.map(|reserved| units(Some(reserved))))
     }

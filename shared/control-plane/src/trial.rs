@@ -6,7 +6,7 @@ use ports::orders::FindDueOrders;
 use ports::prescale::{CallFunction, ControlError};
 use serde_json::{Value, json};
 
-use crate::error::control_error;
+use crate::error::Answered as _;
 use crate::{AwsAccount, Trial};
 
 impl<O: FindDueOrders> CallFunction for AwsAccount<O> {
@@ -16,8 +16,7 @@ impl<O: FindDueOrders> CallFunction for AwsAccount<O> {
         let call = call.qualifier(&self.names.alias);
         let call = call.invocation_type(InvocationType::RequestResponse);
         let call = call.payload(Blob::new(event(&named.trial).to_string()));
-        let answer = call.send().await;
-        let answer = answer.map_err(|error| control_error("Invoke", &error))?;
+        let answer = call.send().await.answered("Invoke")?;
         if let Some(error) = answer.function_error() {
             tracing::warn!(function, error, "a trial call failed");
             return Ok(false);

@@ -65,8 +65,9 @@ impl Choice {
     }
 }
 
-/// Spreads close numbers far apart (the finaliser of SplitMix64).
-const fn mix(x: u64) -> u64 {
+/// Spreads close numbers far apart (the finaliser of SplitMix64). Not for secrets.
+#[must_use]
+pub const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

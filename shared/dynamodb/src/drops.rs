@@ -12,7 +12,7 @@ use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::written;
+use crate::error::conditional;
 use crate::item::{DOC, Item, KEY, document, json, ms, n, number, s, text, unreadable};
 use crate::paging::query;
 
@@ -123,6 +123,6 @@ impl StoreDrop for DropStore {
         } else {
             update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
         };
-        Ok(written("UpdateItem", update.send().await)?.outcome())
+        conditional("UpdateItem", update.send().await)
     }
 }

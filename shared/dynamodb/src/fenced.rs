@@ -5,7 +5,7 @@ use domain::time::Timestamp;
 use ports::{Conditional, StoreError};
 
 use crate::clients::Clients;
-use crate::error::written;
+use crate::error::conditional;
 use crate::item::{KEY, ms, n, s};
 
 /// Stores `value` as `name` unless what is there was written under a newer lease, or under the same one by a later
@@ -33,5 +33,5 @@ pub(crate) async fn replace(
         .expression_attribute_values(":as_of", ms(as_of))
         .send()
         .await;
-    Ok(written("PutItem", result)?.outcome())
+    conditional("PutItem", result)
 }

@@ -24,7 +24,7 @@ use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::written;
+use crate::error::{conditional, written};
 use crate::fenced::replace;
 use crate::item::{DOC, Item, KEY, document, json, ms, n, s};
 use crate::lease::{LeaseItem, lease_of};
@@ -93,7 +93,7 @@ impl PrescaleStore {
             .key(KEY, s(RUN))
             .condition_expression("fencing = :fencing")
             .expression_attribute_values(":fencing", n(lease.fencing));
-        Ok(written("UpdateItem", change(update).send().await)?.outcome())
+        conditional("UpdateItem", change(update).send().await)
     }
 }
 

@@ -19,7 +19,7 @@ use ports::{Conditional, StoreError};
 use crate::Tables;
 use crate::batch::{MOST_KEYS, batch_get, keys};
 use crate::clients::Clients;
-use crate::error::{Written, store_error, written};
+use crate::error::{Written, conditional, store_error, written};
 use crate::item::{KEY, n, number, s, unreadable};
 use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
 
@@ -171,7 +171,7 @@ impl GiveBackStock for StockStore {
             .expression_attribute_values(":seen", s(hold.claim().to_string()))
             .send()
             .await;
-        Ok(written("UpdateItem", result)?.outcome())
+        conditional("UpdateItem", result)
     }
 }
 
@@ -240,6 +240,6 @@ impl AllocateStock for StockStore {
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await;
-        Ok(written("PutItem", result)?.outcome())
+        conditional("PutItem", result)
     }
 }

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
+use connector::{Failure, Kind};
 use ports::StoreError;
 
 use crate::error::store_error;
@@ -85,7 +86,7 @@ impl From<CancellationReason> for Reason {
         match reason.code.as_deref() {
             None | Some("None") => Self::Fine,
             Some("ConditionalCheckFailed") => Self::Condition(reason.item.filter(|item| !item.is_empty())),
-            Some("TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") => Self::Busy,
+            Some(code) if Failure::kind_of(code, 400) == Kind::Throttled => Self::Busy,
             Some(code) => Self::Broken(format!("{OPERATION}: {code}")),
         }
     }

@@ -61,6 +61,23 @@ pub enum EventType {
     Due,
 }
 
+impl EventType {
+    /// Whether `process-order` has to act on such an event. The others report what it did itself, or need nothing from it:
+    /// they go to the ledger only, and `process-order` acknowledges one that reaches it all the same.
+    #[must_use]
+    pub const fn drives_payment(self) -> bool {
+        match self {
+            Self::Placed | Self::CancelRequested | Self::Due => true,
+            Self::Updated
+            | Self::ActionRequired
+            | Self::Paid
+            | Self::Declined
+            | Self::Cancelled
+            | Self::Refunded => false,
+        }
+    }
+}
+
 /// The order at one version, as far as consumers may know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderData {
@@ -302,6 +319,50 @@ mod tests {
             ),
             EventType::Cancelled
         );
+    }
+
+    /// Every way to change an order, from every state that any changes lead to: a payment is driven by the order itself, by a
+    /// wish to cancel it that is still to be granted, and by the sweeper's reminder, and by nothing that the driver does.
+    #[test]
+    fn a_payment_is_driven_by_what_others_want_of_it_in_every_state() {
+        use OrderStatus::{ActionRequired, Cancelled, Declined, Paid, Placed, Refunded};
+        let now = Timestamp::from_millis(1_800_000_001_000);
+        let placed = order();
+        assert!(OrderEvent::of_change(None, &placed).kind.drives_payment());
+        let mut seen = Vec::new();
+        let mut left = vec![placed];
+        while let Some(before) = left.pop() {
+            let state = |order: &Order| (order.status, order.payment_id.clone(), order.cancel_requested);
+            if seen.contains(&state(&before)) {
+                continue;
+            }
+            seen.push(state(&before));
+            assert!(OrderEvent::due(&before).kind.drives_payment());
+            let by_driver = [
+                before.with_payment("pi_1".into(), now),
+                before.require_action("https://bank.example".into(), now),
+                before.settle(now),
+                before.undo(EndReason::PaymentDeclined, now),
+                before.undo(EndReason::PaymentDeadline, now),
+                before.refund(now),
+            ];
+            // The sweeper sends its reminder by itself.
+            let by_others = [
+                before.look_again(now),
+                before.request_cancel(EndReason::ByShopper, now),
+            ];
+            let wishes = before.cancel_requested.is_none();
+            for (n, step) in by_driver.into_iter().chain(by_others).enumerate() {
+                let Ok(step) = step else { continue };
+                let kind = OrderEvent::of_change(Some(&before), &step.order).kind;
+                let asks = n == 7 && wishes && step.order.status.is_open();
+                assert_eq!(kind.drives_payment(), asks, "{kind:?} of {before:?}");
+                left.push(step.order);
+            }
+        }
+        for status in [Placed, ActionRequired, Paid, Declined, Cancelled, Refunded] {
+            assert!(seen.iter().any(|(seen, _, _)| *seen == status), "{status:?}");
+        }
     }
 
     #[test]

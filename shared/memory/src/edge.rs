@@ -73,14 +73,8 @@ impl Edge for TestEdge {
     /// SplitMix64: one addition and a mix, so that a shared counter is all its state.
     fn random(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let x = self
-            .inner
-            .state
-            .fetch_add(STEP, Ordering::SeqCst)
-            .wrapping_add(STEP);
-        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        let before = self.inner.state.fetch_add(STEP, Ordering::SeqCst);
+        domain::choice::mix(before.wrapping_add(STEP))
     }
 
     /// Moves the clock by `ms` at once. Sleepers at the same time add up: time passes as if they took turns.

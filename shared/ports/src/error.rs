@@ -1,5 +1,7 @@
 //! How a database port fails, and how a conditional write ends.
 
+use crate::retry::Transient;
+
 /// Why a database port did not answer. A condition that did not hold is not among these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -20,10 +22,10 @@ impl StoreError {
     pub fn broken(what: impl ToString) -> Self {
         Self::Broken(what.to_string())
     }
+}
 
-    /// Whether repeating the same call may help.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
+impl Transient for StoreError {
+    fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Unknown)
     }
 }

@@ -4,6 +4,8 @@ use std::future::Future;
 
 use events::OrderEvent;
 
+use crate::retry::Transient;
+
 /// Why an event is not in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -16,6 +18,12 @@ pub enum LedgerError {
     /// The database refuses this event whatever happens: a constraint, by name.
     #[error("the ledger refuses the event: {0}")]
     Refused(String),
+}
+
+impl Transient for LedgerError {
+    fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
 }
 
 /// What writing an event changed.

@@ -4,6 +4,8 @@ use std::future::Future;
 
 use events::OrderEvent;
 
+use crate::retry::Transient;
+
 /// Where an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
@@ -17,6 +19,12 @@ pub enum Destination {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the queue did not accept the message: {0}")]
 pub struct SendError(pub String);
+
+impl Transient for SendError {
+    fn is_transient(&self) -> bool {
+        true
+    }
+}
 
 /// Sends order events.
 pub trait SendEvents: Send + Sync {

@@ -16,6 +16,8 @@ pub use domain::ids::PaymentId;
 use domain::limits::MAX_PAYMENT_METHOD_BYTES;
 use domain::money::Money;
 
+use crate::retry::Transient;
+
 /// The longest reason or refusal code, in bytes; gateways name theirs in snake case.
 pub const MAX_CODE_BYTES: usize = 64;
 /// The longest URL a shopper is sent to, in bytes.
@@ -207,11 +209,16 @@ pub enum GatewayError {
     Unavailable,
 }
 
-impl GatewayError {
-    /// Whether the same call, later, may fare better.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
+impl Transient for GatewayError {
+    fn is_transient(&self) -> bool {
         !matches!(self, Self::Refused { .. })
+    }
+
+    fn wait_at_least_ms(&self) -> u64 {
+        match self {
+            Self::Throttled { retry_after_ms } => *retry_after_ms,
+            _ => 0,
+        }
     }
 }
 

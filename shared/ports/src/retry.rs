@@ -1,47 +1,125 @@
-//! Bounded retries with jitter, on the caller's clock.
+//! Repeating a call: bounded in number and time, with jitter, on the caller's clock.
+//!
+//! Every repeat in a function goes through here. [`retry`] repeats one call, [`retry_each`] a call about many items, of which
+//! some may succeed and others not, and [`look_again`] a read, a decision and a conditional write.
 
-use std::future::Future;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use domain::limits::API_TIMEOUT_SECONDS;
+use domain::time::Timestamp;
 
-use crate::StoreError;
+use crate::Conditional;
 use crate::edge::Edge;
 
 /// How often and how patiently a call is repeated.
+///
+/// The wait before the first repeat is `first_ms` to twice that, at random; each further one is up to twice as long, until
+/// `longest_ms` to twice that.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// Repeats after the first try.
-    pub retries: usize,
-    /// The first wait, in milliseconds; each further one is up to twice as long, plus jitter.
-    pub first_ms: u64,
-    /// The longest wait before jitter, in milliseconds.
-    pub longest_ms: u64,
+    retries: usize,
+    first_ms: u64,
+    longest_ms: u64,
+    until: Timestamp,
+}
+
+impl Policy {
+    /// At most `retries` repeats after the first try, with waits from `first_ms` to `longest_ms` milliseconds before jitter.
+    #[must_use]
+    pub const fn new(retries: usize, first_ms: u64, longest_ms: u64) -> Self {
+        Self {
+            retries,
+            first_ms,
+            longest_ms,
+            until: Timestamp::from_millis(i64::MAX),
+        }
+    }
+
+    /// At most `retries` repeats after the first try, at once: for conflicts of writers of which one always succeeds.
+    #[must_use]
+    pub const fn at_once(retries: usize) -> Self {
+        Self::new(retries, 0, 0)
+    }
+
+    /// The same policy, but no repeat begins after `moment`, and no wait is begun that would end after it. The first try
+    /// is made in any case.
+    #[must_use]
+    pub const fn until(self, moment: Timestamp) -> Self {
+        Self {
+            until: moment,
+            ..self
+        }
+    }
+
+    /// The budget: all waits together take no longer than this, in milliseconds, jitter included.
+    #[must_use]
+    pub const fn budget_ms(&self) -> u64 {
+        2 * self.longest_ms * self.retries as u64
+    }
 }
 
 /// Within an API request: at most about half a second of waiting, far below the function's time-out.
-pub const IN_REQUEST: Policy = Policy {
-    retries: 4,
-    first_ms: 15,
-    longest_ms: 120,
-};
+pub const IN_REQUEST: Policy = Policy::new(4, 15, 120);
 
 /// In a worker that has time: at most some seconds.
-pub const IN_WORKER: Policy = Policy {
-    retries: 6,
-    first_ms: 25,
-    longest_ms: 800,
-};
+pub const IN_WORKER: Policy = Policy::new(6, 25, 800);
+
+/// Sending messages that a queue did not accept.
+pub const SENDING: Policy = Policy::new(4, 50, 400);
+
+const _: () = assert!(
+    IN_REQUEST.budget_ms() <= API_TIMEOUT_SECONDS as u64 * 1000 / 10,
+    "a request's repeats must leave it time for its calls"
+);
 
 /// An error that may pass.
 pub trait Transient {
     /// Whether repeating the same call may help, and does no harm.
     fn is_transient(&self) -> bool;
+
+    /// How long the other side asked to be left alone, in milliseconds.
+    fn wait_at_least_ms(&self) -> u64 {
+        0
+    }
 }
 
-impl Transient for StoreError {
-    fn is_transient(&self) -> bool {
-        Self::is_transient(self)
+/// The waits between the tries of one call.
+struct Waits<'a, E> {
+    edge: &'a E,
+    until: Timestamp,
+    waits: ExponentialBackoff,
+}
+
+impl<'a, E: Edge> Waits<'a, E> {
+    fn new(edge: &'a E, policy: Policy) -> Self {
+        Self {
+            edge,
+            until: policy.until,
+            waits: ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(policy.first_ms))
+                .with_max_delay(Duration::from_millis(policy.longest_ms))
+                .with_max_times(policy.retries)
+                .with_jitter()
+                .with_jitter_seed(edge.random())
+                .build(),
+        }
+    }
+
+    /// Waits before another try, `at_least_ms` and jitter; false, without a wait, when there is to be none.
+    async fn next(&mut self, at_least_ms: u64) -> bool {
+        let Some(wait) = self.waits.next() else {
+            return false;
+        };
+        let ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let ms = ms.saturating_add(i64::try_from(at_least_ms).unwrap_or(i64::MAX));
+        if self.edge.now().plus_millis(ms) > self.until {
+            return false;
+        }
+        if ms > 0 {
+            self.edge.sleep(ms.unsigned_abs()).await;
+        }
+        true
     }
 }
 
@@ -50,29 +128,125 @@ impl Transient for StoreError {
 ///
 /// # Errors
 /// The last one.
-pub async fn retry<E, T, X, F>(edge: &E, policy: Policy, mut operation: impl FnMut() -> F) -> Result<T, X>
+pub async fn retry<E, T, X, F>(edge: &E, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
 where
     E: Edge,
     X: Transient,
     F: Future<Output = Result<T, X>>,
 {
-    let mut waits = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(policy.first_ms))
-        .with_max_delay(Duration::from_millis(policy.longest_ms))
-        .with_max_times(policy.retries)
-        .with_jitter()
-        .with_jitter_seed(edge.random())
-        .build();
+    retry_if(edge, policy, X::is_transient, operation).await
+}
+
+/// As [`retry`], for an operation whose repeat is harmless after some of its transient errors only: those that `again` names.
+///
+/// # Errors
+/// The last one.
+pub async fn retry_if<E, T, X, F>(
+    edge: &E,
+    policy: Policy,
+    again: impl Fn(&X) -> bool,
+    mut operation: impl FnMut() -> F,
+) -> Result<T, X>
+where
+    E: Edge,
+    X: Transient,
+    F: Future<Output = Result<T, X>>,
+{
+    let mut waits = Waits::new(edge, policy);
     loop {
-        match operation().await {
-            Err(error) if error.is_transient() => match waits.next() {
-                Some(wait) => {
-                    edge.sleep(u64::try_from(wait.as_millis()).unwrap_or(policy.longest_ms))
-                        .await
-                }
-                None => return Err(error),
-            },
+        let error = match operation().await {
+            Err(error) if again(&error) => error,
             outcome => return outcome,
+        };
+        if !waits.next(error.wait_at_least_ms()).await {
+            return Err(error);
         }
     }
+}
+
+/// Calls `operation` with all `items`, and again with those that it did not answer for or whose error may pass, until there
+/// are none left or `policy` is used up. `operation` answers in the order of what it is given.
+///
+/// The last answer for each item, in the order of `items`; `None` for one that was never answered for.
+pub async fn retry_each<E, I, T, X, F>(
+    edge: &E,
+    policy: Policy,
+    items: &[I],
+    mut operation: impl FnMut(Vec<I>) -> F,
+) -> Vec<Option<Result<T, X>>>
+where
+    E: Edge,
+    I: Clone,
+    X: Transient,
+    F: Future<Output = Vec<Result<T, X>>>,
+{
+    let is_left = |answer: &Option<Result<T, X>>| match answer {
+        Some(Ok(_)) => false,
+        Some(Err(error)) => error.is_transient(),
+        None => true,
+    };
+    let mut answers: Vec<Option<Result<T, X>>> = items.iter().map(|_| None).collect();
+    let mut waits = Waits::new(edge, policy);
+    let mut tried = false;
+    while answers.iter().any(is_left) && (!tried || waits.next(0).await) {
+        tried = true;
+        let (left, items): (Vec<_>, Vec<_>) = answers
+            .iter_mut()
+            .zip(items)
+            .filter(|(answer, _)| is_left(answer))
+            .map(|(answer, item)| (answer, item.clone()))
+            .unzip();
+        for (place, answer) in left.into_iter().zip(operation(items).await) {
+            *place = Some(answer);
+        }
+    }
+    answers
+}
+
+/// How one look ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look<T> {
+    /// With this. Nothing was to be written, or it was written.
+    Done(T),
+    /// What was read had changed when it was to be written, or an answer was lost: another look decides anew.
+    Again,
+}
+
+impl<T> Look<T> {
+    /// Done with `done` if the write on the condition was done, else another look.
+    pub fn of<R>(written: Conditional<R>, done: T) -> Self {
+        match written {
+            Conditional::Done => Self::Done(done),
+            Conditional::Refused(_) => Self::Again,
+        }
+    }
+}
+
+/// Reads, decides on what was read, and writes on condition that it is unchanged: `look` does so once, and again while
+/// it answers [`Look::Again`], until `policy` is used up. It is told how many looks were before. `None` when it changed at
+/// every look.
+///
+/// A write whose answer was lost shows at the next look, so `look` must find its own write done.
+///
+/// # Errors
+/// Those of `look`, at once: it repeats its reads and writes itself.
+pub async fn look_again<E, T, X, F>(
+    edge: &E,
+    policy: Policy,
+    mut look: impl FnMut(usize) -> F,
+) -> Result<Option<T>, X>
+where
+    E: Edge,
+    F: Future<Output = Result<Look<T>, X>>,
+{
+    let mut waits = Waits::new(edge, policy);
+    for before in 0.. {
+        if let Look::Done(done) = look(before).await? {
+            return Ok(Some(done));
+        }
+        if !waits.next(0).await {
+            break;
+        }
+    }
+    Ok(None)
 }

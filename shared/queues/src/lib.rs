@@ -30,9 +30,13 @@
 mod answers;
 mod pack;
 
+use std::error::Error;
+
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use connector::Failure;
 use events::OrderEvent;
 use futures_util::stream::{self, StreamExt as _};
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
@@ -97,7 +101,7 @@ impl SqsQueues {
         }
         match request.send().await {
             Ok(output) => answers::of_batch(count, &output),
-            Err(error) => answers::all(count, &send_error(&error)),
+            Err(error) => answers::all(count, &send_error("SendMessageBatch", &error)),
         }
     }
 }
@@ -107,15 +111,11 @@ fn configured<'a>(url: Option<&'a str>, queue: &'static str) -> Result<&'a str, 
 }
 
 /// Says what kind of failure it was and SQS's error code, never what the request held.
-fn send_error<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> SendError {
-    let kind = match error {
-        SdkError::ServiceError(answer) => answer.err().code().unwrap_or("an answer without a code"),
-        SdkError::TimeoutError(_) => "no answer in time",
-        SdkError::DispatchFailure(_) => "no connection",
-        SdkError::ResponseError(_) => "an answer that cannot be read",
-        _ => "no request could be built",
-    };
-    SendError(kind.to_owned())
+fn send_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> SendError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    SendError(Failure::of(operation, error).to_string())
 }
 
 impl SendEvents for SqsQueues {
@@ -148,6 +148,7 @@ impl ParkRecord for SqsQueues {
         let url = configured(self.urls.parked.as_deref(), "parked")?;
         let body = pack::sendable(raw)?;
         let request = self.client.send_message().queue_url(url).message_body(body);
-        request.send().await.map(drop).map_err(|error| send_error(&error))
+        let sent = request.send().await;
+        sent.map(drop).map_err(|error| send_error("SendMessage", &error))
     }
 }

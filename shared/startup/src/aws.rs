@@ -9,7 +9,6 @@ use aws_smithy_types::retry::{RetryConfig, RetryMode};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 
-use crate::Error;
 use crate::config::Config;
 
 /// The roots that sign AWS's endpoints, as published by Amazon Trust Services.
@@ -99,15 +98,6 @@ pub fn dynamodb(config: &mut Config<'_>) -> aws_sdk_dynamodb::Client {
 /// An SQS client; `AWS_ENDPOINT_URL_SQS` leads it elsewhere.
 pub fn sqs(config: &mut Config<'_>) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::new(&shared(config, "AWS_ENDPOINT_URL_SQS"))
-}
-
-/// Makes `rustls` use `ring` wherever a library asks for the process's default.
-///
-/// # Errors
-/// Never in practice: a second installation is ignored.
-pub fn install_tls() -> Result<(), Error> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -24,9 +24,11 @@
 )]
 
 pub mod aws;
+pub mod batch;
 pub mod config;
 pub mod edge;
 pub mod gateway;
+pub mod metrics;
 
 // Every function is built with them.
 use features as _;

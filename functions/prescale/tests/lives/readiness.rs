@@ -120,17 +120,3 @@ fn with_mistakes_in_the_documents_nothing_is_changed_and_all_are_told() {
     );
     assert_eq!(world.account.changes().len(), made);
 }
-
-#[test]
-fn every_metric_that_is_declared_has_its_number() {
-    let mut world = World::new(documents(vec![]));
-    let line = world.run(Mode::Apply).unwrap().unwrap().metrics();
-    let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
-        .as_array()
-        .unwrap()
-        .clone();
-    assert_eq!(declared.len(), 7);
-    for metric in declared {
-        assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
-    }
-}

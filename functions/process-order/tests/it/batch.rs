@@ -1,12 +1,13 @@
 //! Batches of queue records.
 
+use crate::support::{DECLINED, Scene, VISA};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use domain::ids::OrderId;
 use domain::order::OrderStatus;
 use events::OrderEvent;
 use memory::{Fault, GatewayOp, Op};
 use process_order::batch::handle;
-use crate::support::{DECLINED, Scene, VISA};
+use startup::batch::WholeBatchFailed;
 
 fn record(id: &str, body: Option<String>) -> SqsMessage {
     let mut record = SqsMessage::default();
@@ -26,8 +27,8 @@ async fn placed(scene: &Scene, order: &OrderId) -> Option<String> {
 async fn failures(scene: &Scene, records: Vec<SqsMessage>) -> Vec<String> {
     let mut event = SqsEvent::default();
     event.records = records;
-    let response = handle(&scene.driver, event).await;
-    response
+    let report = handle(&scene.driver, event).await.unwrap();
+    report
         .batch_item_failures
         .into_iter()
         .map(|failure| failure.item_identifier)
@@ -53,6 +54,19 @@ async fn each_record_is_decoded_and_driven_by_itself() {
     assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
     assert_eq!(scene.read(&bob).await.status, OrderStatus::Declined);
     scene.audit();
+}
+
+#[tokio::test]
+async fn a_failed_record_without_an_id_fails_the_batch_whose_other_records_bear_a_repeat() {
+    let scene = Scene::new(1).await;
+    let ada = scene.order("ada", VISA).await;
+    let mut event = SqsEvent::default();
+    event.records = vec![record("m1", placed(&scene, &ada).await), record("", None)];
+    for _ in 0..2 {
+        assert_eq!(handle(&scene.driver, event.clone()).await, Err(WholeBatchFailed));
+        assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
+    }
+    assert_eq!(scene.gateway.charges(&ada), 1);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::Planes;
 use super::caller::Caller;
 use super::follow::Follower;
 use super::needs::{Call, about_concurrency, changes_database, invoked, needs};
-use crate::http1;
+use crate::http1::{self, json};
 use crate::permissions::{Permissions, service, signer};
 use crate::runtime::{Failure, Functions, Waiting};
 
@@ -56,7 +56,7 @@ impl Front {
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+            return json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
         };
         let body = body.to_bytes();
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
@@ -72,7 +72,7 @@ impl Front {
         if let Some(function) = signer(authorization)
             && let Err(denied) = self.permissions.check(function, &needs(&call))
         {
-            return plain(StatusCode::FORBIDDEN, denied.body().into());
+            return json(StatusCode::FORBIDDEN, denied.body());
         }
         if let Some(function) = invoked(&call) {
             return self.invoke(function, body.clone()).await;
@@ -107,7 +107,7 @@ impl Front {
             }
             Err(error) => {
                 tracing::warn!("a control plane: {error:#}");
-                plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::new())
+                json(StatusCode::SERVICE_UNAVAILABLE, Bytes::new())
             }
         }
     }
@@ -120,12 +120,12 @@ impl Front {
             .functions
             .invoke(function, "trial", invocation, event, Waiting::Patiently, outcome);
         let mut response = match run.await {
-            Ok(answer) => return plain(StatusCode::OK, answer),
-            Err(Failure::Unknown) => return plain(StatusCode::NOT_FOUND, Bytes::new()),
-            Err(Failure::Reported(error)) => plain(StatusCode::OK, error),
+            Ok(answer) => return json(StatusCode::OK, answer),
+            Err(Failure::Unknown) => return json(StatusCode::NOT_FOUND, Bytes::new()),
+            Err(Failure::Reported(error)) => json(StatusCode::OK, error),
             Err(error) => {
                 let error = json!({"errorMessage": error.to_string()});
-                plain(StatusCode::OK, error.to_string().into())
+                json(StatusCode::OK, error.to_string())
             }
         };
         response.headers_mut().insert(
@@ -146,14 +146,6 @@ fn of_the_connection(name: &HeaderName) -> bool {
     ]
     .contains(name)
         || name == "keep-alive"
-}
-
-fn plain(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
 }
 
 /// Serves until dropped.

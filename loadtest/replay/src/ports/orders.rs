@@ -24,10 +24,7 @@ impl PlaceOrder for Store {
         if world.is_sabotaged(Sabotage::ForgetTheLimit) {
             placing.per_shopper_limit = u32::MAX;
         }
-        let of = {
-            let order = placing.order.clone();
-            move || format!("{} of {}", short(&order.id), order.shopper)
-        };
+        let of = format!("{} of {}", short(&placing.order.id), placing.order.shopper);
         let acknowledged_first = world.is_sabotaged(Sabotage::AcknowledgeBeforeWriting);
         let process = self.process.clone();
         let act = move |memory: memory::MemoryStore| async move {
@@ -113,10 +110,7 @@ impl FindDueOrders for Store {
 impl AdvanceOrder for Store {
     async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         let (step, world, stream) = (step.clone(), self.world().clone(), self.stream.clone());
-        let of = {
-            let order = step.order.clone();
-            move || format!("{} to {}", short(&order.id), order.tell())
-        };
+        let of = format!("{} to {}", short(&step.order.id), step.order.tell());
         let names_payment = step.order.payment_id.is_some()
             && step.effect.is_none()
             && step.order.status == OrderStatus::Placed

@@ -42,10 +42,7 @@ impl ClaimStock for Store {
         self.write(
             "claim",
             false,
-            {
-                let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
-                move || format!("{}#{} for {shopper}, {}", key.sku, key.index, claim.tell())
-            },
+            format!("{}#{} for {shopper}, {}", key.sku, key.index, claim.tell()),
             move |memory| async move {
                 let outcome = if world.is_sabotaged(Sabotage::SkipCondition) {
                     sabotage::claim_without_condition(&memory, &key, &shopper, &claim)
@@ -76,18 +73,12 @@ impl ClaimStock for Store {
         self.write(
             "take over",
             false,
-            {
-                let (key, shopper, victim, claim) =
-                    (key.clone(), shopper.clone(), victim.clone(), claim.clone());
-                move || {
-                    format!(
-                        "{}#{} for {shopper} from {victim}, {}",
-                        key.sku,
-                        key.index,
-                        claim.tell()
-                    )
-                }
-            },
+            format!(
+                "{}#{} for {shopper} from {victim}, {}",
+                key.sku,
+                key.index,
+                claim.tell()
+            ),
             move |memory| async move {
                 let outcome = memory.take_over(&key, &shopper, &claim, &victim, &seen).await;
                 match &outcome {
@@ -113,13 +104,13 @@ impl GiveBackStock for Store {
         self.write(
             "give back",
             false,
-            {
-                let seen = seen.clone();
-                move || {
-                    let (key, shopper) = (&seen.shard, &seen.shopper);
-                    format!("{}#{} of {shopper}, {}", key.sku, key.index, seen.claim.tell())
-                }
-            },
+            format!(
+                "{}#{} of {}, {}",
+                seen.shard.sku,
+                seen.shard.index,
+                seen.shopper,
+                seen.claim.tell()
+            ),
             move |memory| async move {
                 let outcome = memory.give_back(&seen).await;
                 if outcome == Ok(Conditional::Refused(())) && world.is_sabotaged(Sabotage::ReleaseTwice) {
@@ -180,10 +171,7 @@ impl AllocateStock for Store {
         self.write(
             "allocate",
             false,
-            {
-                let key = key.clone();
-                move || format!("{units} units to {}#{}", key.sku, key.index)
-            },
+            format!("{units} units to {}#{}", key.sku, key.index),
             move |memory| async move {
                 let outcome = memory.allocate(&key, units).await;
                 world.watch.adds_up(&world, &memory, &key);

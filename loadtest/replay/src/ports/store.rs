@@ -93,7 +93,7 @@ impl Store {
         &self,
         name: &'static str,
         transaction: bool,
-        of: impl FnOnce() -> String + Send,
+        of: String,
         act: impl FnOnce(MemoryStore) -> F + Send + 'static,
     ) -> Result<T, StoreError>
     where
@@ -128,8 +128,7 @@ impl Store {
             },
         };
         if answer.is_news() {
-            self.process
-                .tell(|| format!("{name} {} -> {}", of(), answer.tell()));
+            self.process.tell(|| format!("{name} {of} -> {}", answer.tell()));
         }
         world.sleep(arrival.after_ms).await;
         answer

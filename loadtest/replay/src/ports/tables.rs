@@ -39,24 +39,16 @@ impl ListDrops for Store {
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
         let (drop, world) = (drop.clone(), self.world().clone());
-        self.write(
-            "store drop",
-            false,
-            {
-                let drop = drop.clone();
-                move || drop.tell()
-            },
-            move |memory| async move {
-                let outcome = memory.store(&drop).await;
-                if outcome == Ok(Conditional::Done) {
-                    if drop.state == DropState::Cancelled {
-                        world.note("a cancellation came to its end");
-                    }
-                    world.watch.drop_stored(&world, &drop);
+        self.write("store drop", false, drop.tell(), move |memory| async move {
+            let outcome = memory.store(&drop).await;
+            if outcome == Ok(Conditional::Done) {
+                if drop.state == DropState::Cancelled {
+                    world.note("a cancellation came to its end");
                 }
-                outcome
-            },
-        )
+                world.watch.drop_stored(&world, &drop);
+            }
+            outcome
+        })
         .await
     }
 }
@@ -94,10 +86,7 @@ impl WriteStatus for Store {
         self.write(
             "write counts",
             false,
-            {
-                let (sku, counts) = (sku.clone(), counts.clone());
-                move || format!("{sku} {}", counts.tell())
-            },
+            format!("{sku} {}", counts.tell()),
             move |memory| async move {
                 if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
                     memory.put_counts(&drop, &sku, &counts);
@@ -122,28 +111,20 @@ impl WriteStatus for Store {
         if world.is_sabotaged(Sabotage::CallHeldGone) {
             sabotage::count_held_as_sold(&mut status);
         }
-        self.write(
-            "write status",
-            false,
-            {
-                let status = status.clone();
-                move || status.tell()
-            },
-            move |memory| async move {
-                let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
-                    memory.put_status(&status);
-                    Ok(Conditional::Done)
-                } else {
-                    memory.write_status(&status).await
-                };
-                match &outcome {
-                    Ok(Conditional::Done) => world.watch.status_written(&world, &memory, &status),
-                    Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
-                    Err(_) => {}
-                }
-                outcome
-            },
-        )
+        self.write("write status", false, status.tell(), move |memory| async move {
+            let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
+                memory.put_status(&status);
+                Ok(Conditional::Done)
+            } else {
+                memory.write_status(&status).await
+            };
+            match &outcome {
+                Ok(Conditional::Done) => world.watch.status_written(&world, &memory, &status),
+                Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
+                Err(_) => {}
+            }
+            outcome
+        })
         .await
     }
 }
@@ -160,10 +141,7 @@ impl HoldLease for Store {
         self.write(
             "lease",
             false,
-            {
-                let holder = holder.clone();
-                move || format!("for {holder}")
-            },
+            format!("for {holder}"),
             move |memory| async move {
                 let outcome = memory.acquire(&drop, &holder, now, until).await;
                 match &outcome {

@@ -16,7 +16,7 @@ use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::written;
+use crate::error::conditional;
 use crate::item::{Item, KEY, ms, n, parsed, s};
 use crate::paging::query;
 use crate::transact::{Reason, Transacted, not_conditions, transact};
@@ -173,6 +173,6 @@ impl OrderStore {
             .expression_attribute_values(":from", n(step.from_version))
             .send()
             .await;
-        Ok(written("PutItem", result)?.outcome())
+        conditional("PutItem", result)
     }
 }

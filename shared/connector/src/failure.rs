@@ -1,0 +1,194 @@
+//! What a failed call to a service of AWS leaves open, for every adapter in one table.
+//!
+//! In doubt the outcome is [`Kind::Unknown`]: claiming that something was not done is the only dangerous mistake.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::causes::{Chain, never_connected};
+
+/// What became of a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing was done: no request could be built, which is a mistake of ours.
+    NotBuilt,
+    /// Nothing was done: no connection came about.
+    NotSent,
+    /// Nothing was done: the service takes no more calls for the moment, or another write was in the way.
+    Throttled,
+    /// Nothing was done: another change of the same thing is under way, for minutes perhaps.
+    InProgress,
+    /// Nothing was done, and a repeat would be refused too.
+    Refused,
+    /// It may have been done.
+    Unknown,
+}
+
+/// A call that failed. Shows the service's error code and status or why there was no answer, and never what the service
+/// says about the request, since that may quote a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// What became of it.
+    pub kind: Kind,
+    what: String,
+}
+
+/// Error codes after which nothing was done, and a repeat may fare better at once.
+const THROTTLED: [&str; 16] = [
+    "EC2ThrottledException",
+    "LimitExceeded",
+    "LimitExceededException",
+    "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
+    "ReplicatedWriteConflictException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingError",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionConflict",
+    "TransactionConflictException",
+];
+
+/// Error codes that mean another change of the same thing: nothing was done.
+const IN_PROGRESS: [&str; 7] = [
+    "InvalidDBClusterStateFault",
+    "InvalidDBInstanceState",
+    "InvalidDBInstanceStateFault",
+    "ResourceConflictException",
+    "ResourceInUseException",
+    // The function itself: it is being made ready for its first call.
+    "ResourceNotReadyException",
+    "SnapStartNotReadyException",
+];
+
+/// Error codes below 500 that leave the outcome open. An earlier attempt with the same token may be on its way.
+const UNKNOWN: [&str; 3] = [
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "TransactionInProgressException",
+];
+
+impl Failure {
+    /// What the SDK's error of `operation` means.
+    pub fn of<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let (kind, what) = match error {
+            SdkError::ConstructionFailure(_) => (Kind::NotBuilt, "no request could be built"),
+            SdkError::DispatchFailure(failure) if failure.is_user() => {
+                (Kind::NotBuilt, "no request could be built")
+            }
+            SdkError::DispatchFailure(_) if never_connected(error) => (Kind::NotSent, "no connection"),
+            SdkError::ServiceError(answer) => {
+                return Self::of_answer(answer.err().code(), answer.raw().status().as_u16());
+            }
+            // Time-outs, connections that broke after sending, answers that cannot be read, and what the SDK may add.
+            _ => {
+                tracing::debug!(operation, error = %Chain(error), "no answer");
+                (Kind::Unknown, "no answer; the outcome is unknown")
+            }
+        };
+        let what = what.to_owned();
+        Self { kind, what }
+    }
+
+    /// What an answer with this error code and status means.
+    fn of_answer(code: Option<&str>, status: u16) -> Self {
+        let code = code.unwrap_or("no code");
+        Self {
+            kind: Self::kind_of(code, status),
+            what: format!("{code} ({status})"),
+        }
+    }
+
+    /// What an error code means that came with this status.
+    #[must_use]
+    pub fn kind_of(code: &str, status: u16) -> Kind {
+        if THROTTLED.contains(&code) || status == 429 {
+            Kind::Throttled
+        } else if IN_PROGRESS.contains(&code) {
+            Kind::InProgress
+        } else if UNKNOWN.contains(&code) || !(400..500).contains(&status) {
+            Kind::Unknown
+        } else {
+            Kind::Refused
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_sorted_by_what_they_leave_open() {
+        for (code, status, kind) in [
+            // Of DynamoDB, of its cancelled transactions, of control planes, and of none of them.
+            ("ProvisionedThroughputExceededException", 400, Kind::Throttled),
+            ("ThrottlingException", 400, Kind::Throttled),
+            ("RequestLimitExceeded", 400, Kind::Throttled),
+            ("LimitExceededException", 400, Kind::Throttled),
+            ("TransactionConflictException", 400, Kind::Throttled),
+            ("ReplicatedWriteConflictException", 400, Kind::Throttled),
+            ("TransactionConflict", 400, Kind::Throttled),
+            ("ProvisionedThroughputExceeded", 400, Kind::Throttled),
+            ("ThrottlingError", 400, Kind::Throttled),
+            ("Throttling", 400, Kind::Throttled),
+            ("TooManyRequestsException", 429, Kind::Throttled),
+            ("RequestThrottled", 403, Kind::Throttled),
+            ("EC2ThrottledException", 502, Kind::Throttled),
+            ("anything", 429, Kind::Throttled),
+            ("ResourceConflictException", 409, Kind::InProgress),
+            ("ResourceInUseException", 400, Kind::InProgress),
+            ("InvalidDBInstanceState", 400, Kind::InProgress),
+            ("InvalidDBClusterStateFault", 400, Kind::InProgress),
+            ("ResourceNotReadyException", 502, Kind::InProgress),
+            ("SnapStartNotReadyException", 409, Kind::InProgress),
+            ("RequestTimeout", 408, Kind::Unknown),
+            ("RequestTimeoutException", 400, Kind::Unknown),
+            ("TransactionInProgressException", 400, Kind::Unknown),
+            ("InternalServerError", 500, Kind::Unknown),
+            ("ServiceUnavailable", 503, Kind::Unknown),
+            ("anything", 302, Kind::Unknown),
+            ("ValidationException", 400, Kind::Refused),
+            ("ValidationError", 400, Kind::Refused),
+            ("AccessDeniedException", 400, Kind::Refused),
+            ("AccessDenied", 403, Kind::Refused),
+            ("ResourceNotFoundException", 400, Kind::Refused),
+            ("DBClusterNotFoundFault", 404, Kind::Refused),
+            ("QueueDoesNotExist", 400, Kind::Refused),
+            ("anything", 400, Kind::Refused),
+        ] {
+            assert_eq!(Failure::kind_of(code, status), kind, "{code} {status}");
+        }
+        let failure = Failure::of_answer(Some("AccessDenied"), 403);
+        assert_eq!(failure.to_string(), "AccessDenied (403)");
+        assert_eq!(Failure::of_answer(None, 429).kind, Kind::Throttled);
+        assert_eq!(Failure::of_answer(None, 400).kind, Kind::Refused);
+    }
+
+    #[test]
+    fn without_an_answer_only_a_connection_that_never_was_is_not_sent() {
+        use aws_smithy_runtime_api::client::result::ConnectorError;
+        use aws_smithy_types::error::ErrorMetadata;
+        use std::io::{Error, ErrorKind};
+        let of = |error: SdkError<ErrorMetadata, HttpResponse>| Failure::of("Op", &error).kind;
+        let io = |kind| SdkError::dispatch_failure(ConnectorError::io(Error::from(kind).into()));
+        assert_eq!(of(SdkError::construction_failure("x")), Kind::NotBuilt);
+        let user = ConnectorError::user("x".into());
+        assert_eq!(of(SdkError::dispatch_failure(user)), Kind::NotBuilt);
+        assert_eq!(of(io(ErrorKind::ConnectionRefused)), Kind::NotSent);
+        assert_eq!(of(io(ErrorKind::ConnectionReset)), Kind::Unknown);
+        assert_eq!(of(io(ErrorKind::BrokenPipe)), Kind::Unknown);
+        assert_eq!(of(SdkError::timeout_error("x")), Kind::Unknown);
+    }
+}

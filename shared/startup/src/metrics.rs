@@ -1,0 +1,65 @@
+//! Metrics as lines of the log, in CloudWatch's embedded metric format, which becomes metrics without a call.
+
+use domain::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "Stampede";
+/// The unit of a number of things.
+pub const COUNT: &str = "Count";
+
+/// A line that says `message` and holds `metrics` (name, unit and number of each, without dimensions), and beside them
+/// `others`, which become no metrics.
+#[must_use]
+pub fn line(message: &str, at: Timestamp, metrics: &[(&str, &str, Value)], others: &[(&str, u64)]) -> Value {
+    let declared = metrics
+        .iter()
+        .map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
+    let about = json!({
+        "Timestamp": at.as_millis(),
+        "CloudWatchMetrics": [{
+            "Namespace": NAMESPACE,
+            "Dimensions": [[]],
+            "Metrics": declared.collect::<Vec<_>>(),
+        }],
+    });
+    let mut line = Map::from_iter([("_aws".to_owned(), about), ("message".to_owned(), message.into())]);
+    line.extend(
+        metrics
+            .iter()
+            .map(|(name, _, number)| ((*name).to_owned(), number.clone())),
+    );
+    line.extend(
+        others
+            .iter()
+            .map(|(name, number)| ((*name).to_owned(), json!(number))),
+    );
+    Value::Object(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declared_metric_has_its_number_and_nothing_else_is_declared() {
+        let metrics = [("Steps", COUNT, json!(3)), ("Error", "None", json!(0.5))];
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let line = line("progress", at, &metrics, &[("shards", 7)]);
+        let expected = json!({
+            "_aws": {
+                "Timestamp": 1_800_000_000_000_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "Stampede",
+                    "Dimensions": [[]],
+                    "Metrics": [{"Name": "Steps", "Unit": "Count"}, {"Name": "Error", "Unit": "None"}],
+                }],
+            },
+            "message": "progress",
+            "Steps": 3,
+            "Error": 0.5,
+            "shards": 7,
+        });
+        assert_eq!(line, expected);
+    }
+}
