@@ -44,3 +44,39 @@
 pub mod batch;
 pub mod drive;
 mod patience;
+
+use std::convert::Infallible;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::limits::{FunctionLimits, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger};
+use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::payment::PaymentGateway;
+
+use crate::drive::Driver;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(
+    PROCESS_ORDER_TIMEOUT_SECONDS,
+    Trigger::Queue {
+        batch_size: 10,
+        max_concurrency: 50,
+        max_receives: 8,
+    },
+);
+
+impl<O, G, E> Handle for Driver<O, G, E>
+where
+    O: ReadOrder + AdvanceOrder + 'static,
+    G: PaymentGateway + 'static,
+    E: Edge,
+{
+    type Event = SqsEvent;
+    type Answer = SqsBatchResponse;
+    type Error = Infallible;
+
+    async fn handle(&self, event: SqsEvent, _: &Invocation) -> Result<SqsBatchResponse, Infallible> {
+        Ok(batch::handle(self, event).await)
+    }
+}

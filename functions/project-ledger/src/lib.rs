@@ -27,11 +27,22 @@
 )]
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use domain::limits::PROJECT_LEDGER_TIMEOUT_SECONDS;
+use domain::limits::{FunctionLimits, PROJECT_LEDGER_TIMEOUT_SECONDS, Trigger};
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(
+    PROJECT_LEDGER_TIMEOUT_SECONDS,
+    Trigger::Queue {
+        batch_size: 10,
+        max_concurrency: 10,
+        max_receives: 8,
+    },
+);
 
 /// How often an event is written while the database is away, the first time included.
 const TRIES: u32 = 5;
@@ -54,13 +65,16 @@ pub struct WholeBatchFailed;
 /// The projection.
 #[derive(Debug, Clone)]
 pub struct Projection<L, E> {
-    /// The ledger.
-    pub ledger: L,
-    /// Time and chance.
-    pub edge: E,
+    ledger: L,
+    edge: E,
 }
 
 impl<L: ProjectOrders, E: Edge> Projection<L, E> {
+    /// The function over its ports.
+    pub const fn new(ledger: L, edge: E) -> Self {
+        Self { ledger, edge }
+    }
+
     /// Writes a batch, within the time until `deadline`.
     ///
     /// # Errors
@@ -161,6 +175,20 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
         }
         self.edge.sleep(pause).await;
         true
+    }
+}
+
+impl<L: ProjectOrders + 'static, E: Edge> Handle for Projection<L, E> {
+    type Event = SqsEvent;
+    type Answer = SqsBatchResponse;
+    type Error = WholeBatchFailed;
+
+    async fn handle(
+        &self,
+        event: SqsEvent,
+        invocation: &Invocation,
+    ) -> Result<SqsBatchResponse, WholeBatchFailed> {
+        self.project(&event, invocation.deadline).await
     }
 }
 

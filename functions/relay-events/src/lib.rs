@@ -30,15 +30,27 @@
 mod outgoing;
 pub mod record;
 
+use domain::limits::{FunctionLimits, Trigger};
 use domain::time::Timestamp;
 use events::EventType;
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
 use ports::messages::{Destination, ParkRecord, SendEvents};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::outgoing::Patience;
 use crate::record::Reading;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(
+    30,
+    Trigger::Stream {
+        batch_size: 100,
+        parallelization: 10,
+        max_retries: 100,
+    },
+);
 
 /// A batch of the stream, as Lambda hands it over. Records are read one by one, so that one of an unknown shape is not
 /// the end of all.
@@ -82,13 +94,16 @@ struct Sorted {
 /// The relay.
 #[derive(Debug, Clone)]
 pub struct Relay<Q, E> {
-    /// The queues.
-    pub queues: Q,
-    /// Time and chance.
-    pub edge: E,
+    queues: Q,
+    edge: E,
 }
 
 impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
+    /// The function over its ports.
+    pub const fn new(queues: Q, edge: E) -> Self {
+        Self { queues, edge }
+    }
+
     /// Carries a batch on, within the time until `deadline`.
     ///
     /// # Errors
@@ -126,6 +141,20 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
         Ok(BatchReport {
             batch_item_failures: vec![ItemFailure { item_identifier }],
         })
+    }
+}
+
+impl<Q: SendEvents + ParkRecord + 'static, E: Edge> Handle for Relay<Q, E> {
+    type Event = StreamBatch;
+    type Answer = BatchReport;
+    type Error = WholeBatchFailed;
+
+    async fn handle(
+        &self,
+        batch: StreamBatch,
+        invocation: &Invocation,
+    ) -> Result<BatchReport, WholeBatchFailed> {
+        self.relay(&batch, invocation.deadline).await
     }
 }
 

@@ -117,12 +117,9 @@ impl Bench {
     }
 
     async fn drive(&self, event: SqsEvent) -> Vec<BatchItemFailure> {
-        let driver = Driver {
-            orders: self.store.clone(),
-            gateway: self.gateway.clone(),
-            edge: self.edge.clone(),
-            return_url: "https://shop.example/orders".to_owned(),
-        };
+        let return_url = "https://shop.example/orders".to_owned();
+        let (store, gateway) = (self.store.clone(), self.gateway.clone());
+        let driver = Driver::new(store, gateway, return_url, self.edge.clone());
         process_order::batch::handle(&driver, event)
             .await
             .batch_item_failures
@@ -132,11 +129,8 @@ impl Bench {
         &self,
         event: &SqsEvent,
     ) -> Result<Vec<BatchItemFailure>, project_ledger::WholeBatchFailed> {
-        let projection = Projection {
-            ledger: self.ledger.clone(),
-            edge: self.edge.clone(),
-        };
-        let deadline = self.edge.now().plus_seconds(30);
+        let projection = Projection::new(self.ledger.clone(), self.edge.clone());
+        let deadline = self.edge.now().plus_millis(project_ledger::LIMITS.timeout_ms());
         Ok(projection.project(event, deadline).await?.batch_item_failures)
     }
 
