@@ -24,8 +24,15 @@
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
+use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 use http::{HeaderValue, Method, Uri, header};
 use web::{Code, Failure, Problem};
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits {
+    memory_mb: 128,
+    ..FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http)
+};
 
 /// Where the API describes itself.
 pub const DESCRIPTION_PATH: &str = "/openapi.json";

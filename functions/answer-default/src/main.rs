@@ -1,7 +1,7 @@
-//! The `$default` route: serves the router.
+//! Wiring of the function `answer-default`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    startup::run(|| startup::serve_api(answer_default::router()))
+    startup::serve_api(|_| Some(answer_default::router()))
 }

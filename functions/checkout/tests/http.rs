@@ -8,8 +8,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use checkout::place::Checkout;
-use checkout::{State, router};
+use checkout::Api;
 use domain::claim::{Claim, ClaimState};
 use domain::ids::{Nonce, ReservationId, ShardKey, ShopperId};
 use domain::order::EndReason;
@@ -17,7 +16,6 @@ use domain::survey::SeenClaim;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
-use ports::cached::CachedDrops;
 use ports::edge::Edge;
 use ports::orders::AdvanceOrder;
 use ports::stock::{ClaimStock, GiveBackStock};
@@ -39,18 +37,14 @@ fn scene(limit: u32) -> Scene {
         SigningKey::generate().unwrap(),
     );
     fixtures::open_drop(&store, &edge, "d", &[("TEE", 60), ("CAP", 60)], limit);
-    let checkout = Checkout {
-        drops: CachedDrops::new(store.clone(), edge.clone()),
-        stock: store.clone(),
-        orders: store.clone(),
-        edge: edge.clone(),
-    };
     let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
+    let port = || store.clone();
+    let router = Api::router(port(), port(), port(), shoppers, edge.clone());
     Scene {
         store,
         edge,
         keys,
-        router: router(State { checkout, shoppers }),
+        router,
     }
 }
 

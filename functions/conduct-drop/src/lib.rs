@@ -45,4 +45,9 @@ pub mod run;
 pub mod step;
 pub mod survey;
 
+use domain::limits::{FunctionLimits, Trigger};
+
 pub use run::Conductor;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(180, Trigger::Schedule { every_seconds: 60 });

@@ -1,12 +1,15 @@
 //! A run: one invocation, many rounds.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use domain::ids::DropId;
 use domain::limits::CONDUCTOR_PERIOD_MS;
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
+use serde::de::IgnoredAny;
 
 use crate::bounds::{CALENDAR_MS, DROPS_AT_ONCE, LINGER_MS, MARGIN_MS, PROGRESS_MS, SHORTEST_PAUSE_MS};
 use crate::calendar::Calendar;
@@ -30,10 +33,16 @@ pub struct Run<'a, D, S, O, T, E> {
 }
 
 impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, E> {
-    /// A conductor that knows nothing yet.
-    pub fn new(reach: Reach<D, S, O, T, E>) -> Self {
+    /// The function over its ports. It knows no drop yet.
+    pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E) -> Self {
         Self {
-            reach,
+            reach: Reach {
+                drops,
+                stock,
+                orders,
+                statuses,
+                edge,
+            },
             calendar: Calendar::default(),
         }
     }
@@ -87,6 +96,19 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
         tell(&stretch, edge.now());
         all.add(&stretch);
         all
+    }
+}
+
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Handle for Conductor<D, S, O, T, E> {
+    type Event = IgnoredAny;
+    type Answer = Progress;
+    type Error = Infallible;
+
+    async fn handle(&self, _: IgnoredAny, invocation: &Invocation) -> Result<Progress, Infallible> {
+        let edge = &self.reach.edge;
+        let tell = |progress: &Progress, now| edge.put_metrics(progress.metrics(now));
+        let holder = invocation.unique_name(edge);
+        Ok(self.run(holder, invocation.deadline, tell).await)
     }
 }
 

@@ -39,15 +39,15 @@ impl<T: ReadStatus + WriteStatus + HoldLease + 'static> Statuses for T {}
 /// Everything the conductor reaches.
 pub struct Reach<D, S, O, T, E> {
     /// The drops and their calendar.
-    pub drops: D,
+    pub(crate) drops: D,
     /// The stock.
-    pub stock: S,
+    pub(crate) stock: S,
     /// The orders.
-    pub orders: O,
+    pub(crate) orders: O,
     /// Statuses, counts and leases.
-    pub statuses: T,
+    pub(crate) statuses: T,
     /// Clock and chance.
-    pub edge: E,
+    pub(crate) edge: E,
 }
 
 /// What a run remembers of a drop from step to step. Losing it costs writes, never truth.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::http::StatusCode;
 use axum::Router;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use domain::ids::DropId;
@@ -15,61 +16,43 @@ use crate::browse::{Browse, NotShown};
 use crate::status::Statuses;
 
 /// What the routes share.
-pub struct State<D, L, T, E> {
-    /// Drops and their list.
-    pub browse: Browse<D, L, E>,
-    /// Status documents.
-    pub statuses: Statuses<T, E>,
+pub struct Api<D, T, E> {
+    browse: Browse<D, D, E>,
+    statuses: Statuses<T, E>,
 }
 
-/// A shared [`State`]; axum wants it cheap to clone.
-pub struct Shared<D, L, T, E>(Arc<State<D, L, T, E>>);
-
-impl<D, L, T, E> Clone for Shared<D, L, T, E> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-/// The function's router.
-pub fn router<D, L, T, E>(state: State<D, L, T, E>) -> Router
+impl<D, T, E> Api<D, T, E>
 where
-    D: ReadDrop + 'static,
-    L: ListDrops + 'static,
+    D: ReadDrop + ListDrops + Clone + 'static,
     T: ReadStatus + 'static,
     E: Edge,
 {
-    let routes = Router::new()
-        .route("/drops", get(list::<D, L, T, E>))
-        .route("/drops/{drop_id}", get(show::<D, L, T, E>))
-        .route("/drops/{drop_id}/status", get(status::<D, L, T, E>));
-    web::conventions(routes).with_state(Shared(Arc::new(state)))
-}
+    /// The function over its ports.
+    pub fn router(drops: D, statuses: T, edge: E) -> Router {
+        let routes = Router::new()
+            .route("/drops", get(Self::list))
+            .route("/drops/{drop_id}", get(Self::show))
+            .route("/drops/{drop_id}/status", get(Self::status));
+        web::conventions(routes).with_state(Arc::new(Self {
+            browse: Browse::new(drops.clone(), drops, edge.clone()),
+            statuses: Statuses::new(statuses, edge),
+        }))
+    }
 
-type FromState<D, L, T, E> = axum::extract::State<Shared<D, L, T, E>>;
+    async fn list(State(api): State<Arc<Self>>, page: Page<DropId>) -> Result<Response, Failure> {
+        let list = api.browse.list(&page).await?;
+        Ok(answer(StatusCode::OK, Caching::PublicSecond, &list))
+    }
 
-async fn list<D: ReadDrop, L: ListDrops, T, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, L, T, E>,
-    page: Page<DropId>,
-) -> Result<Response, Failure> {
-    let list = state.browse.list(&page).await?;
-    Ok(answer(StatusCode::OK, Caching::PublicSecond, &list))
-}
+    async fn show(State(api): State<Arc<Self>>, DropInPath(id): DropInPath) -> Result<Response, Failure> {
+        let drop = api.browse.show(&id).await?;
+        Ok(answer(StatusCode::OK, Caching::PublicSecond, &drop))
+    }
 
-async fn show<D: ReadDrop, L: ListDrops, T, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, L, T, E>,
-    DropInPath(id): DropInPath,
-) -> Result<Response, Failure> {
-    let drop = state.browse.show(&id).await?;
-    Ok(answer(StatusCode::OK, Caching::PublicSecond, &drop))
-}
-
-async fn status<D: ReadDrop, L: ListDrops, T: ReadStatus, E: Edge>(
-    axum::extract::State(Shared(state)): FromState<D, L, T, E>,
-    DropInPath(id): DropInPath,
-) -> Result<Response, Failure> {
-    let status = state.statuses.show(&state.browse, &id).await?;
-    Ok(answer(StatusCode::OK, Caching::PublicSecond, &status))
+    async fn status(State(api): State<Arc<Self>>, DropInPath(id): DropInPath) -> Result<Response, Failure> {
+        let status = api.statuses.show(&api.browse, &id).await?;
+        Ok(answer(StatusCode::OK, Caching::PublicSecond, &status))
+    }
 }
 
 impl From<NotShown> for Failure {

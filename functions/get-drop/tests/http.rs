@@ -11,9 +11,7 @@ use axum::body::Body;
 use domain::drops::{Drop, Sku};
 use domain::limits::{CACHE_MS, STALE_STATUS_MS};
 use domain::status::{DropStatus, SkuCounts};
-use get_drop::browse::Browse;
-use get_drop::status::Statuses;
-use get_drop::{State, router};
+use get_drop::Api;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
@@ -29,10 +27,7 @@ struct Scene {
 }
 
 fn process(store: &MemoryStore, edge: &TestEdge) -> Router {
-    router(State {
-        browse: Browse::new(store.clone(), store.clone(), edge.clone()),
-        statuses: Statuses::new(store.clone(), edge.clone()),
-    })
+    Api::router(store.clone(), store.clone(), edge.clone())
 }
 
 impl Scene {

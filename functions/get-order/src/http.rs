@@ -1,115 +1,91 @@
 //! The routes of this function and their answers.
 
-use std::sync::Arc;
-
 use api::orders::{OrderList, OrderView};
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::ids::OrderId;
-use domain::time::Timestamp;
 use http::StatusCode;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
 use tokens::VerifyingKey;
-use web::{
-    Authority, Caching, Code, Failure, Page, PathOf, Problem, Shopper, answer, encode_cursor, path_id,
-};
+use web::{Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, answer, encode_cursor, path_id};
 
 use crate::cancel::{NotCancelled, cancel};
 
 /// What the routes share.
-pub struct State<O, E> {
-    /// The orders.
-    pub orders: O,
-    /// The key of the shoppers' tokens.
-    pub shoppers: VerifyingKey,
-    /// Clock and chance.
-    pub edge: E,
+pub struct Api<O, E> {
+    orders: O,
+    edge: E,
 }
 
-/// A shared [`State`]; axum wants it cheap to clone.
-pub struct Shared<O, E>(Arc<State<O, E>>);
-
-impl<O, E> Clone for Shared<O, E> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<O, E: Edge> Authority for Shared<O, E> {
-    fn verifying_key(&self) -> &VerifyingKey {
-        &self.0.shoppers
-    }
-
-    fn now(&self) -> Timestamp {
-        self.0.edge.now()
-    }
-}
-
-/// The function's router.
-pub fn router<O, E>(state: State<O, E>) -> Router
+impl<O, E> Api<O, E>
 where
     O: ReadOrder + ListOrders + AdvanceOrder + 'static,
     E: Edge,
 {
-    let routes = Router::new()
-        .route("/orders", get(list::<O, E>))
-        .route("/orders/{order_id}", get(show::<O, E>))
-        .route("/orders/{order_id}/cancel", post(call_off::<O, E>));
-    web::conventions(routes).with_state(Shared(Arc::new(state)))
-}
-
-async fn list<O: ListOrders, E: Edge>(
-    axum::extract::State(state): axum::extract::State<Shared<O, E>>,
-    Shopper(shopper): Shopper,
-    page: Page<OrderId>,
-) -> Result<Response, Failure> {
-    let orders = &state.0.orders;
-    let found = retry(&state.0.edge, IN_REQUEST, || {
-        orders.orders_of(&shopper, page.after.as_ref(), page.limit)
-    })
-    .await
-    .map_err(|error| Failure::store("list orders", &error))?;
-    let body = OrderList {
-        orders: found.orders.iter().map(OrderView::from).collect(),
-        next_cursor: found.next.map(|(at, id)| encode_cursor(at, &id)),
-    };
-    Ok(answer(StatusCode::OK, Caching::Never, &body))
-}
-
-async fn show<O: ReadOrder, E: Edge>(
-    axum::extract::State(state): axum::extract::State<Shared<O, E>>,
-    PathOf(id): PathOf<String>,
-    Shopper(shopper): Shopper,
-) -> Result<Response, Failure> {
-    let id: OrderId = path_id("order", &id)?;
-    let found = retry(&state.0.edge, IN_REQUEST, || state.0.orders.order(&id))
-        .await
-        .map_err(|error| Failure::store("show an order", &error))?;
-    match found.filter(|order| order.shopper == shopper) {
-        Some(order) => Ok(answer(StatusCode::OK, Caching::Never, &OrderView::from(&order))),
-        None => Err(Problem::new(Code::NotFound, "You have no such order.").into()),
+    /// The function over its ports.
+    pub fn router(orders: O, shoppers: VerifyingKey, edge: E) -> Router {
+        let routes = Router::new()
+            .route("/orders", get(Self::list))
+            .route("/orders/{order_id}", get(Self::show))
+            .route("/orders/{order_id}/cancel", post(Self::cancel));
+        let api = Self {
+            orders,
+            edge: edge.clone(),
+        };
+        web::with_tokens(routes, api, shoppers, edge)
     }
-}
 
-async fn call_off<O: ReadOrder + AdvanceOrder, E: Edge>(
-    axum::extract::State(state): axum::extract::State<Shared<O, E>>,
-    PathOf(id): PathOf<String>,
-    Shopper(shopper): Shopper,
-) -> Result<Response, Failure> {
-    let id: OrderId = path_id("order", &id)?;
-    match cancel(&state.0.orders, &state.0.edge, &id, &shopper).await {
-        Ok(order) => {
-            let status = if order.status.is_open() {
-                StatusCode::ACCEPTED
-            } else {
-                StatusCode::OK
-            };
-            Ok(answer(status, Caching::Never, &OrderView::from(&order)))
+    async fn list(
+        context: Shared<Self, E>,
+        Shopper(shopper): Shopper,
+        page: Page<OrderId>,
+    ) -> Result<Response, Failure> {
+        let Self { orders, edge } = &context.service;
+        let found = retry(edge, IN_REQUEST, || {
+            orders.orders_of(&shopper, page.after.as_ref(), page.limit)
+        })
+        .await
+        .map_err(|error| Failure::store("list orders", &error))?;
+        let body = OrderList {
+            orders: found.orders.iter().map(OrderView::from).collect(),
+            next_cursor: found.next.map(|(at, id)| encode_cursor(at, &id)),
+        };
+        Ok(answer(StatusCode::OK, Caching::Never, &body))
+    }
+
+    async fn show(
+        context: Shared<Self, E>,
+        PathOf(id): PathOf<String>,
+        Shopper(shopper): Shopper,
+    ) -> Result<Response, Failure> {
+        let Self { orders, edge } = &context.service;
+        let id: OrderId = path_id("order", &id)?;
+        let found = retry(edge, IN_REQUEST, || orders.order(&id))
+            .await
+            .map_err(|error| Failure::store("show an order", &error))?;
+        match found.filter(|order| order.shopper == shopper) {
+            Some(order) => Ok(answer(StatusCode::OK, Caching::Never, &OrderView::from(&order))),
+            None => Err(Problem::new(Code::NotFound, "You have no such order.").into()),
         }
-        Err(error) => Err(not_cancelled(error)),
+    }
+
+    async fn cancel(
+        context: Shared<Self, E>,
+        PathOf(id): PathOf<String>,
+        Shopper(shopper): Shopper,
+    ) -> Result<Response, Failure> {
+        let Self { orders, edge } = &context.service;
+        let id: OrderId = path_id("order", &id)?;
+        let order = cancel(orders, edge, &id, &shopper).await.map_err(not_cancelled)?;
+        let status = if order.status.is_open() {
+            StatusCode::ACCEPTED
+        } else {
+            StatusCode::OK
+        };
+        Ok(answer(status, Caching::Never, &OrderView::from(&order)))
     }
 }
 

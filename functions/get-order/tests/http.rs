@@ -12,7 +12,7 @@ use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId, ShardKey, ShopperId};
 use domain::money::Money;
 use domain::order::{Fingerprint, Order, OrderStatus, Placement};
-use get_order::{State, router};
+use get_order::Api;
 use http::Request;
 use http_body_util::BodyExt;
 use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
@@ -38,11 +38,7 @@ fn scene() -> Scene {
     );
     fixtures::open_drop(&store, &edge, "d", &[("TEE", 600)], 12);
     let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
-    let router = router(State {
-        orders: store.clone(),
-        shoppers,
-        edge: edge.clone(),
-    });
+    let router = Api::router(store.clone(), shoppers, edge.clone());
     Scene {
         store,
         edge,

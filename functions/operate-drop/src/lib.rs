@@ -39,5 +39,15 @@ pub mod http;
 pub mod publish;
 pub mod restock;
 
+use domain::limits::{FunctionLimits, Trigger};
+
 pub use error::NotDone;
-pub use http::{State, router};
+pub use http::Api;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(30, Trigger::Http);
+
+const _: () = assert!(
+    allocate::BUDGET_MS < LIMITS.timeout_ms(),
+    "making shards must end before the function is ended"
+);

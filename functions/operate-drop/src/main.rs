@@ -1,34 +1,21 @@
-//! Operate drops: wires the configuration and the adapters to the router.
+//! Wiring of the function `operate-drop`.
 
 use std::process::ExitCode;
 
+use dynamodb::Table::{Drops, Prescale, Stock};
 use dynamodb::{DropStore, PrescaleStore, StockStore, Tables};
-use operate_drop::State;
-use startup::config::Config;
 use startup::edge::SystemEdge;
-use tokens::{Audience, VerifyingKey};
 
 fn main() -> ExitCode {
-    startup::run(|| async {
-        let mut config = Config::from_env();
-        let client = startup::aws::dynamodb(&mut config);
-        let tables = Tables {
-            drops: config.text("DROPS_TABLE"),
-            stock: config.text("STOCK_TABLE"),
-            prescale: config.text("PRESCALE_TABLE"),
-            ..Tables::default()
-        };
-        let operators = config.made("OPERATOR_JWT_PUBLIC_KEY", |key| {
-            VerifyingKey::from_encoded(key, Audience::Operator)
-        });
-        let operators = config.finish_with(operators)?;
-        let router = operate_drop::router(State {
-            drops: DropStore::new(&client, &tables),
-            stock: StockStore::new(&client, &tables),
-            readiness: PrescaleStore::new(&client, &tables),
-            operators,
-            edge: SystemEdge,
-        });
-        startup::serve_api(router).await
+    startup::serve_api(|config| {
+        let client = startup::aws::dynamodb(config);
+        let tables = Tables::read([Drops, Stock, Prescale], |variable| config.text(variable));
+        Some(operate_drop::Api::router(
+            DropStore::new(&client, &tables),
+            StockStore::new(&client, &tables),
+            PrescaleStore::new(&client, &tables),
+            config.operator_key()?,
+            SystemEdge,
+        ))
     })
 }

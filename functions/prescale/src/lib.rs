@@ -27,6 +27,7 @@ mod verify;
 use domain::drops::FieldError;
 use domain::ids::DropId;
 pub use domain::limits::PRESCALE_TIMEOUT_SECONDS as TIMEOUT_SECONDS;
+use domain::limits::{FunctionLimits, Trigger};
 use domain::prescale::documents::Documents;
 use domain::prescale::quotas::Quotas;
 use domain::prescale::readiness::Seen;
@@ -35,6 +36,7 @@ use domain::prescale::target::{LEAST_BETWEEN_RUNS_MS, Record};
 use domain::time::Timestamp;
 use ports::drops::Lease;
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
 use ports::prescale::{
     CallFunction, CarryOut, ControlError, Held, KeepLessons, KeepRun, Measure, MeasureDemand, Observe,
     ReadDocuments, ReadQuotas, StoreReadiness, WriteAudit, WriteProfile,
@@ -44,6 +46,12 @@ use ports::{Conditional, StoreError};
 use serde::{Deserialize, Serialize};
 
 use outcome::Outcome;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits {
+    reserved_concurrency: Some(1),
+    ..FunctionLimits::new(TIMEOUT_SECONDS, Trigger::Schedule { every_seconds: 60 })
+};
 
 /// How long a run holds the lease, in milliseconds: longer than its process lives, shorter than the schedule's minute.
 pub const LEASE_MS: i64 = 58_000;
@@ -180,12 +188,9 @@ impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
 /// The reconciler.
 #[derive(Debug, Clone)]
 pub struct Prescaler<A, S, E> {
-    /// The account.
-    pub account: A,
-    /// What runs leave behind.
-    pub store: S,
-    /// Time and chance.
-    pub edge: E,
+    account: A,
+    store: S,
+    edge: E,
 }
 
 /// What a run has read.
@@ -208,6 +213,11 @@ pub(crate) struct Run {
 }
 
 impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+    /// The function over its ports.
+    pub const fn new(account: A, store: S, edge: E) -> Self {
+        Self { account, store, edge }
+    }
+
     /// One invocation, by `holder`, whose process lives until `deadline`.
     ///
     /// # Errors
@@ -350,6 +360,19 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
         retry(&self.edge, IN_WORKER, || self.account.observe(&docs.baseline))
             .await
             .map_err(control("looking at the account"))
+    }
+}
+
+impl<A: Account + 'static, S: Keeping + 'static, E: Edge> Handle for Prescaler<A, S, E> {
+    type Event = Event;
+    type Answer = Outcome;
+    type Error = RunError;
+
+    async fn handle(&self, event: Event, invocation: &Invocation) -> Result<Outcome, RunError> {
+        let holder = invocation.unique_name(&self.edge);
+        let outcome = self.run(event.mode, &holder, invocation.deadline).await?;
+        self.edge.put_metrics(outcome.metrics());
+        Ok(outcome)
     }
 }
 

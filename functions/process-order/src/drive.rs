@@ -80,15 +80,12 @@ type Look = retry::Look<Driven>;
 /// What looks at orders.
 #[derive(Debug, Clone)]
 pub struct Driver<O, G, E> {
-    /// The orders.
-    pub orders: O,
-    /// The gateway.
-    pub gateway: G,
-    /// The clock.
-    pub edge: E,
+    orders: O,
+    gateway: G,
+    edge: E,
     /// Where the bank sends the shopper back to. Part of what a confirm's key stands for: a change shows to orders that
     /// are being confirmed at that moment.
-    pub return_url: String,
+    return_url: String,
 }
 
 /// What is counted within one message.
@@ -99,6 +96,16 @@ struct Effort {
 }
 
 impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
+    /// The function over its ports. The bank sends shoppers back to `return_url`.
+    pub const fn new(orders: O, gateway: G, return_url: String, edge: E) -> Self {
+        Self {
+            orders,
+            gateway,
+            edge,
+            return_url,
+        }
+    }
+
     /// Brings an order as far as it goes now.
     ///
     /// # Errors

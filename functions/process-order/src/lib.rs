@@ -43,3 +43,38 @@
 
 pub mod batch;
 pub mod drive;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::limits::{FunctionLimits, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger};
+use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::payment::PaymentGateway;
+use startup::batch::WholeBatchFailed;
+
+use crate::drive::Driver;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(
+    PROCESS_ORDER_TIMEOUT_SECONDS,
+    Trigger::Queue {
+        batch_size: 10,
+        max_concurrency: 50,
+        max_receives: 8,
+    },
+);
+
+impl<O, G, E> Handle for Driver<O, G, E>
+where
+    O: ReadOrder + AdvanceOrder + 'static,
+    G: PaymentGateway + 'static,
+    E: Edge,
+{
+    type Event = SqsEvent;
+    type Answer = SqsBatchResponse;
+    type Error = WholeBatchFailed;
+
+    async fn handle(&self, event: SqsEvent, _: &Invocation) -> Result<SqsBatchResponse, WholeBatchFailed> {
+        batch::handle(self, event).await
+    }
+}

@@ -28,15 +28,26 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_lambda_events::sqs::SqsEvent;
-use domain::limits::PROJECT_LEDGER_TIMEOUT_SECONDS;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::limits::{FunctionLimits, PROJECT_LEDGER_TIMEOUT_SECONDS, Trigger};
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use ports::retry::{Policy, retry_each};
 pub use startup::batch::WholeBatchFailed;
 use startup::batch::{BatchReport, Decoded, hopeless, work};
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(
+    PROJECT_LEDGER_TIMEOUT_SECONDS,
+    Trigger::Queue {
+        batch_size: 10,
+        max_concurrency: 10,
+        max_receives: 8,
+    },
+);
 
 /// Repeats of a write while the database is away.
 const WHILE_AWAY: Policy = Policy::new(4, 150, 1_200);
@@ -52,13 +63,16 @@ const _: () = assert!(
 /// The projection.
 #[derive(Debug, Clone)]
 pub struct Projection<L, E> {
-    /// The ledger.
-    pub ledger: L,
-    /// Time and chance.
-    pub edge: E,
+    ledger: L,
+    edge: E,
 }
 
 impl<L: ProjectOrders, E: Edge> Projection<L, E> {
+    /// The function over its ports.
+    pub const fn new(ledger: L, edge: E) -> Self {
+        Self { ledger, edge }
+    }
+
     /// Writes a batch, within the time until `deadline`.
     ///
     /// # Errors
@@ -135,5 +149,19 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
             "projected"
         );
         done
+    }
+}
+
+impl<L: ProjectOrders + 'static, E: Edge> Handle for Projection<L, E> {
+    type Event = SqsEvent;
+    type Answer = SqsBatchResponse;
+    type Error = WholeBatchFailed;
+
+    async fn handle(
+        &self,
+        event: SqsEvent,
+        invocation: &Invocation,
+    ) -> Result<SqsBatchResponse, WholeBatchFailed> {
+        self.project(&event, invocation.deadline).await
     }
 }

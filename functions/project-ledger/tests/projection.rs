@@ -29,10 +29,7 @@ impl Bench {
     }
 
     async fn try_project(&self, records: &[Value], seconds: u32) -> Result<Vec<String>, WholeBatchFailed> {
-        let projection = Projection {
-            ledger: self.ledger.clone(),
-            edge: self.edge.clone(),
-        };
+        let projection = Projection::new(self.ledger.clone(), self.edge.clone());
         let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
         let report = projection
             .project(&batch, self.edge.now().plus_seconds(seconds))

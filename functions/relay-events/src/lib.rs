@@ -29,9 +29,11 @@
 
 pub mod record;
 
+use domain::limits::{FunctionLimits, Trigger};
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
 use ports::messages::{Destination, ParkRecord, SendEvents};
 use ports::retry::{Policy, SENDING, retry, retry_each};
 use serde::Deserialize;
@@ -40,6 +42,16 @@ use startup::batch::report;
 pub use startup::batch::{BatchReport, WholeBatchFailed};
 
 use crate::record::Reading;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(
+    30,
+    Trigger::Stream {
+        batch_size: 100,
+        parallelization: 10,
+        max_retries: 100,
+    },
+);
 
 /// What one more try to send may take at worst, in milliseconds: it is not begun later than that before the deadline.
 const TRY_MS: i64 = 10_000;
@@ -64,13 +76,16 @@ struct Sorted {
 /// The relay.
 #[derive(Debug, Clone)]
 pub struct Relay<Q, E> {
-    /// The queues.
-    pub queues: Q,
-    /// Time and chance.
-    pub edge: E,
+    queues: Q,
+    edge: E,
 }
 
 impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
+    /// The function over its ports.
+    pub const fn new(queues: Q, edge: E) -> Self {
+        Self { queues, edge }
+    }
+
     /// Carries a batch on, within the time until `deadline`.
     ///
     /// # Errors
@@ -123,6 +138,20 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
             }
         }
         None
+    }
+}
+
+impl<Q: SendEvents + ParkRecord + 'static, E: Edge> Handle for Relay<Q, E> {
+    type Event = StreamBatch;
+    type Answer = BatchReport;
+    type Error = WholeBatchFailed;
+
+    async fn handle(
+        &self,
+        batch: StreamBatch,
+        invocation: &Invocation,
+    ) -> Result<BatchReport, WholeBatchFailed> {
+        self.relay(&batch, invocation.deadline).await
     }
 }
 

@@ -7,132 +7,104 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::ids::{DropId, OrderId, ReservationId};
+use domain::limits::STATUS_REPLICAS;
 use domain::search::{Refused, Request, Reserved};
 use domain::status::Availability;
-use domain::time::Timestamp;
 use http::StatusCode;
+use ports::cached::CachedDrops;
 use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
 use tokens::VerifyingKey;
-use web::{
-    Authority, Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shopper, answer, path_id,
-};
+use web::{Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, answer, path_id};
 
 use crate::create::{Create, NotReserved};
+use crate::knowledge::Knowledge;
 use crate::release::{Held, NoReservation};
 
 /// What the routes share.
-pub struct State<D, S, T, E> {
-    /// Creating.
-    pub create: Create<D, S, T, E>,
-    /// Showing and releasing.
-    pub held: Held<D, S, E>,
-    /// The key of the shoppers' tokens.
-    pub shoppers: VerifyingKey,
-    /// Clock and chance.
-    pub edge: E,
+pub struct Api<D, S, T, E> {
+    create: Create<D, S, T, E>,
+    held: Held<D, S, E>,
 }
 
-/// A shared [`State`]; axum wants it cheap to clone.
-pub struct Shared<D, S, T, E>(Arc<State<D, S, T, E>>);
-
-impl<D, S, T, E> Clone for Shared<D, S, T, E> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<D, S, T, E: Edge> Authority for Shared<D, S, T, E> {
-    fn verifying_key(&self) -> &VerifyingKey {
-        &self.0.shoppers
-    }
-
-    fn now(&self) -> Timestamp {
-        self.0.edge.now()
-    }
-}
-
-/// The function's router.
-pub fn router<D, S, T, E>(state: State<D, S, T, E>) -> Router
+impl<D, S, T, E> Api<D, S, T, E>
 where
     D: ReadDrop + 'static,
-    S: PeekStock + ClaimStock + ReadClaim + GiveBackStock + 'static,
+    S: PeekStock + ClaimStock + ReadClaim + GiveBackStock + Clone + 'static,
     T: ReadStatus + ReadCounts + 'static,
     E: Edge,
 {
-    let routes = Router::new()
-        .route("/drops/{drop_id}/reservations", post(create::<D, S, T, E>))
-        .route(
-            "/drops/{drop_id}/reservations/{reservation_id}",
-            get(show::<D, S, T, E>).delete(release::<D, S, T, E>),
-        );
-    web::conventions(routes).with_state(Shared(Arc::new(state)))
+    /// The function over its ports. It reads one copy of the status documents, drawn now, so that no copy is hot.
+    pub fn router(drops: D, stock: S, status: T, shoppers: VerifyingKey, edge: E) -> Router {
+        let routes = Router::new()
+            .route("/drops/{drop_id}/reservations", post(Self::create))
+            .route(
+                "/drops/{drop_id}/reservations/{reservation_id}",
+                get(Self::show).delete(Self::release),
+            );
+        let drops = Arc::new(CachedDrops::new(drops, edge.clone()));
+        let replica = edge.random() % u64::from(STATUS_REPLICAS);
+        let api = Self {
+            create: Create {
+                drops: Arc::clone(&drops),
+                stock: stock.clone(),
+                status,
+                knowledge: Knowledge::default(),
+                replica: u8::try_from(replica).unwrap_or(0),
+                edge: edge.clone(),
+            },
+            held: Held {
+                drops,
+                stock,
+                edge: edge.clone(),
+            },
+        };
+        web::with_tokens(routes, api, shoppers, edge)
+    }
+
+    async fn create(
+        context: Shared<Self, E>,
+        PathOf(drop): PathOf<String>,
+        Shopper(shopper): Shopper,
+        IdempotencyKey(idempotency_key): IdempotencyKey,
+        Json(body): Json<ReserveBody>,
+    ) -> Result<Response, Failure> {
+        let request = Request {
+            drop: path_id("drop", &drop)?,
+            sku: body.sku,
+            units: body.quantity,
+            shopper,
+            idempotency_key,
+        };
+        let reserved = context.service.create.create(&request).await;
+        view(StatusCode::CREATED, reserved.map_err(not_reserved)?)
+    }
+
+    async fn show(
+        context: Shared<Self, E>,
+        PathOf(path): PathOf<(String, String)>,
+        Shopper(shopper): Shopper,
+    ) -> Result<Response, Failure> {
+        let (drop, id) = ids(&path)?;
+        let reserved = context.service.held.show(&drop, &id, &shopper).await;
+        view(StatusCode::OK, reserved.map_err(no_reservation)?)
+    }
+
+    async fn release(
+        context: Shared<Self, E>,
+        PathOf(path): PathOf<(String, String)>,
+        Shopper(shopper): Shopper,
+    ) -> Result<Response, Failure> {
+        let (drop, id) = ids(&path)?;
+        let released = context.service.held.release(&drop, &id, &shopper).await;
+        released.map_err(no_reservation)?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
 }
 
-async fn create<D, S, T, E>(
-    axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
-    PathOf(drop): PathOf<String>,
-    Shopper(shopper): Shopper,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
-    Json(body): Json<ReserveBody>,
-) -> Result<Response, Failure>
-where
-    D: ReadDrop,
-    S: PeekStock + ClaimStock,
-    T: ReadStatus + ReadCounts,
-    E: Edge,
-{
-    let drop: DropId = path_id("drop", &drop)?;
-    let request = Request {
-        drop,
-        sku: body.sku,
-        units: body.quantity,
-        shopper,
-        idempotency_key,
-    };
-    let reserved = state.0.create.create(&request).await.map_err(not_reserved)?;
-    view(StatusCode::CREATED, reserved)
-}
-
-async fn show<D, S, T, E>(
-    axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
-    PathOf((drop, id)): PathOf<(String, String)>,
-    Shopper(shopper): Shopper,
-) -> Result<Response, Failure>
-where
-    D: ReadDrop,
-    S: ReadClaim + GiveBackStock,
-    E: Edge,
-{
-    let (drop, id): (DropId, ReservationId) = (path_id("drop", &drop)?, path_id("reservation", &id)?);
-    let reserved = state
-        .0
-        .held
-        .show(&drop, &id, &shopper)
-        .await
-        .map_err(no_reservation)?;
-    view(StatusCode::OK, reserved)
-}
-
-async fn release<D, S, T, E>(
-    axum::extract::State(state): axum::extract::State<Shared<D, S, T, E>>,
-    PathOf((drop, id)): PathOf<(String, String)>,
-    Shopper(shopper): Shopper,
-) -> Result<Response, Failure>
-where
-    D: ReadDrop,
-    S: ReadClaim + GiveBackStock,
-    E: Edge,
-{
-    let (drop, id): (DropId, ReservationId) = (path_id("drop", &drop)?, path_id("reservation", &id)?);
-    state
-        .0
-        .held
-        .release(&drop, &id, &shopper)
-        .await
-        .map_err(no_reservation)?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+fn ids((drop, reservation): &(String, String)) -> Result<(DropId, ReservationId), Failure> {
+    Ok((path_id("drop", drop)?, path_id("reservation", reservation)?))
 }
 
 fn view(status: StatusCode, reserved: Reserved) -> Result<Response, Failure> {

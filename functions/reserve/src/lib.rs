@@ -27,4 +27,9 @@ pub mod http;
 pub mod knowledge;
 pub mod release;
 
-pub use http::{State, router};
+use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
+
+pub use http::Api;
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

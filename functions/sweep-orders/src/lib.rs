@@ -32,15 +32,23 @@
 mod remind;
 pub mod schedule;
 
+use std::convert::Infallible;
 use std::ops::AddAssign;
 
-use domain::limits::OPEN_BUCKETS;
+use domain::limits::{FunctionLimits, OPEN_BUCKETS, Trigger};
 use domain::time::Timestamp;
 use futures_util::stream::{self, StreamExt as _};
 use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
 use ports::messages::SendEvents;
 use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
 use ports::retry::{IN_WORKER, retry};
+use serde::Serialize;
+
+use crate::schedule::{Tick, until};
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(60, Trigger::Schedule { every_seconds: 60 });
 
 /// From the beginning of one pass to that of the next, in milliseconds: well below the shortest time after which an order
 /// is looked at again.
@@ -62,7 +70,7 @@ const _: () = assert!(
 );
 
 /// What a run, a pass or a bucket came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
     /// Passes over all buckets.
     pub passes: u64,
@@ -92,12 +100,9 @@ impl AddAssign for Swept {
 /// The sweeper.
 #[derive(Debug, Clone)]
 pub struct Sweeper<O, Q, E> {
-    /// The orders.
-    pub orders: O,
-    /// The queues.
-    pub queues: Q,
-    /// Time and chance.
-    pub edge: E,
+    orders: O,
+    queues: Q,
+    edge: E,
 }
 
 impl<O, Q, E> Sweeper<O, Q, E>
@@ -106,6 +111,11 @@ where
     Q: SendEvents,
     E: Edge,
 {
+    /// The function over its ports.
+    pub const fn new(orders: O, queues: Q, edge: E) -> Self {
+        Self { orders, queues, edge }
+    }
+
     /// Makes passes, one at least, until the next one would begin at `until` or later.
     pub async fn run(&self, until: Timestamp) -> Swept {
         let mut run = Swept::default();
@@ -181,5 +191,20 @@ where
         swept.unsent += unsent;
         swept.reminded += u64::try_from(reminders.len()).unwrap_or(u64::MAX) - unsent;
         swept
+    }
+}
+
+impl<O, Q, E> Handle for Sweeper<O, Q, E>
+where
+    O: FindDueOrders + ReadOrder + AdvanceOrder + 'static,
+    Q: SendEvents + 'static,
+    E: Edge,
+{
+    type Event = Tick;
+    type Answer = Swept;
+    type Error = Infallible;
+
+    async fn handle(&self, tick: Tick, invocation: &Invocation) -> Result<Swept, Infallible> {
+        Ok(self.run(until(tick, self.edge.now(), invocation.deadline)).await)
     }
 }

@@ -57,11 +57,7 @@ impl Bench {
     }
 
     fn sweeper(&self) -> Sweeper<MemoryStore, MemoryQueues, TestEdge> {
-        Sweeper {
-            orders: self.store.clone(),
-            queues: self.queues.clone(),
-            edge: self.edge.clone(),
-        }
+        Sweeper::new(self.store.clone(), self.queues.clone(), self.edge.clone())
     }
 
     /// One pass.

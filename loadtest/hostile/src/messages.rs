@@ -119,23 +119,17 @@ impl Bench {
 
     /// Which messages failed; `None` when one of them has no id.
     async fn drive(&self, event: SqsEvent) -> Option<Vec<BatchItemFailure>> {
-        let driver = Driver {
-            orders: self.store.clone(),
-            gateway: self.gateway.clone(),
-            edge: self.edge.clone(),
-            return_url: "https://shop.example/orders".to_owned(),
-        };
+        let return_url = "https://shop.example/orders".to_owned();
+        let (store, gateway) = (self.store.clone(), self.gateway.clone());
+        let driver = Driver::new(store, gateway, return_url, self.edge.clone());
         let report = process_order::batch::handle(&driver, event).await;
         report.ok().map(|report| report.batch_item_failures)
     }
 
     /// Which messages failed; `None` when one of them has no id.
     async fn project(&self, event: &SqsEvent) -> Option<Vec<BatchItemFailure>> {
-        let projection = Projection {
-            ledger: self.ledger.clone(),
-            edge: self.edge.clone(),
-        };
-        let deadline = self.edge.now().plus_seconds(30);
+        let projection = Projection::new(self.ledger.clone(), self.edge.clone());
+        let deadline = self.edge.now().plus_millis(project_ledger::LIMITS.timeout_ms());
         let report = projection.project(event, deadline).await;
         report.ok().map(|report| report.batch_item_failures)
     }

@@ -45,10 +45,7 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
     records.push(good());
     run(async {
         let (queues, edge) = (MemoryQueues::new(), TestEdge::new(3));
-        let relay = Relay {
-            queues: queues.clone(),
-            edge: edge.clone(),
-        };
+        let relay = Relay::new(queues.clone(), edge.clone());
         let batch = StreamBatch { records };
         let report = relay.relay(&batch, edge.now().plus_seconds(30)).await;
         assert!(

@@ -1,10 +1,9 @@
 //! The API over one store in memory: every function's real router, chosen as API Gateway chooses.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use axum::Router;
-use checkout::place::Checkout;
 use domain::claim::Claim;
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
@@ -12,18 +11,12 @@ use domain::order::Order;
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::shard::Shard;
-use get_drop::browse::Browse;
-use get_drop::status::Statuses;
 use http::Method;
 use http_body_util::BodyExt as _;
 use memory::{MemoryStore, TestEdge, fixtures};
-use ports::cached::CachedDrops;
 use ports::drops::StoreDrop as _;
 use ports::edge::Edge as _;
 use ports::stock::ClaimStock as _;
-use reserve::create::Create;
-use reserve::knowledge::Knowledge;
-use reserve::release::Held;
 use tokens::{Audience, SigningKey, VerifyingKey};
 use tower::ServiceExt as _;
 
@@ -208,59 +201,26 @@ impl World {
 }
 
 fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] {
-    let shoppers =
-        || VerifyingKey::from_encoded(keys().shoppers.public_key(), Audience::Shopper).expect("a key");
-    let operators =
-        VerifyingKey::from_encoded(keys().operators.public_key(), Audience::Operator).expect("a key");
-    let drops = Arc::new(CachedDrops::new(store.clone(), edge.clone()));
-    let reserve = reserve::router(reserve::State {
-        create: Create {
-            drops: drops.clone(),
-            stock: store.clone(),
-            status: store.clone(),
-            knowledge: Knowledge::default(),
-            replica: 0,
-            edge: edge.clone(),
-        },
-        held: Held {
-            drops,
-            stock: store.clone(),
-            edge: edge.clone(),
-        },
-        shoppers: shoppers(),
-        edge: edge.clone(),
-    });
-    let checkout = checkout::router(checkout::State {
-        checkout: Checkout {
-            drops: CachedDrops::new(store.clone(), edge.clone()),
-            stock: store.clone(),
-            orders: store.clone(),
-            edge: edge.clone(),
-        },
-        shoppers: shoppers(),
-    });
-    let get_order = get_order::router(get_order::State {
-        orders: store.clone(),
-        shoppers: shoppers(),
-        edge: edge.clone(),
-    });
-    let get_drop = get_drop::router(get_drop::State {
-        browse: Browse::new(store.clone(), store.clone(), edge.clone()),
-        statuses: Statuses::new(store.clone(), edge.clone()),
-    });
-    let operate_drop = operate_drop::router(operate_drop::State {
-        drops: store.clone(),
-        stock: store.clone(),
-        readiness: store.clone(),
-        operators,
-        edge: edge.clone(),
-    });
+    let key =
+        |of: &SigningKey, audience| VerifyingKey::from_encoded(of.public_key(), audience).expect("a key");
+    let shoppers = || key(&keys().shoppers, Audience::Shopper);
+    let operators = key(&keys().operators, Audience::Operator);
+    let (store, edge) = (|| store.clone(), || edge.clone());
     [
-        ("reserve", reserve),
-        ("checkout", checkout),
-        ("get-order", get_order),
-        ("get-drop", get_drop),
-        ("operate-drop", operate_drop),
+        (
+            "reserve",
+            reserve::Api::router(store(), store(), store(), shoppers(), edge()),
+        ),
+        (
+            "checkout",
+            checkout::Api::router(store(), store(), store(), shoppers(), edge()),
+        ),
+        ("get-order", get_order::Api::router(store(), shoppers(), edge())),
+        ("get-drop", get_drop::Api::router(store(), store(), edge())),
+        (
+            "operate-drop",
+            operate_drop::Api::router(store(), store(), store(), operators, edge()),
+        ),
         ("answer-default", answer_default::router()),
     ]
 }

@@ -1,8 +1,9 @@
 //! The fleet: processes of every function, started when needed, kept while they live, and what they are wired to.
 //!
-//! A process serves one invocation at a time and keeps its caches from one to the next, as Lambda's do. It is wired as
-//! the function's own `main.rs` wires it, to ports in memory.
+//! A process serves one invocation at a time and keeps its caches from one to the next, as Lambda's do. It is the function
+//! over ports in memory.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,19 +12,16 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::Conductor;
-use conduct_drop::step::Reach;
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
 use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemoryStore};
-use ports::cached::CachedDrops;
-use ports::edge::Edge as _;
+use ports::invocation::{Handle, Invocation};
 use process_order::drive::Driver;
 use project_ledger::Projection;
-use relay_events::{BatchReport, Relay, StreamBatch, WholeBatchFailed};
-use reserve::create::Create;
-use reserve::knowledge::Knowledge;
-use reserve::release::Held;
+use relay_events::{BatchReport, Relay, StreamBatch};
+use serde::de::IgnoredAny;
 use sweep_orders::Sweeper;
+use sweep_orders::schedule::Tick;
 use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
@@ -32,23 +30,15 @@ use crate::ports::{Gateway, Ledger, Queues, Store};
 use crate::process::{Function, Process, ProcessEdge};
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
-use crate::stream::{RELAY, Stream};
+use crate::stream::Stream;
 use crate::tokens::Keys;
 use crate::world::World;
 
 /// Where the bank would send shoppers back to.
 const RETURN_URL: &str = "https://shop.example/orders";
 
-/// What a process runs.
-#[derive(Clone)]
-enum Service {
-    Http(Router),
-    Relay(Arc<Relay<Queues, ProcessEdge>>),
-    Driver(Arc<Driver<Store, Gateway, ProcessEdge>>),
-    Projection(Arc<Projection<Ledger, ProcessEdge>>),
-    Conductor(Arc<Conductor<Store, Store, Store, Store, ProcessEdge>>),
-    Sweeper(Arc<Sweeper<Store, Queues, ProcessEdge>>),
-}
+/// What a process runs: the router of an HTTP function, or a [`Handle`].
+type Service = Arc<dyn Any + Send + Sync>;
 
 #[derive(Clone)]
 struct Warm {
@@ -61,7 +51,7 @@ struct Warm {
 pub enum Invoked<T> {
     /// With an answer.
     Answered(T),
-    /// The process died, or its time was up.
+    /// Without one: it failed, the process died, or its time was up.
     Failed,
 }
 
@@ -144,87 +134,37 @@ impl Fleet {
         free.swap_remove(at)
     }
 
-    /// Starts a process, wired as its `main.rs` does.
+    /// Starts a process.
     fn start(&self, function: Function) -> Warm {
         let process = Process::start(&self.world, function);
-        let store = Store::new(&process, &self.memory, &self.stream);
-        let edge = ProcessEdge(Arc::clone(&process));
+        let store = || Store::new(&process, &self.memory, &self.stream);
         let queues = || Queues::new(&process, &self.queues, &self.deliveries);
-        let shoppers = || self.keys.shoppers.clone();
-        let service = match function {
-            Function::GetDrop => Service::Http(get_drop::router(get_drop::State {
-                browse: get_drop::browse::Browse::new(store.clone(), store.clone(), edge.clone()),
-                statuses: get_drop::status::Statuses::new(store, edge),
-            })),
-            Function::Reserve => {
-                let drops = Arc::new(CachedDrops::new(store.clone(), edge.clone()));
-                let replica = edge.random() % u64::from(domain::limits::STATUS_REPLICAS);
-                Service::Http(reserve::router(reserve::State {
-                    create: Create {
-                        drops: drops.clone(),
-                        stock: store.clone(),
-                        status: store.clone(),
-                        knowledge: Knowledge::default(),
-                        replica: u8::try_from(replica).unwrap_or(0),
-                        edge: edge.clone(),
-                    },
-                    held: Held {
-                        drops,
-                        stock: store,
-                        edge: edge.clone(),
-                    },
-                    shoppers: shoppers(),
+        let shoppers = self.keys.shoppers.clone();
+        let edge = ProcessEdge(Arc::clone(&process));
+        let service: Service = match function {
+            Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), edge)),
+            Function::Reserve => Arc::new(reserve::Api::router(store(), store(), store(), shoppers, edge)),
+            Function::Checkout => Arc::new(checkout::Api::router(store(), store(), store(), shoppers, edge)),
+            Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, edge)),
+            Function::OperateDrop => {
+                // Nobody asks for readiness here: capacity is no part of a replay.
+                let (readiness, operators) = (self.memory.clone(), self.keys.operators.clone());
+                Arc::new(operate_drop::Api::router(
+                    store(),
+                    store(),
+                    readiness,
+                    operators,
                     edge,
-                }))
+                ))
             }
-            Function::Checkout => Service::Http(checkout::router(checkout::State {
-                checkout: checkout::place::Checkout {
-                    drops: CachedDrops::new(store.clone(), edge.clone()),
-                    stock: store.clone(),
-                    orders: store,
-                    edge,
-                },
-                shoppers: shoppers(),
-            })),
-            Function::GetOrder => Service::Http(get_order::router(get_order::State {
-                orders: store,
-                shoppers: shoppers(),
-                edge,
-            })),
-            Function::OperateDrop => Service::Http(operate_drop::router(operate_drop::State {
-                drops: store.clone(),
-                stock: store,
-                // Nobody asks for it here: capacity is no part of a replay.
-                readiness: self.memory.clone(),
-                operators: self.keys.operators.clone(),
-                edge,
-            })),
-            Function::RelayEvents => Service::Relay(Arc::new(Relay {
-                queues: queues(),
-                edge,
-            })),
-            Function::ProcessOrder => Service::Driver(Arc::new(Driver {
-                orders: store,
-                gateway: Gateway::new(&process, &self.gateway),
-                edge,
-                return_url: RETURN_URL.to_owned(),
-            })),
-            Function::ProjectLedger => Service::Projection(Arc::new(Projection {
-                ledger: Ledger::new(&process, &self.ledger),
-                edge,
-            })),
-            Function::ConductDrop => Service::Conductor(Arc::new(Conductor::new(Reach {
-                drops: store.clone(),
-                stock: store.clone(),
-                orders: store.clone(),
-                statuses: store,
-                edge,
-            }))),
-            Function::SweepOrders => Service::Sweeper(Arc::new(Sweeper {
-                orders: store,
-                queues: queues(),
-                edge,
-            })),
+            Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
+            Function::ProcessOrder => {
+                let gateway = Gateway::new(&process, &self.gateway);
+                Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
+            }
+            Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
+            Function::ConductDrop => Arc::new(Conductor::new(store(), store(), store(), store(), edge)),
+            Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
         };
         Warm { process, service }
     }
@@ -234,27 +174,26 @@ impl Fleet {
         self: &Arc<Self>,
         function: Function,
         label: String,
-        serve: impl FnOnce(Service, Arc<Process>, Timestamp) -> F,
+        serve: impl FnOnce(Service, Arc<Process>) -> F,
     ) -> Invoked<T>
     where
         T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
+        F: Future<Output = Option<T>> + Send + 'static,
     {
         let warm = self.process_of(function);
         let (world, process) = (&self.world, warm.process.clone());
         process.begin(label);
-        let deadline = process.now().plus_millis(function.timeout_ms());
         let (answer, answered) = oneshot::channel();
-        let served = serve(warm.service.clone(), process.clone(), deadline);
+        let served = serve(warm.service.clone(), process.clone());
         world.spawn(Some(process.id), async move {
             // Nobody waits any more: the answer is lost.
             answer.send(served.await).ok();
         });
-        let timeout = world.sleep(function.timeout_ms());
+        let timeout = world.sleep(function.limits().timeout_ms());
         match futures_util::future::select(answered, timeout).await {
             futures_util::future::Either::Left((Ok(answer), _)) => {
                 self.idle().entry(function).or_default().push(warm);
-                Invoked::Answered(answer)
+                answer.map_or(Invoked::Failed, Invoked::Answered)
             }
             futures_util::future::Either::Left((Err(_), _)) => Invoked::Failed,
             futures_util::future::Either::Right(_) => {
@@ -273,124 +212,84 @@ impl Fleet {
         label: String,
         request: http::Request<Body>,
     ) -> Invoked<Answer> {
-        self.invoke(function, label, |service, process, _| async move {
-            let Service::Http(router) = service else {
-                return not_served(process);
-            };
+        self.invoke(function, label, |service, process| async move {
+            let router = service.downcast_ref::<Router>()?.clone();
             let begun_at = process.world.now();
             let Ok(response) = router.oneshot(request).await;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await;
-            Answer {
+            Some(Answer {
                 status,
                 body: body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
                 at: process.now(),
                 begun_at,
+            })
+        })
+        .await
+    }
+
+    /// Hands an event to a process of `function`, whose handler is an `H`. Its time began `late_ms` ago.
+    async fn event<H: Handle>(
+        self: &Arc<Self>,
+        function: Function,
+        label: String,
+        event: H::Event,
+        late_ms: i64,
+    ) -> Invoked<H::Answer>
+    where
+        H::Event: 'static,
+        H::Answer: 'static,
+    {
+        let request_id = label.clone();
+        self.invoke(function, label, move |service, process| {
+            let deadline = process
+                .now()
+                .plus_millis(function.limits().timeout_ms() - late_ms);
+            async move {
+                let invocation = Invocation { request_id, deadline };
+                let handler = service.downcast_ref::<H>()?;
+                handler.handle(event, &invocation).await.ok()
             }
         })
         .await
     }
 
     /// Hands a batch of the stream to the relay.
-    pub async fn relay(
-        self: &Arc<Self>,
-        label: String,
-        batch: StreamBatch,
-    ) -> Invoked<Result<BatchReport, WholeBatchFailed>> {
-        self.invoke(RELAY, label, |service, _, deadline| async move {
-            match service {
-                Service::Relay(relay) => relay.relay(&batch, deadline).await,
-                _ => Err(WholeBatchFailed),
-            }
-        })
-        .await
+    pub async fn relay(self: &Arc<Self>, label: String, batch: StreamBatch) -> Invoked<BatchReport> {
+        self.event::<Relay<Queues, ProcessEdge>>(Function::RelayEvents, label, batch, 0)
+            .await
     }
 
     /// Hands a batch of the payments' queue to `process-order`.
-    pub async fn process(
-        self: &Arc<Self>,
-        label: String,
-        event: SqsEvent,
-    ) -> Invoked<Result<SqsBatchResponse, ()>> {
-        self.invoke(Function::ProcessOrder, label, |service, _, _| async move {
-            match service {
-                Service::Driver(driver) => process_order::batch::handle(&driver, event).await.map_err(|_| ()),
-                _ => Err(()),
-            }
-        })
-        .await
+    pub async fn process(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
+        self.event::<Driver<Store, Gateway, ProcessEdge>>(Function::ProcessOrder, label, event, 0)
+            .await
     }
 
     /// Hands a batch of the ledger's queue to `project-ledger`.
-    pub async fn project(
-        self: &Arc<Self>,
-        label: String,
-        event: SqsEvent,
-    ) -> Invoked<Result<SqsBatchResponse, ()>> {
-        self.invoke(
-            Function::ProjectLedger,
-            label,
-            |service, _, deadline| async move {
-                match service {
-                    Service::Projection(projection) => {
-                        projection.project(&event, deadline).await.map_err(|_| ())
-                    }
-                    _ => Err(()),
-                }
-            },
-        )
-        .await
+    pub async fn project(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
+        self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, label, event, 0)
+            .await
     }
 
     /// Runs the conductor once; its time began `late_ms` ago.
-    pub async fn conduct(self: &Arc<Self>, label: String, late_ms: i64) -> Invoked<()> {
-        self.invoke(
-            Function::ConductDrop,
-            label,
-            move |service, process, deadline| async move {
-                if let Service::Conductor(conductor) = service {
-                    let holder = format!(
-                        "{}.{:016x}",
-                        process.label(),
-                        ProcessEdge(process.clone()).random()
-                    );
-                    let deadline = deadline.plus_millis(-late_ms);
-                    conductor.run(holder, deadline, |_, _| {}).await;
-                }
-            },
-        )
-        .await
+    pub async fn conduct(self: &Arc<Self>, label: String, late_ms: i64) {
+        type OnStore = Conductor<Store, Store, Store, Store, ProcessEdge>;
+        self.event::<OnStore>(Function::ConductDrop, label, IgnoredAny, late_ms)
+            .await;
     }
 
     /// Runs the sweeper once; its time began `late_ms` ago.
-    pub async fn sweep(self: &Arc<Self>, label: String, late_ms: i64) -> Invoked<()> {
-        let world = Arc::clone(&self.world);
-        self.invoke(
-            Function::SweepOrders,
-            label,
-            move |service, process, deadline| async move {
-                if let Service::Sweeper(sweeper) = service
-                    && !world.is_sabotaged(Sabotage::NobodySweeps)
-                {
-                    let deadline = deadline.plus_millis(-late_ms);
-                    let tick = sweep_orders::schedule::Tick::default();
-                    let until = sweep_orders::schedule::until(tick, process.now(), deadline);
-                    let swept = sweeper.run(until).await;
-                    if swept.reminded > 0 {
-                        world.note("the sweeper reminded");
-                    }
-                }
-            },
-        )
-        .await
-    }
-}
-
-fn not_served(process: Arc<Process>) -> Answer {
-    Answer {
-        status: 404,
-        body: Vec::new(),
-        at: process.now(),
-        begun_at: process.world.now(),
+    pub async fn sweep(self: &Arc<Self>, label: String, late_ms: i64) {
+        if self.world.is_sabotaged(Sabotage::NobodySweeps) {
+            return;
+        }
+        let (function, tick) = (Function::SweepOrders, Tick::default());
+        let swept = self.event::<Sweeper<Store, Queues, ProcessEdge>>(function, label, tick, late_ms);
+        if let Invoked::Answered(swept) = swept.await
+            && swept.reminded > 0
+        {
+            self.world.note("the sweeper reminded");
+        }
     }
 }

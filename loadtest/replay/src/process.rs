@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::limits::CLOCK_SKEW_MS;
+use domain::limits::{CLOCK_SKEW_MS, FunctionLimits};
 use domain::time::Timestamp;
 use ports::edge::Edge;
 
@@ -37,6 +37,20 @@ pub enum Function {
 }
 
 impl Function {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::GetDrop,
+        Self::Reserve,
+        Self::Checkout,
+        Self::GetOrder,
+        Self::OperateDrop,
+        Self::RelayEvents,
+        Self::ProcessOrder,
+        Self::ProjectLedger,
+        Self::ConductDrop,
+        Self::SweepOrders,
+    ];
+
     /// Its name, as its folder has it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -54,16 +68,20 @@ impl Function {
         }
     }
 
-    /// Its time-out in the template, in milliseconds.
+    /// Its limits.
     #[must_use]
-    pub const fn timeout_ms(self) -> i64 {
+    pub const fn limits(self) -> FunctionLimits {
         match self {
-            Self::GetDrop | Self::Reserve | Self::Checkout | Self::GetOrder => {
-                1000 * domain::limits::API_TIMEOUT_SECONDS as i64
-            }
-            Self::OperateDrop | Self::RelayEvents | Self::ProcessOrder | Self::ProjectLedger => 30_000,
-            Self::SweepOrders => 60_000,
-            Self::ConductDrop => 180_000,
+            Self::GetDrop => get_drop::LIMITS,
+            Self::Reserve => reserve::LIMITS,
+            Self::Checkout => checkout::LIMITS,
+            Self::GetOrder => get_order::LIMITS,
+            Self::OperateDrop => operate_drop::LIMITS,
+            Self::RelayEvents => relay_events::LIMITS,
+            Self::ProcessOrder => process_order::LIMITS,
+            Self::ProjectLedger => project_ledger::LIMITS,
+            Self::ConductDrop => conduct_drop::LIMITS,
+            Self::SweepOrders => sweep_orders::LIMITS,
         }
     }
 }

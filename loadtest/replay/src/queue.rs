@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::limits::Trigger;
 use events::OrderEvent;
 use loadtest::audit::Promise;
 use ports::messages::Destination;
@@ -17,8 +18,17 @@ use crate::plan::SystemPlan;
 use crate::sabotage::Sabotage;
 use crate::world::World;
 
-/// How often a message is received before it is put aside, as the template says.
-const MOST_RECEIVES: u32 = 8;
+/// How often a message is received before it is put aside.
+fn max_receives(of: Destination) -> u32 {
+    let function = match of {
+        Destination::Payments => process_order::LIMITS,
+        Destination::Ledger => project_ledger::LIMITS,
+    };
+    match function.trigger {
+        Trigger::Queue { max_receives, .. } => max_receives,
+        _ => 0,
+    }
+}
 
 #[derive(Debug, Clone)]
 struct Message {
@@ -164,7 +174,7 @@ impl Deliveries {
         let mut queue = self.queue(of);
         let (dead, alive): (Vec<Message>, Vec<Message>) = std::mem::take(&mut queue.messages)
             .into_iter()
-            .partition(|message| message.receives >= MOST_RECEIVES && message.visible_ms <= now_ms);
+            .partition(|message| message.receives >= max_receives(of) && message.visible_ms <= now_ms);
         queue.messages = alive;
         for message in dead {
             queue.dead += 1;
@@ -257,13 +267,13 @@ async fn deliver(
         Destination::Ledger => fleet.project(label, event).await,
     };
     let failed: Vec<String> = match invoked {
-        Invoked::Answered(Ok(SqsBatchResponse {
+        Invoked::Answered(SqsBatchResponse {
             batch_item_failures, ..
-        })) => batch_item_failures
+        }) => batch_item_failures
             .into_iter()
             .map(|failure| failure.item_identifier)
             .collect(),
-        Invoked::Answered(Err(())) | Invoked::Failed => {
+        Invoked::Failed => {
             if !world.is_sabotaged(Sabotage::AcknowledgeFailedMessages) {
                 return;
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::drops::DropState;
 use domain::ids::{DropId, ShopperId};
+use domain::limits::{FunctionLimits, Trigger};
 use futures_util::future::join_all;
 use loadtest::audit::Promise;
 use memory::PaymentOutcome;
@@ -34,8 +35,13 @@ const DRAIN_MS: i64 = 1_800_000;
 const SAMPLE_MS: i64 = 500;
 /// How many of them are kept.
 const MOST_BEFORE: usize = 4;
-/// How often a schedule starts a function, in milliseconds.
-const SCHEDULE_MS: i64 = 60_000;
+/// How often the schedule starts a function, in milliseconds.
+const fn schedule_ms(limits: FunctionLimits) -> i64 {
+    match limits.trigger {
+        Trigger::Schedule { every_seconds } => every_seconds as i64 * 1000,
+        _ => i64::MAX,
+    }
+}
 
 /// What to do besides replaying.
 #[derive(Debug, Clone, Copy, Default)]
@@ -144,12 +150,15 @@ impl Stage {
 
     /// Starts the scheduled functions each minute, as the minute began some time before the drop did.
     fn schedules(&self) {
-        let offset = |salt: u64| {
-            let drawn = crate::chance::keyed(self.world.seed, salt, 0) % SCHEDULE_MS.unsigned_abs();
-            i64::try_from(drawn).unwrap_or(0)
-        };
         for conducts in [true, false] {
-            let late_ms = offset(if conducts { 0xc0 } else { 0x5e });
+            let (limits, salt) = if conducts {
+                (conduct_drop::LIMITS, 0xc0)
+            } else {
+                (sweep_orders::LIMITS, 0x5e)
+            };
+            let every_ms = schedule_ms(limits);
+            let drawn = crate::chance::keyed(self.world.seed, salt, 0) % every_ms.unsigned_abs();
+            let late_ms = i64::try_from(drawn).unwrap_or(0);
             let (world, fleet) = (Arc::clone(&self.world), Arc::clone(&self.fleet));
             self.world.spawn(None, async move {
                 let mut late_ms = late_ms;
@@ -162,7 +171,7 @@ impl Stage {
                             fleet.sweep(format!("sweep-orders:{nth}"), late_ms).await;
                         }
                     });
-                    world.sleep(SCHEDULE_MS - late_ms).await;
+                    world.sleep(every_ms - late_ms).await;
                     late_ms = 0;
                 }
             });

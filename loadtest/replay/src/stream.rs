@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Stroke};
 use crate::fleet::{Fleet, Invoked};
-use crate::process::Function;
 use crate::world::World;
 
 /// The longest pause before a batch that failed is tried again, in milliseconds.
@@ -99,7 +98,7 @@ async fn relay_lane(world: Arc<World>, fleet: Arc<Fleet>, lane: Arc<Lane>, most:
         let size = batch.records.len() as u64;
         tries += 1;
         match fleet.relay(label.clone(), batch).await {
-            Invoked::Answered(Ok(report)) => {
+            Invoked::Answered(report) => {
                 let done = done_of(&report, first, size, &lane);
                 let again = world.strikes(Fault::StreamRepeats, &label, tries, |_| Some(Stroke::Again));
                 if again.is_some() {
@@ -119,7 +118,7 @@ async fn relay_lane(world: Arc<World>, fleet: Arc<Fleet>, lane: Arc<Lane>, most:
                 }
             }
             // The event source halves a batch that failed as a whole.
-            Invoked::Answered(Err(_)) | Invoked::Failed => {
+            Invoked::Failed => {
                 bound = (size / 2).max(1);
                 let drawn = keyed(world.seed ^ 0x4e74, key_of(&label), tries);
                 world
@@ -194,6 +193,3 @@ fn image(order: &Order) -> Value {
         "doc": {"S": serde_json::to_string(order).unwrap_or_default()},
     })
 }
-
-/// The function that relays.
-pub(crate) const RELAY: Function = Function::RelayEvents;

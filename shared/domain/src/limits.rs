@@ -121,3 +121,72 @@ const _: () = assert!(
     ACTION_POLL_MS < REDRIVE_MS,
     "an awaited action is looked at sooner"
 );
+
+/// What the platform gives a function and what invokes it. The template repeats each number, and a test compares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionLimits {
+    /// How long one invocation may take, in seconds.
+    pub timeout_seconds: u32,
+    /// Memory, in MB.
+    pub memory_mb: u32,
+    /// The most invocations at the same time; `None` leaves it to the account's limit.
+    pub reserved_concurrency: Option<u32>,
+    /// What invokes the function.
+    pub trigger: Trigger,
+}
+
+/// What invokes a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// Requests of the HTTP API.
+    Http,
+    /// Messages of a queue.
+    Queue {
+        /// The most messages in one invocation.
+        batch_size: u32,
+        /// The most invocations at the same time.
+        max_concurrency: u32,
+        /// How often a message is received before it moves to the dead-letter queue.
+        max_receives: u32,
+    },
+    /// Changes of a table.
+    Stream {
+        /// The most records in one invocation.
+        batch_size: u32,
+        /// The most invocations at the same time for each shard of the stream.
+        parallelization: u32,
+        /// How often a failed batch is tried again.
+        max_retries: u32,
+    },
+    /// A schedule. A failed run is not repeated: the next one replaces it.
+    Schedule {
+        /// From one start to the next, in seconds.
+        every_seconds: u32,
+    },
+}
+
+impl FunctionLimits {
+    /// Limits with the memory that most functions have and no reserved concurrency.
+    #[must_use]
+    pub const fn new(timeout_seconds: u32, trigger: Trigger) -> Self {
+        Self {
+            timeout_seconds,
+            memory_mb: 256,
+            reserved_concurrency: None,
+            trigger,
+        }
+    }
+
+    /// How long one invocation may take, in milliseconds.
+    #[must_use]
+    pub const fn timeout_ms(&self) -> i64 {
+        self.timeout_seconds as i64 * 1000
+    }
+
+    /// How long a queue hides a received message, in seconds: AWS asks for six time-outs of the function, so that a batch
+    /// that was throttled or repeated is not received twice meanwhile.
+    #[must_use]
+    pub const fn visibility_seconds(&self) -> u32 {
+        6 * self.timeout_seconds
+    }
+}

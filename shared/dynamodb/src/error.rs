@@ -32,16 +32,6 @@ pub(crate) enum Written<T> {
     Refused(Option<Item>),
 }
 
-impl<T> Written<T> {
-    /// The port's outcome, of which only whether it was written matters.
-    pub(crate) fn outcome(self) -> Conditional<()> {
-        match self {
-            Self::Done(_) => Conditional::Done,
-            Self::Refused(_) => Conditional::Refused(()),
-        }
-    }
-}
-
 /// An operation's error that may be the refusal of a condition.
 pub(crate) trait Refusal: ProvideErrorMetadata + Error + Sized + 'static {
     /// The item that the refusal shows.

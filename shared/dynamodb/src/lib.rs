@@ -71,3 +71,36 @@ pub struct Tables {
     /// What runs of pre-scaling leave behind.
     pub prescale: String,
 }
+
+/// A table; [`Tables`] says what each one holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Table {
+    Stock,
+    Purchases,
+    Orders,
+    Addresses,
+    Drops,
+    Status,
+    Prescale,
+}
+
+impl Tables {
+    /// The names of those tables that a process uses, each from the environment variable that `read` is asked for.
+    pub fn read<const N: usize>(used: [Table; N], mut read: impl FnMut(&str) -> String) -> Self {
+        let mut tables = Self::default();
+        for table in used {
+            let (name, variable) = match table {
+                Table::Stock => (&mut tables.stock, "STOCK_TABLE"),
+                Table::Purchases => (&mut tables.purchases, "PURCHASES_TABLE"),
+                Table::Orders => (&mut tables.orders, "ORDERS_TABLE"),
+                Table::Addresses => (&mut tables.addresses, "ADDRESSES_TABLE"),
+                Table::Drops => (&mut tables.drops, "DROPS_TABLE"),
+                Table::Status => (&mut tables.status, "STATUS_TABLE"),
+                Table::Prescale => (&mut tables.prescale, "PRESCALE_TABLE"),
+            };
+            *name = read(variable);
+        }
+        tables
+    }
+}

@@ -1,5 +1,6 @@
 //! Time and chance, given from outside.
 
+use std::fmt::Display;
 use std::future::Future;
 
 use domain::time::Timestamp;
@@ -14,4 +15,8 @@ pub trait Edge: Clone + Send + Sync + 'static {
 
     /// Comes back after `ms` milliseconds.
     fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send;
+
+    /// Writes a line of metrics, in CloudWatch's embedded metric format. Without a process that CloudWatch reads, nothing
+    /// is written.
+    fn put_metrics(&self, _line: impl Display) {}
 }

@@ -27,6 +27,7 @@ pub mod cached;
 pub mod drops;
 pub mod edge;
 mod error;
+pub mod invocation;
 pub mod ledger;
 pub mod messages;
 pub mod orders;

@@ -209,6 +209,17 @@ pub enum GatewayError {
     Unavailable,
 }
 
+impl GatewayError {
+    /// Whether the call certainly changed nothing at the gateway.
+    #[must_use]
+    pub const fn is_certainly_undone(&self) -> bool {
+        matches!(
+            self,
+            Self::NotSent | Self::Refused { .. } | Self::Throttled { .. }
+        )
+    }
+}
+
 impl Transient for GatewayError {
     fn is_transient(&self) -> bool {
         !matches!(self, Self::Refused { .. })

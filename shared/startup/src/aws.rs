@@ -5,6 +5,8 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_types::retry::{RetryConfig, RetryMode};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
@@ -27,11 +29,11 @@ pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
 /// How long a call may take with the SDK's own second attempt, in milliseconds.
 pub const CALL_TIMEOUT_MS: u64 = 3_000;
 
-/// What all clients of a process share.
+/// What the clients of any one service are made from; the variable `service_endpoint` leads them elsewhere.
 ///
 /// The SDK repeats a call once by itself; whoever calls decides about more, since only the caller knows what a repeat
 /// means.
-fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
+pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let region = config.text("AWS_REGION");
     let endpoint = config.optional(service_endpoint);
     // Lambda sets them when a process starts and never again.
@@ -56,8 +58,8 @@ fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
         .http_client(http)
         // Answers are small and read whole within the time of an attempt; watching their speed would only set more timers.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .sleep_impl(aws_smithy_async_sleep())
-        .time_source(aws_smithy_time())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .time_source(SharedTimeSource::new(SystemTimeSource::new()))
         .retry_config(
             RetryConfig::standard()
                 .with_retry_mode(RetryMode::Standard)
@@ -66,7 +68,7 @@ fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
         )
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
+                .connect_timeout(connect)
                 .operation_attempt_timeout(Duration::from_millis(ATTEMPT_TIMEOUT_MS))
                 .operation_timeout(Duration::from_millis(CALL_TIMEOUT_MS))
                 .build(),
@@ -77,27 +79,14 @@ fn shared(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     builder.build()
 }
 
-fn aws_smithy_async_sleep() -> aws_smithy_async::rt::sleep::SharedAsyncSleep {
-    aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new())
-}
-
-fn aws_smithy_time() -> aws_smithy_async::time::SharedTimeSource {
-    aws_smithy_async::time::SharedTimeSource::new(aws_smithy_async::time::SystemTimeSource::new())
-}
-
-/// What the clients of any one service are made from; the variable `endpoint` leads them elsewhere.
-pub fn service(config: &mut Config<'_>, endpoint: &str) -> SdkConfig {
-    shared(config, endpoint)
-}
-
 /// A DynamoDB client; `AWS_ENDPOINT_URL_DYNAMODB` leads it elsewhere.
 pub fn dynamodb(config: &mut Config<'_>) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(&shared(config, "AWS_ENDPOINT_URL_DYNAMODB"))
+    aws_sdk_dynamodb::Client::new(&service(config, "AWS_ENDPOINT_URL_DYNAMODB"))
 }
 
 /// An SQS client; `AWS_ENDPOINT_URL_SQS` leads it elsewhere.
 pub fn sqs(config: &mut Config<'_>) -> aws_sdk_sqs::Client {
-    aws_sdk_sqs::Client::new(&shared(config, "AWS_ENDPOINT_URL_SQS"))
+    aws_sdk_sqs::Client::new(&service(config, "AWS_ENDPOINT_URL_SQS"))
 }
 
 #[cfg(test)]
@@ -137,6 +126,7 @@ mod tests {
     fn a_missing_region_is_a_mistake() {
         let mut config = Config::from_fn(|_| None);
         let _client = dynamodb(&mut config);
-        assert!(config.finish().unwrap_err().to_string().contains("AWS_REGION"));
+        let error = config.finish(Some(())).unwrap_err().to_string();
+        assert!(error.contains("AWS_REGION"));
     }
 }

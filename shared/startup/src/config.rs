@@ -1,6 +1,6 @@
 //! Configuration from the environment: read once, typed, and with all mistakes reported together.
 
-use std::str::FromStr;
+use tokens::{Audience, VerifyingKey};
 
 /// A function that was given a wrong configuration refuses to start, with this text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,38 +79,29 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// A number or the like, with a default.
-    pub fn parsed_or<T: FromStr>(&mut self, name: &str, default: T) -> T {
-        match (self.read)(name).filter(|text| !text.trim().is_empty()) {
-            None => default,
-            Some(text) => text.trim().parse().unwrap_or_else(|_| {
-                self.mistakes.push(format!("{name} cannot be read"));
-                default
-            }),
-        }
+    /// The key that checks shoppers' tokens; a missing or bad one is noted.
+    pub fn shopper_key(&mut self) -> Option<VerifyingKey> {
+        self.made("SHOPPER_JWT_PUBLIC_KEY", |key| {
+            VerifyingKey::from_encoded(key, Audience::Shopper)
+        })
     }
 
-    /// Ends the reading and hands out a value of [`Config::made`].
+    /// The key that checks operators' tokens; a missing or bad one is noted.
+    pub fn operator_key(&mut self) -> Option<VerifyingKey> {
+        self.made("OPERATOR_JWT_PUBLIC_KEY", |key| {
+            VerifyingKey::from_encoded(key, Audience::Operator)
+        })
+    }
+
+    /// Ends the reading and hands out what was made of it.
     ///
     /// # Errors
     /// [`ConfigError`] with all mistakes, if there were any.
-    pub fn finish_with<T>(self, made: Option<T>) -> Result<T, ConfigError> {
+    pub fn finish<T>(self, made: Option<T>) -> Result<T, ConfigError> {
         // What could not be made was noted, so with no mistake it is there.
         match (self.mistakes.is_empty(), made) {
             (true, Some(value)) => Ok(value),
             _ => Err(ConfigError(self.mistakes)),
-        }
-    }
-
-    /// Ends the reading.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with all mistakes, if there were any.
-    pub fn finish(self) -> Result<(), ConfigError> {
-        if self.mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError(self.mistakes))
         }
     }
 }
@@ -124,20 +115,15 @@ mod tests {
         let mut config = Config::from_fn(|name| match name {
             "A" => Some("alpha".into()),
             "KEY" => Some("s3cret".into()),
-            "N" => Some("many".into()),
             _ => None,
         });
         assert_eq!(config.text("A"), "alpha");
         config.text("B");
         config.text("B");
         assert_eq!(config.made("KEY", |_| Err::<(), _>("not a key")), None);
-        assert_eq!(config.parsed_or("N", 3), 3);
         assert_eq!(config.optional("C"), None);
-        let text = config.finish().unwrap_err().to_string();
-        assert_eq!(
-            text,
-            "the configuration is wrong: B is not set; KEY: not a key; N cannot be read"
-        );
+        let text = config.finish(Some(())).unwrap_err().to_string();
+        assert_eq!(text, "the configuration is wrong: B is not set; KEY: not a key");
         assert!(!text.contains("s3cret"));
     }
 }

@@ -1,7 +1,7 @@
 //! Lambda start-up: typed configuration, JSON logs, lean AWS clients, the real clock.
 //!
-//! A function's `main` reads its [`Config`](config::Config) once, makes its adapters, and hands a router to [`serve_api`]
-//! or a handler to [`serve_events`]. Everything that a process reads from its surroundings (environment, clock,
+//! A function's `main` gives [`serve_api`] or [`serve_events`] a closure that reads the [`Config`] once and answers with the
+//! function over its adapters: a router, or a [`Handle`]. Everything that a process reads from its surroundings (environment, clock,
 //! randomness) is read here, so that nothing else has to.
 //!
 //! **Cold starts** are paid per process, at the worst moment of a drop, so start-up does little: credentials and region
@@ -36,14 +36,19 @@ use features as _;
 use std::convert::Infallible;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use domain::time::Timestamp;
 use http_body_util::{BodyExt as _, Full};
 use lambda_runtime::LambdaEvent;
+use ports::invocation::{Handle, Invocation};
 use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::Config;
 
 /// The allocator that functions with a crowd before them take by [`request_allocator!`].
 pub use mimalloc::MiMalloc;
@@ -62,14 +67,64 @@ macro_rules! request_allocator {
 /// The error of a function that cannot start or go on.
 pub type Error = lambda_runtime::Error;
 
-/// The function's `main`: logs as JSON lines, a single-threaded runtime, and a start that fails loudly with every
-/// mistake of the configuration.
-pub fn run<F>(start: impl FnOnce() -> F) -> ExitCode
+/// The `main` of a function that HTTP requests invoke: `build` reads the configuration and answers with the function's
+/// router, or with `None` when a value that it needs was noted as a mistake.
+pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router>) -> ExitCode {
+    run(build, |router| {
+        let router = router.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new));
+        let whole = router.and_then(|response: axum::response::Response| async move {
+            let (parts, body) = response.into_parts();
+            // Handlers answer from memory: collecting their bodies cannot fail half-way.
+            let bytes = body
+                .collect()
+                .await
+                .map(|body| body.to_bytes())
+                .unwrap_or_default();
+            Ok::<_, Infallible>(http::Response::from_parts(parts, Full::new(bytes)))
+        });
+        let adapter = lambda_http::Adapter::from(whole);
+        let readable = adapter.map_request(|event: LambdaEvent<lambda_http::request::LambdaRequest>| {
+            LambdaEvent::new(gateway::readable(event.payload), event.context)
+        });
+        // In a box, since the compiler cannot see that a future which names the adapter's lifetime may be sent.
+        lambda_runtime::run_concurrent(BoxCloneService::new(readable))
+    })
+}
+
+/// The `main` of a function that events of another kind (queues, streams, schedules) invoke: `build` reads the
+/// configuration and answers with the function's handler, or with `None` when a value that it needs was noted as a mistake.
+pub fn serve_events<H>(build: impl FnOnce(&mut Config<'static>) -> Option<H>) -> ExitCode
 where
-    F: Future<Output = Result<(), Error>>,
+    H: Handle,
+    H::Event: serde::de::DeserializeOwned + 'static,
+    H::Answer: serde::Serialize + 'static,
+{
+    run(build, |handler| {
+        let handler = Arc::new(handler);
+        let serve = move |event: LambdaEvent<H::Event>| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+                let invocation = Invocation {
+                    request_id: event.context.request_id,
+                    deadline: Timestamp::from_millis(deadline),
+                };
+                Ok::<_, Error>(handler.handle(event.payload, &invocation).await?)
+            }
+        };
+        lambda_runtime::run_concurrent(lambda_runtime::service_fn(serve))
+    })
+}
+
+/// Logs as JSON lines, builds the function, and serves it on a single-threaded runtime until the process is ended. A start
+/// that fails logs every mistake of the configuration.
+fn run<T, F>(build: impl FnOnce(&mut Config<'static>) -> Option<T>, serve: impl FnOnce(T) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
 {
     // Levels by target are enough; filtering by fields would bring a regular-expression engine into every function.
-    let filter: Targets = config::Config::from_env()
+    let mut config = Config::from_env();
+    let filter: Targets = config
         .optional("RUST_LOG")
         .and_then(|levels| levels.parse().ok())
         .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
@@ -80,8 +135,15 @@ where
         .with_span_list(false)
         .with_target(false);
     tracing_subscriber::registry().with(filter).with(lines).init();
+    let start = async {
+        let built = build(&mut config);
+        let function = config.finish(built)?;
+        // A task of its own: the future that a single-threaded runtime blocks on is polled a second time for each wake-up,
+        // and a spawned one is not. That halves the epoll calls.
+        tokio::spawn(serve(function)).await?
+    };
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(start()),
+        Ok(runtime) => runtime.block_on(start),
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -91,51 +153,4 @@ where
             ExitCode::FAILURE
         }
     }
-}
-
-/// Serves an HTTP API's requests with `router` until the process is ended.
-///
-/// # Errors
-/// When the Lambda Runtime API cannot be reached.
-pub async fn serve_api(router: axum::Router) -> Result<(), Error> {
-    let router = router.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new));
-    let whole = router.and_then(|response: axum::response::Response| async move {
-        let (parts, body) = response.into_parts();
-        // Handlers answer from memory: collecting their bodies cannot fail half-way.
-        let bytes = body
-            .collect()
-            .await
-            .map(|body| body.to_bytes())
-            .unwrap_or_default();
-        Ok::<_, Infallible>(http::Response::from_parts(parts, Full::new(bytes)))
-    });
-    let adapter = lambda_http::Adapter::from(whole);
-    let readable = adapter.map_request(|event: LambdaEvent<lambda_http::request::LambdaRequest>| {
-        LambdaEvent::new(gateway::readable(event.payload), event.context)
-    });
-    // In a box, since the compiler cannot see that a future which names the adapter's lifetime may be sent.
-    as_task(lambda_runtime::run_concurrent(BoxCloneService::new(readable))).await
-}
-
-/// Serves events of another kind (queues, streams, schedules) with `handler` until the process is ended.
-///
-/// # Errors
-/// When the Lambda Runtime API cannot be reached.
-pub async fn serve_events<A, R, F, H>(handler: H) -> Result<(), Error>
-where
-    A: for<'de> serde::Deserialize<'de> + Send + 'static,
-    R: serde::Serialize + Send + 'static,
-    F: Future<Output = Result<R, Error>> + Send + 'static,
-    H: Fn(LambdaEvent<A>) -> F + Clone + Send + 'static,
-{
-    as_task(lambda_runtime::run_concurrent(lambda_runtime::service_fn(
-        handler,
-    )))
-    .await
-}
-
-/// Runs the server as a task of its own. The future that a single-threaded runtime blocks on is polled again only after
-/// another look at the sockets whenever something in the same process wakes it; a task is not. That is half of all looks.
-async fn as_task(server: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
-    tokio::spawn(server).await?
 }

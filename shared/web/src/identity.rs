@@ -1,21 +1,37 @@
 //! Who is asking: the bearer token of a shopper or an operator.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::extract::FromRequestParts;
 use domain::ids::ShopperId;
-use domain::time::Timestamp;
 use http::header;
 use http::request::Parts;
+use ports::edge::Edge;
 use tokens::VerifyingKey;
 
-use crate::Failure;
+use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
 
-/// What a function's state must offer for tokens to be checked.
-pub trait Authority {
-    /// The key that signs this function's tokens, of shoppers or of operators.
-    fn verifying_key(&self) -> &VerifyingKey;
-    /// The present moment.
-    fn now(&self) -> Timestamp;
+/// What the routes of a function share: its use cases, and what checks the tokens of those who ask.
+pub struct Context<S, E> {
+    /// The use cases.
+    pub service: S,
+    key: VerifyingKey,
+    edge: E,
+}
+
+/// Extracts the [`Context`] in a handler.
+pub type Shared<S, E> = axum::extract::State<Arc<Context<S, E>>>;
+
+/// The function whose routes share `service`. `key` checks the tokens of its [`Shopper`]s or [`Operator`]s by the clock of
+/// `edge`.
+pub fn with_tokens<S, E>(routes: Router<Arc<Context<S, E>>>, service: S, key: VerifyingKey, edge: E) -> Router
+where
+    S: Send + Sync + 'static,
+    E: Edge,
+{
+    conventions(routes).with_state(Arc::new(Context { service, key, edge }))
 }
 
 /// The shopper of the token.
@@ -27,7 +43,7 @@ pub struct Shopper(pub ShopperId);
 pub struct Operator(pub String);
 
 /// The subject of the request's token. Why a token was refused is not told: it would help only a forger.
-fn subject<S: Authority>(parts: &Parts, state: &S) -> Result<String, Failure> {
+fn subject<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<String, Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
     let header = parts
         .headers
@@ -39,10 +55,8 @@ fn subject<S: Authority>(parts: &Parts, state: &S) -> Result<String, Failure> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("Send `Authorization: Bearer` and a token."));
     }
-    match state
-        .verifying_key()
-        .verify(token.trim(), state.now().as_seconds())
-    {
+    let now = context.edge.now().as_seconds();
+    match context.key.verify(token.trim(), now) {
         Ok(claims) => Ok(claims.sub),
         Err(error) => {
             tracing::debug!(%error, "a token was refused");
@@ -51,25 +65,25 @@ fn subject<S: Authority>(parts: &Parts, state: &S) -> Result<String, Failure> {
     }
 }
 
-impl<S: Authority + Send + Sync> FromRequestParts<S> for Shopper {
+impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
     type Rejection = Failure;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
         let problem = || {
             Problem::new(
                 Code::Unauthenticated,
                 "The token names no shopper. Sign in again.",
             )
         };
-        subject(parts, state)?
+        subject(parts, context)?
             .parse()
             .map(Self)
             .map_err(|_| problem().into())
     }
 }
 
-impl<S: Authority + Send + Sync> FromRequestParts<S> for Operator {
+impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Operator {
     type Rejection = Failure;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        subject(parts, state).map(Self)
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
+        subject(parts, context).map(Self)
     }
 }

@@ -1,9 +1,10 @@
 //! HTTP conventions shared by the API functions.
 //!
-//! A function builds an [`axum::Router`] of its own routes, gives it [`conventions`], and its handlers take what they
-//! need as extractors: [`Json`] bodies (bounded, typed, unknown members refused), the [`Shopper`] or [`Operator`] of the
-//! bearer token, the [`IdempotencyKey`], identifiers out of the path. Whatever goes wrong becomes a [`Failure`]: a
-//! problem document (RFC 9457) on the wire, and one log line if the mistake is ours.
+//! A function builds an [`axum::Router`] of its own routes and gives it [`conventions`], or [`with_tokens`] where it must
+//! know who asks. Its handlers take what they need as extractors: [`Json`] bodies (bounded, typed, unknown members
+//! refused), the [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers out of the path.
+//! Whatever goes wrong becomes a [`Failure`]: a problem document (RFC 9457) on the wire, and one log line if the mistake
+//! is ours.
 //!
 //! Nothing here knows of Lambda or DynamoDB, so a function's whole HTTP behaviour is tested by calling its router.
 #![forbid(unsafe_code)]
@@ -31,7 +32,7 @@ pub use api::problem::{Code, FieldProblem, Problem};
 pub use body::{IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
 pub use failure::Failure;
-pub use identity::{Authority, Operator, Shopper};
+pub use identity::{Context, Operator, Shared, Shopper, with_tokens};
 pub use path::{DropInPath, PathOf, path_id};
 
 /// How a response may be cached.

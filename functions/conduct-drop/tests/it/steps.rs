@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::support::{Scene, id, shard, shopper};
 use conduct_drop::Conductor;
 use conduct_drop::bounds::{LATE_MS, LEAD_MS, REFRESH_MS};
 use conduct_drop::step::Reach;
@@ -16,7 +17,6 @@ use memory::{MemoryStore, Op, fixtures};
 use ports::edge::Edge as _;
 use ports::stock::{AllocateStock, Consistency, GiveBackStock, SurveyStock};
 use ports::{Conditional, StoreError};
-use crate::support::{Scene, id, shard, shopper};
 
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_there_is_counted_and_told() {
@@ -310,13 +310,8 @@ fn lagging(
         seen: Arc::default(),
         strong: Arc::default(),
     };
-    let conductor = Conductor::new(Reach {
-        drops: scene.store.clone(),
-        stock: stock.clone(),
-        orders: scene.store.clone(),
-        statuses: scene.store.clone(),
-        edge: scene.edge.clone(),
-    });
+    let store = || scene.store.clone();
+    let conductor = Conductor::new(store(), stock.clone(), store(), store(), scene.edge.clone());
     (stock, conductor)
 }
 

@@ -173,11 +173,7 @@ impl World {
 
 pub(crate) async fn invoke(account: MemoryAccount, edge: TestEdge, mode: Mode, number: u32) -> Ran {
     let deadline = edge.now().plus_seconds(TIMEOUT_SECONDS);
-    let prescaler = Prescaler {
-        account: account.clone(),
-        store: account,
-        edge,
-    };
+    let prescaler = Prescaler::new(account.clone(), account, edge);
     prescaler.run(mode, &format!("run-{number}"), deadline).await
 }
 

@@ -24,10 +24,7 @@ impl Bench {
     }
 
     pub(crate) async fn try_relay(&self, records: &[Value]) -> Result<BatchReport, WholeBatchFailed> {
-        let relay = Relay {
-            queues: self.queues.clone(),
-            edge: self.edge.clone(),
-        };
+        let relay = Relay::new(self.queues.clone(), self.edge.clone());
         let batch: StreamBatch = serde_json::from_value(json!({ "Records": records })).unwrap();
         relay.relay(&batch, self.edge.now().plus_seconds(30)).await
     }

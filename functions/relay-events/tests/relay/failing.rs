@@ -117,10 +117,7 @@ async fn repeating_ends_long_before_the_deadline() {
     for _ in 0..20 {
         bench.queues.fail_next_event(Some(SendFault::Lost));
     }
-    let relay = Relay {
-        queues: bench.queues.clone(),
-        edge: bench.edge.clone(),
-    };
+    let relay = Relay::new(bench.queues.clone(), bench.edge.clone());
     let batch = StreamBatch {
         records: vec![record(1, None, Some(&order("ada")))],
     };

@@ -1,7 +1,5 @@
 //! The function's whole HTTP behaviour, on memory.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use domain::claim::{Claim, ClaimState};
@@ -11,13 +9,9 @@ use domain::status::{DropStatus, SkuCounts};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
-use ports::cached::CachedDrops;
 use ports::drops::WriteStatus;
 use ports::edge::Edge;
-use reserve::create::Create;
-use reserve::knowledge::Knowledge;
-use reserve::release::Held;
-use reserve::{State, router};
+use reserve::Api;
 use serde_json::{Value, json};
 use tokens::{Audience, SigningKey, VerifyingKey};
 use tower::ServiceExt;
@@ -31,24 +25,9 @@ struct Scene {
 
 /// A process of the function: its own knowledge, the shared store.
 fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
-    let drops = Arc::new(CachedDrops::new(store.clone(), edge.clone()));
-    router(State {
-        create: Create {
-            drops: drops.clone(),
-            stock: store.clone(),
-            status: store.clone(),
-            knowledge: Knowledge::default(),
-            replica: 3,
-            edge: edge.clone(),
-        },
-        held: Held {
-            drops,
-            stock: store.clone(),
-            edge: edge.clone(),
-        },
-        shoppers: VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap(),
-        edge: edge.clone(),
-    })
+    let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
+    let port = || store.clone();
+    Api::router(port(), port(), port(), shoppers, edge.clone())
 }
 
 fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {

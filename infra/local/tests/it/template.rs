@@ -3,9 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use domain::limits::{
-    PRESCALE_TIMEOUT_SECONDS, PROCESS_ORDER_TIMEOUT_SECONDS, PROJECT_LEDGER_TIMEOUT_SECONDS,
-};
 use serde_json::Value;
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::{Model, Route, Surroundings, function_arn, load, queue_arn, table_arn};
@@ -112,21 +109,6 @@ fn a_received_message_stays_hidden_for_six_timeouts() {
 fn an_api_function_answers_before_the_gateway_gives_up() {
     for function in model().functions.values().filter(|f| !f.routes.is_empty()) {
         assert!(function.timeout.as_secs() <= 30, "{}", function.name);
-    }
-}
-
-#[test]
-fn the_workers_timeouts_are_those_their_budgets_were_made_for() {
-    for (function, seconds) in [
-        ("process-order", PROCESS_ORDER_TIMEOUT_SECONDS),
-        ("project-ledger", PROJECT_LEDGER_TIMEOUT_SECONDS),
-        ("prescale", PRESCALE_TIMEOUT_SECONDS),
-    ] {
-        assert_eq!(
-            model().functions[function].timeout.as_secs(),
-            u64::from(seconds),
-            "{function}"
-        );
     }
 }
 

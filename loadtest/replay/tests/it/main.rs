@@ -4,8 +4,9 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    clippy::unwrap_used,
+    clippy::unwrap_used
 )]
 
+mod limits;
 mod sabotage;
 mod thousand;

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::task::Poll;
 
 use conduct_drop::Conductor;
-use conduct_drop::step::Reach;
 use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
@@ -56,13 +55,8 @@ impl Scene {
 
     /// A process of the function.
     pub fn process(&self) -> OnMemory {
-        Conductor::new(Reach {
-            drops: self.store.clone(),
-            stock: self.store.clone(),
-            orders: self.store.clone(),
-            statuses: self.store.clone(),
-            edge: self.edge.clone(),
-        })
+        let store = || self.store.clone();
+        Conductor::new(store(), store(), store(), store(), self.edge.clone())
     }
 
     /// A whole round of a run of its own: looks at the calendar and makes a step.

@@ -11,7 +11,7 @@ use domain::drops::Drop;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use memory::{MemoryStore, TestEdge};
-use operate_drop::{State, router};
+use operate_drop::Api;
 use ports::drops::ReadDrop as _;
 use ports::edge::Edge as _;
 use serde_json::{Value, json};
@@ -50,13 +50,9 @@ impl Scene {
             TestEdge::new(11),
             SigningKey::generate().unwrap(),
         );
-        let router = router(State {
-            drops: store.clone(),
-            stock: store.clone(),
-            readiness: store.clone(),
-            operators: VerifyingKey::from_encoded(keys.public_key(), Audience::Operator).unwrap(),
-            edge: edge.clone(),
-        });
+        let operators = VerifyingKey::from_encoded(keys.public_key(), Audience::Operator).unwrap();
+        let port = || store.clone();
+        let router = Api::router(port(), port(), port(), operators, edge.clone());
         Self {
             store,
             edge,

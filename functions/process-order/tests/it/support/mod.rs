@@ -32,12 +32,8 @@ impl Scene {
     pub(crate) async fn new(seed: u64) -> Self {
         let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(seed));
         assert!(store.allocate(&scene::key(0), 20).await.unwrap().is_done());
-        let driver = Driver {
-            orders: store.clone(),
-            gateway: gateway.clone(),
-            edge: edge.clone(),
-            return_url: "https://shop.example/orders".to_owned(),
-        };
+        let return_url = "https://shop.example/orders".to_owned();
+        let driver = Driver::new(store.clone(), gateway.clone(), return_url, edge.clone());
         Self {
             store,
             gateway,
