@@ -4,8 +4,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,10 +17,43 @@ use tokio::task::JoinSet;
 /// Room for the longest request head that is read at all; longer ones get 431 from hyper.
 const HEAD_BYTES: usize = 32 * 1024;
 
+/// The type of the bodies of DynamoDB and SQS.
+pub(crate) const AMZ_JSON: &str = "application/x-amz-json-1.0";
+
 /// What a service answers instead of a response to have the connection closed without one.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
+
+/// A body of at most `most` bytes; none if it is larger or breaks off.
+pub(crate) async fn read(body: Incoming, most: usize) -> Option<Bytes> {
+    let body = Limited::new(body, most).collect().await.ok()?;
+    Some(body.to_bytes())
+}
+
+/// The text of a header.
+pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+/// A response with a body of that type.
+pub(crate) fn reply(
+    status: StatusCode,
+    media: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// A response with JSON.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    reply(status, "application/json", body)
+}
 
 /// Serves connections with keep-alive until dropped; then every connection ends with it. A client that hangs up drops the
 /// service's future.

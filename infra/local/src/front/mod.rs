@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -37,7 +37,7 @@ pub const MAX_HEAD_BYTES: usize = 10_240;
 
 /// The header that says how many µs of the time until an answer were modelled: see
 /// [`OnDemand`](crate::runtime::OnDemand). No gateway has it.
-pub const MODELLED: HeaderName = HeaderName::from_static("x-stampede-modelled-us");
+pub const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
 /// Where a matched request goes.
 #[derive(Debug, Clone)]
@@ -231,12 +231,7 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
 
 /// What the gateway answers by itself.
 fn gateway(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(format!(r#"{{"message":"{message}"}}"#))));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/json"));
-    response
+    http1::json(status, format!(r#"{{"message":"{message}"}}"#))
 }
 
 /// Serves until dropped.

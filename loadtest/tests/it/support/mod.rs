@@ -93,7 +93,7 @@ async fn note(request: Request<Incoming>, log: &Log) -> (Seen, usize) {
 
 /// A drop file for tests: quick, one SKU, everybody buys.
 pub fn drop_file() -> DropFile {
-    let mut file = DropFile::parse(include_str!("../../drops/default.toml")).unwrap();
+    let mut file = DropFile::parse(include_str!("../../../drops/default.toml")).unwrap();
     file.skus.truncate(1);
     let b = &mut file.behaviour;
     b.opens_page = 0.0;
