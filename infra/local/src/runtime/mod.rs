@@ -32,6 +32,7 @@ pub use ahead::Allocation;
 use anyhow::Result;
 use bytes::Bytes;
 pub use pool::{Failure, Invocation};
+pub use process::standard_variables;
 pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
 use stack_api::Processes;
 
