@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Says, in µs, how much of the time until an answer was slept for what only the platform does in a cold start.
-const MODELLED: HeaderName = HeaderName::from_static("x-stampede-modelled-us");
+const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
 /// An answer, whole.
 #[derive(Debug, Clone)]
@@ -75,6 +75,22 @@ impl Call {
             key: None,
             body: None,
         }
+    }
+
+    /// A POST without anything.
+    #[must_use]
+    pub fn post(uri: Uri) -> Self {
+        Self {
+            method: Method::POST,
+            ..Self::get(uri)
+        }
+    }
+
+    /// The same with JSON.
+    #[must_use]
+    pub fn json(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some((body.into(), "application/json"));
+        self
     }
 
     fn request(&self) -> Request<Full<Bytes>> {

@@ -11,10 +11,11 @@ use domain::claim::Claim;
 use domain::ids::{ShardKey, ShopperId};
 use domain::order::Order;
 use domain::shard::Shard;
-use serde::Deserialize;
+use stack_api::StackFile;
+use stack_api::gateway_log::{Event, Line};
+use tokio_postgres::{NoTls, Row};
 
 use crate::facts::{DropFacts, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact};
-use crate::stack::StackFile;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -155,16 +156,9 @@ impl Stores {
     }
 
     async fn ledger(&self, drop_id: &str) -> anyhow::Result<Vec<LedgerFact>> {
-        let (client, connection) = tokio_postgres::connect(&self.stack.database_url, tokio_postgres::NoTls)
-            .await
-            .context("the ledger")?;
-        let connection = tokio::spawn(connection);
         let query = "SELECT order_id::text, version::bigint, status::text, quantity::bigint, amount_minor::bigint \
                      FROM ledger_orders WHERE drop_id::text = $1";
-        let rows = client
-            .query(query, &[&drop_id])
-            .await
-            .context("reading the ledger")?;
+        let rows = of_ledger(&self.stack.database_url, query, drop_id).await?;
         let facts = rows.iter().map(|row| -> anyhow::Result<LedgerFact> {
             Ok(LedgerFact {
                 order_id: row.try_get(0)?,
@@ -174,10 +168,7 @@ impl Stores {
                 amount_minor: row.try_get(4)?,
             })
         });
-        let facts = facts.collect();
-        drop(client);
-        let _ = connection.await;
-        facts
+        facts.collect()
     }
 
     /// Everything, at one moment after the drain.
@@ -277,12 +268,17 @@ fn order(item: &Item) -> Option<OrderFact> {
     })
 }
 
-#[derive(Debug, Deserialize)]
-struct LogLine {
-    event: String,
-    intent: String,
-    order_id: String,
-    amount: i64,
+/// The rows of a query whose one parameter is the drop's id.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(crate) async fn of_ledger(url: &str, query: &str, drop_id: &str) -> anyhow::Result<Vec<Row>> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("the ledger")?;
+    let connection = tokio::spawn(connection);
+    let rows = client.query(query, &[&drop_id]).await;
+    drop(client);
+    let _ = connection.await;
+    rows.context("reading the ledger")
 }
 
 /// What the gateway's log says, by payment.
@@ -298,26 +294,30 @@ fn money_of(log: &str) -> anyhow::Result<Vec<MoneyFact>> {
     let mut facts: BTreeMap<String, MoneyFact> = BTreeMap::new();
     let mut charged: BTreeMap<String, i64> = BTreeMap::new();
     for (number, line) in log.lines().enumerate() {
-        let line: LogLine = serde_json::from_str(line)
+        let line: Line = serde_json::from_str(line)
             .with_context(|| format!("line {} of the gateway's log", number.saturating_add(1)))?;
+        let amount = i64::try_from(line.amount)?;
         let fact = facts.entry(line.intent.clone()).or_insert_with(|| MoneyFact {
-            order_id: line.order_id.clone(),
+            order_id: line.order_id,
             ..MoneyFact::default()
         });
-        match line.event.as_str() {
-            "charged" => {
+        match line.event {
+            Event::Charged => {
                 fact.charges += 1;
-                fact.charged_minor += line.amount;
-                charged.insert(line.intent, line.amount);
+                fact.charged_minor += amount;
+                charged.insert(line.intent, amount);
             }
-            "refunded" => {
-                fact.refunded_minor += line.amount;
+            Event::Refunded => {
+                fact.refunded_minor += amount;
                 // Given back in full once the parts add up to a charge.
                 let whole = charged.get(&line.intent).copied().unwrap_or(i64::MAX).max(1);
                 fact.refunded_charges = u32::try_from(fact.refunded_minor / whole).unwrap_or(u32::MAX);
             }
-            "created" | "confirmed" | "action_required" | "declined" | "cancelled" => {}
-            other => anyhow::bail!("the gateway's log has an unknown event {other:?}"),
+            Event::Created
+            | Event::Confirmed
+            | Event::ActionRequired
+            | Event::Declined
+            | Event::Cancelled => {}
         }
     }
     Ok(facts.into_values().collect())

@@ -14,31 +14,15 @@ use domain::prescale::measured::{
 };
 use domain::prescale::profile::ByPhase;
 use domain::time::Timestamp;
-use serde::Deserialize;
+use stack_api::{FunctionUse, Meter, RunTimes, StackFile, TableUse};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::client::{Call, Client};
+use crate::collect::of_ledger;
 use crate::facts::DropFacts;
-use crate::stack::StackFile;
-use crate::usage::{FunctionUse, TableUse, float};
+use crate::usage::{float, meter};
 use crate::world::Opening;
-
-/// Run times of one function: the highest time in µs that counts as the same, and how often it came.
-#[derive(Debug, Clone, Default, Deserialize)]
-struct RunTimes {
-    counts: Vec<(u64, u64)>,
-}
-
-/// What is taken from the stack's meter.
-#[derive(Debug, Clone, Default, Deserialize)]
-struct Meter {
-    functions: Vec<FunctionUse>,
-    run_times: BTreeMap<String, RunTimes>,
-    messages: BTreeMap<String, u64>,
-    unattributed: BTreeMap<String, TableUse>,
-}
 
 /// The meter at one moment.
 #[derive(Debug, Clone)]
@@ -48,14 +32,10 @@ struct Mark {
 }
 
 async fn mark(stack: &StackFile) -> anyhow::Result<Mark> {
-    let call = Call::get(format!("{}/meter", stack.control_url).parse()?);
-    let at = Instant::now();
-    let answer = Client::new(Duration::from_secs(10))
-        .send(&call)
-        .await
-        .context("asking the stack's meter")?;
-    let meter = serde_json::from_slice(&answer.body).context("the stack's meter")?;
-    Ok(Mark { at, meter })
+    Ok(Mark {
+        at: Instant::now(),
+        meter: meter(stack).await?,
+    })
 }
 
 /// Watches a drop from its publication on.
@@ -342,14 +322,8 @@ async fn ledger_rows(url: &str, drop_id: &str) -> anyhow::Result<u64> {
                          WHERE drop_id::text = $1) \
                          + (SELECT count(*) FROM ledger_entries JOIN ledger_orders USING (order_id) \
                          WHERE drop_id::text = $1)";
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .context("the ledger")?;
-    let connection = tokio::spawn(connection);
-    let row = client.query_one(QUERY, &[&drop_id]).await;
-    drop(client);
-    let _ = connection.await;
-    let rows: i64 = row.context("counting the ledger's rows")?.try_get(0)?;
+    let rows = of_ledger(url, QUERY, drop_id).await?;
+    let rows: i64 = rows.first().context("counting the ledger's rows")?.try_get(0)?;
     Ok(u64::try_from(rows)?)
 }
 
@@ -371,14 +345,21 @@ mod tests {
             status: 200,
             invocations,
             duration_ms,
-            tables: BTreeMap::from([("stock".to_owned(), TableUse { wcu, rcu })]),
+            tables: BTreeMap::from([(
+                "stock".to_owned(),
+                TableUse {
+                    wcu,
+                    rcu,
+                    ..TableUse::default()
+                },
+            )]),
         }
     }
 
     fn meter(functions: Vec<FunctionUse>, times: &[(&str, &[(u64, u64)])], payments: u64) -> Meter {
         let run_times = times.iter().map(|(function, counts)| {
             let counts = counts.to_vec();
-            ((*function).to_owned(), RunTimes { counts })
+            ((*function).to_owned(), RunTimes { p95_ms: 0.0, counts })
         });
         Meter {
             functions,
@@ -388,9 +369,10 @@ mod tests {
                 "stock".to_owned(),
                 TableUse {
                     wcu: float(payments),
-                    rcu: 0.0,
+                    ..TableUse::default()
                 },
             )]),
+            ..Meter::default()
         }
     }
 

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use serde::Deserialize;
+use stack_api::{Idle, StackFile};
 use tokio::time::Instant;
 
-use crate::client::{Call, Client};
 use crate::collect::Stores;
+use crate::control;
 use crate::facts::DropFacts;
-use crate::stack::StackFile;
 
 /// What the drain allows beyond the time that holds and payments may take.
 const MARGIN: Duration = Duration::from_secs(20);
@@ -23,15 +21,6 @@ pub struct Drained {
     pub left: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Idle {
-    idle: bool,
-    #[serde(default)]
-    stream_records_pending: u64,
-    #[serde(default)]
-    queue_messages: u64,
-}
-
 /// Waits for the end of all work on `drop`, at most hold + payment time + 20 s + what the run's faults take.
 ///
 /// # Errors
@@ -42,8 +31,6 @@ pub async fn drain(
     drop: &DropFacts,
     allowed: Duration,
 ) -> anyhow::Result<Drained> {
-    let client = Client::new(Duration::from_secs(10));
-    let idle = Call::get(format!("{}/idle", stack.control_url).parse()?);
     let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds))
         + MARGIN
         + allowed;
@@ -52,7 +39,7 @@ pub async fn drain(
     let mut quiet = 0;
     loop {
         interval.tick().await;
-        let left = left(&client, &idle, stores, drop).await?;
+        let left = left(stack, stores, drop).await?;
         // Twice in a row: between two looks nothing can have been on its way unseen.
         quiet = if left.is_empty() { quiet + 1 } else { 0 };
         if quiet >= 2 || started.elapsed() > limit {
@@ -64,18 +51,9 @@ pub async fn drain(
     }
 }
 
-async fn left(
-    client: &Client,
-    idle: &Call,
-    stores: &Stores,
-    drop: &DropFacts,
-) -> anyhow::Result<Vec<String>> {
+async fn left(stack: &StackFile, stores: &Stores, drop: &DropFacts) -> anyhow::Result<Vec<String>> {
     let mut left = Vec::new();
-    let answer = client
-        .send(idle)
-        .await
-        .context("asking whether the stack is idle")?;
-    let state: Idle = answer.json().context("the stack's answer whether it is idle")?;
+    let state: Idle = control::get(stack, "/idle").await?;
     if !state.idle {
         left.push(format!(
             "the stack is busy: {} stream records, {} messages",

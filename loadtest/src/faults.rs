@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use stack_api::faults::{Fault, FaultPlan};
+use stack_api::{StackFile, Struck};
 
-use crate::client::{Call, Client};
-use crate::stack::StackFile;
+use crate::control;
 
 /// Faults after which API Gateway answers for a function that died or ran out of time.
-const DEADLY: [&str; 4] = [
-    "kill-functions",
-    "timeout-before-write",
-    "timeout-after-write",
-    "slow-dynamodb",
+const DEADLY: [Fault; 4] = [
+    Fault::KillFunctions,
+    Fault::TimeoutBeforeWrite,
+    Fault::TimeoutAfterWrite,
+    Fault::SlowDynamodb,
 ];
 
 /// How often a shopper sends the same request when nothing is broken on purpose.
@@ -27,21 +26,14 @@ pub const TRIES_IN_TROUBLE: u32 = 12;
 /// the next run of a schedule.
 const AFTERMATH_SECONDS: u64 = 240;
 
-/// How often one fault struck, as the stack counted it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Struck {
-    /// How often.
-    pub strikes: u64,
-    /// The same by kind.
-    #[serde(default)]
-    pub kinds: BTreeMap<String, u64>,
-}
+/// How long it may take until what the faults took away is back.
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// The faults of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FaultReport {
-    /// Their names, separated by commas; empty without faults.
-    pub plan: String,
+    /// Which, as a text: their names, separated by commas; empty without faults.
+    pub plan: FaultPlan,
     /// The seed of their draws.
     pub seed: u64,
     /// How often each struck, by name.
@@ -58,20 +50,14 @@ impl FaultReport {
     /// Whether functions die in this run, so that API Gateway answers 500 in their place.
     #[must_use]
     pub fn is_deadly(&self) -> bool {
-        names(&self.plan).any(|name| DEADLY.contains(&name))
+        DEADLY.iter().any(|fault| self.plan.has(*fault))
     }
 
     /// Faults that were asked for and never struck.
-    pub fn idle(&self) -> impl Iterator<Item = &str> {
-        names(&self.plan).filter(|name| self.struck.get(*name).is_none_or(|struck| struck.strikes == 0))
+    pub fn idle(&self) -> impl Iterator<Item = Fault> {
+        let strikes = |fault: Fault| self.struck.get(fault.name()).map_or(0, |struck| struck.strikes);
+        self.plan.iter().filter(move |fault| strikes(*fault) == 0)
     }
-}
-
-/// The names of a plan, without the value that one may have.
-fn names(plan: &str) -> impl Iterator<Item = &str> {
-    plan.split(',')
-        .map(|word| word.split_once('=').map_or(word, |(name, _)| name))
-        .filter(|name| !name.is_empty())
 }
 
 /// What a run allows for its faults.
@@ -103,21 +89,10 @@ impl Allowance {
 /// # Errors
 /// When the stack does not answer.
 pub async fn end(stack: &StackFile) -> anyhow::Result<FaultReport> {
-    let mut call = Call::get(format!("{}/faults/end", stack.control_url).parse()?);
-    call.method = Method::POST;
-    let answer = Client::new(Duration::from_secs(60))
-        .send(&call)
-        .await
-        .context("ending the faults")?;
-    ensure!(
-        answer.status == 200,
-        "ending the faults was answered {}",
-        answer.status
-    );
     Ok(FaultReport {
         plan: stack.faults.clone(),
         seed: stack.fault_seed,
-        struck: answer.json().context("how often the faults struck")?,
+        struck: control::post(stack, "/faults/end", None, END_LIMIT).await?,
     })
 }
 
@@ -127,7 +102,7 @@ mod tests {
 
     fn report(plan: &str, struck: &[(&str, u64)]) -> FaultReport {
         FaultReport {
-            plan: plan.to_owned(),
+            plan: plan.parse().unwrap(),
             seed: 1,
             struck: struck
                 .iter()
@@ -153,7 +128,10 @@ mod tests {
             "throttle=0.01,clock-skew,kill-functions",
             &[("throttle", 3), ("clock-skew", 0)],
         );
-        assert_eq!(some.idle().collect::<Vec<_>>(), ["clock-skew", "kill-functions"]);
+        assert_eq!(
+            some.idle().collect::<Vec<_>>(),
+            [Fault::KillFunctions, Fault::ClockSkew]
+        );
         assert!(some.any() && some.is_deadly());
         assert!(!report("throttle=0.01", &[]).is_deadly());
     }

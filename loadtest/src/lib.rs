@@ -36,6 +36,7 @@ pub mod calibrate;
 pub mod client;
 pub mod collect;
 pub mod compare;
+pub mod control;
 pub mod demand;
 pub mod drain;
 pub mod drop_file;

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use loadtest::audit::audit;
 use loadtest::calibrate::Calibrate;
 use loadtest::collect::Stores;
 use loadtest::compare::Compare;
+use loadtest::journal;
 use loadtest::progress::say;
 use loadtest::report::Report;
-use loadtest::run::{Options, run, wall_ms};
-use loadtest::stack::{OwnStack, StackFile, go_first, shopper_key};
-use loadtest::{journal, world};
+use loadtest::run::{Load, Options, run, wall_ms};
+use loadtest::stack::{Start, go_first};
+use stack_api::StackFile;
+use stack_api::faults::{EVERYTHING, Fault, FaultPlan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -38,7 +40,7 @@ enum Command {
         functions_dir: PathBuf,
         /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
         #[arg(long, env = "FAULTS", default_value = "")]
-        faults: String,
+        faults: FaultPlan,
     },
     /// Run a drop on a stack that is up already.
     Run {
@@ -49,19 +51,7 @@ enum Command {
         stack: PathBuf,
     },
     /// Run a drop with and without pre-scaling, on control planes and with starts as on Lambda, and compare.
-    Compare {
-        #[command(flatten)]
-        load: Load,
-        /// The folder of the functions' and the stack's binaries.
-        #[arg(long, default_value = "target/release")]
-        functions_dir: PathBuf,
-        /// The documents of pre-scaling.
-        #[arg(long, default_value = "loadtest/prescale")]
-        documents: PathBuf,
-        /// The platform's share of a cold start, in ms, which no own machine can measure.
-        #[arg(long, default_value_t = 100)]
-        platform_ms: u64,
-    },
+    Compare(Compare),
     /// Audit the last run again, on the stack it ran on.
     Audit {
         /// The running stack's file.
@@ -73,44 +63,17 @@ enum Command {
     },
     /// Make a capacity profile from measured drops.
     Calibrate(Calibrate),
-    /// Print a shopper's bearer token.
-    Token {
-        /// The folder of the stack's keys.
-        #[arg(long, default_value = "target/local/keys")]
-        keys: PathBuf,
-        /// The shopper's id: 1 to 12 of a-z and 0-9.
-        #[arg(long)]
-        shopper: domain::ids::ShopperId,
-    },
+    /// Print the names of all faults, one a line.
+    Faults,
 }
 
-#[derive(Debug, Args)]
-struct Load {
-    /// The drop file.
-    #[arg(long, default_value = "loadtest/drops/default.toml")]
-    drop: PathBuf,
-    /// How many shoppers, instead of the drop file's own number.
-    #[arg(long, env = "SHOPPERS", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
-    shoppers: Option<u32>,
-    /// The seed of every draw.
-    #[arg(long, env = "SEED", default_value_t = 1)]
-    seed: u64,
-    /// Where the journal and the report go.
-    #[arg(long, default_value = "target/drop")]
-    out: PathBuf,
-}
-
-impl Load {
-    fn options(&self, keys: PathBuf) -> Options {
-        Options {
-            drop: self.drop.clone(),
-            shoppers: self.shoppers,
-            seed: self.seed,
-            out: self.out.clone(),
-            keys,
-            prescaled: false,
-            patience: Duration::ZERO,
-        }
+/// A run whose promises have no more time than usual.
+fn options(load: &Load, keys: PathBuf) -> Options {
+    Options {
+        load: load.clone(),
+        keys,
+        prescaled: false,
+        patience: Duration::ZERO,
     }
 }
 
@@ -122,7 +85,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     if matches!(
         cli.command,
-        Command::Drop { .. } | Command::Run { .. } | Command::Compare { .. }
+        Command::Drop { .. } | Command::Run { .. } | Command::Compare(_)
     ) {
         // Without privileges the stack steps back instead.
         let _ = go_first();
@@ -154,29 +117,15 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
         Command::Run { load, stack } => {
             let file = StackFile::load(&stack)?;
             let keys = stack.parent().unwrap_or(Path::new(".")).join("keys");
-            let ran = run(&file, &load.options(keys), stop_signal()?).await?;
+            let ran = run(&file, &options(&load, keys), stop_signal()?).await?;
             finish(&load, &ran.report)
         }
-        Command::Compare {
-            load,
-            functions_dir,
-            documents,
-            platform_ms,
-        } => {
-            let compare = Compare {
-                drop: load.drop,
-                shoppers: load.shoppers,
-                seed: load.seed,
-                out: load.out,
-                functions: functions_dir,
-                documents,
-                platform_ms,
-            };
+        Command::Compare(compare) => {
             let comparison = compare.run(stop_signal()?).await?;
             print(&comparison.table())?;
             print(&format!(
                 "  plot        {}",
-                compare.out.join("prescale.svg").display()
+                compare.load.out.join("prescale.svg").display()
             ))?;
             Ok(comparison.ok)
         }
@@ -191,45 +140,34 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
             print(calibrate.run()?.trim_end())?;
             Ok(true)
         }
-        Command::Token { keys, shopper } => {
-            let now_s = wall_ms()?.div_euclid(1_000);
-            let headers = world::sign_all(&shopper_key(&keys)?, std::iter::once(shopper.as_str()), now_s)?;
-            for header in headers {
-                let text = header.to_str()?;
-                print(text.strip_prefix("Bearer ").unwrap_or(text))?;
-            }
+        Command::Faults => {
+            let names = Fault::IN_STACK.map(Fault::name).into_iter().chain([EVERYTHING]);
+            print(&names.collect::<Vec<_>>().join("\n"))?;
             Ok(true)
         }
     }
 }
 
-async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &str) -> anyhow::Result<bool> {
-    let mut stop = stop_signal()?;
+async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &FaultPlan) -> anyhow::Result<bool> {
+    let stop = stop_signal()?;
     std::fs::create_dir_all(&load.out)?;
-    let folder = load.out.join("stack");
+    let (folder, log) = (load.out.join("stack"), load.out.join("stack.log"));
     say("starting the stack");
-    let mut stack = OwnStack::start(
+    let start = Start {
         functions,
-        &folder,
-        &load.out.join("stack.log"),
-        load.seed,
+        folder: &folder,
+        log: &log,
+        seed: load.seed,
         faults,
-        &[],
-    )?;
-    let options = load.options(folder.join("keys"));
-    let started = tokio::select! {
-        started = stack.ready() => started,
-        _ = stop.wait_for(|stop| *stop) => Err(anyhow::anyhow!("stopped")),
+        further: &[],
     };
-    let outcome = match started {
-        Ok(file) => tokio::select! {
-            outcome = run(&file, &options, stop) => outcome,
-            ended = stack.ended() => Err(anyhow::anyhow!("the stack ended by itself ({ended}); see stack.log")),
-        },
-        Err(error) => Err(error),
-    };
-    stack.stop().await;
-    finish(load, &outcome?.report)
+    let options = options(load, folder.join("keys"));
+    let ran = start
+        .run(stop.clone(), async |file| {
+            run(&file, &options, stop.clone()).await
+        })
+        .await?;
+    finish(load, &ran.report)
 }
 
 fn finish(load: &Load, report: &Report) -> anyhow::Result<bool> {

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use domain::drops::DropState;
 use domain::time::Timestamp;
 use http::{HeaderValue, Method};
+use stack_api::StackFile;
 
 use crate::client::{Answer, Call, Client};
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, SkuFacts};
-use crate::stack::StackFile;
 
 /// How long publishing may take.
 pub const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
@@ -131,10 +131,9 @@ impl Operator {
     async fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Answer> {
         let call = Call {
             method,
-            uri: format!("{}{path}", self.base).parse()?,
             bearer: Some(self.bearer.clone()),
-            key: None,
             body: body.map(|body| (Bytes::from(body), "application/json")),
+            ..Call::get(format!("{}{path}", self.base).parse()?)
         };
         let answer = loop {
             let passing = match self.client.send(&call).await {

@@ -6,18 +6,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use api::moment::Moment;
 use aws_credential_types::Credentials;
-use bytes::Bytes;
 use domain::time::Timestamp;
-use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stack_api::StackFile;
 use tokio::time::Instant;
 
-use crate::client::{Call, Client};
+use crate::control;
 use crate::drop_file::DropFile;
 use crate::facts::DropFacts;
 use crate::progress::say;
-use crate::stack::StackFile;
 use crate::usage::processes;
 
 /// The longest a run of the function takes.
@@ -33,8 +31,6 @@ const MOST_RUNS: u32 = 12;
 #[derive(Debug, Clone)]
 pub struct Prescaling {
     ssm: aws_sdk_ssm::Client,
-    client: Client,
-    invoke: String,
     /// Where the documents are in Parameter Store.
     path: String,
 }
@@ -113,8 +109,6 @@ impl Prescaling {
             .build();
         Ok(Self {
             ssm: aws_sdk_ssm::Client::from_conf(config),
-            client: Client::new(RUN_LIMIT),
-            invoke: format!("{}/functions/prescale/invoke", stack.control_url),
             path: path.context("the stack has no DOCUMENTS_PATH")?.clone(),
         })
     }
@@ -125,6 +119,7 @@ impl Prescaling {
     /// When it is not ready in time.
     pub async fn make_ready(
         &self,
+        stack: &StackFile,
         drop: &DropFacts,
         file: &DropFile,
         shoppers: u32,
@@ -132,12 +127,12 @@ impl Prescaling {
     ) -> anyhow::Result<Prepared> {
         self.put(drop, file, shoppers, "scheduled").await?;
         let mut began = None;
-        let plan = self.run("plan").await?;
+        let plan = self.run(stack, "plan").await?;
         let plan = plan.plans.into_iter().find(|plan| plan.drop == drop.drop_id);
         let cost = plan.context("the drop has no plan")?.cost;
         let mut told = String::new();
         loop {
-            let outcome = self.run("apply").await?;
+            let outcome = self.run(stack, "apply").await?;
             let of = outcome.readiness.into_iter().find(|r| r.drop == drop.drop_id);
             if of.is_some() {
                 began.get_or_insert_with(Instant::now);
@@ -184,12 +179,12 @@ impl Prescaling {
         let began = Instant::now();
         self.put(drop, file, shoppers, "drained").await?;
         for _ in 0..MOST_RUNS {
-            let outcome = self.run("apply").await?;
+            let outcome = self.run(stack, "apply").await?;
             let back = outcome.standby_for.is_none()
                 && outcome.drops.is_empty()
                 && outcome.steps.is_empty()
                 && outcome.withheld.is_empty();
-            let held: u64 = processes(stack).await?.iter().map(|p| p.ahead).sum();
+            let held: usize = processes(stack).await?.iter().map(|p| p.ahead).sum();
             if back && held == 0 {
                 return Ok(began.elapsed());
             }
@@ -229,29 +224,9 @@ impl Prescaling {
     }
 
     /// One run of the function.
-    async fn run(&self, mode: &str) -> anyhow::Result<Outcome> {
-        let call = Call {
-            method: Method::POST,
-            uri: self.invoke.parse()?,
-            bearer: None,
-            key: None,
-            body: Some((Bytes::from(json!({"mode": mode}).to_string()), "application/json")),
-        };
-        let answer = self
-            .client
-            .send(&call)
-            .await
-            .with_context(|| format!("pre-scaling, {mode}"))?;
-        let body = || String::from_utf8_lossy(&answer.body).into_owned();
-        ensure!(
-            answer.status == 200,
-            "pre-scaling, {mode}: {} {}",
-            answer.status,
-            body()
-        );
-        answer
-            .json()
-            .with_context(|| format!("pre-scaling, {mode}, answered {}", body()))
+    async fn run(&self, stack: &StackFile, mode: &str) -> anyhow::Result<Outcome> {
+        let event = json!({"mode": mode}).to_string();
+        control::post(stack, "/functions/prescale/invoke", Some(event), RUN_LIMIT).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use stack_api::{Processes, StackFile};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,15 +20,15 @@ use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry};
 use crate::faults::{self, Allowance};
 use crate::journal::Journal;
-use crate::load::{self, Arrival};
+use crate::load::Arrival;
 use crate::measure::{Measured, Recorder};
 use crate::operator::{self, PUBLISH_LIMIT};
 use crate::prescaling::{Prepared, Prescaling};
 use crate::progress::{self, say};
 use crate::report::{Machine, Report, RunFacts, render};
 use crate::sampler;
-use crate::stack::{StackFile, shopper_key};
-use crate::usage::{Processes, Sold, Usage, processes, snapshot, subtract_processes};
+use crate::stack::shopper_key;
+use crate::usage::{Sold, Usage, prices, processes, snapshot, subtract_processes};
 use crate::world::{Addresses, Opening, Tally, World, sign_all};
 
 /// How long a shopper waits for an answer.
@@ -38,17 +39,28 @@ const LEAD_IN_TROUBLE_SECONDS: u32 = 10;
 /// How many drops an operator puts, one after the other, until one is ready in time.
 const MOST_OPENINGS: u32 = 5;
 
+/// The load of a run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Load {
+    /// The drop file.
+    #[arg(long, default_value = "loadtest/drops/default.toml")]
+    pub drop: PathBuf,
+    /// How many shoppers, instead of the drop file's own number.
+    #[arg(long, env = "SHOPPERS", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    pub shoppers: Option<u32>,
+    /// The seed of every draw.
+    #[arg(long, env = "SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// Where the journal and the report go.
+    #[arg(long, default_value = "target/drop")]
+    pub out: PathBuf,
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The drop file.
-    pub drop: PathBuf,
-    /// How many shoppers, instead of the file's own number.
-    pub shoppers: Option<u32>,
-    /// The seed of every draw.
-    pub seed: u64,
-    /// Where the journal and the report go.
-    pub out: PathBuf,
+    /// The load.
+    pub load: Load,
     /// The folder of the stack's keys.
     pub keys: PathBuf,
     /// Whether the drop goes onto the calendar of pre-scaling, and must be ready before the crowd comes.
@@ -89,29 +101,28 @@ pub fn wall_ms() -> anyhow::Result<i64> {
 /// # Errors
 /// When it cannot be run to its end, or was stopped. A broken promise is no error: it is in the report.
 pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<bool>) -> anyhow::Result<Ran> {
-    let file = DropFile::load(&options.drop)?;
-    let shoppers = options.shoppers.unwrap_or(file.shoppers);
-    let name = options
+    let load = &options.load;
+    let file = DropFile::load(&load.drop)?;
+    let shoppers = load.shoppers.unwrap_or(file.shoppers);
+    let name = load
         .drop
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or("drop")
         .to_owned();
-    std::fs::create_dir_all(&options.out).with_context(|| format!("creating {}", options.out.display()))?;
+    std::fs::create_dir_all(&load.out).with_context(|| format!("creating {}", load.out.display()))?;
 
     // Everything that can be done beforehand is, so that it does not disturb the run.
-    let plans: Vec<_> = (0..shoppers)
-        .map(|index| plan(&file, options.seed, index))
-        .collect();
+    let plans: Vec<_> = (0..shoppers).map(|index| plan(&file, load.seed, index)).collect();
     let key = shopper_key(&options.keys)?;
     let bearers = sign_all(
         &key,
         plans.iter().map(|p| p.shopper.as_str()),
         wall_ms()?.div_euclid(1_000),
     )?;
-    let times = arrivals::schedule(&file.arrivals, shoppers, options.seed);
+    let times = arrivals::schedule(&file.arrivals, shoppers, load.seed);
     let mut order: Vec<usize> = (0..plans.len()).collect();
-    fastrand::Rng::with_seed(options.seed).shuffle(&mut order);
+    fastrand::Rng::with_seed(load.seed).shuffle(&mut order);
     let mut people: Vec<_> = order.into_iter().zip(plans.into_iter().zip(bearers)).collect();
     people.sort_unstable_by_key(|(place, _)| *place);
     let crowd: Vec<Arrival> = times
@@ -149,7 +160,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         true => {
             let prescaling = Prescaling::new(stack)?;
             let by = opening.plus_micros(earliest_us);
-            let prepared = prescaling.make_ready(&drop, &file, shoppers, by).await?;
+            let prepared = prescaling.make_ready(stack, &drop, &file, shoppers, by).await?;
             say(&format!("ready after {:.1} s", prepared.took.as_secs_f64()));
             Some(prepared)
         }
@@ -160,7 +171,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
     let world = Arc::new(World {
         client: Client::new(REQUEST_TIMEOUT),
         addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
-        journal: Journal::create(&options.out.join("journal.jsonl"), &drop)?,
+        journal: Journal::create(&load.out.join("journal.jsonl"), &drop)?,
         facts: drop.clone(),
         file,
         opening,
@@ -171,7 +182,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
     let (end_watchers, watched) = watch::channel(false);
     let sampling = tokio::spawn(sampler::run(Arc::clone(&world), stores.clone(), watched.clone()));
     let showing = tokio::spawn(progress::show(Arc::clone(&world), u64::from(shoppers), watched));
-    let sent = load::run(&world, crowd, stop.clone()).await;
+    let sent = crate::load::run(&world, crowd, stop.clone()).await;
     let left_at = Instant::now();
     if *stop.borrow() {
         end_watchers.send_replace(true);
@@ -202,19 +213,20 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         orders: u64::try_from(facts.orders.len())?,
         units: findings.paid,
     };
-    let usage = Usage::between(&before, &after, stack.table("STOCK_TABLE")?, sold);
+    let prices = prices()?;
+    let usage = Usage::between(&before, &after, stack.table("STOCK_TABLE")?, sold, &prices);
     let measured = world.recorder.finish();
     let crowd = Crowd {
-        run: format!("local run of {name}.toml, seed {}", options.seed),
+        run: format!("local run of {name}.toml, seed {}", load.seed),
         drop: &drop,
         shoppers,
         sold: findings.paid,
     };
-    demand.write(&options.out, &crowd)?;
+    demand.write(&load.out, &crowd)?;
     let run = RunFacts {
         drop_file: name,
         title: world.file.title.clone(),
-        seed: options.seed,
+        seed: load.seed,
         shoppers: u64::from(shoppers),
         drop: drop.clone(),
         machine: machine().await,
@@ -225,9 +237,10 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         surprises: sent.surprises,
         failed_samples,
         faults,
+        prices_as_of: prices.as_of,
     };
     let report = Report::new(run, findings, &measured, &facts.journal, usage);
-    write(&options.out, &report, &render(&report, &measured, &facts))?;
+    write(&load.out, &report, &render(&report, &measured, &facts))?;
     Ok(Ran {
         report,
         measured,

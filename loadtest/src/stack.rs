@@ -1,17 +1,18 @@
 //! The local stack: started as a child and stopped again, or one that runs already.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Deserialize;
+use stack_api::StackFile;
+use stack_api::faults::FaultPlan;
 use tokens::SigningKey;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 /// How long the stack may take until it can be used.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -36,64 +37,6 @@ pub fn go_first() -> bool {
     renice.is_ok_and(|status| status.success())
 }
 
-/// Where a running stack is: the file `stack.json` it writes.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StackFile {
-    /// The HTTP API.
-    pub api_url: String,
-    /// DynamoDB.
-    pub dynamodb_url: String,
-    /// SQS.
-    pub sqs_url: String,
-    /// The ledger's PostgreSQL.
-    pub database_url: String,
-    /// The gateway's own log.
-    pub gateway_log: PathBuf,
-    /// Figures, queues, whether anything is left to do.
-    pub control_url: String,
-    /// The control planes, if it has any.
-    #[serde(default)]
-    pub control_planes_url: Option<String>,
-    /// What its functions are told.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
-    /// A bearer token for the operator's routes.
-    pub operator_token: String,
-    /// The process that runs the stack.
-    pub pid: u32,
-    /// What goes wrong on purpose: names of faults, separated by commas; empty if nothing does.
-    pub faults: String,
-    /// What the faults' draws follow from.
-    pub fault_seed: u64,
-    /// Table names by the environment variable that carries them.
-    pub tables: BTreeMap<String, String>,
-    /// Queue URLs by name.
-    pub queues: BTreeMap<String, String>,
-}
-
-impl StackFile {
-    /// Reads a stack's file.
-    ///
-    /// # Errors
-    /// When there is none or it is of another form.
-    pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read(path).with_context(|| format!("no stack runs: reading {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))
-    }
-
-    /// The name of the table that the functions get as `variable`.
-    ///
-    /// # Errors
-    /// When the stack has no such table.
-    pub fn table(&self, variable: &str) -> anyhow::Result<&str> {
-        self.tables
-            .get(variable)
-            .map(String::as_str)
-            .with_context(|| format!("the stack has no {variable}"))
-    }
-}
-
 /// The key that signs shoppers' tokens, from the folder of a stack's keys.
 ///
 /// # Errors
@@ -104,28 +47,73 @@ pub fn shopper_key(keys: &Path) -> anyhow::Result<SigningKey> {
     SigningKey::from_encoded(&text).with_context(|| format!("in {}", path.display()))
 }
 
+/// How a stack is started.
+#[derive(Debug, Clone)]
+pub struct Start<'a> {
+    /// The folder of the functions' and the stack's binaries.
+    pub functions: &'a Path,
+    /// The stack's own folder.
+    pub folder: &'a Path,
+    /// Where its output goes.
+    pub log: &'a Path,
+    /// The seed of all its draws.
+    pub seed: u64,
+    /// What goes wrong on purpose.
+    pub faults: &'a FaultPlan,
+    /// Further arguments.
+    pub further: &'a [String],
+}
+
+impl Start<'_> {
+    /// Starts a stack, does `work` on it once it is ready, and stops it, whatever came of the work.
+    ///
+    /// # Errors
+    /// Those of the work; when the stack does not start or ends by itself; when `stop` turns true before the stack is ready.
+    /// What is to stop the work afterwards is the work's own matter.
+    pub async fn run<T>(
+        &self,
+        mut stop: watch::Receiver<bool>,
+        work: impl AsyncFnOnce(StackFile) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut stack = OwnStack::start(self)?;
+        let ready = tokio::select! {
+            ready = stack.ready() => ready,
+            Ok(_) = stop.wait_for(|stop| *stop) => Err(anyhow!("stopped")),
+        };
+        let done = match ready {
+            Ok(file) => tokio::select! {
+                done = work(file) => done,
+                ended = stack.child.wait() => Err(anyhow!(
+                    "the stack ended by itself ({}); see {}",
+                    ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
+                    self.log.display()
+                )),
+            },
+            Err(error) => Err(error),
+        };
+        stack.stop().await;
+        done
+    }
+}
+
 /// A stack that was started here.
 #[derive(Debug)]
-pub struct OwnStack {
+struct OwnStack {
     child: Child,
     stack_file: PathBuf,
     log: PathBuf,
 }
 
 impl OwnStack {
-    /// Starts the stack in `folder` with the binaries in `functions`, these faults and `further` arguments, its output going to
-    /// `log`. It is ready once [`OwnStack::ready`] says so.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start(
-        functions: &Path,
-        folder: &Path,
-        log: &Path,
-        seed: u64,
-        faults: &str,
-        further: &[String],
-    ) -> anyhow::Result<Self> {
+    fn start(how: &Start<'_>) -> anyhow::Result<Self> {
+        let Start {
+            functions,
+            folder,
+            log,
+            seed,
+            faults,
+            further,
+        } = how;
         let binary = functions.join("stampede-local");
         if !binary.exists() {
             bail!(
@@ -155,7 +143,7 @@ impl OwnStack {
             .arg(seed.to_string())
             // Named even when empty: the environment of the generator is not the stack's.
             .arg(format!("--faults={faults}"))
-            .args(further)
+            .args(*further)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -168,15 +156,12 @@ impl OwnStack {
         Ok(Self {
             child,
             stack_file: folder.join("stack.json"),
-            log: log.to_owned(),
+            log: log.to_path_buf(),
         })
     }
 
     /// Waits until it is ready.
-    ///
-    /// # Errors
-    /// When it ends or is not ready in time; it is still to be stopped then.
-    pub async fn ready(&mut self) -> anyhow::Result<StackFile> {
+    async fn ready(&mut self) -> anyhow::Result<StackFile> {
         match tokio::time::timeout(START_LIMIT, self.announced()).await {
             Ok(Ok(file)) => Ok(file),
             Ok(Err(error)) => Err(error.context(format!("the stack did not start:\n{}", tail(&self.log)))),
@@ -203,16 +188,8 @@ impl OwnStack {
         }
     }
 
-    /// Waits until it ends by itself; answers how.
-    pub async fn ended(&mut self) -> String {
-        match self.child.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        }
-    }
-
     /// Asks it to stop and waits; kills it if it does not.
-    pub async fn stop(mut self) {
+    async fn stop(mut self) {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             // An error says that it has ended, which is the aim.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);

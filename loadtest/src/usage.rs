@@ -1,99 +1,29 @@
 //! What the drop used, from the stack's meter: write units per outcome, cold starts, and list prices.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
+use domain::prescale::prices::Prices;
+use serde::Serialize;
+use stack_api::{FunctionUse, Meter, Processes, StackFile, TableUse};
 
-use crate::client::{Call, Client};
-use crate::stack::StackFile;
+use crate::control;
 
-/// List prices in US dollars, us-east-1, read from the services' price pages; per million unless said otherwise. Check
-/// them again before relying on a sum.
-pub mod prices {
-    /// API Gateway HTTP APIs, a million requests.
-    pub const HTTP_API: f64 = 1.00;
-    /// Lambda, a million invocations.
-    pub const INVOCATIONS: f64 = 0.20;
-    /// Lambda on arm64, one GB-second.
-    pub const GB_SECOND: f64 = 0.000_013_333_4;
-    /// DynamoDB on demand, a million write units.
-    pub const WRITE_UNITS: f64 = 0.625;
-    /// DynamoDB on demand, a million read units.
-    pub const READ_UNITS: f64 = 0.125;
-    /// SQS standard queues, a million requests.
-    pub const SQS_REQUESTS: f64 = 0.40;
-    /// The year in which the list was read.
-    pub const AS_OF: &str = "2026";
-    /// The memory of the functions in the template, in GB.
-    pub const FUNCTION_GB: f64 = 0.25;
+/// The list prices that reports apply: the same list as pre-scaling's, part of the program.
+///
+/// # Errors
+/// When the list is not in its format.
+pub fn prices() -> anyhow::Result<Prices> {
+    toml::from_str(include_str!("../../infra/prescale/prices.toml")).context("infra/prescale/prices.toml")
 }
+
+/// The memory of the functions in the template, in GB.
+const FUNCTION_GB: f64 = 0.25;
+/// What counts are divided by before a price for a million applies.
+const MILLION: f64 = 1e6;
 
 /// The route of reservations, as the meter books it.
 const RESERVE: &str = "POST /drops/{drop_id}/reservations";
-
-/// What was used of a table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
-pub struct TableUse {
-    /// Write units.
-    pub wcu: f64,
-    /// Read units.
-    pub rcu: f64,
-}
-
-/// What one function used with one route and one outcome.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-pub struct FunctionUse {
-    /// The function.
-    pub function: String,
-    /// The route key or the source.
-    pub route: String,
-    /// The status.
-    pub status: u16,
-    /// Invocations.
-    pub invocations: u64,
-    /// Their run time together, in ms.
-    pub duration_ms: f64,
-    /// What they used, by table.
-    pub tables: BTreeMap<String, TableUse>,
-}
-
-/// The stack's meter at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct Meter {
-    /// By function, route and status.
-    pub functions: Vec<FunctionUse>,
-    /// SQS requests by action.
-    pub sqs_requests: BTreeMap<String, u64>,
-    /// What could not be put down to a running invocation.
-    #[serde(default)]
-    pub unattributed: BTreeMap<String, TableUse>,
-}
-
-/// One function's processes.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-pub struct Processes {
-    /// The function.
-    pub function: String,
-    /// Processes started while a request waited.
-    pub cold_starts: u64,
-    /// Invocations.
-    pub invocations: u64,
-    /// Invocations that failed.
-    pub errors: u64,
-    /// Invocations refused for want of a process.
-    #[serde(default)]
-    pub throttles: u64,
-    /// Requests that waited for a cold start.
-    pub waited_for_cold_start: u64,
-    /// Processes held ahead of requests, now.
-    #[serde(default)]
-    pub ahead: u64,
-    /// Invocations beyond what those served.
-    #[serde(default)]
-    pub spill_over: u64,
-}
 
 /// Meter and processes at one moment.
 #[derive(Debug, Clone, Default)]
@@ -109,13 +39,15 @@ pub struct Snapshot {
 /// # Errors
 /// When it does not answer in the expected form.
 pub async fn processes(stack: &StackFile) -> anyhow::Result<Vec<Processes>> {
-    let client = Client::new(Duration::from_secs(10));
-    let call = Call::get(format!("{}/functions", stack.control_url).parse()?);
-    let answer = client
-        .send(&call)
-        .await
-        .context("asking for the stack's functions")?;
-    serde_json::from_slice(&answer.body).context("the stack's functions")
+    control::get(stack, "/functions").await
+}
+
+/// Asks the stack for its meter.
+///
+/// # Errors
+/// When it does not answer in the expected form.
+pub async fn meter(stack: &StackFile) -> anyhow::Result<Meter> {
+    control::get(stack, "/meter").await
 }
 
 /// Asks the stack for both.
@@ -123,13 +55,8 @@ pub async fn processes(stack: &StackFile) -> anyhow::Result<Vec<Processes>> {
 /// # Errors
 /// When it does not answer in the expected form.
 pub async fn snapshot(stack: &StackFile) -> anyhow::Result<Snapshot> {
-    let client = Client::new(Duration::from_secs(10));
-    let meter = client
-        .send(&Call::get(format!("{}/meter", stack.control_url).parse()?))
-        .await
-        .context("asking the stack's meter")?;
     Ok(Snapshot {
-        meter: serde_json::from_slice(&meter.body).context("the stack's meter")?,
+        meter: meter(stack).await?,
         processes: processes(stack).await?,
     })
 }
@@ -177,7 +104,13 @@ pub struct Sold {
 impl Usage {
     /// What was used between two snapshots.
     #[must_use]
-    pub fn between(before: &Snapshot, after: &Snapshot, stock_table: &str, sold: Sold) -> Self {
+    pub fn between(
+        before: &Snapshot,
+        after: &Snapshot,
+        stock_table: &str,
+        sold: Sold,
+        prices: &Prices,
+    ) -> Self {
         let functions = subtract(&before.meter.functions, &after.meter.functions);
         let processes = subtract_processes(&before.processes, &after.processes);
         let invocations: u64 = processes.iter().map(|p| p.invocations).sum();
@@ -223,23 +156,28 @@ impl Usage {
             .iter()
             .map(|(action, n)| n.saturating_sub(before.meter.sqs_requests.get(action).copied().unwrap_or(0)))
             .sum();
-        let usd = BTreeMap::from([
-            ("http_api".to_owned(), float(http) * prices::HTTP_API / 1e6),
+        let usd = [
+            ("http_api", float(http) * prices.api_per_million / MILLION),
             (
-                "lambda_requests".to_owned(),
-                float(runs) * prices::INVOCATIONS / 1e6,
+                "lambda_requests",
+                float(runs) * prices.invocations_per_million / MILLION,
             ),
             (
-                "lambda_gb_seconds".to_owned(),
-                seconds * prices::FUNCTION_GB * prices::GB_SECOND,
+                "lambda_gb_seconds",
+                seconds * FUNCTION_GB * prices.on_demand_gb_second,
             ),
             (
-                "dynamodb_writes".to_owned(),
-                write_units * prices::WRITE_UNITS / 1e6,
+                "dynamodb_writes",
+                write_units * prices.write_units_per_million / MILLION,
             ),
-            ("dynamodb_reads".to_owned(), read_units * prices::READ_UNITS / 1e6),
-            ("sqs".to_owned(), float(sqs) * prices::SQS_REQUESTS / 1e6),
-        ]);
+            (
+                "dynamodb_reads",
+                read_units * prices.read_units_per_million / MILLION,
+            ),
+            ("sqs", float(sqs) * prices.sqs_requests_per_million / MILLION),
+        ]
+        .map(|(part, usd)| (part.to_owned(), usd));
+        let usd = BTreeMap::from(usd);
         Self {
             cold_starts: processes.iter().map(|p| p.cold_starts).sum(),
             cold_request_share: if invocations == 0 {
@@ -279,51 +217,20 @@ pub(crate) fn float(count: u64) -> f64 {
 }
 
 fn subtract(before: &[FunctionUse], after: &[FunctionUse]) -> Vec<FunctionUse> {
-    let known = |f: &FunctionUse| {
-        before
-            .iter()
-            .find(|b| (&b.function, &b.route, b.status) == (&f.function, &f.route, f.status))
-    };
-    let rest = after.iter().map(|f| {
-        let Some(was) = known(f) else { return f.clone() };
-        let tables = f.tables.iter().map(|(name, used)| {
-            let past = was.tables.get(name).copied().unwrap_or_default();
-            (
-                name.clone(),
-                TableUse {
-                    wcu: used.wcu - past.wcu,
-                    rcu: used.rcu - past.rcu,
-                },
-            )
-        });
-        FunctionUse {
-            invocations: f.invocations.saturating_sub(was.invocations),
-            duration_ms: f.duration_ms - was.duration_ms,
-            tables: tables.collect(),
-            ..f.clone()
-        }
+    let rest = after.iter().map(|f| match before.iter().find(|b| b.is_like(f)) {
+        Some(past) => f.since(past),
+        None => f.clone(),
     });
     rest.filter(|f| f.invocations > 0).collect()
 }
 
 pub(crate) fn subtract_processes(before: &[Processes], after: &[Processes]) -> Vec<Processes> {
-    let rest = after.iter().map(|p| {
-        let was = before
-            .iter()
-            .find(|b| b.function == p.function)
-            .cloned()
-            .unwrap_or_default();
-        Processes {
-            function: p.function.clone(),
-            cold_starts: p.cold_starts.saturating_sub(was.cold_starts),
-            invocations: p.invocations.saturating_sub(was.invocations),
-            errors: p.errors.saturating_sub(was.errors),
-            throttles: p.throttles.saturating_sub(was.throttles),
-            waited_for_cold_start: p.waited_for_cold_start.saturating_sub(was.waited_for_cold_start),
-            ahead: p.ahead,
-            spill_over: p.spill_over.saturating_sub(was.spill_over),
-        }
-    });
+    let rest = after
+        .iter()
+        .map(|p| match before.iter().find(|b| b.function == p.function) {
+            Some(past) => p.since(past),
+            None => p.clone(),
+        });
     rest.collect()
 }
 
@@ -338,7 +245,14 @@ mod tests {
             status,
             invocations,
             duration_ms: 1_000.0,
-            tables: BTreeMap::from([("stock".into(), TableUse { wcu, rcu })]),
+            tables: BTreeMap::from([(
+                "stock".into(),
+                TableUse {
+                    wcu,
+                    rcu,
+                    ..TableUse::default()
+                },
+            )]),
         }
     }
 
@@ -348,7 +262,7 @@ mod tests {
             meter: Meter {
                 functions,
                 sqs_requests,
-                unattributed: BTreeMap::new(),
+                ..Meter::default()
             },
             processes: vec![Processes {
                 function: "reserve".into(),
@@ -378,7 +292,7 @@ mod tests {
             orders: 8,
             units: 6,
         };
-        let usage = Usage::between(&before, &after, "stock", sold);
+        let usage = Usage::between(&before, &after, "stock", sold, &prices().unwrap());
         assert_eq!(usage.wcu_per_reservation, Some(1.1));
         assert_eq!(usage.wcu_per_rejection, Some(0.02));
         assert_eq!(usage.read_units_per_reservation, Some(0.5));
@@ -400,6 +314,7 @@ mod tests {
             &Snapshot::default(),
             "stock",
             Sold::default(),
+            &prices().unwrap(),
         );
         assert_eq!(
             (

@@ -5,10 +5,13 @@
 //! process.
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -62,6 +65,29 @@ impl Spawner {
             .context("the spawner has ended")?
             .with_context(|| format!("{program} could not be started"))
     }
+}
+
+/// Asks a child to end, and kills it if it has not within `limit`. Whether it ended by itself.
+pub async fn end(child: &mut Child, farewell: Signal, limit: Duration) -> bool {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // An error says that it has ended, which is the aim.
+        let _ = kill(Pid::from_raw(pid), farewell);
+    }
+    let ended = tokio::time::timeout(limit, child.wait()).await.is_ok();
+    if !ended {
+        let _ = child.kill().await;
+    }
+    ended
+}
+
+/// A port of 127.0.0.1 that nobody listens on, for a program that takes a number only. Another one may take it first; then
+/// the program ends and says so.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// The one place with unsafe code: what runs between fork and exec.

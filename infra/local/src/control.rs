@@ -7,19 +7,20 @@ use std::sync::Arc;
 use anyhow::Result;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
+use stack_api::Idle;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::faults::Faults;
-use crate::http1::{self, json};
+use crate::http1;
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::postgres::Postgres;
-use crate::runtime::{Failure, Functions, Waiting};
+use crate::runtime::{Failure, Functions};
 use crate::sources::Stream;
 use crate::sqs::{Depth, Sqs};
 use crate::template::Model;
@@ -56,18 +57,6 @@ struct QueueFigures {
     dlq: Option<Depth>,
 }
 
-/// Whether anything is left to do.
-#[derive(Debug, Serialize)]
-struct Idle {
-    /// Streams are drained, queues with a consumer are empty, and nothing runs but what runs on a schedule.
-    idle: bool,
-    streams_drained: bool,
-    stream_records_pending: usize,
-    queue_messages: u64,
-    /// Invocations that run or wait, by function; scheduled functions are listed and do not count.
-    running: BTreeMap<String, usize>,
-}
-
 impl Control {
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
@@ -85,49 +74,32 @@ impl Control {
                 drop(self.postgres.lock().await);
                 encode(&self.faults.report())
             }
-            (&Method::POST, _) => match path
-                .strip_prefix("/functions/")
-                .and_then(|p| p.strip_suffix("/invoke"))
-            {
-                Some(function) => {
-                    let Ok(event) = Limited::new(body, MAX_EVENT_BYTES).collect().await else {
-                        return json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
-                    };
-                    return self.invoke(function, event.to_bytes()).await;
-                }
-                None => return json(StatusCode::NOT_FOUND, Bytes::new()),
-            },
-            _ => return json(StatusCode::NOT_FOUND, Bytes::new()),
+            (&Method::POST, _) => {
+                let invoked = path.strip_prefix("/functions/");
+                let Some(function) = invoked.and_then(|path| path.strip_suffix("/invoke")) else {
+                    return http1::json(StatusCode::NOT_FOUND, "");
+                };
+                return match http1::read(body, MAX_EVENT_BYTES).await {
+                    Some(event) => self.invoke(function, event).await,
+                    None => http1::json(StatusCode::PAYLOAD_TOO_LARGE, ""),
+                };
+            }
+            _ => return http1::json(StatusCode::NOT_FOUND, ""),
         };
-        match result {
-            Ok(body) => json(StatusCode::OK, body),
-            Err(error) => json(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({"error": format!("{error:#}")}).to_string(),
-            ),
-        }
+        result.map_or_else(
+            |error| {
+                let error = json!({"error": format!("{error:#}")}).to_string();
+                http1::json(StatusCode::INTERNAL_SERVER_ERROR, error)
+            },
+            |body| http1::json(StatusCode::OK, body),
+        )
     }
 
     async fn invoke(&self, function: &str, event: Bytes) -> Response<Full<Bytes>> {
-        let invocation = self.functions.identify();
-        let run = self.functions.invoke(
-            function,
-            "invoke",
-            invocation,
-            event,
-            Waiting::Patiently,
-            |result| {
-                if result.is_ok() { 200 } else { 500 }
-            },
-        );
-        match run.await {
-            Ok(answer) => json(StatusCode::OK, answer),
-            Err(Failure::Unknown) => json(StatusCode::NOT_FOUND, Bytes::new()),
-            Err(Failure::Reported(error)) => json(StatusCode::BAD_GATEWAY, error),
-            Err(error) => json(
-                StatusCode::BAD_GATEWAY,
-                json!({"errorMessage": error.to_string()}).to_string(),
-            ),
+        match self.functions.call(function, "invoke", event).await {
+            Ok(answer) => http1::json(StatusCode::OK, answer),
+            Err(Failure::Unknown) => http1::json(StatusCode::NOT_FOUND, ""),
+            Err(failure) => http1::json(StatusCode::BAD_GATEWAY, failure.body()),
         }
     }
 
@@ -165,8 +137,8 @@ impl Control {
             .functions
             .figures()
             .into_iter()
-            .filter(|f| f.figures.running > 0)
-            .map(|f| (f.function, f.figures.running))
+            .filter(|f| f.running > 0)
+            .map(|f| (f.function, f.running))
             .collect();
         let busy = running.keys().any(|name| !self.model.scheduled(name));
         // A consumer may have written to a table meanwhile.

@@ -4,9 +4,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,27 +17,42 @@ use tokio::task::JoinSet;
 /// Room for the longest request head that is read at all; longer ones get 431 from hyper.
 const HEAD_BYTES: usize = 32 * 1024;
 
+/// The type of the bodies of DynamoDB and SQS.
+pub(crate) const AMZ_JSON: &str = "application/x-amz-json-1.0";
+
 /// What a service answers instead of a response to have the connection closed without one.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
 
-/// A response whose body is JSON.
-pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    response(status, body.into(), "application/json")
+/// A body of at most `most` bytes; none if it is larger or breaks off.
+pub(crate) async fn read(body: Incoming, most: usize) -> Option<Bytes> {
+    let body = Limited::new(body, most).collect().await.ok()?;
+    Some(body.to_bytes())
 }
 
-/// A response in AWS's JSON protocol, as DynamoDB and SQS speak it.
-pub(crate) fn aws_json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    response(status, body.into(), "application/x-amz-json-1.0")
+/// The text of a header.
+pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name)?.to_str().ok()
 }
 
-fn response(status: StatusCode, body: Bytes, kind: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+/// A response with a body of that type.
+pub(crate) fn reply(
+    status: StatusCode,
+    media: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static(kind);
-    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// A response with JSON.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    reply(status, "application/json", body)
 }
 
 /// Serves connections with keep-alive until dropped; then every connection ends with it. A client that hangs up drops the

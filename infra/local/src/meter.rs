@@ -13,92 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
-
-/// What was used of one table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct TableUse {
-    /// Write units, those of indexes, refused writes and cancelled transactions included.
-    pub wcu: f64,
-    /// Read units.
-    pub rcu: f64,
-    /// Single-item writes that were applied; an item of a batch counts as one.
-    pub writes: u64,
-    /// Single-item writes whose condition refused them.
-    pub refused_writes: u64,
-    /// Read requests, whatever they ask for.
-    pub reads: u64,
-    /// Write transactions that were applied and touched this table.
-    pub transactions: u64,
-    /// Write transactions that were cancelled and named this table.
-    pub cancelled_transactions: u64,
-}
-
-impl TableUse {
-    fn add(&mut self, other: &Self) {
-        self.wcu += other.wcu;
-        self.rcu += other.rcu;
-        self.writes += other.writes;
-        self.refused_writes += other.refused_writes;
-        self.reads += other.reads;
-        self.transactions += other.transactions;
-        self.cancelled_transactions += other.cancelled_transactions;
-    }
-}
+use stack_api::{FunctionUse, RunTimes, TableUse};
 
 /// What one request used, by table.
 pub type Uses = Vec<(String, TableUse)>;
 
-/// The sum over one function's invocations with one route and one outcome.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct FunctionUse {
-    /// The function's name.
-    pub function: String,
-    /// The route key (`POST /orders`), else the source: `sqs:…`, `stream:…`, `schedule`, `invoke`.
-    pub route: String,
-    /// The HTTP status; for other sources 200 when the function returned and 500 when it failed.
-    pub status: u16,
-    /// How many.
-    pub invocations: u64,
-    /// Their run time together, in ms.
-    pub duration_ms: f64,
-    /// What they used.
-    pub tables: BTreeMap<String, TableUse>,
-}
-
-/// One function's run times, from the moment a process took an invocation to its answer: warm, so far as the process was.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct RunTimes {
-    /// 95 of 100 took at most this long, in ms, to a hundredth of it.
-    pub p95_ms: f64,
-    /// How many took how long: the highest time in µs that counts as the same, and their number.
-    pub counts: Vec<(u64, u64)>,
-}
-
-/// All figures, as `GET /meter` answers them.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Report {
-    /// By table, whoever used it.
-    pub tables: BTreeMap<String, TableUse>,
-    /// By function, route and status.
-    pub functions: Vec<FunctionUse>,
-    /// SQS requests by action; each is billed, an empty receive too.
-    pub sqs_requests: BTreeMap<String, u64>,
-    /// Run times by function.
-    pub run_times: BTreeMap<String, RunTimes>,
-    /// Messages handed to functions, by queue; a message that comes again counts again.
-    pub messages: BTreeMap<String, u64>,
-    /// What requests used that named an invocation which was not running (any more).
-    pub unattributed: BTreeMap<String, TableUse>,
-    /// Requests to DynamoDB that named a running invocation.
-    pub attributed_requests: u64,
-    /// Requests to DynamoDB from within functions that named none.
-    pub unattributed_requests: u64,
-}
-
 #[derive(Debug, Default)]
 struct Books {
-    report: Report,
+    report: stack_api::Meter,
     running: HashMap<u64, Uses>,
     functions: HashMap<(String, String, u16), FunctionUse>,
     run_times: HashMap<String, Histogram<u64>>,
@@ -226,7 +148,7 @@ impl Meter {
 
     /// The figures so far. Invocations still running are in the tables' figures only.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> stack_api::Meter {
         let books = self.books();
         let mut report = books.report.clone();
         report.functions = books.functions.values().cloned().collect();
@@ -260,7 +182,7 @@ fn run_times(times: &Histogram<u64>) -> RunTimes {
 
 fn add(tables: &mut BTreeMap<String, TableUse>, table: &str, used: &TableUse) {
     if let Some(entry) = tables.get_mut(table) {
-        entry.add(used);
+        *entry += used;
     } else {
         tables.insert(table.to_owned(), *used);
     }

@@ -1,51 +1,13 @@
 //! The stack's own folder: its lock, its keys, and the file that tells others where it is.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use stack_api::StackFile;
 use tokens::{Audience, SigningKey};
-
-/// Where a running stack is, as others read it from `stack.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StackFile {
-    /// The HTTP API.
-    pub api_url: String,
-    /// DynamoDB behind the meter.
-    pub dynamodb_url: String,
-    /// SQS.
-    pub sqs_url: String,
-    /// The ledger's PostgreSQL.
-    pub database_url: String,
-    /// The sandbox payment gateway.
-    pub gateway_url: String,
-    /// The gateway's own log, JSON lines.
-    pub gateway_log: PathBuf,
-    /// Figures, queues, invocations.
-    pub control_url: String,
-    /// The control planes, if there are any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub control_planes_url: Option<String>,
-    /// A bearer token for the operator's routes.
-    pub operator_token: String,
-    /// The process that runs the stack.
-    pub pid: u32,
-    /// What goes wrong on purpose: names of faults, separated by commas; empty if nothing does.
-    pub faults: String,
-    /// What the faults' draws follow from.
-    pub fault_seed: u64,
-    /// Table names by the environment variable that carries them.
-    pub tables: BTreeMap<String, String>,
-    /// Queue URLs by name.
-    pub queues: BTreeMap<String, String>,
-    /// What a function's process needs in its environment to belong to this stack, of all functions together: for
-    /// running one under other tools.
-    pub environment: BTreeMap<String, String>,
-}
 
 /// A folder that this process alone uses.
 #[derive(Debug)]

@@ -12,13 +12,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User, geteuid};
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
 use tokio::process::{Child, Command};
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{Client, Connection, NoTls, Socket};
 
-use crate::child::Spawner;
+use crate::child::{self, Spawner};
 
 /// How long the server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -233,10 +233,7 @@ impl Postgres {
         if !status.success() {
             bail!("initdb failed ({status}); see {}", cluster.log.display());
         }
-        // Free now; whoever takes it first in between makes the start fail, and loudly.
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
-            .local_addr()?
-            .port();
+        let port = child::free_port()?;
         let mut started = Self {
             child: cluster.serve(port, spawner).await?,
             cluster,
@@ -311,12 +308,8 @@ impl Postgres {
 
     /// Ends the server without letting it finish anything: what it has not written to its log is lost.
     async fn end(&mut self) {
-        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
-        }
-        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
-            tracing::warn!("PostgreSQL does not stop; it is killed");
-            let _ = self.child.kill().await;
+        if !child::end(&mut self.child, Signal::SIGQUIT, STOP_LIMIT).await {
+            tracing::warn!("PostgreSQL did not stop; it was killed");
         }
     }
 

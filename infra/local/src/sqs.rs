@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use rustack_sqs_core::config::SqsConfig;
 use rustack_sqs_core::handler::RustackSqsHandler;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::faults::Faults;
 use crate::faults::relay::Crash;
-use crate::http1::{self, Cut, aws_json};
+use crate::http1::{self, AMZ_JSON, Cut};
 use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
@@ -310,29 +310,20 @@ impl Sqs {
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
         let (parts, body) = request.into_parts();
-        let target = parts
-            .headers
-            .get("x-amz-target")
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        let Ok(body) = Limited::new(body, MAX_BODY_BYTES)
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-        else {
-            return Ok(aws_json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
+        let target = http1::header(&parts, "x-amz-target").unwrap_or_default();
+        let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
+            return Ok(http1::reply(StatusCode::PAYLOAD_TOO_LARGE, AMZ_JSON, ""));
         };
         let action = target.rsplit('.').next().unwrap_or_default();
         self.meter.sqs(action);
-        let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
-        let function = signer(header("authorization"));
+        let function = signer(http1::header(&parts, "authorization"));
         if let Err(denied) = self.authorize(function, action, &body) {
-            let mut refusal = aws_json(StatusCode::FORBIDDEN, denied.body());
+            let mut refusal = http1::reply(StatusCode::FORBIDDEN, AMZ_JSON, denied.body());
             let code = HeaderValue::from_static("AccessDenied;Sender");
             refusal.headers_mut().insert("x-amzn-query-error", code);
             return Ok(refusal);
         }
-        let caller = Caller::from_trace(header("x-amzn-trace-id"));
+        let caller = Caller::from_trace(http1::header(&parts, "x-amzn-trace-id"));
         let crash = self.faults.crash(function, action, caller);
         if let Some(crash) = crash {
             if crash == Crash::After {
@@ -346,11 +337,11 @@ impl Sqs {
             return Err(Cut);
         }
         Ok(match self.dispatch(target, body).await {
-            Ok((status, body)) => aws_json(status, body),
-            Err(error) => aws_json(
-                StatusCode::BAD_REQUEST,
-                json!({"__type": "com.amazonaws.sqs#InvalidAction", "message": error}).to_string(),
-            ),
+            Ok((status, body)) => http1::reply(status, AMZ_JSON, body),
+            Err(error) => {
+                let error = json!({"__type": "com.amazonaws.sqs#InvalidAction", "message": error});
+                http1::reply(StatusCode::BAD_REQUEST, AMZ_JSON, error.to_string())
+            }
         })
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use stack_api::StackFile;
+use time::OffsetDateTime;
 use tokens::Audience;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
@@ -18,10 +20,10 @@ use crate::faults::{FaultPlan, Faults, Keys};
 use crate::front::{self, Front};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
-use crate::place::{Place, StackFile};
+use crate::place::Place;
 use crate::planes::{self, Planes};
 use crate::postgres::Postgres;
-use crate::runtime::{Functions, OnDemand, Settings};
+use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
 use crate::template::{self, Model, REGION, Surroundings};
@@ -36,34 +38,55 @@ pub const OPERATOR: &str = "local-operator";
 const GATEWAY_API_KEY: &str = "sk_test_local";
 
 /// What a stack is started with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The template.
+    /// The SAM template.
+    #[arg(long, default_value = "infra/template.yaml")]
     pub template: PathBuf,
     /// Where the functions' binaries lie.
+    #[arg(long = "functions-dir", default_value = "target/release")]
     pub binaries: PathBuf,
-    /// The stack's own folder.
+    /// The stack's own folder: stack.json, logs, keys.
+    #[arg(long, default_value = "target/local")]
     pub out: PathBuf,
-    /// Where the project keeps tools it installs, PostgreSQL among them.
+    /// Where the project keeps the tools it installs, PostgreSQL among them.
+    #[arg(long, default_value = ".tools")]
     pub tools: PathBuf,
-    /// The folder of the documents whose baseline the control planes stand at; without it there are none, and what speaks
+    /// Start control planes too, at the baseline of the documents in this folder: `infra/prescale`. Without them, what speaks
     /// to them is not run by its schedule.
+    #[arg(long)]
     pub control_planes: Option<PathBuf>,
     /// Processes per function at most.
+    #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     pub concurrency: usize,
-    /// How processes are started on demand. As on Lambda also means that the ledger's server is of the size that the control
-    /// planes hold.
-    pub on_demand: OnDemand,
-    /// Invocations at the same time at most.
+    /// Scale as AWS does: a process at once for every request that finds none idle, with so many ms added to its start for what
+    /// only the platform does; and, with control planes, a ledger's server of the size that they hold.
+    #[arg(long, value_name = "PLATFORM_MS")]
+    pub as_aws: Option<u64>,
+    /// Invocations at the same time at most, all functions together.
+    #[arg(long, default_value_t = 64)]
     pub account_concurrency: usize,
-    /// The level of the functions' logs; the template's own unless given.
+    /// The functions' log level, for instance `warn`; the template's own unless given.
+    #[arg(long)]
     pub function_log: Option<String>,
-    /// What the sandbox gateway's draws follow from.
+    /// What the sandbox gateway's random draws follow from.
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What goes wrong.
+    /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
+    #[arg(long, env = "FAULTS", default_value = "")]
     pub faults: FaultPlan,
-    /// What the faults' draws follow from.
+    /// What the faults' random draws follow from.
+    #[arg(long, default_value_t = 1)]
     pub fault_seed: u64,
+}
+
+impl Options {
+    /// How processes are started on demand.
+    fn on_demand(&self) -> OnDemand {
+        self.as_aws.map_or(OnDemand::Sparing, |ms| OnDemand::AsLambda {
+            platform_share: Duration::from_millis(ms),
+        })
+    }
 }
 
 /// A running stack.
@@ -133,19 +156,12 @@ async fn bind() -> Result<(TcpListener, String)> {
 }
 
 fn now_seconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|d| i64::try_from(d.as_secs()).ok())
-        .unwrap_or_default()
+    OffsetDateTime::now_utc().unix_timestamp()
 }
 
 fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|d| u64::try_from(d.as_millis()).ok())
-        .unwrap_or_default()
+    let ms = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    u64::try_from(ms).unwrap_or_default()
 }
 
 /// A bearer token for `subject`, signed with the keys of the stack in `out`.
@@ -201,7 +217,7 @@ impl Stack {
             binaries: options.binaries.clone(),
             logs: place.logs(),
             concurrency: options.concurrency,
-            on_demand: options.on_demand,
+            on_demand: options.on_demand(),
             account_concurrency: options.account_concurrency,
             environment: environment(&dynamodb_url, &sqs_url, &planes_url),
             faults: Arc::clone(&faults),
@@ -214,7 +230,7 @@ impl Stack {
         ledger::migrate(&database_url)
             .await
             .context("the ledger's migrations")?;
-        let doors = match options.on_demand.is_as_lambda() {
+        let doors = match options.on_demand().is_as_lambda() {
             true => Some(postgres.sizeable().await.context("a server of any size")?),
             false => None,
         };
@@ -311,7 +327,7 @@ impl Stack {
             control_planes_url: options.control_planes.is_some().then_some(planes_url),
             operator_token,
             pid: std::process::id(),
-            faults: options.faults.to_string(),
+            faults: options.faults.clone(),
             fault_seed: options.fault_seed,
             tables: variables(&model, "_TABLE"),
             environment: everyone,
@@ -380,7 +396,11 @@ fn environment(dynamodb_url: &str, sqs_url: &str, planes_url: &str) -> BTreeMap<
 }
 
 /// Refuses to start without a binary of each function that will run: without control planes, those that need them do not.
-fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Result<()> {
+/// Checks that there is a binary of every function, those that need control planes only with `control_planes`.
+///
+/// # Errors
+/// Names those that are not there, and how to build them.
+pub fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Result<()> {
     let missing: Vec<&str> = model
         .functions
         .iter()

@@ -2,7 +2,17 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
+
+/// Stripe's `error.type` of something that the caller sent.
+const INVALID_REQUEST: &str = "invalid_request_error";
+/// Stripe's `error.type` of an idempotency key that was used for something else, or is in use.
+const IDEMPOTENCY: &str = "idempotency_error";
+/// Stripe's `error.type` of a card that could not be charged.
+const CARD: &str = "card_error";
+/// Stripe's `error.type` of a mistake of the gateway.
+const API: &str = "api_error";
 
 /// An answer as it is sent, and as it is kept for a repeated idempotency key.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +23,13 @@ pub struct Reply {
     pub body: Value,
     /// Whether endpoint code had begun: only such answers are kept for an idempotency key.
     pub executed: bool,
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response<Body> {
+        let json = HeaderValue::from_static("application/json");
+        (self.status, [(header::CONTENT_TYPE, json)], self.body.to_string()).into_response()
+    }
 }
 
 impl Reply {
@@ -26,199 +43,112 @@ impl Reply {
         }
     }
 
-    /// The answer over HTTP; `replayed` marks one that was stored earlier.
-    #[must_use]
-    pub fn into_response(self, replayed: bool) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body.to_string()));
-        *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if replayed {
-            response
-                .headers_mut()
-                .insert("idempotent-replayed", HeaderValue::from_static("true"));
-        }
-        response
-    }
-}
-
-/// Stripe's `error.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Something the caller sent.
-    InvalidRequest,
-    /// The idempotency key was used for something else, or is in use.
-    Idempotency,
-    /// A card could not be charged.
-    Card,
-    /// Ours.
-    Api,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request_error",
-            Self::Idempotency => "idempotency_error",
-            Self::Card => "card_error",
-            Self::Api => "api_error",
+    /// An error from before anything was begun.
+    fn refused(status: StatusCode, kind: &str, message: &str) -> Self {
+        Self {
+            status,
+            body: json!({ "error": { "type": kind, "message": message } }),
+            executed: false,
         }
     }
-}
 
-fn reply(status: StatusCode, kind: Kind, code: Option<&str>, message: &str, executed: bool) -> Reply {
-    let mut error = json!({ "type": kind.name(), "message": message });
-    if let (Some(code), Some(fields)) = (code, error.as_object_mut()) {
-        fields.insert("code".into(), code.into());
+    /// An error of endpoint code that had begun.
+    fn failed(status: StatusCode, kind: &str, message: &str) -> Self {
+        Self {
+            executed: true,
+            ..Self::refused(status, kind, message)
+        }
     }
-    Reply {
-        status,
-        body: json!({ "error": error }),
-        executed,
+
+    /// The same error with a further member.
+    fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        if let Some(error) = self.body.get_mut("error").and_then(Value::as_object_mut) {
+            error.insert(member.to_owned(), value.into());
+        }
+        self
     }
 }
 
 /// A parameter is missing, unknown or malformed: nothing was begun.
 #[must_use]
 pub fn invalid(code: &str, param: &str, message: &str) -> Reply {
-    let mut reply = reply(
-        StatusCode::BAD_REQUEST,
-        Kind::InvalidRequest,
-        Some(code),
-        message,
-        false,
-    );
-    if let Some(error) = reply.body.get_mut("error").and_then(Value::as_object_mut) {
-        error.insert("param".into(), param.into());
-    }
-    reply
+    let refused = Reply::refused(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
+    refused.with("code", code).with("param", param)
+}
+
+/// A parameter is a text that is not allowed.
+#[must_use]
+pub fn invalid_text(param: &str, message: &str) -> Reply {
+    invalid("parameter_invalid_string", param, message)
 }
 
 /// No key, or a wrong one.
 #[must_use]
 pub fn unauthorized() -> Reply {
-    reply(
-        StatusCode::UNAUTHORIZED,
-        Kind::InvalidRequest,
-        None,
-        "Invalid API Key provided.",
-        false,
-    )
+    let message = "Invalid API Key provided.";
+    Reply::refused(StatusCode::UNAUTHORIZED, INVALID_REQUEST, message)
 }
 
 /// No such object.
 #[must_use]
 pub fn missing(object: &str) -> Reply {
-    reply(
-        StatusCode::NOT_FOUND,
-        Kind::InvalidRequest,
-        Some("resource_missing"),
-        &format!("No such {object}."),
-        false,
-    )
+    let message = format!("No such {object}.");
+    Reply::refused(StatusCode::NOT_FOUND, INVALID_REQUEST, &message).with("code", "resource_missing")
 }
 
 /// No such route.
 #[must_use]
 pub fn no_route() -> Reply {
-    reply(
-        StatusCode::NOT_FOUND,
-        Kind::InvalidRequest,
-        None,
-        "Unrecognized request URL.",
-        false,
-    )
+    let message = "Unrecognized request URL.";
+    Reply::refused(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
 }
 
 /// The key came before with other parameters.
 #[must_use]
 pub fn key_mismatch() -> Reply {
-    reply(
-        StatusCode::BAD_REQUEST,
-        Kind::Idempotency,
-        None,
-        "Keys for idempotent requests can only be used with the parameters they were first used with.",
-        false,
-    )
+    let message =
+        "Keys for idempotent requests can only be used with the parameters they were first used with.";
+    Reply::refused(StatusCode::BAD_REQUEST, IDEMPOTENCY, message)
 }
 
 /// A request with this key is running.
 #[must_use]
 pub fn key_in_use() -> Reply {
-    reply(
-        StatusCode::CONFLICT,
-        Kind::Idempotency,
-        Some("idempotency_key_in_use"),
-        "Another request with this idempotency key is in progress.",
-        false,
-    )
+    let message = "Another request with this idempotency key is in progress.";
+    Reply::refused(StatusCode::CONFLICT, IDEMPOTENCY, message).with("code", "idempotency_key_in_use")
 }
 
 /// The gateway is down, before anything was begun.
 #[must_use]
 pub fn outage() -> Reply {
-    reply(
-        StatusCode::SERVICE_UNAVAILABLE,
-        Kind::Api,
-        None,
-        "The sandbox is in an outage.",
-        false,
-    )
+    let message = "The sandbox is in an outage.";
+    Reply::refused(StatusCode::SERVICE_UNAVAILABLE, API, message)
 }
 
 /// What a kept-back answer ends with.
 #[must_use]
 pub fn gave_up() -> Reply {
-    reply(
-        StatusCode::GATEWAY_TIMEOUT,
-        Kind::Api,
-        None,
-        "The answer was lost on purpose.",
-        false,
-    )
+    let message = "The answer was lost on purpose.";
+    Reply::refused(StatusCode::GATEWAY_TIMEOUT, API, message)
 }
 
 /// Something of ours failed; nothing was changed.
 #[must_use]
 pub fn internal(message: &str) -> Reply {
-    reply(StatusCode::INTERNAL_SERVER_ERROR, Kind::Api, None, message, true)
+    Reply::failed(StatusCode::INTERNAL_SERVER_ERROR, API, message)
 }
 
 /// The object is in a state that does not allow this.
 #[must_use]
 pub fn state(code: &str, message: &str, intent: &Value) -> Reply {
-    with_intent(
-        reply(
-            StatusCode::BAD_REQUEST,
-            Kind::InvalidRequest,
-            Some(code),
-            message,
-            true,
-        ),
-        intent,
-    )
+    let failed = Reply::failed(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
+    failed.with("code", code).with("payment_intent", intent.clone())
 }
 
 /// The card was declined: 402, with the intent as it is now.
 #[must_use]
 pub fn declined(code: &str, decline_code: &str, message: &str, intent: &Value) -> Reply {
-    let mut reply = reply(
-        StatusCode::PAYMENT_REQUIRED,
-        Kind::Card,
-        Some(code),
-        message,
-        true,
-    );
-    if let Some(error) = reply.body.get_mut("error").and_then(Value::as_object_mut) {
-        error.insert("decline_code".into(), decline_code.into());
-    }
-    with_intent(reply, intent)
-}
-
-fn with_intent(mut reply: Reply, intent: &Value) -> Reply {
-    if let Some(error) = reply.body.get_mut("error").and_then(Value::as_object_mut) {
-        error.insert("payment_intent".into(), intent.clone());
-    }
-    reply
+    let failed = Reply::failed(StatusCode::PAYMENT_REQUIRED, CARD, message);
+    let failed = failed.with("code", code).with("decline_code", decline_code);
+    failed.with("payment_intent", intent.clone())
 }

@@ -7,52 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-/// What happened to an intent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// An intent was made; no money moved.
-    Created,
-    /// A confirmation was carried out; what came of it is the next line.
-    Confirmed,
-    /// The customer has to sign at the bank.
-    ActionRequired,
-    /// Money was taken.
-    Charged,
-    /// The bank refused, or the customer did at the bank.
-    Declined,
-    /// The intent can no longer be charged.
-    Cancelled,
-    /// Money was given back.
-    Refunded,
-}
-
-/// One line of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// Position in this run's log, from 1.
-    pub seq: u64,
-    /// Milliseconds since 1970-01-01 UTC.
-    pub at_ms: u64,
-    /// What happened.
-    pub event: Event,
-    /// The payment intent.
-    pub intent: String,
-    /// `metadata[order_id]` of the intent; empty if it had none.
-    pub order_id: String,
-    /// In the currency's minor unit: the intent's amount, or what was refunded.
-    pub amount: u64,
-    /// Lower-case ISO 4217.
-    pub currency: String,
-    /// The refund, on [`Event::Refunded`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refund: Option<String>,
-    /// The decline code, on [`Event::Declined`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
+pub use stack_api::gateway_log::{Event, Line};
 
 /// The open log file.
 #[derive(Debug)]

@@ -47,7 +47,7 @@ async fn page(
         .intent(&id)
         .map(|i| (i.amount, i.currency.clone(), i.status))
     else {
-        return error::missing("payment_intent").into_response(false);
+        return error::missing("payment_intent").into_response();
     };
     let (amount, currency, status) = shown;
     // The id was looked up, so it is one of ours and needs no escaping; currency is three letters.
@@ -80,8 +80,8 @@ fn decide(gateway: &Gateway, id: &str, visit: &Visit, headers: &HeaderMap) -> Re
         Some("complete") => Outcome::Complete,
         Some("fail") => Outcome::Fail,
         _ => {
-            let refused = error::invalid("parameter_invalid_string", "outcome", "Either complete or fail.");
-            return refused.into_response(false);
+            let refused = error::invalid_text("outcome", "Either complete or fail.");
+            return refused.into_response();
         }
     };
     let mut book = gateway.book();
@@ -89,7 +89,7 @@ fn decide(gateway: &Gateway, id: &str, visit: &Visit, headers: &HeaderMap) -> Re
     let return_url = book.intent(id).and_then(|intent| intent.return_url.clone());
     drop(book);
     if reply.status != StatusCode::OK {
-        return reply.into_response(false);
+        return reply.into_response();
     }
     let redirect_status = if outcome == Outcome::Complete {
         "succeeded"
@@ -117,7 +117,7 @@ async fn log(State(gateway): Shared) -> Response<Body> {
         Ok(lines) => ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
         Err(failed) => {
             tracing::error!(error = %failed, "the gateway's log could not be read");
-            error::internal("The log could not be read.").into_response(false)
+            error::internal("The log could not be read.").into_response()
         }
     }
 }
@@ -135,7 +135,7 @@ async fn set_faults(State(gateway): Shared, Json(faults): Json<Faults>) -> Respo
     if shares.iter().any(|share| !(0.0..=1.0).contains(share))
         || faults.timeout_before_charge + faults.timeout_after_charge > 1.0
     {
-        return error::invalid("parameter_invalid", "faults", "Shares are from 0 to 1.").into_response(false);
+        return error::invalid("parameter_invalid", "faults", "Shares are from 0 to 1.").into_response();
     }
     gateway.faults().change(|now| *now = faults);
     Json(faults).into_response()

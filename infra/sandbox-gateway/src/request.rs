@@ -74,32 +74,14 @@ pub fn create(params: &Params) -> Result<Operation, Reply> {
             "description",
         ],
     )?;
-    if let Some(confirm) = get(params, "confirm")
-        && confirm != "false"
-    {
-        return Err(error::invalid(
-            "parameter_invalid_string",
-            "confirm",
-            "The sandbox confirms in a call of its own.",
-        ));
-    }
-    if let Some(capture) = get(params, "capture_method")
-        && capture != "automatic"
-    {
-        return Err(error::invalid(
-            "parameter_invalid_string",
-            "capture_method",
-            "The sandbox captures automatically.",
-        ));
-    }
+    let confirms = "The sandbox confirms in a call of its own.";
+    one_of(params, "confirm", &["false"], confirms)?;
+    let captures = "The sandbox captures automatically.";
+    one_of(params, "capture_method", &["automatic"], captures)?;
     let amount = amount(params)?.ok_or_else(|| absent("amount"))?;
     let currency = get(params, "currency").ok_or_else(|| absent("currency"))?;
     if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_lowercase()) {
-        return Err(error::invalid(
-            "parameter_invalid_string",
-            "currency",
-            "Invalid currency.",
-        ));
+        return Err(error::invalid_text("currency", "Invalid currency."));
     }
     Ok(Operation::Create {
         amount,
@@ -134,15 +116,8 @@ pub fn confirm(intent: &str, params: &Params) -> Result<Operation, Reply> {
 /// See [`create`].
 pub fn cancel(intent: &str, params: &Params) -> Result<Operation, Reply> {
     known(params, &["cancellation_reason"])?;
-    if let Some(reason) = get(params, "cancellation_reason")
-        && !["duplicate", "fraudulent", "requested_by_customer", "abandoned"].contains(&reason)
-    {
-        return Err(error::invalid(
-            "parameter_invalid_string",
-            "cancellation_reason",
-            "Unknown reason.",
-        ));
-    }
+    let reasons = ["duplicate", "fraudulent", "requested_by_customer", "abandoned"];
+    one_of(params, "cancellation_reason", &reasons, "Unknown reason.")?;
     Ok(Operation::Cancel {
         intent: intent.to_owned(),
     })
@@ -170,19 +145,22 @@ fn get<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
+/// Refuses a parameter that has none of these values; it may be left out.
+fn one_of(params: &Params, name: &str, values: &[&str], message: &str) -> Result<(), Reply> {
+    match get(params, name) {
+        Some(value) if !values.contains(&value) => Err(error::invalid_text(name, message)),
+        _ => Ok(()),
+    }
+}
+
 fn absent(param: &str) -> Reply {
-    error::invalid(
-        "parameter_missing",
-        param,
-        &format!("Missing required param: {param}."),
-    )
+    let message = format!("Missing required param: {param}.");
+    error::invalid("parameter_missing", param, &message)
 }
 
 fn known(params: &Params, names: &[&str]) -> Result<(), Reply> {
-    match params
-        .iter()
-        .find(|(key, _)| !names.contains(&key.as_str()) && metadata_key(key).is_none())
-    {
+    let is_known = |key: &str| names.contains(&key) || metadata_key(key).is_some();
+    match params.iter().find(|(key, _)| !is_known(key)) {
         Some((key, _)) => Err(error::invalid(
             "parameter_unknown",
             key,
@@ -207,31 +185,23 @@ fn amount(params: &Params) -> Result<Option<u64>, Reply> {
     let Some(text) = get(params, "amount") else {
         return Ok(None);
     };
+    let refused = |code: &str, message: &str| Err(error::invalid(code, "amount", message));
     match text.parse::<u64>() {
-        Ok(0) | Err(_) => Err(error::invalid(
-            "parameter_invalid_integer",
-            "amount",
-            "Invalid positive integer.",
-        )),
-        Ok(amount) if amount > MAX_AMOUNT => Err(error::invalid(
-            "amount_too_large",
-            "amount",
-            "Amount must be no more than 99999999.",
-        )),
+        Ok(0) | Err(_) => refused("parameter_invalid_integer", "Invalid positive integer."),
+        Ok(amount) if amount > MAX_AMOUNT => {
+            refused("amount_too_large", "Amount must be no more than 99999999.")
+        }
         Ok(amount) => Ok(Some(amount)),
     }
 }
 
 fn method(params: &Params) -> Result<Option<String>, Reply> {
-    match get(params, "payment_method") {
-        None => Ok(None),
-        Some(token) if methods::behaviour(token).is_some() => Ok(Some(token.to_owned())),
-        Some(_) => Err(error::invalid(
-            "resource_missing",
-            "payment_method",
-            "No such PaymentMethod.",
-        )),
-    }
+    let Some(token) = get(params, "payment_method") else {
+        return Ok(None);
+    };
+    let known = methods::behaviour(token).is_some();
+    let token = known.then(|| token.to_owned()).map(Some);
+    token.ok_or_else(|| error::invalid("resource_missing", "payment_method", "No such PaymentMethod."))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
@@ -30,20 +31,12 @@ pub struct Gateway {
 }
 
 /// What came of a POST.
-struct Done {
-    reply: Reply,
-    replayed: bool,
-    delivered: bool,
-}
-
-impl Done {
-    fn answered(reply: Reply) -> Self {
-        Self {
-            reply,
-            replayed: false,
-            delivered: true,
-        }
-    }
+enum Done {
+    Answered(Reply),
+    /// Answered once more, as earlier under the same key.
+    Replayed(Reply),
+    /// Whatever was done, nobody is told.
+    Lost,
 }
 
 impl Gateway {
@@ -89,15 +82,9 @@ impl Gateway {
         let running = match key.as_deref().map(|key| self.keys.claim(key, fingerprint)) {
             None => None,
             Some(Claim::Mine(running)) => Some(running),
-            Some(Claim::Replay(reply)) => {
-                return Done {
-                    reply,
-                    replayed: true,
-                    delivered: true,
-                };
-            }
-            Some(Claim::InUse) => return Done::answered(error::key_in_use()),
-            Some(Claim::Mismatch) => return Done::answered(error::key_mismatch()),
+            Some(Claim::Replay(reply)) => return Done::Replayed(reply),
+            Some(Claim::InUse) => return Done::Answered(error::key_in_use()),
+            Some(Claim::Mismatch) => return Done::Answered(error::key_mismatch()),
         };
         let (fate, wait) = self.decide(&operation);
         let latency = wait + Duration::from_millis(self.faults().faults().latency_ms);
@@ -105,20 +92,15 @@ impl Gateway {
             tokio::time::sleep(latency).await;
         }
         if fate == Fate::LostBefore {
-            return Done {
-                reply: error::gave_up(),
-                replayed: false,
-                delivered: false,
-            };
+            return Done::Lost;
         }
         let reply = self.book().execute(operation);
         if let Some(running) = running {
             running.finish(&reply);
         }
-        Done {
-            reply,
-            replayed: false,
-            delivered: fate == Fate::Answered,
+        match fate {
+            Fate::Answered => Done::Answered(reply),
+            Fate::LostBefore | Fate::LostAfter => Done::Lost,
         }
     }
 
@@ -178,69 +160,70 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/refunds", post(refund))
         .route("/v1/refunds/{id}", get(show_refund))
         .merge(pages::router())
-        .fallback(|| async { error::no_route().into_response(false) })
+        .fallback(|| async { error::no_route() })
         .with_state(gateway)
 }
 
 type Shared = State<Arc<Gateway>>;
 
-async fn create(State(gateway): Shared, request: Request) -> Response<Body> {
+/// What a POST is answered; refused ones too.
+type Answered = Result<Response<Body>, Reply>;
+
+async fn create(State(gateway): Shared, request: Request) -> Answered {
     run(gateway, request, request::create).await
 }
 
-async fn confirm(State(gateway): Shared, Path(id): Path<String>, request: Request) -> Response<Body> {
+async fn confirm(State(gateway): Shared, Path(id): Path<String>, request: Request) -> Answered {
     run(gateway, request, |params| request::confirm(&id, params)).await
 }
 
-async fn cancel(State(gateway): Shared, Path(id): Path<String>, request: Request) -> Response<Body> {
+async fn cancel(State(gateway): Shared, Path(id): Path<String>, request: Request) -> Answered {
     run(gateway, request, |params| request::cancel(&id, params)).await
 }
 
-async fn refund(State(gateway): Shared, request: Request) -> Response<Body> {
+async fn refund(State(gateway): Shared, request: Request) -> Answered {
     run(gateway, request, request::refund).await
 }
 
-async fn show_intent(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+async fn show_intent(
+    State(gateway): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Reply, Reply> {
     show(&gateway, &headers, |book| book.show_intent(&id)).await
 }
 
-async fn show_refund(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+async fn show_refund(
+    State(gateway): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Reply, Reply> {
     show(&gateway, &headers, |book| book.show_refund(&id)).await
 }
 
-async fn show(gateway: &Gateway, headers: &HeaderMap, read: impl FnOnce(&Book) -> Reply) -> Response<Body> {
-    if let Err(refused) = gateway.admit(headers) {
-        return refused.into_response(false);
-    }
+async fn show(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    read: impl FnOnce(&Book) -> Reply,
+) -> Result<Reply, Reply> {
+    gateway.admit(headers)?;
     let latency_ms = gateway.faults().faults().latency_ms;
     if latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(latency_ms)).await;
     }
-    let reply = read(&gateway.book());
-    reply.into_response(false)
+    Ok(read(&gateway.book()))
 }
 
 async fn run(
     gateway: Arc<Gateway>,
     request: Request,
     read: impl FnOnce(&Params) -> Result<Operation, Reply>,
-) -> Response<Body> {
-    if let Err(refused) = gateway.admit(request.headers()) {
-        return refused.into_response(false);
-    }
-    let key = match idempotency_key(request.headers()) {
-        Ok(key) => key,
-        Err(refused) => return refused.into_response(false),
-    };
+) -> Answered {
+    gateway.admit(request.headers())?;
+    let key = idempotency_key(request.headers())?;
     let path = request.uri().path().to_owned();
-    let params = match form(request).await {
-        Ok(params) => params,
-        Err(refused) => return refused.into_response(false),
-    };
-    let operation = match read(&params) {
-        Ok(operation) => operation,
-        Err(refused) => return refused.into_response(false),
-    };
+    let params = form(request).await?;
+    let operation = read(&params)?;
     let fingerprint = request::fingerprint(&path, &params);
     // In a task of its own: a client that hangs up does not take its request back.
     let task = {
@@ -248,12 +231,13 @@ async fn run(
         tokio::spawn(async move { gateway.carry_out(operation, key, &fingerprint).await })
     };
     match task.await {
-        Ok(done) if done.delivered => done.reply.into_response(done.replayed),
-        Ok(_) => {
+        Ok(Done::Answered(reply)) => Ok(reply.into_response()),
+        Ok(Done::Replayed(reply)) => Ok(([("idempotent-replayed", "true")], reply).into_response()),
+        Ok(Done::Lost) => {
             gateway.keep_back().await;
-            error::gave_up().into_response(false)
+            Err(error::gave_up())
         }
-        Err(_) => error::internal("The request's task failed.").into_response(false),
+        Err(_) => Err(error::internal("The request's task failed.")),
     }
 }
 
@@ -263,8 +247,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Reply> {
     };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_CHARS => Ok(Some(key.to_owned())),
-        _ => Err(error::invalid(
-            "parameter_invalid_string",
+        _ => Err(error::invalid_text(
             "Idempotency-Key",
             "A key has 1 to 255 characters.",
         )),

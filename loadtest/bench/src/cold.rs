@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use stampede_local::runtime::standard_variables;
 
 /// How long a start may take at most.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -19,26 +20,14 @@ const NEXT: &str = "GET /2018-06-01/runtime/invocation/next ";
 /// The variables that Lambda sets for every function.
 #[must_use]
 pub fn standard(name: &str) -> BTreeMap<String, String> {
-    [
-        ("AWS_LAMBDA_FUNCTION_NAME", name),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/bench"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-        ("_HANDLER", "bootstrap"),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_DEFAULT_REGION", "eu-central-1"),
+    let credentials = [
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_SESSION_TOKEN", "session"),
-        ("TZ", ":UTC"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .collect()
+    ];
+    let mut variables = standard_variables(name, 256, "on-demand");
+    variables.extend(credentials.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    variables
 }
 
 /// Starts `program` once and ends it again; the time to its first request for work, in milliseconds.

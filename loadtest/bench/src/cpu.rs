@@ -4,12 +4,12 @@
 //! block did is checked afterwards by the meter: every call ended as it should, and made exactly the requests it is said
 //! to make.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use domain::ids::ShopperId;
 use domain::time::Timestamp;
+use loadtest::run::wall_ms;
+use loadtest::shopper::checkout_body;
 use serde_json::{Value, json};
 
 use crate::event::{Call, event};
@@ -67,13 +67,8 @@ pub struct Bench<'a> {
     rounds: Rounds,
 }
 
-/// The present moment.
-///
-/// # Errors
-/// When the clock stands before 1970.
-pub fn now() -> anyhow::Result<Timestamp> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(Timestamp::from_millis(i64::try_from(since.as_millis())?))
+fn now() -> anyhow::Result<Timestamp> {
+    Ok(Timestamp::from_millis(wall_ms()?))
 }
 
 impl<'a> Bench<'a> {
@@ -289,22 +284,16 @@ impl<'a> Bench<'a> {
     async fn checkouts(&mut self, reservations: &[(ShopperId, Reply)]) -> anyhow::Result<f64> {
         let mut calls = Vec::with_capacity(reservations.len());
         for (shopper, reply) in reservations {
-            let view: Value = serde_json::from_str(reply.body.as_deref().unwrap_or_default())?;
+            let view = serde_json::from_str(reply.body.as_deref().unwrap_or_default())?;
+            let (name, email) = ("Ada Example".to_owned(), "ada@example.org".to_owned());
+            let body = checkout_body(&view, "pm_card_visa", name, email);
             calls.push(event(&Call {
                 route: "POST /orders",
                 path: "/orders",
                 bearer: &self.host.bearer(shopper.as_str(), now()?.as_seconds())?,
                 key: &format!("buy-{shopper}"),
                 drop_id: None,
-                body: &json!({
-                    "reservation_id": view.get("reservation_id"),
-                    "amount": view.get("amount"),
-                    "payment_method": "pm_card_visa",
-                    "shipping": {
-                        "name": "Ada Example", "line1": "1 Example Way", "postal_code": "10115",
-                        "city": "Berlin", "country": "DE", "email": "ada@example.org",
-                    },
-                }),
+                body: &serde_json::to_value(body)?,
             }));
         }
         if self.rounds.checkout.is_empty() {

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use bytes::Bytes;
 use dynamodb::Tables;
 use serde::Deserialize;
+use stack_api::TableUse;
 use stampede_local::child::Spawner;
 use stampede_local::dynamodb::{Dynamo, serve};
-use stampede_local::meter::{Meter, TableUse};
+use stampede_local::meter::Meter;
 use stampede_local::permissions::Permissions;
-use stampede_local::runtime::{Functions, Settings, Waiting};
-use stampede_local::stack::sample_surroundings;
+use stampede_local::runtime::{Functions, Settings};
+use stampede_local::stack::{missing, sample_surroundings};
 use stampede_local::template::{self, Function, Model, REGION};
 use tokens::{Audience, SigningKey};
 use tokio::net::TcpListener;
@@ -144,12 +145,7 @@ impl Host {
         let permissions = Arc::new(Permissions::of(&measured)?);
         let dynamo = Dynamo::create(&measured.tables, Arc::clone(&meter))?.guarded(permissions);
         let server = tokio::spawn(serve(listener, dynamo));
-        let missing = Functions::missing(&measured, &settings);
-        ensure!(
-            missing.is_empty(),
-            "not built: {missing:?} in {}",
-            settings.binaries.display()
-        );
+        missing(&measured, &settings, true)?;
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
@@ -181,13 +177,8 @@ impl Host {
     /// # Errors
     /// When the function fails or answers no HTTP response.
     pub async fn call(&self, function: &str, event: Bytes) -> anyhow::Result<Reply> {
-        let invocation = self.functions.identify();
-        let booked = |result: &Result<Bytes, _>| if result.is_ok() { 200 } else { 500 };
-        let answer = self
-            .functions
-            .invoke(function, "bench", invocation, event, Waiting::Patiently, booked)
-            .await
-            .with_context(|| format!("{function}; its log says more"))?;
+        let answer = self.functions.call(function, "bench", event).await;
+        let answer = answer.with_context(|| format!("{function}; its log says more"))?;
         serde_json::from_slice(&answer)
             .with_context(|| format!("{function} answered {}", String::from_utf8_lossy(&answer)))
     }

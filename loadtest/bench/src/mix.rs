@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 use loadtest::client::{Answer, Call};
+use loadtest::shopper::checkout_body;
 use loadtest::world::{Addresses, sign_all};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -64,11 +65,10 @@ pub fn turn(seed: u64) -> Vec<Kind> {
     kinds
 }
 
-/// A reservation that can be checked out.
+/// A reservation that can be checked out, with the body that does it.
 struct Held {
     shopper: usize,
-    reservation_id: Value,
-    amount: Value,
+    body: Bytes,
 }
 
 /// The mix, with what earlier answers gave to later requests.
@@ -145,7 +145,7 @@ impl Mix {
             Kind::Status => Ok(public(Kind::Status, Call::get(self.addresses.status.clone()))),
             Kind::Reserve => self.reserve(),
             Kind::Checkout => match lock(&self.held).pop_front() {
-                Some(held) => self.checkout(&held),
+                Some(held) => self.checkout(held),
                 None => self.reserve(),
             },
             Kind::Order => {
@@ -158,52 +158,21 @@ impl Mix {
         }
     }
 
-    fn bearer(&self, shopper: usize) -> anyhow::Result<Option<HeaderValue>> {
-        let bearer = self.bearers.get(shopper).context("no shoppers left")?;
-        Ok(Some(bearer.clone()))
-    }
-
     fn reserve(&self) -> anyhow::Result<Next> {
         let shopper = self.shoppers.fetch_add(1, Ordering::Relaxed);
         let sku = self
             .skus
             .get(shopper % self.skus.len().max(1))
             .context("no SKU")?;
-        let body = json!({"sku": sku, "quantity": 1});
-        Ok(Next {
-            kind: Kind::Reserve,
-            shopper,
-            call: Call {
-                method: Method::POST,
-                uri: self.addresses.reservations.clone(),
-                bearer: self.bearer(shopper)?,
-                key: Some(HeaderValue::from_str(&format!("reserve-{shopper}"))?),
-                body: Some((Bytes::from(body.to_string()), "application/json")),
-            },
-        })
+        let body = json!({"sku": sku, "quantity": 1}).to_string();
+        let call = Call::post(self.addresses.reservations.clone()).json(body);
+        self.by(shopper, Kind::Reserve, Some(format!("reserve-{shopper}")), call)
     }
 
-    fn checkout(&self, held: &Held) -> anyhow::Result<Next> {
-        let body = json!({
-            "reservation_id": held.reservation_id,
-            "amount": held.amount,
-            "payment_method": "pm_card_visa",
-            "shipping": {
-                "name": "Ada Example", "line1": "1 Example Way", "postal_code": "10115",
-                "city": "Berlin", "country": "DE", "email": "ada@example.org",
-            },
-        });
-        Ok(Next {
-            kind: Kind::Checkout,
-            shopper: held.shopper,
-            call: Call {
-                method: Method::POST,
-                uri: self.addresses.orders.clone(),
-                bearer: self.bearer(held.shopper)?,
-                key: Some(HeaderValue::from_str(&format!("buy-{}", held.shopper))?),
-                body: Some((Bytes::from(body.to_string()), "application/json")),
-            },
-        })
+    fn checkout(&self, held: Held) -> anyhow::Result<Next> {
+        let call = Call::post(self.addresses.orders.clone()).json(held.body);
+        let key = format!("buy-{}", held.shopper);
+        self.by(held.shopper, Kind::Checkout, Some(key), call)
     }
 
     fn order(&self, shopper: usize, id: &str) -> anyhow::Result<Next> {
@@ -211,28 +180,33 @@ impl Mix {
             .addresses
             .at(&format!("/orders/{id}"))
             .context("an order's address")?;
-        Ok(Next {
-            kind: Kind::Order,
-            shopper,
-            call: Call {
-                bearer: self.bearer(shopper)?,
-                ..Call::get(uri)
-            },
-        })
+        self.by(shopper, Kind::Order, None, Call::get(uri))
+    }
+
+    /// A request of a shopper.
+    fn by(&self, shopper: usize, kind: Kind, key: Option<String>, call: Call) -> anyhow::Result<Next> {
+        let bearer = self.bearers.get(shopper).context("no shoppers left")?;
+        let call = Call {
+            bearer: Some(bearer.clone()),
+            key: key.map(HeaderValue::try_from).transpose()?,
+            ..call
+        };
+        Ok(Next { kind, call, shopper })
     }
 
     /// Keeps what a good answer gives to later requests.
     pub fn answered(&self, next: &Next, answer: &Answer) {
         match next.kind {
             Kind::Reserve => {
-                if let Some(view) = answer.json::<Value>()
-                    && let (Some(id), Some(amount)) = (view.get("reservation_id"), view.get("amount"))
-                {
-                    lock(&self.held).push_back(Held {
-                        shopper: next.shopper,
-                        reservation_id: id.clone(),
-                        amount: amount.clone(),
-                    });
+                if let Some(view) = answer.json() {
+                    let (name, email) = ("Ada Example".to_owned(), "ada@example.org".to_owned());
+                    let body = checkout_body(&view, "pm_card_visa", name, email);
+                    if let Ok(body) = serde_json::to_vec(&body) {
+                        lock(&self.held).push_back(Held {
+                            shopper: next.shopper,
+                            body: body.into(),
+                        });
+                    }
                 }
             }
             Kind::Checkout => {

@@ -8,15 +8,18 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use loadtest::client::{Call, Client};
 use loadtest::collect::Stores;
+use loadtest::control;
 use loadtest::drop_file::DropFile;
 use loadtest::operator::{PUBLISH_LIMIT, publish};
 use loadtest::progress::say;
 use loadtest::run::wall_ms;
-use loadtest::stack::{OwnStack, StackFile, shopper_key};
+use loadtest::stack::{Start, shopper_key};
 use loadtest::world::Addresses;
 use nix::unistd::Pid;
-use serde_json::Value;
+use stack_api::faults::FaultPlan;
+use stack_api::{Idle, StackFile};
 use stampede_local::template::Model;
+use tokio::sync::watch;
 
 use crate::load::{self, Phase};
 use crate::mix::{Kind, Mix, turn};
@@ -96,14 +99,20 @@ pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
     let folder = plan.folder.join("stack");
     let log = plan.folder.join("stack.log");
     let mut load = Load::default();
+    let (_running, stop) = watch::channel(false);
     for round in 1..=plan.rounds {
-        let mut stack = OwnStack::start(&plan.binaries, &folder, &log, plan.seed, "", &[])?;
-        let outcome = match stack.ready().await {
-            Ok(file) => on(&file, &folder, plan, model, round).await,
-            Err(error) => Err(error),
+        let start = Start {
+            functions: &plan.binaries,
+            folder: &folder,
+            log: &log,
+            seed: plan.seed,
+            faults: &FaultPlan::default(),
+            further: &[],
         };
-        stack.stop().await;
-        load.add(outcome?);
+        let round = start.run(stop.clone(), async |file| {
+            on(&file, &folder, plan, model, round).await
+        });
+        load.add(round.await?);
     }
     Ok(load)
 }
@@ -218,18 +227,12 @@ async fn claimed(stack: &StackFile, drop_id: &str, reserved: u64) -> anyhow::Res
 
 /// Waits until the stack has done all it was asked.
 async fn idle(stack: &StackFile) -> anyhow::Result<()> {
-    let client = Client::new(Duration::from_secs(10));
-    let call = Call::get(format!("{}/idle", stack.control_url).parse()?);
     let began = std::time::Instant::now();
     let mut interval = tokio::time::interval(Duration::from_millis(200));
     while began.elapsed() < IDLE_LIMIT {
         interval.tick().await;
-        let state: Value = client
-            .send(&call)
-            .await?
-            .json()
-            .context("whether the stack is idle")?;
-        if state.get("idle").and_then(Value::as_bool) == Some(true) {
+        let state: Idle = control::get(stack, "/idle").await?;
+        if state.idle {
             return Ok(());
         }
     }

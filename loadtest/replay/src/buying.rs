@@ -1,15 +1,17 @@
 //! From a reservation to the end of its order.
 
-use api::orders::{CheckoutBody, OrderView, Shipping};
+use api::orders::OrderView;
 use api::problem::{Code, Problem};
 use api::reservations::ReservationView;
 use domain::limits::CLOCK_SKEW_MS;
 use domain::order::OrderStatus;
 use http::Method;
 use loadtest::facts::{CheckoutRefused, Ending, Entry, Ordered};
+use loadtest::shopper::checkout_body;
 use memory::MemoryGateway;
 use ports::payment::PaymentId;
 
+use crate::client::Call;
 use crate::plan::{Card, Then, Wish};
 use crate::process::Function;
 use crate::shopper::{LOOK, Shopper};
@@ -51,14 +53,11 @@ impl Shopper {
         self.client.world.sleep(i64::from(after_ms)).await;
         let (device, asked) = self.nth();
         let key = format!("{}-{device}-o{asked}", self.shopper);
-        let body = serde_json::to_vec(&self.body(held, card)).ok();
-        let call = self.call(
-            Function::Checkout,
-            Method::POST,
-            "/orders".to_owned(),
-            Some(key),
-            body,
-        );
+        let call = Call::new(Function::Checkout, Method::POST, "/orders");
+        let (name, email) = ("A Shopper".to_owned(), "a@example.com".to_owned());
+        let call = call
+            .key(key)
+            .json(&checkout_body(held, card.token(), name, email));
         let answers = self.client.insist(&call, sends).await;
         let mut accepted = None;
         for view in answers
@@ -100,23 +99,6 @@ impl Shopper {
         }
     }
 
-    fn body(&self, held: &ReservationView, card: Card) -> CheckoutBody {
-        CheckoutBody {
-            reservation_id: held.reservation_id.clone(),
-            amount: held.amount,
-            payment_method: card.token().to_owned(),
-            shipping: Shipping {
-                name: "A Shopper".to_owned(),
-                line1: "1 Harbour Street".to_owned(),
-                line2: None,
-                postal_code: "20457".to_owned(),
-                city: "Hamburg".to_owned(),
-                country: "DE".to_owned(),
-                email: "a@example.com".to_owned(),
-            },
-        }
-    }
-
     /// Follows an order to its end, doing what is asked for on the way.
     async fn follow(
         &mut self,
@@ -129,13 +111,7 @@ impl Shopper {
         let path = format!("/orders/{}", order.order_id);
         if let Some(after_ms) = cancel_after_ms {
             world.sleep(i64::from(after_ms)).await;
-            let call = self.call(
-                Function::GetOrder,
-                Method::POST,
-                format!("{path}/cancel"),
-                None,
-                None,
-            );
+            let call = Call::new(Function::GetOrder, Method::POST, format!("{path}/cancel"));
             let answers = self.client.insist(&call, LOOK).await;
             match answers.first() {
                 Some(answer) if matches!(answer.status, 200 | 202 | 409) => {}
@@ -164,17 +140,8 @@ impl Shopper {
             world.sleep(wait_ms).await;
             wait_ms = (2 * wait_ms).min(6_000);
             let listed = wait_ms == 1_400;
-            let call = self.call(
-                Function::GetOrder,
-                Method::GET,
-                if listed {
-                    "/orders?limit=5".to_owned()
-                } else {
-                    path.clone()
-                },
-                None,
-                None,
-            );
+            let asked = if listed { "/orders?limit=5" } else { &path };
+            let call = Call::new(Function::GetOrder, Method::GET, asked);
             let answers = self.client.insist(&call, LOOK).await;
             match answers.first() {
                 Some(answer) if answer.status == 200 && listed => {}
@@ -197,10 +164,9 @@ impl Shopper {
         let Some(id) = id else {
             return;
         };
-        match card {
-            Card::Confirmed => finish(&self.client.world, &self.client.fleet.gateway, &id, true),
-            Card::Unconfirmed => finish(&self.client.world, &self.client.fleet.gateway, &id, false),
-            _ => {}
+        if matches!(card, Card::Confirmed | Card::Unconfirmed) {
+            let pays = card == Card::Confirmed;
+            finish(&self.client.world, &self.client.fleet.gateway, &id, pays);
         }
     }
 }
@@ -208,15 +174,10 @@ impl Shopper {
 /// Somebody else than us brings a payment to an end: the shopper at the bank, or the bank.
 pub(crate) fn finish(world: &crate::world::World, gateway: &MemoryGateway, id: &PaymentId, pays: bool) {
     let was_open = gateway.finish_action(id, pays);
-    world.tell(|| {
-        format!(
-            "{id} is {} at the bank: {was_open}",
-            if pays { "paid" } else { "refused" }
-        )
-    });
-    world.note(if was_open {
-        "finished at the bank"
-    } else {
-        "too late at the bank"
+    let how = if pays { "paid" } else { "refused" };
+    world.tell(|| format!("{id} is {how} at the bank: {was_open}"));
+    world.note(match was_open {
+        true => "finished at the bank",
+        false => "too late at the bank",
     });
 }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use http::{Method, Request, header};
 use loadtest::audit::Promise;
 use loadtest::facts::Entry;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::chance::{key_of, keyed};
@@ -35,6 +36,34 @@ pub struct Call {
     pub key: Option<String>,
     /// Its body.
     pub body: Option<Vec<u8>>,
+}
+
+impl Call {
+    /// A request without key and body.
+    #[must_use]
+    pub fn new(function: Function, method: Method, path: impl Into<String>) -> Self {
+        Self {
+            function,
+            method,
+            path: path.into(),
+            key: None,
+            body: None,
+        }
+    }
+
+    /// The same with an idempotency key.
+    #[must_use]
+    pub fn key(mut self, key: String) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The same with a body.
+    #[must_use]
+    pub fn json<T: Serialize>(mut self, body: &T) -> Self {
+        self.body = serde_json::to_vec(body).ok();
+        self
+    }
 }
 
 /// Everything a client needs.
@@ -102,6 +131,11 @@ impl Client {
             self.world.now_ms().unsigned_abs(),
         );
         i64::try_from(from + number % (to.saturating_sub(from) + 1)).unwrap_or(0)
+    }
+
+    /// Waits for a number of milliseconds of this client's own.
+    pub async fn pause(&self, purpose: u64, from: u64, to: u64) {
+        self.world.sleep(self.drawn(purpose, from, to)).await;
     }
 
     /// Sends a request as often as `sends` says, and again, until there is an answer that is not *later*. All final

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::chance::Dice;
-use crate::faults::Fault;
+use crate::faults::{Fault, lasts, most_per_10_000};
 use crate::plan::{
     Act, ActKind, Card, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then, Wish,
 };
@@ -200,7 +200,7 @@ fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
     }
     let outages = Fault::ALL
         .into_iter()
-        .filter(|fault| fault.lasts() && rates.contains_key(fault))
+        .filter(|fault| lasts(*fault) && rates.contains_key(fault))
         .map(|fault| {
             let from_ms = dice.within(0, calm_ms.saturating_sub(5_000));
             let to_ms = (from_ms + dice.within(500, 25_000)).min(calm_ms);
@@ -220,7 +220,7 @@ fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
 
 /// A rate up to the fault's own, mostly well below it.
 fn rate(dice: &mut Dice, fault: Fault) -> u16 {
-    let most = u32::from(fault.most_per_10_000());
+    let most = u32::from(most_per_10_000(fault));
     let bound = if dice.percent(30) { most } else { most / 4 };
     u16::try_from(dice.within(bound / 10 + 1, bound.max(1))).unwrap_or(1)
 }

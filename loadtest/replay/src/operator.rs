@@ -52,15 +52,12 @@ impl Operator {
             in_doubt: vec![0; plan.units.len()],
             ..OnSale::default()
         };
-        let draft = self.body(plan).and_then(|body| serde_json::to_vec(&body).ok());
-        if self
-            .act("", Method::PUT, None, draft, &[200, 201])
-            .await
-            .is_some()
-        {
+        let draft = self.call("", Method::PUT);
+        let draft = self.body(plan).map_or(draft.clone(), |body| draft.json(&body));
+        if self.act(draft, &[200, 201]).await.is_some() {
             // 409: everything went so wrong that the drop's end came first.
-            on_sale.published =
-                self.act("/publish", Method::POST, None, None, &[200, 409]).await == Some(200);
+            let published = self.act(self.call("/publish", Method::POST), &[200, 409]).await;
+            on_sale.published = published == Some(200);
         }
         on_sale
     }
@@ -82,19 +79,19 @@ impl Operator {
         const DONE: &[u16] = &[200, 409];
         match kind {
             ActKind::Pause => {
-                self.act("/pause", Method::POST, None, None, DONE).await;
+                self.act(self.call("/pause", Method::POST), DONE).await;
             }
             ActKind::Resume => {
-                self.act("/resume", Method::POST, None, None, DONE).await;
+                self.act(self.call("/resume", Method::POST), DONE).await;
             }
             ActKind::Extend(by_ms) => {
                 let ends_at = memory::TestEdge::START
                     .plus_millis(i64::from(plan.opens_ms) + i64::from(plan.lasts_ms) + i64::from(by_ms));
-                let body = serde_json::to_vec(&ExtendBody {
+                let body = ExtendBody {
                     ends_at: ends_at.into(),
-                })
-                .ok();
-                if self.act("/extend", Method::POST, None, body, DONE).await == Some(200) {
+                };
+                let extend = self.call("/extend", Method::POST).json(&body);
+                if self.act(extend, DONE).await == Some(200) {
                     world.note("extended");
                 }
             }
@@ -103,16 +100,9 @@ impl Operator {
                     return;
                 };
                 on_sale.restocked_ms = Some(now_ms);
-                let body = serde_json::to_vec(&RestockBody { sku: name, units }).ok();
-                let done = self
-                    .act(
-                        "/restock",
-                        Method::POST,
-                        Some(format!("restock-{nth}")),
-                        body,
-                        DONE,
-                    )
-                    .await;
+                let restock = self.call("/restock", Method::POST);
+                let restock = restock.json(&RestockBody { sku: name, units });
+                let done = self.act(restock.key(format!("restock-{nth}")), DONE).await;
                 let count = match done {
                     Some(200) => {
                         world.note("restocked");
@@ -127,29 +117,21 @@ impl Operator {
             }
             ActKind::Cancel => {
                 on_sale.cancelled_ms = Some(now_ms);
-                if self.act("/cancel", Method::POST, None, None, DONE).await == Some(200) {
+                if self.act(self.call("/cancel", Method::POST), DONE).await == Some(200) {
                     world.note("cancelled");
                 }
             }
         }
     }
 
+    fn call(&self, act: &str, method: Method) -> Call {
+        let path = format!("/operator/drops/{}{act}", self.drop);
+        Call::new(Function::OperateDrop, method, path)
+    }
+
     /// Sends an act until it is answered for good; the status.
-    async fn act(
-        &self,
-        act: &str,
-        method: Method,
-        key: Option<String>,
-        body: Option<Vec<u8>>,
-        expected: &[u16],
-    ) -> Option<u16> {
-        let call = Call {
-            function: Function::OperateDrop,
-            method,
-            path: format!("/operator/drops/{}{act}", self.drop),
-            key,
-            body,
-        };
+    async fn act(&self, call: Call, expected: &[u16]) -> Option<u16> {
+        let act = format!("{} {}", call.method, call.path);
         for _ in 0..MOST_ROUNDS {
             let answers = self.client.insist(&call, SENDS).await;
             let Some(answer) = answers.first() else {

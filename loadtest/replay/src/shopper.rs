@@ -113,10 +113,7 @@ impl Shopper {
                 Asked::Wait(ending) if looks == 0 => return ending,
                 Asked::Wait(_) => {
                     looks -= 1;
-                    self.client
-                        .world
-                        .sleep(self.client.drawn(0x3a17, 500, 3_000))
-                        .await;
+                    self.client.pause(0x3a17, 500, 3_000).await;
                 }
             }
         }
@@ -125,31 +122,21 @@ impl Shopper {
 
     /// Looks at the status once; an ending if there is no point in asking.
     async fn look(&mut self, wish: &Wish) -> Option<Ending> {
-        let call = self.call(
-            Function::GetDrop,
-            Method::GET,
-            format!("/drops/{}/status", self.drop),
-            None,
-            None,
-        );
+        let path = format!("/drops/{}/status", self.drop);
+        let call = Call::new(Function::GetDrop, Method::GET, path);
         let answers = self.client.insist(&call, LOOK).await;
         let status: StatusView = answers.first().filter(|answer| answer.status == 200)?.json()?;
         match status.phase {
             Phase::Cancelled | Phase::Closed => Some(Ending::Closed),
             Phase::Upcoming => {
-                let left = self.opens_ms - self.client.world.now_ms();
-                self.client
-                    .world
-                    .sleep(left.clamp(0, 60_000) + self.client.drawn(0x09e4, 0, 600))
-                    .await;
+                let left = (self.opens_ms - self.client.world.now_ms()).clamp(0, 60_000);
+                let more = self.client.drawn(0x09e4, 0, 600);
+                self.client.world.sleep(left + more).await;
                 None
             }
             Phase::Paused => {
                 self.client.world.note("saw that the drop is paused");
-                self.client
-                    .world
-                    .sleep(self.client.drawn(0x9a05, 500, 2_000))
-                    .await;
+                self.client.pause(0x9a05, 500, 2_000).await;
                 None
             }
             Phase::Open => {
@@ -185,13 +172,8 @@ impl Shopper {
             quantity,
         };
         let path = format!("/drops/{}/reservations", self.drop);
-        let call = self.call(
-            Function::Reserve,
-            Method::POST,
-            path,
-            Some(key),
-            serde_json::to_vec(&body).ok(),
-        );
+        let call = Call::new(Function::Reserve, Method::POST, path);
+        let call = call.key(key).json(&body);
         let answers = self.client.insist(&call, wish.sends).await;
         if let Some(view) = self.note_reserved(&answers) {
             return Asked::Held(Box::new(view));
@@ -208,7 +190,7 @@ impl Shopper {
         match problem.code {
             Code::NotOpen => {
                 world.note("asked before the opening");
-                world.sleep(self.client.drawn(0x4073, 200, 1_500)).await;
+                self.client.pause(0x4073, 200, 1_500).await;
                 Asked::Wait(Ending::GaveUp)
             }
             Code::Paused => {
@@ -277,7 +259,7 @@ impl Shopper {
             return;
         };
         let path = format!("/drops/{}/reservations/{id}", self.drop);
-        let shown = self.call(Function::Reserve, Method::GET, path.clone(), None, None);
+        let shown = Call::new(Function::Reserve, Method::GET, path.clone());
         self.client.insist(&shown, LOOK).await;
         self.release(path, id).await;
     }
@@ -301,30 +283,13 @@ impl Shopper {
             at_ms: self.client.world.now().as_millis(),
             reservation_id: id,
         });
-        let call = self.call(Function::Reserve, Method::DELETE, path, None, None);
+        let call = Call::new(Function::Reserve, Method::DELETE, path);
         let answers = self.client.insist(&call, LOOK).await;
         match answers.first() {
             Some(answer) if answer.status == 204 => Ending::Released,
             Some(answer) if matches!(answer.status, 404 | 409) => Ending::Abandoned,
             Some(answer) => self.surprised(answer),
             None => Ending::GaveUp,
-        }
-    }
-
-    pub(crate) fn call(
-        &self,
-        function: Function,
-        method: Method,
-        path: String,
-        key: Option<String>,
-        body: Option<Vec<u8>>,
-    ) -> Call {
-        Call {
-            function,
-            method,
-            path,
-            key,
-            body,
         }
     }
 

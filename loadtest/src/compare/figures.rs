@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use stack_api::Processes;
 
 use crate::measure::{Endpoint, Measured, Sample, percentiles};
 use crate::run::Ran;
-use crate::usage::{Processes, float, is_http};
+use crate::usage::{float, is_http};
 
 /// What `project-ledger` says, with a number of events, when the database had no connection for them.
 const DELAYED: &str = "ledger writes waited for a connection";
@@ -80,7 +81,7 @@ impl Figures {
             errors: errors(&ran.measured),
             spill_over: sum(&front, |p| p.spill_over),
             spill_over_elsewhere: sum(&back, |p| p.spill_over),
-            held_ahead: sum(&all, |p| p.ahead),
+            held_ahead: sum(&all, |p| p.ahead as u64),
             sold_out_after_ms: ran.report.sold_out_after_ms,
             orders_delayed_by_database: delayed,
             drain_ms: whole_ms(ran.report.drain_s),

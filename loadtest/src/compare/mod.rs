@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
+use stack_api::StackFile;
+use stack_api::faults::FaultPlan;
 use tokio::sync::watch;
 
 pub use figures::Figures;
 
 use crate::prescaling::Prescaling;
 use crate::progress::say;
-use crate::run::{Options, Ran, run};
-use crate::stack::{OwnStack, StackFile};
+use crate::run::{Load, Options, Ran, run};
+use crate::stack::Start;
 
 /// Processes per function at most: more than the drop's plan holds, and more than this machine's memory minds.
 const PROCESSES: u32 = 400;
@@ -30,21 +32,19 @@ const ACCOUNT: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// What to compare.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Compare {
-    /// The drop file.
-    pub drop: PathBuf,
-    /// How many shoppers, instead of the file's own number.
-    pub shoppers: Option<u32>,
-    /// The seed of every draw.
-    pub seed: u64,
-    /// Where the runs' folders and the comparison go.
-    pub out: PathBuf,
+    /// The load of each run; the runs' folders and the comparison go into its folder.
+    #[command(flatten)]
+    pub load: Load,
     /// The folder of the functions' and the stack's binaries.
+    #[arg(long = "functions-dir", default_value = "target/release")]
     pub functions: PathBuf,
     /// The documents of pre-scaling.
+    #[arg(long, default_value = "loadtest/prescale")]
     pub documents: PathBuf,
-    /// The platform's share of a cold start, in ms.
+    /// The platform's share of a cold start, in ms, which no own machine can measure.
+    #[arg(long, default_value_t = 100)]
     pub platform_ms: u64,
 }
 
@@ -96,7 +96,7 @@ impl Compare {
         let (on, back) = self.once("on", self.platform_ms, true, &stop).await?;
         let comparison = self.compare(&off, &bare, &on, back.unwrap_or_default());
         let write = |name: &str, text: String| {
-            let path = self.out.join(name);
+            let path = self.load.out.join(name);
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
         };
         write("prescale.json", serde_json::to_string_pretty(&comparison)?)?;
@@ -114,7 +114,7 @@ impl Compare {
         prescaled: bool,
         stop: &watch::Receiver<bool>,
     ) -> anyhow::Result<((Ran, u64), Option<Duration>)> {
-        let out = self.out.join(name);
+        let out = self.load.out.join(name);
         std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
         let folder = out.join("stack");
         let further = [
@@ -125,30 +125,31 @@ impl Compare {
             format!("--account-concurrency={ACCOUNT}"),
         ];
         let log = out.join("stack.log");
-        let mut stack = OwnStack::start(&self.functions, &folder, &log, self.seed, "", &further)?;
-        let mut stopped = stop.clone();
         let options = Options {
-            drop: self.drop.clone(),
-            shoppers: self.shoppers,
-            seed: self.seed,
-            out: out.clone(),
+            load: Load {
+                out: out.clone(),
+                ..self.load.clone()
+            },
             keys: folder.join("keys"),
             prescaled,
             patience: PATIENCE,
         };
-        let done = async {
-            let file = stack.ready().await?;
+        let start = Start {
+            functions: &self.functions,
+            folder: &folder,
+            log: &log,
+            seed: self.load.seed,
+            faults: &FaultPlan::default(),
+            further: &further,
+        };
+        let mut stopped = stop.clone();
+        let done = start.run(stop.clone(), async |file| {
             tokio::select! {
                 done = on_stack(&file, &options, stop.clone()) => done,
-                ended = stack.ended() => Err(anyhow!("the stack ended by itself ({ended}); see {}", log.display())),
+                _ = stopped.wait_for(|stop| *stop) => Err(anyhow!("stopped")),
             }
-        };
-        let done = tokio::select! {
-            done = done => done,
-            _ = stopped.wait_for(|stop| *stop) => Err(anyhow!("stopped")),
-        };
-        stack.stop().await;
-        let (ran, back) = done.with_context(|| format!("the run {name}"))?;
+        });
+        let (ran, back) = done.await.with_context(|| format!("the run {name}"))?;
         let delayed = figures::delayed_by_database(&folder.join("logs"))?;
         say(&ran.report.summary());
         Ok(((ran, delayed), back))
@@ -161,7 +162,7 @@ impl Compare {
             ok: false,
             failures: Vec::new(),
             drop_file: ran.report.drop_file.clone(),
-            seed: self.seed,
+            seed: self.load.seed,
             shoppers: ran.report.shoppers,
             platform_share_ms: self.platform_ms,
             off: figures(off),

@@ -57,6 +57,8 @@ pub struct RunFacts {
     pub failed_samples: u64,
     /// What went wrong on purpose.
     pub faults: FaultReport,
+    /// When the list prices were written down.
+    pub prices_as_of: String,
 }
 
 /// Latencies of all endpoints by phase.
@@ -121,8 +123,8 @@ pub struct Report {
     /// Figures from the stack's meter.
     #[serde(flatten)]
     pub usage: Usage,
-    /// Source of the list prices behind `usd_per_order`.
-    pub prices_as_of: &'static str,
+    /// When the list prices were written down that are behind `usd_per_order`.
+    pub prices_as_of: String,
     /// From publishing to the end of the drain, in s.
     pub duration_s: f64,
     /// From the last shopper's leaving to the end of the drain, in s.
@@ -233,7 +235,7 @@ impl Report {
             generator_late_ms: late,
             step_late_ms: percentiles(&measured.late_steps_us),
             usage,
-            prices_as_of: crate::usage::prices::AS_OF,
+            prices_as_of: run.prices_as_of,
             duration_s: run.duration_s,
             drain_s: run.drain_s,
             left_undone: run.left_undone,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::facts::{Ended, Facts, Reserved, SkuFacts, UnitCounts};
 use crate::measure::Recorder;
-use crate::usage::{FunctionUse, TableUse};
+use stack_api::{FunctionUse, TableUse};
 use std::time::Duration;
 
 const START: i64 = 1_800_000_000_000;
@@ -40,6 +40,7 @@ fn run_facts() -> RunFacts {
         surprises: BTreeMap::new(),
         failed_samples: 0,
         faults: FaultReport::default(),
+        prices_as_of: "a test".into(),
     }
 }
 
@@ -120,7 +121,14 @@ fn usage() -> Usage {
             status: 201,
             invocations: 2,
             duration_ms: 8.0,
-            tables: BTreeMap::from([("stock".into(), TableUse { wcu: 2.0, rcu: 1.0 })]),
+            tables: BTreeMap::from([(
+                "stock".into(),
+                TableUse {
+                    wcu: 2.0,
+                    rcu: 1.0,
+                    ..TableUse::default()
+                },
+            )]),
         }],
         ..Usage::default()
     }

@@ -17,6 +17,30 @@ use crate::world::Tally;
 /// How long after the payment deadline an order may take to become final before a shopper stops asking, in ms.
 const AFTER_DEADLINE_MS: i64 = 30_000;
 
+/// The body of a checkout of a reservation, paid with `payment_method` and sent to a made-up address.
+#[must_use]
+pub fn checkout_body(
+    held: &ReservationView,
+    payment_method: &str,
+    name: String,
+    email: String,
+) -> CheckoutBody {
+    CheckoutBody {
+        reservation_id: held.reservation_id.clone(),
+        amount: held.amount,
+        payment_method: payment_method.to_owned(),
+        shipping: Shipping {
+            name,
+            line1: "1 Harbour Street".to_owned(),
+            line2: None,
+            postal_code: "20457".to_owned(),
+            city: "Hamburg".to_owned(),
+            country: "DE".to_owned(),
+            email,
+        },
+    }
+}
+
 impl Shopper {
     pub(super) fn reservation_call(&self) -> Option<Call> {
         let body = ReserveBody {
@@ -25,12 +49,8 @@ impl Shopper {
         };
         let key = format!("{}-r{}", self.plan.shopper, self.attempt);
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);
-        Some(self.call(
-            Method::POST,
-            self.world.addresses.reservations.clone(),
-            Some(&key),
-            Some(body),
-        ))
+        let uri = self.world.addresses.reservations.clone();
+        Some(self.call(Method::POST, uri, Some(&key), Some(body)))
     }
 
     /// Notes every 201 and answers the first.
@@ -148,28 +168,12 @@ impl Shopper {
 
     fn checkout_call(&self, held: &ReservationView) -> Option<Call> {
         let shopper = &self.plan.shopper;
-        let body = CheckoutBody {
-            reservation_id: held.reservation_id.clone(),
-            amount: held.amount,
-            payment_method: self.plan.card.token().to_owned(),
-            shipping: Shipping {
-                name: format!("Shopper {shopper}"),
-                line1: "1 Harbour Street".to_owned(),
-                line2: None,
-                postal_code: "20457".to_owned(),
-                city: "Hamburg".to_owned(),
-                country: "DE".to_owned(),
-                email: format!("{shopper}@example.com"),
-            },
-        };
+        let (name, email) = (format!("Shopper {shopper}"), format!("{shopper}@example.com"));
+        let body = checkout_body(held, self.plan.card.token(), name, email);
         let key = format!("{shopper}-o{}", self.attempt);
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);
-        Some(self.call(
-            Method::POST,
-            self.world.addresses.orders.clone(),
-            Some(&key),
-            Some(body),
-        ))
+        let uri = self.world.addresses.orders.clone();
+        Some(self.call(Method::POST, uri, Some(&key), Some(body)))
     }
 
     /// Follows an order to its final state, doing what the bank asks for on the way.
@@ -236,11 +240,8 @@ impl Shopper {
         };
         self.think(800, 4_000).await;
         let call = Call {
-            method: Method::POST,
-            uri,
-            bearer: None,
-            key: None,
             body: Some((Bytes::from_static(outcome), "application/x-www-form-urlencoded")),
+            ..Call::post(uri)
         };
         self.insist(Endpoint::Bank, &call, false, false).await;
     }

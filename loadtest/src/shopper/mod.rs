@@ -6,6 +6,8 @@
 mod buying;
 mod sending;
 
+pub use buying::checkout_body;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -21,80 +21,96 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::capacity::{refused_write, transaction_item};
-use crate::meter::{TableUse, Uses};
+use stack_api::TableUse;
 
-type Outcome = (Result<String, DynoxideError>, Uses);
+use crate::meter::Uses;
 
-/// What asks for capacity and reports it, with `$count` saying how to book it.
+/// A request that failed, with what it used nevertheless.
+struct Failed {
+    error: DynoxideError,
+    uses: Uses,
+}
+
+impl From<DynoxideError> for Failed {
+    fn from(error: DynoxideError) -> Self {
+        Self {
+            error,
+            uses: Uses::new(),
+        }
+    }
+}
+
+type Outcome = Result<(String, Uses), Failed>;
+
+/// Runs what can be asked for its capacity. `$before` sees the request first, `$uses` says how to book the capacity, and
+/// `$failed` what a failure used; both get what `$before` found.
 macro_rules! counted {
-    ($db:expr, $body:expr, $request:ty, $method:ident, $count:ident) => {{
-        let mut request: $request = match decode($body) {
-            Ok(request) => request,
-            Err(error) => return (Err(error), Uses::new()),
-        };
+    ($db:expr, $body:expr, $request:ty, $method:ident, $uses:expr) => {
+        counted!(
+            $db,
+            $body,
+            $request,
+            $method,
+            |_: &mut $request| (),
+            |capacities: &[ConsumedCapacity], ()| $uses(capacities),
+            |error, ()| Failed::from(error)
+        )
+    };
+    ($db:expr, $body:expr, $request:ty, $method:ident, $before:expr, $uses:expr, $failed:expr) => {{
+        let mut request: $request = decode($body)?;
         let asked = ask(&mut request.return_consumed_capacity);
+        let known = $before(&mut request);
         match $db.$method(request) {
             Ok(mut response) => {
-                let uses = $count(response.consumed_capacity.as_slice_of());
+                let uses = $uses(response.consumed_capacity.as_slice_of(), known);
                 if !asked {
                     response.consumed_capacity = None;
                 }
-                (encode(&response), uses)
+                Ok((encode(&response)?, uses))
             }
-            Err(error) => (Err(error), Uses::new()),
+            Err(error) => Err($failed(error, known)),
         }
     }};
 }
 
 /// A write of one item, whose refusal has a price too.
 macro_rules! write_one {
-    ($db:expr, $body:expr, $request:ty, $method:ident) => {{
-        let mut request: $request = match decode($body) {
-            Ok(request) => request,
-            Err(error) => return (Err(error), Uses::new()),
-        };
-        let asked = ask(&mut request.return_consumed_capacity);
-        let old_item = &mut request.return_values_on_condition_check_failure;
-        let wants_old = old_item.as_deref().is_some_and(|v| v != "NONE");
-        if !wants_old {
-            *old_item = Some("ALL_OLD".to_owned());
-        }
-        let table = request.table_name.clone();
-        match $db.$method(request) {
-            Ok(mut response) => {
-                let uses = applied(response.consumed_capacity.as_slice_of());
-                if !asked {
-                    response.consumed_capacity = None;
+    ($db:expr, $body:expr, $request:ty, $method:ident) => {
+        counted!(
+            $db,
+            $body,
+            $request,
+            $method,
+            |request: &mut $request| {
+                let old_item = &mut request.return_values_on_condition_check_failure;
+                let wants_old = old_item.as_deref().is_some_and(|v| v != "NONE");
+                if !wants_old {
+                    *old_item = Some("ALL_OLD".to_owned());
                 }
-                (encode(&response), uses)
-            }
-            Err(DynoxideError::ConditionalCheckFailedException(message, old)) => {
-                let used = TableUse {
-                    wcu: refused_write(old.as_ref()),
-                    refused_writes: 1,
-                    ..TableUse::default()
-                };
-                let old = old.filter(|_| wants_old);
-                (
-                    Err(DynoxideError::ConditionalCheckFailedException(message, old)),
-                    vec![(table, used)],
-                )
-            }
-            Err(error) => (Err(error), Uses::new()),
-        }
-    }};
+                (request.table_name.clone(), wants_old)
+            },
+            |capacities: &[ConsumedCapacity], _| applied(capacities),
+            refused
+        )
+    };
 }
 
 /// Whatever costs nothing.
 macro_rules! free {
-    ($db:expr, $body:expr, $method:ident) => {{
-        let result = decode($body).and_then(|request| $db.$method(request));
-        (result.and_then(|response| encode(&response)), Uses::new())
-    }};
+    ($db:expr, $body:expr, $method:ident) => {
+        Ok((encode(&$db.$method(decode($body)?)?)?, Uses::new()))
+    };
 }
 
-/// Runs `operation`.
-pub(super) fn run(db: &Database, operation: &str, body: &[u8]) -> Outcome {
+/// Runs `operation`, and says what it used.
+pub(super) fn run(db: &Database, operation: &str, body: &[u8]) -> (Result<String, DynoxideError>, Uses) {
+    match carry_out(db, operation, body) {
+        Ok((answer, uses)) => (Ok(answer), uses),
+        Err(Failed { error, uses }) => (Err(error), uses),
+    }
+}
+
+fn carry_out(db: &Database, operation: &str, body: &[u8]) -> Outcome {
     match operation {
         "GetItem" => counted!(db, body, GetItemRequest, get_item, read),
         "BatchGetItem" => counted!(db, body, BatchGetItemRequest, batch_get_item, read),
@@ -118,8 +134,8 @@ pub(super) fn run(db: &Database, operation: &str, body: &[u8]) -> Outcome {
         "DescribeTimeToLive" => free!(db, body, describe_time_to_live),
         "UpdateTimeToLive" => free!(db, body, update_time_to_live),
         other => {
-            let error = DynoxideError::ValidationException(format!("the local stack does not serve {other}"));
-            (Err(error), Uses::new())
+            let message = format!("the local stack does not serve {other}");
+            Err(DynoxideError::ValidationException(message).into())
         }
     }
 }
@@ -190,61 +206,71 @@ fn applied(capacities: &[ConsumedCapacity]) -> Uses {
     })
 }
 
-fn batch_write(db: &Database, body: &[u8]) -> Outcome {
-    let mut request: BatchWriteItemRequest = match decode(body) {
-        Ok(request) => request,
-        Err(error) => return (Err(error), Uses::new()),
+/// A write of one item failed.
+fn refused(error: DynoxideError, (table, wants_old): (String, bool)) -> Failed {
+    let DynoxideError::ConditionalCheckFailedException(message, old) = error else {
+        return error.into();
     };
-    let asked = ask(&mut request.return_consumed_capacity);
-    let items: HashMap<String, u64> = request
-        .request_items
-        .iter()
-        .map(|(table, writes)| (table.clone(), writes.len() as u64))
-        .collect();
-    match db.batch_write_item(request) {
-        Ok(mut response) => {
-            let uses = book(response.consumed_capacity.as_slice_of(), |c| TableUse {
-                wcu: c.capacity_units,
-                writes: items.get(&c.table_name).copied().unwrap_or(1),
-                ..TableUse::default()
-            });
-            if !asked {
-                response.consumed_capacity = None;
-            }
-            (encode(&response), uses)
-        }
-        Err(error) => (Err(error), Uses::new()),
+    let used = TableUse {
+        wcu: refused_write(old.as_ref()),
+        refused_writes: 1,
+        ..TableUse::default()
+    };
+    let old = old.filter(|_| wants_old);
+    Failed {
+        error: DynoxideError::ConditionalCheckFailedException(message, old),
+        uses: vec![(table, used)],
     }
 }
 
+fn batch_write(db: &Database, body: &[u8]) -> Outcome {
+    counted!(
+        db,
+        body,
+        BatchWriteItemRequest,
+        batch_write_item,
+        |request: &mut BatchWriteItemRequest| {
+            let items = request.request_items.iter();
+            let items = items.map(|(table, writes)| (table.clone(), writes.len() as u64));
+            items.collect::<HashMap<String, u64>>()
+        },
+        |capacities: &[ConsumedCapacity], items: HashMap<String, u64>| book(capacities, |c| TableUse {
+            wcu: c.capacity_units,
+            writes: items.get(&c.table_name).copied().unwrap_or(1),
+            ..TableUse::default()
+        }),
+        |error, _| Failed::from(error)
+    )
+}
+
 fn transact_write(db: &Database, body: &[u8]) -> Outcome {
-    let mut request: TransactWriteItemsRequest = match decode(body) {
-        Ok(request) => request,
-        Err(error) => return (Err(error), Uses::new()),
-    };
-    let asked = ask(&mut request.return_consumed_capacity);
-    let places: Vec<Place> = request.transact_items.iter().filter_map(place).collect();
-    match db.transact_write_items(request) {
-        Ok(mut response) => {
-            let uses = book(response.consumed_capacity.as_slice_of(), |c| {
-                let wcu = c.write_capacity_units.unwrap_or(c.capacity_units);
-                let rcu = c.read_capacity_units.unwrap_or(0.0);
-                // A repeat under the same token is only read.
-                TableUse {
-                    wcu,
-                    rcu,
-                    transactions: u64::from(wcu > 0.0),
-                    ..TableUse::default()
-                }
-            });
-            if !asked {
-                response.consumed_capacity = None;
+    counted!(
+        db,
+        body,
+        TransactWriteItemsRequest,
+        transact_write_items,
+        |request: &mut TransactWriteItemsRequest| {
+            let places = request.transact_items.iter().filter_map(place);
+            places.collect::<Vec<Place>>()
+        },
+        |capacities: &[ConsumedCapacity], _| book(capacities, |c| {
+            let wcu = c.write_capacity_units.unwrap_or(c.capacity_units);
+            // A repeat under the same token is only read.
+            TableUse {
+                wcu,
+                rcu: c.read_capacity_units.unwrap_or(0.0),
+                transactions: u64::from(wcu > 0.0),
+                ..TableUse::default()
             }
-            (encode(&response), uses)
+        }),
+        |error, places| {
+            let uses = match error {
+                DynoxideError::TransactionCanceledException(..) => cancelled(db, places),
+                _ => Uses::new(),
+            };
+            Failed { error, uses }
         }
-        Err(error @ DynoxideError::TransactionCanceledException(..)) => (Err(error), cancelled(db, places)),
-        Err(error) => (Err(error), Uses::new()),
-    }
+    )
 }
 
 /// What a cancelled transaction has to be priced by: where each item lies, or what was to be put there.

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::{Answer, Dynamo};
 use crate::faults::tables::{Fate, HELD, Loss};
-use crate::http1::{self, Cut};
+use crate::http1::{self, AMZ_JSON, Cut};
 use crate::meter::Caller;
 use crate::permissions::signer;
 
@@ -31,23 +31,16 @@ async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Result<Response<F
         return Ok(response(200, Bytes::from_static(b"healthy")));
     }
     let (parts, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, MAX_BODY_BYTES)
-        .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes)
-    else {
+    let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
         return Ok(response(413, Bytes::new()));
     };
-    let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+    let target = http1::header(&parts, "x-amz-target").unwrap_or_default();
     let asked = Asked {
-        operation: header("x-amz-target")
-            .and_then(|t| t.rsplit('.').next())
-            .unwrap_or_default()
-            .to_owned(),
+        operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
         body,
-        caller: Caller::from_trace(header("x-amzn-trace-id")),
+        caller: Caller::from_trace(http1::header(&parts, "x-amzn-trace-id")),
     };
-    let function = signer(header("authorization"));
+    let function = signer(http1::header(&parts, "authorization"));
     if let Err(refusal) = dynamo.authorize(function, &asked.operation, &asked.body) {
         return Ok(response(refusal.status, refusal.body));
     }
@@ -137,5 +130,5 @@ fn with_unprocessed(answer: Answer, unprocessed: serde_json::Value) -> Answer {
 
 fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    http1::aws_json(status, body)
+    http1::reply(status, AMZ_JSON, body)
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 
-use super::plan::Fault;
+use stack_api::faults::Fault;
 
 /// Draws of one kind. Each has its own stream of numbers, so that a fault draws the same whatever else is on. Which call
 /// meets which draw depends on the order of arrival, which no seed decides.
@@ -16,7 +16,10 @@ pub(super) struct Chance {
 impl Chance {
     /// The draws of `fault`; `kind` tells several of one fault apart.
     pub(super) fn new(seed: u64, fault: Fault, kind: u64) -> Self {
-        let place = Fault::ALL.iter().position(|other| *other == fault).unwrap_or(0);
+        let place = Fault::IN_STACK
+            .iter()
+            .position(|other| *other == fault)
+            .unwrap_or(0);
         let stream = (place as u64 + 1) << 8 | kind;
         // Far apart, whatever the seed is.
         let mut mixed = Rng::with_seed(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));

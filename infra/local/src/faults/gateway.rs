@@ -7,7 +7,7 @@ use sandbox_gateway::faults::{Faults as GatewayFaults, Switch};
 
 use super::Faults;
 use super::chance::Chance;
-use super::plan::{Fault, FaultPlan};
+use stack_api::faults::{Fault, FaultPlan};
 
 /// Share of confirms that are carried out and whose answer never comes: each payment is charged, and none is told so.
 pub const LOST_AFTER_CHARGE: f64 = 1.0;

@@ -7,8 +7,8 @@ use tokio::sync::Mutex;
 
 use super::Faults;
 use super::chance::Chance;
-use super::plan::Fault;
 use crate::postgres::Postgres;
+use stack_api::faults::Fault;
 
 /// How long the server runs between two crashes, in milliseconds: from, to.
 pub const RUNS_MS: (u64, u64) = (4_000, 9_000);

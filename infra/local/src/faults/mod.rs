@@ -29,7 +29,6 @@ pub mod clock;
 pub mod gateway;
 pub mod ledger;
 pub mod partitions;
-pub mod plan;
 pub mod processes;
 pub mod queues;
 pub mod relay;
@@ -47,14 +46,14 @@ use sandbox_gateway::faults::Switch;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-pub use plan::{Fault, FaultPlan, PlanError};
 pub use request::Keys;
-pub use strikes::Struck;
+pub use stack_api::faults::{Fault, FaultPlan};
 
 use crate::meter::{Caller, Uses};
 use crate::postgres::Postgres;
 use crate::sqs::Message;
 use relay::Crash;
+use stack_api::Struck;
 use strikes::Strikes;
 use tables::Fate;
 
@@ -181,7 +180,7 @@ impl Faults {
         ] {
             if let Some(figures) = report.get_mut(fault.name()) {
                 figures.strikes = count;
-                figures.kinds.insert(kind, count);
+                figures.kinds.insert(kind.to_owned(), count);
             }
         }
         report

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::chance::Chance;
-use super::plan::{Fault, FaultPlan};
+use stack_api::faults::{Fault, FaultPlan};
 
 /// How long a process lives on average before it is killed, in seconds. The times are exponentially distributed: any
 /// moment is as likely as any other, and who works long is hit in the midst of it.

@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
-use super::plan::{Fault, FaultPlan};
 use super::tables::Strike;
 use crate::sqs::Message;
+use stack_api::faults::{Fault, FaultPlan};
 
 /// Share of messages that come twice.
 pub const DUPLICATED: f64 = 0.2;

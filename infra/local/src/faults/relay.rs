@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use super::chance::Chance;
-use super::plan::{Fault, FaultPlan};
+use stack_api::faults::{Fault, FaultPlan};
 
 /// The function that is struck.
 pub const RELAY: &str = "relay-events";

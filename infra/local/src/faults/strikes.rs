@@ -3,18 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
-
-use super::plan::{Fault, FaultPlan};
-
-/// The figures of one fault, as `GET /faults` answers them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Struck {
-    /// How often it struck.
-    pub strikes: u64,
-    /// The same by kind.
-    pub kinds: BTreeMap<&'static str, u64>,
-}
+use stack_api::Struck;
+use stack_api::faults::{Fault, FaultPlan};
 
 /// Counts strikes. Faults of the plan that have not struck are there with 0.
 #[derive(Debug, Default)]
@@ -39,7 +29,7 @@ impl Strikes {
         let mut all = self.all();
         let struck = all.entry(fault).or_default();
         struck.strikes += count;
-        *struck.kinds.entry(kind).or_default() += count;
+        *struck.kinds.entry(kind.to_owned()).or_default() += count;
     }
 
     pub(super) fn report(&self) -> BTreeMap<&'static str, Struck> {

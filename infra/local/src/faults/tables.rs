@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::chance::Chance;
 use super::partitions::{Access, Partitions, Place};
-use super::plan::{Fault, FaultPlan};
 use super::request::{Keys, is_write, split};
 use crate::dynamodb::Answer;
 use crate::meter::Uses;
 use crate::template::table_arn;
+use stack_api::faults::{Fault, FaultPlan};
 
 /// Share of transactions that are in conflict with another one.
 pub const CONFLICTED_TRANSACTIONS: f64 = 0.15;

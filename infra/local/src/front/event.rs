@@ -7,6 +7,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
@@ -166,7 +167,7 @@ pub(super) fn build(arrival: &Arrival<'_>) -> Bytes {
         },
         path_parameters: Pairs(arrival.parameters.map_or_else(Vec::new, |p| {
             p.iter()
-                .map(|(k, v)| (Cow::Borrowed(k), decode(v, false)))
+                .map(|(k, v)| (Cow::Borrowed(k), percent_decode_str(v).decode_utf8_lossy()))
                 .collect()
         })),
         body,
@@ -200,44 +201,13 @@ fn body<'a>(body: &'a Bytes, content_type: Option<&str>) -> (Option<Cow<'a, str>
 /// Query parameters, decoded, the values of repeated ones joined by commas.
 fn query_parameters(query: &str) -> Pairs<'_> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-    for part in query.split('&').filter(|p| !p.is_empty()) {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let (key, value) = (decode(key, true), decode(value, true));
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match pairs.iter_mut().find(|(k, _)| *k == key) {
             Some((_, joined)) => *joined = Cow::Owned(format!("{joined},{value}")),
             None => pairs.push((key, value)),
         }
     }
     Pairs(pairs)
-}
-
-/// Percent-decoding; what is malformed stays as it is.
-fn decode(text: &str, plus_is_space: bool) -> Cow<'_, str> {
-    let encoded = text.contains('%') || (plus_is_space && text.contains('+'));
-    if !encoded {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let hex = match tail {
-            [high, low, ..] if byte == b'%' => char::from(*high)
-                .to_digit(16)
-                .zip(char::from(*low).to_digit(16))
-                .and_then(|(h, l)| u8::try_from(h * 16 + l).ok()),
-            _ => None,
-        };
-        match hex {
-            Some(decoded) => {
-                out.push(decoded);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None if byte == b'+' && plus_is_space => out.push(b' '),
-            None => out.push(byte),
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]
@@ -320,9 +290,11 @@ mod tests {
             ("100%", "100%"),
             ("%zz", "%zz"),
             ("%C3%A9", "é"),
-            ("a+b", "a+b"),
+            ("a+b", "a b"),
         ] {
-            assert_eq!(decode(given, false), wanted);
+            let Pairs(pairs) = query_parameters(given);
+            assert_eq!(pairs, [(wanted.into(), "".into())]);
         }
+        assert!(query_parameters("&&").is_empty());
     }
 }

@@ -37,7 +37,7 @@ pub const MAX_HEAD_BYTES: usize = 10_240;
 
 /// The header that says how many µs of the time until an answer were modelled: see
 /// [`OnDemand`](crate::runtime::OnDemand). No gateway has it.
-pub const MODELLED: HeaderName = HeaderName::from_static("x-stampede-modelled-us");
+pub const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
 /// Where a matched request goes.
 #[derive(Debug, Clone)]

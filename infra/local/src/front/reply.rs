@@ -10,6 +10,8 @@ use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::http1;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Reply<'a> {
@@ -31,11 +33,7 @@ pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
         if value.get("statusCode").is_some() {
             return None;
         }
-        let mut response = Response::new(Full::new(reply.clone()));
-        response
-            .headers_mut()
-            .insert("content-type", HeaderValue::from_static("application/json"));
-        return Some(response);
+        return Some(http1::json(StatusCode::OK, reply.clone()));
     };
     let body = match parsed.body {
         None => Bytes::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -21,6 +21,15 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body of an answer that is no refusal.
+    pub(crate) fn good(self, what: &str) -> Result<String> {
+        let text = String::from_utf8_lossy(&self.body).into_owned();
+        ensure!(self.status.is_success(), "{what}: {} {text}", self.status);
+        Ok(text)
+    }
 }
 
 /// Somebody who calls the control planes.

@@ -3,12 +3,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use anyhow::Result;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -16,9 +14,9 @@ use super::Planes;
 use super::caller::Caller;
 use super::follow::Follower;
 use super::needs::{Call, about_concurrency, changes_database, invoked, needs};
-use crate::http1::{self, json};
+use crate::http1;
 use crate::permissions::{Permissions, service, signer};
-use crate::runtime::{Failure, Functions, Waiting};
+use crate::runtime::{Failure, Functions};
 
 /// Lambda's limit for a synchronous invocation's event; no other call here is as large.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -55,24 +53,22 @@ impl Front {
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-            return json(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+        let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
+            return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
         };
-        let body = body.to_bytes();
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let authorization = text("authorization");
+        let authorization = http1::header(&parts, "authorization");
         let call = Call {
             service: service(authorization).unwrap_or_default(),
             method: &parts.method,
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
-            target: text("x-amz-target"),
+            target: http1::header(&parts, "x-amz-target"),
             body: &body,
         };
         if let Some(function) = signer(authorization)
             && let Err(denied) = self.permissions.check(function, &needs(&call))
         {
-            return json(StatusCode::FORBIDDEN, denied.body());
+            return http1::json(StatusCode::FORBIDDEN, denied.body());
         }
         if let Some(function) = invoked(&call) {
             return self.invoke(function, body.clone()).await;
@@ -107,26 +103,17 @@ impl Front {
             }
             Err(error) => {
                 tracing::warn!("a control plane: {error:#}");
-                json(StatusCode::SERVICE_UNAVAILABLE, Bytes::new())
+                http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
             }
         }
     }
 
     /// Lambda's `Invoke`, on the functions of this stack.
     async fn invoke(&self, function: &str, event: Bytes) -> Response<Full<Bytes>> {
-        let invocation = self.functions.identify();
-        let outcome = |result: &Result<Bytes, Failure>| if result.is_ok() { 200 } else { 500 };
-        let run = self
-            .functions
-            .invoke(function, "trial", invocation, event, Waiting::Patiently, outcome);
-        let mut response = match run.await {
-            Ok(answer) => return json(StatusCode::OK, answer),
-            Err(Failure::Unknown) => return json(StatusCode::NOT_FOUND, Bytes::new()),
-            Err(Failure::Reported(error)) => json(StatusCode::OK, error),
-            Err(error) => {
-                let error = json!({"errorMessage": error.to_string()});
-                json(StatusCode::OK, error.to_string())
-            }
+        let mut response = match self.functions.call(function, "trial", event).await {
+            Ok(answer) => return http1::json(StatusCode::OK, answer),
+            Err(Failure::Unknown) => return http1::json(StatusCode::NOT_FOUND, ""),
+            Err(failure) => http1::json(StatusCode::OK, failure.body()),
         };
         response.headers_mut().insert(
             HeaderName::from_static("x-amz-function-error"),

@@ -19,7 +19,6 @@ mod needs;
 mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -27,13 +26,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use http::Method;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::child::Spawner;
+use crate::child::{self, Spawner};
 use crate::postgres::Doors;
 use crate::template::Model;
 use caller::Caller;
@@ -91,7 +89,7 @@ impl Planes {
     ) -> Result<Self> {
         let documents = seed::Documents::read(documents)?;
         let program = program(tools)?;
-        let port = free_port()?;
+        let port = child::free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         let log =
             std::fs::File::create(logs.join("control-planes.log")).context("the control planes' log")?;
@@ -152,12 +150,7 @@ impl Planes {
 
     /// Ends them.
     pub async fn stop(mut self) {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
+        child::end(&mut self.child, Signal::SIGTERM, STOP_LIMIT).await;
     }
 }
 
@@ -170,12 +163,6 @@ fn program(tools: &Path) -> Result<PathBuf> {
         );
     }
     Ok(program)
-}
-
-/// A port that nobody listens on. The program takes a number only, so another one may come first; then it ends, and says so.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 async fn answers(caller: &Caller, child: &mut Child) -> Result<()> {

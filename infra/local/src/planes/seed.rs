@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use data_encoding::BASE64;
 use domain::prescale::database::DatabaseBaseline;
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::caller::Caller;
 use crate::template::{ACCOUNT, Function, Model, queue_arn};
@@ -241,18 +241,10 @@ async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<()
 }
 
 async fn lambda(caller: &Caller, method: Method, path: &str, body: &Value) -> Result<Value> {
-    let json = [("content-type", "application/json")];
-    let answer = caller
-        .call("lambda", method, path, &json, body.to_string().into_bytes())
-        .await?;
-    if !answer.status.is_success() {
-        bail!(
-            "{path}: {} {}",
-            answer.status,
-            String::from_utf8_lossy(&answer.body)
-        );
-    }
-    Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Object(Map::new())))
+    let headers = [("content-type", "application/json")];
+    let answer = caller.call("lambda", method, path, &headers, body.to_string().into_bytes());
+    let text = answer.await?.good(path)?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
 }
 
 async fn parameter_store(caller: &Caller, operation: &str, body: &Value) -> Result<()> {
@@ -261,17 +253,8 @@ async fn parameter_store(caller: &Caller, operation: &str, body: &Value) -> Resu
         ("content-type", "application/x-amz-json-1.1"),
         ("x-amz-target", target.as_str()),
     ];
-    let answer = caller
-        .call("ssm", Method::POST, "/", &headers, body.to_string().into_bytes())
-        .await?;
-    if !answer.status.is_success() {
-        bail!(
-            "{operation}: {} {}",
-            answer.status,
-            String::from_utf8_lossy(&answer.body)
-        );
-    }
-    Ok(())
+    let answer = caller.call("ssm", Method::POST, "/", &headers, body.to_string().into_bytes());
+    answer.await?.good(operation).map(drop)
 }
 
 /// One request in RDS's protocol: a form.
@@ -286,28 +269,13 @@ pub(super) async fn form(
     version: &str,
     fields: &[(&str, String)],
 ) -> Result<String> {
-    let mut body = format!("Version={version}");
-    for (name, value) in fields {
-        body.push('&');
-        body.push_str(name);
-        body.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-                body.push(char::from(byte));
-            } else {
-                body.push_str(&format!("%{byte:02X}"));
-            }
-        }
-    }
+    let body = form_urlencoded::Serializer::new(String::new())
+        .append_pair("Version", version)
+        .extend_pairs(fields)
+        .finish();
     let headers = [("content-type", "application/x-www-form-urlencoded")];
-    let answer = caller
-        .call(service, Method::POST, "/", &headers, body.into_bytes())
-        .await?;
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    if !answer.status.is_success() {
-        bail!("{service}: {} {text}", answer.status);
-    }
-    Ok(text)
+    let answer = caller.call(service, Method::POST, "/", &headers, body.into_bytes());
+    answer.await?.good(service)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
@@ -43,11 +43,9 @@ async fn handle(
     if parts.method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let body = match Limited::new(body, MAX_ANSWER_BYTES + 1).collect().await {
-        Ok(body) => body.to_bytes(),
-        // Too large, or the process died while sending it.
-        Err(_) => Bytes::from_static(br#"{"errorType":"Function.ResponseSizeTooLarge"}"#),
-    };
+    // Too large, or the process died while sending it.
+    let too_large = Bytes::from_static(br#"{"errorType":"Function.ResponseSizeTooLarge"}"#);
+    let body = http1::read(body, MAX_ANSWER_BYTES + 1).await.unwrap_or(too_large);
     if path == "init/error" {
         tracing::error!(function = %pool.function.name, error = %String::from_utf8_lossy(&body), "the start failed");
         return plain(StatusCode::ACCEPTED);
@@ -86,22 +84,13 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Response<Full<Bytes>>
     let deadline = SystemTime::now() + pool.function.timeout;
     let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let headers = [
-        (
-            "lambda-runtime-aws-request-id",
-            HeaderValue::from_str(&invocation.request_id),
-        ),
-        (
-            "lambda-runtime-deadline-ms",
-            HeaderValue::from_str(&deadline_ms.to_string()),
-        ),
+        ("lambda-runtime-aws-request-id", invocation.request_id.clone()),
+        ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
         (
             "lambda-runtime-invoked-function-arn",
-            HeaderValue::from_str(&function_arn(&pool.function.name)),
+            function_arn(&pool.function.name),
         ),
-        (
-            "lambda-runtime-trace-id",
-            HeaderValue::from_str(&invocation.trace),
-        ),
+        ("lambda-runtime-trace-id", invocation.trace.clone()),
     ];
     process.takes(invocation, reply);
     if let Some(after) = pool
@@ -115,12 +104,9 @@ async fn next(pool: &Arc<Pool>, process: &Arc<Process>) -> Response<Full<Bytes>>
             process.strike();
         });
     }
-    let mut response = Response::new(Full::new(event));
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/json"));
+    let mut response = http1::json(StatusCode::OK, event);
     for (name, value) in headers {
-        if let Ok(value) = value {
+        if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }
     }

@@ -31,9 +31,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use ahead::Allocation;
 use anyhow::Result;
 use bytes::Bytes;
-pub use pool::{Failure, Figures, Invocation};
+pub use pool::{Failure, Invocation};
+pub use process::standard_variables;
 pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
-use serde::Serialize;
+use stack_api::Processes;
 
 use crate::child::Spawner;
 use crate::faults::Faults;
@@ -99,16 +100,6 @@ pub enum Waiting {
     Patiently,
 }
 
-/// The figures of one function, as `GET /functions` answers them.
-#[derive(Debug, Clone, Serialize)]
-pub struct FunctionFigures {
-    /// The function's name.
-    pub function: String,
-    /// Its figures.
-    #[serde(flatten)]
-    pub figures: Figures,
-}
-
 impl Functions {
     /// Pools for all functions of the model; nothing is started before it is needed.
     #[must_use]
@@ -167,6 +158,23 @@ impl Functions {
         self.invoke_modelled(function, route, invocation, event, waiting, outcome)
             .await
             .0
+    }
+
+    /// Invokes a function for whoever waits as long as it takes, and books 200 when it returned and 500 when it failed.
+    ///
+    /// # Errors
+    /// See [`invoke`](Self::invoke).
+    pub async fn call(&self, function: &str, route: &str, event: Bytes) -> Result<Bytes, Failure> {
+        let outcome = |result: &Result<_, _>| if result.is_ok() { 200 } else { 500 };
+        self.invoke(
+            function,
+            route,
+            self.identify(),
+            event,
+            Waiting::Patiently,
+            outcome,
+        )
+        .await
     }
 
     /// As [`invoke`](Self::invoke), and how much of the time it took was the platform's modelled share of a start.
@@ -229,14 +237,8 @@ impl Functions {
 
     /// The figures of every function.
     #[must_use]
-    pub fn figures(&self) -> Vec<FunctionFigures> {
-        self.pools
-            .iter()
-            .map(|(name, pool)| FunctionFigures {
-                function: name.clone(),
-                figures: pool.figures(),
-            })
-            .collect()
+    pub fn figures(&self) -> Vec<Processes> {
+        self.pools.values().map(|pool| pool.figures()).collect()
     }
 
     /// Ends all processes and waits until they are gone.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::Serialize;
+use stack_api::Processes;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::ahead::Ahead;
@@ -46,27 +46,17 @@ pub enum Failure {
     Crashed,
 }
 
-/// The figures of one function.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// Processes that run now.
-    pub processes: usize,
-    /// Processes that were started ahead, are there and have not been given back.
-    pub ahead: usize,
-    /// Processes started while a request waited.
-    pub cold_starts: u64,
-    /// Invocations that have ended or were refused.
-    pub invocations: u64,
-    /// Invocations that failed, the refused ones apart.
-    pub errors: u64,
-    /// Invocations refused for want of a process.
-    pub throttles: u64,
-    /// Invocations that had to wait for a process to start.
-    pub waited_for_cold_start: u64,
-    /// Invocations served by a process started on demand although some are held ahead.
-    pub spill_over: u64,
-    /// Invocations that run or wait now.
-    pub running: usize,
+impl Failure {
+    /// What Lambda's caller gets: the function's own JSON, else the reason.
+    #[must_use]
+    pub fn body(self) -> Bytes {
+        match self {
+            Self::Reported(error) => error,
+            other => serde_json::json!({"errorMessage": other.to_string()})
+                .to_string()
+                .into(),
+        }
+    }
 }
 
 /// How an invocation went.
@@ -106,7 +96,7 @@ pub(super) struct State {
     /// The function's reserved concurrency.
     pub(super) reserved: Option<usize>,
     starts: Bucket,
-    pub(super) figures: Figures,
+    pub(super) figures: Processes,
     pub(super) stopping: bool,
 }
 
@@ -119,7 +109,7 @@ impl State {
             ahead: Ahead::new(),
             reserved,
             starts: Bucket::of_starts(now),
-            figures: Figures::default(),
+            figures: Processes::default(),
             stopping: false,
         }
     }
@@ -166,12 +156,13 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn figures(&self) -> Figures {
+    pub(super) fn figures(&self) -> Processes {
         let state = self.state();
-        Figures {
+        Processes {
+            function: self.function.name.clone(),
             processes: state.processes.len(),
             ahead: state.ahead_ready(),
-            ..state.figures
+            ..state.figures.clone()
         }
     }
 

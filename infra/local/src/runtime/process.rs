@@ -1,8 +1,8 @@
 //! One process of a function, from start to end.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::pool::{Failure, Invocation, Pool};
 use super::scaling::Bucket;
@@ -30,36 +30,86 @@ struct Owed {
     reply: oneshot::Sender<Result<Bytes, Failure>>,
 }
 
+/// Where a process is in its life.
+#[derive(Debug)]
+enum Phase {
+    /// It has not asked for work yet. One that is started ahead holds its turn to start meanwhile.
+    Starting { turn: Option<OwnedSemaphorePermit> },
+    /// It has no work. `served` tells whether it ever had some.
+    Idle { served: bool },
+    /// It runs an invocation.
+    Busy(Owed),
+    /// It is to end. Until the process is gone, whatever it still owes can be answered.
+    Ending {
+        by_fault: bool,
+        asked: bool,
+        owed: Option<Owed>,
+    },
+}
+
+impl Phase {
+    fn is_ending(&self) -> bool {
+        matches!(self, Self::Ending { .. })
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(self, Self::Starting { .. })
+    }
+
+    /// Whether it has ever asked for work.
+    fn has_asked(&self) -> bool {
+        !matches!(self, Self::Starting { .. } | Self::Ending { asked: false, .. })
+    }
+
+    fn owed(&self) -> Option<&Owed> {
+        match self {
+            Self::Busy(owed) => Some(owed),
+            Self::Ending { owed, .. } => owed.as_ref(),
+            Self::Starting { .. } | Self::Idle { .. } => None,
+        }
+    }
+
+    /// Takes out what is owed; a busy process becomes idle.
+    fn settle(&mut self) -> Option<Owed> {
+        match self {
+            Self::Busy(_) => match std::mem::replace(self, Self::Idle { served: true }) {
+                Self::Busy(owed) => Some(owed),
+                _ => None,
+            },
+            Self::Ending { owed, .. } => owed.take(),
+            Self::Starting { .. } | Self::Idle { .. } => None,
+        }
+    }
+}
+
 /// One process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Process {
     /// Started before any request wanted it.
     ahead: bool,
-    /// Held until it has started.
-    turn: Mutex<Option<OwnedSemaphorePermit>>,
-    leaving: AtomicBool,
-    /// What it may serve, as on Lambda; made with its first request.
-    requests: Mutex<Option<Bucket>>,
-    current: Mutex<Option<Owed>>,
-    asked: AtomicBool,
-    fresh: AtomicBool,
-    first: Notify,
-    end: Notify,
-    struck: Notify,
+    /// What it may serve, as on Lambda.
+    requests: Mutex<Bucket>,
+    /// Whoever waits is told only of the first request for work and of the end: others come with every invocation.
+    phase: watch::Sender<Phase>,
 }
 
 impl Process {
+    fn new(ahead: bool) -> Self {
+        Self {
+            ahead,
+            requests: Mutex::new(Bucket::of_requests(Instant::now())),
+            phase: watch::Sender::new(Phase::Starting { turn: None }),
+        }
+    }
+
     /// One that a request waits for.
     pub(super) fn on_demand() -> Self {
-        Self::default()
+        Self::new(false)
     }
 
     /// One that is started ahead.
     pub(super) fn ahead() -> Self {
-        Self {
-            ahead: true,
-            ..Self::default()
-        }
+        Self::new(true)
     }
 
     /// Whether it was started ahead.
@@ -68,74 +118,105 @@ impl Process {
     }
 
     /// It has got its turn to start.
-    pub(super) fn begins(&self, turn: OwnedSemaphorePermit) {
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+    fn begins(&self, permit: OwnedSemaphorePermit) {
+        self.change(|phase| {
+            if let Phase::Starting { turn } = phase {
+                *turn = Some(permit);
+            }
+        });
     }
 
+    /// Changes the phase in a way that nobody waits for.
+    fn change(&self, change: impl FnOnce(&mut Phase)) {
+        self.phase.send_if_modified(|phase| {
+            change(phase);
+            false
+        });
+    }
+
+    /// Kills it.
     pub(super) fn kill(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-        self.end.notify_one();
+        self.end(false);
+    }
+
+    /// Kills it for a fault, which is counted.
+    pub(super) fn strike(&self) {
+        self.end(true);
+    }
+
+    fn end(&self, by_fault: bool) {
+        self.phase.send_if_modified(|phase| {
+            let goes_on = !phase.is_ending();
+            if goes_on {
+                *phase = Phase::Ending {
+                    by_fault,
+                    asked: phase.has_asked(),
+                    owed: phase.settle(),
+                };
+            }
+            goes_on
+        });
     }
 
     /// Whether it has not yet served all that one process serves in a second; counts this one.
     pub(super) fn may_serve(&self, now: Instant) -> bool {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.get_or_insert_with(|| Bucket::of_requests(now)).take(now)
+        requests.take(now)
     }
 
     /// Whether it has been told to end.
     pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.phase.borrow().is_ending()
     }
 
-    /// Kills it for a fault, which is counted.
-    pub(super) fn strike(&self) {
-        self.struck.notify_one();
-    }
-
-    /// Whether it has had no work yet.
+    /// Whether it waits for its first work.
     pub(super) fn is_fresh(&self) -> bool {
-        !self.fresh.load(Ordering::Relaxed)
+        matches!(*self.phase.borrow(), Phase::Idle { served: false })
     }
 
     /// Whether it has not asked for work yet.
     pub(super) fn is_starting(&self) -> bool {
-        !self.asked.load(Ordering::Relaxed)
+        self.phase.borrow().is_starting()
     }
 
     /// It asks for work; whatever it left unanswered has failed.
     pub(super) fn asks(&self) {
-        if !self.asked.swap(true, Ordering::Relaxed) {
-            self.first.notify_one();
-            self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.phase.send_if_modified(|phase| {
+            let first = phase.is_starting();
+            phase.settle();
+            match phase {
+                Phase::Starting { .. } => *phase = Phase::Idle { served: false },
+                Phase::Ending { asked, .. } => *asked = true,
+                Phase::Idle { .. } | Phase::Busy(_) => {}
+            }
+            first
+        });
     }
 
+    /// It takes work.
     pub(super) fn takes(&self, invocation: Invocation, reply: oneshot::Sender<Result<Bytes, Failure>>) {
-        self.fresh.store(true, Ordering::Relaxed);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Owed { invocation, reply });
+        let taken = Owed { invocation, reply };
+        self.change(|phase| match phase {
+            Phase::Ending { owed, .. } => *owed = Some(taken),
+            _ => *phase = Phase::Busy(taken),
+        });
     }
 
     /// Whether it runs the invocation with this number.
     pub(super) fn runs(&self, number: u64) -> bool {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current
-            .as_ref()
-            .is_some_and(|owed| owed.invocation.number == number)
-    }
-
-    fn is_busy(&self) -> bool {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        let phase = self.phase.borrow();
+        phase.owed().is_some_and(|owed| owed.invocation.number == number)
     }
 
     /// Its answer to a request; false when it owes none with that id.
     pub(super) fn answers(&self, request_id: &str, answer: Result<Bytes, Failure>) -> bool {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        match current.take_if(|owed| owed.invocation.request_id == request_id) {
+        let mut settled = None;
+        self.change(|phase| {
+            if (phase.owed()).is_some_and(|owed| owed.invocation.request_id == request_id) {
+                settled = phase.settle();
+            }
+        });
+        match settled {
             Some(Owed { reply, .. }) => {
                 // Nobody may be waiting any more, after a timeout.
                 let _ = reply.send(answer);
@@ -143,6 +224,24 @@ impl Process {
             }
             None => false,
         }
+    }
+
+    /// Waits until its phase is such.
+    async fn reaches(&self, wanted: impl FnMut(&Phase) -> bool) {
+        // The sender lives as long as `self`.
+        let _ = self.phase.subscribe().wait_for(wanted).await;
+    }
+
+    /// It is gone: gives its turn back, and drops what it still owes, so that the caller learns. Whether it ever asked for
+    /// work.
+    fn is_gone(&self) -> bool {
+        self.change(|phase| {
+            phase.settle();
+            if let Phase::Starting { turn } = phase {
+                *turn = None;
+            }
+        });
+        self.phase.borrow().has_asked()
     }
 }
 
@@ -155,14 +254,7 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
             Err(error) => tracing::error!(function = %name, "{error:#}"),
         }
     }
-    process.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // Drops what it still owes, so that the caller learns.
-    process
-        .current
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    process.asked.load(Ordering::Relaxed)
+    process.is_gone()
 }
 
 /// What comes before a start: a turn among those started ahead, or what the platform does. False if it is no longer wanted.
@@ -177,7 +269,7 @@ async fn comes(pool: &Pool, process: &Process) -> bool {
         }
     };
     tokio::select! {
-        () = process.end.notified() => false,
+        () = process.reaches(Phase::is_ending) => false,
         () = before => true,
     }
 }
@@ -193,10 +285,14 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
         .append(true)
         .open(pool.settings.logs.join(format!("{name}.log")))
         .context("the function's log")?;
+    let initialization = match process.ahead {
+        true => "provisioned-concurrency",
+        false => "on-demand",
+    };
     let mut command = Command::new(pool.settings.binaries.join(name));
     command
         .env_clear()
-        .envs(standard(pool, process.ahead))
+        .envs(standard_variables(name, pool.function.memory_mb, initialization))
         .envs(&pool.settings.environment)
         .envs(&pool.function.environment)
         .env("AWS_ACCESS_KEY_ID", access_key(name))
@@ -209,16 +305,14 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     let mut child = spawner.spawn(command, Signal::SIGKILL, NICENESS).await?;
     let server = tokio::spawn(api::serve(listener, Arc::clone(pool), Arc::clone(process)));
     let initialised = async {
-        if tokio::time::timeout(INIT_LIMIT, process.first.notified())
-            .await
-            .is_ok()
-        {
+        let asks = process.reaches(|phase| !phase.is_starting());
+        if tokio::time::timeout(INIT_LIMIT, asks).await.is_ok() {
             std::future::pending::<()>().await;
         }
     };
     let faults = &pool.settings.faults;
     let life = faults.life(!pool.function.schedules.is_empty());
-    let fate = async {
+    let told = async {
         let old = async {
             match life {
                 Some(life) => tokio::time::sleep(life).await,
@@ -229,8 +323,8 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
             }
         };
         tokio::select! {
-            () = old => {}
-            () = process.struck.notified() => {}
+            () = process.reaches(Phase::is_ending) => {}
+            () = old => process.strike(),
         }
     };
     let killed = tokio::select! {
@@ -239,9 +333,10 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
             tracing::warn!(function = %name, %status, "a process ended by itself; its log says more");
             false
         }
-        () = process.end.notified() => true,
-        () = fate => {
-            faults.killed(process.is_busy());
+        () = told => {
+            if let Phase::Ending { by_fault: true, owed, .. } = &*process.phase.borrow() {
+                faults.killed(owed.is_some());
+            }
             true
         }
         () = initialised => {
@@ -256,35 +351,26 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     Ok(())
 }
 
-/// What Lambda sets for every function.
-fn standard(pool: &Pool, ahead: bool) -> Vec<(&'static str, String)> {
-    let name = &pool.function.name;
-    let mut variables = vec![
-        ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
-        (
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-            pool.function.memory_mb.to_string(),
-        ),
-        (
-            "AWS_LAMBDA_INITIALIZATION_TYPE",
-            if ahead {
-                "provisioned-concurrency"
-            } else {
-                "on-demand"
-            }
-            .to_owned(),
-        ),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
-        ("_HANDLER", "bootstrap".to_owned()),
-        ("AWS_REGION", REGION.to_owned()),
-        ("AWS_DEFAULT_REGION", REGION.to_owned()),
-        ("TZ", ":UTC".to_owned()),
-    ];
-    if let Ok(path) = std::env::var("PATH") {
-        variables.push(("PATH", path));
-    }
-    variables
+/// What Lambda sets for every function besides its credentials; `initialization` is its initialization type.
+#[must_use]
+pub fn standard_variables(name: &str, memory_mb: u32, initialization: &str) -> BTreeMap<String, String> {
+    let path = std::env::var("PATH").ok();
+    let (memory, group) = (memory_mb.to_string(), format!("/aws/lambda/{name}"));
+    [
+        ("AWS_LAMBDA_FUNCTION_NAME", name),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        ("_HANDLER", "bootstrap"),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("TZ", ":UTC"),
+    ]
+    .into_iter()
+    .chain(path.as_deref().map(|path| ("PATH", path)))
+    .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
+    .collect()
 }

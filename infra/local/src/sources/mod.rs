@@ -118,11 +118,6 @@ fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(100) * 2_u32.pow(attempt.min(7)).min(100)
 }
 
-/// How an event source books an invocation.
-fn outcome<T, E>(result: &Result<T, E>) -> u16 {
-    if result.is_ok() { 200 } else { 500 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

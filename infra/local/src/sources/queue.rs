@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{BatchReport, Context, outcome};
-use crate::runtime::Waiting;
+use super::{BatchReport, Context};
 use crate::sqs::Message;
 use crate::template::{QueueSource, REGION, queue_arn};
 
@@ -84,12 +83,7 @@ async fn deliver(context: &Context, source: &QueueSource, function: &str, messag
         .collect();
     let event = json!({ "Records": records }).to_string().into();
     let route = format!("sqs:{}", source.queue);
-    let invocation = context.functions.identify();
-    let Ok(answer) = context
-        .functions
-        .invoke(function, &route, invocation, event, Waiting::Patiently, outcome)
-        .await
-    else {
+    let Ok(answer) = context.functions.call(function, &route, event).await else {
         return;
     };
     let done = done(source.partial, messages, &answer);

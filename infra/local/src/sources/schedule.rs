@@ -9,8 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinSet;
 
-use super::{Context, outcome};
-use crate::runtime::Waiting;
+use super::Context;
 use crate::template::{ACCOUNT, REGION, Schedule};
 
 /// The pause before Lambda tries a failed asynchronous invocation again; the second one is twice as long.
@@ -39,10 +38,9 @@ async fn fire(function: String, input: Option<String>, retries: u32, context: Co
         .ok()
         .and_then(|t| t.format(&Rfc3339).ok());
     for attempt in 0..=retries {
-        let invocation = context.functions.identify();
         let event = json!({
             "version": "0",
-            "id": invocation.request_id,
+            "id": context.functions.identify().request_id,
             "detail-type": "Scheduled Event",
             "source": "aws.events",
             "account": ACCOUNT,
@@ -52,15 +50,7 @@ async fn fire(function: String, input: Option<String>, retries: u32, context: Co
             "detail": {},
         });
         let event = input.clone().unwrap_or_else(|| event.to_string()).into();
-        let run = context.functions.invoke(
-            &function,
-            "schedule",
-            invocation,
-            event,
-            Waiting::Patiently,
-            outcome,
-        );
-        match run.await {
+        match context.functions.call(&function, "schedule", event).await {
             Ok(_) => return,
             Err(error) => tracing::warn!(function, attempt, %error, "a scheduled run failed"),
         }

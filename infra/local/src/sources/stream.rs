@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::batch::{Piece, Record, Step, checkpoint, next};
-use super::{BatchReport, Context, backoff, outcome};
-use crate::runtime::{Failure, Waiting};
+use super::{BatchReport, Context, backoff};
+use crate::runtime::Failure;
 use crate::template::{StreamSource, function_arn, table_arn};
 
 /// Records read at once; the API's own limit.
@@ -241,18 +241,7 @@ impl Stream {
         let records: Vec<&Value> = records.iter().map(|r| &r.json).collect();
         let event = json!({ "Records": records }).to_string().into();
         let route = format!("stream:{}", self.source.table);
-        let functions = &self.context.functions;
-        let invocation = functions.identify();
-        functions
-            .invoke(
-                &self.function,
-                &route,
-                invocation,
-                event,
-                Waiting::Patiently,
-                outcome,
-            )
-            .await
+        self.context.functions.call(&self.function, &route, event).await
     }
 
     /// Tells the on-failure queue, which gets the place in the stream and not the records, as on AWS.

@@ -4,10 +4,10 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::{get, probe_binary, until};
 use serde_json::Value;
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::load;
-use crate::support::{get, probe_binary, until};
 use tempfile::TempDir;
 
 struct Project {
@@ -25,7 +25,7 @@ impl Project {
         )
         .unwrap();
         std::fs::create_dir(folder.path().join("functions")).unwrap();
-        for name in model.binaries() {
+        for name in model.functions.keys() {
             std::os::unix::fs::symlink(probe_binary(), folder.path().join("functions").join(name)).unwrap();
         }
         Self {

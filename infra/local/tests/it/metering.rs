@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use stack_api::TableUse;
 use stampede_local::dynamodb::Dynamo;
-use stampede_local::meter::{Caller, Meter, TableUse};
+use stampede_local::meter::{Caller, Meter};
 use stampede_local::template::Table;
 
 struct Desk {

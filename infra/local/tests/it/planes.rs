@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
+use crate::support::{get, probe_binary, until};
 use serde_json::{Value, json};
 use stampede_local::faults::FaultPlan;
 use stampede_local::permissions::access_key;
 use stampede_local::stack::{Options, Stack, sample_surroundings};
 use stampede_local::template::load;
-use crate::support::{get, probe_binary, until};
 use tempfile::TempDir;
 
 /// The project's template with the probe for every function.
@@ -23,7 +23,7 @@ fn options(folder: &TempDir) -> Options {
     );
     let binaries: PathBuf = folder.path().join("functions");
     std::fs::create_dir(&binaries).unwrap();
-    for name in model.unwrap().binaries() {
+    for name in model.unwrap().functions.keys() {
         std::os::unix::fs::symlink(probe_binary(), binaries.join(name)).unwrap();
     }
     Options {
@@ -33,7 +33,7 @@ fn options(folder: &TempDir) -> Options {
         tools: crate_folder.join("../../.tools"),
         control_planes: Some(crate_folder.join("../prescale")),
         concurrency: 2,
-        on_demand: stampede_local::runtime::OnDemand::default(),
+        as_aws: None,
         account_concurrency: 8,
         function_log: None,
         seed: 1,

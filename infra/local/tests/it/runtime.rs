@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::{Bench, empty, probe};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use stampede_local::runtime::{Allocation, Failure, Figures, Waiting};
+use stack_api::Processes;
+use stampede_local::runtime::{Allocation, Failure, Waiting};
 use stampede_local::template::Model;
-use crate::support::{Bench, empty, probe};
 
 fn model(timeout: Duration) -> Model {
     let mut model = empty();
@@ -33,8 +34,8 @@ async fn invoke(bench: &Bench, path: &str) -> Result<Value, Failure> {
     Ok(serde_json::from_str(answer["body"].as_str().unwrap()).unwrap())
 }
 
-fn figures(bench: &Bench) -> Figures {
-    bench.functions.figures()[0].figures
+fn figures(bench: &Bench) -> Processes {
+    bench.functions.figures().remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

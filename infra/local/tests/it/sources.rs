@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::{Bench, empty, probe, until};
 use serde_json::{Value, json};
 use stampede_local::dynamodb::Dynamo;
 use stampede_local::meter::Caller;
 use stampede_local::sources::{self, Context, Sources};
 use stampede_local::sqs::{Depth, Sqs};
 use stampede_local::template::{Model, Queue, QueueSource, Schedule, Statement, StreamSource, Table};
-use crate::support::{Bench, empty, probe, until};
 
 struct Rig {
     bench: Bench,
@@ -239,7 +239,7 @@ async fn a_schedule_fires_at_once() {
     model.functions.insert("clock".to_owned(), function);
     let rig = Rig::start(&model).await;
     until("it ran", || async {
-        rig.bench.functions.figures()[0].figures.invocations == 1
+        rig.bench.functions.figures()[0].invocations == 1
     })
     .await;
     let report = rig.bench.meter.report();
@@ -271,11 +271,11 @@ async fn a_schedule_that_needs_control_planes_waits_for_them() {
     model.functions.insert("other".to_owned(), other);
     let rig = Rig::start(&model).await;
     until("the one ran", || async {
-        rig.bench.functions.figures()[0].figures.invocations == 1
+        rig.bench.functions.figures()[0].invocations == 1
     })
     .await;
     // Both would have been started at the same moment.
-    assert_eq!(rig.bench.functions.figures()[1].figures.running, 0);
-    assert_eq!(rig.bench.functions.figures()[1].figures.invocations, 0);
+    assert_eq!(rig.bench.functions.figures()[1].running, 0);
+    assert_eq!(rig.bench.functions.figures()[1].invocations, 0);
     rig.bench.functions.stop().await;
 }

@@ -11,8 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use stack_api::StackFile;
 use stampede_local::faults::FaultPlan;
-use stampede_local::place::StackFile;
 use stampede_local::runtime::DEFAULT_CONCURRENCY;
 use stampede_local::stack::{Options, Stack};
 use time::OffsetDateTime;
@@ -117,7 +117,7 @@ impl World {
             tools: crate_folder.join("../../.tools"),
             control_planes: None,
             concurrency: DEFAULT_CONCURRENCY,
-            on_demand: stampede_local::runtime::OnDemand::default(),
+            as_aws: None,
             account_concurrency: 64,
             function_log: Some("info".to_owned()),
             seed: 1,

@@ -4,6 +4,7 @@ use domain::claim::Claim;
 use domain::ids::{DropId, ShardKey, ShopperId};
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
+use memory::MemoryStore;
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
 };
@@ -38,12 +39,10 @@ impl ClaimStock for Store {
         {
             claim = sabotage::with_new_nonce(&claim, key, shopper);
         }
-        let (key, shopper, world) = (key.clone(), shopper.clone(), self.world().clone());
-        self.write(
-            "claim",
-            false,
-            format!("{}#{} for {shopper}, {}", key.sku, key.index, claim.tell()),
-            move |memory| async move {
+        let told = claim.clone();
+        let act = {
+            let (key, shopper, world) = (key.clone(), shopper.clone(), self.world().clone());
+            move |memory: MemoryStore| async move {
                 let outcome = if world.is_sabotaged(Sabotage::SkipCondition) {
                     sabotage::claim_without_condition(&memory, &key, &shopper, &claim)
                 } else {
@@ -54,9 +53,10 @@ impl ClaimStock for Store {
                     world.watch.claimed(&world, &memory, &key, &shopper, &claim);
                 }
                 outcome
-            },
-        )
-        .await
+            }
+        };
+        let of = || format!("{} for {shopper}, {}", place(key), told.tell());
+        self.write("claim", false, of, act).await
     }
 
     async fn take_over(
@@ -67,19 +67,10 @@ impl ClaimStock for Store {
         victim: &ShopperId,
         seen: &Claim,
     ) -> Result<Conditional<Option<Shard>>, StoreError> {
-        let world = self.world().clone();
-        let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
-        let (victim, seen) = (victim.clone(), seen.clone());
-        self.write(
-            "take over",
-            false,
-            format!(
-                "{}#{} for {shopper} from {victim}, {}",
-                key.sku,
-                key.index,
-                claim.tell()
-            ),
-            move |memory| async move {
+        let act = {
+            let (world, victim, seen) = (self.world().clone(), victim.clone(), seen.clone());
+            let (key, shopper, claim) = (key.clone(), shopper.clone(), claim.clone());
+            move |memory: MemoryStore| async move {
                 let outcome = memory.take_over(&key, &shopper, &claim, &victim, &seen).await;
                 match &outcome {
                     Ok(Conditional::Done) => {
@@ -91,60 +82,54 @@ impl ClaimStock for Store {
                     Err(_) => {}
                 }
                 outcome
-            },
-        )
-        .await
+            }
+        };
+        let of = || format!("{} for {shopper} from {victim}, {}", place(key), claim.tell());
+        self.write("take over", false, of, act).await
     }
 }
 
 impl GiveBackStock for Store {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let (world, seen) = (self.world().clone(), seen.clone());
         let by_shopper = self.process.function == crate::process::Function::Reserve;
-        self.write(
-            "give back",
-            false,
+        let of = || {
             format!(
-                "{}#{} of {}, {}",
-                seen.shard.sku,
-                seen.shard.index,
+                "{} of {}, {}",
+                place(&seen.shard),
                 seen.shopper,
                 seen.claim.tell()
-            ),
-            move |memory| async move {
-                let outcome = memory.give_back(&seen).await;
-                if outcome == Ok(Conditional::Refused(())) && world.is_sabotaged(Sabotage::ReleaseTwice) {
-                    sabotage::give_back_again(&memory, &seen);
-                    world.watch.adds_up(&world, &memory, &seen.shard);
-                    return Ok(Conditional::Done);
-                }
-                if outcome == Ok(Conditional::Done) {
-                    world.note(if by_shopper {
-                        "released"
-                    } else {
-                        "given back by the conductor"
-                    });
-                    let (key, shopper, claim) = (&seen.shard, &seen.shopper, &seen.claim);
-                    world
-                        .watch
-                        .returned(&world, &memory, key, shopper, claim, by_shopper);
-                    world.watch.adds_up(&world, &memory, key);
-                }
-                outcome
-            },
-        )
-        .await
+            )
+        };
+        let (world, seen) = (self.world().clone(), seen.clone());
+        let act = move |memory: MemoryStore| async move {
+            let outcome = memory.give_back(&seen).await;
+            if outcome == Ok(Conditional::Refused(())) && world.is_sabotaged(Sabotage::ReleaseTwice) {
+                sabotage::give_back_again(&memory, &seen);
+                world.watch.adds_up(&world, &memory, &seen.shard);
+                return Ok(Conditional::Done);
+            }
+            if outcome == Ok(Conditional::Done) {
+                world.note(match by_shopper {
+                    true => "released",
+                    false => "given back by the conductor",
+                });
+                let (key, shopper, claim) = (&seen.shard, &seen.shopper, &seen.claim);
+                let watch = &world.watch;
+                watch.returned(&world, &memory, key, shopper, claim, by_shopper);
+                watch.adds_up(&world, &memory, key);
+            }
+            outcome
+        };
+        self.write("give back", false, of, act).await
     }
 }
 
 impl ReadClaim for Store {
     async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
-        self.read(
-            "read claim",
-            false,
-            || format!("{}#{} of {shopper}", key.sku, key.index),
-            |memory| async move { memory.read_claim(key, shopper).await },
-        )
+        let of = || format!("{} of {shopper}", place(key));
+        self.read("read claim", false, of, |memory| async move {
+            memory.read_claim(key, shopper).await
+        })
         .await
     }
 }
@@ -167,17 +152,18 @@ impl SurveyStock for Store {
 
 impl AllocateStock for Store {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
+        let of = || format!("{units} units to {}", place(key));
         let (key, world) = (key.clone(), self.world().clone());
-        self.write(
-            "allocate",
-            false,
-            format!("{units} units to {}#{}", key.sku, key.index),
-            move |memory| async move {
-                let outcome = memory.allocate(&key, units).await;
-                world.watch.adds_up(&world, &memory, &key);
-                outcome
-            },
-        )
-        .await
+        let act = move |memory: MemoryStore| async move {
+            let outcome = memory.allocate(&key, units).await;
+            world.watch.adds_up(&world, &memory, &key);
+            outcome
+        };
+        self.write("allocate", false, of, act).await
     }
+}
+
+/// A shard in the history.
+fn place(key: &ShardKey) -> String {
+    format!("{}#{}", key.sku, key.index)
 }

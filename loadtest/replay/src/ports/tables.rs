@@ -4,6 +4,7 @@ use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, SkuId};
 use domain::status::DropStatus;
 use domain::time::Timestamp;
+use memory::MemoryStore;
 use ports::drops::{
     DropPage, FreeCounts, HoldLease, Lease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
@@ -38,8 +39,9 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
+        let of = || drop.tell();
         let (drop, world) = (drop.clone(), self.world().clone());
-        self.write("store drop", false, drop.tell(), move |memory| async move {
+        let act = move |memory: MemoryStore| async move {
             let outcome = memory.store(&drop).await;
             if outcome == Ok(Conditional::Done) {
                 if drop.state == DropState::Cancelled {
@@ -48,8 +50,8 @@ impl StoreDrop for Store {
                 world.watch.drop_stored(&world, &drop);
             }
             outcome
-        })
-        .await
+        };
+        self.write("store drop", false, of, act).await
     }
 }
 
@@ -81,28 +83,23 @@ impl WriteStatus for Store {
         sku: &SkuId,
         counts: &FreeCounts,
     ) -> Result<Conditional<()>, StoreError> {
-        let (drop, sku, counts) = (drop.clone(), sku.clone(), counts.clone());
-        let world = self.world().clone();
-        self.write(
-            "write counts",
-            false,
-            format!("{sku} {}", counts.tell()),
-            move |memory| async move {
-                if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
-                    memory.put_counts(&drop, &sku, &counts);
-                    world.watch.counts_written(&world, &sku, &counts);
-                    return Ok(Conditional::Done);
-                }
-                let outcome = memory.write_counts(&drop, &sku, &counts).await;
-                match &outcome {
-                    Ok(Conditional::Done) => world.watch.counts_written(&world, &sku, &counts),
-                    Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
-                    Err(_) => {}
-                }
-                outcome
-            },
-        )
-        .await
+        let of = || format!("{sku} {}", counts.tell());
+        let (drop, sku, counts, world) = (drop.clone(), sku.clone(), counts.clone(), self.world().clone());
+        let act = move |memory: MemoryStore| async move {
+            let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
+                memory.put_counts(&drop, &sku, &counts);
+                Ok(Conditional::Done)
+            } else {
+                memory.write_counts(&drop, &sku, &counts).await
+            };
+            match &outcome {
+                Ok(Conditional::Done) => world.watch.counts_written(&world, &sku, &counts),
+                Ok(Conditional::Refused(())) => world.note("an older conductor was fenced off"),
+                Err(_) => {}
+            }
+            outcome
+        };
+        self.write("write counts", false, of, act).await
     }
 
     async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
@@ -111,7 +108,8 @@ impl WriteStatus for Store {
         if world.is_sabotaged(Sabotage::CallHeldGone) {
             sabotage::count_held_as_sold(&mut status);
         }
-        self.write("write status", false, status.tell(), move |memory| async move {
+        let told = status.clone();
+        let act = move |memory: MemoryStore| async move {
             let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
                 memory.put_status(&status);
                 Ok(Conditional::Done)
@@ -124,8 +122,8 @@ impl WriteStatus for Store {
                 Err(_) => {}
             }
             outcome
-        })
-        .await
+        };
+        self.write("write status", false, || told.tell(), act).await
     }
 }
 
@@ -137,21 +135,17 @@ impl HoldLease for Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
+        let of = || format!("for {holder}");
         let (drop, holder, world) = (drop.clone(), holder.to_owned(), self.world().clone());
-        self.write(
-            "lease",
-            false,
-            format!("for {holder}"),
-            move |memory| async move {
-                let outcome = memory.acquire(&drop, &holder, now, until).await;
-                match &outcome {
-                    Ok(Ok(lease)) => world.watch.lease_held(&world, lease.fencing),
-                    Ok(Err(_)) => world.note("a conductor stood by"),
-                    Err(_) => {}
-                }
-                outcome
-            },
-        )
-        .await
+        let act = move |memory: MemoryStore| async move {
+            let outcome = memory.acquire(&drop, &holder, now, until).await;
+            match &outcome {
+                Ok(Ok(lease)) => world.watch.lease_held(&world, lease.fencing),
+                Ok(Err(_)) => world.note("a conductor stood by"),
+                Err(_) => {}
+            }
+            outcome
+        };
+        self.write("lease", false, of, act).await
     }
 }

@@ -28,6 +28,8 @@ pub struct Prices {
     pub write_units_per_million: f64,
     /// DynamoDB on demand, a million read units.
     pub read_units_per_million: f64,
+    /// SQS standard queues, a million requests. Plans do not count these; reports of load runs do.
+    pub sqs_requests_per_million: f64,
     /// Aurora Serverless v2, one ACU for an hour.
     pub acu_hour: f64,
     /// DynamoDB, once, for a write unit of warm throughput; none if the list does not have it.
@@ -53,6 +55,7 @@ impl Prices {
             ("held_gb_second", self.held_gb_second),
             ("write_units_per_million", self.write_units_per_million),
             ("read_units_per_million", self.read_units_per_million),
+            ("sqs_requests_per_million", self.sqs_requests_per_million),
             ("acu_hour", self.acu_hour),
             ("warm_write_unit", self.warm_write_unit.unwrap_or_default()),
             ("warm_read_unit", self.warm_read_unit.unwrap_or_default()),

@@ -191,6 +191,7 @@ pub(crate) fn documents(calendar: Vec<CalendarDrop>) -> Documents {
         held_rounding_seconds = 300
         write_units_per_million = 0.5
         read_units_per_million = 0.25
+        sqs_requests_per_million = 0.4
         acu_hour = 0.1
         "#,
     )

@@ -177,6 +177,7 @@ fn prices() -> Prices {
         held_rounding_seconds: 300,
         write_units_per_million: 0.625,
         read_units_per_million: 0.125,
+        sqs_requests_per_million: 0.4,
         acu_hour: 0.12,
         warm_write_unit: None,
         warm_read_unit: Some(0.01),

@@ -1,0 +1,267 @@
+//! The faults that runs have on purpose: their names, and plans that are read from names.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The share of AWS's ceilings that `throttle` leaves a partition unless told otherwise: 30 write and 90 read units a
+/// second. One machine's load would never reach the whole of them.
+pub const DEFAULT_THROTTLE_SHARE: f64 = 0.03;
+
+/// The name that stands for all faults of the stack.
+pub const EVERYTHING: &str = "everything";
+
+macro_rules! faults {
+    ($($(#[doc = $meaning:literal])+ $fault:ident = $name:literal,)+) => {
+        /// What can go wrong. The local stack has [`Fault::IN_STACK`]; the replay has all.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Fault {
+            $($(#[doc = $meaning])+ #[serde(rename = $name)] $fault,)+
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$fault),+];
+
+            /// Its name on the command line, in JSON and in reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$fault => $name,)+
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// Requests beyond the ceilings of DynamoDB's partitions are refused.
+    Throttle = "throttle",
+    /// Writes are refused because of a transaction on the same item.
+    TransactionConflict = "transaction-conflict",
+    /// Writes are lost on their way to the table.
+    TimeoutBeforeWrite = "timeout-before-write",
+    /// Answers to writes are lost, or writes arrive after the caller has given up.
+    TimeoutAfterWrite = "timeout-after-write",
+    /// DynamoDB answers slowly.
+    SlowDynamodb = "slow-dynamodb",
+    /// A database call fails for good, once.
+    BrokenCall = "broken-call",
+    /// A read that may be eventually consistent returns an older state.
+    StaleReads = "stale-reads",
+    /// Function processes are killed.
+    KillFunctions = "kill-functions",
+    /// The relay is killed before or after it sends.
+    RelayCrash = "relay-crash",
+    /// A batch of the stream is delivered again.
+    StreamRepeats = "stream-repeats",
+    /// A queue does not accept messages, or its answer is lost.
+    QueueRefusals = "queue-refusals",
+    /// A queue delivers messages twice.
+    QueueDuplicates = "queue-duplicates",
+    /// A queue delivers messages late and out of order.
+    QueueReorder = "queue-reorder",
+    /// The gateway carries out a request, and its answer is lost.
+    GatewayTimeoutAfterCharge = "gateway-timeout-after-charge",
+    /// The gateway carries out nothing, and may or may not say so.
+    GatewayTimeoutBeforeCharge = "gateway-timeout-before-charge",
+    /// The gateway refuses everything, for seconds at a time.
+    GatewayOutage = "gateway-outage",
+    /// PostgreSQL crashes and comes back.
+    PostgresRestart = "postgres-restart",
+    /// An answer of the API is lost on its way to the shopper.
+    LostAnswers = "lost-answers",
+    /// The clocks of function processes are off, by as much as is assumed at most.
+    ClockSkew = "clock-skew",
+}
+
+impl Fault {
+    /// Those that the local stack can have, in the order in which plans are written.
+    pub const IN_STACK: [Self; 13] = [
+        Self::Throttle,
+        Self::TransactionConflict,
+        Self::TimeoutBeforeWrite,
+        Self::TimeoutAfterWrite,
+        Self::SlowDynamodb,
+        Self::KillFunctions,
+        Self::QueueDuplicates,
+        Self::QueueReorder,
+        Self::RelayCrash,
+        Self::GatewayTimeoutAfterCharge,
+        Self::GatewayOutage,
+        Self::PostgresRestart,
+        Self::ClockSkew,
+    ];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The faults of a run on the local stack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultPlan {
+    faults: BTreeSet<Fault>,
+    /// The share of AWS's ceilings that `throttle` leaves.
+    pub throttle_share: f64,
+}
+
+impl Default for FaultPlan {
+    fn default() -> Self {
+        Self {
+            faults: BTreeSet::new(),
+            throttle_share: DEFAULT_THROTTLE_SHARE,
+        }
+    }
+}
+
+/// A plan that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// There is no such fault.
+    #[error("there is no fault `{0}`; there are {all}, {EVERYTHING}", all = Fault::IN_STACK.map(Fault::name).join(", "))]
+    Unknown(String),
+    /// The value is not one the fault takes.
+    #[error("`{0}`: only throttle takes a value, the share of AWS's ceilings, above 0 and at most 1")]
+    Value(String),
+}
+
+impl FaultPlan {
+    /// Whether a fault is part of it.
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+
+    /// Whether nothing shall go wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Its faults, in the order of [`Fault::IN_STACK`].
+    pub fn iter(&self) -> impl Iterator<Item = Fault> + '_ {
+        Fault::IN_STACK.into_iter().filter(|fault| self.has(*fault))
+    }
+}
+
+impl FromStr for FaultPlan {
+    type Err = PlanError;
+
+    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share.
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let mut plan = Self::default();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word, None),
+            };
+            if name == EVERYTHING {
+                plan.faults.extend(Fault::IN_STACK);
+            } else {
+                let fault = Fault::IN_STACK.into_iter().find(|fault| fault.name() == name);
+                let fault = fault.ok_or_else(|| PlanError::Unknown(name.to_owned()))?;
+                plan.faults.insert(fault);
+            }
+            if let Some(value) = value {
+                let share = value
+                    .parse()
+                    .ok()
+                    .filter(|share| (f64::MIN_POSITIVE..=1.0).contains(share));
+                plan.throttle_share = share
+                    .filter(|_| name == Fault::Throttle.name())
+                    .ok_or_else(|| PlanError::Value(word.to_owned()))?;
+            }
+        }
+        Ok(plan)
+    }
+}
+
+impl fmt::Display for FaultPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, fault) in self.iter().enumerate() {
+            if place > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(fault.name())?;
+            if fault == Fault::Throttle {
+                write!(f, "={}", self.throttle_share)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for FaultPlan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FaultPlan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_the_command_line_know_a_fault_by_the_same_name() {
+        for fault in Fault::ALL {
+            let name = serde_json::to_value(fault).unwrap();
+            assert_eq!(name, fault.name());
+            assert_eq!(serde_json::from_value::<Fault>(name).unwrap(), fault);
+        }
+        let names: BTreeSet<&str> = Fault::ALL.map(Fault::name).into();
+        assert_eq!(names.len(), Fault::ALL.len());
+    }
+
+    #[test]
+    fn names_are_read_in_any_order_and_written_in_one() {
+        let plan: FaultPlan = " queue-reorder, throttle=0.25 ,kill-functions,,".parse().unwrap();
+        assert!(plan.has(Fault::QueueReorder) && !plan.has(Fault::ClockSkew));
+        assert_eq!(plan.to_string(), "throttle=0.25,kill-functions,queue-reorder");
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(json, format!("\"{plan}\""));
+        assert_eq!(serde_json::from_str::<FaultPlan>(&json).unwrap(), plan);
+        assert!("".parse::<FaultPlan>().unwrap().is_empty());
+    }
+
+    #[test]
+    fn everything_is_all_of_them() {
+        let plan: FaultPlan = "everything".parse().unwrap();
+        assert!(plan.iter().eq(Fault::IN_STACK));
+        let one_by_one: FaultPlan = Fault::IN_STACK.map(Fault::name).join(",").parse().unwrap();
+        assert_eq!(one_by_one, plan);
+        assert_eq!(plan.throttle_share, DEFAULT_THROTTLE_SHARE);
+        let with_share: FaultPlan = "everything,throttle=0.5".parse().unwrap();
+        assert_eq!(with_share.throttle_share, 0.5);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_all_there_is() {
+        let error = "throttle,trottle".parse::<FaultPlan>().unwrap_err().to_string();
+        assert!(error.starts_with("there is no fault `trottle`"), "{error}");
+        for name in Fault::IN_STACK.map(Fault::name).into_iter().chain([EVERYTHING]) {
+            assert!(error.contains(name), "{error}");
+        }
+        for wrong in [
+            "throttle=0",
+            "throttle=2",
+            "throttle=x",
+            "throttle=NaN",
+            "clock-skew=1",
+        ] {
+            let error = wrong.parse::<FaultPlan>().unwrap_err();
+            assert_eq!(error, PlanError::Value(wrong.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Asks the stack's control address.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http::Method;
+use serde::de::DeserializeOwned;
+use stack_api::StackFile;
+
+use crate::client::{Call, Client};
+
+/// How long an answer is waited for, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `GET path` answers.
+///
+/// # Errors
+/// When there is no answer, one that is not 200, or one of another form.
+pub async fn get<T: DeserializeOwned>(stack: &StackFile, path: &str) -> anyhow::Result<T> {
+    send(stack, Method::GET, path, None, PATIENCE).await
+}
+
+/// What `POST path` answers within `patience`.
+///
+/// # Errors
+/// See [`get`].
+pub async fn post<T: DeserializeOwned>(
+    stack: &StackFile,
+    path: &str,
+    body: Option<String>,
+    patience: Duration,
+) -> anyhow::Result<T> {
+    send(stack, Method::POST, path, body, patience).await
+}
+
+async fn send<T: DeserializeOwned>(
+    stack: &StackFile,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+    patience: Duration,
+) -> anyhow::Result<T> {
+    let call = Call {
+        method,
+        body: body.map(|body| (Bytes::from(body), "application/json")),
+        ..Call::get(format!("{}{path}", stack.control_url).parse()?)
+    };
+    let answer = Client::new(patience).send(&call).await;
+    let answer = answer.with_context(|| format!("the stack's {path}"))?;
+    let body = || String::from_utf8_lossy(&answer.body).into_owned();
+    ensure!(
+        answer.status == 200,
+        "the stack's {path}: {} {}",
+        answer.status,
+        body()
+    );
+    serde_json::from_slice(&answer.body).with_context(|| format!("the stack's {path} answered {}", body()))
+}
