@@ -39,13 +39,11 @@ where
             None => Drop::draft(id.clone(), draft.clone()),
             Some(drop) => drop.edit(draft.clone())?,
         };
-        if let Some(drop) = found {
-            if unchanged(&drop, &next) {
-                // Version 1 with these very contents, after a look that found no drop: this request made it, and the
-                // answer was lost.
-                let created = before > 0 && drop.version == 1;
-                return Ok(Look::Done(Written { drop, created }));
-            }
+        if let Some(drop) = found.filter(|drop| unchanged(drop, &next)) {
+            // Version 1 with these very contents, after a look that found no drop: this request made it, and the answer
+            // was lost.
+            let created = before > 0 && drop.version == 1;
+            return Ok(Look::Done(Written { drop, created }));
         }
         let stored = retry(edge, IN_REQUEST, || drops.store(&next)).await?;
         let created = next.version == 1;

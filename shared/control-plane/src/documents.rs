@@ -1,7 +1,6 @@
 //! The declared documents, from Parameter Store.
 
 use domain::drops::FieldError;
-use domain::ids::DropId;
 use domain::prescale::baseline::Baseline;
 use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::database::{ClassSize, DatabaseBaseline};

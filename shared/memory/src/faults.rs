@@ -1,6 +1,6 @@
 //! Faults on purpose: which call of which port fails, and how.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ports::StoreError;
@@ -84,56 +84,72 @@ impl Fault {
 }
 
 /// Decides over every call: which method, and the how manieth call of that method it is, from 1.
-pub(crate) type Plan = Box<dyn FnMut(Op, u64) -> Option<Fault> + Send>;
+type Plan<O, F> = Box<dyn FnMut(O, u64) -> Option<F> + Send>;
 
-/// The faults to come and the calls so far.
-#[derive(Default)]
-pub(crate) struct Faults {
-    calls: BTreeMap<Op, u64>,
-    queued: BTreeMap<Op, VecDeque<(u64, Fault)>>,
-    plan: Option<Plan>,
+/// The faults to come of a port's methods, and the calls so far.
+pub(crate) struct Faults<O, F> {
+    calls: BTreeMap<O, u64>,
+    queued: BTreeMap<(O, u64), F>,
+    plan: Option<Plan<O, F>>,
 }
 
-impl Faults {
+impl<O, F> Default for Faults<O, F> {
+    fn default() -> Self {
+        Self {
+            calls: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            plan: None,
+        }
+    }
+}
+
+impl<O: Copy + Ord, F> Faults<O, F> {
     /// Counts a call, and says whether it fails. What was queued for this very call goes before the plan.
-    pub(crate) fn next(&mut self, op: Op) -> Option<Fault> {
+    pub(crate) fn next(&mut self, op: O) -> Option<F> {
         let calls = self.calls.entry(op).or_default();
         *calls += 1;
         let number = *calls;
-        if let Some(queue) = self.queued.get_mut(&op)
-            && let Some(at) = queue.iter().position(|(n, _)| *n == number)
-        {
-            return queue.remove(at).map(|(_, fault)| fault);
-        }
-        self.plan.as_mut().and_then(|plan| plan(op, number))
+        let queued = self.queued.remove(&(op, number));
+        queued.or_else(|| self.plan.as_mut().and_then(|plan| plan(op, number)))
     }
 
     /// Lets the `nth` call of `op` from now on (1 is the next) fail. Asked twice for the same call, the later ones move
     /// back by one, so that several faults in a row are several calls.
-    pub(crate) fn queue(&mut self, op: Op, nth: u64, fault: Fault) {
+    pub(crate) fn queue(&mut self, op: O, nth: u64, fault: F) {
         let mut number = self.calls(op) + nth.max(1);
-        let queue = self.queued.entry(op).or_default();
-        while queue.iter().any(|(n, _)| *n == number) {
+        while self.queued.contains_key(&(op, number)) {
             number += 1;
         }
-        queue.push_back((number, fault));
+        self.queued.insert((op, number), fault);
     }
 
-    pub(crate) fn set_plan(&mut self, plan: Option<Plan>) {
-        self.plan = plan;
+    /// Asks `plan` about every call that has no fault queued.
+    pub(crate) fn set_plan(&mut self, plan: impl FnMut(O, u64) -> Option<F> + Send + 'static) {
+        self.plan = Some(Box::new(plan));
     }
 
-    pub(crate) fn calls(&self, op: Op) -> u64 {
+    /// Forgets the plan; what was queued stays.
+    pub(crate) fn clear_plan(&mut self) {
+        self.plan = None;
+    }
+
+    /// Forgets the plan and what was queued.
+    pub(crate) fn clear(&mut self) {
+        self.plan = None;
+        self.queued.clear();
+    }
+
+    /// How often `op` was called, failures included.
+    pub(crate) fn calls(&self, op: O) -> u64 {
         self.calls.get(&op).copied().unwrap_or(0)
     }
 }
 
-impl fmt::Debug for Faults {
+impl<O: fmt::Debug, F: fmt::Debug> fmt::Debug for Faults<O, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Faults")
             .field("calls", &self.calls)
             .field("queued", &self.queued)
-            .field("planned", &self.plan.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@ use ports::payment::{
     PaymentState, Refund,
 };
 
+use crate::faults::Faults;
 use crate::yielding::yield_now;
 
 /// What confirming with a means of payment leads to.
@@ -101,9 +102,6 @@ impl GatewayFault {
     }
 }
 
-/// Decides over every call: which method, and the how manieth call of that method it is, from 1.
-type Plan = Box<dyn FnMut(GatewayOp, u64) -> Option<GatewayFault> + Send>;
-
 #[derive(Debug, Clone)]
 struct Stored {
     order: OrderId,
@@ -124,9 +122,7 @@ struct State {
     /// By key: what was asked, and what was answered.
     answers: BTreeMap<String, (String, Answer)>,
     charges: BTreeMap<OrderId, u32>,
-    calls: BTreeMap<GatewayOp, u64>,
-    queued: Vec<(GatewayOp, u64, GatewayFault)>,
-    plan: Option<Plan>,
+    faults: Faults<GatewayOp, GatewayFault>,
     made: u64,
 }
 
@@ -189,30 +185,23 @@ impl MemoryGateway {
     /// Lets the `nth` call of `op` from now on fail; 1 is the next. Asked twice for the same call, the later one moves
     /// back by one.
     pub fn fail_nth(&self, op: GatewayOp, nth: u64, fault: GatewayFault) {
-        let mut state = self.state();
-        let mut number = state.calls.get(&op).copied().unwrap_or(0) + nth.max(1);
-        while state.queued.iter().any(|(o, n, _)| (*o, *n) == (op, number)) {
-            number += 1;
-        }
-        state.queued.push((op, number, fault));
+        self.state().faults.queue(op, nth, fault);
     }
 
     /// Asks `plan` about every call that has no fault queued: which method, and its how manieth call it is, from 1.
     pub fn set_plan(&self, plan: impl FnMut(GatewayOp, u64) -> Option<GatewayFault> + Send + 'static) {
-        self.state().plan = Some(Box::new(plan));
+        self.state().faults.set_plan(plan);
     }
 
     /// Forgets the plan and all faults to come.
     pub fn clear_faults(&self) {
-        let mut state = self.state();
-        state.plan = None;
-        state.queued.clear();
+        self.state().faults.clear();
     }
 
     /// How often `op` was called, failures included.
     #[must_use]
     pub fn calls(&self, op: GatewayOp) -> u64 {
-        self.state().calls.get(&op).copied().unwrap_or(0)
+        self.state().faults.calls(op)
     }
 
     /// The shopper acted (or the gateway came to an end): the money is taken, or the payment declined. Whether there was
@@ -277,7 +266,7 @@ impl MemoryGateway {
     ) -> Result<T, GatewayError> {
         yield_now().await;
         let mut state = self.state();
-        match state.next_fault(op) {
+        match state.faults.next(op) {
             None => act(&mut state),
             Some(fault) => {
                 if fault.takes_effect() {
@@ -291,16 +280,6 @@ impl MemoryGateway {
 }
 
 impl State {
-    fn next_fault(&mut self, op: GatewayOp) -> Option<GatewayFault> {
-        let calls = self.calls.entry(op).or_default();
-        *calls += 1;
-        let number = *calls;
-        if let Some(at) = self.queued.iter().position(|(o, n, _)| (*o, *n) == (op, number)) {
-            return Some(self.queued.remove(at).2);
-        }
-        self.plan.as_mut().and_then(|plan| plan(op, number))
-    }
-
     /// The answer kept under `key`, if the question is the same.
     fn replay(&self, key: &IdempotencyKey, asked: &str) -> Option<Result<Answer, GatewayError>> {
         let (first, answer) = self.answers.get(key.as_str())?;

@@ -12,7 +12,7 @@ use domain::status::DropStatus;
 use ports::StoreError;
 use ports::drops::{FreeCounts, Lease};
 
-use crate::faults::{Fault, Faults, Op, Plan};
+use crate::faults::{Fault, Faults, Op};
 use crate::yielding::yield_now;
 
 /// An order's change as the table's stream would tell it.
@@ -53,7 +53,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
-    faults: Arc<Mutex<Faults>>,
+    faults: Arc<Mutex<Faults<Op, Fault>>>,
 }
 
 impl MemoryStore {
@@ -83,13 +83,12 @@ impl MemoryStore {
 
     /// Asks `plan` about every call that has no fault queued: which method, and its how manieth call it is, from 1.
     pub fn set_plan(&self, plan: impl FnMut(Op, u64) -> Option<Fault> + Send + 'static) {
-        let plan: Plan = Box::new(plan);
-        self.faults().set_plan(Some(plan));
+        self.faults().set_plan(plan);
     }
 
     /// Forgets the plan; what was queued stays.
     pub fn clear_plan(&self) {
-        self.faults().set_plan(None);
+        self.faults().clear_plan();
     }
 
     /// How often `op` was called, failures included.
@@ -122,7 +121,7 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn faults(&self) -> MutexGuard<'_, Faults> {
+    fn faults(&self) -> MutexGuard<'_, Faults<Op, Fault>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
