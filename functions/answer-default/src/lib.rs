@@ -99,7 +99,8 @@ fn answer(method: &Method, path: &str) -> Response {
 
 /// Whether `path` has the form of `template`, as API Gateway compares them: segment by segment, and what varies is never
 /// empty.
-fn matches(template: &str, path: &str) -> bool {
+#[must_use]
+pub fn matches(template: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let all = template.split('/').all(|expected| {
         segments.next().is_some_and(|segment| {

@@ -1,6 +1,4 @@
 //! Wiring of the function `conduct-drop`.
-// The SDK's futures, nested in a step's, are deeper than the compiler's usual bound.
-#![recursion_limit = "256"]
 
 use std::process::ExitCode;
 

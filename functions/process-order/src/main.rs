@@ -1,9 +1,6 @@
 //! Wiring of the function `process-order`.
-// The SDK's futures, nested in a step's, are deeper than the compiler's usual bound.
-#![recursion_limit = "256"]
 
 use std::process::ExitCode;
-
 use std::time::Duration;
 
 use dynamodb::Table::{Orders, Purchases, Stock};

@@ -227,17 +227,9 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] 
 
 /// The function that serves a method and path, by the list of all routes.
 fn chosen(method: &Method, path: &str) -> &'static str {
-    let fits = |template: &str| {
-        let mut segments = path.split('/');
-        template.split('/').all(|expected| {
-            segments
-                .next()
-                .is_some_and(|found| expected == found || (expected.starts_with('{') && !found.is_empty()))
-        }) && segments.next().is_none()
-    };
     let route = answer_default::ROUTES
         .iter()
-        .find(|(of, template)| of == method && fits(template));
+        .find(|(of, template)| of == method && answer_default::matches(template, path));
     match route.map(|(method, template)| (method, *template)) {
         None => "answer-default",
         Some((_, template)) if template == answer_default::DESCRIPTION_PATH => "answer-default",

@@ -109,7 +109,8 @@ where
                     request_id: event.context.request_id,
                     deadline: Timestamp::from_millis(deadline),
                 };
-                Ok::<_, Error>(handler.handle(event.payload, &invocation).await?)
+                // In a box, so that the SDK's futures, nested in the handler's, stay within the compiler's depth limit.
+                Ok::<_, Error>(Box::pin(handler.handle(event.payload, &invocation)).await?)
             }
         };
         lambda_runtime::run_concurrent(lambda_runtime::service_fn(serve))

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use crate::support::{Scene, id, shard, shopper};
 use conduct_drop::Conductor;
 use conduct_drop::bounds::{LATE_MS, LEAD_MS, REFRESH_MS};
-use conduct_drop::step::Reach;
 use domain::claim::ClaimState;
 use domain::drops::Drop;
 use domain::ids::ShardKey;
