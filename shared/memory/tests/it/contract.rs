@@ -19,7 +19,7 @@ mod ledger {
     memory::ledger_contract!(memory::MemoryLedger::new());
 }
 mod prescale {
-    memory::prescale_contract!(crate::account());
+    memory::prescale_contract!(crate::contract::account());
 }
 
 /// An account by the project's own documents, of which only what runs leave behind is of interest here.
