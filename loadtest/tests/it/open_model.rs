@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{bearer, drop_file, serve, shopper, world};
 use loadtest::load::{self, Arrival};
 use loadtest::measure::Endpoint;
 use loadtest::shopper::Shopper;
-use crate::support::{bearer, drop_file, serve, shopper, world};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -1,5 +1,6 @@
 //! A cancelled drop is swept until nothing is left, and nothing can come.
 
+use crate::support::{Scene, killed_after};
 use conduct_drop::bounds::{LATE_MS, LEASE_MS};
 use domain::drops::DropState;
 use domain::ids::OrderId;
@@ -7,7 +8,6 @@ use domain::limits::CONDUCTOR_PERIOD_MS;
 use domain::order::{EndReason, OrderStatus};
 use memory::{Fault, Op};
 use ports::edge::Edge as _;
-use crate::support::{Scene, killed_after};
 
 /// Holds, an order without a payment, one with a payment, a paid one; then the drop is cancelled.
 async fn cancelled_scene() -> (Scene, [OrderId; 3]) {

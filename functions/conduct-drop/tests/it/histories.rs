@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::{Scene, killed_after};
 use conduct_drop::bounds::LEASE_MS;
 use domain::claim::Claim;
 use domain::ids::{ShardKey, ShopperId};
 use memory::{Fault, Op, fixtures};
 use ports::edge::Edge as _;
 use proptest::prelude::*;
-use crate::support::{Scene, killed_after};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use crate::support::{Scene, killed_after};
 use conduct_drop::bounds::{LEASE_MS, LINGER_MS, MARGIN_MS, PROGRESS_MS};
 use conduct_drop::progress::Progress;
 use domain::drops::Drop;
@@ -10,7 +11,6 @@ use domain::plan::ShardPlan;
 use futures_util::future::join;
 use memory::{MemoryStore, Op, TestEdge, fixtures};
 use ports::edge::Edge as _;
-use crate::support::{Scene, killed_after};
 
 #[tokio::test(flavor = "current_thread")]
 async fn one_conducts_and_a_death_is_noticed_within_seconds() {

@@ -1,12 +1,12 @@
 //! How ready a drop is, as operators are told.
 
+use crate::support::{Scene, moment};
 use axum::body::Body;
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use http::{Request, StatusCode};
 use memory::{Fault, Op, TestEdge};
 use serde_json::{Value, json};
-use crate::support::{Scene, moment};
 
 fn readiness() -> Readiness {
     let part = |kind, name: &str, wanted, there| Part {

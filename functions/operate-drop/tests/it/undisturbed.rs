@@ -1,5 +1,6 @@
 //! Faults, deaths and races: whatever happens, repeating ends where a single undisturbed request would have.
 
+use crate::support::{Scene, body, killed_after};
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
 use domain::shard::Shard;
@@ -11,7 +12,6 @@ use operate_drop::acts;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::{Conditional, StoreError};
 use serde_json::json;
-use crate::support::{Scene, body, killed_after};
 
 /// What the drop should look like in the end, from a scene in which nothing went wrong.
 async fn undisturbed_publication() -> (Option<Drop>, String) {

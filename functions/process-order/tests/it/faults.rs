@@ -1,5 +1,6 @@
 //! Every fault at every call, duplicates at once, and random histories: money and orders stay together.
 
+use crate::support::{DECLINED, Scene, TO_SIGN, VISA};
 use domain::ids::OrderId;
 use domain::order::OrderStatus;
 use futures_util::future::{join, join_all};
@@ -7,7 +8,6 @@ use memory::{Fault, GatewayFault, GatewayOp, Op};
 use ports::payment::GatewayError;
 use process_order::drive::{Driven, NotDriven};
 use proptest::prelude::*;
-use crate::support::{DECLINED, Scene, TO_SIGN, VISA};
 
 /// How a scene begins, and the ends it may have when nothing is refused on purpose.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::{Bench, empty, probe, until};
 use serde_json::{Value, json};
 use stampede_local::child::Spawner;
 use stampede_local::dynamodb::{self, Dynamo};
@@ -16,7 +17,6 @@ use stampede_local::runtime::{Failure, Waiting};
 use stampede_local::sqs::{self, Sqs};
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::{Model, load};
-use crate::support::{Bench, empty, probe, until};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::{Bench, empty, probe};
 use serde_json::{Value, json};
 use stampede_local::dynamodb::{self, Dynamo};
 use stampede_local::meter::Meter;
@@ -12,7 +13,6 @@ use stampede_local::runtime::Waiting;
 use stampede_local::sqs::{self, Sqs};
 use stampede_local::stack::sample_surroundings;
 use stampede_local::template::{Model, load, queue_arn};
-use crate::support::{Bench, empty, probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::support::{Answer, Sandbox, answer};
 use sandbox_gateway::log::Event;
 use serde_json::json;
-use crate::support::{Answer, Sandbox, answer};
 use tokio::task::JoinSet;
 
 const CREATE: [(&str, &str); 3] = [

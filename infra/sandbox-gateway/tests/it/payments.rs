@@ -1,8 +1,8 @@
 //! What each payment method leads to, over real HTTP.
 
+use crate::support::Sandbox;
 use sandbox_gateway::log::Event;
 use serde_json::json;
-use crate::support::Sandbox;
 
 #[tokio::test]
 async fn a_good_card_is_charged_once_and_logged() {

@@ -55,7 +55,7 @@ impl ClaimStock for Store {
                 outcome
             }
         };
-        let of = || format!("{} for {shopper}, {}", place(key), told.tell());
+        let of = format!("{} for {shopper}, {}", place(key), told.tell());
         self.write("claim", false, of, act).await
     }
 
@@ -84,7 +84,7 @@ impl ClaimStock for Store {
                 outcome
             }
         };
-        let of = || format!("{} for {shopper} from {victim}, {}", place(key), claim.tell());
+        let of = format!("{} for {shopper} from {victim}, {}", place(key), claim.tell());
         self.write("take over", false, of, act).await
     }
 }
@@ -92,14 +92,12 @@ impl ClaimStock for Store {
 impl GiveBackStock for Store {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
         let by_shopper = self.process.function == crate::process::Function::Reserve;
-        let of = || {
-            format!(
-                "{} of {}, {}",
-                place(&seen.shard),
-                seen.shopper,
-                seen.claim.tell()
-            )
-        };
+        let of = format!(
+            "{} of {}, {}",
+            place(&seen.shard),
+            seen.shopper,
+            seen.claim.tell()
+        );
         let (world, seen) = (self.world().clone(), seen.clone());
         let act = move |memory: MemoryStore| async move {
             let outcome = memory.give_back(&seen).await;
@@ -152,7 +150,7 @@ impl SurveyStock for Store {
 
 impl AllocateStock for Store {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
-        let of = || format!("{units} units to {}", place(key));
+        let of = format!("{units} units to {}", place(key));
         let (key, world) = (key.clone(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
             let outcome = memory.allocate(&key, units).await;

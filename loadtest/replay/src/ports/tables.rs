@@ -39,7 +39,7 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
-        let of = || drop.tell();
+        let of = drop.tell();
         let (drop, world) = (drop.clone(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
             let outcome = memory.store(&drop).await;
@@ -83,7 +83,7 @@ impl WriteStatus for Store {
         sku: &SkuId,
         counts: &FreeCounts,
     ) -> Result<Conditional<()>, StoreError> {
-        let of = || format!("{sku} {}", counts.tell());
+        let of = format!("{sku} {}", counts.tell());
         let (drop, sku, counts, world) = (drop.clone(), sku.clone(), counts.clone(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
             let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
@@ -108,7 +108,7 @@ impl WriteStatus for Store {
         if world.is_sabotaged(Sabotage::CallHeldGone) {
             sabotage::count_held_as_sold(&mut status);
         }
-        let told = status.clone();
+        let told = status.tell();
         let act = move |memory: MemoryStore| async move {
             let outcome = if world.is_sabotaged(Sabotage::ConductorWithoutFencing) {
                 memory.put_status(&status);
@@ -123,7 +123,7 @@ impl WriteStatus for Store {
             }
             outcome
         };
-        self.write("write status", false, || told.tell(), act).await
+        self.write("write status", false, told, act).await
     }
 }
 
@@ -135,7 +135,7 @@ impl HoldLease for Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Lease, Lease>, StoreError> {
-        let of = || format!("for {holder}");
+        let of = format!("for {holder}");
         let (drop, holder, world) = (drop.clone(), holder.to_owned(), self.world().clone());
         let act = move |memory: MemoryStore| async move {
             let outcome = memory.acquire(&drop, &holder, now, until).await;

@@ -1,5 +1,6 @@
 //! What each way of failing means: answers that no local server gives, from one that does as it is told.
 
+use crate::told::{Answer, Told};
 use domain::order::Order;
 use dynamodb::{OrderStore, StockStore, Tables};
 use memory::contract::scene::{NOW, drop_id, held, key, placing, shopper};
@@ -7,7 +8,6 @@ use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, Consistency, GiveBackStock, PeekStock, SurveyStock};
 use ports::{Conditional, StoreError};
 use serde_json::{Value, json};
-use crate::told::{Answer, Told};
 
 fn tables() -> Tables {
     Tables {

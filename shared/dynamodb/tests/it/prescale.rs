@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::prescale::capacity::{Capacity, DatabaseSize};
 use domain::prescale::numbers::Share;
@@ -12,7 +13,6 @@ use dynamodb::{AUDIT_DAYS, PrescaleStore};
 use memory::contract::scene::{NOW, drop_id};
 use ports::StoreError;
 use ports::prescale::{Audited, Carried, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
-use crate::support::Local;
 
 type Item = HashMap<String, AttributeValue>;
 

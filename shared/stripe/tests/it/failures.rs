@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers};
 use memory::contract::gateway::GatewayUnderTest as _;
 use ports::payment::{
     Code, GatewayError, IdempotencyKey, Payment, PaymentGateway as _, PaymentId, PaymentState,
@@ -11,7 +12,6 @@ use sandbox_gateway::log::Event;
 use serde_json::json;
 use stripe::client::MAX_ANSWER_BYTES;
 use stripe::{StripeConfig, StripeGateway};
-use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers};
 use tokio::net::TcpListener;
 
 /// Short, so that an answer that never comes is given up soon; the sandbox answers all else within it.

@@ -115,7 +115,12 @@ async fn what_takes_its_time_is_begun() {
                 operation,
                 &format!(
                     "<DBInstance>{}</DBInstance>",
-                    crate::told::answers::instance_xml("two", "db.r6g.large", "modifying", Some("db.r6g.xlarge")),
+                    crate::told::answers::instance_xml(
+                        "two",
+                        "db.r6g.large",
+                        "modifying",
+                        Some("db.r6g.xlarge")
+                    ),
                 ),
             ),
             (Step::SetMinimumAcu { .. } | Step::FailOver { .. }, _) => {
@@ -184,7 +189,11 @@ async fn pollers_are_set_and_the_other_kind_is_left_alone() {
 #[tokio::test]
 async fn what_is_taken_away_may_be_gone_already() {
     let operation = "DELETE /2019-09-30/functions/stack-get-drop/provisioned-concurrency";
-    let told = told(vec![(operation, vec![crate::told::answers::nothing_provisioned()])]).await;
+    let told = told(vec![(
+        operation,
+        vec![crate::told::answers::nothing_provisioned()],
+    )])
+    .await;
     let (_, step) = every_step().remove(3);
     assert_eq!(account(&told).carry_out(&step).await, Ok(Carried::AlreadySo));
     assert!(told.requests(operation)[0].operation.contains("Qualifier=live"));

@@ -80,7 +80,10 @@ async fn what_others_have_provisioned_counts_unless_it_is_within_their_reservati
             "gone/provisioned-concurrency",
             vec![lambda_error(404, "ResourceNotFoundException")],
         ),
-        ("within/concurrency", vec![crate::told::answers::reserved(Some(110))]),
+        (
+            "within/concurrency",
+            vec![crate::told::answers::reserved(Some(110))],
+        ),
         (
             "GET /2015-03-31/functions",
             vec![functions(&first, Some("next")), functions(&second, None)],
