@@ -35,6 +35,7 @@ use features as _;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -91,6 +92,10 @@ pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router
     })
 }
 
+/// What comes of a handler.
+type Handled<'a, H> =
+    Pin<Box<dyn Future<Output = Result<<H as Handle>::Answer, <H as Handle>::Error>> + Send + 'a>>;
+
 /// The `main` of a function that events of another kind (queues, streams, schedules) invoke: `build` reads the
 /// configuration and answers with the function's handler, or with `None` when a value that it needs was noted as a mistake.
 pub fn serve_events<H>(build: impl FnOnce(&mut Config<'static>) -> Option<H>) -> ExitCode
@@ -109,8 +114,10 @@ where
                     request_id: event.context.request_id,
                     deadline: Timestamp::from_millis(deadline),
                 };
-                // In a box, so that the SDK's futures, nested in the handler's, stay within the compiler's depth limit.
-                Ok::<_, Error>(Box::pin(handler.handle(event.payload, &invocation)).await?)
+                // In a box without its type, so that the SDK's futures, nested in the handler's, stay within the compiler's
+                // depth limit.
+                let handled: Handled<'_, H> = Box::pin(handler.handle(event.payload, &invocation));
+                Ok::<_, Error>(handled.await?)
             }
         };
         lambda_runtime::run_concurrent(lambda_runtime::service_fn(serve))
