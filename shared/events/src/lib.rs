@@ -339,7 +339,7 @@ mod tests {
             seen.push(state(&before));
             assert!(OrderEvent::due(&before).kind.drives_payment());
             let by_driver = [
-                before.with_payment("pi_1".into(), now),
+                before.with_payment("pi_1".parse().unwrap(), now),
                 before.require_action("https://bank.example".into(), now),
                 before.settle(now),
                 before.undo(EndReason::PaymentDeclined, now),
