@@ -132,7 +132,7 @@ nightly: ## run what is too long for each change: the long forms of every comman
 	@infra/tools/commands nightly
 
 openapi: ## write docs/openapi.json from the types
-	UPDATE_GOLDEN=1 cargo test --release --locked -p api --test openapi
+	UPDATE_GOLDEN=1 infra/tools/cargo-tools test --workspace --no-default-features --test openapi
 
 clean: ## remove what was built and installed
 	rm -rf target .tools
