@@ -123,11 +123,11 @@ template: ## expand and check infra/template.yaml
 	@infra/tools/setup test
 	@.tools/venv/bin/python infra/tools/check_template.py infra/template.yaml
 
-commands: ## run each command of the README and of this help in a small form, and check that none is missing
+commands: ## run the commands of the README that have a short form
 	@infra/tools/setup test
 	@infra/tools/commands small
 
-nightly: ## run what is too long for each change: the long forms of every command
+nightly: ## run the commands that are too long for each change
 	@infra/tools/setup test
 	@infra/tools/commands nightly
 
