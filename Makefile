@@ -25,9 +25,16 @@ FROM ?= target/drop/measured.json
 RULES ?= choice claim order plan search shard survey
 PROFILE ?= infra/prescale/profile.toml
 OUT ?=
+STAGE ?=
+ARCH ?= arm64
+ROTATE ?=
+FORCE ?=
+TYPED ?=
+CONFIG ?=
+EMULATOR ?=
 BIN := target/release
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi package bootstrap deploy deploy-test smoke status rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -133,6 +140,47 @@ nightly: ## run the commands that are too long for each change
 
 openapi: ## write docs/openapi.json from the types
 	UPDATE_GOLDEN=1 infra/tools/cargo-tools test --workspace --no-default-features --test openapi
+
+# What `sam build` calls for a function whose BuildMethod is makefile.
+build-%Function:
+	@infra/tools/package --arch $(ARCH) --function $*Function --into $(ARTIFACTS_DIR)
+
+package: ## build one zip for each function, for AWS; target/package: ARCH=arm64|x86_64
+	@infra/tools/setup test
+	@infra/tools/package --arch $(ARCH)
+
+# The variables of a deployment's commands, each only where it is given.
+DEPLOY = .tools/deploy/bin/python infra/deploy $@ --stage $(or $(STAGE),$(error Say which stage: make $@ STAGE=dev)) $(if $(CONFIG),--config $(CONFIG)) $(if $(EMULATOR),--emulator)
+
+bootstrap: ## put bucket, keys, the gateway's secret and documents into the account, once for each stage: STAGE=name ROTATE=shopper|operator|deployer
+	@infra/tools/setup deploy
+	@$(DEPLOY) $(if $(ROTATE),--rotate $(ROTATE))
+
+deploy: ## package, migrate, deploy and test a stage; go back when the test fails: STAGE=name FORCE=1
+	@infra/tools/setup deploy
+	@$(DEPLOY) $(if $(FORCE),--force)
+
+smoke: ## put, reserve and release an unlisted drop on a deployed stage: STAGE=name
+	@infra/tools/setup deploy
+	@$(DEPLOY)
+
+status: ## show what is deployed, and what needs attention: STAGE=name
+	@infra/tools/setup deploy
+	@$(DEPLOY)
+
+rollback: ## make the former version of each function live: STAGE=name
+	@infra/tools/setup deploy
+	@$(DEPLOY)
+
+teardown: ## delete a stage's stacks, dev's data too; lists what it leaves, refuses prod: STAGE=name TYPED=name
+	@infra/tools/setup deploy
+	@$(DEPLOY) --typed "$(TYPED)"
+
+deploy-test: ## deploy to an emulated account, buy there, upgrade while two clients buy, roll back; target/deploy-test
+	@infra/tools/setup test
+	@infra/tools/setup deploy
+	@infra/tools/build deploy
+	@exec .tools/deploy/bin/python infra/deploy/trial.py
 
 clean: ## remove what was built and installed
 	rm -rf target .tools

@@ -6,12 +6,15 @@ roles, permissions and event sources that SAM makes of it. Works offline: manage
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
 
-import yaml
 from samtranslator.translator.transform import transform
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "deploy"))
+from template import functions, load  # noqa: E402
 
 
 class ManagedPolicies:
@@ -25,35 +28,10 @@ class ManagedPolicies:
         }
 
 
-def construct(loader, tag, node):
-    """CloudFormation's short tags as the functions they stand for."""
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    if tag == "Ref":
-        return {"Ref": value}
-    if tag == "Condition":
-        return {"Condition": value}
-    if tag == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {"Fn::" + tag: value}
-
-
-class Loader(yaml.SafeLoader):
-    pass
-
-
-Loader.add_multi_constructor("!", construct)
-
-
 def main(path):
-    with open(path, encoding="utf-8") as file:
-        template = yaml.load(file, Loader)
-    functions = [n for n, r in template["Resources"].items() if r["Type"] == "AWS::Serverless::Function"]
-    for name in functions:
+    template = load(path)
+    names = list(functions(template))
+    for name in names:
         # The translator wants an object in S3, as `sam package` would put there.
         template["Resources"][name]["Properties"]["CodeUri"] = "s3://bucket/" + name
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
@@ -67,7 +45,7 @@ def main(path):
         outcome = subprocess.run(command, check=False)
     finally:
         os.unlink(file.name)
-    print(f"{path}: {len(functions)} functions, {len(expanded['Resources'])} resources after expansion")
+    print(f"{path}: {len(names)} functions, {len(expanded['Resources'])} resources after expansion")
     return outcome.returncode
 
 

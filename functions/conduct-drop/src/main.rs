@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             OrderStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
             SystemEdge,
+            config.text("STAGE"),
         ))
     })
 }

@@ -64,9 +64,9 @@ impl Progress {
         self.statuses += other.statuses;
     }
 
-    /// The line for CloudWatch.
+    /// The line for CloudWatch, with the deployment stage as dimension.
     #[must_use]
-    pub fn metrics(&self, now: Timestamp) -> Value {
+    pub fn metrics(&self, stage: &str, now: Timestamp) -> Value {
         let count = |name: &'static str, number: u64| (name, COUNT, Value::from(number));
         let metrics = [
             count("ConductedDrops", self.drops),
@@ -80,7 +80,7 @@ impl Progress {
             ("shards", self.shards),
             ("statuses", self.statuses),
         ];
-        line("the conductor's progress", now, &metrics, &others)
+        line("the conductor's progress", stage, now, &metrics, &others)
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
             statuses: 3,
             ..Progress::default()
         };
-        let line = progress.metrics(Timestamp::from_millis(1_800_000_000_000));
+        let line = progress.metrics("dev", Timestamp::from_millis(1_800_000_000_000));
         let number = |name: &str| line[name].as_u64();
         let names = [
             "ConductedDrops",

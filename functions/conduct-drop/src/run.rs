@@ -21,6 +21,7 @@ use crate::step::{Drops, Memory, Orders, Reach, Report, Statuses, Stepped, Stock
 pub struct Conductor<D, S, O, T, E> {
     reach: Reach<D, S, O, T, E>,
     calendar: Calendar,
+    stage: String,
 }
 
 /// A run under way.
@@ -33,8 +34,8 @@ pub struct Run<'a, D, S, O, T, E> {
 }
 
 impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, E> {
-    /// The function over its ports. It knows no drop yet.
-    pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E) -> Self {
+    /// The function over its ports, for the deployment `stage`, which its metrics name. It knows no drop yet.
+    pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E, stage: impl Into<String>) -> Self {
         Self {
             reach: Reach {
                 drops,
@@ -44,6 +45,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
                 edge,
             },
             calendar: Calendar::default(),
+            stage: stage.into(),
         }
     }
 
@@ -106,7 +108,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Handle for Conductor<D
 
     async fn handle(&self, _: IgnoredAny, invocation: &Invocation) -> Result<Progress, Infallible> {
         let edge = &self.reach.edge;
-        let tell = |progress: &Progress, now| edge.put_metrics(progress.metrics(now));
+        let tell = |progress: &Progress, now| edge.put_metrics(progress.metrics(&self.stage, now));
         let holder = invocation.unique_name(edge);
         Ok(self.run(holder, invocation.deadline, tell).await)
     }
@@ -120,7 +122,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
 
     /// Reads the calendar, if it is time. When it cannot be read, the drops known before stay.
     pub async fn look(&mut self) {
-        let Conductor { reach, calendar } = self.conductor;
+        let Conductor { reach, calendar, .. } = self.conductor;
         let now = reach.edge.now();
         let fresh = |looked: Timestamp| (0..CALENDAR_MS).contains(&now.millis_since(looked));
         if self.looked_at.is_some_and(fresh) {
@@ -142,7 +144,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
 
     /// Makes a step for every drop that is on. None hinders another.
     pub async fn round(&mut self) {
-        let Conductor { reach, calendar } = self.conductor;
+        let Conductor { reach, calendar, .. } = self.conductor;
         let holder = self.holder.as_str();
         let steps = std::mem::take(&mut self.on)
             .into_iter()

@@ -191,6 +191,7 @@ pub struct Prescaler<A, S, E> {
     account: A,
     store: S,
     edge: E,
+    stage: String,
 }
 
 /// What a run has read.
@@ -213,9 +214,14 @@ pub(crate) struct Run {
 }
 
 impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
-    /// The function over its ports.
-    pub const fn new(account: A, store: S, edge: E) -> Self {
-        Self { account, store, edge }
+    /// The function over its ports, for the deployment `stage`, which its metrics name.
+    pub fn new(account: A, store: S, edge: E, stage: impl Into<String>) -> Self {
+        Self {
+            account,
+            store,
+            edge,
+            stage: stage.into(),
+        }
     }
 
     /// One invocation, by `holder`, whose process lives until `deadline`.
@@ -371,7 +377,7 @@ impl<A: Account + 'static, S: Keeping + 'static, E: Edge> Handle for Prescaler<A
     async fn handle(&self, event: Event, invocation: &Invocation) -> Result<Outcome, RunError> {
         let holder = invocation.unique_name(&self.edge);
         let outcome = self.run(event.mode, &holder, invocation.deadline).await?;
-        self.edge.put_metrics(outcome.metrics());
+        self.edge.put_metrics(outcome.metrics(&self.stage));
         Ok(outcome)
     }
 }

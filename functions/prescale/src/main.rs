@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             account,
             PrescaleStore::new(&client, &tables),
             SystemEdge,
+            config.text("STAGE"),
         ))
     })
 }

@@ -148,9 +148,9 @@ impl Outcome {
             .collect();
     }
 
-    /// The line for CloudWatch, in its embedded metric format.
+    /// The line for CloudWatch, in its embedded metric format, with the deployment stage as dimension.
     #[must_use]
-    pub fn metrics(&self) -> Value {
+    pub fn metrics(&self, stage: &str) -> Value {
         let count = |name: &'static str, number: usize| (name, COUNT, Value::from(number));
         let ready = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
         let failed = |taken: &&Taken| matches!(taken.went, Went::Failed(_));
@@ -169,6 +169,6 @@ impl Outcome {
         if let Some(error) = self.lesson.as_ref().and_then(|lesson| lesson.largest) {
             metrics.push(("PlanErrorLargest", "None", error.into()));
         }
-        line("pre-scaling", self.at, &metrics, &[])
+        line("pre-scaling", stage, self.at, &metrics, &[])
     }
 }

@@ -5,13 +5,21 @@ use serde_json::{Map, Value, json};
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Stampede";
+/// The dimension of all metrics: the deployment stage.
+const STAGE: &str = "Stage";
 /// The unit of a number of things.
 pub const COUNT: &str = "Count";
 
-/// A line that says `message` and holds `metrics` (name, unit and number of each, without dimensions), and beside them
-/// `others`, which become no metrics.
+/// A line that says `message` and holds `metrics` (name, unit and number of each), and beside them `others`, which become no
+/// metrics. The deployment `stage` is the metrics' one dimension, so that stages of one account stay apart.
 #[must_use]
-pub fn line(message: &str, at: Timestamp, metrics: &[(&str, &str, Value)], others: &[(&str, u64)]) -> Value {
+pub fn line(
+    message: &str,
+    stage: &str,
+    at: Timestamp,
+    metrics: &[(&str, &str, Value)],
+    others: &[(&str, u64)],
+) -> Value {
     let declared = metrics
         .iter()
         .map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
@@ -19,11 +27,11 @@ pub fn line(message: &str, at: Timestamp, metrics: &[(&str, &str, Value)], other
         "Timestamp": at.as_millis(),
         "CloudWatchMetrics": [{
             "Namespace": NAMESPACE,
-            "Dimensions": [[]],
+            "Dimensions": [[STAGE]],
             "Metrics": declared.collect::<Vec<_>>(),
         }],
     });
-    let mut line = Map::from_iter([("_aws".to_owned(), about), ("message".to_owned(), message.into())]);
+    let mut line = Map::from_iter([("_aws".to_owned(), about), ("message".to_owned(), message.into()), (STAGE.to_owned(), stage.into())]);
     line.extend(
         metrics
             .iter()
@@ -45,17 +53,18 @@ mod tests {
     fn every_declared_metric_has_its_number_and_nothing_else_is_declared() {
         let metrics = [("Steps", COUNT, json!(3)), ("Error", "None", json!(0.5))];
         let at = Timestamp::from_millis(1_800_000_000_000);
-        let line = line("progress", at, &metrics, &[("shards", 7)]);
+        let line = line("progress", "dev", at, &metrics, &[("shards", 7)]);
         let expected = json!({
             "_aws": {
                 "Timestamp": 1_800_000_000_000_i64,
                 "CloudWatchMetrics": [{
                     "Namespace": "Stampede",
-                    "Dimensions": [[]],
+                    "Dimensions": [["Stage"]],
                     "Metrics": [{"Name": "Steps", "Unit": "Count"}, {"Name": "Error", "Unit": "None"}],
                 }],
             },
             "message": "progress",
+            "Stage": "dev",
             "Steps": 3,
             "Error": 0.5,
             "shards": 7,

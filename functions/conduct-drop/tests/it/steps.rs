@@ -310,7 +310,7 @@ fn lagging(
         strong: Arc::default(),
     };
     let store = || scene.store.clone();
-    let conductor = Conductor::new(store(), stock.clone(), store(), store(), scene.edge.clone());
+    let conductor = Conductor::new(store(), stock.clone(), store(), store(), scene.edge.clone(), "test");
     (stock, conductor)
 }
 

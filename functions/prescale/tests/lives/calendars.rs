@@ -74,7 +74,7 @@ fn a_drop_published_too_late_gets_what_can_be_had_and_says_so() {
         .declare(|docs| docs.calendar = vec![drop_at("a", 13)]);
     let first = world.until(11).remove(0).unwrap().unwrap();
     assert!(first.readiness.iter().all(|r| !r.on_course), "{first:#?}");
-    assert_eq!(first.metrics()["DropsNotOnCourse"], 1);
+    assert_eq!(first.metrics("test")["DropsNotOnCourse"], 1);
     let late = |w: &Warning| matches!(w, Warning::LateConcurrency { .. });
     assert!(first.warnings.iter().any(late), "{:#?}", first.warnings);
     world.until(14);

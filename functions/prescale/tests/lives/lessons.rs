@@ -87,14 +87,14 @@ fn a_drop_that_is_over_changes_the_profile_once_and_tells_how_far_the_plan_was_o
         .unwrap();
     // Twice the requests, 150 ms instead of what ten a second take.
     assert!((gap.ratio.unwrap() - 3.0).abs() < 1e-9, "{gap:?}");
-    let metrics = outcome.metrics();
+    let metrics = outcome.metrics("test");
     assert_eq!(metrics["PlanErrorLargest"], lesson.largest.unwrap());
     assert!(metrics["_aws"].to_string().contains("PlanErrorLargest"));
     world.until(DUE + 30);
     holds(&world, "half an hour later");
     let quiet = world.run(Mode::Apply).unwrap().unwrap();
     assert_eq!(quiet.lesson, None);
-    assert!(quiet.metrics().get("PlanErrorLargest").is_none());
+    assert!(quiet.metrics("test").get("PlanErrorLargest").is_none());
 }
 
 #[test]

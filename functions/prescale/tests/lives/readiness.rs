@@ -92,7 +92,7 @@ fn spill_over_is_told() {
     world.account.set_spill_over("reserve", 12);
     let outcome = world.run(Mode::Verify).unwrap().unwrap();
     assert_eq!(outcome.readiness[0].spill_over, 12);
-    assert_eq!(outcome.metrics()["SpillOver"], 12);
+    assert_eq!(outcome.metrics("test")["SpillOver"], 12);
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl World {
 
 pub(crate) async fn invoke(account: MemoryAccount, edge: TestEdge, mode: Mode, number: u32) -> Ran {
     let deadline = edge.now().plus_seconds(TIMEOUT_SECONDS);
-    let prescaler = Prescaler::new(account.clone(), account, edge);
+    let prescaler = Prescaler::new(account.clone(), account, edge, "test");
     prescaler.run(mode, &format!("run-{number}"), deadline).await
 }
 

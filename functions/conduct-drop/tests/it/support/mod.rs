@@ -56,7 +56,7 @@ impl Scene {
     /// A process of the function.
     pub fn process(&self) -> OnMemory {
         let store = || self.store.clone();
-        Conductor::new(store(), store(), store(), store(), self.edge.clone())
+        Conductor::new(store(), store(), store(), store(), self.edge.clone(), "test")
     }
 
     /// A whole round of a run of its own: looks at the calendar and makes a step.

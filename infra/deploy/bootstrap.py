@@ -1,0 +1,95 @@
+"""Puts into the account what a stage needs before its first deployment: bucket, keys, the gateway's secret, documents."""
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+import pathlib
+
+import boto3
+import botocore.exceptions
+
+import keys
+from stage import ROOT, bucket, refuse, say
+
+
+def make_bucket():
+    """The bucket for zips and templates: private, encrypted, versioned; old versions go after 90 days."""
+    s3, name = boto3.client("s3"), bucket()
+    region = boto3.session.Session().region_name
+    try:
+        s3.head_bucket(Bucket=name)
+        say(f"bucket {name}: there")
+        return
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            raise
+    placed = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    s3.create_bucket(Bucket=name, **placed)
+    blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=dict.fromkeys(blocked, True))
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    rule = {"ID": "old versions", "Status": "Enabled", "Filter": {}, "NoncurrentVersionExpiration": {"NoncurrentDays": 90}}
+    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
+    say(f"bucket {name}: made")
+
+
+def gateway_key(stage):
+    """The gateway's key from the file that GATEWAY_KEY_FILE names, or asked for at the terminal without showing it."""
+    file = os.environ.get("GATEWAY_KEY_FILE")
+    if file:
+        return pathlib.Path(file).read_text().strip()
+    if not sys.stdin.isatty():
+        refuse("The gateway's key is missing. Name a file that holds it in GATEWAY_KEY_FILE, or run this at a terminal.")
+    return getpass.getpass(f"The payment gateway's key for {stage.name}: ").strip()
+
+
+def check_gateway_key(stage, key):
+    """Refuses a key that moves real money where none may move, and the reverse."""
+    live = key.startswith(("sk_live_", "rk_live_"))
+    if not key:
+        refuse("The gateway's key is empty.")
+    if live != stage.live_gateway:
+        kind, mode = ("live", "test") if live else ("test", "live")
+        refuse(f"This is a {kind} key, and samconfig.toml says GatewayMode={mode} for {stage.name}. The key was not stored.")
+
+
+def put_secret(stage):
+    secrets = boto3.client("secretsmanager")
+    try:
+        secrets.describe_secret(SecretId=stage.secret)
+        say(f"secret {stage.secret}: there")
+        return
+    except secrets.exceptions.ResourceNotFoundException:
+        pass
+    key = gateway_key(stage)
+    check_gateway_key(stage, key)
+    secrets.create_secret(Name=stage.secret, SecretString=json.dumps({"api_key": key}))
+    say(f"secret {stage.secret}: made")
+
+
+def put_documents(stage):
+    """The documents of pre-scaling, where there are none yet: later ones are the operator's own. No sample drop is among them."""
+    out = stage.folder() / "prescale"
+    tool = [sys.executable, ROOT / "infra/tools/prescale_parameters.py", "--path", f"{stage.path}/prescale", out]
+    subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    ssm = boto3.client("ssm")
+    for file in sorted(out.glob("*.json")):
+        document = json.loads(file.read_text())
+        if "/calendar/" in document["Name"]:
+            continue
+        try:
+            ssm.put_parameter(**(document | {"Overwrite": False}))
+            say(f"document {document['Name']}: put")
+        except ssm.exceptions.ParameterAlreadyExists:
+            say(f"document {document['Name']}: there")
+
+
+def run(stage, rotated):
+    make_bucket()
+    for audience in keys.AUDIENCES:
+        kids = keys.rotate(stage, audience) if audience == rotated else keys.ensure(stage, audience)
+        say(f"keys {audience}: signs {kids[0]}, accepted besides {', '.join(kids[1:])}")
+    put_secret(stage)
+    put_documents(stage)

@@ -1,0 +1,101 @@
+"""What an emulated account (`ministack`) needs of a template. It changes nothing else; `difference` shows what it changed.
+
+The emulator makes no routes of `AWS::Serverless::HttpApi`, knows no alarms over expressions, and takes only texts in a function's
+environment. It answers at one address, so the API's URL is another.
+"""
+
+import copy
+import os
+
+from template import functions
+
+API_TYPES = {"api": "AWS::ApiGatewayV2::Api", "stage": "AWS::ApiGatewayV2::Stage"}
+
+
+def overlay(template):
+    """The template for the emulator. The one given stays as it is."""
+    changed = copy.deepcopy(template)
+    resources = changed["Resources"]
+    routes = {}
+    for name, function in functions(changed).items():
+        environment = function["Properties"].get("Environment", {}).get("Variables", {})
+        for variable, value in environment.items():
+            if isinstance(value, (int, float)):
+                environment[variable] = str(value)
+        events = function["Properties"].get("Events", {})
+        for event, described in list(events.items()):
+            if described["Type"] == "HttpApi":
+                properties = events.pop(event)["Properties"]
+                key = f"{properties['Method']} {properties['Path']}" if "Path" in properties else "$default"
+                routes[f"{name}{event}"] = (name, key)
+    for name, resource in list(resources.items()):
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
+            del resources[name]
+        if resource["Type"] == "AWS::Serverless::HttpApi":
+            resources.update(http_api(name, resource["Properties"], routes))
+            port = os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1]
+            changed["Outputs"]["ApiUrl"]["Value"] = {"Fn::Sub": f"http://127.0.0.1:{port}/_aws/execute-api/${{{name}}}"}
+    return changed
+
+
+def http_api(name, properties, routes):
+    """The API as resources of its own: SAM would write the routes into one document, which the emulator does not read."""
+    cors = properties["CorsConfiguration"]
+    made = {
+        name: {"Type": API_TYPES["api"], "Properties": {"Name": "stampede", "ProtocolType": "HTTP", "CorsConfiguration": cors}},
+        f"{name}Stage": {
+            "Type": API_TYPES["stage"],
+            "Properties": {"ApiId": {"Ref": name}, "StageName": "$default", "AutoDeploy": True},
+        },
+    }
+    for function in {function for function, _ in routes.values()}:
+        target = f"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{function}Aliaslive}}/invocations"
+        made[f"{function}Integration"] = {
+            "Type": "AWS::ApiGatewayV2::Integration",
+            "Properties": {
+                "ApiId": {"Ref": name},
+                "IntegrationType": "AWS_PROXY",
+                "IntegrationUri": {"Fn::Sub": target},
+                "PayloadFormatVersion": "2.0",
+            },
+        }
+    for route, (function, key) in routes.items():
+        target = {"Fn::Sub": f"integrations/${{{function}Integration}}"}
+        made[f"{route}Route"] = {"Type": "AWS::ApiGatewayV2::Route", "Properties": {"ApiId": {"Ref": name}, "RouteKey": key, "Target": target}}
+    return made
+
+
+def difference(before, after, path=""):
+    """The places where two templates differ, each with what became of it."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            place = f"{path}.{key}" if path else key
+            if key not in after:
+                yield place, "removed"
+            elif key not in before:
+                yield place, "added"
+            else:
+                yield from difference(before[key], after[key], place)
+    elif before != after:
+        yield path, "changed"
+
+
+def allowed(place, change, before):
+    """Whether the overlay may make a change. `before` is the template that it changes."""
+    parts = place.split(".")
+    resources = before["Resources"]
+    if parts[0] == "Outputs":
+        return place == "Outputs.ApiUrl.Value.Fn::Sub"
+    resource = resources.get(parts[1]) if parts[0] == "Resources" else None
+    if resource is None:
+        return parts[0] == "Resources" and change == "added" and len(parts) == 2
+    match resource["Type"]:
+        case "AWS::CloudWatch::Alarm":
+            return change == "removed" and len(parts) == 2 and "Metrics" in resource["Properties"]
+        case "AWS::Serverless::HttpApi":
+            return True
+        case "AWS::Serverless::Function":
+            event = change == "removed" and parts[2:4] == ["Properties", "Events"] and len(parts) == 5
+            number = change == "changed" and parts[2:5] == ["Properties", "Environment", "Variables"]
+            return number or (event and resource["Properties"]["Events"][parts[4]]["Type"] == "HttpApi")
+    return False

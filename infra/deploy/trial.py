@@ -1,0 +1,384 @@
+"""`make deploy-test`: deploys to an emulated account by the commands of docs/DEPLOY.md, and buys there.
+
+    trial.py [--only STEP...]
+
+Steps: bootstrap, deploy, buy, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, teardown. The account is
+`ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes TLS connections alone. What it does and what
+it prints goes to target/deploy-test.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import urllib.request
+import zipfile
+
+import boto3
+import pg8000.dbapi
+
+import aliases
+import keys
+import release
+import template
+from api import Api, Failed, Key, problem
+from stage import Stage, outputs
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "target/deploy-test"
+BIN = ROOT / "target/release"
+STEPS = ("bootstrap", "deploy", "buy", "live", "upgrade", "rollback", "teardown")
+STAGE = "dev"
+REGION = "us-east-1"
+START_SECONDS = 60
+# An invocation takes a tenth of a second there at least, and a purchase goes through several.
+PURCHASE_SECONDS = 120
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(what, ready, seconds=START_SECONDS):
+    until = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            answer = ready()
+            if answer:
+                return answer
+        if time.monotonic() > until:
+            raise TimeoutError(f"{what}: nothing within {seconds} s")
+        time.sleep(0.1)
+
+
+class Account:
+    """The emulated account, a sandbox gateway and a PostgreSQL server, and the environment that leads to them."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        scratch = OUT / "account"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        inherited = {"PATH": os.environ["PATH"], "HOME": str(scratch), "TMPDIR": str(scratch)}
+        settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AWS_ENDPOINT_URL": self.url, "MINISTACK_HOST": "localhost"}
+        settings |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "STATE_DIR": str(scratch), "S3_DATA_DIR": str(scratch)}
+        self.start("account", [ROOT / ".tools/venv/bin/ministack"], inherited | settings)
+        wait_for("the emulated account", lambda: urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1).status == 200)
+        database = OUT / "database"
+        self.start("database", [BIN / "stampede-local", "postgres", "--out", database])
+        self.database = json.loads(wait_for("PostgreSQL", (database / "postgres.json").read_text))
+        gateway = free_port()
+        self.gateway = f"http://127.0.0.1:{gateway}"
+        command = [BIN / "sandbox-gateway", "--listen", f"127.0.0.1:{gateway}", "--log", OUT / "gateway.jsonl", "--key", "sk_test_trial"]
+        self.start("gateway", command)
+        os.environ.update(
+            AWS_ENDPOINT_URL=self.url,
+            AWS_REGION=REGION,
+            AWS_DEFAULT_REGION=REGION,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+            SAM_CLI_TELEMETRY="0",
+        )
+
+    def start(self, name, command, environment=None):
+        """Starts a program in a process group of its own, which is ended whole: the account's functions outlive it otherwise."""
+        log = open(OUT / f"{name}.log", "wb")
+        self.stack.callback(log.close)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+        def stop():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                pass
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        self.stack.callback(stop)
+
+
+class Trial:
+    """The steps, in order; each asserts what it is for."""
+
+    def __init__(self, account):
+        self.account = account
+        self.config = OUT / "samconfig.toml"
+        self.application = {
+            "Architecture": "x86_64",
+            "GatewayUrl": account.gateway,
+            "LedgerCluster": "stampede-dev-ledger",
+        }
+        self.write_config()
+
+    def write_config(self, **changed):
+        """The team's samconfig.toml: an existing database, the sandbox gateway."""
+        roots = self.account.database["roots"].replace("\n", "\\n")
+        application = self.application | changed
+        data = {
+            "ExistingHost": "127.0.0.1",
+            "ExistingPort": self.account.database["port"],
+            "ExistingRoots": roots,
+            "ExistingResource": "cluster-TRIAL",
+            "ExistingSubnets": application.pop("Subnets", "subnet-11111111,subnet-22222222"),
+            "ExistingSecurityGroups": "sg-11111111",
+            "SignIn": "none",
+        }
+        sections = []
+        for name, values in (("dev", application), ("dev-data", data)):
+            lines = "".join(f'    "{key}={value}",\n' for key, value in values.items())
+            sections.append(f"[{name}.deploy.parameters]\nparameter_overrides = [\n{lines}]\n")
+        text = "version = 0.1\n\n" + "\n".join(sections)
+        tomllib.loads(text)
+        self.config.write_text(text)
+
+    def make(self, command, *variables, expect=0):
+        """A command of the page, with the emulator and this trial's samconfig. Its output."""
+        shown = " ".join(["make", command, f"STAGE={STAGE}", *variables])
+        print(f"\n$ {shown}", flush=True)
+        began = time.monotonic()
+        words = ["make", "--no-print-directory", *shown.split()[1:], "EMULATOR=1", f"CONFIG={self.config}"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        for line in (done.stdout + done.stderr).splitlines():
+            print(f"  {line}", flush=True)
+        print(f"  ({time.monotonic() - began:.0f} s, exit code {done.returncode})", flush=True)
+        assert done.returncode == expect, f"{shown}: exit code {done.returncode}"
+        return done.stdout + done.stderr
+
+    def bootstrap(self):
+        key = OUT / "gateway.key"
+        key.write_text("sk_live_trial\n")
+        os.environ["GATEWAY_KEY_FILE"] = str(key)
+        assert "live key" in self.make("bootstrap", expect=2)
+        key.write_text("sk_test_trial\n")
+        said = self.make("bootstrap")
+        assert '"d"' not in said and "sk_test" not in said, "a secret was printed"
+        key.unlink()
+
+    def deploy(self):
+        self.make("deploy")
+        self.make("status")
+
+
+    def buy(self):
+        """A purchase by the API, from a drop on the public list to the ledger's row."""
+        shop = self.shop()
+        shop.put_drop()
+        order = shop.purchase("buyer1")
+        row = wait_for("the ledger's row", lambda: self.ledger(order), PURCHASE_SECONDS)
+        print(f"  order {order} is paid; the ledger has {row}", flush=True)
+
+    def shop(self):
+        return Shop(Api(outputs("stampede-dev")["ApiUrl"]))
+
+    def ledger(self, order):
+        """The order's row, read over TLS as the database's owner."""
+        trusted = ssl.create_default_context(cadata=self.account.database["roots"])
+        place = {"host": "127.0.0.1", "port": self.account.database["port"], "database": "ledger", "user": "postgres"}
+        connection = pg8000.dbapi.connect(ssl_context=trusted, **place)
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT status, version FROM ledger_orders WHERE order_id = %s", (order,))
+            row = cursor.fetchone()
+            return row if row and row[0] == "paid" else None
+        finally:
+            connection.close()
+
+    def live(self):
+        """What moves the alias `live`, as the account itself says: a table."""
+        zips, data = OUT / "zips", outputs("stampede-dev-data")
+        shutil.copytree(ROOT / "target/package/x86_64", zips, dirs_exist_ok=True)
+        original = template.APPLICATION.read_text()
+        changed = OUT / "template.yaml"
+
+        def stage():
+            return Stage.read(STAGE, self.config, True)
+
+        def edited(before, after):
+            assert before in original, before
+            changed.write_text(original.replace(before, after))
+            template.APPLICATION = changed
+
+        def code():
+            pack = zips / "answer-default.zip"
+            with zipfile.ZipFile(pack, "a") as file:
+                file.writestr(zipfile.ZipInfo("NOTE"), "another zip")
+            manifest = json.loads((zips / "manifest.json").read_text())
+            manifest["answer-default"]["sha256"] = hashlib.sha256(pack.read_bytes()).hexdigest()
+            (zips / "manifest.json").write_text(json.dumps(manifest))
+
+        def secret():
+            boto3.client("secretsmanager").put_secret_value(SecretId=stage().secret, SecretString='{"api_key":"sk_test_trial"}')
+
+        changes = [
+            ("nothing", lambda: None, False),
+            ("code", code, True),
+            ("a literal in the environment", lambda: edited("RUST_LOG: info", "RUST_LOG: warn"), True),
+            ("a parameter's value", lambda: self.write_config(StorefrontOrigin="https://trial.example"), True),
+            ("a key", lambda: keys.rotate(stage(), "shopper"), True),
+            ("a time limit", lambda: edited("    Timeout: 10\n    AutoPublishAlias", "    Timeout: 11\n    AutoPublishAlias"), True),
+            ("a subnet", lambda: self.write_config(StorefrontOrigin="https://trial.example", Subnets="subnet-11111111,subnet-33333333"), True),
+            ("the same once more", lambda: None, False),
+            ("a rotated secret", secret, False),
+        ]
+        rows = []
+        for name, change, moves in changes:
+            change()
+            if name == "a subnet":
+                release.deploy_data(stage(), zips)
+                data = outputs("stampede-dev-data")
+            before = self.configurations()
+            release.deploy_application(stage(), zips, data)
+            after = self.configurations()
+            moved = sum(before[function] != after[function] for function in before)
+            rows.append((name, moved, len(before)))
+            assert moved == (len(before) if moves else 0), f"{name}: {moved} of {len(before)} moved"
+        template.APPLICATION = ROOT / "infra/template.yaml"
+        self.write_config()
+        print("\n  changed                        versions that `live` gets")
+        for name, moved, of in rows:
+            print(f"  {name:30} {moved:2} of {of}", flush=True)
+
+    def configurations(self):
+        """The digest of each function's live configuration, as the account answers it."""
+        client = boto3.client("lambda")
+        asked = ("Environment", "Timeout", "VpcConfig", "CodeSha256", "Version")
+        found = {}
+        for name in aliases.versions(Stage.read(STAGE, self.config, True)):
+            configuration = client.get_function_configuration(FunctionName=name, Qualifier=aliases.ALIAS)
+            found[name] = json.dumps({key: configuration.get(key) for key in asked}, sort_keys=True)
+        return found
+
+    def upgrade(self):
+        """A new release while two clients buy: no request fails, and every order is paid."""
+        self.under_load("deploy", lambda: self.make("deploy", "FORCE=1"), StorefrontOrigin="https://upgrade.example")
+
+    def rollback(self):
+        before = self.configurations()
+        self.under_load("rollback", lambda: self.make("rollback"))
+        after = self.configurations()
+        assert all(before[name] != after[name] for name in before), "an alias stayed at its version"
+
+    def under_load(self, what, act, **changed):
+        if changed:
+            self.write_config(**changed)
+        shop, over, orders, failures = self.shop(), threading.Event(), [], []
+        shop.put_drop()
+
+        def client(name):
+            number = 0
+            while not over.is_set():
+                number += 1
+                try:
+                    orders.append(shop.purchase(f"{name}{number}"))
+                except Failed as error:
+                    failures.append(f"{name}{number}: {error}")
+
+        clients = [threading.Thread(target=client, args=(name,)) for name in ("ann", "bob")]
+        for thread in clients:
+            thread.start()
+        try:
+            act()
+        finally:
+            over.set()
+            for thread in clients:
+                thread.join()
+        print(f"  during {what}: {shop.requests} requests, {len(orders)} orders paid, {len(failures)} failures", flush=True)
+        assert orders and not failures, failures
+
+    def teardown(self):
+        assert "Type the stage's name" in self.make("teardown", expect=2)
+        self.make("teardown", f"TYPED={STAGE}")
+        assert "is not deployed" in self.make("status", expect=2)
+        left = boto3.client("dynamodb").list_tables()["TableNames"]
+        assert not left, f"tables are left: {left}"
+
+
+class Shop:
+    """A drop and those who buy in it, with tokens of the keys that the bootstrap made."""
+
+    def __init__(self, api):
+        self.api = api
+        stage = Stage.read(STAGE, OUT / "samconfig.toml", True)
+        self.operator, self.shopper = (Key(keys.stored(stage, audience)[0]) for audience in ("operator", "shopper"))
+        self.drop = f"trial-{time.time_ns() % 10**9}"
+        self.requests = 0
+
+    def call(self, expected, *request, **rest):
+        """One request, sent once: a refusal or a failure is the trial's to see."""
+        self.requests += 1
+        status, answer = self.api.once(*request, **rest)
+        if status not in expected:
+            raise Failed(f"{request[0]} {request[1]}: {problem(status, answer)}")
+        return answer
+
+    def put_drop(self):
+        at = lambda seconds: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+        body = {
+            "title": "Trial",
+            "currency": "EUR",
+            "starts_at": at(4),
+            "ends_at": at(3_600),
+            "hold_seconds": 600,
+            "payment_seconds": 600,
+            "per_shopper_limit": 1,
+            "skus": [{"sku": "TRIAL", "title": "Trial", "price_minor": 100, "units": 480}],
+        }
+        by = self.operator.token("stampede-operator", "trial")
+        self.call({200, 201}, "PUT", f"/operator/drops/{self.drop}", body=body, token=by)
+        self.call({200}, "POST", f"/operator/drops/{self.drop}/publish", token=by)
+        wait_for("the drop opens", lambda: self.api.once("GET", f"/drops/{self.drop}/status")[1].get("phase") == "open")
+
+    def purchase(self, shopper):
+        """Reserves, checks out, and waits until the order is paid. The order's id."""
+        by = self.shopper.token("stampede-shopper", shopper)
+        body = {"sku": "TRIAL", "quantity": 1}
+        held = self.call({201}, "POST", f"/drops/{self.drop}/reservations", body=body, token=by, idempotency=f"{self.drop}-{shopper}")
+        shipping = {"name": "Ada", "line1": "1 Way", "postal_code": "10115", "city": "Berlin", "country": "DE", "email": "ada@example.com"}
+        order = {"reservation_id": held["reservation_id"], "amount": held["amount"], "payment_method": "pm_card_visa", "shipping": shipping}
+        placed = self.call({202}, "POST", "/orders", body=order, token=by, idempotency=f"{self.drop}-{shopper}")["order_id"]
+
+        def paid():
+            status = self.call({200}, "GET", f"/orders/{placed}", token=by)["status"]
+            if status in ("declined", "cancelled"):
+                raise Failed(f"the order is {status}")
+            return status == "paid"
+
+        wait_for("the order is paid", paid, PURCHASE_SECONDS)
+        return placed
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--only", nargs="+", choices=STEPS, default=STEPS)
+    given = arguments.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        trial = Trial(Account(stack))
+        for step in STEPS:
+            if step in given.only:
+                began = time.monotonic()
+                getattr(trial, step)()
+                print(f"ok {step} {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(given.only)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    main()
