@@ -47,7 +47,7 @@ pub mod survey;
 
 use domain::limits::{FunctionLimits, Trigger};
 
-pub use run::Conductor;
+pub use run::{Conductor, Settings};
 
 /// What the platform gives the function.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(180, Trigger::Schedule { every_seconds: 60 });

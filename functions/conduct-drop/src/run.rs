@@ -21,7 +21,39 @@ use crate::step::{Drops, Memory, Orders, Reach, Report, Statuses, Stepped, Stock
 pub struct Conductor<D, S, O, T, E> {
     reach: Reach<D, S, O, T, E>,
     calendar: Calendar,
-    stage: String,
+    settings: Settings,
+}
+
+/// What a deployment decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The deployment stage, which metrics name.
+    pub stage: String,
+    /// How long a run that finds no drop looks for one, in milliseconds; at most [`LINGER_MS`].
+    pub linger_ms: i64,
+}
+
+/// Where nothing is deployed: no stage, and the longest time.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stage: String::new(),
+            linger_ms: LINGER_MS,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of a stage whose runs linger for so many `seconds`.
+    ///
+    /// # Errors
+    /// When that is no number of seconds, or more than [`LINGER_MS`].
+    pub fn new(stage: String, seconds: &str) -> Result<Self, String> {
+        let linger_ms = seconds.parse::<i64>().ok().map(|seconds| seconds.saturating_mul(1_000));
+        let allowed = linger_ms.filter(|ms| (0..=LINGER_MS).contains(ms));
+        let linger_ms = allowed.ok_or(format!("a number from 0 to {}", LINGER_MS / 1_000))?;
+        Ok(Self { stage, linger_ms })
+    }
 }
 
 /// A run under way.
@@ -34,8 +66,8 @@ pub struct Run<'a, D, S, O, T, E> {
 }
 
 impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, E> {
-    /// The function over its ports, for the deployment `stage`, which its metrics name. It knows no drop yet.
-    pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E, stage: impl Into<String>) -> Self {
+    /// The function over its ports, as the deployment sets it. It knows no drop yet.
+    pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E, settings: Settings) -> Self {
         Self {
             reach: Reach {
                 drops,
@@ -45,7 +77,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
                 edge,
             },
             calendar: Calendar::default(),
-            stage: stage.into(),
+            settings,
         }
     }
 
@@ -61,7 +93,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
     }
 
     /// Conducts, round by round, until shortly before `deadline`, or until there has been nothing to conduct for as
-    /// long as the next run takes to come. `tell` gets the progress every now and then; the answer is all of it.
+    /// long as [`Settings::linger_ms`]. `tell` gets the progress every now and then; the answer is all of it.
     pub async fn run(
         &self,
         holder: impl Into<String>,
@@ -79,7 +111,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
                 break;
             }
             run.look().await;
-            if run.on.is_empty() && round.millis_since(began) >= LINGER_MS {
+            if run.on.is_empty() && round.millis_since(began) >= self.settings.linger_ms {
                 break;
             }
             run.round().await;
@@ -108,7 +140,12 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Handle for Conductor<D
 
     async fn handle(&self, _: IgnoredAny, invocation: &Invocation) -> Result<Progress, Infallible> {
         let edge = &self.reach.edge;
-        let tell = |progress: &Progress, now| edge.put_metrics(progress.metrics(&self.stage, now));
+        // CloudWatch bills a metric for each hour in which it is written, so a run without a drop writes none.
+        let tell = |progress: &Progress, now| {
+            if *progress != Progress::default() {
+                edge.put_metrics(progress.metrics(&self.settings.stage, now));
+            }
+        };
         let holder = invocation.unique_name(edge);
         Ok(self.run(holder, invocation.deadline, tell).await)
     }

@@ -377,7 +377,10 @@ impl<A: Account + 'static, S: Keeping + 'static, E: Edge> Handle for Prescaler<A
     async fn handle(&self, event: Event, invocation: &Invocation) -> Result<Outcome, RunError> {
         let holder = invocation.unique_name(&self.edge);
         let outcome = self.run(event.mode, &holder, invocation.deadline).await?;
-        self.edge.put_metrics(outcome.metrics(&self.stage));
+        // CloudWatch bills a metric for each hour in which it is written, so a run with nothing to tell writes none.
+        if outcome.is_eventful() {
+            self.edge.put_metrics(outcome.metrics(&self.stage));
+        }
         Ok(outcome)
     }
 }

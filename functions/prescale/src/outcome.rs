@@ -148,6 +148,12 @@ impl Outcome {
             .collect();
     }
 
+    /// Whether there is a drop, or something was done.
+    #[must_use]
+    pub fn is_eventful(&self) -> bool {
+        !(self.drops.is_empty() && self.readiness.is_empty() && self.taken.is_empty())
+    }
+
     /// The line for CloudWatch, in its embedded metric format, with the deployment stage as dimension.
     #[must_use]
     pub fn metrics(&self, stage: &str) -> Value {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
-use conduct_drop::Conductor;
+use conduct_drop::{Conductor, Settings};
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
 use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemoryStore};
@@ -163,7 +163,7 @@ impl Fleet {
                 Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
             }
             Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
-            Function::ConductDrop => Arc::new(Conductor::new(store(), store(), store(), store(), edge, "replay")),
+            Function::ConductDrop => Arc::new(Conductor::new(store(), store(), store(), store(), edge, Settings::default())),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
         };
         Warm { process, service }

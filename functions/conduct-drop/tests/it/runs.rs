@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use crate::support::{Scene, killed_after};
+use conduct_drop::Settings;
 use conduct_drop::bounds::{LEASE_MS, LINGER_MS, MARGIN_MS, PROGRESS_MS};
 use conduct_drop::progress::Progress;
 use domain::drops::Drop;
@@ -190,4 +191,14 @@ async fn a_run_goes_on_with_what_it_knows_while_the_calendar_is_silent() {
         run.round().await;
     }
     assert_eq!(run.take_progress().steps, 6);
+}
+
+#[test]
+fn a_run_lingers_no_longer_than_allowed() {
+    let of = |seconds| Settings::new("dev".to_owned(), seconds).map(|settings| settings.linger_ms);
+    assert_eq!(of("0"), Ok(0));
+    assert_eq!(of("60"), Ok(LINGER_MS));
+    for bad in ["61", "-1", "", "x", "9223372036854775807"] {
+        assert!(of(bad).is_err(), "{bad}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Scene, id, shard, shopper};
-use conduct_drop::Conductor;
+use conduct_drop::{Conductor, Settings};
 use conduct_drop::bounds::{LATE_MS, LEAD_MS, REFRESH_MS};
 use domain::claim::ClaimState;
 use domain::drops::Drop;
@@ -310,7 +310,7 @@ fn lagging(
         strong: Arc::default(),
     };
     let store = || scene.store.clone();
-    let conductor = Conductor::new(store(), stock.clone(), store(), store(), scene.edge.clone(), "test");
+    let conductor = Conductor::new(store(), stock.clone(), store(), store(), scene.edge.clone(), Settings::default());
     (stock, conductor)
 }
 

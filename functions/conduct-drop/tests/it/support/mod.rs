@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use conduct_drop::Conductor;
+use conduct_drop::{Conductor, Settings};
 use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
@@ -56,7 +56,7 @@ impl Scene {
     /// A process of the function.
     pub fn process(&self) -> OnMemory {
         let store = || self.store.clone();
-        Conductor::new(store(), store(), store(), store(), self.edge.clone(), "test")
+        Conductor::new(store(), store(), store(), store(), self.edge.clone(), Settings::default())
     }
 
     /// A whole round of a run of its own: looks at the calendar and makes a step.
