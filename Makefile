@@ -34,7 +34,7 @@ CONFIG ?=
 EMULATOR ?=
 BIN := target/release
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi package bootstrap deploy deploy-test smoke status rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -148,6 +148,10 @@ build-%Function:
 package: ## build one zip for each function, for AWS; target/package: ARCH=arm64|x86_64
 	@infra/tools/setup test
 	@infra/tools/package --arch $(ARCH)
+
+package-twice: ## package in two folders with different names, and compare the zips
+	@infra/tools/setup test
+	@infra/tools/package-twice
 
 # The variables of a deployment's commands, each only where it is given.
 DEPLOY = .tools/deploy/bin/python infra/deploy $@ --stage $(or $(STAGE),$(error Say which stage: make $@ STAGE=dev)) $(if $(CONFIG),--config $(CONFIG)) $(if $(EMULATOR),--emulator)

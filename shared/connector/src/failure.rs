@@ -38,7 +38,7 @@ pub struct Failure {
 }
 
 /// Error codes after which nothing was done, and a repeat may fare better at once.
-const THROTTLED: [&str; 16] = [
+const THROTTLED: [&str; 17] = [
     "EC2ThrottledException",
     "LimitExceeded",
     "LimitExceededException",
@@ -53,6 +53,8 @@ const THROTTLED: [&str; 16] = [
     "ThrottlingError",
     "ThrottlingException",
     "TooManyRequestsException",
+    // Of Parameter Store: another write of the same parameter is under way.
+    "TooManyUpdates",
     "TransactionConflict",
     "TransactionConflictException",
 ];
@@ -144,6 +146,7 @@ mod tests {
             ("ThrottlingError", 400, Kind::Throttled),
             ("Throttling", 400, Kind::Throttled),
             ("TooManyRequestsException", 429, Kind::Throttled),
+            ("TooManyUpdates", 400, Kind::Throttled),
             ("RequestThrottled", 403, Kind::Throttled),
             ("EC2ThrottledException", 502, Kind::Throttled),
             ("anything", 429, Kind::Throttled),

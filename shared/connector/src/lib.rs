@@ -6,7 +6,7 @@
 //!
 //! **A walk through.** [`plain`] and [`secure`] make the client that goes into an SDK configuration. The SDK hands each
 //! attempt to [`HttpConnector::call`], which converts the request, lets hyper send it, and sorts an error into the SDK's
-//! kinds, on which its decision to try again rests ([`errors`]). [`Failure`] tells adapters what an error of the SDK leaves open.
+//! kinds, on which its decision to try again rests ([`errors`]). [`paced`] spreads the requests to a service that takes few. [`Failure`] tells adapters what an error of the SDK leaves open.
 //!
 //! **What it does not do.** It knows no read time-out: the time-out of the SDK's attempt covers the answer. A host's name is
 //! resolved by the C library, as the SDK's connector does.
@@ -14,6 +14,7 @@
 mod causes;
 mod errors;
 mod failure;
+mod pace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 pub use failure::{Failure, Kind};
+pub use pace::paced;
 
 /// The trust store could not be built.
 #[derive(Debug, thiserror::Error)]

@@ -94,7 +94,9 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let scaling = ServerlessV2ScalingConfiguration::builder()
             .min_capacity(to)
             .set_max_capacity(there.max_capacity())
-            .set_seconds_until_auto_pause(there.seconds_until_auto_pause());
+            // RDS refuses it beside a minimum above 0: "SecondsUntilAutoPause … only when MinCapacity is 0" (ModifyDBCluster,
+            // ServerlessV2ScalingConfiguration).
+            .set_seconds_until_auto_pause(there.seconds_until_auto_pause().filter(|_| to <= 0.0));
         let modify = self.clients.rds.changes.modify_db_cluster();
         let modify = modify.db_cluster_identifier(&self.names.cluster);
         let modify = modify.serverless_v2_scaling_configuration(scaling.build());

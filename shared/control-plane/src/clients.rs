@@ -47,6 +47,14 @@ impl Service {
     }
 }
 
+/// Between two calls to Lambda's control plane. It takes 15 a second of the whole account (Lambda's guide, "Quotas"), and whoever
+/// deploys or watches needs some of them, so this process takes 8.
+const LAMBDA_GAP: Duration = Duration::from_millis(125);
+/// How often a read is sent at most. A throttled call is repeated by itself, so that a look at the account need not begin anew.
+const READ_ATTEMPTS: u32 = 5;
+/// The first pause between two reads; the SDK doubles it, with jitter.
+const READ_BACKOFF: Duration = Duration::from_millis(200);
+
 /// How long answers are waited for, in milliseconds. Control planes take seconds where databases take milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -85,12 +93,25 @@ impl<C> Pair<C> {
     }
 }
 
-/// With the configuration's own retries.
+/// Reads are repeated until the time is up.
 fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let timeouts = timeouts(config)
         .operation_attempt_timeout(Duration::from_millis(patience.read_ms))
         .operation_timeout(Duration::from_millis(patience.reads_ms));
-    config.to_builder().timeout_config(timeouts.build()).build()
+    let retries = RetryConfig::standard()
+        .with_max_attempts(READ_ATTEMPTS)
+        .with_initial_backoff(READ_BACKOFF);
+    let builder = config.to_builder().timeout_config(timeouts.build());
+    builder.retry_config(retries).build()
+}
+
+/// The same configuration, at the pace of Lambda's control plane.
+fn at_lambdas_pace(config: &SdkConfig) -> SdkConfig {
+    let mut builder = config.to_builder();
+    if let Some(client) = config.http_client() {
+        builder = builder.http_client(connector::paced(client, LAMBDA_GAP));
+    }
+    builder.build()
 }
 
 /// The SDK answers for the last attempt only: a throttled second one would hide that the first may have been carried out.
@@ -121,12 +142,15 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// `config` gives each service its configuration: region, credentials, endpoint, HTTP client, time to connect, and
-    /// how reads are repeated. How long answers are waited for is `patience`, whatever the configuration says.
+    /// `config` gives each service its configuration: region, credentials, endpoint, HTTP client and time to connect. How long answers are waited for is `patience`, whatever the configuration says.
     pub fn new(mut config: impl FnMut(Service) -> SdkConfig, patience: Patience) -> Self {
         Self {
             ssm: Pair::new(&config(Service::Ssm), patience, aws_sdk_ssm::Client::new),
-            lambda: Pair::new(&config(Service::Lambda), patience, aws_sdk_lambda::Client::new),
+            lambda: Pair::new(
+                &at_lambdas_pace(&config(Service::Lambda)),
+                patience,
+                aws_sdk_lambda::Client::new,
+            ),
             rds: Pair::new(&config(Service::Rds), patience, aws_sdk_rds::Client::new),
             dynamodb: Pair::new(
                 &config(Service::DynamoDb),

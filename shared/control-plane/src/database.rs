@@ -87,17 +87,19 @@ impl<O> AwsAccount<O> {
     }
 }
 
+/// The instance that writes.
+pub(crate) fn writer(cluster: &DbCluster) -> Option<&str> {
+    let mut members = cluster.db_cluster_members().iter();
+    members.find(|member| member.is_cluster_writer() == Some(true))?.db_instance_identifier()
+}
+
 /// The instances that the baseline declares, in its order.
 fn declared_instances(
     cluster: &DbCluster,
     there: &[DbInstance],
     declared: &[String],
 ) -> Result<Vec<Instance>, ControlError> {
-    let writer = cluster.db_cluster_members().iter();
-    let writer = writer
-        .clone()
-        .find(|member| member.is_cluster_writer() == Some(true));
-    let writer = writer.and_then(|writer| writer.db_instance_identifier());
+    let writer = writer(cluster);
     // Without it, nothing is known to be safe to change.
     if !declared.iter().any(|name| Some(name.as_str()) == writer) {
         return Err(broken(

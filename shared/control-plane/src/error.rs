@@ -28,14 +28,23 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
             Err(error) => error,
         };
         let failure = Failure::of(operation, &error);
-        let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
-        tracing::debug!(operation, %failure, message, "refused");
-        Err(match failure.kind {
+        let answer = error.as_service_error();
+        let message = answer.and_then(ProvideErrorMetadata::message);
+        let moving = answer.is_some_and(|answer| alias_moves(answer.code(), answer.message()));
+        let outcome = match failure.kind {
             Kind::NotSent | Kind::Throttled => ControlError::Busy,
             Kind::InProgress => ControlError::InProgress,
+            Kind::Refused if moving => ControlError::InProgress,
             Kind::Unknown => ControlError::Unknown,
             Kind::NotBuilt | Kind::Refused => broken(operation, &failure.to_string()),
-        })
+        };
+        // The message of a control plane names the action and the resource, and no person.
+        let request_id = error.raw_response().and_then(request_id);
+        match outcome {
+            ControlError::Broken(_) => tracing::error!(operation, %failure, message, request_id, "the service refused a call"),
+            _ => tracing::debug!(operation, %failure, message, request_id, "a call failed"),
+        }
+        Err(outcome)
     }
 
     fn unless(self, code: &str, operation: &'static str) -> Result<Option<T>, ControlError> {
@@ -46,6 +55,18 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
             _ => self.answered(operation).map(Some),
         }
     }
+}
+
+/// Whether Lambda refused because the alias has weights, as CodeDeploy and Lambda itself give it while a version moves: "Alias with
+/// weights can not be used with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). It passes when the shift ends.
+fn alias_moves(code: Option<&str>, message: Option<&str>) -> bool {
+    code == Some("InvalidParameterValueException") && message.is_some_and(|message| message.contains("weight"))
+}
+
+/// The id under which the service knows a request; support asks for it.
+fn request_id(response: &HttpResponse) -> Option<&str> {
+    let headers = response.headers();
+    headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))
 }
 
 /// A failure that repeating cannot mend.

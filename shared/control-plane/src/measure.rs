@@ -6,6 +6,7 @@ use domain::time::Timestamp;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Measure};
 
+use crate::database::writer;
 use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, paging};
 
@@ -24,12 +25,15 @@ pub(crate) struct Question<'a> {
 }
 
 impl<O: FindDueOrders> Measure for AwsAccount<O> {
-    /// The least of the cluster's instances counts.
+    /// Of the instance that writes: the cluster's own figure is an average over its instances (Aurora's guide, "Amazon CloudWatch
+    /// metrics for Aurora Serverless v2").
     async fn reached_acu(&self, now: Timestamp) -> Result<Option<f64>, ControlError> {
+        let cluster = self.cluster().await?;
+        let writer = writer(&cluster).ok_or_else(|| broken("DescribeDBClusters", "no instance writes"))?;
         let question = Question {
             namespace: "AWS/RDS",
             metric: "ServerlessDatabaseCapacity",
-            dimensions: &[("DBClusterIdentifier", &self.names.cluster)],
+            dimensions: &[("DBInstanceIdentifier", writer)],
             statistic: "Minimum",
         };
         let figures = self.figures(&question, now.plus_millis(-RECENT_MS), now).await?;

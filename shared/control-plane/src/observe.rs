@@ -115,7 +115,11 @@ impl<O: FindDueOrders> AwsAccount<O> {
             allocated: units(config.allocated_provisioned_concurrent_executions()),
             allocation: match config.status() {
                 Some(Status::Ready) => Allocation::Ready,
-                Some(Status::Failed) => Allocation::Failed,
+                Some(Status::Failed) => {
+                    let reason = config.status_reason();
+                    tracing::error!(function, reason, "provisioned concurrency failed");
+                    Allocation::Failed
+                }
                 // A word that is not known yet is not Lambda's word that all is there.
                 _ => Allocation::InProgress,
             },

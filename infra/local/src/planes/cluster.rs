@@ -74,13 +74,18 @@ impl Cluster {
         }
     }
 
-    /// Its minimum ACU, or the class of the instance that writes.
-    async fn size(&self) -> Result<DatabaseSize> {
+    /// The control plane's description of the cluster.
+    async fn described(&self) -> Result<String> {
         let describe = [
             ("Action", "DescribeDBClusters".to_owned()),
             ("DBClusterIdentifier", self.name.clone()),
         ];
-        let cluster = rds(&self.planes, &describe).await?;
+        rds(&self.planes, &describe).await
+    }
+
+    /// Its minimum ACU, or the class of the instance that writes.
+    async fn size(&self) -> Result<DatabaseSize> {
+        let cluster = self.described().await?;
         if let DatabaseBaseline::Serverless { .. } = self.declared {
             let minimum = within(&cluster, "MinCapacity").context("no minimum")?;
             return Ok(DatabaseSize::MinimumAcu(minimum.parse().context("the minimum")?));
@@ -95,7 +100,10 @@ impl Cluster {
         Ok(DatabaseSize::Class(class.to_owned()))
     }
 
+    /// Measures what the instance that writes runs with.
     async fn figure(&self, acu: f64) -> Result<()> {
+        let cluster = self.described().await?;
+        let writer = writer(&cluster).context("no instance writes")?;
         let put = [
             ("Action", "PutMetricData".to_owned()),
             ("Namespace", "AWS/RDS".to_owned()),
@@ -105,9 +113,9 @@ impl Cluster {
             ),
             (
                 "MetricData.member.1.Dimensions.member.1.Name",
-                "DBClusterIdentifier".to_owned(),
+                "DBInstanceIdentifier".to_owned(),
             ),
-            ("MetricData.member.1.Dimensions.member.1.Value", self.name.clone()),
+            ("MetricData.member.1.Dimensions.member.1.Value", writer.to_owned()),
             ("MetricData.member.1.Value", acu.to_string()),
         ];
         form(&self.planes, "monitoring", "2010-08-01", &put).await?;

@@ -208,7 +208,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     // What the cluster runs with is measured.
     let question = "Action=GetMetricStatistics&Version=2010-08-01&Namespace=AWS%2FRDS&Period=60&\
                     MetricName=ServerlessDatabaseCapacity&Statistics.member.1=Minimum&\
-                    Dimensions.member.1.Name=DBClusterIdentifier&Dimensions.member.1.Value=stampede-ledger&\
+                    Dimensions.member.1.Name=DBInstanceIdentifier&Dimensions.member.1.Value=stampede-ledger-1&\
                     StartTime=2026-01-01T00%3A00%3A00Z&EndTime=2099-01-01T00%3A00%3A00Z";
     let outside = desk("local".to_owned());
     until("there is a figure of the cluster", || {

@@ -20,9 +20,10 @@ impl Local {
         put.metric_data(datum.build()).send().await.unwrap();
     }
 
-    /// The cluster ran with so many ACU then.
+    /// The instance that writes ran with so many ACU then.
     pub(crate) async fn acu(&self, at: Timestamp, value: f64) {
-        let of = [("DBClusterIdentifier", self.names.cluster.as_str())];
+        let writer = format!("{}-one", self.names.cluster);
+        let of = [("DBInstanceIdentifier", writer.as_str())];
         self.measured("AWS/RDS", "ServerlessDatabaseCapacity", &of, at, value)
             .await;
     }

@@ -17,11 +17,15 @@ pub(crate) fn ok(value: Value) -> Answer {
 
 /// Lambda names its errors in a header field.
 pub(crate) fn lambda_error(status: u16, code: &str) -> Answer {
+    lambda_refusal(status, code, "about arn:aws:lambda:…")
+}
+
+pub(crate) fn lambda_refusal(status: u16, code: &str, message: &str) -> Answer {
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         ("x-amzn-errortype", code.to_owned()),
     ];
-    let text = json!({"Type": "User", "Message": "about arn:aws:lambda:…"}).to_string();
+    let text = json!({"Type": "User", "Message": message}).to_string();
     Answer::Body(status, headers, text.into_bytes())
 }
 

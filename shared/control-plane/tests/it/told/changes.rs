@@ -1,11 +1,14 @@
 //! Every change under every fault: what it means, and that it is sent once.
 
 use domain::prescale::steps::Step;
+use memory::contract::account::scene;
 use ports::prescale::{Carried, CarryOut, ControlError};
 use serde_json::{Value, json};
 
 use crate::told::account::{account, every_step, told};
-use crate::told::answers::{json_error, lambda_error, ok, provisioned, rds, rds_error, source};
+use crate::told::answers::{
+    cluster_xml, json_error, lambda_error, lambda_refusal, ok, provisioned, rds, rds_error, source,
+};
 use crate::told::server::Answer;
 
 /// The fault's wording in the service of an operation.
@@ -230,4 +233,47 @@ async fn a_table_and_its_index_are_warmed_by_one_request() {
             }}],
         })
     );
+}
+
+/// Lambda's words while an alias routes by weights, as it does for a moment in every deployment: "Alias with weights can not be used
+/// with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). Any other invalid value stays a mistake.
+#[tokio::test]
+async fn an_alias_that_is_being_shifted_is_in_progress() {
+    let step = Step::Provision {
+        function: scene::API.to_owned(),
+        from: 0,
+        to: 5,
+    };
+    let weights = "Alias with weights can not be used with Provisioned Concurrency";
+    for (message, in_progress) in [(weights, true), ("The value must be positive", false)] {
+        let answer = lambda_refusal(400, "InvalidParameterValueException", message);
+        let told = told(vec![("provisioned-concurrency", vec![answer])]).await;
+        let outcome = account(&told).carry_out(&step).await;
+        match in_progress {
+            true => assert_eq!(outcome, Err(ControlError::InProgress)),
+            false => assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}"),
+        }
+    }
+}
+
+/// RDS accepts `SecondsUntilAutoPause` beside a minimum of 0 alone ("Scaling to Zero ACUs", Aurora's guide), so a cluster that pauses can be raised
+/// only without it.
+#[tokio::test]
+async fn the_time_until_a_pause_is_sent_only_with_a_minimum_of_nothing() {
+    for (from, to, sent) in [(0.0, 4.0, false), (4.0, 0.0, true)] {
+        let xml = cluster_xml("available", "one", Some((from, 64.0)));
+        let pausing = "</MaxCapacity><SecondsUntilAutoPause>300</SecondsUntilAutoPause>";
+        let xml = xml.replace("</MaxCapacity>", pausing);
+        let clusters = format!("<DBClusters><DBCluster>{xml}</DBCluster></DBClusters>");
+        let told = told(vec![
+            ("DescribeDBClusters", vec![rds("DescribeDBClusters", &clusters)]),
+            ("ModifyDBCluster", vec![rds("ModifyDBCluster", "<DBCluster></DBCluster>")]),
+        ])
+        .await;
+        let step = Step::SetMinimumAcu { from, to };
+        assert_eq!(account(&told).carry_out(&step).await, Ok(Carried::Started));
+        let request = &told.requests("ModifyDBCluster")[0].body;
+        assert!(request.contains("MaxCapacity=64"), "{request}");
+        assert_eq!(request.contains("SecondsUntilAutoPause=300"), sent, "{request}");
+    }
 }
