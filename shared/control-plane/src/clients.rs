@@ -47,9 +47,6 @@ impl Service {
     }
 }
 
-/// Between two calls to Lambda's control plane. It takes 15 a second of the whole account (Lambda's guide, "Quotas"), and whoever
-/// deploys or watches needs some of them, so this process takes 8.
-const LAMBDA_GAP: Duration = Duration::from_millis(125);
 /// How often a read is sent at most. A throttled call is repeated by itself, so that a look at the account need not begin anew.
 const READ_ATTEMPTS: u32 = 5;
 /// The first pause between two reads; the SDK doubles it, with jitter.
@@ -64,15 +61,19 @@ pub struct Patience {
     pub reads_ms: u64,
     /// For a change. It is sent once, and without an answer by then its outcome is unknown.
     pub change_ms: u64,
+    /// Between two calls to Lambda's control plane.
+    pub lambda_gap_ms: u64,
 }
 
 impl Default for Patience {
-    /// Of a run's 55 seconds, a change takes at most 15.
+    /// Of a run's 55 seconds, a change takes at most 15. Lambda's control plane takes 15 calls a second of the whole account (Lambda's
+    /// guide, "Quotas"), and whoever deploys or watches needs some of them, so this process takes 8.
     fn default() -> Self {
         Self {
             read_ms: 5_000,
             reads_ms: 8_000,
             change_ms: 15_000,
+            lambda_gap_ms: 125,
         }
     }
 }
@@ -106,10 +107,11 @@ fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
 }
 
 /// The same configuration, at the pace of Lambda's control plane.
-fn at_lambdas_pace(config: &SdkConfig) -> SdkConfig {
+fn at_lambdas_pace(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let mut builder = config.to_builder();
     if let Some(client) = config.http_client() {
-        builder = builder.http_client(connector::paced(client, LAMBDA_GAP));
+        let gap = Duration::from_millis(patience.lambda_gap_ms);
+        builder = builder.http_client(connector::paced(client, gap));
     }
     builder.build()
 }
@@ -147,7 +149,7 @@ impl Clients {
         Self {
             ssm: Pair::new(&config(Service::Ssm), patience, aws_sdk_ssm::Client::new),
             lambda: Pair::new(
-                &at_lambdas_pace(&config(Service::Lambda)),
+                &at_lambdas_pace(&config(Service::Lambda), patience),
                 patience,
                 aws_sdk_lambda::Client::new,
             ),

@@ -100,6 +100,7 @@ pub struct AwsAccount<O> {
     pub(crate) names: Arc<Names>,
     pub(crate) documents: Arc<str>,
     pub(crate) orders: O,
+    pub(crate) others_provisioned: Arc<quotas::OthersProvisioned>,
 }
 
 impl<O: FindDueOrders> AwsAccount<O> {
@@ -112,6 +113,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
             names: Arc::new(names),
             documents: documents.trim_end_matches('/').into(),
             orders,
+            others_provisioned: Arc::default(),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The account's limits: asked for where a call tells them, declared where none does.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadQuotas, Readable};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::documents::mistake;
 use crate::error::{Answered as _, NOT_FOUND, broken};
@@ -13,6 +17,25 @@ use crate::{AwsAccount, at_once, form, paging, units};
 /// How many other functions are asked for what they have provisioned. Lambda's control plane takes 15 calls a second of
 /// the whole account, and whoever deploys needs some of them.
 pub(crate) const MOST_OTHERS: usize = 60;
+
+/// For how long a process remembers what others have provisioned. Asking takes a call for each function of the account, and nobody else
+/// provisions for a drop of ours.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
+/// What others have provisioned, as this process last asked.
+#[derive(Debug, Default)]
+pub(crate) struct OthersProvisioned(Mutex<Option<(Instant, u32)>>);
+
+impl OthersProvisioned {
+    fn remembered(&self) -> Option<u32> {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.filter(|(asked, _)| asked.elapsed() < REMEMBERED).map(|(_, units)| units)
+    }
+
+    fn remember(&self, units: u32) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), units));
+    }
+}
 
 /// Limits that no call tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -40,7 +63,7 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
         let reserved_by_us = at_once(ours.iter().map(|name| self.reserved(name))).await?;
         let reserved_by_us = reserved_by_us.into_iter().flatten().fold(0, u32::saturating_add);
         let reserved = account.saturating_sub(unreserved).saturating_sub(reserved_by_us);
-        let provisioned = match declared.provisioned_by_others {
+        let provisioned = match declared.provisioned_by_others.or_else(|| self.others_provisioned.remembered()) {
             Some(units) => units,
             None => {
                 let others = self.others(&ours).await?;
@@ -53,7 +76,9 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
                         ),
                     )]));
                 }
-                self.provisioned_without_reservation(&others).await?
+                let units = self.provisioned_without_reservation(&others).await?;
+                self.others_provisioned.remember(units);
+                units
             }
         };
         Ok(Ok(Quotas {

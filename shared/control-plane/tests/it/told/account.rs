@@ -42,7 +42,16 @@ pub(crate) fn account_with(told: &Told, orders: MemoryStore) -> AwsAccount<Memor
         read_ms: 300,
         reads_ms: 1_000,
         change_ms: 300,
+        lambda_gap_ms: 0,
     };
+    patient_account(told, orders, patience)
+}
+
+pub(crate) fn patient_account(
+    told: &Told,
+    orders: MemoryStore,
+    patience: Patience,
+) -> AwsAccount<MemoryStore> {
     let credentials = Credentials::new("key", "secret", None, None, "tests");
     let config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -2,11 +2,13 @@
 
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
-use ports::prescale::{ControlError, ReadDocuments, ReadQuotas, Readable};
+use control_plane::Patience;
+use memory::MemoryStore;
+use ports::prescale::{ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};
 
-use crate::told::account::{account, serverless, told};
-use crate::told::answers::{json_error, lambda_error, ok};
+use crate::told::account::{account, patient_account, serverless, told};
+use crate::told::answers::{json_error, lambda_error, nothing_provisioned, ok, reserved};
 use crate::told::server::{Answer, Rule, Told};
 
 fn baseline() -> Baseline {
@@ -82,7 +84,7 @@ async fn what_others_have_provisioned_counts_unless_it_is_within_their_reservati
         ),
         (
             "within/concurrency",
-            vec![crate::told::answers::reserved(Some(110))],
+            vec![reserved(Some(110))],
         ),
         (
             "GET /2015-03-31/functions",
@@ -168,4 +170,36 @@ async fn a_list_that_breaks_off_is_not_used() {
         let told = told(vec![("GetParametersByPath", vec![first(), fault])]).await;
         assert_eq!(account(&told).calendar().await, Err(expected));
     }
+}
+
+/// Lambda's control plane takes 15 calls a second of the whole account (Lambda's guide, "Quotas"); somebody else takes a third of them.
+/// A whole look of 70 calls is no faster than that, throttles nobody, and takes a second look a few calls.
+#[tokio::test]
+async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
+    let others: Vec<String> = (0..60).map(|n| format!("other-{n}")).collect();
+    let told = told(vec![
+        ("GetParameter", vec![declared(json!({}))]),
+        settings(1_000),
+        ("/other-", vec![configs(&[], None)]),
+        ("/provisioned-concurrency", vec![nothing_provisioned()]),
+        ("/concurrency", vec![reserved(None)]),
+        ("GET /2015-03-31/functions", vec![functions(&others, None)]),
+    ])
+    .await;
+    told.limit(10.0);
+    let account = patient_account(&told, MemoryStore::new(), Patience::default());
+    let began = tokio::time::Instant::now();
+    let look = async || {
+        let quotas = account.quotas(&baseline()).await.unwrap();
+        assert_eq!(quotas.unwrap().account_concurrency, 1_000);
+        account.observe(&baseline()).await.unwrap();
+        told.requests("/").len()
+    };
+    let calls = look().await;
+    assert!(calls >= 65, "{calls} calls");
+    // A run has 55 s, and its changes need some of them.
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+    assert_eq!(told.requests("throttled").len(), 0);
+    let again = look().await - calls;
+    assert!(again < 15, "{again} calls");
 }

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::told::answers::lambda_error;
 
 /// One answer.
 #[derive(Debug, Clone)]
@@ -34,6 +37,28 @@ pub(crate) type Rule = (&'static str, Vec<Answer>);
 struct State {
     rules: Vec<(&'static str, VecDeque<Answer>)>,
     requests: Vec<Request>,
+    bucket: Option<Bucket>,
+}
+
+/// A token bucket, as Lambda's control plane has one for the whole account. Others take their share of it.
+#[derive(Debug)]
+struct Bucket {
+    per_second: f64,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn takes(&mut self) -> bool {
+        let now = Instant::now();
+        let gained = now.duration_since(self.filled).as_secs_f64() * self.per_second;
+        (self.filled, self.tokens) = (now, (self.tokens + gained).min(self.per_second));
+        let takes = self.tokens >= 1.0;
+        if takes {
+            self.tokens -= 1.0;
+        }
+        takes
+    }
 }
 
 /// The server.
@@ -57,6 +82,7 @@ impl Told {
         let state = Arc::new(Mutex::new(State {
             rules: rules.into_iter().map(|(key, all)| (key, all.into())).collect(),
             requests: Vec::new(),
+            bucket: None,
         }));
         let shared = Arc::clone(&state);
         let server = tokio::spawn(async move {
@@ -65,6 +91,16 @@ impl Told {
             }
         });
         Self { url, state, server }
+    }
+
+    /// Takes at most so many requests a second from now on; more are answered as throttled by Lambda.
+    pub(crate) fn limit(&self, per_second: f64) {
+        let (tokens, filled) = (per_second, Instant::now());
+        self.state.lock().unwrap().bucket = Some(Bucket {
+            per_second,
+            tokens,
+            filled,
+        });
     }
 
     /// The requests so far whose operation contains `key`.
@@ -83,6 +119,15 @@ impl Told {
 
 impl State {
     fn answer(&mut self, request: Request) -> Answer {
+        // Lambda's requests name a path; the other services have limits of their own.
+        let lambda = request.operation.contains('/');
+        if lambda && self.bucket.as_mut().is_some_and(|bucket| !bucket.takes()) {
+            self.requests.push(Request {
+                operation: "throttled".to_owned(),
+                ..request
+            });
+            return lambda_error(429, "TooManyRequestsException");
+        }
         let fitting = |(key, _): &&mut (&'static str, VecDeque<Answer>)| request.operation.contains(*key);
         let rule = self.rules.iter_mut().find(fitting);
         let (_, answers) = rule.unwrap_or_else(|| panic!("nothing was told about {request:?}"));
