@@ -126,9 +126,9 @@ lint: ## formatting, clippy, dependency checks
 	@infra/tools/setup test
 	@infra/tools/steps lint
 
-template: ## expand and check infra/template.yaml
+template: ## expand and check the templates
 	@infra/tools/setup test
-	@.tools/venv/bin/python infra/tools/check_template.py infra/template.yaml
+	@.tools/venv/bin/python infra/tools/check_template.py infra/template.yaml infra/network-and-database.yaml
 
 commands: ## run the commands of the README that have a short form
 	@infra/tools/setup test

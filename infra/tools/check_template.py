@@ -1,4 +1,4 @@
-"""Expands infra/template.yaml as CloudFormation would, and lints the result.
+"""Expands templates as CloudFormation would, into target/template, and lints the result.
 
 The linter alone no longer expands AWS SAM, so a green run on the template itself would say nothing about the functions,
 roles, permissions and event sources that SAM makes of it. Works offline: managed policies are named, not fetched.
@@ -9,11 +9,11 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 from samtranslator.translator.transform import transform
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "deploy"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "infra/deploy"))
 from template import functions, load  # noqa: E402
 
 
@@ -36,18 +36,17 @@ def main(path):
         template["Resources"][name]["Properties"]["CodeUri"] = "s3://bucket/" + name
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
     expanded = transform(template, {}, ManagedPolicies())
-    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-        json.dump(expanded, file, indent=1)
-    try:
-        # The expansion puts parameters' values in place of their names: W2001 would call the parameters unused.
-        linter = os.path.join(os.path.dirname(sys.executable), "cfn-lint")
-        command = [linter, "--ignore-checks", "W2001", "--regions", "eu-central-1", "--", file.name]
-        outcome = subprocess.run(command, check=False)
-    finally:
-        os.unlink(file.name)
+    out = ROOT / "target/template"
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / (pathlib.Path(path).stem + ".json")
+    file.write_text(json.dumps(expanded, indent=1, default=str))
+    # The expansion puts parameters' values in place of their names: W2001 would call the parameters unused.
+    linter = os.path.join(os.path.dirname(sys.executable), "cfn-lint")
+    command = [linter, "--ignore-checks", "W2001", "--regions", "eu-central-1", "--", file]
+    outcome = subprocess.run(command, check=False)
     print(f"{path}: {len(names)} functions, {len(expanded['Resources'])} resources after expansion")
     return outcome.returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(max([main(path) for path in sys.argv[1:]]))
