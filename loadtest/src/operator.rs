@@ -53,6 +53,7 @@ pub async fn publish(
         hold_seconds: file.hold_seconds,
         payment_seconds: file.payment_seconds,
         per_shopper_limit: file.per_shopper_limit,
+        listed: true,
         skus: skus.collect::<anyhow::Result<_>>()?,
     };
     let operator = Operator::new(stack, insists)?;

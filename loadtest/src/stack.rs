@@ -42,9 +42,9 @@ pub fn go_first() -> bool {
 /// # Errors
 /// When it is not there or not a key.
 pub fn shopper_key(keys: &Path) -> anyhow::Result<SigningKey> {
-    let path = keys.join("shopper.pkcs8");
+    let path = keys.join("shopper.jwk");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    SigningKey::from_encoded(&text).with_context(|| format!("in {}", path.display()))
+    SigningKey::from_jwk(&text).with_context(|| format!("in {}", path.display()))
 }
 
 /// How a stack is started.

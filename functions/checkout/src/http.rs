@@ -11,7 +11,7 @@ use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::{PlaceOrder, ReadOrder};
 use ports::stock::SurveyStock;
-use tokens::VerifyingKey;
+use tokens::Verifier;
 use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, answer};
 
 use crate::place::{Checkout, NotOrdered, Request};
@@ -27,7 +27,7 @@ where
     E: Edge,
 {
     /// The function over its ports.
-    pub fn router(drops: D, stock: S, orders: O, shoppers: VerifyingKey, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, orders: O, shoppers: Verifier, edge: E) -> Router {
         let api = Self(Checkout {
             drops: CachedDrops::new(drops, edge.clone()),
             stock,
@@ -40,7 +40,7 @@ where
 
     async fn place(
         context: Shared<Self, E>,
-        Shopper(shopper): Shopper,
+        shopper: Shopper,
         IdempotencyKey(key): IdempotencyKey,
         Json(body): Json<CheckoutBody>,
     ) -> Result<Response, Failure> {
@@ -59,7 +59,8 @@ where
         let encoded = |error: serde_json::Error| Failure::internal("encode the checkout", &error);
         let contents = serde_json::to_vec(&body).map_err(encoded)?;
         let request = Request {
-            shopper,
+            shopper: shopper.id,
+            scope: shopper.scope,
             reservation: body.reservation_id,
             amount: body.amount,
             payment_method: body.payment_method,
@@ -102,6 +103,7 @@ fn not_ordered(error: NotOrdered) -> Failure {
         NotOrdered::Contended => {
             Problem::new(Code::Conflict, "The reservation keeps changing. Try again.").retry_after(1)
         }
+        NotOrdered::OutOfScope => web::out_of_scope(),
         NotOrdered::Store(error) => return Failure::store("check out", &error),
     };
     problem.into()

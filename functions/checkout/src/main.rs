@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             OrderStore::new(&client, &tables),
-            config.shopper_key()?,
+            config.shopper_tokens()?,
             SystemEdge,
         ))
     })

@@ -13,6 +13,7 @@ use ports::orders::{NotPlaced, PlaceOrder, Placing, ReadOrder};
 use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 use ports::stock::{Consistency, SurveyStock};
 use ports::{Conditional, StoreError};
+use tokens::Scope;
 
 /// Further looks of a checkout when the hold changed since it was read.
 const LOOKS: Policy = Policy::at_once(2);
@@ -22,6 +23,8 @@ const LOOKS: Policy = Policy::at_once(2);
 pub struct Request {
     /// Who.
     pub shopper: ShopperId,
+    /// Which drops the shopper's token is good for.
+    pub scope: Scope,
     /// What.
     pub reservation: ReservationId,
     /// What the shopper consents to pay.
@@ -43,6 +46,9 @@ pub enum NotOrdered {
     /// It has expired, or was released or replaced.
     #[error("the reservation has expired")]
     Expired,
+    /// The shopper's token is not good for the reservation's drop.
+    #[error("the token is for unlisted drops only")]
+    OutOfScope,
     /// The amount is not the reservation's.
     #[error("the amount is {0}")]
     WrongAmount(Money),
@@ -90,6 +96,9 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
             .get(&key.drop)
             .await?
             .ok_or(NotOrdered::UnknownReservation)?;
+        if !request.scope.covers(drop.listed) {
+            return Err(NotOrdered::OutOfScope);
+        }
         let phase = drop
             .phase(self.edge.now())
             .ok_or(NotOrdered::UnknownReservation)?;

@@ -20,7 +20,7 @@ use ports::edge::Edge;
 use ports::orders::AdvanceOrder;
 use ports::stock::{ClaimStock, GiveBackStock};
 use serde_json::{Value, json};
-use tokens::{Audience, SigningKey, VerifyingKey};
+use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt;
 
 struct Scene {
@@ -34,10 +34,10 @@ fn scene(limit: u32) -> Scene {
     let (store, edge, keys) = (
         MemoryStore::new(),
         TestEdge::new(7),
-        SigningKey::generate().unwrap(),
+        SigningKey::generate("a").unwrap(),
     );
     fixtures::open_drop(&store, &edge, "d", &[("TEE", 60), ("CAP", 60)], limit);
-    let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
+    let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[&keys]).unwrap());
     let port = || store.clone();
     let router = Api::router(port(), port(), port(), shoppers, edge.clone());
     Scene {
@@ -420,4 +420,43 @@ async fn bad_input_is_answered_and_changes_nothing() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(scene.store.orders().is_empty() && scene.store.addresses().is_empty());
     assert_eq!(scene.store.calls(Op::Place), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_deployer_checks_out_in_unlisted_drops_only() {
+    let scene = scene(2);
+    let deployer = SigningKey::generate("deployer").unwrap();
+    let set = |key: &SigningKey| KeySet::of(&[key]).unwrap();
+    let tokens = Verifier::new(Audience::Shopper, set(&scene.keys))
+        .with_deployers(set(&deployer))
+        .unwrap();
+    let port = || scene.store.clone();
+    let router = Api::router(port(), port(), port(), tokens, scene.edge.clone());
+    let hold = scene.hold("smoke-1", "TEE", 0, 1).await;
+    let now = scene.edge.now().as_seconds();
+    let place = |key: &SigningKey, sub| {
+        let token = key.sign(Audience::Shopper, sub, now, now + 300).unwrap();
+        let mut request = scene.request("-", "k", &scene.body(&hold, 4900));
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        router.clone().oneshot(request)
+    };
+    let refused = place(&deployer, "smoke-1").await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let body = refused.into_body().collect().await.unwrap().to_bytes();
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem["code"], "forbidden");
+    let impostor = place(&scene.keys, "smoke-1").await.unwrap();
+    assert_eq!(impostor.status(), StatusCode::UNAUTHORIZED);
+    assert!(scene.store.orders().is_empty());
+
+    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60), ("CAP", 60)], 2);
+    scene.store.put_drop(&domain::drops::Drop {
+        listed: false,
+        ..drop
+    });
+    scene.edge.advance(1_000);
+    let placed = place(&deployer, "smoke-1").await.unwrap();
+    assert_eq!(placed.status(), StatusCode::ACCEPTED);
+    assert_eq!(scene.store.orders().len(), 1);
 }

@@ -24,7 +24,7 @@ pub const PROGRESS_MS: i64 = 15_000;
 /// The shortest pause between two rounds, in milliseconds, when a round took longer than the period.
 pub const SHORTEST_PAUSE_MS: i64 = 100;
 
-/// The most drops of the calendar that are looked at, the latest first.
+/// The most drops of each part of the calendar (listed, unlisted) that are looked at, the latest first.
 pub const MOST_DROPS: usize = 1_000;
 /// Drops whose steps are made at the same time.
 pub const DROPS_AT_ONCE: usize = 8;

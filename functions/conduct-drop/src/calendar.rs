@@ -9,7 +9,7 @@ use domain::limits::MAX_PAGE;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::StoreError;
-use ports::drops::{ListDrops, ReadStatus};
+use ports::drops::{ListDrops, Listing, ReadStatus};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
 
@@ -24,7 +24,7 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The drops that are on now, of the latest [`MOST_DROPS`] on the calendar.
+    /// The drops that are on now, of the latest [`MOST_DROPS`] of each part of the calendar.
     ///
     /// # Errors
     /// [`StoreError`] when the calendar could not be read to its end.
@@ -36,31 +36,37 @@ impl Calendar {
     {
         let now = edge.now();
         let mut on = Vec::new();
-        let mut seen = 0;
-        let mut after = None;
-        loop {
-            let page = retry(edge, IN_REQUEST, || drops.published(after.as_ref(), MAX_PAGE)).await?;
-            seen += page.drops.len();
-            for drop in &page.drops {
-                if self.is_on(statuses, edge, drop, now).await {
-                    on.push(drop.id.clone());
+        for listing in [Listing::Listed, Listing::Unlisted] {
+            let mut seen = 0;
+            let mut after = None;
+            loop {
+                let page = retry(edge, IN_REQUEST, || {
+                    drops.published(listing, after.as_ref(), MAX_PAGE)
+                })
+                .await?;
+                seen += page.drops.len();
+                for drop in &page.drops {
+                    if self.is_on(statuses, edge, drop, now).await {
+                        on.push(drop.id.clone());
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+                if seen >= MOST_DROPS {
+                    tracing::warn!(?listing, seen, "the calendar is longer than the conductor looks");
+                    break;
                 }
             }
-            after = match page.next {
-                Some(next) if seen < MOST_DROPS => Some(next),
-                Some(_) => {
-                    tracing::warn!(seen, "the calendar is longer than the conductor looks");
-                    return Ok(on);
-                }
-                None => return Ok(on),
-            };
         }
+        Ok(on)
     }
 
     /// Remembers that nothing will change any more about `drop` as it is.
     pub fn note_over(&self, drop: &Drop) {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        if over.len() >= MOST_DROPS {
+        if over.len() >= 2 * MOST_DROPS {
             // Forgotten means looked at once more, no worse.
             over.clear();
         }

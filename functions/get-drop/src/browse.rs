@@ -8,7 +8,7 @@ use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::cached::CachedDrops;
-use ports::drops::{DropPage, ListDrops, ReadDrop};
+use ports::drops::{DropPage, ListDrops, Listing, ReadDrop};
 use ports::edge::Edge;
 use ports::recent::Recent;
 use ports::retry::{IN_REQUEST, retry};
@@ -87,7 +87,10 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
 
     async fn page(&self, page: &Page<DropId>) -> Result<Arc<DropPage>, StoreError> {
         let (after, limit) = (page.after.as_ref(), page.limit);
-        let read = || async { self.calendar.published(after, limit).await.map(Arc::new) };
+        let read = || async {
+            let page = self.calendar.published(Listing::Listed, after, limit).await;
+            page.map(Arc::new)
+        };
         match after {
             None => self.first_pages.read(&self.edge, &limit, read).await,
             Some(_) => retry(&self.edge, IN_REQUEST, read).await,

@@ -419,3 +419,45 @@ async fn a_large_drop_has_a_small_status() {
     let (_, body) = scene.get("/drops/d/status").await;
     assert!(body.to_string().len() < 4_096, "{}", body.to_string().len());
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_unlisted_drop_is_found_by_its_address_alone() {
+    let scene = Scene::new();
+    // Of drops that start at the same moment, the one with the higher id is first: between any two listed ones is one
+    // that is not.
+    for n in 0..6 {
+        let id = format!("d{n}");
+        let drop = fixtures::open_drop(&scene.store, &scene.edge, &id, &[("A", 30)], 2);
+        scene.store.put_drop(&Drop {
+            listed: n % 2 == 0,
+            ..drop
+        });
+    }
+    for (limit, pages) in [
+        (1, vec![vec!["d4"], vec!["d2"], vec!["d0"], vec!["d"]]),
+        (2, vec![vec!["d4", "d2"], vec!["d0", "d"]]),
+        (3, vec![vec!["d4", "d2", "d0"], vec!["d"]]),
+        (100, vec![vec!["d4", "d2", "d0", "d"]]),
+    ] {
+        let mut seen = Vec::new();
+        let mut path = format!("/drops?limit={limit}");
+        loop {
+            let (_, list) = scene.get(&path).await;
+            let ids = list["drops"].as_array().unwrap().iter();
+            seen.push(ids.map(|drop| drop["drop_id"].clone()).collect::<Vec<_>>());
+            let Some(cursor) = list["next_cursor"].as_str() else {
+                break;
+            };
+            path = format!("/drops?limit={limit}&cursor={cursor}");
+        }
+        assert_eq!(seen, pages, "limit {limit}");
+    }
+    for path in ["/drops/d1", "/drops/d1/status"] {
+        let (status, body) = scene.get(path).await;
+        assert_eq!(
+            (status, &body["drop_id"]),
+            (StatusCode::OK, &json!("d1")),
+            "{path}"
+        );
+    }
+}

@@ -9,7 +9,7 @@ use http::StatusCode;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
-use tokens::VerifyingKey;
+use tokens::Verifier;
 use web::{Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, answer, encode_cursor, path_id};
 
 use crate::cancel::{NotCancelled, cancel};
@@ -26,7 +26,7 @@ where
     E: Edge,
 {
     /// The function over its ports.
-    pub fn router(orders: O, shoppers: VerifyingKey, edge: E) -> Router {
+    pub fn router(orders: O, shoppers: Verifier, edge: E) -> Router {
         let routes = Router::new()
             .route("/orders", get(Self::list))
             .route("/orders/{order_id}", get(Self::show))
@@ -40,7 +40,7 @@ where
 
     async fn list(
         context: Shared<Self, E>,
-        Shopper(shopper): Shopper,
+        Shopper { id: shopper, .. }: Shopper,
         page: Page<OrderId>,
     ) -> Result<Response, Failure> {
         let Self { orders, edge } = &context.service;
@@ -59,7 +59,7 @@ where
     async fn show(
         context: Shared<Self, E>,
         PathOf(id): PathOf<String>,
-        Shopper(shopper): Shopper,
+        Shopper { id: shopper, .. }: Shopper,
     ) -> Result<Response, Failure> {
         let Self { orders, edge } = &context.service;
         let id: OrderId = path_id("order", &id)?;
@@ -75,7 +75,7 @@ where
     async fn cancel(
         context: Shared<Self, E>,
         PathOf(id): PathOf<String>,
-        Shopper(shopper): Shopper,
+        Shopper { id: shopper, .. }: Shopper,
     ) -> Result<Response, Failure> {
         let Self { orders, edge } = &context.service;
         let id: OrderId = path_id("order", &id)?;

@@ -13,6 +13,10 @@ fn main() -> ExitCode {
         let client = startup::aws::dynamodb(config);
         let tables = Tables::read([Stock, Purchases, Orders], |variable| config.text(variable));
         let orders = OrderStore::new(&client, &tables);
-        Some(get_order::Api::router(orders, config.shopper_key()?, SystemEdge))
+        Some(get_order::Api::router(
+            orders,
+            config.shopper_tokens()?,
+            SystemEdge,
+        ))
     })
 }

@@ -20,7 +20,7 @@ use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, PlaceOrder, Placing};
 use ports::stock::ClaimStock;
 use serde_json::Value;
-use tokens::{Audience, SigningKey, VerifyingKey};
+use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt;
 
 struct Scene {
@@ -34,10 +34,10 @@ fn scene() -> Scene {
     let (store, edge, keys) = (
         MemoryStore::new(),
         TestEdge::new(7),
-        SigningKey::generate().unwrap(),
+        SigningKey::generate("a").unwrap(),
     );
     fixtures::open_drop(&store, &edge, "d", &[("TEE", 600)], 12);
-    let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
+    let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[&keys]).unwrap());
     let router = Api::router(store.clone(), shoppers, edge.clone());
     Scene {
         store,
@@ -233,5 +233,38 @@ async fn every_fault_of_every_port_cancels_once() {
             );
             scene.store.audit().unwrap();
         }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_deployer_sees_its_own_orders_only() {
+    let scene = scene();
+    let deployer = SigningKey::generate("deployer").unwrap();
+    let set = |key: &SigningKey| KeySet::of(&[key]).unwrap();
+    let tokens = Verifier::new(Audience::Shopper, set(&scene.keys))
+        .with_deployers(set(&deployer))
+        .unwrap();
+    let router = Api::router(scene.store.clone(), tokens, scene.edge.clone());
+    let (adas, own) = (scene.order("ada", 0).await, scene.order("smoke-1", 1).await);
+    let now = scene.edge.now().as_seconds();
+    let get = |sub: &'static str, path: String| {
+        let token = deployer.sign(Audience::Shopper, sub, now, now + 300).unwrap();
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        let answer = router.clone().oneshot(request.body(Body::empty()).unwrap());
+        async move {
+            let response = answer.await.unwrap();
+            let status = response.status().as_u16();
+            let bytes = response.into_body().collect().await.unwrap().to_bytes();
+            (status, serde_json::from_slice::<Value>(&bytes).unwrap())
+        }
+    };
+    let (_, list) = get("smoke-1", "/orders".to_owned()).await;
+    assert_eq!(list["orders"].as_array().map(Vec::len), Some(1));
+    assert_eq!(list["orders"][0]["order_id"], own.id.as_str());
+    assert_eq!(get("smoke-1", format!("/orders/{}", own.id)).await.0, 200);
+    assert_eq!(get("smoke-1", format!("/orders/{}", adas.id)).await.0, 404);
+    for path in ["/orders".to_owned(), format!("/orders/{}", adas.id)] {
+        let (status, problem) = get("ada", path).await;
+        assert_eq!((status, problem["code"].as_str()), (401, Some("unauthenticated")));
     }
 }

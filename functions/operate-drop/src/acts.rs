@@ -1,7 +1,6 @@
 //! Looking at a drop, and the acts that change its document and nothing else.
 
 use domain::drops::Drop;
-use domain::ids::DropId;
 use domain::prescale::readiness::Readiness;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
@@ -10,29 +9,31 @@ use ports::prescale::ReadReadiness;
 use ports::retry::{IN_REQUEST, retry};
 
 use crate::NotDone;
-use crate::change::change;
+use crate::change::{Asked, change};
 
 /// The drop as it is.
 ///
 /// # Errors
-/// [`NotDone::Unknown`], [`NotDone::Store`].
-pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, id: &DropId) -> Result<Drop, NotDone> {
-    let found = retry(edge, IN_REQUEST, || drops.drop(id)).await?;
-    found.ok_or(NotDone::Unknown)
+/// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::Store`].
+pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, of: &Asked) -> Result<Drop, NotDone> {
+    let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
+    let drop = found.ok_or(NotDone::Unknown)?;
+    of.check(drop.listed)?;
+    Ok(drop)
 }
 
 /// How ready its capacity is, by the last run of pre-scaling that looked.
 ///
 /// # Errors
-/// [`NotDone::Unknown`], [`NotDone::NotPrepared`], [`NotDone::Store`].
-pub async fn readiness<D, R, E>(drops: &D, readiness: &R, edge: &E, id: &DropId) -> Result<Readiness, NotDone>
+/// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::NotPrepared`], [`NotDone::Store`].
+pub async fn readiness<D, R, E>(drops: &D, readiness: &R, edge: &E, of: &Asked) -> Result<Readiness, NotDone>
 where
     D: ReadDrop,
     R: ReadReadiness,
     E: Edge,
 {
-    show(drops, edge, id).await?;
-    let found = retry(edge, IN_REQUEST, || readiness.readiness(id)).await?;
+    show(drops, edge, of).await?;
+    let found = retry(edge, IN_REQUEST, || readiness.readiness(&of.id)).await?;
     found.ok_or(NotDone::NotPrepared)
 }
 
@@ -40,34 +41,34 @@ where
 ///
 /// # Errors
 /// [`NotDone`].
-pub async fn set_paused<D, E>(drops: &D, edge: &E, id: &DropId, paused: bool) -> Result<Drop, NotDone>
+pub async fn set_paused<D, E>(drops: &D, edge: &E, of: &Asked, paused: bool) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
     E: Edge,
 {
-    change(drops, edge, id, |drop, _| drop.set_paused(paused)).await
+    change(drops, edge, of, |drop, _| drop.set_paused(paused)).await
 }
 
 /// Moves the end to later.
 ///
 /// # Errors
 /// [`NotDone`].
-pub async fn extend<D, E>(drops: &D, edge: &E, id: &DropId, ends_at: Timestamp) -> Result<Drop, NotDone>
+pub async fn extend<D, E>(drops: &D, edge: &E, of: &Asked, ends_at: Timestamp) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
     E: Edge,
 {
-    change(drops, edge, id, |drop, now| drop.extend(ends_at, now)).await
+    change(drops, edge, of, |drop, now| drop.extend(ends_at, now)).await
 }
 
 /// Calls the drop off. The conductor undoes holds and open orders afterwards.
 ///
 /// # Errors
 /// [`NotDone`].
-pub async fn cancel<D, E>(drops: &D, edge: &E, id: &DropId) -> Result<Drop, NotDone>
+pub async fn cancel<D, E>(drops: &D, edge: &E, of: &Asked) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
     E: Edge,
 {
-    change(drops, edge, id, |drop, _| drop.cancel()).await
+    change(drops, edge, of, |drop, _| drop.cancel()).await
 }

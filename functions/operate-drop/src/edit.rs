@@ -1,13 +1,12 @@
 //! Creating a drop, and editing its draft.
 
 use domain::drops::{Drop, DropDraft};
-use domain::ids::DropId;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, Look, look_again, retry};
 
 use crate::NotDone;
-use crate::change::LOOKS;
+use crate::change::{Asked, LOOKS};
 
 /// A drop with the contents asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,22 +21,26 @@ pub struct Written {
 /// publishing.
 ///
 /// # Errors
-/// [`NotDone`]: mistakes in the contents, other contents once the drop has left the draft, or the database.
-pub async fn write_draft<D, E>(drops: &D, edge: &E, id: &DropId, draft: DropDraft) -> Result<Written, NotDone>
+/// [`NotDone`]: a listed drop that the token is not good for, mistakes in the contents, other contents once the drop has left the draft, or the database.
+pub async fn write_draft<D, E>(drops: &D, edge: &E, of: &Asked, draft: DropDraft) -> Result<Written, NotDone>
 where
     D: ReadDrop + StoreDrop,
     E: Edge,
 {
+    of.check(draft.listed)?;
     let mistakes = draft.mistakes();
     if !mistakes.is_empty() {
         return Err(NotDone::Mistakes(mistakes));
     }
     let draft = &draft;
     let look = |before| async move {
-        let found = retry(edge, IN_REQUEST, || drops.drop(id)).await?;
+        let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
         let next = match &found {
-            None => Drop::draft(id.clone(), draft.clone()),
-            Some(drop) => drop.edit(draft.clone())?,
+            None => Drop::draft(of.id.clone(), draft.clone()),
+            Some(drop) => {
+                of.check(drop.listed)?;
+                drop.edit(draft.clone())?
+            }
         };
         if let Some(drop) = found.filter(|drop| unchanged(drop, &next)) {
             // Version 1 with these very contents, after a look that found no drop: this request made it, and the answer

@@ -14,6 +14,9 @@ pub enum NotDone {
     /// There is no such drop.
     #[error("there is no such drop")]
     Unknown,
+    /// The token is not good for this drop.
+    #[error("the token is for unlisted drops only")]
+    OutOfScope,
     /// No run of pre-scaling has looked at the drop yet.
     #[error("the drop is not prepared yet")]
     NotPrepared,
@@ -79,6 +82,7 @@ impl From<NotDone> for Failure {
     fn from(error: NotDone) -> Self {
         match error {
             NotDone::Unknown => Problem::new(Code::NotFound, "There is no such drop.").into(),
+            NotDone::OutOfScope => web::out_of_scope().into(),
             NotDone::NotPrepared => Problem::new(
                 Code::NotPrepared,
                 "No run of pre-scaling has prepared this drop yet. Runs begin shortly before its crowd gathers, if it is on \

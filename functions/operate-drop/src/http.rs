@@ -13,12 +13,13 @@ use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::ReadReadiness;
 use ports::stock::{AllocateStock, SurveyStock};
-use tokens::VerifyingKey;
+use tokens::Verifier;
 use web::{
     Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, Shared, answer,
 };
 
 use crate::audit::audited;
+use crate::change::Asked;
 use crate::{NotDone, acts, edit, publish, restock};
 
 /// What the routes share.
@@ -46,7 +47,7 @@ where
     E: Edge,
 {
     /// The function over its ports.
-    pub fn router(drops: D, stock: S, readiness: R, operators: VerifyingKey, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, readiness: R, operators: Verifier, edge: E) -> Router {
         let act = |act| post(move |context, operator, drop| Self::act(act, context, operator, drop));
         let routes = Router::new()
             .route("/operator/drops/{drop_id}", get(Self::show).put(Self::put))
@@ -68,20 +69,22 @@ where
 
     async fn show(
         context: Shared<Self, E>,
-        _operator: Operator,
+        Operator { scope, .. }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let Self { drops, edge, .. } = &context.service;
-        Ok(view(StatusCode::OK, &acts::show(drops, edge, &id).await?))
+        let of = Asked { id, scope };
+        Ok(view(StatusCode::OK, &acts::show(drops, edge, &of).await?))
     }
 
     async fn readiness(
         context: Shared<Self, E>,
-        _operator: Operator,
+        Operator { scope, .. }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let api = &context.service;
-        let readiness = acts::readiness(&api.drops, &api.readiness, &api.edge, &id).await?;
+        let of = Asked { id, scope };
+        let readiness = acts::readiness(&api.drops, &api.readiness, &api.edge, &of).await?;
         Ok(answer(
             StatusCode::OK,
             Caching::Never,
@@ -91,14 +94,15 @@ where
 
     async fn put(
         context: Shared<Self, E>,
-        Operator(operator): Operator,
+        Operator { name, scope }: Operator,
         path: Result<PathOf<String>, Failure>,
         Json(body): Json<DropBody>,
     ) -> Result<Response, Failure> {
         let Self { drops, edge, .. } = &context.service;
         let id = new_drop_id(path)?;
-        let act = edit::write_draft(drops, edge, &id, body.into());
-        let written = audited(&operator, &id, "put", act, |written| &written.drop).await?;
+        let of = Asked { id, scope };
+        let act = edit::write_draft(drops, edge, &of, body.into());
+        let written = audited(&name, &of.id, "put", act, |written| &written.drop).await?;
         let status = if written.created {
             StatusCode::CREATED
         } else {
@@ -110,45 +114,37 @@ where
     async fn act(
         act: Act,
         context: Shared<Self, E>,
-        Operator(operator): Operator,
+        Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let Self {
             drops, stock, edge, ..
         } = &context.service;
+        let of = Asked { id, scope };
+        let (name, of) = (&*name, &of);
         match act {
-            Act::Publish => {
-                let done = publish::publish(drops, stock, edge, &id);
-                acted(&operator, &id, "publish", done).await
-            }
-            Act::Pause => acted(&operator, &id, "pause", acts::set_paused(drops, edge, &id, true)).await,
-            Act::Resume => {
-                acted(
-                    &operator,
-                    &id,
-                    "resume",
-                    acts::set_paused(drops, edge, &id, false),
-                )
-                .await
-            }
-            Act::Cancel => acted(&operator, &id, "cancel", acts::cancel(drops, edge, &id)).await,
+            Act::Publish => acted(name, of, "publish", publish::publish(drops, stock, edge, of)).await,
+            Act::Pause => acted(name, of, "pause", acts::set_paused(drops, edge, of, true)).await,
+            Act::Resume => acted(name, of, "resume", acts::set_paused(drops, edge, of, false)).await,
+            Act::Cancel => acted(name, of, "cancel", acts::cancel(drops, edge, of)).await,
         }
     }
 
     async fn extend(
         context: Shared<Self, E>,
-        Operator(operator): Operator,
+        Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
         Json(body): Json<ExtendBody>,
     ) -> Result<Response, Failure> {
         let Self { drops, edge, .. } = &context.service;
-        let done = acts::extend(drops, edge, &id, body.ends_at.0);
-        acted(&operator, &id, "extend", done).await
+        let of = Asked { id, scope };
+        let done = acts::extend(drops, edge, &of, body.ends_at.0);
+        acted(&name, &of, "extend", done).await
     }
 
     async fn restock(
         context: Shared<Self, E>,
-        Operator(operator): Operator,
+        Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
         IdempotencyKey(key): IdempotencyKey,
         Json(RestockBody { sku, units }): Json<RestockBody>,
@@ -156,8 +152,9 @@ where
         let Self {
             drops, stock, edge, ..
         } = &context.service;
-        let done = restock::restock(drops, stock, edge, &id, &sku, units, &key);
-        acted(&operator, &id, "restock", done).await
+        let of = Asked { id, scope };
+        let done = restock::restock(drops, stock, edge, &of, &sku, units, &key);
+        acted(&name, &of, "restock", done).await
     }
 }
 
@@ -175,13 +172,13 @@ fn view(status: StatusCode, drop: &Drop) -> Response {
     answer(status, Caching::Never, &OperatorDropView::from(drop))
 }
 
-/// Does `act` to the drop, writes it to the audit trail, and shows the drop as it is then.
+/// Does the act to the drop, writes it to the audit trail, and shows the drop as it is then.
 async fn acted(
     operator: &str,
-    id: &DropId,
-    name: &'static str,
-    act: impl Future<Output = Result<Drop, NotDone>>,
+    of: &Asked,
+    act: &'static str,
+    done: impl Future<Output = Result<Drop, NotDone>>,
 ) -> Result<Response, Failure> {
-    let drop = audited(operator, id, name, act, |drop| drop).await?;
+    let drop = audited(operator, &of.id, act, done, |drop| drop).await?;
     Ok(view(StatusCode::OK, &drop))
 }

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             PrescaleStore::new(&client, &tables),
-            config.operator_key()?,
+            config.operator_tokens()?,
             SystemEdge,
         ))
     })

@@ -1,32 +1,32 @@
 //! Publishing: freeze the plan, make the shards, read them back, put the drop on the calendar.
 
 use domain::drops::{Drop, DropState};
-use domain::ids::{DropId, ShardKey};
+use domain::ids::ShardKey;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::stock::{AllocateStock, SurveyStock};
 
 use crate::NotDone;
 use crate::allocate::{BUDGET_MS, allocate};
-use crate::change::change;
+use crate::change::{Asked, change};
 
 /// Publishes a drop. Each step finds what the steps of an earlier call have done, so that a call that died anywhere is
 /// finished by sending it again.
 ///
 /// # Errors
 /// [`NotDone`].
-pub async fn publish<D, S, E>(drops: &D, stock: &S, edge: &E, id: &DropId) -> Result<Drop, NotDone>
+pub async fn publish<D, S, E>(drops: &D, stock: &S, edge: &E, of: &Asked) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
     S: SurveyStock + AllocateStock,
     E: Edge,
 {
     let until = edge.now().plus_millis(BUDGET_MS);
-    let frozen = change(drops, edge, id, |drop, now| drop.start_publishing(now)).await?;
+    let frozen = change(drops, edge, of, |drop, now| drop.start_publishing(now)).await?;
     if frozen.state == DropState::Scheduled {
         return Ok(frozen);
     }
     let plan: Vec<(ShardKey, u32)> = frozen.allocations().collect();
     allocate(stock, edge, &plan, until).await?;
-    change(drops, edge, id, |drop, _| drop.finish_publishing()).await
+    change(drops, edge, of, |drop, _| drop.finish_publishing()).await
 }

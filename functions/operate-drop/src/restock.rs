@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::drops::Drop;
-use domain::ids::{DropId, ShardKey, SkuId};
+use domain::ids::{ShardKey, SkuId};
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::stock::{AllocateStock, SurveyStock};
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::NotDone;
 use crate::allocate::{BUDGET_MS, allocate};
-use crate::change::change;
+use crate::change::{Asked, change};
 
 /// Adds `units` of `sku` once for each `idempotency_key`. The document remembers the request first, then its shards are
 /// made; whoever finds shards of the plan missing (the same request again, or the conductor) makes them.
@@ -21,7 +21,7 @@ pub async fn restock<D, S, E>(
     drops: &D,
     stock: &S,
     edge: &E,
-    id: &DropId,
+    of: &Asked,
     sku: &SkuId,
     units: u32,
     idempotency_key: &str,
@@ -33,7 +33,7 @@ where
 {
     let until = edge.now().plus_millis(BUDGET_MS);
     let request = request_of(idempotency_key);
-    let drop = change(drops, edge, id, |drop, now| {
+    let drop = change(drops, edge, of, |drop, now| {
         drop.restock(sku, units, &request, now)
     })
     .await?;
@@ -42,7 +42,7 @@ where
         .map(|segment| {
             let shard = |(index, units)| {
                 let key = ShardKey {
-                    drop: id.clone(),
+                    drop: of.id.clone(),
                     sku: sku.clone(),
                     index,
                 };

@@ -12,6 +12,7 @@ use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
 use ports::stock::{ClaimStock, PeekStock};
 use ports::{Conditional, StoreError};
+use tokens::Scope;
 
 use crate::knowledge::Knowledge;
 
@@ -21,6 +22,9 @@ pub enum NotReserved {
     /// The rules refuse it, or no unit was found.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The shopper's token is not good for this drop.
+    #[error("the token is for unlisted drops only")]
+    OutOfScope,
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,11 +47,11 @@ pub struct Create<D, S, T, E> {
 }
 
 impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge> Create<D, S, T, E> {
-    /// Reserves, or says why not. Repeating the same request finds the same reservation.
+    /// Reserves in a drop that `scope` covers, or says why not. Repeating the same request finds the same reservation.
     ///
     /// # Errors
     /// [`NotReserved`].
-    pub async fn create(&self, request: &Request) -> Result<Reserved, NotReserved> {
+    pub async fn create(&self, request: &Request, scope: Scope) -> Result<Reserved, NotReserved> {
         let Request {
             drop: drop_id,
             sku,
@@ -55,6 +59,9 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             ..
         } = request;
         let drop = self.drops.get(drop_id).await?.ok_or(Refused::UnknownDrop)?;
+        if !scope.covers(drop.listed) {
+            return Err(NotReserved::OutOfScope);
+        }
         let now = self.edge.now();
         let wanted = Wanted::check(request, &drop, now)?;
         let of_sku = (drop_id.clone(), sku.clone());

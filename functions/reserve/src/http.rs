@@ -15,7 +15,7 @@ use ports::cached::CachedDrops;
 use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
-use tokens::VerifyingKey;
+use tokens::Verifier;
 use web::{Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, answer, path_id};
 
 use crate::create::{Create, NotReserved};
@@ -36,7 +36,7 @@ where
     E: Edge,
 {
     /// The function over its ports. It reads one copy of the status documents, drawn now, so that no copy is hot.
-    pub fn router(drops: D, stock: S, status: T, shoppers: VerifyingKey, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, status: T, shoppers: Verifier, edge: E) -> Router {
         let routes = Router::new()
             .route("/drops/{drop_id}/reservations", post(Self::create))
             .route(
@@ -66,7 +66,7 @@ where
     async fn create(
         context: Shared<Self, E>,
         PathOf(drop): PathOf<String>,
-        Shopper(shopper): Shopper,
+        shopper: Shopper,
         IdempotencyKey(idempotency_key): IdempotencyKey,
         Json(body): Json<ReserveBody>,
     ) -> Result<Response, Failure> {
@@ -74,30 +74,30 @@ where
             drop: path_id("drop", &drop)?,
             sku: body.sku,
             units: body.quantity,
-            shopper,
+            shopper: shopper.id,
             idempotency_key,
         };
-        let reserved = context.service.create.create(&request).await;
+        let reserved = context.service.create.create(&request, shopper.scope).await;
         view(StatusCode::CREATED, reserved.map_err(not_reserved)?)
     }
 
     async fn show(
         context: Shared<Self, E>,
         PathOf(path): PathOf<(String, String)>,
-        Shopper(shopper): Shopper,
+        shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let reserved = context.service.held.show(&drop, &id, &shopper).await;
+        let reserved = context.service.held.show(&drop, &id, &shopper.id).await;
         view(StatusCode::OK, reserved.map_err(no_reservation)?)
     }
 
     async fn release(
         context: Shared<Self, E>,
         PathOf(path): PathOf<(String, String)>,
-        Shopper(shopper): Shopper,
+        shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let released = context.service.held.release(&drop, &id, &shopper).await;
+        let released = context.service.held.release(&drop, &id, &shopper.id).await;
         released.map_err(no_reservation)?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
@@ -120,6 +120,7 @@ fn view(status: StatusCode, reserved: Reserved) -> Result<Response, Failure> {
 fn not_reserved(error: NotReserved) -> Failure {
     let refused = match error {
         NotReserved::Store(error) => return Failure::store("reserve", &error),
+        NotReserved::OutOfScope => return web::out_of_scope().into(),
         NotReserved::Refused(refused) => refused,
     };
     let problem = match refused {

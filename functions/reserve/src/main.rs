@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
-            config.shopper_key()?,
+            config.shopper_tokens()?,
             SystemEdge,
         ))
     })

@@ -33,7 +33,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Token {
-    /// A shopper's id: 1 to 12 of a-z and 0-9.
+    /// A shopper's id: 1 to 12 of a-z, 0-9 and -.
     #[arg(long, conflicts_with = "operator", required_unless_present = "operator")]
     shopper: Option<ShopperId>,
     /// An operator's name.

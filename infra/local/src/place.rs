@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use stack_api::StackFile;
-use tokens::{Audience, SigningKey};
+use tokens::{Audience, KeySet, SigningKey};
 
 /// A folder that this process alone uses.
 #[derive(Debug)]
@@ -91,21 +91,33 @@ impl Place {
         self.root.join("stack.json")
     }
 
-    /// Makes both signing keys and keeps them for `stampede-local token`.
+    /// Makes a signing key for each [`Signer`] and keeps it for `stampede-local token` and the smoke test; answers the
+    /// operators'.
     ///
     /// # Errors
     /// When a key cannot be made or written.
-    pub fn make_keys(&self) -> Result<(SigningKey, SigningKey)> {
+    pub fn make_keys(&self) -> Result<SigningKey> {
         let folder = self.root.join("keys");
         if !folder.exists() {
             fs::DirBuilder::new().mode(0o700).create(&folder)?;
         }
-        let make = |name: &str| -> Result<SigningKey> {
-            let key = SigningKey::generate()?;
-            write_privately(&folder.join(format!("{name}.pkcs8")), key.to_encoded().as_bytes())?;
-            Ok(key)
+        for signer in Signer::ALL {
+            let key = SigningKey::generate(&format!("local-{}", signer.name()))?;
+            write_privately(&signer.file(&self.root), key.to_jwk()?.as_bytes())?;
+        }
+        key(&self.root, Signer::Operator)
+    }
+
+    /// The public keys as Parameter Store has them: parameter names and JWK Sets.
+    ///
+    /// # Errors
+    /// When the keys were not made.
+    pub fn public_keys(&self) -> Result<Vec<(&'static str, String)>> {
+        let public = |signer: Signer| -> Result<_> {
+            let set = KeySet::of(&[&key(&self.root, signer)?])?;
+            Ok((signer.parameter(), set.to_json()))
         };
-        Ok((make("shopper")?, make("operator")?))
+        Signer::ALL.into_iter().map(public).collect()
     }
 
     /// Tells others that the stack is ready.
@@ -127,19 +139,64 @@ impl Place {
     }
 }
 
-/// The key an audience's tokens are signed with in the stack of that folder.
+/// Whose key signs a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signer {
+    /// Sign-in of shoppers.
+    Shopper,
+    /// Sign-in of operators.
+    Operator,
+    /// The deployer's smoke test.
+    Deployer,
+}
+
+impl Signer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Shopper, Self::Operator, Self::Deployer];
+
+    /// Who signs the tokens of an audience.
+    #[must_use]
+    pub const fn of(audience: Audience) -> Self {
+        match audience {
+            Audience::Shopper => Self::Shopper,
+            Audience::Operator => Self::Operator,
+        }
+    }
+
+    /// Where its private JWK lies in the stack of that folder.
+    #[must_use]
+    pub fn file(self, root: &Path) -> PathBuf {
+        root.join("keys").join(format!("{}.jwk", self.name()))
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Shopper => "shopper",
+            Self::Operator => "operator",
+            Self::Deployer => "deployer",
+        }
+    }
+
+    /// The stored parameter with its public keys, by the template's default.
+    #[must_use]
+    pub const fn parameter(self) -> &'static str {
+        match self {
+            Self::Shopper => "/stampede/shopper-keys",
+            Self::Operator => "/stampede/operator-keys",
+            Self::Deployer => "/stampede/deployer-keys",
+        }
+    }
+}
+
+/// The key with which `signer` signs in the stack of that folder.
 ///
 /// # Errors
 /// When no stack was started there.
-pub fn key(root: &Path, audience: Audience) -> Result<SigningKey> {
-    let name = match audience {
-        Audience::Shopper => "shopper",
-        Audience::Operator => "operator",
-    };
-    let path = root.join("keys").join(format!("{name}.pkcs8"));
+pub fn key(root: &Path, signer: Signer) -> Result<SigningKey> {
+    let path = signer.file(root);
     let text = fs::read_to_string(&path)
         .with_context(|| format!("no keys in {}; start the stack first", path.display()))?;
-    Ok(SigningKey::from_encoded(text.trim())?)
+    Ok(SigningKey::from_jwk(&text)?)
 }
 
 /// Writes beside and renames, so that a reader finds all or nothing.
@@ -194,15 +251,18 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let place = Place::take(folder.path()).unwrap();
-        let (shopper, _) = place.make_keys().unwrap();
-        let mode = fs::metadata(folder.path().join("keys/shopper.pkcs8"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(
-            key(folder.path(), Audience::Shopper).unwrap().public_key(),
-            shopper.public_key()
-        );
+        let operator = place.make_keys().unwrap();
+        for signer in Signer::ALL {
+            let mode = fs::metadata(signer.file(folder.path()))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let found = key(folder.path(), Signer::Operator).unwrap();
+        assert_eq!(found.public_key(), operator.public_key());
+        for (parameter, set) in place.public_keys().unwrap() {
+            assert!(KeySet::parse(&set).is_ok(), "{parameter}");
+        }
     }
 }

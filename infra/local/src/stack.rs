@@ -20,7 +20,7 @@ use crate::faults::{FaultPlan, Faults, Keys};
 use crate::front::{self, Front};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
-use crate::place::Place;
+use crate::place::{Place, Signer};
 use crate::planes::{self, Planes};
 use crate::postgres::Postgres;
 use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
@@ -111,8 +111,7 @@ pub struct Stack {
 #[must_use]
 pub fn sample_surroundings() -> Surroundings {
     surroundings(
-        "x",
-        "y",
+        &Signer::ALL.map(|signer| (signer.parameter(), "x".to_owned())),
         "http://127.0.0.1:1",
         "postgresql://127.0.0.1:2/ledger",
         "http://127.0.0.1:3",
@@ -121,8 +120,7 @@ pub fn sample_surroundings() -> Surroundings {
 }
 
 fn surroundings(
-    shopper: &str,
-    operator: &str,
+    keys: &[(&str, String)],
     gateway: &str,
     database: &str,
     sqs: &str,
@@ -136,10 +134,7 @@ fn surroundings(
     };
     Surroundings {
         parameters: map(&[("GatewayUrl", gateway)]),
-        parameter_store: map(&[
-            ("/stampede/shopper-jwt-public-key", shopper),
-            ("/stampede/operator-jwt-public-key", operator),
-        ]),
+        parameter_store: keys.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
         secrets: map(&[
             ("stampede/gateway:api_key", GATEWAY_API_KEY),
             ("stampede/ledger:url", database),
@@ -169,7 +164,7 @@ fn now_millis() -> u64 {
 /// # Errors
 /// When no stack was started there.
 pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
-    let key = crate::place::key(out, audience)?;
+    let key = crate::place::key(out, Signer::of(audience))?;
     let now = now_seconds();
     let life = i64::try_from(TOKEN_LIFE.as_secs())?;
     Ok(key.sign(audience, subject, now, now + life)?)
@@ -195,18 +190,12 @@ impl Stack {
             Some(_) => planes_url,
             None => planes::NOWHERE.to_owned(),
         };
-        let (shopper, operator) = place.make_keys()?;
+        let operator = place.make_keys()?;
+        let public_keys = place.public_keys()?;
         let read = |database: &str, mappings: &BTreeMap<String, String>| {
             template::load(
                 &text,
-                &surroundings(
-                    shopper.public_key(),
-                    operator.public_key(),
-                    &gateway_url,
-                    database,
-                    &sqs_url,
-                    mappings,
-                ),
+                &surroundings(&public_keys, &gateway_url, database, &sqs_url, mappings),
             )
         };
         // Fails fast on what is wrong with the template or missing, before anything starts.

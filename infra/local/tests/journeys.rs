@@ -15,6 +15,7 @@
 
 mod journeys {
     pub(super) mod audit;
+    pub(super) mod deployer;
     pub(super) mod limit;
     pub(super) mod operator;
     pub(super) mod people;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use journeys::world::World;
-use journeys::{audit, limit, operator, purchase, races, refusals, repeats};
+use journeys::{audit, deployer, limit, operator, purchase, races, refusals, repeats};
 use tokio::task::JoinSet;
 
 type Journey = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -66,6 +67,7 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
         operator::restock_while_open,
         operator::pause_resume_extend,
         operator::a_cancelled_drop_is_undone,
+        deployer::an_unlisted_drop_is_bought_and_no_other,
     ]
 }
 

@@ -18,7 +18,7 @@ use stampede_local::permissions::Permissions;
 use stampede_local::runtime::{Functions, Settings};
 use stampede_local::stack::{missing, sample_surroundings};
 use stampede_local::template::{self, Function, Model, REGION};
-use tokens::{Audience, SigningKey};
+use tokens::{Audience, KeySet, SigningKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -71,7 +71,8 @@ pub fn environment(
         .with_context(|| format!("the template has no function {function}"))?
         .environment
         .clone();
-    variables.insert("SHOPPER_JWT_PUBLIC_KEY".to_owned(), key.public_key().to_owned());
+    variables.insert("SHOPPER_KEYS".to_owned(), KeySet::of(&[key])?.to_json());
+    variables.remove("DEPLOYER_KEYS");
     Ok(variables)
 }
 
@@ -92,7 +93,7 @@ impl Host {
     /// When a port, a table or the template is missing.
     pub async fn start(template: &Path, programs: PathBuf, logs: PathBuf) -> anyhow::Result<Self> {
         let model = model(template)?;
-        let key = SigningKey::generate()?;
+        let key = SigningKey::generate("bench")?;
         let meter = Arc::new(Meter::default());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);

@@ -190,7 +190,7 @@ fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> 
 fn cold_starts(cli: &Cli, model: &Model, programs: &Path, summary: &mut Summary) -> anyhow::Result<()> {
     let mut variables: BTreeMap<String, String> = standard(RESERVE);
     // As the template has it: no endpoint of our own, so that the client is made ready for TLS.
-    variables.extend(environment(model, RESERVE, &SigningKey::generate()?)?);
+    variables.extend(environment(model, RESERVE, &SigningKey::generate("bench")?)?);
     let names = [HELLO, RESERVE, NODE];
     let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..=5 * usize::from(cli.rounds) {

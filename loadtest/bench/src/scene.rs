@@ -106,6 +106,7 @@ fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
         hold_seconds: 3_600,
         payment_seconds: 3_600,
         per_shopper_limit: 1,
+        listed: true,
         skus: vec![Sku {
             sku: SKU.parse()?,
             title: "Bench tee, size M".to_owned(),

@@ -1,31 +1,40 @@
 //! Bearer tokens: what somebody writes without the key, and what the key's owner might have signed.
 //!
 //! The input is the token's head, a line break, and its claims. It is tried as a token of that text, and once more after
-//! the head and the claims have been signed with the right key: only so are they read at all.
+//! the head and the claims have been signed with the shoppers' key and with the deployer's: only so are they read at all. The
+//! whole input is read as a set of keys as well.
 
 use std::sync::OnceLock;
 
 use data_encoding::BASE64URL_NOPAD;
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::signature::Ed25519KeyPair;
 use serde_json::Value;
-use tokens::{Audience, VerifyingKey};
+use tokens::{Audience, Identity, KeySet, MAX_DEPLOYER_SECONDS, SMOKE_PREFIX, Scope, SigningKey, Verifier};
 
 const NOW_S: i64 = 1_800_000_000;
 
+/// The shoppers' key is called `a` and the deployer's `d`.
 struct Keys {
-    signing: Ed25519KeyPair,
-    verifying: VerifyingKey,
+    signing: [Ed25519KeyPair; 2],
+    verifying: Verifier,
 }
 
 fn keys() -> &'static Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     KEYS.get_or_init(|| {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("randomness");
-        let signing = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
-        let public = BASE64URL_NOPAD.encode(signing.public_key().as_ref());
-        let verifying = VerifyingKey::from_encoded(&public, Audience::Shopper).expect("a key");
-        Keys { signing, verifying }
+        let [own, deployer] = ["a", "d"].map(|kid| SigningKey::generate(kid).expect("randomness"));
+        // The pair itself signs heads that no `SigningKey` would write.
+        let pair = |key: &SigningKey| {
+            let jwk: Value = serde_json::from_str(&key.to_jwk().expect("a key")).expect("JSON");
+            let seed = BASE64URL_NOPAD.decode(jwk["d"].as_str().unwrap_or_default().as_bytes());
+            Ed25519KeyPair::from_seed_unchecked(&seed.expect("a seed")).expect("a key")
+        };
+        let set = |key: &SigningKey| KeySet::of(&[key]).expect("a set");
+        let verifying = Verifier::new(Audience::Shopper, set(&own)).with_deployers(set(&deployer));
+        Keys {
+            signing: [pair(&own), pair(&deployer)],
+            verifying: verifying.expect("two names"),
+        }
     })
 }
 
@@ -34,10 +43,15 @@ pub fn target(input: &[u8]) {
     taken(input);
 }
 
-/// Whether the head and the claims, signed, make a good token.
+/// Whether the head and the claims, signed by one of the two keys, make a good token.
 pub fn taken(input: &[u8]) -> bool {
     let text = String::from_utf8_lossy(input);
-    let _ = VerifyingKey::from_encoded(&text, Audience::Operator);
+    if let Ok(set) = KeySet::parse(&text) {
+        assert!(
+            KeySet::parse(&set.to_json()).is_ok(),
+            "read, and not again: {text}"
+        );
+    }
     let at = input
         .iter()
         .position(|byte| *byte == b'\n')
@@ -59,16 +73,31 @@ pub fn taken(input: &[u8]) -> bool {
     ] {
         assert!(verify(forged).is_err(), "taken without a signature: {forged}");
     }
-    let signature = keys.signing.sign(unsigned.as_bytes());
-    let signed = format!("{unsigned}.{}", BASE64URL_NOPAD.encode(signature.as_ref()));
-    let Ok(read) = verify(&signed) else {
+    let signed = keys.signing.iter().map(|pair| {
+        let signature = pair.sign(unsigned.as_bytes());
+        format!("{unsigned}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
+    });
+    let read: Vec<Identity> = signed.filter_map(|token| verify(&token).ok()).collect();
+    assert!(read.len() < 2, "one head, taken from two keys: {text}");
+    let Some(Identity { claims: read, scope }) = read.first() else {
         return false;
     };
     // Members that nobody reads need not be text.
     let json = |bytes: &[u8]| serde_json::from_str::<Value>(&String::from_utf8_lossy(bytes));
     let told = json(claims).expect("claims that were taken are JSON");
     let head = json(head).expect("a head that was taken is JSON");
-    assert_eq!(head["alg"], "EdDSA", "{head}");
+    let deployers = *scope == Scope::UnlistedOnly;
+    let kid = if deployers { "d" } else { "a" };
+    assert_eq!(
+        (&head["alg"], &head["kid"]),
+        (&"EdDSA".into(), &kid.into()),
+        "{head}"
+    );
+    assert_eq!(read.sub.starts_with(SMOKE_PREFIX), deployers, "{told}");
+    assert!(
+        !deployers || read.exp.saturating_sub(read.iat) <= MAX_DEPLOYER_SECONDS,
+        "{told}"
+    );
     assert_eq!(told["sub"], read.sub.as_str(), "{told}");
     assert!(is_or_has(&told["aud"], "stampede-shopper"), "{told}");
     assert!(is_or_has(&told["iss"], "stampede"), "{told}");

@@ -121,7 +121,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         let drops = || DropStore::new(&told(), &tables);
         let read = drops().drop(&drop).await;
         note("drop", read.is_ok_and(|drop| drop.is_some()));
-        let published = drops().published(None, 20).await;
+        let published = drops().published(ports::drops::Listing::Listed, None, 20).await;
         note("drops", published.is_ok_and(|page| !page.drops.is_empty()));
 
         let statuses = || StatusStore::new(&told(), &tables);

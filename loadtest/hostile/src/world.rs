@@ -17,7 +17,7 @@ use memory::{MemoryStore, TestEdge, fixtures};
 use ports::drops::StoreDrop as _;
 use ports::edge::Edge as _;
 use ports::stock::ClaimStock as _;
-use tokens::{Audience, SigningKey, VerifyingKey};
+use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
 
 /// The open drop.
@@ -34,8 +34,8 @@ struct Keys {
 fn keys() -> &'static Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     KEYS.get_or_init(|| Keys {
-        shoppers: SigningKey::generate().expect("randomness"),
-        operators: SigningKey::generate().expect("randomness"),
+        shoppers: SigningKey::generate("shoppers").expect("randomness"),
+        operators: SigningKey::generate("operators").expect("randomness"),
     })
 }
 
@@ -201,8 +201,7 @@ impl World {
 }
 
 fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] {
-    let key =
-        |of: &SigningKey, audience| VerifyingKey::from_encoded(of.public_key(), audience).expect("a key");
+    let key = |of: &SigningKey, audience| Verifier::new(audience, KeySet::of(&[of]).expect("a key"));
     let shoppers = || key(&keys().shoppers, Audience::Shopper);
     let operators = key(&keys().operators, Audience::Operator);
     let (store, edge) = (|| store.clone(), || edge.clone());

@@ -170,6 +170,7 @@ impl Operator {
             hold_seconds: plan.hold_seconds,
             payment_seconds: plan.payment_seconds,
             per_shopper_limit: plan.per_shopper_limit,
+            listed: true,
             skus: plan.units.iter().enumerate().filter_map(sku).collect(),
         })
     }

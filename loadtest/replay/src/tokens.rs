@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use memory::TestEdge;
-use tokens::{Audience, SigningKey, VerifyingKey};
+use tokens::{Audience, KeySet, SigningKey, Verifier};
 
 /// The keys of shoppers and operators.
 pub struct Keys {
     /// Checks shoppers' tokens.
-    pub shoppers: VerifyingKey,
+    pub shoppers: Verifier,
     /// Checks operators' tokens.
-    pub operators: VerifyingKey,
+    pub operators: Verifier,
     shopper_key: SigningKey,
     operator_token: String,
     tokens: Mutex<BTreeMap<String, Arc<str>>>,
@@ -33,11 +33,11 @@ impl Keys {
     /// # Errors
     /// When the system has no randomness.
     pub fn new() -> anyhow::Result<Arc<Self>> {
-        let shopper_key = SigningKey::generate()?;
-        let operator_key = SigningKey::generate()?;
+        let shopper_key = SigningKey::generate("shoppers")?;
+        let operator_key = SigningKey::generate("operators")?;
         Ok(Arc::new(Self {
-            shoppers: VerifyingKey::from_encoded(shopper_key.public_key(), Audience::Shopper)?,
-            operators: VerifyingKey::from_encoded(operator_key.public_key(), Audience::Operator)?,
+            shoppers: Verifier::new(Audience::Shopper, KeySet::of(&[&shopper_key])?),
+            operators: Verifier::new(Audience::Operator, KeySet::of(&[&operator_key])?),
             operator_token: sign(&operator_key, Audience::Operator, "prover")?,
             shopper_key,
             tokens: Mutex::default(),

@@ -179,7 +179,7 @@ routes! {
     #[utoipa::path(post, path = "/drops/{drop_id}/reservations", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = ReserveBody,
         responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
-    reserve refuses NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress ReservationExpired IdempotencyMismatch;
+    reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress ReservationExpired IdempotencyMismatch;
 
     /// One's reservation.
     #[utoipa::path(get, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
@@ -197,7 +197,7 @@ routes! {
     #[utoipa::path(post, path = "/orders", tag = "orders", security(("shopper" = [])),
         params(("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = CheckoutBody,
         responses((status = 202, description = "The order exists; its payment follows.", body = OrderView)))]
-    checkout refuses NotFound Closed LimitReached ReservationExpired WrongState Conflict IdempotencyMismatch;
+    checkout refuses Forbidden NotFound Closed LimitReached ReservationExpired WrongState Conflict IdempotencyMismatch;
 
     /// One's orders, newest first.
     #[utoipa::path(get, path = "/orders", tag = "orders", security(("shopper" = [])),
@@ -219,46 +219,46 @@ routes! {
     /// Write a drop down, or correct it while it is a draft.
     #[utoipa::path(put, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = DropBody,
         responses((status = 200, description = "The draft was corrected, or was like this already.", body = OperatorDropView), (status = 201, description = "The draft is new.", body = OperatorDropView)))]
-    put_drop refuses WrongState Conflict;
+    put_drop refuses Forbidden WrongState Conflict;
 
     /// A drop as operators see it.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop.", body = OperatorDropView)))]
-    get_operator_drop;
+    get_operator_drop refuses Forbidden;
 
     /// Freeze the shard plan, write the shards, and put the drop on the calendar.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/publish", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
-    publish refuses WrongState Conflict;
+    publish refuses Forbidden WrongState Conflict;
 
     /// Stop reservations for the moment. Holds, orders and payments go on.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/pause", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
-    pause refuses WrongState Conflict;
+    pause refuses Forbidden WrongState Conflict;
 
     /// Take reservations again.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/resume", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
-    resume refuses WrongState Conflict;
+    resume refuses Forbidden WrongState Conflict;
 
     /// Move the end to later.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/extend", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = ExtendBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
-    extend refuses WrongState Conflict;
+    extend refuses Forbidden WrongState Conflict;
 
     /// Add units. The same key again adds them once.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/restock", tag = "operator", security(("operator" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = RestockBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
-    restock refuses WrongState Conflict IdempotencyMismatch;
+    restock refuses Forbidden WrongState Conflict IdempotencyMismatch;
 
     /// Call the drop off: holds and open orders are undone, paid orders stand.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/cancel", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
-    cancel_drop refuses WrongState Conflict;
+    cancel_drop refuses Forbidden WrongState Conflict;
 
     /// How ready the drop's capacity is, part by part, and when it will be. `not_prepared` until pre-scaling has looked.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}/readiness", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "What the last run found.", body = ReadinessView)))]
-    get_readiness refuses NotPrepared;
+    get_readiness refuses Forbidden NotPrepared;
 }

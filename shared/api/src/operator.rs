@@ -52,9 +52,18 @@ pub struct DropBody {
     /// The most units one shopper may buy.
     #[schema(minimum = 1, maximum = 12)]
     pub per_shopper_limit: u32,
+    /// Whether `GET /drops` shows the drop; true if not said. One that it does not show is found by its id alone, and is sold
+    /// as any other.
+    #[serde(default = "listed")]
+    pub listed: bool,
     /// What is sold.
     #[schema(min_items = 1, max_items = 40)]
     pub skus: Vec<SkuBody>,
+}
+
+/// What a body means that does not say.
+const fn listed() -> bool {
+    true
 }
 
 impl From<DropBody> for DropDraft {
@@ -74,6 +83,7 @@ impl From<DropBody> for DropDraft {
             hold_seconds: body.hold_seconds,
             payment_seconds: body.payment_seconds,
             per_shopper_limit: body.per_shopper_limit,
+            listed: body.listed,
             skus: body.skus.into_iter().map(sku).collect(),
         }
     }
@@ -146,6 +156,8 @@ pub struct OperatorDropView {
     pub payment_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
+    /// Whether `GET /drops` shows the drop once it is published.
+    pub listed: bool,
     /// What is sold.
     pub skus: Vec<OperatorSkuView>,
 }
@@ -175,6 +187,7 @@ impl From<&Drop> for OperatorDropView {
             hold_seconds: drop.hold_seconds,
             payment_seconds: drop.payment_seconds,
             per_shopper_limit: drop.per_shopper_limit,
+            listed: drop.listed,
             skus: drop.skus.iter().map(view).collect(),
         }
     }

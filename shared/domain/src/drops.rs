@@ -76,6 +76,8 @@ pub struct DropDraft {
     pub payment_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
+    /// Whether lists show it once it is published.
+    pub listed: bool,
     /// What is sold; the plans are ignored.
     pub skus: Vec<Sku>,
 }
@@ -114,8 +116,17 @@ pub struct Drop {
     pub payment_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
+    /// Whether lists show it once it is published. One that they do not show is found by its id alone, and is sold as any
+    /// other.
+    #[serde(default = "listed")]
+    pub listed: bool,
     /// What is sold.
     pub skus: Vec<Sku>,
+}
+
+/// What a drop is that was stored before there were unlisted ones.
+const fn listed() -> bool {
+    true
 }
 
 /// An operator's act that does not fit the drop's state.
@@ -240,6 +251,7 @@ impl Drop {
             hold_seconds: draft.hold_seconds,
             payment_seconds: draft.payment_seconds,
             per_shopper_limit: draft.per_shopper_limit,
+            listed: draft.listed,
             skus,
         }
     }
@@ -273,7 +285,8 @@ impl Drop {
                     edited.hold_seconds,
                     edited.payment_seconds,
                     edited.per_shopper_limit,
-                );
+                )
+            && self.listed == edited.listed;
         if unchanged {
             Ok(self.clone())
         } else {
@@ -483,6 +496,7 @@ mod tests {
             hold_seconds: 60,
             payment_seconds: 60,
             per_shopper_limit: 2,
+            listed: true,
             skus: vec![Sku {
                 sku: "TEE-M".parse().unwrap(),
                 title: "Tee".into(),
@@ -566,6 +580,16 @@ mod tests {
             ..draft()
         };
         assert_eq!(drop.edit(other), Err(DropError::WrongState(DropState::Scheduled)));
+        let unlisted = DropDraft {
+            listed: false,
+            ..draft()
+        };
+        assert_eq!(
+            drop.edit(unlisted.clone()),
+            Err(DropError::WrongState(DropState::Scheduled))
+        );
+        let edited = Drop::draft(drop.id.clone(), draft()).edit(unlisted);
+        assert!(!edited.unwrap().listed, "a draft can still change");
         assert_eq!(
             Drop::draft("d".parse().unwrap(), draft()).start_publishing(at(200)),
             Err(DropError::Ended)

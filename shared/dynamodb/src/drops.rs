@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
 use domain::time::Timestamp;
-use ports::drops::{DropPage, ListDrops, ReadDrop, StoreDrop};
+use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
 use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
 
@@ -18,8 +18,14 @@ use crate::paging::query;
 
 const TABLE: &str = "drops";
 const CALENDAR_INDEX: &str = "calendar";
-/// The one value of `listed`.
-const LISTED: &str = "1";
+
+/// The value of the attribute `listed`, the index's partition key.
+const fn part(listing: Listing) -> &'static str {
+    match listing {
+        Listing::Listed => "1",
+        Listing::Unlisted => "0",
+    }
+}
 
 /// Drops.
 #[derive(Debug, Clone)]
@@ -36,7 +42,7 @@ impl DropStore {
         }
     }
 
-    /// Writes everything but whether the drop is listed.
+    /// Writes everything but the drop's place on the calendar.
     fn update(&self, drop: &Drop, doc: AttributeValue) -> UpdateItemFluentBuilder {
         let update = self
             .clients
@@ -80,13 +86,14 @@ impl ReadDrop for DropStore {
 impl ListDrops for DropStore {
     async fn published(
         &self,
+        listing: Listing,
         after: Option<&(Timestamp, DropId)>,
         limit: u16,
     ) -> Result<DropPage, StoreError> {
         let from = after.map(|(starts_at, id)| {
             Item::from([
                 (KEY.to_owned(), s(id.as_str())),
-                ("listed".to_owned(), s(LISTED)),
+                ("listed".to_owned(), s(part(listing))),
                 ("starts_at".to_owned(), ms(*starts_at)),
             ])
         });
@@ -97,7 +104,7 @@ impl ListDrops for DropStore {
             .table_name(&self.clients.tables.drops)
             .index_name(CALENDAR_INDEX)
             .key_condition_expression("listed = :listed")
-            .expression_attribute_values(":listed", s(LISTED))
+            .expression_attribute_values(":listed", s(part(listing)))
             .scan_index_forward(false);
         // One more than asked for tells whether there is a next page.
         let items = query(request, from, usize::from(limit) + 1).await?;
@@ -113,13 +120,18 @@ impl StoreDrop for DropStore {
             return Ok(Conditional::Refused(()));
         }
         let update = self.update(drop, json("a drop", drop)?);
-        // Once listed, a drop stays listed whatever becomes of it; so only the one state that lists it says so.
+        // Once on the calendar, a drop stays there whatever becomes of it; so only the one state that puts it there says so.
         let update = if drop.state == DropState::Scheduled {
+            let listing = if drop.listed {
+                Listing::Listed
+            } else {
+                Listing::Unlisted
+            };
             update
                 .update_expression(
                     "SET #doc = :doc, #version = :version, starts_at = :starts_at, listed = :listed",
                 )
-                .expression_attribute_values(":listed", s(LISTED))
+                .expression_attribute_values(":listed", s(part(listing)))
         } else {
             update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
         };

@@ -26,12 +26,12 @@ impl MemoryStore {
         for (key, units) in drop.allocations() {
             state.shards.entry(key).or_insert_with(|| Shard::allocated(units));
         }
-        let listed = drop.state == DropState::Scheduled;
+        let on_calendar = drop.state == DropState::Scheduled;
         state.drops.insert(
             drop.id.clone(),
             StoredDrop {
                 drop: drop.clone(),
-                listed,
+                on_calendar,
             },
         );
     }

@@ -9,7 +9,7 @@ use domain::prescale::readiness::Readiness;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::drops::{
-    DropPage, FreeCounts, HoldLease, Lease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
 use ports::prescale::ReadReadiness;
@@ -30,6 +30,7 @@ impl ReadDrop for MemoryStore {
 impl ListDrops for MemoryStore {
     async fn published(
         &self,
+        listing: Listing,
         after: Option<&(Timestamp, DropId)>,
         limit: u16,
     ) -> Result<DropPage, StoreError> {
@@ -38,8 +39,9 @@ impl ListDrops for MemoryStore {
             let mut drops: Vec<Drop> = state
                 .drops
                 .values()
-                .filter(|stored| stored.listed)
+                .filter(|stored| stored.on_calendar)
                 .map(|stored| &stored.drop)
+                .filter(|drop| drop.listed == (listing == Listing::Listed))
                 .filter(|drop| after.is_none_or(|after| place(drop) < *after))
                 .cloned()
                 .collect();
@@ -59,9 +61,12 @@ impl StoreDrop for MemoryStore {
             if version.checked_add(1) != Some(drop.version) {
                 return Ok(Conditional::Refused(()));
             }
-            let listed = drop.state == DropState::Scheduled || stored.is_some_and(|stored| stored.listed);
+            let on_calendar =
+                drop.state == DropState::Scheduled || stored.is_some_and(|stored| stored.on_calendar);
             let drop = drop.clone();
-            state.drops.insert(drop.id.clone(), StoredDrop { drop, listed });
+            state
+                .drops
+                .insert(drop.id.clone(), StoredDrop { drop, on_calendar });
             Ok(Conditional::Done)
         })
         .await

@@ -34,6 +34,7 @@ pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> D
         hold_seconds: HOLD_SECONDS,
         payment_seconds: PAYMENT_SECONDS,
         per_shopper_limit,
+        listed: true,
         skus: skus.iter().map(sku).collect(),
     }
 }

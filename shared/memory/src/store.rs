@@ -24,11 +24,11 @@ pub struct OrderChange {
     pub after: Order,
 }
 
-/// A stored drop, and whether it is listed: once it is, it stays so.
+/// A stored drop, and whether it is on the calendar: once it is, it stays there.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredDrop {
     pub(crate) drop: Drop,
-    pub(crate) listed: bool,
+    pub(crate) on_calendar: bool,
 }
 
 /// All tables.

@@ -24,11 +24,21 @@ pub struct DropPage {
     pub next: Option<(Timestamp, DropId)>,
 }
 
+/// The calendar is kept in two parts, so that a page of one is never short for what is in the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// The drops that lists show.
+    Listed,
+    /// Those that they do not show.
+    Unlisted,
+}
+
 /// Lists published drops.
 pub trait ListDrops: Send + Sync {
-    /// Up to `limit` published drops, latest start first, after `after`. May lag a moment behind.
+    /// Up to `limit` published drops of `listing`, latest start first, after `after`. May lag a moment behind.
     fn published(
         &self,
+        listing: Listing,
         after: Option<&(Timestamp, DropId)>,
         limit: u16,
     ) -> impl Future<Output = Result<DropPage, StoreError>> + Send;
@@ -37,7 +47,7 @@ pub trait ListDrops: Send + Sync {
 /// Stores drops.
 pub trait StoreDrop: Send + Sync {
     /// Stores `drop` over the version before its own, or as a new one at version 1. Refused: another change came first.
-    /// A drop is listed from the moment it is scheduled.
+    /// A drop is on the calendar, in the part that its `listed` says, from the moment it is scheduled.
     fn store(&self, drop: &Drop) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 

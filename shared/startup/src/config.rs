@@ -1,6 +1,6 @@
 //! Configuration from the environment: read once, typed, and with all mistakes reported together.
 
-use tokens::{Audience, VerifyingKey};
+use tokens::{Audience, KeySet, KeySetError, Verifier};
 
 /// A function that was given a wrong configuration refuses to start, with this text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,17 +79,35 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// The key that checks shoppers' tokens; a missing or bad one is noted.
-    pub fn shopper_key(&mut self) -> Option<VerifyingKey> {
-        self.made("SHOPPER_JWT_PUBLIC_KEY", |key| {
-            VerifyingKey::from_encoded(key, Audience::Shopper)
-        })
+    /// What checks shoppers' tokens, by the JWK Set `SHOPPER_KEYS` and the optional `DEPLOYER_KEYS`; a missing or bad set is
+    /// noted.
+    pub fn shopper_tokens(&mut self) -> Option<Verifier> {
+        self.verifier(Audience::Shopper, "SHOPPER_KEYS")
     }
 
-    /// The key that checks operators' tokens; a missing or bad one is noted.
-    pub fn operator_key(&mut self) -> Option<VerifyingKey> {
-        self.made("OPERATOR_JWT_PUBLIC_KEY", |key| {
-            VerifyingKey::from_encoded(key, Audience::Operator)
+    /// What checks operators' tokens, by the JWK Set `OPERATOR_KEYS` and the optional `DEPLOYER_KEYS`; a missing or bad set
+    /// is noted.
+    pub fn operator_tokens(&mut self) -> Option<Verifier> {
+        self.verifier(Audience::Operator, "OPERATOR_KEYS")
+    }
+
+    fn verifier(&mut self, audience: Audience, own: &str) -> Option<Verifier> {
+        const DEPLOYERS: &str = "DEPLOYER_KEYS";
+        let verifier = self
+            .made(own, KeySet::parse)
+            .map(|keys| Verifier::new(audience, keys));
+        let deployers = self.optional(DEPLOYERS).map(|json| KeySet::parse(&json));
+        let added = match deployers {
+            // A stored parameter cannot be empty, so a set without keys says that there is no deployer.
+            None | Some(Err(KeySetError::Count(0))) => return verifier,
+            Some(deployers) => deployers.and_then(|keys| {
+                let add = |verifier: Verifier| verifier.with_deployers(keys);
+                verifier.map(add).transpose()
+            }),
+        };
+        added.unwrap_or_else(|error| {
+            self.note(format!("{DEPLOYERS}: {error}"));
+            None
         })
     }
 
@@ -125,5 +143,44 @@ mod tests {
         let text = config.finish(Some(())).unwrap_err().to_string();
         assert_eq!(text, "the configuration is wrong: B is not set; KEY: not a key");
         assert!(!text.contains("s3cret"));
+    }
+    #[test]
+    fn a_deployer_is_optional_and_a_wrong_one_is_a_mistake() {
+        const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let set =
+            |kid: &str| format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{X}"}}]}}"#);
+        let start = |shoppers: &str, deployers: Option<&str>| {
+            let mut config = Config::from_fn(|name| match name {
+                "SHOPPER_KEYS" => Some(shoppers.to_owned()),
+                "DEPLOYER_KEYS" => deployers.map(str::to_owned),
+                _ => None,
+            });
+            let verifier = config.shopper_tokens();
+            config
+                .finish(verifier)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        for deployers in [None, Some(""), Some(r#"{"keys":[]}"#), Some(&set("d"))] {
+            assert_eq!(start(&set("a"), deployers), Ok(()), "{deployers:?}");
+        }
+        for (shoppers, deployers, mistake) in [
+            ("", None, "SHOPPER_KEYS is not set"),
+            ("x", None, "SHOPPER_KEYS: not a JWK Set in JSON"),
+            (&set("a"), Some("x"), "DEPLOYER_KEYS: not a JWK Set in JSON"),
+            (
+                &set("a"),
+                Some(&set("a")),
+                "DEPLOYER_KEYS: two keys have the `kid` a",
+            ),
+            (
+                "",
+                Some("x"),
+                "SHOPPER_KEYS is not set; DEPLOYER_KEYS: not a JWK Set in JSON",
+            ),
+        ] {
+            let told = start(shoppers, deployers).unwrap_err();
+            assert_eq!(told, format!("the configuration is wrong: {mistake}"));
+        }
     }
 }

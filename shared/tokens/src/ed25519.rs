@@ -2,6 +2,8 @@
 //!
 //! The crate's own providers bring either a second TLS library's cryptography or an RSA implementation with an open
 //! advisory; neither is needed for one algorithm.
+//!
+//! A key that signs is its 32 bytes (RFC 8032's seed, `d` in a JWK), in no further encoding.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -24,7 +26,7 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>
     if *algorithm != Algorithm::EdDSA || key.family() != AlgorithmFamily::Ed {
         return Err(ErrorKind::InvalidAlgorithm.into());
     }
-    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.as_bytes())
+    let pair = Ed25519KeyPair::from_seed_unchecked(key.as_bytes())
         .map_err(|_| Error::from(ErrorKind::InvalidEddsaKey))?;
     Ok(Box::new(RingSigner(pair)))
 }

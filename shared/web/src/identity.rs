@@ -8,7 +8,7 @@ use domain::ids::ShopperId;
 use http::header;
 use http::request::Parts;
 use ports::edge::Edge;
-use tokens::VerifyingKey;
+use tokens::{Scope, Verifier};
 
 use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
@@ -17,33 +17,56 @@ use api::problem::{Code, Problem};
 pub struct Context<S, E> {
     /// The use cases.
     pub service: S,
-    key: VerifyingKey,
+    tokens: Verifier,
     edge: E,
 }
 
 /// Extracts the [`Context`] in a handler.
 pub type Shared<S, E> = axum::extract::State<Arc<Context<S, E>>>;
 
-/// The function whose routes share `service`. `key` checks the tokens of its [`Shopper`]s or [`Operator`]s by the clock of
-/// `edge`.
-pub fn with_tokens<S, E>(routes: Router<Arc<Context<S, E>>>, service: S, key: VerifyingKey, edge: E) -> Router
+/// The function whose routes share `service`. `tokens` checks the tokens of its [`Shopper`]s or [`Operator`]s by the clock
+/// of `edge`.
+pub fn with_tokens<S, E>(routes: Router<Arc<Context<S, E>>>, service: S, tokens: Verifier, edge: E) -> Router
 where
     S: Send + Sync + 'static,
     E: Edge,
 {
-    conventions(routes).with_state(Arc::new(Context { service, key, edge }))
+    conventions(routes).with_state(Arc::new(Context {
+        service,
+        tokens,
+        edge,
+    }))
 }
 
 /// The shopper of the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shopper(pub ShopperId);
+pub struct Shopper {
+    /// Who.
+    pub id: ShopperId,
+    /// Which drops the token is good for.
+    pub scope: Scope,
+}
 
-/// The operator of the token, by name.
+/// The operator of the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operator(pub String);
+pub struct Operator {
+    /// The name for the audit trail.
+    pub name: String,
+    /// Which drops the token is good for.
+    pub scope: Scope,
+}
 
-/// The subject of the request's token. Why a token was refused is not told: it would help only a forger.
-fn subject<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<String, Failure> {
+/// What somebody is told whose token is not good for a drop.
+#[must_use]
+pub fn out_of_scope() -> Problem {
+    Problem::new(
+        Code::Forbidden,
+        "This token is good for unlisted drops only, and the drop is listed.",
+    )
+}
+
+/// The subject of the request's token, and its scope. Why a token was refused is not told: it would help only a forger.
+fn subject<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<(String, Scope), Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
     let header = parts
         .headers
@@ -56,8 +79,8 @@ fn subject<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<String,
         return Err(refused("Send `Authorization: Bearer` and a token."));
     }
     let now = context.edge.now().as_seconds();
-    match context.key.verify(token.trim(), now) {
-        Ok(claims) => Ok(claims.sub),
+    match context.tokens.verify(token.trim(), now) {
+        Ok(identity) => Ok((identity.claims.sub, identity.scope)),
         Err(error) => {
             tracing::debug!(%error, "a token was refused");
             Err(refused("The token is not valid or has expired. Sign in again."))
@@ -74,16 +97,16 @@ impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
                 "The token names no shopper. Sign in again.",
             )
         };
-        subject(parts, context)?
-            .parse()
-            .map(Self)
-            .map_err(|_| problem().into())
+        let (subject, scope) = subject(parts, context)?;
+        let id = subject.parse().map_err(|_| problem())?;
+        Ok(Self { id, scope })
     }
 }
 
 impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Operator {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
-        subject(parts, context).map(Self)
+        let (name, scope) = subject(parts, context)?;
+        Ok(Self { name, scope })
     }
 }

@@ -144,7 +144,7 @@ async fn a_run_without_a_drop_waits_for_the_next_one_and_ends() {
     );
     assert_eq!(all, Progress::default());
     assert!(
-        scene.store.calls(Op::Published) <= 13,
+        scene.store.calls(Op::Published) <= 26,
         "the calendar is not read every period"
     );
 }
@@ -157,7 +157,7 @@ async fn a_drop_published_just_before_its_start_is_found() {
     let began = scene.edge.now();
     // Half a minute into the run somebody publishes a drop that is open at once.
     scene.store.set_plan(move |op, n| {
-        if op == Op::Published && n == 7 {
+        if op == Op::Published && n == 13 {
             let draft = fixtures::draft(&clock, &[("A", 10)], 1);
             let drop = Drop::draft("d".parse().unwrap(), draft);
             let drop = drop

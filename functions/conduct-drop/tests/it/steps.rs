@@ -13,6 +13,7 @@ use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS};
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use memory::{MemoryStore, Op, fixtures};
+use ports::drops::ReadDrop as _;
 use ports::edge::Edge as _;
 use ports::stock::{AllocateStock, Consistency, GiveBackStock, SurveyStock};
 use ports::{Conditional, StoreError};
@@ -42,6 +43,24 @@ async fn what_is_there_is_counted_and_told() {
         "an open order is not ours to end"
     );
     scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_unlisted_drop_is_conducted_as_any_other() {
+    let scene = Scene::new();
+    let drop = scene.store.drop(&id()).await.unwrap().unwrap();
+    scene.store.put_drop(&Drop {
+        listed: false,
+        ..drop
+    });
+    scene.hold("A", 0, "ada", 2).await;
+    scene.conduct("one").await;
+    assert_eq!(scene.counts("A").await.unwrap().free, [22, 6]);
+    scene
+        .edge
+        .advance(i64::from(fixtures::HOLD_SECONDS) * 1_000 + 60_000);
+    scene.conduct("one").await;
+    assert_eq!(scene.counts("A").await.unwrap().free, [24, 6]);
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -5,7 +5,7 @@ use axum::body::Body;
 use domain::drops::DropState;
 use http::{Request, StatusCode};
 use memory::TestEdge;
-use ports::drops::ListDrops as _;
+use ports::drops::{ListDrops as _, Listing};
 use serde_json::{Value, json};
 use tokens::{Audience, SigningKey};
 
@@ -27,7 +27,15 @@ async fn a_drop_from_draft_to_cancellation_each_act_twice() {
     other["title"] = json!("Late autumn");
     let (status, edited) = scene.put(&other).await;
     assert_eq!((status, &edited["version"]), (StatusCode::OK, &json!(2)));
-    assert_eq!(scene.store.published(None, 10).await.unwrap().drops, vec![]);
+    assert_eq!(
+        scene
+            .store
+            .published(Listing::Listed, None, 10)
+            .await
+            .unwrap()
+            .drops,
+        vec![]
+    );
 
     let published = scene.post("publish").await;
     assert_eq!(
@@ -37,7 +45,16 @@ async fn a_drop_from_draft_to_cancellation_each_act_twice() {
     assert_eq!(published.1["skus"][0]["shards"], 3);
     assert_eq!(scene.post("publish").await, published);
     assert_eq!(scene.store.shards().len(), 4);
-    assert_eq!(scene.store.published(None, 10).await.unwrap().drops.len(), 1);
+    assert_eq!(
+        scene
+            .store
+            .published(Listing::Listed, None, 10)
+            .await
+            .unwrap()
+            .drops
+            .len(),
+        1
+    );
     assert_eq!(
         scene.put(&other).await.0,
         StatusCode::OK,
@@ -200,7 +217,7 @@ async fn only_operators_may() {
     let before = scene.all().await;
     let now = TestEdge::START.as_seconds();
     let sign = |keys: &SigningKey, audience, from, until| keys.sign(audience, "eve", from, until).unwrap();
-    let other = SigningKey::generate().unwrap();
+    let other = SigningKey::generate("a").unwrap();
     let good = scene.token();
     for token in [
         None,

@@ -6,6 +6,7 @@
     clippy::unwrap_used
 )]
 
+mod deployer;
 mod http;
 mod readiness;
 mod support;

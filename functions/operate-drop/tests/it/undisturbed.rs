@@ -9,9 +9,11 @@ use http::StatusCode;
 use memory::{Fault, MemoryStore, Op};
 use operate_drop::NotDone;
 use operate_drop::acts;
+use operate_drop::change::Asked;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::{Conditional, StoreError};
 use serde_json::json;
+use tokens::Scope;
 
 /// What the drop should look like in the end, from a scene in which nothing went wrong.
 async fn undisturbed_publication() -> (Option<Drop>, String) {
@@ -334,7 +336,11 @@ async fn who_always_comes_second_is_told_so_in_the_end() {
     let scene = Scene::new().published().await;
     let before = scene.all().await;
     let drops = AlwaysSecond(scene.store.clone());
-    let outcome = acts::cancel(&drops, &scene.edge, &"d".parse().unwrap()).await;
+    let asked = Asked {
+        id: "d".parse().unwrap(),
+        scope: Scope::Any,
+    };
+    let outcome = acts::cancel(&drops, &scene.edge, &asked).await;
     assert_eq!(outcome, Err(NotDone::Conflict));
     assert_eq!(
         web::Failure::from(NotDone::Conflict).problem().code,

@@ -13,7 +13,7 @@ use ports::drops::WriteStatus;
 use ports::edge::Edge;
 use reserve::Api;
 use serde_json::{Value, json};
-use tokens::{Audience, SigningKey, VerifyingKey};
+use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt;
 
 struct Scene {
@@ -25,7 +25,7 @@ struct Scene {
 
 /// A process of the function: its own knowledge, the shared store.
 fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
-    let shoppers = VerifyingKey::from_encoded(keys.public_key(), Audience::Shopper).unwrap();
+    let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[keys]).unwrap());
     let port = || store.clone();
     Api::router(port(), port(), port(), shoppers, edge.clone())
 }
@@ -34,7 +34,7 @@ fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {
     let (store, edge, keys) = (
         MemoryStore::new(),
         TestEdge::new(7),
-        SigningKey::generate().unwrap(),
+        SigningKey::generate("a").unwrap(),
     );
     fixtures::open_drop(&store, &edge, "d", skus, limit);
     let router = process(&store, &edge, &keys);
@@ -509,7 +509,7 @@ async fn bad_input_is_answered_and_changes_nothing() {
     );
     let forged = format!(
         "Bearer {}",
-        SigningKey::generate()
+        SigningKey::generate("a")
             .unwrap()
             .sign(Audience::Shopper, "ada", now, now + 9)
             .unwrap()
@@ -603,4 +603,64 @@ async fn bad_input_is_answered_and_changes_nothing() {
     }
     assert_eq!((scene.held(), scene.free()), (0, 60));
     assert_eq!(scene.store.calls(Op::Claim), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_deployer_reserves_in_unlisted_drops_only() {
+    let scene = scene(&[("TEE", 60)], 2);
+    let deployer = SigningKey::generate("deployer").unwrap();
+    let set = |key: &SigningKey| KeySet::of(&[key]).unwrap();
+    let tokens = Verifier::new(Audience::Shopper, set(&scene.keys))
+        .with_deployers(set(&deployer))
+        .unwrap();
+    let port = || scene.store.clone();
+    let router = Api::router(port(), port(), port(), tokens, scene.edge.clone());
+    let now = scene.edge.now().as_seconds();
+    let bearer = |key: &SigningKey, sub, life| {
+        let token = key.sign(Audience::Shopper, sub, now, now + life).unwrap();
+        format!("Bearer {token}")
+    };
+    let send = |mut request: Request<Body>, bearer: &str| {
+        request
+            .headers_mut()
+            .insert("authorization", bearer.parse().unwrap());
+        send(&router, request)
+    };
+    let smoke = bearer(&deployer, "smoke-1", 300);
+    let (status, body) = send(scene.ask("-", "k", "TEE", 1), &smoke).await;
+    assert_eq!(
+        (status.as_u16(), &body["code"]),
+        (403, &json!("forbidden")),
+        "{body}"
+    );
+    for (what, bearer) in [
+        ("too long", bearer(&deployer, "smoke-1", 301)),
+        ("as somebody else", bearer(&deployer, "ada", 300)),
+        (
+            "somebody else as the deployer",
+            bearer(&scene.keys, "smoke-1", 300),
+        ),
+    ] {
+        let (status, body) = send(scene.ask("-", "k", "TEE", 1), &bearer).await;
+        let problem = (status.as_u16(), &body["code"]);
+        assert_eq!(problem, (401, &json!("unauthenticated")), "{what}");
+    }
+    assert_eq!(scene.held(), 0);
+
+    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60)], 2);
+    scene.store.put_drop(&domain::drops::Drop {
+        listed: false,
+        ..drop
+    });
+    scene.edge.advance(1_000);
+    let (status, held) = send(scene.ask("-", "k", "TEE", 1), &smoke).await;
+    assert_eq!(status, 201, "{held}");
+    let ada = bearer(&scene.keys, "ada", 300);
+    let (status, body) = send(scene.ask("-", "k", "TEE", 1), &ada).await;
+    assert_eq!(status, 201, "others buy there as anywhere: {body}");
+    let id = held["reservation_id"].as_str().unwrap();
+    assert_eq!(send(scene.on("GET", "-", id), &ada).await.0, 404);
+    assert_eq!(send(scene.on("GET", "-", id), &smoke).await.0, 200);
+    assert_eq!(send(scene.on("DELETE", "-", id), &smoke).await.0, 204);
+    assert_eq!(scene.held(), 1);
 }

@@ -16,6 +16,7 @@ use ports::stock::{ClaimStock, Peek, PeekStock};
 use ports::{Conditional, StoreError};
 use reserve::create::Create;
 use reserve::knowledge::Knowledge;
+use tokens::Scope;
 
 /// A stock whose first look finds nothing free: what was there when it set out.
 struct SlowLook {
@@ -85,7 +86,7 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
         shopper: "ada".parse().unwrap(),
         idempotency_key: "k".to_owned(),
     };
-    let outcome = create.create(&request).await;
+    let outcome = create.create(&request, Scope::Any).await;
     if let Err(refused) = &outcome {
         assert_eq!(*refused, Refused::SoldOut(Availability::AllHeld).into());
     }

@@ -164,7 +164,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     );
     let of_operate = PROVISIONED.replace("reserve", "operate-drop");
     assert_eq!(prescale.lambda("PUT", &of_operate, &units).0, 403);
-    let other = json!({"Name": "/stampede/operator-jwt-public-key"});
+    let other = json!({"Name": "/stampede/operator-keys"});
     assert_eq!(prescale.parameter_store("GetParameter", &other).0, 403);
     let elsewhere = "Action=ModifyDBInstance&Version=2014-10-31&DBInstanceIdentifier=other-1";
     assert_eq!(prescale.form("rds", elsewhere).0, 403);

@@ -40,7 +40,7 @@ pub(crate) async fn bad_input_changes_nothing(world: &'static World) {
 
 async fn tokens_of_others(scene: &Scene) {
     let now = now_ms() / 1000;
-    let strangers = SigningKey::generate().unwrap();
+    let strangers = SigningKey::generate("local-shopper").unwrap();
     let world = scene.world;
     for route in scene.routes() {
         let (ours, theirs) = if route.operator {

@@ -13,11 +13,12 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use stack_api::StackFile;
 use stampede_local::faults::FaultPlan;
+use stampede_local::place::Signer;
 use stampede_local::runtime::DEFAULT_CONCURRENCY;
 use stampede_local::stack::{Options, Stack};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokens::{Audience, SigningKey};
+use tokens::SigningKey;
 
 use super::people::Plan;
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) file: StackFile,
     pub(crate) shoppers: SigningKey,
     pub(crate) operators: SigningKey,
+    pub(crate) deployer: SigningKey,
     client: Client<HttpConnector, Full<Bytes>>,
     /// The drops the audit looks at.
     pub(crate) drops: Mutex<Vec<String>>,
@@ -125,11 +127,12 @@ impl World {
             fault_seed: 1,
         };
         let stack = Stack::start(&options).await?;
-        let key = |audience| stampede_local::place::key(Path::new(FOLDER), audience);
+        let key = |signer| stampede_local::place::key(Path::new(FOLDER), signer);
         let world = Self {
             file: stack.file.clone(),
-            shoppers: key(Audience::Shopper)?,
-            operators: key(Audience::Operator)?,
+            shoppers: key(Signer::Shopper)?,
+            operators: key(Signer::Operator)?,
+            deployer: key(Signer::Deployer)?,
             client: Client::builder(TokioExecutor::new()).build_http(),
             drops: Mutex::default(),
         };

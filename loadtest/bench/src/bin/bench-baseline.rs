@@ -69,13 +69,15 @@ async fn main() -> Result<(), Error> {
         .http_client(http)
         .load()
         .await;
+    let keys: serde_json::Value = serde_json::from_str(&std::env::var("SHOPPER_KEYS")?)?;
+    let key = keys
+        .pointer("/keys/0/x")
+        .and_then(serde_json::Value::as_str)
+        .ok_or("SHOPPER_KEYS has no key")?;
     let setup = Arc::new(Setup {
         client: Client::new(&config),
         table: std::env::var("STOCK_TABLE")?,
-        key: UnparsedPublicKey::new(
-            &ED25519,
-            BASE64URL_NOPAD.decode(std::env::var("SHOPPER_JWT_PUBLIC_KEY")?.as_bytes())?,
-        ),
+        key: UnparsedPublicKey::new(&ED25519, BASE64URL_NOPAD.decode(key.as_bytes())?),
     });
     run(service_fn(move |request| handle(Arc::clone(&setup), request))).await
 }

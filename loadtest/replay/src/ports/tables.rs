@@ -6,7 +6,7 @@ use domain::status::DropStatus;
 use domain::time::Timestamp;
 use memory::MemoryStore;
 use ports::drops::{
-    DropPage, FreeCounts, HoldLease, Lease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
 use ports::{Conditional, StoreError};
@@ -27,11 +27,12 @@ impl ReadDrop for Store {
 impl ListDrops for Store {
     async fn published(
         &self,
+        listing: Listing,
         after: Option<&(Timestamp, DropId)>,
         limit: u16,
     ) -> Result<DropPage, StoreError> {
         self.read("calendar", true, String::new, |memory| async move {
-            memory.published(after, limit).await
+            memory.published(listing, after, limit).await
         })
         .await
     }

@@ -34,6 +34,7 @@ impl Scene {
             hold_seconds: HOLD_SECONDS,
             payment_seconds: 60,
             per_shopper_limit: limit,
+            listed: true,
             skus: vec![sku],
         };
         let id: DropId = "d".parse().unwrap();

@@ -4,7 +4,7 @@ use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::Conditional;
-use ports::drops::{DropPage, ListDrops, ReadDrop, StoreDrop};
+use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
 
 use crate::contract::race::race;
 use crate::contract::scene::{NOW, draft, id};
@@ -22,6 +22,7 @@ macro_rules! drops_contract {
             a_drop_is_listed_once_it_is_scheduled_and_for_good,
             a_drop_that_was_never_scheduled_is_not_listed,
             the_calendar_comes_in_pages_latest_start_first,
+            an_unlisted_drop_stands_in_a_part_of_its_own,
         );
     };
 }
@@ -31,8 +32,11 @@ async fn stored(drops: &impl DropPorts, drop: &Drop) {
 }
 
 /// Stores a drop through all its versions until it is scheduled.
-async fn published(drops: &impl DropPorts, name: &str, starts_in: u32) -> Drop {
-    let draft = draft(name, starts_in);
+async fn published(drops: &impl DropPorts, name: &str, starts_in: u32, listed: bool) -> Drop {
+    let draft = Drop {
+        listed,
+        ..draft(name, starts_in)
+    };
     stored(drops, &draft).await;
     let publishing = draft.start_publishing(NOW).unwrap();
     stored(drops, &publishing).await;
@@ -42,7 +46,7 @@ async fn published(drops: &impl DropPorts, name: &str, starts_in: u32) -> Drop {
 }
 
 async fn listed(drops: &impl DropPorts) -> Vec<Drop> {
-    answered(drops.published(None, 100).await).drops
+    answered(drops.published(Listing::Listed, None, 100).await).drops
 }
 
 pub async fn a_drop_is_stored_version_by_version(database: &impl Database) {
@@ -156,32 +160,51 @@ pub async fn a_drop_that_was_never_scheduled_is_not_listed(database: &impl Datab
 
 pub async fn the_calendar_comes_in_pages_latest_start_first(database: &impl Database) {
     let drops = database.drops();
-    let empty = answered(drops.published(None, 5).await);
+    let empty = answered(drops.published(Listing::Listed, None, 5).await);
     assert_eq!((empty.drops, empty.next), (vec![], None));
     stored(&drops, &draft("hidden", 50)).await;
-    let mut all = Vec::new();
-    // Two share each start.
+    let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
+    // Two of each part share each start.
     for n in 0..6u32 {
-        all.push(published(&drops, &format!("d{n}"), 100 + n / 2 * 60).await);
+        let starts_in = 100 + n / 2 * 60;
+        listed.push(published(&drops, &format!("d{n}"), starts_in, true).await);
+        unlisted.push(published(&drops, &format!("u{n}"), starts_in, false).await);
     }
-    for limit in [1, 2, 4, 6, 100] {
-        let mut found: Vec<Drop> = Vec::new();
-        let mut after: Option<(Timestamp, DropId)> = None;
-        loop {
-            let DropPage { drops: page, next } = answered(drops.published(after.as_ref(), limit).await);
-            assert!(!page.is_empty() && page.len() <= usize::from(limit));
-            found.extend(page);
-            assert!(found.len() <= all.len(), "limit {limit}");
-            let Some(next) = next else { break };
-            let last = found.last().unwrap();
-            assert_eq!(next, (last.starts_at, last.id.clone()));
-            after = Some(next);
+    for (listing, all) in [(Listing::Listed, listed), (Listing::Unlisted, unlisted)] {
+        for limit in [1, 2, 4, 6, 100] {
+            let mut found: Vec<Drop> = Vec::new();
+            let mut after: Option<(Timestamp, DropId)> = None;
+            loop {
+                let page = answered(drops.published(listing, after.as_ref(), limit).await);
+                let DropPage { drops: page, next } = page;
+                let left = all.len() - found.len();
+                assert_eq!(page.len(), left.min(usize::from(limit)), "no page is short");
+                found.extend(page);
+                let Some(next) = next else { break };
+                let last = found.last().unwrap();
+                assert_eq!(next, (last.starts_at, last.id.clone()));
+                after = Some(next);
+            }
+            assert!(found.is_sorted_by(|a, b| a.starts_at >= b.starts_at));
+            assert_eq!(found.len(), all.len());
+            assert!(
+                all.iter().all(|drop| found.contains(drop)),
+                "each once, with limit {limit}"
+            );
         }
-        assert!(found.is_sorted_by(|a, b| a.starts_at >= b.starts_at));
-        assert_eq!(found.len(), all.len());
-        assert!(
-            all.iter().all(|drop| found.contains(drop)),
-            "each once, with limit {limit}"
-        );
+    }
+}
+
+pub async fn an_unlisted_drop_stands_in_a_part_of_its_own(database: &impl Database) {
+    let drops = database.drops();
+    let drop = published(&drops, "autumn", 60, false).await;
+    assert_eq!(answered(drops.drop(&drop.id).await), Some(drop.clone()));
+    let cancelling = drop.cancel().unwrap();
+    for next in [drop, cancelling.clone(), cancelling.finish_cancelling().unwrap()] {
+        // The first one is stored already.
+        drops.store(&next).await.unwrap();
+        assert_eq!(listed(&drops).await, vec![]);
+        let unlisted = answered(drops.published(Listing::Unlisted, None, 100).await);
+        assert_eq!((unlisted.drops, unlisted.next), (vec![next], None));
     }
 }

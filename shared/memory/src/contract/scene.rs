@@ -99,6 +99,7 @@ pub fn draft(id: &str, starts_in: u32) -> Drop {
         hold_seconds: 60,
         payment_seconds: 120,
         per_shopper_limit: 2,
+        listed: true,
         skus: vec![Sku {
             sku: sku(),
             title: "Tee".to_owned(),

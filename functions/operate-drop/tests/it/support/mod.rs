@@ -15,13 +15,14 @@ use operate_drop::Api;
 use ports::drops::ReadDrop as _;
 use ports::edge::Edge as _;
 use serde_json::{Value, json};
-use tokens::{Audience, SigningKey, VerifyingKey};
+use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
 
 pub struct Scene {
     pub store: MemoryStore,
     pub edge: TestEdge,
     pub keys: SigningKey,
+    pub deployer: SigningKey,
     pub router: Router,
 }
 
@@ -48,15 +49,19 @@ impl Scene {
         let (store, edge, keys) = (
             MemoryStore::new(),
             TestEdge::new(11),
-            SigningKey::generate().unwrap(),
+            SigningKey::generate("a").unwrap(),
         );
-        let operators = VerifyingKey::from_encoded(keys.public_key(), Audience::Operator).unwrap();
+        let deployer = SigningKey::generate("deployer").unwrap();
+        let operators = Verifier::new(Audience::Operator, KeySet::of(&[&keys]).unwrap())
+            .with_deployers(KeySet::of(&[&deployer]).unwrap())
+            .unwrap();
         let port = || store.clone();
         let router = Api::router(port(), port(), port(), operators, edge.clone());
         Self {
             store,
             edge,
             keys,
+            deployer,
             router,
         }
     }
