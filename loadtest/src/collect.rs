@@ -11,9 +11,10 @@ use domain::claim::Claim;
 use domain::ids::{ShardKey, ShopperId};
 use domain::order::Order;
 use domain::shard::Shard;
+use ledger::{Database, SignIn};
 use stack_api::StackFile;
 use stack_api::gateway_log::{Event, Line};
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::Row;
 
 use crate::facts::{DropFacts, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact};
 
@@ -158,7 +159,7 @@ impl Stores {
     async fn ledger(&self, drop_id: &str) -> anyhow::Result<Vec<LedgerFact>> {
         let query = "SELECT order_id::text, version::bigint, status::text, quantity::bigint, amount_minor::bigint \
                      FROM ledger_orders WHERE drop_id::text = $1";
-        let rows = of_ledger(&self.stack.database_url, query, drop_id).await?;
+        let rows = of_ledger(&self.stack, query, drop_id).await?;
         let facts = rows.iter().map(|row| -> anyhow::Result<LedgerFact> {
             Ok(LedgerFact {
                 order_id: row.try_get(0)?,
@@ -272,9 +273,10 @@ fn order(item: &Item) -> Option<OrderFact> {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub(crate) async fn of_ledger(url: &str, query: &str, drop_id: &str) -> anyhow::Result<Vec<Row>> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("the ledger")?;
-    let connection = tokio::spawn(connection);
+pub(crate) async fn of_ledger(stack: &StackFile, query: &str, drop_id: &str) -> anyhow::Result<Vec<Row>> {
+    let (address, roots) = (stack.database_url.parse()?, stack.database_roots.parse()?);
+    let database = Database::new(address, roots, SignIn::nothing());
+    let (client, connection) = database.connect().await.context("the ledger")?;
     let rows = client.query(query, &[&drop_id]).await;
     drop(client);
     let _ = connection.await;

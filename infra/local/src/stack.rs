@@ -22,7 +22,7 @@ use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::place::{Place, Signer};
 use crate::planes::{self, Planes};
-use crate::postgres::Postgres;
+use crate::postgres::{self, Postgres};
 use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
@@ -113,7 +113,7 @@ pub fn sample_surroundings() -> Surroundings {
     surroundings(
         &Signer::ALL.map(|signer| (signer.parameter(), "x".to_owned())),
         "http://127.0.0.1:1",
-        "postgresql://127.0.0.1:2/ledger",
+        postgres::parameters(2, "z"),
         "http://127.0.0.1:3",
         &BTreeMap::new(),
     )
@@ -122,7 +122,7 @@ pub fn sample_surroundings() -> Surroundings {
 fn surroundings(
     keys: &[(&str, String)],
     gateway: &str,
-    database: &str,
+    mut parameters: BTreeMap<String, String>,
     sqs: &str,
     mappings: &BTreeMap<String, String>,
 ) -> Surroundings {
@@ -132,13 +132,11 @@ fn surroundings(
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect()
     };
+    parameters.insert("GatewayUrl".to_owned(), gateway.to_owned());
     Surroundings {
-        parameters: map(&[("GatewayUrl", gateway)]),
+        parameters,
         parameter_store: keys.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
-        secrets: map(&[
-            ("stampede/gateway:api_key", GATEWAY_API_KEY),
-            ("stampede/ledger:url", database),
-        ]),
+        secrets: map(&[("stampede/gateway:api_key", GATEWAY_API_KEY)]),
         mappings: mappings.clone(),
         sqs_url: sqs.to_owned(),
     }
@@ -192,14 +190,14 @@ impl Stack {
         };
         let operator = place.make_keys()?;
         let public_keys = place.public_keys()?;
-        let read = |database: &str, mappings: &BTreeMap<String, String>| {
+        let read = |ledger: BTreeMap<String, String>, mappings: &BTreeMap<String, String>| {
             template::load(
                 &text,
-                &surroundings(&public_keys, &gateway_url, database, &sqs_url, mappings),
+                &surroundings(&public_keys, &gateway_url, ledger, &sqs_url, mappings),
             )
         };
         // Fails fast on what is wrong with the template or missing, before anything starts.
-        let draft = read("postgresql://unknown", &BTreeMap::new())?;
+        let draft = read(postgres::parameters(0, "not made yet"), &BTreeMap::new())?;
         let keys = Keys::of(&draft.tables);
         let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
         let settings = Settings {
@@ -214,11 +212,9 @@ impl Stack {
         missing(&draft, &settings, options.control_planes.is_some())?;
 
         let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
-        let database_url = postgres.url();
-        let owner_url = postgres.owner_url();
-        ledger::migrate(&database_url)
-            .await
-            .context("the ledger's migrations")?;
+        let (superuser_url, authority) = (postgres.superuser_url(), postgres.authority().to_owned());
+        let parameters = postgres.parameters();
+        postgres.migrate().await.context("the ledger's migrations")?;
         let doors = match options.on_demand().is_as_lambda() {
             true => Some(postgres.sizeable().await.context("a server of any size")?),
             false => None,
@@ -241,7 +237,7 @@ impl Stack {
             }
         };
         let mappings = planes.as_ref().map(|planes| planes.mappings.clone());
-        let mut model = read(&database_url, &mappings.unwrap_or_default())?;
+        let mut model = read(parameters, &mappings.unwrap_or_default())?;
         if let Some(level) = &options.function_log {
             for function in model.functions.values_mut() {
                 function.environment.insert("RUST_LOG".to_owned(), level.clone());
@@ -309,7 +305,8 @@ impl Stack {
             api_url,
             dynamodb_url,
             sqs_url,
-            database_url: owner_url,
+            database_url: superuser_url,
+            database_roots: authority,
             gateway_url,
             gateway_log: place.gateway_log(),
             control_url,

@@ -43,6 +43,8 @@ pub struct StackFile {
     pub sqs_url: String,
     /// The ledger's PostgreSQL.
     pub database_url: String,
+    /// The authority to trust about it, in PEM: it lets in over TLS only.
+    pub database_roots: String,
     /// The sandbox payment gateway.
     pub gateway_url: String,
     /// The gateway's own log, one [`gateway_log::Line`] a line.

@@ -55,6 +55,8 @@ pub const API_TIMEOUT_SECONDS: u32 = 10;
 pub const PROCESS_ORDER_TIMEOUT_SECONDS: u32 = 15;
 /// How long `project-ledger` may take for a batch, in seconds; as above.
 pub const PROJECT_LEDGER_TIMEOUT_SECONDS: u32 = 10;
+/// How long `migrate-ledger` may take, in seconds: an index on a table that has grown is made within it.
+pub const MIGRATE_LEDGER_TIMEOUT_SECONDS: u32 = 600;
 /// How long a run of `prescale` may take, in seconds: less than its lease, which is less than the minute between two.
 pub const PRESCALE_TIMEOUT_SECONDS: u32 = 55;
 /// The shortest hold an operator may set, in seconds.
@@ -163,6 +165,8 @@ pub enum Trigger {
         /// From one start to the next, in seconds.
         every_seconds: u32,
     },
+    /// A deployment or an operator, directly, who waits for the answer.
+    Direct,
 }
 
 impl FunctionLimits {

@@ -13,9 +13,15 @@
 //! database has connections. So a connection is closed when its batch is written: who finds none need only wait for
 //! somebody's batch, not for a process to end.
 //!
-//! **A walk through.** [`migrate`] brings a database up to date, over a connection of its own. [`PostgresLedger::new`]
+//! **A walk through.** A [`Database`] is an [`Address`], the [`Roots`] that are trusted, and how to [`SignIn`].
+//! [`migrate`] brings it up to date, over a connection of its own. [`PostgresLedger::new`]
 //! makes the pool without connecting; each batch connects. Rules of versions are in `project.sql`, rules of
 //! content are constraints in `infra/migrations`.
+//!
+//! **TLS and sign-in.** Every connection is over TLS, to a server whose certificate one of the given roots signed for the name
+//! that was asked for. There is no way to ask for less. What a connection signs in with is made or read for it alone, and sent
+//! when TLS stands: a token of IAM holds for 15 minutes, and a secret may have been changed
+//! (`docs/adr/0020-tls-and-sign-in-to-the-ledger.md`).
 //!
 //! **Behind RDS Proxy.** The proxy lends a server connection for a transaction at a time, and pins it to one client as
 //! soon as that client leaves state behind: `SET`, `PREPARE`, temporary tables, session locks, sequences read by hand. So
@@ -27,7 +33,7 @@
 //! **Time-outs** ([`Limits`]) bound connecting, waiting for a connection and each statement. After one the outcome is
 //! unknown, and repeating is harmless: every write is idempotent.
 //!
-//! **What it does not do.** It reads nothing back, and it speaks no TLS: the connection is for a private network.
+//! **What it does not do.** It reads nothing back. It asks no list of revoked certificates, and shows no certificate of its own.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -39,12 +45,20 @@
     )
 )]
 
+mod address;
 mod batch;
+mod connect;
 mod errors;
 mod migrate;
 mod pool;
 mod projection;
+mod sign_in;
+mod tls;
 
-pub use migrate::{MigrationError, migrate};
-pub use pool::{Limits, UrlError};
+pub use address::{Address, UrlError};
+pub use connect::{ConnectError, Database, Running};
+pub use migrate::{Migrated, MigrationError, Role, RoleError, migrate};
+pub use pool::Limits;
 pub use projection::PostgresLedger;
+pub use sign_in::{SignIn, SignInError, TOKEN_SECONDS};
+pub use tls::{Roots, RootsError};

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolBuilder, PoolError, RecycleError, RecycleResult, TimeoutType,
 };
 use ports::ledger::LedgerError;
 use tokio::time::Instant;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Client;
+
+use crate::connect::{ConnectError, Database};
 
 /// How long anything may take, and how many connections a process opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,38 +36,54 @@ impl Default for Limits {
     }
 }
 
-/// A connection URL cannot be read. Says nothing of it: it holds a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a PostgreSQL connection URL")]
-pub struct UrlError;
-
 /// What is reported when a batch waited longer than this for a connection, in milliseconds.
 const LONG_WAIT_MS: u128 = 1_000;
 
+/// Makes the pool's connections. The manager of `deadpool-postgres` signs in with one password for ever, and cannot say that
+/// there is none.
+#[derive(Debug)]
+pub(crate) struct Connections(Database);
+
+impl Manager for Connections {
+    type Type = Client;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Client, ConnectError> {
+        let (client, _running) = self.0.connect().await?;
+        Ok(client)
+    }
+
+    /// No round trip before each use: a dead connection costs one failed statement, which is repeated anyway.
+    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<ConnectError> {
+        if client.is_closed() {
+            return Err(RecycleError::message("the connection is closed"));
+        }
+        Ok(())
+    }
+}
+
 /// A pool that has not connected yet.
-pub(crate) fn pool(database_url: &str, limits: Limits) -> Result<Pool, UrlError> {
-    let mut config: Config = database_url.parse().map_err(|_| UrlError)?;
+pub(crate) fn pool(mut database: Database, limits: Limits) -> Pool<Connections> {
     let ms = Duration::from_millis;
+    let config = &mut database.address.config;
     config.connect_timeout(ms(limits.connect_ms));
     // A peer that is gone without a word is noticed by the system as well.
     config.tcp_user_timeout(ms(limits.statement_ms));
     config.application_name("project-ledger");
-    let recycling = ManagerConfig {
-        // No round trip before each use: a dead connection costs one failed statement, which is repeated anyway.
-        recycling_method: RecyclingMethod::Fast,
-    };
-    Pool::builder(Manager::from_config(config, NoTls, recycling))
-        .runtime(Runtime::Tokio1)
+    let pool: PoolBuilder<Connections, Object<Connections>> = Pool::builder(Connections(database));
+    pool.runtime(Runtime::Tokio1)
         .max_size(limits.connections.max(1))
         .wait_timeout(Some(ms(limits.wait_ms)))
         .create_timeout(Some(ms(limits.connect_ms)))
         .recycle_timeout(Some(ms(limits.connect_ms)))
         .build()
-        .map_err(|_| UrlError)
+        .unwrap_or_else(|error| unreachable!("it has a runtime for its time limits: {error}"))
 }
 
 /// A connection for that many events.
-pub(crate) async fn connection(pool: &Pool, events: usize) -> Result<Object, LedgerError> {
+pub(crate) async fn connection(pool: &Pool<Connections>,
+    events: usize,
+) -> Result<Object<Connections>, LedgerError> {
     let began = Instant::now();
     let got = pool.get().await.map_err(|error| {
         LedgerError::NoConnection(match error {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool};
+use deadpool::managed::{Object, Pool};
 use events::OrderEvent;
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 
@@ -10,7 +10,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::batch::{Columns, STATEMENT, Written, answers};
 use crate::errors::ledger_error;
-use crate::pool::{Limits, UrlError, connection, pool};
+use crate::connect::Database;
+use crate::pool::{Connections, Limits, connection, pool};
 
 /// The most events of one statement.
 const MAX_STATEMENT_EVENTS: usize = 500;
@@ -18,7 +19,7 @@ const MAX_STATEMENT_EVENTS: usize = 500;
 /// The ledger, in PostgreSQL. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct PostgresLedger {
-    pool: Pool,
+    pool: Pool<Connections>,
     statement: Duration,
 }
 
@@ -46,23 +47,19 @@ impl From<LedgerError> for WriteError {
 }
 
 impl PostgresLedger {
-    /// The ledger at `database_url`, within the usual [`Limits`]. Connects when the first events come.
-    ///
-    /// # Errors
-    /// [`UrlError`] when the URL cannot be read.
-    pub fn new(database_url: &str) -> Result<Self, UrlError> {
-        Self::with_limits(database_url, Limits::default())
+    /// The ledger in `database`, within the usual [`Limits`]. Connects when the first events come.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self::with_limits(database, Limits::default())
     }
 
-    /// The ledger at `database_url`, within these limits.
-    ///
-    /// # Errors
-    /// [`UrlError`] when the URL cannot be read.
-    pub fn with_limits(database_url: &str, limits: Limits) -> Result<Self, UrlError> {
-        Ok(Self {
-            pool: pool(database_url, limits)?,
+    /// The ledger in `database`, within these limits.
+    #[must_use]
+    pub fn with_limits(database: Database, limits: Limits) -> Self {
+        Self {
+            pool: pool(database, limits),
             statement: Duration::from_millis(limits.statement_ms),
-        })
+        }
     }
 
     /// One statement: all events or none. What the server gave up in favour of another transaction (a deadlock) was

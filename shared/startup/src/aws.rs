@@ -29,6 +29,17 @@ pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
 /// How long a call may take with the SDK's own second attempt, in milliseconds.
 pub const CALL_TIMEOUT_MS: u64 = 3_000;
 
+/// The keys of the function's role. Lambda sets them when a process starts and never again.
+pub fn credentials(config: &mut Config<'_>) -> Credentials {
+    Credentials::new(
+        config.text("AWS_ACCESS_KEY_ID"),
+        config.text("AWS_SECRET_ACCESS_KEY"),
+        config.optional("AWS_SESSION_TOKEN"),
+        None,
+        "environment",
+    )
+}
+
 /// What the clients of any one service are made from; the variable `service_endpoint` leads them elsewhere.
 ///
 /// The SDK repeats a call once by itself; whoever calls decides about more, since only the caller knows what a repeat
@@ -36,14 +47,7 @@ pub const CALL_TIMEOUT_MS: u64 = 3_000;
 pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let region = config.text("AWS_REGION");
     let endpoint = config.optional(service_endpoint);
-    // Lambda sets them when a process starts and never again.
-    let credentials = Credentials::new(
-        config.text("AWS_ACCESS_KEY_ID"),
-        config.text("AWS_SECRET_ACCESS_KEY"),
-        config.optional("AWS_SESSION_TOKEN"),
-        None,
-        "environment",
-    );
+    let credentials = credentials(config);
     let connect = Duration::from_millis(CONNECT_TIMEOUT_MS);
     let http = if endpoint.as_deref().is_some_and(|url| url.starts_with("http://")) {
         connector::plain(connect)

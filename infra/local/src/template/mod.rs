@@ -56,14 +56,15 @@ pub struct Function {
 }
 
 impl Function {
-    /// Whether it speaks to control planes: to services whose data the stack does not hold itself.
+    /// Whether it speaks to control planes: to services whose data the stack does not hold itself. `rds-db` is no service that
+    /// is called: it says as whom the function may sign in to the database.
     #[must_use]
     pub fn needs_control_planes(&self) -> bool {
         let actions = self.statements.iter().flat_map(|statement| &statement.action);
         let service = |action: &String| action.split(':').next().map(str::to_owned);
         actions
             .filter_map(service)
-            .any(|service| !["dynamodb", "sqs"].contains(&service.as_str()))
+            .any(|service| !["dynamodb", "sqs", "rds-db"].contains(&service.as_str()))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Bench, empty, probe, until};
+use ledger::{Database, SignIn};
 use serde_json::{Value, json};
 use stampede_local::child::Spawner;
 use stampede_local::dynamodb::{self, Dynamo};
@@ -363,14 +364,10 @@ async fn postgresql_crashes_and_comes_back_with_what_was_written() {
     let spawner = Spawner::start().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let mut postgres = Postgres::start(&root, &root, &tools, &spawner).await.unwrap();
-    let url = postgres.url();
-    let connect = async || {
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        client
-    };
+    let address = postgres.superuser_url().parse().unwrap();
+    let roots = postgres.authority().parse().unwrap();
+    let database = Database::new(address, roots, SignIn::nothing());
+    let connect = async || database.connect().await.unwrap().0;
     let client = connect().await;
     client
         .batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")

@@ -155,7 +155,9 @@ fn policies_are_read_from_the_template() {
         ]
     );
     assert!(granted["sweep-orders"].contains(&"dynamodb:Query table/orders/index/open".to_owned()));
-    assert!(granted["answer-default"].is_empty() && granted["project-ledger"].is_empty());
+    assert!(granted["answer-default"].is_empty());
+    let signs_in = "rds-db:connect dbuser:cluster-LOCAL/project_ledger";
+    assert_eq!(granted["project-ledger"], [signs_in]);
     let about_addresses: Vec<(&str, &str)> = granted
         .iter()
         .flat_map(|(function, all)| all.iter().map(move |one| (function.as_str(), one.as_str())))

@@ -24,7 +24,9 @@ fn every_function_is_built_from_a_crate_of_its_name() {
         .filter(|path| path.join("Cargo.toml").is_file())
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let functions: BTreeSet<String> = model().functions.into_keys().collect();
+    let mut functions: BTreeSet<String> = model().functions.into_keys().collect();
+    // It runs before this template is deployed, in the template of network and database.
+    functions.insert("migrate-ledger".to_owned());
     assert_eq!(functions, crates);
 }
 
@@ -168,6 +170,8 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
                 }
             })
             .collect();
+        let database = function.environment.get("DATABASE_URL");
+        told.extend(database.map(|url| user_arn(url)));
         let names = function.environment.get("NAMES");
         told.extend(names.into_iter().flat_map(|names| named(names)));
         if let Some(path) = function.environment.get("DOCUMENTS_PATH") {
@@ -186,6 +190,12 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
 
 fn queue_of(url: &str) -> String {
     queue_arn(url.rsplit('/').next().unwrap())
+}
+
+/// As whom a function may sign in that is told of a database.
+fn user_arn(url: &str) -> String {
+    let (user, _) = url.strip_prefix("postgresql://").unwrap().split_once('@').unwrap();
+    local("rds-db", &format!("dbuser:cluster-LOCAL/{user}"))
 }
 
 fn local(service: &str, rest: &str) -> String {

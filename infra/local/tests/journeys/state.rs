@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use domain::shard::Shard;
 use http::Request;
+use ledger::{Database, SignIn};
 use serde_json::{Value, json};
 
 use super::world::World;
@@ -207,10 +208,10 @@ impl World {
 
     /// The ledger's rows of a drop by order.
     pub(crate) async fn ledger(&self, drop: &str) -> BTreeMap<String, LedgerRow> {
-        let (client, connection) = tokio_postgres::connect(&self.file.database_url, tokio_postgres::NoTls)
-            .await
-            .unwrap();
-        let connection = tokio::spawn(connection);
+        let address = self.file.database_url.parse().unwrap();
+        let roots = self.file.database_roots.parse().unwrap();
+        let database = Database::new(address, roots, SignIn::nothing());
+        let (client, connection) = database.connect().await.unwrap();
         let query = "SELECT o.order_id, o.status, o.version, o.amount_minor, \
                      count(e.*) FILTER (WHERE e.kind = 'capture'), \
                      coalesce(sum(e.amount_minor) FILTER (WHERE e.kind = 'capture'), 0)::bigint, \

@@ -6,9 +6,14 @@
     clippy::indexing_slicing
 )]
 
+mod authority;
 mod contract;
 mod entries;
 mod faults;
+mod former;
+mod function;
 mod migrations;
 mod refusals;
 mod server;
+mod sign_in;
+mod tls;

@@ -1,33 +1,36 @@
-//! A PostgreSQL server of a test's own, on a Unix socket, gone with the test however that ends.
+//! A PostgreSQL server of a test's own, gone with the test however that ends. It lets in over TLS only.
 //!
 //! A shell stands between: it starts the server and waits for the end of its own input, which the test holds open. So the
 //! server stops and its folder is removed when the test drops it, panics, or is killed.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use ledger::{Limits, PostgresLedger};
+use ledger::{Database, Limits, PostgresLedger, Role, SignIn};
 use nix::unistd::{User, geteuid};
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
+
+use crate::authority::Authority;
 
 /// How long the server may take to be ready, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs in the folder `$1` with the binaries of `$2`.
+/// Runs in the folder `$1` with the binaries of `$2` on the port `$3`, with TLS `$4`.
 const WATCHED: &str = r#"
     cd "$1" || exit 1
-    "$2/initdb" -D data -U postgres --auth=trust --no-sync --encoding=UTF8 --no-locale >initdb.log 2>&1 \
+    "$2/initdb" -D data -U postgres --auth=reject --no-sync --encoding=UTF8 --no-locale >initdb.log 2>&1 \
         || { cat initdb.log >&2; exit 1; }
-    "$2/postgres" -D data -k "$1" -c listen_addresses= -c fsync=off -c shared_buffers=16MB -c max_connections=40 \
-        -c log_statement=all -c log_line_prefix='%a|' &
+    "$2/postgres" -D data -p "$3" -k "" -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=16MB \
+        -c max_connections=40 -c log_statement=all -c log_line_prefix='%a|' -c hba_file="$1/hba.conf" \
+        -c ssl="$4" -c ssl_cert_file="$1/server.crt" -c ssl_key_file="$1/server.key" &
     server=$!
     read -r _
     kill -QUIT "$server"
@@ -35,12 +38,25 @@ const WATCHED: &str = r#"
     rm -rf "$1/"*
 "#;
 
+/// Who is let in: nobody without TLS, and with it `guarded` by a password and everybody else as they are.
+const TLS_ONLY: &str = "
+    hostssl all guarded 127.0.0.1/32 scram-sha-256
+    hostssl all all 127.0.0.1/32 trust
+";
+/// What the projection signs in as.
+pub(crate) const WRITER: &str = "project_ledger";
+/// How long a migration may take in a test.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
 /// A running server with an empty database.
 pub(crate) struct Postgres {
     shell: Child,
     /// Closing it stops the server.
     leash: Option<ChildStdin>,
-    folder: tempfile::TempDir,
+    /// Removed when the server has stopped.
+    _folder: tempfile::TempDir,
+    authority: Authority,
+    port: u16,
     /// What the server says, line by line.
     log: Mutex<Receiver<String>>,
 }
@@ -85,17 +101,35 @@ fn account() -> Option<User> {
     })
 }
 
+/// A port that nobody listens on, as long as nobody else comes first.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 impl Postgres {
     /// Starts a server; ready when this returns.
     pub(crate) fn start() -> Self {
+        Self::start_with("on", TLS_ONLY)
+    }
+
+    /// Starts a server that knows no TLS, and lets everybody in.
+    pub(crate) fn without_tls() -> Self {
+        Self::start_with("off", "host all all 127.0.0.1/32 trust")
+    }
+
+    fn start_with(tls: &str, hba: &str) -> Self {
         let binaries = binaries();
+        let port = free_port();
+        let authority = Authority::new();
         let folder = tempfile::Builder::new().prefix("ledger-").tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
         let mut shell = Command::new("/bin/sh");
         shell
             .args(["-c", WATCHED, "sh"])
             .arg(folder.path())
-            .arg(&binaries);
+            .arg(&binaries)
+            .args([&port.to_string(), tls]);
         shell.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
         shell
             .stdin(Stdio::piped())
@@ -103,9 +137,21 @@ impl Postgres {
             .stderr(Stdio::piped());
         // In a group of its own: a Ctrl-C at the terminal reaches the tests, and these end the server.
         shell.process_group(0);
+        let (certificate, key) = authority.server("127.0.0.1");
+        let files = [("server.crt", &*certificate), ("server.key", &*key), ("hba.conf", hba)];
+        let mut owned = vec![folder.path().to_owned()];
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            // The server refuses a key that others may read.
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            owned.push(path);
+        }
         if let Some(account) = account() {
             let (user, group) = (account.uid.as_raw(), account.gid.as_raw());
-            chown(folder.path(), Some(user), Some(group)).unwrap();
+            for path in &owned {
+                chown(path, Some(user), Some(group)).unwrap();
+            }
             shell.uid(user).gid(group);
         }
         let mut shell = shell.spawn().unwrap();
@@ -115,7 +161,9 @@ impl Postgres {
         let started = Self {
             shell,
             leash,
-            folder,
+            _folder: folder,
+            authority,
+            port,
             log: Mutex::new(heard),
         };
         std::thread::spawn(move || {
@@ -129,6 +177,9 @@ impl Postgres {
                 Ok(line) if line.contains("database system is ready to accept connections") => {
                     return started;
                 }
+                Ok(line) if line.contains("database system is shut down") => {
+                    panic!("PostgreSQL does not start:\n{}", said.join("\n"))
+                }
                 Ok(line) => said.push(line),
                 Err(error) => panic!("PostgreSQL does not start ({error}):\n{}", said.join("\n")),
             }
@@ -140,13 +191,33 @@ impl Postgres {
         self.log.lock().unwrap().recv_timeout(PATIENCE)
     }
 
-    fn url_of(folder: &Path) -> String {
-        format!("host={} user=postgres dbname=postgres", folder.display())
+    /// Where a user finds the server.
+    pub(crate) fn url(&self, user: &str) -> String {
+        format!("postgresql://{user}@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// How to connect.
-    pub(crate) fn url(&self) -> String {
-        Self::url_of(self.folder.path())
+    /// The certificate of the server's authority, in PEM.
+    pub(crate) fn roots(&self) -> String {
+        self.authority.pem()
+    }
+
+    /// The database as a user reaches it without a password.
+    pub(crate) fn database(&self, user: &str) -> Database {
+        self.database_with(user, SignIn::nothing())
+    }
+
+    /// The database as a user reaches it.
+    pub(crate) fn database_with(&self, user: &str, sign_in: SignIn) -> Database {
+        let address = self.url(user).parse().unwrap();
+        Database::new(address, self.roots().parse().unwrap(), sign_in)
+    }
+
+    /// Brings the database up to date.
+    pub(crate) async fn migrate(&self) {
+        let writer: Role = WRITER.parse().unwrap();
+        ledger::migrate(&self.database("postgres"), &writer, LIMIT)
+            .await
+            .unwrap();
     }
 
     /// The statements that a client of this name has sent so far: how, and the first line of each.
@@ -166,11 +237,8 @@ impl Postgres {
 
     /// A connection past the adapter.
     pub(crate) async fn connect(&self) -> Client {
-        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
-        // Ends by itself when the client or the server does.
-        let _running: JoinHandle<()> = tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        // The connection's work ends by itself when the client or the server does.
+        let (client, _running) = self.database("postgres").connect().await.unwrap();
         client
     }
 }
@@ -188,8 +256,8 @@ impl Ledger {
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
         let server = Postgres::start();
-        ledger::migrate(&server.url()).await.unwrap();
-        let ledger = PostgresLedger::with_limits(&server.url(), limits).unwrap();
+        server.migrate().await;
+        let ledger = PostgresLedger::with_limits(server.database(WRITER), limits);
         Self { server, ledger }
     }
 }

@@ -1,0 +1,62 @@
+//! What the function is asked, and what it says where there is no database. `shared/ledger` tests it with one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use ledger::{Database, MigrationError, SignIn};
+use memory::TestEdge;
+use migrate_ledger::{Answer, Ask, LIMITS, Migration};
+use ports::edge::Edge as _;
+use tokio::net::TcpListener;
+
+/// The function for a database on that port.
+fn migration(port: u16) -> Migration<TestEdge> {
+    let address = format!("postgresql://postgres@127.0.0.1:{port}/ledger");
+    let database = Database::new(address.parse().unwrap(), "rds".parse().unwrap(), SignIn::nothing());
+    Migration::new(database, "project_ledger".parse().unwrap(), TestEdge::default())
+}
+
+#[test]
+fn it_is_asked_with_an_empty_object_and_nothing_else() {
+    let event = include_str!("../events/migrate.json");
+    assert_eq!(serde_json::from_str::<Ask>(event).unwrap(), Ask {});
+    for other in ["[1]", "\"migrate\"", "{\"Records\": []}"] {
+        assert!(serde_json::from_str::<Ask>(other).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn it_answers_with_what_was_applied_and_the_version() {
+    let answer = Answer {
+        applied: vec!["V1__ledger".to_owned()],
+        version: 1,
+    };
+    let json = serde_json::to_value(answer).unwrap();
+    assert_eq!(json, serde_json::json!({"applied": ["V1__ledger"], "version": 1}));
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let deadline = TestEdge::START.plus_millis(LIMITS.timeout_ms());
+    let error = migration(port).migrate(deadline).await.unwrap_err();
+    assert!(matches!(error, MigrationError::Connect(_)), "{error}");
+    assert!(error.to_string().starts_with("no connection to the database: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_says_nothing_is_given_up_before_the_deadline() {
+    // The system accepts connections for a listener that never does.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let migration = migration(silent.local_addr().unwrap().port());
+    let now = TestEdge::default().now();
+    for ms in [5_200, 1_000, -1_000] {
+        let error = migration.migrate(now.plus_millis(ms)).await.unwrap_err();
+        assert!(matches!(error, MigrationError::TimedOut), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! An authority of the stack's own, made at each start: it signs the certificate that PostgreSQL shows, and is given as a
+//! parameter to whoever connects. Its key is forgotten once that is signed.
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+/// A server's certificate with its key, and the authority that signed it, all in PEM.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// A certificate for the server at `name`, a host name or an address.
+pub(crate) fn certificate(name: &str) -> Result<Signed> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Stampede's local stack");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, &authority)?;
+    Ok(Signed {
+        authority: authority.pem(),
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
+}

@@ -1,0 +1,95 @@
+//! One connection: signed in, over TLS.
+
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::address::Address;
+use crate::sign_in::{SignIn, SignInError};
+use crate::tls::Roots;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is nothing to sign in with.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// The server cannot be reached, is not who it should be, or refuses.
+    #[error("{}", causes(.0))]
+    Refused(#[from] tokio_postgres::Error),
+}
+
+/// The driver's error with its causes. They name the server's certificate, and nothing that was sent.
+fn causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A database: where it is, whom to trust about that, and how to sign in.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) address: Address,
+    tls: MakeRustlsConnect,
+    sign_in: SignIn,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Database");
+        shown.field("address", &self.address).field("sign_in", &self.sign_in);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// A connection's own work, which ends when its client is dropped.
+pub type Running = JoinHandle<Result<(), tokio_postgres::Error>>;
+
+impl Database {
+    /// Connects to nothing yet.
+    #[must_use]
+    pub fn new(address: Address, roots: Roots, sign_in: SignIn) -> Self {
+        Self {
+            address,
+            tls: roots.connector(),
+            sign_in,
+        }
+    }
+
+    /// A new connection, signed in with what is shown for it alone. Where the server refuses a secret, it is read again and shown
+    /// once more.
+    ///
+    /// # Errors
+    /// [`ConnectError`]. There is no time limit but that for reaching the server's port.
+    pub async fn connect(&self) -> Result<(Client, Running), ConnectError> {
+        match self.connect_once().await {
+            Err(ConnectError::Refused(error)) if is_sign_in(&error) && self.sign_in.refused().await => {
+                self.connect_once().await
+            }
+            other => other,
+        }
+    }
+
+    async fn connect_once(&self) -> Result<(Client, Running), ConnectError> {
+        let mut config = self.address.config.clone();
+        if let Some(password) = self.sign_in.password(&self.address).await? {
+            config.password(password.expose());
+        }
+        let (client, connection) = config.connect(self.tls.clone()).await?;
+        Ok((client, tokio::spawn(connection)))
+    }
+}
+
+/// Whether the server refuses who signs in.
+fn is_sign_in(error: &tokio_postgres::Error) -> bool {
+    let codes = [
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+    ];
+    error.code().is_some_and(|code| codes.contains(code))
+}
