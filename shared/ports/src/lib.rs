@@ -36,6 +36,7 @@ pub mod payment;
 pub mod prescale;
 pub mod recent;
 pub mod retry;
+pub mod secrets;
 pub mod stock;
 
 pub use error::{Conditional, StoreError};
