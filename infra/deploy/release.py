@@ -26,17 +26,18 @@ SIGN_UP_PAUSE_SECONDS = 10
 # What runs once as the database's owner. From then on both roles sign in with tokens of their own, and no password is used.
 ROLES = """
 DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'migrate_ledger') THEN CREATE ROLE migrate_ledger LOGIN; END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') THEN CREATE ROLE {owner} LOGIN; END IF;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{writer}') THEN CREATE ROLE {writer} LOGIN; END IF;
-  GRANT rds_iam TO migrate_ledger, {writer};
-  GRANT CREATE, USAGE ON SCHEMA public TO migrate_ledger;
+  GRANT rds_iam TO {owner}, {writer};
+  GRANT CREATE, USAGE ON SCHEMA public TO {owner};
 END $$
 """
 
 
 def sam_deploy(stack, path, parameters, stage):
     """`sam deploy` with the parameters given; those that are empty keep the template's defaults."""
-    given = [f"ParameterKey={name},ParameterValue={value}" for name, value in sorted(parameters.items()) if value != ""]
+    quoted = {name: str(value).replace("\\", "\\\\").replace('"', '\\"') for name, value in sorted(parameters.items()) if value != ""}
+    given = [f'ParameterKey={name},ParameterValue="{value}"' for name, value in quoted.items()]
     command = [pathlib.Path(sys.executable).parent / "sam", "deploy", "--template-file", path, "--stack-name", stack]
     command += ["--s3-bucket", bucket(), "--s3-prefix", stage.name, "--capabilities", "CAPABILITY_IAM"]
     command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar", "--tags", f"stampede-stage={stage.name}"]
@@ -81,7 +82,7 @@ def sign_up(data):
     if not data.get("DatabaseSecretArn"):
         return
     client = boto3.client("rds-data")
-    roles = ROLES.format(writer=data["LedgerUser"])
+    roles = ROLES.format(owner=data["MigrationUser"], writer=data["LedgerUser"])
     for attempt in range(SIGN_UP_ATTEMPTS):
         try:
             client.execute_statement(resourceArn=data["ClusterArn"], secretArn=data["DatabaseSecretArn"], database="ledger", sql=roles)

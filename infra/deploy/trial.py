@@ -129,16 +129,17 @@ class Trial:
 
     def write_config(self, **changed):
         """The team's samconfig.toml: an existing database, the sandbox gateway."""
-        roots = self.account.database["roots"].replace("\n", "\\n")
+        roots = self.account.database["LedgerRoots"].replace("\n", "\\n")
         application = self.application | changed
         data = {
             "ExistingHost": "127.0.0.1",
-            "ExistingPort": self.account.database["port"],
+            "ExistingPort": self.account.database["LedgerPort"],
             "ExistingRoots": roots,
             "ExistingResource": "cluster-TRIAL",
             "ExistingSubnets": application.pop("Subnets", "subnet-11111111,subnet-22222222"),
             "ExistingSecurityGroups": "sg-11111111",
             "SignIn": "none",
+            "MigrationUser": "ledger",
         }
         sections = []
         for name, values in (("dev", application), ("dev-data", data)):
@@ -185,12 +186,12 @@ class Trial:
         print(f"  order {order} is paid; the ledger has {row}", flush=True)
 
     def shop(self):
-        return Shop(Api(outputs("stampede-dev")["ApiUrl"]))
+        return Shop(outputs("stampede-dev")["ApiUrl"])
 
     def ledger(self, order):
         """The order's row, read over TLS as the database's owner."""
-        trusted = ssl.create_default_context(cadata=self.account.database["roots"])
-        place = {"host": "127.0.0.1", "port": self.account.database["port"], "database": "ledger", "user": "postgres"}
+        trusted = ssl.create_default_context(cadata=self.account.database["LedgerRoots"])
+        place = {"host": "127.0.0.1", "port": int(self.account.database["LedgerPort"]), "database": "ledger", "user": "postgres"}
         connection = pg8000.dbapi.connect(ssl_context=trusted, **place)
         try:
             cursor = connection.cursor()
@@ -313,19 +314,18 @@ class Trial:
 class Shop:
     """A drop and those who buy in it, with tokens of the keys that the bootstrap made."""
 
-    def __init__(self, api):
-        self.api = api
+    def __init__(self, url):
         stage = Stage.read(STAGE, OUT / "samconfig.toml", True)
-        self.operator, self.shopper = (Key(keys.stored(stage, audience)[0]) for audience in ("operator", "shopper"))
+        self.operators, self.shoppers = (Api(url, Key(keys.stored(stage, audience)[0])) for audience in ("operator", "shopper"))
         self.drop = f"trial-{time.time_ns() % 10**9}"
         self.requests = 0
 
-    def call(self, expected, *request, **rest):
+    def call(self, expected, api, method, path, body=None, by=None, idempotency=None):
         """One request, sent once: a refusal or a failure is the trial's to see."""
         self.requests += 1
-        status, answer = self.api.once(*request, **rest)
+        status, answer = api.once(method, path, body, by, idempotency)
         if status not in expected:
-            raise Failed(f"{request[0]} {request[1]}: {problem(status, answer)}")
+            raise Failed(f"{method} {path}: {problem(status, answer)}")
         return answer
 
     def put_drop(self):
@@ -340,22 +340,24 @@ class Shop:
             "per_shopper_limit": 1,
             "skus": [{"sku": "TRIAL", "title": "Trial", "price_minor": 100, "units": 480}],
         }
-        by = self.operator.token("stampede-operator", "trial")
-        self.call({200, 201}, "PUT", f"/operator/drops/{self.drop}", body=body, token=by)
-        self.call({200}, "POST", f"/operator/drops/{self.drop}/publish", token=by)
-        wait_for("the drop opens", lambda: self.api.once("GET", f"/drops/{self.drop}/status")[1].get("phase") == "open")
+        by, path = ("stampede-operator", "trial"), f"/operator/drops/{self.drop}"
+        self.call({200, 201}, self.operators, "PUT", path, body, by)
+        self.call({200}, self.operators, "POST", f"{path}/publish", None, by)
+        opened = lambda: self.shoppers.expect({200, 404}, "GET", f"/drops/{self.drop}/status").get("phase") == "open"
+        # The conductor takes up a drop at the next full minute.
+        wait_for("the drop opens", opened, 2 * START_SECONDS)
 
     def purchase(self, shopper):
         """Reserves, checks out, and waits until the order is paid. The order's id."""
-        by = self.shopper.token("stampede-shopper", shopper)
-        body = {"sku": "TRIAL", "quantity": 1}
-        held = self.call({201}, "POST", f"/drops/{self.drop}/reservations", body=body, token=by, idempotency=f"{self.drop}-{shopper}")
+        by, key = ("stampede-shopper", shopper), f"{self.drop}-{shopper}"
+        path, body = f"/drops/{self.drop}/reservations", {"sku": "TRIAL", "quantity": 1}
+        held = self.call({201}, self.shoppers, "POST", path, body, by, key)
         shipping = {"name": "Ada", "line1": "1 Way", "postal_code": "10115", "city": "Berlin", "country": "DE", "email": "ada@example.com"}
         order = {"reservation_id": held["reservation_id"], "amount": held["amount"], "payment_method": "pm_card_visa", "shipping": shipping}
-        placed = self.call({202}, "POST", "/orders", body=order, token=by, idempotency=f"{self.drop}-{shopper}")["order_id"]
+        placed = self.call({202}, self.shoppers, "POST", "/orders", order, by, key)["order_id"]
 
         def paid():
-            status = self.call({200}, "GET", f"/orders/{placed}", token=by)["status"]
+            status = self.call({200}, self.shoppers, "GET", f"/orders/{placed}", None, by)["status"]
             if status in ("declined", "cancelled"):
                 raise Failed(f"the order is {status}")
             return status == "paid"

@@ -1,11 +1,15 @@
 //! `stampede-local`: runs the stack, and signs tokens for it.
 
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use domain::ids::ShopperId;
+use stampede_local::child::Spawner;
+use stampede_local::place::Place;
+use stampede_local::postgres::Postgres;
 use stampede_local::stack::{Options, Stack, token};
 use tokens::Audience;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +33,8 @@ enum Command {
     Up(Options),
     /// Print a bearer token of the running stack.
     Token(Token),
+    /// Run the stack's PostgreSQL server alone until Ctrl-C, for deployments to an emulated account; postgres.json says where.
+    Postgres(Alone),
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +50,16 @@ struct Token {
     out: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct Alone {
+    /// The server's own folder.
+    #[arg(long)]
+    out: PathBuf,
+    /// Where the project keeps the tools it installs.
+    #[arg(long, default_value = ".tools")]
+    tools: PathBuf,
+}
+
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,rustack_sqs_core=warn,dynoxide=error"));
@@ -54,6 +70,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up(options) => run(&options),
         Command::Token(wanted) => print_token(&wanted),
+        Command::Postgres(alone) => run_postgres(&alone),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +81,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<()> {
+/// Runs `work` with a future that ends at Ctrl-C or when the process is told to stop.
+fn until_stopped<W>(work: W) -> Result<()>
+where
+    W: AsyncFnOnce(Pin<&mut dyn Future<Output = ()>>) -> Result<()>,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -72,13 +93,18 @@ fn run(options: &Options) -> Result<()> {
     runtime.block_on(async move {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let stopping = async {
+        let stopping = pin!(async {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-        };
-        tokio::pin!(stopping);
+        });
+        work(stopping).await
+    })
+}
+
+fn run(options: &Options) -> Result<()> {
+    until_stopped(async |mut stopping| {
         let stack = tokio::select! {
             started = Stack::start(options) => started?,
             () = &mut stopping => return Ok(()),
@@ -88,6 +114,25 @@ fn run(options: &Options) -> Result<()> {
         stopping.await;
         tracing::info!("stopping");
         stack.stop().await;
+        Ok(())
+    })
+}
+
+fn run_postgres(alone: &Alone) -> Result<()> {
+    until_stopped(async |stopping| {
+        let place = Place::take(&alone.out)?;
+        let spawner = Spawner::start()?;
+        let mut postgres = Postgres::start(place.root(), &place.logs(), &alone.tools, &spawner).await?;
+        let file = place.root().join("postgres.json");
+        let written = serde_json::to_vec(&postgres.parameters())?;
+        // Whoever waits for the file finds it whole.
+        let draft = place.root().join("postgres.json.new");
+        std::fs::write(&draft, written)?;
+        std::fs::rename(&draft, &file)?;
+        tracing::info!(file = %file.display(), "ready");
+        stopping.await;
+        std::fs::remove_file(&file)?;
+        postgres.stop().await;
         Ok(())
     })
 }
