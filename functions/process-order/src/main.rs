@@ -5,15 +5,10 @@ use std::time::Duration;
 
 use dynamodb::Table::{Orders, Purchases, Stock};
 use dynamodb::{OrderStore, Tables};
-use process_order::drive::{Driver, GATEWAY_CALL_MS, KEY_MS};
+use process_order::drive::{Driver, GATEWAY_CALL_MS};
 use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::edge::SystemEdge;
 use stripe::{StripeConfig, StripeGateway};
-
-const _: () = assert!(
-    secrets::FETCH_TIMEOUT_MS < KEY_MS,
-    "a message has as much time for the key as reading it takes"
-);
 
 /// Where shoppers come back to from their bank, unless `RETURN_URL` says otherwise.
 const RETURN_URL: &str = "https://shop.invalid/orders";

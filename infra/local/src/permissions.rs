@@ -92,7 +92,9 @@ type Grants = HashMap<String, Vec<Grant>>;
 
 /// What a resource of a statement begins with, before a pattern at its end.
 fn beginning(resource: &str) -> &str {
-    resource.strip_suffix('*').unwrap_or_else(|| resource.trim_end_matches('?'))
+    resource
+        .strip_suffix('*')
+        .unwrap_or_else(|| resource.trim_end_matches('?'))
 }
 
 /// Whether a pattern stands for a resource among others.
@@ -107,7 +109,9 @@ fn grant<'a>(grants: &'a Grants, need: &Need) -> Option<&'a Grant> {
     if let Some(grant) = grants.get(&need.resource).and_then(of) {
         return Some(grant);
     }
-    let fitting = grants.iter().filter(|(pattern, _)| covers(pattern, &need.resource));
+    let fitting = grants
+        .iter()
+        .filter(|(pattern, _)| covers(pattern, &need.resource));
     fitting
         .filter_map(|(pattern, grants)| Some((pattern.len(), of(grants)?)))
         .max_by_key(|(length, _)| *length)

@@ -304,7 +304,10 @@ impl Stack {
             now,
             now + i64::try_from(TOKEN_LIFE.as_secs())?,
         )?;
-        let everyone = everyone(&model, environment(&dynamodb_url, &sqs_url, &secrets_url, planes_url.as_deref()));
+        let everyone = everyone(
+            &model,
+            environment(&dynamodb_url, &sqs_url, &secrets_url, planes_url.as_deref()),
+        );
         let file = StackFile {
             api_url,
             dynamodb_url,

@@ -49,7 +49,12 @@ fn run(arguments: Arguments) -> Result<()> {
     runtime.block_on(async move {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let Arguments { listen, log, key, seed } = arguments;
+        let Arguments {
+            listen,
+            log,
+            key,
+            seed,
+        } = arguments;
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("listening on {listen}"))?;

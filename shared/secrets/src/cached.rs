@@ -74,7 +74,10 @@ impl Kept {
 
     /// The last value while it may be used without a newer one, else `error`.
     fn stale(&self, now: Timestamp, error: SecretError) -> Result<SecretText, SecretError> {
-        let value = self.value.as_ref().filter(|value| value.is_younger_than(STALE_MS, now));
+        let value = self
+            .value
+            .as_ref()
+            .filter(|value| value.is_younger_than(STALE_MS, now));
         value.map(|value| value.text.clone()).ok_or(error)
     }
 

@@ -50,14 +50,19 @@ impl FetchSecret for SecretsManager {
             tracing::warn!(secret = self.name.id, %failure, "the secret cannot be fetched");
             match failure.kind {
                 Kind::NotBuilt | Kind::Refused => SecretError::Missing,
-                Kind::NotSent | Kind::Throttled | Kind::InProgress | Kind::Unknown => SecretError::Unavailable,
+                Kind::NotSent | Kind::Throttled | Kind::InProgress | Kind::Unknown => {
+                    SecretError::Unavailable
+                }
             }
         })?;
         // A secret may be of bytes instead.
         let text = output.secret_string.ok_or(SecretError::Malformed)?;
         let found = self.name.find_in(SecretText::new(text));
         if found.is_err() {
-            tracing::warn!(secret = self.name.id, "the secret is not in the form that its name says");
+            tracing::warn!(
+                secret = self.name.id,
+                "the secret is not in the form that its name says"
+            );
         }
         found
     }

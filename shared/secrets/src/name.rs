@@ -100,7 +100,14 @@ mod tests {
             found.map(|secret| secret.expose().to_owned())
         };
         assert_eq!(find(&member, r#"{"x": 1, "api_key": "k"}"#), Ok("k".to_owned()));
-        for bad in ["", "k", "[]", r#"{"x": "k"}"#, r#"{"api_key": 1}"#, r#"{"api_key": ""}"#] {
+        for bad in [
+            "",
+            "k",
+            "[]",
+            r#"{"x": "k"}"#,
+            r#"{"api_key": 1}"#,
+            r#"{"api_key": ""}"#,
+        ] {
             assert_eq!(find(&member, bad), Err(SecretError::Malformed), "{bad}");
         }
         let whole = name("secretsmanager:a");

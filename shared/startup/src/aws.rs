@@ -154,7 +154,10 @@ mod tests {
         assert_eq!(endpoint(&[all, own]).as_deref(), Some(own.1));
         assert_eq!(endpoint(&[own]).as_deref(), Some(own.1));
         // An empty variable is one that is not set.
-        assert_eq!(endpoint(&[all, ("AWS_ENDPOINT_URL_SQS", "")]).as_deref(), Some(all.1));
+        assert_eq!(
+            endpoint(&[all, ("AWS_ENDPOINT_URL_SQS", "")]).as_deref(),
+            Some(all.1)
+        );
     }
 
     #[test]

@@ -166,7 +166,9 @@ async fn a_key_that_the_gateway_refuses_is_an_outage_and_never_a_decline() {
         }
         let before = scene.read(&id).await.status;
         // Every later call takes the key, as after a rotation between two calls: a look-up must not make a decline of it.
-        scene.gateway.set_plan(move |op, _| (op == refused).then_some(GatewayFault::NoKey));
+        scene
+            .gateway
+            .set_plan(move |op, _| (op == refused).then_some(GatewayFault::NoKey));
         assert_eq!(
             scene.drive(&id).await,
             Err(NotDriven::Gateway(GatewayError::NoKey)),

@@ -265,7 +265,10 @@ mod tests {
             "stampede/gateway",
             "arn:aws:secretsmanager:us-east-1:000000000000:secret:stampede/gateway-local0",
         ] {
-            let (target, body) = ("secretsmanager.GetSecretValue", format!(r#"{{"SecretId": "{id}"}}"#));
+            let (target, body) = (
+                "secretsmanager.GetSecretValue",
+                format!(r#"{{"SecretId": "{id}"}}"#),
+            );
             assert_eq!(
                 texts("secretsmanager", Method::POST, "/", Some(target), &body),
                 [

@@ -345,7 +345,10 @@ async fn a_secret_is_read_by_those_who_may_and_as_it_is_by_then() {
     let (_, body) = read(Some("process-order"), body["ARN"].as_str().unwrap()).await;
     assert_eq!(text(&body), "next");
     let used = &permissions.report()["process-order"].used;
-    assert_eq!(used[0].permission, "secretsmanager:GetSecretValue secret:stampede/gateway-??????");
+    assert_eq!(
+        used[0].permission,
+        "secretsmanager:GetSecretValue secret:stampede/gateway-??????"
+    );
     assert_eq!(used[0].times, 2);
     for (function, id) in [
         ("process-order", "stampede/gateway-2"),
@@ -354,10 +357,18 @@ async fn a_secret_is_read_by_those_who_may_and_as_it_is_by_then() {
     ] {
         let (status, body) = read(Some(function), id).await;
         assert_eq!(status, 400, "{function} {id}: {body}");
-        assert!(body["__type"].as_str().unwrap().ends_with("AccessDeniedException"));
+        assert!(
+            body["__type"]
+                .as_str()
+                .unwrap()
+                .ends_with("AccessDeniedException")
+        );
     }
     let (status, body) = read(None, "stampede/none").await;
-    assert_eq!((status, &body["__type"]), (400, &json!("ResourceNotFoundException")));
+    assert_eq!(
+        (status, &body["__type"]),
+        (400, &json!("ResourceNotFoundException"))
+    );
 }
 
 #[tokio::test]
@@ -374,7 +385,12 @@ async fn without_its_statement_a_function_reads_no_secret() {
     let target = "secretsmanager.GetSecretValue";
     let (status, _, body) = call_of(&at, "secretsmanager", Some("process-order"), target, &body).await;
     assert_eq!(status, 400, "{body}");
-    assert!(body["Message"].as_str().unwrap().contains("secretsmanager:GetSecretValue"));
+    assert!(
+        body["Message"]
+            .as_str()
+            .unwrap()
+            .contains("secretsmanager:GetSecretValue")
+    );
     assert!(body.get("SecretString").is_none());
     let denied = Times {
         permission: "secretsmanager:GetSecretValue secret:stampede/gateway-local0".to_owned(),
@@ -396,9 +412,16 @@ async fn a_stored_parameter_is_read_by_those_who_may() {
     function.statements.push(statement);
     assert!(!function.needs_control_planes(), "the stack serves it always");
     let (at, _, permissions) = stores(&model).await;
-    let (target, body) = ("AmazonSSM.GetParameter", json!({"Name": name, "WithDecryption": true}));
+    let (target, body) = (
+        "AmazonSSM.GetParameter",
+        json!({"Name": name, "WithDecryption": true}),
+    );
     let (status, _, found) = call_of(&at, "ssm", Some("get-drop"), target, &body).await;
-    assert_eq!((status, &found["Parameter"]["Value"]), (200, &json!("x")), "{found}");
+    assert_eq!(
+        (status, &found["Parameter"]["Value"]),
+        (200, &json!("x")),
+        "{found}"
+    );
     let (status, _, refused) = call_of(&at, "ssm", Some("reserve"), target, &body).await;
     assert_eq!(status, 400, "{refused}");
     assert_eq!(
@@ -409,7 +432,12 @@ async fn a_stored_parameter_is_read_by_those_who_may() {
     let body = json!({"Name": name, "Value": "y", "Overwrite": true});
     let (status, _, refused) = call_of(&at, "ssm", Some("get-drop"), "AmazonSSM.PutParameter", &body).await;
     assert_eq!(status, 400, "{refused}");
-    assert!(refused["__type"].as_str().unwrap().ends_with("AccessDeniedException"));
+    assert!(
+        refused["__type"]
+            .as_str()
+            .unwrap()
+            .ends_with("AccessDeniedException")
+    );
 }
 
 #[tokio::test]

@@ -256,7 +256,10 @@ pub(crate) async fn a_rotated_key_of_the_gateway_is_used_without_a_restart(world
     };
     assert_eq!(world.units(drop).await, sold);
     let used = &world.control("/permissions").await["process-order"]["used"];
-    assert!(used.to_string().contains("secretsmanager:GetSecretValue"), "{used}");
+    assert!(
+        used.to_string().contains("secretsmanager:GetSecretValue"),
+        "{used}"
+    );
     // The key is where it is used and nowhere else.
     let shows = |text: &str| text.contains("sk_test_");
     assert!(!world.file.environment.values().any(|value| shows(value)));

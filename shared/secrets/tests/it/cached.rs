@@ -123,7 +123,11 @@ async fn a_refused_value_is_fetched_again_but_not_at_every_refusal() {
 
 #[tokio::test]
 async fn the_former_value_is_used_while_the_store_does_not_answer_and_no_longer_than_told() {
-    for error in [SecretError::Unavailable, SecretError::Missing, SecretError::Malformed] {
+    for error in [
+        SecretError::Unavailable,
+        SecretError::Missing,
+        SecretError::Malformed,
+    ] {
         let (cache, store, edge) = scene();
         assert_eq!(read(&cache).await, text("first"));
         store.holds(Err(error));
@@ -132,7 +136,11 @@ async fn the_former_value_is_used_while_the_store_does_not_answer_and_no_longer_
         for _ in 0..100 {
             assert_eq!(read(&cache).await, text("first"));
         }
-        assert_eq!(store.fetches(), 2, "payments do not wait for a store that is away");
+        assert_eq!(
+            store.fetches(),
+            2,
+            "payments do not wait for a store that is away"
+        );
         edge.set(fetched_at.plus_millis(STALE_MS - 1));
         assert_eq!(read(&cache).await, text("first"));
         edge.set(fetched_at.plus_millis(STALE_MS));

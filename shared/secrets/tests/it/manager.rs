@@ -60,7 +60,10 @@ async fn the_member_of_the_secret_is_found() {
         request.contains("x-amz-target: secretsmanager.getsecretvalue"),
         "{request}"
     );
-    assert!(request.ends_with(r#"{"secretid":"stampede/gateway"}"#), "{request}");
+    assert!(
+        request.ends_with(r#"{"secretid":"stampede/gateway"}"#),
+        "{request}"
+    );
 }
 
 #[tokio::test]
@@ -87,11 +90,7 @@ async fn each_answer_has_one_meaning() {
             SecretError::Unavailable,
         ),
         (503, "", SecretError::Unavailable),
-        (
-            200,
-            r#"{"SecretBinary": "aw=="}"#,
-            SecretError::Malformed,
-        ),
+        (200, r#"{"SecretBinary": "aw=="}"#, SecretError::Malformed),
         (200, r#"{"SecretString": "k"}"#, SecretError::Malformed),
     ] {
         let (_, found) = fetch(status, body).await;
