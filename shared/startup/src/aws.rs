@@ -29,13 +29,21 @@ pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
 /// How long a call may take with the SDK's own second attempt, in milliseconds.
 pub const CALL_TIMEOUT_MS: u64 = 3_000;
 
-/// What the clients of any one service are made from; the variable `service_endpoint` leads them elsewhere.
+/// Where the clients of every service are led, unless the variable of their own says otherwise: the SDKs' rule.
+///
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>.
+const ANY_ENDPOINT: &str = "AWS_ENDPOINT_URL";
+
+/// What the clients of any one service are made from; the variable `service_endpoint`, or else `AWS_ENDPOINT_URL`, leads
+/// them elsewhere.
 ///
 /// The SDK repeats a call once by itself; whoever calls decides about more, since only the caller knows what a repeat
 /// means.
 pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let region = config.text("AWS_REGION");
-    let endpoint = config.optional(service_endpoint);
+    let endpoint = config
+        .optional(service_endpoint)
+        .or_else(|| config.optional(ANY_ENDPOINT));
     // Lambda sets them when a process starts and never again.
     let credentials = Credentials::new(
         config.text("AWS_ACCESS_KEY_ID"),
@@ -120,6 +128,32 @@ mod tests {
             let digest = <sha2::Sha256 as sha2::Digest>::digest(der);
             assert_eq!(data_encoding::HEXLOWER.encode(&digest), fingerprint);
         }
+    }
+
+    #[test]
+    fn the_endpoint_of_a_service_wins_over_that_of_all() {
+        let endpoint = |set: &[(&'static str, &'static str)]| {
+            let set = set.to_vec();
+            let mut config = Config::from_fn(move |name| {
+                let found = set.iter().find(|(variable, _)| *variable == name);
+                Some(found?.1.to_owned())
+            });
+            let made = service(&mut config, "AWS_ENDPOINT_URL_SQS");
+            made.endpoint_url().map(str::to_owned)
+        };
+        let all = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+        let own = ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:2");
+        let other = ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:3");
+        assert_eq!(endpoint(&[]), None);
+        assert_eq!(endpoint(&[other]), None);
+        assert_eq!(endpoint(&[all, other]).as_deref(), Some(all.1));
+        assert_eq!(endpoint(&[all, own]).as_deref(), Some(own.1));
+        assert_eq!(endpoint(&[own]).as_deref(), Some(own.1));
+        // An empty variable is one that is not set.
+        assert_eq!(
+            endpoint(&[all, ("AWS_ENDPOINT_URL_SQS", "")]).as_deref(),
+            Some(all.1)
+        );
     }
 
     #[test]
