@@ -5,10 +5,10 @@ use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::payment::PaymentGateway;
+use ports::payment::{GatewayError, PaymentGateway};
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 
-use crate::drive::Driver;
+use crate::drive::{Driver, NotDriven};
 
 /// Drives the orders of a batch, at the same time, and answers which messages must come again.
 ///
@@ -45,6 +45,13 @@ where
         Ok(driven) => {
             tracing::debug!(message_id = id, %order, ?driven, "driven");
             true
+        }
+        Err(error @ NotDriven::Gateway(GatewayError::NoKey)) => {
+            tracing::error!(
+                message_id = id, %order, %error,
+                "not driven; it will come again: put the gateway's valid key into the secret that GATEWAY_SECRET names"
+            );
+            false
         }
         Err(error) => {
             tracing::warn!(message_id = id, %order, %error, "not driven; it will come again");

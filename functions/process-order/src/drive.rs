@@ -12,6 +12,7 @@ use ports::payment::{
 };
 use ports::retry::{self, IN_WORKER, Policy, Transient as _, look_again, retry, retry_if};
 use ports::{Conditional, StoreError};
+use secrets::FETCH_TIMEOUT_MS;
 
 /// Looks at one order by one message, after a conflict or a lost answer: six at most.
 const LOOKS: Policy = Policy::new(5, 60, 960);
@@ -28,11 +29,11 @@ pub const GATEWAY_CALL_MS: u64 = 4_000;
 const STORE_MS: u64 = 4_000;
 
 const _: () = assert!(
-    BUDGET_MS + GATEWAY_CALL_MS + STORE_MS < PROCESS_ORDER_TIMEOUT_SECONDS as u64 * 1000,
-    "a message must be done with what it started before the function is ended"
+    BUDGET_MS + FETCH_TIMEOUT_MS + GATEWAY_CALL_MS + STORE_MS < PROCESS_ORDER_TIMEOUT_SECONDS as u64 * 1000,
+    "a message must be done with what it started, reading the gateway's key included, before the function is ended"
 );
 const _: () = assert!(
-    BUDGET_MS > GATEWAY_CALL_MS,
+    BUDGET_MS > FETCH_TIMEOUT_MS + GATEWAY_CALL_MS,
     "a payment whose confirm was not answered is looked up by the same message"
 );
 

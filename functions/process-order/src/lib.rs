@@ -14,6 +14,8 @@
 //! - Only a payment whose id is stored is ever confirmed, so an order without one can be cancelled without asking.
 //! - An order with one is undone only when the gateway says that the payment is cancelled or declined. A deadline or a
 //!   shopper's wish makes us *ask* for that; if the money was taken first, the order is paid.
+//! - A key that the gateway does not take says nothing about a payment: the call is repeated with the key as it is stored by
+//!   then, and if that is refused too, the record fails and comes again.
 //! - A lost answer is not a failure: the payment is looked up, and if that does not tell either, the record fails and
 //!   comes again.
 //!

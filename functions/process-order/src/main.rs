@@ -6,8 +6,9 @@ use std::time::Duration;
 use dynamodb::Table::{Orders, Purchases, Stock};
 use dynamodb::{OrderStore, Tables};
 use process_order::drive::{Driver, GATEWAY_CALL_MS};
+use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::edge::SystemEdge;
-use stripe::{ApiKey, StripeConfig, StripeGateway};
+use stripe::{StripeConfig, StripeGateway};
 
 /// Where shoppers come back to from their bank, unless `RETURN_URL` says otherwise.
 const RETURN_URL: &str = "https://shop.invalid/orders";
@@ -16,12 +17,14 @@ fn main() -> ExitCode {
     startup::serve_events(|config| {
         let client = startup::aws::dynamodb(config);
         let tables = Tables::read([Stock, Purchases, Orders], |variable| config.text(variable));
-        let key = config.made("GATEWAY_API_KEY", ApiKey::new);
+        let aws = startup::aws::service(config, secrets::ENDPOINT_VARIABLE);
+        let secret: Option<SecretName> = config.made("GATEWAY_SECRET", str::parse);
         let gateway = config.made("GATEWAY_URL", |url| {
-            let key = key.ok_or("needs GATEWAY_API_KEY")?;
-            let mut stripe = StripeConfig::new(url, key).map_err(|error| error.to_string())?;
+            let secret = SecretsManager::new(&aws, secret.ok_or("needs GATEWAY_SECRET")?);
+            let mut stripe = StripeConfig::new(url).map_err(|error| error.to_string())?;
             stripe.total_timeout = Duration::from_millis(GATEWAY_CALL_MS);
-            StripeGateway::new(&stripe).map_err(|error| error.to_string())
+            let key = CachedSecret::new(secret, SystemEdge);
+            StripeGateway::new(&stripe, key).map_err(|error| error.to_string())
         })?;
         let return_url = config
             .optional("RETURN_URL")

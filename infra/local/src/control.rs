@@ -1,4 +1,5 @@
-//! The control endpoint: figures, queues, whether anything is left to do, and a way to invoke a function by hand.
+//! The control endpoint: figures, queues, whether anything is left to do, and ways to invoke a function and to replace a secret
+//! by hand.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::postgres::Postgres;
 use crate::runtime::{Failure, Functions};
+use crate::secrets::Secrets;
 use crate::sources::Stream;
 use crate::sqs::{Depth, Sqs};
 use crate::template::Model;
@@ -43,6 +45,8 @@ pub struct Control {
     pub meter: Arc<Meter>,
     /// The functions' permissions.
     pub permissions: Arc<Permissions>,
+    /// The stores of secrets and parameters.
+    pub secrets: Arc<Secrets>,
     /// What goes wrong on purpose.
     pub faults: Arc<Faults>,
     /// The ledger's server, which nobody holds while it is away.
@@ -73,6 +77,17 @@ impl Control {
                 // Whoever crashes the server holds it until it is back.
                 drop(self.postgres.lock().await);
                 encode(&self.faults.report())
+            }
+            (&Method::PUT, _) => {
+                let Some(name) = path.strip_prefix("/secrets/") else {
+                    return http1::json(StatusCode::NOT_FOUND, "");
+                };
+                let text = http1::read(body, MAX_EVENT_BYTES).await;
+                let Some(text) = text.and_then(|text| String::from_utf8(text.into()).ok()) else {
+                    return http1::json(StatusCode::BAD_REQUEST, "");
+                };
+                self.secrets.put(name, text);
+                return http1::json(StatusCode::NO_CONTENT, "");
             }
             (&Method::POST, _) => {
                 let invoked = path.strip_prefix("/functions/");

@@ -13,6 +13,7 @@
 //! | [`front`] | API Gateway's HTTP API: routes, payload format 2.0, CORS, its own error bodies |
 //! | [`dynamodb`], [`meter`] | DynamoDB with its streams, and what every request costs by AWS's rules |
 //! | [`permissions`] | IAM: what each function may do, and what it did |
+//! | [`secrets`] | Secrets Manager and Parameter Store, as far as functions read them at run time |
 //! | [`sqs`] | SQS with dead-letter queues |
 //! | [`sources`] | event source mappings for queues and streams; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
@@ -51,6 +52,7 @@ pub mod place;
 pub mod planes;
 pub mod postgres;
 pub mod runtime;
+pub mod secrets;
 pub mod sources;
 pub mod sqs;
 pub mod stack;

@@ -5,8 +5,8 @@
 //! from outside (tests, the load generator) and may do everything.
 //!
 //! The rules are IAM's for identity-based policies: what no statement allows is denied, and one that denies wins.
-//! Of patterns only a resource that ends in `*` is understood: [`Permissions::of`] refuses others, as conditions are refused
-//! when the template is read.
+//! Of patterns only a resource that ends in `*`, or in `?` once or more, is understood: [`Permissions::of`] refuses others, as
+//! conditions are refused when the template is read.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -86,8 +86,22 @@ struct Grant {
     used: AtomicU64,
 }
 
-/// What one function is granted: by resource, where one that ends in `*` is every one that begins so.
+/// What one function is granted: by resource, where one that ends in `*` is every one that begins so, and each `?` at an end
+/// stands for any one character.
 type Grants = HashMap<String, Vec<Grant>>;
+
+/// What a resource of a statement begins with, before a pattern at its end.
+fn beginning(resource: &str) -> &str {
+    resource
+        .strip_suffix('*')
+        .unwrap_or_else(|| resource.trim_end_matches('?'))
+}
+
+/// Whether a pattern stands for a resource among others.
+fn covers(pattern: &str, resource: &str) -> bool {
+    let begins = resource.starts_with(beginning(pattern));
+    begins && (pattern.ends_with('*') || resource.len() == pattern.len())
+}
 
 /// The grant of an action on a resource: of that resource by its name, else by the longest beginning.
 fn grant<'a>(grants: &'a Grants, need: &Need) -> Option<&'a Grant> {
@@ -95,11 +109,9 @@ fn grant<'a>(grants: &'a Grants, need: &Need) -> Option<&'a Grant> {
     if let Some(grant) = grants.get(&need.resource).and_then(of) {
         return Some(grant);
     }
-    let begins = |pattern: &str| {
-        let beginning = pattern.strip_suffix('*');
-        beginning.is_some_and(|beginning| need.resource.starts_with(beginning))
-    };
-    let fitting = grants.iter().filter(|(pattern, _)| begins(pattern));
+    let fitting = grants
+        .iter()
+        .filter(|(pattern, _)| covers(pattern, &need.resource));
     fitting
         .filter_map(|(pattern, grants)| Some((pattern.len(), of(grants)?)))
         .max_by_key(|(length, _)| *length)
@@ -243,7 +255,7 @@ fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
         };
         for action in &statement.action {
             let pair = (statement.resource.as_str(), action.as_str());
-            let beginning = pair.0.strip_suffix('*').unwrap_or(pair.0);
+            let beginning = beginning(pair.0);
             let denies_widely = statement.effect == "Deny" && beginning != pair.0;
             if denies_widely || [beginning, pair.1].iter().any(|text| text.contains(['*', '?'])) {
                 bail!(
@@ -379,12 +391,28 @@ mod tests {
     }
 
     #[test]
+    fn a_question_mark_at_the_end_allows_any_one_character() {
+        let permissions = permissions(&[statement("Allow", &["s:Get"], "arn:a:b:t/x-??")]);
+        for (resource, is_allowed) in [
+            ("arn:a:b:t/x-01", true),
+            ("arn:a:b:t/x-0", false),
+            ("arn:a:b:t/x-012", false),
+            ("arn:a:b:t/y-01", false),
+        ] {
+            let checked = permissions.check("f", &[need("s:Get", resource)]);
+            assert_eq!(checked.is_ok(), is_allowed, "{resource}");
+        }
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for bad in [
             statement("Allow", &["s:*"], "r"),
             statement("Allow", &["s:Get"], "r/*/x"),
-            statement("Allow", &["s:Get"], "r/?"),
+            statement("Allow", &["s:Get"], "r/?/x"),
+            statement("Allow", &["s:Get"], "r/?*"),
             statement("Deny", &["s:Get"], "r/*"),
+            statement("Deny", &["s:Get"], "r/?"),
             statement("Allow", &["s:Ge?"], "r"),
             statement("Perhaps", &["s:Get"], "r"),
         ] {

@@ -24,6 +24,7 @@ use crate::place::Place;
 use crate::planes::{self, Planes};
 use crate::postgres::Postgres;
 use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
+use crate::secrets::{self, Secrets};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
 use crate::template::{self, Model, REGION, Surroundings};
@@ -191,26 +192,21 @@ impl Stack {
         let (front_at, api_url) = bind().await?;
         let (control_at, control_url) = bind().await?;
         let (planes_at, planes_url) = bind().await?;
-        let planes_url = match &options.control_planes {
-            Some(_) => planes_url,
-            None => planes::NOWHERE.to_owned(),
-        };
+        let (secrets_at, secrets_url) = bind().await?;
+        let planes_url = options.control_planes.is_some().then_some(planes_url);
         let (shopper, operator) = place.make_keys()?;
-        let read = |database: &str, mappings: &BTreeMap<String, String>| {
-            template::load(
-                &text,
-                &surroundings(
-                    shopper.public_key(),
-                    operator.public_key(),
-                    &gateway_url,
-                    database,
-                    &sqs_url,
-                    mappings,
-                ),
+        let around = |database: &str, mappings: &BTreeMap<String, String>| {
+            surroundings(
+                shopper.public_key(),
+                operator.public_key(),
+                &gateway_url,
+                database,
+                &sqs_url,
+                mappings,
             )
         };
         // Fails fast on what is wrong with the template or missing, before anything starts.
-        let draft = read("postgresql://unknown", &BTreeMap::new())?;
+        let draft = template::load(&text, &around("postgresql://unknown", &BTreeMap::new()))?;
         let keys = Keys::of(&draft.tables);
         let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
         let settings = Settings {
@@ -219,7 +215,7 @@ impl Stack {
             concurrency: options.concurrency,
             on_demand: options.on_demand(),
             account_concurrency: options.account_concurrency,
-            environment: environment(&dynamodb_url, &sqs_url, &planes_url),
+            environment: environment(&dynamodb_url, &sqs_url, &secrets_url, planes_url.as_deref()),
             faults: Arc::clone(&faults),
         };
         missing(&draft, &settings, options.control_planes.is_some())?;
@@ -252,7 +248,8 @@ impl Stack {
             }
         };
         let mappings = planes.as_ref().map(|planes| planes.mappings.clone());
-        let mut model = read(&database_url, &mappings.unwrap_or_default())?;
+        let around = around(&database_url, &mappings.unwrap_or_default());
+        let mut model = template::load(&text, &around)?;
         if let Some(level) = &options.function_log {
             for function in model.functions.values_mut() {
                 function.environment.insert("RUST_LOG".to_owned(), level.clone());
@@ -261,7 +258,9 @@ impl Stack {
 
         let meter = Arc::new(Meter::default());
         let permissions = Arc::new(Permissions::of(&model)?);
+        let secrets = Arc::new(Secrets::new(&around, Arc::clone(&permissions)));
         let mut servers = JoinSet::new();
+        servers.spawn(secrets::serve(secrets_at, Arc::clone(&secrets)));
         let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
             .guarded(Arc::clone(&permissions))
             .faulty(Arc::clone(&faults));
@@ -281,9 +280,13 @@ impl Stack {
         });
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
         if let Some(planes) = &planes {
-            let front =
-                planes::front::Front::new(planes, Arc::clone(&functions), Arc::clone(&permissions)).await;
-            servers.spawn(planes::front::serve(planes_at, Arc::new(front)));
+            let front = planes::front::Front::new(
+                planes,
+                Arc::clone(&functions),
+                Arc::clone(&permissions),
+                Arc::clone(&secrets),
+            );
+            servers.spawn(planes::front::serve(planes_at, Arc::new(front.await)));
         }
         let sources = sources::start(
             &model,
@@ -302,6 +305,7 @@ impl Stack {
             streams: sources.streams.clone(),
             meter,
             permissions,
+            secrets,
             faults: Arc::clone(&faults),
             postgres: Arc::clone(&postgres),
         });
@@ -315,7 +319,10 @@ impl Stack {
             now,
             now + i64::try_from(TOKEN_LIFE.as_secs())?,
         )?;
-        let everyone = everyone(&model, environment(&dynamodb_url, &sqs_url, &planes_url));
+        let everyone = everyone(
+            &model,
+            environment(&dynamodb_url, &sqs_url, &secrets_url, planes_url.as_deref()),
+        );
         let file = StackFile {
             api_url,
             dynamodb_url,
@@ -324,7 +331,7 @@ impl Stack {
             gateway_url,
             gateway_log: place.gateway_log(),
             control_url,
-            control_planes_url: options.control_planes.is_some().then_some(planes_url),
+            control_planes_url: planes_url,
             operator_token,
             pid: std::process::id(),
             faults: options.faults.clone(),
@@ -379,10 +386,16 @@ impl Stack {
 }
 
 /// What every function gets besides the template's environment.
-fn environment(dynamodb_url: &str, sqs_url: &str, planes_url: &str) -> BTreeMap<String, String> {
-    let planes = planes::ENDPOINTS.map(|variable| (variable, planes_url));
+fn environment(
+    dynamodb_url: &str,
+    sqs_url: &str,
+    secrets_url: &str,
+    planes_url: Option<&str>,
+) -> BTreeMap<String, String> {
+    let planes = planes::ENDPOINTS.map(|variable| (variable, planes_url.unwrap_or(planes::NOWHERE)));
     [
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url),
         ("AWS_ENDPOINT_URL_SQS", sqs_url),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
@@ -391,6 +404,8 @@ fn environment(dynamodb_url: &str, sqs_url: &str, planes_url: &str) -> BTreeMap<
     ]
     .into_iter()
     .chain(planes)
+    // The control planes' front asks the stores too.
+    .chain([("AWS_ENDPOINT_URL_SSM", planes_url.unwrap_or(secrets_url))])
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .collect()
 }

@@ -54,6 +54,7 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
         purchase::an_action_is_completed_or_failed,
         purchase::an_abandoned_hold_comes_back,
         purchase::a_released_hold_comes_back,
+        purchase::a_rotated_key_of_the_gateway_is_used_without_a_restart,
         repeats::one_key_is_one_reservation,
         repeats::one_key_is_one_order,
         repeats::one_key_is_one_restock,

@@ -22,6 +22,7 @@
 //! | `GET`, `POST /sandbox/authenticate/{id}` | the bank's page: `outcome=complete` or `outcome=fail` |
 //! | `GET /sandbox/log` | the log, JSON lines |
 //! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
+//! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
 //!
 //! **What it does not do.** Webhooks, customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays), and idempotency keys never lapse.
@@ -42,6 +43,7 @@ pub mod faults;
 pub mod idempotency;
 pub mod ids;
 pub mod intent;
+mod key;
 pub mod log;
 pub mod methods;
 pub mod pages;
@@ -57,14 +59,16 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use key::ApiKey;
+
 /// Tells the time in milliseconds since 1970-01-01 UTC. The sandbox never reads a clock by itself.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What a sandbox is started with.
 #[derive(Clone)]
 pub struct Options {
-    /// The only secret key that is accepted as a bearer token.
-    pub api_key: String,
+    /// The secret key that is accepted as a bearer token; whoever keeps a clone can replace it while the sandbox runs.
+    pub api_key: Arc<ApiKey>,
     /// The file the log is appended to; made if it is not there.
     pub log_path: PathBuf,
     /// Ids and the faults' draws follow from this.
@@ -84,7 +88,7 @@ impl Options {
     #[must_use]
     pub fn new(api_key: impl Into<String>, log_path: impl Into<PathBuf>, seed: u64, clock: Clock) -> Self {
         Self {
-            api_key: api_key.into(),
+            api_key: Arc::new(ApiKey::new(api_key)),
             log_path: log_path.into(),
             seed,
             clock,

@@ -1,4 +1,4 @@
-//! Routes a real gateway does not have: the bank's page, the log, the faults.
+//! Routes a real gateway does not have: the bank's page, the log, the faults, the key.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{Html, IntoResponse};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -23,6 +23,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/sandbox/authenticate/{id}", get(page).post(authenticate))
         .route("/sandbox/log", get(log))
         .route("/sandbox/faults", get(show_faults).post(set_faults))
+        .route("/sandbox/key", post(replace_key))
 }
 
 type Shared = State<Arc<Gateway>>;
@@ -139,4 +140,15 @@ async fn set_faults(State(gateway): Shared, Json(faults): Json<Faults>) -> Respo
     }
     gateway.faults().change(|now| *now = faults);
     Json(faults).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    api_key: String,
+}
+
+async fn replace_key(State(gateway): Shared, Json(NewKey { api_key }): Json<NewKey>) -> StatusCode {
+    gateway.api_key().replace(api_key);
+    StatusCode::NO_CONTENT
 }

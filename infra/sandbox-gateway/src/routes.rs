@@ -20,7 +20,7 @@ use crate::idempotency::{Claim, Keys, MAX_KEY_CHARS};
 use crate::log::Log;
 use crate::methods::Behaviour;
 use crate::request::{self, Operation, Params};
-use crate::{Options, pages};
+use crate::{ApiKey, Options, pages};
 
 /// A running sandbox.
 pub struct Gateway {
@@ -64,11 +64,16 @@ impl Gateway {
         &self.options.faults
     }
 
+    pub(crate) fn api_key(&self) -> &ApiKey {
+        &self.options.api_key
+    }
+
     fn admit(&self, headers: &HeaderMap) -> Result<(), Reply> {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
-        if given.and_then(|value| value.strip_prefix("Bearer ")) != Some(self.options.api_key.as_str()) {
+        let given = given.and_then(|value| value.strip_prefix("Bearer "));
+        if !given.is_some_and(|key| self.options.api_key.accepts(key)) {
             return Err(error::unauthorized());
         }
         if self.faults().refuses() {

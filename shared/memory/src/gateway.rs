@@ -69,11 +69,13 @@ pub enum GatewayFault {
     UnavailableAfter,
     /// Nothing is done; the gateway refuses for good.
     Refused,
+    /// Nothing is done; the gateway does not take the key.
+    NoKey,
 }
 
 impl GatewayFault {
     /// Every way to fail.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotSent,
         Self::Throttled,
         Self::UnknownBefore,
@@ -81,6 +83,7 @@ impl GatewayFault {
         Self::UnavailableBefore,
         Self::UnavailableAfter,
         Self::Refused,
+        Self::NoKey,
     ];
 
     /// What the caller gets to see.
@@ -92,6 +95,7 @@ impl GatewayFault {
             Self::UnknownBefore | Self::UnknownAfter => GatewayError::Unknown,
             Self::UnavailableBefore | Self::UnavailableAfter => GatewayError::Unavailable,
             Self::Refused => refused("fault_on_purpose"),
+            Self::NoKey => GatewayError::NoKey,
         }
     }
 

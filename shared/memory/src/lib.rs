@@ -4,7 +4,7 @@
 //! down to which of two refusals comes first and what a repeat is answered.
 //!
 //! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time;
-//! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`TestEdge`] is a clock that tests move and dice that
+//! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`MemorySecret`] is a secret that tests change; [`TestEdge`] is a clock that tests move and dice that
 //! a seed decides. [`contract`] holds the tests that say what each port promises: they run on these adapters and on
 //! the real ones.
 //!
@@ -36,6 +36,7 @@ pub mod gateway;
 mod ledger;
 mod orders;
 mod queues;
+mod secret;
 mod stock;
 mod store;
 mod yielding;
@@ -46,4 +47,5 @@ pub use faults::{Fault, Op};
 pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentOutcome};
 pub use ledger::MemoryLedger;
 pub use queues::{MemoryQueues, SendFault};
+pub use secret::MemorySecret;
 pub use store::{MemoryStore, OrderChange};

@@ -189,8 +189,12 @@ pub enum GatewayError {
     /// It certainly did not reach the gateway. Nothing was done; the same call may be repeated, after a pause.
     #[error("the gateway was not reached")]
     NotSent,
-    /// The gateway understood and refused: the mistake is ours (a wrong key, a bad parameter, a payment that is past
-    /// this step). Repeating will not help. If a payment is known, `find` tells whether it has merely moved on;
+    /// Nothing was done, for want of a key that the gateway takes: it refused the one that it was shown, which may have been
+    /// changed, or there was none to show. It says nothing about the payment. The same call may be repeated, and is then made
+    /// with the key as it is by then.
+    #[error("there is no key that the gateway takes")]
+    NoKey,
+    /// The gateway understood and refused: the mistake is ours (a bad parameter, a payment that is past this step). Repeating will not help. If a payment is known, `find` tells whether it has merely moved on;
     /// otherwise an engineer has to look.
     #[error("the gateway refused: {code}")]
     Refused {
@@ -215,7 +219,7 @@ impl GatewayError {
     pub const fn is_certainly_undone(&self) -> bool {
         matches!(
             self,
-            Self::NotSent | Self::Refused { .. } | Self::Throttled { .. }
+            Self::NotSent | Self::NoKey | Self::Refused { .. } | Self::Throttled { .. }
         )
     }
 }

@@ -4,10 +4,11 @@ use domain::money::Money;
 use ports::payment::{
     Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, Refund,
 };
+use ports::secrets::ReadSecret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, redirect, retry};
 
-use crate::config::{ConfigError, StripeConfig};
+use crate::config::{ConfigError, StripeConfig, authorization};
 use crate::outcome::{Answer, without_answer};
 
 /// The API's version this adapter was written against.
@@ -15,23 +16,23 @@ pub const API_VERSION: &str = "2024-06-20";
 /// The longest answer that is read, in bytes; an intent takes about 2 KB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// A gateway that speaks Stripe's API. Clones share one connection pool.
+/// A gateway that speaks Stripe's API, and is shown the key that `S` reads.
 #[derive(Debug, Clone)]
-pub struct StripeGateway {
+pub struct StripeGateway<S> {
     client: Client,
     base: String,
+    key: S,
 }
 
-impl StripeGateway {
-    /// Makes the adapter; connects to nothing yet.
+impl<S: ReadSecret> StripeGateway<S> {
+    /// Makes the adapter; connects to nothing and reads no key yet.
     ///
     /// # Errors
     /// [`ConfigError::Client`]
-    pub fn new(config: &StripeConfig) -> Result<Self, ConfigError> {
+    pub fn new(config: &StripeConfig, key: S) -> Result<Self, ConfigError> {
         // The client insists on a TLS provider even for plain HTTP. A second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, config.key.header());
         headers.insert("stripe-version", HeaderValue::from_static(API_VERSION));
         let mut builder = Client::builder()
             .default_headers(headers)
@@ -51,15 +52,35 @@ impl StripeGateway {
         Ok(Self {
             client,
             base: config.base.as_str().trim_end_matches('/').to_owned(),
+            key,
         })
     }
 
     fn post(&self, path: &str, form: &[(&str, &str)]) -> RequestBuilder {
         self.client.post(format!("{}/v1/{path}", self.base)).form(form)
     }
+
+    /// Sends the request with the key as it is now.
+    async fn answer(&self, request: RequestBuilder) -> Result<Answer, GatewayError> {
+        let key = self.key.read().await.map_err(|error| {
+            tracing::warn!(%error, "the gateway's key cannot be read");
+            GatewayError::NoKey
+        })?;
+        let Some(header) = authorization(&key) else {
+            tracing::warn!("the gateway's key is empty or has characters that a key cannot have");
+            self.key.refused().await;
+            return Err(GatewayError::NoKey);
+        };
+        let answer = send(request.header(AUTHORIZATION, header)).await?;
+        if answer.refuses_key() {
+            tracing::warn!(status = answer.status.as_u16(), "the gateway refused the key");
+            self.key.refused().await;
+        }
+        Ok(answer)
+    }
 }
 
-async fn answer(request: RequestBuilder) -> Result<Answer, GatewayError> {
+async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     let response = request.send().await.map_err(|error| {
         let meaning = without_answer(&error);
         // The URL carries nothing secret, but says nothing new either.
@@ -110,7 +131,7 @@ fn amount_text(amount: Money) -> Result<String, GatewayError> {
     Ok(amount.amount_minor.to_string())
 }
 
-impl PaymentGateway for StripeGateway {
+impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
     async fn create(&self, payment: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
         let amount = amount_text(payment.amount)?;
         let currency = payment.amount.currency.as_str().to_ascii_lowercase();
@@ -124,7 +145,7 @@ impl PaymentGateway for StripeGateway {
         let request = self
             .post("payment_intents", &form)
             .header("idempotency-key", key.as_str());
-        answer(request).await?.payment()
+        self.answer(request).await?.payment()
     }
 
     async fn confirm(
@@ -138,18 +159,18 @@ impl PaymentGateway for StripeGateway {
         let request = self
             .post(&format!("payment_intents/{id}/confirm"), &form)
             .header("idempotency-key", key.as_str());
-        answer(request).await?.payment()
+        self.answer(request).await?.payment()
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
-        answer(self.client.get(format!("{}/v1/payment_intents/{id}", self.base)))
+        self.answer(self.client.get(format!("{}/v1/payment_intents/{id}", self.base)))
             .await?
             .found()
     }
 
     async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
         // Without a key: a replay would tell how it was then, and a second cancel does no harm.
-        answer(self.post(&format!("payment_intents/{id}/cancel"), &[]))
+        self.answer(self.post(&format!("payment_intents/{id}/cancel"), &[]))
             .await?
             .cancelled()
     }
@@ -162,11 +183,9 @@ impl PaymentGateway for StripeGateway {
     ) -> Result<Refund, GatewayError> {
         let amount = amount_text(amount)?;
         let form = [("payment_intent", id.as_str()), ("amount", amount.as_str())];
-        answer(
-            self.post("refunds", &form)
-                .header("idempotency-key", key.as_str()),
-        )
-        .await?
-        .refunded()
+        let request = self
+            .post("refunds", &form)
+            .header("idempotency-key", key.as_str());
+        self.answer(request).await?.refunded()
     }
 }

@@ -1,8 +1,8 @@
-//! Where the gateway is, how to be let in, how long to wait.
+//! Where the gateway is, how a key is shown to it, how long to wait.
 
-use std::fmt;
 use std::time::Duration;
 
+use ports::secrets::SecretText;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
@@ -10,10 +10,6 @@ use reqwest::header::HeaderValue;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a call may take, connecting included, unless told otherwise.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The gateway's secret key. Never printed.
-#[derive(Clone)]
-pub struct ApiKey(HeaderValue);
 
 /// The gateway cannot be talked to as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,44 +20,26 @@ pub enum ConfigError {
     /// Plain http would carry the secret key over a network.
     #[error("the gateway's URL must be https unless it is on this machine")]
     Insecure,
-    /// Not visible ASCII, or empty.
-    #[error("the gateway's key is empty or has characters a key cannot have")]
-    Key,
     /// The HTTP client could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Client(String),
 }
 
-impl ApiKey {
-    /// The key, as a header that logs mask.
-    ///
-    /// # Errors
-    /// [`ConfigError::Key`]
-    pub fn new(key: &str) -> Result<Self, ConfigError> {
-        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(ConfigError::Key);
-        }
-        let mut header = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ConfigError::Key)?;
-        header.set_sensitive(true);
-        Ok(Self(header))
+/// The header that shows a key, which logs mask; none for a text that is no key: empty, or not of visible ASCII alone.
+pub(crate) fn authorization(key: &SecretText) -> Option<HeaderValue> {
+    let key = key.expose();
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
     }
-
-    pub(crate) fn header(&self) -> HeaderValue {
-        self.0.clone()
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
+    let mut header = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// What an adapter is made from.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
     pub(crate) base: Url,
-    pub(crate) key: ApiKey,
     /// How long connecting may take; then nothing was sent.
     pub connect_timeout: Duration,
     /// How long a whole call may take; then its outcome is unknown.
@@ -73,7 +51,7 @@ impl StripeConfig {
     ///
     /// # Errors
     /// [`ConfigError`] naming what is wrong.
-    pub fn new(base_url: &str, key: ApiKey) -> Result<Self, ConfigError> {
+    pub fn new(base_url: &str) -> Result<Self, ConfigError> {
         let base = Url::parse(base_url).map_err(|_| ConfigError::Url)?;
         let host = base.host_str().ok_or(ConfigError::Url)?;
         let is_here = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
@@ -85,7 +63,6 @@ impl StripeConfig {
         }
         Ok(Self {
             base,
-            key,
             connect_timeout: CONNECT_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
         })
@@ -96,24 +73,27 @@ impl StripeConfig {
 mod tests {
     use super::*;
 
+    fn header(key: &str) -> Option<HeaderValue> {
+        authorization(&SecretText::new(key.to_owned()))
+    }
+
     #[test]
     fn the_key_is_never_printed() {
-        let key = ApiKey::new("sk_live_secret").unwrap();
-        let config = StripeConfig::new("https://api.stripe.com", key).unwrap();
-        assert!(!format!("{config:?}").contains("secret"));
-        assert!(!format!("{:?}", config.key.header()).contains("secret"));
+        let header = header("sk_live_secret").unwrap();
+        assert_eq!(header.as_bytes(), b"Bearer sk_live_secret");
+        assert!(!format!("{header:?}").contains("secret"));
     }
 
     #[test]
     fn mistakes_are_named() {
-        let config = |url: &str| StripeConfig::new(url, ApiKey::new("sk").unwrap()).err();
+        let config = |url: &str| StripeConfig::new(url).err();
         assert_eq!(config("https://api.stripe.com"), None);
         assert_eq!(config("http://127.0.0.1:8080"), None);
         assert_eq!(config("http://api.stripe.com"), Some(ConfigError::Insecure));
         assert_eq!(config("ftp://api.stripe.com"), Some(ConfigError::Url));
         assert_eq!(config("api.stripe.com"), Some(ConfigError::Url));
         for bad in ["", "a b", "a\nb", "ä"] {
-            assert!(ApiKey::new(bad).is_err(), "{bad:?}");
+            assert_eq!(header(bad), None, "{bad:?}");
         }
     }
 }

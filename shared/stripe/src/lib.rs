@@ -19,7 +19,11 @@
 //! | 5xx | `Unavailable` |
 //! | 404 to a look-up | no such payment |
 //! | 400 `payment_intent_unexpected_state` to a cancel | the payment as it is |
+//! | 401, 403: the key is wrong, or may not do this | `NoKey` |
 //! | any other 4xx | `Refused` |
+//!
+//! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and said to be refused when the gateway
+//! refuses it. A key that was changed is therefore used from the next call on.
 //!
 //! Sources: <https://docs.stripe.com/api/errors>, <https://docs.stripe.com/api/idempotent_requests>,
 //! <https://docs.stripe.com/payments/paymentintents/lifecycle>.
@@ -43,4 +47,4 @@ pub mod outcome;
 pub mod wire;
 
 pub use client::StripeGateway;
-pub use config::{ApiKey, ConfigError, StripeConfig};
+pub use config::{ConfigError, StripeConfig};

@@ -39,6 +39,7 @@ impl Answer {
                     .min(MAX_RETRY_AFTER_MS),
             },
             status if status.is_server_error() => GatewayError::Unavailable,
+            _ if self.refuses_key() => GatewayError::NoKey,
             // Something between us and the gateway answered with what is no error object of its: what became of the
             // call is open.
             status if status.is_client_error() => {
@@ -49,6 +50,15 @@ impl Answer {
             }
             _ => GatewayError::Unknown,
         }
+    }
+
+    /// Whether the gateway did not take the key, or not for this call: then nothing was done.
+    ///
+    /// Source: <https://docs.stripe.com/api/errors> (401 and 403).
+    #[must_use]
+    pub fn refuses_key(&self) -> bool {
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && self.read::<ErrorBody>().is_some()
     }
 
     fn failed_intent(&self) -> Option<Payment> {
@@ -159,14 +169,16 @@ mod tests {
             (
                 401,
                 r#"{"error":{"type":"invalid_request_error"}}"#,
-                refused("invalid_request_error"),
+                GatewayError::NoKey,
             ),
+            (401, "<html>", GatewayError::Unknown),
             (
                 402,
                 r#"{"error":{"type":"card_error","code":"card_declined"}}"#,
                 GatewayError::Unknown,
             ),
-            (403, error, refused("parameter_missing")),
+            (403, error, GatewayError::NoKey),
+            (403, "<html>", GatewayError::Unknown),
             (404, error, refused("parameter_missing")),
             (409, error, GatewayError::Unknown),
             (

@@ -156,6 +156,47 @@ async fn what_stays_unknown_comes_again_and_the_order_stays_open() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_gateway_refuses_is_an_outage_and_never_a_decline() {
+    for refused in [GatewayOp::Create, GatewayOp::Confirm, GatewayOp::Find] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", TO_SIGN).await;
+        if refused == GatewayOp::Find {
+            assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+            scene.act(&id, true);
+        }
+        let before = scene.read(&id).await.status;
+        // Every later call takes the key, as after a rotation between two calls: a look-up must not make a decline of it.
+        scene
+            .gateway
+            .set_plan(move |op, _| (op == refused).then_some(GatewayFault::NoKey));
+        assert_eq!(
+            scene.drive(&id).await,
+            Err(NotDriven::Gateway(GatewayError::NoKey)),
+            "{refused:?}"
+        );
+        assert_eq!(scene.read(&id).await.status, before);
+        scene.audit();
+        scene.gateway.clear_faults();
+        let driven = scene.drive(&id).await.unwrap();
+        assert_ne!(driven, Driven::Ended(OrderStatus::Declined));
+        scene.act(&id, true);
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        scene.audit();
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_paid_by_the_same_message_with_the_key_as_it_is_after_a_rotation() {
+    for op in [GatewayOp::Create, GatewayOp::Confirm] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", VISA).await;
+        scene.gateway.fail_next(op, GatewayFault::NoKey);
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        scene.audit();
+    }
+}
+
+#[tokio::test]
 async fn an_outage_is_waited_for_only_so_long() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
@@ -163,6 +204,7 @@ async fn an_outage_is_waited_for_only_so_long() {
         GatewayFault::NotSent,
         GatewayFault::Throttled,
         GatewayFault::UnavailableBefore,
+        GatewayFault::NoKey,
     ] {
         scene.gateway.set_plan(move |_, _| Some(fault));
         let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.edge.slept_ms());
@@ -252,7 +294,7 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
     });
     let roll = dice(2);
     scene.gateway.set_plan(move |_, _| {
-        (roll() % 100 < share).then(|| GatewayFault::ALL[usize::try_from(roll() % 7).unwrap()])
+        (roll() % 100 < share).then(|| GatewayFault::ALL[usize::try_from(roll() % 8).unwrap()])
     });
     for act in acts {
         match act {

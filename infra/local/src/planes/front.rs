@@ -17,6 +17,7 @@ use super::needs::{Call, about_concurrency, changes_database, invoked, needs};
 use crate::http1;
 use crate::permissions::{Permissions, service, signer};
 use crate::runtime::{Failure, Functions};
+use crate::secrets::Secrets;
 
 /// Lambda's limit for a synchronous invocation's event; no other call here is as large.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -26,6 +27,8 @@ const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 pub struct Front {
     functions: Arc<Functions>,
     permissions: Arc<Permissions>,
+    /// Stored parameters that the planes do not have.
+    secrets: Arc<Secrets>,
     planes: Caller,
     follower: Follower,
     /// Told when the ledger's cluster may be another.
@@ -34,7 +37,12 @@ pub struct Front {
 
 impl Front {
     /// A front of these control planes. What they hold of the functions is taken over.
-    pub async fn new(planes: &Planes, functions: Arc<Functions>, permissions: Arc<Permissions>) -> Self {
+    pub async fn new(
+        planes: &Planes,
+        functions: Arc<Functions>,
+        permissions: Arc<Permissions>,
+        secrets: Arc<Secrets>,
+    ) -> Self {
         let follower = Follower {
             functions: Arc::clone(&functions),
             planes: planes.caller(),
@@ -45,6 +53,7 @@ impl Front {
         Self {
             functions,
             permissions,
+            secrets,
             planes: planes.caller(),
             follower,
             database: Arc::clone(&planes.database),
@@ -72,6 +81,9 @@ impl Front {
         }
         if let Some(function) = invoked(&call) {
             return self.invoke(function, body.clone()).await;
+        }
+        if let Some(held) = self.secrets.answer(&call) {
+            return held;
         }
         let reads = parts.method == Method::GET;
         let (concurrency, database) = (about_concurrency(&call), changes_database(&call));

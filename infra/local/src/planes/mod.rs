@@ -15,7 +15,7 @@ mod caller;
 mod cluster;
 mod follow;
 pub mod front;
-mod needs;
+pub(crate) mod needs;
 mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,25 +6,26 @@ use http::Method;
 use serde_json::Value;
 
 use crate::permissions::Need;
-use crate::template::{ACCOUNT, REGION, function_arn};
+use crate::template::{ACCOUNT, REGION, function_arn, parameter_arn, secret_arn};
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// The service that the signature is for.
-    pub(super) service: &'a str,
-    pub(super) method: &'a Method,
-    pub(super) path: &'a str,
-    pub(super) query: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
     /// The operation in protocols that name it in a header.
-    pub(super) target: Option<&'a str>,
-    pub(super) body: &'a [u8],
+    pub(crate) target: Option<&'a str>,
+    pub(crate) body: &'a [u8],
 }
 
 /// What the call needs. A call that is not known needs what no policy grants.
-pub(super) fn needs(call: &Call<'_>) -> Vec<Need> {
+pub(crate) fn needs(call: &Call<'_>) -> Vec<Need> {
     let known = match call.service {
         "ssm" => parameter_store(call),
+        "secretsmanager" => secrets_manager(call),
         "lambda" => lambda(call),
         "rds" => rds(call),
         "monitoring" => cloudwatch(call),
@@ -47,20 +48,32 @@ fn arn(service: &str, rest: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}")
 }
 
-fn operation<'a>(call: &Call<'a>) -> Option<&'a str> {
-    call.target.and_then(|target| target.rsplit('.').next())
+impl<'a> Call<'a> {
+    /// The operation, in protocols that name it in a header.
+    pub(crate) fn operation(&self) -> Option<&'a str> {
+        self.target.and_then(|target| target.rsplit('.').next())
+    }
 }
 
 fn parameter_store(call: &Call<'_>) -> Option<Vec<Need>> {
-    let operation = operation(call)?;
+    let operation = call.operation()?;
     let body: Value = serde_json::from_slice(call.body).ok()?;
     let name = body.get(match operation {
         "GetParametersByPath" => "Path",
         "GetParameter" => "Name",
         _ => return None,
     })?;
-    let resource = arn("ssm", &format!("parameter{}", name.as_str()?));
+    let resource = parameter_arn(name.as_str()?);
     Some(vec![need(format!("ssm:{operation}"), resource)])
+}
+
+fn secrets_manager(call: &Call<'_>) -> Option<Vec<Need>> {
+    if call.operation()? != "GetSecretValue" {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(call.body).ok()?;
+    let resource = secret_arn(body.get("SecretId")?.as_str()?);
+    Some(vec![need("secretsmanager:GetSecretValue", resource)])
 }
 
 /// The function whose trial call this is, if it is one.
@@ -172,7 +185,7 @@ fn cloudwatch(call: &Call<'_>) -> Option<Vec<Need>> {
         let form = std::str::from_utf8(call.body).ok()?;
         form.split('&').find_map(|pair| pair.strip_prefix("Action="))
     };
-    let operation = operation(call).or_else(in_path).or_else(in_form)?;
+    let operation = call.operation().or_else(in_path).or_else(in_form)?;
     Some(vec![need(format!("cloudwatch:{operation}"), "*")])
 }
 
@@ -248,6 +261,21 @@ mod tests {
             ),
             ["ssm:GetParametersByPath ssm:us-east-1:000000000000:parameter/stampede/prescale"]
         );
+        for id in [
+            "stampede/gateway",
+            "arn:aws:secretsmanager:us-east-1:000000000000:secret:stampede/gateway-local0",
+        ] {
+            let (target, body) = (
+                "secretsmanager.GetSecretValue",
+                format!(r#"{{"SecretId": "{id}"}}"#),
+            );
+            assert_eq!(
+                texts("secretsmanager", Method::POST, "/", Some(target), &body),
+                [
+                    "secretsmanager:GetSecretValue secretsmanager:us-east-1:000000000000:secret:stampede/gateway-local0"
+                ]
+            );
+        }
         let rds = |body| texts("rds", Method::POST, "/", None, body);
         assert_eq!(
             rds("Action=ModifyDBCluster&Version=2014-10-31&DBClusterIdentifier=ledger"),
@@ -310,6 +338,20 @@ mod tests {
                 r#"{"Name": "/x"}"#,
             ),
             ("ssm", Method::POST, "/", Some("AmazonSSM.GetParameter"), "{}"),
+            (
+                "secretsmanager",
+                Method::POST,
+                "/",
+                Some("secretsmanager.PutSecretValue"),
+                r#"{"SecretId": "x"}"#,
+            ),
+            (
+                "secretsmanager",
+                Method::POST,
+                "/",
+                Some("secretsmanager.GetSecretValue"),
+                "{}",
+            ),
             ("iam", Method::POST, "/", None, ""),
         ] {
             let expected = format!("{service}:{method} {path} *");

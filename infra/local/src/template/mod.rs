@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use read::load;
-pub use resolve::{ACCOUNT, REGION, Surroundings, function_arn, queue_arn, table_arn};
+pub use resolve::{
+    ACCOUNT, REGION, Surroundings, function_arn, parameter_arn, queue_arn, secret_arn, table_arn,
+};
 use serde::Deserialize;
 
 /// Everything the template describes that runs locally.
@@ -59,11 +61,13 @@ impl Function {
     /// Whether it speaks to control planes: to services whose data the stack does not hold itself.
     #[must_use]
     pub fn needs_control_planes(&self) -> bool {
-        let actions = self.statements.iter().flat_map(|statement| &statement.action);
-        let service = |action: &String| action.split(':').next().map(str::to_owned);
-        actions
-            .filter_map(service)
-            .any(|service| !["dynamodb", "sqs"].contains(&service.as_str()))
+        let services = ["dynamodb", "secretsmanager", "sqs"];
+        let is_served = |action: &str| {
+            let service = action.split(':').next().unwrap_or_default();
+            services.contains(&service) || action == "ssm:GetParameter"
+        };
+        let mut actions = self.statements.iter().flat_map(|statement| &statement.action);
+        !actions.all(|action| is_served(action))
     }
 }
 

@@ -65,6 +65,21 @@ pub fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }
 
+/// The local ARN of a stored parameter, whose name begins with `/`.
+#[must_use]
+pub fn parameter_arn(name: &str) -> String {
+    format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}")
+}
+
+/// The local ARN of a secret, by its name or its ARN.
+#[must_use]
+pub fn secret_arn(id: &str) -> String {
+    if id.starts_with("arn:") {
+        return id.to_owned();
+    }
+    format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{id}-local0")
+}
+
 impl Resolver<'_> {
     /// The node with every intrinsic replaced. `place` is the path for error messages.
     pub(super) fn resolve(&self, node: &Yaml, place: &str) -> Result<Json> {

@@ -10,9 +10,10 @@ use stampede_local::dynamodb::{self, Dynamo};
 use stampede_local::meter::Meter;
 use stampede_local::permissions::{Permissions, Times, access_key};
 use stampede_local::runtime::Waiting;
+use stampede_local::secrets::{self, Secrets};
 use stampede_local::sqs::{self, Sqs};
 use stampede_local::stack::sample_surroundings;
-use stampede_local::template::{Model, load, queue_arn};
+use stampede_local::template::{Model, Statement, load, parameter_arn, queue_arn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -86,11 +87,21 @@ impl Desk {
 }
 
 async fn call(at: &str, function: Option<&str>, target: &str, body: &Value) -> (u16, String, Value) {
+    call_of(at, "any", function, target, body).await
+}
+
+async fn call_of(
+    at: &str,
+    service: &str,
+    function: Option<&str>,
+    target: &str,
+    body: &Value,
+) -> (u16, String, Value) {
     let key = function.map_or_else(|| "local".to_owned(), access_key);
     let body = body.to_string();
     let request = format!(
         "POST / HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\nx-amz-target: {target}\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/any/aws4_request, \
+         authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, \
          SignedHeaders=host, Signature=0\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -144,6 +155,7 @@ fn policies_are_read_from_the_template() {
             "dynamodb:PutItem table/orders",
             "dynamodb:UpdateItem table/purchases",
             "dynamodb:UpdateItem table/stock",
+            "secretsmanager:GetSecretValue secret:stampede/gateway-??????",
         ]
     );
     assert_eq!(
@@ -302,6 +314,128 @@ async fn queues_take_messages_only_from_those_who_may_send() {
     let target = "AmazonSQS.SendMessage";
     let (status, _, answer) = call(&desk.sqs_at, Some("sweep-orders"), target, &message("payments")).await;
     assert_eq!(status, 200, "{answer}");
+}
+
+/// The stores of secrets and parameters under these policies, as the stack serves them.
+async fn stores(model: &Model) -> (String, Arc<Secrets>, Arc<Permissions>) {
+    let permissions = Arc::new(Permissions::of(model).unwrap());
+    let secrets = Arc::new(Secrets::new(&sample_surroundings(), Arc::clone(&permissions)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    tokio::spawn(secrets::serve(listener, Arc::clone(&secrets)));
+    (at, secrets, permissions)
+}
+
+#[tokio::test]
+async fn a_secret_is_read_by_those_who_may_and_as_it_is_by_then() {
+    let (at, secrets, permissions) = stores(&model()).await;
+    let target = "secretsmanager.GetSecretValue";
+    let read = async |function, id: &str| {
+        let body = json!({"SecretId": id});
+        let (status, _, body) = call_of(&at, "secretsmanager", function, target, &body).await;
+        (status, body)
+    };
+    let (status, body) = read(Some("process-order"), "stampede/gateway").await;
+    assert_eq!(status, 200, "{body}");
+    let text = |body: &Value| body["SecretString"].as_str().unwrap().to_owned();
+    assert!(text(&body).contains(r#""api_key":"sk_test_local""#));
+    secrets.put("stampede/gateway", "next".to_owned());
+    let (_, body) = read(Some("process-order"), body["ARN"].as_str().unwrap()).await;
+    assert_eq!(text(&body), "next");
+    let used = &permissions.report()["process-order"].used;
+    assert_eq!(
+        used[0].permission,
+        "secretsmanager:GetSecretValue secret:stampede/gateway-??????"
+    );
+    assert_eq!(used[0].times, 2);
+    for (function, id) in [
+        ("process-order", "stampede/gateway-2"),
+        ("process-order", "stampede/ledger"),
+        ("reserve", "stampede/gateway"),
+    ] {
+        let (status, body) = read(Some(function), id).await;
+        assert_eq!(status, 400, "{function} {id}: {body}");
+        assert!(
+            body["__type"]
+                .as_str()
+                .unwrap()
+                .ends_with("AccessDeniedException")
+        );
+    }
+    let (status, body) = read(None, "stampede/none").await;
+    assert_eq!(
+        (status, &body["__type"]),
+        (400, &json!("ResourceNotFoundException"))
+    );
+}
+
+#[tokio::test]
+async fn without_its_statement_a_function_reads_no_secret() {
+    let mut model = model();
+    let function = model.functions.get_mut("process-order").unwrap();
+    let before = function.statements.len();
+    function
+        .statements
+        .retain(|statement| !statement.action[0].starts_with("secretsmanager:"));
+    assert_eq!(function.statements.len(), before - 1);
+    let (at, _, permissions) = stores(&model).await;
+    let body = json!({"SecretId": "stampede/gateway"});
+    let target = "secretsmanager.GetSecretValue";
+    let (status, _, body) = call_of(&at, "secretsmanager", Some("process-order"), target, &body).await;
+    assert_eq!(status, 400, "{body}");
+    assert!(
+        body["Message"]
+            .as_str()
+            .unwrap()
+            .contains("secretsmanager:GetSecretValue")
+    );
+    assert!(body.get("SecretString").is_none());
+    let denied = Times {
+        permission: "secretsmanager:GetSecretValue secret:stampede/gateway-local0".to_owned(),
+        times: 1,
+    };
+    assert_eq!(permissions.report()["process-order"].denied, [denied]);
+}
+
+#[tokio::test]
+async fn a_stored_parameter_is_read_by_those_who_may() {
+    let mut model = model();
+    let name = "/stampede/shopper-jwt-public-key";
+    let statement = Statement {
+        effect: "Allow".to_owned(),
+        action: vec!["ssm:GetParameter".to_owned()],
+        resource: parameter_arn(name),
+    };
+    let function = model.functions.get_mut("get-drop").unwrap();
+    function.statements.push(statement);
+    assert!(!function.needs_control_planes(), "the stack serves it always");
+    let (at, _, permissions) = stores(&model).await;
+    let (target, body) = (
+        "AmazonSSM.GetParameter",
+        json!({"Name": name, "WithDecryption": true}),
+    );
+    let (status, _, found) = call_of(&at, "ssm", Some("get-drop"), target, &body).await;
+    assert_eq!(
+        (status, &found["Parameter"]["Value"]),
+        (200, &json!("x")),
+        "{found}"
+    );
+    let (status, _, refused) = call_of(&at, "ssm", Some("reserve"), target, &body).await;
+    assert_eq!(status, 400, "{refused}");
+    assert_eq!(
+        permissions.report()["reserve"].denied[0].permission,
+        format!("ssm:GetParameter parameter{name}")
+    );
+    // What is not served is no way past a policy.
+    let body = json!({"Name": name, "Value": "y", "Overwrite": true});
+    let (status, _, refused) = call_of(&at, "ssm", Some("get-drop"), "AmazonSSM.PutParameter", &body).await;
+    assert_eq!(status, 400, "{refused}");
+    assert!(
+        refused["__type"]
+            .as_str()
+            .unwrap()
+            .ends_with("AccessDeniedException")
+    );
 }
 
 #[tokio::test]

@@ -163,6 +163,9 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
             .filter_map(|(name, value)| {
                 if name.ends_with("_TABLE") {
                     Some(table_arn(value))
+                } else if name.ends_with("_SECRET") {
+                    let id = value.strip_prefix("secretsmanager:")?.split('#').next()?;
+                    Some(local("secretsmanager", &format!("secret:{id}-??????")))
                 } else {
                     name.ends_with("_QUEUE_URL").then(|| queue_of(value))
                 }

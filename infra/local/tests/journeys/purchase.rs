@@ -216,3 +216,56 @@ pub(crate) async fn a_released_hold_comes_back(world: &'static World) {
         }
     );
 }
+
+async fn pays(world: &'static World, drop: &str, who: &str) {
+    let shopper = world.shopper(who);
+    let order = shopper.order_one(drop, "ONE", "pm_card_visa").await;
+    let ended = shopper.until_final(&order).await;
+    let charges = world.money(order["order_id"].as_str().unwrap()).charges;
+    assert_eq!((&ended["status"], charges), (&"paid".into(), 1), "{ended}");
+}
+
+pub(crate) async fn a_rotated_key_of_the_gateway_is_used_without_a_restart(world: &'static World) {
+    let drop = "rotated";
+    world
+        .publish(&Plan {
+            limit: 1,
+            ..Plan::new(drop, &[("ONE", 2)])
+        })
+        .await;
+    // From now on a process has the former key.
+    pays(world, drop, "rotatedada").await;
+    let json = |key: &str| Bytes::from(serde_json::json!({ "api_key": key }).to_string());
+    let secret = format!("{}/secrets/stampede/gateway", world.file.control_url);
+    let put = Request::put(secret).body(json("sk_test_rotated")).unwrap();
+    world.send(put).await.expect(204);
+    let key = format!("{}/sandbox/key", world.file.gateway_url);
+    let replace = Request::post(key).header("content-type", "application/json");
+    let replace = replace.body(json("sk_test_rotated")).unwrap();
+    world.send(replace).await.expect(204);
+    let former = Request::get(format!("{}/v1/payment_intents/pi_none", world.file.gateway_url))
+        .header("authorization", "Bearer sk_test_local")
+        .body(Bytes::new());
+    world.send(former.unwrap()).await.expect(401);
+    pays(world, drop, "rotatedbob").await;
+    let sold = Units {
+        allocated: 2,
+        free: 0,
+        sold: 2,
+        claimed: 0,
+    };
+    assert_eq!(world.units(drop).await, sold);
+    let used = &world.control("/permissions").await["process-order"]["used"];
+    assert!(
+        used.to_string().contains("secretsmanager:GetSecretValue"),
+        "{used}"
+    );
+    // The key is where it is used and nowhere else.
+    let shows = |text: &str| text.contains("sk_test_");
+    assert!(!world.file.environment.values().any(|value| shows(value)));
+    for log in std::fs::read_dir(world.logs()).unwrap() {
+        let path = log.unwrap().path();
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        assert!(!shows(&text), "{}", path.display());
+    }
+}

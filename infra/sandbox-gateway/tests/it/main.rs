@@ -8,4 +8,5 @@
 
 mod failures;
 mod payments;
+mod program;
 mod support;

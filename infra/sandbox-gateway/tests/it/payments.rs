@@ -1,6 +1,6 @@
 //! What each payment method leads to, over real HTTP.
 
-use crate::support::Sandbox;
+use crate::support::{KEY, Sandbox};
 use sandbox_gateway::log::Event;
 use serde_json::json;
 
@@ -219,7 +219,7 @@ async fn wrong_keys_routes_ids_and_parameters_change_nothing() {
         sandbox
             .client
             .get(&url)
-            .bearer_auth(crate::support::KEY)
+            .bearer_auth(KEY)
             .send()
             .await
             .unwrap()
@@ -240,9 +240,28 @@ async fn wrong_keys_routes_ids_and_parameters_change_nothing() {
     let json = sandbox
         .client
         .post(&url)
-        .bearer_auth(crate::support::KEY)
+        .bearer_auth(KEY)
         .json(&json!({"amount": 1}));
     assert_eq!(json.send().await.unwrap().status(), 400);
     assert!(sandbox.log().await.is_empty());
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_replaced_key_is_taken_and_the_former_is_not() {
+    let sandbox = Sandbox::start().await;
+    let id = sandbox.create("o1", "pm_card_visa").await;
+    let url = format!("{}/v1/payment_intents/{id}", sandbox.base);
+    let status = async |key: &str| {
+        let sent = sandbox.client.get(&url).bearer_auth(key).send().await;
+        sent.unwrap().status().as_u16()
+    };
+    assert_eq!((status(KEY).await, status("sk_test_next").await), (200, 401));
+    let replace = sandbox
+        .client
+        .post(format!("{}/sandbox/key", sandbox.base))
+        .json(&json!({"api_key": "sk_test_next"}));
+    assert_eq!(replace.send().await.unwrap().status(), 204);
+    assert_eq!((status(KEY).await, status("sk_test_next").await), (401, 200));
     sandbox.stop().await;
 }

@@ -1,13 +1,17 @@
 //! What the adapter makes of lost answers, refusals and servers that misbehave.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers};
+use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers, with_secret};
+use memory::MemorySecret;
 use memory::contract::gateway::GatewayUnderTest as _;
 use ports::payment::{
     Code, GatewayError, IdempotencyKey, Payment, PaymentGateway as _, PaymentId, PaymentState,
 };
+use ports::secrets::SecretError;
+use sandbox_gateway::ApiKey;
 use sandbox_gateway::log::Event;
 use serde_json::json;
 use stripe::client::MAX_ANSWER_BYTES;
@@ -17,7 +21,7 @@ use tokio::net::TcpListener;
 /// Short, so that an answer that never comes is given up soon; the sandbox answers all else within it.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
-async fn created(gateway: &StripeGateway) -> PaymentId {
+async fn created(gateway: &StripeGateway<MemorySecret>) -> PaymentId {
     gateway
         .create(&new_payment(), &IdempotencyKey::create(&order()))
         .await
@@ -25,14 +29,18 @@ async fn created(gateway: &StripeGateway) -> PaymentId {
         .id
 }
 
-async fn confirm(gateway: &StripeGateway, id: &PaymentId, method: &str) -> Result<Payment, GatewayError> {
+async fn confirm(
+    gateway: &StripeGateway<MemorySecret>,
+    id: &PaymentId,
+    method: &str,
+) -> Result<Payment, GatewayError> {
     let key = IdempotencyKey::confirm(&order());
     gateway
         .confirm(id, &method.parse().unwrap(), "https://shop.example/orders", &key)
         .await
 }
 
-async fn state(gateway: &StripeGateway, id: &PaymentId) -> PaymentState {
+async fn state(gateway: &StripeGateway<MemorySecret>, id: &PaymentId) -> PaymentState {
     gateway.find(id).await.unwrap().unwrap().state
 }
 
@@ -152,24 +160,66 @@ async fn an_outage_is_unavailable_to_every_call() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_refused() {
+async fn a_wrong_key_says_nothing_about_a_payment() {
     let sandbox = Sandbox::start().await;
-    let stranger = adapter(&sandbox.url, "sk_test_other", Duration::from_secs(20));
-    let refused = stranger
+    let id = created(&sandbox.adapter()).await;
+    let logged = sandbox.logged().len();
+    for wrong in ["sk_test_other", "", "no key"] {
+        let stranger = adapter(&sandbox.url, wrong, Duration::from_secs(20));
+        let (refund, amount) = (IdempotencyKey::refund(&order(), 1), new_payment().amount);
+        let created = stranger
+            .create(&new_payment(), &IdempotencyKey::create(&order()))
+            .await;
+        assert_eq!(created, Err(GatewayError::NoKey));
+        assert_eq!(
+            confirm(&stranger, &id, "pm_card_visa").await,
+            Err(GatewayError::NoKey)
+        );
+        assert_eq!(
+            stranger.find(&id).await,
+            Err(GatewayError::NoKey),
+            "not the same as none"
+        );
+        assert_eq!(stranger.cancel(&id).await, Err(GatewayError::NoKey));
+        assert_eq!(
+            stranger.refund(&id, amount, &refund).await,
+            Err(GatewayError::NoKey)
+        );
+    }
+    assert_eq!(sandbox.logged().len(), logged);
+}
+
+#[tokio::test]
+async fn a_changed_key_is_used_once_the_former_is_refused() {
+    let key = Arc::new(ApiKey::new(KEY));
+    let sandbox = Sandbox::start_with(|options| options.api_key = Arc::clone(&key)).await;
+    let secret = MemorySecret::new(KEY);
+    let gateway = with_secret(&sandbox.url, secret.clone(), Duration::from_secs(20));
+    let id = created(&gateway).await;
+    secret.rotate("sk_test_next");
+    assert_eq!(state(&gateway, &id).await, PaymentState::Unconfirmed);
+    assert_eq!(secret.refusals(), 0, "the gateway still takes the former one");
+    key.replace("sk_test_next");
+    assert_eq!(
+        confirm(&gateway, &id, "pm_card_visa").await,
+        Err(GatewayError::NoKey)
+    );
+    assert!(is_paid(
+        &confirm(&gateway, &id, "pm_card_visa").await.unwrap().state
+    ));
+    assert_eq!((secret.refusals(), sandbox.charges(&order()).await), (1, 1));
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_sent() {
+    let secret = MemorySecret::new(KEY);
+    secret.fail(SecretError::Unavailable);
+    // Nobody listens there: a call that is sent is `NotSent`.
+    let gateway = with_secret("http://127.0.0.1:9", secret, Duration::from_secs(20));
+    let create = gateway
         .create(&new_payment(), &IdempotencyKey::create(&order()))
         .await;
-    assert_eq!(
-        refused,
-        Err(GatewayError::Refused {
-            code: Code::or_unnamed("invalid_request_error")
-        })
-    );
-    let id: PaymentId = "pi_1".parse().unwrap();
-    assert!(
-        matches!(stranger.find(&id).await, Err(GatewayError::Refused { .. })),
-        "not the same as none"
-    );
-    assert!(sandbox.logged().is_empty());
+    assert_eq!(create, Err(GatewayError::NoKey));
 }
 
 #[tokio::test]
@@ -210,9 +260,8 @@ async fn a_refused_connection_sent_nothing() {
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_sent_nothing() {
-    let key = stripe::ApiKey::new(KEY).unwrap();
-    let config = StripeConfig::new("https://gateway.invalid", key).unwrap();
-    let create = StripeGateway::new(&config)
+    let config = StripeConfig::new("https://gateway.invalid").unwrap();
+    let create = StripeGateway::new(&config, MemorySecret::new(KEY))
         .unwrap()
         .create(&new_payment(), &IdempotencyKey::create(&order()))
         .await;

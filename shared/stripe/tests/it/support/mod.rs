@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use domain::ids::OrderId;
 use domain::money::Money;
+use memory::MemorySecret;
 use memory::contract::gateway::GatewayUnderTest;
 use ports::payment::{NewPayment, PaymentGateway, PaymentId};
 use sandbox_gateway::log::{Event, Line};
 use sandbox_gateway::{Options, serve};
-use stripe::{ApiKey, StripeConfig, StripeGateway};
+use stripe::{StripeConfig, StripeGateway};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -47,7 +48,7 @@ impl Sandbox {
         Self { url, log, _dir: dir }
     }
 
-    pub(crate) fn adapter(&self) -> StripeGateway {
+    pub(crate) fn adapter(&self) -> StripeGateway<MemorySecret> {
         adapter(&self.url, KEY, Duration::from_secs(20))
     }
 
@@ -94,10 +95,18 @@ impl GatewayUnderTest for Sandbox {
     }
 }
 
-pub(crate) fn adapter(url: &str, key: &str, total_timeout: Duration) -> StripeGateway {
-    let mut config = StripeConfig::new(url, ApiKey::new(key).unwrap()).unwrap();
+pub(crate) fn adapter(url: &str, key: &str, total_timeout: Duration) -> StripeGateway<MemorySecret> {
+    with_secret(url, MemorySecret::new(key), total_timeout)
+}
+
+pub(crate) fn with_secret(
+    url: &str,
+    secret: MemorySecret,
+    total_timeout: Duration,
+) -> StripeGateway<MemorySecret> {
+    let mut config = StripeConfig::new(url).unwrap();
     config.total_timeout = total_timeout;
-    StripeGateway::new(&config).unwrap()
+    StripeGateway::new(&config, secret).unwrap()
 }
 
 pub(crate) fn order() -> OrderId {

@@ -1,0 +1,129 @@
+//! Secrets Manager and Parameter Store, as far as functions read them at run time: `GetSecretValue` and `GetParameter`, held
+//! against the caller's policy.
+//!
+//! It holds what the template's references are answered from. Every secret's ARN ends in `-local0`, where AWS puts six random
+//! characters. There is one version of each; [`Secrets::put`] replaces it, as a rotation does.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+use crate::http1;
+use crate::permissions::{Permissions, service, signer};
+use crate::planes::needs::{Call, needs};
+use crate::template::{Surroundings, parameter_arn, secret_arn};
+
+/// More than an id and a version take.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The stores of one stack.
+#[derive(Debug)]
+pub struct Secrets {
+    /// The texts of secrets, by name.
+    texts: Mutex<BTreeMap<String, String>>,
+    parameters: BTreeMap<String, String>,
+    permissions: Arc<Permissions>,
+}
+
+impl Secrets {
+    /// What `surroundings` has of secrets and stored parameters. A secret with members is the text of a JSON object.
+    #[must_use]
+    pub fn new(surroundings: &Surroundings, permissions: Arc<Permissions>) -> Self {
+        let mut objects: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+        for (key, value) in &surroundings.secrets {
+            if let Some((name, member)) = key.rsplit_once(':') {
+                let object = objects.entry(name.to_owned()).or_default();
+                object.insert(member.to_owned(), value.as_str().into());
+            }
+        }
+        let texts = objects
+            .into_iter()
+            .map(|(name, object)| (name, Value::Object(object).to_string()))
+            .collect();
+        Self {
+            texts: Mutex::new(texts),
+            parameters: surroundings.parameter_store.clone(),
+            permissions,
+        }
+    }
+
+    fn texts(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `text` the current version of the secret `name`, which need not be there.
+    pub fn put(&self, name: &str, text: String) {
+        self.texts().insert(name.to_owned(), text);
+    }
+
+    /// The answer to a call that may be made; none if it asks for what is not held here.
+    pub(crate) fn answer(&self, call: &Call<'_>) -> Option<Response<Full<Bytes>>> {
+        let body: Value = serde_json::from_slice(call.body).ok()?;
+        let of = |member: &str| body.get(member).and_then(Value::as_str);
+        let answer = match (call.service, call.operation()?) {
+            ("secretsmanager", "GetSecretValue") => {
+                let arn = secret_arn(of("SecretId")?);
+                let texts = self.texts();
+                let (name, text) = texts.iter().find(|(name, _)| secret_arn(name) == arn)?;
+                json!({"ARN": arn, "Name": name, "SecretString": text, "VersionStages": ["AWSCURRENT"]})
+            }
+            ("ssm", "GetParameter") => {
+                let name = of("Name")?;
+                let value = self.parameters.get(name)?;
+                let arn = parameter_arn(name);
+                json!({"Parameter": {"ARN": arn, "Name": name, "Type": "String", "Value": value, "Version": 1}})
+            }
+            _ => return None,
+        };
+        Some(http1::reply(
+            StatusCode::OK,
+            "application/x-amz-json-1.1",
+            answer.to_string(),
+        ))
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
+            return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
+        };
+        let authorization = http1::header(&parts, "authorization");
+        let call = Call {
+            service: service(authorization).unwrap_or_default(),
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: "",
+            target: http1::header(&parts, "x-amz-target"),
+            body: &body,
+        };
+        if let Some(function) = signer(authorization)
+            && let Err(denied) = self.permissions.check(function, &needs(&call))
+        {
+            return http1::json(StatusCode::BAD_REQUEST, denied.body());
+        }
+        self.answer(&call).unwrap_or_else(|| {
+            let kind = match call.operation() {
+                Some("GetSecretValue") => "ResourceNotFoundException",
+                Some("GetParameter") => "ParameterNotFound",
+                _ => "UnknownOperationException",
+            };
+            http1::json(StatusCode::BAD_REQUEST, json!({ "__type": kind }).to_string())
+        })
+    }
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, secrets: Arc<Secrets>) {
+    http1::serve(listener, move |request, _peer| {
+        let secrets = Arc::clone(&secrets);
+        async move { Ok::<_, Infallible>(secrets.handle(request).await) }
+    })
+    .await;
+}

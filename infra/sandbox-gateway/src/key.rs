@@ -1,0 +1,33 @@
+//! The key that callers show.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use subtle::ConstantTimeEq as _;
+
+/// The one secret key that is accepted. A call with any other one is answered 401.
+pub struct ApiKey(Mutex<String>);
+
+impl ApiKey {
+    /// The key `key`.
+    #[must_use]
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(Mutex::new(key.into()))
+    }
+
+    /// Accepts `key` from now on, and the former one no longer.
+    pub fn replace(&self, key: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = key.into();
+    }
+
+    pub(crate) fn accepts(&self, given: &str) -> bool {
+        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        key.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
