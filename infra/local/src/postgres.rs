@@ -13,8 +13,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
 use ledger::{Database, Migrated, Role, Running, SignIn};
+use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use tokio::process::{Child, Command};
 use tokio_postgres::Client;
@@ -177,7 +177,14 @@ pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
         .into_iter()
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
         // Links are followed, since the server looks for its own files beside itself.
-        .and_then(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_path_buf))
+        .and_then(|folder| {
+            folder
+                .join("postgres")
+                .canonicalize()
+                .ok()?
+                .parent()
+                .map(Path::to_path_buf)
+        })
         .context("no PostgreSQL server found: install the package `postgresql`, or run infra/tools/setup")
 }
 
