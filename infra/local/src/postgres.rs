@@ -2,7 +2,8 @@
 //!
 //! The server refuses to run as root; then it runs as `postgres` or `nobody`, and where that user cannot reach the
 //! stack's folder the data goes below the system's temporary folder, under a name that follows from the stack's folder, so
-//! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1 only, without passwords.
+//! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1, lets in over
+//! TLS only, and asks for no password.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
