@@ -15,7 +15,11 @@ use tokio::net::TcpListener;
 /// The function for a database on that port.
 fn migration(port: u16) -> Migration<TestEdge> {
     let address = format!("postgresql://postgres@127.0.0.1:{port}/ledger");
-    let database = Database::new(address.parse().unwrap(), "rds".parse().unwrap(), SignIn::nothing());
+    let database = Database::new(
+        address.parse().unwrap(),
+        "rds".parse().unwrap(),
+        SignIn::nothing(),
+    );
     Migration::new(database, "project_ledger".parse().unwrap(), TestEdge::default())
 }
 
@@ -46,7 +50,10 @@ async fn a_database_that_is_not_there_is_told() {
     let deadline = TestEdge::START.plus_millis(LIMITS.timeout_ms());
     let error = migration(port).migrate(deadline).await.unwrap_err();
     assert!(matches!(error, MigrationError::Connect(_)), "{error}");
-    assert!(error.to_string().starts_with("no connection to the database: "), "{error}");
+    assert!(
+        error.to_string().starts_with("no connection to the database: "),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use anyhow::Result;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// A server's certificate with its key, and the authority that signed it, all in PEM.
-#[derive(Debug)]
 pub(crate) struct Signed {
     pub(crate) authority: String,
     pub(crate) certificate: String,

@@ -29,7 +29,8 @@
 //! to be ended with its parent ([`child`]), so that nothing is left, whatever kills the stack.
 //!
 //! **What it does not do.** It checks neither signatures nor throttling rates, keeps nothing over a
-//! restart, and knows one account and one region. Its times are those of this machine, not of AWS.
+//! restart, and knows one account and one region. PostgreSQL lets in over TLS only, but whoever comes, so no function signs in to it
+//! by IAM. Its times are those of this machine, not of AWS.
 #![cfg_attr(
     test,
     allow(

@@ -2,7 +2,8 @@
 //!
 //! The server refuses to run as root; then it runs as `postgres` or `nobody`, and where that user cannot reach the
 //! stack's folder the data goes below the system's temporary folder, under a name that follows from the stack's folder, so
-//! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1 only, without passwords.
+//! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1, lets in over
+//! TLS only, and asks for no password.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -13,8 +14,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
 use ledger::{Database, Migrated, Role, Running, SignIn};
+use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use tokio::process::{Child, Command};
 use tokio_postgres::Client;
@@ -177,7 +178,14 @@ pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
         .into_iter()
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
         // Links are followed, since the server looks for its own files beside itself.
-        .and_then(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_path_buf))
+        .and_then(|folder| {
+            folder
+                .join("postgres")
+                .canonicalize()
+                .ok()?
+                .parent()
+                .map(Path::to_path_buf)
+        })
         .context("no PostgreSQL server found: install the package `postgresql`, or run infra/tools/setup")
 }
 

@@ -99,14 +99,24 @@ mod tests {
             assert_eq!(address.config.get_ssl_mode(), SslMode::Require);
             assert_eq!(address.config.get_dbname(), Some("ledger"));
         }
-        let address: Address = "postgresql://writer@db/ledger?application_name=a%20b".parse().unwrap();
+        let address: Address = "postgresql://writer@db/ledger?application_name=a%20b"
+            .parse()
+            .unwrap();
         assert_eq!(address.port, DEFAULT_PORT);
         assert_eq!(address.config.get_application_name(), Some("a b"));
     }
 
     #[test]
     fn less_than_a_verified_server_is_refused() {
-        for mode in ["disable", "allow", "prefer", "require", "verify-ca", "", "VERIFY-FULL"] {
+        for mode in [
+            "disable",
+            "allow",
+            "prefer",
+            "require",
+            "verify-ca",
+            "",
+            "VERIFY-FULL",
+        ] {
             for url in [
                 format!("postgresql://writer@db/ledger?sslmode={mode}"),
                 format!("postgresql://writer@db/ledger?sslmode=verify-full&sslmode={mode}"),

@@ -42,7 +42,9 @@ pub struct Database {
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Database");
-        shown.field("address", &self.address).field("sign_in", &self.sign_in);
+        shown
+            .field("address", &self.address)
+            .field("sign_in", &self.sign_in);
         shown.finish_non_exhaustive()
     }
 }

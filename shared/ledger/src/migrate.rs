@@ -48,7 +48,9 @@ pub struct Role(String);
 
 /// The text is no name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of a role: a small letter, then small letters, digits and underscores, 63 characters at most")]
+#[error(
+    "not the name of a role: a small letter, then small letters, digits and underscores, 63 characters at most"
+)]
 pub struct RoleError;
 
 impl FromStr for Role {
@@ -88,7 +90,11 @@ pub struct Migrated {
 ///
 /// # Errors
 /// [`MigrationError`]; what was applied before stays applied.
-pub async fn migrate(database: &Database, writer: &Role, limit: Duration) -> Result<Migrated, MigrationError> {
+pub async fn migrate(
+    database: &Database,
+    writer: &Role,
+    limit: Duration,
+) -> Result<Migrated, MigrationError> {
     let mut database = database.clone();
     database.address.config.application_name("migrate-ledger");
     let work = async {
@@ -110,10 +116,13 @@ async fn on_connection(
     limit: Duration,
 ) -> Result<Migrated, MigrationError> {
     let wait = format!("SET lock_timeout = {WAIT_MS}; {LOCK}");
-    client.batch_execute(&wait).await.map_err(|error| match error.code() {
-        Some(&SqlState::LOCK_NOT_AVAILABLE) => MigrationError::Locked,
-        _ => error.into(),
-    })?;
+    client
+        .batch_execute(&wait)
+        .await
+        .map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => MigrationError::Locked,
+            _ => error.into(),
+        })?;
     // The server ends what this side has given up.
     let (table, statement) = (TABLE_WAIT_MS, limit.as_millis());
     let bounds = format!("SET lock_timeout = {table}; SET statement_timeout = {statement}");

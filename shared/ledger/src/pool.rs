@@ -81,7 +81,8 @@ pub(crate) fn pool(mut database: Database, limits: Limits) -> Pool<Connections> 
 }
 
 /// A connection for that many events.
-pub(crate) async fn connection(pool: &Pool<Connections>,
+pub(crate) async fn connection(
+    pool: &Pool<Connections>,
     events: usize,
 ) -> Result<Object<Connections>, LedgerError> {
     let began = Instant::now();

@@ -9,8 +9,8 @@ use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use tokio_postgres::error::SqlState;
 
 use crate::batch::{Columns, STATEMENT, Written, answers};
-use crate::errors::ledger_error;
 use crate::connect::Database;
+use crate::errors::ledger_error;
 use crate::pool::{Connections, Limits, connection, pool};
 
 /// The most events of one statement.

@@ -175,7 +175,9 @@ mod tests {
             now: Box::new(|| Timestamp::from_millis(1_800_000_000_000)),
         };
         let host = "ledger.proxy-abc.eu-central-1.rds.amazonaws.com";
-        let address = format!("postgresql://project_ledger@{host}/ledger").parse().unwrap();
+        let address = format!("postgresql://project_ledger@{host}/ledger")
+            .parse()
+            .unwrap();
         let token = iam.token(&address).unwrap();
         let (place, query) = token.expose().split_once('?').unwrap();
         assert_eq!(place, format!("{host}:5432/"));

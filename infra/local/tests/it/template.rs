@@ -197,7 +197,11 @@ fn queue_of(url: &str) -> String {
 
 /// As whom a function may sign in that is told of a database.
 fn user_arn(url: &str) -> String {
-    let (user, _) = url.strip_prefix("postgresql://").unwrap().split_once('@').unwrap();
+    let (user, _) = url
+        .strip_prefix("postgresql://")
+        .unwrap()
+        .split_once('@')
+        .unwrap();
     local("rds-db", &format!("dbuser:cluster-LOCAL/{user}"))
 }
 

@@ -25,18 +25,33 @@ async fn the_statement_of_v1_writes_to_the_newest_schema() {
     let columns: [(Box<dyn ToSql + Sync + Send>, Type); 14] = [
         (Box::new(text(|o| Some(o.order_id.to_string()))), Type::TEXT_ARRAY),
         (Box::new(number(|o| o.version.into())), Type::INT8_ARRAY),
-        (Box::new(text(|o| Some(o.status.as_str().into()))), Type::TEXT_ARRAY),
-        (Box::new(text(|o| o.reason.map(|r| r.as_str().into()))), Type::TEXT_ARRAY),
-        (Box::new(text(|o| Some(o.reservation_id.to_string()))), Type::TEXT_ARRAY),
+        (
+            Box::new(text(|o| Some(o.status.as_str().into()))),
+            Type::TEXT_ARRAY,
+        ),
+        (
+            Box::new(text(|o| o.reason.map(|r| r.as_str().into()))),
+            Type::TEXT_ARRAY,
+        ),
+        (
+            Box::new(text(|o| Some(o.reservation_id.to_string()))),
+            Type::TEXT_ARRAY,
+        ),
         (Box::new(text(|o| Some(o.drop_id.to_string()))), Type::TEXT_ARRAY),
         (Box::new(text(|o| Some(o.sku.to_string()))), Type::TEXT_ARRAY),
-        (Box::new(text(|o| Some(o.shopper_id.to_string()))), Type::TEXT_ARRAY),
+        (
+            Box::new(text(|o| Some(o.shopper_id.to_string()))),
+            Type::TEXT_ARRAY,
+        ),
         (Box::new(number(|o| o.quantity.into())), Type::INT8_ARRAY),
         (Box::new(number(|o| o.amount_minor)), Type::INT8_ARRAY),
         (Box::new(text(|o| Some(o.currency.clone()))), Type::TEXT_ARRAY),
         (Box::new(text(|o| o.payment_id.clone())), Type::TEXT_ARRAY),
         (Box::new(number(|o| o.placed_at_ms.as_millis())), Type::INT8_ARRAY),
-        (Box::new(number(|o| o.updated_at_ms.as_millis())), Type::INT8_ARRAY),
+        (
+            Box::new(number(|o| o.updated_at_ms.as_millis())),
+            Type::INT8_ARRAY,
+        ),
     ];
     let parameters: Vec<(&(dyn ToSql + Sync), Type)> = columns
         .iter()

@@ -48,11 +48,17 @@ async fn several_at_once_apply_each_migration_once() {
 async fn a_migration_that_waits_too_long_for_another_one_is_given_up() {
     let server = Postgres::start();
     let other = server.connect().await;
-    other.batch_execute("SELECT pg_advisory_lock(727465)").await.unwrap();
+    other
+        .batch_execute("SELECT pg_advisory_lock(727465)")
+        .await
+        .unwrap();
     let limit = Duration::from_millis(400);
     let migrated = migrate(&server.database("postgres"), &writer(), limit).await;
     assert!(matches!(migrated, Err(MigrationError::TimedOut)), "{migrated:?}");
-    other.batch_execute("SELECT pg_advisory_unlock(727465)").await.unwrap();
+    other
+        .batch_execute("SELECT pg_advisory_unlock(727465)")
+        .await
+        .unwrap();
     server.migrate().await;
 }
 
@@ -61,9 +67,11 @@ async fn a_database_that_is_ahead_of_this_release_is_refused() {
     let server = Postgres::start();
     server.migrate().await;
     let client = server.connect().await;
-    let later = "INSERT INTO refinery_schema_history VALUES (999, 'later', now()::text, '1')";
+    let later = "INSERT INTO refinery_schema_history VALUES (999, 'later', '2027-01-15T08:00:00Z', '1')";
     client.batch_execute(later).await.unwrap();
-    let error = migrate(&server.database("postgres"), &writer(), LIMIT).await.unwrap_err();
+    let error = migrate(&server.database("postgres"), &writer(), LIMIT)
+        .await
+        .unwrap_err();
     assert!(matches!(error, MigrationError::Migration(_)), "{error}");
     assert!(error.to_string().contains("V999__later"), "{error}");
 }

