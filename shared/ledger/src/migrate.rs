@@ -142,7 +142,7 @@ async fn on_connection(
 }
 
 /// What the statement of `project.sql` needs. `rds_iam` is there on RDS and Aurora, and lets a role sign in by IAM, and by IAM
-/// only. Roles belong to the whole server, so another database's migration may make the same one at the same time.
+/// only; who signs in by IAM may not grant it, so a role that has it already is left as it is. Roles belong to the whole server, so another database's migration may make the same one at the same time.
 fn grants(writer: &Role) -> String {
     format!(
         "DO $$ BEGIN
@@ -152,7 +152,8 @@ fn grants(writer: &Role) -> String {
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END $$;
         DO $$ BEGIN
-            IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN
+            IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam')
+                AND NOT pg_has_role('{writer}', 'rds_iam', 'MEMBER') THEN
                 GRANT rds_iam TO {writer};
             END IF;
         END $$;
