@@ -6,8 +6,9 @@ environment. It answers at one address, so the API's URL is another.
 
 import copy
 import os
+import sys
 
-from template import functions
+from template import APPLICATION, DATA, functions, load
 
 API_TYPES = {"api": "AWS::ApiGatewayV2::Api", "stage": "AWS::ApiGatewayV2::Stage"}
 
@@ -99,3 +100,27 @@ def allowed(place, change, before):
             number = change == "changed" and parts[2:5] == ["Properties", "Environment", "Variables"]
             return number or (event and resource["Properties"]["Events"][parts[4]]["Type"] == "HttpApi")
     return False
+
+
+def main():
+    """Prints what the overlay changes; exit code 1 when that is more than it may."""
+    os.environ.setdefault("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    refused = 0
+    for path in (APPLICATION, DATA):
+        before = load(path)
+        for place, change in difference(before, overlay(before)):
+            fine = allowed(place, change, before)
+            refused += not fine
+            print(f"{path.name}: {change:8} {place}{'' if fine else '   which the overlay may not do'}")
+    # The check itself must be able to fail.
+    before = load(APPLICATION)
+    after = overlay(before)
+    after["Resources"]["StockTable"]["Properties"]["BillingMode"] = "PROVISIONED"
+    after["Resources"]["ReserveFunction"]["Properties"].pop("Policies")
+    caught = [place for place, change in difference(before, after) if not allowed(place, change, before)]
+    assert len(caught) == 2, caught
+    return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
