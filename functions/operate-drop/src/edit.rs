@@ -21,7 +21,8 @@ pub struct Written {
 /// publishing.
 ///
 /// # Errors
-/// [`NotDone`]: a listed drop that the token is not good for, mistakes in the contents, other contents once the drop has left the draft, or the database.
+/// [`NotDone`]: a listed drop that the token is not good for, mistakes in the contents, other contents once the drop has left
+/// the draft, or the database.
 pub async fn write_draft<D, E>(drops: &D, edge: &E, of: &Asked, draft: DropDraft) -> Result<Written, NotDone>
 where
     D: ReadDrop + StoreDrop,

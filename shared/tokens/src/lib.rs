@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deployers_tokens_are_short_of_a_name_of_their_own_and_for_unlisted_drops() {
+    fn a_deployers_token_is_short_has_the_prefix_and_is_for_unlisted_drops() {
         let (own, deployer) = (key("a"), key("deployer-a"));
         for audience in [Audience::Shopper, Audience::Operator] {
             let without = verifier(audience, &[&own]);

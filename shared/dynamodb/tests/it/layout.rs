@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::drops::Drop;
 use domain::order::EndReason;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
@@ -142,6 +143,15 @@ async fn drop_status_counts_and_lease_are_stored_as_described() {
         assert_eq!(item["starts_at"], n(NOW.as_millis() + 60_000));
         assert!(item["doc"].as_s().is_ok());
     }
+    let unlisted = Drop {
+        id: "winter".parse().unwrap(),
+        version: 1,
+        listed: false,
+        ..scheduled
+    };
+    assert!(drops.store(&unlisted).await.unwrap().is_done());
+    let item = local.item("drops", "winter").await.unwrap();
+    assert_eq!(item["listed"], s("0"));
 
     let store = StatusStore::new(&local.client, &local.tables);
     let status = DropStatus {
