@@ -49,7 +49,10 @@ impl Settings {
     /// # Errors
     /// When that is no number of seconds, or more than [`LINGER_MS`].
     pub fn new(stage: String, seconds: &str) -> Result<Self, String> {
-        let linger_ms = seconds.parse::<i64>().ok().map(|seconds| seconds.saturating_mul(1_000));
+        let linger_ms = seconds
+            .parse::<i64>()
+            .ok()
+            .map(|seconds| seconds.saturating_mul(1_000));
         let allowed = linger_ms.filter(|ms| (0..=LINGER_MS).contains(ms));
         let linger_ms = allowed.ok_or(format!("a number from 0 to {}", LINGER_MS / 1_000))?;
         Ok(Self { stage, linger_ms })

@@ -193,7 +193,10 @@ impl Stack {
             surroundings(&public_keys, &gateway_url, ledger, &sqs_url, mappings)
         };
         // Fails fast on what is wrong with the template or missing, before anything starts.
-        let draft = template::load(&text, &around(postgres::parameters(0, "not made yet"), &BTreeMap::new()))?;
+        let draft = template::load(
+            &text,
+            &around(postgres::parameters(0, "not made yet"), &BTreeMap::new()),
+        )?;
         let keys = Keys::of(&draft.tables);
         let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
         let settings = Settings {

@@ -163,7 +163,14 @@ impl Fleet {
                 Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
             }
             Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
-            Function::ConductDrop => Arc::new(Conductor::new(store(), store(), store(), store(), edge, Settings::default())),
+            Function::ConductDrop => Arc::new(Conductor::new(
+                store(),
+                store(),
+                store(),
+                store(),
+                edge,
+                Settings::default(),
+            )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
         };
         Warm { process, service }

@@ -33,9 +33,8 @@ struct Turns {
 }
 
 impl Turns {
-    /// Takes the next turn.
-    fn take(&self) -> Instant {
-        let now = Instant::now();
+    /// Takes the next turn, at `now` or later.
+    fn take(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = next.map_or(now, |next| next.max(now));
         *next = Some(turn + self.gap);
@@ -73,7 +72,7 @@ impl HttpClient for Paced<SharedHttpClient> {
 
 impl HttpConnector for Paced<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (connector, turn) = (self.client.clone(), self.turns.take());
+        let (connector, turn) = (self.client.clone(), self.turns.take(Instant::now()));
         HttpConnectorFuture::new(async move {
             sleep_until(turn).await;
             connector.call(request).await
@@ -85,16 +84,16 @@ impl HttpConnector for Paced<SharedHttpConnector> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn turns_are_a_gap_apart_and_unused_ones_are_not_saved_up() {
+    #[test]
+    fn turns_are_a_gap_apart_and_unused_ones_are_not_saved_up() {
         let turns = Turns {
             gap: Duration::from_millis(125),
             next: Mutex::new(None),
         };
         let began = Instant::now();
-        let after = |turn: Instant| turn.duration_since(began).as_millis();
-        assert_eq!([turns.take(), turns.take(), turns.take()].map(after), [0, 125, 250]);
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!([turns.take(), turns.take()].map(after), [60_000, 60_125]);
+        let at = |ms| began + Duration::from_millis(ms);
+        for (now, turn) in [(0, 0), (0, 125), (10, 250), (60_000, 60_000), (60_000, 60_125)] {
+            assert_eq!(turns.take(at(now)), at(turn), "{now}");
+        }
     }
 }

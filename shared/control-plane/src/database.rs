@@ -90,7 +90,9 @@ impl<O> AwsAccount<O> {
 /// The instance that writes.
 pub(crate) fn writer(cluster: &DbCluster) -> Option<&str> {
     let mut members = cluster.db_cluster_members().iter();
-    members.find(|member| member.is_cluster_writer() == Some(true))?.db_instance_identifier()
+    members
+        .find(|member| member.is_cluster_writer() == Some(true))?
+        .db_instance_identifier()
 }
 
 /// The instances that the baseline declares, in its order.

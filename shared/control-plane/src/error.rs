@@ -41,7 +41,9 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
         // The message of a control plane names the action and the resource, and no person.
         let request_id = error.raw_response().and_then(request_id);
         match outcome {
-            ControlError::Broken(_) => tracing::error!(operation, %failure, message, request_id, "the service refused a call"),
+            ControlError::Broken(_) => {
+                tracing::error!(operation, %failure, message, request_id, "the service refused a call")
+            }
             _ => tracing::debug!(operation, %failure, message, request_id, "a call failed"),
         }
         Err(outcome)
@@ -60,13 +62,16 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
 /// Whether Lambda refused because the alias has weights, as CodeDeploy and Lambda itself give it while a version moves: "Alias with
 /// weights can not be used with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). It passes when the shift ends.
 fn alias_moves(code: Option<&str>, message: Option<&str>) -> bool {
-    code == Some("InvalidParameterValueException") && message.is_some_and(|message| message.contains("weight"))
+    code == Some("InvalidParameterValueException")
+        && message.is_some_and(|message| message.contains("weight"))
 }
 
 /// The id under which the service knows a request; support asks for it.
 fn request_id(response: &HttpResponse) -> Option<&str> {
     let headers = response.headers();
-    headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))
+    headers
+        .get("x-amzn-requestid")
+        .or_else(|| headers.get("x-amz-request-id"))
 }
 
 /// A failure that repeating cannot mend.

@@ -29,7 +29,9 @@ pub(crate) struct OthersProvisioned(Mutex<Option<(Instant, u32)>>);
 impl OthersProvisioned {
     fn remembered(&self) -> Option<u32> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.filter(|(asked, _)| asked.elapsed() < REMEMBERED).map(|(_, units)| units)
+        known
+            .filter(|(asked, _)| asked.elapsed() < REMEMBERED)
+            .map(|(_, units)| units)
     }
 
     fn remember(&self, units: u32) {
@@ -63,7 +65,10 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
         let reserved_by_us = at_once(ours.iter().map(|name| self.reserved(name))).await?;
         let reserved_by_us = reserved_by_us.into_iter().flatten().fold(0, u32::saturating_add);
         let reserved = account.saturating_sub(unreserved).saturating_sub(reserved_by_us);
-        let provisioned = match declared.provisioned_by_others.or_else(|| self.others_provisioned.remembered()) {
+        let provisioned = match declared
+            .provisioned_by_others
+            .or_else(|| self.others_provisioned.remembered())
+        {
             Some(units) => units,
             None => {
                 let others = self.others(&ours).await?;

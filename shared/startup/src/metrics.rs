@@ -31,7 +31,11 @@ pub fn line(
             "Metrics": declared.collect::<Vec<_>>(),
         }],
     });
-    let mut line = Map::from_iter([("_aws".to_owned(), about), ("message".to_owned(), message.into()), (STAGE.to_owned(), stage.into())]);
+    let mut line = Map::from_iter([
+        ("_aws".to_owned(), about),
+        ("message".to_owned(), message.into()),
+        (STAGE.to_owned(), stage.into()),
+    ]);
     line.extend(
         metrics
             .iter()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Scene, id, shard, shopper};
-use conduct_drop::{Conductor, Settings};
 use conduct_drop::bounds::{LATE_MS, LEAD_MS, REFRESH_MS};
+use conduct_drop::{Conductor, Settings};
 use domain::claim::ClaimState;
 use domain::drops::Drop;
 use domain::ids::ShardKey;
@@ -329,7 +329,14 @@ fn lagging(
         strong: Arc::default(),
     };
     let store = || scene.store.clone();
-    let conductor = Conductor::new(store(), stock.clone(), store(), store(), scene.edge.clone(), Settings::default());
+    let conductor = Conductor::new(
+        store(),
+        stock.clone(),
+        store(),
+        store(),
+        scene.edge.clone(),
+        Settings::default(),
+    );
     (stock, conductor)
 }
 

@@ -56,7 +56,14 @@ impl Scene {
     /// A process of the function.
     pub fn process(&self) -> OnMemory {
         let store = || self.store.clone();
-        Conductor::new(store(), store(), store(), store(), self.edge.clone(), Settings::default())
+        Conductor::new(
+            store(),
+            store(),
+            store(),
+            store(),
+            self.edge.clone(),
+            Settings::default(),
+        )
     }
 
     /// A whole round of a run of its own: looks at the calendar and makes a step.

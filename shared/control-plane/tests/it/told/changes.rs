@@ -267,7 +267,10 @@ async fn the_time_until_a_pause_is_sent_only_with_a_minimum_of_nothing() {
         let clusters = format!("<DBClusters><DBCluster>{xml}</DBCluster></DBClusters>");
         let told = told(vec![
             ("DescribeDBClusters", vec![rds("DescribeDBClusters", &clusters)]),
-            ("ModifyDBCluster", vec![rds("ModifyDBCluster", "<DBCluster></DBCluster>")]),
+            (
+                "ModifyDBCluster",
+                vec![rds("ModifyDBCluster", "<DBCluster></DBCluster>")],
+            ),
         ])
         .await;
         let step = Step::SetMinimumAcu { from, to };

@@ -1,8 +1,8 @@
 //! Lists: in pages, up to a bound.
 
+use control_plane::Patience;
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
-use control_plane::Patience;
 use memory::MemoryStore;
 use ports::prescale::{ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};
@@ -82,10 +82,7 @@ async fn what_others_have_provisioned_counts_unless_it_is_within_their_reservati
             "gone/provisioned-concurrency",
             vec![lambda_error(404, "ResourceNotFoundException")],
         ),
-        (
-            "within/concurrency",
-            vec![reserved(Some(110))],
-        ),
+        ("within/concurrency", vec![reserved(Some(110))]),
         (
             "GET /2015-03-31/functions",
             vec![functions(&first, Some("next")), functions(&second, None)],
