@@ -47,11 +47,6 @@ impl Service {
     }
 }
 
-/// How often a read is sent at most. A throttled call is repeated by itself, so that a look at the account need not begin anew.
-const READ_ATTEMPTS: u32 = 5;
-/// The first pause between two reads; the SDK doubles it, with jitter.
-const READ_BACKOFF: Duration = Duration::from_millis(200);
-
 /// How long answers are waited for, in milliseconds. Control planes take seconds where databases take milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -59,6 +54,10 @@ pub struct Patience {
     pub read_ms: u64,
     /// For a read with its repeats.
     pub reads_ms: u64,
+    /// How often a read is sent at most. A throttled call is repeated by itself, so that a look at the account need not begin anew.
+    pub read_attempts: u32,
+    /// The first pause between two reads; the SDK doubles it, with jitter.
+    pub read_backoff_ms: u64,
     /// For a change. It is sent once, and without an answer by then its outcome is unknown.
     pub change_ms: u64,
     /// Between two calls to Lambda's control plane.
@@ -72,6 +71,8 @@ impl Default for Patience {
         Self {
             read_ms: 5_000,
             reads_ms: 8_000,
+            read_attempts: 5,
+            read_backoff_ms: 200,
             change_ms: 15_000,
             lambda_gap_ms: 125,
         }
@@ -100,8 +101,8 @@ fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
         .operation_attempt_timeout(Duration::from_millis(patience.read_ms))
         .operation_timeout(Duration::from_millis(patience.reads_ms));
     let retries = RetryConfig::standard()
-        .with_max_attempts(READ_ATTEMPTS)
-        .with_initial_backoff(READ_BACKOFF);
+        .with_max_attempts(patience.read_attempts)
+        .with_initial_backoff(Duration::from_millis(patience.read_backoff_ms));
     let builder = config.to_builder().timeout_config(timeouts.build());
     builder.retry_config(retries).build()
 }

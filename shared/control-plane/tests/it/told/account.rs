@@ -41,6 +41,8 @@ pub(crate) fn account_with(told: &Told, orders: MemoryStore) -> AwsAccount<Memor
     let patience = Patience {
         read_ms: 300,
         reads_ms: 1_000,
+        read_attempts: 2,
+        read_backoff_ms: 1,
         change_ms: 300,
         lambda_gap_ms: 0,
     };
