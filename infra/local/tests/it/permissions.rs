@@ -402,7 +402,7 @@ async fn without_its_statement_a_function_reads_no_secret() {
 #[tokio::test]
 async fn a_stored_parameter_is_read_by_those_who_may() {
     let mut model = model();
-    let name = "/stampede/shopper-jwt-public-key";
+    let name = "/stampede/shopper-keys";
     let statement = Statement {
         effect: "Allow".to_owned(),
         action: vec!["ssm:GetParameter".to_owned()],

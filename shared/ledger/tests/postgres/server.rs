@@ -107,6 +107,9 @@ fn account() -> Option<User> {
     })
 }
 
+/// How often a server is started at most, each time on another port.
+const MOST_STARTS: usize = 5;
+
 /// A port that nobody listens on, as long as nobody else comes first.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,6 +128,19 @@ impl Postgres {
     }
 
     fn start_with(tls: &str, hba: &str) -> Self {
+        for _ in 0..MOST_STARTS {
+            match Self::try_start(tls, hba) {
+                Ok(started) => return started,
+                // Another program took the port between its choice and its use.
+                Err(said) if said.contains("Address already in use") => {}
+                Err(said) => panic!("PostgreSQL does not start:\n{said}"),
+            }
+        }
+        panic!("PostgreSQL found no free port in {MOST_STARTS} starts");
+    }
+
+    /// Starts a server, or tells what it said instead.
+    fn try_start(tls: &str, hba: &str) -> Result<Self, String> {
         let binaries = binaries();
         let port = free_port();
         let authority = Authority::new();
@@ -185,13 +201,14 @@ impl Postgres {
         loop {
             match started.heard() {
                 Ok(line) if line.contains("database system is ready to accept connections") => {
-                    return started;
+                    return Ok(started);
                 }
-                Ok(line) if line.contains("database system is shut down") => {
-                    panic!("PostgreSQL does not start:\n{}", said.join("\n"))
+                Ok(line) if line.contains("could not create any TCP/IP sockets") => {
+                    return Err(said.join("\n"));
                 }
+                Ok(line) if line.contains("database system is shut down") => return Err(said.join("\n")),
                 Ok(line) => said.push(line),
-                Err(error) => panic!("PostgreSQL does not start ({error}):\n{}", said.join("\n")),
+                Err(error) => return Err(format!("{error}\n{}", said.join("\n"))),
             }
         }
     }
