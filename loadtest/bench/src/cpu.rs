@@ -17,8 +17,8 @@ use crate::host::{BASELINE, CHECKOUT, Host, NODE, RESERVE, Reply, Used};
 use crate::process::{cpu, only_child};
 use crate::scene::{SKU, Scene};
 
-/// Shards of a block: what is learnt of each must stay fresh until its next call.
-const SHARDS: u16 = 32;
+/// Shards of a block: what is learnt of each must stay fresh until its next call, also of the slowest function on a slow machine.
+const SHARDS: u16 = 16;
 /// Calls for each shard after the first, which looks: as many as leave it half full, so that none looks again.
 const EACH: usize = 12;
 /// Calls in a block of reservations that look first.
