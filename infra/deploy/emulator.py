@@ -10,8 +10,6 @@ import sys
 
 from template import APPLICATION, DATA, functions, load
 
-API_TYPES = {"api": "AWS::ApiGatewayV2::Api", "stage": "AWS::ApiGatewayV2::Stage"}
-
 
 def overlay(template):
     """The template for the emulator. The one given stays as it is."""
@@ -43,9 +41,9 @@ def http_api(name, properties, routes):
     """The API as resources of its own: SAM would write the routes into one document, which the emulator does not read."""
     cors = properties["CorsConfiguration"]
     made = {
-        name: {"Type": API_TYPES["api"], "Properties": {"Name": "stampede", "ProtocolType": "HTTP", "CorsConfiguration": cors}},
+        name: {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "stampede", "ProtocolType": "HTTP", "CorsConfiguration": cors}},
         f"{name}Stage": {
-            "Type": API_TYPES["stage"],
+            "Type": "AWS::ApiGatewayV2::Stage",
             "Properties": {"ApiId": {"Ref": name}, "StageName": "$default", "AutoDeploy": True},
         },
     }

@@ -5,7 +5,6 @@ lie in one encrypted parameter for each audience. The first key signs; the secon
 to it without a refused request.
 """
 
-import base64
 import json
 import time
 
@@ -13,12 +12,10 @@ import boto3
 import botocore.exceptions
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from api import encoded
+
 AUDIENCES = ("shopper", "operator", "deployer")
 KEYS = 2
-
-
-def encoded(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def generate(audience):

@@ -145,7 +145,7 @@ def protect(stage):
             say(f"table {name}: protected from deletion")
 
 
-def check_window(stage, force):
+def check_window(stage):
     """Refuses while capacity is raised for a drop: provisioned concurrency and a moving alias get in each other's way."""
     client = boto3.client("lambda")
     for name in aliases.versions(stage):
@@ -153,12 +153,12 @@ def check_window(stage, force):
             client.get_provisioned_concurrency_config(FunctionName=name, Qualifier=aliases.ALIAS)
         except botocore.exceptions.ClientError:
             continue
-        if not force:
-            refuse(f"{name} has provisioned concurrency, so a drop is near. Deploy after it, or use FORCE=1.")
+        refuse(f"{name} has provisioned concurrency, so a drop is near. Deploy after it, or use FORCE=1.")
 
 
 def run(stage, force=False):
-    check_window(stage, force)
+    if not force:
+        check_window(stage)
     zips = package(stage)
     data = deploy_data(stage, zips)
     sign_up(data)

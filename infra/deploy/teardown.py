@@ -1,5 +1,7 @@
 """Deletes a stage's stacks. Data is deleted in dev alone, after its name was typed; elsewhere it is listed and stays."""
 
+import contextlib
+
 import boto3
 
 import aliases
@@ -29,10 +31,9 @@ def delete_data(stage, retained):
     names = [parameter["Name"] for page in pages for parameter in page["Parameters"]]
     for start in range(0, len(names), 10):
         ssm.delete_parameters(Names=names[start : start + 10])
-    try:
-        boto3.client("secretsmanager").delete_secret(SecretId=stage.secret, ForceDeleteWithoutRecovery=True)
-    except boto3.client("secretsmanager").exceptions.ResourceNotFoundException:
-        pass
+    secrets = boto3.client("secretsmanager")
+    with contextlib.suppress(secrets.exceptions.ResourceNotFoundException):
+        secrets.delete_secret(SecretId=stage.secret, ForceDeleteWithoutRecovery=True)
     say(f"data of {stage.name}: deleted")
 
 
@@ -47,7 +48,8 @@ def run(stage, typed):
         # A provisioned alias cannot be deleted with its stack.
         client = boto3.client("lambda")
         for name in aliases.versions(stage):
-            client.delete_provisioned_concurrency_config(FunctionName=name, Qualifier=aliases.ALIAS)
+            with contextlib.suppress(client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
+                client.delete_provisioned_concurrency_config(FunctionName=name, Qualifier=aliases.ALIAS)
     delete_stack(stage.stack)
     delete_stack(stage.data_stack)
     if stage.is_dev:
