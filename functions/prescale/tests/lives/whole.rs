@@ -2,6 +2,7 @@
 
 use domain::prescale::lead::window;
 use domain::prescale::observed::{Instance, ObservedDatabase};
+use domain::prescale::others::LEFT_TO_OTHERS_MS;
 use domain::prescale::steps::Step;
 use domain::time::Timestamp;
 use prescale::{Mode, RunError};
@@ -98,8 +99,10 @@ fn what_was_changed_by_hand_goes_back_to_what_is_declared() {
         to: 77,
     });
     world.account.meddle(&Step::SetMinimumAcu { from: 2.0, to: 9.0 });
-    world.until(4);
     world.until(6);
+    let left: Vec<_> = world.off_baseline().iter().map(|step| step.thing().0).collect();
+    assert_eq!(left, ["function"], "what another controller raised is left for a while");
+    world.until(6 + LEFT_TO_OTHERS_MS / 60_000);
     assert_eq!(world.off_baseline(), vec![]);
 }
 
