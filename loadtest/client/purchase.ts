@@ -56,7 +56,7 @@ async function publish(drop_id: string): Promise<void> {
     const params = { path: { drop_id } };
     const at = (seconds: number) => new Date(Date.now() + seconds * 1_000).toISOString();
     const body: Schemas["DropBody"] = {
-        title: "Autumn drop", currency: "EUR", starts_at: at(-5), ends_at: at(3_600), hold_seconds: 120, payment_seconds: 300,
+        title: "Autumn drop", currency: "EUR", starts_at: at(-5), start_may_be_past: true, ends_at: at(3_600), hold_seconds: 120, payment_seconds: 300,
         per_shopper_limit: 2, skus: [{ sku: "TEE-M", title: "Tee, M", price_minor: 4_900, units: 20 }],
     };
     await answered(operator.PUT("/operator/drops/{drop_id}", { params, body }));

@@ -369,7 +369,13 @@ mod tests {
     fn a_shard_item_is_read_with_its_claims() {
         let text = |t: &str| AttributeValue::S(t.into());
         let number = |n: u32| AttributeValue::N(n.to_string());
-        let nonce = domain::ids::Nonce::of_request(&"d".parse().unwrap(), &"ada".parse().unwrap(), "k");
+        let nonce = domain::ids::Nonce::of_request(
+            &"d".parse().unwrap(),
+            &"A".parse().unwrap(),
+            &"ada".parse().unwrap(),
+            "k",
+            domain::time::Timestamp::from_millis(0),
+        );
         let claim = Claim::held(2, domain::time::Timestamp::from_millis(1_800_000_000_000), nonce);
         let item = Item::from([
             ("pk".into(), text("d#A#3")),

@@ -54,6 +54,7 @@ pub async fn publish(
         payment_seconds: file.payment_seconds,
         per_shopper_limit: file.per_shopper_limit,
         listed: true,
+        start_may_be_past: true,
         skus: skus.collect::<anyhow::Result<_>>()?,
     };
     let operator = Operator::new(stack, insists)?;

@@ -52,7 +52,13 @@ impl Scene {
     /// A hold as `reserve` makes it.
     async fn hold(&self, who: &str, sku: &str, index: u16, units: u32) -> ReservationId {
         let (drop, shopper): (_, ShopperId) = ("d".parse().unwrap(), who.parse().unwrap());
-        let nonce = Nonce::of_request(&drop, &shopper, &format!("{sku}{index}"));
+        let nonce = Nonce::of_request(
+            &drop,
+            &fixtures::sku(sku),
+            &shopper,
+            &index.to_string(),
+            TestEdge::START,
+        );
         let shard = ShardKey {
             drop,
             sku: fixtures::sku(sku),

@@ -50,7 +50,13 @@ fn scene() -> Scene {
 impl Scene {
     async fn order(&self, who: &str, index: u16) -> Order {
         let (drop, shopper): (_, ShopperId) = ("d".parse().unwrap(), who.parse().unwrap());
-        let nonce = Nonce::of_request(&drop, &shopper, &index.to_string());
+        let nonce = Nonce::of_request(
+            &drop,
+            &fixtures::sku("TEE"),
+            &shopper,
+            &index.to_string(),
+            TestEdge::START,
+        );
         let shard = ShardKey {
             drop,
             sku: fixtures::sku("TEE"),

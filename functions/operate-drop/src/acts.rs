@@ -61,6 +61,30 @@ where
     change(drops, edge, of, |drop, now| drop.extend(ends_at, now)).await
 }
 
+/// Moves the start, and with it the end, to later.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn reschedule<D, E>(drops: &D, edge: &E, of: &Asked, starts_at: Timestamp) -> Result<Drop, NotDone>
+where
+    D: ReadDrop + StoreDrop,
+    E: Edge,
+{
+    change(drops, edge, of, |drop, now| drop.reschedule(starts_at, now)).await
+}
+
+/// Tells those who wait something, or nothing any more.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn tell<D, E>(drops: &D, edge: &E, of: &Asked, message: Option<&str>) -> Result<Drop, NotDone>
+where
+    D: ReadDrop + StoreDrop,
+    E: Edge,
+{
+    change(drops, edge, of, |drop, _| drop.tell(message.map(str::to_owned))).await
+}
+
 /// Calls the drop off. The conductor undoes holds and open orders afterwards.
 ///
 /// # Errors

@@ -21,9 +21,15 @@ pub struct Written {
 /// publishing.
 ///
 /// # Errors
-/// [`NotDone`]: a listed drop that the token is not good for, mistakes in the contents, other contents once the drop has left
+/// [`NotDone`]: a listed drop that the token is not good for, mistakes in the contents, a start in the past unless `start_may_be_past`, other contents once the drop has left
 /// the draft, or the database.
-pub async fn write_draft<D, E>(drops: &D, edge: &E, of: &Asked, draft: DropDraft) -> Result<Written, NotDone>
+pub async fn write_draft<D, E>(
+    drops: &D,
+    edge: &E,
+    of: &Asked,
+    draft: DropDraft,
+    start_may_be_past: bool,
+) -> Result<Written, NotDone>
 where
     D: ReadDrop + StoreDrop,
     E: Edge,
@@ -48,6 +54,9 @@ where
             // was lost.
             let created = before > 0 && drop.version == 1;
             return Ok(Look::Done(Written { drop, created }));
+        }
+        if let Some(mistake) = draft.mistimed(edge.now(), start_may_be_past) {
+            return Err(NotDone::Mistakes(vec![mistake]));
         }
         let stored = retry(edge, IN_REQUEST, || drops.store(&next)).await?;
         let created = next.version == 1;

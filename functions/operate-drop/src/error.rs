@@ -5,6 +5,7 @@
 
 use domain::drops::{DropError, DropState, FieldError};
 use domain::ids::ShardKey;
+use domain::limits::MAX_MESSAGE_BYTES;
 use ports::StoreError;
 use web::{Code, Failure, FieldProblem, Problem};
 
@@ -65,6 +66,18 @@ fn refused(error: &DropError) -> Problem {
         DropError::NotLater => {
             Problem::new(Code::InvalidRequest, CORRECT).field("ends_at", "not before the present end")
         }
+        DropError::StartNotLater => Problem::new(Code::InvalidRequest, CORRECT).field(
+            "starts_at",
+            "not before the present start, and within a year from now",
+        ),
+        DropError::TooLateToMove => Problem::new(
+            Code::WrongState,
+            "The start is too close, or past: it can no longer be moved. Pause the drop instead.",
+        ),
+        DropError::BadMessage => Problem::new(Code::InvalidRequest, CORRECT).field(
+            "message",
+            format!("1 to {MAX_MESSAGE_BYTES} bytes without control characters, or null"),
+        ),
         DropError::UnknownSku => {
             Problem::new(Code::NotFound, "The drop has no such SKU.").field("sku", "one of the drop's SKUs")
         }

@@ -3,7 +3,9 @@
 use std::future::Future;
 
 use ::http::StatusCode;
-use api::operator::{DropBody, ExtendBody, OperatorDropView, ReadinessView, RestockBody};
+use api::operator::{
+    DropBody, ExtendBody, MessageBody, OperatorDropView, ReadinessView, RescheduleBody, RestockBody,
+};
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -56,6 +58,8 @@ where
             .route("/operator/drops/{drop_id}/pause", act(Act::Pause))
             .route("/operator/drops/{drop_id}/resume", act(Act::Resume))
             .route("/operator/drops/{drop_id}/extend", post(Self::extend))
+            .route("/operator/drops/{drop_id}/reschedule", post(Self::reschedule))
+            .route("/operator/drops/{drop_id}/message", post(Self::message))
             .route("/operator/drops/{drop_id}/restock", post(Self::restock))
             .route("/operator/drops/{drop_id}/cancel", act(Act::Cancel));
         let api = Self {
@@ -101,7 +105,8 @@ where
         let Self { drops, edge, .. } = &context.service;
         let id = new_drop_id(path)?;
         let of = Asked { id, scope };
-        let act = edit::write_draft(drops, edge, &of, body.into());
+        let start_may_be_past = body.start_may_be_past;
+        let act = edit::write_draft(drops, edge, &of, body.into(), start_may_be_past);
         let written = audited(&name, &of.id, "put", act, |written| &written.drop).await?;
         let status = if written.created {
             StatusCode::CREATED
@@ -140,6 +145,30 @@ where
         let of = Asked { id, scope };
         let done = acts::extend(drops, edge, &of, body.ends_at.0);
         acted(&name, &of, "extend", done).await
+    }
+
+    async fn reschedule(
+        context: Shared<Self, E>,
+        Operator { name, scope }: Operator,
+        DropInPath(id): DropInPath,
+        Json(body): Json<RescheduleBody>,
+    ) -> Result<Response, Failure> {
+        let Self { drops, edge, .. } = &context.service;
+        let of = Asked { id, scope };
+        let done = acts::reschedule(drops, edge, &of, body.starts_at.0);
+        acted(&name, &of, "reschedule", done).await
+    }
+
+    async fn message(
+        context: Shared<Self, E>,
+        Operator { name, scope }: Operator,
+        DropInPath(id): DropInPath,
+        Json(body): Json<MessageBody>,
+    ) -> Result<Response, Failure> {
+        let Self { drops, edge, .. } = &context.service;
+        let of = Asked { id, scope };
+        let done = acts::tell(drops, edge, &of, body.message.as_deref());
+        acted(&name, &of, "message", done).await
     }
 
     async fn restock(

@@ -9,13 +9,14 @@ use domain::prescale::measured::Measured;
 use domain::prescale::profile::CapacityProfile;
 use domain::prescale::reconcile::{Decision, reconcile};
 use ports::Conditional;
+use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::ControlError;
 use ports::retry::{IN_WORKER, retry};
 
 use crate::{Account, Keeping, Prescaler, Read, Run};
 
-impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
     /// What the oldest drop taught that has not been learned from; `None` for the most part. Nothing here may fail the run:
     /// capacity matters more.
     ///

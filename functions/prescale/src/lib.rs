@@ -15,11 +15,15 @@
 //! **A walk through.** [`Prescaler::run`] is one invocation, in one of four [modes](Mode). `steps` carries out, `verify`
 //! measures, `lessons` changes the profile by what drops caused that are over, [`outcome`] is what is answered and logged.
 //!
-//! **What it does not do.** It waits for nothing that takes minutes; the next run looks. It moves no drop's start: the
-//! [readiness](domain::prescale::readiness) says that it must be moved, and to when.
+//! **Starts.** The calendar says what is expected of a drop; when it starts and ends, its document in the table of drops says, once there is
+//! one. A run reads it, so whatever an operator moves or calls off is followed within a minute. Where a drop's policy is to open later rather
+//! than for fewer, and its [readiness](domain::prescale::readiness) rules so, the run moves the start itself.
+//!
+//! **What it does not do.** It waits for nothing that takes minutes; the next run looks.
 #![forbid(unsafe_code)]
 
 mod lessons;
+mod moves;
 pub mod outcome;
 mod steps;
 mod verify;
@@ -34,7 +38,7 @@ use domain::prescale::readiness::Seen;
 use domain::prescale::reconcile::{Decision, reconcile};
 use domain::prescale::target::{LEAST_BETWEEN_RUNS_MS, Record};
 use domain::time::Timestamp;
-use ports::drops::Lease;
+use ports::drops::{Lease, ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::prescale::{
@@ -187,9 +191,10 @@ impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
 
 /// The reconciler.
 #[derive(Debug, Clone)]
-pub struct Prescaler<A, S, E> {
+pub struct Prescaler<A, S, D, E> {
     account: A,
     store: S,
+    drops: D,
     edge: E,
     stage: String,
 }
@@ -213,12 +218,13 @@ pub(crate) struct Run {
     pub(crate) changes: u32,
 }
 
-impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
     /// The function over its ports, for the deployment `stage`, which its metrics name.
-    pub fn new(account: A, store: S, edge: E, stage: impl Into<String>) -> Self {
+    pub fn new(account: A, store: S, drops: D, edge: E, stage: impl Into<String>) -> Self {
         Self {
             account,
             store,
+            drops,
             edge,
             stage: stage.into(),
         }
@@ -330,6 +336,7 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
         let mut outcome = Outcome::decided(run.mode, began, &decision);
         outcome.taken = taken;
         outcome.readiness = self.readiness_of_all(&read, &decision, self.edge.now()).await;
+        self.move_starts(&outcome.readiness).await;
         for readiness in &outcome.readiness {
             let put = || self.store.store_readiness(run.lease.fencing, readiness);
             let stored = retry(&self.edge, IN_WORKER, put).await;
@@ -363,10 +370,13 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
     }
 
     async fn read(&self) -> Result<Read, RunError> {
-        let docs = retry(&self.edge, IN_WORKER, || self.account.documents())
+        let mut docs = retry(&self.edge, IN_WORKER, || self.account.documents())
             .await
             .map_err(control("reading the documents"))?
             .map_err(RunError::Mistakes)?;
+        self.follow_drops(&mut docs.calendar)
+            .await
+            .map_err(store("reading the drops"))?;
         let quotas = retry(&self.edge, IN_WORKER, || self.account.quotas(&docs.baseline))
             .await
             .map_err(control("reading the account's limits"))?
@@ -386,7 +396,13 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
     }
 }
 
-impl<A: Account + 'static, S: Keeping + 'static, E: Edge> Handle for Prescaler<A, S, E> {
+impl<A, S, D, E> Handle for Prescaler<A, S, D, E>
+where
+    A: Account + 'static,
+    S: Keeping + 'static,
+    D: ReadDrop + StoreDrop + 'static,
+    E: Edge,
+{
     type Event = Event;
     type Answer = Outcome;
     type Error = RunError;

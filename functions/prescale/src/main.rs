@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use control_plane::{AwsAccount, Clients, Names, Patience};
-use dynamodb::{OrderStore, PrescaleStore, Table, Tables};
+use dynamodb::{DropStore, OrderStore, PrescaleStore, Table, Tables};
 use prescale::{Prescaler, timeout_within_lease};
 use startup::edge::SystemEdge;
 
@@ -15,7 +15,9 @@ fn main() -> ExitCode {
             Patience::default(),
         );
         // The orders, only to see whether any are open.
-        let tables = Tables::read([Table::Orders, Table::Prescale], |variable| config.text(variable));
+        let tables = Tables::read([Table::Drops, Table::Orders, Table::Prescale], |variable| {
+            config.text(variable)
+        });
         let documents = config.text("DOCUMENTS_PATH");
         config.made("TIMEOUT_SECONDS", timeout_within_lease);
         let names = config.made("NAMES", Names::from_json)?;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Some(Prescaler::new(
             account,
             PrescaleStore::new(&client, &tables),
+            DropStore::new(&client, &tables),
             SystemEdge,
             config.text("STAGE"),
         ))

@@ -6,6 +6,7 @@ use domain::prescale::reconcile::{Decision, reconcile};
 use domain::prescale::steps::Step;
 use domain::prescale::target::Record;
 use domain::time::Timestamp;
+use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::{Audited, Carried, ControlError};
 use ports::retry::{IN_WORKER, retry};
@@ -13,7 +14,7 @@ use ports::retry::{IN_WORKER, retry};
 use crate::outcome::{Skipped, Taken, Went};
 use crate::{Account, Keeping, Prescaler, Read, Run};
 
-impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
     /// Carries out what was decided. One thing that cannot be changed now does not keep the others: what is left, the
     /// next run sees.
     pub(crate) async fn carry_out_all(
@@ -108,9 +109,12 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
         step: &Step,
     ) -> Result<(), Skipped> {
         let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
-        let Ok(Ok(calendar)) = calendar else {
+        let Ok(Ok(mut calendar)) = calendar else {
             return Err(Skipped::Uncertain);
         };
+        if self.follow_drops(&mut calendar).await.is_err() {
+            return Err(Skipped::Uncertain);
+        }
         let mut docs = read.docs.clone();
         docs.calendar = calendar;
         if !docs.mistakes(&read.quotas).is_empty() {

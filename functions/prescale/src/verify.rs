@@ -3,6 +3,7 @@
 use domain::prescale::readiness::{Measured, PartKind, Readiness, readiness};
 use domain::prescale::reconcile::Decision;
 use domain::time::Timestamp;
+use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
 
@@ -11,7 +12,7 @@ use crate::{Account, Keeping, Prescaler, Read};
 /// Spill-over is counted over so long, in ms.
 const SPILL_OVER_MS: i64 = 60_000;
 
-impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
     /// How ready each drop is whose time it is.
     pub(crate) async fn readiness_of_all(
         &self,

@@ -188,11 +188,7 @@ fn not_reserved(error: NotReserved) -> Failure {
         }
         Refused::OtherRequest => Problem::new(
             Code::IdempotencyMismatch,
-            "This key belongs to a request for another quantity. Use a new key.",
-        ),
-        Refused::Expired => Problem::new(
-            Code::ReservationExpired,
-            "This key's reservation has expired. Reserve again with a new key.",
+            "This key belongs to a reservation of another quantity. Use a new key.",
         ),
     };
     problem.into()

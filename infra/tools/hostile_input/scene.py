@@ -21,7 +21,7 @@ CARDS = ["pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequir
 def drop_body(opens_in_seconds=-5, ends_in_seconds=7_200, units=2_000, limit=12):
     sku = lambda name: {"sku": name, "title": f"SKU {name}", "price_minor": PRICE_MINOR, "units": units}
     return {
-        "title": "Hostile", "currency": "EUR", "starts_at": stacks.moment(opens_in_seconds),
+        "title": "Hostile", "currency": "EUR", "start_may_be_past": True, "starts_at": stacks.moment(opens_in_seconds),
         "ends_at": stacks.moment(ends_in_seconds), "hold_seconds": 3_600, "payment_seconds": 3_600,
         "per_shopper_limit": limit, "skus": [sku("A"), sku("B")],
     }

@@ -76,13 +76,10 @@ pub(crate) fn spelt_out(text: &str) -> String {
 
 fn reservation(who: &str, index: u16) -> ReservationId {
     let (drop, shopper): (DropId, ShopperId) = (DROP.parse().expect("an id"), who.parse().expect("an id"));
+    let sku = fixtures::sku("A");
     ReservationId {
-        nonce: Nonce::of_request(&drop, &shopper, "planted"),
-        shard: ShardKey {
-            drop,
-            sku: fixtures::sku("A"),
-            index,
-        },
+        nonce: Nonce::of_request(&drop, &sku, &shopper, "planted", TestEdge::START),
+        shard: ShardKey { drop, sku, index },
     }
 }
 

@@ -171,6 +171,7 @@ impl Operator {
             payment_seconds: plan.payment_seconds,
             per_shopper_limit: plan.per_shopper_limit,
             listed: true,
+            start_may_be_past: true,
             skus: plan.units.iter().enumerate().filter_map(sku).collect(),
         })
     }

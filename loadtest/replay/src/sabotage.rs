@@ -94,7 +94,13 @@ impl Sabotage {
 /// The same claim under a nonce of no request.
 pub(crate) fn with_new_nonce(claim: &Claim, key: &ShardKey, shopper: &ShopperId) -> Claim {
     Claim {
-        nonce: Nonce::of_request(&key.drop, shopper, &format!("again {}", claim.nonce)),
+        nonce: Nonce::of_request(
+            &key.drop,
+            &key.sku,
+            shopper,
+            &format!("again {}", claim.nonce),
+            claim.deadline,
+        ),
         ..claim.clone()
     }
 }

@@ -166,7 +166,10 @@ impl Shopper {
             return Asked::Ended(Ending::Unexpected);
         };
         let key = format!("{}-{}-r{}", self.shopper, self.device, self.asked);
-        self.client.world.watch.asks(&self.drop, &self.shopper, &key);
+        let world = &self.client.world;
+        world
+            .watch
+            .asks(&self.drop, &sku, &self.shopper, &key, world.now());
         let body = ReserveBody {
             sku: sku.clone(),
             quantity,
@@ -221,10 +224,6 @@ impl Shopper {
             Code::OrderInProgress => {
                 world.note("refused: an order in progress is in the way");
                 Asked::Wait(Ending::GaveUp)
-            }
-            Code::ReservationExpired => {
-                world.note("repeated after the hold had expired");
-                Asked::Wait(Ending::HoldExpired)
             }
             Code::Closed => Asked::Ended(Ending::Closed),
             _ => Asked::Ended(self.surprised(answer)),

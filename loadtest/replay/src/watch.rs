@@ -29,7 +29,7 @@ const KNOWLEDGE_MS: i64 = 40_000;
 
 #[derive(Debug, Default)]
 struct Seen {
-    asked: BTreeMap<ShopperId, BTreeSet<Nonce>>,
+    asked: BTreeMap<ShopperId, Vec<Nonce>>,
     /// Claims that were tried, to tell a repeat.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
     two_claims: BTreeMap<ShopperId, i64>,
@@ -79,13 +79,16 @@ impl Watch {
     }
 
     /// A shopper sends a request for a reservation.
-    pub fn asks(&self, drop: &DropId, shopper: &ShopperId, idempotency_key: &str) {
-        let nonce = Nonce::of_request(drop, shopper, idempotency_key);
-        self.seen()
-            .asked
-            .entry(shopper.clone())
-            .or_default()
-            .insert(nonce);
+    pub fn asks(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        shopper: &ShopperId,
+        idempotency_key: &str,
+        at: Timestamp,
+    ) {
+        let nonce = Nonce::of_request(drop, sku, shopper, idempotency_key, at);
+        self.seen().asked.entry(shopper.clone()).or_default().push(nonce);
     }
 
     /// Whether this very claim was tried before.
@@ -130,7 +133,7 @@ impl Watch {
         let asked = seen
             .asked
             .get(shopper)
-            .is_some_and(|asked| asked.contains(&claim.nonce));
+            .is_some_and(|asked| asked.iter().any(|nonce| nonce.is_same_request(&claim.nonce)));
         std::mem::drop(seen);
         if claims >= 2 {
             world.note("two claims of one shopper");

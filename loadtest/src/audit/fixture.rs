@@ -17,7 +17,13 @@ const DROP: &str = "d";
 
 /// A reservation's id.
 pub(super) fn reservation(sku: &str, shard: u16, key: &str) -> String {
-    let nonce = Nonce::of_request(&DROP.parse().unwrap(), &"x".parse().unwrap(), key);
+    let nonce = Nonce::of_request(
+        &DROP.parse().unwrap(),
+        &sku.parse().unwrap(),
+        &"x".parse().unwrap(),
+        key,
+        Timestamp::from_millis(START),
+    );
     format!("{DROP}.{sku}.{shard}.{nonce}")
 }
 

@@ -182,7 +182,13 @@ mod tests {
     use domain::time::Timestamp;
 
     fn hold(deadline_ms: i64) -> Claim {
-        let nonce = Nonce::of_request(&"d".parse().unwrap(), &"late".parse().unwrap(), "k");
+        let nonce = Nonce::of_request(
+            &"d".parse().unwrap(),
+            &"A".parse().unwrap(),
+            &"late".parse().unwrap(),
+            "k",
+            Timestamp::from_millis(0),
+        );
         Claim::held(1, Timestamp::from_millis(deadline_ms), nonce)
     }
 

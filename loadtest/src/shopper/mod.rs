@@ -308,11 +308,6 @@ impl Shopper {
                     self.think(300, 900).await;
                     continue;
                 }
-                // It took so long to get an answer that the hold behind it is over: a new wish, with a key of its own.
-                Code::ReservationExpired => {
-                    self.think(200, 900).await;
-                    return Box::pin(self.reserve()).await;
-                }
                 Code::Closed => Wish::Ended(Ending::Closed),
                 Code::LimitReached => Wish::Ended(Ending::LimitReached),
                 _ => self.surprised_by(Endpoint::Reserve, answer),

@@ -182,21 +182,6 @@ async fn who_finds_the_first_wish_gone_asks_for_the_second_even_without_patience
 }
 
 #[tokio::test]
-async fn a_hold_that_was_over_before_it_was_heard_of_is_asked_for_anew() {
-    let script = |seen: &Seen, times| match (seen.method.as_str(), seen.path.as_str()) {
-        ("GET", "/drops/d/status") => (200, status("available").to_string()),
-        ("POST", "/drops/d/reservations") if times == 1 => problem(409, "reservation_expired", json!({})),
-        ("POST", "/drops/d/reservations") => (201, reservation().to_string()),
-        _ => (204, String::new()),
-    };
-    let (seen, entries, surprise) =
-        visit(script, |plan| plan.after_reserving = AfterReserving::Release).await;
-    assert_eq!((ending(&entries), surprise), (Ending::Released, None));
-    let tries = sent(&seen, "POST", "/reservations");
-    assert_ne!(tries[0].key, tries[1].key);
-}
-
-#[tokio::test]
 async fn fewer_left_is_taken_by_those_who_take_fewer() {
     let script = |seen: &Seen, _| match (seen.method.as_str(), seen.path.as_str()) {
         ("GET", "/drops/d/status") => (200, status("available").to_string()),

@@ -187,7 +187,8 @@ impl StatusView {
             starts_at: drop.starts_at.into(),
             ends_at: drop.ends_at.into(),
             skus,
-            message: stale.then(|| "The count is late; reservations go on.".to_owned()),
+            message: (drop.message.clone())
+                .or_else(|| stale.then(|| "The count is late; reservations go on.".to_owned())),
             next_poll_seconds: next_poll_seconds(phase, drop.starts_at, gone, now),
         })
     }

@@ -13,7 +13,9 @@ use utoipa::openapi::{Content, HeaderBuilder, Ref, RefOr, Response, ResponseBuil
 use utoipa::{Modify, OpenApi};
 
 use crate::drops::{DropList, DropView, StatusView};
-use crate::operator::{DropBody, ExtendBody, OperatorDropView, ReadinessView, RestockBody};
+use crate::operator::{
+    DropBody, ExtendBody, MessageBody, OperatorDropView, ReadinessView, RescheduleBody, RestockBody,
+};
 use crate::orders::{CheckoutBody, OrderList, OrderView};
 use crate::problem::{Code, Problem};
 use crate::reservations::{ReservationView, ReserveBody};
@@ -179,7 +181,7 @@ routes! {
     #[utoipa::path(post, path = "/drops/{drop_id}/reservations", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = ReserveBody,
         responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
-    reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress ReservationExpired IdempotencyMismatch;
+    reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress IdempotencyMismatch;
 
     /// One's reservation.
     #[utoipa::path(get, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
@@ -245,6 +247,16 @@ routes! {
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/extend", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = ExtendBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     extend refuses Forbidden WrongState Conflict;
+
+    /// Move the start to later, until a few seconds before it. The end moves by the same time.
+    #[utoipa::path(post, path = "/operator/drops/{drop_id}/reschedule", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = RescheduleBody,
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    reschedule refuses Forbidden WrongState Conflict;
+
+    /// Tell those who wait something: the status shows it.
+    #[utoipa::path(post, path = "/operator/drops/{drop_id}/message", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = MessageBody,
+        responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
+    tell_waiting refuses Forbidden WrongState Conflict;
 
     /// Add units. The same key again adds them once.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/restock", tag = "operator", security(("operator" = [])),

@@ -19,7 +19,7 @@ pub struct SkuBody {
     /// What people call it: 1 to 120 bytes.
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
-    /// The price of one unit, in minor units.
+    /// The price of one unit, in minor units. Each currency has a smallest amount, about a dollar, and some a step.
     #[schema(minimum = 1, maximum = 99_999_999)]
     pub price_minor: i64,
     /// How many units are sold.
@@ -34,7 +34,7 @@ pub struct DropBody {
     /// What people call it: 1 to 120 bytes.
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
-    /// The currency of all prices, as in ISO 4217.
+    /// The currency of all prices, by its code in ISO 4217; one of those that the payment gateway takes.
     #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
     pub currency: Currency,
     /// From when on reservations are taken.
@@ -56,6 +56,9 @@ pub struct DropBody {
     /// as any other.
     #[serde(default = "listed")]
     pub listed: bool,
+    /// Whether `starts_at` may be in the past; false if not said. Such a drop opens as soon as it is published.
+    #[serde(default)]
+    pub start_may_be_past: bool,
     /// What is sold.
     #[schema(min_items = 1, max_items = 40)]
     pub skus: Vec<SkuBody>,
@@ -96,6 +99,24 @@ pub struct ExtendBody {
     /// The new end: not before the present one.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
+}
+
+/// The body of a move of the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RescheduleBody {
+    /// The new start: not before the present one. The end moves by the same time.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts_at: Moment,
+}
+
+/// The body of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageBody {
+    /// What the status tells those who wait, 1 to 280 bytes; `null` for nothing any more.
+    #[schema(min_length = 1, max_length = 280)]
+    pub message: Option<String>,
 }
 
 /// The body of a restock.

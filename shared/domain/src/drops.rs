@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{DropId, ShardKey, SkuId};
 use crate::limits::{
-    MAX_HOLD_SECONDS, MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_PRICE_MINOR, MAX_SKUS,
-    MAX_TITLE_BYTES, MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS,
+    API_TIMEOUT_SECONDS, CACHE_MS, CLOCK_SKEW_MS, MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES, MAX_ORDER_MINOR,
+    MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_SKUS, MAX_START_AHEAD_SECONDS, MAX_TITLE_BYTES,
+    MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS, RESCHEDULE_BEFORE_MS,
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
@@ -120,6 +121,9 @@ pub struct Drop {
     /// other.
     #[serde(default = "listed")]
     pub listed: bool,
+    /// What an operator tells those who wait, if there is something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// What is sold.
     pub skus: Vec<Sku>,
 }
@@ -141,6 +145,15 @@ pub enum DropError {
     /// An end can only be moved later.
     #[error("the end can only be moved to later")]
     NotLater,
+    /// A start can only be moved later, by no more than a drop may be ahead.
+    #[error("the start can only be moved to later, within a year from now")]
+    StartNotLater,
+    /// The start is too close to be moved: some process might admit people by the old one.
+    #[error("the start can no longer be moved")]
+    TooLateToMove,
+    /// The message is too long, empty, or has control characters.
+    #[error("the message is none")]
+    BadMessage,
     /// The drop has no such SKU.
     #[error("the drop has no such SKU")]
     UnknownSku,
@@ -153,6 +166,23 @@ pub enum DropError {
 }
 
 impl DropDraft {
+    /// The mistakes of its times as of `now`, the moment at which it is written: they are no mistakes in what is stored already. A start in the
+    /// past opens the drop as soon as it is published, so it must be meant.
+    #[must_use]
+    pub fn mistimed(&self, now: Timestamp, start_may_be_past: bool) -> Option<FieldError> {
+        let message = if self.starts_at > now.plus_seconds(MAX_START_AHEAD_SECONDS) {
+            "within a year from now"
+        } else if self.starts_at < now && !start_may_be_past {
+            "not in the past, unless start_may_be_past is true"
+        } else {
+            return None;
+        };
+        Some(FieldError {
+            field: "starts_at".to_owned(),
+            message: message.to_owned(),
+        })
+    }
+
     /// All mistakes at once; none means that it can be stored.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
@@ -203,11 +233,10 @@ impl DropDraft {
                 &format!("skus[{n}].title"),
                 title_rule.clone(),
             );
-            let price = 1..=MAX_PRICE_MINOR;
             check(
-                price.contains(&sku.price_minor),
+                self.currency.takes(sku.price_minor),
                 &format!("skus[{n}].price_minor"),
-                format!("1 to {MAX_PRICE_MINOR}"),
+                self.currency.rule(),
             );
             let limit = self.per_shopper_limit.clamp(1, MAX_PER_SHOPPER);
             check(
@@ -224,7 +253,11 @@ impl DropDraft {
 }
 
 fn is_title(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= MAX_TITLE_BYTES && !text.chars().any(char::is_control)
+    is_text(text, MAX_TITLE_BYTES)
+}
+
+fn is_text(text: &str, most: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= most && !text.chars().any(char::is_control)
 }
 
 impl Drop {
@@ -252,6 +285,7 @@ impl Drop {
             payment_seconds: draft.payment_seconds,
             per_shopper_limit: draft.per_shopper_limit,
             listed: draft.listed,
+            message: None,
             skus,
         }
     }
@@ -305,6 +339,13 @@ impl Drop {
             DropState::Scheduled if now < self.starts_at => Some(Phase::Upcoming),
             DropState::Scheduled => Some(Phase::Open),
         }
+    }
+
+    /// From when on no hold of this drop can be checked out, by any clock: its last requests may claim a little after the end.
+    #[must_use]
+    pub fn last_hold_ends_at(&self) -> Timestamp {
+        let late = CACHE_MS + CLOCK_SKEW_MS + i64::from(API_TIMEOUT_SECONDS) * 1_000;
+        self.ends_at.plus_seconds(self.hold_seconds).plus_millis(late)
     }
 
     /// The SKU of that name.
@@ -403,6 +444,48 @@ impl Drop {
         }
         Ok(Self {
             ends_at,
+            ..self.next(self.state)
+        })
+    }
+
+    /// Moves the start to later, and the end by the same time.
+    ///
+    /// # Errors
+    /// [`DropError::TooLateToMove`] from [`RESCHEDULE_BEFORE_MS`] before the start on, [`DropError::StartNotLater`],
+    /// [`DropError::WrongState`].
+    pub fn reschedule(&self, starts_at: Timestamp, now: Timestamp) -> Result<Self, DropError> {
+        self.scheduled()?;
+        if starts_at == self.starts_at {
+            return Ok(self.clone());
+        }
+        if now >= self.starts_at.plus_millis(-RESCHEDULE_BEFORE_MS) {
+            return Err(DropError::TooLateToMove);
+        }
+        if starts_at < self.starts_at || starts_at > now.plus_seconds(MAX_START_AHEAD_SECONDS) {
+            return Err(DropError::StartNotLater);
+        }
+        Ok(Self {
+            starts_at,
+            ends_at: self.ends_at.plus_millis(starts_at.millis_since(self.starts_at)),
+            ..self.next(self.state)
+        })
+    }
+
+    /// Tells those who wait `message`, or nothing any more.
+    ///
+    /// # Errors
+    /// [`DropError::BadMessage`], [`DropError::WrongState`].
+    pub fn tell(&self, message: Option<String>) -> Result<Self, DropError> {
+        self.scheduled()?;
+        let fits = |text: &String| is_text(text, MAX_MESSAGE_BYTES);
+        if !message.as_ref().is_none_or(fits) {
+            return Err(DropError::BadMessage);
+        }
+        if message == self.message {
+            return Ok(self.clone());
+        }
+        Ok(Self {
+            message,
             ..self.next(self.state)
         })
     }
@@ -637,5 +720,47 @@ mod tests {
         assert!(unseen.finish_publishing().is_err());
         assert!(cancelled.set_paused(true).is_err() && cancelled.start_publishing(at(0)).is_err());
         assert!(drop.finish_cancelling().is_err());
+    }
+
+    #[test]
+    fn a_start_moves_later_with_its_end_until_shortly_before_it() {
+        let drop = scheduled();
+        let moved = drop.reschedule(at(130), at(0)).unwrap();
+        assert_eq!((moved.starts_at, moved.ends_at), (at(130), at(230)));
+        assert_eq!(moved.version, drop.version + 1);
+        assert_eq!(moved.reschedule(at(130), at(129)), Ok(moved.clone()), "a repeat");
+        assert_eq!(drop.reschedule(at(99), at(0)), Err(DropError::StartNotLater));
+        let far = at(1 + MAX_START_AHEAD_SECONDS);
+        assert_eq!(drop.reschedule(far, at(0)), Err(DropError::StartNotLater));
+        let last = drop.starts_at.plus_millis(-RESCHEDULE_BEFORE_MS);
+        assert!(drop.reschedule(at(130), last.plus_millis(-1)).is_ok());
+        assert_eq!(drop.reschedule(at(130), last), Err(DropError::TooLateToMove));
+        let draft = Drop::draft("d".parse().unwrap(), draft());
+        assert_eq!(
+            draft.reschedule(at(130), at(0)),
+            Err(DropError::WrongState(DropState::Draft))
+        );
+    }
+
+    #[test]
+    fn a_message_is_told_until_it_is_taken_back() {
+        let drop = scheduled();
+        let told = drop.tell(Some("Five minutes more.".into())).unwrap();
+        assert_eq!(told.message.as_deref(), Some("Five minutes more."));
+        assert_eq!(told.tell(told.message.clone()), Ok(told.clone()));
+        assert_eq!(told.tell(None).unwrap().message, None);
+        for bad in ["", " ", "a\nb", &"x".repeat(MAX_MESSAGE_BYTES + 1)] {
+            assert_eq!(drop.tell(Some(bad.into())), Err(DropError::BadMessage), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_start_in_the_past_must_be_meant() {
+        let draft = draft();
+        assert_eq!(draft.mistimed(at(100), false), None);
+        assert_eq!(draft.mistimed(at(101), true), None);
+        assert_eq!(draft.mistimed(at(101), false).unwrap().field, "starts_at");
+        let far = Timestamp::from_millis(-1_000 * i64::from(MAX_START_AHEAD_SECONDS));
+        assert_eq!(draft.mistimed(far, true).unwrap().field, "starts_at");
     }
 }

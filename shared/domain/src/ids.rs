@@ -11,6 +11,7 @@ use crate::limits::{
     SHOPPER_ID_MAX_BYTES, SKU_ID_MAX_BYTES,
 };
 use crate::serde_as_text;
+use crate::time::Timestamp;
 
 /// A text is not an identifier of the named kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +79,9 @@ id!(
     |t| all(t, SHOPPER_ID_MAX_BYTES, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 id!(
-    /// What tells two reservations of one shopper in one shard apart: 60 bits of a hash of the request's idempotency key.
+    /// What tells two reservations of one shopper in one shard apart: 24 bits of a hash of the request that made it, and the moment of its first
+    /// claim, in milliseconds modulo 2³² (49 days). Repeats of a request have the first part in common. A request that is made again after
+    /// its reservation has ended differs in the second, so that it makes another reservation and another order.
     Nonce, "nonce", "10 of the base64url alphabet",
     |t| t.len() == NONCE_BYTES && t.bytes().all(is_base64url)
 );
@@ -95,14 +98,32 @@ id!(
     |t| all(t, MAX_PAYMENT_ID_BYTES, is_base64url)
 );
 
+/// The characters of a nonce that the request determines; the others are the moment's.
+const REQUEST_BYTES: usize = NONCE_BYTES - 6;
+
 impl Nonce {
-    /// The nonce of a request: the same shopper with the same key in the same drop gets the same one.
+    /// The nonce of a request that claims at `at` for the first time. An idempotency key means the same request for one shopper, one drop and
+    /// one SKU.
     #[must_use]
-    pub fn of_request(drop: &DropId, shopper: &ShopperId, idempotency_key: &str) -> Self {
-        let digest = hash_parts("nonce", &[drop.as_str(), shopper.as_str(), idempotency_key]);
-        let mut text = BASE64URL_NOPAD.encode(&digest);
-        text.truncate(NONCE_BYTES);
+    pub fn of_request(
+        drop: &DropId,
+        sku: &SkuId,
+        shopper: &ShopperId,
+        idempotency_key: &str,
+        at: Timestamp,
+    ) -> Self {
+        let parts = [drop.as_str(), sku.as_str(), shopper.as_str(), idempotency_key];
+        let mut text = BASE64URL_NOPAD.encode(&hash_parts("nonce", &parts));
+        text.truncate(REQUEST_BYTES);
+        let moment = u32::try_from(at.as_millis().rem_euclid(1 << 32)).unwrap_or(0);
+        text.push_str(&BASE64URL_NOPAD.encode(&moment.to_be_bytes()));
         Self(text)
+    }
+
+    /// Whether both are of repeats of one request.
+    #[must_use]
+    pub fn is_same_request(&self, other: &Self) -> bool {
+        self.0.get(..REQUEST_BYTES) == other.0.get(..REQUEST_BYTES)
     }
 }
 
@@ -279,11 +300,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reservation_ids_survive_text(drop in "[a-z0-9-]{1,20}", sku in "[A-Za-z0-9-]{1,16}", index in 0u16..4096, key in "[!-~]{1,64}") {
-            let drop: DropId = drop.parse().unwrap();
-            let nonce = Nonce::of_request(&drop, &"ada".parse().unwrap(), &key);
+        fn reservation_ids_survive_text(drop in "[a-z0-9-]{1,20}", sku in "[A-Za-z0-9-]{1,16}", index in 0u16..4096, key in "[!-~]{1,64}", ms in 0i64..2_800_000_000_000) {
+            let (drop, sku): (DropId, SkuId) = (drop.parse().unwrap(), sku.parse().unwrap());
+            let nonce = Nonce::of_request(&drop, &sku, &"ada".parse().unwrap(), &key, Timestamp::from_millis(ms));
             prop_assert_eq!(&nonce.as_str().parse::<Nonce>().unwrap(), &nonce);
-            let id = ReservationId { shard: ShardKey { drop, sku: sku.parse().unwrap(), index }, nonce };
+            let id = ReservationId { shard: ShardKey { drop, sku, index }, nonce };
             prop_assert_eq!(&id.to_string().parse::<ReservationId>().unwrap(), &id);
             let order = OrderId::of_reservation(&id);
             prop_assert_eq!(&order.as_str().parse::<OrderId>().unwrap(), &order);
@@ -298,6 +319,30 @@ mod tests {
             if let Ok(id) = text.parse::<ReservationId>() {
                 prop_assert_eq!(id.to_string(), text);
             }
+        }
+    }
+
+    #[test]
+    fn a_nonce_tells_requests_apart_and_the_times_of_one_request() {
+        let nonce = |sku: &str, shopper: &str, key: &str, ms| {
+            let (sku, shopper) = (sku.parse().unwrap(), shopper.parse().unwrap());
+            Nonce::of_request(
+                &"d".parse().unwrap(),
+                &sku,
+                &shopper,
+                key,
+                Timestamp::from_millis(ms),
+            )
+        };
+        let first = nonce("A", "ada", "k", 1_800_000_000_000);
+        let later = nonce("A", "ada", "k", 1_800_000_000_001);
+        assert!(first != later && first.is_same_request(&later));
+        for other in [
+            nonce("B", "ada", "k", 0),
+            nonce("A", "bob", "k", 0),
+            nonce("A", "ada", "l", 0),
+        ] {
+            assert!(!first.is_same_request(&other), "{other}");
         }
     }
 }

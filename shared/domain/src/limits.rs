@@ -28,8 +28,6 @@ pub const MAX_TITLE_BYTES: usize = 120;
 /// The highest amount of one order, in minor units: what a card gateway takes at most in one payment (Stripe: eight
 /// digits).
 pub const MAX_ORDER_MINOR: i64 = 99_999_999;
-/// The highest unit price, in minor units.
-pub const MAX_PRICE_MINOR: i64 = MAX_ORDER_MINOR;
 
 /// What a conditional write costs one write unit up to, in bytes (DynamoDB's unit of writing).
 pub const WRITE_UNIT_BYTES: usize = 1024;
@@ -43,6 +41,13 @@ pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
 pub const CACHE_MS: i64 = 1_000;
 /// How long a process may go on with its last good status when it cannot read a newer one, in milliseconds.
 pub const STALE_STATUS_MS: i64 = 10_000;
+/// How long before its start a drop's start can still be moved, in milliseconds: every process must know the new start before it admits
+/// anyone, however old its copy and wrong its clock, and the act itself takes a moment.
+pub const RESCHEDULE_BEFORE_MS: i64 = CACHE_MS + CLOCK_SKEW_MS + 2_000;
+/// The longest message to those who wait for a drop, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 280;
+/// How far ahead a drop may start, in seconds: a year.
+pub const MAX_START_AHEAD_SECONDS: u32 = 366 * 86_400;
 /// Copies of the status document, so that no key is hot.
 pub const STATUS_REPLICAS: u8 = 16;
 /// Buckets of the sparse index of open orders.

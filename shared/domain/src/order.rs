@@ -436,7 +436,7 @@ mod tests {
 
     fn order() -> Order {
         let (drop, shopper) = ("d".parse().unwrap(), "ada".parse().unwrap());
-        let nonce = Nonce::of_request(&drop, &shopper, "k");
+        let nonce = Nonce::of_request(&drop, &"A".parse().unwrap(), &shopper, "k", now());
         let claim = Claim::held(2, now().plus_seconds(15), nonce.clone())
             .ordered(now(), now().plus_seconds(60))
             .unwrap();
@@ -569,7 +569,13 @@ mod tests {
         let new = order();
         let hold = Claim::held(2, now().plus_seconds(15), new.claim.nonce.clone());
         assert_eq!(new.replaced(&hold).map(SeenHold::claim), Ok(&hold));
-        let other = Nonce::of_request(&"d".parse().unwrap(), &new.shopper, "other");
+        let other = Nonce::of_request(
+            &"d".parse().unwrap(),
+            &"A".parse().unwrap(),
+            &new.shopper,
+            "other",
+            now(),
+        );
         let holds = [
             new.claim.clone(),
             Claim::held(1, hold.deadline, hold.nonce.clone()),

@@ -102,6 +102,12 @@ impl ShardPlan {
         self.segments.last().map_or(0, |s| s.first + s.shards())
     }
 
+    /// How many shards there were before any restock.
+    #[must_use]
+    pub fn first_shards(&self) -> u16 {
+        self.segments.first().map_or(0, Segment::shards)
+    }
+
     /// Units in all shards together.
     #[must_use]
     pub fn units(&self) -> u32 {

@@ -11,6 +11,7 @@
 //! | [`Look`] at the own shards | peek at the shopper's two shards and purchase counter | a claim that settles the request | done, as the claim says |
 //! | | | the purchases leave no room within the limit | done: limit reached |
 //! | | | a shard that allows a write | write there, best shard first |
+//! | | | nothing of that, and the drop is paused or over | done: paused or closed |
 //! | | | no shard that allows a write, and scarcity was known | done: scarce, or an order of the shopper is in the way |
 //! | | | no shard that allows a write | count |
 //! | [`Write`] after a look | claim free units, or take an expired hold over | taken | done: reserved |
@@ -27,9 +28,10 @@
 //! | [`Survey`] | read the drop's status document | every unit of the plan is paid for | done: gone |
 //! | | | anything else | done: all held |
 //!
-//! **Claims that settle a request.** The request's own claim answers it: a repeat finds what the first try made. Another
-//! live hold of the shopper refuses it. An order in progress only occupies its shard, and an expired hold of the
-//! shopper is taken over.
+//! **Claims that settle a request.** The request's own claim answers it while it can be checked out or is an order: a repeat finds what the
+//! first try made, also while the drop is paused or just over. Another live hold of the shopper refuses it. An order in progress only
+//! occupies its shard. A hold of the shopper that has expired is taken over once anyone may do so, also under the key that made it: a key
+//! that is used again after its reservation has ended makes a new one.
 //!
 //! **What always holds.**
 //! * At most [`MOST_WRITES`] writes, two looks, one count and one survey, whatever is seen.
@@ -122,8 +124,6 @@ pub enum Refused {
     OrderInProgress(ReservationId),
     /// The same key was used for another quantity.
     OtherRequest,
-    /// The same key's reservation has expired.
-    Expired,
 }
 
 /// A search found that fewer than `units` are to be had of a SKU.
@@ -156,6 +156,8 @@ pub struct Wanted<'a> {
     sku: &'a Sku,
     choice: Choice,
     now: Timestamp,
+    /// Why the drop admits nothing new at present; a repeat of what it accepted finds its reservation.
+    shut: Option<Refused>,
 }
 
 impl<'a> Wanted<'a> {
@@ -164,30 +166,40 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// [`Refused`], when no search is needed to say why.
     pub fn check(request: &'a Request, drop: &'a Drop, now: Timestamp) -> Result<Self, Refused> {
-        match drop.phase(now) {
+        let shut = match drop.phase(now) {
             None => return Err(Refused::UnknownDrop),
             Some(Phase::Upcoming) => {
                 let in_ms = drop.starts_at.millis_since(now);
                 return Err(Refused::NotOpen { in_ms });
             }
-            Some(Phase::Paused) => return Err(Refused::Paused),
-            Some(Phase::Closed | Phase::Cancelled) => return Err(Refused::Closed),
-            Some(Phase::Open) => {}
-        }
+            Some(Phase::Cancelled) => return Err(Refused::Closed),
+            Some(Phase::Closed) if now >= drop.last_hold_ends_at() => return Err(Refused::Closed),
+            Some(Phase::Closed) => Some(Refused::Closed),
+            Some(Phase::Paused) => Some(Refused::Paused),
+            Some(Phase::Open) => None,
+        };
         let sku = drop.sku(&request.sku).ok_or(Refused::UnknownSku)?;
         let limit = drop.per_shopper_limit;
         if !(1..=limit).contains(&request.units) {
             return Err(Refused::BadQuantity { limit });
         }
-        let nonce = Nonce::of_request(&request.drop, &request.shopper, &request.idempotency_key);
-        let shards = sku.plan.shards();
+        let Request {
+            drop: drop_id,
+            sku: sku_id,
+            shopper,
+            idempotency_key,
+            ..
+        } = request;
+        let nonce = Nonce::of_request(drop_id, sku_id, shopper, idempotency_key, now);
         Ok(Self {
             hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
-            choice: Choice::of(&request.drop, &request.sku, &request.shopper, shards),
+            // A restock changes no shopper's shards, or a repeat after it would look in the wrong place.
+            choice: Choice::of(drop_id, sku_id, shopper, sku.plan.first_shards()),
             request,
             drop,
             sku,
             now,
+            shut,
         })
     }
 
@@ -206,12 +218,19 @@ impl<'a> Wanted<'a> {
         if scarcity.is_some_and(|scarcity| scarcity.availability == Availability::Gone) {
             return Step::refused(Refused::SoldOut(Availability::Gone));
         }
+        let known = match &self.shut {
+            Some(why) => Some(Known::Shut(why)),
+            None => scarcity.map(Known::Scarce),
+        };
         let search = Search {
             wanted: self,
-            stage: Stage::Own { scarcity },
+            stage: Stage::Own { known },
             writes_left: MOST_WRITES,
             shown: Shown::default(),
         };
+        if self.shut.is_some() {
+            return search.look_at(&self.own_shards());
+        }
         let first = self.first_shard();
         let allocated = self.sku.plan.allocations().nth(usize::from(first.index));
         let allocated = allocated.map_or(0, |(_, units)| units);
@@ -249,14 +268,16 @@ impl<'a> Wanted<'a> {
         let mine = shard.claims.get(&self.request.shopper)?;
         let live = mine.is_live(self.now);
         match mine.state {
-            _ if mine.nonce == self.hold.nonce => Some(match live {
-                _ if mine.units != self.hold.units => Err(Refused::OtherRequest),
-                true => Ok(self.reserved(key, mine)),
-                false => Err(Refused::Expired),
+            // A hold that has expired belongs to no request any more: its key makes a new reservation.
+            ClaimState::Held if !live => None,
+            _ if mine.nonce.is_same_request(&self.hold.nonce) => Some(if mine.units == self.hold.units {
+                Ok(self.reserved(key, mine))
+            } else {
+                Err(Refused::OtherRequest)
             }),
             // An order in progress occupies only this shard; whether more may be bought is for the order to say.
             ClaimState::Ordered => None,
-            ClaimState::Held => live.then(|| Err(Refused::Exists(reservation(key, mine)))),
+            ClaimState::Held => Some(Err(Refused::Exists(reservation(key, mine)))),
         }
     }
 
@@ -264,8 +285,8 @@ impl<'a> Wanted<'a> {
     fn allowed_by(&self, shard: &Shard) -> Option<Act> {
         let (units, shopper) = (self.hold.units, &self.request.shopper);
         match shard.claims.get(shopper) {
-            // The own hold need not have expired on every clock: whoever asks anew gives it up.
-            Some(mine) => (!mine.is_live(self.now) && shard.free + mine.units >= units)
+            // Whoever holds without paying renews no earlier than others may take the units.
+            Some(mine) => (mine.is_returnable(self.now) && shard.free + mine.units >= units)
                 .then(|| Act::take_over((shopper, mine))),
             None if shard.free >= units => Some(Act::Claim),
             None => shard.returnable(units, self.now).map(Act::take_over),
@@ -306,11 +327,20 @@ impl Step<'_> {
     }
 }
 
+/// What was known before the look at the own shards, and answers the request unless a claim there settles it.
+#[derive(Debug)]
+enum Known<'a> {
+    /// A search everywhere was in vain a moment ago.
+    Scarce(Scarcity),
+    /// The drop admits nothing new.
+    Shut(&'a Refused),
+}
+
 /// How far a search has come.
 #[derive(Debug)]
-enum Stage {
-    /// At the shopper's own shards; `scarcity` was known before.
-    Own { scarcity: Option<Scarcity> },
+enum Stage<'a> {
+    /// At the shopper's own shards, for an earlier claim alone if something is known.
+    Own { known: Option<Known<'a>> },
     /// At further shards, chosen by the free units counted in each.
     Further { counted: Vec<u32> },
 }
@@ -319,7 +349,7 @@ enum Stage {
 #[derive(Debug)]
 struct Search<'a> {
     wanted: &'a Wanted<'a>,
-    stage: Stage,
+    stage: Stage<'a>,
     writes_left: u32,
     shown: Shown,
 }
@@ -368,14 +398,16 @@ impl<'a> Search<'a> {
             }
         }
         match self.stage {
-            // A search everywhere was in vain a moment ago: the look at the own shards was for an earlier claim.
             Stage::Own {
-                scarcity: Some(scarcity),
+                known: Some(Known::Shut(why)),
+            } => Step::refused(why.clone()),
+            Stage::Own {
+                known: Some(Known::Scarce(scarcity)),
             } => Step::refused(match self.shown.in_the_way {
                 Some(reservation) => Refused::OrderInProgress(reservation),
                 None => scarcity.into(),
             }),
-            Stage::Own { scarcity: None } => Step::Count(Count(self)),
+            Stage::Own { known: None } => Step::Count(Count(self)),
             Stage::Further { counted } => self.shown.in_vain(self.wanted, &counted),
         }
     }
@@ -458,6 +490,9 @@ impl<'a> Look<'a> {
             .find_map(|(key, shard)| wanted.settled_by(key, shard))
         {
             return Step::Done(outcome, None);
+        }
+        if wanted.shut.is_some() {
+            return search.try_in(Candidates::new());
         }
         if purchased.saturating_add(units) > wanted.drop.per_shopper_limit {
             return Step::refused(Refused::LimitReached);

@@ -195,7 +195,13 @@ mod tests {
     }
 
     fn nonce(key: u8) -> Nonce {
-        Nonce::of_request(&"d".parse().unwrap(), &"s".parse().unwrap(), &key.to_string())
+        Nonce::of_request(
+            &"d".parse().unwrap(),
+            &"A".parse().unwrap(),
+            &"s".parse().unwrap(),
+            &key.to_string(),
+            Timestamp::from_millis(0),
+        )
     }
 
     proptest! {

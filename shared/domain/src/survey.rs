@@ -125,8 +125,10 @@ mod tests {
     fn seen(sku: &str, index: u16, who: &str, ordered: bool, units: u32, deadline_s: u32) -> SeenClaim {
         let nonce = Nonce::of_request(
             &"d".parse().unwrap(),
+            &sku.parse().unwrap(),
             &who.parse().unwrap(),
-            &format!("{sku}{index}"),
+            &index.to_string(),
+            Timestamp::from_millis(0),
         );
         let deadline = Timestamp::from_millis(0).plus_seconds(deadline_s);
         let state = if ordered {

@@ -103,7 +103,7 @@ mod tests {
         ) -> Shard {
             let mut shard = Shard::allocated(units);
             for (n, (shopper, units, deadline, ordered)) in claims.into_iter().enumerate() {
-                let nonce = Nonce::of_request(&"d".parse().unwrap(), &shopper.parse().unwrap(), &n.to_string());
+                let nonce = Nonce::of_request(&"d".parse().unwrap(), &"A".parse().unwrap(), &shopper.parse().unwrap(), &n.to_string(), Timestamp::from_millis(deadline));
                 let deadline = Timestamp::from_millis(deadline);
                 let held = Claim::held(units, deadline, nonce);
                 let claim = if ordered { held.ordered(Timestamp::from_millis(-1), deadline).unwrap() } else { held };
@@ -132,7 +132,13 @@ mod tests {
         let mut shard = Shard::allocated(MAX_SHARD_UNITS);
         for who in 0..MAX_SHARD_UNITS {
             let shopper = format!("{who:0>12}").parse().unwrap();
-            let nonce = Nonce::of_request(&"d".parse().unwrap(), &shopper, "k");
+            let nonce = Nonce::of_request(
+                &"d".parse().unwrap(),
+                &"A".parse().unwrap(),
+                &shopper,
+                "k",
+                Timestamp::from_millis(0),
+            );
             let claim = Claim::held(1, Timestamp::from_millis(2_000_000_000_000), nonce);
             shard.claim(&shopper, claim).unwrap();
         }

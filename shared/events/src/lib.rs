@@ -255,8 +255,8 @@ mod tests {
 
     fn order() -> Order {
         let (drop, shopper): (DropId, ShopperId) = ("d".parse().unwrap(), "ada".parse().unwrap());
-        let nonce = Nonce::of_request(&drop, &shopper, "k");
         let now = Timestamp::from_millis(1_800_000_000_123);
+        let nonce = Nonce::of_request(&drop, &"A".parse().unwrap(), &shopper, "k", now);
         let claim = Claim {
             state: ClaimState::Ordered,
             units: 1,

@@ -95,6 +95,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         world.account.fail_nth(nth, AccountFault::Hangs);
         let mut old = pin!(invoke(
             world.account.clone(),
+            world.drops.clone(),
             world.edge.clone(),
             Mode::Apply,
             1_000
@@ -153,6 +154,7 @@ fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
         world.account.fail_nth(nth, AccountFault::Hangs);
         let mut run = pin!(invoke(
             world.account.clone(),
+            world.drops.clone(),
             world.edge.clone(),
             Mode::Apply,
             1_000

@@ -173,6 +173,7 @@ fn what_people_write_meanwhile_is_kept_and_learned_from_as_it_then_is() {
         world.account.fail_nth(nth, AccountFault::Hangs);
         let mut run = pin!(invoke(
             world.account.clone(),
+            world.drops.clone(),
             world.edge.clone(),
             Mode::Apply,
             1_000
@@ -205,6 +206,7 @@ fn an_old_run_that_wakes_late_does_not_learn_a_second_time() {
         world.account.fail_nth(nth, AccountFault::Hangs);
         let mut old = pin!(invoke(
             world.account.clone(),
+            world.drops.clone(),
             world.edge.clone(),
             Mode::Apply,
             1_000

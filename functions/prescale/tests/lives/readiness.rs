@@ -1,14 +1,15 @@
 //! What is said about a drop, and what follows when it is not ready.
 
-use domain::drops::FieldError;
-use domain::prescale::calendar::NotReadyPolicy;
+use domain::drops::{Drop, FieldError};
+use domain::prescale::calendar::{CalendarDrop, NotReadyPolicy};
 use domain::prescale::numbers::Share;
 use domain::prescale::observed::Allocation;
 use domain::prescale::readiness::{PartKind, Ruling};
-use memory::Pace;
+use memory::{Pace, fixtures};
+use ports::drops::ReadDrop as _;
 use prescale::{Mode, RunError};
 
-use crate::support::{World, documents, drop_at, in_minutes};
+use crate::support::{World, documents, drive, drop_at, in_minutes};
 
 /// Allocation so slow that it is not there in time.
 fn slow() -> Pace {
@@ -37,23 +38,74 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     assert_eq!((after.ready, after.share), (true, Share::WHOLE), "{after:#?}");
 }
 
+/// Puts the document of a drop on the calendar, published.
+fn publish(world: &World, entry: &CalendarDrop) {
+    let mut draft = fixtures::draft(&world.edge, &[("A", 2_000)], 2);
+    (draft.starts_at, draft.ends_at) = (entry.starts_at, entry.ends_at);
+    let drop = Drop::draft(entry.id.clone(), draft);
+    let drop = drop.start_publishing(world.edge.now()).unwrap();
+    world.drops.put_drop(&drop.finish_publishing().unwrap());
+}
+
+fn document(world: &World) -> Drop {
+    drive(&world.account, world.drops.drop(&"a".parse().unwrap()))
+        .unwrap()
+        .unwrap()
+        .unwrap()
+}
+
 #[test]
 fn a_start_that_may_move_is_moved_to_a_whole_minute_and_no_further_than_allowed() {
     for (at_most_seconds, moves) in [(3_600, true), (30, false)] {
-        let mut drop = drop_at("a", 40);
-        drop.if_not_ready = NotReadyPolicy::MoveStart { at_most_seconds };
-        let mut world = World::new(documents(vec![drop]));
+        let mut entry = drop_at("a", 40);
+        entry.if_not_ready = NotReadyPolicy::MoveStart { at_most_seconds };
+        let mut world = World::new(documents(vec![entry.clone()]));
+        publish(&world, &entry);
         world.account.set_pace(slow());
-        world.until(39);
-        let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
-        match readiness.ruling {
-            Ruling::MoveStart { to } => {
-                assert!(moves && to > in_minutes(40) && to.as_millis() % 60_000 == 0);
-                assert_eq!(readiness.share, Share::WHOLE);
+        let mut moved_to = Vec::new();
+        for minute in 37..=60 {
+            world.until(minute);
+            let starts_at = document(&world).starts_at;
+            if moved_to.last().is_some_and(|last| *last != starts_at) || moved_to.is_empty() {
+                moved_to.push(starts_at);
             }
-            other => assert!(!moves && other == Ruling::AdmitFewer, "{other:?}"),
         }
+        let (first, last) = (moved_to[0], *moved_to.last().unwrap());
+        assert_eq!(first, in_minutes(40));
+        assert_eq!(last > first, moves, "{moved_to:?}");
+        assert!(
+            last.as_millis() % 60_000 == 0 && last.millis_since(first) <= i64::from(at_most_seconds) * 1_000
+        );
+        let drop = document(&world);
+        assert_eq!(
+            drop.ends_at.millis_since(drop.starts_at),
+            300_000,
+            "the end moves along"
+        );
+        let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
+        assert_eq!(readiness.share == Share::WHOLE, moves, "{readiness:#?}");
     }
+}
+
+#[test]
+fn a_start_that_an_operator_moves_is_followed() {
+    let entry = drop_at("a", 40);
+    let mut world = World::new(documents(vec![entry.clone()]));
+    publish(&world, &entry);
+    world.until(36);
+    assert!(!world.off_baseline().is_empty());
+    let moved = document(&world)
+        .reschedule(in_minutes(80), world.edge.now())
+        .unwrap();
+    world.drops.put_drop(&moved);
+    world.until(41);
+    assert_eq!(world.off_baseline(), vec![], "nothing is held for the old start");
+    world.until(79);
+    let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
+    assert!(readiness.ready, "{readiness:#?}");
+    world.drops.put_drop(&moved.cancel().unwrap());
+    world.until(83);
+    assert_eq!(world.off_baseline(), vec![], "it is called off");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use domain::prescale::quotas::Quotas;
 use domain::prescale::steps::{Step, steps};
 use domain::prescale::target::Target;
 use domain::time::Timestamp;
-use memory::{MemoryAccount, TestEdge};
+use memory::{MemoryAccount, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
 use prescale::outcome::Outcome;
 use prescale::{Mode, Prescaler, RunError, TIMEOUT_SECONDS};
@@ -97,6 +97,8 @@ pub(crate) fn drop_at(id: &str, minutes: i64) -> CalendarDrop {
 /// An account, and the schedule that runs the function on it.
 pub(crate) struct World {
     pub(crate) account: MemoryAccount,
+    /// The drops' own documents; without one the calendar alone says when a drop starts.
+    pub(crate) drops: MemoryStore,
     pub(crate) edge: TestEdge,
     pub(crate) runs: u32,
     pub(crate) docs: Documents,
@@ -109,6 +111,7 @@ impl World {
         assert_eq!(docs.mistakes(&quotas()), vec![]);
         Self {
             account,
+            drops: MemoryStore::new(),
             edge,
             runs: 0,
             docs,
@@ -118,7 +121,13 @@ impl World {
     /// One run now; `None` if its process died.
     pub(crate) fn run(&mut self, mode: Mode) -> Option<Ran> {
         self.runs += 1;
-        let ran = invoke(self.account.clone(), self.edge.clone(), mode, self.runs);
+        let ran = invoke(
+            self.account.clone(),
+            self.drops.clone(),
+            self.edge.clone(),
+            mode,
+            self.runs,
+        );
         let ran = drive(&self.account, ran);
         if self.account.is_dead() {
             self.account.clear_faults();
@@ -171,9 +180,15 @@ impl World {
     }
 }
 
-pub(crate) async fn invoke(account: MemoryAccount, edge: TestEdge, mode: Mode, number: u32) -> Ran {
+pub(crate) async fn invoke(
+    account: MemoryAccount,
+    drops: MemoryStore,
+    edge: TestEdge,
+    mode: Mode,
+    number: u32,
+) -> Ran {
     let deadline = edge.now().plus_seconds(TIMEOUT_SECONDS);
-    let prescaler = Prescaler::new(account.clone(), account, edge, "test");
+    let prescaler = Prescaler::new(account.clone(), account, drops, edge, "test");
     prescaler.run(mode, &format!("run-{number}"), deadline).await
 }
 

@@ -56,7 +56,7 @@ impl<'a> Plan<'a> {
             .map(|(sku, units)| json!({"sku": sku, "title": format!("SKU {sku}"), "price_minor": 4_900, "units": units}))
             .collect();
         json!({
-            "title": format!("Drop {}", self.drop), "currency": "EUR", "starts_at": moment(self.opens_in_ms),
+            "title": format!("Drop {}", self.drop), "currency": "EUR", "start_may_be_past": true, "starts_at": moment(self.opens_in_ms),
             "ends_at": moment(600_000), "hold_seconds": self.hold_seconds, "payment_seconds": self.payment_seconds,
             "per_shopper_limit": self.limit, "skus": skus,
         })

@@ -77,7 +77,8 @@ fn bob() -> ShopperId {
 
 /// The nonce of `ada`'s request with that key; the request of a [`Scene`] has the key `k`.
 fn nonce(key: &str) -> Nonce {
-    Nonce::of_request(&"d".parse().unwrap(), &ada(), key)
+    let (drop, sku) = ("d".parse().unwrap(), "TEE".parse().unwrap());
+    Nonce::of_request(&drop, &sku, &ada(), key, NOW)
 }
 
 fn held(units: u32, seconds_left: i64, key: &str) -> Claim {
@@ -97,12 +98,12 @@ fn returnable(units: u32) -> Claim {
 }
 
 /// A shard of 24 units with `free` units and these claims.
-fn shard<const N: usize>(free: u32, claims: [(ShopperId, Claim); N]) -> Shard {
+fn shard(free: u32, claims: impl IntoIterator<Item = (ShopperId, Claim)>) -> Shard {
     Shard {
         allocated: 24,
         free,
         sold: 0,
-        claims: claims.into(),
+        claims: claims.into_iter().collect(),
     }
 }
 
@@ -186,11 +187,50 @@ fn only_an_open_drop_admits_a_request() {
     };
     let late = changed(&|drop| drop.starts_at = NOW.plus_millis(1_234));
     assert_eq!(late, Err(Refused::NotOpen { in_ms: 1_234 }));
-    assert_eq!(changed(&|drop| drop.ends_at = NOW), Err(Refused::Closed));
-    assert_eq!(changed(&|drop| drop.paused = true), Err(Refused::Paused));
+    let long_over = |drop: &mut Drop| {
+        let over = NOW.millis_since(drop.last_hold_ends_at());
+        drop.ends_at = drop.ends_at.plus_millis(over);
+    };
+    assert_eq!(changed(&long_over), Err(Refused::Closed));
     let in_state = |state| changed(&|drop| drop.state = state);
     assert_eq!(in_state(DropState::Publishing), Err(Refused::UnknownDrop));
     assert_eq!(in_state(DropState::Cancelled), Err(Refused::Closed));
+}
+
+#[test]
+fn a_repeat_finds_what_was_accepted_while_the_drop_is_paused_or_just_over_and_others_are_refused() {
+    let paused = |drop: &mut Drop| drop.paused = true;
+    let over = |drop: &mut Drop| drop.ends_at = NOW;
+    let changes: [(&dyn Fn(&mut Drop), Refused); 2] = [(&paused, Refused::Paused), (&over, Refused::Closed)];
+    for (change, why) in changes {
+        let mut scene = ten_shards();
+        change(&mut scene.drop);
+        let wanted = scene.wanted();
+        let scarcity = scarce(1, 0, Availability::AllHeld);
+        for known in [None, Some(scarcity)] {
+            let with = |mine: Option<Claim>| {
+                let step = wanted.search(known, Some(24));
+                shows(step, |_| shard(20, mine.clone().map(|mine| (ada(), mine))))
+            };
+            let mine = held(2, 9, "k");
+            assert_eq!(done(with(Some(mine.clone()))).0.unwrap().claim, mine);
+            let order = ordered(2, "k");
+            assert_eq!(done(with(Some(order.clone()))).0.unwrap().claim, order);
+            assert_eq!(refusal(with(None)), why);
+            assert_eq!(refusal(with(Some(held(2, -9, "k")))), why);
+            assert_eq!(refusal(with(Some(ordered(2, "other")))), why);
+        }
+    }
+}
+
+#[test]
+fn a_restock_moves_no_shopper_to_other_shards() {
+    let mut scene = ten_shards();
+    let before = scene.wanted().choice.pair();
+    let plan = &mut scene.drop.skus[0].plan;
+    plan.extend(2_400, 4, Some("r".into())).unwrap();
+    assert_eq!((plan.first_shards(), plan.shards()), (10, 110));
+    assert_eq!(scene.wanted().choice.pair(), before);
 }
 
 #[test]
@@ -290,8 +330,6 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
         assert_eq!(&reserved.claim, own);
     }
     assert_eq!(refusal(showing(&held(1, 1, "k"))), Refused::OtherRequest);
-    assert_eq!(refusal(showing(&held(1, 0, "k"))), Refused::OtherRequest);
-    assert_eq!(refusal(showing(&held(2, 0, "k"))), Refused::Expired);
     let other = held(1, 1, "other");
     assert_eq!(
         refusal(showing(&other)),
@@ -299,12 +337,15 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
     );
     // An order in progress settles nothing, and occupies its shard.
     count(showing(&ordered(1, "other")));
-    // An own hold that has expired, though not yet on every clock, is taken over if it frees enough.
-    let expired = held(2, 0, "other");
-    let renewal = write(showing(&expired));
-    assert_eq!((&renewal.shard, renewal.free_after), (&second, 0));
-    assert_eq!(renewal.act, Act::take_over((&ada(), &expired)));
-    count(showing(&held(1, 0, "other")));
+    // An own hold that has expired is taken over, under its own key or another, once others may take it over and if it frees enough.
+    for key in ["k", "other"] {
+        count(showing(&held(2, 0, key)));
+        let expired = held(2, -CLOCK_SKEW_MS / 1_000, key);
+        let renewal = write(showing(&expired));
+        assert_eq!((&renewal.shard, renewal.free_after), (&second, 0));
+        assert_eq!(renewal.act, Act::take_over((&ada(), &expired)));
+        count(showing(&Claim { units: 1, ..expired }));
+    }
 }
 
 #[test]
@@ -736,12 +777,12 @@ fn settling<'s>(
     images.into_iter().find_map(|(key, shard)| {
         let mine = shard.claims.get(&ada())?;
         let live = mine.is_live(NOW);
-        match (mine.nonce == nonce("k"), mine.state) {
+        match (mine.nonce.is_same_request(&nonce("k")), mine.state) {
+            (_, ClaimState::Held) if !live => None,
             (true, _) if mine.units != wanted.hold.units => Some(Err(Refused::OtherRequest)),
-            (true, _) if live => Some(Ok((key.clone(), mine.clone()))),
-            (true, _) => Some(Err(Refused::Expired)),
-            (false, ClaimState::Held) if live => Some(Err(Refused::Exists(reservation(key, mine)))),
-            (false, _) => None,
+            (true, _) => Some(Ok((key.clone(), mine.clone()))),
+            (false, ClaimState::Held) => Some(Err(Refused::Exists(reservation(key, mine)))),
+            (false, ClaimState::Ordered) => None,
         }
     })
 }

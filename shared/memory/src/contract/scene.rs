@@ -44,7 +44,7 @@ pub fn shopper(name: &str) -> ShopperId {
 
 /// The hold that a request of `name` with `idempotency_key` makes: for a minute.
 pub fn held(name: &str, idempotency_key: &str, units: u32) -> Claim {
-    let nonce = Nonce::of_request(&drop_id(), &shopper(name), idempotency_key);
+    let nonce = Nonce::of_request(&drop_id(), &sku(), &shopper(name), idempotency_key, NOW);
     Claim::held(units, NOW.plus_seconds(60), nonce)
 }
 

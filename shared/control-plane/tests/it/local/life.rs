@@ -21,7 +21,13 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
     let drop = docs.calendar[0].clone();
     let edge = TestEdge::new(1);
     let store = MemoryAccount::at_baseline(docs.clone(), quotas, edge.clone());
-    let prescaler = Prescaler::new(local.account.clone(), store.clone(), edge.clone(), "test");
+    let prescaler = Prescaler::new(
+        local.account.clone(),
+        store.clone(),
+        MemoryStore::new(),
+        edge.clone(),
+        "test",
+    );
     let run = async |seconds: u32| {
         edge.set(NOW.plus_seconds(seconds));
         let deadline = NOW.plus_seconds(seconds + 55);

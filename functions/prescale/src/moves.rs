@@ -1,0 +1,90 @@
+//! Following the drops' own documents, and moving a start that cannot be kept.
+
+use domain::drops::{Drop, DropState};
+use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
+use domain::prescale::readiness::{Readiness, Ruling};
+use ports::drops::{ReadDrop, StoreDrop};
+use ports::edge::Edge;
+use ports::retry::{IN_WORKER, retry};
+use ports::{Conditional, StoreError};
+
+use crate::{Account, Keeping, Prescaler};
+
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+    /// Takes over each drop's times, and whether it is called off, from its document.
+    pub(crate) async fn follow_drops(&self, calendar: &mut [CalendarDrop]) -> Result<(), StoreError> {
+        for entry in calendar {
+            let drop = retry(&self.edge, IN_WORKER, || self.drops.drop(&entry.id)).await?;
+            if let Some(drop) = drop {
+                follow(entry, &drop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the starts that must be. What cannot be moved opens as announced, and the next run rules anew.
+    pub(crate) async fn move_starts(&self, all: &[Readiness]) {
+        for readiness in all {
+            let Ruling::MoveStart { to } = readiness.ruling else {
+                continue;
+            };
+            let id = &readiness.drop;
+            let found = retry(&self.edge, IN_WORKER, || self.drops.drop(id)).await;
+            let moved = match found {
+                Ok(Some(drop)) => drop.reschedule(to, self.edge.now()),
+                Ok(None) => {
+                    tracing::warn!(
+                        drop = id.as_str(),
+                        "a start must be moved, and there is no such drop"
+                    );
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(drop = id.as_str(), %error, "a start must be moved, and the drop cannot be read");
+                    continue;
+                }
+            };
+            let moved = match moved {
+                Ok(moved) => moved,
+                Err(error) => {
+                    tracing::error!(drop = id.as_str(), %error, "a start must be moved, and cannot be");
+                    continue;
+                }
+            };
+            match retry(&self.edge, IN_WORKER, || self.drops.store(&moved)).await {
+                Ok(Conditional::Done) => {
+                    tracing::warn!(
+                        drop = id.as_str(),
+                        starts_at_ms = moved.starts_at.as_millis(),
+                        "the start is moved: capacity is not there in time"
+                    );
+                }
+                Ok(Conditional::Refused(())) => {
+                    tracing::warn!(
+                        drop = id.as_str(),
+                        "somebody else changed the drop; the next run looks again"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(drop = id.as_str(), %error, "whether the start is moved is not known");
+                }
+            }
+        }
+    }
+}
+
+fn follow(entry: &mut CalendarDrop, drop: &Drop) {
+    match drop.state {
+        DropState::Draft | DropState::Publishing => {}
+        DropState::Cancelling | DropState::Cancelled => entry.state = CalendarState::Cancelled,
+        DropState::Scheduled => {
+            // What the start was moved by already counts towards what it may be moved by in all.
+            if let NotReadyPolicy::MoveStart { at_most_seconds } = &mut entry.if_not_ready {
+                let moved_ms = drop.starts_at.millis_since(entry.starts_at).max(0);
+                let moved = u32::try_from(moved_ms / 1_000).unwrap_or(u32::MAX);
+                *at_most_seconds = at_most_seconds.saturating_sub(moved);
+            }
+            (entry.starts_at, entry.ends_at) = (drop.starts_at, drop.ends_at);
+        }
+    }
+}
