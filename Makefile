@@ -33,6 +33,8 @@ TYPED ?=
 CONFIG ?=
 EMULATOR ?=
 BIN := target/release
+# This machine's processor, by Lambda's names.
+HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
 .PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status rollback teardown clean
 
@@ -52,8 +54,9 @@ drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAU
 	esac
 
 bench: ## measure cost, cold starts and load beside plain functions (needs Node.js 20); a table and target/bench: ONLY=size,cold,cpu,load ROUNDS=n
-	@infra/tools/setup drop
+	@infra/tools/setup test
 	@infra/tools/build bench
+	@infra/tools/package --arch $(HERE) --stand-ins
 	@loadtest/bench/node/build target/bench/node
 	@exec $(BIN)/bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 

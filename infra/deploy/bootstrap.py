@@ -46,13 +46,14 @@ def gateway_key(stage):
 
 
 def check_gateway_key(stage, key):
-    """Refuses a key that moves real money where none may move, and the reverse."""
-    live = key.startswith(("sk_live_", "rk_live_"))
+    """Refuses a key that moves real money where none may move, the reverse, and one that does not tell: `process-order` would not use it."""
     if not key:
         refuse("The gateway's key is empty.")
-    if live != stage.live_gateway:
-        kind, mode = ("live", "test") if live else ("test", "live")
-        refuse(f"This is a {kind} key, and samconfig.toml says GatewayMode={mode} for {stage.name}. The key was not stored.")
+    wanted = "live" if stage.live_gateway else "test"
+    found = next((mode for mode in ("test", "live") if key.startswith((f"sk_{mode}_", f"rk_{mode}_"))), "other")
+    if found != wanted:
+        kind = "a key that begins neither with sk_test_ or rk_test_ nor with sk_live_ or rk_live_" if found == "other" else f"a {found} key"
+        refuse(f"This is {kind}, and samconfig.toml says GatewayMode={wanted} for {stage.name}. The key was not stored.")
 
 
 def put_secret(stage):

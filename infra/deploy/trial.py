@@ -2,14 +2,15 @@
 
     trial.py [--only STEP...]
 
-Steps: bootstrap, deploy, buy, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, teardown. The account is
-`ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes TLS connections alone. What it does and what
+Steps: bootstrap, deploy, buy, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that fails
+its smoke test), teardown. The account is `ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes TLS connections alone. What it does and what
 it prints goes to target/deploy-test.
 """
 
 import argparse
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import pathlib
@@ -38,7 +39,7 @@ from stage import Stage, outputs
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "target/deploy-test"
 BIN = ROOT / "target/release"
-STEPS = ("bootstrap", "deploy", "buy", "live", "upgrade", "rollback", "teardown")
+STEPS = ("bootstrap", "deploy", "buy", "live", "upgrade", "rollback", "undo", "teardown")
 STAGE = "dev"
 REGION = "us-east-1"
 START_SECONDS = 60
@@ -176,7 +177,6 @@ class Trial:
         self.make("deploy")
         self.make("status")
 
-
     def buy(self):
         """A purchase by the API, from a drop on the public list to the ledger's row."""
         shop = self.shop()
@@ -261,7 +261,7 @@ class Trial:
         client = boto3.client("lambda")
         asked = ("Environment", "Timeout", "VpcConfig", "CodeSha256", "Version")
         found = {}
-        for name in aliases.versions(Stage.read(STAGE, self.config, True)):
+        for name in self.versions():
             configuration = client.get_function_configuration(FunctionName=name, Qualifier=aliases.ALIAS)
             found[name] = json.dumps({key: configuration.get(key) for key in asked}, sort_keys=True)
         return found
@@ -275,6 +275,28 @@ class Trial:
         self.under_load("rollback", lambda: self.make("rollback"))
         after = self.configurations()
         assert all(before[name] != after[name] for name in before), "an alias stayed at its version"
+
+    def undo(self):
+        """A release that can sell nothing, since its gateway declines every card: the smoke test notices, and each alias goes back."""
+        before, gateway = self.versions(), http.server.ThreadingHTTPServer(("127.0.0.1", 0), DecliningGateway)
+        threading.Thread(target=gateway.serve_forever).start()
+        try:
+            self.write_config(GatewayUrl=f"http://127.0.0.1:{gateway.server_port}")
+            said = self.make("deploy", "FORCE=1", expect=2)
+        finally:
+            gateway.shutdown()
+            gateway.server_close()
+            self.write_config()
+        assert f"{len(before)} of {len(before)} functions have a new version" in said, "the release was not live"
+        assert "the order is declined" in said, "the smoke test failed of something else"
+        after = self.versions()
+        assert after == before, f"aliases stayed at the failed release: {before} and then {after}"
+        shop = self.shop()
+        shop.put_drop()
+        print(f"  all {len(after)} functions are at their former version, and order {shop.purchase('carl')} is paid", flush=True)
+
+    def versions(self):
+        return aliases.versions(Stage.read(STAGE, self.config, True))
 
     def under_load(self, what, act, **changed):
         if changed:
@@ -309,6 +331,24 @@ class Trial:
         assert "is not deployed" in self.make("status", expect=2)
         left = boto3.client("dynamodb").list_tables()["TableNames"]
         assert not left, f"tables are left: {left}"
+
+
+class DecliningGateway(http.server.BaseHTTPRequestHandler):
+    """A payment gateway that answers each call with a declined payment of the smoke test's amount."""
+
+    def do_POST(self):
+        error = {"type": "card_error", "code": "card_declined"}
+        payment = {"id": "pi_declined", "amount": 100, "currency": "eur", "status": "requires_payment_method", "last_payment_error": error}
+        body = json.dumps({"error": error | {"payment_intent": payment}}).encode()
+        self.send_response(402)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
 
 
 class Shop:

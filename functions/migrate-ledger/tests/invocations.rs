@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+use domain::limits::{FunctionLimits, Trigger};
 use ledger::{Database, MigrationError, SignIn};
 use memory::TestEdge;
 use migrate_ledger::{Answer, Ask, LIMITS, Migration};
@@ -21,6 +22,27 @@ fn migration(port: u16) -> Migration<TestEdge> {
         SignIn::nothing(),
     );
     Migration::new(database, "project_ledger".parse().unwrap(), TestEdge::default())
+}
+
+#[test]
+fn its_limits_are_the_templates() {
+    let template = include_str!("../../../infra/network-and-database.yaml");
+    let template: yaml_serde::Value = yaml_serde::from_str(template).unwrap();
+    let function = &template["Resources"]["MigrateLedgerFunction"]["Properties"];
+    let number = |name: &str| u32::try_from(function[name].as_u64().unwrap()).unwrap();
+    let limits = FunctionLimits {
+        timeout_seconds: number("Timeout"),
+        memory_mb: number("MemorySize"),
+        reserved_concurrency: function
+            .get("ReservedConcurrentExecutions")
+            .map(|_| number("ReservedConcurrentExecutions")),
+        // A deployment invokes it.
+        trigger: Trigger::Direct,
+    };
+    assert_eq!(limits, LIMITS, "template and library");
+    assert!(function.get("Events").is_none());
+    // A default of Globals would count where the function says nothing.
+    assert!(template.get("Globals").is_none());
 }
 
 #[test]

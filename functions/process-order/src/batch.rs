@@ -46,10 +46,10 @@ where
             tracing::debug!(message_id = id, %order, ?driven, "driven");
             true
         }
-        Err(error @ NotDriven::Gateway(GatewayError::NoKey)) => {
+        Err(error @ NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode)) => {
             tracing::error!(
                 message_id = id, %order, %error,
-                "not driven; it will come again: put the gateway's valid key into the secret that GATEWAY_SECRET names"
+                "not driven; it will come again: put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names"
             );
             false
         }

@@ -8,7 +8,7 @@ use dynamodb::{OrderStore, Tables};
 use process_order::drive::{Driver, GATEWAY_CALL_MS};
 use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::edge::SystemEdge;
-use stripe::{StripeConfig, StripeGateway};
+use stripe::{Mode, StripeConfig, StripeGateway};
 
 /// Where shoppers come back to from their bank, unless `RETURN_URL` says otherwise.
 const RETURN_URL: &str = "https://shop.invalid/orders";
@@ -19,9 +19,11 @@ fn main() -> ExitCode {
         let tables = Tables::read([Stock, Purchases, Orders], |variable| config.text(variable));
         let aws = startup::aws::service(config, secrets::ENDPOINT_VARIABLE);
         let secret: Option<SecretName> = config.made("GATEWAY_SECRET", str::parse);
+        let mode: Option<Mode> = config.made("GATEWAY_MODE", str::parse);
         let gateway = config.made("GATEWAY_URL", |url| {
             let secret = SecretsManager::new(&aws, secret.ok_or("needs GATEWAY_SECRET")?);
-            let mut stripe = StripeConfig::new(url).map_err(|error| error.to_string())?;
+            let mode = mode.ok_or("needs GATEWAY_MODE")?;
+            let mut stripe = StripeConfig::new(url, mode).map_err(|error| error.to_string())?;
             stripe.total_timeout = Duration::from_millis(GATEWAY_CALL_MS);
             let key = CachedSecret::new(secret, SystemEdge);
             StripeGateway::new(&stripe, key).map_err(|error| error.to_string())

@@ -7,7 +7,8 @@
 //! **The model.** Everything is measured beside something else in the same run, in alternating rounds, and stands with its
 //! median, lowest and highest value. `bench-hello` is the smallest function there is; `bench-baseline` verifies one
 //! signature and makes one `UpdateItem`; `node/` is the same reserve as a plain Node.js function. All of them are driven by
-//! the Runtime API and the DynamoDB of `infra/local`.
+//! the Runtime API and the DynamoDB of `infra/local`. All programs are those that `infra/tools/package` builds: the functions as
+//! they are deployed, the stand-ins in the same way.
 //!
 //! **A walk through.** [`cold`] starts processes until they ask for work. [`host`] keeps one warm process of each function,
 //! [`scene`] lays out stock and shoppers so that each call does what it is said to do, and [`cpu`] reads the process's CPU

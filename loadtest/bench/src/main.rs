@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bench::cold::{first_next_ms, standard};
 use bench::cpu::Bench;
-use bench::host::{BASELINE, CHECKOUT, HELLO, Host, NODE, RESERVE, environment, model};
+use bench::host::{BASELINE, HELLO, Host, NODE, RESERVE, environment, model};
 use bench::stage::{self, Plan};
 use bench::summary::{Summary, mb};
 use clap::{Parser, ValueEnum};
@@ -19,6 +19,16 @@ use loadtest::stack::go_first;
 use stampede_local::template::Model;
 use tokens::SigningKey;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Where `infra/tools/package` puts the programs for this machine's processor.
+const FUNCTIONS_DIR: &str = if cfg!(target_arch = "aarch64") {
+    "target/package/arm64/programs"
+} else {
+    "target/package/x86_64/programs"
+};
+
+/// The local stack's program.
+const STACK: &str = "stampede-local";
 
 /// As the functions: the machine's time is for what is measured.
 #[global_allocator]
@@ -46,9 +56,12 @@ struct Cli {
     /// What to measure; everything unless told.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
-    /// The folder of the functions' and the stack's binaries.
-    #[arg(long, default_value = "target/release")]
+    /// The folder of the functions' programs, as `infra/tools/package --stand-ins` leaves it.
+    #[arg(long, default_value = FUNCTIONS_DIR)]
     functions_dir: PathBuf,
+    /// The folder of the stack's program.
+    #[arg(long, default_value = "target/release")]
+    stack_dir: PathBuf,
     /// The folder of the Node.js function, as `loadtest/bench/node/build` makes it.
     #[arg(long, default_value = "target/bench/node")]
     node_dir: PathBuf,
@@ -110,7 +123,7 @@ async fn until_stopped(cli: &Cli) -> anyhow::Result<()> {
 async fn measure(cli: &Cli) -> anyhow::Result<()> {
     std::fs::create_dir_all(&cli.out)?;
     let model = model(&cli.template)?;
-    let programs = programs(cli)?;
+    let programs = programs(cli, &model)?;
     let mut summary = Summary::default();
     if cli.wants(Part::Size) {
         sizes(cli, &model, &mut summary)?;
@@ -132,7 +145,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     if cli.wants(Part::Load) {
         say("load");
         let plan = Plan {
-            binaries: cli.functions_dir.clone(),
+            binaries: programs.clone(),
             folder: cli.out.clone(),
             drop: cli.drop.clone(),
             rounds: usize::from(cli.rounds).div_ceil(3),
@@ -148,11 +161,16 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
 }
 
 /// One folder with a link to each program that is measured.
-fn programs(cli: &Cli) -> anyhow::Result<PathBuf> {
+fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     let folder = cli.out.join("programs");
     std::fs::create_dir_all(&folder)?;
-    let built = [RESERVE, CHECKOUT, BASELINE, HELLO].map(|name| (name, cli.functions_dir.join(name)));
-    for (name, program) in built.into_iter().chain([(NODE, cli.node_dir.join(NODE))]) {
+    let functions = model.functions.keys().map(String::as_str);
+    let packaged = functions
+        .chain([BASELINE, HELLO])
+        .map(|name| (name, &cli.functions_dir));
+    let others = [(NODE, &cli.node_dir), (STACK, &cli.stack_dir)];
+    for (name, place) in packaged.chain(others) {
+        let program = place.join(name);
         let program = program
             .canonicalize()
             .with_context(|| format!("{} is not there; `make bench` builds it", program.display()))?;

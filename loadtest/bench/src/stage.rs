@@ -37,7 +37,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long, how often and with what.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The folder of the functions' and the stack's binaries.
+    /// The folder of the functions' and the stack's programs.
     pub binaries: PathBuf,
     /// The stack's folder.
     pub folder: PathBuf,

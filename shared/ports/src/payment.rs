@@ -194,6 +194,10 @@ pub enum GatewayError {
     /// with the key as it is by then.
     #[error("there is no key that the gateway takes")]
     NoKey,
+    /// Nothing was sent: the key that was read moves real money where none may move, or the reverse, or does not tell which. It
+    /// says nothing about the payment. The same call may be repeated, and is then made with the key as it is by then.
+    #[error("the key is not of the mode that the function is for")]
+    WrongMode,
     /// The gateway understood and refused: the mistake is ours (a bad parameter, a payment that is past this step). Repeating will not help. If a payment is known, `find` tells whether it has merely moved on;
     /// otherwise an engineer has to look.
     #[error("the gateway refused: {code}")]
@@ -219,7 +223,7 @@ impl GatewayError {
     pub const fn is_certainly_undone(&self) -> bool {
         matches!(
             self,
-            Self::NotSent | Self::NoKey | Self::Refused { .. } | Self::Throttled { .. }
+            Self::NotSent | Self::NoKey | Self::WrongMode | Self::Refused { .. } | Self::Throttled { .. }
         )
     }
 }

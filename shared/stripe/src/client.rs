@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, redirect, retry};
 
 use crate::config::{ConfigError, StripeConfig, authorization};
+use crate::mode::Mode;
 use crate::outcome::{Answer, without_answer};
 
 /// The API's version this adapter was written against.
@@ -21,6 +22,7 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub struct StripeGateway<S> {
     client: Client,
     base: String,
+    mode: Mode,
     key: S,
 }
 
@@ -52,6 +54,7 @@ impl<S: ReadSecret> StripeGateway<S> {
         Ok(Self {
             client,
             base: config.base.as_str().trim_end_matches('/').to_owned(),
+            mode: config.mode,
             key,
         })
     }
@@ -71,6 +74,13 @@ impl<S: ReadSecret> StripeGateway<S> {
             self.key.refused().await;
             return Err(GatewayError::NoKey);
         };
+        let mode = Mode::of(&key);
+        if mode != Some(self.mode) {
+            let found = mode.map_or_else(|| "unknown".to_owned(), |mode| mode.to_string());
+            tracing::error!(expected = %self.mode, found, "the gateway's key is of another mode; nothing was sent");
+            self.key.refused().await;
+            return Err(GatewayError::WrongMode);
+        }
         let answer = send(request.header(AUTHORIZATION, header)).await?;
         if answer.refuses_key() {
             tracing::warn!(status = answer.status.as_u16(), "the gateway refused the key");

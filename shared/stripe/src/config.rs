@@ -6,6 +6,8 @@ use ports::secrets::SecretText;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use crate::mode::Mode;
+
 /// How long connecting may take unless told otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a call may take, connecting included, unless told otherwise.
@@ -40,6 +42,8 @@ pub(crate) fn authorization(key: &SecretText) -> Option<HeaderValue> {
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
     pub(crate) base: Url,
+    /// The mode that a key must have to be used.
+    pub(crate) mode: Mode,
     /// How long connecting may take; then nothing was sent.
     pub connect_timeout: Duration,
     /// How long a whole call may take; then its outcome is unknown.
@@ -47,11 +51,11 @@ pub struct StripeConfig {
 }
 
 impl StripeConfig {
-    /// The API at `base_url` (scheme, host and port), with the default time-outs.
+    /// The API at `base_url` (scheme, host and port), for keys of `mode`, with the default time-outs.
     ///
     /// # Errors
     /// [`ConfigError`] naming what is wrong.
-    pub fn new(base_url: &str) -> Result<Self, ConfigError> {
+    pub fn new(base_url: &str, mode: Mode) -> Result<Self, ConfigError> {
         let base = Url::parse(base_url).map_err(|_| ConfigError::Url)?;
         let host = base.host_str().ok_or(ConfigError::Url)?;
         let is_here = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
@@ -63,6 +67,7 @@ impl StripeConfig {
         }
         Ok(Self {
             base,
+            mode,
             connect_timeout: CONNECT_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
         })
@@ -86,7 +91,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let config = |url: &str| StripeConfig::new(url).err();
+        let config = |url: &str| StripeConfig::new(url, Mode::Test).err();
         assert_eq!(config("https://api.stripe.com"), None);
         assert_eq!(config("http://127.0.0.1:8080"), None);
         assert_eq!(config("http://api.stripe.com"), Some(ConfigError::Insecure));

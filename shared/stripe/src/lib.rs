@@ -20,10 +20,12 @@
 //! | 404 to a look-up | no such payment |
 //! | 400 `payment_intent_unexpected_state` to a cancel | the payment as it is |
 //! | 401, 403: the key is wrong, or may not do this | `NoKey` |
+//! | nothing, since the key is of the other mode or does not tell its mode | `WrongMode` |
 //! | any other 4xx | `Refused` |
 //!
 //! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and said to be refused when the gateway
-//! refuses it. A key that was changed is therefore used from the next call on.
+//! refuses it. A key that was changed is therefore used from the next call on. A key of another [`Mode`] than the configured
+//! one is shown to nobody: a live key in a test stage would move money that nobody meant to move.
 //!
 //! Sources: <https://docs.stripe.com/api/errors>, <https://docs.stripe.com/api/idempotent_requests>,
 //! <https://docs.stripe.com/payments/paymentintents/lifecycle>.
@@ -43,8 +45,10 @@
 
 pub mod client;
 pub mod config;
+pub mod mode;
 pub mod outcome;
 pub mod wire;
 
 pub use client::StripeGateway;
 pub use config::{ConfigError, StripeConfig};
+pub use mode::{Mode, ModeError};

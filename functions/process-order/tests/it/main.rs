@@ -8,5 +8,6 @@
 
 mod batch;
 mod faults;
+mod mode;
 mod outcomes;
 mod support;

@@ -1,5 +1,6 @@
 //! What the adapter makes of lost answers, refusals and servers that misbehave.
 
+use std::io::{Read as _, Seek as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use sandbox_gateway::ApiKey;
 use sandbox_gateway::log::Event;
 use serde_json::json;
 use stripe::client::MAX_ANSWER_BYTES;
-use stripe::{StripeConfig, StripeGateway};
+use stripe::{Mode, StripeConfig, StripeGateway};
 use tokio::net::TcpListener;
 
 /// Short, so that an answer that never comes is given up soon; the sandbox answers all else within it.
@@ -223,6 +224,59 @@ async fn without_a_key_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_mode_is_shown_to_nobody() {
+    let sandbox =
+        Sandbox::start_with(|options| options.api_key = Arc::new(ApiKey::new("sk_live_secret"))).await;
+    let gateway = |key: &str, mode| {
+        let secret = MemorySecret::new(key);
+        let config = StripeConfig::new(&sandbox.url, mode).unwrap();
+        (StripeGateway::new(&config, secret.clone()).unwrap(), secret)
+    };
+    // The sandbox takes this very key, so only the mode stands in the way.
+    let (live, _) = gateway("sk_live_secret", Mode::Live);
+    let id = created(&live).await;
+    let logged = sandbox.logged().len();
+    let (mut log, mut text) = (tempfile::tempfile().unwrap(), String::new());
+    let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.try_clone().unwrap()));
+    let capturing = tracing::subscriber::set_default(subscriber.finish());
+    for (key, mode) in [
+        ("sk_live_secret", Mode::Test),
+        ("rk_live_secret", Mode::Test),
+        ("secret_of_no_mode", Mode::Test),
+        ("secret_of_no_mode", Mode::Live),
+        ("sk_test_secret", Mode::Live),
+        ("rk_test_secret", Mode::Live),
+    ] {
+        let (gateway, secret) = gateway(key, mode);
+        let (refund, amount) = (IdempotencyKey::refund(&order(), 1), new_payment().amount);
+        let wrong = Some(GatewayError::WrongMode);
+        let create = gateway
+            .create(&new_payment(), &IdempotencyKey::create(&order()))
+            .await;
+        assert_eq!(create.err(), wrong, "{key} for {mode}");
+        assert_eq!(confirm(&gateway, &id, "pm_card_visa").await.err(), wrong);
+        assert_eq!(gateway.find(&id).await.err(), wrong);
+        assert_eq!(gateway.cancel(&id).await.err(), wrong);
+        assert_eq!(gateway.refund(&id, amount, &refund).await.err(), wrong);
+        // Each refusal lets the key be read anew, so that one of the right mode is used once it is stored.
+        assert_eq!(secret.refusals(), 5);
+    }
+    drop(capturing);
+    log.rewind().unwrap();
+    log.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches("of another mode").count(), 6 * 5, "{text}");
+    assert!(!text.contains("secret"), "{text}");
+    assert_eq!(sandbox.logged().len(), logged);
+    assert!(GatewayError::WrongMode.is_certainly_undone());
+    let (gateway, secret) = gateway("sk_test_secret", Mode::Live);
+    assert_eq!(gateway.find(&id).await, Err(GatewayError::WrongMode));
+    secret.rotate("sk_live_secret");
+    assert!(is_paid(
+        &confirm(&gateway, &id, "pm_card_visa").await.unwrap().state
+    ));
+}
+
+#[tokio::test]
 async fn an_unknown_means_of_payment_is_refused() {
     let sandbox = Sandbox::start().await;
     let gateway = sandbox.adapter();
@@ -260,7 +314,7 @@ async fn a_refused_connection_sent_nothing() {
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_sent_nothing() {
-    let config = StripeConfig::new("https://gateway.invalid").unwrap();
+    let config = StripeConfig::new("https://gateway.invalid", Mode::Test).unwrap();
     let create = StripeGateway::new(&config, MemorySecret::new(KEY))
         .unwrap()
         .create(&new_payment(), &IdempotencyKey::create(&order()))

@@ -14,7 +14,7 @@ use memory::contract::gateway::GatewayUnderTest;
 use ports::payment::{NewPayment, PaymentGateway, PaymentId};
 use sandbox_gateway::log::{Event, Line};
 use sandbox_gateway::{Options, serve};
-use stripe::{StripeConfig, StripeGateway};
+use stripe::{Mode, StripeConfig, StripeGateway};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -104,7 +104,7 @@ pub(crate) fn with_secret(
     secret: MemorySecret,
     total_timeout: Duration,
 ) -> StripeGateway<MemorySecret> {
-    let mut config = StripeConfig::new(url).unwrap();
+    let mut config = StripeConfig::new(url, Mode::Test).unwrap();
     config.total_timeout = total_timeout;
     StripeGateway::new(&config, secret).unwrap()
 }

@@ -1,0 +1,59 @@
+//! The gateway's key must be of the mode that the function is for.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::support::{Scene, VISA};
+use domain::order::OrderStatus;
+use memory::MemorySecret;
+use ports::payment::GatewayError;
+use process_order::drive::{Driver, NotDriven};
+use stripe::{Mode, StripeConfig, StripeGateway};
+
+/// A gateway that never answers, and tells whether somebody has come.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test]
+async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
+    for (mode, wrong, right) in [
+        (Mode::Test, "sk_live_secret", "sk_test_secret"),
+        (Mode::Live, "rk_test_secret", "rk_live_secret"),
+    ] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", VISA).await;
+        let (listener, url) = silent();
+        let mut config = StripeConfig::new(&url, mode).unwrap();
+        config.total_timeout = Duration::from_millis(200);
+        let secret = MemorySecret::new(wrong);
+        let gateway = StripeGateway::new(&config, secret.clone()).unwrap();
+        let driver = Driver::new(
+            scene.store.clone(),
+            gateway,
+            "https://shop.example/orders".to_owned(),
+            scene.edge.clone(),
+        );
+        let refused = driver.drive(&id).await;
+        assert_eq!(
+            refused,
+            Err(NotDriven::Gateway(GatewayError::WrongMode)),
+            "{mode}"
+        );
+        assert!(
+            listener.accept().is_err(),
+            "the gateway was called with a key of no {mode} mode"
+        );
+        assert_eq!(scene.read(&id).await.status, OrderStatus::Placed);
+        scene.audit();
+
+        secret.rotate(right);
+        // Called now, and the outcome is open.
+        let called = driver.drive(&id).await;
+        assert_eq!(called, Err(NotDriven::Gateway(GatewayError::Unknown)), "{mode}");
+        assert!(listener.accept().is_ok());
+    }
+}
