@@ -33,10 +33,12 @@ pub fn checkout_body(
             name,
             line1: "1 Harbour Street".to_owned(),
             line2: None,
-            postal_code: "20457".to_owned(),
-            city: "Hamburg".to_owned(),
+            postal_code: Some("20457".to_owned()),
+            city: Some("Hamburg".to_owned()),
+            region: None,
             country: "DE".to_owned(),
             email,
+            phone: None,
         },
     }
 }

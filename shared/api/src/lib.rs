@@ -17,6 +17,7 @@
     )
 )]
 
+mod address;
 pub mod drops;
 pub mod moment;
 pub mod openapi;

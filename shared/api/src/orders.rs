@@ -6,6 +6,7 @@ use domain::money::Money;
 use domain::order::{EndReason, Order, OrderStatus};
 use serde::{Deserialize, Serialize};
 
+use crate::address;
 use crate::moment::Moment;
 use crate::problem::FieldProblem;
 
@@ -23,18 +24,28 @@ pub struct Shipping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub line2: Option<String>,
-    /// Postal code.
+    /// Postal code, where the country has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
-    pub postal_code: String,
-    /// Town.
+    pub postal_code: Option<String>,
+    /// Town, where addresses of the country have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
-    pub city: String,
+    pub city: Option<String>,
+    /// State, province, prefecture or emirate, where addresses of the country have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
+    pub region: Option<String>,
     /// Country, as in ISO 3166-1 alpha-2.
     #[schema(pattern = "^[A-Z]{2}$")]
     pub country: String,
     /// Where news of the order goes.
     #[schema(format = Email, max_length = 200)]
     pub email: String,
+    /// For the carrier, in international form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[+][0-9 ().-]{5,30}$")]
+    pub phone: Option<String>,
 }
 
 impl std::fmt::Debug for Shipping {
@@ -96,31 +107,42 @@ impl CheckoutBody {
             "amount.amount_minor",
             "the reservation's amount",
         );
-        check(line(&self.shipping.name), "shipping.name", LINE);
-        check(line(&self.shipping.line1), "shipping.line1", LINE);
-        check(
-            self.shipping.line2.as_deref().is_none_or(line),
-            "shipping.line2",
-            LINE,
-        );
-        check(line(&self.shipping.postal_code), "shipping.postal_code", LINE);
-        check(line(&self.shipping.city), "shipping.city", LINE);
-        let country =
-            self.shipping.country.len() == 2 && self.shipping.country.bytes().all(|b| b.is_ascii_uppercase());
-        check(
-            country,
-            "shipping.country",
-            "two capital letters, as in ISO 3166-1",
-        );
-        let email = line(&self.shipping.email)
-            && self
-                .shipping
-                .email
-                .split_once('@')
+        let shipping = &self.shipping;
+        for (field, text) in [
+            ("name", Some(&shipping.name)),
+            ("line1", Some(&shipping.line1)),
+            ("line2", shipping.line2.as_ref()),
+            ("postal_code", shipping.postal_code.as_ref()),
+            ("city", shipping.city.as_ref()),
+            ("region", shipping.region.as_ref()),
+        ] {
+            let fits = text.is_none_or(|text| line(text));
+            check(fits, &format!("shipping.{field}"), LINE);
+        }
+        for (field, message) in address::mistakes(shipping) {
+            check(false, &format!("shipping.{field}"), &message);
+        }
+        let email = line(&shipping.email)
+            && (shipping.email.split_once('@'))
                 .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
         check(email, "shipping.email", "an e-mail address");
+        check(
+            shipping.phone.as_deref().is_none_or(is_phone),
+            "shipping.phone",
+            "in international form: + and 5 to 15 digits, with spaces, dots, hyphens and parentheses between them",
+        );
         found
     }
+}
+
+/// Whether a text is a telephone number in international form (ITU-T E.164), with what people write between its digits.
+fn is_phone(text: &str) -> bool {
+    let Some(number) = text.strip_prefix('+') else {
+        return false;
+    };
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    let written = |b: u8| b.is_ascii_digit() || b" ().-".contains(&b);
+    (5..=15).contains(&digits) && text.len() <= 31 && number.bytes().all(written)
 }
 
 /// Something the shopper has to do before the payment can go on.
@@ -251,7 +273,7 @@ mod tests {
         serde_json::json!({
             "reservation_id": "d.A.0.abcdefghij", "amount": {"amount_minor": 4900, "currency": "EUR"},
             "payment_method": "pm_card_visa",
-            "shipping": {"name": "Ada", "line1": "1 Way", "postal_code": "1", "city": "B", "country": "DE", "email": "a@b.c"}
+            "shipping": {"name": "Ada", "line1": "1 Way", "postal_code": "20457", "city": "B", "country": "DE", "email": "a@b.c"}
         })
     }
 
@@ -268,14 +290,34 @@ mod tests {
             "line2",
             "postal_code",
             "city",
+            "region",
             "country",
             "email",
+            "phone",
         ] {
             bad["shipping"][field] = "\n".into();
         }
         let bad: CheckoutBody = serde_json::from_value(bad).unwrap();
-        assert_eq!(bad.mistakes().len(), 9);
+        assert_eq!(bad.mistakes().len(), 11);
         assert_eq!(format!("{:?}", bad.shipping), "Shipping(..)");
+    }
+
+    #[test]
+    fn a_telephone_number_is_international() {
+        for good in ["+4940123456", "+49 (40) 123-456", "+1.415.555.0100"] {
+            assert!(is_phone(good), "{good}");
+        }
+        for bad in [
+            "",
+            "+",
+            "040123456",
+            "+49 40 x",
+            "+1234",
+            "+1234567890123456",
+            "+49\n40123456",
+        ] {
+            assert!(!is_phone(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -101,7 +101,11 @@ fn what_was_changed_by_hand_goes_back_to_what_is_declared() {
     world.account.meddle(&Step::SetMinimumAcu { from: 2.0, to: 9.0 });
     world.until(6);
     let left: Vec<_> = world.off_baseline().iter().map(|step| step.thing().0).collect();
-    assert_eq!(left, ["function"], "what another controller raised is left for a while");
+    assert_eq!(
+        left,
+        ["function"],
+        "what another controller raised is left for a while"
+    );
     world.until(6 + LEFT_TO_OTHERS_MS / 60_000);
     assert_eq!(world.off_baseline(), vec![]);
 }

@@ -1,0 +1,143 @@
+//! Which parts an address has and must have, by country.
+//!
+//! The table is made by `infra/tools/addresses` from Google's address data. A part that a country does not use is no mistake: forms
+//! send it, and a carrier does not print it.
+
+use regex_lite::Regex;
+
+use crate::orders::Shipping;
+
+const COUNTRIES: &str = include_str!("address/countries.tsv");
+
+/// A row of the table.
+struct Country<'a> {
+    /// The parts that an address must have, as letters.
+    must: &'a str,
+    /// The form of postal codes, as a regular expression; empty if there is none to hold them against.
+    postal_code: &'a str,
+}
+
+fn country(code: &str) -> Option<Country<'static>> {
+    let mut rows = COUNTRIES.lines().filter(|row| !row.starts_with('#'));
+    rows.find_map(|row| {
+        let mut columns = row.split('\t');
+        (columns.next()? == code).then_some(())?;
+        let _has = columns.next()?;
+        Some(Country {
+            must: columns.next()?,
+            postal_code: columns.next()?,
+        })
+    })
+}
+
+/// What is wrong with an address for its country: a field of [`Shipping`], and what would be right.
+pub(crate) fn mistakes(shipping: &Shipping) -> Vec<(&'static str, String)> {
+    let code = &shipping.country;
+    let Some(country) = country(code) else {
+        return vec![("country", "two capital letters, as in ISO 3166-1".to_owned())];
+    };
+    let mut found = Vec::new();
+    for (part, field, given) in [
+        ('Z', "postal_code", &shipping.postal_code),
+        ('C', "city", &shipping.city),
+        ('S', "region", &shipping.region),
+    ] {
+        if given.is_none() && country.must.contains(part) {
+            found.push((field, format!("required in {code}")));
+        }
+    }
+    if let Some(given) = &shipping.postal_code
+        && !is_postal_code(given, country.postal_code)
+    {
+        found.push(("postal_code", format!("a postal code of {code}")));
+    }
+    found
+}
+
+fn is_postal_code(given: &str, form: &str) -> bool {
+    // A country without a form, or with one that cannot be read, takes any.
+    let form = Regex::new(&format!("^(?:{form})$"));
+    match form {
+        Ok(form) if form.as_str() != "^(?:)$" => form.is_match(given.trim().to_ascii_uppercase().as_str()),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(
+        country: &str,
+        postal_code: Option<&str>,
+        city: Option<&str>,
+        region: Option<&str>,
+    ) -> Vec<&'static str> {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let shipping = Shipping {
+            name: "Ada".to_owned(),
+            line1: "1 Way".to_owned(),
+            line2: None,
+            postal_code: text(postal_code),
+            city: text(city),
+            region: text(region),
+            country: country.to_owned(),
+            email: "ada@example.com".to_owned(),
+            phone: None,
+        };
+        mistakes(&shipping).into_iter().map(|(field, _)| field).collect()
+    }
+
+    #[test]
+    fn a_country_says_what_its_addresses_must_have() {
+        for (country, postal_code, city, region, mistakes) in [
+            ("US", Some("95014"), Some("Cupertino"), Some("CA"), vec![]),
+            (
+                "US",
+                Some("95014-1234"),
+                Some("Cupertino"),
+                Some("California"),
+                vec![],
+            ),
+            ("US", Some("95014"), Some("Cupertino"), None, vec!["region"]),
+            (
+                "US",
+                Some("9501"),
+                Some("Cupertino"),
+                Some("CA"),
+                vec!["postal_code"],
+            ),
+            ("HK", None, Some("旺角"), Some("九龍"), vec![]),
+            ("HK", Some("000000"), None, Some("Kowloon"), vec![]),
+            ("HK", None, Some("旺角"), None, vec!["region"]),
+            ("DE", Some("20457"), Some("Hamburg"), None, vec![]),
+            ("DE", None, None, None, vec!["postal_code", "city"]),
+            ("JP", Some("150-0001"), None, Some("東京都"), vec![]),
+            ("GB", Some("sw1a 1aa"), Some("London"), None, vec![]),
+            ("GB", Some("12345"), Some("London"), None, vec!["postal_code"]),
+            ("IE", None, Some("Dublin"), None, vec![]),
+            ("AE", None, None, Some("Dubai"), vec![]),
+            ("XX", None, None, None, vec!["country"]),
+            ("de", Some("20457"), Some("Hamburg"), None, vec!["country"]),
+            ("", None, None, None, vec!["country"]),
+        ] {
+            let found = fields(country, postal_code, city, region);
+            assert_eq!(found, mistakes, "{country} {postal_code:?} {city:?} {region:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_can_be_read() {
+        let rows: Vec<&str> = COUNTRIES.lines().filter(|row| !row.starts_with('#')).collect();
+        assert!(rows.len() > 240);
+        for row in rows {
+            let code = row.split('\t').next().unwrap();
+            let country = country(code).unwrap();
+            assert!(Regex::new(country.postal_code).is_ok(), "{row}");
+            assert!(
+                country.must.bytes().all(|part| b"ACDSXZ".contains(&part)),
+                "{row}"
+            );
+        }
+    }
+}
