@@ -160,7 +160,7 @@ fn the_documents_bounds_are_the_domains() {
             "maxItems",
             i64::try_from(l::MAX_SKUS).unwrap(),
         ),
-        ("SkuBody", "price_minor", "maximum", l::MAX_PRICE_MINOR),
+        ("SkuBody", "price_minor", "maximum", l::MAX_ORDER_MINOR),
         (
             "Shipping",
             "name",

@@ -475,7 +475,7 @@ impl Drop {
     ///
     /// # Errors
     /// [`DropError::BadMessage`], [`DropError::WrongState`].
-    pub fn tell(&self, message: Option<String>) -> Result<Self, DropError> {
+    pub fn announce(&self, message: Option<String>) -> Result<Self, DropError> {
         self.scheduled()?;
         let fits = |text: &String| is_text(text, MAX_MESSAGE_BYTES);
         if !message.as_ref().is_none_or(fits) {
@@ -745,12 +745,12 @@ mod tests {
     #[test]
     fn a_message_is_told_until_it_is_taken_back() {
         let drop = scheduled();
-        let told = drop.tell(Some("Five minutes more.".into())).unwrap();
+        let told = drop.announce(Some("Five minutes more.".into())).unwrap();
         assert_eq!(told.message.as_deref(), Some("Five minutes more."));
-        assert_eq!(told.tell(told.message.clone()), Ok(told.clone()));
-        assert_eq!(told.tell(None).unwrap().message, None);
+        assert_eq!(told.announce(told.message.clone()), Ok(told.clone()));
+        assert_eq!(told.announce(None).unwrap().message, None);
         for bad in ["", " ", "a\nb", &"x".repeat(MAX_MESSAGE_BYTES + 1)] {
-            assert_eq!(drop.tell(Some(bad.into())), Err(DropError::BadMessage), "{bad}");
+            assert_eq!(drop.announce(Some(bad.into())), Err(DropError::BadMessage), "{bad}");
         }
     }
 

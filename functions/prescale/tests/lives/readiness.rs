@@ -7,6 +7,7 @@ use domain::prescale::observed::Allocation;
 use domain::prescale::readiness::{PartKind, Ruling};
 use memory::{Pace, fixtures};
 use ports::drops::ReadDrop as _;
+use ports::edge::Edge as _;
 use prescale::{Mode, RunError};
 
 use crate::support::{World, documents, drive, drop_at, in_minutes};

@@ -82,7 +82,7 @@ impl Scene {
 
     pub async fn hold_for(&self, sku: &str, index: u16, who: &str, units: u32, seconds: u32) -> bool {
         let key = format!("{sku}{index}{}", self.edge.now().as_millis());
-        let nonce = Nonce::of_request(&id(), &shopper(who), &key);
+        let nonce = Nonce::of_request(&id(), &sku.parse().unwrap(), &shopper(who), &key, TestEdge::START);
         let claim = Claim::held(units, self.edge.now().plus_seconds(seconds), nonce);
         let key = shard(sku, index);
         self.store

@@ -4,7 +4,7 @@ use domain::prescale::observed::Observed;
 use domain::prescale::quotas::Quotas;
 use memory::contract::account::{ControlPlanes, scene};
 use memory::contract::scene::NOW;
-use memory::{MemoryAccount, TestEdge};
+use memory::{MemoryAccount, MemoryStore, TestEdge};
 use ports::prescale::{Observe, ReadQuotas};
 use prescale::{Mode, Prescaler};
 
