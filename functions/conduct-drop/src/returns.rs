@@ -3,16 +3,21 @@
 use std::collections::BTreeSet;
 
 use domain::drops::{Drop, DropState};
-use domain::ids::{ShardKey, ShopperId};
+use domain::ids::{Nonce, ShardKey, ShopperId};
+use domain::lapse::has_lapsed;
 use domain::survey::{ReturnReason, SeenClaim, holds_to_return};
+use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
-use ports::stock::{Consistency, GiveBackStock, SurveyStock};
+use ports::stock::{Consistency, CountLapse, GiveBackStock, SurveyStock};
 use ports::{Conditional, StoreError};
 
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 use crate::survey::Survey;
+
+/// A hold, by where it is and which it is.
+pub type SeenKey = (ShardKey, Nonce);
 
 /// What became of the holds that were to go back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +48,48 @@ impl Returned {
             ReturnReason::DropCancelled => self.cancelled += 1,
         }
     }
+}
+
+/// Counts the holds that expired unused, before anyone may take their units. `counted` is what this run counted already. What cannot be counted now
+/// is tried again at the next step, until its hold has gone back; a hold that is not counted costs its shopper no wait.
+pub async fn count_lapses<S, E>(
+    stock: &S,
+    edge: &E,
+    survey: &Survey,
+    counted: &mut BTreeSet<SeenKey>,
+) -> usize
+where
+    S: CountLapse,
+    E: Edge,
+{
+    let now = edge.now();
+    let mut lapsed = survey.claims();
+    lapsed.retain(|seen| has_lapsed(&seen.claim, now));
+    let key = |seen: &SeenClaim| (seen.shard.clone(), seen.claim.nonce.clone());
+    counted.retain(|known| lapsed.iter().any(|seen| key(seen) == *known));
+    lapsed.retain(|seen| !counted.contains(&key(seen)));
+    // A count of a later deadline hides an earlier one.
+    lapsed.sort_by_key(|seen| seen.claim.deadline);
+    let mut done = 0;
+    for chunk in lapsed.chunks(WRITES_AT_ONCE).take(MOST_WRITES / WRITES_AT_ONCE) {
+        let outcomes = join_all(chunk.iter().map(|seen| async move {
+            let outcome = retry(edge, IN_REQUEST, || stock.count_lapse(seen)).await;
+            (seen, outcome)
+        }))
+        .await;
+        for (seen, outcome) in outcomes {
+            match outcome {
+                Ok(conditional) => {
+                    done += usize::from(conditional.is_done());
+                    counted.insert(key(seen));
+                }
+                Err(error) => {
+                    tracing::debug!(shard = %seen.shard, %error, "an unused hold is not counted yet")
+                }
+            }
+        }
+    }
+    done
 }
 
 /// Gives back the holds that must go, and notes in `survey` that they did.

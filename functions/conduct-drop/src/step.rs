@@ -10,14 +10,14 @@ use ports::drops::{HoldLease, ListDrops, ReadDrop, ReadStatus, StoreDrop, WriteS
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
-use ports::stock::{AllocateStock, Consistency, GiveBackStock, SurveyStock};
+use ports::stock::{AllocateStock, Consistency, CountLapse, GiveBackStock, SurveyStock};
 
 use crate::bounds::LATE_MS;
 use crate::calendar::{Calendar, is_final};
 use crate::cancellation::{Asked, end_orders};
 use crate::lease;
 use crate::publication::{Publication, Published};
-use crate::returns::{Returned, give_back};
+use crate::returns::{Returned, SeenKey, count_lapses, give_back};
 use crate::survey::{Survey, is_gone};
 
 /// Drops, as the conductor uses them.
@@ -25,8 +25,8 @@ pub trait Drops: ReadDrop + ListDrops + StoreDrop + 'static {}
 impl<T: ReadDrop + ListDrops + StoreDrop + 'static> Drops for T {}
 
 /// Stock, as the conductor uses it.
-pub trait Stock: SurveyStock + GiveBackStock + AllocateStock + 'static {}
-impl<T: SurveyStock + GiveBackStock + AllocateStock + 'static> Stock for T {}
+pub trait Stock: SurveyStock + GiveBackStock + CountLapse + AllocateStock + 'static {}
+impl<T: SurveyStock + GiveBackStock + CountLapse + AllocateStock + 'static> Stock for T {}
 
 /// Orders, as the conductor uses them.
 pub trait Orders: ReadOrder + AdvanceOrder + 'static {}
@@ -57,6 +57,7 @@ pub struct Memory {
     publication: Publication,
     clean_since: Option<Timestamp>,
     asked: BTreeSet<OrderId>,
+    lapsed: BTreeSet<SeenKey>,
 }
 
 impl Memory {
@@ -74,6 +75,8 @@ pub struct Report {
     pub shards: usize,
     /// Shards made that a restock had left unmade.
     pub healed: usize,
+    /// Holds counted that expired unused.
+    pub lapsed: usize,
     /// What became of the holds that had to go back.
     pub returned: Returned,
     /// What became of a cancelled drop's orders.
@@ -147,6 +150,10 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         if drop.state == DropState::Scheduled && !survey.is_whole() {
             let healed = survey.heal(&self.stock, &self.edge).await;
             report.healed = healed.map_err(at("make the missing shards"))?;
+        }
+        // What a cancellation takes back did not expire.
+        if drop.state == DropState::Scheduled {
+            report.lapsed = count_lapses(&self.stock, &self.edge, &survey, &mut memory.lapsed).await;
         }
         let returned = give_back(&self.stock, &self.edge, &drop, &mut survey).await;
         report.returned = returned.map_err(at("look for holds to return"))?;

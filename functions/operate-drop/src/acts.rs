@@ -82,7 +82,10 @@ where
     D: ReadDrop + StoreDrop,
     E: Edge,
 {
-    change(drops, edge, of, |drop, _| drop.announce(message.map(str::to_owned))).await
+    change(drops, edge, of, |drop, _| {
+        drop.announce(message.map(str::to_owned))
+    })
+    .await
 }
 
 /// Calls the drop off. The conductor undoes holds and open orders afterwards.

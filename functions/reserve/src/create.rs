@@ -79,7 +79,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     for (key, shard) in &peek.shards {
                         known.free.note(key.clone(), shard.free, now);
                     }
-                    look.showed(peek.shards, peek.purchased)
+                    look.showed(peek.shards, peek.purchased, peek.lapses)
                 }
                 Step::Write(write) => {
                     let (key, hold) = (&write.shard, &wanted.hold);

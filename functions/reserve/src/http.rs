@@ -186,6 +186,13 @@ fn not_reserved(error: NotReserved) -> Failure {
                 ..Problem::new(Code::OrderInProgress, detail).retry_after(5)
             }
         }
+        Refused::HoldsUnused { in_ms } => {
+            let seconds = u32::try_from(in_ms.max(0) / 1000)
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
+            let detail = "You let more than one reservation expire. Ask again later; others may take the units meanwhile.";
+            Problem::new(Code::HoldsUnused, detail).retry_after(seconds)
+        }
         Refused::OtherRequest => Problem::new(
             Code::IdempotencyMismatch,
             "This key belongs to a reservation of another quantity. Use a new key.",

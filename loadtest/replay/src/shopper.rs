@@ -225,6 +225,7 @@ impl Shopper {
                 world.note("refused: an order in progress is in the way");
                 Asked::Wait(Ending::GaveUp)
             }
+            Code::HoldsUnused => Asked::Wait(Ending::Impatient),
             Code::Closed => Asked::Ended(Ending::Closed),
             _ => Asked::Ended(self.surprised(answer)),
         }

@@ -292,7 +292,7 @@ impl Shopper {
             };
             return match problem.code {
                 Code::SoldOut if problem.availability == Some(Availability::AllHeld) => Wish::Wait,
-                Code::OrderInProgress => Wish::Wait,
+                Code::OrderInProgress | Code::HoldsUnused => Wish::Wait,
                 Code::SoldOut if self.second_wish() => Wish::Another,
                 Code::SoldOut => Wish::Ended(Ending::Gone),
                 Code::FewerLeft => match problem.available {

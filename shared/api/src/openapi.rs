@@ -181,7 +181,7 @@ routes! {
     #[utoipa::path(post, path = "/drops/{drop_id}/reservations", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = ReserveBody,
         responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
-    reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress IdempotencyMismatch;
+    reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress HoldsUnused IdempotencyMismatch;
 
     /// One's reservation.
     #[utoipa::path(get, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),

@@ -75,6 +75,8 @@ codes! {
     ReservationExists = "reservation_exists", 409, "You hold a reservation already";
     /// An order of the shopper's is in the way until it has ended; the member `order_id` names it.
     OrderInProgress = "order_in_progress", 409, "Your order is in progress";
+    /// The shopper let reservations expire unused, and gets a further one after `Retry-After`.
+    HoldsUnused = "holds_unused", 409, "Reservations expired unused";
     /// The reservation can no longer be checked out.
     ReservationExpired = "reservation_expired", 409, "The reservation has expired";
     /// The order or drop is in a state in which this is not possible.

@@ -750,7 +750,11 @@ mod tests {
         assert_eq!(told.announce(told.message.clone()), Ok(told.clone()));
         assert_eq!(told.announce(None).unwrap().message, None);
         for bad in ["", " ", "a\nb", &"x".repeat(MAX_MESSAGE_BYTES + 1)] {
-            assert_eq!(drop.announce(Some(bad.into())), Err(DropError::BadMessage), "{bad}");
+            assert_eq!(
+                drop.announce(Some(bad.into())),
+                Err(DropError::BadMessage),
+                "{bad}"
+            );
         }
     }
 

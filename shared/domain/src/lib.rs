@@ -34,6 +34,7 @@ pub mod choice;
 pub mod claim;
 pub mod drops;
 pub mod ids;
+pub mod lapse;
 pub mod limits;
 pub mod money;
 pub mod order;

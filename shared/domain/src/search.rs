@@ -10,6 +10,7 @@
 //! | | | refused | look at the own shards |
 //! | [`Look`] at the own shards | peek at the shopper's two shards and purchase counter | a claim that settles the request | done, as the claim says |
 //! | | | the purchases leave no room within the limit | done: limit reached |
+//! | | | holds of the shopper expired unused a moment ago, more than one | done: wait |
 //! | | | a shard that allows a write | write there, best shard first |
 //! | | | nothing of that, and the drop is paused or over | done: paused or closed |
 //! | | | no shard that allows a write, and scarcity was known | done: scarce, or an order of the shopper is in the way |
@@ -48,6 +49,7 @@ use crate::choice::{Choice, on_offer, well_filled};
 use crate::claim::{Claim, ClaimState};
 use crate::drops::{Drop, Phase, Sku};
 use crate::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
+use crate::lapse::Lapses;
 use crate::money::Money;
 use crate::shard::Shard;
 use crate::status::{Availability, SkuCounts};
@@ -124,6 +126,11 @@ pub enum Refused {
     OrderInProgress(ReservationId),
     /// The same key was used for another quantity.
     OtherRequest,
+    /// Holds of the shopper expired unused, so there is no further one for so many milliseconds.
+    HoldsUnused {
+        /// How long.
+        in_ms: i64,
+    },
 }
 
 /// A search found that fewer than `units` are to be had of a SKU.
@@ -475,10 +482,15 @@ pub struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// The look showed these shards, in the order asked for, without those that do not exist; and that the shopper has
-    /// `purchased` units of the drop in open or paid orders.
+    /// The look showed these shards, in the order asked for, without those that do not exist; that the shopper has
+    /// `purchased` units of the drop in open or paid orders; and how many holds of theirs expired unused.
     #[must_use]
-    pub fn showed(self, mut shards: Vec<(ShardKey, Shard)>, purchased: u32) -> Step<'a> {
+    pub fn showed(
+        self,
+        mut shards: Vec<(ShardKey, Shard)>,
+        purchased: u32,
+        lapses: Option<Lapses>,
+    ) -> Step<'a> {
         let mut search = self.search;
         let (wanted, units) = (search.wanted, search.wanted.hold.units);
         search
@@ -496,6 +508,10 @@ impl<'a> Look<'a> {
         }
         if purchased.saturating_add(units) > wanted.drop.per_shopper_limit {
             return Step::refused(Refused::LimitReached);
+        }
+        let in_ms = lapses.map_or(0, |lapses| lapses.wait_ms(wanted.drop.hold_seconds, wanted.now));
+        if in_ms > 0 {
+            return Step::refused(Refused::HoldsUnused { in_ms });
         }
         // Among the own shards the first wins if it is well filled: so a crowd spreads evenly.
         let own = matches!(search.stage, Stage::Own { .. });

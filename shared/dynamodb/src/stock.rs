@@ -7,12 +7,13 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use domain::claim::{Claim, SeenHold};
 use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::lapse::Lapses;
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ports::stock::{
-    AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
-    keys_to_peek,
+    AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, Peek, PeekStock, ReadClaim,
+    SurveyStock, keys_to_peek,
 };
 use ports::{Conditional, StoreError};
 
@@ -20,7 +21,7 @@ use crate::Tables;
 use crate::batch::{MOST_KEYS, batch_get, keys};
 use crate::clients::Clients;
 use crate::error::{Written, conditional, store_error, written};
-use crate::item::{KEY, n, number, s, unreadable};
+use crate::item::{KEY, moment, ms, n, number, s, unreadable};
 use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
 
 /// How many chunks of a survey are read at the same time.
@@ -51,6 +52,14 @@ impl StockStore {
             .expression_attribute_names("#me", shopper.as_str())
     }
 }
+
+const PURCHASES: &str = "purchases";
+/// Units in open or paid orders.
+const PURCHASED: &str = "n";
+/// Holds that expired unused.
+const LAPSES: &str = "l";
+/// The deadline of the last of them.
+const LAPSED_AT: &str = "la";
 
 /// The key of a shopper's purchase counter: neither part can contain `#`.
 pub(crate) fn purchases_key(drop: &DropId, shopper: &ShopperId) -> String {
@@ -93,8 +102,21 @@ impl PeekStock for StockStore {
             }
         }
         let counter = found.get(&tables.purchases).and_then(|items| items.first());
-        let purchased = counter.map_or(Ok(0), |item| number("purchases", item, "n"))?;
-        Ok(Peek { shards, purchased })
+        // Either may be there alone.
+        let of = |name| counter.filter(|item| item.contains_key(name));
+        let purchased = of(PURCHASED).map_or(Ok(0), |item| number(PURCHASES, item, PURCHASED))?;
+        let lapses = of(LAPSES).map(|item| {
+            let (count, last) = (
+                number(PURCHASES, item, LAPSES)?,
+                moment(PURCHASES, item, LAPSED_AT)?,
+            );
+            Ok::<_, StoreError>(Lapses { count, last })
+        });
+        Ok(Peek {
+            shards,
+            purchased,
+            lapses: lapses.transpose()?,
+        })
     }
 }
 
@@ -169,6 +191,24 @@ impl GiveBackStock for StockStore {
             .condition_expression("c.#me = :seen")
             .expression_attribute_values(":u", n(hold.claim().units))
             .expression_attribute_values(":seen", s(hold.claim().to_string()))
+            .send()
+            .await;
+        conditional("UpdateItem", result)
+    }
+}
+
+impl CountLapse for StockStore {
+    async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        let update = self.clients.writes.update_item();
+        let result = update
+            .table_name(&self.clients.tables.purchases)
+            .key(KEY, s(purchases_key(&seen.shard.drop, &seen.shopper)))
+            .update_expression("SET #at = :at ADD #l :one")
+            .condition_expression("attribute_not_exists(#at) OR #at < :at")
+            .expression_attribute_names("#l", LAPSES)
+            .expression_attribute_names("#at", LAPSED_AT)
+            .expression_attribute_values(":at", ms(seen.claim.deadline))
+            .expression_attribute_values(":one", n(1))
             .send()
             .await;
         conditional("UpdateItem", result)

@@ -16,6 +16,8 @@ pub enum Op {
     TakeOver,
     /// `GiveBackStock::give_back`
     GiveBack,
+    /// `CountLapse::count_lapse`
+    CountLapse,
     /// `ReadClaim::read_claim`
     ReadClaim,
     /// `SurveyStock::survey`

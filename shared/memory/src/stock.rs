@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use domain::claim::{Claim, SeenHold};
 use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::lapse::Lapses;
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use ports::stock::{
-    AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
-    keys_to_peek,
+    AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, Peek, PeekStock, ReadClaim,
+    SurveyStock, keys_to_peek,
 };
 use ports::{Conditional, StoreError};
 
@@ -22,10 +23,11 @@ impl PeekStock for MemoryStore {
                 .into_iter()
                 .filter_map(|key| Some((key.clone(), state.shards.get(key)?.clone())))
                 .collect();
-            let purchased = state.purchases.get(&(drop.clone(), shopper.clone()));
+            let whose = (drop.clone(), shopper.clone());
             Ok(Peek {
                 shards,
-                purchased: purchased.copied().unwrap_or(0),
+                purchased: state.purchases.get(&whose).copied().unwrap_or(0),
+                lapses: state.lapses.get(&whose).copied(),
             })
         })
         .await
@@ -89,6 +91,23 @@ impl GiveBackStock for MemoryStore {
                 shard.give_back(&seen.shopper, hold.claim())
             });
             Ok(outcome.map(|_| ()))
+        })
+        .await
+    }
+}
+
+impl CountLapse for MemoryStore {
+    async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::CountLapse, |state| {
+            let whose = (seen.shard.drop.clone(), seen.shopper.clone());
+            let before = state.lapses.get(&whose).copied();
+            Ok(match Lapses::counting(before, seen.claim.deadline) {
+                Some(lapses) => {
+                    state.lapses.insert(whose, lapses);
+                    Conditional::Done
+                }
+                None => Conditional::Refused(()),
+            })
         })
         .await
     }

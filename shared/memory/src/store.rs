@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::drops::Drop;
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
+use domain::lapse::Lapses;
 use domain::order::Order;
 use domain::prescale::readiness::Readiness;
 use domain::shard::Shard;
@@ -36,6 +37,7 @@ pub(crate) struct StoredDrop {
 pub(crate) struct State {
     pub(crate) shards: BTreeMap<ShardKey, Shard>,
     pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
+    pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
     pub(crate) changes: Vec<OrderChange>,

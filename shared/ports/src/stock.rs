@@ -4,6 +4,7 @@ use std::future::Future;
 
 use domain::claim::Claim;
 use domain::ids::{DropId, ShardKey, ShopperId};
+use domain::lapse::Lapses;
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 
@@ -16,6 +17,8 @@ pub struct Peek {
     pub shards: Vec<(ShardKey, Shard)>,
     /// Units the shopper has in open or paid orders of this drop.
     pub purchased: u32,
+    /// The shopper's holds in this drop that expired unused.
+    pub lapses: Option<Lapses>,
 }
 
 /// The most shards that one peek may look at.
@@ -81,6 +84,15 @@ pub trait GiveBackStock: Send + Sync {
     /// Returns the units of a *held* claim, exactly as seen. Refused: that claim is no longer there.
     fn give_back(&self, seen: &SeenClaim)
     -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
+}
+
+/// Counts holds that expire unused.
+pub trait CountLapse: Send + Sync {
+    /// Counts this hold on its shopper's purchases item, by [`Lapses::counting`]. Refused: it is counted already.
+    fn count_lapse(
+        &self,
+        seen: &SeenClaim,
+    ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
 /// Reads one claim, as it certainly is.

@@ -9,13 +9,14 @@ use conduct_drop::{Conductor, Settings};
 use domain::claim::ClaimState;
 use domain::drops::Drop;
 use domain::ids::ShardKey;
+use domain::lapse::COUNTED_AFTER_MS;
 use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS};
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use memory::{MemoryStore, Op, fixtures};
 use ports::drops::ReadDrop as _;
 use ports::edge::Edge as _;
-use ports::stock::{AllocateStock, Consistency, GiveBackStock, SurveyStock};
+use ports::stock::{AllocateStock, Consistency, CountLapse, GiveBackStock, PeekStock as _, SurveyStock};
 use ports::{Conditional, StoreError};
 
 #[tokio::test(flavor = "current_thread")]
@@ -305,6 +306,12 @@ impl SurveyStock for Lagging {
     }
 }
 
+impl CountLapse for Lagging {
+    async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        self.truth.count_lapse(seen).await
+    }
+}
+
 impl GiveBackStock for Lagging {
     async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
         self.truth.give_back(seen).await
@@ -419,4 +426,30 @@ async fn one_drop_in_trouble_does_not_hinder_another() {
     let drop: Drop = scene.drop().await;
     assert_eq!(drop.id, id());
     assert_eq!(scene.told_free().await, [30, 5]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_hold_that_expires_unused_is_counted_once_and_before_it_goes_back() {
+    let scene = Scene::new();
+    assert!(scene.hold("A", 0, "ada", 2).await);
+    assert!(scene.hold("A", 1, "bob", 2).await);
+    assert!(scene.order("A", 1, "bob").await.is_some());
+    let counted = async |who: &str| {
+        let peek = scene.store.peek(&id(), &shopper(who), &[]).await.unwrap();
+        peek.lapses.map(|lapses| lapses.count)
+    };
+    let deadline = scene.claim("A", 0, "ada").unwrap().deadline;
+    scene.edge.set(deadline.plus_millis(COUNTED_AFTER_MS - 1));
+    scene.conduct("one").await;
+    assert_eq!(counted("ada").await, None);
+    scene.edge.set(deadline.plus_millis(COUNTED_AFTER_MS));
+    for holder in ["one", "one"] {
+        scene.conduct(holder).await;
+        assert_eq!(counted("ada").await, Some(1));
+        assert!(scene.claim("A", 0, "ada").is_some(), "others may not take it yet");
+    }
+    scene.edge.set(deadline.plus_millis(CLOCK_SKEW_MS));
+    scene.conduct("two").await;
+    assert!(scene.claim("A", 0, "ada").is_none());
+    assert_eq!((counted("ada").await, counted("bob").await), (Some(1), None));
 }

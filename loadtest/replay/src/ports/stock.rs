@@ -6,7 +6,8 @@ use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use memory::MemoryStore;
 use ports::stock::{
-    AllocateStock, ClaimStock, Consistency, GiveBackStock, Peek, PeekStock, ReadClaim, SurveyStock,
+    AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, Peek, PeekStock, ReadClaim,
+    SurveyStock,
 };
 use ports::{Conditional, StoreError};
 
@@ -119,6 +120,20 @@ impl GiveBackStock for Store {
             outcome
         };
         self.write("give back", false, of, act).await
+    }
+}
+
+impl CountLapse for Store {
+    async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        let of = format!(
+            "{} of {}, {}",
+            place(&seen.shard),
+            seen.shopper,
+            seen.claim.tell()
+        );
+        let seen = seen.clone();
+        let act = move |memory: MemoryStore| async move { memory.count_lapse(&seen).await };
+        self.write("count lapse", false, of, act).await
     }
 }
 

@@ -158,7 +158,7 @@ fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     let look = look(step);
     let shards = look.shards.iter().map(|key| (key.clone(), image(key.index)));
     let shards = shards.collect();
-    look.showed(shards, 0)
+    look.showed(shards, 0, None)
 }
 
 /// The step after a look at the own shards that found nothing at all.
@@ -231,6 +231,32 @@ fn a_restock_moves_no_shopper_to_other_shards() {
     plan.extend(2_400, 4, Some("r".into())).unwrap();
     assert_eq!((plan.first_shards(), plan.shards()), (10, 110));
     assert_eq!(scene.wanted().choice.pair(), before);
+}
+
+#[test]
+fn whoever_lets_holds_expire_waits_unless_an_earlier_claim_answers() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let after = |count, last: Timestamp, mine: Option<Claim>| {
+        let look = look(wanted.search(None, None));
+        let image = shard(20, mine.map(|mine| (ada(), mine)));
+        let shards = look.shards.iter().map(|key| (key.clone(), image.clone()));
+        let shards = shards.collect();
+        look.showed(shards, 0, Some(Lapses { count, last }))
+    };
+    let a_second_ago = NOW.plus_millis(-1_000);
+    write(after(1, a_second_ago, None));
+    let in_ms = i64::from(HOLD_SECONDS) * 1_000 - 1_000;
+    assert_eq!(
+        refusal(after(2, a_second_ago, None)),
+        Refused::HoldsUnused { in_ms }
+    );
+    write(after(2, NOW.plus_millis(-1_000 * i64::from(HOLD_SECONDS)), None));
+    let mine = held(2, 9, "k");
+    assert_eq!(
+        done(after(9, a_second_ago, Some(mine.clone()))).0.unwrap().claim,
+        mine
+    );
 }
 
 #[test]
@@ -369,7 +395,7 @@ fn purchases_leave_room_within_the_limit_or_do_not() {
         let look = look(wanted.search(None, None));
         let shards = look.shards.iter().map(|key| (key.clone(), image.clone()));
         let shards = shards.collect();
-        look.showed(shards, purchased)
+        look.showed(shards, purchased, None)
     };
     write(after_purchase_of(2, shard(5, [])));
     assert_eq!(refusal(after_purchase_of(3, shard(5, []))), Refused::LimitReached);
@@ -825,7 +851,7 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                 if end.is_none() && script.purchased + script.units > script.limit {
                     end = Some(Err(Refused::LimitReached));
                 }
-                look.showed(images, script.purchased)
+                look.showed(images, script.purchased, None)
             }
             Step::Write(write) => {
                 let answer = writes.next();
@@ -990,7 +1016,7 @@ proptest! {
             step = match step {
                 Step::Look(look) => {
                     let images = if old_looks { at_first.peek(&look) } else { world.peek(&look) };
-                    look.showed(images, 0)
+                    look.showed(images, 0, None)
                 }
                 Step::Write(write) => {
                     let mut taken = world.write(&wanted, &write);
@@ -1033,7 +1059,7 @@ proptest! {
         let mut step = wanted.search(None, None);
         let outcome = loop {
             step = match step {
-                Step::Look(look) => { let images = world.peek(&look); look.showed(images, 0) }
+                Step::Look(look) => { let images = world.peek(&look); look.showed(images, 0, None) }
                 Step::Write(write) => {
                     writes += 1;
                     prop_assert!(world.write(&wanted, &write));

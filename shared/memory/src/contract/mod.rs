@@ -44,17 +44,20 @@ use ports::StoreError;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, PlaceOrder, ReadOrder};
 use ports::stock::{
-    AllocateStock, ClaimStock, Consistency, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
+    AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
 };
 
 use crate::MemoryStore;
 
 /// Every stock port.
 pub trait StockPorts:
-    PeekStock + ClaimStock + GiveBackStock + ReadClaim + SurveyStock + AllocateStock
+    PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + SurveyStock + AllocateStock
 {
 }
-impl<T: PeekStock + ClaimStock + GiveBackStock + ReadClaim + SurveyStock + AllocateStock> StockPorts for T {}
+impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + SurveyStock + AllocateStock>
+    StockPorts for T
+{
+}
 
 /// Every order port.
 pub trait OrderPorts: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder {}

@@ -4,10 +4,12 @@ use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use futures_util::future::join;
 use ports::Conditional;
-use ports::stock::{AllocateStock, ClaimStock, Consistency, GiveBackStock, SurveyStock};
+use ports::stock::{
+    AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, SurveyStock,
+};
 
 use crate::contract::race::{insist, race};
-use crate::contract::scene::{NOW, held, key, shopper};
+use crate::contract::scene::{NOW, drop_id, held, key, shopper};
 use crate::contract::{Database, allocated, answered, shard};
 
 pub async fn a_shard_is_allocated_once(database: &impl Database) {
@@ -206,4 +208,41 @@ pub async fn a_claim_and_a_return_at_once_lose_no_unit(database: &impl Database)
             assert!(answered(stock.give_back(&seen).await).is_done());
         }
     }
+}
+
+/// A count keeps a purchase counter as it is, and the other way round.
+pub async fn an_unused_hold_is_counted_once(database: &impl Database) {
+    let stock = database.stock();
+    let hold = |key: &str, after_seconds: u32| SeenClaim {
+        shard: self::key(0),
+        shopper: shopper("ada"),
+        claim: domain::claim::Claim {
+            deadline: NOW.plus_seconds(after_seconds),
+            ..held("ada", key, 1)
+        },
+    };
+    let lapses = async || answered(stock.peek(&drop_id(), &shopper("ada"), &[]).await).lapses;
+    assert_eq!(lapses().await, None);
+    for (seen, counted, count) in [
+        (hold("k", 60), true, 1),
+        (hold("k", 60), false, 1),
+        (hold("l", 200), true, 2),
+        (hold("k", 60), false, 2),
+        (hold("l", 200), false, 2),
+    ] {
+        assert_eq!(
+            answered(stock.count_lapse(&seen).await).is_done(),
+            counted,
+            "{seen:?}"
+        );
+        let found = lapses().await.unwrap();
+        assert!(
+            found.count == count && found.last >= seen.claim.deadline,
+            "{found:?}"
+        );
+    }
+    let peek = answered(stock.peek(&drop_id(), &shopper("ada"), &[]).await);
+    assert_eq!(peek.purchased, 0);
+    let others = answered(stock.peek(&drop_id(), &shopper("bob"), &[]).await);
+    assert_eq!(others.lapses, None);
 }

@@ -20,6 +20,7 @@ macro_rules! stock_contract {
             of_32_repeats_at_once_one_is_taken,
             a_hold_is_given_back_once_and_exactly,
             an_ordered_claim_is_not_given_back,
+            an_unused_hold_is_counted_once,
             a_claim_and_a_return_at_once_lose_no_unit,
         );
         $crate::contract_tests!($setup => [stock::take_overs]:

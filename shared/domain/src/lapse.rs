@@ -1,0 +1,92 @@
+//! Holds that expire unused, and the wait that they cost their shopper.
+//!
+//! Whoever holds units without paying keeps them from others at no cost, hold after hold. The conductor counts each hold that expires unused. The
+//! first one is forgiven, since an answer or a decision may come late. From the second on the shopper waits for as long as a hold lasts before a
+//! further reservation.
+
+use crate::claim::{Claim, ClaimState};
+use crate::limits::CLOCK_SKEW_MS;
+use crate::time::Timestamp;
+
+/// So many expire without a wait.
+pub const FORGIVEN: u32 = 1;
+
+/// How long after its deadline a hold is counted, in milliseconds: half of the time until others may take it over, so that a checkout by a clock
+/// that is behind comes first, and the count comes before the units are anyone's.
+pub const COUNTED_AFTER_MS: i64 = CLOCK_SKEW_MS / 2;
+
+/// The holds of one shopper in one drop that expired unused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lapses {
+    /// How many.
+    pub count: u32,
+    /// The deadline of the last one.
+    pub last: Timestamp,
+}
+
+impl Lapses {
+    /// With one more that had this deadline; `None` when it is counted already. Holds are counted in the order of their deadlines.
+    #[must_use]
+    pub fn counting(before: Option<Self>, deadline: Timestamp) -> Option<Self> {
+        match before {
+            Some(before) if deadline <= before.last => None,
+            before => Some(Self {
+                count: before.map_or(0, |before| before.count).saturating_add(1),
+                last: deadline,
+            }),
+        }
+    }
+
+    /// For how many milliseconds from `now` the shopper gets no further reservation where a hold lasts `hold_seconds`; 0 for not at all.
+    #[must_use]
+    pub fn wait_ms(&self, hold_seconds: u32, now: Timestamp) -> i64 {
+        if self.count <= FORGIVEN {
+            return 0;
+        }
+        self.last.plus_seconds(hold_seconds).millis_since(now).max(0)
+    }
+}
+
+/// Whether a claim is a hold that expired unused, by a clock that shows `now`.
+#[must_use]
+pub fn has_lapsed(claim: &Claim, now: Timestamp) -> bool {
+    claim.state == ClaimState::Held && claim.deadline.plus_millis(COUNTED_AFTER_MS) <= now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    #[test]
+    fn each_hold_counts_once_and_the_second_costs_a_wait() {
+        let first = Lapses::counting(None, NOW).unwrap();
+        assert_eq!((first.count, first.wait_ms(60, NOW)), (1, 0));
+        assert_eq!(Lapses::counting(Some(first), NOW), None);
+        assert_eq!(Lapses::counting(Some(first), NOW.plus_millis(-1)), None);
+        let second = Lapses::counting(Some(first), NOW.plus_seconds(90)).unwrap();
+        assert_eq!(second.count, 2);
+        for (after, wait_ms) in [(90, 60_000), (149, 1_000), (150, 0), (999, 0)] {
+            assert_eq!(second.wait_ms(60, NOW.plus_seconds(after)), wait_ms, "{after}");
+        }
+    }
+
+    #[test]
+    fn a_hold_lapses_before_others_may_take_it_and_an_order_never_does() {
+        let hold = Claim::held(1, NOW, "abcdefgh-_".parse().unwrap());
+        let order = Claim {
+            state: ClaimState::Ordered,
+            ..hold.clone()
+        };
+        for (after_ms, lapsed) in [
+            (0, false),
+            (COUNTED_AFTER_MS - 1, false),
+            (COUNTED_AFTER_MS, true),
+        ] {
+            let now = NOW.plus_millis(after_ms);
+            assert_eq!((has_lapsed(&hold, now), hold.is_returnable(now)), (lapsed, false));
+            assert!(!has_lapsed(&order, now));
+        }
+    }
+}
