@@ -241,19 +241,21 @@ fn log(id: &DropId, stepped: &Stepped) {
     let Report {
         shards,
         healed,
+        lapsed,
         returned,
         asked,
         written: _,
     } = report;
     if over
         || *healed > 0
+        || *lapsed > 0
         || returned.done() > 0
         || returned.failed > 0
         || asked.asked > 0
         || asked.failed > 0
     {
         tracing::info!(
-            drop = %id, over, shards, healed,
+            drop = %id, over, shards, healed, lapsed,
             expired = returned.expired, surplus = returned.surplus, cancelled = returned.cancelled,
             changed = returned.changed, not_returned = returned.failed,
             orders_asked = asked.asked, orders_not_asked = asked.failed,
