@@ -228,6 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn only_messages_that_quote_nothing_of_the_request_are_logged() {
+        for (code, quotes) in [
+            ("AccessDeniedException", false),
+            ("ResourceNotFoundException", false),
+            ("QueueDoesNotExist", false),
+            ("ThrottlingException", false),
+            ("InternalServerError", false),
+            ("ValidationException", true),
+            ("SerializationException", true),
+            ("InvalidParameterValue", true),
+            ("InvalidMessageContents", true),
+            ("ConditionalCheckFailedException", true),
+            ("TransactionCanceledException", true),
+        ] {
+            assert_eq!(quotes_the_request(code), quotes, "{code}");
+        }
+    }
+
+    #[test]
     fn without_an_answer_only_a_connection_that_never_was_is_not_sent() {
         use aws_smithy_runtime_api::client::result::ConnectorError;
         use aws_smithy_types::error::ErrorMetadata;

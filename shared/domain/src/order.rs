@@ -482,6 +482,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_order_of_a_release_without_correlation_ids_is_read_and_stays_as_it_is() {
+        let without = serde_json::to_value(order()).unwrap();
+        assert_eq!(without.get("correlation"), None);
+        assert_eq!(serde_json::from_value::<Order>(without).unwrap(), order());
+        let correlation = Some("JKJaXmPLvHcESHA=".parse().unwrap());
+        let with = Order {
+            correlation,
+            ..order()
+        };
+        let with = serde_json::to_value(with).unwrap();
+        assert_eq!(with["correlation"], "JKJaXmPLvHcESHA=");
+        for other in ["", "ada@example.org", "a b", &"a".repeat(65)] {
+            assert!(other.parse::<CorrelationId>().is_err(), "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn stock_moves_once_and_final_is_final(steps in proptest::collection::vec(0u8..8, 0..30)) {
