@@ -32,11 +32,13 @@ FORCE ?=
 TYPED ?=
 CONFIG ?=
 EMULATOR ?=
+ORDER ?=
+FOLDER ?=
 BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +95,9 @@ dev: ## run the functions under cargo lambda watch, beside a running `make up`
 invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=file
 	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
 	@infra/tools/invoke $(FN) $(EVENT)
+
+logs: ## print the way of one order through the running stack or the last drop: ORDER=id (or last) FOLDER=folder
+	@infra/tools/logs $(or $(ORDER),last) $(FOLDER)
 
 client: ## make a TypeScript client of docs/openapi.json and buy with it on a stack of its own
 	@infra/tools/setup test

@@ -2,8 +2,10 @@
 
 use api::orders::{CheckoutBody, OrderView};
 use axum::Router;
+use axum::extract::Extension;
 use axum::response::Response;
 use axum::routing::post;
+use domain::ids::{CorrelationId, OrderId};
 use domain::order::Fingerprint;
 use http::StatusCode;
 use ports::cached::CachedDrops;
@@ -42,6 +44,7 @@ where
         context: Shared<Self, E>,
         shopper: Shopper,
         IdempotencyKey(key): IdempotencyKey,
+        correlation: Option<Extension<CorrelationId>>,
         Json(body): Json<CheckoutBody>,
     ) -> Result<Response, Failure> {
         let mistakes = body.mistakes();
@@ -56,6 +59,10 @@ where
             }
             .into());
         }
+        web::about_order(
+            &body.reservation_id,
+            &OrderId::of_reservation(&body.reservation_id),
+        );
         let encoded = |error: serde_json::Error| Failure::internal("encode the checkout", &error);
         let contents = serde_json::to_vec(&body).map_err(encoded)?;
         let request = Request {
@@ -66,8 +73,16 @@ where
             payment_method: body.payment_method,
             address: serde_json::to_string(&body.shipping).map_err(encoded)?,
             fingerprint: Fingerprint::of_request(key.as_bytes(), &contents),
+            correlation: correlation.map(|Extension(id)| id),
         };
         let order = context.service.0.place(&request).await.map_err(not_ordered)?;
+        // Of a repeat the first request's, which the order keeps.
+        startup::spans::correlate(order.correlation.as_ref());
+        tracing::info!(
+            status = order.status.as_str(),
+            version = order.version,
+            "checked out"
+        );
         Ok(answer(
             StatusCode::ACCEPTED,
             Caching::Never,

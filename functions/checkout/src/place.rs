@@ -2,7 +2,7 @@
 
 use domain::claim::ClaimState;
 use domain::drops::Phase;
-use domain::ids::{OrderId, ReservationId, ShopperId};
+use domain::ids::{CorrelationId, OrderId, ReservationId, ShopperId};
 use domain::money::Money;
 use domain::order::{Fingerprint, Order, Placement};
 use domain::shard::Shard;
@@ -35,6 +35,8 @@ pub struct Request {
     pub address: String,
     /// What tells a repeat from a contradiction.
     pub fingerprint: Fingerprint,
+    /// What all that follows from the order has in common in logs and events.
+    pub correlation: Option<CorrelationId>,
 }
 
 /// Why there is no order.
@@ -135,7 +137,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
             let claim = hold
                 .ordered(now, now.plus_seconds(drop.payment_seconds))
                 .map_err(|_| NotOrdered::Expired)?;
-            let order = Order::place(
+            let placed = Order::place(
                 Placement {
                     reservation: request.reservation.clone(),
                     shopper: request.shopper.clone(),
@@ -147,7 +149,10 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                 now,
             );
             let placing = Placing {
-                order,
+                order: Order {
+                    correlation: request.correlation.clone(),
+                    ..placed
+                },
                 hold: hold.clone(),
                 per_shopper_limit: drop.per_shopper_limit,
                 address: request.address.clone(),

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use checkout::Api;
 use domain::claim::{Claim, ClaimState};
-use domain::ids::{Nonce, ReservationId, ShardKey, ShopperId};
+use domain::ids::{CorrelationId, Nonce, ReservationId, ShardKey, ShopperId};
 use domain::order::EndReason;
 use domain::survey::SeenClaim;
 use http::{Request, StatusCode};
@@ -165,6 +165,24 @@ async fn a_repeat_finds_its_order_also_after_the_end() {
         (202, Some("declined"), Some("payment_declined"))
     );
     scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_order_keeps_the_correlation_id_of_the_request_that_placed_it() {
+    let scene = scene(2);
+    let reservation = scene.hold("ada", "TEE", 0, 1).await;
+    let body = scene.body(&reservation, 4900);
+    for id in [Some("first="), Some("second="), None] {
+        let mut request = scene.request("ada", "k", &body);
+        if let Some(id) = id {
+            let id: CorrelationId = id.parse().unwrap();
+            request.extensions_mut().insert(id);
+        }
+        let answer = scene.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 202);
+        let order = scene.store.orders().into_values().next().unwrap();
+        assert_eq!(order.correlation.unwrap().as_str(), "first=");
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -10,6 +10,8 @@ use ports::StoreError;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use startup::spans::{correlate, of_order};
+use tracing::Instrument as _;
 
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 
@@ -51,7 +53,8 @@ where
     let to_ask: Vec<OrderId> = open.difference(asked).take(MOST_WRITES).cloned().collect();
     let outcomes: Vec<_> = stream::iter(to_ask)
         .map(|order| async move {
-            let outcome = end_order(orders, edge, &order).await;
+            let span = of_order(&order);
+            let outcome = end_order(orders, edge, &order).instrument(span).await;
             (order, outcome)
         })
         .buffer_unordered(WRITES_AT_ONCE)
@@ -91,7 +94,14 @@ async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
         let Ok(step) = order.request_cancel(EndReason::DropCancelled, edge.now()) else {
             return Ok(Look::Done(true));
         };
+        correlate(order.correlation.as_ref());
         let asked = retry(edge, IN_REQUEST, || orders.advance(&step)).await?;
+        if asked.is_done() {
+            tracing::info!(
+                status = step.order.status.as_str(),
+                "the drop was cancelled: the order was asked to end"
+            );
+        }
         Ok(Look::of(asked, true))
     };
     Ok(look_again(edge, LOOKS, look).await?.unwrap_or(false))

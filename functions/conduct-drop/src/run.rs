@@ -10,6 +10,8 @@ use futures_util::{StreamExt as _, stream};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use serde::de::IgnoredAny;
+use startup::spans::of_drop;
+use tracing::Instrument as _;
 
 use crate::bounds::{CALENDAR_MS, DROPS_AT_ONCE, LINGER_MS, MARGIN_MS, PROGRESS_MS, SHORTEST_PAUSE_MS};
 use crate::calendar::Calendar;
@@ -189,7 +191,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
         let steps = std::mem::take(&mut self.on)
             .into_iter()
             .map(|(id, mut memory)| async move {
-                let stepped = reach.step(calendar, &id, holder, &mut memory).await;
+                let step = reach.step(calendar, &id, holder, &mut memory);
+                let stepped = step.instrument(of_drop(&id)).await;
                 (id, memory, stepped)
             });
         let steps: Vec<_> = stream::iter(steps)
@@ -198,17 +201,18 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
             .await;
         self.progress.drops = u64::try_from(steps.len()).unwrap_or(u64::MAX);
         for (id, memory, stepped) in steps {
+            let _about = of_drop(&id).entered();
             match stepped {
                 Ok(stepped) => {
                     self.progress.count(&stepped);
-                    log(&id, &stepped);
+                    log(&stepped);
                     if !matches!(stepped, Stepped::Over(_)) {
                         self.on.insert(id, memory);
                     }
                 }
                 Err(error) => {
                     self.progress.failed_steps += 1;
-                    tracing::warn!(drop = %id, %error, "a step could not go on");
+                    tracing::warn!(%error, "a step could not go on");
                     self.on.insert(id, memory);
                 }
             }
@@ -232,7 +236,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
 }
 
 /// One line for a step that did something; none for the many that only looked.
-fn log(id: &DropId, stepped: &Stepped) {
+fn log(stepped: &Stepped) {
     let (report, over) = match stepped {
         Stepped::Standby => return,
         Stepped::Conducted(report) => (report, false),
@@ -255,10 +259,17 @@ fn log(id: &DropId, stepped: &Stepped) {
         || asked.failed > 0
     {
         tracing::info!(
-            drop = %id, over, shards, healed, lapsed,
-            expired = returned.expired, surplus = returned.surplus, cancelled = returned.cancelled,
-            changed = returned.changed, not_returned = returned.failed,
-            orders_asked = asked.asked, orders_not_asked = asked.failed,
+            over,
+            shards,
+            healed,
+            lapsed,
+            expired = returned.expired,
+            surplus = returned.surplus,
+            cancelled = returned.cancelled,
+            changed = returned.changed,
+            not_returned = returned.failed,
+            orders_asked = asked.asked,
+            orders_not_asked = asked.failed,
             "a step changed something"
         );
     }

@@ -7,6 +7,8 @@ use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::{GatewayError, PaymentGateway};
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
+use startup::spans::of_event;
+use tracing::Instrument as _;
 
 use crate::drive::{Driver, NotDriven};
 
@@ -23,8 +25,11 @@ where
     G: PaymentGateway,
     E: Edge,
 {
-    work(&event, OrderEvent::decode, |messages| {
-        join_all(messages.into_iter().map(|message| one(driver, message)))
+    work(&event, OrderEvent::decode, of_event, |messages| {
+        join_all(messages.into_iter().map(|message| {
+            let span = message.span.clone();
+            one(driver, message).instrument(span)
+        }))
     })
     .await
 }
@@ -36,25 +41,24 @@ where
     G: PaymentGateway,
     E: Edge,
 {
-    let Decoded { id, content, .. } = message;
+    let content = message.content;
     if !content.kind.drives_payment() {
         return true;
     }
-    let order = &content.data.order_id;
-    match driver.drive(order).await {
+    match driver.drive(&content.data.order_id).await {
         Ok(driven) => {
-            tracing::debug!(message_id = id, %order, ?driven, "driven");
+            tracing::info!(event = content.kind.as_str(), ?driven, "payment driven");
             true
         }
         Err(error @ NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode)) => {
             tracing::error!(
-                message_id = id, %order, %error,
+                %error,
                 "not driven; it will come again: put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names"
             );
             false
         }
         Err(error) => {
-            tracing::warn!(message_id = id, %order, %error, "not driven; it will come again");
+            tracing::warn!(%error, "not driven; it will come again");
             false
         }
     }

@@ -193,7 +193,7 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
                     return self.follow(order, payment, effort).await;
                 }
                 // The gateway knows the payment and will not charge this means of payment, now or later.
-                tracing::error!(order = %order.id, %code, "the gateway refused to confirm");
+                tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
                 self.cancel(order, id, EndReason::PaymentDeclined, effort).await
             }
             Err(error) => Err(error.into()),
@@ -206,13 +206,13 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         match (payment.state, must_end) {
             (PaymentState::Succeeded { captured }, _) => {
                 if captured != order.amount {
-                    tracing::error!(order = %order.id, payment = %payment.id, "another amount was captured");
+                    tracing::error!(payment = %payment.id, "another amount was captured");
                 }
                 let step = order.settle(self.edge.now())?;
                 self.end(&step).await
             }
             (PaymentState::Declined { reason }, _) => {
-                tracing::info!(order = %order.id, %reason, "the payment was declined");
+                tracing::info!(payment = %payment.id, %reason, "the payment was declined");
                 self.undo(order, EndReason::PaymentDeclined).await
             }
             // Cancelled by someone at the gateway, unless we know why.
@@ -269,7 +269,7 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     async fn end(&self, step: &OrderStep) -> Result<Look, NotDriven> {
         let stored = self.store(step).await?;
         if stored.is_done() {
-            tracing::info!(order = %step.order.id, status = step.order.status.as_str(), "the order ended");
+            tracing::info!(status = step.order.status.as_str(), "the order ended");
         }
         Ok(Look::of(stored, Driven::Ended(step.order.status)))
     }

@@ -39,6 +39,7 @@ use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use ports::retry::{Policy, retry_each};
 pub use startup::batch::WholeBatchFailed;
 use startup::batch::{BatchReport, Decoded, hopeless, work};
+use startup::spans::of_event;
 
 /// What the platform gives the function.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
@@ -93,7 +94,7 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
         deadline: Timestamp,
     ) -> Result<BatchReport, WholeBatchFailed> {
         let policy = WHILE_AWAY.until(deadline.plus_millis(-TRY_MS));
-        work(batch, OrderEvent::decode, |messages| async move {
+        work(batch, OrderEvent::decode, of_event, |messages| async move {
             self.write(policy, messages).await
         })
         .await
@@ -123,31 +124,32 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
             tracing::warn!(delayed_events = delayed, "ledger writes waited for a connection");
         }
         let (mut late, mut known, mut refused, mut left) = (0_usize, 0_usize, 0_usize, 0_usize);
-        let mut away = None;
         let done: Vec<bool> = answers
             .iter()
             .map(|answer| matches!(answer, Some(Ok(_))))
             .collect();
         for (message, answer) in messages.iter().zip(answers) {
+            let _about = message.span.enter();
             match answer {
                 Some(Ok(projected)) => {
+                    tracing::info!(?projected, "the ledger has the event");
                     late += usize::from(projected == Projected::Late);
                     known += usize::from(projected == Projected::Known);
                 }
                 Some(Err(LedgerError::Refused(rule))) => {
                     refused += 1;
-                    let (order, version) = (&message.content.data.order_id, message.content.data.version);
-                    let why = format_args!("order {order}, version {version}: {rule}");
-                    hopeless(message.id, message.is_first_receive, &why);
+                    hopeless(message.id, message.is_first_receive, &rule);
                 }
                 error => {
                     left += 1;
-                    away = error;
+                    let error = error.and_then(Result::err);
+                    tracing::warn!(
+                        tries,
+                        ?error,
+                        "the ledger does not have the event yet; the message comes again"
+                    );
                 }
             }
-        }
-        if left > 0 {
-            tracing::warn!(left, tries, why = ?away, "the ledger is not available");
         }
         tracing::info!(
             decoded = messages.len(),

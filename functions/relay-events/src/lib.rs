@@ -40,6 +40,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use startup::batch::report;
 pub use startup::batch::{BatchReport, WholeBatchFailed};
+use startup::spans::of_event;
 
 use crate::record::Reading;
 
@@ -120,13 +121,23 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
         let (places, events): (Vec<usize>, Vec<OrderEvent>) = events.into_iter().unzip();
         let send = |events: Vec<OrderEvent>| async move { self.queues.send(to, &events).await };
         let answers = retry_each(&self.edge, policy, &events, send).await;
-        let mut failed = places
-            .into_iter()
-            .zip(answers)
-            .filter(|(_, answer)| !matches!(answer, Some(Ok(()))));
-        let (place, error) = failed.next()?;
-        tracing::error!(?to, left = failed.count() + 1, ?error, "events were not accepted");
-        Some(place)
+        let mut first_failed = None;
+        for ((place, event), answer) in places.into_iter().zip(&events).zip(answers) {
+            let _about = of_event(event).entered();
+            if let Some(Ok(())) = answer {
+                tracing::info!(?to, event = event.kind.as_str(), "event sent");
+            } else {
+                let error = answer.and_then(Result::err);
+                tracing::error!(
+                    ?to,
+                    event = event.kind.as_str(),
+                    ?error,
+                    "the queue did not accept an event"
+                );
+                first_failed = first_failed.or(Some(place));
+            }
+        }
+        first_failed
     }
 
     /// Parks records; the place of the first one that was not accepted in the end.

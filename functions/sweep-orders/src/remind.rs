@@ -12,6 +12,9 @@ use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
 use ports::retry::{IN_WORKER, SENDING, retry, retry_each};
 use ports::{Conditional, StoreError};
 
+use startup::spans::{correlate, of_event, of_order};
+use tracing::Instrument as _;
+
 use crate::Sweeper;
 
 impl<O, Q, E> Sweeper<O, Q, E>
@@ -22,17 +25,21 @@ where
 {
     /// Moves the order's next look on. With the reminder to send, or `None` when the order is not due any more.
     pub(crate) async fn put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
-        let outcome = self.try_put_off(id).await;
-        if let Err(error) = &outcome {
-            tracing::error!(order_id = %id, %error, "a due order cannot be read or written");
-        }
-        outcome
+        let put_off = async {
+            let outcome = self.try_put_off(id).await;
+            if let Err(error) = &outcome {
+                tracing::error!(%error, "a due order cannot be read or written");
+            }
+            outcome
+        };
+        put_off.instrument(of_order(id)).await
     }
 
     async fn try_put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
         let Some(order) = self.read(id).await? else {
             return Ok(None);
         };
+        correlate(order.correlation.as_ref());
         let now = self.edge.now();
         // The index lags: the order itself knows whether it is still open, and when it is due.
         if order.due_at > now {
@@ -70,9 +77,15 @@ where
         let answers = retry_each(&self.edge, SENDING.until(until), reminders, send).await;
         let mut unsent = 0;
         for (reminder, answer) in reminders.iter().zip(answers) {
-            if answer != Some(Ok(())) {
-                let order_id = reminder.data.order_id.as_str();
-                tracing::warn!(order_id, "a reminder was not accepted; the order comes due again");
+            let _about = of_event(reminder).entered();
+            if answer == Some(Ok(())) {
+                tracing::info!("reminder sent");
+            } else {
+                let error = answer.and_then(Result::err);
+                tracing::warn!(
+                    ?error,
+                    "the queue did not accept a reminder; the order comes due again"
+                );
                 unsent += 1;
             }
         }

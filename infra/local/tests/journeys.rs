@@ -17,6 +17,7 @@ mod journeys {
     pub(super) mod audit;
     pub(super) mod deployer;
     pub(super) mod limit;
+    pub(super) mod logs;
     pub(super) mod operator;
     pub(super) mod people;
     pub(super) mod purchase;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use journeys::world::World;
-use journeys::{audit, deployer, limit, operator, purchase, races, refusals, repeats};
+use journeys::{audit, deployer, limit, logs, operator, purchase, races, refusals, repeats};
 use tokio::task::JoinSet;
 
 type Journey = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -56,6 +57,7 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
         purchase::an_abandoned_hold_comes_back,
         purchase::a_released_hold_comes_back,
         purchase::a_rotated_key_of_the_gateway_is_used_without_a_restart,
+        logs::one_id_follows_a_purchase_and_no_person_is_named,
         repeats::one_key_is_one_reservation,
         repeats::one_key_is_one_order,
         repeats::one_key_is_one_restock,

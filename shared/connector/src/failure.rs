@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 /// A call that failed. Shows the service's error code and status or why there was no answer, and never what the service
-/// says about the request, since that may quote a key.
+/// says about the request, since that may quote a key; [`Failure::logged`] does where it cannot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Failure {
@@ -103,6 +103,34 @@ impl Failure {
         Self { kind, what }
     }
 
+    /// [`Failure::of`], and a line of the log: which `action` on which `resource` (a table, a queue, a secret) failed, with
+    /// the service's message where it quotes nothing of the request, and its id of the request, which its support asks for.
+    /// What may pass by itself within the caller's repeats is logged for debugging only; the caller logs that it gave up.
+    pub fn logged<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let failure = Self::of(action, error);
+        let answer = error.as_service_error();
+        let code = answer.and_then(ProvideErrorMetadata::code).unwrap_or_default();
+        let message = answer
+            .and_then(ProvideErrorMetadata::message)
+            .filter(|_| !quotes_the_request(code));
+        let aws_request_id = error.raw_response().and_then(request_id);
+        match failure.kind {
+            Kind::NotBuilt | Kind::Refused => {
+                tracing::error!(action, resource, %failure, message, aws_request_id, "the service refused a call");
+            }
+            Kind::NotSent | Kind::Unknown => {
+                tracing::warn!(action, resource, %failure, message, aws_request_id, "a call was not answered");
+            }
+            Kind::Throttled | Kind::InProgress => {
+                tracing::debug!(action, resource, %failure, message, aws_request_id, "a call was put off by the service");
+            }
+        }
+        failure
+    }
+
     /// What an answer with this error code and status means.
     fn of_answer(code: Option<&str>, status: u16) -> Self {
         let code = code.unwrap_or("no code");
@@ -125,6 +153,26 @@ impl Failure {
             Kind::Refused
         }
     }
+}
+
+/// Whether messages with this error code may repeat keys or values of the request, as validation does.
+fn quotes_the_request(code: &str) -> bool {
+    const BEGINNINGS: [&str; 5] = [
+        "Conditional",
+        "Invalid",
+        "Serialization",
+        "Transaction",
+        "Validation",
+    ];
+    BEGINNINGS.iter().any(|beginning| code.starts_with(beginning))
+}
+
+/// The id under which the service knows a request.
+fn request_id(response: &HttpResponse) -> Option<&str> {
+    let headers = response.headers();
+    headers
+        .get("x-amzn-requestid")
+        .or_else(|| headers.get("x-amz-request-id"))
 }
 
 #[cfg(test)]
@@ -177,6 +225,25 @@ mod tests {
         assert_eq!(failure.to_string(), "AccessDenied (403)");
         assert_eq!(Failure::of_answer(None, 429).kind, Kind::Throttled);
         assert_eq!(Failure::of_answer(None, 400).kind, Kind::Refused);
+    }
+
+    #[test]
+    fn only_messages_that_quote_nothing_of_the_request_are_logged() {
+        for (code, quotes) in [
+            ("AccessDeniedException", false),
+            ("ResourceNotFoundException", false),
+            ("QueueDoesNotExist", false),
+            ("ThrottlingException", false),
+            ("InternalServerError", false),
+            ("ValidationException", true),
+            ("SerializationException", true),
+            ("InvalidParameterValue", true),
+            ("InvalidMessageContents", true),
+            ("ConditionalCheckFailedException", true),
+            ("TransactionCanceledException", true),
+        ] {
+            assert_eq!(quotes_the_request(code), quotes, "{code}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use sha2::{Digest, Sha256};
 
 use crate::limits::{
-    DROP_ID_MAX_BYTES, MAX_PAYMENT_ID_BYTES, MAX_SHARDS_PER_SKU, NONCE_BYTES, ORDER_ID_BYTES,
-    SHOPPER_ID_MAX_BYTES, SKU_ID_MAX_BYTES,
+    DROP_ID_MAX_BYTES, MAX_CORRELATION_ID_BYTES, MAX_PAYMENT_ID_BYTES, MAX_SHARDS_PER_SKU, NONCE_BYTES,
+    ORDER_ID_BYTES, SHOPPER_ID_MAX_BYTES, SKU_ID_MAX_BYTES,
 };
 use crate::serde_as_text;
 use crate::time::Timestamp;
@@ -91,6 +91,12 @@ id!(
     |t| t.len() == ORDER_ID_BYTES
         && t.starts_with('o')
         && t.bytes().skip(1).all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
+);
+id!(
+    /// What all log lines, events and rows of one purchase have in common: API Gateway's id of the request that placed the
+    /// order, so nobody outside chooses it and it says nothing about the shopper.
+    CorrelationId, "correlation id", "1 to 64 of A-Z, a-z, 0-9, +, /, =, _ and -",
+    |t| all(t, MAX_CORRELATION_ID_BYTES, |b| is_base64url(b) || matches!(b, b'+' | b'/' | b'='))
 );
 id!(
     /// The gateway's id of a payment. It may stand in a path of the gateway's API.

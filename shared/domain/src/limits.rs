@@ -85,6 +85,8 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 64;
 pub const MAX_PAYMENT_METHOD_BYTES: usize = 64;
 /// The longest id that a gateway gives a payment, in bytes.
 pub const MAX_PAYMENT_ID_BYTES: usize = 64;
+/// The longest correlation id, in bytes; API Gateway's request ids have 16.
+pub const MAX_CORRELATION_ID_BYTES: usize = 64;
 /// The longest line of an address, in bytes.
 pub const MAX_ADDRESS_LINE_BYTES: usize = 200;
 /// The longest list one page answers.

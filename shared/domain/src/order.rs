@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::claim::{Claim, ClaimState, SeenHold};
-use crate::ids::{OrderId, PaymentId, ReservationId, ShopperId};
+use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId};
 use crate::limits::{ACTION_POLL_MS, OPEN_BUCKETS, REDRIVE_MS};
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -90,6 +90,9 @@ pub struct Order {
     pub payment_method: String,
     /// Hashes of the request that placed it, to tell a repeat from a contradiction.
     pub fingerprint: Fingerprint,
+    /// The request that placed it, as log lines and events name it. Orders of releases before this member have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<CorrelationId>,
     /// The gateway's id of the payment, once it has one.
     #[serde(default)]
     pub payment_id: Option<PaymentId>,
@@ -230,7 +233,7 @@ impl FromStr for Fingerprint {
 serde_as_text!(Fingerprint);
 
 impl Order {
-    /// A new order, at version 1; its payment deadline is the claim's.
+    /// A new order, at version 1, without a correlation id; its payment deadline is the claim's.
     #[must_use]
     pub fn place(placement: Placement, now: Timestamp) -> Self {
         Self {
@@ -243,6 +246,7 @@ impl Order {
             claim: placement.claim,
             payment_method: placement.payment_method,
             fingerprint: placement.fingerprint,
+            correlation: None,
             payment_id: None,
             status: OrderStatus::Placed,
             reason: None,
@@ -475,6 +479,23 @@ mod tests {
             5 => order.request_cancel(EndReason::ByShopper, later),
             6 => order.look_again(later),
             _ => order.refund(later),
+        }
+    }
+
+    #[test]
+    fn an_order_of_a_release_without_correlation_ids_is_read_and_stays_as_it_is() {
+        let without = serde_json::to_value(order()).unwrap();
+        assert_eq!(without.get("correlation"), None);
+        assert_eq!(serde_json::from_value::<Order>(without).unwrap(), order());
+        let correlation = Some("JKJaXmPLvHcESHA=".parse().unwrap());
+        let with = Order {
+            correlation,
+            ..order()
+        };
+        let with = serde_json::to_value(with).unwrap();
+        assert_eq!(with["correlation"], "JKJaXmPLvHcESHA=");
+        for other in ["", "ada@example.org", "a b", &"a".repeat(65)] {
+            assert!(other.parse::<CorrelationId>().is_err(), "{other}");
         }
     }
 

@@ -29,9 +29,10 @@ pub(crate) fn keys(
     .build()
 }
 
-/// The items that exist, by table.
+/// The items that exist, by table; a failure names `table`, the one that it is mostly about.
 pub(crate) async fn batch_get(
     client: &Client,
+    table: &str,
     request: HashMap<String, KeysAndAttributes>,
 ) -> Result<HashMap<String, Vec<Item>>, StoreError> {
     const OPERATION: &str = "BatchGetItem";
@@ -43,13 +44,13 @@ pub(crate) async fn batch_get(
             .set_request_items(Some(pending))
             .send()
             .await
-            .map_err(|error| store_error(OPERATION, &error))?;
+            .map_err(|error| store_error(OPERATION, table, &error))?;
         let responses = output.responses.unwrap_or_default();
         if found.is_empty() {
             found = responses;
         } else {
-            for (table, items) in responses {
-                found.entry(table).or_default().extend(items);
+            for (of, items) in responses {
+                found.entry(of).or_default().extend(items);
             }
         }
         pending = output.unprocessed_keys.unwrap_or_default();

@@ -41,7 +41,7 @@ impl Clients {
             .consistent_read(consistency == Consistency::Strong)
             .send()
             .await;
-        let output = sent.map_err(|error| store_error("GetItem", &error))?;
+        let output = sent.map_err(|error| store_error("GetItem", table, &error))?;
         Ok(output.item)
     }
 }

@@ -107,7 +107,7 @@ impl ListDrops for DropStore {
             .expression_attribute_values(":listed", s(part(listing)))
             .scan_index_forward(false);
         // One more than asked for tells whether there is a next page.
-        let items = query(request, from, usize::from(limit) + 1).await?;
+        let items = query(request, &self.clients.tables.drops, from, usize::from(limit) + 1).await?;
         let mut drops = items.iter().map(drop_of).collect::<Result<Vec<_>, _>>()?;
         let next = page::cut(&mut drops, limit, |drop| (drop.starts_at, drop.id.clone()));
         Ok(DropPage { drops, next })
@@ -135,6 +135,6 @@ impl StoreDrop for DropStore {
         } else {
             update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
         };
-        conditional("UpdateItem", update.send().await)
+        conditional("UpdateItem", &self.clients.tables.drops, update.send().await)
     }
 }

@@ -11,12 +11,16 @@ use ports::{Conditional, StoreError};
 
 use crate::item::Item;
 
-/// The port's error for the SDK's; `operation` is named when it is broken.
-pub(crate) fn store_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> StoreError
+/// The port's error for the SDK's, which is logged with the `operation` and its `table`.
+pub(crate) fn store_error<E>(
+    operation: &'static str,
+    table: &str,
+    error: &SdkError<E, HttpResponse>,
+) -> StoreError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let failure = Failure::of(operation, error);
+    let failure = Failure::logged(operation, table, error);
     match failure.kind {
         Kind::NotSent | Kind::Throttled | Kind::InProgress => StoreError::Busy,
         Kind::Unknown => StoreError::Unknown,
@@ -65,6 +69,7 @@ refusal!(PutItemError);
 /// Tells a refused condition from a failure.
 pub(crate) fn written<T, E: Refusal>(
     operation: &'static str,
+    table: &str,
     result: Result<T, SdkError<E, HttpResponse>>,
 ) -> Result<Written<T>, StoreError> {
     match result {
@@ -72,16 +77,17 @@ pub(crate) fn written<T, E: Refusal>(
         Err(SdkError::ServiceError(answer)) if answer.err().is_refusal() => {
             Ok(Written::Refused(answer.into_err().refused()))
         }
-        Err(error) => Err(store_error(operation, &error)),
+        Err(error) => Err(store_error(operation, table, &error)),
     }
 }
 
 /// The same, when what the refusal shows does not matter.
 pub(crate) fn conditional<T, E: Refusal>(
     operation: &'static str,
+    table: &str,
     result: Result<T, SdkError<E, HttpResponse>>,
 ) -> Result<Conditional<()>, StoreError> {
-    Ok(match written(operation, result)? {
+    Ok(match written(operation, table, result)? {
         Written::Done(_) => Conditional::Done,
         Written::Refused(_) => Conditional::Refused(()),
     })

@@ -33,5 +33,5 @@ pub(crate) async fn replace(
         .expression_attribute_values(":as_of", ms(as_of))
         .send()
         .await;
-    conditional("PutItem", result)
+    conditional("PutItem", table, result)
 }

@@ -58,7 +58,7 @@ impl LeaseItem<'_> {
             .update(holder, until)
             .update_expression("SET #until = :until")
             .condition_expression("#holder = :me");
-        let seen = match written("UpdateItem", keep.send().await)? {
+        let seen = match written("UpdateItem", self.table, keep.send().await)? {
             Written::Done(output) => return Ok(Ok(shown(output)?)),
             Written::Refused(None) => None,
             Written::Refused(Some(item)) => Some(lease_of(self.what, &item)?),
@@ -74,7 +74,7 @@ impl LeaseItem<'_> {
             .condition_expression("attribute_not_exists(pk) OR #until <= :now")
             .expression_attribute_values(":one", n(1))
             .expression_attribute_values(":now", ms(now));
-        match written("UpdateItem", take.send().await)? {
+        match written("UpdateItem", self.table, take.send().await)? {
             Written::Done(output) => Ok(Ok(shown(output)?)),
             Written::Refused(Some(item)) => Ok(Err(lease_of(self.what, &item)?)),
             Written::Refused(None) => Err(StoreError::Busy),

@@ -7,8 +7,10 @@ use crate::error::store_error;
 use crate::item::Item;
 
 /// The first `most` items of a query from `from` on, however many answers they come in: an answer ends at 1 MB.
+/// A failure names the `table`.
 pub(crate) async fn query(
     query: QueryFluentBuilder,
+    table: &str,
     from: Option<Item>,
     most: usize,
 ) -> Result<Vec<Item>, StoreError> {
@@ -25,7 +27,7 @@ pub(crate) async fn query(
             .limit(missing)
             .send()
             .await
-            .map_err(|error| store_error("Query", &error))?;
+            .map_err(|error| store_error("Query", table, &error))?;
         items.extend(output.items.unwrap_or_default());
         from = output.last_evaluated_key;
         if from.is_none() {

@@ -93,7 +93,7 @@ impl PrescaleStore {
             .key(KEY, s(RUN))
             .condition_expression("fencing = :fencing")
             .expression_attribute_values(":fencing", n(lease.fencing));
-        conditional("UpdateItem", change(update).send().await)
+        conditional("UpdateItem", self.table(), change(update).send().await)
     }
 }
 
@@ -173,7 +173,7 @@ impl WriteAudit for PrescaleStore {
             // Held up on its way, it must not undo what is known by now.
             None => put.condition_expression("attribute_not_exists(outcome)"),
         };
-        written("PutItem", put.set_item(Some(item)).send().await).map(drop)
+        written("PutItem", self.table(), put.set_item(Some(item)).send().await).map(drop)
     }
 }
 

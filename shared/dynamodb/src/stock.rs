@@ -88,7 +88,7 @@ impl PeekStock for StockStore {
             tables.purchases.clone(),
             built(keys(std::iter::once(counter), false))?,
         );
-        let found = batch_get(&self.clients.reads, request).await?;
+        let found = batch_get(&self.clients.reads, &tables.stock, request).await?;
         let mut unsorted = found
             .get(&tables.stock)
             .map_or(&[][..], Vec::as_slice)
@@ -125,12 +125,15 @@ fn built<E>(keys: Result<KeysAndAttributes, E>) -> Result<KeysAndAttributes, Sto
 }
 
 /// Sends a write, and reads the shard out of its refusal.
-async fn send(update: UpdateItemFluentBuilder) -> Result<Conditional<Option<Shard>>, StoreError> {
+async fn send(
+    table: &str,
+    update: UpdateItemFluentBuilder,
+) -> Result<Conditional<Option<Shard>>, StoreError> {
     let result = update
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .send()
         .await;
-    Ok(match written("UpdateItem", result)? {
+    Ok(match written("UpdateItem", table, result)? {
         Written::Done(_) => Conditional::Done,
         Written::Refused(item) => Conditional::Refused(item.as_ref().map(shard_of).transpose()?),
     })
@@ -149,7 +152,7 @@ impl ClaimStock for StockStore {
             .condition_expression("f >= :u AND attribute_not_exists(c.#me)")
             .expression_attribute_values(":u", n(claim.units))
             .expression_attribute_values(":held", s(claim.to_string()));
-        send(update).await
+        send(&self.clients.tables.stock, update).await
     }
 
     async fn take_over(
@@ -176,7 +179,7 @@ impl ClaimStock for StockStore {
             .expression_attribute_values(":seen", s(seen.to_string()))
             .expression_attribute_values(":change", n(i64::from(seen.units) - i64::from(claim.units)))
             .expression_attribute_values(":need", n(claim.units.saturating_sub(seen.units)));
-        send(update).await
+        send(&self.clients.tables.stock, update).await
     }
 }
 
@@ -193,7 +196,7 @@ impl GiveBackStock for StockStore {
             .expression_attribute_values(":seen", s(hold.claim().to_string()))
             .send()
             .await;
-        conditional("UpdateItem", result)
+        conditional("UpdateItem", &self.clients.tables.stock, result)
     }
 }
 
@@ -228,7 +231,7 @@ impl ReadClaim for StockStore {
             .expression_attribute_names("#me", shopper.as_str())
             .send()
             .await
-            .map_err(|error| store_error("GetItem", &error))?;
+            .map_err(|error| store_error("GetItem", &self.clients.tables.stock, &error))?;
         let Some(item) = output.item else {
             return Ok(None);
         };
@@ -258,7 +261,7 @@ impl SurveyStock for StockStore {
             .map(|chunk| async move {
                 let wanted = built(keys(chunk.into_iter(), consistency == Consistency::Strong))?;
                 let request = HashMap::from([(table.clone(), wanted)]);
-                let found = batch_get(&self.clients.reads, request).await?;
+                let found = batch_get(&self.clients.reads, table, request).await?;
                 let items = found.get(table).map_or(&[][..], Vec::as_slice);
                 items.iter().map(keyed_shard_of).collect::<Result<Vec<_>, _>>()
             })
@@ -280,6 +283,6 @@ impl AllocateStock for StockStore {
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await;
-        conditional("PutItem", result)
+        conditional("PutItem", &self.clients.tables.stock, result)
     }
 }

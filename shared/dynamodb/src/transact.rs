@@ -50,13 +50,14 @@ fn unbuilt() -> StoreError {
     StoreError::Broken(format!("{OPERATION}: no request could be built"))
 }
 
-/// Sends a transaction once.
+/// Sends a transaction once; a failure names `table`, that of the first write.
 ///
 /// Its `ClientRequestToken` is the SDK's random one. A token made of the order would be remembered for ten minutes: a
 /// repeat would be told that it was done when the port promises a refusal that shows the order, and a repeat with a
 /// later deadline would be refused as a contradiction. The conditions make a repeat harmless by themselves.
 pub(crate) async fn transact(
     client: &Client,
+    table: &str,
     writes: Vec<TransactWriteItem>,
 ) -> Result<Transacted, StoreError> {
     let result = client
@@ -77,7 +78,7 @@ pub(crate) async fn transact(
                 _ => Err(StoreError::Unknown),
             }
         }
-        Err(error) => Err(store_error(OPERATION, &error)),
+        Err(error) => Err(store_error(OPERATION, table, &error)),
     }
 }
 

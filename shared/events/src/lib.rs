@@ -16,7 +16,7 @@
     )
 )]
 
-use domain::ids::{DropId, OrderId, ReservationId, ShopperId, SkuId};
+use domain::ids::{CorrelationId, DropId, OrderId, ReservationId, ShopperId, SkuId};
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,22 @@ pub enum EventType {
 }
 
 impl EventType {
+    /// The type's last part, for log lines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::Updated => "updated",
+            Self::ActionRequired => "action_required",
+            Self::CancelRequested => "cancel_requested",
+            Self::Paid => "paid",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Refunded => "refunded",
+            Self::Due => "due",
+        }
+    }
+
     /// Whether `process-order` has to act on such an event. The others report what it did itself, or need nothing from it:
     /// they go to the ledger only, and `process-order` acknowledges one that reaches it all the same.
     #[must_use]
@@ -118,6 +134,8 @@ pub struct OrderEvent {
     pub kind: EventType,
     /// The order after it.
     pub data: OrderData,
+    /// The purchase that it is part of; none of an order that was stored without one.
+    pub correlation: Option<CorrelationId>,
 }
 
 /// A message is not one of our events. Says nothing of its contents: they may be personal.
@@ -136,6 +154,10 @@ struct Envelope {
     subject: String,
     time: String,
     datacontenttype: String,
+    /// Of the extension "Correlation":
+    /// <https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    correlationid: Option<CorrelationId>,
     data: OrderData,
 }
 
@@ -162,6 +184,7 @@ impl OrderEvent {
         Self {
             kind,
             data: OrderData::of(after),
+            correlation: after.correlation.clone(),
         }
     }
 
@@ -171,6 +194,7 @@ impl OrderEvent {
         Self {
             kind: EventType::Due,
             data: OrderData::of(order),
+            correlation: order.correlation.clone(),
         }
     }
 
@@ -196,6 +220,7 @@ impl OrderEvent {
             subject: self.data.order_id.to_string(),
             time: time.format(&Rfc3339).map_err(|_| EventError("time"))?,
             datacontenttype: "application/json".to_owned(),
+            correlationid: self.correlation.clone(),
             data: self.data.clone(),
         };
         serde_json::to_string(&envelope).map_err(|_| EventError("encoding"))
@@ -219,6 +244,7 @@ impl OrderEvent {
         Ok(Self {
             kind: envelope.kind,
             data: envelope.data,
+            correlation: envelope.correlationid,
         })
     }
 }
@@ -373,6 +399,31 @@ mod tests {
         let fingerprint = order().fingerprint.to_string();
         assert!(!text.contains("pm_secret") && !text.contains(&fingerprint));
         assert!(text.contains(r#""time":"2027-01-15T08:00:00.123Z""#), "{text}");
+    }
+
+    #[test]
+    fn the_correlation_id_goes_along_where_there_is_one() {
+        let without = OrderEvent::of_change(None, &order());
+        let text = without.encode().unwrap();
+        assert_eq!(without.correlation, None);
+        assert!(!text.contains("correlationid"), "{text}");
+        let placed = Order {
+            correlation: Some("JKJaXmPLvHcESHA=".parse().unwrap()),
+            ..order()
+        };
+        let paid = placed.settle(placed.placed_at).unwrap().order;
+        for event in [
+            OrderEvent::of_change(Some(&placed), &paid),
+            OrderEvent::due(&placed),
+        ] {
+            let text = event.encode().unwrap();
+            assert!(text.contains(r#""correlationid":"JKJaXmPLvHcESHA=""#), "{text}");
+            assert_eq!(OrderEvent::decode(&text).unwrap(), event);
+            // CloudEvents forbids an empty one; an address is none.
+            for other in ["", "ada@example.org"] {
+                assert!(OrderEvent::decode(&text.replace("JKJaXmPLvHcESHA=", other)).is_err());
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use domain::ids::CorrelationId;
 use domain::order::EndReason;
 use events::{OrderData, OrderEvent};
 use ports::ledger::{LedgerError, Projected};
@@ -31,6 +32,7 @@ pub(crate) struct Columns<'a> {
     payment_id: Vec<Option<&'a str>>,
     placed_at_ms: Vec<i64>,
     updated_at_ms: Vec<i64>,
+    correlation_id: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -53,10 +55,14 @@ impl<'a> Columns<'a> {
             payment_id: column(events, |order| order.payment_id.as_deref()),
             placed_at_ms: column(events, |order| order.placed_at_ms.as_millis()),
             updated_at_ms: column(events, |order| order.updated_at_ms.as_millis()),
+            correlation_id: events
+                .iter()
+                .map(|event| event.correlation.as_ref().map(CorrelationId::as_str))
+                .collect(),
         }
     }
 
-    pub(crate) fn parameters(&self) -> [Parameter<'_>; 14] {
+    pub(crate) fn parameters(&self) -> [Parameter<'_>; 15] {
         let (text, number) = (Type::TEXT_ARRAY, Type::INT8_ARRAY);
         [
             (&self.order_id, text.clone()),
@@ -70,9 +76,10 @@ impl<'a> Columns<'a> {
             (&self.quantity, number.clone()),
             (&self.amount_minor, number.clone()),
             (&self.currency, text.clone()),
-            (&self.payment_id, text),
+            (&self.payment_id, text.clone()),
             (&self.placed_at_ms, number.clone()),
             (&self.updated_at_ms, number),
+            (&self.correlation_id, text),
         ]
     }
 }

@@ -158,7 +158,7 @@ fn grants(writer: &Role) -> String {
             END IF;
         END $$;
         GRANT SELECT, INSERT ON ledger_orders, ledger_order_versions, ledger_entries TO {writer};
-        GRANT UPDATE (version, status, reason, payment_id, updated_at) ON ledger_orders TO {writer};"
+        GRANT UPDATE (version, status, reason, payment_id, updated_at, correlation_id) ON ledger_orders TO {writer};"
     )
 }
 

@@ -4,14 +4,14 @@
 -- not wait for each other crosswise.
 WITH input AS (
     SELECT order_id, version, status, reason, reservation_id, drop_id, sku, shopper_id, quantity, amount_minor, currency,
-           payment_id, ordinal,
+           payment_id, correlation_id, ordinal,
            timestamptz 'epoch' + placed_at_ms * interval '1 millisecond' AS placed_at,
            timestamptz 'epoch' + updated_at_ms * interval '1 millisecond' AS updated_at
     FROM unnest($1::text[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::int8[], $10::int8[], $11::text[], $12::text[], $13::int8[], $14::int8[])
+                $9::int8[], $10::int8[], $11::text[], $12::text[], $13::int8[], $14::int8[], $15::text[])
          WITH ORDINALITY
          AS t (order_id, version, status, reason, reservation_id, drop_id, sku, shopper_id,
-               quantity, amount_minor, currency, payment_id, placed_at_ms, updated_at_ms, ordinal)
+               quantity, amount_minor, currency, payment_id, placed_at_ms, updated_at_ms, correlation_id, ordinal)
 ),
 -- A statement may touch a row once: of repeats within the batch the first one counts.
 each_version AS (
@@ -19,15 +19,18 @@ each_version AS (
 ),
 orders AS (
     INSERT INTO ledger_orders AS stored (order_id, version, status, reason, reservation_id, drop_id, sku, shopper_id,
-                                         quantity, amount_minor, currency, payment_id, placed_at, updated_at)
+                                         quantity, amount_minor, currency, payment_id, placed_at, updated_at,
+                                         correlation_id)
     SELECT DISTINCT ON (order_id)
            order_id, version, status, reason, reservation_id, drop_id, sku, shopper_id,
-           quantity, amount_minor, currency, payment_id, placed_at, updated_at
+           quantity, amount_minor, currency, payment_id, placed_at, updated_at, correlation_id
     FROM each_version
     ORDER BY order_id, version DESC
     ON CONFLICT (order_id) DO UPDATE
     SET version = excluded.version, status = excluded.status, reason = excluded.reason,
-        payment_id = excluded.payment_id, updated_at = excluded.updated_at
+        payment_id = excluded.payment_id, updated_at = excluded.updated_at,
+        -- A release that knows no correlation id may have written the row, or may write the next version.
+        correlation_id = coalesce(stored.correlation_id, excluded.correlation_id)
     WHERE stored.version < excluded.version
     RETURNING stored.order_id
 ),

@@ -101,7 +101,7 @@ impl SqsQueues {
         }
         match request.send().await {
             Ok(output) => answers::of_batch(count, &output),
-            Err(error) => answers::all(count, &send_error("SendMessageBatch", &error)),
+            Err(error) => answers::all(count, &send_error("SendMessageBatch", url, &error)),
         }
     }
 }
@@ -111,11 +111,13 @@ fn configured<'a>(url: Option<&'a str>, queue: &'static str) -> Result<&'a str, 
 }
 
 /// Says what kind of failure it was and SQS's error code, never what the request held.
-fn send_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> SendError
+fn send_error<E>(action: &'static str, url: &str, error: &SdkError<E, HttpResponse>) -> SendError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    SendError(Failure::of(operation, error).to_string())
+    // The last part of a queue's URL is its name; the rest says whose it is.
+    let queue = url.rsplit('/').next().unwrap_or(url);
+    SendError(Failure::logged(action, queue, error).to_string())
 }
 
 impl SendEvents for SqsQueues {
@@ -149,6 +151,7 @@ impl ParkRecord for SqsQueues {
         let body = pack::sendable(raw)?;
         let request = self.client.send_message().queue_url(url).message_body(body);
         let sent = request.send().await;
-        sent.map(drop).map_err(|error| send_error("SendMessage", &error))
+        sent.map(drop)
+            .map_err(|error| send_error("SendMessage", url, &error))
     }
 }

@@ -46,8 +46,7 @@ impl FetchSecret for SecretsManager {
     async fn fetch(&self) -> Result<SecretText, SecretError> {
         let request = self.client.get_secret_value().secret_id(&self.name.id);
         let output = request.send().await.map_err(|error| {
-            let failure = Failure::of("GetSecretValue", &error);
-            tracing::warn!(secret = self.name.id, %failure, "the secret cannot be fetched");
+            let failure = Failure::logged("GetSecretValue", &self.name.id, &error);
             match failure.kind {
                 Kind::NotBuilt | Kind::Refused => SecretError::Missing,
                 Kind::NotSent | Kind::Throttled | Kind::InProgress | Kind::Unknown => {

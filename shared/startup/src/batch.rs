@@ -10,6 +10,7 @@
 use std::fmt::Display;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use tracing::Span;
 
 /// What Lambda's event sources want to know of a batch (`ReportBatchItemFailures`): of a queue, the ids of the messages that
 /// failed; of a stream, the sequence number from which on everything comes again.
@@ -23,7 +24,9 @@ pub struct WholeBatchFailed;
 /// A message that could be decoded.
 #[derive(Debug, Clone)]
 pub struct Decoded<'a, T> {
-    /// Its id, for log lines.
+    /// The span of all log lines about it.
+    pub span: Span,
+    /// Its id.
     pub id: Option<&'a str>,
     /// Whether it is seen for the first time, as far as the queue tells.
     pub is_first_receive: bool,
@@ -31,7 +34,8 @@ pub struct Decoded<'a, T> {
     pub content: T,
 }
 
-/// Decodes each message of `batch` by itself and hands those that can be decoded to `handle`, which answers for each, in their
+/// Decodes each message of `batch` by itself, opens the span of log lines that `about` makes of what it says, with the
+/// message's id if the span has a field `message_id`, and hands those that can be decoded to `handle`, which answers for each, in their
 /// order, whether it is done with; one that it does not answer for is not. Answers which messages must come again: the
 /// others, and those that cannot be decoded, which end in the dead-letter queue, where an engineer can read them.
 ///
@@ -40,6 +44,7 @@ pub struct Decoded<'a, T> {
 pub async fn work<'a, T, X: Display, F>(
     batch: &'a SqsEvent,
     decode: impl Fn(&str) -> Result<T, X>,
+    about: impl Fn(&T) -> Span,
     handle: impl FnOnce(Vec<Decoded<'a, T>>) -> F,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
@@ -48,11 +53,16 @@ where
     let read = |message: &'a SqsMessage| {
         let (id, is_first_receive) = (message.message_id.as_deref(), is_first_receive(message));
         match decode(message.body.as_deref().unwrap_or_default()) {
-            Ok(content) => Some(Decoded {
-                id,
-                is_first_receive,
-                content,
-            }),
+            Ok(content) => {
+                let span = about(&content);
+                span.record("message_id", id);
+                Some(Decoded {
+                    span,
+                    id,
+                    is_first_receive,
+                    content,
+                })
+            }
             Err(error) => {
                 hopeless(id, is_first_receive, &error);
                 None
@@ -117,10 +127,15 @@ mod tests {
     /// What a worker answers that is done with even numbers only.
     async fn even(batch: &SqsEvent) -> Result<Vec<String>, WholeBatchFailed> {
         let decode = |text: &str| text.parse::<u32>();
-        let report = work(batch, decode, |messages| async move {
-            let done = messages.iter().map(|message| message.content % 2 == 0);
-            done.collect()
-        })
+        let report = work(
+            batch,
+            decode,
+            |_| Span::none(),
+            |messages| async move {
+                let done = messages.iter().map(|message| message.content % 2 == 0);
+                done.collect()
+            },
+        )
         .await?;
         let failures = report.batch_item_failures.into_iter();
         Ok(failures.map(|failure| failure.item_identifier).collect())
@@ -154,7 +169,9 @@ mod tests {
     async fn a_message_that_is_not_answered_for_is_not_done_with() {
         let batch = batch(&[(Some("a"), Some("2")), (Some("b"), Some("2"))]);
         let one = |_: Vec<Decoded<'_, u32>>| async { vec![true] };
-        let report = work(&batch, |text| text.parse::<u32>(), one).await.unwrap();
+        let report = work(&batch, |text| text.parse::<u32>(), |_| Span::none(), one)
+            .await
+            .unwrap();
         assert_eq!(report.batch_item_failures.len(), 1);
         assert_eq!(report.batch_item_failures[0].item_identifier, "b");
     }

@@ -1,13 +1,23 @@
-//! Requests as API Gateway hands them over, made safe to read.
+//! Requests as API Gateway hands them over: made safe to read, and what a log says of them.
+//!
+//! **A stage in the path.** Of a stage with a name, `rawPath` begins with `/{stage}`, and `lambda_http` puts the stage before a
+//! path that does not. Which route was matched stands in `routeKey` whatever comes before it, so everything before the part
+//! of the path that the route describes is taken away, and functions route by paths without a prefix. The value of a custom
+//! domain's mapping is not in `rawPath`, says AWS, and would be taken away as well:
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 //!
 //! `lambda_http` puts a request's URI together from the scheme and host in its headers, the path and the raw query, and
 //! panics when the result is no URI. All four come from outside. Nothing here needs scheme or host, so they are taken
 //! away; what no URI may hold of the path and the query is written as one that it may.
 
 use std::fmt::Write as _;
+use std::str::FromStr;
 
+use domain::ids::{CorrelationId, DropId, OrderId, ReservationId};
 use lambda_http::http::header::HOST;
-use lambda_http::request::LambdaRequest;
+use lambda_http::request::{LambdaRequest, RequestContext};
+use tracing::Span;
+use tracing::field::Empty;
 
 /// The longest path, and the longest query, in bytes. The gateway takes 10,240 for both and the headers together.
 const MAX_PART_BYTES: usize = 16 * 1024;
@@ -19,10 +29,17 @@ pub fn readable(mut request: LambdaRequest) -> LambdaRequest {
         event.headers.remove(HOST);
         event.headers.remove("x-forwarded-proto");
         event.request_context.domain_name = None;
+        let stage = event.request_context.stage.take();
         match &mut event.raw_path {
             Some(path) if path.len() <= MAX_PART_BYTES => {
                 if !path.starts_with('/') {
                     path.insert(0, '/');
+                }
+                let route = event.route_key.as_deref().unwrap_or_default();
+                let prefix = prefix_bytes(path, route, stage.as_deref());
+                path.drain(..prefix);
+                if path.is_empty() {
+                    path.push('/');
                 }
             }
             path => *path = Some("/".to_owned()),
@@ -40,6 +57,63 @@ pub fn readable(mut request: LambdaRequest) -> LambdaRequest {
             event.raw_query_string = None;
             event.raw_path = Some("/".to_owned());
         }
+    }
+    request
+}
+
+/// How much of `path` comes before what `route`, a route's key, describes. The route `$default` describes nothing: a stage is
+/// all that can come first.
+fn prefix_bytes(path: &str, route: &str, stage: Option<&str>) -> usize {
+    let Some((_, template)) = route.split_once(' ') else {
+        let rest = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        return rest.map_or(0, |rest| path.len() - rest.len());
+    };
+    let segments = template.matches('/').count();
+    let start = path
+        .rmatch_indices('/')
+        .nth(segments.saturating_sub(1))
+        .map_or(0, |(at, _)| at);
+    let mut described = path
+        .get(start..)
+        .unwrap_or_default()
+        .split('/')
+        .zip(template.split('/'));
+    let is_route = described.all(|(segment, name)| name.starts_with('{') || segment == name);
+    if is_route { start } else { 0 }
+}
+
+/// The span of a request: API Gateway's id of it, its route, and the drop, reservation or order that its path names, as far
+/// as it can be one. A handler adds what only the body names (`web::about_order`).
+pub(crate) fn span(request: &LambdaRequest) -> Span {
+    let LambdaRequest::ApiGatewayV2(event) = request else {
+        return Span::none();
+    };
+    let named = |name| event.path_parameters.get(name).map(String::as_str);
+    tracing::info_span!(
+        "request",
+        api_request_id = event.request_context.request_id.as_deref(),
+        route = event.route_key.as_deref(),
+        drop = checked::<DropId>(named("drop_id")),
+        reservation = checked::<ReservationId>(named("reservation_id")),
+        order = checked::<OrderId>(named("order_id")),
+        correlation_id = Empty
+    )
+}
+
+/// Whatever an outsider wrote into a path is no identifier until it has been checked.
+fn checked<T: FromStr>(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| text.parse::<T>().is_ok())
+}
+
+/// The request with API Gateway's id of it as the [`CorrelationId`] of what it may begin.
+pub(crate) fn correlated(mut request: lambda_http::Request) -> lambda_http::Request {
+    let id = match request.extensions().get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
+        _ => None,
+    };
+    if let Some(id) = id.and_then(|id| id.parse::<CorrelationId>().ok()) {
+        request.extensions_mut().insert(id);
     }
     request
 }
@@ -69,6 +143,7 @@ fn escaped(query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn uri(path: &str, query: &str, host: &str) -> String {
         let event = serde_json::json!({
@@ -95,6 +170,138 @@ mod tests {
         ] {
             assert_eq!(uri(path, query, "api.example.org"), expected);
         }
+    }
+
+    /// The events that are kept for functions which HTTP requests invoke, each with its file.
+    fn kept() -> Vec<(String, Value)> {
+        let functions = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
+        let mut kept = Vec::new();
+        for function in std::fs::read_dir(functions).unwrap() {
+            let Ok(events) = std::fs::read_dir(function.unwrap().path().join("events")) else {
+                continue;
+            };
+            for file in events.map(|file| file.unwrap().path()) {
+                let event: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+                if event["rawPath"].is_string() {
+                    kept.push((file.display().to_string(), event));
+                }
+            }
+        }
+        kept
+    }
+
+    /// The path by which a function routes an event that comes with this raw path from this stage.
+    fn routed(event: &Value, raw_path: &str, stage: &str) -> String {
+        let mut event = event.clone();
+        event["rawPath"] = raw_path.into();
+        event["requestContext"]["stage"] = stage.into();
+        let request: LambdaRequest = serde_json::from_value(event).unwrap();
+        lambda_http::Request::from(readable(request))
+            .uri()
+            .path()
+            .to_owned()
+    }
+
+    #[test]
+    fn every_kept_event_is_routed_the_same_behind_any_prefix() {
+        let (mut in_stage, mut without_route) = (0, 0);
+        for (file, event) in kept() {
+            let raw_path = event["rawPath"].as_str().unwrap();
+            let plain = raw_path.strip_prefix("/prod").unwrap_or(raw_path);
+            in_stage += usize::from(plain != raw_path);
+            let expected = match event["routeKey"].as_str().unwrap().split_once(' ') {
+                Some((_, template)) => {
+                    let parameters = event["pathParameters"].as_object();
+                    parameters
+                        .into_iter()
+                        .flatten()
+                        .fold(template.to_owned(), |path, (name, value)| {
+                            path.replace(&format!("{{{name}}}"), value.as_str().unwrap())
+                        })
+                }
+                None => plain.to_owned(),
+            };
+            let own = event["requestContext"]["stage"].as_str().unwrap();
+            assert_eq!(routed(&event, raw_path, own), expected, "{file}");
+            assert_eq!(routed(&event, plain, "$default"), expected, "{file}");
+            assert_eq!(
+                routed(&event, &format!("/prod{plain}"), "prod"),
+                expected,
+                "{file}"
+            );
+            // A custom domain's path does not show the stage that it is mapped to.
+            assert_eq!(routed(&event, plain, "prod"), expected, "{file}");
+            if event["routeKey"] == "$default" {
+                without_route += 1;
+            } else {
+                assert_eq!(
+                    routed(&event, &format!("/shop/v1{plain}"), "prod"),
+                    expected,
+                    "{file}"
+                );
+            }
+        }
+        assert!(in_stage >= 6 && without_route >= 2, "{in_stage} {without_route}");
+    }
+
+    #[test]
+    fn only_what_comes_before_the_route_is_taken_away() {
+        for (path, route, stage, routed) in [
+            ("/drops", "GET /drops", "$default", "/drops"),
+            ("/drops/drops", "GET /drops", "$default", "/drops"),
+            ("/drops/drops", "GET /drops/{drop_id}", "drops", "/drops/drops"),
+            (
+                "/drops/drops/drops",
+                "GET /drops/{drop_id}",
+                "drops",
+                "/drops/drops",
+            ),
+            // Not what the route describes: no function has such a path.
+            ("/prod/drop", "GET /drops", "prod", "/prod/drop"),
+            ("/status", "GET /drops/{drop_id}/status", "prod", "/status"),
+            ("/prod", "$default", "prod", "/"),
+            ("/prod/", "$default", "prod", "/"),
+            ("/product/x", "$default", "prod", "/product/x"),
+            ("/prod/prod/x", "$default", "prod", "/prod/x"),
+        ] {
+            let prefix = prefix_bytes(path, route, Some(stage));
+            let rest = &path[prefix..];
+            assert_eq!(
+                if rest.is_empty() { "/" } else { rest },
+                routed,
+                "{path} {route} {stage}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_span_names_only_what_is_an_identifier() {
+        assert_eq!(checked::<OrderId>(Some("ada@example.org")), None);
+        assert_eq!(checked::<DropId>(Some("autumn")), Some("autumn"));
+        assert_eq!(checked::<DropId>(None), None);
+    }
+
+    #[test]
+    fn the_correlation_id_is_the_gateway_s_id_of_the_request() {
+        let (_, mut event) = kept()
+            .into_iter()
+            .find(|(file, _)| file.contains("checkout"))
+            .unwrap();
+        let mut correlation = |id: Value| {
+            event["requestContext"]["requestId"] = id;
+            let request: LambdaRequest = serde_json::from_value(event.clone()).unwrap();
+            let request = correlated(lambda_http::Request::from(readable(request)));
+            request
+                .extensions()
+                .get::<CorrelationId>()
+                .map(ToString::to_string)
+        };
+        assert_eq!(
+            correlation("JKJaXmPLvHcESHA=".into()).as_deref(),
+            Some("JKJaXmPLvHcESHA=")
+        );
+        assert_eq!(correlation("no id".into()), None);
+        assert_eq!(correlation(Value::Null), None);
     }
 
     #[test]

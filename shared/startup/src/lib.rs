@@ -28,7 +28,9 @@ pub mod batch;
 pub mod config;
 pub mod edge;
 pub mod gateway;
+mod lines;
 pub mod metrics;
+pub mod spans;
 
 // Every function is built with them.
 use features as _;
@@ -45,11 +47,14 @@ use lambda_runtime::LambdaEvent;
 use ports::invocation::{Handle, Invocation};
 use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::{Instrument as _, Level};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::config::Config;
+use crate::lines::Lines;
 
 /// The allocator that functions with a crowd before them take by [`request_allocator!`].
 pub use mimalloc::MiMalloc;
@@ -72,7 +77,9 @@ pub type Error = lambda_runtime::Error;
 /// router, or with `None` when a value that it needs was noted as a mistake.
 pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router>) -> ExitCode {
     run(build, |router| {
-        let router = router.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new));
+        let router = router.map_request(|request: lambda_http::Request| {
+            gateway::correlated(request).map(axum::body::Body::new)
+        });
         let whole = router.and_then(|response: axum::response::Response| async move {
             let (parts, body) = response.into_parts();
             // Handlers answer from memory: collecting their bodies cannot fail half-way.
@@ -84,11 +91,13 @@ pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router
             Ok::<_, Infallible>(http::Response::from_parts(parts, Full::new(bytes)))
         });
         let adapter = lambda_http::Adapter::from(whole);
-        let readable = adapter.map_request(|event: LambdaEvent<lambda_http::request::LambdaRequest>| {
-            LambdaEvent::new(gateway::readable(event.payload), event.context)
+        let served = tower::service_fn(move |event: LambdaEvent<lambda_http::request::LambdaRequest>| {
+            let span = gateway::span(&event.payload);
+            let event = LambdaEvent::new(gateway::readable(event.payload), event.context);
+            adapter.clone().oneshot(event).instrument(span)
         });
         // In a box, since the compiler cannot see that a future which names the adapter's lifetime may be sent.
-        lambda_runtime::run_concurrent(BoxCloneService::new(readable))
+        lambda_runtime::run_concurrent(BoxCloneService::new(served))
     })
 }
 
@@ -132,16 +141,19 @@ where
 {
     // Levels by target are enough; filtering by fields would bring a regular-expression engine into every function.
     let mut config = Config::from_env();
-    let filter: Targets = config
+    let levels: Targets = config
         .optional("RUST_LOG")
         .and_then(|levels| levels.parse().ok())
         .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
-        .with_target(false);
+    // Spans say what a line is about, whatever the level of the lines.
+    let most = Layer::<Registry>::max_level_hint(&levels)
+        .map_or(LevelFilter::INFO, |most| most.max(LevelFilter::INFO));
+    let filter = filter_fn(move |about| {
+        (about.is_span() && *about.level() <= Level::INFO)
+            || levels.would_enable(about.target(), about.level())
+    });
+    let filter = filter.with_max_level_hint(most);
+    let lines = Lines(std::io::stdout);
     tracing_subscriber::registry().with(filter).with(lines).init();
     let start = async {
         let built = build(&mut config);

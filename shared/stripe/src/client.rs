@@ -7,6 +7,7 @@ use ports::payment::{
 use ports::secrets::ReadSecret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, redirect, retry};
+use tracing::Instrument as _;
 
 use crate::config::{ConfigError, StripeConfig, authorization};
 use crate::mode::Mode;
@@ -63,10 +64,20 @@ impl<S: ReadSecret> StripeGateway<S> {
         self.client.post(format!("{}/v1/{path}", self.base)).form(form)
     }
 
-    /// Sends the request with the key as it is now.
-    async fn answer(&self, request: RequestBuilder) -> Result<Answer, GatewayError> {
+    /// Sends the request with the key as it is now. All log lines about it name the action, and the payment if it has an id.
+    async fn answer(
+        &self,
+        action: &'static str,
+        payment: Option<&PaymentId>,
+        request: RequestBuilder,
+    ) -> Result<Answer, GatewayError> {
+        let span = tracing::info_span!("payment", action, payment = payment.map(PaymentId::as_str));
+        self.answered(request).instrument(span).await
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<Answer, GatewayError> {
         let key = self.key.read().await.map_err(|error| {
-            tracing::warn!(%error, "the gateway's key cannot be read");
+            tracing::warn!(%error, "the payment gateway's key cannot be read");
             GatewayError::NoKey
         })?;
         let Some(header) = authorization(&key) else {
@@ -83,7 +94,10 @@ impl<S: ReadSecret> StripeGateway<S> {
         }
         let answer = send(request.header(AUTHORIZATION, header)).await?;
         if answer.refuses_key() {
-            tracing::warn!(status = answer.status.as_u16(), "the gateway refused the key");
+            tracing::warn!(
+                status = answer.status.as_u16(),
+                "the payment gateway refused the key"
+            );
             self.key.refused().await;
         }
         Ok(answer)
@@ -94,7 +108,7 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     let response = request.send().await.map_err(|error| {
         let meaning = without_answer(&error);
         // The URL carries nothing secret, but says nothing new either.
-        tracing::warn!(error = %error.without_url(), %meaning, "no answer from the gateway");
+        tracing::warn!(error = %error.without_url(), %meaning, "the payment gateway did not answer");
         meaning
     })?;
     let status = response.status();
@@ -103,9 +117,18 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
         .map(|seconds| seconds.saturating_mul(1_000));
-    let body = bounded_body(response).await?;
+    // Under this id the gateway's own log has the request: <https://docs.stripe.com/api/request_ids>.
+    let gateway_request_id = response.headers().get("request-id");
+    let gateway_request_id = gateway_request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
+    let body = bounded_body(response).await.inspect_err(|meaning| {
+        tracing::warn!(status = status.as_u16(), gateway_request_id, %meaning, "the payment gateway's answer broke off");
+    })?;
     if !status.is_success() {
-        tracing::info!(status = status.as_u16(), "the gateway did not answer 2xx");
+        tracing::info!(
+            status = status.as_u16(),
+            gateway_request_id,
+            "the payment gateway did not answer 2xx"
+        );
     }
     Ok(Answer {
         status,
@@ -155,7 +178,7 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
         let request = self
             .post("payment_intents", &form)
             .header("idempotency-key", key.as_str());
-        self.answer(request).await?.payment()
+        self.answer("create", None, request).await?.payment()
     }
 
     async fn confirm(
@@ -169,20 +192,18 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
         let request = self
             .post(&format!("payment_intents/{id}/confirm"), &form)
             .header("idempotency-key", key.as_str());
-        self.answer(request).await?.payment()
+        self.answer("confirm", Some(id), request).await?.payment()
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
-        self.answer(self.client.get(format!("{}/v1/payment_intents/{id}", self.base)))
-            .await?
-            .found()
+        let request = self.client.get(format!("{}/v1/payment_intents/{id}", self.base));
+        self.answer("find", Some(id), request).await?.found()
     }
 
     async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
         // Without a key: a replay would tell how it was then, and a second cancel does no harm.
-        self.answer(self.post(&format!("payment_intents/{id}/cancel"), &[]))
-            .await?
-            .cancelled()
+        let request = self.post(&format!("payment_intents/{id}/cancel"), &[]);
+        self.answer("cancel", Some(id), request).await?.cancelled()
     }
 
     async fn refund(
@@ -196,6 +217,6 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
         let request = self
             .post("refunds", &form)
             .header("idempotency-key", key.as_str());
-        self.answer(request).await?.refunded()
+        self.answer("refund", Some(id), request).await?.refunded()
     }
 }

@@ -25,7 +25,7 @@ impl Failure {
         match error {
             StoreError::Broken(_) => Self::internal(doing, error),
             StoreError::Busy | StoreError::Unknown => {
-                tracing::warn!(doing, %error, "a request was put off");
+                tracing::warn!(doing, %error, "the database is busy or the outcome is unknown; answered 503");
                 Self(Box::new(
                     Problem::new(
                         Code::Throttled,

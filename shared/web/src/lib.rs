@@ -26,6 +26,7 @@ mod path;
 
 use axum::Router;
 use axum::response::IntoResponse;
+use domain::ids::{OrderId, ReservationId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 pub use api::problem::{Code, FieldProblem, Problem};
@@ -64,6 +65,15 @@ pub fn answer<T: serde::Serialize>(
         }
         Err(error) => Failure::internal("encode the answer", &error).into_response(),
     }
+}
+
+/// Adds to the span of the request, and so to all its log lines, what no path names: the reservation that a body asks to
+/// order, and the order that it becomes.
+pub fn about_order(reservation: &ReservationId, order: &OrderId) {
+    let span = tracing::Span::current();
+    span.record("drop", reservation.shard.drop.as_str());
+    span.record("reservation", tracing::field::display(reservation));
+    span.record("order", order.as_str());
 }
 
 /// Adds what all API functions share: problems of our own form for unknown paths and methods.

@@ -38,6 +38,7 @@ pub(crate) struct LedgerRow {
     pub(crate) captures: i64,
     pub(crate) captured: i64,
     pub(crate) refunded: i64,
+    pub(crate) correlation: Option<String>,
 }
 
 /// What the gateway did for an order.
@@ -215,7 +216,7 @@ impl World {
         let query = "SELECT o.order_id, o.status, o.version, o.amount_minor, \
                      count(e.*) FILTER (WHERE e.kind = 'capture'), \
                      coalesce(sum(e.amount_minor) FILTER (WHERE e.kind = 'capture'), 0)::bigint, \
-                     coalesce(sum(e.amount_minor) FILTER (WHERE e.kind = 'refund'), 0)::bigint \
+                     coalesce(sum(e.amount_minor) FILTER (WHERE e.kind = 'refund'), 0)::bigint, o.correlation_id \
                      FROM ledger_orders o LEFT JOIN ledger_entries e USING (order_id) WHERE o.drop_id = $1 \
                      GROUP BY o.order_id";
         let rows = client.query(query, &[&drop]).await.unwrap();
@@ -229,6 +230,7 @@ impl World {
                     captures: row.get(4),
                     captured: row.get(5),
                     refunded: row.get(6),
+                    correlation: row.get(7),
                 };
                 (row.get(0), found)
             })

@@ -49,7 +49,7 @@ impl OrderStore {
 impl PlaceOrder for OrderStore {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
         let writes = writes::place(&self.clients.tables, placing)?;
-        let reasons = match transact(&self.clients.writes, writes).await? {
+        let reasons = match transact(&self.clients.writes, &self.clients.tables.orders, writes).await? {
             Transacted::Done => return Ok(Conditional::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
@@ -104,7 +104,7 @@ impl ListOrders for OrderStore {
             .expression_attribute_values(":shopper", s(shopper.as_str()))
             .scan_index_forward(false);
         // One more than asked for tells whether there is a next page.
-        let items = query(request, from, usize::from(limit) + 1).await?;
+        let items = query(request, &self.clients.tables.orders, from, usize::from(limit) + 1).await?;
         let mut orders = items.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
         let next = page::cut(&mut orders, limit, |order| (order.placed_at, order.id.clone()));
         Ok(OrderPage { orders, next })
@@ -124,7 +124,7 @@ impl FindDueOrders for OrderStore {
             .expression_attribute_values(":bucket", s(bucket_key(bucket)))
             .expression_attribute_values(":now", ms(now))
             .projection_expression(KEY);
-        let items = query(request, None, usize::from(limit)).await?;
+        let items = query(request, &self.clients.tables.orders, None, usize::from(limit)).await?;
         items.iter().map(|item| parsed(TABLE, item, KEY)).collect()
     }
 }
@@ -135,7 +135,7 @@ impl AdvanceOrder for OrderStore {
             return self.replace(step).await;
         };
         let writes = writes::advance(&self.clients.tables, step, effect)?;
-        let reasons = match transact(&self.clients.writes, writes).await? {
+        let reasons = match transact(&self.clients.writes, &self.clients.tables.orders, writes).await? {
             Transacted::Done => return Ok(Conditional::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
@@ -173,6 +173,6 @@ impl OrderStore {
             .expression_attribute_values(":from", n(step.from_version))
             .send()
             .await;
-        conditional("PutItem", result)
+        conditional("PutItem", &self.clients.tables.orders, result)
     }
 }

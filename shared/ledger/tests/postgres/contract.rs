@@ -73,6 +73,9 @@ impl UnderTest for Ledger {
         Some(OrderEvent {
             kind: EventType::Updated,
             data,
+            correlation: row
+                .get::<_, Option<&str>>("correlation_id")
+                .map(|id| id.parse().unwrap()),
         })
     }
 

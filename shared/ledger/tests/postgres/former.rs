@@ -3,7 +3,9 @@
 //! A release whose migrations change what a statement meets keeps a copy of the statement before as `tests/former/Vn.sql`, under
 //! the version of the schema that it was written for.
 
+use events::OrderEvent;
 use memory::contract::ledger::{Ledger as _, life};
+use ports::ledger::ProjectOrders as _;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::server::{Ledger, WRITER};
@@ -11,11 +13,10 @@ use crate::server::{Ledger, WRITER};
 /// The statement of `V1`.
 const V1: &str = include_str!("../former/V1.sql");
 
-#[tokio::test]
-async fn the_statement_of_v1_writes_to_the_newest_schema() {
-    let ledger = Ledger::start().await;
+/// Writes events as the release of `V1` does, and answers what it reads of each row: whether the version is new, whether the
+/// order moved on, and its version before.
+async fn write_as_v1(ledger: &Ledger, events: &[OrderEvent]) -> Vec<(bool, bool, Option<i64>)> {
     let (client, _running) = ledger.server.database(WRITER).connect().await.unwrap();
-    let events = life("ada");
     let text = |of: fn(&events::OrderData) -> Option<String>| -> Vec<Option<String>> {
         events.iter().map(|event| of(&event.data)).collect()
     };
@@ -57,16 +58,44 @@ async fn the_statement_of_v1_writes_to_the_newest_schema() {
         .iter()
         .map(|(column, kind)| (&**column as &(dyn ToSql + Sync), kind.clone()))
         .collect();
-    // What the release reads of the answer: whether the version is new, whether the order moved on, and its version before.
+    let rows = client.query_typed(V1, &parameters).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get(1), row.get(2), row.get(3)))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_statement_of_v1_writes_to_the_newest_schema() {
+    let ledger = Ledger::start().await;
+    let events = life("ada");
     for (is_new, before) in [(true, None), (false, Some(5))] {
-        let rows = client.query_typed(V1, &parameters).await.unwrap();
-        assert_eq!(rows.len(), events.len());
-        for row in &rows {
-            assert_eq!((row.get::<_, bool>(1), row.get::<_, bool>(2)), (is_new, is_new));
-            assert_eq!(row.get::<_, Option<i64>>(3), before);
-        }
+        let answers = write_as_v1(&ledger, &events).await;
+        assert_eq!(answers, vec![(is_new, is_new, before); events.len()]);
     }
     let id = &events[0].data.order_id;
     assert_eq!(ledger.history(id).await.len(), events.len());
     assert_eq!(ledger.latest(id).await.unwrap().data, events[4].data);
+}
+
+#[tokio::test]
+async fn v1_neither_needs_nor_takes_away_a_correlation_id() {
+    let ledger = Ledger::start().await;
+    let events = life("ada");
+    let (id, correlation) = (&events[0].data.order_id, &events[0].correlation);
+    assert!(correlation.is_some());
+    let write =
+        async |event: &OrderEvent| assert!(ledger.project(std::slice::from_ref(event)).await[0].is_ok());
+    // A row of the former release gets the id by the first event of this one, and keeps it.
+    write_as_v1(&ledger, &events[..1]).await;
+    assert_eq!(ledger.latest(id).await.unwrap().correlation, None);
+    write(&events[1]).await;
+    assert_eq!(&ledger.latest(id).await.unwrap().correlation, correlation);
+    write_as_v1(&ledger, &events[2..3]).await;
+    let without = OrderEvent {
+        correlation: None,
+        ..events[3].clone()
+    };
+    write(&without).await;
+    let latest = ledger.latest(id).await.unwrap();
+    assert_eq!((latest.data.version, &latest.correlation), (4, correlation));
 }

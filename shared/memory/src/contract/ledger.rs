@@ -98,7 +98,8 @@ async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Pr
 /// The order stands as in the event. What happened is not kept, only what is.
 async fn assert_latest(ledger: &impl Ledger, event: &OrderEvent) {
     let latest = ledger.latest(&event.data.order_id).await;
-    assert_eq!(latest.map(|latest| latest.data), Some(event.data.clone()));
+    let seen = |event: OrderEvent| (event.data, event.correlation);
+    assert_eq!(latest.map(seen), Some(seen(event.clone())));
 }
 
 /// The history has exactly the versions of `events`.

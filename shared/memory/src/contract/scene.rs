@@ -81,7 +81,10 @@ pub fn placing_in(
         fingerprint: Fingerprint::of_request(idempotency_key.as_bytes(), name.as_bytes()),
     };
     Placing {
-        order: Order::place(placement, now),
+        order: Order {
+            correlation: Some(id(&format!("{name}-{idempotency_key}"))),
+            ..Order::place(placement, now)
+        },
         hold,
         per_shopper_limit,
         address: format!(r#"{{"name":"{name}"}}"#),

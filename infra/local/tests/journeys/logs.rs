@@ -1,0 +1,137 @@
+//! What the logs say of a purchase, and what they do not say.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::people::{Plan, shipping};
+use super::world::{World, until};
+
+/// The functions that a purchase passes, in its order.
+const WAY: [&str; 4] = ["checkout", "relay-events", "process-order", "project-ledger"];
+
+/// The log lines of all functions: whose, and what. Lines of metrics are no log lines.
+fn lines(world: &World) -> Vec<(String, Value)> {
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
+    let logs = std::fs::read_dir(world.logs()).unwrap();
+    let mut lines = Vec::new();
+    for path in logs.map(|entry| entry.unwrap().path()) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if !functions.join(&name).is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        // A process that is at work may be within its last line.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for line in whole.lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{name}: {line}"));
+            if line.get("_aws").is_none() {
+                lines.push((name.clone(), line));
+            }
+        }
+    }
+    lines
+}
+
+pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'static World) {
+    let drop = "followed";
+    world.publish(&Plan::new(drop, &[("ONE", 2)])).await;
+    let ada = world.shopper("followedada");
+    let held = ada.reserve(drop, "ONE", 1, "k").await.expect(201);
+    let planted = ["planted@example.org", "Planted Street 7", "pm_card_mastercard"];
+    let mut address = shipping();
+    address["email"] = planted[0].into();
+    address["line1"] = planted[1].into();
+    let body = json!({"reservation_id": held["reservation_id"], "amount": held["amount"],
+                      "payment_method": planted[2], "shipping": address});
+    let order = ada
+        .call(Method::POST, "/orders", Some("k"), Some(body))
+        .await
+        .expect(202);
+    assert_eq!(ada.until_final(&order).await["status"], "paid");
+    let id = order["order_id"].as_str().unwrap();
+    // An address in a path, where an order's id belongs, is not logged either.
+    let odd = format!("/orders/{}", planted[0]);
+    ada.call(Method::GET, &odd, None, None)
+        .await
+        .expect_problem(404, "not_found");
+
+    let in_ledger = until("the ledger has it paid", || async move {
+        let rows = world.ledger(drop).await;
+        rows.get(id).filter(|row| row.status == "paid").cloned()
+    })
+    .await;
+    let correlation = in_ledger
+        .correlation
+        .expect("the ledger's row has a correlation id");
+    until("all functions on the way have logged the id", || {
+        let correlation = correlation.clone();
+        async move {
+            let named = lines(world)
+                .into_iter()
+                .filter(|(_, line)| line["correlation_id"] == correlation.as_str() && line["order"] == id);
+            let by: BTreeSet<String> = named.map(|(name, _)| name).collect();
+            WAY.iter().all(|name| by.contains(*name)).then_some(())
+        }
+    })
+    .await;
+    let lines = lines(world);
+    for (name, line) in &lines {
+        assert!(line["requestId"].is_string(), "{name}: {line}");
+        let other = line["order"] == id
+            && line["correlation_id"]
+                .as_str()
+                .is_some_and(|id| id != correlation);
+        assert!(!other, "{name}: {line}");
+    }
+    let checked_out = lines
+        .iter()
+        .find(|(_, line)| line["message"] == "checked out" && line["order"] == id);
+    let (_, checked_out) = checked_out.expect("checkout has logged the order");
+    assert_eq!(
+        (
+            &checked_out["api_request_id"],
+            &checked_out["reservation"],
+            &checked_out["drop"]
+        ),
+        (&correlation.clone().into(), &held["reservation_id"], &drop.into())
+    );
+    for log in std::fs::read_dir(world.logs()).unwrap() {
+        let path = log.unwrap().path();
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        for planted in planted.into_iter().chain([ada.token.as_str()]) {
+            assert!(!text.contains(planted), "{planted} in {}", path.display());
+        }
+    }
+
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/logs");
+    let folder = Path::new(&world.logs()).parent().unwrap().to_owned();
+    let printed = Command::new("python3")
+        .args([tool, id])
+        .arg(folder)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(printed.stdout).unwrap();
+    // A moment, and whose line it is; payment and ledger are at work at the same time.
+    let columns: Vec<(&str, &str)> = shown
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    assert!(columns.iter().map(|(at, _)| at).is_sorted(), "{shown}");
+    let named = |name: &&str| columns.iter().any(|(_, rest)| rest.starts_with(*name));
+    assert!(WAY.iter().all(named) && shown.contains(&correlation), "{shown}");
+    assert!(
+        shown.contains("payment gateway") && shown.contains("charged"),
+        "{shown}"
+    );
+    let none = Command::new("python3")
+        .args([tool, "onone"])
+        .arg(world.logs())
+        .output()
+        .unwrap();
+    assert_eq!(none.status.code(), Some(1));
+}
