@@ -274,29 +274,32 @@ def line(one, label, **options):
 
 
 def spent(template):
-    """The cost of what is metered, by the list prices that pre-scaling plans with, summed up over the time that is shown."""
+    """The cost of what is metered, by the list prices that pre-scaling plans with, summed up over the time that is shown: a line for each
+    part, since an expression has at most 2,048 characters.
+    """
     prices = tomllib.loads((ROOT / "infra/prescale/prices.toml").read_text())
     shared = template["Globals"]["Function"]
-    lines, terms = [], []
+    lines, parts = [], {}
 
-    def add(one, price):
-        key = f"c{len(terms)}"
+    def add(part, one, price):
+        key = f"c{len(lines)}"
         lines.append(line(one, key, id=key, visible=False))
-        terms.append(f"FILL({key},0)*{price:.12f}".rstrip("0"))
+        parts.setdefault(part, []).append(f"FILL({key},0)*{price:.12f}".rstrip("0"))
 
-    add(of_api("Count", "Sum"), prices["api_per_million"] / 1e6)
+    add("API", of_api("Count", "Sum"), prices["api_per_million"] / 1e6)
     for name, function in functions(template).items():
         gigabytes = function["Properties"].get("MemorySize", shared["MemorySize"]) / 1024
-        add(of_function(name, "Duration", "Sum"), prices["on_demand_gb_second"] * gigabytes / 1000)
-        add(of_function(name, "Invocations", "Sum"), prices["invocations_per_million"] / 1e6)
+        add("functions", of_function(name, "Duration", "Sum"), prices["on_demand_gb_second"] * gigabytes / 1000)
+        add("functions", of_function(name, "Invocations", "Sum"), prices["invocations_per_million"] / 1e6)
     for table, index in indexes(of_type(template, "AWS::DynamoDB::Table")):
-        add(of_table(table, index, "ConsumedWriteCapacityUnits"), prices["write_units_per_million"] / 1e6)
-        add(of_table(table, index, "ConsumedReadCapacityUnits"), prices["read_units_per_million"] / 1e6)
+        add("tables", of_table(table, index, "ConsumedWriteCapacityUnits"), prices["write_units_per_million"] / 1e6)
+        add("tables", of_table(table, index, "ConsumedReadCapacityUnits"), prices["read_units_per_million"] / 1e6)
     for queue in of_type(template, "AWS::SQS::Queue"):
         # Each message is sent, received and deleted.
-        add(of_queue(queue, "NumberOfMessagesSent", "Sum"), 3 * prices["sqs_requests_per_million"] / 1e6)
-    add(metric("AWS/RDS", "ServerlessDatabaseCapacity", {"DBClusterIdentifier": ref("LedgerCluster")}, "Average"), prices["acu_hour"] / 60)
-    return [[{"expression": f"RUNNING_SUM({'+'.join(terms)})", "label": "US dollars, without held concurrency", "id": "usd"}], *lines]
+        add("queues", of_queue(queue, "NumberOfMessagesSent", "Sum"), 3 * prices["sqs_requests_per_million"] / 1e6)
+    add("database", of_database("LedgerCluster", "ServerlessDatabaseCapacity", "Average"), prices["acu_hour"] / 60)
+    sums = [[{"expression": f"RUNNING_SUM({'+'.join(terms)})", "label": part, "id": f"usd{n}"}] for n, (part, terms) in enumerate(parts.items())]
+    return sums + lines
 
 
 def rows(template):
@@ -368,7 +371,7 @@ def rows(template):
         "Errors": [line(of_alias(name, "Errors", "Sum"), bare(name)) for name in all_functions],
         "Throttles": [line(of_alias(name, "Throttles", "Sum"), bare(name)) for name in all_functions],
     }
-    yield "Cost", {"Cost so far, over the time that is shown": spent(template)}
+    yield "Cost", {"US dollars so far, without concurrency that is held": spent(template)}
 
 
 def dashboard(template):
