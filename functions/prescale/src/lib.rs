@@ -264,7 +264,11 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
         let now = self.edge.now();
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
         self.leave(run, &decision.record).await?;
+        for warning in &decision.warnings {
+            tracing::warn!(?warning, "what a run found");
+        }
         let taken = self.carry_out_all(run, &read, &decision, previous).await;
+        self.leave_what_was_accepted(run, &decision.record, &taken).await;
         let lesson = self.learn(run, &read, &decision).await;
         let mut outcome = self.conclude(run, read, decision, taken, now).await?;
         outcome.lesson = lesson;
@@ -342,6 +346,19 @@ impl<A: Account, S: Keeping, E: Edge> Prescaler<A, S, E> {
             Ok(Conditional::Done) => Ok(()),
             Ok(Conditional::Refused(())) => Err(RunError::Superseded),
             Err(error) => Err(store("leaving the record")(error)),
+        }
+    }
+
+    /// Without it the next run takes another controller's change for this run's, and notices the one after.
+    async fn leave_what_was_accepted(&self, run: &Run, record: &Record, taken: &[outcome::Taken]) {
+        let mut after = record.clone();
+        for (function, units) in taken.iter().filter_map(outcome::Taken::accepted) {
+            after.accepted(function, units);
+        }
+        if after != *record
+            && let Err(error) = self.leave(run, &after).await
+        {
+            tracing::warn!(%error, "what was set is not on record");
         }
     }
 

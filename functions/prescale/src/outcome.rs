@@ -75,6 +75,14 @@ impl Taken {
             Went::Skipped(_) => false,
         }
     }
+
+    /// The provisioned concurrency that Lambda accepted by this step, and of which function.
+    pub(crate) fn accepted(&self) -> Option<(&str, u32)> {
+        match (&self.step, &self.went) {
+            (Step::Provision { function, to, .. }, Went::Carried(_)) => Some((function, *to)),
+            _ => None,
+        }
+    }
 }
 
 /// What a run came to.
@@ -148,10 +156,17 @@ impl Outcome {
             .collect();
     }
 
-    /// Whether there is a drop, or something was done.
+    /// Whether there is a drop, something was done, or another controller is at work.
     #[must_use]
     pub fn is_eventful(&self) -> bool {
         !(self.drops.is_empty() && self.readiness.is_empty() && self.taken.is_empty())
+            || self.changed_by_others() > 0
+    }
+
+    /// Functions whose alias another controller changes.
+    fn changed_by_others(&self) -> usize {
+        let by_others = |warning: &&Warning| matches!(warning, Warning::ChangedByOthers { .. });
+        self.warnings.iter().filter(by_others).count()
     }
 
     /// The line for CloudWatch, in its embedded metric format, with the deployment stage as dimension.
@@ -170,6 +185,7 @@ impl Outcome {
             count("DropsRestrained", ready(&|r| r.ruling != Ruling::AsPlanned)),
             count("CapacityChanges", self.taken.iter().filter(changed).count()),
             count("CapacityChangesFailed", self.taken.iter().filter(failed).count()),
+            count("AliasesChangedByOthers", self.changed_by_others()),
             ("SpillOver", COUNT, spill_over.into()),
         ];
         if let Some(error) = self.lesson.as_ref().and_then(|lesson| lesson.largest) {

@@ -8,7 +8,8 @@
 //! [`ports::ledger::ProjectOrders`], which answers for each event. A message is done when the ledger has its version,
 //! however old it is. The others are named in the answer and come again after the queue's visibility timeout, a while
 //! from now, so events for which the database was merely away are tried again here first, for a bounded time. What no
-//! repeat can mend (no event, or one that a rule of the ledger refuses) fails at once and ends in the dead-letter queue.
+//! repeat can mend (no event, or one that a rule of the ledger refuses) is logged as an error and comes again like the others until it is in
+//! the dead-letter queue.
 //!
 //! **A walk through.** [`Projection::project`] takes a batch and answers with the ids of the messages that failed. A hopeless
 //! message is logged as an error the first time it is seen, with its id, its order and the rule it breaks, never with
@@ -29,7 +30,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use domain::limits::{FunctionLimits, PROJECT_LEDGER_TIMEOUT_SECONDS, Trigger};
+use domain::limits::{FunctionLimits, LEDGER_OUTAGE_SECONDS, PROJECT_LEDGER_TIMEOUT_SECONDS, Trigger};
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
@@ -45,9 +46,14 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     Trigger::Queue {
         batch_size: 10,
         max_concurrency: 10,
-        max_receives: 8,
+        max_receives: MAX_RECEIVES,
     },
 );
+
+/// How often a message is received before it moves to the dead-letter queue. One receive fails in about a visibility timeout, so this many
+/// last for two hours without a database. A longer visibility timeout for each receive would need fewer receives, and a way from the database's
+/// subnets to SQS, which costs more in a month than the receives of a year.
+const MAX_RECEIVES: u32 = 120;
 
 /// Repeats of a write while the database is away.
 const WHILE_AWAY: Policy = Policy::new(4, 150, 1_200);
@@ -58,6 +64,10 @@ const TRY_MS: i64 = 5_000;
 const _: () = assert!(
     TRY_MS < PROJECT_LEDGER_TIMEOUT_SECONDS as i64 * 1000,
     "there must be time for a first try"
+);
+const _: () = assert!(
+    MAX_RECEIVES * LIMITS.visibility_seconds() >= 2 * LEDGER_OUTAGE_SECONDS,
+    "an outage must end before messages become dead letters"
 );
 
 /// The projection.

@@ -361,9 +361,9 @@ impl Postgres {
     ///
     /// # Errors
     /// When it does not come back.
-    pub async fn crash_and_restart(&mut self, away: Duration) -> Result<()> {
+    pub async fn crash_and_restart(&mut self, away: impl Future<Output = ()>) -> Result<()> {
         self.end().await;
-        tokio::time::sleep(away).await;
+        away.await;
         self.child = self.cluster.serve(self.port, &self.spawner).await?;
         drop(self.connect("ledger").await?);
         Ok(())

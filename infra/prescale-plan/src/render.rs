@@ -235,6 +235,15 @@ fn warning(warning: &Warning) -> String {
         Warning::OtherPolling { source } => {
             format!("the event source of {source} is not set as declared and is left alone")
         }
+        Warning::ChangedByOthers {
+            function, set, found, ..
+        } => {
+            let set: Vec<String> = set.iter().map(u32::to_string).collect();
+            format!(
+                "another controller changes the provisioned concurrency of {function}: {found} units where {} were set",
+                set.join(" or ")
+            )
+        }
         Warning::SingleInstance => {
             "the database has one instance: changing its class interrupts it".to_owned()
         }

@@ -10,6 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// second. One machine's load would never reach the whole of them.
 pub const DEFAULT_THROTTLE_SHARE: f64 = 0.03;
 
+/// How long `postgres-outage` lasts unless told otherwise, in seconds.
+pub const DEFAULT_OUTAGE_SECONDS: u32 = 20;
+
+/// The longest outage that a plan takes, in seconds.
+const MOST_OUTAGE_SECONDS: u32 = 7_200;
+
 /// The name that stands for all faults of the stack.
 pub const EVERYTHING: &str = "everything";
 
@@ -71,6 +77,8 @@ faults! {
     GatewayOutage = "gateway-outage",
     /// PostgreSQL crashes and comes back.
     PostgresRestart = "postgres-restart",
+    /// PostgreSQL is away once, for a long time.
+    PostgresOutage = "postgres-outage",
     /// An answer of the API is lost on its way to the shopper.
     LostAnswers = "lost-answers",
     /// The clocks of function processes are off, by as much as is assumed at most.
@@ -79,7 +87,7 @@ faults! {
 
 impl Fault {
     /// Those that the local stack can have, in the order in which plans are written.
-    pub const IN_STACK: [Self; 13] = [
+    pub const IN_STACK: [Self; 14] = [
         Self::Throttle,
         Self::TransactionConflict,
         Self::TimeoutBeforeWrite,
@@ -92,6 +100,7 @@ impl Fault {
         Self::GatewayTimeoutAfterCharge,
         Self::GatewayOutage,
         Self::PostgresRestart,
+        Self::PostgresOutage,
         Self::ClockSkew,
     ];
 }
@@ -108,6 +117,8 @@ pub struct FaultPlan {
     faults: BTreeSet<Fault>,
     /// The share of AWS's ceilings that `throttle` leaves.
     pub throttle_share: f64,
+    /// How long `postgres-outage` lasts, in seconds.
+    pub postgres_outage_seconds: u32,
 }
 
 impl Default for FaultPlan {
@@ -115,6 +126,7 @@ impl Default for FaultPlan {
         Self {
             faults: BTreeSet::new(),
             throttle_share: DEFAULT_THROTTLE_SHARE,
+            postgres_outage_seconds: DEFAULT_OUTAGE_SECONDS,
         }
     }
 }
@@ -126,7 +138,10 @@ pub enum PlanError {
     #[error("there is no fault `{0}`; there are {all}, {EVERYTHING}", all = Fault::IN_STACK.map(Fault::name).join(", "))]
     Unknown(String),
     /// The value is not one the fault takes.
-    #[error("`{0}`: only throttle takes a value, the share of AWS's ceilings, above 0 and at most 1")]
+    #[error(
+        "`{0}`: throttle takes the share of AWS's ceilings, above 0 and at most 1; postgres-outage takes seconds, 1 to \
+         {MOST_OUTAGE_SECONDS}; no other fault takes a value"
+    )]
     Value(String),
 }
 
@@ -143,6 +158,20 @@ impl FaultPlan {
         self.faults.is_empty()
     }
 
+    /// Takes a fault's value; `None` if it is none.
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        if name == Fault::Throttle.name() {
+            let share = value.parse().ok();
+            self.throttle_share = share.filter(|share| (f64::MIN_POSITIVE..=1.0).contains(share))?;
+        } else if name == Fault::PostgresOutage.name() {
+            let seconds = value.parse().ok();
+            self.postgres_outage_seconds = seconds.filter(|s| (1..=MOST_OUTAGE_SECONDS).contains(s))?;
+        } else {
+            return None;
+        }
+        Some(())
+    }
+
     /// Its faults, in the order of [`Fault::IN_STACK`].
     pub fn iter(&self) -> impl Iterator<Item = Fault> + '_ {
         Fault::IN_STACK.into_iter().filter(|fault| self.has(*fault))
@@ -152,7 +181,8 @@ impl FaultPlan {
 impl FromStr for FaultPlan {
     type Err = PlanError;
 
-    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share.
+    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share and
+    /// `postgres-outage=60` the outage's seconds.
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut plan = Self::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -168,13 +198,8 @@ impl FromStr for FaultPlan {
                 plan.faults.insert(fault);
             }
             if let Some(value) = value {
-                let share = value
-                    .parse()
-                    .ok()
-                    .filter(|share| (f64::MIN_POSITIVE..=1.0).contains(share));
-                plan.throttle_share = share
-                    .filter(|_| name == Fault::Throttle.name())
-                    .ok_or_else(|| PlanError::Value(word.to_owned()))?;
+                let set = plan.set(name, value);
+                set.ok_or_else(|| PlanError::Value(word.to_owned()))?;
             }
         }
         Ok(plan)
@@ -188,8 +213,10 @@ impl fmt::Display for FaultPlan {
                 f.write_str(",")?;
             }
             f.write_str(fault.name())?;
-            if fault == Fault::Throttle {
-                write!(f, "={}", self.throttle_share)?;
+            match fault {
+                Fault::Throttle => write!(f, "={}", self.throttle_share)?,
+                Fault::PostgresOutage => write!(f, "={}", self.postgres_outage_seconds)?,
+                _ => {}
             }
         }
         Ok(())
@@ -233,6 +260,9 @@ mod tests {
         assert_eq!(json, format!("\"{plan}\""));
         assert_eq!(serde_json::from_str::<FaultPlan>(&json).unwrap(), plan);
         assert!("".parse::<FaultPlan>().unwrap().is_empty());
+        let plan: FaultPlan = "postgres-outage=60".parse().unwrap();
+        assert_eq!(plan.postgres_outage_seconds, 60);
+        assert_eq!(plan.to_string(), "postgres-outage=60");
     }
 
     #[test]
@@ -259,6 +289,10 @@ mod tests {
             "throttle=x",
             "throttle=NaN",
             "clock-skew=1",
+            "postgres-outage=0",
+            "postgres-outage=7201",
+            "postgres-outage=1.5",
+            "everything=1",
         ] {
             let error = wrong.parse::<FaultPlan>().unwrap_err();
             assert_eq!(error, PlanError::Value(wrong.to_owned()));

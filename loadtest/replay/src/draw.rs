@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::chance::Dice;
-use crate::faults::{Fault, lasts, most_per_10_000};
+use crate::faults::{Fault, drawn, lasts, most_per_10_000};
 use crate::plan::{
     Act, ActKind, Card, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then, Wish,
 };
@@ -185,7 +185,7 @@ fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
     let percent = match dice.below(20) {
         0 => 0,
         1..=4 => {
-            if let Some(fault) = dice.pick(&Fault::ALL) {
+            if let Some(fault) = dice.pick(&drawn()) {
                 rates.insert(fault, rate(dice, fault));
             }
             0
@@ -193,12 +193,12 @@ fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
         5..=14 => 30,
         _ => 75,
     };
-    for fault in Fault::ALL {
+    for fault in drawn() {
         if dice.percent(percent) {
             rates.insert(fault, rate(dice, fault));
         }
     }
-    let outages = Fault::ALL
+    let outages = drawn()
         .into_iter()
         .filter(|fault| lasts(*fault) && rates.contains_key(fault))
         .map(|fault| {

@@ -3,12 +3,19 @@
 use serde::{Deserialize, Serialize};
 pub use stack_api::faults::Fault;
 
+/// The faults that a seed draws. An outage of an hour takes an hour of each run, so a test of its own makes it.
+#[must_use]
+pub fn drawn() -> Vec<Fault> {
+    let all = Fault::ALL.into_iter();
+    all.filter(|fault| *fault != Fault::PostgresOutage).collect()
+}
+
 /// Whether a fault also, or only, lasts for a while.
 #[must_use]
 pub const fn lasts(fault: Fault) -> bool {
     matches!(
         fault,
-        Fault::GatewayOutage | Fault::PostgresRestart | Fault::QueueRefusals
+        Fault::GatewayOutage | Fault::PostgresRestart | Fault::PostgresOutage | Fault::QueueRefusals
     )
 }
 
@@ -26,6 +33,7 @@ pub const fn most_per_10_000(fault: Fault) -> u16 {
         Fault::GatewayTimeoutAfterCharge => 2_500,
         Fault::GatewayOutage | Fault::PostgresRestart => 500,
         Fault::LostAnswers => 2_000,
+        Fault::PostgresOutage => 0,
         Fault::ClockSkew => 10_000,
     }
 }

@@ -30,11 +30,11 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
         let failure = Failure::of(operation, &error);
         let answer = error.as_service_error();
         let message = answer.and_then(ProvideErrorMetadata::message);
-        let moving = answer.is_some_and(|answer| alias_moves(answer.code(), answer.message()));
+        let shifting = answer.is_some_and(|answer| alias_shifts(answer.code(), answer.message()));
         let outcome = match failure.kind {
             Kind::NotSent | Kind::Throttled => ControlError::Busy,
             Kind::InProgress => ControlError::InProgress,
-            Kind::Refused if moving => ControlError::InProgress,
+            Kind::Refused if shifting => ControlError::AliasShifting,
             Kind::Unknown => ControlError::Unknown,
             Kind::NotBuilt | Kind::Refused => broken(operation, &failure.to_string()),
         };
@@ -61,7 +61,7 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
 
 /// Whether Lambda refused because the alias has weights, as CodeDeploy and Lambda itself give it while a version moves: "Alias with
 /// weights can not be used with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). It passes when the shift ends.
-fn alias_moves(code: Option<&str>, message: Option<&str>) -> bool {
+fn alias_shifts(code: Option<&str>, message: Option<&str>) -> bool {
     code == Some("InvalidParameterValueException")
         && message.is_some_and(|message| message.contains("weight"))
 }

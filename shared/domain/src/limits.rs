@@ -137,6 +137,9 @@ pub struct FunctionLimits {
     pub trigger: Trigger,
 }
 
+/// For how long the ledger's database may be away without an event of an order becoming a dead letter, in seconds.
+pub const LEDGER_OUTAGE_SECONDS: u32 = 3_600;
+
 /// What invokes a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {

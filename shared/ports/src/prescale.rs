@@ -34,6 +34,10 @@ pub enum ControlError {
     /// Certainly not done: another change of the same thing is under way, for minutes perhaps. The next run's matter.
     #[error("another change is under way")]
     InProgress,
+    /// Certainly not done: a deployment is shifting the alias from one version to another, and Lambda takes no provisioned concurrency until it
+    /// has ended.
+    #[error("a deployment is shifting the alias; it is left alone until that ends")]
+    AliasShifting,
     /// Sent, and no answer came: it may have been done. Look.
     #[error("the outcome is unknown")]
     Unknown,

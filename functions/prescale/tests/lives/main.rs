@@ -9,6 +9,7 @@
 mod calendars;
 mod faults;
 mod lessons;
+mod others;
 mod readiness;
 mod support;
 mod whole;

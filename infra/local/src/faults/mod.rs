@@ -14,7 +14,7 @@
 //! | between a queue and its function | `queue-duplicates`, `queue-reorder` | [`queues`] |
 //! | the relay's requests to send | `relay-crash` | [`relay`] |
 //! | the payment gateway | `gateway-timeout-after-charge`, `gateway-outage` | [`gateway`] |
-//! | PostgreSQL's process | `postgres-restart` | [`ledger`] |
+//! | PostgreSQL's process | `postgres-restart`, `postgres-outage` | [`ledger`] |
 //!
 //! **Walk-through.** The stack makes one [`Faults`] from the plan and the seed and hands it to its parts; each asks at its
 //! seam, does what it is told and the strike is counted. `GET /faults` on the control address tells the figures,
@@ -142,6 +142,7 @@ impl Faults {
         let mut tasks = JoinSet::new();
         tasks.spawn(gateway::come_and_go(Arc::clone(self), self.gateway()));
         tasks.spawn(ledger::crash(Arc::clone(self), Arc::clone(postgres)));
+        tasks.spawn(ledger::outage(Arc::clone(self), Arc::clone(postgres)));
         tasks
     }
 

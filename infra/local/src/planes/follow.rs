@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use crate::runtime::Functions;
+use crate::template::function_arn;
 
 /// Takes over.
 #[derive(Debug)]
@@ -69,6 +70,33 @@ impl Follower {
             }
             other => bail!("{path}: {other}"),
         }
+    }
+
+    /// All that is provisioned of a function, which is on the one alias; `None` for a function that the control planes do not know. They
+    /// answer this call with 404 themselves.
+    pub(super) async fn list(&self, function: &str) -> Result<Option<Value>> {
+        if !self.known.contains(function) {
+            return Ok(None);
+        }
+        let alias = &self.alias;
+        let path = format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}");
+        let answer = self
+            .planes
+            .call("lambda", Method::GET, &path, &[], Vec::new())
+            .await?;
+        let mut configs = Vec::new();
+        if answer.status.is_success() {
+            let corrected = self.corrected(function, Some(alias), &answer.body);
+            let mut config: Value = serde_json::from_slice(corrected.as_deref().unwrap_or(&answer.body))?;
+            if let Some(members) = config.as_object_mut() {
+                let arn = format!("{}:{alias}", function_arn(function));
+                members.insert("FunctionArn".to_owned(), arn.into());
+            }
+            configs.push(config);
+        } else if answer.status != StatusCode::NOT_FOUND {
+            bail!("{path}: {}", answer.status);
+        }
+        Ok(Some(json!({"ProvisionedConcurrencyConfigs": configs})))
     }
 
     /// How far a function's provisioned concurrency has come here, in place of what the control planes say of it.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::Planes;
 use super::caller::Caller;
 use super::follow::Follower;
-use super::needs::{Call, about_concurrency, changes_database, invoked, needs};
+use super::needs::{Call, about_concurrency, changes_database, invoked, lists_provisioned, needs};
 use crate::http1;
 use crate::permissions::{Permissions, service, signer};
 use crate::runtime::{Failure, Functions};
@@ -84,6 +84,19 @@ impl Front {
         }
         if let Some(held) = self.secrets.answer(&call) {
             return held;
+        }
+        if let Some(function) = lists_provisioned(&call) {
+            return match self.follower.list(function).await {
+                Ok(Some(list)) => http1::json(StatusCode::OK, list.to_string()),
+                Ok(None) => http1::json(
+                    StatusCode::NOT_FOUND,
+                    r#"{"__type": "ResourceNotFoundException"}"#,
+                ),
+                Err(error) => {
+                    tracing::warn!("a control plane: {error:#}");
+                    http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
+                }
+            };
         }
         let reads = parts.method == Method::GET;
         let (concurrency, database) = (about_concurrency(&call), changes_database(&call));

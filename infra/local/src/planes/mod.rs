@@ -9,7 +9,9 @@
 //! rows a second as is declared for the cluster's size ([`cluster`]).
 //!
 //! Where this differs from AWS: preparing takes no time of its own, a minimum ACU is there at once and never grows with the
-//! load, and warm throughput is kept by the stack's own tables.
+//! load, and warm throughput is kept by the stack's own tables. All of a function's provisioned concurrency is on the one alias, so
+//! `ListProvisionedConcurrencyConfigs` has at most one entry and no pages. Calls are not throttled, an alias takes weights beside provisioned
+//! concurrency, and nobody else changes anything; the scripted server of `shared/control-plane`'s tests stands for those.
 
 mod caller;
 mod cluster;

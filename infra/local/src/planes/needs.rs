@@ -99,6 +99,13 @@ pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<
     }
 }
 
+/// The function all of whose provisioned concurrency this call asks for.
+pub(super) fn lists_provisioned<'a>(call: &Call<'a>) -> Option<&'a str> {
+    let (function, _) = about_concurrency(call)?;
+    let lists = call.method == Method::GET && parameter(call, "List").is_some();
+    lists.then_some(function)
+}
+
 /// Whether this call may change the ledger's cluster.
 pub(super) fn changes_database(call: &Call<'_>) -> bool {
     call.service == "rds" && !call.body.windows(15).any(|part| part == b"Action=Describe")

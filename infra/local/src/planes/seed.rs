@@ -53,9 +53,8 @@ impl Documents {
             .as_ref()
             .and_then(Value::as_u64)
             .context("quotas.toml: account_concurrency")?;
-        // Nobody else is in this account.
+        // The account says it itself.
         quotas.remove("reserved_by_others");
-        quotas.insert("provisioned_by_others".to_owned(), json!(0));
         Ok(Self {
             texts,
             account_concurrency,

@@ -373,7 +373,7 @@ async fn postgresql_crashes_and_comes_back_with_what_was_written() {
         .batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
         .await
         .unwrap();
-    postgres.crash_and_restart(Duration::ZERO).await.unwrap();
+    postgres.crash_and_restart(std::future::ready(())).await.unwrap();
     assert!(
         client.batch_execute("SELECT 1").await.is_err(),
         "the old connection is gone"

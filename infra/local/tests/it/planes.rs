@@ -139,10 +139,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     let put = as_an_operator_puts_them(folder.path());
     for parameter in documents["Parameters"].as_array().unwrap() {
         let name = parameter["Name"].as_str().unwrap();
-        let mut there: Value = serde_json::from_str(parameter["Value"].as_str().unwrap()).unwrap();
-        if name.ends_with("/quotas") {
-            there.as_object_mut().unwrap().remove("provisioned_by_others");
-        }
+        let there: Value = serde_json::from_str(parameter["Value"].as_str().unwrap()).unwrap();
         assert_eq!(put.get(name), Some(&there), "{name}");
     }
     let describe = "Action=DescribeDBClusters&Version=2014-10-31&DBClusterIdentifier=stampede-ledger";
@@ -185,6 +182,19 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         std::future::ready(allocated == 7)
     })
     .await;
+    let list = "/2019-09-30/functions/reserve/provisioned-concurrency?List=ALL";
+    let (status, all) = prescale.lambda("GET", list, &nothing);
+    let configs = all["ProvisionedConcurrencyConfigs"].as_array().unwrap();
+    assert_eq!((status, configs.len()), (200, 1));
+    assert_eq!(configs[0]["RequestedProvisionedConcurrentExecutions"], json!(7));
+    assert!(
+        configs[0]["FunctionArn"]
+            .as_str()
+            .unwrap()
+            .ends_with(":reserve:live")
+    );
+    let nobody = list.replace("reserve", "nobody");
+    assert_eq!(prescale.lambda("GET", &nobody, &nothing).0, 404);
     let ahead = |function: &str| -> u64 {
         let all: Value = serde_json::from_str(&call_control(&stack.file.control_url, "/functions")).unwrap();
         let all = all.as_array().unwrap();

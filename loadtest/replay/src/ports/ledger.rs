@@ -37,7 +37,7 @@ impl ProjectOrders for Ledger {
         let arrival = self.process.arrive(Place::Ledger);
         world.sleep(arrival.before_ms).await;
         let refused = || events.iter().map(|_| Err(away())).collect::<Vec<_>>();
-        if world.is_away(Fault::PostgresRestart) {
+        if world.is_away(Fault::PostgresRestart) || world.is_away(Fault::PostgresOutage) {
             self.process.tell(|| "the ledger is away".to_owned());
             return refused();
         }

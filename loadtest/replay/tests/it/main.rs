@@ -8,5 +8,6 @@
 )]
 
 mod limits;
+mod outage;
 mod sabotage;
 mod thousand;

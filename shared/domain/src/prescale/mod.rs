@@ -17,6 +17,7 @@
 //! | when to begin, solved backwards from the opening | [`lead`] |
 //! | what all drops on the calendar want at a moment | [`wanted`] |
 //! | what is changed now: up at once, down when two runs agree | [`target`](mod@target) |
+//! | whether another controller changes the same | [`others`] |
 //! | differences between what is there and what shall be | [`steps`] |
 //! | one run of all that, and its record for the next | [`reconcile`](mod@reconcile) |
 //! | the same for people: rows, limits, warnings, cost | [`plan`](mod@plan), [`cost`] |
@@ -47,6 +48,7 @@ mod mistakes;
 pub mod need;
 pub mod numbers;
 pub mod observed;
+pub mod others;
 pub mod phase;
 pub mod plan;
 pub mod prices;

@@ -1,11 +1,14 @@
 //! One run: from what was read to the steps of now, and the record for the next run.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::time::Timestamp;
 
 use super::documents::Documents;
 use super::observed::Observed;
+use super::others::left_for_next;
 use super::quotas::Quotas;
 use super::steps::{Step, steps};
 use super::target::{LEAST_BETWEEN_RUNS_MS, Record, Target, Warning, target as target_of};
@@ -31,8 +34,8 @@ pub struct Decision {
 
 /// Decides what a run does that reads `docs`, `quotas` and `observed` at `now`, after a run that left `previous`.
 ///
-/// It is level-triggered: it looks at what is there and what is wanted, never at what was done before. The only thing
-/// carried over is what the last run wanted, and without it nothing goes down.
+/// It is level-triggered: it looks at what is there and what is wanted, never at what was done before. Two things are carried over: what the
+/// last run wanted, without which nothing goes down, and what it set, without which [another controller](super::others) would stay unnoticed.
 #[must_use]
 pub fn reconcile(
     docs: &Documents,
@@ -47,16 +50,21 @@ pub fn reconcile(
     let agreeing = Record {
         at: now.plus_millis(-LEAST_BETWEEN_RUNS_MS),
         wanted: wanted.capacity.clone(),
+        set: BTreeMap::new(),
     };
     let (agreed, _) = target_of(docs, quotas, &wanted, observed, Some(&agreeing), now);
     let mut withheld = steps(observed, &agreed);
     withheld.retain(|step| !steps_now.contains(step));
+    let nothing = BTreeMap::new();
+    let last = previous.map_or(&nothing, |record| &record.set);
+    let set = left_for_next(last, observed, &wanted.capacity, &target, now);
     Decision {
         steps: steps_now,
         withheld,
         record: Record {
             at: now,
             wanted: wanted.capacity.clone(),
+            set,
         },
         wanted,
         target,

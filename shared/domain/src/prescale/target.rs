@@ -1,6 +1,6 @@
 //! What is changed now: upward at once, as far as it can be there in time; downward only when two runs agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::documents::Documents;
 use super::lead::database_seconds;
 use super::numbers::{Share, share_out, units_down};
 use super::observed::{Observed, ObservedDatabase};
+use super::others::{LEFT_TO_OTHERS_MS, LastSet};
 use super::quotas::Quotas;
 use super::wanted::Wanted;
 
@@ -27,6 +28,19 @@ pub struct Record {
     pub at: Timestamp,
     /// What it wanted.
     pub wanted: Capacity,
+    /// What it set of each function's provisioned concurrency.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, LastSet>,
+}
+
+impl Record {
+    /// Lambda has accepted `units` of provisioned concurrency for `function`.
+    pub fn accepted(&mut self, function: &str, units: u32) {
+        let values = BTreeSet::from([units]);
+        let changed_at = None;
+        self.set
+            .insert(function.to_owned(), LastSet { values, changed_at });
+    }
 }
 
 /// What shall be there after this run's steps.
@@ -70,6 +84,17 @@ pub enum Warning {
         /// The event source.
         source: String,
     },
+    /// Another controller changes the provisioned concurrency of the same alias.
+    ChangedByOthers {
+        /// The function.
+        function: String,
+        /// Units that runs set; two while it is not known whether Lambda took the last change.
+        set: BTreeSet<u32>,
+        /// Units that are asked for instead.
+        found: u32,
+        /// Since when.
+        since: Timestamp,
+    },
     /// The database has one instance: changing its class interrupts it.
     SingleInstance,
 }
@@ -84,16 +109,31 @@ pub fn target(
     previous: Option<&Record>,
     now: Timestamp,
 ) -> (Target, Vec<Warning>) {
+    let last_set = |name: &String| previous.and_then(|record| record.set.get(name));
     let between = LEAST_BETWEEN_RUNS_MS..=MOST_BETWEEN_RUNS_MS;
-    let previous = previous
+    let agreeing = previous
         .filter(|r| between.contains(&now.millis_since(r.at)))
         .map(|r| &r.wanted);
     let mut warnings = Vec::new();
     let mut functions = BTreeMap::new();
     for (name, want) in &wanted.capacity.functions {
         let there = observed.function(name).asked;
-        let before = previous.map(|p| p.function(name));
-        functions.insert(name.clone(), agreed_concurrency(there, *want, before));
+        let before = agreeing.map(|p| p.function(name));
+        let mut to = agreed_concurrency(there, *want, before);
+        let found = there.provisioned;
+        let changed = last_set(name).and_then(|last| Some((last, last.changed_since(found, now)?)));
+        if let Some((last, since)) = changed {
+            warnings.push(Warning::ChangedByOthers {
+                function: name.clone(),
+                set: last.values.clone(),
+                found,
+                since,
+            });
+            if now.millis_since(since) < LEFT_TO_OTHERS_MS && to.provisioned < found {
+                to = there;
+            }
+        }
+        functions.insert(name.clone(), to);
     }
     limit_to_time(docs, quotas, wanted, observed, now, &mut functions, &mut warnings);
 
@@ -103,7 +143,7 @@ pub fn target(
     });
     let mut queues = BTreeMap::new();
     for (name, want) in &wanted.capacity.queues {
-        let before = previous.and_then(|p| p.queues.get(name));
+        let before = agreeing.and_then(|p| p.queues.get(name));
         match observed
             .queues
             .get(name)
@@ -116,7 +156,7 @@ pub fn target(
     }
     let target = Target {
         functions,
-        database: database(docs, wanted, observed, previous, now, &mut warnings),
+        database: database(docs, wanted, observed, agreeing, now, &mut warnings),
         tables: tables.collect(),
         queues,
     };

@@ -40,6 +40,7 @@ fn record() -> Record {
             tables: BTreeMap::new(),
             queues: BTreeMap::new(),
         },
+        set: BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the ports promise that keep what runs of pre-scaling leave behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use domain::ids::DropId;
@@ -8,6 +8,7 @@ use domain::prescale::capacity::{Capacity, Concurrency, DatabaseSize, Polling, W
 use domain::prescale::learn::{Change, Gap, Lesson};
 use domain::prescale::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured};
 use domain::prescale::numbers::Share;
+use domain::prescale::others::LastSet;
 use domain::prescale::profile::ByPhase;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::prescale::steps::Step;
@@ -139,6 +140,13 @@ fn record(at: u32) -> Record {
                 ),
             ]),
         },
+        set: BTreeMap::from([(
+            "reserve".to_owned(),
+            LastSet {
+                values: BTreeSet::from([0, 4_321]),
+                changed_at: Some(NOW),
+            },
+        )]),
     }
 }
 
@@ -438,7 +446,12 @@ pub async fn a_change_is_on_record_before_and_after(ledger: &impl Ledger) {
         (2, Ok(Carried::Started), "started"),
         (3, Ok(Carried::AlreadySo), "already so"),
         (4, Err(ControlError::InProgress), "another change is under way"),
-        (5, Err(broken), "the control plane cannot do that: no such alias"),
+        (
+            5,
+            Err(ControlError::AliasShifting),
+            "a deployment is shifting the alias; it is left alone until that ends",
+        ),
+        (6, Err(broken), "the control plane cannot do that: no such alias"),
     ] {
         for _ in 0..2 {
             answered(store.audit(&change(7, number, None)).await);

@@ -238,19 +238,19 @@ async fn a_table_and_its_index_are_warmed_by_one_request() {
 /// Lambda's words while an alias routes by weights, as it does for a moment in every deployment: "Alias with weights can not be used
 /// with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). Any other invalid value stays a mistake.
 #[tokio::test]
-async fn an_alias_that_is_being_shifted_is_in_progress() {
+async fn an_alias_that_is_being_shifted_is_left_alone() {
     let step = Step::Provision {
         function: scene::API.to_owned(),
         from: 0,
         to: 5,
     };
     let weights = "Alias with weights can not be used with Provisioned Concurrency";
-    for (message, in_progress) in [(weights, true), ("The value must be positive", false)] {
+    for (message, shifting) in [(weights, true), ("The value must be positive", false)] {
         let answer = lambda_refusal(400, "InvalidParameterValueException", message);
         let told = told(vec![("provisioned-concurrency", vec![answer])]).await;
         let outcome = account(&told).carry_out(&step).await;
-        match in_progress {
-            true => assert_eq!(outcome, Err(ControlError::InProgress)),
+        match shifting {
+            true => assert_eq!(outcome, Err(ControlError::AliasShifting)),
             false => assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}"),
         }
     }

@@ -3,12 +3,14 @@
 use control_plane::Patience;
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
+use domain::prescale::steps::Step;
 use memory::MemoryStore;
-use ports::prescale::{ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
+use memory::contract::account::scene;
+use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};
 
 use crate::told::account::{account, patient_account, serverless, told};
-use crate::told::answers::{json_error, lambda_error, nothing_provisioned, ok, reserved};
+use crate::told::answers::{json_error, lambda_error, nothing_provisioned, ok, provisioned, reserved};
 use crate::told::server::{Answer, Rule, Told};
 
 fn baseline() -> Baseline {
@@ -199,4 +201,38 @@ async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
     assert_eq!(told.requests("throttled").len(), 0);
     let again = look().await - calls;
     assert!(again < 15, "{again} calls");
+}
+
+/// A run of a drop's opening on the same account: it looks, changes the provisioned concurrency of seven functions, and looks again, within
+/// its 55 s. Each change is sent once, so one that Lambda throttled would be lost to this run.
+#[tokio::test]
+async fn a_run_that_changes_seven_functions_keeps_the_pace() {
+    let others: Vec<String> = (0..60).map(|n| format!("other-{n}")).collect();
+    let told = told(vec![
+        ("GetParameter", vec![declared(json!({}))]),
+        settings(1_000),
+        ("/other-", vec![configs(&[], None)]),
+        ("PUT /2019-09-30", vec![provisioned(50, 0, "IN_PROGRESS")]),
+        ("/provisioned-concurrency", vec![nothing_provisioned()]),
+        ("/concurrency", vec![reserved(None)]),
+        ("GET /2015-03-31/functions", vec![functions(&others, None)]),
+    ])
+    .await;
+    told.limit(10.0);
+    let account = patient_account(&told, MemoryStore::new(), Patience::default());
+    let began = tokio::time::Instant::now();
+    account.quotas(&baseline()).await.unwrap().unwrap();
+    account.observe(&baseline()).await.unwrap();
+    for to in 50..57 {
+        let step = Step::Provision {
+            function: scene::API.to_owned(),
+            from: 0,
+            to,
+        };
+        assert_eq!(account.carry_out(&step).await, Ok(Carried::Started));
+    }
+    account.observe(&baseline()).await.unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(25));
+    assert_eq!(told.requests("throttled").len(), 0);
+    assert_eq!(told.requests("PUT /2019-09-30").len(), 7);
 }
