@@ -209,12 +209,12 @@ def on_progress():
 def on_api():
     count = of_api("Count", "Sum")
     share = ("IF(requests >= 100, 100 * failed / requests, 0)", "Share of 5xx in percent", {"requests": count, "failed": of_api("5xx", "Sum")})
-    yield "ApiErrorsAlarm", alarm("Over 1 % of the API's answers are 5xx.", "api-errors", share, 1, minutes=2)
+    yield "ApiFailsAlarm", alarm("Over 1 % of the API's answers are 5xx.", "api-errors", share, 1, minutes=2)
     text = "One request of a hundred takes over 1.5 seconds."
-    yield "ApiLatencyAlarm", alarm(text, "api-latency", of_api("Latency", "p99"), 1_500, minutes=3)
+    yield "ApiSlowAlarm", alarm(text, "api-latency", of_api("Latency", "p99"), 1_500, minutes=3)
     refused = metric(FROM_LOGS, "TooManyRequests", {}, "Sum")
     share = ("IF(requests >= 100, 100 * refused / requests, 0)", "Share of 429 in percent", {"requests": count, "refused": refused})
-    yield "ApiRefusalsAlarm", alarm("Over 5 % of the API's answers are 429.", "api-refusals", share, 5, minutes=3)
+    yield "ApiRefusesAlarm", alarm("Over 5 % of the API's answers are 429.", "api-refusals", share, 5, minutes=3)
 
 
 def on_account():
@@ -230,7 +230,7 @@ def on_tables(template):
         # A metric without a data point has none in an expression either.
         watched = ("FILL(reads, 0) + FILL(writes, 0)", "Throttled reads and writes", throttled)
         text = f"{table}{f', index {index}' if index else ''}: reads or writes are throttled."
-        yield f"{short(table, 'Table')}{camel}ThrottlesAlarm", alarm(text, "table-throttles", watched, 0, minutes=2)
+        yield f"{short(table, 'Table')}{camel}ThrottledAlarm", alarm(text, "table-throttles", watched, 0, minutes=2)
 
 
 def log_metrics():

@@ -158,7 +158,6 @@ fn policies_are_read_from_the_template() {
             "logs:CreateLogStream log-group:process-order-log:*",
             "logs:PutLogEvents log-group:process-order-log:*",
             "secretsmanager:GetSecretValue secret:stampede/gateway-??????",
-            "sqs:ChangeMessageVisibility payments",
             "sqs:DeleteMessage payments",
             "sqs:GetQueueAttributes payments",
             "sqs:ReceiveMessage payments",
