@@ -84,8 +84,10 @@ def dimensions(given):
     return [{"Name": name, "Value": value} for name, value in given.items()]
 
 
-def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBreaching", condition=None):
-    """An alarm on one metric, or on an expression: then `watched` is (expression, label, metrics by their ids)."""
+def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBreaching", condition="HasAlarmTopic"):
+    """An alarm on one metric, or on an expression: then `watched` is (expression, label, metrics by their ids). A stage without a topic has no
+    alarms: each would cost its fee and notify nobody.
+    """
     threshold = above if below is None else below
     properties = {"AlarmDescription": f"{text} {PAGE}#{page}"}
     if isinstance(watched, dict):
@@ -104,9 +106,8 @@ def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBr
             properties["Metrics"].append({"Id": key, "ReturnData": False, "MetricStat": {"Metric": named, "Stat": one["stat"], "Period": 60}})
     compared = "GreaterThanThreshold" if below is None else "LessThanThreshold"
     properties |= {"EvaluationPeriods": minutes, "ComparisonOperator": compared, "Threshold": threshold, "TreatMissingData": missing}
-    properties["AlarmActions"] = {"Fn::If": ["HasAlarmTopic", [ref("AlarmTopic")], ref("AWS::NoValue")]}
-    made = {"Type": "AWS::CloudWatch::Alarm"} | ({"Condition": condition} if condition else {})
-    return made | {"Properties": properties}
+    properties["AlarmActions"] = [ref("AlarmTopic")]
+    return {"Type": "AWS::CloudWatch::Alarm", "Condition": condition, "Properties": properties}
 
 
 def of_type(template, kind):
@@ -241,7 +242,7 @@ def log_metrics():
 
 def on_database():
     """Alarms of the cluster that the data stack creates. Its size is known there, so thresholds follow from parameters."""
-    cluster, made = "Cluster", "CreatesCluster"
+    cluster, made = "Cluster", "WatchesCluster"
     used = of_database(cluster, "ACUUtilization", "Average")
     text = "The database works at over 90 % of its largest size."
     yield "DatabaseCapacityAlarm", alarm(text, "database-capacity", used, 90, minutes=5, condition=made)
