@@ -213,8 +213,8 @@ class Trial:
         order = shop.purchase("replay")
         wait_for("the ledger's row", lambda: self.ledger(order), PURCHASE_SECONDS)
         records = self.stream_records(order)
-        self.database("DELETE FROM ledger_order_versions WHERE order_id = %s", order)
-        self.database("DELETE FROM ledger_orders WHERE order_id = %s", order)
+        for table in ("ledger_entries", "ledger_order_versions", "ledger_orders"):
+            self.database(f"DELETE FROM {table} WHERE order_id = %s", order)
         assert not self.ledger(order)
         bucket = resources("stampede-dev", "AWS::S3::Bucket")["RelayFailuresBucket"]
         notice = {"version": "1.0", "payload": json.dumps({"Records": records[:-1]})}

@@ -247,8 +247,9 @@ def on_database():
     text = "The database works at over 90 % of its largest size."
     yield "DatabaseCapacityAlarm", alarm(text, "database-capacity", used, 90, minutes=5, condition=made)
     connections = {"connections": of_database(cluster, "DatabaseConnections", "Maximum")}
-    # Aurora User Guide, "Maximum connections for Aurora Serverless v2": 189 for a largest size of 1 unit, and in proportion, to 5,000.
-    expression = sub("100 * connections / MIN([189 * ${MaxCapacity}, 5000])")
+    # Aurora User Guide, "Maximum connections for Aurora Serverless v2": 189 for a largest size of 1 unit, and in proportion; 2,000 at most with
+    # a smallest size of 0.5 or less, and more elsewhere, where the alarm comes earlier.
+    expression = sub("100 * connections / MIN([189 * ${MaxCapacity}, 2000])")
     watched = (expression, "Connections in percent of the most", connections)
     text = "Over 80 % of the database's connections are used."
     yield "DatabaseConnectionsAlarm", alarm(text, "database-connections", watched, 80, minutes=2, condition=made)
