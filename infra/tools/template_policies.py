@@ -17,6 +17,10 @@ TEMPLATES = ("template.json", "network-and-database.json")
 STREAM_SECONDS = 86_400
 # Lambda Developer Guide, "Using Lambda with Amazon SQS": the visibility timeout is at least six times the function's.
 TIMEOUTS_HIDDEN = 6
+# IAM User Guide, "IAM and AWS STS quotas": all inline policies of a role together, white space aside.
+ROLE_CHARACTERS = 10_240
+# An ARN of a table or a function that CloudFormation named; partitions, regions and accounts are shorter.
+LONGEST_NAME = 100
 # SQS keeps messages for two weeks at most.
 LONGEST_RETENTION_SECONDS = 1_209_600
 
@@ -146,6 +150,26 @@ def no_managed_policy(resources):
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         for managed in role["Properties"].get("ManagedPolicyArns", []):
             yield name, f"has the managed policy {text(managed)}, which allows its actions on everything"
+
+
+def as_written(node):
+    """A policy with each name that is not known yet as long as such names get."""
+    match node:
+        case {"Fn::Sub": _} | {"Fn::GetAtt": _} | {"Ref": _}:
+            return re.sub(r"\$\{[^}]*\}", "x" * LONGEST_NAME, text(node))
+        case dict():
+            return {key: as_written(value) for key, value in node.items()}
+        case list():
+            return [as_written(value) for value in node]
+    return node
+
+
+def roles_fit(resources):
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        written = [as_written(policy["PolicyDocument"]) for policy in policies_of(role)]
+        size = len(json.dumps(written, separators=(",", ":")))
+        if size > ROLE_CHARACTERS:
+            yield name, f"has policies of some {size} characters, more than IAM takes"
 
 
 def logs_end(resources):
@@ -305,6 +329,7 @@ POLICIES = [
     no_wide_statement,
     wide_changes_have_a_condition,
     no_managed_policy,
+    roles_fit,
     logs_end,
     stores_are_encrypted,
     stores_can_be_recovered,
@@ -371,6 +396,10 @@ def without_condition(role, action):
     return plant
 
 
+def many_statements(resources):
+    first_policy(resources, "ReserveRole").extend(first_policy(resources, "ReserveRole")[:1] * 60)
+
+
 def unwatched(name, index=None):
     """Leaves out every alarm that looks at a resource."""
 
@@ -399,6 +428,7 @@ PLANTED = {
         (no_wide_statement, "an exception of another role is used", allow("ReserveRole", "dynamodb:ListStreams", {"Fn::Sub": "${OrdersTable.Arn}/stream/*"})),
         (wide_changes_have_a_condition, "instances are changed without their tag", without_condition("PrescaleRole", "rds:ModifyDBInstance")),
         (no_managed_policy, "a role has a managed policy", instead("ProcessOrderRole", "ManagedPolicyArns", [MANAGED])),
+        (roles_fit, "a role with sixty statements", many_statements),
         (logs_end, "a log group without retention", without("ReserveLog", "Properties", "RetentionInDays")),
         (logs_end, "a function without a log group", bare_log),
         (logs_end, "a function with a log group from elsewhere", instead("ReserveFunction", "LoggingConfig", "LogGroup", "elsewhere")),
