@@ -21,8 +21,8 @@ CHOICES = (*QUEUES, "relay")
 BATCH = 10
 # The most that is shown.
 SHOWN = 100
-# How long a message is hidden while it is moved or replayed: the relay's time limit and some more.
-HIDDEN_SECONDS = 60
+# How long messages are hidden while they are moved or replayed: a batch of them, one after the other, at the relay's time limit each.
+HIDDEN_SECONDS = 330
 # Records in one invocation: the event source's own batch.
 RECORDS = 100
 # relay-events ends within 30 s. Retries of the client would only repeat what is repeated here.
