@@ -31,6 +31,8 @@ ROTATE ?=
 FORCE ?=
 TYPED ?=
 CONFIG ?=
+QUEUE ?=
+SHOW ?=
 EMULATOR ?=
 ORDER ?=
 FOLDER ?=
@@ -38,7 +40,7 @@ BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -137,6 +139,12 @@ lint: ## formatting, clippy, dependency checks
 template: ## expand and check the templates
 	@infra/tools/setup test
 	@.tools/venv/bin/python infra/tools/check_template.py infra/template.yaml infra/network-and-database.yaml
+	@.tools/venv/bin/python infra/tools/template_policies.py
+	@.tools/venv/bin/python infra/tools/check_observability.py
+
+alarms: ## write infra/observability: the alarms and the dashboard, from infra/tools/observability.py
+	@infra/tools/setup test
+	@.tools/venv/bin/python infra/tools/observability.py
 
 commands: ## run the commands of the README that have a short form
 	@infra/tools/setup test
@@ -179,6 +187,10 @@ smoke: ## put, reserve and release an unlisted drop on a deployed stage: STAGE=n
 status: ## show what is deployed, and what needs attention: STAGE=name
 	@infra/tools/setup deploy
 	@$(DEPLOY)
+
+redrive: ## give dead letters or failed stream records back to their consumers: STAGE=name QUEUE=payments|ledger|relay SHOW=1
+	@infra/tools/setup deploy
+	@$(DEPLOY) --queue "$(QUEUE)" $(if $(SHOW),--show)
 
 rollback: ## make the former version of each function live: STAGE=name
 	@infra/tools/setup deploy

@@ -1,4 +1,4 @@
-"""Deploys Stampede: `python infra/deploy bootstrap|deploy|status|rollback|teardown --stage NAME`; docs/DEPLOY.md."""
+"""Deploys Stampede: `python infra/deploy bootstrap|deploy|status|redrive|rollback|teardown --stage NAME`; docs/DEPLOY.md."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ import botocore.exceptions
 import aliases
 import bootstrap
 import keys
+import redrive
 import release
 import status
 import teardown
@@ -16,11 +17,13 @@ from stage import CONFIG, Stage, refuse
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("command", choices=["bootstrap", "deploy", "smoke", "status", "rollback", "teardown"])
+    arguments.add_argument("command", choices=["bootstrap", "deploy", "smoke", "status", "redrive", "rollback", "teardown"])
     arguments.add_argument("--stage", required=True)
     arguments.add_argument("--config", default=CONFIG, help="another file than samconfig.toml")
     arguments.add_argument("--rotate", choices=keys.AUDIENCES, help="bootstrap: move on to this audience's next key")
     arguments.add_argument("--force", action="store_true", help="deploy: also while capacity is raised")
+    arguments.add_argument("--queue", default="", help=f"redrive: {', '.join(redrive.CHOICES)}")
+    arguments.add_argument("--show", action="store_true", help="redrive: only show what is there")
     arguments.add_argument("--typed", default="", help="teardown: the stage's name once more")
     arguments.add_argument("--emulator", action="store_true", help="the account is emulated: infra/deploy/emulator.py")
     given = arguments.parse_args()
@@ -34,6 +37,8 @@ def main():
             sys.exit(0 if release.smoke(stage) else 1)
         case "status":
             status.run(stage)
+        case "redrive":
+            redrive.run(stage, given.queue, given.show)
         case "rollback":
             aliases.roll_back(stage)
         case "teardown":

@@ -72,7 +72,8 @@ def programs(path):
 
 def deploy_data(stage, zips):
     """The network, the database and `migrate-ledger`; what the team has already is named by parameters instead."""
-    given = stage.data | {"Stage": stage.name, "Architecture": stage.architecture}
+    given = {"AlarmTopic": stage.application.get("AlarmTopic", "")} | stage.data
+    given |= {"Stage": stage.name, "Architecture": stage.architecture}
     send(stage.data_stack, template.DATA, given, zips, programs(template.DATA), stage)
     return outputs(stage.data_stack)
 

@@ -8,7 +8,7 @@ import aliases
 import keys
 from stage import outputs, refuse, resources, say
 
-RETAINED = ("AWS::DynamoDB::Table", "AWS::SQS::Queue")
+RETAINED = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket")
 
 
 def delete_stack(name):
@@ -20,12 +20,23 @@ def delete_stack(name):
     say(f"stack {name}: deleted")
 
 
+def empty(bucket):
+    """Deletes a bucket with every version of its objects."""
+    s3 = boto3.client("s3")
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+    s3.delete_bucket(Bucket=bucket)
+
+
 def delete_data(stage, retained):
     tables, queues = boto3.client("dynamodb"), boto3.client("sqs")
     for name in retained["AWS::DynamoDB::Table"].values():
         tables.delete_table(TableName=name)
     for url in retained["AWS::SQS::Queue"].values():
         queues.delete_queue(QueueUrl=url)
+    for name in retained["AWS::S3::Bucket"].values():
+        empty(name)
     ssm = boto3.client("ssm")
     pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=stage.path, Recursive=True)
     names = [parameter["Name"] for page in pages for parameter in page["Parameters"]]

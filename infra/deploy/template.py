@@ -1,4 +1,4 @@
-"""infra/template.yaml as `make deploy` sends it: with each function's zip in the place of its source."""
+"""The templates as `make deploy` sends them: with the files that they include, and with each function's zip in the place of its source."""
 
 import json
 import pathlib
@@ -33,9 +33,22 @@ class Loader(yaml.SafeLoader):
 Loader.add_multi_constructor("!", construct)
 
 
-def load(path):
+def read(path):
+    """A template as it stands in its file."""
     with open(path, encoding="utf-8") as file:
         return yaml.load(file, Loader)
+
+
+def load(path):
+    """A template with the resources of the files that its `Metadata.Includes` names, which lie beside infra/template.yaml."""
+    template = read(path)
+    for name in template.pop("Metadata", {}).get("Includes", []):
+        added = read(ROOT / "infra" / name)["Resources"]
+        twice = added.keys() & template["Resources"].keys()
+        if twice:
+            raise ValueError(f"{path} and {name} both have {', '.join(sorted(twice))}")
+        template["Resources"] |= added
+    return template
 
 
 def functions(template):

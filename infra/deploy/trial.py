@@ -2,8 +2,9 @@
 
     trial.py [--only STEP...]
 
-Steps: bootstrap, deploy, buy, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that fails
-its smoke test), teardown. The account is `ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes TLS connections alone. What it does and what
+Steps: bootstrap, deploy, buy, redrive, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that
+fails its smoke test), teardown. The account is `ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes
+TLS connections alone. What it does and what
 it prints goes to target/deploy-test.
 """
 
@@ -31,15 +32,16 @@ import pg8000.dbapi
 
 import aliases
 import keys
+import redrive
 import release
 import template
 from api import Api, Failed, Key, problem
-from stage import Stage, outputs
+from stage import Stage, outputs, resources
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "target/deploy-test"
 BIN = ROOT / "target/release"
-STEPS = ("bootstrap", "deploy", "buy", "live", "upgrade", "rollback", "undo", "teardown")
+STEPS = ("bootstrap", "deploy", "buy", "redrive", "live", "upgrade", "rollback", "undo", "teardown")
 STAGE = "dev"
 REGION = "us-east-1"
 START_SECONDS = 60
@@ -125,6 +127,8 @@ class Trial:
             "Architecture": "x86_64",
             "GatewayUrl": account.gateway,
             "LedgerCluster": "stampede-dev-ledger",
+            # A stage without a topic has no alarms.
+            "AlarmTopic": f"arn:aws:sns:{REGION}:000000000000:alarms",
         }
         self.write_config()
 
@@ -176,6 +180,11 @@ class Trial:
     def deploy(self):
         self.make("deploy")
         self.make("status")
+        client, physical = boto3.client("lambda"), resources("stampede-dev", "AWS::Lambda::Function").values()
+        groups = {client.get_function_configuration(FunctionName=name)["LoggingConfig"]["LogGroup"] for name in physical}
+        alarms, boards = resources("stampede-dev", "AWS::CloudWatch::Alarm"), boto3.client("cloudwatch").list_dashboards()["DashboardEntries"]
+        print(f"  {len(groups)} log groups for {len(physical)} functions, {len(alarms)} alarms, {len(boards)} dashboard", flush=True)
+        assert len(groups) == len(physical) and alarms and len(boards) == 1
 
     def buy(self):
         """A purchase by the API, from a drop on the public list to the ledger's row."""
@@ -185,19 +194,78 @@ class Trial:
         row = wait_for("the ledger's row", lambda: self.ledger(order), PURCHASE_SECONDS)
         print(f"  order {order} is paid; the ledger has {row}", flush=True)
 
+    def redrive(self):
+        """Dead letters go back to their queue; stream records from the bucket and the parked queue are handled again."""
+        queues, urls = boto3.client("sqs"), resources("stampede-dev", "AWS::SQS::Queue")
+        mapping = resources("stampede-dev", "AWS::Lambda::EventSourceMapping")["ProjectLedgerFunctionLedger"]
+        functions = boto3.client("lambda")
+        functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+        for number in range(23):
+            queues.send_message(QueueUrl=urls["LedgerDlq"], MessageBody=json.dumps({"type": "trial", "subject": f"letter-{number}"}))
+        said = self.make("redrive", "QUEUE=ledger", "SHOW=1")
+        assert said.count("trial letter-") == 23, "not every dead letter was shown"
+        self.make("redrive", "QUEUE=ledger")
+        counts = [redrive.depth(queues, urls[name]) for name in ("LedgerDlq", "LedgerQueue")]
+        assert counts == [0, 23], f"dead letters and messages: {counts}"
+        queues.purge_queue(QueueUrl=urls["LedgerQueue"])
+        functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+        # The ledger loses an order; its records come back from where Lambda puts what it gave up.
+        shop = self.shop()
+        shop.put_drop()
+        order = shop.purchase("replay")
+        wait_for("the ledger's row", lambda: self.ledger(order), PURCHASE_SECONDS)
+        records = self.stream_records(order)
+        for table in ("ledger_entries", "ledger_order_versions", "ledger_orders"):
+            self.database(f"DELETE FROM {table} WHERE order_id = %s", order)
+        assert not self.ledger(order)
+        bucket = resources("stampede-dev", "AWS::S3::Bucket")["RelayFailuresBucket"]
+        notice = {"version": "1.0", "payload": json.dumps({"Records": records[:-1]})}
+        boto3.client("s3").put_object(Bucket=bucket, Key="aws/lambda/trial/shard/2026/11/27/1", Body=json.dumps(notice).encode())
+        queues.send_message(QueueUrl=urls["RelayParkedQueue"], MessageBody=json.dumps(records[-1]))
+        assert order in self.make("redrive", "QUEUE=relay", "SHOW=1")
+        said = self.make("redrive", "QUEUE=relay")
+        assert "1 objects were replayed" in said and "1 records were replayed" in said
+        row = wait_for("the ledger's row once more", lambda: self.ledger(order), PURCHASE_SECONDS)
+        print(f"  {len(records)} records of order {order} were replayed; the ledger has {row}", flush=True)
+        assert "0 objects were replayed" in self.make("redrive", "QUEUE=relay")
+        assert "QUEUE=payments|ledger|relay" in self.make("redrive", "QUEUE=orders", expect=2)
+
+    def stream_records(self, order):
+        """The changes of an order as the stream has them, in the form in which Lambda hands them over."""
+        client = boto3.client("dynamodbstreams")
+        table = resources("stampede-dev", "AWS::DynamoDB::Table")["OrdersTable"]
+        stream = client.list_streams(TableName=table)["Streams"][0]["StreamArn"]
+        found = []
+        for shard in client.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]:
+            place = {"StreamArn": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            records = client.get_records(ShardIterator=client.get_shard_iterator(**place)["ShardIterator"])["Records"]
+            found += [record for record in records if order in json.dumps(record["dynamodb"]["Keys"])]
+        for record in found:
+            at = record["dynamodb"].pop("ApproximateCreationDateTime", None)
+            record["dynamodb"] |= {"ApproximateCreationDateTime": at.timestamp()} if at else {}
+            record["eventSourceARN"] = stream
+        assert len(found) > 1, found
+        return found
+
     def shop(self):
         return Shop(outputs("stampede-dev")["ApiUrl"])
 
     def ledger(self, order):
-        """The order's row, read over TLS as the database's owner."""
+        """The order's row, where it is paid."""
+        row = self.database("SELECT status, version FROM ledger_orders WHERE order_id = %s", order)
+        return row if row and row[0] == "paid" else None
+
+    def database(self, statement, order):
+        """A statement about an order, over TLS as the database's owner; the first row, if it has rows."""
         trusted = ssl.create_default_context(cadata=self.account.database["LedgerRoots"])
         place = {"host": "127.0.0.1", "port": int(self.account.database["LedgerPort"]), "database": "ledger", "user": "postgres"}
         connection = pg8000.dbapi.connect(ssl_context=trusted, **place)
         try:
             cursor = connection.cursor()
-            cursor.execute("SELECT status, version FROM ledger_orders WHERE order_id = %s", (order,))
-            row = cursor.fetchone()
-            return row if row and row[0] == "paid" else None
+            cursor.execute(statement, (order,))
+            row = cursor.fetchone() if cursor.description else None
+            connection.commit()
+            return row
         finally:
             connection.close()
 

@@ -50,7 +50,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     Trigger::Stream {
         batch_size: 100,
         parallelization: 10,
-        max_retries: 100,
+        max_age_seconds: 79_200,
     },
 );
 

@@ -15,7 +15,7 @@
 //! | [`permissions`] | IAM: what each function may do, and what it did |
 //! | [`secrets`] | Secrets Manager and Parameter Store, as far as functions read them at run time |
 //! | [`sqs`] | SQS with dead-letter queues |
-//! | [`sources`] | event source mappings for queues and streams; EventBridge's schedules |
+//! | [`sources`] | event source mappings for queues and streams, with a folder for the bucket of what failed; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
 //! | `sandbox-gateway` | the payment gateway |
 //! | [`planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, where asked for |

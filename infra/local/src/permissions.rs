@@ -5,8 +5,12 @@
 //! from outside (tests, the load generator) and may do everything.
 //!
 //! The rules are IAM's for identity-based policies: what no statement allows is denied, and one that denies wins.
-//! Of patterns only a resource that ends in `*`, or in `?` once or more, is understood: [`Permissions::of`] refuses others, as
-//! conditions are refused when the template is read.
+//! Of patterns only a resource that ends in `*`, or in `?` once or more, is understood, and of conditions `StringEquals` of a
+//! resource's tag and `Null` of `lambda:SourceFunctionArn`: [`Permissions::of`] refuses others.
+//!
+//! Lambda itself works with a function's role too: it writes the log, reads queues and streams, puts what failed into a bucket and makes
+//! network interfaces. Nothing here does that by signed calls, so [`Permissions::check_lambda`] asks for all of it once, and a missing
+//! statement fails at the start.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +20,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::template::{ACCOUNT, Model, Statement};
+use crate::template::{
+    ACCOUNT, Function, Model, OnFailure, Statement, bucket_arn, queue_arn, stream_arn, table_arn,
+};
 
 /// What the access key of a function starts with; its name follows.
 const KEY_PREFIX: &str = "function.";
@@ -79,10 +85,45 @@ impl Denied {
     }
 }
 
+/// Under which condition a statement holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Condition {
+    /// The resource has the tag with the value.
+    Tagged(String, String),
+    /// The call comes from the function's own code (false), or from Lambda with the function's role (true).
+    ByLambda(bool),
+}
+
+/// The beginning of the condition keys that are about tags of the resource.
+const TAG: &str = "aws:ResourceTag/";
+/// In the calls of a function's own code, and in none that Lambda makes with its role to read sources and to make network interfaces:
+/// Lambda Developer Guide, "Using source function ARN to control function access behavior".
+const SOURCE_FUNCTION: &str = "lambda:SourceFunctionArn";
+
+impl Condition {
+    fn all(statement: &Statement) -> Option<Vec<Self>> {
+        let pairs = statement.condition.iter().flat_map(|(operator, keys)| {
+            keys.iter()
+                .map(move |(key, value)| (operator.as_str(), key, value))
+        });
+        pairs
+            .map(|(operator, key, value)| match (operator, key.strip_prefix(TAG)) {
+                ("StringEquals", Some(tag)) => Some(Self::Tagged(tag.to_owned(), value.clone())),
+                ("Null", None) if key == SOURCE_FUNCTION => Some(Self::ByLambda(value.parse().ok()?)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// The tags of resources, by ARN.
+pub type Tags = BTreeMap<String, BTreeMap<String, String>>;
+
 /// How often the permission for one action on one resource was needed.
 #[derive(Debug)]
 struct Grant {
     action: String,
+    conditions: Vec<Condition>,
     used: AtomicU64,
 }
 
@@ -104,8 +145,9 @@ fn covers(pattern: &str, resource: &str) -> bool {
 }
 
 /// The grant of an action on a resource: of that resource by its name, else by the longest beginning.
-fn grant<'a>(grants: &'a Grants, need: &Need) -> Option<&'a Grant> {
-    let of = |grants: &'a Vec<Grant>| grants.iter().find(|grant| grant.action == need.action);
+fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool) -> Option<&'a Grant> {
+    let fits = |grant: &&Grant| grant.action == need.action && grant.conditions.iter().all(holds);
+    let of = |grants: &'a Vec<Grant>| grants.iter().find(fits);
     if let Some(grant) = grants.get(&need.resource).and_then(of) {
         return Some(grant);
     }
@@ -125,6 +167,7 @@ pub struct Permissions {
     granted: HashMap<String, Grants>,
     /// By function and the text of the permission.
     denied: Mutex<BTreeMap<String, BTreeMap<String, u64>>>,
+    tags: Tags,
 }
 
 /// A permission and how often it was needed.
@@ -170,7 +213,45 @@ impl Permissions {
         Ok(Self {
             granted,
             denied: Mutex::default(),
+            tags: Tags::new(),
         })
+    }
+
+    /// The same, where resources have these tags.
+    #[must_use]
+    pub fn with_tags(self, tags: Tags) -> Self {
+        Self { tags, ..self }
+    }
+
+    fn granted(&self, function: &str, need: &Need, by_lambda: bool) -> Option<&Grant> {
+        let holds = |condition: &Condition| match condition {
+            Condition::ByLambda(expected) => *expected == by_lambda,
+            Condition::Tagged(tag, value) => {
+                let tags = self.tags.get(&need.resource);
+                tags.and_then(|tags| tags.get(tag)) == Some(value)
+            }
+        };
+        grant(self.granted.get(function)?, need, &holds)
+    }
+
+    /// Checks that each function's role lets Lambda do what it does with it. It counts as no use.
+    ///
+    /// # Errors
+    /// Names the function and the statement that its role lacks.
+    pub fn check_lambda(&self, model: &Model) -> Result<()> {
+        for function in model.functions.values() {
+            for need in of_lambda(function) {
+                if self.granted(&function.name, &need, true).is_none() {
+                    bail!(
+                        "{}: its role does not let Lambda {} on {}",
+                        function.name,
+                        need.action,
+                        need.resource
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether `function` may do all of `needs`. What is allowed is counted only when all is.
@@ -180,8 +261,7 @@ impl Permissions {
     pub fn check(&self, function: &str, needs: &[Need]) -> Result<(), Denied> {
         let mut grants = Vec::with_capacity(needs.len());
         for need in needs {
-            let granted = self.granted.get(function);
-            let Some(grant) = granted.and_then(|granted| grant(granted, need)) else {
+            let Some(grant) = self.granted(function, need, false) else {
                 return Err(self.deny(function, need));
             };
             grants.push(grant);
@@ -243,6 +323,62 @@ impl Permissions {
     }
 }
 
+/// What Lambda does with a function's role, by the pages of its Developer Guide on logs, event sources, on-failure destinations and VPCs.
+fn of_lambda(function: &Function) -> Vec<Need> {
+    const LOG: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
+    const QUEUE: [&str; 3] = [
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+    ];
+    const STREAM: [&str; 3] = [
+        "dynamodb:DescribeStream",
+        "dynamodb:GetRecords",
+        "dynamodb:GetShardIterator",
+    ];
+    const NETWORK: [&str; 6] = [
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+    ];
+    let mut needs = Vec::new();
+    let mut all = |actions: &[&'static str], resource: &str| {
+        needs.extend(actions.iter().map(|action| Need {
+            action: Cow::Borrowed(action),
+            resource: resource.to_owned(),
+        }));
+    };
+    if let Some(group) = &function.log_group {
+        all(&LOG, group);
+    }
+    for source in &function.queues {
+        all(&QUEUE, &queue_arn(&source.queue));
+    }
+    for source in &function.streams {
+        all(&STREAM, &stream_arn(&source.table));
+        all(
+            &["dynamodb:ListStreams"],
+            &format!("{}/stream/any", table_arn(&source.table)),
+        );
+        match &source.on_failure {
+            Some(OnFailure::Queue(queue)) => all(&["sqs:SendMessage"], &queue_arn(queue)),
+            Some(OnFailure::Bucket(bucket)) => {
+                let bucket = bucket_arn(bucket);
+                all(&["s3:ListBucket"], &bucket);
+                all(&["s3:PutObject"], &format!("{bucket}/aws/lambda/any"));
+            }
+            None => {}
+        }
+    }
+    if function.in_network {
+        all(&NETWORK, "*");
+    }
+    needs
+}
+
 /// The grants of one function, by resource.
 fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
     let mut allowed = BTreeSet::new();
@@ -252,6 +388,14 @@ fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
             "Allow" => &mut allowed,
             "Deny" => &mut denied,
             other => bail!("{function}: the local stack does not know the effect {other}"),
+        };
+        let conditions =
+            Condition::all(statement).filter(|all| all.is_empty() || statement.effect == "Allow");
+        let Some(conditions) = conditions else {
+            bail!(
+                "{function}: the local stack does not know the condition {:?}",
+                statement.condition
+            );
         };
         for action in &statement.action {
             let pair = (statement.resource.as_str(), action.as_str());
@@ -264,13 +408,15 @@ fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
                     pair.0
                 );
             }
-            set.insert(pair);
+            set.insert((pair, conditions.clone()));
         }
     }
+    let is_denied = |pair| denied.iter().any(|(refused, _)| *refused == pair);
     let mut grants: HashMap<String, Vec<Grant>> = HashMap::new();
-    for (resource, action) in allowed.difference(&denied) {
-        grants.entry((*resource).to_owned()).or_default().push(Grant {
-            action: (*action).to_owned(),
+    for ((resource, action), conditions) in allowed.into_iter().filter(|(pair, _)| !is_denied(*pair)) {
+        grants.entry(resource.to_owned()).or_default().push(Grant {
+            action: action.to_owned(),
+            conditions,
             used: AtomicU64::new(0),
         });
     }
@@ -286,13 +432,21 @@ mod tests {
             effect: effect.to_owned(),
             action: actions.iter().map(|&a| a.to_owned()).collect(),
             resource: resource.to_owned(),
+            condition: BTreeMap::new(),
         }
+    }
+
+    fn with_condition(mut statement: Statement, operator: &str, key: &str, value: &str) -> Statement {
+        let keys = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        statement.condition.insert(operator.to_owned(), keys);
+        statement
     }
 
     fn permissions(statements: &[Statement]) -> Permissions {
         Permissions {
             granted: HashMap::from([("f".to_owned(), grants("f", statements).unwrap())]),
             denied: Mutex::default(),
+            tags: Tags::new(),
         }
     }
 
@@ -405,8 +559,55 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_on_a_tag_allows_only_resources_that_have_it() {
+        let modify = statement("Allow", &["s:Modify"], "arn:a:b:db:*");
+        let tagged = with_condition(modify, "StringEquals", "aws:ResourceTag/cluster", "ledger");
+        let tags = |value: &str| BTreeMap::from([("cluster".to_owned(), value.to_owned())]);
+        let all = Tags::from([
+            ("arn:a:b:db:ledger-1".to_owned(), tags("ledger")),
+            ("arn:a:b:db:ledger-2".to_owned(), tags("ledger-other")),
+        ]);
+        let permissions = permissions(&[tagged]).with_tags(all);
+        for (resource, is_allowed) in [
+            ("arn:a:b:db:ledger-1", true),
+            ("arn:a:b:db:ledger-2", false),
+            ("arn:a:b:db:ledger-3", false),
+        ] {
+            let checked = permissions.check("f", &[need("s:Modify", resource)]);
+            assert_eq!(checked.is_ok(), is_allowed, "{resource}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_lambda_alone_is_refused_to_the_functions_code() {
+        let create = statement("Allow", &["ec2:Create"], "*");
+        let permissions = permissions(&[with_condition(create, "Null", SOURCE_FUNCTION, "true")]);
+        let create = need("ec2:Create", "*");
+        assert!(permissions.granted("f", &create, true).is_some());
+        assert!(permissions.check("f", &[create]).is_err());
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for bad in [
+            with_condition(
+                statement("Allow", &["s:Get"], "r"),
+                "StringLike",
+                "aws:ResourceTag/t",
+                "v",
+            ),
+            with_condition(
+                statement("Allow", &["s:Get"], "r"),
+                "StringEquals",
+                "aws:SourceIp",
+                "v",
+            ),
+            with_condition(
+                statement("Deny", &["s:Get"], "r"),
+                "StringEquals",
+                "aws:ResourceTag/t",
+                "v",
+            ),
             statement("Allow", &["s:*"], "r"),
             statement("Allow", &["s:Get"], "r/*/x"),
             statement("Allow", &["s:Get"], "r/?/x"),

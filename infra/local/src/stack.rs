@@ -245,7 +245,10 @@ impl Stack {
         }
 
         let meter = Arc::new(Meter::default());
-        let permissions = Arc::new(Permissions::of(&model)?);
+        let tags = planes.as_ref().map(|planes| planes.tags.clone());
+        let permissions = Permissions::of(&model)?.with_tags(tags.unwrap_or_default());
+        permissions.check_lambda(&model)?;
+        let permissions = Arc::new(permissions);
         let secrets = Arc::new(Secrets::new(&around, Arc::clone(&permissions)));
         let mut servers = JoinSet::new();
         servers.spawn(secrets::serve(secrets_at, Arc::clone(&secrets)));
@@ -283,6 +286,7 @@ impl Stack {
                 dynamo,
                 sqs: sqs.clone(),
                 concurrency: options.concurrency,
+                buckets: place.root().join("buckets"),
                 control_planes: planes.is_some(),
             },
         );

@@ -167,8 +167,8 @@ pub enum Trigger {
         batch_size: u32,
         /// The most invocations at the same time for each shard of the stream.
         parallelization: u32,
-        /// How often a failed batch is tried again.
-        max_retries: u32,
+        /// For how long failed records are tried again, in seconds since they were written. Attempts have no other limit.
+        max_age_seconds: u32,
     },
     /// A schedule. A failed run is not repeated: the next one replaces it.
     Schedule {

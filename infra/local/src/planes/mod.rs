@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::child::{self, Spawner};
+use crate::permissions::Tags;
 use crate::postgres::Doors;
 use crate::template::Model;
 use caller::Caller;
@@ -65,6 +66,8 @@ pub struct Planes {
     url: String,
     /// The event source mappings made there, by their logical ids.
     pub mappings: BTreeMap<String, String>,
+    /// The tags of what was made there, which conditions are about.
+    pub tags: Tags,
     /// The alias that is live.
     alias: String,
     /// The functions they know.
@@ -119,7 +122,7 @@ impl Planes {
         let mut child = spawner.spawn(command, Signal::SIGKILL, 0).await?;
         let caller = Caller::new(&url);
         answers(&caller, &mut child).await?;
-        let mappings = seed::seed(&caller, model, &documents)
+        let (mappings, tags) = seed::seed(&caller, model, &documents)
             .await
             .context("the account at its baseline")?;
         let mut pulse = JoinSet::new();
@@ -138,6 +141,7 @@ impl Planes {
             child,
             url,
             mappings,
+            tags,
             alias: documents.alias(model).unwrap_or_default(),
             functions: documents.functions(),
             database: changed,

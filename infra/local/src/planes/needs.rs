@@ -171,13 +171,10 @@ fn rds(call: &Call<'_>) -> Option<Vec<Need>> {
     let cluster = || of("DBClusterIdentifier").unwrap_or("*");
     let instance = |field: &str| arn("rds", &format!("db:{}", of(field).unwrap_or("*")));
     Some(match operation {
-        "DescribeDBClusters" | "ModifyDBCluster" => {
+        // A failover names an instance too, and needs the permission on the cluster alone: Service Authorization Reference, Amazon RDS.
+        "DescribeDBClusters" | "ModifyDBCluster" | "FailoverDBCluster" => {
             vec![need(action, arn("rds", &format!("cluster:{}", cluster())))]
         }
-        "FailoverDBCluster" => vec![
-            need(action.clone(), arn("rds", &format!("cluster:{}", cluster()))),
-            need(action, instance("TargetDBInstanceIdentifier")),
-        ],
         "DescribeDBInstances" | "ModifyDBInstance" => vec![need(action, instance("DBInstanceIdentifier"))],
         _ => return None,
     })
@@ -290,10 +287,7 @@ mod tests {
         );
         assert_eq!(
             rds("Action=FailoverDBCluster&DBClusterIdentifier=l&TargetDBInstanceIdentifier=l-2"),
-            [
-                "rds:FailoverDBCluster rds:us-east-1:000000000000:cluster:l",
-                "rds:FailoverDBCluster rds:us-east-1:000000000000:db:l-2"
-            ]
+            ["rds:FailoverDBCluster rds:us-east-1:000000000000:cluster:l"]
         );
         assert_eq!(
             rds("Action=DescribeDBInstances&Filters.Filter.1.Name=db-cluster-id"),

@@ -11,13 +11,16 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::caller::Caller;
-use crate::template::{ACCOUNT, Function, Model, queue_arn};
+use crate::permissions::Tags;
+use crate::template::{ACCOUNT, Function, Model, REGION, queue_arn};
 
 /// The variables by which a function is told what things are called, and where its documents are.
 const NAMES: &str = "NAMES";
 const PATH: &str = "DOCUMENTS_PATH";
 /// An empty archive: nothing is run there.
 const NO_CODE: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// The tag of an instance that names its cluster, in infra/network-and-database.yaml.
+const CLUSTER_TAG: &str = "stampede-cluster";
 /// What the cluster runs; the oldest that Serverless v2 has here.
 const ENGINE: (&str, &str) = ("aurora-postgresql", "16.8");
 
@@ -114,14 +117,14 @@ fn named(model: &Model, member: &str) -> Option<String> {
     text(&names, member).map(str::to_owned)
 }
 
-/// Makes everything, and answers the event source mappings by their logical ids.
+/// Makes everything, and answers the event source mappings by their logical ids, and the tags of the database's instances.
 pub(super) async fn seed(
     caller: &Caller,
     model: &Model,
     documents: &Documents,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<(BTreeMap<String, String>, Tags)> {
     let Some(path) = told(model, PATH) else {
-        return Ok(BTreeMap::new());
+        return Ok((BTreeMap::new(), Tags::new()));
     };
     for (name, document) in &documents.texts {
         let put = json!({"Name": format!("{path}/{name}"), "Value": document.to_string(), "Type": "String"});
@@ -160,8 +163,11 @@ pub(super) async fn seed(
         .texts
         .get("baseline")
         .and_then(|baseline| baseline.get("database"));
-    database(caller, cluster, declared.context("baseline.toml: the database")?).await?;
-    Ok(mappings)
+    let instances = database(caller, cluster, declared.context("baseline.toml: the database")?).await?;
+    let tag = BTreeMap::from([(CLUSTER_TAG.to_owned(), cluster.to_owned())]);
+    let arn = |instance| format!("arn:aws:rds:{REGION}:{ACCOUNT}:db:{instance}");
+    let tags = instances.into_iter().map(|instance| (arn(instance), tag.clone()));
+    Ok((mappings, tags.collect()))
 }
 
 async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Value) -> Result<()> {
@@ -194,8 +200,8 @@ async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Valu
     Ok(())
 }
 
-/// The ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class.
-async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<()> {
+/// The ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class. Their names.
+async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<Vec<String>> {
     let acu = |field: &str| {
         declared
             .get(field)
@@ -226,17 +232,17 @@ async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<()
             (class, instances.collect())
         };
     rds(caller, &create).await?;
-    for instance in instances {
+    for instance in &instances {
         let create = [
             ("Action", "CreateDBInstance".to_owned()),
-            ("DBInstanceIdentifier", instance),
+            ("DBInstanceIdentifier", instance.clone()),
             ("DBClusterIdentifier", cluster.to_owned()),
             ("DBInstanceClass", class.clone()),
             ("Engine", ENGINE.0.to_owned()),
         ];
         rds(caller, &create).await?;
     }
-    Ok(())
+    Ok(instances)
 }
 
 async fn lambda(caller: &Caller, method: Method, path: &str, body: &Value) -> Result<Value> {

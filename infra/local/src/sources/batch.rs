@@ -38,8 +38,9 @@ pub(super) fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize>
 }
 
 /// Lambda's rules: a reported failure retries from that record on; a failed batch is halved if the source says so,
-/// which costs no attempt; otherwise it is tried again as it is, until its attempts are used up.
-pub(super) fn next(piece: &Piece, handled: Option<usize>, source: &StreamSource) -> Step {
+/// which costs no attempt; otherwise it is tried again as it is, until its attempts are used up or its first `expired` records are
+/// too old.
+pub(super) fn next(piece: &Piece, handled: Option<usize>, expired: usize, source: &StreamSource) -> Step {
     let Range { start, end } = piece.range.clone();
     let attempts = piece.attempts + 1;
     match handled {
@@ -56,7 +57,8 @@ pub(super) fn next(piece: &Piece, handled: Option<usize>, source: &StreamSource)
             };
             Step::Again(vec![half(start..middle), half(middle..end)])
         }
-        _ if attempts > source.max_retries => Step::GiveUp(start..end),
+        _ if source.max_retries.is_some_and(|most| attempts > most) => Step::GiveUp(start..end),
+        _ if expired > 0 => Step::GiveUp(start..end.min(start + expired)),
         _ => Step::Again(vec![Piece {
             range: start..end,
             attempts,
@@ -74,7 +76,8 @@ mod tests {
             batch_size: 10,
             parallelization: 1,
             bisect,
-            max_retries: 2,
+            max_retries: Some(2),
+            max_age: None,
             partial: true,
             on_failure: None,
         }
@@ -102,39 +105,50 @@ mod tests {
     #[test]
     fn a_reported_failure_retries_from_there() {
         let source = source(true);
-        assert_eq!(next(&piece(0..4, 0), Some(4), &source), Step::Done);
+        assert_eq!(next(&piece(0..4, 0), Some(4), 0, &source), Step::Done);
         assert_eq!(
-            next(&piece(0..4, 1), Some(3), &source),
+            next(&piece(0..4, 1), Some(3), 0, &source),
             Step::Again(vec![piece(3..4, 0)])
         );
         assert_eq!(
-            next(&piece(3..4, 0), Some(0), &source),
+            next(&piece(3..4, 0), Some(0), 0, &source),
             Step::Again(vec![piece(3..4, 1)])
         );
-        assert_eq!(next(&piece(3..4, 2), Some(0), &source), Step::GiveUp(3..4));
+        assert_eq!(next(&piece(3..4, 2), Some(0), 0, &source), Step::GiveUp(3..4));
     }
 
     #[test]
     fn a_failed_batch_is_halved_down_to_the_record_that_fails_it() {
         let source = source(true);
         assert_eq!(
-            next(&piece(0..5, 1), None, &source),
+            next(&piece(0..5, 1), None, 0, &source),
             Step::Again(vec![piece(0..2, 1), piece(2..5, 1)])
         );
         assert_eq!(
-            next(&piece(1..2, 1), None, &source),
+            next(&piece(1..2, 1), None, 0, &source),
             Step::Again(vec![piece(1..2, 2)])
         );
-        assert_eq!(next(&piece(1..2, 2), None, &source), Step::GiveUp(1..2));
+        assert_eq!(next(&piece(1..2, 2), None, 0, &source), Step::GiveUp(1..2));
+    }
+
+    #[test]
+    fn without_a_limit_of_attempts_only_records_that_are_too_old_are_given_up() {
+        let mut source = source(false);
+        source.max_retries = None;
+        let again = |range| Step::Again(vec![piece(range, 1_001)]);
+        assert_eq!(next(&piece(0..5, 1_000), None, 0, &source), again(0..5));
+        assert_eq!(next(&piece(1..5, 1_000), Some(0), 2, &source), Step::GiveUp(1..3));
+        assert_eq!(next(&piece(1..5, 1_000), Some(0), 9, &source), Step::GiveUp(1..5));
+        assert_eq!(next(&piece(1..5, 0), Some(4), 9, &source), Step::Done);
     }
 
     #[test]
     fn without_halving_the_whole_batch_is_tried_again() {
         let source = source(false);
         assert_eq!(
-            next(&piece(0..5, 0), None, &source),
+            next(&piece(0..5, 0), None, 0, &source),
             Step::Again(vec![piece(0..5, 1)])
         );
-        assert_eq!(next(&piece(0..5, 2), None, &source), Step::GiveUp(0..5));
+        assert_eq!(next(&piece(0..5, 2), None, 0, &source), Step::GiveUp(0..5));
     }
 }

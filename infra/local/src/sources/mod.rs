@@ -5,6 +5,7 @@ mod queue;
 mod schedule;
 mod stream;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Context {
     pub sqs: Sqs,
     /// How many invocations of one source run at the same time at most, whatever the template lets.
     pub concurrency: usize,
+    /// The folder that stands for the buckets, one in it for each.
+    pub buckets: PathBuf,
     /// Whether there are control planes: without them, nothing that speaks to them is run.
     pub control_planes: bool,
 }

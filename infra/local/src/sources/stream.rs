@@ -2,7 +2,8 @@
 //!
 //! Records with the same key are handled in their order, one batch after the other; records with different keys may be
 //! handled at the same time, in as many lanes as the template's parallelization factor and the machine's cores allow.
-//! The reader moves on only when a batch was handled, or given up and told to the on-failure queue: nothing is skipped.
+//! The reader moves on only when a batch was handled, or given up and told to the on-failure destination: nothing is skipped.
+//! A bucket is a folder here, with an object of Lambda's form for each batch that was given up.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,13 +18,14 @@ use dynoxide::actions::get_records::GetRecordsRequest;
 use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::streams::shard_id;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::batch::{Piece, Record, Step, checkpoint, next};
 use super::{BatchReport, Context, backoff};
 use crate::runtime::Failure;
-use crate::template::{StreamSource, function_arn, table_arn};
+use crate::template::{OnFailure, StreamSource, function_arn, stream_arn};
 
 /// Records read at once; the API's own limit.
 const READ_RECORDS: usize = 1_000;
@@ -147,7 +149,7 @@ impl Stream {
                 limit: Some(READ_RECORDS),
             })
             .map_err(|e| anyhow!("{e}"))?;
-        let arn = format!("{}/stream/local", table_arn(&self.source.table));
+        let arn = stream_arn(&self.source.table);
         let records = read
             .records
             .iter()
@@ -218,7 +220,7 @@ impl Stream {
                 Err(_) => None,
             };
             self.pending.fetch_sub(handled.unwrap_or(0), Ordering::SeqCst);
-            match next(&piece, handled, &self.source) {
+            match next(&piece, handled, self.expired(records), &self.source) {
                 Step::Done => {}
                 Step::Again(again) => {
                     if let Some(first) = again.first() {
@@ -229,9 +231,16 @@ impl Stream {
                     }
                 }
                 Step::GiveUp(range) => {
+                    let rest = range.end..piece.range.end;
                     let lost = batch.get(range).unwrap_or_default();
                     self.give_up(lost, piece.attempts, result.err()).await;
                     self.pending.fetch_sub(lost.len(), Ordering::SeqCst);
+                    if !rest.is_empty() {
+                        pieces.push_front(Piece {
+                            range: rest,
+                            attempts: 0,
+                        });
+                    }
                 }
             }
         }
@@ -244,7 +253,21 @@ impl Stream {
         self.context.functions.call(&self.function, &route, event).await
     }
 
-    /// Tells the on-failure queue, which gets the place in the stream and not the records, as on AWS.
+    /// How many of the first records are older than the source keeps trying.
+    fn expired(&self, records: &[Record]) -> usize {
+        let Some(max_age) = self.source.max_age else {
+            return 0;
+        };
+        let now = (OffsetDateTime::now_utc() - OffsetDateTime::UNIX_EPOCH).unsigned_abs();
+        let made = |record: &Record| {
+            let seconds = record.json.pointer("/dynamodb/ApproximateCreationDateTime")?;
+            Duration::try_from_secs_f64(seconds.as_f64()?).ok()
+        };
+        let is_old = |record: &&Record| made(record).is_some_and(|made| now.saturating_sub(made) > max_age);
+        records.iter().take_while(is_old).count()
+    }
+
+    /// Tells the on-failure destination. As on AWS, a queue gets the place in the stream and not the records, and a bucket gets both.
     async fn give_up(&self, records: &[Record], attempts: u32, failure: Option<Failure>) {
         let reason = failure.map_or_else(
             || "the function named records that failed".to_owned(),
@@ -252,13 +275,14 @@ impl Stream {
         );
         let sequence = |record: Option<&Record>| record.map(|r| r.sequence.clone());
         tracing::error!(table = %self.source.table, records = records.len(), reason, "stream records were given up");
-        let Some(queue) = &self.source.on_failure else {
+        let Some(destination) = &self.source.on_failure else {
             return;
         };
-        let notice = json!({
+        let attempts_ended = self.source.max_retries.is_some_and(|most| attempts >= most);
+        let mut notice = json!({
             "requestContext": {
                 "functionArn": function_arn(&self.function),
-                "condition": "RetryAttemptsExhausted",
+                "condition": if attempts_ended { "RetryAttemptsExhausted" } else { "RecordAgeExceeded" },
                 "approximateInvokeCount": attempts + 1,
             },
             "responseContext": {"statusCode": 200, "executedVersion": "1", "functionError": reason},
@@ -268,14 +292,44 @@ impl Stream {
                 "startSequenceNumber": sequence(records.first()),
                 "endSequenceNumber": sequence(records.last()),
                 "batchSize": records.len(),
-                "streamArn": format!("{}/stream/local", table_arn(&self.source.table)),
+                "streamArn": stream_arn(&self.source.table),
             },
         });
+        if let OnFailure::Bucket(_) = destination
+            && let Some(notice) = notice.as_object_mut()
+        {
+            let records: Vec<&Value> = records.iter().map(|record| &record.json).collect();
+            // The event as text, as Lambda sent it.
+            let payload = json!({ "Records": records }).to_string();
+            notice.insert("payload".to_owned(), Value::String(payload));
+        }
         let mut attempt = 0;
-        while let Err(error) = self.context.sqs.send(queue, &notice.to_string()).await {
-            tracing::error!(queue, %error, "the on-failure queue could not be told");
+        while let Err(error) = self.tell(destination, &notice, sequence(records.first())).await {
+            tracing::error!(
+                ?destination,
+                "the on-failure destination could not be told: {error:#}"
+            );
             tokio::time::sleep(backoff(attempt)).await;
             attempt += 1;
+        }
+    }
+
+    async fn tell(&self, destination: &OnFailure, notice: &Value, first: Option<String>) -> Result<()> {
+        match destination {
+            OnFailure::Queue(queue) => Ok(self.context.sqs.send(queue, &notice.to_string()).await?),
+            OnFailure::Bucket(bucket) => {
+                // As Lambda names it, with the mapping and the shard; the first record's number is in only one batch.
+                let name = format!("{}-{}", self.function, first.unwrap_or_default());
+                let folder = self
+                    .context
+                    .buckets
+                    .join(bucket)
+                    .join("aws/lambda/local")
+                    .join(shard_id(&self.source.table));
+                std::fs::create_dir_all(&folder)?;
+                std::fs::write(folder.join(name), notice.to_string())?;
+                Ok(())
+            }
         }
     }
 }

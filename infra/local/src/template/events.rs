@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use super::{Function, QueueSource, Route, Schedule, StreamSource};
+use super::{Function, OnFailure, QueueSource, Route, Schedule, StreamSource};
 
 /// The last segment of an ARN's path or colons: the name of a queue, or of a stream's table.
 pub(super) fn name_in_arn(arn: &str) -> Option<&str> {
@@ -58,7 +58,8 @@ pub(super) struct StreamEvent {
     parallelization_factor: Option<usize>,
     #[serde(default)]
     bisect_batch_on_function_error: bool,
-    maximum_retry_attempts: u32,
+    maximum_retry_attempts: Option<i64>,
+    maximum_record_age_in_seconds: Option<i64>,
     #[serde(default)]
     function_response_types: Vec<String>,
     destination_config: Option<Destinations>,
@@ -73,7 +74,19 @@ struct Destinations {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Destination {
+    r#type: String,
     destination: String,
+}
+
+impl Destination {
+    fn read(&self) -> Result<OnFailure> {
+        let name = || name_in_arn(&self.destination).unwrap_or_default().to_owned();
+        Ok(match self.r#type.as_str() {
+            "SQS" => OnFailure::Queue(name()),
+            "S3" => OnFailure::Bucket(name()),
+            other => bail!("the local stack knows no destination of type {other}"),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -124,11 +137,16 @@ impl Event {
                     batch_size: event.batch_size.unwrap_or(100),
                     parallelization: event.parallelization_factor.unwrap_or(1),
                     bisect: event.bisect_batch_on_function_error,
-                    max_retries: event.maximum_retry_attempts,
+                    // Lambda writes -1 for no limit, and takes it where none is given.
+                    max_retries: event.maximum_retry_attempts.and_then(|n| n.try_into().ok()),
+                    max_age: event
+                        .maximum_record_age_in_seconds
+                        .and_then(|seconds| Some(Duration::from_secs(seconds.try_into().ok()?))),
                     partial: partial(&event.function_response_types),
                     on_failure: event
                         .destination_config
-                        .and_then(|d| name_in_arn(&d.on_failure.destination).map(str::to_owned)),
+                        .map(|d| d.on_failure.read())
+                        .transpose()?,
                 });
             }
             Self::Schedule(event) => function.schedules.push(Schedule {

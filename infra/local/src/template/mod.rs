@@ -13,7 +13,8 @@ use std::time::Duration;
 
 pub use read::load;
 pub use resolve::{
-    ACCOUNT, REGION, Surroundings, function_arn, parameter_arn, queue_arn, secret_arn, table_arn,
+    ACCOUNT, REGION, Surroundings, bucket_arn, function_arn, parameter_arn, queue_arn, secret_arn,
+    stream_arn, table_arn,
 };
 use serde::Deserialize;
 
@@ -53,16 +54,20 @@ pub struct Function {
     pub async_retries: u32,
     /// Reserved concurrency: processes at most, whatever the stack would let; none reserves nothing.
     pub reserved: Option<usize>,
-    /// What it may do.
+    /// What its role may do.
     pub statements: Vec<Statement>,
+    /// The ARN of the log group that Lambda writes its log to, where the template names one.
+    pub log_group: Option<String>,
+    /// Whether Lambda makes network interfaces for it.
+    pub in_network: bool,
 }
 
 impl Function {
     /// Whether it speaks to control planes: to services whose data the stack does not hold itself. `rds-db` is no service that
-    /// is called: it says as whom the function may sign in to the database.
+    /// is called: it says as whom the function may sign in to the database. EC2, logs and S3 are called by Lambda with its role.
     #[must_use]
     pub fn needs_control_planes(&self) -> bool {
-        let services = ["dynamodb", "rds-db", "secretsmanager", "sqs"];
+        let services = ["dynamodb", "ec2", "logs", "rds-db", "s3", "secretsmanager", "sqs"];
         let is_served = |action: &str| {
             let service = action.split(':').next().unwrap_or_default();
             services.contains(&service) || action == "ssm:GetParameter"
@@ -121,16 +126,26 @@ pub struct StreamSource {
     pub parallelization: usize,
     /// Whether a failing batch is halved.
     pub bisect: bool,
-    /// Tries again at most so often.
-    pub max_retries: u32,
+    /// Tries again at most so often; none tries until the records are too old.
+    pub max_retries: Option<u32>,
+    /// Gives up records that are older; none keeps them while the stream has them.
+    pub max_age: Option<Duration>,
     /// Whether the function names the first record that failed.
     pub partial: bool,
-    /// The queue that is told about what was given up.
-    pub on_failure: Option<String>,
+    /// Where what was given up goes.
+    pub on_failure: Option<OnFailure>,
 }
 
-/// One statement of a function's policy. A member that is not known, such as a condition, is an error: without it the
-/// statement would allow more.
+/// Where the records of a stream go that were given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnFailure {
+    /// A queue, which is told their place in the stream and not the records.
+    Queue(String),
+    /// A bucket, which gets the records too.
+    Bucket(String),
+}
+
+/// One statement of a role's policy. A member that is not known is an error: without it the statement might allow more.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Statement {
@@ -140,6 +155,9 @@ pub struct Statement {
     pub action: Vec<String>,
     /// The resource's ARN.
     pub resource: String,
+    /// Under which conditions: by operator, the values by key.
+    #[serde(default)]
+    pub condition: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A table.

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use yaml_serde::Value as Yaml;
 
 use super::events::{Event, name_in_arn};
-use super::resolve::{Named, Resolver, Surroundings};
+use super::resolve::{ACCOUNT, Named, REGION, Resolver, Surroundings};
 use super::{Function, Model, Queue, Statement, Table};
 
 /// Lambda's own defaults for what the template may leave out.
@@ -60,6 +60,7 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
             id,
             node,
             globals,
+            resources,
         };
         match kind(node) {
             "AWS::DynamoDB::Table" => {
@@ -75,8 +76,12 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
                 model.functions.insert(function.name.clone(), function);
             }
             "AWS::Serverless::HttpApi" => model.cors = place.optional("CorsConfiguration")?,
-            // They watch; nothing here runs them.
-            "AWS::CloudWatch::Alarm" | "AWS::Logs::LogGroup" => {}
+            // Functions name them, or nothing here runs them.
+            "AWS::IAM::Role"
+            | "AWS::Logs::LogGroup"
+            | "AWS::S3::Bucket"
+            | "AWS::S3::BucketPolicy"
+            | "AWS::Scheduler::ScheduleGroup" => {}
             other => bail!("Resources.{id}: the local stack cannot run a {other}"),
         }
     }
@@ -108,6 +113,9 @@ fn named(id: &str, node: &Yaml) -> Result<Named> {
                 .ok_or_else(|| anyhow!("Resources.{id}: Metadata.BuildProperties.Binary is missing"))?
                 .to_owned(),
         ),
+        "AWS::S3::Bucket" => Named::Bucket(kebab(id.strip_suffix("Bucket").unwrap_or(id))),
+        "AWS::Logs::LogGroup" => Named::LogGroup(kebab(id)),
+        "AWS::IAM::Role" => Named::Role(id.to_owned()),
         "" => bail!("Resources.{id}: Type is missing"),
         _ => Named::Other(kebab(id)),
     })
@@ -130,13 +138,21 @@ struct Place<'a> {
     id: &'a str,
     node: &'a Yaml,
     globals: Option<&'a Yaml>,
+    resources: &'a yaml_serde::Mapping,
 }
 
 impl Place<'_> {
     fn name(&self) -> String {
         match self.resolver.resources.get(self.id) {
             Some(
-                Named::Table(n) | Named::Queue(n) | Named::Function(n) | Named::Mapping(n) | Named::Other(n),
+                Named::Table(n)
+                | Named::Queue(n)
+                | Named::Function(n)
+                | Named::Mapping(n)
+                | Named::Bucket(n)
+                | Named::LogGroup(n)
+                | Named::Role(n)
+                | Named::Other(n),
             ) => n.clone(),
             None => self.id.to_owned(),
         }
@@ -224,11 +240,6 @@ impl Place<'_> {
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Policy {
-            statement: Vec<Statement>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
         struct EventInvoke {
             maximum_retry_attempts: Option<u32>,
         }
@@ -241,7 +252,8 @@ impl Place<'_> {
         }
         let own: Option<Environment> = self.optional("Environment")?;
         environment.extend(own.unwrap_or_default().variables);
-        let policies: Option<Vec<Policy>> = self.optional("Policies")?;
+        let logging: Option<BTreeMap<String, String>> = self.optional("LoggingConfig")?;
+        let log_group = logging.and_then(|config| config.get("LogGroup").cloned());
         let invoke: Option<EventInvoke> = self.optional("EventInvokeConfig")?;
         let mut function = Function {
             name: self.name(),
@@ -262,11 +274,13 @@ impl Place<'_> {
                 .and_then(|i| i.maximum_retry_attempts)
                 .unwrap_or(DEFAULT_ASYNC_RETRIES),
             reserved: self.optional("ReservedConcurrentExecutions")?,
-            statements: policies
-                .unwrap_or_default()
-                .into_iter()
-                .flat_map(|p| p.statement)
-                .collect(),
+            statements: self.statements()?,
+            log_group: log_group
+                .map(|group| format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:any")),
+            in_network: self
+                .node
+                .get("Properties")
+                .is_some_and(|p| p.get("VpcConfig").is_some()),
         };
         let events: Option<BTreeMap<String, Event>> = self.optional("Events")?;
         for (name, event) in events.unwrap_or_default() {
@@ -275,6 +289,48 @@ impl Place<'_> {
                 .with_context(|| format!("Resources.{}.Properties.Events.{name}", self.id))?;
         }
         Ok(function)
+    }
+
+    /// What the function's role may do. A role that SAM makes would have managed policies, which are not known here.
+    fn statements(&self) -> Result<Vec<Statement>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+        struct Role {
+            #[serde(rename = "AssumeRolePolicyDocument")]
+            _trust: Json,
+            policies: Vec<Policy>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Policy {
+            policy_document: Document,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Document {
+            statement: Vec<Statement>,
+        }
+        let Some(arn) = self.optional::<String>("Role")? else {
+            if self
+                .node
+                .get("Properties")
+                .is_some_and(|p| p.get("Policies").is_some())
+            {
+                bail!("Resources.{}: policies stand in a role of their own", self.id);
+            }
+            return Ok(Vec::new());
+        };
+        let id = arn.rsplit('/').next().unwrap_or_default();
+        let node = self.resources.get(id).and_then(|role| role.get("Properties"));
+        let node = node.ok_or_else(|| anyhow!("Resources.{}: there is no role {arn}", self.id))?;
+        let place = format!("Resources.{id}.Properties");
+        let json = self.resolver.resolve(node, &place)?;
+        let role: Role = serde_json::from_value(json).map_err(|e| anyhow!("{place}: {e}"))?;
+        Ok(role
+            .policies
+            .into_iter()
+            .flat_map(|p| p.policy_document.statement)
+            .collect())
     }
 }
 
@@ -301,12 +357,12 @@ mod tests {
             error.contains("Resources.A.Properties.VisibilityTimeout") && error.contains("!Cidr"),
             "{error}"
         );
-        let template = "Resources:\n  A:\n    Type: AWS::S3::Bucket\n";
+        let template = "Resources:\n  A:\n    Type: AWS::SNS::Topic\n";
         assert!(
             load(template, &Surroundings::default())
                 .unwrap_err()
                 .to_string()
-                .contains("AWS::S3::Bucket")
+                .contains("AWS::SNS::Topic")
         );
     }
 }

@@ -36,6 +36,10 @@ pub(super) enum Named {
     Queue(String),
     Function(String),
     Mapping(String),
+    Bucket(String),
+    LogGroup(String),
+    /// By its logical id.
+    Role(String),
     Other(String),
 }
 
@@ -51,6 +55,18 @@ pub(super) struct Resolver<'a> {
 #[must_use]
 pub fn table_arn(name: &str) -> String {
     format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}")
+}
+
+/// The local ARN of a table's stream.
+#[must_use]
+pub fn stream_arn(table: &str) -> String {
+    format!("{}/stream/local", table_arn(table))
+}
+
+/// The ARN of a bucket.
+#[must_use]
+pub fn bucket_arn(name: &str) -> String {
+    format!("arn:aws:s3:::{name}")
 }
 
 /// The local ARN of a queue.
@@ -141,7 +157,12 @@ impl Resolver<'_> {
             return Ok(match named {
                 Named::Queue(queue) => format!("{}/{ACCOUNT}/{queue}", self.surroundings.sqs_url),
                 Named::Mapping(id) => self.surroundings.mappings.get(id).unwrap_or(id).clone(),
-                Named::Table(other) | Named::Function(other) | Named::Other(other) => other.clone(),
+                Named::Table(other)
+                | Named::Function(other)
+                | Named::Bucket(other)
+                | Named::LogGroup(other)
+                | Named::Role(other)
+                | Named::Other(other) => other.clone(),
             });
         }
         if let Some(value) = self.surroundings.parameters.get(name) {
@@ -180,7 +201,11 @@ impl Resolver<'_> {
             .ok_or_else(|| anyhow!("{place}: there is no resource {name}"))?;
         Ok(match (named, attribute) {
             (Named::Table(table), "Arn") => table_arn(table),
-            (Named::Table(table), "StreamArn") => format!("{}/stream/local", table_arn(table)),
+            (Named::Table(table), "StreamArn") => stream_arn(table),
+            (Named::Bucket(bucket), "Arn") => bucket_arn(bucket),
+            // CloudFormation ends it so, which stands for the group's streams.
+            (Named::LogGroup(group), "Arn") => format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"),
+            (Named::Role(id), "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{id}"),
             (Named::Queue(queue), "Arn") => queue_arn(queue),
             (Named::Queue(queue), "QueueName") => queue.clone(),
             (Named::Function(function), "Arn") => function_arn(function),

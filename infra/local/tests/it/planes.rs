@@ -163,8 +163,16 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     assert_eq!(prescale.lambda("PUT", &of_operate, &units).0, 403);
     let other = json!({"Name": "/stampede/operator-keys"});
     assert_eq!(prescale.parameter_store("GetParameter", &other).0, 403);
-    let elsewhere = "Action=ModifyDBInstance&Version=2014-10-31&DBInstanceIdentifier=other-1";
-    assert_eq!(prescale.form("rds", elsewhere).0, 403);
+    // Instances are known by their tag: a name that begins with the cluster's may be another cluster's.
+    let modify = |name: &str| {
+        let body = format!("Action=ModifyDBInstance&Version=2014-10-31&PromotionTier=1&DBInstanceIdentifier={name}");
+        prescale.form("rds", &body).0
+    };
+    let names = ["stampede-ledger-1", "stampede-ledger-other-1", "other-1"];
+    assert_eq!(names.map(modify), [200, 403, 403]);
+    // A failover needs the permission on the cluster alone.
+    let failover = "Action=FailoverDBCluster&Version=2014-10-31&DBClusterIdentifier=other&TargetDBInstanceIdentifier=stampede-ledger-1";
+    assert_eq!(prescale.form("rds", failover).0, 403);
     assert_eq!(
         prescale.lambda("GET", PROVISIONED, &nothing).0,
         404,

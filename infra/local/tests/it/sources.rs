@@ -9,7 +9,9 @@ use stampede_local::dynamodb::Dynamo;
 use stampede_local::meter::Caller;
 use stampede_local::sources::{self, Context, Sources};
 use stampede_local::sqs::{Depth, Sqs};
-use stampede_local::template::{Model, Queue, QueueSource, Schedule, Statement, StreamSource, Table};
+use stampede_local::template::{
+    Model, OnFailure, Queue, QueueSource, Schedule, Statement, StreamSource, Table,
+};
 
 struct Rig {
     bench: Bench,
@@ -29,6 +31,7 @@ impl Rig {
             dynamo: dynamo.clone(),
             sqs: sqs.clone(),
             concurrency: 4,
+            buckets: bench.folder.path().join("buckets"),
             control_planes: false,
         };
         let sources = sources::start(model, &context);
@@ -102,9 +105,10 @@ fn stream_model(max_retries: u32) -> Model {
         batch_size: 10,
         parallelization: 2,
         bisect: true,
-        max_retries,
+        max_retries: Some(max_retries),
+        max_age: None,
         partial: true,
-        on_failure: Some("parked".to_owned()),
+        on_failure: Some(OnFailure::Queue("parked".to_owned())),
     }];
     model.functions.insert("relay".to_owned(), function);
     model
@@ -228,6 +232,44 @@ async fn a_record_that_fails_for_good_is_told_about_and_the_rest_goes_on() {
     rig.bench.functions.stop().await;
 }
 
+/// Lambda Developer Guide, "Retain discarded records for a DynamoDB event source": a bucket gets the records, a queue their place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_gets_the_records_that_are_too_old_whole() {
+    let mut model = stream_model(1);
+    let function = model.functions.get_mut("relay").unwrap();
+    function.streams[0].max_retries = None;
+    function.streams[0].max_age = Some(Duration::from_millis(1));
+    function.streams[0].on_failure = Some(OnFailure::Bucket("failures".to_owned()));
+    let rig = Rig::start(&model).await;
+    rig.put("bad", true);
+    rig.drained().await;
+    rig.put("good", false);
+    rig.drained().await;
+    assert!(
+        rig.bench
+            .notes()
+            .iter()
+            .any(|note| note.starts_with("handled good "))
+    );
+    let shards = rig.bench.folder.path().join("buckets/failures/aws/lambda/local");
+    let shard = std::fs::read_dir(shards).unwrap().next().unwrap().unwrap().path();
+    let objects: Vec<Value> = std::fs::read_dir(shard)
+        .unwrap()
+        .map(|object| {
+            serde_json::from_str(&std::fs::read_to_string(object.unwrap().path()).unwrap()).unwrap()
+        })
+        .collect();
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0]["requestContext"]["condition"], "RecordAgeExceeded");
+    let event: Value = serde_json::from_str(objects[0]["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        event["Records"][0]["dynamodb"]["Keys"],
+        json!({"pk": {"S": "bad"}})
+    );
+    assert_eq!(event["Records"].as_array().unwrap().len(), 1);
+    rig.bench.functions.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schedule_fires_at_once() {
     let mut model = empty();
@@ -265,6 +307,7 @@ async fn a_schedule_that_needs_control_planes_waits_for_them() {
         effect: "Allow".to_owned(),
         action: vec!["lambda:GetAccountSettings".to_owned()],
         resource: "*".to_owned(),
+        condition: BTreeMap::new(),
     }];
     assert!(other.needs_control_planes() && !alone.needs_control_planes());
     model.functions.insert("alone".to_owned(), alone);

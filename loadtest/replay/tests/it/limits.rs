@@ -40,7 +40,10 @@ fn in_template(model: &Model, name: &str) -> FunctionLimits {
         ([], [], [source], []) => Trigger::Stream {
             batch_size: number(source.batch_size),
             parallelization: number(source.parallelization),
-            max_retries: source.max_retries,
+            max_age_seconds: {
+                assert_eq!(source.max_retries, None, "{name}: its records' age is the limit");
+                number(source.max_age.unwrap().as_secs())
+            },
         },
         ([], [], [], [schedule]) => {
             assert_eq!(

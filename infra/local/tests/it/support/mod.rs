@@ -45,6 +45,8 @@ pub fn probe(name: &str) -> Function {
         async_retries: 0,
         reserved: None,
         statements: Vec::new(),
+        log_group: None,
+        in_network: false,
     }
 }
 
