@@ -214,7 +214,7 @@ impl CountLapse for StockStore {
             .expression_attribute_values(":one", n(1))
             .send()
             .await;
-        conditional("UpdateItem", result)
+        conditional("UpdateItem", &self.clients.tables.purchases, result)
     }
 }
 

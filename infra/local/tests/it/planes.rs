@@ -165,7 +165,8 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     assert_eq!(prescale.parameter_store("GetParameter", &other).0, 403);
     // Instances are known by their tag: a name that begins with the cluster's may be another cluster's.
     let modify = |name: &str| {
-        let body = format!("Action=ModifyDBInstance&Version=2014-10-31&PromotionTier=1&DBInstanceIdentifier={name}");
+        let body =
+            format!("Action=ModifyDBInstance&Version=2014-10-31&PromotionTier=1&DBInstanceIdentifier={name}");
         prescale.form("rds", &body).0
     };
     let names = ["stampede-ledger-1", "stampede-ledger-other-1", "other-1"];
