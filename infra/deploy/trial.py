@@ -2,7 +2,7 @@
 
     trial.py [--only STEP...]
 
-Steps: bootstrap, deploy, buy, redrive, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that
+Steps: bootstrap, deploy, buy, prescale (raises the live aliases and restores them), redrive, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that
 fails its smoke test), teardown. The account is `ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes
 TLS connections alone. What it does and what
 it prints goes to target/deploy-test.
@@ -10,6 +10,7 @@ it prints goes to target/deploy-test.
 
 import argparse
 import contextlib
+import datetime
 import hashlib
 import http.server
 import json
@@ -41,7 +42,7 @@ from stage import Stage, outputs, resources
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "target/deploy-test"
 BIN = ROOT / "target/release"
-STEPS = ("bootstrap", "deploy", "buy", "redrive", "live", "upgrade", "rollback", "undo", "teardown")
+STEPS = ("bootstrap", "deploy", "buy", "prescale", "redrive", "live", "upgrade", "rollback", "undo", "teardown")
 STAGE = "dev"
 REGION = "us-east-1"
 START_SECONDS = 60
@@ -193,6 +194,61 @@ class Trial:
         order = shop.purchase("buyer1")
         row = wait_for("the ledger's row", lambda: self.ledger(order), PURCHASE_SECONDS)
         print(f"  order {order} is paid; the ledger has {row}", flush=True)
+
+    def prescale(self):
+        """The deployed pre-scaling raises the live aliases for a drop on its calendar, and gives them back when the drop is called off."""
+        cluster = self.application["LedgerCluster"]
+        rds, ssm, functions = boto3.client("rds"), boto3.client("ssm"), boto3.client("lambda")
+        engine = {"Engine": "aurora-postgresql"}
+        sizes = {"MinCapacity": 2.0, "MaxCapacity": 64.0}
+        rds.create_db_cluster(
+            DBClusterIdentifier=cluster,
+            EngineVersion="16.8",
+            ServerlessV2ScalingConfiguration=sizes,
+            MasterUsername="ledger",
+            MasterUserPassword="of-nobody",
+            **engine,
+        )
+        rds.create_db_instance(DBInstanceIdentifier=f"{cluster}-1", DBClusterIdentifier=cluster, DBInstanceClass="db.serverless", **engine)
+        now = datetime.datetime.now(datetime.UTC)
+        moment = "%Y-%m-%dT%H:%M:%SZ"
+        drop = {
+            "id": "trial",
+            "starts_at": (now + datetime.timedelta(minutes=4)).strftime(moment),
+            "ends_at": (now + datetime.timedelta(minutes=30)).strftime(moment),
+            "shoppers": 5_000,
+            "units": 200,
+            "sold_within_seconds": 10,
+            "before": {"seconds": 60, "peak_factor": 2},
+            "opening": {"seconds": 60, "peak_factor": 2},
+            "sale_peak_factor": 1.5,
+            "tail": {"seconds": 60, "peak_factor": 1},
+        }
+        document = f"/stampede/{STAGE}/prescale/calendar/trial"
+        ssm.put_parameter(Name=document, Value=json.dumps(drop), Type="String")
+        physical = resources("stampede-dev", "AWS::Lambda::Function")
+        crowd = [physical[f"{name}Function"] for name in ("GetDrop", "Reserve", "Checkout", "GetOrder")]
+
+        def provisioned(name):
+            try:
+                config = functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
+            except functions.exceptions.ProvisionedConcurrencyConfigNotFoundException:
+                return 0
+            return config["RequestedProvisionedConcurrentExecutions"]
+
+        def run(mode, ready):
+            """The schedule runs it too, so a run may find another at work."""
+            answer = functions.invoke(FunctionName=physical["PrescaleFunction"], Qualifier="live", Payload=json.dumps({"mode": mode}))
+            outcome = json.loads(answer["Payload"].read())
+            (OUT / f"prescale-{mode}.json").write_text(json.dumps(outcome, indent=1))
+            assert "FunctionError" not in answer, outcome
+            return ready()
+
+        wait_for("provisioned concurrency", lambda: run("apply", lambda: all(provisioned(name) for name in crowd)), 90)
+        raised = {name.split("-")[2]: provisioned(name) for name in crowd}
+        ssm.delete_parameter(Name=document)
+        wait_for("the baseline", lambda: run("restore", lambda: not any(provisioned(name) for name in crowd)), 180)
+        print(f"  raised to {raised}; restored", flush=True)
 
     def redrive(self):
         """Dead letters go back to their queue; stream records from the bucket and the parked queue are handled again."""

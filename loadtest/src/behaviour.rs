@@ -56,6 +56,8 @@ impl Card {
 pub struct Plan {
     /// The shopper's id: 12 characters, the longest there may be, so that stock items are as large as they get.
     pub shopper: String,
+    /// Whether the shopper holds units for as long as the drop lasts and never pays.
+    pub hoards: bool,
     /// Index of the wanted SKU.
     pub sku: usize,
     /// Index of the second wish, if there is one.
@@ -119,6 +121,8 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let determined = looks == u32::MAX;
     let fate = if determined { 1.0 } else { rng.f64() };
     let [from, to] = b.checkout_after_seconds;
+    // Drawn only where somebody hoards, so that other drops' seeds send the same people as before.
+    let hoards = b.hoards > 0.0 && chance(&mut rng, b.hoards);
     Plan {
         shopper: format!("shop{index:08}"),
         sku,
@@ -127,7 +131,8 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
         takes_fewer: chance(&mut rng, b.takes_fewer),
         opens_list: chance(&mut rng, b.opens_list),
         opens_page: chance(&mut rng, b.opens_page),
-        looks,
+        looks: if hoards { u32::MAX } else { looks },
+        hoards,
         after_reserving: if fate < b.abandons {
             AfterReserving::Abandon
         } else if fate < b.abandons + b.releases {

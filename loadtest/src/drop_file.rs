@@ -103,6 +103,9 @@ pub struct Behaviour {
     pub look_seconds: f64,
     /// Reserves and walks away.
     pub abandons: f64,
+    /// Holds units without ever paying: lets each hold expire, and reserves again, until the drop is over.
+    #[serde(default)]
+    pub hoards: f64,
     /// Reserves and gives the units back.
     pub releases: f64,
     /// Cancels a placed order while it is being paid.
@@ -217,6 +220,7 @@ impl DropFile {
             b.stays,
             b.never_leaves,
             b.abandons,
+            b.hoards,
             b.releases,
             b.cancels,
             b.double_clicks,

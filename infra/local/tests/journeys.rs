@@ -16,6 +16,7 @@
 mod journeys {
     pub(super) mod audit;
     pub(super) mod deployer;
+    pub(super) mod edges;
     pub(super) mod limit;
     pub(super) mod logs;
     pub(super) mod operator;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use journeys::world::World;
-use journeys::{audit, deployer, limit, logs, operator, purchase, races, refusals, repeats};
+use journeys::{audit, deployer, edges, limit, logs, operator, purchase, races, refusals, repeats};
 use tokio::task::JoinSet;
 
 type Journey = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -67,6 +68,12 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
         races::cancel_against_capture,
         limit::nobody_buys_more_than_the_limit,
         refusals::bad_input_changes_nothing,
+        edges::after_a_restock_every_repeat_finds_its_own,
+        edges::a_key_makes_a_new_reservation_once_its_own_has_ended,
+        edges::repeats_are_answered_while_paused_and_others_are_not,
+        edges::a_start_moves_with_its_end_and_the_waiting_learn_it,
+        edges::a_draft_with_impossible_money_or_a_past_start_is_refused,
+        edges::addresses_of_several_countries_are_shipped_to,
         operator::restock_while_open,
         operator::pause_resume_extend,
         operator::a_cancelled_drop_is_undone,

@@ -137,6 +137,12 @@ impl Shopper {
                 }
                 Wish::Ended(ending) => return ending,
             };
+            if self.plan.hoards {
+                let left_ms = reservation.expires_at.0.as_millis() - self.world.opening.now_ms();
+                self.pause(u64::try_from(left_ms).unwrap_or(0)).await;
+                self.think(200, 900).await;
+                continue;
+            }
             let ending = self.use_reservation(&reservation).await;
             if ending != Ending::PaymentFailed || !self.plan.tries_again {
                 return ending;

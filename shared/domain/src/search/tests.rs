@@ -199,12 +199,12 @@ fn only_an_open_drop_admits_a_request() {
 
 #[test]
 fn a_repeat_finds_what_was_accepted_while_the_drop_is_paused_or_just_over_and_others_are_refused() {
-    let paused = |drop: &mut Drop| drop.paused = true;
-    let over = |drop: &mut Drop| drop.ends_at = NOW;
-    let changes: [(&dyn Fn(&mut Drop), Refused); 2] = [(&paused, Refused::Paused), (&over, Refused::Closed)];
-    for (change, why) in changes {
+    for why in [Refused::Paused, Refused::Closed] {
         let mut scene = ten_shards();
-        change(&mut scene.drop);
+        match why {
+            Refused::Paused => scene.drop.paused = true,
+            _ => scene.drop.ends_at = NOW,
+        }
         let wanted = scene.wanted();
         let scarcity = scarce(1, 0, Availability::AllHeld);
         for known in [None, Some(scarcity)] {
