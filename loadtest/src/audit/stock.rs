@@ -10,7 +10,7 @@ use domain::survey::Tally;
 
 use super::Count;
 use super::journal::Journal;
-use crate::facts::{Ending, Facts, Sampled, ShardFact, UnitCounts};
+use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCounts};
 
 /// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
 const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
@@ -136,6 +136,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
             .filter(|e| e.sku == sku.sku && u64::from(e.quantity) <= free)
             .filter(|e| match e.ending {
                 Ending::Gone => true,
+                Ending::Impatient if own_hold_in_the_way(journal, e) => false,
                 Ending::Impatient => {
                     let from_ms = e.at_ms - known_for_ms;
                     let wanted = u64::from(e.quantity);
@@ -166,6 +167,18 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
         });
     }
     found
+}
+
+/// Whether a shopper's own hold of the SKU had just expired when they were refused: it can be renewed no earlier than others may take
+/// it, and until then nothing else can be claimed in its shard.
+fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
+    let in_the_way = |reserved: &Reserved| {
+        let since_ms = ended.at_ms - reserved.expires_at_ms;
+        (reserved.shopper.as_str(), reserved.sku.as_str()) == (ended.shopper.as_str(), ended.sku.as_str())
+            && (-CLOCK_SKEW_MS..=2 * CLOCK_SKEW_MS).contains(&since_ms)
+            && !journal.released.contains(reserved.reservation_id.as_str())
+    };
+    journal.reserved.values().any(|reserved| in_the_way(reserved))
 }
 
 /// Units of `sku` that may have been taken after the sample `s` and given back before the `next` one, so that neither shows
@@ -350,6 +363,44 @@ mod tests {
             1,
             "units were free and they were told otherwise"
         );
+    }
+
+    #[test]
+    fn who_was_refused_for_an_own_hold_that_had_just_expired_was_rightly_refused() {
+        let left_at = fixture::START + 20_000;
+        let told = |expired_ms_before: i64, shopper: &str, released: bool| {
+            let mut facts = fixture::clean();
+            let id = fixture::reservation("A", 0, "late1");
+            let mut own = fixture::reserved(shopper, "A", 1, &id);
+            own.expires_at_ms = left_at - expired_ms_before;
+            facts.journal.push(Entry::Reserved(own));
+            if released {
+                let (at_ms, reservation_id) = (0, id);
+                facts.journal.push(Entry::Released {
+                    at_ms,
+                    reservation_id,
+                });
+            }
+            fixture::end(&mut facts, "late1", "A", 1, Ending::Impatient);
+            let units = UnitCounts {
+                free: 3,
+                held: 0,
+                ordered: 0,
+                sold: 3,
+            };
+            facts.journal.push(Entry::Sampled(Sampled {
+                at_ms: left_at - 100,
+                skus: vec![units],
+                broken: vec![],
+                overdue: BTreeMap::new(),
+            }));
+            audit(&facts).undersold
+        };
+        assert_eq!(told(-CLOCK_SKEW_MS, "late1", false), 0);
+        assert_eq!(told(2 * CLOCK_SKEW_MS, "late1", false), 0);
+        assert_eq!(told(2 * CLOCK_SKEW_MS + 1, "late1", false), 1, "long enough ago");
+        assert_eq!(told(0, "late1", true), 1, "it was given back");
+        assert_eq!(told(0, "late2", false), 1, "another one's");
     }
 
     #[test]
