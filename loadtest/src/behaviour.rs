@@ -94,6 +94,21 @@ pub struct Plan {
     pub jitter_seed: u64,
 }
 
+impl Plan {
+    /// Whether the shopper means to buy and has a card that works, at the second try at the latest.
+    #[must_use]
+    pub const fn buys(&self) -> bool {
+        let pays = match self.card {
+            Card::Works | Card::ActionCompleted | Card::TimeoutBeforeCharge | Card::TimeoutAfterCharge => {
+                true
+            }
+            Card::Declined | Card::ActionFailed => self.tries_again,
+            Card::ActionIgnored => false,
+        };
+        pays && matches!(self.after_reserving, AfterReserving::CheckOut) && !self.cancels
+    }
+}
+
 /// The plan of shopper number `index`.
 #[must_use]
 pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {

@@ -13,9 +13,11 @@ use domain::order::Order;
 use domain::shard::Shard;
 use ledger::{Database, SignIn};
 use stack_api::StackFile;
+use stack_api::faults::Fault;
 use stack_api::gateway_log::{Event, Line};
 use tokio_postgres::Row;
 
+use crate::audit::overdue_after_ms;
 use crate::facts::{DropFacts, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact};
 
 type Item = HashMap<String, AttributeValue>;
@@ -199,6 +201,8 @@ impl Stores {
             queues: self.queues().await?,
             unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
             trouble: !self.stack.faults.is_empty(),
+            quiet: self.stack.faults.is_empty(),
+            overdue_after_ms: overdue_after_ms(self.stack.faults.has(Fault::KillFunctions)),
             every_change_sampled: false,
         })
     }
@@ -315,11 +319,10 @@ fn money_of(log: &str) -> anyhow::Result<Vec<MoneyFact>> {
                 let whole = charged.get(&line.intent).copied().unwrap_or(i64::MAX).max(1);
                 fact.refunded_charges = u32::try_from(fact.refunded_minor / whole).unwrap_or(u32::MAX);
             }
-            Event::Created
-            | Event::Confirmed
-            | Event::ActionRequired
-            | Event::Declined
-            | Event::Cancelled => {}
+            Event::Declined => fact.declines += 1,
+            Event::ActionRequired => fact.actions += 1,
+            Event::Cancelled => fact.cancels += 1,
+            Event::Created | Event::Confirmed => {}
         }
     }
     Ok(facts.into_values().collect())
@@ -344,7 +347,9 @@ mod tests {
             line("refunded", "pi_1", "o1", 200),
             line("refunded", "pi_1", "o1", 300),
             line("created", "pi_2", "o2", 900),
+            line("action_required", "pi_2", "o2", 900),
             line("declined", "pi_2", "o2", 900),
+            line("cancelled", "pi_2", "o2", 900),
         ]
         .join("\n");
         let facts = money_of(&log).unwrap();
@@ -354,9 +359,11 @@ mod tests {
             charged_minor: 1_000,
             refunded_charges: 1,
             refunded_minor: 500,
+            ..MoneyFact::default()
         };
         assert_eq!(facts[0], wanted);
         assert_eq!((facts[1].charges, facts[1].order_id.as_str()), (0, "o2"));
+        assert_eq!((facts[1].declines, facts[1].actions, facts[1].cancels), (1, 1, 1));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the audit looks at: plain facts, whoever collected them.
 
+use std::collections::BTreeMap;
+
 use api::problem::Code;
 use domain::order::{Order, OrderStatus};
 use domain::shard::Shard;
@@ -55,6 +57,18 @@ pub enum Entry {
     Ordered(Ordered),
     /// A checkout was refused for good.
     CheckoutRefused(CheckoutRefused),
+    /// A shopper asks for an order to be cancelled. Noted before it is sent: the answer may get lost.
+    CancelAsked {
+        /// When it was sent, in ms since 1970.
+        at_ms: i64,
+        /// Which order.
+        order_id: String,
+    },
+    /// The operator cancels the drop, likewise.
+    DropCancelAsked {
+        /// When it was sent, in ms since 1970.
+        at_ms: i64,
+    },
     /// A shopper has left.
     Ended(Ended),
     /// The shards at one moment of the run.
@@ -72,6 +86,9 @@ pub struct Reserved {
     pub sku: String,
     /// How many.
     pub quantity: u32,
+    /// The request's idempotency key. Journals of before have none.
+    #[serde(default)]
+    pub key: String,
     /// The reservation.
     pub reservation_id: String,
     /// Until when it is held, in ms since 1970.
@@ -87,6 +104,9 @@ pub struct Ordered {
     pub at_ms: i64,
     /// Whose.
     pub shopper: String,
+    /// The request's idempotency key. Journals of before have none.
+    #[serde(default)]
+    pub key: String,
     /// The reservation it was made from.
     pub reservation_id: String,
     /// The order.
@@ -149,6 +169,9 @@ pub struct Ended {
     pub sku: String,
     /// How many.
     pub quantity: u32,
+    /// Whether they mean to buy and have a card that works.
+    #[serde(default)]
+    pub buys: bool,
     /// How it ended.
     pub ending: Ending,
 }
@@ -162,6 +185,9 @@ pub struct Sampled {
     pub skus: Vec<UnitCounts>,
     /// Shards that did not add up, spelt out.
     pub broken: Vec<String>,
+    /// Holds that are there long after their deadline ([`crate::audit::overdue`]): by reservation, how many ms after it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overdue: BTreeMap<String, i64>,
 }
 
 /// The units of one SKU by state.
@@ -258,6 +284,12 @@ pub struct MoneyFact {
     pub refunded_charges: u32,
     /// Minor units given back.
     pub refunded_minor: i64,
+    /// How often the payment was declined.
+    pub declines: u32,
+    /// How often the shopper was asked to act.
+    pub actions: u32,
+    /// How often the payment was cancelled.
+    pub cancels: u32,
 }
 
 /// What lies in a queue.
@@ -294,8 +326,12 @@ pub struct Facts {
     pub queues: Vec<QueueFact>,
     /// Items that could not be read, spelt out.
     pub unreadable: Vec<String>,
-    /// Whether anything went wrong on purpose.
+    /// Whether anything went wrong on purpose, so that answers rest on older knowledge.
     pub trouble: bool,
+    /// Whether nothing at all went wrong on purpose, so that no order waits for its payment to be tried.
+    pub quiet: bool,
+    /// How long after its deadline a hold may still be there while the drop is on sale, in ms.
+    pub overdue_after_ms: i64,
     /// Whether the journal has a sample after every change; else, between two samples, units may have come and gone.
     pub every_change_sampled: bool,
 }

@@ -124,6 +124,7 @@ mod tests {
             shopper: "ada".into(),
             sku: "A".into(),
             quantity: 1,
+            buys: true,
             ending: Ending::Gone,
         };
         journal.write(Entry::Ended(ended));

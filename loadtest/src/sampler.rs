@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::ids::ShardKey;
+use domain::shard::Shard;
 use tokio::sync::watch;
 
-use crate::audit::{count_units, describe};
+use crate::audit::{count_units, describe, overdue};
 use crate::collect::Stores;
 use crate::facts::{Entry, Sampled};
 use crate::world::World;
@@ -24,6 +26,8 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
             _ = interval.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return failed,
         }
+        // What the read shows was there at this moment or later.
+        let began_ms = world.opening.now_ms();
         match stores.shards(&world.facts.drop_id).await {
             Ok(read) => {
                 let broken = read
@@ -31,7 +35,13 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
                     .iter()
                     .filter(|fact| !fact.shard.adds_up())
                     .map(describe);
+                let keyed: Vec<(ShardKey, &Shard)> = read
+                    .found
+                    .iter()
+                    .filter_map(|fact| Some((fact.key.parse().ok()?, &fact.shard)))
+                    .collect();
                 let sampled = Sampled {
+                    overdue: overdue(keyed.iter().map(|(key, shard)| (key, *shard)), began_ms),
                     at_ms: world.opening.now_ms(),
                     skus: world
                         .facts

@@ -56,7 +56,7 @@ impl Shopper {
         let call = Call::new(Function::Checkout, Method::POST, "/orders");
         let (name, email) = ("A Shopper".to_owned(), "a@example.com".to_owned());
         let call = call
-            .key(key)
+            .key(key.clone())
             .json(&checkout_body(held, card.token(), name, email));
         let answers = self.client.insist(&call, sends).await;
         let mut accepted = None;
@@ -68,6 +68,7 @@ impl Shopper {
             self.client.journal.write(Entry::Ordered(Ordered {
                 at_ms: self.client.world.now().as_millis(),
                 shopper: self.shopper.to_string(),
+                key: key.clone(),
                 reservation_id: held.reservation_id.to_string(),
                 order_id: view.order_id.to_string(),
             }));
@@ -111,6 +112,10 @@ impl Shopper {
         let path = format!("/orders/{}", order.order_id);
         if let Some(after_ms) = cancel_after_ms {
             world.sleep(i64::from(after_ms)).await;
+            self.client.journal.write(Entry::CancelAsked {
+                at_ms: world.now().as_millis(),
+                order_id: order.order_id.to_string(),
+            });
             let call = Call::new(Function::GetOrder, Method::POST, format!("{path}/cancel"));
             let answers = self.client.insist(&call, LOOK).await;
             match answers.first() {

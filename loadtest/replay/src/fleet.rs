@@ -281,6 +281,9 @@ impl Fleet {
 
     /// Runs the conductor once; its time began `late_ms` ago.
     pub async fn conduct(self: &Arc<Self>, label: String, late_ms: i64) {
+        if self.world.is_sabotaged(Sabotage::NobodyConducts) {
+            return;
+        }
         type OnStore = Conductor<Store, Store, Store, Store, ProcessEdge>;
         self.event::<OnStore>(Function::ConductDrop, label, IgnoredAny, late_ms)
             .await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use loadtest::audit::Promise;
+use loadtest::audit::{Promise, share};
 use replay::plan::Plan;
 use replay::prove::{Extent, Summary, prove};
 use replay::run::{Options, run};
@@ -138,6 +138,11 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
             writeln!(out, "{times:6}  fault: {fault}")?;
         }
     }
+    let found = &outcome.findings;
+    let (paid, sellable) = (found.paid, found.sellable);
+    let by_deadline = found.endings_by_deadline;
+    let (elsewhere, repeats) = (found.repeats_elsewhere, found.repeats);
+    writeln!(out, "{}", sales(paid, sellable, by_deadline, elsewhere, repeats))?;
     writeln!(
         out,
         "{} steps, {} ms, {} broken promises",
@@ -149,6 +154,15 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
         writeln!(out, "BROKEN {violation}")?;
     }
     Ok(exit_code(outcome.violations.is_empty()))
+}
+
+/// What is told of sales beside the promises.
+fn sales(paid: u64, sellable: u64, by_deadline: u64, elsewhere: u64, repeats: u64) -> String {
+    let percent = share(paid, sellable).map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+    format!(
+        "{paid} of the {sellable} units sold that could be ({percent}); {by_deadline} orders ended by their deadline; \
+         {elsewhere} of {repeats} repeats did not find their reservation"
+    )
 }
 
 fn exit_code(kept: bool) -> ExitCode {
@@ -210,6 +224,15 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
     for (fault, times) in &summary.faults {
         writeln!(out, "{times:10}  fault: {fault}")?;
     }
+    let s = summary;
+    let sold = sales(
+        s.paid,
+        s.sellable,
+        s.endings_by_deadline,
+        s.repeats_elsewhere,
+        s.repeats,
+    );
+    writeln!(out, "{sold}")?;
     writeln!(
         out,
         "{} drops (seeds {} to {}) in {:.1} s, {:.1} a second, {} steps, {} faults, {} broken promises; {}",

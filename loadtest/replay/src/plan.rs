@@ -108,6 +108,21 @@ pub enum Then {
     },
 }
 
+impl Then {
+    /// Whether it is a purchase that the gateway will be paid for.
+    #[must_use]
+    pub const fn buys(&self) -> bool {
+        matches!(
+            self,
+            Self::CheckOut {
+                card: Card::Works | Card::Confirmed | Card::SlowPays,
+                cancel_after_ms: None,
+                ..
+            }
+        )
+    }
+}
+
 /// What a means of payment does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

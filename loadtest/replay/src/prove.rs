@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use loadtest::audit::Promise;
+use loadtest::audit::{Promise, share};
 use serde::Serialize;
 
 use crate::draw;
@@ -65,6 +65,20 @@ pub struct Summary {
     pub thread_ms_per_drop: f64,
     /// Time that passed in the drops themselves, in seconds.
     pub virtual_seconds: u64,
+    /// Units in paid orders.
+    pub paid: u64,
+    /// Units that could have been sold, had nothing gone wrong and nobody cancelled.
+    pub sellable: u64,
+    /// The former ÷ the latter.
+    pub sold_share: Option<f64>,
+    /// Accepted orders that ended by their payment deadline.
+    pub endings_by_deadline: u64,
+    /// 201s to a key that had been answered 201 before, while that reservation was held.
+    pub repeats: u64,
+    /// Those of them that named another reservation.
+    pub repeats_elsewhere: u64,
+    /// Their share.
+    pub repeats_not_found: Option<f64>,
     /// The first seed.
     pub first_seed: u64,
     /// The last seed.
@@ -87,6 +101,11 @@ impl Summary {
         self.steps += tallies.steps;
         self.virtual_seconds += u64::try_from(tallies.virtual_ms / 1000).unwrap_or(0);
         self.last_seed = self.last_seed.max(seed);
+        self.paid += tallies.findings.paid;
+        self.sellable += tallies.findings.sellable;
+        self.endings_by_deadline += tallies.findings.endings_by_deadline;
+        self.repeats += tallies.findings.repeats;
+        self.repeats_elsewhere += tallies.findings.repeats_elsewhere;
         for (fault, times) in &tallies.struck {
             self.faults_injected += times;
             *self.faults.entry(fault.name()).or_default() += times;
@@ -114,6 +133,11 @@ impl Summary {
         self.violations += other.violations;
         self.virtual_seconds += other.virtual_seconds;
         self.last_seed = self.last_seed.max(other.last_seed);
+        self.paid += other.paid;
+        self.sellable += other.sellable;
+        self.endings_by_deadline += other.endings_by_deadline;
+        self.repeats += other.repeats;
+        self.repeats_elsewhere += other.repeats_elsewhere;
         for (name, times) in other.faults {
             *self.faults.entry(name).or_default() += times;
         }
@@ -179,6 +203,8 @@ pub fn prove(
         }
     });
     let mut whole = whole.into_inner().unwrap_or_else(PoisonError::into_inner);
+    whole.sold_share = share(whole.paid, whole.sellable);
+    whole.repeats_not_found = share(whole.repeats_elsewhere, whole.repeats);
     whole.seconds = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     if whole.drops > 0 {

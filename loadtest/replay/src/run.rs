@@ -77,11 +77,14 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
         Ended::Endless => world.broken(Promise::NotDrained, format!("more than {MOST_STEPS} steps")),
     }
     let on_sale = on_sale.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if on_sale.published {
+    let findings = on_sale.published.then(|| {
         let entries = std::mem::take(&mut *journal.entries());
-        verdict::judge(plan, &world, &fleet, &on_sale, entries);
+        verdict::judge(plan, &world, &fleet, &on_sale, entries)
+    });
+    Tallies {
+        findings: findings.unwrap_or_default(),
+        ..world.take_outcome()
     }
-    world.take_outcome()
 }
 
 /// Everybody on it.
@@ -193,6 +196,7 @@ impl Stage {
                     before.truncate(MOST_BEFORE);
                 }
                 world.watch.sample(&world, &fleet.memory);
+                world.watch.none_overdue(&world, &fleet.memory);
                 world.sleep(SAMPLE_MS).await;
             }
         });

@@ -9,6 +9,7 @@ use domain::shard::Shard;
 use domain::status::DropStatus;
 use domain::survey::SeenClaim;
 use memory::MemoryStore;
+use ports::payment::{Code, PaymentId, PaymentState};
 use ports::{Conditional, StoreError};
 
 /// A bug on purpose.
@@ -44,6 +45,14 @@ pub enum Sabotage {
     AcknowledgeFailedMessages,
     /// The sweeper does nothing.
     NobodySweeps,
+    /// The conductor does nothing.
+    NobodyConducts,
+    /// The conductor returns holds as if each shopper were allowed one unit.
+    ReturnAllowedHolds,
+    /// No payment is confirmed, so that every order is cancelled at its deadline.
+    CancelAtTheDeadline,
+    /// Every second payment is taken for declined without having been confirmed.
+    DeclineEverySecondCard,
 }
 
 /// A bug, and how many seeds it may take to find it.
@@ -57,7 +66,7 @@ pub struct Expected {
 
 impl Sabotage {
     /// Every bug, and within how many seeds each must be found.
-    pub const ALL: [Expected; 15] = {
+    pub const ALL: [Expected; 19] = {
         const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
             Expected {
                 sabotage,
@@ -80,6 +89,10 @@ impl Sabotage {
             within(Self::CallHeldGone, 100),
             within(Self::AcknowledgeFailedMessages, 1_000),
             within(Self::NobodySweeps, 100),
+            within(Self::NobodyConducts, 100),
+            within(Self::ReturnAllowedHolds, 1_000),
+            within(Self::CancelAtTheDeadline, 1_000),
+            within(Self::DeclineEverySecondCard, 100),
         ]
     };
 
@@ -102,6 +115,18 @@ pub(crate) fn with_new_nonce(claim: &Claim, key: &ShardKey, shopper: &ShopperId)
             claim.deadline,
         ),
         ..claim.clone()
+    }
+}
+
+/// What the gateway is said to have answered to the confirm of a payment that it never got.
+pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) -> Option<PaymentState> {
+    let second = id.as_str().bytes().last().is_some_and(|last| last % 2 == 0);
+    match sabotage? {
+        Sabotage::CancelAtTheDeadline => Some(PaymentState::Processing),
+        Sabotage::DeclineEverySecondCard if second => Some(PaymentState::Declined {
+            reason: Code::or_unnamed("do_not_honor"),
+        }),
+        _ => None,
     }
 }
 

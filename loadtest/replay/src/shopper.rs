@@ -92,6 +92,7 @@ impl Shopper {
                 shopper: self.shopper.to_string(),
                 sku: sku_name(wish.sku),
                 quantity,
+                buys: wish.then.buys(),
                 ending,
             }));
         }
@@ -176,9 +177,9 @@ impl Shopper {
         };
         let path = format!("/drops/{}/reservations", self.drop);
         let call = Call::new(Function::Reserve, Method::POST, path);
-        let call = call.key(key).json(&body);
+        let call = call.key(key.clone()).json(&body);
         let answers = self.client.insist(&call, wish.sends).await;
-        if let Some(view) = self.note_reserved(&answers) {
+        if let Some(view) = self.note_reserved(&key, &answers) {
             return Asked::Held(Box::new(view));
         }
         let Some(answer) = answers.first() else {
@@ -231,8 +232,8 @@ impl Shopper {
         }
     }
 
-    /// Notes every 201 and answers the first.
-    fn note_reserved(&self, answers: &[Answer]) -> Option<ReservationView> {
+    /// Notes every 201 to the request with `key`, and answers the first.
+    fn note_reserved(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
         let mut first = None;
         for view in answers
             .iter()
@@ -244,6 +245,7 @@ impl Shopper {
                 shopper: self.shopper.to_string(),
                 sku: view.sku.to_string(),
                 quantity: view.quantity,
+                key: key.to_owned(),
                 reservation_id: view.reservation_id.to_string(),
                 expires_at_ms: view.expires_at.0.as_millis(),
                 amount_minor: view.amount.amount_minor,

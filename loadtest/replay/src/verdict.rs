@@ -6,7 +6,7 @@ use api::problem::Code;
 use domain::ids::DropId;
 use domain::limits::CLOCK_SKEW_MS;
 use domain::survey::Tally;
-use loadtest::audit::{Broken, Promise, audit};
+use loadtest::audit::{Broken, Findings, Promise, audit, overdue_after_ms};
 use loadtest::facts::{
     DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
     UnitCounts,
@@ -34,7 +34,13 @@ pub(crate) fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
 }
 
 /// Judges a run that has ended.
-pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale, journal: Vec<Entry>) {
+pub(crate) fn judge(
+    plan: &Plan,
+    world: &World,
+    fleet: &Fleet,
+    on_sale: &OnSale,
+    journal: Vec<Entry>,
+) -> Findings {
     let memory = &fleet.memory;
     for line in memory.audit().err().into_iter().flatten() {
         world.broken(Promise::Inconsistencies, line);
@@ -76,15 +82,18 @@ pub(crate) fn judge(plan: &Plan, world: &World, fleet: &Fleet, on_sale: &OnSale,
         unreadable: Vec::new(),
         // In virtual time nobody is slow by chance: what holds without trouble holds here.
         trouble: false,
+        quiet: world.is_quiet(),
+        overdue_after_ms: overdue_after_ms(false),
         every_change_sampled: true,
     };
     let findings = audit(&facts);
-    for Broken { promise, what } in findings.explanations {
-        world.broken(promise, what);
+    for Broken { promise, what } in &findings.explanations {
+        world.broken(*promise, what.clone());
     }
-    for line in findings.inconsistencies {
-        world.broken(Promise::Inconsistencies, line);
+    for line in &findings.inconsistencies {
+        world.broken(Promise::Inconsistencies, line.clone());
     }
+    findings
 }
 
 /// What was on sale by the drop's own document, which must be what the operator was told.
@@ -132,6 +141,7 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
             other => other,
         })
         .collect();
+    entries.extend(on_sale.cancelled_ms.map(|at_ms| Entry::DropCancelAsked { at_ms }));
     entries.extend(world.watch.take_samples());
     entries.extend(taken_back.into_iter().map(|reservation_id| Entry::Released {
         at_ms: world.now().as_millis(),
@@ -203,14 +213,18 @@ fn ledger(fleet: &Fleet) -> Vec<LedgerFact> {
 }
 
 fn money(fleet: &Fleet) -> Vec<MoneyFact> {
-    let kept: BTreeMap<_, _> = fleet.gateway.captured_minor();
-    kept.into_iter()
-        .map(|(order, kept_minor)| MoneyFact {
-            charges: fleet.gateway.charges(&order),
+    let kept = fleet.gateway.captured_minor();
+    let events = fleet.gateway.events().into_iter();
+    events
+        .map(|(order, events)| MoneyFact {
             order_id: order.to_string(),
-            charged_minor: kept_minor,
+            charges: events.charges,
+            charged_minor: kept.get(&order).copied().unwrap_or(0),
             refunded_charges: 0,
             refunded_minor: 0,
+            declines: events.declines,
+            actions: events.actions,
+            cancels: events.cancels,
         })
         .collect()
 }

@@ -1,18 +1,19 @@
 //! Promises that are checked at every step, right after each write: what the audit at the end could miss, since it was
 //! mended in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use conduct_drop::bounds::LATE_MS;
-use domain::claim::Claim;
+use domain::claim::{Claim, ClaimState};
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
 use domain::limits::CLOCK_SKEW_MS;
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
+use domain::survey::SeenClaim;
 use domain::time::Timestamp;
-use loadtest::audit::Promise;
+use loadtest::audit::{Promise, overdue, overdue_after_ms};
 use loadtest::facts::{Entry, Sampled};
 use memory::MemoryStore;
 use ports::drops::FreeCounts;
@@ -21,18 +22,39 @@ use crate::shopper::sku_name;
 use crate::verdict::count;
 use crate::world::World;
 
-/// How long after a shopper had two claims one may still go back as a surplus, in milliseconds: a step of a conductor
-/// that is slow.
+/// How long after a hold was one too many it may still go back as a surplus, in milliseconds: a step of a conductor that is
+/// slow.
 const SURPLUS_MS: i64 = 40_000;
 /// How long an answer may rest on a drop, a count or a status of before, in milliseconds.
 const KNOWLEDGE_MS: i64 = 40_000;
+
+/// Whether the hold `claim` in `key` was one too many among a shopper's claims of one moment: before it come orders and newer
+/// holds, and one of them is a hold of the same SKU, or the limit has no room for all of them and this one.
+fn is_surplus(claims: &[SeenClaim], key: &ShardKey, claim: &Claim, per_shopper_limit: u32) -> bool {
+    let there = claims
+        .iter()
+        .any(|seen| seen.shard == *key && seen.claim == *claim);
+    let before = claims.iter().filter(|seen| {
+        let ordered = seen.claim.state == ClaimState::Ordered;
+        ordered || (seen.claim.deadline, &seen.shard) > (claim.deadline, key)
+    });
+    let (mut units, mut same_sku) = (claim.units, false);
+    for seen in before {
+        units += seen.claim.units;
+        same_sku |= seen.claim.state == ClaimState::Held && seen.shard.sku == key.sku;
+    }
+    there && (same_sku || units > per_shopper_limit)
+}
 
 #[derive(Debug, Default)]
 struct Seen {
     asked: BTreeMap<ShopperId, Vec<Nonce>>,
     /// Claims that were tried, to tell a repeat.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
-    two_claims: BTreeMap<ShopperId, i64>,
+    /// The claims of each shopper after each change, with the moment of the change, as far as they matter for a surplus.
+    claims: BTreeMap<ShopperId, VecDeque<(i64, Vec<SeenClaim>)>>,
+    /// Holds that were found overdue.
+    overdue: BTreeSet<String>,
     samples: Vec<Entry>,
     newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
@@ -47,6 +69,7 @@ struct Seen {
 pub struct Watch {
     seen: Mutex<Seen>,
     skus: usize,
+    per_shopper_limit: u32,
 }
 
 impl Watch {
@@ -54,12 +77,13 @@ impl Watch {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing seen yet of a drop with so many SKUs.
+    /// Nothing seen yet of a drop with so many SKUs and this limit.
     #[must_use]
-    pub fn new(skus: usize) -> Self {
+    pub fn new(skus: usize, per_shopper_limit: u32) -> Self {
         Self {
             seen: Mutex::default(),
             skus,
+            per_shopper_limit,
         }
     }
 
@@ -69,8 +93,28 @@ impl Watch {
         self.seen().samples.push(Entry::Sampled(Sampled {
             at_ms: world.now().as_millis(),
             skus: counts,
+            // Both are checked when they happen.
             broken: Vec::new(),
+            overdue: BTreeMap::new(),
         }));
+    }
+
+    /// No hold is there long after its deadline: the conductor returns it, or somebody takes it over. When faults strike the
+    /// conductor, or kill it, the time counts from the last of them on, and there may be none until the next minute begins.
+    pub fn none_overdue(&self, world: &World, memory: &MemoryStore) {
+        let at_ms = world.now().as_millis();
+        let mut found = BTreeMap::new();
+        memory.look_at_shards(|key, shard| found.extend(overdue([(key, shard)].into_iter(), at_ms)));
+        let undisturbed_ms = world.conductor_struck_ms().map(|struck| world.now_ms() - struck);
+        for (reservation, by_ms) in found {
+            let alone_ms = undisturbed_ms.map_or(by_ms, |undisturbed| undisturbed.min(by_ms));
+            if alone_ms > overdue_after_ms(undisturbed_ms.is_some())
+                && self.seen().overdue.insert(reservation.clone())
+            {
+                let what = format!("{reservation} is still held {by_ms} ms after its deadline");
+                world.broken(Promise::OverdueHolds, what);
+            }
+        }
     }
 
     /// All counts so far, taken out.
@@ -125,10 +169,8 @@ impl Watch {
     ) {
         self.adds_up(world, memory, key);
         let claims = memory.claims_of(&key.drop, shopper);
-        let mut seen = self.seen();
-        if claims >= 2 {
-            seen.two_claims.insert(shopper.clone(), world.now_ms());
-        }
+        self.claims_changed(world, memory, &key.drop, shopper);
+        let seen = self.seen();
         let over_from = seen.over_from;
         let asked = seen
             .asked
@@ -152,7 +194,7 @@ impl Watch {
     }
 
     /// A hold went back. Before its time has passed on every clock, only its shopper may do that, or the conductor when
-    /// the drop was cancelled or the shopper has claims too many.
+    /// the drop was cancelled or the hold was one too many.
     pub fn returned(
         &self,
         world: &World,
@@ -162,7 +204,7 @@ impl Watch {
         claim: &Claim,
         by_shopper: bool,
     ) {
-        self.claim_ended(world, memory, &key.drop, shopper);
+        self.claims_changed(world, memory, &key.drop, shopper);
         let expired_everywhere = claim.deadline.plus_millis(CLOCK_SKEW_MS / 2) <= world.now();
         if by_shopper || expired_everywhere {
             return;
@@ -171,10 +213,11 @@ impl Watch {
             .drop_state(&key.drop)
             .is_some_and(|state| matches!(state, DropState::Cancelling | DropState::Cancelled));
         let mut seen = self.seen();
-        let surplus = seen
-            .two_claims
-            .get(shopper)
-            .is_some_and(|at| world.now_ms() - at < SURPLUS_MS);
+        let surplus = seen.claims.get(shopper).is_some_and(|moments| {
+            moments
+                .iter()
+                .any(|(_, claims)| is_surplus(claims, key, claim, self.per_shopper_limit))
+        });
         if cancelled || surplus {
             let id = ReservationId {
                 shard: key.clone(),
@@ -198,10 +241,27 @@ impl Watch {
         }
     }
 
-    /// A claim is gone, by whatever way.
-    pub fn claim_ended(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
-        if memory.claims_of(drop, shopper) >= 1 {
-            self.seen().two_claims.insert(shopper.clone(), world.now_ms());
+    /// A shopper's claims are others than before.
+    pub fn claims_changed(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
+        let mut claims = Vec::new();
+        memory.look_at_shards(|key, shard| {
+            let claim = shard.claims.get(shopper).filter(|_| key.drop == *drop);
+            claims.extend(claim.map(|claim| SeenClaim {
+                shard: key.clone(),
+                shopper: shopper.clone(),
+                claim: claim.clone(),
+            }));
+        });
+        let now_ms = world.now_ms();
+        let mut seen = self.seen();
+        let moments = seen.claims.entry(shopper.clone()).or_default();
+        moments.push_back((now_ms, claims));
+        // The claims of one moment are there until the next.
+        while moments
+            .get(1)
+            .is_some_and(|(until_ms, _)| now_ms - until_ms >= SURPLUS_MS)
+        {
+            moments.pop_front();
         }
     }
 

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use domain::time::Timestamp;
-use loadtest::audit::{Broken, Promise};
+use loadtest::audit::{Broken, Findings, Promise};
 use memory::{MemoryStore, TestEdge};
 
 use crate::chance::{key_of, keyed};
 use crate::executor::Work;
 use crate::faults::{Fault, Place, Stroke, Struck};
 use crate::plan::{FaultPlan, Plan};
+use crate::process::Function;
 use crate::sabotage::Sabotage;
 use crate::watch::Watch;
 
@@ -58,6 +59,7 @@ struct State {
     history: Option<String>,
     strokes: BTreeMap<String, Struck>,
     struck: BTreeMap<Fault, u64>,
+    conductor_struck_ms: Option<i64>,
     situations: BTreeMap<&'static str, u64>,
     violations: Vec<Broken>,
 }
@@ -95,7 +97,7 @@ impl World {
             calm_ms: i64::from(plan.system.calm_ms),
             latency_ms: plan.system.latency_ms,
             sabotage,
-            watch: Watch::new(plan.drop.units.len()),
+            watch: Watch::new(plan.drop.units.len(), plan.drop.per_shopper_limit),
             before: Mutex::default(),
             state: Mutex::new(state),
         })
@@ -243,6 +245,18 @@ impl World {
         away
     }
 
+    /// Whether no fault has struck anything.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.state().struck.is_empty()
+    }
+
+    /// When a fault last struck a conductor, in milliseconds since the beginning.
+    #[must_use]
+    pub fn conductor_struck_ms(&self) -> Option<i64> {
+        self.state().conductor_struck_ms
+    }
+
     /// Whether calls of the database may fail for good, which the API tells as its own mistake.
     #[must_use]
     pub fn may_fail_for_good(&self) -> bool {
@@ -311,6 +325,9 @@ impl World {
         self.tell(|| format!("*** {} at {place}: {:?}", struck.fault, struck.stroke));
         let mut state = self.state();
         *state.struck.entry(struck.fault).or_default() += 1;
+        if place.starts_with(Function::ConductDrop.name()) {
+            state.conductor_struck_ms = Some(state.now_ms);
+        }
         state.strokes.insert(place, struck);
         Some(struck.stroke)
     }
@@ -327,6 +344,7 @@ impl World {
             struck: std::mem::take(&mut state.struck),
             situations: std::mem::take(&mut state.situations),
             violations: std::mem::take(&mut state.violations),
+            findings: Findings::default(),
         }
     }
 }
@@ -348,6 +366,8 @@ pub struct Tallies {
     pub situations: BTreeMap<&'static str, u64>,
     /// Broken promises.
     pub violations: Vec<Broken>,
+    /// What the audit found; nothing of a drop that was not published.
+    pub findings: Findings,
 }
 
 /// Waits in virtual time.

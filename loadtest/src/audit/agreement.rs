@@ -346,6 +346,7 @@ mod tests {
                 let told = Ordered {
                     at_ms: 0,
                     shopper: "mallory".into(),
+                    key: "m".into(),
                     reservation_id: f.orders[0].order.reservation.to_string(),
                     order_id: f.orders[0].order.id.to_string(),
                 };

@@ -34,6 +34,7 @@ pub(super) fn reserved(shopper: &str, sku: &str, quantity: u32, id: &str) -> Res
         shopper: shopper.into(),
         sku: sku.into(),
         quantity,
+        key: format!("{shopper}-r1"),
         reservation_id: id.into(),
         expires_at_ms: START + 16_000,
         amount_minor: 4_900 * i64::from(quantity),
@@ -48,6 +49,7 @@ pub(super) fn end(facts: &mut Facts, shopper: &str, sku: &str, quantity: u32, en
         shopper: shopper.into(),
         sku: sku.into(),
         quantity,
+        buys: ending == Ending::Bought,
         ending,
     }));
 }
@@ -74,7 +76,7 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
                 currency: "EUR".parse().unwrap(),
             },
             payment_method: "pm_card_visa".into(),
-            fingerprint: Fingerprint::of_request(b"k", b"f"),
+            fingerprint: Fingerprint::of_request(format!("{shopper}-o1").as_bytes(), b"f"),
         },
         at,
     );
@@ -100,6 +102,7 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
         order_id: order_id.clone(),
         charges: u32::from(paid),
         charged_minor: if paid { order.amount.amount_minor } else { 0 },
+        declines: u32::from(!paid),
         ..MoneyFact::default()
     });
     facts
@@ -108,6 +111,7 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
     facts.journal.push(Entry::Ordered(Ordered {
         at_ms: START + 3_010,
         shopper: shopper.into(),
+        key: format!("{shopper}-o1"),
         reservation_id: told.reservation_id.clone(),
         order_id,
     }));
@@ -181,6 +185,8 @@ pub(super) fn clean() -> Facts {
         ],
         unreadable: Vec::new(),
         trouble: false,
+        quiet: true,
+        overdue_after_ms: super::overdue_after_ms(false),
         every_change_sampled: false,
     };
     order(&mut facts, "ada", "A", 2, true);

@@ -13,6 +13,10 @@ pub(super) struct Journal<'a> {
     pub(super) released: BTreeSet<&'a str>,
     /// Every 202.
     pub(super) ordered: Vec<&'a Ordered>,
+    /// Orders that their shoppers asked to cancel.
+    pub(super) cancel_asked: BTreeSet<&'a str>,
+    /// Whether the operator cancelled the drop.
+    pub(super) drop_cancelled: bool,
     /// Every refused checkout.
     pub(super) refused: Vec<&'a CheckoutRefused>,
     /// Every end of a visit.
@@ -37,6 +41,10 @@ impl<'a> Journal<'a> {
                     journal.released.insert(reservation_id);
                 }
                 Entry::Ordered(ordered) => journal.ordered.push(ordered),
+                Entry::CancelAsked { order_id, .. } => {
+                    journal.cancel_asked.insert(order_id);
+                }
+                Entry::DropCancelAsked { .. } => journal.drop_cancelled = true,
                 Entry::CheckoutRefused(refused) => journal.refused.push(refused),
                 Entry::Ended(ended) => journal.ended.push(ended),
                 Entry::Sampled(sampled) => journal.sampled.push(sampled),

@@ -4,11 +4,13 @@
 //! shows that the figure sees it.
 
 mod agreement;
+mod endings;
 #[cfg(test)]
 mod fixture;
 mod journal;
 mod orders;
 mod promise;
+mod shares;
 mod stock;
 
 use serde::Serialize;
@@ -16,14 +18,15 @@ use serde::Serialize;
 use crate::facts::Facts;
 
 pub use promise::{Broken, Promise};
-pub use stock::count_units;
+pub use shares::share;
 pub(crate) use stock::describe;
+pub use stock::{count_units, overdue, overdue_after_ms};
 
 /// How many lines of explanation are kept per kind of finding.
 const MAX_LINES: usize = 20;
 
-/// What the audit found. All figures but the units must be 0, and the lists empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// What the audit found. What is promised must be 0, and the lists empty; the rest is told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Findings {
     /// Units on sale, as the operator put them.
     pub allocated: u64,
@@ -35,20 +38,36 @@ pub struct Findings {
     pub paid: u64,
     /// Units free at the end.
     pub free: u64,
+    /// Units that could have been sold: on sale, and wanted by shoppers who mean to buy and have a card that works.
+    pub sellable: u64,
+    /// Units in paid orders ÷ those that could have been sold; `None` if none could.
+    pub sold_share: Option<f64>,
+    /// Accepted orders that ended by their payment deadline.
+    pub endings_by_deadline: u64,
+    /// 201s to a key that had been answered 201 before, while that reservation was held.
+    pub repeats: u64,
+    /// Those of them that named another reservation.
+    pub repeats_elsewhere: u64,
+    /// Their share; `None` without repeats.
+    pub repeats_not_found: Option<f64>,
     /// Live claims and sold units beyond the allocation, and shards that did not add up, whenever they were seen.
     pub oversold: u64,
     /// Units free although a shopper who wanted them was finally refused.
     pub undersold: u64,
     /// Claims that should have been returned or settled by now.
     pub leaked_holds: u64,
+    /// Holds that were there long after their deadline, during the sale.
+    pub overdue_holds: u64,
     /// Shoppers with more units than the limit.
     pub over_limit_shoppers: u64,
-    /// Reservations with more than one order.
+    /// Reservations with more than one order, and accepted keys with more than one that is open or paid.
     pub duplicate_orders: u64,
     /// Orders with more than one net charge.
     pub duplicate_charges: u64,
     /// Accepted requests that came to nothing.
     pub lost_requests: u64,
+    /// Accepted orders with an ending that neither the gateway's log nor anybody's act justifies.
+    pub unjustified_endings: u64,
     /// Messages in dead-letter queues.
     pub dlq_messages: u64,
     /// Disagreements between the stores, spelt out.
@@ -60,7 +79,7 @@ pub struct Findings {
 impl Findings {
     /// How often each promise was broken, in the order of reports, and what its figure counts, for people.
     #[must_use]
-    pub fn figures(&self) -> [(Promise, u64, &'static str); 9] {
+    pub fn figures(&self) -> [(Promise, u64, &'static str); 11] {
         let inconsistencies = u64::try_from(self.inconsistencies.len()).unwrap_or(u64::MAX);
         [
             (
@@ -79,6 +98,11 @@ impl Findings {
                 "claims past their deadline that were not returned",
             ),
             (
+                Promise::OverdueHolds,
+                self.overdue_holds,
+                "holds that were there long after their deadline, during the sale",
+            ),
+            (
                 Promise::OverLimitShoppers,
                 self.over_limit_shoppers,
                 "shoppers with more units than the limit",
@@ -86,7 +110,7 @@ impl Findings {
             (
                 Promise::DuplicateOrders,
                 self.duplicate_orders,
-                "reservations with more than one order",
+                "reservations with more than one order; accepted keys with more than one open or paid",
             ),
             (
                 Promise::DuplicateCharges,
@@ -97,6 +121,11 @@ impl Findings {
                 Promise::LostRequests,
                 self.lost_requests,
                 "accepted orders without an end or a ledger row; holds refused before they expired",
+            ),
+            (
+                Promise::UnjustifiedEndings,
+                self.unjustified_endings,
+                "accepted orders that ended otherwise than the gateway's own log and the journal say",
             ),
             (
                 Promise::DlqMessages,
@@ -152,20 +181,31 @@ pub fn audit(facts: &Facts) -> Findings {
         explanations.extend(lines.map(|what| Broken { promise, what }));
         found.count
     };
+    let paid = facts
+        .orders
+        .iter()
+        .filter(|o| o.is_sold())
+        .map(|o| u64::from(o.order.units))
+        .sum();
+    let sellable = shares::sellable(facts, &journal);
+    let repeats = shares::repeats(facts, &journal);
+    let endings = endings::endings(facts, &journal);
     Findings {
         allocated: facts.drop.skus.iter().map(|s| u64::from(s.units)).sum(),
         reserved: journal.reserved.values().map(|r| u64::from(r.quantity)).sum(),
         ordered: facts.orders.iter().map(|o| u64::from(o.order.units)).sum(),
-        paid: facts
-            .orders
-            .iter()
-            .filter(|o| o.is_sold())
-            .map(|o| u64::from(o.order.units))
-            .sum(),
+        paid,
         free: facts.shards.iter().map(|s| u64::from(s.shard.free)).sum(),
+        sellable,
+        sold_share: share(paid, sellable),
+        endings_by_deadline: endings.by_deadline,
+        repeats: repeats.all,
+        repeats_elsewhere: repeats.elsewhere,
+        repeats_not_found: share(repeats.elsewhere, repeats.all),
         oversold: explained(Promise::Oversold, stock::oversold(facts, &journal)),
         undersold: explained(Promise::Undersold, stock::undersold(facts, &journal)),
         leaked_holds: explained(Promise::LeakedHolds, stock::leaked_holds(facts)),
+        overdue_holds: explained(Promise::OverdueHolds, stock::overdue_holds(facts, &journal)),
         over_limit_shoppers: explained(Promise::OverLimitShoppers, orders::over_limit(facts)),
         duplicate_orders: explained(
             Promise::DuplicateOrders,
@@ -173,6 +213,7 @@ pub fn audit(facts: &Facts) -> Findings {
         ),
         duplicate_charges: explained(Promise::DuplicateCharges, orders::duplicate_charges(facts)),
         lost_requests: explained(Promise::LostRequests, orders::lost_requests(facts, &journal)),
+        unjustified_endings: explained(Promise::UnjustifiedEndings, endings.unjustified),
         dlq_messages: explained(Promise::DlqMessages, orders::dead_letters(facts)),
         inconsistencies: agreement::inconsistencies(facts, &journal),
         explanations,
@@ -206,12 +247,14 @@ mod tests {
             oversold: 1,
             undersold: 2,
             leaked_holds: 3,
-            over_limit_shoppers: 4,
-            duplicate_orders: 5,
-            duplicate_charges: 6,
-            lost_requests: 7,
-            dlq_messages: 8,
-            inconsistencies: vec!["x".into(); 9],
+            overdue_holds: 4,
+            over_limit_shoppers: 5,
+            duplicate_orders: 6,
+            duplicate_charges: 7,
+            lost_requests: 8,
+            unjustified_endings: 9,
+            dlq_messages: 10,
+            inconsistencies: vec!["x".into(); 11],
             ..Findings::default()
         };
         let report = serde_json::to_value(&findings).unwrap();
@@ -250,14 +293,16 @@ mod tests {
 
     #[test]
     fn each_figure_alone_breaks_the_promise() {
-        let broken: [fn(&mut Findings); 9] = [
+        let broken: [fn(&mut Findings); 11] = [
             |f| f.oversold = 1,
             |f| f.undersold = 1,
             |f| f.leaked_holds = 1,
+            |f| f.overdue_holds = 1,
             |f| f.over_limit_shoppers = 1,
             |f| f.duplicate_orders = 1,
             |f| f.duplicate_charges = 1,
             |f| f.lost_requests = 1,
+            |f| f.unjustified_endings = 1,
             |f| f.dlq_messages = 1,
             |f| f.inconsistencies.push("x".into()),
         ];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::problem::Code;
 use domain::limits::CLOCK_SKEW_MS;
+use domain::order::{Fingerprint, Order};
 
 use super::Count;
 use super::journal::Journal;
@@ -30,7 +31,7 @@ pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
     units
 }
 
-/// Reservations with two orders, in the table or in what shoppers were told.
+/// Reservations with two orders, in the table or in what shoppers were told; and accepted keys with two orders that count.
 pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
     let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for fact in &facts.orders {
@@ -51,7 +52,36 @@ pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
             format!("{reservation} has the orders {ids:?}")
         });
     }
+    for ((shopper, key), reservations) in ordered_by_key(facts, journal) {
+        found.add(u64::from(reservations.len() > 1), || {
+            format!("{shopper}'s key {key} has open or paid orders of {reservations:?}")
+        });
+    }
     found
+}
+
+/// The reservations with open and paid orders of each accepted key: orders that its answers named, and that were stored with it.
+fn ordered_by_key<'a>(
+    facts: &'a Facts,
+    journal: &Journal<'a>,
+) -> BTreeMap<(&'a str, &'a str), BTreeSet<String>> {
+    let mut of_shopper: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
+    for fact in facts.orders.iter().filter(|o| o.counts()) {
+        let order = &fact.order;
+        of_shopper.entry(order.shopper.as_str()).or_default().push(order);
+    }
+    let mut by_key: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for ordered in journal.ordered.iter().filter(|o| !o.key.is_empty()) {
+        let asked = Fingerprint::of_request(ordered.key.as_bytes(), b"");
+        let orders = of_shopper.get(ordered.shopper.as_str()).into_iter().flatten();
+        let with_key =
+            orders.filter(|o| o.id.as_str() == ordered.order_id || o.fingerprint.has_key_of(&asked));
+        by_key
+            .entry((ordered.shopper.as_str(), ordered.key.as_str()))
+            .or_default()
+            .extend(with_key.map(|o| o.reservation.to_string()));
+    }
+    by_key
 }
 
 /// Orders for which the gateway took money more than once without giving it back.
@@ -181,11 +211,48 @@ mod tests {
         let told = Ordered {
             at_ms: fixture::START,
             shopper: "ada".into(),
+            key: "other".into(),
             reservation_id: facts.orders[0].order.reservation.to_string(),
             order_id: "oother".into(),
         };
         facts.journal.push(Entry::Ordered(told));
         assert_eq!(audit(&facts).duplicate_orders, 1);
+    }
+
+    /// A second order of ada's, of another reservation; under the first one's key by what is stored or by what was told.
+    fn twice_under_one_key(stored: bool, told: bool, status: OrderStatus) -> u64 {
+        let mut facts = fixture::clean();
+        let mut twin = facts.orders[0].clone();
+        twin.order.reservation = fixture::reservation("A", 0, "twin").parse().unwrap();
+        twin.order.id = domain::ids::OrderId::of_reservation(&twin.order.reservation);
+        twin.order.status = status;
+        if !stored {
+            twin.order.fingerprint = Fingerprint::of_request(b"ada-o2", b"f");
+        }
+        if told {
+            facts.journal.push(Entry::Ordered(Ordered {
+                at_ms: fixture::START,
+                shopper: "ada".into(),
+                key: "ada-o1".into(),
+                reservation_id: twin.order.reservation.to_string(),
+                order_id: twin.order.id.to_string(),
+            }));
+        }
+        facts.orders.push(twin);
+        audit(&facts).duplicate_orders
+    }
+
+    #[test]
+    fn two_orders_under_one_accepted_key_are_duplicates_if_both_count() {
+        for status in [OrderStatus::Paid, OrderStatus::Placed] {
+            assert_eq!(twice_under_one_key(true, false, status), 1);
+            assert_eq!(twice_under_one_key(false, true, status), 1);
+            assert_eq!(twice_under_one_key(true, true, status), 1);
+            assert_eq!(twice_under_one_key(false, false, status), 0, "another key");
+        }
+        for ended in [OrderStatus::Declined, OrderStatus::Cancelled] {
+            assert_eq!(twice_under_one_key(true, true, ended), 0);
+        }
     }
 
     #[test]

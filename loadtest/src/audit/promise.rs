@@ -14,14 +14,18 @@ named! {
         Undersold = "undersold",
         /// Counts claims past their deadline that were not returned.
         LeakedHolds = "leaked_holds",
+        /// Counts holds that were there long after their deadline, during the sale.
+        OverdueHolds = "overdue_holds",
         /// Counts shoppers with more units than the limit.
         OverLimitShoppers = "over_limit_shoppers",
-        /// Counts reservations with more than one order.
+        /// Counts reservations and accepted keys with more than one order.
         DuplicateOrders = "duplicate_orders",
         /// Counts orders charged more than once.
         DuplicateCharges = "duplicate_charges",
         /// Counts accepted requests that came to nothing.
         LostRequests = "lost_requests",
+        /// Counts accepted orders with an ending that nothing justifies.
+        UnjustifiedEndings = "unjustified_endings",
         /// Counts messages in dead-letter queues.
         DlqMessages = "dlq_messages",
         /// Counts disagreements between the stores.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use domain::claim::ClaimState;
+use domain::ids::{ReservationId, ShardKey};
 use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
+use domain::shard::Shard;
 use domain::survey::Tally;
 
 use super::Count;
 use super::journal::Journal;
-use crate::facts::{Ending, Facts, Sampled, ShardFact, UnitCounts};
+use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCounts};
 
 /// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
 const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
@@ -15,6 +18,47 @@ const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
 const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_STATUS_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
 /// How long a reservation's answer may be on its way after its write.
 const ANSWER_MS: i64 = 1_000;
+
+/// How long after its deadline a hold may still be there, in ms: until its time has passed on every clock, a conductor whose
+/// lease another one left behind has waited for its end (8 s), and a step is made.
+const OVERDUE_MS: i64 = 14_000;
+/// The same when functions are killed: the next run starts within a minute.
+const OVERDUE_AFTER_KILL_MS: i64 = 75_000;
+
+/// How long after its deadline a hold may still be there while the drop is on sale, in ms, when functions are killed and when
+/// they are not.
+#[must_use]
+pub const fn overdue_after_ms(functions_are_killed: bool) -> i64 {
+    if functions_are_killed {
+        OVERDUE_AFTER_KILL_MS
+    } else {
+        OVERDUE_MS
+    }
+}
+
+/// The holds in `shards` whose deadline was longer ago at `at_ms` than is allowed where no function is killed: by
+/// reservation, how many ms after its deadline it was still there.
+#[must_use]
+pub fn overdue<'a>(
+    shards: impl Iterator<Item = (&'a ShardKey, &'a Shard)>,
+    at_ms: i64,
+) -> BTreeMap<String, i64> {
+    let mut overdue = BTreeMap::new();
+    for (key, shard) in shards {
+        let held = shard.claims.values().filter(|c| c.state == ClaimState::Held);
+        for claim in held {
+            let by_ms = at_ms - claim.deadline.as_millis();
+            if by_ms > OVERDUE_MS {
+                let id = ReservationId {
+                    shard: key.clone(),
+                    nonce: claim.nonce.clone(),
+                };
+                overdue.insert(id.to_string(), by_ms);
+            }
+        }
+    }
+    overdue
+}
 
 /// The units of `sku` by state.
 #[must_use]
@@ -92,6 +136,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
             .filter(|e| e.sku == sku.sku && u64::from(e.quantity) <= free)
             .filter(|e| match e.ending {
                 Ending::Gone => true,
+                Ending::Impatient if own_hold_in_the_way(journal, e) => false,
                 Ending::Impatient => {
                     let from_ms = e.at_ms - known_for_ms;
                     let wanted = u64::from(e.quantity);
@@ -124,6 +169,18 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
+/// Whether a shopper's own hold of the SKU had just expired when they were refused: it can be renewed no earlier than others may take
+/// it, and until then nothing else can be claimed in its shard.
+fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
+    let in_the_way = |reserved: &Reserved| {
+        let since_ms = ended.at_ms - reserved.expires_at_ms;
+        (reserved.shopper.as_str(), reserved.sku.as_str()) == (ended.shopper.as_str(), ended.sku.as_str())
+            && (-CLOCK_SKEW_MS..=2 * CLOCK_SKEW_MS).contains(&since_ms)
+            && !journal.released.contains(reserved.reservation_id.as_str())
+    };
+    journal.reserved.values().any(|reserved| in_the_way(reserved))
+}
+
 /// Units of `sku` that may have been taken after the sample `s` and given back before the `next` one, so that neither shows
 /// it: those of reservations whose answers came in between, or just after.
 fn unseen(facts: &Facts, journal: &Journal<'_>, sku: &str, s: &Sampled, next: Option<&Sampled>) -> u64 {
@@ -136,6 +193,25 @@ fn unseen(facts: &Facts, journal: &Journal<'_>, sku: &str, s: &Sampled, next: Op
         .filter(|r| answered.contains(&r.at_ms))
         .map(|r| u64::from(r.quantity))
         .sum()
+}
+
+/// Holds that a sample during the sale saw longer after their deadline than is allowed: the conductor should have returned them.
+pub(super) fn overdue_holds(facts: &Facts, journal: &Journal<'_>) -> Count {
+    let sale = facts.drop.starts_at_ms..=facts.drop.ends_at_ms;
+    let mut longest: BTreeMap<&str, i64> = BTreeMap::new();
+    for sampled in journal.sampled.iter().filter(|s| sale.contains(&s.at_ms)) {
+        for (reservation, by_ms) in &sampled.overdue {
+            let longest = longest.entry(reservation).or_default();
+            *longest = (*longest).max(*by_ms);
+        }
+    }
+    let mut found = Count::default();
+    for (reservation, by_ms) in longest {
+        found.add(u64::from(by_ms > facts.overdue_after_ms), || {
+            format!("{reservation} was still held {by_ms} ms after its deadline")
+        });
+    }
+    found
 }
 
 /// Claims that should be gone: holds a conductor's round and the clocks' skew after their deadline, and orders' claims
@@ -177,7 +253,7 @@ mod tests {
     use super::super::{audit, fixture};
     use super::*;
     use crate::facts::{Entry, Sampled};
-    use domain::claim::{Claim, ClaimState};
+    use domain::claim::Claim;
     use domain::ids::Nonce;
     use domain::time::Timestamp;
 
@@ -219,6 +295,7 @@ mod tests {
             at_ms: fixture::START + 10,
             skus: vec![],
             broken: vec!["d#A#0".into()],
+            overdue: BTreeMap::new(),
         }));
         assert_eq!(audit(&facts).oversold, 1);
         let mut facts = fixture::clean();
@@ -232,6 +309,7 @@ mod tests {
             at_ms: fixture::START + 10,
             skus: vec![too_many],
             broken: vec![],
+            overdue: BTreeMap::new(),
         }));
         assert_eq!(audit(&facts).oversold, 1);
     }
@@ -267,6 +345,7 @@ mod tests {
                     sold: 6 - free,
                 }],
                 broken: vec![],
+                overdue: BTreeMap::new(),
             })
         };
         let mut facts = fixture::clean();
@@ -287,6 +366,44 @@ mod tests {
     }
 
     #[test]
+    fn who_was_refused_for_an_own_hold_that_had_just_expired_was_rightly_refused() {
+        let left_at = fixture::START + 20_000;
+        let told = |expired_ms_before: i64, shopper: &str, released: bool| {
+            let mut facts = fixture::clean();
+            let id = fixture::reservation("A", 0, "late1");
+            let mut own = fixture::reserved(shopper, "A", 1, &id);
+            own.expires_at_ms = left_at - expired_ms_before;
+            facts.journal.push(Entry::Reserved(own));
+            if released {
+                let (at_ms, reservation_id) = (0, id);
+                facts.journal.push(Entry::Released {
+                    at_ms,
+                    reservation_id,
+                });
+            }
+            fixture::end(&mut facts, "late1", "A", 1, Ending::Impatient);
+            let units = UnitCounts {
+                free: 3,
+                held: 0,
+                ordered: 0,
+                sold: 3,
+            };
+            facts.journal.push(Entry::Sampled(Sampled {
+                at_ms: left_at - 100,
+                skus: vec![units],
+                broken: vec![],
+                overdue: BTreeMap::new(),
+            }));
+            audit(&facts).undersold
+        };
+        assert_eq!(told(-CLOCK_SKEW_MS, "late1", false), 0);
+        assert_eq!(told(2 * CLOCK_SKEW_MS, "late1", false), 0);
+        assert_eq!(told(2 * CLOCK_SKEW_MS + 1, "late1", false), 1, "long enough ago");
+        assert_eq!(told(0, "late1", true), 1, "it was given back");
+        assert_eq!(told(0, "late2", false), 1, "another one's");
+    }
+
+    #[test]
     fn units_that_came_and_went_between_two_samples_were_not_free_all_along() {
         let left_at = fixture::START + 20_000;
         let told = |free, taken| {
@@ -302,6 +419,7 @@ mod tests {
                         sold: 6 - free,
                     }],
                     broken: vec![],
+                    overdue: BTreeMap::new(),
                 }));
             }
             for n in 0..taken {
@@ -316,6 +434,48 @@ mod tests {
         };
         assert_eq!(told(2, 2), 0, "both may have been held for a moment");
         assert_eq!(told(3, 2), 1, "one was free all along");
+    }
+
+    #[test]
+    fn a_hold_that_a_sample_sees_long_after_its_deadline_is_overdue() {
+        let told = |seen_at_ms: i64, by_ms: i64, killed: bool, ordered: bool| {
+            let mut facts = fixture::clean();
+            facts.overdue_after_ms = overdue_after_ms(killed);
+            let mut shard = facts.shards[0].clone();
+            let mut claim = hold(seen_at_ms - by_ms);
+            if ordered {
+                claim.state = ClaimState::Ordered;
+            }
+            shard.shard.free -= 1;
+            shard.shard.claims.insert("late".parse().unwrap(), claim);
+            let key: ShardKey = shard.key.parse().unwrap();
+            // Two samples of one hold are one finding.
+            for at_ms in [seen_at_ms - 500, seen_at_ms] {
+                facts.journal.push(Entry::Sampled(Sampled {
+                    at_ms,
+                    skus: vec![],
+                    broken: vec![],
+                    overdue: overdue([(&key, &shard.shard)].into_iter(), at_ms),
+                }));
+            }
+            audit(&facts).overdue_holds
+        };
+        let on_sale = fixture::START + 30_000;
+        assert_eq!(told(on_sale, 14_000, false, false), 0);
+        assert_eq!(told(on_sale, 14_001, false, false), 1);
+        assert_eq!(told(on_sale, 15_000, false, false), 1);
+        assert_eq!(told(on_sale, 75_000, true, false), 0, "a killed conductor");
+        assert_eq!(told(on_sale, 75_001, true, false), 1);
+        assert_eq!(
+            told(on_sale, 90_000, false, true),
+            0,
+            "orders have their own time"
+        );
+        assert_eq!(
+            told(fixture::START + 70_000, 90_000, false, false),
+            0,
+            "after the sale"
+        );
     }
 
     #[test]

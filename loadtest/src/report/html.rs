@@ -89,6 +89,7 @@ fn tiles(report: &Report) -> Markup {
     html! {
         div.tiles {
             (tile(format!("{} / {}", group(f.paid), group(f.allocated)), "units paid / on sale"))
+            (tile(f.sold_share.map_or("–".to_owned(), |v| format!("{:.1} %", 100.0 * v)), "sold of what could be"))
             (tile(after(report.sold_out_after_ms), "until nothing was free"))
             (tile(after(report.all_paid_after_ms), "until all was paid"))
             (tile(group(report.requests), "API requests"))

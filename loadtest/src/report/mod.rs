@@ -341,6 +341,7 @@ impl Report {
             f.paid == 0 || u.stock_wcu_per_sold_unit.is_some(),
             "stock_wcu_per_sold_unit",
         );
+        needs(f.sold_share.is_some(), "sold_share");
         needs(f.ordered == 0 || u.usd_per_order.is_some(), "usd_per_order");
         let metered = |route: &str| u.functions.iter().any(|function| function.route.contains(route));
         needs(

@@ -21,6 +21,15 @@ impl Report {
                 f.allocated, f.reserved, f.ordered, f.paid, f.free
             ),
             format!(
+                "  sold        {} of the {} units that could be sold; {} orders ended by their deadline; {} of {} repeats did not find their reservation",
+                f.sold_share
+                    .map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v)),
+                f.sellable,
+                f.endings_by_deadline,
+                f.repeats_elsewhere,
+                f.repeats
+            ),
+            format!(
                 "  sold out    after {}, all paid after {}",
                 ms(self.sold_out_after_ms),
                 ms(self.all_paid_after_ms)
@@ -51,8 +60,8 @@ impl Report {
             u.cold_starts
         ));
         lines.push(format!(
-            "  promises    oversold {}, undersold {}, leaked holds {}, over limit {}, duplicate orders {}, duplicate charges {}, lost {}, dead letters {}, inconsistencies {}",
-            f.oversold, f.undersold, f.leaked_holds, f.over_limit_shoppers, f.duplicate_orders, f.duplicate_charges, f.lost_requests, f.dlq_messages, f.inconsistencies.len()
+            "  promises    oversold {}, undersold {}, leaked holds {}, overdue holds {}, over limit {}, duplicate orders {}, duplicate charges {}, lost {}, unjustified endings {}, dead letters {}, inconsistencies {}",
+            f.oversold, f.undersold, f.leaked_holds, f.overdue_holds, f.over_limit_shoppers, f.duplicate_orders, f.duplicate_charges, f.lost_requests, f.unjustified_endings, f.dlq_messages, f.inconsistencies.len()
         ));
         lines.push(format!(
             "  generator   {:.1} ms late at p99 (limit {LATE_LIMIT_MS} ms)",

@@ -50,6 +50,8 @@ fn findings() -> Findings {
         reserved: 2,
         ordered: 2,
         paid: 2,
+        sellable: 2,
+        sold_share: Some(1.0),
         ..Findings::default()
     }
 }
@@ -73,6 +75,7 @@ fn journal() -> Vec<Entry> {
             shopper: shopper.into(),
             sku: "A".into(),
             quantity: 1,
+            buys: true,
             ending: Ending::Bought,
         })
     };
@@ -86,6 +89,7 @@ fn journal() -> Vec<Entry> {
                 sold,
             }],
             broken: vec![],
+            overdue: BTreeMap::new(),
         })
     };
     vec![
@@ -99,6 +103,7 @@ fn journal() -> Vec<Entry> {
             shopper: "a".into(),
             sku: "A".into(),
             quantity: 1,
+            key: "a-r1".into(),
             reservation_id: "d.A.0.x".into(),
             expires_at_ms: START + 15_000,
             amount_minor: 5,
@@ -153,10 +158,15 @@ fn a_clean_run_is_ok_and_has_every_figure() {
         "oversold",
         "undersold",
         "leaked_holds",
+        "overdue_holds",
         "over_limit_shoppers",
         "duplicate_orders",
         "duplicate_charges",
         "lost_requests",
+        "unjustified_endings",
+        "endings_by_deadline",
+        "sold_share",
+        "repeats",
         "offered_rps",
         "achieved_rps",
         "sold_out_after_ms",
@@ -181,6 +191,7 @@ fn a_clean_run_is_ok_and_has_every_figure() {
             "{figure} is missing"
         );
     }
+    assert!(json.get("repeats_not_found").is_some());
     for percentile in ["p50", "p90", "p99", "p999", "max"] {
         assert!(
             json["latency_ms"]["reserve"][percentile].is_number(),
@@ -218,6 +229,7 @@ fn every_broken_promise_and_every_void_run_fails() {
         ("oversold is 1", Box::new(|_, f, _, _, _| f.oversold = 1)),
         ("undersold is 2", Box::new(|_, f, _, _, _| f.undersold = 2)),
         ("leaked_holds", Box::new(|_, f, _, _, _| f.leaked_holds = 1)),
+        ("overdue_holds", Box::new(|_, f, _, _, _| f.overdue_holds = 1)),
         (
             "over_limit_shoppers",
             Box::new(|_, f, _, _, _| f.over_limit_shoppers = 1),
@@ -231,6 +243,10 @@ fn every_broken_promise_and_every_void_run_fails() {
             Box::new(|_, f, _, _, _| f.duplicate_charges = 1),
         ),
         ("lost_requests", Box::new(|_, f, _, _, _| f.lost_requests = 1)),
+        (
+            "unjustified_endings",
+            Box::new(|_, f, _, _, _| f.unjustified_endings = 1),
+        ),
         ("dlq_messages", Box::new(|_, f, _, _, _| f.dlq_messages = 1)),
         (
             "disagree",
@@ -262,6 +278,7 @@ fn every_broken_promise_and_every_void_run_fails() {
             "wcu_per_reservation",
             Box::new(|_, _, _, _, u| u.wcu_per_reservation = None),
         ),
+        ("sold_share", Box::new(|_, f, _, _, _| f.sold_share = None)),
         ("usd_per_order", Box::new(|_, _, _, _, u| u.usd_per_order = None)),
         ("meter's row", Box::new(|_, _, _, _, u| u.functions.clear())),
         ("any reservation", Box::new(|_, f, _, _, _| f.reserved = 0)),
@@ -293,6 +310,8 @@ fn the_page_stands_alone_and_shows_everything() {
         queues: vec![],
         unreadable: vec![],
         trouble: false,
+        quiet: true,
+        overdue_after_ms: 14_000,
         every_change_sampled: false,
     };
     let page = render(&report, &measured(), &facts);

@@ -49,14 +49,22 @@ impl Shopper {
             sku: self.sku_code().parse().ok()?,
             quantity: self.quantity,
         };
-        let key = format!("{}-r{}", self.plan.shopper, self.attempt);
+        let key = self.reservation_key();
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);
         let uri = self.world.addresses.reservations.clone();
         Some(self.call(Method::POST, uri, Some(&key), Some(body)))
     }
 
-    /// Notes every 201 and answers the first.
-    pub(super) fn note_reservations(&self, answers: &[Answer]) -> Option<ReservationView> {
+    pub(super) fn reservation_key(&self) -> String {
+        format!("{}-r{}", self.plan.shopper, self.attempt)
+    }
+
+    fn order_key(&self) -> String {
+        format!("{}-o{}", self.plan.shopper, self.attempt)
+    }
+
+    /// Notes every 201 to the request with `key`, and answers the first.
+    pub(super) fn note_reservations(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
         let mut first = None;
         for view in answers
             .iter()
@@ -68,6 +76,7 @@ impl Shopper {
                 shopper: self.plan.shopper.clone(),
                 sku: view.sku.to_string(),
                 quantity: view.quantity,
+                key: key.to_owned(),
                 reservation_id: view.reservation_id.to_string(),
                 expires_at_ms: view.expires_at.0.as_millis(),
                 amount_minor: view.amount.amount_minor,
@@ -139,6 +148,7 @@ impl Shopper {
             self.world.note(Entry::Ordered(Ordered {
                 at_ms: self.world.opening.now_ms(),
                 shopper: self.plan.shopper.clone(),
+                key: self.order_key(),
                 reservation_id: held.reservation_id.to_string(),
                 order_id: view.order_id.to_string(),
             }));
@@ -172,7 +182,7 @@ impl Shopper {
         let shopper = &self.plan.shopper;
         let (name, email) = (format!("Shopper {shopper}"), format!("{shopper}@example.com"));
         let body = checkout_body(held, self.plan.card.token(), name, email);
-        let key = format!("{shopper}-o{}", self.attempt);
+        let key = self.order_key();
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);
         let uri = self.world.addresses.orders.clone();
         Some(self.call(Method::POST, uri, Some(&key), Some(body)))
@@ -226,6 +236,10 @@ impl Shopper {
         else {
             return;
         };
+        self.world.note(Entry::CancelAsked {
+            at_ms: self.world.opening.now_ms(),
+            order_id: order.order_id.to_string(),
+        });
         let call = self.call(Method::POST, uri, None, None);
         // Whatever the answer, the order itself says how it ended.
         self.insist(Endpoint::CancelOrder, &call, false, false).await;

@@ -83,6 +83,7 @@ impl Shopper {
         let due_ms = i32::try_from(world.opening.since(due)).unwrap_or(i32::MAX);
         world.recorder.arrival(due_ms, due.elapsed());
         self.intended = Some(due);
+        let buys = self.plan.buys();
         let ending = self.shop().await;
         if ending == Ending::Bought {
             Tally::add(&world.tally.paid, 1);
@@ -93,6 +94,7 @@ impl Shopper {
             shopper: self.plan.shopper.clone(),
             sku: self.sku_code().to_owned(),
             quantity: self.quantity,
+            buys,
             ending,
         }));
         self.surprise
@@ -287,7 +289,7 @@ impl Shopper {
                     reload && early == 0,
                 )
                 .await;
-            if let Some(view) = self.note_reservations(&answers) {
+            if let Some(view) = self.note_reservations(&self.reservation_key(), &answers) {
                 return Wish::Held(Box::new(view));
             }
             let Some(answer) = answers.first() else {

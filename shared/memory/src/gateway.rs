@@ -113,6 +113,19 @@ struct Stored {
     refunded_minor: i64,
 }
 
+/// What became of the payments of an order, counted as it happened: a later state of a payment hides an earlier one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PaymentEvents {
+    /// How often money was taken.
+    pub charges: u32,
+    /// How often a payment was declined.
+    pub declines: u32,
+    /// How often the shopper was asked to act.
+    pub actions: u32,
+    /// How often a payment was cancelled.
+    pub cancels: u32,
+}
+
 #[derive(Debug, Clone)]
 enum Answer {
     Payment(Result<Payment, GatewayError>),
@@ -125,7 +138,7 @@ struct State {
     outcomes: BTreeMap<String, PaymentOutcome>,
     /// By key: what was asked, and what was answered.
     answers: BTreeMap<String, (String, Answer)>,
-    charges: BTreeMap<OrderId, u32>,
+    events: BTreeMap<OrderId, PaymentEvents>,
     faults: Faults<GatewayOp, GatewayFault>,
     made: u64,
 }
@@ -232,7 +245,13 @@ impl MemoryGateway {
     /// How often an order was charged, whatever was given back since.
     #[must_use]
     pub fn charges(&self, order: &OrderId) -> u32 {
-        self.state().charges.get(order).copied().unwrap_or(0)
+        self.state().events.get(order).map_or(0, |events| events.charges)
+    }
+
+    /// What became of the payments of each order that has one.
+    #[must_use]
+    pub fn events(&self) -> BTreeMap<OrderId, PaymentEvents> {
+        self.state().events.clone()
     }
 
     /// Net captures in minor units by order: charged and not given back.
@@ -312,19 +331,26 @@ impl State {
     /// Brings a payment to what `outcome` leads to.
     fn resolve(&mut self, id: &PaymentId, outcome: &PaymentOutcome) -> Option<Payment> {
         let stored = self.payments.get_mut(id)?;
+        let events = self.events.entry(stored.order.clone()).or_default();
         stored.payment.state = match outcome {
             PaymentOutcome::Succeed => {
-                *self.charges.entry(stored.order.clone()).or_default() += 1;
+                events.charges += 1;
                 PaymentState::Succeeded {
                     captured: stored.payment.amount,
                 }
             }
-            PaymentOutcome::Decline(code) => PaymentState::Declined {
-                reason: Code::or_unnamed(code),
-            },
-            PaymentOutcome::RequireAction => PaymentState::ActionRequired {
-                url: format!("https://bank.example/authenticate/{id}"),
-            },
+            PaymentOutcome::Decline(code) => {
+                events.declines += 1;
+                PaymentState::Declined {
+                    reason: Code::or_unnamed(code),
+                }
+            }
+            PaymentOutcome::RequireAction => {
+                events.actions += 1;
+                PaymentState::ActionRequired {
+                    url: format!("https://bank.example/authenticate/{id}"),
+                }
+            }
             PaymentOutcome::Process => PaymentState::Processing,
         };
         Some(stored.payment.clone())
@@ -344,6 +370,7 @@ impl State {
             amount: new.amount,
             state: PaymentState::Unconfirmed,
         };
+        self.events.entry(new.order.clone()).or_default();
         let stored = Stored {
             order: new.order.clone(),
             payment: payment.clone(),
@@ -391,6 +418,7 @@ impl State {
             stored.payment.state,
             PaymentState::Succeeded { .. } | PaymentState::Processing
         ) {
+            self.events.entry(stored.order.clone()).or_default().cancels += 1;
             stored.payment.state = PaymentState::Cancelled;
         }
         Ok(stored.payment.clone())

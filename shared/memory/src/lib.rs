@@ -44,7 +44,7 @@ mod yielding;
 pub use account::{AccountFault, MemoryAccount, Pace};
 pub use edge::TestEdge;
 pub use faults::{Fault, Op};
-pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentOutcome};
+pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentEvents, PaymentOutcome};
 pub use ledger::MemoryLedger;
 pub use queues::{MemoryQueues, SendFault};
 pub use secret::MemorySecret;

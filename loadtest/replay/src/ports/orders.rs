@@ -47,6 +47,9 @@ impl PlaceOrder for Store {
                     world.watch.adds_up(&world, &memory, key);
                     world
                         .watch
+                        .claims_changed(&world, &memory, &key.drop, &order.shopper);
+                    world
+                        .watch
                         .within_limit(&world, &memory, &key.drop, &order.shopper, true_limit);
                     stream.take_from(&memory);
                 }
@@ -145,7 +148,7 @@ impl AdvanceOrder for Store {
                     if step.effect.is_some() {
                         world
                             .watch
-                            .claim_ended(&world, &memory, &key.drop, &order.shopper);
+                            .claims_changed(&world, &memory, &key.drop, &order.shopper);
                     }
                     stream.take_from(&memory);
                 }

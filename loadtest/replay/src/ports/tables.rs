@@ -13,14 +13,24 @@ use ports::{Conditional, StoreError};
 
 use crate::ports::store::Store;
 use crate::ports::tell::Tell as _;
+use crate::process::Function;
 use crate::sabotage::{self, Sabotage};
 
 impl ReadDrop for Store {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
-        self.read("drop", false, String::new, |memory| async move {
-            memory.drop(id).await
-        })
-        .await
+        let mut read = self
+            .read("drop", false, String::new, |memory| async move {
+                memory.drop(id).await
+            })
+            .await;
+        let conducts = self.process.function == Function::ConductDrop;
+        if conducts
+            && self.world().is_sabotaged(Sabotage::ReturnAllowedHolds)
+            && let Ok(Some(drop)) = &mut read
+        {
+            drop.per_shopper_limit = 1;
+        }
+        read
     }
 }
 

@@ -1,0 +1,138 @@
+//! What is told beside the promises: how much of what could be sold was sold, and how many repeats found their reservation.
+
+use std::collections::BTreeMap;
+
+use super::journal::Journal;
+use crate::facts::{Entry, Facts, Reserved};
+
+/// `part` of `whole`; `None` of nothing.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "counts of a drop, far below 2^53")]
+pub fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// Units that could have been sold: those on sale, or those that shoppers wanted who mean to buy and have a card that works,
+/// each up to the limit, if that is less.
+pub(super) fn sellable(facts: &Facts, journal: &Journal<'_>) -> u64 {
+    let limit = u64::from(facts.drop.per_shopper_limit);
+    let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
+    for ended in journal.ended.iter().filter(|ended| ended.buys) {
+        *wanted.entry(&ended.shopper).or_default() += u64::from(ended.quantity);
+    }
+    let wanted: u64 = wanted.into_values().map(|units| units.min(limit)).sum();
+    let on_sale: u64 = facts.drop.skus.iter().map(|sku| u64::from(sku.units)).sum();
+    wanted.min(on_sale)
+}
+
+/// Repeats of accepted reservations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Repeats {
+    /// 201s to a key whose reservation, by an earlier 201, was still held.
+    pub(super) all: u64,
+    /// Those of them that named another reservation.
+    pub(super) elsewhere: u64,
+}
+
+/// Counts repeats by the shopper's own answers: what a refused repeat would have found, or a first answer that got lost, the
+/// journal does not know.
+pub(super) fn repeats(facts: &Facts, journal: &Journal<'_>) -> Repeats {
+    let mut first: BTreeMap<(&str, &str, &str), &Reserved> = BTreeMap::new();
+    let mut repeats = Repeats::default();
+    for entry in &facts.journal {
+        let Entry::Reserved(reserved) = entry else {
+            continue;
+        };
+        if reserved.key.is_empty() {
+            continue;
+        }
+        let key = (
+            reserved.shopper.as_str(),
+            reserved.sku.as_str(),
+            reserved.key.as_str(),
+        );
+        if let Some(earlier) = first.get(&key)
+            && reserved.at_ms < earlier.expires_at_ms
+            && !journal.released.contains(earlier.reservation_id.as_str())
+        {
+            repeats.all += 1;
+            repeats.elsewhere += u64::from(reserved.reservation_id != earlier.reservation_id);
+        } else {
+            first.insert(key, reserved);
+        }
+    }
+    repeats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{audit, fixture};
+    use crate::facts::{Ending, Entry};
+
+    #[test]
+    fn what_could_be_sold_is_on_sale_and_wanted_by_who_can_pay() {
+        let mut facts = fixture::clean();
+        let found = audit(&facts);
+        assert_eq!((found.paid, found.sellable), (3, 3), "ada's and bob's");
+        assert_eq!(found.sold_share, Some(1.0));
+        // Others who would have paid for 3 units, of whom one asks for more than the limit.
+        for (shopper, quantity) in [("gus", 1), ("hal", 5)] {
+            fixture::end(&mut facts, shopper, "A", quantity, Ending::Gone);
+            let Some(Entry::Ended(ended)) = facts.journal.last_mut() else {
+                panic!("the end was noted");
+            };
+            ended.buys = true;
+        }
+        let found = audit(&facts);
+        assert_eq!((found.sellable, found.sold_share), (6, Some(0.5)));
+        facts.drop.skus.truncate(1);
+        facts.drop.skus[0].units = 4;
+        assert_eq!(audit(&facts).sellable, 4, "no more than is on sale");
+    }
+
+    #[test]
+    fn where_nobody_could_pay_there_is_no_share() {
+        let mut facts = fixture::clean();
+        facts.journal.retain(|entry| !matches!(entry, Entry::Ended(_)));
+        assert_eq!(audit(&facts).sold_share, None);
+    }
+
+    #[test]
+    fn a_repeat_finds_its_reservation_or_another() {
+        let mut facts = fixture::clean();
+        let found = audit(&facts);
+        assert_eq!((found.repeats, found.repeats_not_found), (0, None));
+        let mut again = |key: &str, at_ms: i64| {
+            let id = fixture::reservation("A", 0, key);
+            let mut repeat = fixture::reserved("ada", "A", 2, &id);
+            repeat.at_ms += at_ms;
+            repeat.expires_at_ms += at_ms;
+            facts.journal.push(Entry::Reserved(repeat));
+            let found = audit(&facts);
+            (found.repeats, found.repeats_elsewhere, found.repeats_not_found)
+        };
+        assert_eq!(again("ada", 5), (1, 0, Some(0.0)), "the same");
+        assert_eq!(
+            again("ada-2", 10),
+            (2, 1, Some(0.5)),
+            "another while the first is held"
+        );
+        assert_eq!(again("ada-3", 15_000), (2, 1, Some(0.5)), "the first had expired");
+        assert_eq!(again("ada-3", 15_001), (3, 1, Some(1.0 / 3.0)));
+    }
+
+    #[test]
+    fn a_key_may_make_another_reservation_once_the_first_was_released() {
+        let mut facts = fixture::clean();
+        let released = |at_ms: i64, reservation_id: String| Entry::Released {
+            at_ms,
+            reservation_id,
+        };
+        facts
+            .journal
+            .push(released(0, fixture::reservation("A", 0, "eve")));
+        let again = fixture::reserved("eve", "A", 1, &fixture::reservation("A", 0, "eve-2"));
+        facts.journal.push(Entry::Reserved(again));
+        assert_eq!(audit(&facts).repeats, 0);
+    }
+}
