@@ -3,6 +3,9 @@
 //! A shopper's plan depends on the seed and the shopper's number only, so the same seed sends the same people whatever
 //! order answers come in. What cannot be known up front (jitter of retries) is drawn from the plan's own generator.
 
+use domain::ids::ShopperId;
+use tokens::ISSUER;
+
 use crate::drop_file::{Behaviour, DropFile};
 
 /// What a shopper does with a reservation.
@@ -54,7 +57,9 @@ impl Card {
 /// All of one shopper's choices.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The shopper's id: 12 characters, the longest there may be, so that stock items are as large as they get.
+    /// Whom the shopper's tokens name.
+    pub subject: String,
+    /// The shopper's id, as the stores have it.
     pub shopper: String,
     /// Index of the wanted SKU.
     pub sku: usize,
@@ -119,8 +124,10 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let determined = looks == u32::MAX;
     let fate = if determined { 1.0 } else { rng.f64() };
     let [from, to] = b.checkout_after_seconds;
+    let subject = format!("shop{index:08}");
     Plan {
-        shopper: format!("shop{index:08}"),
+        shopper: ShopperId::of(ISSUER, &subject).to_string(),
+        subject,
         sku,
         second_sku: (wants_other && other != sku).then_some(other),
         quantity: u32::try_from(quantity).unwrap_or(1),
@@ -242,7 +249,6 @@ mod tests {
             near(share(&|p| p.sku == index), sku.weight / weights);
         }
         assert!(plans.iter().all(|p| p.second_sku != Some(p.sku)));
-        assert!(plans.iter().all(|p| p.shopper.len() == 12));
     }
 
     #[test]

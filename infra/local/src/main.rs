@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use domain::ids::ShopperId;
 use stampede_local::child::Spawner;
 use stampede_local::place::Place;
 use stampede_local::postgres::Postgres;
@@ -39,9 +38,9 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Token {
-    /// A shopper's id: 1 to 12 of a-z, 0-9 and -.
+    /// A shopper's subject, of any form: a name, a UUID, an e-mail address.
     #[arg(long, conflicts_with = "operator", required_unless_present = "operator")]
-    shopper: Option<ShopperId>,
+    shopper: Option<String>,
     /// An operator's name.
     #[arg(long)]
     operator: Option<String>,
@@ -139,7 +138,7 @@ fn run_postgres(alone: &Alone) -> Result<()> {
 
 fn print_token(wanted: &Token) -> Result<()> {
     let (audience, subject) = match (&wanted.shopper, &wanted.operator) {
-        (Some(shopper), _) => (Audience::Shopper, shopper.as_str()),
+        (Some(shopper), _) => (Audience::Shopper, shopper),
         (None, Some(operator)) => (Audience::Operator, operator.as_str()),
         (None, None) => bail!("whose token?"),
     };

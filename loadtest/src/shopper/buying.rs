@@ -49,7 +49,7 @@ impl Shopper {
             sku: self.sku_code().parse().ok()?,
             quantity: self.quantity,
         };
-        let key = format!("{}-r{}", self.plan.shopper, self.attempt);
+        let key = format!("{}-r{}", self.plan.subject, self.attempt);
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);
         let uri = self.world.addresses.reservations.clone();
         Some(self.call(Method::POST, uri, Some(&key), Some(body)))
@@ -169,10 +169,10 @@ impl Shopper {
     }
 
     fn checkout_call(&self, held: &ReservationView) -> Option<Call> {
-        let shopper = &self.plan.shopper;
-        let (name, email) = (format!("Shopper {shopper}"), format!("{shopper}@example.com"));
+        let subject = &self.plan.subject;
+        let (name, email) = (format!("Shopper {subject}"), format!("{subject}@example.com"));
         let body = checkout_body(held, self.plan.card.token(), name, email);
-        let key = format!("{shopper}-o{}", self.attempt);
+        let key = format!("{subject}-o{}", self.attempt);
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);
         let uri = self.world.addresses.orders.clone();
         Some(self.call(Method::POST, uri, Some(&key), Some(body)))

@@ -56,7 +56,7 @@ pub const SMOKE_PREFIX: &str = "smoke-";
 /// Whom a token is for. Each audience has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Shoppers: the subject is a shopper id.
+    /// Shoppers: the subject is whoever signed in.
     Shopper,
     /// The shop's operators: the subject is a name for the audit trail.
     Operator,
@@ -80,7 +80,7 @@ pub struct Claims {
     pub iss: String,
     /// [`Audience::as_str`].
     pub aud: String,
-    /// Who: a shopper id or an operator's name.
+    /// Who: a shopper, by a name of any form, or an operator.
     pub sub: String,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
