@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use stampede_local::child::Spawner;
 use stampede_local::place::Place;
@@ -39,7 +40,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Token {
     /// A shopper's subject, of any form: a name, a UUID, an e-mail address.
-    #[arg(long, conflicts_with = "operator", required_unless_present = "operator")]
+    #[arg(long, conflicts_with = "operator", required_unless_present = "operator",
+        value_parser = NonEmptyStringValueParser::new())]
     shopper: Option<String>,
     /// An operator's name.
     #[arg(long)]
@@ -138,7 +140,7 @@ fn run_postgres(alone: &Alone) -> Result<()> {
 
 fn print_token(wanted: &Token) -> Result<()> {
     let (audience, subject) = match (&wanted.shopper, &wanted.operator) {
-        (Some(shopper), _) => (Audience::Shopper, shopper),
+        (Some(shopper), _) => (Audience::Shopper, shopper.as_str()),
         (None, Some(operator)) => (Audience::Operator, operator.as_str()),
         (None, None) => bail!("whose token?"),
     };

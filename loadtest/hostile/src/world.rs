@@ -144,9 +144,7 @@ impl World {
         assert!(stored.is_ok_and(|stored| stored.is_done()), "a draft");
         let held = reservation("ada", 0);
         let hold = Claim::held(1, edge.now().plus_seconds(600), held.nonce.clone());
-        let claimed = store
-            .claim(&held.shard, &fixtures::shopper("ada"), &hold)
-            .await;
+        let claimed = store.claim(&held.shard, &fixtures::shopper("ada"), &hold).await;
         assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
         store.put_readiness(&half_ready(&edge));
         let routers = routers(&store, &edge);

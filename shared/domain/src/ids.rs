@@ -283,9 +283,18 @@ mod tests {
     fn a_shopper_is_whom_an_issuer_names() {
         // A change of the hash would part all shoppers from their claims and orders.
         assert_eq!(ShopperId::of("stampede", "ada").as_str(), "wVrst_Z52RHIC4wP");
-        let subjects = ["ada", "Ada", "auth0|507f1f77bcf86cd799439011", "ada@example.org", "6f9619ff-8b86-d011-b42d-00cf4fc964ff", ""];
+        let subjects = [
+            "ada",
+            "Ada",
+            "auth0|507f1f77bcf86cd799439011",
+            "ada@example.org",
+            "6f9619ff-8b86-d011-b42d-00cf4fc964ff",
+            "",
+        ];
         let issuers = ["stampede", "https://shop.example/", "https://shop.example", ""];
-        let all = issuers.iter().flat_map(|issuer| subjects.map(|subject| ShopperId::of(issuer, subject)));
+        let all = issuers
+            .iter()
+            .flat_map(|issuer| subjects.map(|subject| ShopperId::of(issuer, subject)));
         let different: std::collections::BTreeSet<_> = all.collect();
         assert_eq!(different.len(), issuers.len() * subjects.len());
         assert_ne!(ShopperId::of("ab", "c"), ShopperId::of("a", "bc"));

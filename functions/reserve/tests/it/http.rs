@@ -520,10 +520,7 @@ async fn bad_input_is_answered_and_changes_nothing() {
     );
     let no_shopper = format!(
         "Bearer {}",
-        scene
-            .keys
-            .sign(Audience::Shopper, "", now, now + 9)
-            .unwrap()
+        scene.keys.sign(Audience::Shopper, "", now, now + 9).unwrap()
     );
     let mut no_key = scene.post("ada", "k", &good);
     no_key.headers_mut().remove("idempotency-key");
