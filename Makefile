@@ -87,8 +87,8 @@ up: ## run the local stack until Ctrl-C; target/local/stack.json says where: FAU
 	@infra/tools/build scaled
 	@exec $(BIN)/stampede-local up --control-planes infra/prescale $(if $(FAULTS),--faults $(FAULTS))
 
-token: ## print a shopper's bearer token for the running stack: SHOPPER=name
-	@$(BIN)/stampede-local token --shopper $(SHOPPER)
+token: ## print a shopper's bearer token for the running stack: SHOPPER=subject
+	@$(BIN)/stampede-local token --shopper '$(SHOPPER)'
 
 dev: ## run the functions under cargo lambda watch, beside a running `make up`
 	@infra/tools/setup test

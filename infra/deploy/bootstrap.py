@@ -92,5 +92,6 @@ def run(stage, rotated):
     for audience in keys.AUDIENCES:
         kids = keys.rotate(stage, audience) if audience == rotated else keys.ensure(stage, audience)
         say(f"keys {audience}: signs {kids[0]}, accepted besides {', '.join(kids[1:])}")
+    keys.check(stage)
     put_secret(stage)
     put_documents(stage)

@@ -1,8 +1,9 @@
 """The key pairs that sign tokens: two for each audience, named by `kid`.
 
-The public halves lie in Parameter Store as a JWK Set (RFC 7517), which functions get in their environment. The private halves
-lie in one encrypted parameter for each audience. The first key signs; the second is accepted already, so that signing can move
-to it without a refused request.
+The public halves lie in Parameter Store, which functions get in their environment: the deployer's as a JWK Set (RFC 7517), shoppers' and operators'
+as our own entry of a document of issuers (docs/API.md, Tokens). Entries of other issuers are the shop's own and stay as they are. The private
+halves lie in one encrypted parameter for each audience. The first key signs; the second is accepted already, so that signing can move to it
+without a refused request.
 """
 
 import json
@@ -12,10 +13,13 @@ import boto3
 import botocore.exceptions
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api import encoded
+from api import ISSUER, encoded
+from stage import refuse
 
 AUDIENCES = ("shopper", "operator", "deployer")
 KEYS = 2
+# How long a token of our own issuer may be valid: a sign-in outlives a drop.
+MAX_LIFE_SECONDS = 2 * 86_400
 
 
 def generate(audience):
@@ -39,23 +43,54 @@ def public_name(stage, audience):
     return f"{stage.path}/{audience}-keys"
 
 
-def stored(stage, audience):
-    """The private keys of an audience, the signing one first; none before the bootstrap."""
+def parameter(name):
+    """What a parameter holds, or None."""
     try:
-        answer = boto3.client("ssm").get_parameter(Name=private_name(stage, audience), WithDecryption=True)
+        answer = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "ParameterNotFound":
-            return []
+            return None
         raise
     return json.loads(answer["Parameter"]["Value"])
 
 
+def stored(stage, audience):
+    """The private keys of an audience, the signing one first; none before the bootstrap."""
+    return parameter(private_name(stage, audience)) or []
+
+
+def issuers(stage, audience):
+    """The entries of an audience's issuers; none before the bootstrap, or after one of a release that had no such document."""
+    return (parameter(public_name(stage, audience)) or {}).get("issuers", [])
+
+
+def with_own(entries, audience, private):
+    """The document of these entries in which ours has the public halves of `private`. What else the shop wrote into it stays."""
+    known = next((entry for entry in entries if entry["issuer"] == ISSUER), {"max_life_seconds": MAX_LIFE_SECONDS})
+    own = known | {"issuer": ISSUER, "audiences": [f"stampede-{audience}"], "algorithms": ["EdDSA"], **public_set(private)}
+    return {"issuers": [own, *(entry for entry in entries if entry["issuer"] != ISSUER)]}
+
+
+def shared(shoppers, operators):
+    """Issuers with audiences that stand in both documents: their tokens would make a shopper and an operator."""
+    pairs = [{(entry["issuer"], audience) for entry in entries for audience in entry["audiences"]} for entries in (shoppers, operators)]
+    return sorted(pairs[0] & pairs[1])
+
+
+def check(stage):
+    """Refuses documents with which the functions would not start."""
+    for issuer, audience in shared(issuers(stage, "shopper"), issuers(stage, "operator")):
+        names = f"{public_name(stage, 'shopper')} and {public_name(stage, 'operator')}"
+        refuse(f"The issuer {issuer} has the audience {audience} in {names}. Give operators an audience of their own.")
+
+
 def store(stage, audience, private):
     ssm = boto3.client("ssm")
+    public = public_set(private) if audience == "deployer" else with_own(issuers(stage, audience), audience, private)
     compact = {"separators": (",", ":")}
     ssm.put_parameter(Name=private_name(stage, audience), Type="SecureString", Overwrite=True, Value=json.dumps(private, **compact))
     ssm.put_parameter(
-        Name=public_name(stage, audience), Type="String", Overwrite=True, Value=json.dumps(public_set(private), **compact)
+        Name=public_name(stage, audience), Type="String", Overwrite=True, Tier="Intelligent-Tiering", Value=json.dumps(public, **compact)
     )
 
 

@@ -106,6 +106,7 @@ def migrate(data):
 
 def deploy_application(stage, zips, data):
     """The application. Answers whether it was there before, and whether the alias of a function has moved."""
+    keys.check(stage)
     declared = template.load(template.APPLICATION)["Parameters"]
     named = {f"{audience.capitalize()}KeysParameter": keys.public_name(stage, audience) for audience in keys.AUDIENCES}
     ledger = {name: value for name, value in data.items() if name in declared}

@@ -177,6 +177,19 @@ class Trial:
         said = self.make("bootstrap")
         assert '"d"' not in said and "sk_test" not in said, "a secret was printed"
         key.unlink()
+        stage, ssm = Stage.read(STAGE, self.config, True), boto3.client("ssm")
+        before = {audience: keys.parameter(keys.public_name(stage, audience)) for audience in ("shopper", "operator")}
+        outside = before["shopper"]["issuers"][0] | {"issuer": "https://login.example/", "role": {"claim": "/groups", "value": "drops"}}
+        put = lambda audience, entries: ssm.put_parameter(
+            Name=keys.public_name(stage, audience), Type="String", Overwrite=True, Value=json.dumps({"issuers": entries})
+        )
+        for audience, document in before.items():
+            put(audience, [*document["issuers"], outside])
+        assert "https://login.example/ has the audience stampede-shopper" in self.make("bootstrap", expect=2)
+        put("operator", before["operator"]["issuers"])
+        self.make("bootstrap")
+        assert keys.issuers(stage, "shopper")[1:] == [outside], "the shop's own issuer was not kept"
+        put("shopper", before["shopper"]["issuers"])
 
     def deploy(self):
         self.make("deploy")

@@ -3,6 +3,9 @@
 //! A shopper's plan depends on the seed and the shopper's number only, so the same seed sends the same people whatever
 //! order answers come in. What cannot be known up front (jitter of retries) is drawn from the plan's own generator.
 
+use domain::ids::ShopperId;
+use tokens::ISSUER;
+
 use crate::drop_file::{Behaviour, DropFile};
 
 /// What a shopper does with a reservation.
@@ -54,7 +57,9 @@ impl Card {
 /// All of one shopper's choices.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The shopper's id: 12 characters, the longest there may be, so that stock items are as large as they get.
+    /// Whom the shopper's tokens name.
+    pub subject: String,
+    /// The shopper's id, as the stores have it.
     pub shopper: String,
     /// Whether the shopper holds units for as long as the drop lasts and never pays.
     pub hoards: bool,
@@ -138,8 +143,10 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let [from, to] = b.checkout_after_seconds;
     // Drawn only where somebody hoards, so that other drops' seeds send the same people as before.
     let hoards = b.hoards > 0.0 && chance(&mut rng, b.hoards);
+    let subject = format!("shop{index:08}");
     Plan {
-        shopper: format!("shop{index:08}"),
+        shopper: ShopperId::of(ISSUER, &subject).to_string(),
+        subject,
         sku,
         second_sku: (wants_other && other != sku).then_some(other),
         quantity: u32::try_from(quantity).unwrap_or(1),
@@ -262,7 +269,6 @@ mod tests {
             near(share(&|p| p.sku == index), sku.weight / weights);
         }
         assert!(plans.iter().all(|p| p.second_sku != Some(p.sku)));
-        assert!(plans.iter().all(|p| p.shopper.len() == 12));
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
     let key = shopper_key(&options.keys)?;
     let bearers = sign_all(
         &key,
-        plans.iter().map(|p| p.shopper.as_str()),
+        plans.iter().map(|p| p.subject.as_str()),
         wall_ms()?.div_euclid(1_000),
     )?;
     let times = arrivals::schedule(&file.arrivals, shoppers, load.seed);

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use checkout::Api;
 use domain::claim::{Claim, ClaimState};
-use domain::ids::{CorrelationId, Nonce, ReservationId, ShardKey, ShopperId};
+use domain::ids::{CorrelationId, Nonce, ReservationId, ShardKey};
 use domain::order::EndReason;
 use domain::survey::SeenClaim;
 use http::{Request, StatusCode};
@@ -51,7 +51,7 @@ fn scene(limit: u32) -> Scene {
 impl Scene {
     /// A hold as `reserve` makes it.
     async fn hold(&self, who: &str, sku: &str, index: u16, units: u32) -> ReservationId {
-        let (drop, shopper): (_, ShopperId) = ("d".parse().unwrap(), who.parse().unwrap());
+        let (drop, shopper) = ("d".parse().unwrap(), fixtures::shopper(who));
         let nonce = Nonce::of_request(
             &drop,
             &fixtures::sku(sku),
@@ -144,7 +144,7 @@ async fn a_hold_becomes_one_order_however_often_it_is_asked_for() {
     );
     assert_eq!(scene.store.orders().len(), 1);
     assert_eq!(scene.store.purchases().values().sum::<u32>(), 2);
-    let claim = &scene.store.shard(&reservation.shard).unwrap().claims[&"ada".parse().unwrap()];
+    let claim = &scene.store.shard(&reservation.shard).unwrap().claims[&fixtures::shopper("ada")];
     assert_eq!(claim.state, ClaimState::Ordered);
     assert_eq!(scene.store.addresses().len(), 1);
     scene.store.audit().unwrap();
@@ -246,7 +246,7 @@ async fn an_expired_released_or_foreign_hold_is_refused() {
         scene.code("ada", "k", &body).await,
         problem(409, "reservation_expired")
     );
-    let ada: ShopperId = "ada".parse().unwrap();
+    let ada = fixtures::shopper("ada");
     let claim = scene.store.shard(&reservation.shard).unwrap().claims[&ada].clone();
     let seen = SeenClaim {
         shard: reservation.shard.clone(),
@@ -267,7 +267,7 @@ async fn checkout_races_expiry_and_one_of_them_wins() {
         let scene = scene(2);
         let reservation = scene.hold("ada", "TEE", 0, 1).await;
         let body = scene.body(&reservation, 4900);
-        let ada: ShopperId = "ada".parse().unwrap();
+        let ada = fixtures::shopper("ada");
         let claim = scene.store.shard(&reservation.shard).unwrap().claims[&ada].clone();
         scene.edge.set(claim.deadline.plus_millis(ms));
         let seen = SeenClaim {

@@ -9,7 +9,7 @@
 use axum::Router;
 use axum::body::Body;
 use domain::claim::Claim;
-use domain::ids::{Nonce, ReservationId, ShardKey, ShopperId};
+use domain::ids::{Nonce, ReservationId, ShardKey};
 use domain::money::Money;
 use domain::order::{Fingerprint, Order, OrderStatus, Placement};
 use get_order::Api;
@@ -49,7 +49,7 @@ fn scene() -> Scene {
 
 impl Scene {
     async fn order(&self, who: &str, index: u16) -> Order {
-        let (drop, shopper): (_, ShopperId) = ("d".parse().unwrap(), who.parse().unwrap());
+        let (drop, shopper) = ("d".parse().unwrap(), fixtures::shopper(who));
         let nonce = Nonce::of_request(
             &drop,
             &fixtures::sku("TEE"),

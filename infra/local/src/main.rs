@@ -5,8 +5,8 @@ use std::pin::{Pin, pin};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
-use domain::ids::ShopperId;
 use stampede_local::child::Spawner;
 use stampede_local::place::Place;
 use stampede_local::postgres::Postgres;
@@ -39,9 +39,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Token {
-    /// A shopper's id: 1 to 12 of a-z, 0-9 and -.
-    #[arg(long, conflicts_with = "operator", required_unless_present = "operator")]
-    shopper: Option<ShopperId>,
+    /// A shopper's subject, of any form: a name, a UUID, an e-mail address.
+    #[arg(long, conflicts_with = "operator", required_unless_present = "operator",
+        value_parser = NonEmptyStringValueParser::new())]
+    shopper: Option<String>,
     /// An operator's name.
     #[arg(long)]
     operator: Option<String>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use stack_api::StackFile;
-use tokens::{Audience, KeySet, SigningKey};
+use tokens::{Audience, Issuers, KeySet, SigningKey};
 
 /// A folder that this process alone uses.
 #[derive(Debug)]
@@ -108,14 +108,19 @@ impl Place {
         key(&self.root, Signer::Operator)
     }
 
-    /// The public keys as Parameter Store has them: parameter names and JWK Sets.
+    /// Who signs tokens, as Parameter Store has it: parameter names and documents.
     ///
     /// # Errors
     /// When the keys were not made.
     pub fn public_keys(&self) -> Result<Vec<(&'static str, String)>> {
         let public = |signer: Signer| -> Result<_> {
-            let set = KeySet::of(&[&key(&self.root, signer)?])?;
-            Ok((signer.parameter(), set.to_json()))
+            let keys = KeySet::of(&[&key(&self.root, signer)?])?;
+            let document = match signer {
+                Signer::Shopper => Issuers::own(Audience::Shopper, keys).to_json(),
+                Signer::Operator => Issuers::own(Audience::Operator, keys).to_json(),
+                Signer::Deployer => keys.to_json(),
+            };
+            Ok((signer.parameter(), document))
         };
         Signer::ALL.into_iter().map(public).collect()
     }
@@ -261,8 +266,9 @@ mod tests {
         }
         let found = key(folder.path(), Signer::Operator).unwrap();
         assert_eq!(found.public_key(), operator.public_key());
-        for (parameter, set) in place.public_keys().unwrap() {
-            assert!(KeySet::parse(&set).is_ok(), "{parameter}");
+        for (parameter, document) in place.public_keys().unwrap() {
+            let read = KeySet::parse(&document).is_ok() || Issuers::parse(&document).is_ok();
+            assert!(read, "{parameter}");
         }
     }
 }

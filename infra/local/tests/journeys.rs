@@ -53,6 +53,7 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
     journeys![
         world,
         purchase::from_draft_to_ledger,
+        purchase::whoever_a_token_names_buys,
         purchase::a_declined_card_gives_the_unit_back,
         purchase::an_action_is_completed_or_failed,
         purchase::an_abandoned_hold_comes_back,

@@ -6,7 +6,6 @@
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use domain::ids::ShopperId;
 use domain::time::Timestamp;
 use loadtest::run::wall_ms;
 use loadtest::shopper::checkout_body;
@@ -57,7 +56,7 @@ struct Outcome {
 /// Reservations that were made.
 struct Claimed {
     us: f64,
-    made: Vec<(ShopperId, Reply)>,
+    made: Vec<(String, Reply)>,
 }
 
 /// Takes rounds, one after another.
@@ -162,7 +161,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn reserve_calls(&self, scene: &Scene, shoppers: &[ShopperId]) -> anyhow::Result<Vec<Bytes>> {
+    fn reserve_calls(&self, scene: &Scene, shoppers: &[String]) -> anyhow::Result<Vec<Bytes>> {
         let path = format!("/drops/{}/reservations", scene.drop.id);
         let body = json!({"sku": SKU, "quantity": 1});
         let now_s = now()?.as_seconds();
@@ -172,7 +171,7 @@ impl<'a> Bench<'a> {
                 Ok(event(&Call {
                     route: "POST /drops/{drop_id}/reservations",
                     path: &path,
-                    bearer: &self.host.bearer(shopper.as_str(), now_s)?,
+                    bearer: &self.host.bearer(shopper, now_s)?,
                     key: &format!("bench-{shopper}"),
                     drop_id: Some(scene.drop.id.as_str()),
                     body: &body,
@@ -198,7 +197,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Reservations to come, and by whom, on shards that the function's process has just seen.
-    async fn claim_scene(&mut self, function: &'static str) -> anyhow::Result<(Vec<Bytes>, Vec<ShopperId>)> {
+    async fn claim_scene(&mut self, function: &'static str) -> anyhow::Result<(Vec<Bytes>, Vec<String>)> {
         let scene = self.scene(SHARDS).await?;
         let mut shoppers = scene.by_shard(1 + EACH)?;
         let rest = shoppers.split_off(usize::from(SHARDS));
@@ -247,8 +246,8 @@ impl<'a> Bench<'a> {
             calls.push(event(&Call {
                 route: "POST /drops/{drop_id}/reservations",
                 path: &format!("/drops/{}/reservations", scene.drop.id),
-                bearer: &self.host.bearer(shopper.as_str(), now()?.as_seconds())?,
-                key: shopper.as_str(),
+                bearer: &self.host.bearer(shopper, now()?.as_seconds())?,
+                key: shopper,
                 drop_id: Some(&format!("{}#{SKU}#{shard}", scene.drop.id)),
                 body: &nothing,
             }));
@@ -281,7 +280,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Checkouts of reservations that were just made: one transaction each.
-    async fn checkouts(&mut self, reservations: &[(ShopperId, Reply)]) -> anyhow::Result<f64> {
+    async fn checkouts(&mut self, reservations: &[(String, Reply)]) -> anyhow::Result<f64> {
         let mut calls = Vec::with_capacity(reservations.len());
         for (shopper, reply) in reservations {
             let view = serde_json::from_str(reply.body.as_deref().unwrap_or_default())?;
@@ -290,7 +289,7 @@ impl<'a> Bench<'a> {
             calls.push(event(&Call {
                 route: "POST /orders",
                 path: "/orders",
-                bearer: &self.host.bearer(shopper.as_str(), now()?.as_seconds())?,
+                bearer: &self.host.bearer(shopper, now()?.as_seconds())?,
                 key: &format!("buy-{shopper}"),
                 drop_id: None,
                 body: &serde_json::to_value(body)?,

@@ -18,7 +18,7 @@ use stampede_local::permissions::Permissions;
 use stampede_local::runtime::{Functions, Settings};
 use stampede_local::stack::{missing, sample_surroundings};
 use stampede_local::template::{self, Function, Model, REGION};
-use tokens::{Audience, KeySet, SigningKey};
+use tokens::{Audience, Issuers, KeySet, SigningKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -71,7 +71,8 @@ pub fn environment(
         .with_context(|| format!("the template has no function {function}"))?
         .environment
         .clone();
-    variables.insert("SHOPPER_KEYS".to_owned(), KeySet::of(&[key])?.to_json());
+    let issuers = Issuers::own(Audience::Shopper, KeySet::of(&[key])?);
+    variables.insert("SHOPPER_KEYS".to_owned(), issuers.to_json());
     variables.remove("DEPLOYER_KEYS");
     Ok(variables)
 }

@@ -14,6 +14,8 @@ use ports::Conditional;
 use ports::drops::StoreDrop as _;
 use ports::stock::AllocateStock as _;
 
+use tokens::ISSUER;
+
 use crate::host::Host;
 
 /// The one SKU.
@@ -48,8 +50,8 @@ impl Scene {
     ///
     /// # Errors
     /// Never: some shopper looks into each shard first.
-    pub fn by_shard(&self, each: usize) -> anyhow::Result<Vec<ShopperId>> {
-        let mut found: Vec<Vec<ShopperId>> = vec![Vec::with_capacity(each); usize::from(self.shards)];
+    pub fn by_shard(&self, each: usize) -> anyhow::Result<Vec<String>> {
+        let mut found: Vec<Vec<String>> = vec![Vec::with_capacity(each); usize::from(self.shards)];
         let mut missing = found.len() * each;
         let mut all = self.all();
         while missing > 0 {
@@ -73,7 +75,7 @@ impl Scene {
     ///
     /// # Errors
     /// Never, with at least twice as many shards as shoppers.
-    pub fn strangers(&self, count: usize) -> anyhow::Result<Vec<ShopperId>> {
+    pub fn strangers(&self, count: usize) -> anyhow::Result<Vec<String>> {
         let mut seen = BTreeSet::new();
         let mut found = Vec::with_capacity(count);
         let mut all = self.all();
@@ -87,14 +89,20 @@ impl Scene {
         Ok(found)
     }
 
-    /// Every shopper there could be, with the two shards to look into.
-    fn all(&self) -> impl Iterator<Item = anyhow::Result<(ShopperId, (u16, u16))>> + '_ {
+    /// Every shopper there could be, by the subject of their tokens, with the two shards to look into.
+    fn all(&self) -> impl Iterator<Item = anyhow::Result<(String, (u16, u16))>> + '_ {
         (0u64..10_000_000).map(|n| {
-            let shopper: ShopperId = format!("s{n}").parse()?;
-            let choice = Choice::of(&self.drop.id, &SKU.parse()?, &shopper, self.shards);
-            Ok((shopper, choice.pair()))
+            let subject = format!("s{n}");
+            let pair = pair(&self.drop, &subject, self.shards)?;
+            Ok((subject, pair))
         })
     }
+}
+
+/// The shards to look into for whom our own issuer calls `subject`.
+fn pair(drop: &Drop, subject: &str, shards: u16) -> anyhow::Result<(u16, u16)> {
+    let shopper = ShopperId::of(ISSUER, subject);
+    Ok(Choice::of(&drop.id, &SKU.parse()?, &shopper, shards).pair())
 }
 
 fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
@@ -134,17 +142,13 @@ mod tests {
         Scene { drop, shards }
     }
 
-    fn pair(scene: &Scene, shopper: &ShopperId) -> (u16, u16) {
-        Choice::of(&scene.drop.id, &SKU.parse().unwrap(), shopper, scene.shards).pair()
-    }
-
     #[test]
     fn every_shard_has_its_shoppers_in_turns() {
         let scene = scene(5);
         let shoppers = scene.by_shard(3).unwrap();
         assert_eq!(shoppers.iter().collect::<BTreeSet<_>>().len(), 15);
         for (n, shopper) in shoppers.iter().enumerate() {
-            assert_eq!(usize::from(pair(&scene, shopper).0), n % 5);
+            assert_eq!(usize::from(pair(&scene.drop, shopper, 5).unwrap().0), n % 5);
         }
     }
 
@@ -153,7 +157,7 @@ mod tests {
         let scene = scene(64);
         let mut seen = BTreeSet::new();
         for shopper in scene.strangers(30).unwrap() {
-            let (first, second) = pair(&scene, &shopper);
+            let (first, second) = pair(&scene.drop, &shopper, 64).unwrap();
             assert!(!seen.contains(&first));
             seen.extend([first, second]);
         }

@@ -2,14 +2,17 @@
 //!
 //! The input is the token's head, a line break, and its claims. It is tried as a token of that text, and once more after
 //! the head and the claims have been signed with the shoppers' key and with the deployer's: only so are they read at all. The
-//! whole input is read as a set of keys as well.
+//! whole input is read as a set of keys and as a document of issuers as well.
 
 use std::sync::OnceLock;
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::signature::Ed25519KeyPair;
 use serde_json::Value;
-use tokens::{Audience, Identity, KeySet, MAX_DEPLOYER_SECONDS, SMOKE_PREFIX, Scope, SigningKey, Verifier};
+use tokens::{
+    Audience, Identity, Issuers, KeySet, LEEWAY_SECONDS, MAX_DEPLOYER_SECONDS, OWN_LIFE_SECONDS,
+    SMOKE_PREFIX, Scope, SigningKey, Verifier,
+};
 
 const NOW_S: i64 = 1_800_000_000;
 
@@ -51,6 +54,10 @@ pub fn taken(input: &[u8]) -> bool {
             KeySet::parse(&set.to_json()).is_ok(),
             "read, and not again: {text}"
         );
+    }
+    if let Ok(issuers) = Issuers::parse(&text) {
+        let again = Issuers::parse(&issuers.to_json());
+        assert!(again.is_ok(), "read, and not again: {text}");
     }
     let at = input
         .iter()
@@ -100,8 +107,16 @@ pub fn taken(input: &[u8]) -> bool {
     );
     assert_eq!(told["sub"], read.sub.as_str(), "{told}");
     assert!(is_or_has(&told["aud"], "stampede-shopper"), "{told}");
-    assert!(is_or_has(&told["iss"], "stampede"), "{told}");
+    assert_eq!(told["iss"], "stampede", "{told}");
+    assert!(!read.sub.is_empty(), "{told}");
     assert!(told["exp"].as_i64().is_some_and(|exp| exp > NOW_S - 60), "{told}");
+    assert!(
+        told["iat"]
+            .as_i64()
+            .is_some_and(|iat| iat <= NOW_S + LEEWAY_SECONDS),
+        "{told}"
+    );
+    assert!(read.exp.saturating_sub(read.iat) <= OWN_LIFE_SECONDS, "{told}");
     true
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn spelt_out(text: &str) -> String {
 }
 
 fn reservation(who: &str, index: u16) -> ReservationId {
-    let (drop, shopper): (DropId, ShopperId) = (DROP.parse().expect("an id"), who.parse().expect("an id"));
+    let (drop, shopper): (DropId, _) = (DROP.parse().expect("an id"), fixtures::shopper(who));
     let sku = fixtures::sku("A");
     ReservationId {
         nonce: Nonce::of_request(&drop, &sku, &shopper, "planted", TestEdge::START),
@@ -144,9 +144,7 @@ impl World {
         assert!(stored.is_ok_and(|stored| stored.is_done()), "a draft");
         let held = reservation("ada", 0);
         let hold = Claim::held(1, edge.now().plus_seconds(600), held.nonce.clone());
-        let claimed = store
-            .claim(&held.shard, &"ada".parse().expect("an id"), &hold)
-            .await;
+        let claimed = store.claim(&held.shard, &fixtures::shopper("ada"), &hold).await;
         assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
         store.put_readiness(&half_ready(&edge));
         let routers = routers(&store, &edge);

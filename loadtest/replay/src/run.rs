@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::drops::DropState;
-use domain::ids::{DropId, ShopperId};
+use domain::ids::DropId;
 use domain::limits::{FunctionLimits, Trigger};
 use futures_util::future::join_all;
 use loadtest::audit::Promise;
-use memory::PaymentOutcome;
+use memory::{PaymentOutcome, fixtures};
 
 use crate::buying::{SLOW_DECLINES, SLOW_PAYS};
 use crate::client::{Client, Journal};
@@ -125,9 +125,9 @@ impl Stage {
             (plan, *nth)
         });
         let visits: Vec<_> = visits
-            .filter_map(|(plan, device)| {
+            .map(|(plan, device)| {
                 let name = shopper::name(plan.name);
-                let id: ShopperId = name.parse().ok()?;
+                let id = fixtures::shopper(&name);
                 let token = self.keys.of_shopper(&name);
                 let client = self.client(format!("{name}.{device}"), token);
                 let shopper = Shopper::new(client, drop.clone(), id, device, self.plan.drop.opens_ms);
@@ -138,7 +138,7 @@ impl Stage {
                     shopper.visit(&plan).await;
                     ended.send(()).ok();
                 });
-                Some(visited)
+                visited
             })
             .collect();
         let on_sale = operated.await;

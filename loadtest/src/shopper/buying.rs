@@ -179,8 +179,8 @@ impl Shopper {
     }
 
     fn checkout_call(&self, held: &ReservationView) -> Option<Call> {
-        let shopper = &self.plan.shopper;
-        let (name, email) = (format!("Shopper {shopper}"), format!("{shopper}@example.com"));
+        let subject = &self.plan.subject;
+        let (name, email) = (format!("Shopper {subject}"), format!("{subject}@example.com"));
         let body = checkout_body(held, self.plan.card.token(), name, email);
         let key = self.order_key();
         let body = Bytes::from(serde_json::to_vec(&body).ok()?);

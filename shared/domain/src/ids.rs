@@ -74,9 +74,10 @@ id!(
     |t| all(t, SKU_ID_MAX_BYTES, |b| b.is_ascii_alphanumeric() || b == b'-')
 );
 id!(
-    /// A shopper, by a pseudonym that sign-in gives. Short, since every claim in a stock shard carries it.
-    ShopperId, "shopper id", "1 to 12 of a-z, 0-9 and -",
-    |t| all(t, SHOPPER_ID_MAX_BYTES, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    /// A shopper: a hash of whom a token names ([`ShopperId::of`]), so that nothing stored or logged tells who it is. Short, since every
+    /// claim in a stock shard carries it.
+    ShopperId, "shopper id", "1 to 16 of the base64url alphabet",
+    |t| all(t, SHOPPER_ID_MAX_BYTES, is_base64url)
 );
 id!(
     /// What tells two reservations of one shopper in one shard apart: 24 bits of a hash of the request that made it, and the moment of its first
@@ -130,6 +131,16 @@ impl Nonce {
     #[must_use]
     pub fn is_same_request(&self, other: &Self) -> bool {
         self.0.get(..REQUEST_BYTES) == other.0.get(..REQUEST_BYTES)
+    }
+}
+
+impl ShopperId {
+    /// Whoever `issuer` calls `subject`, whatever the form of both: the first 96 bits of a SHA-256 over them.
+    #[must_use]
+    pub fn of(issuer: &str, subject: &str) -> Self {
+        let mut text = BASE64URL_NOPAD.encode(&hash_parts("shopper", &[issuer, subject]));
+        text.truncate(SHOPPER_ID_MAX_BYTES);
+        Self(text)
     }
 }
 
@@ -263,8 +274,32 @@ mod tests {
         for bad in ["", "a.b", "a#b", "12345678901234567"] {
             assert!(bad.parse::<SkuId>().is_err(), "{bad}");
         }
-        for bad in ["", "Ada", "a_b", "a#b", "1234567890123"] {
+        for bad in ["", "a b", "a#b", "a.b", "a|b", "12345678901234567"] {
             assert!(bad.parse::<ShopperId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_shopper_is_whom_an_issuer_names() {
+        // A change of the hash would part all shoppers from their claims and orders.
+        assert_eq!(ShopperId::of("stampede", "ada").as_str(), "wVrst_Z52RHIC4wP");
+        let subjects = [
+            "ada",
+            "Ada",
+            "auth0|507f1f77bcf86cd799439011",
+            "ada@example.org",
+            "6f9619ff-8b86-d011-b42d-00cf4fc964ff",
+            "",
+        ];
+        let issuers = ["stampede", "https://shop.example/", "https://shop.example", ""];
+        let all = issuers
+            .iter()
+            .flat_map(|issuer| subjects.map(|subject| ShopperId::of(issuer, subject)));
+        let different: std::collections::BTreeSet<_> = all.collect();
+        assert_eq!(different.len(), issuers.len() * subjects.len());
+        assert_ne!(ShopperId::of("ab", "c"), ShopperId::of("a", "bc"));
+        for id in different {
+            assert_eq!((id.as_str().len(), id.as_str().parse()), (16, Ok(id.clone())));
         }
     }
 

@@ -5,7 +5,7 @@ pub const DROP_ID_MAX_BYTES: usize = 20;
 /// The longest SKU, in bytes.
 pub const SKU_ID_MAX_BYTES: usize = 16;
 /// The longest shopper id, in bytes.
-pub const SHOPPER_ID_MAX_BYTES: usize = 12;
+pub const SHOPPER_ID_MAX_BYTES: usize = 16;
 /// The length of a nonce, in characters of 6 bits.
 pub const NONCE_BYTES: usize = 10;
 /// The length of an order id: `o` and 130 bits in base32.
@@ -101,6 +101,7 @@ pub const FULL_SHARD_BYTES: usize = {
     key + numbers + claims
 };
 
+const _: () = assert!(FULL_SHARD_BYTES == 948, "what a full shard takes has changed");
 const _: () = assert!(
     FULL_SHARD_BYTES < WRITE_UNIT_BYTES,
     "a full shard must cost one write unit"

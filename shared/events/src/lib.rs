@@ -111,7 +111,7 @@ pub struct OrderData {
     pub drop_id: DropId,
     /// The SKU.
     pub sku: SkuId,
-    /// The shopper's pseudonym.
+    /// The shopper: a hash of whom the token named.
     pub shopper_id: ShopperId,
     /// How many units.
     pub quantity: u32,

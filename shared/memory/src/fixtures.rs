@@ -1,7 +1,7 @@
 //! Scenes that handler tests begin with.
 
 use domain::drops::{Drop, DropDraft, DropState, Sku};
-use domain::ids::{DropId, SkuId};
+use domain::ids::{DropId, ShopperId, SkuId};
 use domain::plan::ShardPlan;
 use ports::edge::Edge;
 
@@ -11,6 +11,12 @@ use crate::{MemoryStore, TestEdge};
 pub const HOLD_SECONDS: u32 = 30;
 /// How long the orders of [`open_drop`] may stay unpaid, in seconds.
 pub const PAYMENT_SECONDS: u32 = 60;
+
+/// The shopper of a token of our own issuer whose subject is `name`.
+#[must_use]
+pub fn shopper(name: &str) -> ShopperId {
+    ShopperId::of("stampede", name)
+}
 
 /// What an operator would write down for a drop that opened a minute ago and lasts an hour.
 ///

@@ -1,18 +1,44 @@
-//! Public keys by `kid`, read from a JWK Set.
+//! Public keys by `kid`, read from JWKs.
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
-use serde::Deserialize;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::SigningKey;
 
-/// The most keys of a set: two are needed to rotate one, and a rotation may begin before the former one has ended.
-pub const MAX_KEYS: usize = 4;
+/// The most keys of a set. Two are needed to rotate one; some issuers publish more.
+pub const MAX_KEYS: usize = 8;
 
 /// The longest `kid`, in bytes.
-pub const MAX_KID_BYTES: usize = 64;
+pub const MAX_KID_BYTES: usize = 128;
+
+/// The sizes an RSA key may have, in bits of its modulus. Shorter ones are not safe, and longer ones cost too much with every request.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=4_096;
+
+/// What signs a token (RFC 7518, RFC 8037). A key has one algorithm, which follows from its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// RSA of 2,048 to 4,096 bits, PKCS #1 v1.5, with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+impl Algorithm {
+    /// What `jsonwebtoken` calls it.
+    pub(crate) const fn in_jwt(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::RS256 => jsonwebtoken::Algorithm::RS256,
+            Self::ES256 => jsonwebtoken::Algorithm::ES256,
+            Self::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        }
+    }
+}
 
 /// What is wrong with a key set. It names a key by its `kid`, or by its place from 0 where it has none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,27 +50,33 @@ pub enum KeySetError {
     #[error("{0} keys; 1 to {MAX_KEYS} are possible")]
     Count(usize),
     /// The `kid` of the key at this place is missing or of another form.
-    #[error("key {0} has no `kid` of 1 to {MAX_KID_BYTES} characters of A-Z, a-z, 0-9, `.`, `_` and `-`")]
+    #[error("key {0} has no `kid` of 1 to {MAX_KID_BYTES} visible ASCII characters")]
     Kid(usize),
     /// Two keys have this `kid`.
     #[error("two keys have the `kid` {0}")]
     Twice(String),
-    /// The key is of another type, or its `x` is not the base64url of 32 bytes.
-    #[error("the key {0} is not an Ed25519 key (RFC 8037)")]
-    NotEd25519(String),
+    /// The key is of another type, or one of its members is not of the right length.
+    #[error("the key {0} is neither RSA of 2048 to 4096 bits, nor EC on P-256, nor Ed25519")]
+    Type(String),
+    /// The key says that it is for another algorithm than its type has here, or not for signatures.
+    #[error("the key {0} is for another `alg` than its type has here, or for another `use` than `sig`")]
+    Purpose(String),
     /// The key holds its private half, which no verifier may have.
     #[error("the key {0} has the private member `d`")]
     Private(String),
 }
 
-/// 1 to [`MAX_KEYS`] public Ed25519 keys, each with a `kid` of its own.
+/// 1 to [`MAX_KEYS`] public keys, each with a `kid` of its own.
 #[derive(Clone)]
 pub struct KeySet(Vec<PublicKey>);
 
 #[derive(Clone)]
-struct PublicKey {
+pub(crate) struct PublicKey {
     kid: String,
-    key: DecodingKey,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key: DecodingKey,
+    /// The members that matter, as they were read.
+    jwk: Value,
 }
 
 #[derive(Deserialize)]
@@ -52,8 +84,9 @@ struct Set {
     keys: Vec<Member>,
 }
 
+/// A JWK as somebody wrote it.
 #[derive(Deserialize)]
-struct Member {
+pub(crate) struct Member {
     d: Option<IgnoredAny>,
     #[serde(flatten)]
     jwk: Jwk,
@@ -66,7 +99,12 @@ impl KeySet {
     /// [`KeySetError`]: the set has to be right as a whole.
     pub fn parse(json: &str) -> Result<Self, KeySetError> {
         let set: Set = serde_json::from_str(json).map_err(|_| KeySetError::Form)?;
-        let members = set.keys.into_iter().enumerate();
+        Self::of_members(set.keys)
+    }
+
+    /// The keys of a JWK Set's member `keys`.
+    pub(crate) fn of_members(members: Vec<Member>) -> Result<Self, KeySetError> {
+        let members = members.into_iter().enumerate();
         let keys = members.map(|(at, member)| public_key(at, member));
         Self::checked(keys.collect::<Result<_, _>>()?)
     }
@@ -76,9 +114,14 @@ impl KeySet {
     /// # Errors
     /// [`KeySetError::Count`], [`KeySetError::Twice`].
     pub fn of(keys: &[&SigningKey]) -> Result<Self, KeySetError> {
-        let public = |key: &&SigningKey| PublicKey {
-            kid: key.kid().to_owned(),
-            key: DecodingKey::from_ed_der(key.public_key()),
+        let public = |key: &&SigningKey| {
+            let x = BASE64URL_NOPAD.encode(key.public_key());
+            PublicKey {
+                kid: key.kid().to_owned(),
+                algorithm: Algorithm::EdDSA,
+                key: DecodingKey::from_ed_der(key.public_key()),
+                jwk: json!({"kty": "OKP", "crv": "Ed25519", "kid": key.kid(), "x": x}),
+            }
         };
         Self::checked(keys.iter().map(public).collect())
     }
@@ -86,20 +129,20 @@ impl KeySet {
     /// The set as [`KeySet::parse`] takes it.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let member = |key: &PublicKey| {
-            let x = key.key.try_get_as_bytes().unwrap_or_default();
-            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": BASE64URL_NOPAD.encode(x)})
-        };
-        let members: Vec<_> = self.0.iter().map(member).collect();
-        serde_json::json!({ "keys": members }).to_string()
+        json!({ "keys": self.jwks() }).to_string()
     }
 
-    pub(crate) fn find(&self, kid: &str) -> Option<&DecodingKey> {
-        self.0.iter().find(|key| key.kid == kid).map(|key| &key.key)
+    pub(crate) fn jwks(&self) -> Vec<&Value> {
+        self.0.iter().map(|key| &key.jwk).collect()
     }
 
-    pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|key| key.kid.as_str())
+    pub(crate) fn find(&self, kid: &str) -> Option<&PublicKey> {
+        self.0.iter().find(|key| key.kid == kid)
+    }
+
+    /// The keys' names and algorithms.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, Algorithm)> {
+        self.0.iter().map(|key| (key.kid.as_str(), key.algorithm))
     }
 
     fn checked(keys: Vec<PublicKey>) -> Result<Self, KeySetError> {
@@ -117,14 +160,18 @@ impl KeySet {
 
 impl std::fmt::Debug for KeySet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.kids()).finish()
+        f.debug_list().entries(self.named()).finish()
     }
 }
 
 /// Whether a text can be a `kid` here.
 pub(crate) fn is_kid(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=MAX_KID_BYTES).contains(&text.len()) && text.bytes().all(allowed)
+    is_visible(text, MAX_KID_BYTES)
+}
+
+/// Whether a text is short enough and consists of visible ASCII characters.
+pub(crate) fn is_visible(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn public_key(at: usize, member: Member) -> Result<PublicKey, KeySetError> {
@@ -136,18 +183,66 @@ fn public_key(at: usize, member: Member) -> Result<PublicKey, KeySetError> {
     if member.d.is_some() {
         return Err(KeySetError::Private(kid));
     }
-    let x = match &algorithm {
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Some(&pair.x),
-        _ => None,
+    let Some((algorithm, key, jwk)) = usable(&algorithm, &kid) else {
+        return Err(KeySetError::Type(kid));
     };
-    let bytes = x.and_then(|x| BASE64URL_NOPAD.decode(x.as_bytes()).ok());
-    match bytes.filter(|bytes| bytes.len() == 32) {
-        Some(bytes) => Ok(PublicKey {
-            kid,
-            key: DecodingKey::from_ed_der(&bytes),
-        }),
-        None => Err(KeySetError::NotEd25519(kid)),
+    let own = KeyAlgorithm::from(algorithm.in_jwt());
+    let other_algorithm = common.key_algorithm.is_some_and(|named| named != own);
+    let other_use = common
+        .public_key_use
+        .is_some_and(|named| named != PublicKeyUse::Signature);
+    if other_algorithm || other_use {
+        return Err(KeySetError::Purpose(kid));
     }
+    Ok(PublicKey {
+        kid,
+        algorithm,
+        key,
+        jwk,
+    })
+}
+
+/// The key of these parameters, its algorithm, and the JWK that tells no more than it has to.
+fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, DecodingKey, Value)> {
+    let decoded = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+    // A number in big-endian, without a zero in front (RFC 7518, section 2).
+    let whole = |text: &str| decoded(text).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
+    match parameters {
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            let x = decoded(&pair.x).filter(|x| x.len() == 32)?;
+            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": pair.x});
+            Some((Algorithm::EdDSA, DecodingKey::from_ed_der(&x), jwk))
+        }
+        AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => {
+            let x = decoded(&point.x).filter(|x| x.len() == 32)?;
+            let y = decoded(&point.y).filter(|y| y.len() == 32)?;
+            // An uncompressed point (SEC 1, section 2.3.3).
+            let bytes = [&[4], x.as_slice(), y.as_slice()].concat();
+            let jwk = json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": point.x, "y": point.y});
+            Some((Algorithm::ES256, DecodingKey::from_ec_der(&bytes), jwk))
+        }
+        AlgorithmParameters::RSA(rsa) => {
+            let (n, e) = (whole(&rsa.n)?, whole(&rsa.e)?);
+            // The exponent is small and odd; nearly every key has 65537.
+            let odd = e.last().is_some_and(|last| !last.is_multiple_of(2));
+            if !RSA_BITS.contains(&bits(&n)) || !(2..=32).contains(&bits(&e)) || !odd {
+                return None;
+            }
+            let jwk = json!({"kty": "RSA", "kid": kid, "n": rsa.n, "e": rsa.e});
+            Some((
+                Algorithm::RS256,
+                DecodingKey::from_rsa_raw_components(&n, &e),
+                jwk,
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The length of a number in bits.
+fn bits(number: &[u8]) -> usize {
+    let unused = number.first().map_or(0, |first| first.leading_zeros());
+    (number.len() * 8).saturating_sub(unused as usize)
 }
 
 #[cfg(test)]
@@ -168,7 +263,7 @@ mod tests {
     fn a_set_is_written_as_it_is_read() {
         let text = set(&[jwk("2026-11-a"), jwk(&"k".repeat(MAX_KID_BYTES))]);
         let read = KeySet::parse(&text).unwrap();
-        assert_eq!(read.kids().count(), 2);
+        assert_eq!(read.named().count(), 2);
         let again = KeySet::parse(&read.to_json()).unwrap();
         assert_eq!(again.to_json(), read.to_json());
         assert!(again.find("2026-11-a").is_some() && again.find("2026-11").is_none());
@@ -193,10 +288,10 @@ mod tests {
             assert_eq!(refused(text), KeySetError::Form, "{text}");
         }
         assert_eq!(refused(&set(&[])), KeySetError::Count(0));
-        let five: Vec<String> = (0..5).map(|n| jwk(&n.to_string())).collect();
-        assert_eq!(refused(&set(&five)), KeySetError::Count(5));
-        assert!(KeySet::parse(&set(&five[..4])).is_ok());
-        for kid in ["", "a b", "a/b", "schlüssel", &"k".repeat(MAX_KID_BYTES + 1)] {
+        let nine: Vec<String> = (0..9).map(|n| jwk(&n.to_string())).collect();
+        assert_eq!(refused(&set(&nine)), KeySetError::Count(9));
+        assert!(KeySet::parse(&set(&nine[..8])).is_ok());
+        for kid in ["", "a b", "schlüssel", &"k".repeat(MAX_KID_BYTES + 1)] {
             assert_eq!(refused(&set(&[jwk("a"), jwk(kid)])), KeySetError::Kid(1), "{kid}");
         }
         let without = jwk("a").replace("\"kid\":\"a\",", "");
@@ -214,7 +309,7 @@ mod tests {
         ] {
             let other = set(&[jwk("a").replace(from, to)]);
             let error = refused(&other);
-            let named = matches!(&error, KeySetError::Form | KeySetError::NotEd25519(_));
+            let named = matches!(&error, KeySetError::Form | KeySetError::Type(_));
             assert!(named, "{other}: {error}");
         }
         let private = jwk("a").replace("\"x\"", "\"d\":\"secret\",\"x\"");

@@ -1,22 +1,25 @@
-//! Bearer tokens: EdDSA JWTs for shoppers, operators and the deployer.
+//! Bearer tokens: JWTs of any OpenID Connect issuer for shoppers and operators, and our own issuer's and the deployer's.
 //!
-//! Whoever calls the API shows a JWT (RFC 7519) signed with Ed25519 (RFC 8037). Its header names the key by `kid`. Shoppers and
-//! operators have keys *and* audiences of their own, so that neither a shopper's key nor a mistaken audience can ever make
-//! an operator.
+//! Whoever calls the API shows a JWT (RFC 7519). Its claims name the issuer and its header names the key by `kid`. Shoppers and
+//! operators have lists of issuers of their own ([`Issuers`]); no issuer and audience may stand in both, so that no token can make
+//! a shopper and an operator. Where others than our own issuer name operators, the token needs a role besides.
 //!
-//! A function holds a [`Verifier`]: a few public keys by `kid` ([`KeySet`]). Several are there at once so that a key is
+//! A function holds a [`Verifier`]: a few public keys by issuer and `kid`. Several are there at once so that a key is
 //! replaced without an outage: the new public key is added, then signing moves to it, then the old one is removed. A
-//! [`SigningKey`] exists where people sign in and in the tools that run a drop on one machine. The moment of the check is a
-//! parameter, since nothing here reads a clock.
+//! [`SigningKey`] exists where people sign in to our own issuer and in the tools that run a drop on one machine. The moment of the check is
+//! a parameter, since nothing here reads a clock.
+//!
+//! A key has one algorithm, which follows from its type; a token that names another one is refused, whatever its signature, and so is
+//! `none`. An issuer's entry lists its algorithms, and an entry with a key of another one is refused as a whole.
 //!
 //! The deployer has keys of its own. Its tokens may carry either audience, live five minutes at most, and yield an
 //! [`Identity`] of the scope [`Scope::UnlistedOnly`]. Their subjects begin with [`SMOKE_PREFIX`] and no other token's do, so
 //! that the deployer is nobody else and sees nobody else's orders.
 //!
 //! The JWT format is `jsonwebtoken`'s work and the signature `ring`'s (already in the graph for TLS); this crate joins
-//! the two and fixes what is accepted: one algorithm, one issuer, one audience for each verifier.
+//! the two and fixes what is accepted.
 //!
-//! It does not revoke: tokens are short-lived instead.
+//! It does not revoke: tokens are short-lived instead, which each issuer's entry bounds.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -28,24 +31,42 @@
     )
 )]
 
-mod ed25519;
+mod issuers;
 mod keys;
+#[cfg(test)]
+mod outside;
+mod provider;
 mod signing;
 
-use jsonwebtoken::{Algorithm, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::dangerous::{insecure_decode, insecure_decode_claims};
+use jsonwebtoken::{Header, TokenData};
+use serde::Deserialize;
+use serde_json::Value;
 
-pub use keys::{KeySet, KeySetError, MAX_KEYS, MAX_KID_BYTES};
+use issuers::Issuer;
+pub use issuers::{
+    Issuers, IssuersError, MAX_AUDIENCES, MAX_ISSUERS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, OWN_LIFE_SECONDS,
+};
+use keys::PublicKey;
+pub use keys::{Algorithm, KeySet, KeySetError, MAX_KEYS, MAX_KID_BYTES};
 pub use signing::{KeyError, SigningKey};
 
-/// The `iss` of every token.
+/// The `iss` of our own tokens.
 pub const ISSUER: &str = "stampede";
 
-/// The longest token that is looked at, in bytes; anything longer is refused unread.
-pub const MAX_TOKEN_BYTES: usize = 1024;
+/// The longest token that is looked at, in bytes; anything longer is refused unread. Issuers that list groups and scopes write several KB.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// How far the clocks of signer and verifier may differ, in seconds.
-pub const LEEWAY_SECONDS: i64 = 2;
+/// The longest subject, in bytes (OpenID Connect Core 1.0, section 2).
+pub const MAX_SUBJECT_BYTES: usize = 255;
+
+/// How far ahead of the verifier's clock `iat` and `nbf` may be, in seconds: an issuer's clock is not ours, and a token is used the moment it
+/// is issued.
+pub const LEEWAY_SECONDS: i64 = 60;
+
+/// For how long after `exp` a token is still taken, in seconds. No more than clocks may differ: clients renew a token before it ends, so nobody
+/// gains by a longer one, and what is revoked at the issuer should end here too.
+pub const EXPIRY_LEEWAY_SECONDS: i64 = 2;
 
 /// How long a deployer's token may be valid in all (`exp` less `iat`), in seconds.
 pub const MAX_DEPLOYER_SECONDS: i64 = 300;
@@ -53,17 +74,17 @@ pub const MAX_DEPLOYER_SECONDS: i64 = 300;
 /// With what the subject of each of the deployer's tokens begins, and no other's.
 pub const SMOKE_PREFIX: &str = "smoke-";
 
-/// Whom a token is for. Each audience has keys of its own.
+/// Whom a token is for. Each audience has issuers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Shoppers: the subject is a shopper id.
+    /// Shoppers: the subject is whoever signed in.
     Shopper,
     /// The shop's operators: the subject is a name for the audit trail.
     Operator,
 }
 
 impl Audience {
-    /// The `aud` claim.
+    /// The `aud` claim of our own tokens.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,19 +94,52 @@ impl Audience {
     }
 }
 
-/// The claims of a token, all of them required.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a verified token says about who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Always [`ISSUER`].
+    /// Who signed it: an issuer of the list.
     pub iss: String,
-    /// [`Audience::as_str`].
-    pub aud: String,
-    /// Who: a shopper id or an operator's name.
+    /// Whom the issuer calls so: 1 to [`MAX_SUBJECT_BYTES`] of any form.
     pub sub: String,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
     /// From when on it is worthless, in seconds since 1970.
     pub exp: i64,
+}
+
+/// The claims as they arrive. Others may stand beside them.
+#[derive(Deserialize)]
+struct Received {
+    iss: String,
+    sub: String,
+    iat: i64,
+    exp: i64,
+    nbf: Option<i64>,
+    aud: Option<Texts>,
+    client_id: Option<String>,
+    token_use: Option<String>,
+}
+
+/// One text, or a list of them (RFC 7519, section 4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Received {
+    /// Whether the token is for one of the issuer's audiences. Amazon Cognito's access tokens have no `aud`; they name their client
+    /// in `client_id` instead.
+    fn is_for(&self, issuer: &Issuer) -> bool {
+        let is_ours = |audience: &String| issuer.audiences.contains(audience);
+        match (&self.aud, &self.client_id) {
+            (Some(Texts::One(audience)), _) => is_ours(audience),
+            (Some(Texts::Many(audiences)), _) => audiences.iter().any(is_ours),
+            (None, Some(client)) => self.token_use.as_deref() == Some("access") && is_ours(client),
+            (None, None) => false,
+        }
+    }
 }
 
 /// Which drops a token is good for.
@@ -120,69 +174,93 @@ pub struct Identity {
 /// Why a token was refused. Callers outside learn only *that* it was; the variant is for logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not a JWT of ours: wrong form, algorithm, issuer, audience or signature, or over the size limit.
-    #[error("the token is not one of ours")]
+    /// Not a JWT for us: wrong form, algorithm, audience or signature, or over the size limit.
+    #[error("the token is not one for this audience, or its form or signature is wrong")]
     Invalid,
-    /// Its header names no key, or one that is not (or no longer) in the set.
-    #[error("the token names no key that is known here")]
+    /// Its issuer is not in the list.
+    #[error("the token's issuer is not known here")]
+    UnknownIssuer,
+    /// Its header names no key, or one that is not (or no longer) its issuer's.
+    #[error("the token names no key of its issuer that is known here")]
     UnknownKey,
     /// It was one, until it expired.
     #[error("the token has expired")]
     Expired,
-    /// Its time of issue lies in the future.
+    /// Its time of issue or its `nbf` lies in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// A deployer's that is valid for more than [`MAX_DEPLOYER_SECONDS`].
-    #[error("the deployer's token is valid for too long")]
+    /// It is valid for longer than its issuer's tokens may be, or a deployer's for more than [`MAX_DEPLOYER_SECONDS`].
+    #[error("the token is valid for too long")]
     TooLong,
-    /// A deployer's whose subject does not begin with [`SMOKE_PREFIX`], or another's whose subject does.
+    /// Its subject is empty or too long, or is a deployer's and does not begin with [`SMOKE_PREFIX`], or is another's and does.
     #[error("the token's subject is not one that its key may name")]
     Subject,
+    /// It lacks the role that its issuer's entry demands.
+    #[error("the token lacks the role that it needs here")]
+    Role,
 }
 
 /// Checks tokens of one audience. Cheap to share; holds no secret.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    keys: KeySet,
-    deployers: Option<KeySet>,
-    validation: Validation,
+    audience: Audience,
+    issuers: Issuers,
+    deployers: Option<Issuer>,
 }
 
 impl Verifier {
-    /// Takes tokens for `audience` that one of `keys` signed.
+    /// Takes tokens for `audience` of our own issuer that one of `keys` signed.
     #[must_use]
     pub fn new(audience: Audience, keys: KeySet) -> Self {
-        ed25519::install();
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[audience.as_str()]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        // Expiry is checked below against the caller's clock.
-        validation.validate_exp = false;
+        provider::install();
         Self {
-            keys,
+            audience,
+            issuers: Issuers::own(audience, keys),
             deployers: None,
-            validation,
         }
+    }
+
+    /// Takes tokens for `audience` of any of `issuers`.
+    ///
+    /// # Errors
+    /// [`IssuersError::NoRole`] when operators come from an issuer other than our own that has no role.
+    pub fn of(audience: Audience, issuers: Issuers) -> Result<Self, IssuersError> {
+        provider::install();
+        if audience == Audience::Operator {
+            issuers.name_operators()?;
+        }
+        Ok(Self {
+            audience,
+            issuers,
+            deployers: None,
+        })
     }
 
     /// Takes the deployer's tokens too, which one of `deployers` signed.
     ///
     /// # Errors
-    /// [`KeySetError::Twice`] when a `kid` of theirs is one of the audience's own: a `kid` names one key.
+    /// [`KeySetError::Twice`] when a `kid` of theirs is one of our own issuer's: a `kid` names one key.
     pub fn with_deployers(self, deployers: KeySet) -> Result<Self, KeySetError> {
-        let twice = deployers.kids().find(|kid| self.keys.find(kid).is_some());
-        if let Some(kid) = twice {
+        let own = self.issuers.find(ISSUER);
+        let is_own = |kid: &str| own.is_some_and(|own| own.keys.find(kid).is_some());
+        if let Some((kid, _)) = deployers.named().find(|(kid, _)| is_own(kid)) {
             return Err(KeySetError::Twice(kid.to_owned()));
         }
+        let deployers = Issuer::own(self.audience, deployers, MAX_DEPLOYER_SECONDS);
         Ok(Self {
             deployers: Some(deployers),
             ..self
         })
     }
 
+    /// The issuers whose tokens are taken.
+    #[must_use]
+    pub const fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
     /// Who `token` says is asking, if it is genuine, for this audience and valid at `now_s` (seconds since 1970). At most one
-    /// signature is checked, however many keys there are: that of the key that the header names.
+    /// signature is checked, however many keys there are: that of the key that issuer and header name.
     ///
     /// # Errors
     /// [`TokenError`] says why not.
@@ -190,38 +268,92 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let kid = header.kid.ok_or(TokenError::UnknownKey)?;
-        let own = self.keys.find(&kid).map(|key| (key, Scope::Any));
-        let deployers = || Some((self.deployers.as_ref()?.find(&kid)?, Scope::UnlistedOnly));
-        let (key, scope) = own.or_else(deployers).ok_or(TokenError::UnknownKey)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(|_| TokenError::Invalid)?
-            .claims;
-        if claims.exp.saturating_add(LEEWAY_SECONDS) <= now_s {
+        // Only issuer and `kid` are used before the signature is checked, to find the key.
+        let TokenData { header, claims } =
+            insecure_decode::<Received>(token).map_err(|_| TokenError::Invalid)?;
+        let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
+        let (issuer, key, scope) = self.find(&claims.iss, kid)?;
+        if !is_plain(&header) || !is_signed(token, &header, key) || !claims.is_for(issuer) {
+            return Err(TokenError::Invalid);
+        }
+        if claims.exp.saturating_add(EXPIRY_LEEWAY_SECONDS) <= now_s {
             return Err(TokenError::Expired);
         }
-        if claims.iat > now_s.saturating_add(LEEWAY_SECONDS) {
+        let latest = claims.nbf.map_or(claims.iat, |nbf| nbf.max(claims.iat));
+        if latest > now_s.saturating_add(LEEWAY_SECONDS) {
             return Err(TokenError::NotYetValid);
         }
-        let is_deployers = scope == Scope::UnlistedOnly;
-        if is_deployers && claims.exp.saturating_sub(claims.iat) > MAX_DEPLOYER_SECONDS {
+        if claims.exp.saturating_sub(claims.iat) > issuer.max_life_seconds {
             return Err(TokenError::TooLong);
         }
-        if claims.sub.starts_with(SMOKE_PREFIX) != is_deployers {
+        let is_deployers = scope == Scope::UnlistedOnly;
+        if !(1..=MAX_SUBJECT_BYTES).contains(&claims.sub.len())
+            || claims.sub.starts_with(SMOKE_PREFIX) != is_deployers
+        {
             return Err(TokenError::Subject);
         }
+        if let Some(role) = &issuer.role {
+            let all: Value = insecure_decode_claims(token).map_err(|_| TokenError::Invalid)?;
+            if !role.is_in(&all) {
+                return Err(TokenError::Role);
+            }
+        }
+        let Received {
+            iss, sub, iat, exp, ..
+        } = claims;
+        let claims = Claims { iss, sub, iat, exp };
         Ok(Identity { claims, scope })
     }
+
+    /// The issuer called `name`, its key called `kid`, and what that key's tokens are good for.
+    fn find<'a>(&'a self, name: &str, kid: &str) -> Result<(&'a Issuer, &'a PublicKey, Scope), TokenError> {
+        let own = self.issuers.find(name);
+        let deployers = self.deployers.as_ref().filter(|one| one.name == name);
+        if own.is_none() && deployers.is_none() {
+            return Err(TokenError::UnknownIssuer);
+        }
+        let found = [(own, Scope::Any), (deployers, Scope::UnlistedOnly)];
+        let key = |(issuer, scope): (Option<&'a Issuer>, Scope)| {
+            let issuer = issuer?;
+            Some((issuer, issuer.keys.find(kid)?, scope))
+        };
+        found.into_iter().find_map(key).ok_or(TokenError::UnknownKey)
+    }
+}
+
+/// Whether the header says that this is an ID or access token (RFC 9068 calls the latter `at+jwt`) and demands nothing that is not known
+/// here (RFC 7515, section 4.1.11). Issuers sign other statements about the same subject with the same keys.
+fn is_plain(header: &Header) -> bool {
+    let is_known = |typ: &String| {
+        let typ = typ.strip_prefix("application/").unwrap_or(typ);
+        ["jwt", "at+jwt"]
+            .iter()
+            .any(|known| typ.eq_ignore_ascii_case(known))
+    };
+    header.typ.as_ref().is_none_or(is_known) && header.crit.is_none()
+}
+
+/// Whether `key` signed the token, with the algorithm that both the header and the key name.
+fn is_signed(token: &str, header: &Header, key: &PublicKey) -> bool {
+    let algorithm = key.algorithm.in_jwt();
+    let Some((message, signature)) = token.rsplit_once('.') else {
+        return false;
+    };
+    let verified = || jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm);
+    header.alg == algorithm && verified().unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outside::Outside;
     use data_encoding::BASE64URL_NOPAD;
     use proptest::prelude::*;
+    use serde_json::json;
 
     const NOW: i64 = 1_800_000_000;
+    const LOGIN: &str = "https://login.example/";
+    const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
     fn key(kid: &str) -> SigningKey {
         SigningKey::generate(kid).unwrap()
@@ -252,7 +384,8 @@ mod tests {
         );
         assert!(verifying.verify(&token, NOW + 61).is_ok());
         assert_eq!(verifying.verify(&token, NOW + 62), Err(TokenError::Expired));
-        assert_eq!(verifying.verify(&token, NOW - 3), Err(TokenError::NotYetValid));
+        assert!(verifying.verify(&token, NOW - 60).is_ok());
+        assert_eq!(verifying.verify(&token, NOW - 61), Err(TokenError::NotYetValid));
     }
 
     #[test]
@@ -304,7 +437,8 @@ mod tests {
         ] {
             let head = format!(r#"{{"alg":"EdDSA"{kid}}}"#);
             let text = format!("{}.{claims}", BASE64URL_NOPAD.encode(head.as_bytes()));
-            let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &signing.key, Algorithm::EdDSA);
+            let signature =
+                jsonwebtoken::crypto::sign(text.as_bytes(), &signing.key, jsonwebtoken::Algorithm::EdDSA);
             let token = format!("{text}.{}", signature.unwrap());
             assert_eq!(verifying.verify(&token, NOW), Err(error), "{head}");
         }
@@ -350,6 +484,314 @@ mod tests {
                 part(claims.clone())
             );
             assert_eq!(verifying.verify(&token, NOW), Err(TokenError::Invalid), "{alg}");
+        }
+    }
+
+    /// A verifier of one outside issuer for shoppers, with the keys given.
+    fn of_outside(keys: &[&Outside], algorithms: &[&str]) -> Result<Verifier, IssuersError> {
+        let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();
+        let entry = json!({
+            "issuer": LOGIN, "audiences": ["drops", "drops-app"], "algorithms": algorithms, "max_life_seconds": 3_600, "keys": keys,
+        });
+        let issuers = Issuers::parse(&json!({ "issuers": [entry] }).to_string())?;
+        Verifier::of(Audience::Shopper, issuers)
+    }
+
+    fn claims(more: &Value) -> Value {
+        let mut claims =
+            json!({"iss": LOGIN, "aud": "drops", "sub": "auth0|1", "iat": NOW, "exp": NOW + 3_600});
+        for (name, value) in more.as_object().unwrap() {
+            claims[name] = value.clone();
+            if value.is_null() {
+                claims.as_object_mut().unwrap().remove(name);
+            }
+        }
+        claims
+    }
+
+    #[test]
+    fn each_algorithm_verifies_with_its_own_key_and_with_no_other() {
+        let keys = ALGORITHMS.map(|algorithm| Outside::new(algorithm, &format!("{algorithm:?}")));
+        let all: Vec<&Outside> = keys.iter().collect();
+        let verifier = of_outside(&all, &["RS256", "ES256", "EdDSA"]).unwrap();
+        let verify = |token: &str| verifier.verify(token, NOW).map(|identity| identity.claims.sub);
+        let claims = claims(&json!({}));
+        for key in &keys {
+            let own = key.alg();
+            assert_eq!(
+                verify(&key.token(own, &claims)),
+                Ok("auth0|1".to_owned()),
+                "{own}"
+            );
+            // Its signature under another name, and under another key's name.
+            for alg in [
+                "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS512", "none",
+                "None", "",
+            ] {
+                if alg != own {
+                    assert_eq!(
+                        verify(&key.token(alg, &claims)),
+                        Err(TokenError::Invalid),
+                        "{own} as {alg}"
+                    );
+                }
+            }
+            for other in keys.iter().filter(|other| other.alg() != own) {
+                let head = json!({"alg": own, "kid": other.kid()});
+                assert_eq!(verify(&key.sign(&head, &claims)), Err(TokenError::Invalid));
+                let head = json!({"alg": other.alg(), "kid": other.kid()});
+                assert_eq!(verify(&key.sign(&head, &claims)), Err(TokenError::Invalid));
+            }
+            // A stranger's key of the same name and kind; the one RSA key of these tests has no stranger.
+            if own != "RS256" {
+                let stranger = Outside::new(key.algorithm, key.kid());
+                assert_eq!(
+                    verify(&stranger.token(own, &claims)),
+                    Err(TokenError::Invalid),
+                    "{own}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_no_shared_secret() {
+        let rsa = Outside::new(Algorithm::RS256, "a");
+        let verifier = of_outside(&[&rsa], &["RS256"]).unwrap();
+        let head = json!({"alg": "HS256", "kid": "a"});
+        let n = BASE64URL_NOPAD
+            .decode(rsa.jwk["n"].as_str().unwrap().as_bytes())
+            .unwrap();
+        for secret in [
+            n.as_slice(),
+            rsa.jwk["n"].as_str().unwrap().as_bytes(),
+            rsa.jwk.to_string().as_bytes(),
+        ] {
+            let unsigned = outside::unsigned(&head, &claims(&json!({})));
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+            let tag = ring::hmac::sign(&key, unsigned.as_bytes());
+            let token = format!("{unsigned}.{}", BASE64URL_NOPAD.encode(tag.as_ref()));
+            assert_eq!(verifier.verify(&token, NOW), Err(TokenError::Invalid));
+        }
+    }
+
+    #[test]
+    fn a_key_of_an_algorithm_that_the_issuer_does_not_list_stops_the_start() {
+        for algorithm in ALGORITHMS {
+            let key = Outside::new(algorithm, "a");
+            for list in ["RS256", "ES256", "EdDSA"] {
+                let refused = IssuersError::Algorithm {
+                    issuer: LOGIN.to_owned(),
+                    kid: "a".to_owned(),
+                };
+                let found = of_outside(&[&key], &[list]).map(|_| ());
+                assert_eq!(found, if list == key.alg() { Ok(()) } else { Err(refused) });
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_other_kinds_and_sizes_are_named() {
+        let refused = |changes: &[(&str, Value)]| {
+            let mut key = Outside::new(Algorithm::RS256, "a");
+            for (name, value) in changes {
+                key.jwk[*name] = value.clone();
+            }
+            of_outside(&[&key], &["RS256"]).map(|_| ()).unwrap_err()
+        };
+        let keys = |error| IssuersError::Keys(LOGIN.to_owned(), error);
+        let type_of = keys(KeySetError::Type("a".to_owned()));
+        let number = |bytes: usize, first: u8| {
+            let mut number = vec![0xa5; bytes];
+            number[0] = first;
+            json!(BASE64URL_NOPAD.encode(&number))
+        };
+        for n in [
+            number(128, 0x80),
+            number(255, 0xff),
+            number(256, 0x7f),
+            number(257, 0),
+            number(513, 1),
+            json!(""),
+        ] {
+            assert_eq!(refused(&[("n", n.clone())]), type_of, "{n}");
+        }
+        for e in ["", "AA", "AQ", "Ag", "AAEAAQ", "AQAAAAE", "AQAA"] {
+            assert_eq!(refused(&[("e", json!(e))]), type_of, "{e}");
+        }
+        let purpose = keys(KeySetError::Purpose("a".to_owned()));
+        for (name, value) in [
+            ("alg", "RS512"),
+            ("alg", "PS256"),
+            ("alg", "none"),
+            ("alg", "HS256"),
+            ("use", "enc"),
+        ] {
+            assert_eq!(refused(&[(name, json!(value))]), purpose, "{value}");
+        }
+        assert_eq!(
+            refused(&[("d", json!("AQ"))]),
+            keys(KeySetError::Private("a".to_owned()))
+        );
+        let secret = [("kty", json!("oct")), ("k", json!("c2VjcmV0"))];
+        assert_eq!(refused(&secret), type_of);
+        let mut large = Outside::new(Algorithm::RS256, "a");
+        for n in [number(256, 0x80), number(512, 0xff), number(257, 1)] {
+            large.jwk["n"] = n;
+            assert!(of_outside(&[&large], &["RS256"]).is_ok());
+        }
+        let mut named = Outside::new(Algorithm::ES256, "a");
+        named.jwk["alg"] = json!("ES256");
+        named.jwk["use"] = json!("sig");
+        assert!(of_outside(&[&named], &["ES256"]).is_ok());
+        named.jwk["crv"] = json!("P-384");
+        assert_eq!(
+            of_outside(&[&named], &["ES256"]).map(|_| ()).unwrap_err(),
+            type_of
+        );
+    }
+
+    #[test]
+    fn what_the_claims_have_to_say() {
+        let key = Outside::new(Algorithm::ES256, "a");
+        let verifier = of_outside(&[&key], &["ES256"]).unwrap();
+        let verify = |more: Value| {
+            verifier
+                .verify(&key.token("ES256", &claims(&more)), NOW)
+                .map(|_| ())
+        };
+        for good in [
+            json!({}),
+            json!({"aud": ["account", "drops-app"]}),
+            json!({"aud": null, "client_id": "drops", "token_use": "access"}),
+            json!({"iat": NOW + 60, "nbf": NOW + 60, "exp": NOW + 61}),
+            json!({"exp": NOW - 1, "iat": NOW - 3_601}),
+            json!({"email": "ada@example.org", "realm_access": {"roles": ["a"]}, "azp": 7}),
+            json!({"sub": "ä".repeat(127)}),
+        ] {
+            assert_eq!(verify(good.clone()), Ok(()), "{good}");
+        }
+        for (more, error) in [
+            (json!({"aud": "account"}), TokenError::Invalid),
+            (json!({"aud": []}), TokenError::Invalid),
+            (json!({"aud": {"drops": 1}}), TokenError::Invalid),
+            (json!({"aud": ["account", ["drops"]]}), TokenError::Invalid),
+            (json!({"aud": null}), TokenError::Invalid),
+            (json!({"aud": null, "client_id": "drops"}), TokenError::Invalid),
+            (
+                json!({"aud": null, "client_id": "drops", "token_use": "id"}),
+                TokenError::Invalid,
+            ),
+            (
+                json!({"aud": null, "client_id": "other", "token_use": "access"}),
+                TokenError::Invalid,
+            ),
+            (
+                json!({"aud": "other", "client_id": "drops", "token_use": "access"}),
+                TokenError::Invalid,
+            ),
+            (json!({"iss": "https://login.example"}), TokenError::UnknownIssuer),
+            (json!({"iss": "stampede"}), TokenError::UnknownIssuer),
+            (json!({"iss": [LOGIN]}), TokenError::Invalid),
+            (json!({"iat": null}), TokenError::Invalid),
+            (json!({"exp": null}), TokenError::Invalid),
+            (json!({"sub": null}), TokenError::Invalid),
+            (json!({"iat": NOW + 61}), TokenError::NotYetValid),
+            (json!({"nbf": NOW + 61}), TokenError::NotYetValid),
+            (json!({"exp": NOW - 2}), TokenError::Expired),
+            (json!({"exp": NOW + 3_601}), TokenError::TooLong),
+            (json!({"iat": i64::MIN, "exp": i64::MAX}), TokenError::TooLong),
+            (json!({"sub": ""}), TokenError::Subject),
+            (json!({"sub": "s".repeat(256)}), TokenError::Subject),
+            (json!({"sub": "smoke-1"}), TokenError::Subject),
+        ] {
+            assert_eq!(verify(more.clone()), Err(error), "{more}");
+        }
+        let long = |bytes: usize| claims(&json!({"groups": "g".repeat(bytes)}));
+        let sized = |bytes| key.token("ES256", &long(bytes));
+        let most = (0..8_000)
+            .rev()
+            .find(|bytes| sized(*bytes).len() <= MAX_TOKEN_BYTES)
+            .unwrap();
+        assert!(verifier.verify(&sized(most), NOW).is_ok());
+        assert_eq!(verifier.verify(&sized(most + 2), NOW), Err(TokenError::Invalid));
+        for (head, good) in [
+            (json!({"alg": "ES256", "kid": "a", "typ": "at+JWT"}), true),
+            (
+                json!({"alg": "ES256", "kid": "a", "typ": "application/at+jwt"}),
+                true,
+            ),
+            (json!({"alg": "ES256", "kid": "a", "typ": "logout+jwt"}), false),
+            (
+                json!({"alg": "ES256", "kid": "a", "crit": ["exp"], "exp": 1}),
+                false,
+            ),
+        ] {
+            let found = verifier.verify(&key.sign(&head, &claims(&json!({}))), NOW);
+            assert_eq!(found.is_ok(), good, "{head}");
+        }
+    }
+
+    #[test]
+    fn several_issuers_may_name_keys_and_subjects_alike() {
+        let (one, other) = (
+            Outside::new(Algorithm::ES256, "1"),
+            Outside::new(Algorithm::EdDSA, "1"),
+        );
+        let own = key("1");
+        let entry = |issuer: &str, alg: &str, jwk: &Value| json!({"issuer": issuer, "audiences": ["drops"], "algorithms": [alg], "max_life_seconds": 3_600, "keys": [jwk]});
+        let ours: Value = serde_json::from_str(&KeySet::of(&[&own]).unwrap().to_json()).unwrap();
+        let document = json!({"issuers": [
+            entry(LOGIN, "ES256", &one.jwk), entry("https://other.example", "EdDSA", &other.jwk),
+            entry(ISSUER, "EdDSA", &ours["keys"][0]),
+        ]});
+        let verifier =
+            Verifier::of(Audience::Shopper, Issuers::parse(&document.to_string()).unwrap()).unwrap();
+        let from = |key: &Outside, issuer: &str| {
+            let token = key.token(key.alg(), &claims(&json!({ "iss": issuer })));
+            verifier.verify(&token, NOW).map(|identity| identity.claims.iss)
+        };
+        assert_eq!(from(&one, LOGIN), Ok(LOGIN.to_owned()));
+        assert_eq!(
+            from(&other, "https://other.example"),
+            Ok("https://other.example".to_owned())
+        );
+        for (key, issuer) in [
+            (&one, "https://other.example"),
+            (&other, LOGIN),
+            (&one, ISSUER),
+            (&other, ISSUER),
+        ] {
+            assert_eq!(from(key, issuer), Err(TokenError::Invalid), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn operators_of_an_outside_issuer_need_its_role() {
+        let key = Outside::new(Algorithm::EdDSA, "a");
+        let entry = |role: Value| {
+            let mut entry = json!({
+                "issuer": LOGIN, "audiences": ["drops"], "algorithms": ["EdDSA"], "max_life_seconds": 3_600, "keys": [key.jwk],
+            });
+            entry["role"] = role;
+            Issuers::parse(&json!({ "issuers": [entry] }).to_string()).unwrap()
+        };
+        let without = Verifier::of(Audience::Operator, entry(Value::Null));
+        assert_eq!(without.map(|_| ()), Err(IssuersError::NoRole(LOGIN.to_owned())));
+        let role = json!({"claim": "/realm_access/roles", "value": "drop-operator"});
+        let verifier = Verifier::of(Audience::Operator, entry(role)).unwrap();
+        let verify = |roles: Value| {
+            let claims = claims(&json!({"realm_access": {"roles": roles}}));
+            verifier.verify(&key.token("EdDSA", &claims), NOW).map(|_| ())
+        };
+        assert_eq!(verify(json!(["viewer", "drop-operator"])), Ok(()));
+        for roles in [
+            json!([]),
+            json!(["viewer"]),
+            json!({"drop-operator": true}),
+            Value::Null,
+        ] {
+            assert_eq!(verify(roles), Err(TokenError::Role));
         }
     }
 

@@ -5,9 +5,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::keys::is_kid;
-use crate::{Audience, Claims, ISSUER, ed25519};
+use crate::{Audience, ISSUER, provider};
 
 /// A key could not be made or read, or a token not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,22 +98,25 @@ impl SigningKey {
         issued_at_s: i64,
         expires_at_s: i64,
     ) -> Result<String, KeyError> {
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            aud: audience.as_str().to_owned(),
-            sub: sub.to_owned(),
-            iat: issued_at_s,
-            exp: expires_at_s,
-        };
+        self.sign_claims(&json!({
+            "iss": ISSUER, "aud": audience.as_str(), "sub": sub, "iat": issued_at_s, "exp": expires_at_s,
+        }))
+    }
+
+    /// A token of these claims, whatever they are: another issuer's.
+    ///
+    /// # Errors
+    /// See [`SigningKey::sign`].
+    pub fn sign_claims(&self, claims: &serde_json::Value) -> Result<String, KeyError> {
         let header = Header {
             kid: Some(self.kid.clone()),
             ..Header::new(Algorithm::EdDSA)
         };
-        jsonwebtoken::encode(&header, &claims, &self.key).map_err(|_| KeyError)
+        jsonwebtoken::encode(&header, claims, &self.key).map_err(|_| KeyError)
     }
 
     fn new(kid: &str, seed: &[u8], pair: &Ed25519KeyPair) -> Result<Self, KeyError> {
-        ed25519::install();
+        provider::install();
         if !is_kid(kid) {
             return Err(KeyError);
         }

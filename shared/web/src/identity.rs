@@ -8,7 +8,7 @@ use domain::ids::ShopperId;
 use http::header;
 use http::request::Parts;
 use ports::edge::Edge;
-use tokens::{Scope, Verifier};
+use tokens::{Identity, Scope, Verifier};
 
 use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
@@ -65,8 +65,8 @@ pub fn out_of_scope() -> Problem {
     )
 }
 
-/// The subject of the request's token, and its scope. Why a token was refused is not told: it would help only a forger.
-fn subject<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<(String, Scope), Failure> {
+/// Who the request's token says is asking. Why a token was refused is not told: it would help only a forger.
+fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<Identity, Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
     let header = parts
         .headers
@@ -79,34 +79,30 @@ fn subject<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<(String
         return Err(refused("Send `Authorization: Bearer` and a token."));
     }
     let now = context.edge.now().as_seconds();
-    match context.tokens.verify(token.trim(), now) {
-        Ok(identity) => Ok((identity.claims.sub, identity.scope)),
-        Err(error) => {
-            tracing::debug!(%error, "a token was refused");
-            Err(refused("The token is not valid or has expired. Sign in again."))
-        }
-    }
+    context.tokens.verify(token.trim(), now).map_err(|error| {
+        tracing::debug!(%error, "a token was refused");
+        refused("The token is not valid or has expired. Sign in again.")
+    })
 }
 
 impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
-        let problem = || {
-            Problem::new(
-                Code::Unauthenticated,
-                "The token names no shopper. Sign in again.",
-            )
-        };
-        let (subject, scope) = subject(parts, context)?;
-        let id = subject.parse().map_err(|_| problem())?;
-        Ok(Self { id, scope })
+        let identity = identity(parts, context)?;
+        Ok(Self {
+            id: ShopperId::of(&identity.claims.iss, &identity.claims.sub),
+            scope: identity.scope,
+        })
     }
 }
 
 impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Operator {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
-        let (name, scope) = subject(parts, context)?;
-        Ok(Self { name, scope })
+        let identity = identity(parts, context)?;
+        Ok(Self {
+            name: identity.claims.sub,
+            scope: identity.scope,
+        })
     }
 }

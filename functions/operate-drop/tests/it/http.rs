@@ -238,7 +238,7 @@ async fn only_operators_may() {
         )),
         Some(format!(
             "Bearer {}",
-            sign(&scene.keys, Audience::Operator, now + 60, now + 120)
+            sign(&scene.keys, Audience::Operator, now + 61, now + 120)
         )),
     ] {
         for (method, path) in [

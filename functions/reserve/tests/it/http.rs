@@ -396,7 +396,7 @@ async fn an_order_is_not_released_here() {
     let scene = scene(&[("TEE", 60)], 2);
     let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
-    let ada: ShopperId = "ada".parse().unwrap();
+    let ada = fixtures::shopper("ada");
     scene.order(&ada, &id);
     let (status, body) = scene.send(scene.on("DELETE", "ada", &id.to_string())).await;
     assert_eq!(
@@ -420,7 +420,7 @@ async fn what_lies_behind_ones_own_order_is_not_called_sold_out() {
     let scene = scene(&[("TEE", 3)], 2);
     let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     let id: ReservationId = body["reservation_id"].as_str().unwrap().parse().unwrap();
-    let ada: ShopperId = "ada".parse().unwrap();
+    let ada = fixtures::shopper("ada");
     let ordered = scene.order(&ada, &id);
     let (status, body) = scene.send(scene.ask("ada", "k2", "TEE", 1)).await;
     assert_eq!(
@@ -520,10 +520,7 @@ async fn bad_input_is_answered_and_changes_nothing() {
     );
     let no_shopper = format!(
         "Bearer {}",
-        scene
-            .keys
-            .sign(Audience::Shopper, "Ada Lovelace", now, now + 9)
-            .unwrap()
+        scene.keys.sign(Audience::Shopper, "", now, now + 9).unwrap()
     );
     let mut no_key = scene.post("ada", "k", &good);
     no_key.headers_mut().remove("idempotency-key");

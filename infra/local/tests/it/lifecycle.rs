@@ -171,12 +171,17 @@ async fn tokens_are_signed_with_the_stacks_keys() {
             .output()
             .unwrap()
     };
-    let good = token("alice1");
-    assert!(good.status.success());
-    assert_eq!(
-        String::from_utf8(good.stdout).unwrap().trim().split('.').count(),
-        3
-    );
-    assert!(!token("Alice").status.success());
+    for subject in [
+        "alice1",
+        "3f2b8c1e-9a4d-4e6f-8b7a-5c1d2e3f4a5b",
+        "auth0|507f1f77bcf86cd799439011",
+        "Ada@example.org",
+    ] {
+        let good = token(subject);
+        assert!(good.status.success(), "{subject}");
+        let text = String::from_utf8(good.stdout).unwrap();
+        assert_eq!(text.trim().split('.').count(), 3);
+    }
+    assert!(!token("").status.success());
     assert!(terminate(stack));
 }

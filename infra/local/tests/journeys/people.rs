@@ -1,8 +1,9 @@
 //! A drop as an operator plans it, and a shopper.
 
+use domain::ids::ShopperId;
 use http::Method;
 use serde_json::{Value, json};
-use tokens::Audience;
+use tokens::{Audience, ISSUER};
 
 use super::world::{Reply, World, moment, now_ms, until};
 
@@ -13,15 +14,15 @@ pub(crate) fn shipping() -> Value {
 }
 
 impl World {
-    pub(crate) fn shopper(&'static self, id: &str) -> Shopper {
+    pub(crate) fn shopper(&'static self, subject: &str) -> Shopper {
         let now = now_ms() / 1000;
         let token = self
             .shoppers
-            .sign(Audience::Shopper, id, now, now + 3_600)
+            .sign(Audience::Shopper, subject, now, now + 3_600)
             .unwrap();
         Shopper {
             world: self,
-            id: id.to_owned(),
+            id: ShopperId::of(ISSUER, subject).to_string(),
             token,
         }
     }

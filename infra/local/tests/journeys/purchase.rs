@@ -225,6 +225,32 @@ async fn pays(world: &'static World, drop: &str, who: &str) {
     assert_eq!((&ended["status"], charges), (&"paid".into(), 1), "{ended}");
 }
 
+pub(crate) async fn whoever_a_token_names_buys(world: &'static World) {
+    let drop = "anybody";
+    let subjects = [
+        "3f2b8c1e-9a4d-4e6f-8b7a-5c1d2e3f4a5b",
+        "auth0|507f1f77bcf86cd799439011",
+        "Ada.Byron+drops@example.org",
+    ];
+    world.publish(&Plan::new(drop, &[("ONE", 3)])).await;
+    for subject in subjects {
+        pays(world, drop, subject).await;
+    }
+    let mut bought: Vec<String> = world.orders(drop).await.into_iter().map(|o| o.shopper).collect();
+    let mut named = subjects.map(|subject| world.shopper(subject).id).to_vec();
+    bought.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(bought, named);
+    // Neither is the subject stored, nor logged.
+    let mut texts = vec![serde_json::to_string(&world.image(drop).await).unwrap()];
+    for log in std::fs::read_dir(world.logs()).unwrap() {
+        texts.push(String::from_utf8_lossy(&std::fs::read(log.unwrap().path()).unwrap()).into_owned());
+    }
+    for subject in subjects {
+        assert!(!texts.iter().any(|text| text.contains(subject)), "{subject}");
+    }
+}
+
 pub(crate) async fn a_rotated_key_of_the_gateway_is_used_without_a_restart(world: &'static World) {
     let drop = "rotated";
     world

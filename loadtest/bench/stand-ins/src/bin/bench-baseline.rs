@@ -71,7 +71,7 @@ async fn main() -> Result<(), Error> {
         .await;
     let keys: serde_json::Value = serde_json::from_str(&std::env::var("SHOPPER_KEYS")?)?;
     let key = keys
-        .pointer("/keys/0/x")
+        .pointer("/issuers/0/keys/0/x")
         .and_then(serde_json::Value::as_str)
         .ok_or("SHOPPER_KEYS has no key")?;
     let setup = Arc::new(Setup {

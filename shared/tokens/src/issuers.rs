@@ -1,0 +1,451 @@
+//! Who may sign tokens: the document of issuers.
+//!
+//! ```json
+//! {"issuers": [{
+//!     "issuer": "https://login.shop.example/",
+//!     "audiences": ["drops"],
+//!     "algorithms": ["RS256"],
+//!     "max_life_seconds": 3600,
+//!     "role": {"claim": "/realm_access/roles", "value": "drop-operator"},
+//!     "keys": [{"kty": "RSA", "kid": "…", "n": "…", "e": "AQAB"}]
+//! }]}
+//! ```
+//!
+//! `issuer` and `audiences` are what a token's `iss` and `aud` say, to the character. `role` may be missing.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::keys::{Algorithm, KeySet, KeySetError, Member, is_visible};
+use crate::{Audience, ISSUER};
+
+/// The most issuers of a document.
+pub const MAX_ISSUERS: usize = 8;
+
+/// The most audiences of an issuer.
+pub const MAX_AUDIENCES: usize = 8;
+
+/// The longest name of an issuer or audience, and the longest claim or value of a role, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// How long a token may be valid at most, whatever its issuer's entry says (`exp` less `iat`), in seconds: a week.
+pub const MAX_LIFE_SECONDS: i64 = 7 * 86_400;
+
+/// How long a token of our own issuer may be valid where nothing else is said, in seconds.
+pub const OWN_LIFE_SECONDS: i64 = 2 * 86_400;
+
+/// What is wrong with a document of issuers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IssuersError {
+    /// The text is not such a document.
+    #[error("not a document of issuers in JSON; line {line}, column {column}")]
+    Form {
+        /// Where it stops being one, from 1.
+        line: usize,
+        /// See `line`.
+        column: usize,
+    },
+    /// Too few or too many issuers.
+    #[error("{0} issuers; 1 to {MAX_ISSUERS} are possible")]
+    Count(usize),
+    /// The issuer at this place, from 0, has no name or one of another form.
+    #[error("the issuer {0} has no name of 1 to {MAX_NAME_BYTES} visible ASCII characters")]
+    Name(usize),
+    /// Two entries have this issuer.
+    #[error("two entries have the issuer {0}")]
+    Twice(String),
+    /// The issuer has too few or too many audiences, or one of another form.
+    #[error(
+        "the issuer {0} needs 1 to {MAX_AUDIENCES} audiences of 1 to {MAX_NAME_BYTES} visible ASCII characters"
+    )]
+    Audiences(String),
+    /// The bound on the life of the issuer's tokens is out of range.
+    #[error("the issuer {0} needs `max_life_seconds` from 1 to {MAX_LIFE_SECONDS}")]
+    Life(String),
+    /// The role's claim is no JSON pointer, or its value is not one word.
+    #[error("the issuer {0} has a `role` whose `claim` is no JSON pointer or whose `value` is not one word")]
+    Role(String),
+    /// The issuer's keys are wrong.
+    #[error("the issuer {0}: {1}")]
+    Keys(String, KeySetError),
+    /// A key's algorithm is not in the issuer's list.
+    #[error("the issuer {issuer} does not allow the algorithm of its key {kid}")]
+    Algorithm {
+        /// The issuer.
+        issuer: String,
+        /// The key.
+        kid: String,
+    },
+    /// Whoever has an account at this issuer would be an operator.
+    #[error("the issuer {0} needs a `role` to name operators")]
+    NoRole(String),
+    /// The same token would make a shopper and an operator.
+    #[error("the issuer {issuer} has the audience {audience} for shoppers and for operators")]
+    Shared {
+        /// The issuer.
+        issuer: String,
+        /// The audience.
+        audience: String,
+    },
+}
+
+/// What a token has to say beside its audience.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Role {
+    /// Where in the claims: a JSON pointer (RFC 6901), since issuers nest what they add.
+    claim: String,
+    /// What has to stand there, alone, in a list, or among words.
+    value: String,
+}
+
+impl Role {
+    fn is_well_formed(&self) -> bool {
+        self.claim.starts_with('/')
+            && is_visible(&self.claim, MAX_NAME_BYTES)
+            && is_visible(&self.value, MAX_NAME_BYTES)
+    }
+
+    /// Whether `claims` have it.
+    pub(crate) fn is_in(&self, claims: &Value) -> bool {
+        match claims.pointer(&self.claim) {
+            Some(Value::String(words)) => words.split(' ').any(|word| word == self.value),
+            Some(Value::Array(list)) => list.iter().any(|one| one == self.value.as_str()),
+            _ => false,
+        }
+    }
+}
+
+/// Who signs, and what its tokens have to say.
+#[derive(Debug, Clone)]
+pub(crate) struct Issuer {
+    pub(crate) name: String,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) max_life_seconds: i64,
+    pub(crate) role: Option<Role>,
+    pub(crate) keys: KeySet,
+    algorithms: Vec<Algorithm>,
+}
+
+impl Issuer {
+    /// Ourselves, with these keys.
+    pub(crate) fn own(audience: Audience, keys: KeySet, max_life_seconds: i64) -> Self {
+        let mut algorithms = Vec::new();
+        for (_, algorithm) in keys.named() {
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
+        }
+        Self {
+            name: ISSUER.to_owned(),
+            audiences: vec![audience.as_str().to_owned()],
+            max_life_seconds,
+            role: None,
+            keys,
+            algorithms,
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        let mut entry = json!({
+            "issuer": self.name,
+            "audiences": self.audiences,
+            "algorithms": self.algorithms,
+            "max_life_seconds": self.max_life_seconds,
+            "keys": self.keys.jwks(),
+        });
+        if let (Some(role), Some(entry)) = (&self.role, entry.as_object_mut()) {
+            entry.insert("role".to_owned(), json!(role));
+        }
+        entry
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    issuers: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    issuer: String,
+    audiences: Vec<String>,
+    algorithms: Vec<Algorithm>,
+    max_life_seconds: i64,
+    role: Option<Role>,
+    keys: Vec<Member>,
+}
+
+impl Entry {
+    fn checked(self, at: usize) -> Result<Issuer, IssuersError> {
+        let Self {
+            issuer: name,
+            audiences,
+            algorithms,
+            max_life_seconds,
+            role,
+            keys,
+        } = self;
+        if !is_visible(&name, MAX_NAME_BYTES) {
+            return Err(IssuersError::Name(at));
+        }
+        let count = (1..=MAX_AUDIENCES).contains(&audiences.len());
+        if !count || !audiences.iter().all(|one| is_visible(one, MAX_NAME_BYTES)) {
+            return Err(IssuersError::Audiences(name));
+        }
+        if !(1..=MAX_LIFE_SECONDS).contains(&max_life_seconds) {
+            return Err(IssuersError::Life(name));
+        }
+        if role.as_ref().is_some_and(|role| !role.is_well_formed()) {
+            return Err(IssuersError::Role(name));
+        }
+        let keys = match KeySet::of_members(keys) {
+            Ok(keys) => keys,
+            Err(error) => return Err(IssuersError::Keys(name, error)),
+        };
+        let other = keys
+            .named()
+            .find(|(_, algorithm)| !algorithms.contains(algorithm));
+        if let Some((kid, _)) = other {
+            let kid = kid.to_owned();
+            return Err(IssuersError::Algorithm { issuer: name, kid });
+        }
+        Ok(Issuer {
+            name,
+            audiences,
+            max_life_seconds,
+            role,
+            keys,
+            algorithms,
+        })
+    }
+}
+
+/// 1 to [`MAX_ISSUERS`] issuers, each with its keys, audiences and bounds.
+#[derive(Debug, Clone)]
+pub struct Issuers(Vec<Issuer>);
+
+impl Issuers {
+    /// The issuers of a document, whose form this module's first page shows.
+    ///
+    /// # Errors
+    /// [`IssuersError`]: the document has to be right as a whole.
+    pub fn parse(json: &str) -> Result<Self, IssuersError> {
+        let document: Document = serde_json::from_str(json).map_err(|error| IssuersError::Form {
+            line: error.line(),
+            column: error.column(),
+        })?;
+        let count = document.issuers.len();
+        if !(1..=MAX_ISSUERS).contains(&count) {
+            return Err(IssuersError::Count(count));
+        }
+        let mut issuers: Vec<Issuer> = Vec::with_capacity(count);
+        for (at, entry) in document.issuers.into_iter().enumerate() {
+            let issuer = entry.checked(at)?;
+            if issuers.iter().any(|other| other.name == issuer.name) {
+                return Err(IssuersError::Twice(issuer.name));
+            }
+            issuers.push(issuer);
+        }
+        Ok(Self(issuers))
+    }
+
+    /// Our own issuer alone, whose tokens `keys` sign for `audience`.
+    #[must_use]
+    pub fn own(audience: Audience, keys: KeySet) -> Self {
+        Self(vec![Issuer::own(audience, keys, OWN_LIFE_SECONDS)])
+    }
+
+    /// The document as [`Issuers::parse`] takes it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let issuers: Vec<Value> = self.0.iter().map(Issuer::to_value).collect();
+        json!({ "issuers": issuers }).to_string()
+    }
+
+    /// The issuer that calls itself `name` in its tokens.
+    pub(crate) fn find(&self, name: &str) -> Option<&Issuer> {
+        self.0.iter().find(|issuer| issuer.name == name)
+    }
+
+    /// Whether operators may come from all of them.
+    ///
+    /// # Errors
+    /// [`IssuersError::NoRole`] names an issuer other than our own that has no role.
+    pub(crate) fn name_operators(&self) -> Result<(), IssuersError> {
+        match self.0.iter().find(|one| one.name != ISSUER && one.role.is_none()) {
+            Some(issuer) => Err(IssuersError::NoRole(issuer.name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether no token can be of both documents.
+    ///
+    /// # Errors
+    /// [`IssuersError::Shared`] names an issuer and an audience that stand in both.
+    pub fn check_apart(&self, others: &Self) -> Result<(), IssuersError> {
+        for issuer in &self.0 {
+            let theirs = others.find(&issuer.name).map(|other| &other.audiences);
+            let shared = issuer
+                .audiences
+                .iter()
+                .find(|audience| theirs.is_some_and(|theirs| theirs.contains(audience)));
+            if let Some(audience) = shared {
+                return Err(IssuersError::Shared {
+                    issuer: issuer.name.clone(),
+                    audience: audience.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+    fn entry(issuer: &str, audience: &str) -> Value {
+        json!({
+            "issuer": issuer, "audiences": [audience], "algorithms": ["EdDSA"], "max_life_seconds": 60,
+            "keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": X}],
+        })
+    }
+
+    fn parse(entries: &[Value]) -> Result<Issuers, IssuersError> {
+        Issuers::parse(&json!({ "issuers": entries }).to_string())
+    }
+
+    #[test]
+    fn a_document_is_written_as_it_is_read() {
+        let mut second = entry("https://login.example/", "b");
+        second["role"] = json!({"claim": "/groups", "value": "operators"});
+        let read = parse(&[entry("stampede", "a"), second]).unwrap();
+        let again = Issuers::parse(&read.to_json()).unwrap();
+        assert_eq!(again.to_json(), read.to_json());
+        assert!(read.find("stampede").is_some() && read.find("https://login.example").is_none());
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_document_is_named() {
+        for text in [
+            "",
+            "null",
+            "{}",
+            "[]",
+            "{\"issuers\":1}",
+            "{\"issuers\":[],\"more\":1}",
+        ] {
+            assert!(
+                matches!(Issuers::parse(text), Err(IssuersError::Form { .. })),
+                "{text}"
+            );
+        }
+        let name = || "i".to_owned();
+        let change = |pointer: &str, to: Value| {
+            let mut changed = json!({ "e": entry("i", "a") });
+            *changed.pointer_mut(&format!("/e{pointer}")).unwrap() = to;
+            parse(&[changed["e"].take()]).unwrap_err()
+        };
+        assert_eq!(parse(&[]).unwrap_err(), IssuersError::Count(0));
+        assert_eq!(
+            parse(&vec![entry("i", "a"); 9]).unwrap_err(),
+            IssuersError::Count(9)
+        );
+        let twice = [entry("i", "a"), entry("i", "b")];
+        assert_eq!(parse(&twice).unwrap_err(), IssuersError::Twice(name()));
+        for bad in ["", "a b", "ä", &"i".repeat(256)] {
+            assert_eq!(change("/issuer", json!(bad)), IssuersError::Name(0), "{bad}");
+            assert_eq!(
+                change("/audiences/0", json!(bad)),
+                IssuersError::Audiences(name()),
+                "{bad}"
+            );
+        }
+        assert_eq!(change("/audiences", json!([])), IssuersError::Audiences(name()));
+        for bad in [0, -1, MAX_LIFE_SECONDS + 1] {
+            assert_eq!(
+                change("/max_life_seconds", json!(bad)),
+                IssuersError::Life(name())
+            );
+        }
+        for bad in [json!("HS256"), json!("none"), json!("RS512"), json!(1)] {
+            assert!(matches!(change("/algorithms/0", bad), IssuersError::Form { .. }));
+        }
+        let kid = "a".to_owned();
+        let other = IssuersError::Algorithm { issuer: name(), kid };
+        assert_eq!(change("/algorithms", json!(["RS256", "ES256"])), other);
+        assert_eq!(change("/algorithms", json!([])), other);
+        let keys = |error| IssuersError::Keys(name(), error);
+        assert_eq!(change("/keys", json!([])), keys(KeySetError::Count(0)));
+        assert_eq!(change("/keys/0/kid", json!("")), keys(KeySetError::Kid(0)));
+        for role in [
+            json!({"claim": "groups", "value": "a"}),
+            json!({"claim": "/groups", "value": "a b"}),
+        ] {
+            let mut with = entry("i", "a");
+            with["role"] = role;
+            assert_eq!(parse(&[with]).unwrap_err(), IssuersError::Role(name()));
+        }
+    }
+
+    #[test]
+    fn an_issuer_of_operators_needs_a_role_and_an_audience_of_its_own() {
+        let mut outside = entry("https://login.example/", "operators");
+        let without = parse(&[entry("stampede", "b"), outside.clone()]).unwrap();
+        let name = "https://login.example/".to_owned();
+        assert_eq!(without.name_operators(), Err(IssuersError::NoRole(name.clone())));
+        outside["role"] = json!({"claim": "/groups", "value": "operators"});
+        let operators = parse(&[entry("stampede", "b"), outside]).unwrap();
+        assert_eq!(operators.name_operators(), Ok(()));
+        let shoppers = |issuer: &str, audience: &str| parse(&[entry(issuer, audience)]).unwrap();
+        assert_eq!(shoppers("stampede", "a").check_apart(&operators), Ok(()));
+        assert_eq!(
+            shoppers("https://other.example", "b").check_apart(&operators),
+            Ok(())
+        );
+        let shared = IssuersError::Shared {
+            issuer: name.clone(),
+            audience: "operators".to_owned(),
+        };
+        let both = shoppers(&name, "operators");
+        assert_eq!(both.check_apart(&operators), Err(shared.clone()));
+        assert_eq!(operators.check_apart(&both), Err(shared));
+    }
+
+    #[test]
+    fn a_role_stands_alone_in_a_list_or_among_words() {
+        let role = |claim: &str| Role {
+            claim: claim.to_owned(),
+            value: "drop-operator".to_owned(),
+        };
+        let claims = json!({
+            "cognito:groups": ["a", "drop-operator"], "realm_access": {"roles": ["drop-operator"]},
+            "scope": "openid drop-operator", "role": "drop-operator", "https://shop.example/role": "drop-operator",
+            "no": ["drop-operators", 1], "nor": "a drop-operators", "number": 1,
+        });
+        for claim in [
+            "/cognito:groups",
+            "/realm_access/roles",
+            "/scope",
+            "/role",
+            "/https:~1~1shop.example~1role",
+        ] {
+            assert!(role(claim).is_in(&claims), "{claim}");
+        }
+        for claim in [
+            "/no",
+            "/nor",
+            "/number",
+            "/missing",
+            "/realm_access",
+            "/cognito:groups/0",
+        ] {
+            assert!(!role(claim).is_in(&claims), "{claim}");
+        }
+    }
+}
