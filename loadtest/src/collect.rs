@@ -107,8 +107,11 @@ impl Stores {
         let prefix = format!("{drop_id}#");
         Ok(read(self.scan("PURCHASES_TABLE").await?, |item| {
             let shopper = text(item, "pk")?.strip_prefix(&prefix)?;
-            let counted = number(item, "n").map(|n| (shopper.to_owned(), n));
-            Some(counted.ok_or_else(|| format!("the purchase counter of {shopper} is not a number")))
+            Some(
+                purchased(item)
+                    .map(|units| (shopper.to_owned(), units))
+                    .ok_or_else(|| format!("the purchase counter of {shopper} is not a number")),
+            )
         }))
     }
 
@@ -238,6 +241,14 @@ fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
 
 fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// The units that a purchases item counts: none yet, if it is there for unused holds alone.
+fn purchased(item: &Item) -> Option<i64> {
+    match item.get("n") {
+        Some(_) => number(item, "n"),
+        None => item.contains_key("l").then_some(0),
+    }
 }
 
 fn shard(key: &str, item: &Item) -> Option<ShardFact> {
@@ -370,6 +381,19 @@ mod tests {
     fn a_log_that_is_not_understood_is_an_error() {
         assert!(money_of(&line("captured_somehow", "pi", "o", 1)).is_err());
         assert!(money_of("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_purchases_item_may_count_unused_holds_alone() {
+        let item = |names: &[(&str, &str)]| -> Item {
+            let number = |(name, n): &(&str, &str)| ((*name).to_owned(), AttributeValue::N((*n).to_owned()));
+            names.iter().map(number).collect()
+        };
+        assert_eq!(purchased(&item(&[("n", "2")])), Some(2));
+        assert_eq!(purchased(&item(&[("n", "2"), ("l", "1")])), Some(2));
+        assert_eq!(purchased(&item(&[("l", "1")])), Some(0));
+        assert_eq!(purchased(&item(&[])), None);
+        assert_eq!(purchased(&item(&[("n", "x"), ("l", "1")])), None);
     }
 
     #[test]
