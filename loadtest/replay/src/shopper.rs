@@ -3,6 +3,7 @@
 use api::drops::StatusView;
 use api::problem::{Code, Problem};
 use api::reservations::{ReservationView, ReserveBody};
+use domain::claim::ClaimState;
 use domain::drops::Phase;
 use domain::ids::{DropId, ShopperId, SkuId};
 use domain::status::Availability;
@@ -152,6 +153,16 @@ impl Shopper {
         }
     }
 
+    /// Whether a hold of the shopper is in a shard of `sku`. Who is refused beside it has one that has expired.
+    fn has_hold(&self, sku: &SkuId) -> bool {
+        let mut held = false;
+        self.client.fleet.memory.look_at_shards(|key, shard| {
+            let claim = shard.claims.get(&self.shopper).filter(|_| key.sku == *sku);
+            held |= claim.is_some_and(|claim| claim.state == ClaimState::Held);
+        });
+        held
+    }
+
     fn is_gone(&self, sku: &SkuId, who: &str) {
         let world = &self.client.world;
         world.note("told that it is gone");
@@ -204,6 +215,11 @@ impl Shopper {
             Code::SoldOut if problem.availability == Some(Availability::Gone) => {
                 self.is_gone(&sku, "a refusal told a shopper");
                 Asked::Ended(Ending::Gone)
+            }
+            // Until others may take it, nothing else can be claimed in its shard, and what is free elsewhere is not looked for.
+            Code::SoldOut if self.has_hold(&sku) => {
+                world.note("refused: the own expired hold is in the way");
+                Asked::Wait(Ending::GaveUp)
             }
             Code::SoldOut => {
                 world.note("refused: all held");

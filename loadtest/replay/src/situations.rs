@@ -1,7 +1,7 @@
 //! What a thousand drops must have seen: a prover that never gets somewhere proves nothing about it.
 
 /// Every situation that is counted, and that must arise in a thousand drops.
-pub const ALL: [&str; 54] = [
+pub const ALL: [&str; 55] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
     "a conductor stood by",
@@ -43,6 +43,7 @@ pub const ALL: [&str; 54] = [
     "refused: fewer left",
     "refused: limit reached",
     "refused: the hold had expired",
+    "refused: the own expired hold is in the way",
     "released",
     "restocked",
     "saw that the drop is paused",
