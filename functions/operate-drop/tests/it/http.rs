@@ -157,7 +157,7 @@ async fn each_bad_body_of_a_draft_gets_its_problem() {
         value.to_string()
     };
     let many: Vec<Value> = (0..41)
-        .map(|n| json!({"sku": format!("S{n}"), "title": "T", "price_minor": 1, "units": 1}))
+        .map(|n| json!({"sku": format!("S{n}"), "title": "T", "price_minor": 50, "units": 1}))
         .collect();
     for (text, field) in [
         ("".to_owned(), "body"),
@@ -167,6 +167,8 @@ async fn each_bad_body_of_a_draft_gets_its_problem() {
         (format!("{}1{}", "[".repeat(3000), "]".repeat(3000)), "body"),
         (with(&|v| v["colour"] = json!("red")), "colour"),
         (with(&|v| v["currency"] = json!("eur")), "currency"),
+        (with(&|v| v["currency"] = json!("ZZZ")), "currency"),
+        (with(&|v| v["skus"][0]["price_minor"] = json!(1)), "skus[0].price_minor"),
         (with(&|v| v["starts_at"] = json!("soon")), "starts_at"),
         (with(&|v| v["ends_at"] = json!("9999-01-01T00:00:00Z")), "ends_at"),
         (with(&|v| v["hold_seconds"] = json!(-1)), "hold_seconds"),

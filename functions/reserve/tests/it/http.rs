@@ -250,21 +250,28 @@ async fn an_expired_hold_is_taken_over_with_one_write() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn ones_own_expired_hold_makes_room_for_a_new_one() {
+async fn ones_own_expired_hold_is_renewed_no_earlier_than_others_may_take_it() {
     let scene = scene(&[("TEE", 1)], 1);
     let first = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
     let again = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(
-        (again.0.as_u16(), again.1["code"].as_str()),
-        (409, Some("reservation_expired"))
+        (
+            again.0.as_u16(),
+            again.1["code"].as_str(),
+            again.1["availability"].as_str()
+        ),
+        (409, Some("sold_out"), Some("all_held"))
     );
     let id = first.1["reservation_id"].as_str().unwrap();
     assert_eq!(scene.send(scene.on("GET", "ada", id)).await.0, 404);
     // Nobody else has it before it has expired on every clock.
     assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 409);
-    scene.edge.advance(1_100);
-    assert_eq!(scene.send(scene.ask("ada", "k2", "TEE", 1)).await.0, 201);
+    scene.edge.advance(CLOCK_SKEW_MS);
+    // The same key makes a reservation of its own.
+    let renewed = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+    assert_eq!(renewed.0, 201);
+    assert_ne!(renewed.1["reservation_id"], first.1["reservation_id"]);
     scene.store.audit().unwrap();
 }
 
