@@ -732,6 +732,47 @@ mod tests {
         }
     }
 
+    /// npm's `oauth2-mock-server` made these keys and tokens; nothing of it is ours.
+    #[test]
+    fn tokens_of_an_issuer_that_others_wrote() {
+        let made: Value = serde_json::from_str(include_str!("outside_tokens.json")).unwrap();
+        let issuer = made["issuer"].as_str().unwrap();
+        let all = made["keys"].as_array().unwrap();
+        let document = |keys: &[&Value]| {
+            json!({"issuers": [{
+                "issuer": issuer, "audiences": ["drops"], "algorithms": ["RS256", "ES256", "EdDSA"],
+                "max_life_seconds": 3_600, "keys": keys,
+            }]})
+        };
+        let parse = |keys: &[&Value]| Issuers::parse(&document(keys).to_string());
+        let every: Vec<&Value> = all.iter().collect();
+        let other = all.iter().find(|key| key["alg"] == "PS256").unwrap();
+        let purpose = KeySetError::Purpose(other["kid"].as_str().unwrap().to_owned());
+        assert_eq!(
+            parse(&every).unwrap_err(),
+            IssuersError::Keys(issuer.to_owned(), purpose)
+        );
+        let ours: Vec<&Value> = every.into_iter().filter(|key| key["alg"] != "PS256").collect();
+        let verifier = Verifier::of(Audience::Shopper, parse(&ours).unwrap()).unwrap();
+        let verify = |alg: &str, after: i64| {
+            let now = made["iat"].as_i64().unwrap() + after;
+            let verified = verifier.verify(made["tokens"][alg].as_str().unwrap(), now);
+            verified.map(|identity| identity.claims.sub)
+        };
+        for alg in ["RS256", "ES256", "EdDSA"] {
+            // The issuer's clock may be ahead.
+            for after in [-60, 0, 3_600] {
+                assert_eq!(
+                    verify(alg, after),
+                    Ok("auth0|507f1f77bcf86cd799439011".to_owned()),
+                    "{alg}"
+                );
+            }
+            assert_eq!(verify(alg, 3_603), Err(TokenError::Expired));
+        }
+        assert_eq!(verify("PS256", 0), Err(TokenError::UnknownKey));
+    }
+
     #[test]
     fn several_issuers_may_name_keys_and_subjects_alike() {
         let (one, other) = (

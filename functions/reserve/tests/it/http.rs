@@ -13,7 +13,7 @@ use ports::drops::WriteStatus;
 use ports::edge::Edge;
 use reserve::Api;
 use serde_json::{Value, json};
-use tokens::{Audience, KeySet, SigningKey, Verifier};
+use tokens::{Audience, Issuers, KeySet, SigningKey, Verifier};
 use tower::ServiceExt;
 
 struct Scene {
@@ -607,6 +607,47 @@ async fn bad_input_is_answered_and_changes_nothing() {
     }
     assert_eq!((scene.held(), scene.free()), (0, 60));
     assert_eq!(scene.store.calls(Op::Claim), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_same_subject_of_two_issuers_is_two_shoppers() {
+    let scene = scene(&[("TEE", 60)], 1);
+    let outside = SigningKey::generate("a").unwrap();
+    let entry = |issuer: &str, audience: &str, key: &SigningKey| {
+        let mut entry: Value = serde_json::from_str(&KeySet::of(&[key]).unwrap().to_json()).unwrap();
+        entry["issuer"] = json!(issuer);
+        entry["audiences"] = json!([audience]);
+        entry["algorithms"] = json!(["EdDSA"]);
+        entry["max_life_seconds"] = json!(3_600);
+        entry
+    };
+    let login = "https://login.example/";
+    let issuers = json!({"issuers": [entry("stampede", "stampede-shopper", &scene.keys), entry(login, "drops", &outside)]});
+    let issuers = Issuers::parse(&issuers.to_string()).unwrap();
+    let tokens = Verifier::of(Audience::Shopper, issuers).unwrap();
+    let port = || scene.store.clone();
+    let router = Api::router(port(), port(), port(), tokens, scene.edge.clone());
+    let now = scene.edge.now().as_seconds();
+    let subject = "auth0|507f1f77bcf86cd799439011";
+    let claims =
+        json!({"iss": login, "aud": ["account", "drops"], "sub": subject, "iat": now, "exp": now + 3_600});
+    let bearers = [scene.token(subject), outside.sign_claims(&claims).unwrap()];
+    let mut found = Vec::new();
+    for bearer in &bearers {
+        let mut request = scene.ask("-", "k", "TEE", 1);
+        let bearer = format!("Bearer {bearer}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        let (status, body) = send(&router, request).await;
+        assert_eq!(status, 201, "{body}");
+        found.push(body["reservation_id"].clone());
+    }
+    assert_ne!(found[0], found[1]);
+    let shards = scene.store.shards();
+    let mut holders: Vec<&ShopperId> = shards.values().flat_map(|shard| shard.claims.keys()).collect();
+    let mut named = [fixtures::shopper(subject), ShopperId::of(login, subject)];
+    holders.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(holders, named.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "current_thread")]
