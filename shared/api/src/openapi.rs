@@ -54,7 +54,7 @@ impl Modify for Tokens {
         for name in ["shopper", "operator"] {
             let mut scheme = Http::new(HttpAuthScheme::Bearer);
             scheme.bearer_format = Some("JWT".to_owned());
-            scheme.description = Some(format!("An EdDSA JWT with the audience `stampede-{name}`."));
+            scheme.description = Some(format!("A JWT of an issuer in the list of {name}s."));
             components.add_security_scheme(name, SecurityScheme::Http(scheme));
         }
     }
