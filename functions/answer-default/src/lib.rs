@@ -44,7 +44,7 @@ const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
-pub const ROUTES: [(Method, &str); 20] = [
+pub const ROUTES: [(Method, &str); 22] = [
     (Method::GET, DESCRIPTION_PATH),
     (Method::GET, "/drops"),
     (Method::GET, "/drops/{drop_id}"),
@@ -63,6 +63,8 @@ pub const ROUTES: [(Method, &str); 20] = [
     (Method::POST, "/operator/drops/{drop_id}/pause"),
     (Method::POST, "/operator/drops/{drop_id}/resume"),
     (Method::POST, "/operator/drops/{drop_id}/extend"),
+    (Method::POST, "/operator/drops/{drop_id}/reschedule"),
+    (Method::POST, "/operator/drops/{drop_id}/message"),
     (Method::POST, "/operator/drops/{drop_id}/restock"),
     (Method::POST, "/operator/drops/{drop_id}/cancel"),
 ];

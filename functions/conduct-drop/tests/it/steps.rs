@@ -449,7 +449,7 @@ async fn a_hold_that_expires_unused_is_counted_once_and_before_it_goes_back() {
         assert!(scene.claim("A", 0, "ada").is_some(), "others may not take it yet");
     }
     scene.edge.set(deadline.plus_millis(CLOCK_SKEW_MS));
-    scene.conduct("two").await;
+    scene.conduct("one").await;
     assert!(scene.claim("A", 0, "ada").is_none());
     assert_eq!((counted("ada").await, counted("bob").await), (Some(1), None));
 }

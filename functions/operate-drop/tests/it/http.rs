@@ -168,7 +168,10 @@ async fn each_bad_body_of_a_draft_gets_its_problem() {
         (with(&|v| v["colour"] = json!("red")), "colour"),
         (with(&|v| v["currency"] = json!("eur")), "currency"),
         (with(&|v| v["currency"] = json!("ZZZ")), "currency"),
-        (with(&|v| v["skus"][0]["price_minor"] = json!(1)), "skus[0].price_minor"),
+        (
+            with(&|v| v["skus"][0]["price_minor"] = json!(1)),
+            "skus[0].price_minor",
+        ),
         (with(&|v| v["starts_at"] = json!("soon")), "starts_at"),
         (with(&|v| v["ends_at"] = json!("9999-01-01T00:00:00Z")), "ends_at"),
         (with(&|v| v["hold_seconds"] = json!(-1)), "hold_seconds"),

@@ -23,10 +23,14 @@ pub(crate) async fn after_a_restock_every_repeat_finds_its_own(world: &'static W
         .expect(200);
     // Processes know the larger plan within a second.
     world.until_available(drop, "available").await;
+    let mut all = Vec::new();
     for (shopper, first) in shoppers.iter().zip(first) {
         let first = first.expect(201);
         let again = shopper.reserve(drop, "A", 1, "k").await.expect(201);
         assert_eq!(again["reservation_id"], first["reservation_id"], "{}", shopper.id);
+        all.push((shopper, first));
+    }
+    for (shopper, first) in all {
         shopper.release(&first).await.expect(204);
     }
 }

@@ -130,7 +130,9 @@ impl World {
             .into_iter()
             .map(|(key, item)| {
                 let shopper = key.split_once('#').unwrap().1.to_owned();
-                (shopper, item["n"]["N"].as_str().unwrap().parse().unwrap())
+                // Where a hold expired unused and nothing was bought there is no counter.
+                let units = item["n"]["N"].as_str().unwrap_or("0");
+                (shopper, units.parse().unwrap())
             })
             .collect()
     }
