@@ -98,7 +98,7 @@ invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=
 	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
 	@infra/tools/invoke $(FN) $(EVENT)
 
-logs: ## print the way of one order through the running stack or the last drop: ORDER=id (or last) FOLDER=folder
+logs: ## print the way of one order through the running stack of `make up`: ORDER=id (or last) FOLDER=folder
 	@infra/tools/logs $(or $(ORDER),last) $(FOLDER)
 
 client: ## make a TypeScript client of docs/openapi.json and buy with it on a stack of its own
