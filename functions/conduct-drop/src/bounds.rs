@@ -1,15 +1,11 @@
 //! How long, how often, how many: the conductor's own limits, and what must hold between them.
 
-use domain::limits::{API_TIMEOUT_SECONDS, CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
+use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
 
 /// How long a lease lasts, in milliseconds: what it costs at most when its holder dies.
 pub const LEASE_MS: i64 = 8_000;
 /// How long before its start a drop is conducted, in milliseconds: two schedules, so that a run is there in time.
 pub const LEAD_MS: i64 = 120_000;
-/// How long after the last moment at which a reservation may be granted a write of that request may still arrive, in
-/// milliseconds: the process may have judged by a drop it had cached, on a clock that is behind, and it may have taken
-/// all the time its function has.
-pub const LATE_MS: i64 = CACHE_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000;
 /// After how long an unchanged status is written again, in milliseconds, so that nobody takes it for stale.
 pub const REFRESH_MS: i64 = 4_000;
 /// How often the calendar is read, in milliseconds.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
-use domain::limits::MAX_PAGE;
+use domain::limits::{LATE_MS, MAX_PAGE};
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::StoreError;
@@ -13,7 +13,7 @@ use ports::drops::{ListDrops, Listing, ReadStatus};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
 
-use crate::bounds::{LATE_MS, LEAD_MS, MOST_DROPS};
+use crate::bounds::{LEAD_MS, MOST_DROPS};
 use crate::survey::is_gone;
 
 /// Looks through the published drops, and remembers which are over for good.

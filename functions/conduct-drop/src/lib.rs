@@ -15,7 +15,7 @@
 //! two status documents the one under the newer lease stays. The lease only keeps the work from being done twice.
 //!
 //! **When a drop is over.** A drop leaves the calendar's view once nothing can change any more: every unit is paid for, or
-//! nothing is held or ordered and the last request that could have claimed something has long ended ([`bounds::LATE_MS`]).
+//! nothing is held or ordered and the last request that could have claimed something has long ended ([`LATE_MS`](domain::limits::LATE_MS)).
 //! A run with nothing to conduct ends after a minute, when the next one has begun.
 //!
 //! **The cost.** One read unit for two shards, 16 write units for a changed status, 1 for each changed SKU, 1 for the

@@ -6,7 +6,6 @@ use domain::drops::{Drop, DropState};
 use domain::ids::{Nonce, ShardKey, ShopperId};
 use domain::lapse::has_lapsed;
 use domain::survey::{ReturnReason, SeenClaim, holds_to_return};
-use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
@@ -63,29 +62,31 @@ where
     E: Edge,
 {
     let now = edge.now();
+    let key = |seen: &SeenClaim| (seen.shard.clone(), seen.claim.nonce.clone());
     let mut lapsed = survey.claims();
     lapsed.retain(|seen| has_lapsed(&seen.claim, now));
-    let key = |seen: &SeenClaim| (seen.shard.clone(), seen.claim.nonce.clone());
-    counted.retain(|known| lapsed.iter().any(|seen| key(seen) == *known));
+    let still_there: BTreeSet<SeenKey> = lapsed.iter().map(key).collect();
+    counted.retain(|known| still_there.contains(known));
     lapsed.retain(|seen| !counted.contains(&key(seen)));
     // A count of a later deadline hides an earlier one.
     lapsed.sort_by_key(|seen| seen.claim.deadline);
-    let mut done = 0;
-    for chunk in lapsed.chunks(WRITES_AT_ONCE).take(MOST_WRITES / WRITES_AT_ONCE) {
-        let outcomes = join_all(chunk.iter().map(|seen| async move {
-            let outcome = retry(edge, IN_REQUEST, || stock.count_lapse(seen)).await;
+    let outcomes: Vec<_> = stream::iter(lapsed.into_iter().take(MOST_WRITES))
+        .map(|seen| async move {
+            let outcome = retry(edge, IN_REQUEST, || stock.count_lapse(&seen)).await;
             (seen, outcome)
-        }))
+        })
+        .buffer_unordered(WRITES_AT_ONCE)
+        .collect()
         .await;
-        for (seen, outcome) in outcomes {
-            match outcome {
-                Ok(conditional) => {
-                    done += usize::from(conditional.is_done());
-                    counted.insert(key(seen));
-                }
-                Err(error) => {
-                    tracing::debug!(shard = %seen.shard, %error, "an unused hold is not counted yet")
-                }
+    let mut done = 0;
+    for (seen, outcome) in outcomes {
+        match outcome {
+            Ok(conditional) => {
+                done += usize::from(conditional.is_done());
+                counted.insert(key(&seen));
+            }
+            Err(error) => {
+                tracing::debug!(shard = %seen.shard, %error, "an unused hold is not counted yet")
             }
         }
     }

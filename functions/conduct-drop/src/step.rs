@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId};
+use domain::limits::LATE_MS;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::{HoldLease, ListDrops, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
@@ -12,7 +13,6 @@ use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
 use ports::stock::{AllocateStock, Consistency, CountLapse, GiveBackStock, SurveyStock};
 
-use crate::bounds::LATE_MS;
 use crate::calendar::{Calendar, is_final};
 use crate::cancellation::{Asked, end_orders};
 use crate::lease;

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use conduct_drop::bounds::LATE_MS;
 use domain::claim::{Claim, ClaimState};
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
-use domain::limits::CLOCK_SKEW_MS;
+use domain::limits::{CLOCK_SKEW_MS, LATE_MS};
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
 use domain::survey::SeenClaim;

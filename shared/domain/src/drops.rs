@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{DropId, ShardKey, SkuId};
 use crate::limits::{
-    API_TIMEOUT_SECONDS, CACHE_MS, CLOCK_SKEW_MS, MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES, MAX_ORDER_MINOR,
-    MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_SKUS, MAX_START_AHEAD_SECONDS, MAX_TITLE_BYTES,
-    MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS, RESCHEDULE_BEFORE_MS,
+    LATE_MS, MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES, MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER,
+    MAX_SKUS, MAX_START_AHEAD_SECONDS, MAX_TITLE_BYTES, MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS,
+    RESCHEDULE_BEFORE_MS,
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
@@ -344,8 +344,7 @@ impl Drop {
     /// From when on no hold of this drop can be checked out, by any clock: its last requests may claim a little after the end.
     #[must_use]
     pub fn last_hold_ends_at(&self) -> Timestamp {
-        let late = CACHE_MS + CLOCK_SKEW_MS + i64::from(API_TIMEOUT_SECONDS) * 1_000;
-        self.ends_at.plus_seconds(self.hold_seconds).plus_millis(late)
+        self.ends_at.plus_seconds(self.hold_seconds).plus_millis(LATE_MS)
     }
 
     /// The SKU of that name.

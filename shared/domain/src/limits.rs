@@ -41,6 +41,10 @@ pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
 pub const CACHE_MS: i64 = 1_000;
 /// How long a process may go on with its last good status when it cannot read a newer one, in milliseconds.
 pub const STALE_STATUS_MS: i64 = 10_000;
+/// How long after the last moment at which a reservation may be granted a write of that request may still arrive, in
+/// milliseconds: the process may have judged by a drop it had cached, on a clock that is behind, and it may have taken
+/// all the time its function has.
+pub const LATE_MS: i64 = CACHE_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000;
 /// How long before its start a drop's start can still be moved, in milliseconds: every process must know the new start before it admits
 /// anyone, however old its copy and wrong its clock, and the act itself takes a moment.
 pub const RESCHEDULE_BEFORE_MS: i64 = CACHE_MS + CLOCK_SKEW_MS + 2_000;

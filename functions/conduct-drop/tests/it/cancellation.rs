@@ -1,10 +1,10 @@
 //! A cancelled drop is swept until nothing is left, and nothing can come.
 
 use crate::support::{Scene, killed_after};
-use conduct_drop::bounds::{LATE_MS, LEASE_MS};
+use conduct_drop::bounds::LEASE_MS;
 use domain::drops::DropState;
 use domain::ids::OrderId;
-use domain::limits::CONDUCTOR_PERIOD_MS;
+use domain::limits::{CONDUCTOR_PERIOD_MS, LATE_MS};
 use domain::order::{EndReason, OrderStatus};
 use memory::{Fault, Op};
 use ports::edge::Edge as _;

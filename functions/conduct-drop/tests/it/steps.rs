@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Scene, id, shard, shopper};
-use conduct_drop::bounds::{LATE_MS, LEAD_MS, REFRESH_MS};
+use conduct_drop::bounds::{LEAD_MS, REFRESH_MS};
 use conduct_drop::{Conductor, Settings};
 use domain::claim::ClaimState;
 use domain::drops::Drop;
 use domain::ids::ShardKey;
 use domain::lapse::COUNTED_AFTER_MS;
-use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS};
+use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, LATE_MS};
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use memory::{MemoryStore, Op, fixtures};

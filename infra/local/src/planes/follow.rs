@@ -46,14 +46,18 @@ impl Follower {
 
     /// Provisioned and reserved concurrency.
     async fn held(&self, function: &str) -> Result<(usize, Option<usize>)> {
-        let alias = &self.alias;
-        let path = format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}");
+        let path = self.provisioned_path(function);
         let provisioned = self
             .number(&path, "RequestedProvisionedConcurrentExecutions")
             .await?;
         let path = format!("/2019-09-30/functions/{function}/concurrency");
         let reserved = self.number(&path, "ReservedConcurrentExecutions").await?;
         Ok((provisioned.unwrap_or(0), reserved))
+    }
+
+    fn provisioned_path(&self, function: &str) -> String {
+        let alias = &self.alias;
+        format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}")
     }
 
     async fn number(&self, path: &str, member: &str) -> Result<Option<usize>> {
@@ -79,7 +83,7 @@ impl Follower {
             return Ok(None);
         }
         let alias = &self.alias;
-        let path = format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}");
+        let path = self.provisioned_path(function);
         let answer = self
             .planes
             .call("lambda", Method::GET, &path, &[], Vec::new())

@@ -92,10 +92,7 @@ impl Front {
                     StatusCode::NOT_FOUND,
                     r#"{"__type": "ResourceNotFoundException"}"#,
                 ),
-                Err(error) => {
-                    tracing::warn!("a control plane: {error:#}");
-                    http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
-                }
+                Err(error) => silent(&error),
             };
         }
         let reads = parts.method == Method::GET;
@@ -126,10 +123,7 @@ impl Front {
                 }
                 response
             }
-            Err(error) => {
-                tracing::warn!("a control plane: {error:#}");
-                http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
-            }
+            Err(error) => silent(&error),
         }
     }
 
@@ -146,6 +140,12 @@ impl Front {
         );
         response
     }
+}
+
+/// The answer in place of control planes that gave none.
+fn silent(error: &anyhow::Error) -> Response<Full<Bytes>> {
+    tracing::warn!("a control plane: {error:#}");
+    http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
 }
 
 /// Headers that are about one connection and not about the answer.
