@@ -1,5 +1,6 @@
 //! `stampede-local`: runs the stack, and signs tokens for it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
@@ -9,9 +10,11 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use stampede_local::child::Spawner;
 use stampede_local::place::Place;
+use stampede_local::planes::relay::serve;
 use stampede_local::postgres::Postgres;
 use stampede_local::stack::{Options, Stack, token};
 use tokens::Audience;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +36,8 @@ enum Command {
     Up(Options),
     /// Print a bearer token of the running stack.
     Token(Token),
+    /// Run a relay before Lambda's control plane of an emulated account until Ctrl-C, for deployments to it.
+    ControlPlane(Relay),
     /// Run the stack's PostgreSQL server alone until Ctrl-C, for deployments to an emulated account; postgres.json says where.
     Postgres(Alone),
 }
@@ -49,6 +54,19 @@ struct Token {
     /// The folder of the running stack.
     #[arg(long, default_value = "target/local")]
     out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Relay {
+    /// Where the relay listens.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The account's address.
+    #[arg(long)]
+    account: String,
+    /// The alias that carries provisioned concurrency.
+    #[arg(long, default_value = "live")]
+    alias: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +89,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up(options) => run(&options),
         Command::Token(wanted) => print_token(&wanted),
+        Command::ControlPlane(relay) => run_relay(&relay),
         Command::Postgres(alone) => run_postgres(&alone),
     };
     match done {
@@ -115,6 +134,18 @@ fn run(options: &Options) -> Result<()> {
         stopping.await;
         tracing::info!("stopping");
         stack.stop().await;
+        Ok(())
+    })
+}
+
+fn run_relay(relay: &Relay) -> Result<()> {
+    until_stopped(async |stopping| {
+        let listener = TcpListener::bind(relay.listen).await?;
+        tracing::info!(listen = %relay.listen, "ready");
+        tokio::select! {
+            () = serve(listener, &relay.account, &relay.alias) => {}
+            () = stopping => {}
+        }
         Ok(())
     })
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
 
 use crate::template::REGION;
 
@@ -24,6 +25,18 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The answer as it is handed on to whoever asked.
+    pub(super) fn handed_on(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        for (name, value) in &self.headers {
+            if !of_the_connection(name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
+    }
+
     /// The body of an answer that is no refusal.
     pub(crate) fn good(self, what: &str) -> Result<String> {
         let text = String::from_utf8_lossy(&self.body).into_owned();
@@ -69,6 +82,30 @@ impl Caller {
         self.send(request.body(Full::new(body.into()))?).await
     }
 
+    /// What `ListProvisionedConcurrencyConfigs` answers of a function that has one alias. `ministack` answers the call itself with 404.
+    /// `corrected` may replace what it says of the alias.
+    pub(super) async fn list_provisioned(
+        &self,
+        arn: &str,
+        alias: &str,
+        path: &str,
+        corrected: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<Value> {
+        let answer = self.call("lambda", Method::GET, path, &[], Vec::new()).await?;
+        let mut configs = Vec::new();
+        if answer.status.is_success() {
+            let corrected = corrected(&answer.body);
+            let mut config: Value = serde_json::from_slice(corrected.as_deref().unwrap_or(&answer.body))?;
+            if let Some(members) = config.as_object_mut() {
+                members.insert("FunctionArn".to_owned(), format!("{arn}:{alias}").into());
+            }
+            configs.push(config);
+        } else if answer.status != StatusCode::NOT_FOUND {
+            bail!("{path}: {}", answer.status);
+        }
+        Ok(json!({"ProvisionedConcurrencyConfigs": configs}))
+    }
+
     /// Hands a request on, with its path and headers.
     pub(crate) async fn forward(&self, parts: http::request::Parts, body: Bytes) -> Result<Answer> {
         let path = parts
@@ -98,4 +135,16 @@ impl Caller {
         });
         answer.await.context("the control planes are silent")?
     }
+}
+
+/// Headers that are about one connection and not about the answer.
+fn of_the_connection(name: &HeaderName) -> bool {
+    [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::DATE,
+    ]
+    .contains(name)
+        || name == "keep-alive"
 }

@@ -11,6 +11,11 @@ use super::caller::Caller;
 use crate::runtime::Functions;
 use crate::template::function_arn;
 
+/// The path of what is provisioned on a function's alias.
+pub(super) fn provisioned_path(function: &str, alias: &str) -> String {
+    format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}")
+}
+
 /// Takes over.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -56,8 +61,7 @@ impl Follower {
     }
 
     fn provisioned_path(&self, function: &str) -> String {
-        let alias = &self.alias;
-        format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}")
+        provisioned_path(function, &self.alias)
     }
 
     async fn number(&self, path: &str, member: &str) -> Result<Option<usize>> {
@@ -76,31 +80,15 @@ impl Follower {
         }
     }
 
-    /// All that is provisioned of a function, which is on the one alias; `None` for a function that the control planes do not know. They
-    /// answer this call with 404 themselves.
+    /// All that is provisioned of a function, which is on the one alias; `None` for a function that the control planes do not know.
     pub(super) async fn list(&self, function: &str) -> Result<Option<Value>> {
         if !self.known.contains(function) {
             return Ok(None);
         }
-        let alias = &self.alias;
-        let path = self.provisioned_path(function);
-        let answer = self
-            .planes
-            .call("lambda", Method::GET, &path, &[], Vec::new())
-            .await?;
-        let mut configs = Vec::new();
-        if answer.status.is_success() {
-            let corrected = self.corrected(function, Some(alias), &answer.body);
-            let mut config: Value = serde_json::from_slice(corrected.as_deref().unwrap_or(&answer.body))?;
-            if let Some(members) = config.as_object_mut() {
-                let arn = format!("{}:{alias}", function_arn(function));
-                members.insert("FunctionArn".to_owned(), arn.into());
-            }
-            configs.push(config);
-        } else if answer.status != StatusCode::NOT_FOUND {
-            bail!("{path}: {}", answer.status);
-        }
-        Ok(Some(json!({"ProvisionedConcurrencyConfigs": configs})))
+        let (arn, path) = (function_arn(function), self.provisioned_path(function));
+        let corrected = |body: &[u8]| self.corrected(function, Some(&self.alias), body);
+        let list = self.planes.list_provisioned(&arn, &self.alias, &path, corrected);
+        list.await.map(Some)
     }
 
     /// How far a function's provisioned concurrency has come here, in place of what the control planes say of it.

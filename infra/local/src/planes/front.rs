@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ use crate::runtime::{Failure, Functions};
 use crate::secrets::Secrets;
 
 /// Lambda's limit for a synchronous invocation's event; no other call here is as large.
-const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 /// What the endpoint needs.
 #[derive(Debug)]
@@ -114,14 +114,7 @@ impl Front {
                         answer.body = body.into();
                     }
                 }
-                let mut response = Response::new(Full::new(answer.body));
-                *response.status_mut() = answer.status;
-                for (name, value) in &answer.headers {
-                    if !of_the_connection(name) {
-                        response.headers_mut().insert(name, value.clone());
-                    }
-                }
-                response
+                answer.handed_on()
             }
             Err(error) => silent(&error),
         }
@@ -143,21 +136,9 @@ impl Front {
 }
 
 /// The answer in place of control planes that gave none.
-fn silent(error: &anyhow::Error) -> Response<Full<Bytes>> {
+pub(super) fn silent(error: &anyhow::Error) -> Response<Full<Bytes>> {
     tracing::warn!("a control plane: {error:#}");
     http1::json(StatusCode::SERVICE_UNAVAILABLE, "")
-}
-
-/// Headers that are about one connection and not about the answer.
-fn of_the_connection(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::DATE,
-    ]
-    .contains(name)
-        || name == "keep-alive"
 }
 
 /// Serves until dropped.

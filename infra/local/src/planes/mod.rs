@@ -18,6 +18,7 @@ mod cluster;
 mod follow;
 pub mod front;
 pub(crate) mod needs;
+pub mod relay;
 mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};

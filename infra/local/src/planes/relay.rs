@@ -1,0 +1,54 @@
+//! A relay before control planes that lack `ListProvisionedConcurrencyConfigs`: it answers that call and hands on every other.
+//! Functions that run in an emulated account reach Lambda's control plane through it.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use super::caller::Caller;
+use super::follow::provisioned_path;
+use super::front::{MAX_BODY_BYTES, silent};
+use super::needs::{Call, lists_provisioned};
+use crate::http1;
+use crate::permissions::service;
+use crate::template::function_arn;
+
+/// Serves until dropped, before the control planes at `url`. `alias` is the one that carries provisioned concurrency.
+pub async fn serve(listener: TcpListener, url: &str, alias: &str) {
+    let (caller, alias) = (Caller::new(url), alias.to_owned());
+    http1::serve(listener, move |request, _peer| {
+        let (caller, alias) = (caller.clone(), alias.clone());
+        async move { Ok::<_, Infallible>(answer(&caller, &alias, request).await) }
+    })
+    .await;
+}
+
+async fn answer(caller: &Caller, alias: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
+        return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
+    };
+    let call = Call {
+        service: service(http1::header(&parts, "authorization")).unwrap_or_default(),
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        target: None,
+        body: &body,
+    };
+    if let Some(function) = lists_provisioned(&call) {
+        let (arn, path) = (function_arn(function), provisioned_path(function, alias));
+        return match caller.list_provisioned(&arn, alias, &path, |_| None).await {
+            Ok(list) => http1::json(StatusCode::OK, list.to_string()),
+            Err(error) => silent(&error),
+        };
+    }
+    match caller.forward(parts, body).await {
+        Ok(answer) => answer.handed_on(),
+        Err(error) => silent(&error),
+    }
+}
