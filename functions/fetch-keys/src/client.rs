@@ -42,7 +42,10 @@ pub enum AnswerError {
     /// The HTTP client could not be made.
     #[error("the HTTP client cannot be made: {0}")]
     Client(String),
-    /// No answer came in time, or it broke off.
+    /// No whole answer came in time.
+    #[error("no whole answer came within {} s", TOTAL_TIMEOUT.as_secs())]
+    Late,
+    /// No connection was made, or it broke off.
     #[error("no whole answer: {0}")]
     None(reqwest::Error),
     /// Another status than 200. Redirects are not followed: the shop names the address.
@@ -117,7 +120,10 @@ async fn body(mut response: Response) -> Result<Vec<u8>, AnswerError> {
 
 /// The log names the issuer; the URL would say it twice.
 fn none(error: reqwest::Error) -> AnswerError {
-    AnswerError::None(error.without_url())
+    match error.is_timeout() {
+        true => AnswerError::Late,
+        false => AnswerError::None(error.without_url()),
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ use reqwest::Url;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use startup::metrics::{COUNT, line};
-use tokens::{Algorithm, Audience, Issuers, IssuersError, KeySet, KeySetError, Published};
+use tokens::{Algorithm, Audience, Issuers, IssuersError, KeySet, KeySetError, Merged, Published};
 
 pub use client::PlainHttp;
 use client::{AddressError, AnswerError};
@@ -116,6 +116,8 @@ pub struct Outcome {
     pub silent_seconds: i64,
     /// Documents that were written.
     pub written: u64,
+    /// Documents that were not, since another run, or an earlier try of this one whose answer got lost, wrote first.
+    pub overtaken: u64,
 }
 
 /// The function.
@@ -167,6 +169,9 @@ where
     /// # Errors
     /// [`RunError`]. With [`RunError::Store`] the other document may have been written.
     pub async fn run(&self) -> Result<Outcome, RunError> {
+        // Read first: a run that another one overtook meanwhile, with a newer configuration or newer answers, is refused its write.
+        let of_shoppers = self.stored(IssuerList::Shoppers).await?;
+        let of_operators = self.stored(IssuerList::Operators).await?;
         let Configured {
             shoppers,
             operators,
@@ -181,12 +186,17 @@ where
             ..Outcome::default()
         };
         let mut failed = None;
-        for (list, issuers) in [(IssuerList::Shoppers, shoppers), (IssuerList::Operators, operators)] {
-            match self.publish(list, issuers, deployers.clone(), &answers).await {
-                Ok((written, silent_seconds)) => {
-                    outcome.written += u64::from(written);
-                    outcome.silent_seconds = outcome.silent_seconds.max(silent_seconds);
-                }
+        let lists = [
+            (IssuerList::Shoppers, of_shoppers, shoppers),
+            (IssuerList::Operators, of_operators, operators),
+        ];
+        for (list, stored, issuers) in lists {
+            let merged = self.merge(list, stored.as_ref(), issuers, deployers.clone(), &answers);
+            outcome.silent_seconds = outcome.silent_seconds.max(merged.silent_seconds);
+            match self.publish(list, stored, merged.document).await {
+                Ok(None) => {}
+                Ok(Some(Conditional::Done)) => outcome.written += 1,
+                Ok(Some(Conditional::Refused(()))) => outcome.overtaken += 1,
                 Err(error) => failed = Some(error),
             }
         }
@@ -256,18 +266,20 @@ where
         asked.collect()
     }
 
-    /// Writes the document of a list if it changed. Whether it did, and how long the longest silence is.
-    async fn publish(
+    async fn stored(&self, list: IssuerList) -> Result<Option<IssuersDocument>, RunError> {
+        let read = retry(&self.edge, IN_WORKER, || self.store.issuers(list)).await;
+        read.map_err(|error| RunError::Store(list, error))
+    }
+
+    fn merge(
         &self,
         list: IssuerList,
+        stored: Option<&IssuersDocument>,
         issuers: Issuers,
         deployers: Option<KeySet>,
         answers: &Answers,
-    ) -> Result<(bool, i64), RunError> {
-        let failed = |error| RunError::Store(list, error);
-        let stored = retry(&self.edge, IN_WORKER, || self.store.issuers(list)).await;
-        let stored = stored.map_err(failed)?;
-        let former = stored.as_ref().and_then(|stored| {
+    ) -> Merged {
+        let former = stored.and_then(|stored| {
             let parsed = Published::parse(&stored.text);
             let read = parsed.inspect_err(|error| {
                 tracing::error!(list = list.as_str(), version = stored.version, %error, "the stored document cannot be read and is replaced");
@@ -276,35 +288,40 @@ where
         });
         let answer = |issuer: &str| answers.get(&(list, issuer.to_owned())).cloned();
         let now_s = self.edge.now().as_seconds();
-        let merged = Published::merge(issuers, deployers, former.as_ref(), answer, now_s);
-        let text = merged.document.to_json();
+        Published::merge(issuers, deployers, former.as_ref(), answer, now_s)
+    }
+
+    /// Writes the document of a list over the `stored` one, if it is another; how that ended.
+    async fn publish(
+        &self,
+        list: IssuerList,
+        stored: Option<IssuersDocument>,
+        document: Published,
+    ) -> Result<Option<Conditional<()>>, RunError> {
+        let text = document.to_json();
         if stored.as_ref().is_some_and(|stored| stored.text == text) {
-            return Ok((false, merged.silent_seconds));
+            return Ok(None);
         }
         // What functions would refuse is not written.
         let audience = match list {
             IssuerList::Shoppers => Audience::Shopper,
             IssuerList::Operators => Audience::Operator,
         };
-        let verifier = merged.document.verifier(audience);
+        let verifier = document.verifier(audience);
         verifier.map_err(|error| RunError::Issuers(self.settings.parameter(list).to_owned(), error))?;
         let document = IssuersDocument {
             version: stored.map_or(0, |stored| stored.version).saturating_add(1),
             text,
         };
         let write = || self.store.store_issuers(list, &document);
-        let version = document.version;
-        match retry(&self.edge, IN_WORKER, write).await.map_err(failed)? {
-            Conditional::Done => {
-                tracing::info!(list = list.as_str(), version, "the document of issuers is written");
-                Ok((true, merged.silent_seconds))
-            }
-            // Another run, or an earlier try of this one whose answer got lost.
-            Conditional::Refused(()) => {
-                tracing::info!(list = list.as_str(), version, "this version of the document is there already");
-                Ok((false, merged.silent_seconds))
-            }
+        let written = retry(&self.edge, IN_WORKER, write).await;
+        let written = written.map_err(|error| RunError::Store(list, error))?;
+        let (list, version) = (list.as_str(), document.version);
+        match written {
+            Conditional::Done => tracing::info!(list, version, "the document of issuers is written"),
+            Conditional::Refused(()) => tracing::info!(list, version, "this version of the document is there already"),
         }
+        Ok(Some(written))
     }
 }
 

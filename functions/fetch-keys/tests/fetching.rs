@@ -17,6 +17,7 @@ use tokens::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// What an issuer does when it is asked.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ enum Script {
     /// Answers as long as anybody reads.
     NeverEnds,
     Closes,
+    /// Answers once it is told to.
+    Waits(Arc<Notify>, String),
 }
 
 /// Issuers on one server: each is a path.
@@ -83,6 +86,10 @@ impl Web {
                 return;
             }
             Script::Closes => return,
+            Script::Waits(told, body) => {
+                told.notified().await;
+                (200, String::new(), body)
+            }
         };
         let length = body.len();
         let answer = format!("HTTP/1.1 {status} x\r\n{head}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
@@ -426,14 +433,36 @@ async fn a_database_that_fails_once_is_asked_again_and_of_two_runs_at_once_one_w
     scene.list(&["login"]);
     // Whose answer got lost, the write is there.
     scene.store.fail_next(Op::StoreIssuers, Fault::UnknownAfter);
-    assert_eq!(scene.run().await.written, 0);
+    let outcome = scene.run().await;
+    assert_eq!((outcome.written, outcome.overtaken), (0, 1));
     assert_eq!(scene.text(IssuerList::Shoppers).await.unwrap().0, 2);
     scene.list(&[]);
     let (one, other) = futures_util::future::join(scene.run(), scene.run()).await;
-    assert_eq!(one.written + other.written, 1);
+    assert_eq!((one.written + other.written, one.overtaken + other.overtaken), (1, 1));
     assert_eq!(scene.text(IssuerList::Shoppers).await.unwrap().0, 3);
     scene.store.set_plan(|op, _| (op == Op::Issuers).then_some(Fault::Broken));
     assert!(matches!(scene.fetcher.run().await, Err(RunError::Store(..))));
+}
+
+#[tokio::test]
+async fn a_run_with_an_older_configuration_does_not_undo_a_newer_one() {
+    let scene = Scene::new().await;
+    let (a, told) = (key("a"), Arc::new(Notify::new()));
+    scene.list(&["slow"]);
+    scene.web.set("/slow", Script::Waits(Arc::clone(&told), jwks(&[&a]).to_string()));
+    let newer = async {
+        while scene.web.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        scene.list(&["login"]);
+        scene.web.publish("/login", &[&a]);
+        assert_eq!(scene.run().await.written, 2);
+        told.notify_one();
+    };
+    let (older, ()) = futures_util::future::join(scene.run(), newer).await;
+    assert_eq!((older.written, older.overtaken), (0, 2));
+    assert_eq!(scene.takes("login", &a).await, Ok(()));
+    assert_eq!(scene.takes("slow", &a).await, Err(TokenError::UnknownIssuer));
 }
 
 #[tokio::test]
