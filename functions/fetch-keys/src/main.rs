@@ -14,9 +14,9 @@ fn main() -> ExitCode {
         let aws = startup::aws::service(config, parameters::ENDPOINT_VARIABLE);
         let settings = Settings {
             stage: config.text("STAGE"),
-            shoppers: config.text("SHOPPER_ISSUERS"),
-            operators: config.text("OPERATOR_ISSUERS"),
-            deployers: config.text("DEPLOYER_KEYS"),
+            shoppers: config.text("SHOPPERS_PARAMETER"),
+            operators: config.text("OPERATORS_PARAMETER"),
+            deployers: config.text("DEPLOYERS_PARAMETER"),
             // The local stack alone sets it.
             plain_http: match config.optional("PLAIN_HTTP_TO_LOOPBACK").as_deref() {
                 Some("allowed") => PlainHttp::ToLoopback,

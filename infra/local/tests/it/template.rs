@@ -80,7 +80,7 @@ fn every_variable_of_every_function_has_a_value() {
 fn a_variable_without_a_value_is_named() {
     let error = load(&text(), &Surroundings::default()).unwrap_err().to_string();
     assert!(
-        error.contains("Environment") && error.contains("/stampede/"),
+        error.contains("Environment") && error.contains("LedgerHost"),
         "{error}"
     );
 }
@@ -176,6 +176,8 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
             .filter_map(|(name, value)| {
                 if name.ends_with("_TABLE") {
                     Some(table_arn(value))
+                } else if name.ends_with("_PARAMETER") {
+                    Some(local("ssm", &format!("parameter{value}")))
                 } else if name.ends_with("_SECRET") {
                     let id = value.strip_prefix("secretsmanager:")?.split('#').next()?;
                     Some(local("secretsmanager", &format!("secret:{id}-??????")))
