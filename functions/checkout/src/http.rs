@@ -13,7 +13,7 @@ use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::{PlaceOrder, ReadOrder};
 use ports::stock::SurveyStock;
-use web::{Tokens, Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, answer};
+use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, Tokens, answer};
 
 use crate::place::{Checkout, NotOrdered, Request};
 

@@ -94,12 +94,16 @@ pub(crate) fn client<'a>(mut addresses: impl Iterator<Item = &'a Url>) -> Result
         // Spares reading the system's certificates where none will be needed.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|error| AnswerError::Client(error.to_string()))
+    builder
+        .build()
+        .map_err(|error| AnswerError::Client(error.to_string()))
 }
 
 /// What the address answers.
 pub(crate) async fn fetch(client: &Client, url: Url) -> Result<Vec<u8>, AnswerError> {
-    let request = client.get(url).header(ACCEPT, "application/jwk-set+json, application/json");
+    let request = client
+        .get(url)
+        .header(ACCEPT, "application/jwk-set+json, application/json");
     let response = request.send().await.map_err(none)?;
     if response.status() != StatusCode::OK {
         return Err(AnswerError::Status(response.status().as_u16()));
@@ -132,9 +136,17 @@ mod tests {
 
     #[test]
     fn an_address_is_https_or_on_a_machine_that_permits_http_to_itself() {
-        let both = |uri| [PlainHttp::Refused, PlainHttp::ToLoopback].map(|plain| address(uri, plain).map(|_| ()));
-        assert_eq!(both("https://login.example/.well-known/jwks.json"), [Ok(()), Ok(())]);
-        for here in ["http://127.0.0.1:8080/jwks", "http://localhost/jwks", "http://[::1]:1/jwks"] {
+        let both =
+            |uri| [PlainHttp::Refused, PlainHttp::ToLoopback].map(|plain| address(uri, plain).map(|_| ()));
+        assert_eq!(
+            both("https://login.example/.well-known/jwks.json"),
+            [Ok(()), Ok(())]
+        );
+        for here in [
+            "http://127.0.0.1:8080/jwks",
+            "http://localhost/jwks",
+            "http://[::1]:1/jwks",
+        ] {
             assert_eq!(both(here), [Err(AddressError::Insecure), Ok(())], "{here}");
         }
         for (uri, error) in [

@@ -39,9 +39,7 @@ use domain::limits::{FunctionLimits, Trigger};
 use futures_util::future::{join_all, try_join3};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
-use ports::issuers::{
-    IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers,
-};
+use ports::issuers::{IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers};
 use ports::retry::{IN_WORKER, retry};
 use ports::{Conditional, StoreError};
 use reqwest::Url;
@@ -319,7 +317,9 @@ where
         let (list, version) = (list.as_str(), document.version);
         match written {
             Conditional::Done => tracing::info!(list, version, "the document of issuers is written"),
-            Conditional::Refused(()) => tracing::info!(list, version, "this version of the document is there already"),
+            Conditional::Refused(()) => {
+                tracing::info!(list, version, "this version of the document is there already")
+            }
         }
         Ok(Some(written))
     }

@@ -1,5 +1,10 @@
 //! Runs of the function against issuers that answer, hang and lie.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -77,7 +82,9 @@ impl Web {
             Script::Redirects(to) => (302, format!("location: {to}\r\n"), String::new()),
             Script::Hangs => return std::future::pending().await,
             Script::Stalls => {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+                    .await;
                 return std::future::pending().await;
             }
             Script::NeverEnds => {
@@ -92,7 +99,9 @@ impl Web {
             }
         };
         let length = body.len();
-        let answer = format!("HTTP/1.1 {status} x\r\n{head}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        let answer = format!(
+            "HTTP/1.1 {status} x\r\n{head}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
         let _ = stream.write_all(answer.as_bytes()).await;
     }
 
@@ -162,10 +171,17 @@ impl Scene {
 
     /// Lists our own issuer and these others.
     fn configure(&self, parameter: &str, others: &[Value]) {
-        let audience = if parameter == SHOPPERS { Audience::Shopper } else { Audience::Operator };
+        let audience = if parameter == SHOPPERS {
+            Audience::Shopper
+        } else {
+            Audience::Operator
+        };
         let own = Issuers::own(audience, KeySet::of(&[&self.own]).unwrap());
         let mut document: Value = serde_json::from_str(&own.to_json()).unwrap();
-        document["issuers"].as_array_mut().unwrap().extend(others.iter().cloned());
+        document["issuers"]
+            .as_array_mut()
+            .unwrap()
+            .extend(others.iter().cloned());
         self.parameters.put(parameter, document.to_string());
     }
 
@@ -194,7 +210,10 @@ impl Scene {
 
     async fn verifier(&self) -> Verifier {
         let (_, text) = self.text(IssuerList::Shoppers).await.unwrap();
-        Published::parse(&text).unwrap().verifier(Audience::Shopper).unwrap()
+        Published::parse(&text)
+            .unwrap()
+            .verifier(Audience::Shopper)
+            .unwrap()
     }
 
     /// Whether a token of this issuer and key is taken by what is published.
@@ -217,12 +236,24 @@ async fn without_outside_issuers_the_configuration_is_published_and_nobody_is_as
     let scene = Scene::new().await;
     let deployer = key("deployer");
     scene.parameters.put(DEPLOYERS, jwks(&[&deployer]).to_string());
-    assert_eq!(scene.run().await, Outcome { written: 2, ..Outcome::default() });
+    assert_eq!(
+        scene.run().await,
+        Outcome {
+            written: 2,
+            ..Outcome::default()
+        }
+    );
     assert!(scene.takes_own().await);
     let now = scene.edge.now().as_seconds();
-    let smoke = deployer.sign(Audience::Shopper, "smoke-1", now, now + 60).unwrap();
+    let smoke = deployer
+        .sign(Audience::Shopper, "smoke-1", now, now + 60)
+        .unwrap();
     assert!(scene.verifier().await.verify(&smoke, now).is_ok());
-    assert_eq!(scene.run().await, Outcome::default(), "the second run has nothing to write");
+    assert_eq!(
+        scene.run().await,
+        Outcome::default(),
+        "the second run has nothing to write"
+    );
     assert_eq!(scene.text(IssuerList::Operators).await.unwrap().0, 1);
 }
 
@@ -240,13 +271,24 @@ async fn an_issuers_key_comes_and_goes() {
         scene.web.publish("/login", &keys);
         let outcome = scene.run().await;
         assert_eq!((outcome.asked, outcome.unanswered), (1, 0));
-        assert_eq!((scene.takes("login", &a).await, scene.takes("login", &b).await), (of_a, of_b));
+        assert_eq!(
+            (scene.takes("login", &a).await, scene.takes("login", &b).await),
+            (of_a, of_b)
+        );
         assert_eq!(scene.text(IssuerList::Shoppers).await.unwrap().0, version);
         assert_eq!(scene.run().await.written, 0, "the same answer writes nothing");
     }
-    assert_eq!(scene.text(IssuerList::Operators).await.unwrap().0, 1, "the other list is as it was");
+    assert_eq!(
+        scene.text(IssuerList::Operators).await.unwrap().0,
+        1,
+        "the other list is as it was"
+    );
     scene.edge.advance(NOTED_SECONDS * 1_000);
-    assert_eq!(scene.run().await.written, 1, "the moment of the last answer is noted once an hour");
+    assert_eq!(
+        scene.run().await.written,
+        1,
+        "the moment of the last answer is noted once an hour"
+    );
     scene.list(&[]);
     scene.run().await;
     assert_eq!(scene.takes("login", &b).await, Err(TokenError::UnknownIssuer));
@@ -264,7 +306,9 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
     let rsa = r#"{"keys":[{"kty":"RSA","kid":"new","n":"AQAB","e":"AQAB"}]}"#;
     let many: Vec<SigningKey> = (0..17).map(|n| key(&format!("k{n}"))).collect();
     let halves = [&many[..16], &many[16..]].map(|half| jwks(&half.iter().collect::<Vec<_>>()));
-    let all = [&halves[0]["keys"], &halves[1]["keys"]].map(|keys| keys.as_array().unwrap().clone()).concat();
+    let all = [&halves[0]["keys"], &halves[1]["keys"]]
+        .map(|keys| keys.as_array().unwrap().clone())
+        .concat();
     scene.web.publish("/elsewhere", &[&new]);
     let lies = [
         ("hangs", Script::Hangs),
@@ -274,13 +318,19 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
         ("500", is(500, &keys_of_new)),
         ("404", is(404, &keys_of_new)),
         ("204", is(204, "")),
-        ("redirect", Script::Redirects(format!("{}/elsewhere", scene.web.url))),
+        (
+            "redirect",
+            Script::Redirects(format!("{}/elsewhere", scene.web.url)),
+        ),
         ("too long", is(200, &format!("{keys_of_new}{padding}"))),
         ("rubbish", is(200, "<html>Sign in</html>")),
         ("no set", is(200, "[]")),
         ("empty", is(200, r#"{"keys":[]}"#)),
         ("another algorithm", is(200, rsa)),
-        ("a private key", is(200, &json!({ "keys": [private] }).to_string())),
+        (
+            "a private key",
+            is(200, &json!({ "keys": [private] }).to_string()),
+        ),
         ("too many keys", is(200, &json!({ "keys": all }).to_string())),
     ];
     // Each lie is an issuer, since one that hangs takes its time: all of them lie in one run.
@@ -294,15 +344,28 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
         }
         scene.web.publish("/honest", &[&good]);
         assert_eq!(scene.run().await.unanswered, 0);
-        for (name, (_, lie)) in part.iter().zip(&lies[names.iter().position(|name| *name == part[0]).unwrap()..]) {
+        for (name, (_, lie)) in part
+            .iter()
+            .zip(&lies[names.iter().position(|name| *name == part[0]).unwrap()..])
+        {
             scene.web.set(&format!("/{name}"), lie.clone());
         }
         scene.web.publish("/honest", &[&good, &new]);
         let outcome = scene.run().await;
-        assert_eq!((outcome.asked, outcome.unanswered), (listed.len() as u64, part.len() as u64));
-        for (name, (what, _)) in part.iter().zip(&lies[names.iter().position(|name| *name == part[0]).unwrap()..]) {
+        assert_eq!(
+            (outcome.asked, outcome.unanswered),
+            (listed.len() as u64, part.len() as u64)
+        );
+        for (name, (what, _)) in part
+            .iter()
+            .zip(&lies[names.iter().position(|name| *name == part[0]).unwrap()..])
+        {
             assert_eq!(scene.takes(name, &bad).await, Ok(()), "{what}");
-            assert_eq!(scene.takes(name, &new).await, Err(TokenError::UnknownKey), "{what}");
+            assert_eq!(
+                scene.takes(name, &new).await,
+                Err(TokenError::UnknownKey),
+                "{what}"
+            );
         }
         assert_eq!(scene.takes("honest", &new).await, Ok(()));
         assert!(scene.takes_own().await);
@@ -318,7 +381,10 @@ async fn beside_a_usable_key_others_are_left_out() {
     scene.list(&["login"]);
     let mut keys = jwks(&[&good]);
     let private: Value = serde_json::from_str(&leaked.to_jwk().unwrap()).unwrap();
-    keys["keys"].as_array_mut().unwrap().extend([private.clone(), json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"})]);
+    keys["keys"].as_array_mut().unwrap().extend([
+        private.clone(),
+        json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}),
+    ]);
     scene.web.set("/login", Script::Answers(200, keys.to_string()));
     assert_eq!(scene.run().await.unanswered, 0);
     assert_eq!(scene.takes("login", &good).await, Ok(()));
@@ -356,7 +422,10 @@ async fn a_mistake_in_the_configuration_writes_nothing() {
     scene.web.publish("/login", &[&key("a")]);
     scene.list(&["login"]);
     scene.run().await;
-    let before = [scene.text(IssuerList::Shoppers).await, scene.text(IssuerList::Operators).await];
+    let before = [
+        scene.text(IssuerList::Shoppers).await,
+        scene.text(IssuerList::Operators).await,
+    ];
     let with = |changes: Value| {
         let mut entry = scene.outside("login");
         for (name, value) in changes.as_object().unwrap() {
@@ -367,16 +436,27 @@ async fn a_mistake_in_the_configuration_writes_nothing() {
     let role = json!({"role": {"claim": "/groups", "value": "operators"}});
     let shared = with(role);
     let cases: [(&str, &str, &dyn Fn()); 8] = [
-        ("not a document", SHOPPERS, &|| scene.parameters.put(SHOPPERS, "{")),
+        ("not a document", SHOPPERS, &|| {
+            scene.parameters.put(SHOPPERS, "{")
+        }),
         ("no parameter", OPERATORS, &|| scene.parameters.remove(OPERATORS)),
-        ("not a JWK Set", DEPLOYERS, &|| scene.parameters.put(DEPLOYERS, "[]")),
-        ("in both lists", OPERATORS, &|| scene.configure(OPERATORS, &[shared.clone()])),
+        ("not a JWK Set", DEPLOYERS, &|| {
+            scene.parameters.put(DEPLOYERS, "[]")
+        }),
+        ("in both lists", OPERATORS, &|| {
+            scene.configure(OPERATORS, &[shared.clone()])
+        }),
         ("an operator without a role", OPERATORS, &|| {
             scene.configure(OPERATORS, &[with(json!({"audiences": ["back-office"]}))]);
         }),
-        ("keys and an address", SHOPPERS, &|| scene.configure(SHOPPERS, &[with(json!({"keys": []}))])),
+        ("keys and an address", SHOPPERS, &|| {
+            scene.configure(SHOPPERS, &[with(json!({"keys": []}))])
+        }),
         ("plain http", SHOPPERS, &|| {
-            scene.configure(SHOPPERS, &[with(json!({"jwks_uri": "http://login.example/keys"}))]);
+            scene.configure(
+                SHOPPERS,
+                &[with(json!({"jwks_uri": "http://login.example/keys"}))],
+            );
         }),
         ("the deployer's kid is our own", DEPLOYERS, &|| {
             scene.parameters.put(DEPLOYERS, jwks(&[&scene.own]).to_string());
@@ -390,7 +470,10 @@ async fn a_mistake_in_the_configuration_writes_nothing() {
         let error = scene.fetcher.run().await.expect_err(what);
         let named = matches!(&error, RunError::Store(..)) || error.to_string().contains("/stampede/");
         assert!(named, "{what}, {parameter}: {error}");
-        let after = [scene.text(IssuerList::Shoppers).await, scene.text(IssuerList::Operators).await];
+        let after = [
+            scene.text(IssuerList::Shoppers).await,
+            scene.text(IssuerList::Operators).await,
+        ];
         assert_eq!(after, before, "{what}");
     }
     scene.parameters.put(DEPLOYERS, r#"{"keys":[]}"#);
@@ -403,7 +486,10 @@ async fn where_http_is_not_permitted_a_loopback_address_is_a_mistake_and_is_not_
     let scene = Scene::with(PlainHttp::Refused).await;
     scene.list(&["login"]);
     let error = scene.fetcher.run().await.unwrap_err().to_string();
-    assert_eq!(error, format!("the parameter {SHOPPERS}: the issuer login: `jwks_uri` is not https"));
+    assert_eq!(
+        error,
+        format!("the parameter {SHOPPERS}: the issuer login: `jwks_uri` is not https")
+    );
     assert_eq!(scene.web.asked(), 0);
 }
 
@@ -415,7 +501,11 @@ async fn a_document_that_cannot_be_read_is_replaced() {
         version: 1,
         text: r#"{"form":9}"#.to_owned(),
     };
-    scene.store.store_issuers(IssuerList::Shoppers, &other).await.unwrap();
+    scene
+        .store
+        .store_issuers(IssuerList::Shoppers, &other)
+        .await
+        .unwrap();
     scene.run().await;
     assert_eq!(scene.text(IssuerList::Shoppers).await.unwrap().0, 2);
     assert!(scene.takes_own().await);
@@ -438,9 +528,14 @@ async fn a_database_that_fails_once_is_asked_again_and_of_two_runs_at_once_one_w
     assert_eq!(scene.text(IssuerList::Shoppers).await.unwrap().0, 2);
     scene.list(&[]);
     let (one, other) = futures_util::future::join(scene.run(), scene.run()).await;
-    assert_eq!((one.written + other.written, one.overtaken + other.overtaken), (1, 1));
+    assert_eq!(
+        (one.written + other.written, one.overtaken + other.overtaken),
+        (1, 1)
+    );
     assert_eq!(scene.text(IssuerList::Shoppers).await.unwrap().0, 3);
-    scene.store.set_plan(|op, _| (op == Op::Issuers).then_some(Fault::Broken));
+    scene
+        .store
+        .set_plan(|op, _| (op == Op::Issuers).then_some(Fault::Broken));
     assert!(matches!(scene.fetcher.run().await, Err(RunError::Store(..))));
 }
 
@@ -449,7 +544,9 @@ async fn a_run_with_an_older_configuration_does_not_undo_a_newer_one() {
     let scene = Scene::new().await;
     let (a, told) = (key("a"), Arc::new(Notify::new()));
     scene.list(&["slow"]);
-    scene.web.set("/slow", Script::Waits(Arc::clone(&told), jwks(&[&a]).to_string()));
+    scene
+        .web
+        .set("/slow", Script::Waits(Arc::clone(&told), jwks(&[&a]).to_string()));
     let newer = async {
         while scene.web.asked() == 0 {
             tokio::task::yield_now().await;

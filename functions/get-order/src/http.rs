@@ -9,7 +9,9 @@ use http::StatusCode;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
-use web::{Tokens, Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, answer, encode_cursor, path_id};
+use web::{
+    Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, Tokens, answer, encode_cursor, path_id,
+};
 
 use crate::cancel::{NotCancelled, cancel};
 

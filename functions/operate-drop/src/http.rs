@@ -15,8 +15,9 @@ use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::ReadReadiness;
 use ports::stock::{AllocateStock, SurveyStock};
-use web::{Tokens, 
-    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, Shared, answer,
+use web::{
+    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, Shared, Tokens,
+    answer,
 };
 
 use crate::audit::audited;

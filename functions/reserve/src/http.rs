@@ -15,7 +15,9 @@ use ports::cached::CachedDrops;
 use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
-use web::{Tokens, Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, answer, path_id};
+use web::{
+    Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
+};
 
 use crate::create::{Create, NotReserved};
 use crate::knowledge::Knowledge;

@@ -81,7 +81,9 @@ impl Control {
             (&Method::PUT, _) => {
                 let secret = path.strip_prefix("/secrets/");
                 // Names of parameters begin with a slash.
-                let parameter = path.strip_prefix("/parameters").filter(|name| name.starts_with('/'));
+                let parameter = path
+                    .strip_prefix("/parameters")
+                    .filter(|name| name.starts_with('/'));
                 if secret.is_none() && parameter.is_none() {
                     return http1::json(StatusCode::NOT_FOUND, "");
                 }

@@ -34,7 +34,11 @@ impl Tokens {
         let keys = made.get("keys").and_then(Value::as_array).context("keys")?;
         let usable: Vec<&Value> = keys
             .iter()
-            .filter(|key| ALGORITHMS.iter().any(|algorithm| key.get("alg") == Some(&json!(algorithm))))
+            .filter(|key| {
+                ALGORITHMS
+                    .iter()
+                    .any(|algorithm| key.get("alg") == Some(&json!(algorithm)))
+            })
             .collect();
         let entry = json!({
             "issuer": made.get("issuer"), "audiences": ["drops"], "algorithms": ALGORITHMS, "max_life_seconds": 3_600, "keys": usable,

@@ -66,7 +66,10 @@ pub fn taken(input: &[u8]) -> bool {
         assert!(again.is_ok(), "read, and not again: {text}");
     }
     if let Ok(keys) = KeySet::usable(input, &ALGORITHMS) {
-        assert!(!keys.to_json().contains("\"d\":"), "a private key was kept: {text}");
+        assert!(
+            !keys.to_json().contains("\"d\":"),
+            "a private key was kept: {text}"
+        );
     }
     let at = input
         .iter()

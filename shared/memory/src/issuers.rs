@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ports::issuers::{
-    IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers,
-};
+use ports::issuers::{IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers};
 use ports::{Conditional, StoreError};
 
 use crate::faults::Op;
@@ -75,6 +73,10 @@ impl ReadParameter for MemoryParameters {
         if parameters.silent {
             return Err(ParameterError::Unavailable);
         }
-        parameters.values.get(name).cloned().ok_or(ParameterError::Missing)
+        parameters
+            .values
+            .get(name)
+            .cloned()
+            .ok_or(ParameterError::Missing)
     }
 }

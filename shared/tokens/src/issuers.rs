@@ -72,7 +72,9 @@ pub enum IssuersError {
     #[error("the issuer {0} has a `role` whose `claim` is no JSON pointer or whose `value` is not one word")]
     Role(String),
     /// The issuer has neither keys nor an address for them, or both, or an address of another form.
-    #[error("the issuer {0} needs either `keys` or a `jwks_uri` of 1 to {MAX_URI_BYTES} visible ASCII characters")]
+    #[error(
+        "the issuer {0} needs either `keys` or a `jwks_uri` of 1 to {MAX_URI_BYTES} visible ASCII characters"
+    )]
     Source(String),
     /// The issuer has an address and lists no algorithm that its keys may have.
     #[error("the issuer {0} needs an algorithm in `algorithms`")]
@@ -360,7 +362,11 @@ impl Issuers {
     pub fn addresses(&self) -> impl Iterator<Item = (&str, &str, &[Algorithm])> {
         self.0.iter().filter_map(|issuer| {
             let address = issuer.address.as_ref()?;
-            Some((issuer.name.as_str(), address.uri.as_str(), issuer.algorithms.as_slice()))
+            Some((
+                issuer.name.as_str(),
+                address.uri.as_str(),
+                issuer.algorithms.as_slice(),
+            ))
         })
     }
 
@@ -473,7 +479,11 @@ mod tests {
         let mut outside = entry("i", "a");
         outside["jwks_uri"] = json!("https://login.example/keys");
         let source = IssuersError::Source(name());
-        assert_eq!(parse(&[outside.clone()]).unwrap_err(), source, "keys and an address");
+        assert_eq!(
+            parse(&[outside.clone()]).unwrap_err(),
+            source,
+            "keys and an address"
+        );
         outside["keys"] = Value::Null;
         assert!(parse(&[outside.clone()]).is_ok());
         for (member, bad, error) in [

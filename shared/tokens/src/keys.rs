@@ -382,9 +382,17 @@ mod tests {
             jwk("a b"),
             jwk("good"),
         ] {
-            assert_eq!(usable(&[good.clone(), useless.clone()]), Ok(vec!["good".to_owned()]), "{useless}");
+            assert_eq!(
+                usable(&[good.clone(), useless.clone()]),
+                Ok(vec!["good".to_owned()]),
+                "{useless}"
+            );
             if useless != good {
-                assert_eq!(usable(&[useless.clone()]), Err(KeySetError::Count(0)), "{useless}");
+                assert_eq!(
+                    usable(&[useless.clone()]),
+                    Err(KeySetError::Count(0)),
+                    "{useless}"
+                );
             }
         }
         assert_eq!(usable(&[]), Err(KeySetError::Count(0)));

@@ -101,7 +101,8 @@ impl Published {
     #[must_use]
     pub fn to_json(&self) -> String {
         let deployers = self.deployers.as_ref().map(KeySet::jwks).unwrap_or_default();
-        json!({"form": FORM, "issuers": self.issuers.values(Form::Published), "deployers": deployers}).to_string()
+        json!({"form": FORM, "issuers": self.issuers.values(Form::Published), "deployers": deployers})
+            .to_string()
     }
 
     /// What checks tokens for `audience` by this document.
@@ -180,11 +181,19 @@ mod tests {
         let [a, b] = ["a", "b"].map(|kid| Outside::new(Algorithm::EdDSA, kid));
         let claims = json!({"iss": LOGIN, "aud": "drops", "sub": "1", "iat": NOW, "exp": NOW + 3_600});
         let mut former: Option<Published> = None;
-        for (answer, good) in [(set(&[&a]), [true, false]), (set(&[&a, &b]), [true, true]), (set(&[&b]), [false, true])] {
+        for (answer, good) in [
+            (set(&[&a]), [true, false]),
+            (set(&[&a, &b]), [true, true]),
+            (set(&[&b]), [false, true]),
+        ] {
             let merged = merge(former.as_ref(), Some(&answer), NOW);
             assert_eq!(merged.silent_seconds, 0);
             let stored = Published::parse(&merged.document.to_json()).unwrap();
-            assert_eq!(stored.to_json(), merged.document.to_json(), "written as it is read");
+            assert_eq!(
+                stored.to_json(),
+                merged.document.to_json(),
+                "written as it is read"
+            );
             let verifier = stored.clone().verifier(Audience::Shopper).unwrap();
             for (key, good) in [&a, &b].into_iter().zip(good) {
                 let verified = verifier.verify(&key.token("EdDSA", &claims), NOW).map(|_| ());
@@ -212,7 +221,11 @@ mod tests {
             let again = Published::parse(&merged.document.to_json()).unwrap();
             assert_eq!(merge(Some(&again), None, NOW + after).silent_seconds, silent);
         }
-        let back = merge(Some(&merge(Some(&first), None, NOW + KEPT_SECONDS).document), Some(&key), NOW + KEPT_SECONDS);
+        let back = merge(
+            Some(&merge(Some(&first), None, NOW + KEPT_SECONDS).document),
+            Some(&key),
+            NOW + KEPT_SECONDS,
+        );
         assert_eq!((kids(&back.document).len(), back.silent_seconds), (1, 0));
     }
 
@@ -223,7 +236,10 @@ mod tests {
         let stored = Published::parse(&first.document.to_json()).unwrap();
         assert_eq!(merge(Some(&stored), None, NOW + 90_000).silent_seconds, 90_000);
         let verifier = stored.verifier(Audience::Shopper).unwrap();
-        let token = Outside::new(Algorithm::EdDSA, "a").token("EdDSA", &json!({"iss": LOGIN, "sub": "1", "iat": NOW, "exp": NOW}));
+        let token = Outside::new(Algorithm::EdDSA, "a").token(
+            "EdDSA",
+            &json!({"iss": LOGIN, "sub": "1", "iat": NOW, "exp": NOW}),
+        );
         assert_eq!(verifier.verify(&token, NOW), Err(TokenError::UnknownKey));
     }
 
@@ -238,7 +254,10 @@ mod tests {
 
     #[test]
     fn what_the_shop_changes_holds_for_former_keys_too() {
-        let both = [Outside::new(Algorithm::EdDSA, "a"), Outside::new(Algorithm::ES256, "b")];
+        let both = [
+            Outside::new(Algorithm::EdDSA, "a"),
+            Outside::new(Algorithm::ES256, "b"),
+        ];
         let wide = configured(json!({"algorithms": ["EdDSA", "ES256"]}));
         let former = Published::merge(wide, None, None, |_| Some(set(&[&both[0], &both[1]])), NOW).document;
         assert_eq!(kids(&former), ["a", "b"]);
@@ -260,9 +279,20 @@ mod tests {
     #[test]
     fn another_form_is_told_from_a_wrong_document() {
         let text = |form: u64| format!(r#"{{"form":{form},"of":"a later release"}}"#);
-        assert_eq!(Published::parse(&text(2)).map(|_| ()), Err(IssuersError::OtherForm(2)));
-        for wrong in [text(1), "{}".to_owned(), String::new(), configured(json!({})).to_json()] {
-            assert!(matches!(Published::parse(&wrong), Err(IssuersError::Form { .. })), "{wrong}");
+        assert_eq!(
+            Published::parse(&text(2)).map(|_| ()),
+            Err(IssuersError::OtherForm(2))
+        );
+        for wrong in [
+            text(1),
+            "{}".to_owned(),
+            String::new(),
+            configured(json!({})).to_json(),
+        ] {
+            assert!(
+                matches!(Published::parse(&wrong), Err(IssuersError::Form { .. })),
+                "{wrong}"
+            );
         }
     }
 

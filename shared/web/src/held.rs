@@ -66,7 +66,12 @@ impl Tokens {
         Self::held(Audience::Operator, IssuerList::Operators, issuers, edge)
     }
 
-    fn held(audience: Audience, list: IssuerList, issuers: impl ReadIssuers + 'static, edge: impl Edge) -> Self {
+    fn held(
+        audience: Audience,
+        list: IssuerList,
+        issuers: impl ReadIssuers + 'static,
+        edge: impl Edge,
+    ) -> Self {
         Self(Arc::new(Held {
             audience,
             list,
@@ -137,11 +142,15 @@ impl Keys {
 
 impl Known {
     fn fresh(&self, now: Timestamp) -> Option<&Keys> {
-        self.keys.as_ref().filter(|keys| keys.is_younger_than(keys.life_ms, now))
+        self.keys
+            .as_ref()
+            .filter(|keys| keys.is_younger_than(keys.life_ms, now))
     }
 
     fn stale(&self, now: Timestamp) -> Option<&Keys> {
-        self.keys.as_ref().filter(|keys| keys.is_younger_than(STALE_MS, now))
+        self.keys
+            .as_ref()
+            .filter(|keys| keys.is_younger_than(STALE_MS, now))
     }
 
     /// What the read found that ended since `began`, or so shortly before that none may begin.
@@ -192,7 +201,10 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
         let (current, tried) = {
             let known = self.known();
             let is_newer = |keys: &Keys| !Arc::ptr_eq(&keys.verifier, &former.verifier);
-            (known.keys.clone().filter(is_newer), known.just_tried(now, self.edge.now()))
+            (
+                known.keys.clone().filter(is_newer),
+                known.just_tried(now, self.edge.now()),
+            )
         };
         match (current, tried) {
             (Some(current), _) => Ok(Some(current)),
@@ -357,10 +369,15 @@ mod tests {
         let both = futures_of(&scene, &[&of_b, &of_b, &of_b]).await;
         assert_eq!(both, [Ok(()), Ok(()), Ok(())]);
         assert_eq!(scene.reads(), 2);
-        let invented: Vec<String> = (0..50).map(|n| scene.token(&key(&format!("invented-{n}")))).collect();
+        let invented: Vec<String> = (0..50)
+            .map(|n| scene.token(&key(&format!("invented-{n}"))))
+            .collect();
         scene.edge.advance(PAUSE_MS);
         let invented: Vec<&str> = invented.iter().map(String::as_str).collect();
-        assert_eq!(futures_of(&scene, &invented.iter().collect::<Vec<_>>()).await, vec![UNKNOWN_KEY; 50]);
+        assert_eq!(
+            futures_of(&scene, &invented.iter().collect::<Vec<_>>()).await,
+            vec![UNKNOWN_KEY; 50]
+        );
         assert_eq!(scene.reads(), 3);
     }
 
@@ -379,7 +396,8 @@ mod tests {
         assert_eq!(scene.check(&a).await, Ok(()));
         scene.edge.advance(PAUSE_MS);
         let now = scene.edge.now().as_seconds();
-        let stranger = serde_json::json!({"iss": "https://other.example", "sub": "eve", "iat": now, "exp": now + 60});
+        let stranger =
+            serde_json::json!({"iss": "https://other.example", "sub": "eve", "iat": now, "exp": now + 60});
         for token in ["", "a.b.c", &key("b").sign_claims(&stranger).unwrap()] {
             assert!(scene.tokens.check(token, scene.edge.now()).await.is_err());
         }
@@ -391,7 +409,9 @@ mod tests {
         let (scene, a) = (Scene::new(), key("a"));
         scene.publish(1, &[&a]).await;
         assert_eq!(scene.check(&a).await, Ok(()));
-        scene.store.set_plan(|op, _| (op == Op::Issuers).then_some(Fault::UnknownBefore));
+        scene
+            .store
+            .set_plan(|op, _| (op == Op::Issuers).then_some(Fault::UnknownBefore));
         scene.edge.advance(LIFE_MS);
         let before = scene.reads();
         assert_eq!(scene.check(&a).await, Ok(()));

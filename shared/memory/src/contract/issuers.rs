@@ -28,7 +28,10 @@ fn document(version: u64, text: &str) -> IssuersDocument {
 }
 
 async fn stored(issuers: &impl IssuerPorts, list: IssuerList, document: &IssuersDocument) {
-    assert_eq!(answered(issuers.store_issuers(list, document).await), Conditional::Done);
+    assert_eq!(
+        answered(issuers.store_issuers(list, document).await),
+        Conditional::Done
+    );
     assert_eq!(answered(issuers.issuers(list).await).as_ref(), Some(document));
 }
 
@@ -69,7 +72,9 @@ pub async fn a_document_out_of_turn_is_refused(database: &impl Database) {
 pub async fn of_8_documents_at_once_one_is_stored(database: &impl Database) {
     let issuers = database.issuers();
     for version in 1..=2 {
-        let documents: Vec<_> = (0..8).map(|n| document(version, &format!("{version} of {n}"))).collect();
+        let documents: Vec<_> = (0..8)
+            .map(|n| document(version, &format!("{version} of {n}")))
+            .collect();
         let outcomes = race(8, |n| issuers.store_issuers(IssuerList::Shoppers, &documents[n])).await;
         let done: Vec<usize> = (0..8).filter(|n| outcomes[*n].is_done()).collect();
         assert_eq!(done.len(), 1);
@@ -80,5 +85,10 @@ pub async fn of_8_documents_at_once_one_is_stored(database: &impl Database) {
 
 pub async fn the_largest_document_is_stored(database: &impl Database) {
     let issuers = database.issuers();
-    stored(&issuers, IssuerList::Operators, &document(1, &"x".repeat(200_000))).await;
+    stored(
+        &issuers,
+        IssuerList::Operators,
+        &document(1, &"x".repeat(200_000)),
+    )
+    .await;
 }

@@ -1,5 +1,10 @@
 //! What is sent to Parameter Store, and what its answers mean.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::time::Duration;
 
@@ -47,17 +52,37 @@ fn store(url: &str) -> ParameterStore {
 async fn the_value_of_the_parameter_is_found() {
     let (request, found) = read(200, r#"{"Parameter": {"Value": "{}"}}"#).await;
     assert_eq!(found, Ok("{}".to_owned()));
-    assert!(request.to_ascii_lowercase().contains("x-amz-target: amazonssm.getparameter"), "{request}");
-    assert!(request.ends_with(r#"{"Name":"/stampede/dev/shopper-keys"}"#), "{request}");
+    assert!(
+        request
+            .to_ascii_lowercase()
+            .contains("x-amz-target: amazonssm.getparameter"),
+        "{request}"
+    );
+    assert!(
+        request.ends_with(r#"{"Name":"/stampede/dev/shopper-keys"}"#),
+        "{request}"
+    );
 }
 
 #[tokio::test]
 async fn each_answer_has_one_meaning() {
     for (status, body, meaning) in [
         (400, r#"{"__type": "ParameterNotFound"}"#, ParameterError::Missing),
-        (400, r#"{"__type": "AccessDeniedException"}"#, ParameterError::Missing),
-        (400, r#"{"__type": "ThrottlingException"}"#, ParameterError::Unavailable),
-        (500, r#"{"__type": "InternalServerError"}"#, ParameterError::Unavailable),
+        (
+            400,
+            r#"{"__type": "AccessDeniedException"}"#,
+            ParameterError::Missing,
+        ),
+        (
+            400,
+            r#"{"__type": "ThrottlingException"}"#,
+            ParameterError::Unavailable,
+        ),
+        (
+            500,
+            r#"{"__type": "InternalServerError"}"#,
+            ParameterError::Unavailable,
+        ),
         (503, "", ParameterError::Unavailable),
         (200, "{}", ParameterError::Missing),
     ] {

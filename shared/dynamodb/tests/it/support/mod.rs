@@ -13,7 +13,7 @@ use domain::ids::OrderId;
 use domain::time::Timestamp;
 use dynamodb::{DropStore, IssuerStore, OrderStore, PrescaleStore, StatusStore, StockStore, Tables};
 use memory::contract::prescale::{Entry, Ledger, PrescalePorts};
-use memory::contract::{Database, DropPorts, OrderPorts, IssuerPorts, StatusPorts, StockPorts};
+use memory::contract::{Database, DropPorts, IssuerPorts, OrderPorts, StatusPorts, StockPorts};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
