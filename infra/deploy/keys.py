@@ -1,9 +1,9 @@
-"""The key pairs that sign tokens: two for each audience, named by `kid`.
+"""The key pairs that sign tokens: two or three for each audience, named by `kid`.
 
-The public halves lie in Parameter Store, which functions get in their environment: the deployer's as a JWK Set (RFC 7517), shoppers' and operators'
-as our own entry of a document of issuers (docs/API.md, Tokens). Entries of other issuers are the shop's own and stay as they are. The private
-halves lie in one encrypted parameter for each audience. The first key signs; the second is accepted already, so that signing can move to it
-without a refused request.
+The public halves lie in Parameter Store, where the function `fetch-keys` reads them each minute: the deployer's as a JWK Set (RFC 7517), shoppers'
+and operators' as our own entry of a document of issuers (docs/API.md, Tokens). Entries of other issuers are the shop's own and stay as they are.
+The private halves lie in one encrypted parameter for each audience. The first key signs; the second is accepted already, so that signing can
+move to it without a refused request. After a rotation there is a third, which signed before: its tokens are accepted until the next rotation.
 """
 
 import json
@@ -78,7 +78,7 @@ def shared(shoppers, operators):
 
 
 def check(stage):
-    """Refuses documents with which the functions would not start."""
+    """Refuses documents that `fetch-keys` would refuse."""
     for issuer, audience in shared(issuers(stage, "shopper"), issuers(stage, "operator")):
         names = f"{public_name(stage, 'shopper')} and {public_name(stage, 'operator')}"
         refuse(f"The issuer {issuer} has the audience {audience} in {names}. Give operators an audience of their own.")
@@ -104,12 +104,17 @@ def ensure(stage, audience):
 
 
 def rotate(stage, audience):
-    """Drops the signing key, signs with the second from now on, and makes a new second one. Answers with the kids.
+    """Signs with the second key from now on, makes a new second one, and keeps the one that signed. Answers with the kids.
 
-    The second key is in the functions' environment since the last deployment, so tokens that it signs are accepted at once.
-    Tokens of the dropped key are refused after the next deployment.
+    Functions accept the second key since the last rotation, so tokens that it signs are accepted at once. Tokens of the key that signs no
+    longer are accepted until the next rotation; those of the key before it are refused within two minutes.
     """
-    private = stored(stage, audience)[1:]
-    private.append(generate(audience))
+    private = rotated(stored(stage, audience), generate(audience))
     store(stage, audience, private)
     return [key["kid"] for key in private]
+
+
+def rotated(private, new):
+    """The keys after a rotation: the second signs, `new` comes after it, then the one that signed."""
+    signed, following, *_ = private
+    return [following, new, signed]

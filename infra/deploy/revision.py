@@ -1,16 +1,14 @@
 """The revision of a deployment: a digest of all that a function's version holds.
 
-CloudFormation publishes a new version only for a new `AutoPublishCodeSha256`. A changed environment variable, time limit, key or
-subnet alone would never reach the alias `live`, so all of that is in the digest. Secrets are not: functions read them at run time.
+CloudFormation publishes a new version only for a new `AutoPublishCodeSha256`. A changed environment variable, time limit or
+subnet alone would never reach the alias `live`, so all of that is in the digest. Secrets and the issuers' documents in Parameter Store are not:
+functions read them at run time.
 """
 
 import hashlib
 import json
 import re
 
-import boto3
-
-STORED = "AWS::SSM::Parameter::Value<"
 # These say which deployment it is, or reach no function.
 WITHOUT_EFFECT = {"Revision"}
 # What functions are named in their environment by; a replaced table or queue has another name.
@@ -32,14 +30,8 @@ def used(node):
 
 
 def effective(template, parameters):
-    """The parameters' values: those given, else the defaults; of a parameter that names a stored value, that value."""
-    values = {}
-    for name, declared in template["Parameters"].items():
-        value = parameters.get(name, declared.get("Default"))
-        if declared["Type"].startswith(STORED):
-            value = boto3.client("ssm").get_parameter(Name=value)["Parameter"]["Value"]
-        values[name] = value
-    return values
+    """The parameters' values: those given, else the defaults."""
+    return {name: parameters.get(name, declared.get("Default")) for name, declared in template["Parameters"].items()}
 
 
 def compute(template, parameters, manifest):

@@ -373,7 +373,7 @@ class Trial:
             ("code", code, True),
             ("a literal in the environment", lambda: edited("RUST_LOG: info", "RUST_LOG: warn"), True),
             ("a parameter's value", lambda: self.write_config(StorefrontOrigin="https://trial.example"), True),
-            ("a key", lambda: keys.rotate(stage(), "shopper"), True),
+            ("a key", lambda: keys.rotate(stage(), "shopper"), False),
             ("a time limit", lambda: edited("    Timeout: 10\n    AutoPublishAlias", "    Timeout: 11\n    AutoPublishAlias"), True),
             ("a subnet", lambda: self.write_config(StorefrontOrigin="https://trial.example", Subnets="subnet-11111111,subnet-33333333"), True),
             ("the same once more", lambda: None, False),
@@ -389,6 +389,8 @@ class Trial:
             release.deploy_application(stage(), zips, data)
             after = self.configurations()
             moved = sum(before[function] != after[function] for function in before)
+            if name == "a key":
+                self.takes(keys.stored(stage(), "shopper")[1])
             rows.append((name, moved, len(before)))
             assert moved == (len(before) if moves else 0), f"{name}: {moved} of {len(before)} moved"
         template.APPLICATION = ROOT / "infra/template.yaml"
@@ -396,6 +398,11 @@ class Trial:
         print("\n  changed                        versions that `live` gets")
         for name, moved, of in rows:
             print(f"  {name:30} {moved:2} of {of}", flush=True)
+
+    def takes(self, key):
+        """Waits until the functions accept a token of this key, which the schedule of `fetch-keys` brings them."""
+        api = Api(outputs("stampede-dev")["ApiUrl"], Key(key))
+        wait_for("the new key", lambda: api.call("GET", "/orders", by=("stampede-shopper", "trial"))[0] == 200, 120)
 
     def configurations(self):
         """The digest of each function's live configuration, as the account answers it."""

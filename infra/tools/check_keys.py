@@ -27,7 +27,11 @@ def main():
     operators = entries("operator")
     assert keys.shared(rotated, operators) == []
     assert keys.shared(rotated, [*operators, OTHER]) == [("https://login.example/", "drops")]
-    print("5 passed, 0 failed")
+    first, second, third, fourth = (keys.generate("shopper") for _ in range(4))
+    once = keys.rotated([first, second], third)
+    assert once == [second, third, first], "the key that signed is accepted no longer"
+    assert keys.rotated(once, fourth) == [third, fourth, second], "a key that is two rotations old is accepted"
+    print("7 passed, 0 failed")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ TYPES = {
     "Stage": {"parameter Stage"},
 }
 # The lines of metrics in the functions' sources: `count("Name", …)` and `("Name", COUNT, …)`, by shared/startup/src/metrics.rs.
-EMITTED = re.compile(r'(?:count\(\s*|\()"([A-Z][A-Za-z]+)",\s*(?:COUNT|"None"|[a-z])')
+EMITTED = re.compile(r'(?:count\(\s*|\()"([A-Z][A-Za-z]+)",\s*(?:COUNT|"None"|"Seconds"|[a-z])')
 
 
 def emitted():

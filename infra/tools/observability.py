@@ -180,6 +180,7 @@ def on_schedules(template):
     silent = {
         "ConductDropFunction": ("ConductorSilentAlarm", "No run of the conductor for three minutes; no status is written."),
         "SweepOrdersFunction": ("SweeperSilentAlarm", "No run of the sweeper for three minutes; overdue orders keep their units."),
+        "FetchKeysFunction": ("FetchKeysSilentAlarm", "No run of fetch-keys for three minutes; issuers' new keys are not taken."),
         "PrescaleFunction": ("PrescaleSilentAlarm", "No run of pre-scaling for three minutes; capacity for the next drop is not prepared."),
     }
     for name, (made, text) in silent.items():
@@ -197,6 +198,8 @@ def on_progress():
     text = "The conductor runs and drops are on, but no step succeeds; counts and status are out of date."
     watched = ("IF(drops > 0 AND steps < 1, 1, 0)", "Drops without a step", stuck)
     yield "ConductorStuckAlarm", alarm(text, "conductor-stuck", watched, 0, minutes=3)
+    text = "An issuer of tokens has not answered with keys for a day; after a week its tokens are refused."
+    yield "IssuerSilentAlarm", alarm(text, "issuer-silent", own("IssuerSilentSeconds", "Maximum"), 86_400, minutes=3)
     text = "Capacity for a drop will not be there in time; look at its readiness."
     yield "DropNotOnCourseAlarm", alarm(text, "drop-not-on-course", own("DropsNotOnCourse", "Maximum"), 0)
     text = "Changes of capacity fail run after run."
@@ -363,6 +366,11 @@ def rows(template):
             for table in tables
             for name in ("ReadThrottleEvents", "WriteThrottleEvents")
         ],
+    }
+    yield "Issuers of tokens", {
+        "Addresses of keys": [line(own("IssuersAsked", "Maximum"), "asked"), line(own("IssuersUnanswered", "Maximum"), "without keys")],
+        "Longest silence in seconds": [line(own("IssuerSilentSeconds", "Maximum"), "silence")],
+        "Documents written": [line(own("IssuerDocumentsWritten", "Sum"), "documents")],
     }
     queues = of_type(template, "AWS::SQS::Queue")
     yield "Queues", {

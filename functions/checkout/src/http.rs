@@ -13,8 +13,7 @@ use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::{PlaceOrder, ReadOrder};
 use ports::stock::SurveyStock;
-use tokens::Verifier;
-use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, answer};
+use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, Tokens, answer};
 
 use crate::place::{Checkout, NotOrdered, Request};
 
@@ -29,7 +28,7 @@ where
     E: Edge,
 {
     /// The function over its ports.
-    pub fn router(drops: D, stock: S, orders: O, shoppers: Verifier, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, orders: O, shoppers: impl Into<Tokens>, edge: E) -> Router {
         let api = Self(Checkout {
             drops: CachedDrops::new(drops, edge.clone()),
             stock,

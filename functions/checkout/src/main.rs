@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use dynamodb::Table::{Addresses, Drops, Orders, Purchases, Stock};
-use dynamodb::{DropStore, OrderStore, StockStore, Tables};
+use dynamodb::{DropStore, IssuerStore, OrderStore, StockStore, Tables};
 use startup::edge::SystemEdge;
+use web::Tokens;
 
 startup::request_allocator!();
 
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             OrderStore::new(&client, &tables),
-            config.shopper_tokens()?,
+            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
         ))
     })

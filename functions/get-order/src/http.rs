@@ -9,8 +9,9 @@ use http::StatusCode;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
-use tokens::Verifier;
-use web::{Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, answer, encode_cursor, path_id};
+use web::{
+    Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, Tokens, answer, encode_cursor, path_id,
+};
 
 use crate::cancel::{NotCancelled, cancel};
 
@@ -26,7 +27,7 @@ where
     E: Edge,
 {
     /// The function over its ports.
-    pub fn router(orders: O, shoppers: Verifier, edge: E) -> Router {
+    pub fn router(orders: O, shoppers: impl Into<Tokens>, edge: E) -> Router {
         let routes = Router::new()
             .route("/orders", get(Self::list))
             .route("/orders/{order_id}", get(Self::show))

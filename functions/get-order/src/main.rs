@@ -2,20 +2,23 @@
 
 use std::process::ExitCode;
 
-use dynamodb::Table::{Orders, Purchases, Stock};
-use dynamodb::{OrderStore, Tables};
+use dynamodb::Table::{Drops, Orders, Purchases, Stock};
+use dynamodb::{IssuerStore, OrderStore, Tables};
 use startup::edge::SystemEdge;
+use web::Tokens;
 
 startup::request_allocator!();
 
 fn main() -> ExitCode {
     startup::serve_api(|config| {
         let client = startup::aws::dynamodb(config);
-        let tables = Tables::read([Stock, Purchases, Orders], |variable| config.text(variable));
+        let tables = Tables::read([Stock, Purchases, Orders, Drops], |variable| {
+            config.text(variable)
+        });
         let orders = OrderStore::new(&client, &tables);
         Some(get_order::Api::router(
             orders,
-            config.shopper_tokens()?,
+            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
         ))
     })

@@ -15,9 +15,9 @@ use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::ReadReadiness;
 use ports::stock::{AllocateStock, SurveyStock};
-use tokens::Verifier;
 use web::{
-    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, Shared, answer,
+    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, Shared, Tokens,
+    answer,
 };
 
 use crate::audit::audited;
@@ -49,7 +49,7 @@ where
     E: Edge,
 {
     /// The function over its ports.
-    pub fn router(drops: D, stock: S, readiness: R, operators: Verifier, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, readiness: R, operators: impl Into<Tokens>, edge: E) -> Router {
         let act = |act| post(move |context, operator, drop| Self::act(act, context, operator, drop));
         let routes = Router::new()
             .route("/operator/drops/{drop_id}", get(Self::show).put(Self::put))

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use dynamodb::Table::{Drops, Prescale, Stock};
-use dynamodb::{DropStore, PrescaleStore, StockStore, Tables};
+use dynamodb::{DropStore, IssuerStore, PrescaleStore, StockStore, Tables};
 use startup::edge::SystemEdge;
+use web::Tokens;
 
 fn main() -> ExitCode {
     startup::serve_api(|config| {
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             PrescaleStore::new(&client, &tables),
-            config.operator_tokens()?,
+            Tokens::of_operators(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
         ))
     })

@@ -15,8 +15,9 @@ use ports::cached::CachedDrops;
 use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
-use tokens::Verifier;
-use web::{Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, answer, path_id};
+use web::{
+    Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
+};
 
 use crate::create::{Create, NotReserved};
 use crate::knowledge::Knowledge;
@@ -36,7 +37,7 @@ where
     E: Edge,
 {
     /// The function over its ports. It reads one copy of the status documents, drawn now, so that no copy is hot.
-    pub fn router(drops: D, stock: S, status: T, shoppers: Verifier, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, status: T, shoppers: impl Into<Tokens>, edge: E) -> Router {
         let routes = Router::new()
             .route("/drops/{drop_id}/reservations", post(Self::create))
             .route(

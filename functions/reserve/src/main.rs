@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use dynamodb::Table::{Drops, Purchases, Status, Stock};
-use dynamodb::{DropStore, StatusStore, StockStore, Tables};
+use dynamodb::{DropStore, IssuerStore, StatusStore, StockStore, Tables};
 use startup::edge::SystemEdge;
+use web::Tokens;
 
 startup::request_allocator!();
 
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
-            config.shopper_tokens()?,
+            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
         ))
     })

@@ -1,5 +1,5 @@
-//! The control endpoint: figures, queues, whether anything is left to do, and ways to invoke a function and to replace a secret
-//! by hand.
+//! The control endpoint: figures, queues, whether anything is left to do, and ways to invoke a function and to replace a secret or a
+//! stored parameter by hand.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -79,14 +79,22 @@ impl Control {
                 encode(&self.faults.report())
             }
             (&Method::PUT, _) => {
-                let Some(name) = path.strip_prefix("/secrets/") else {
+                let secret = path.strip_prefix("/secrets/");
+                // Names of parameters begin with a slash.
+                let parameter = path
+                    .strip_prefix("/parameters")
+                    .filter(|name| name.starts_with('/'));
+                if secret.is_none() && parameter.is_none() {
                     return http1::json(StatusCode::NOT_FOUND, "");
-                };
+                }
                 let text = http1::read(body, MAX_EVENT_BYTES).await;
                 let Some(text) = text.and_then(|text| String::from_utf8(text.into()).ok()) else {
                     return http1::json(StatusCode::BAD_REQUEST, "");
                 };
-                self.secrets.put(name, text);
+                match (secret, parameter) {
+                    (Some(name), _) => self.secrets.put(name, text),
+                    (None, name) => self.secrets.put_parameter(name.unwrap_or_default(), text),
+                }
                 return http1::json(StatusCode::NO_CONTENT, "");
             }
             (&Method::POST, _) => {

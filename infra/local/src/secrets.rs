@@ -28,7 +28,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 pub struct Secrets {
     /// The texts of secrets, by name.
     texts: Mutex<BTreeMap<String, String>>,
-    parameters: BTreeMap<String, String>,
+    parameters: Mutex<BTreeMap<String, String>>,
     permissions: Arc<Permissions>,
 }
 
@@ -49,7 +49,7 @@ impl Secrets {
             .collect();
         Self {
             texts: Mutex::new(texts),
-            parameters: surroundings.parameter_store.clone(),
+            parameters: Mutex::new(surroundings.parameter_store.clone()),
             permissions,
         }
     }
@@ -61,6 +61,15 @@ impl Secrets {
     /// Makes `text` the current version of the secret `name`, which need not be there.
     pub fn put(&self, name: &str, text: String) {
         self.texts().insert(name.to_owned(), text);
+    }
+
+    fn parameters(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the stored parameter `name` this value. It need not be there.
+    pub fn put_parameter(&self, name: &str, value: String) {
+        self.parameters().insert(name.to_owned(), value);
     }
 
     /// The answer to a call that may be made; none if it asks for what is not held here.
@@ -76,7 +85,8 @@ impl Secrets {
             }
             ("ssm", "GetParameter") => {
                 let name = of("Name")?;
-                let value = self.parameters.get(name)?;
+                let parameters = self.parameters();
+                let value = parameters.get(name)?;
                 let arn = parameter_arn(name);
                 json!({"Parameter": {"ARN": arn, "Name": name, "Type": "String", "Value": value, "Version": 1}})
             }

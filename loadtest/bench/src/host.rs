@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use bytes::Bytes;
-use dynamodb::Tables;
+use dynamodb::{IssuerStore, Tables};
+use ports::issuers::{IssuerList, IssuersDocument, StoreIssuers as _};
 use serde::Deserialize;
 use stack_api::TableUse;
 use stampede_local::child::Spawner;
@@ -18,7 +19,7 @@ use stampede_local::permissions::Permissions;
 use stampede_local::runtime::{Functions, Settings};
 use stampede_local::stack::{missing, sample_surroundings};
 use stampede_local::template::{self, Function, Model, REGION};
-use tokens::{Audience, Issuers, KeySet, SigningKey};
+use tokens::{Audience, Issuers, KeySet, Published, SigningKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -72,8 +73,8 @@ pub fn environment(
         .environment
         .clone();
     let issuers = Issuers::own(Audience::Shopper, KeySet::of(&[key])?);
+    // The plain functions beside ours read it; ours read the document in the table.
     variables.insert("SHOPPER_KEYS".to_owned(), issuers.to_json());
-    variables.remove("DEPLOYER_KEYS");
     Ok(variables)
 }
 
@@ -84,6 +85,18 @@ pub fn environment(
 pub fn model(path: &Path) -> anyhow::Result<Model> {
     let text = std::fs::read_to_string(path).with_context(|| format!("the template {}", path.display()))?;
     template::load(&text, &sample_surroundings())
+}
+
+/// Writes the document by which the functions verify, as `fetch-keys` does.
+async fn publish(issuers: &IssuerStore, key: &SigningKey) -> anyhow::Result<()> {
+    let own = Issuers::own(Audience::Shopper, KeySet::of(&[key])?);
+    let document = IssuersDocument {
+        version: 1,
+        text: Published::merge(own, None, None, |_| None, 0).document.to_json(),
+    };
+    let stored = issuers.store_issuers(IssuerList::Shoppers, &document).await?;
+    ensure!(stored.is_done(), "the tables are not new");
+    Ok(())
 }
 
 impl Host {
@@ -155,11 +168,13 @@ impl Host {
             .http_client(connector::plain(std::time::Duration::from_secs(1)))
             .endpoint_url(&url)
             .build();
+        let client = dynamodb::Client::from_conf(config);
+        publish(&IssuerStore::new(&client, &tables), &key).await?;
         Ok(Self {
             functions: Functions::new(&measured, settings, Spawner::start()?, Arc::clone(&meter)),
             meter,
             server,
-            client: dynamodb::Client::from_conf(config),
+            client,
             tables,
             key,
         })

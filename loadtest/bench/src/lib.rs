@@ -39,3 +39,4 @@ pub mod process;
 pub mod scene;
 pub mod stage;
 pub mod summary;
+pub mod verify;

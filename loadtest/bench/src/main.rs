@@ -13,6 +13,7 @@ use bench::cpu::Bench;
 use bench::host::{BASELINE, HELLO, Host, NODE, RESERVE, environment, model};
 use bench::stage::{self, Plan};
 use bench::summary::{Summary, mb};
+use bench::verify::{ALGORITHMS, Tokens};
 use clap::{Parser, ValueEnum};
 use loadtest::progress::say;
 use loadtest::stack::go_first;
@@ -43,6 +44,8 @@ enum Part {
     Cold,
     /// CPU time of invocations.
     Cpu,
+    /// CPU time of verifying a token, by algorithm.
+    Tokens,
     /// Load on the whole stack.
     Load,
     /// Reserves alone, without figures, for a profiler to look at; only when asked for.
@@ -136,6 +139,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
         say("CPU time of invocations");
         cpu_times(cli, &programs, &mut summary).await?;
     }
+    if cli.wants(Part::Tokens) {
+        verifications(cli, &mut summary)?;
+    }
     if cli.wants(Part::Profile) {
         let host = Host::start(&cli.template, programs.clone(), cli.out.join("logs")).await?;
         let done = profiled(&host, cli.rounds).await;
@@ -183,17 +189,19 @@ fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// Functions with large SDKs, which start once a minute and which nobody waits for.
+const APART: [&str; 2] = ["prescale", "fetch-keys"];
+
 fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> {
     let mut sizes = Vec::new();
-    for (name, function) in &model.functions {
+    for name in model.functions.keys() {
         let path = cli.functions_dir.join(name);
         let bytes = path
             .metadata()
             .with_context(|| format!("{}", path.display()))?
             .len();
-        if function.needs_control_planes() {
-            // Five more SDKs, in a function that starts once a minute and that nobody waits for.
-            summary.value("prescale_binary_mb", mb(bytes));
+        if APART.contains(&name.as_str()) {
+            summary.value(&format!("{}_binary_mb", name.replace('-', "_")), mb(bytes));
         } else {
             sizes.push((bytes, name));
         }
@@ -226,6 +234,23 @@ fn cold_starts(cli: &Cli, model: &Model, programs: &Path, summary: &mut Summary)
     summary.rounds("node_cold_start_ms", of(NODE));
     summary.ratio("cold_start_over_hello_world", of(RESERVE), of(HELLO));
     summary.ratio("cold_start_over_node", of(RESERVE), of(NODE));
+    Ok(())
+}
+
+fn verifications(cli: &Cli, summary: &mut Summary) -> anyhow::Result<()> {
+    /// Some tenths of a second for each algorithm.
+    const TIMES: u32 = 3_000;
+    let tokens = Tokens::read()?;
+    let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..cli.rounds {
+        for algorithm in ALGORITHMS {
+            let us = tokens.cpu_us(algorithm, TIMES)?;
+            taken.entry(algorithm).or_default().push(us);
+        }
+    }
+    for (algorithm, rounds) in &taken {
+        summary.rounds(&format!("verify_{}_cpu_us", algorithm.to_lowercase()), rounds);
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The input is the token's head, a line break, and its claims. It is tried as a token of that text, and once more after
 //! the head and the claims have been signed with the shoppers' key and with the deployer's: only so are they read at all. The
-//! whole input is read as a set of keys and as a document of issuers as well.
+//! whole input is read as a set of keys, as a document of issuers and as an issuer's answer as well.
 
 use std::sync::OnceLock;
 
@@ -10,11 +10,13 @@ use data_encoding::BASE64URL_NOPAD;
 use ring::signature::Ed25519KeyPair;
 use serde_json::Value;
 use tokens::{
-    Audience, Identity, Issuers, KeySet, LEEWAY_SECONDS, MAX_DEPLOYER_SECONDS, OWN_LIFE_SECONDS,
-    SMOKE_PREFIX, Scope, SigningKey, Verifier,
+    Algorithm, Audience, Identity, Issuers, KeySet, LEEWAY_SECONDS, MAX_DEPLOYER_SECONDS, OWN_LIFE_SECONDS,
+    Published, SMOKE_PREFIX, Scope, SigningKey, Verifier,
 };
 
 const NOW_S: i64 = 1_800_000_000;
+
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
 /// The shoppers' key is called `a` and the deployer's `d`.
 struct Keys {
@@ -58,6 +60,16 @@ pub fn taken(input: &[u8]) -> bool {
     if let Ok(issuers) = Issuers::parse(&text) {
         let again = Issuers::parse(&issuers.to_json());
         assert!(again.is_ok(), "read, and not again: {text}");
+    }
+    if let Ok(document) = Published::parse(&text) {
+        let again = Published::parse(&document.to_json());
+        assert!(again.is_ok(), "read, and not again: {text}");
+    }
+    if let Ok(keys) = KeySet::usable(input, &ALGORITHMS) {
+        assert!(
+            !keys.to_json().contains("\"d\":"),
+            "a private key was kept: {text}"
+        );
     }
     let at = input
         .iter()
@@ -109,13 +121,10 @@ pub fn taken(input: &[u8]) -> bool {
     assert!(is_or_has(&told["aud"], "stampede-shopper"), "{told}");
     assert_eq!(told["iss"], "stampede", "{told}");
     assert!(!read.sub.is_empty(), "{told}");
-    assert!(told["exp"].as_i64().is_some_and(|exp| exp > NOW_S - 60), "{told}");
-    assert!(
-        told["iat"]
-            .as_i64()
-            .is_some_and(|iat| iat <= NOW_S + LEEWAY_SECONDS),
-        "{told}"
-    );
+    // They may have a fraction.
+    let moment = |name: &str| told[name].as_f64().expect("a moment that was taken is a number");
+    assert!(moment("exp") > (NOW_S - 60) as f64, "{told}");
+    assert!(moment("iat") < (NOW_S + LEEWAY_SECONDS + 1) as f64, "{told}");
     assert!(read.exp.saturating_sub(read.iat) <= OWN_LIFE_SECONDS, "{told}");
     true
 }

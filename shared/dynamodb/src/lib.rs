@@ -10,7 +10,7 @@
 //! **A walk through.** [`StockStore`] claims units by one `UpdateItem` and looks at shards by one `BatchGetItem`;
 //! [`OrderStore`] places an order by one `TransactWriteItems` over claim, purchase counter, order and address, and
 //! advances it the same way; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
-//! publishes, and its lease; [`PrescaleStore`] keeps lease and record of pre-scaling's runs, their changes, and how ready
+//! publishes, and its lease; [`IssuerStore`] keeps who may sign tokens; [`PrescaleStore`] keeps lease and record of pre-scaling's runs, their changes, and how ready
 //! drops are. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
 //! [`orders::order_from_stream_json`] reads an order out of the table's stream.
 //!
@@ -36,6 +36,7 @@ mod clients;
 mod drops;
 mod error;
 mod fenced;
+mod issuers;
 mod item;
 mod lease;
 pub mod orders;
@@ -48,6 +49,7 @@ mod transact;
 
 pub use aws_sdk_dynamodb::Client;
 pub use drops::DropStore;
+pub use issuers::IssuerStore;
 pub use orders::OrderStore;
 pub use prescale::{AUDIT_DAYS, PrescaleStore};
 pub use status::StatusStore;
@@ -64,7 +66,7 @@ pub struct Tables {
     pub orders: String,
     /// Shipping addresses, by order.
     pub addresses: String,
-    /// Drops.
+    /// Drops, and who may sign tokens.
     pub drops: String,
     /// Status documents, free counts, leases.
     pub status: String,

@@ -52,6 +52,10 @@ pub enum Op {
     Acquire,
     /// `ReadReadiness::readiness`
     Readiness,
+    /// `ReadIssuers::issuers`
+    Issuers,
+    /// `StoreIssuers::store_issuers`
+    StoreIssuers,
 }
 
 /// How a call fails. There is no fault that answers *busy* after writing: that would be a lie no database tells.

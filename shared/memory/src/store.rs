@@ -12,6 +12,7 @@ use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::StoreError;
 use ports::drops::{FreeCounts, Lease};
+use ports::issuers::{IssuerList, IssuersDocument};
 
 use crate::faults::{Fault, Faults, Op};
 use crate::yielding::yield_now;
@@ -46,6 +47,7 @@ pub(crate) struct State {
     pub(crate) counts: BTreeMap<(DropId, SkuId), FreeCounts>,
     pub(crate) leases: BTreeMap<DropId, Lease>,
     pub(crate) readiness: BTreeMap<DropId, Readiness>,
+    pub(crate) issuers: BTreeMap<IssuerList, IssuersDocument>,
 }
 
 /// Every database port, in memory. Clones share everything.

@@ -28,6 +28,7 @@ pub mod drops;
 pub mod edge;
 mod error;
 pub mod invocation;
+pub mod issuers;
 pub mod ledger;
 pub mod messages;
 pub mod orders;

@@ -11,12 +11,15 @@
 //! }]}
 //! ```
 //!
-//! `issuer` and `audiences` are what a token's `iss` and `aud` say, to the character. `role` may be missing.
+//! `issuer` and `audiences` are what a token's `iss` and `aud` say, to the character. `role` may be missing. An issuer that publishes its
+//! keys itself has `"jwks_uri": "https://…"` instead of `keys`. The function `fetch-keys` reads that address and writes a
+//! [`Published`](crate::Published) document, where the entry has both and the moment of the last answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::keys::{Algorithm, KeySet, KeySetError, Member, is_visible};
+use crate::published::FORM;
 use crate::{Audience, ISSUER};
 
 /// The most issuers of a document.
@@ -27,6 +30,9 @@ pub const MAX_AUDIENCES: usize = 8;
 
 /// The longest name of an issuer or audience, and the longest claim or value of a role, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
+
+/// The longest address of an issuer's keys, in bytes.
+pub const MAX_URI_BYTES: usize = 512;
 
 /// How long a token may be valid at most, whatever its issuer's entry says (`exp` less `iat`), in seconds: a week.
 pub const MAX_LIFE_SECONDS: i64 = 7 * 86_400;
@@ -65,9 +71,20 @@ pub enum IssuersError {
     /// The role's claim is no JSON pointer, or its value is not one word.
     #[error("the issuer {0} has a `role` whose `claim` is no JSON pointer or whose `value` is not one word")]
     Role(String),
+    /// The issuer has neither keys nor an address for them, or both, or an address of another form.
+    #[error(
+        "the issuer {0} needs either `keys` or a `jwks_uri` of 1 to {MAX_URI_BYTES} visible ASCII characters"
+    )]
+    Source(String),
+    /// The issuer has an address and lists no algorithm that its keys may have.
+    #[error("the issuer {0} needs an algorithm in `algorithms`")]
+    NoAlgorithm(String),
     /// The issuer's keys are wrong.
     #[error("the issuer {0}: {1}")]
     Keys(String, KeySetError),
+    /// The document is published in a form that this release does not know.
+    #[error("a document of the form {0}; this release reads form {FORM}")]
+    OtherForm(u64),
     /// A key's algorithm is not in the issuer's list.
     #[error("the issuer {issuer} does not allow the algorithm of its key {kid}")]
     Algorithm {
@@ -76,6 +93,9 @@ pub enum IssuersError {
         /// The key.
         kid: String,
     },
+    /// The deployer's keys are wrong, or one has a `kid` of our own issuer's.
+    #[error("the deployer's keys: {0}")]
+    Deployers(KeySetError),
     /// Whoever has an account at this issuer would be an operator.
     #[error("the issuer {0} needs a `role` to name operators")]
     NoRole(String),
@@ -124,7 +144,17 @@ pub(crate) struct Issuer {
     pub(crate) max_life_seconds: i64,
     pub(crate) role: Option<Role>,
     pub(crate) keys: KeySet,
-    algorithms: Vec<Algorithm>,
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// Where the issuer publishes its keys, if they do not stand in its entry.
+    pub(crate) address: Option<Address>,
+}
+
+/// Where an issuer publishes its keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) uri: String,
+    /// When it last answered with keys, or was first asked, in seconds since 1970; 0 before.
+    pub(crate) answered_at: i64,
 }
 
 impl Issuer {
@@ -143,22 +173,45 @@ impl Issuer {
             role: None,
             keys,
             algorithms,
+            address: None,
         }
     }
 
-    fn to_value(&self) -> Value {
+    fn to_value(&self, form: Form) -> Value {
         let mut entry = json!({
             "issuer": self.name,
             "audiences": self.audiences,
             "algorithms": self.algorithms,
             "max_life_seconds": self.max_life_seconds,
-            "keys": self.keys.jwks(),
         });
-        if let (Some(role), Some(entry)) = (&self.role, entry.as_object_mut()) {
-            entry.insert("role".to_owned(), json!(role));
+        let mut add = |name: &str, value: Value| {
+            if let Some(entry) = entry.as_object_mut() {
+                entry.insert(name.to_owned(), value);
+            }
+        };
+        if let Some(role) = &self.role {
+            add("role", json!(role));
+        }
+        if form == Form::Published || self.address.is_none() {
+            add("keys", json!(self.keys.jwks()));
+        }
+        if let Some(address) = &self.address {
+            add("jwks_uri", json!(address.uri));
+            if form == Form::Published {
+                add("answered_at", json!(address.answered_at));
+            }
         }
         entry
     }
+}
+
+/// Who wrote a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The shop: keys or an address.
+    Configured,
+    /// `fetch-keys`: beside an address the keys found there.
+    Published,
 }
 
 #[derive(Deserialize)]
@@ -169,17 +222,19 @@ struct Document {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+pub(crate) struct Entry {
     issuer: String,
     audiences: Vec<String>,
     algorithms: Vec<Algorithm>,
     max_life_seconds: i64,
     role: Option<Role>,
-    keys: Vec<Member>,
+    keys: Option<Vec<Member>>,
+    jwks_uri: Option<String>,
+    answered_at: Option<i64>,
 }
 
 impl Entry {
-    fn checked(self, at: usize) -> Result<Issuer, IssuersError> {
+    fn checked(self, at: usize, form: Form) -> Result<Issuer, IssuersError> {
         let Self {
             issuer: name,
             audiences,
@@ -187,6 +242,8 @@ impl Entry {
             max_life_seconds,
             role,
             keys,
+            jwks_uri,
+            answered_at,
         } = self;
         if !is_visible(&name, MAX_NAME_BYTES) {
             return Err(IssuersError::Name(at));
@@ -201,7 +258,25 @@ impl Entry {
         if role.as_ref().is_some_and(|role| !role.is_well_formed()) {
             return Err(IssuersError::Role(name));
         }
-        let keys = match KeySet::of_members(keys) {
+        let (members, address) = match (form, keys, jwks_uri, answered_at) {
+            (_, Some(keys), None, None) => (keys, None),
+            (Form::Configured, None, Some(uri), None) => (Vec::new(), Some(Address { uri, answered_at: 0 })),
+            (Form::Published, Some(keys), Some(uri), Some(answered_at)) => {
+                (keys, Some(Address { uri, answered_at }))
+            }
+            _ => return Err(IssuersError::Source(name)),
+        };
+        if let Some(address) = &address {
+            if !is_visible(&address.uri, MAX_URI_BYTES) {
+                return Err(IssuersError::Source(name));
+            }
+            if algorithms.is_empty() {
+                return Err(IssuersError::NoAlgorithm(name));
+            }
+        }
+        // An issuer whose address has not answered yet has no keys.
+        let keys = match KeySet::of_members(members) {
+            Err(KeySetError::Count(0)) if address.is_some() => KeySet::none(),
             Ok(keys) => keys,
             Err(error) => return Err(IssuersError::Keys(name, error)),
         };
@@ -219,13 +294,22 @@ impl Entry {
             role,
             keys,
             algorithms,
+            address,
         })
     }
 }
 
+/// A document as it stands in `json`.
+pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, IssuersError> {
+    serde_json::from_str(json).map_err(|error| IssuersError::Form {
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
 /// 1 to [`MAX_ISSUERS`] issuers, each with its keys, audiences and bounds.
 #[derive(Debug, Clone)]
-pub struct Issuers(Vec<Issuer>);
+pub struct Issuers(pub(crate) Vec<Issuer>);
 
 impl Issuers {
     /// The issuers of a document, whose form this module's first page shows.
@@ -233,17 +317,18 @@ impl Issuers {
     /// # Errors
     /// [`IssuersError`]: the document has to be right as a whole.
     pub fn parse(json: &str) -> Result<Self, IssuersError> {
-        let document: Document = serde_json::from_str(json).map_err(|error| IssuersError::Form {
-            line: error.line(),
-            column: error.column(),
-        })?;
-        let count = document.issuers.len();
+        let document: Document = read(json)?;
+        Self::of_entries(document.issuers, Form::Configured)
+    }
+
+    pub(crate) fn of_entries(entries: Vec<Entry>, form: Form) -> Result<Self, IssuersError> {
+        let count = entries.len();
         if !(1..=MAX_ISSUERS).contains(&count) {
             return Err(IssuersError::Count(count));
         }
         let mut issuers: Vec<Issuer> = Vec::with_capacity(count);
-        for (at, entry) in document.issuers.into_iter().enumerate() {
-            let issuer = entry.checked(at)?;
+        for (at, entry) in entries.into_iter().enumerate() {
+            let issuer = entry.checked(at, form)?;
             if issuers.iter().any(|other| other.name == issuer.name) {
                 return Err(IssuersError::Twice(issuer.name));
             }
@@ -261,13 +346,28 @@ impl Issuers {
     /// The document as [`Issuers::parse`] takes it.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let issuers: Vec<Value> = self.0.iter().map(Issuer::to_value).collect();
-        json!({ "issuers": issuers }).to_string()
+        json!({ "issuers": self.values(Form::Configured) }).to_string()
+    }
+
+    pub(crate) fn values(&self, form: Form) -> Vec<Value> {
+        self.0.iter().map(|issuer| issuer.to_value(form)).collect()
     }
 
     /// The issuer that calls itself `name` in its tokens.
     pub(crate) fn find(&self, name: &str) -> Option<&Issuer> {
         self.0.iter().find(|issuer| issuer.name == name)
+    }
+
+    /// The addresses at which issuers publish their keys: of each the issuer's name, the address, and the algorithms that its keys may have.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str, &[Algorithm])> {
+        self.0.iter().filter_map(|issuer| {
+            let address = issuer.address.as_ref()?;
+            Some((
+                issuer.name.as_str(),
+                address.uri.as_str(),
+                issuer.algorithms.as_slice(),
+            ))
+        })
     }
 
     /// Whether operators may come from all of them.
@@ -375,6 +475,28 @@ mod tests {
         }
         for bad in [json!("HS256"), json!("none"), json!("RS512"), json!(1)] {
             assert!(matches!(change("/algorithms/0", bad), IssuersError::Form { .. }));
+        }
+        let mut outside = entry("i", "a");
+        outside["jwks_uri"] = json!("https://login.example/keys");
+        let source = IssuersError::Source(name());
+        assert_eq!(
+            parse(&[outside.clone()]).unwrap_err(),
+            source,
+            "keys and an address"
+        );
+        outside["keys"] = Value::Null;
+        assert!(parse(&[outside.clone()]).is_ok());
+        for (member, bad, error) in [
+            ("answered_at", json!(1), &source),
+            ("jwks_uri", Value::Null, &source),
+            ("jwks_uri", json!(""), &source),
+            ("jwks_uri", json!("https://login.example/a b"), &source),
+            ("jwks_uri", json!("u".repeat(MAX_URI_BYTES + 1)), &source),
+            ("algorithms", json!([]), &IssuersError::NoAlgorithm(name())),
+        ] {
+            let mut changed = outside.clone();
+            changed[member] = bad;
+            assert_eq!(parse(&[changed]).unwrap_err(), *error, "{member}");
         }
         let kid = "a".to_owned();
         let other = IssuersError::Algorithm { issuer: name(), kid };

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::SigningKey;
 
-/// The most keys of a set. Two are needed to rotate one; some issuers publish more.
-pub const MAX_KEYS: usize = 8;
+/// The most keys of a set. Two are needed to rotate one; some issuers publish ten.
+pub const MAX_KEYS: usize = 16;
+
+/// The most keys in an issuer's answer, those that are of no use here included.
+pub const MAX_ANSWERED_KEYS: usize = 64;
 
 /// The longest `kid`, in bytes.
 pub const MAX_KID_BYTES: usize = 128;
@@ -66,7 +69,7 @@ pub enum KeySetError {
     Private(String),
 }
 
-/// 1 to [`MAX_KEYS`] public keys, each with a `kid` of its own.
+/// Up to [`MAX_KEYS`] public keys, each with a `kid` of its own; none only where an issuer's address has not answered yet.
 #[derive(Clone)]
 pub struct KeySet(Vec<PublicKey>);
 
@@ -100,6 +103,45 @@ impl KeySet {
     pub fn parse(json: &str) -> Result<Self, KeySetError> {
         let set: Set = serde_json::from_str(json).map_err(|_| KeySetError::Form)?;
         Self::of_members(set.keys)
+    }
+
+    /// Those keys of an issuer's answer (a JWK Set in JSON) that are usable here under one of `algorithms`. Others are left out: of another
+    /// type, size, `use` or algorithm, without a `kid`, under a `kid` that an earlier usable one has, or published with the private half.
+    ///
+    /// # Errors
+    /// [`KeySetError::Form`] for another text, [`KeySetError::Count`] for more than [`MAX_ANSWERED_KEYS`] keys, and for none or more than
+    /// [`MAX_KEYS`] that are usable.
+    pub fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            keys: Vec<Value>,
+        }
+        let answer: Answer = serde_json::from_slice(json).map_err(|_| KeySetError::Form)?;
+        if answer.keys.len() > MAX_ANSWERED_KEYS {
+            return Err(KeySetError::Count(answer.keys.len()));
+        }
+        let mut keys: Vec<PublicKey> = Vec::new();
+        for (at, value) in answer.keys.into_iter().enumerate() {
+            let member = Member::deserialize(value).ok();
+            let Some(key) = member.and_then(|member| public_key(at, member).ok()) else {
+                continue;
+            };
+            if algorithms.contains(&key.algorithm) && keys.iter().all(|other| other.kid != key.kid) {
+                keys.push(key);
+            }
+        }
+        Self::checked(keys)
+    }
+
+    /// No keys.
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The keys of one of `algorithms`.
+    pub(crate) fn only(&self, algorithms: &[Algorithm]) -> Self {
+        let allowed = self.0.iter().filter(|key| algorithms.contains(&key.algorithm));
+        Self(allowed.cloned().collect())
     }
 
     /// The keys of a JWK Set's member `keys`.
@@ -288,9 +330,9 @@ mod tests {
             assert_eq!(refused(text), KeySetError::Form, "{text}");
         }
         assert_eq!(refused(&set(&[])), KeySetError::Count(0));
-        let nine: Vec<String> = (0..9).map(|n| jwk(&n.to_string())).collect();
-        assert_eq!(refused(&set(&nine)), KeySetError::Count(9));
-        assert!(KeySet::parse(&set(&nine[..8])).is_ok());
+        let many: Vec<String> = (0..=MAX_KEYS).map(|n| jwk(&n.to_string())).collect();
+        assert_eq!(refused(&set(&many)), KeySetError::Count(MAX_KEYS + 1));
+        assert!(KeySet::parse(&set(&many[..MAX_KEYS])).is_ok());
         for kid in ["", "a b", "schlüssel", &"k".repeat(MAX_KID_BYTES + 1)] {
             assert_eq!(refused(&set(&[jwk("a"), jwk(kid)])), KeySetError::Kid(1), "{kid}");
         }
@@ -316,5 +358,54 @@ mod tests {
         let error = refused(&set(&[private]));
         assert_eq!(error, KeySetError::Private("a".to_owned()));
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn of_an_issuers_answer_only_usable_keys_are_kept() {
+        let usable = |keys: &[String]| {
+            let all = [Algorithm::EdDSA, Algorithm::ES256];
+            KeySet::usable(set(keys).as_bytes(), &all).map(|keys| {
+                let kept = keys.named().map(|(kid, _)| kid.to_owned());
+                kept.collect::<Vec<_>>()
+            })
+        };
+        let good = jwk("good");
+        for useless in [
+            "7".to_owned(),
+            r#"{"kty":"AKP","kid":"a","pub":"AAAA"}"#.to_owned(),
+            r#"{"kty":"oct","kid":"a","k":"c2VjcmV0"}"#.to_owned(),
+            jwk("a").replace("Ed25519", "X25519"),
+            jwk("a").replace("\"crv\"", "\"use\":\"enc\",\"crv\""),
+            jwk("a").replace("\"crv\"", "\"alg\":\"ES256\",\"crv\""),
+            jwk("a").replace("\"crv\"", "\"d\":\"c2VjcmV0\",\"crv\""),
+            jwk("a").replace("\"kid\":\"a\",", ""),
+            jwk("a b"),
+            jwk("good"),
+        ] {
+            assert_eq!(
+                usable(&[good.clone(), useless.clone()]),
+                Ok(vec!["good".to_owned()]),
+                "{useless}"
+            );
+            if useless != good {
+                assert_eq!(
+                    usable(&[useless.clone()]),
+                    Err(KeySetError::Count(0)),
+                    "{useless}"
+                );
+            }
+        }
+        assert_eq!(usable(&[]), Err(KeySetError::Count(0)));
+        let many = |count: usize| (0..count).map(|n| jwk(&n.to_string())).collect::<Vec<_>>();
+        assert_eq!(usable(&many(MAX_KEYS)).map(|kept| kept.len()), Ok(MAX_KEYS));
+        assert_eq!(usable(&many(MAX_KEYS + 1)), Err(KeySetError::Count(MAX_KEYS + 1)));
+        let too_many = vec!["1".to_owned(); MAX_ANSWERED_KEYS + 1];
+        assert_eq!(usable(&too_many), Err(KeySetError::Count(MAX_ANSWERED_KEYS + 1)));
+        let other = KeySet::usable(set(&[good]).as_bytes(), &[Algorithm::RS256]);
+        assert_eq!(other.map(|_| ()), Err(KeySetError::Count(0)));
+        for text in ["", "<html>", "[]", "{}", "{\"keys\":{}}"] {
+            let read = KeySet::usable(text.as_bytes(), &[Algorithm::EdDSA]);
+            assert_eq!(read.map(|_| ()), Err(KeySetError::Form), "{text}");
+        }
     }
 }

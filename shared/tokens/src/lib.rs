@@ -4,7 +4,7 @@
 //! operators have lists of issuers of their own ([`Issuers`]); no issuer and audience may stand in both, so that no token can make
 //! a shopper and an operator. Where others than our own issuer name operators, the token needs a role besides.
 //!
-//! A function holds a [`Verifier`]: a few public keys by issuer and `kid`. Several are there at once so that a key is
+//! A function holds a [`Verifier`], made of the [`Published`] document: a few public keys by issuer and `kid`. Several are there at once so that a key is
 //! replaced without an outage: the new public key is added, then signing moves to it, then the old one is removed. A
 //! [`SigningKey`] exists where people sign in to our own issuer and in the tools that run a drop on one machine. The moment of the check is
 //! a parameter, since nothing here reads a clock.
@@ -36,6 +36,7 @@ mod keys;
 #[cfg(test)]
 mod outside;
 mod provider;
+mod published;
 mod signing;
 
 use jsonwebtoken::dangerous::{insecure_decode, insecure_decode_claims};
@@ -45,10 +46,12 @@ use serde_json::Value;
 
 use issuers::Issuer;
 pub use issuers::{
-    Issuers, IssuersError, MAX_AUDIENCES, MAX_ISSUERS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, OWN_LIFE_SECONDS,
+    Issuers, IssuersError, MAX_AUDIENCES, MAX_ISSUERS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_URI_BYTES,
+    OWN_LIFE_SECONDS,
 };
 use keys::PublicKey;
-pub use keys::{Algorithm, KeySet, KeySetError, MAX_KEYS, MAX_KID_BYTES};
+pub use keys::{Algorithm, KeySet, KeySetError, MAX_ANSWERED_KEYS, MAX_KEYS, MAX_KID_BYTES};
+pub use published::{FORM, KEPT_SECONDS, Merged, NOTED_SECONDS, Published};
 pub use signing::{KeyError, SigningKey};
 
 /// The `iss` of our own tokens.
@@ -112,12 +115,33 @@ pub struct Claims {
 struct Received {
     iss: String,
     sub: String,
-    iat: i64,
-    exp: i64,
-    nbf: Option<i64>,
+    iat: Seconds,
+    exp: Seconds,
+    nbf: Option<Seconds>,
     aud: Option<Texts>,
     client_id: Option<String>,
     token_use: Option<String>,
+}
+
+/// Seconds since 1970, of which a fraction is left out (RFC 7519, section 2: a `NumericDate` may have one).
+#[derive(Clone, Copy)]
+struct Seconds(i64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Number {
+            Whole(i64),
+            Fraction(f64),
+        }
+        match Number::deserialize(deserializer)? {
+            Number::Whole(seconds) => Ok(Self(seconds)),
+            // The cast bounds what is larger; `floor` keeps moments before 1970 in order.
+            #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+            Number::Fraction(seconds) => Ok(Self(seconds.floor() as i64)),
+        }
+    }
 }
 
 /// One text, or a list of them (RFC 7519, section 4.1.3).
@@ -180,7 +204,10 @@ pub enum TokenError {
     /// Its issuer is not in the list.
     #[error("the token's issuer is not known here")]
     UnknownIssuer,
-    /// Its header names no key, or one that is not (or no longer) its issuer's.
+    /// Its header names no key.
+    #[error("the token names no key")]
+    NoKey,
+    /// Its header names a key that is not, not yet or no longer its issuer's as far as is known here.
     #[error("the token names no key of its issuer that is known here")]
     UnknownKey,
     /// It was one, until it expired.
@@ -271,19 +298,20 @@ impl Verifier {
         // Only issuer and `kid` are used before the signature is checked, to find the key.
         let TokenData { header, claims } =
             insecure_decode::<Received>(token).map_err(|_| TokenError::Invalid)?;
-        let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
+        let kid = header.kid.as_deref().ok_or(TokenError::NoKey)?;
         let (issuer, key, scope) = self.find(&claims.iss, kid)?;
         if !is_plain(&header) || !is_signed(token, &header, key) || !claims.is_for(issuer) {
             return Err(TokenError::Invalid);
         }
-        if claims.exp.saturating_add(EXPIRY_LEEWAY_SECONDS) <= now_s {
+        let (Seconds(iat), Seconds(exp)) = (claims.iat, claims.exp);
+        if exp.saturating_add(EXPIRY_LEEWAY_SECONDS) <= now_s {
             return Err(TokenError::Expired);
         }
-        let latest = claims.nbf.map_or(claims.iat, |nbf| nbf.max(claims.iat));
+        let latest = claims.nbf.map_or(iat, |Seconds(nbf)| nbf.max(iat));
         if latest > now_s.saturating_add(LEEWAY_SECONDS) {
             return Err(TokenError::NotYetValid);
         }
-        if claims.exp.saturating_sub(claims.iat) > issuer.max_life_seconds {
+        if exp.saturating_sub(iat) > issuer.max_life_seconds {
             return Err(TokenError::TooLong);
         }
         let is_deployers = scope == Scope::UnlistedOnly;
@@ -298,9 +326,7 @@ impl Verifier {
                 return Err(TokenError::Role);
             }
         }
-        let Received {
-            iss, sub, iat, exp, ..
-        } = claims;
+        let Received { iss, sub, .. } = claims;
         let claims = Claims { iss, sub, iat, exp };
         Ok(Identity { claims, scope })
     }
@@ -429,8 +455,8 @@ mod tests {
         let (signing, verifying) = pair(Audience::Shopper);
         let claims = shopper(&signing).split('.').nth(1).unwrap().to_owned();
         for (kid, error) in [
-            ("", TokenError::UnknownKey),
-            (r#","kid":null"#, TokenError::UnknownKey),
+            ("", TokenError::NoKey),
+            (r#","kid":null"#, TokenError::NoKey),
             (r#","kid":"""#, TokenError::UnknownKey),
             (r#","kid":"A""#, TokenError::UnknownKey),
             (r#","kid":["a"]"#, TokenError::Invalid),
@@ -668,6 +694,9 @@ mod tests {
             json!({"exp": NOW - 1, "iat": NOW - 3_601}),
             json!({"email": "ada@example.org", "realm_access": {"roles": ["a"]}, "azp": 7}),
             json!({"sub": "ä".repeat(127)}),
+            json!({"iat": 1_799_999_999.5, "nbf": 1_800_000_060.999, "exp": 1_800_000_000.5}),
+            json!({"iat": 1_800_000_000.9, "exp": 1_800_003_600.1}),
+            json!({"iat": 1.8e9, "exp": 1_800_000_060.0}),
         ] {
             assert_eq!(verify(good.clone()), Ok(()), "{good}");
         }
@@ -701,6 +730,10 @@ mod tests {
             (json!({"exp": NOW - 2}), TokenError::Expired),
             (json!({"exp": NOW + 3_601}), TokenError::TooLong),
             (json!({"iat": i64::MIN, "exp": i64::MAX}), TokenError::TooLong),
+            (json!({"nbf": 1_800_000_061.0}), TokenError::NotYetValid),
+            (json!({"exp": 1_799_999_998.9}), TokenError::Expired),
+            (json!({"iat": -1e300, "exp": 1e300}), TokenError::TooLong),
+            (json!({"iat": "1800000000"}), TokenError::Invalid),
             (json!({"sub": ""}), TokenError::Subject),
             (json!({"sub": "s".repeat(256)}), TokenError::Subject),
             (json!({"sub": "smoke-1"}), TokenError::Subject),

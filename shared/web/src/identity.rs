@@ -8,8 +8,9 @@ use domain::ids::ShopperId;
 use http::header;
 use http::request::Parts;
 use ports::edge::Edge;
-use tokens::{Identity, Scope, Verifier};
+use tokens::{Identity, Scope};
 
+use crate::held::{Tokens, Unidentified};
 use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
 
@@ -17,7 +18,7 @@ use api::problem::{Code, Problem};
 pub struct Context<S, E> {
     /// The use cases.
     pub service: S,
-    tokens: Verifier,
+    tokens: Tokens,
     edge: E,
 }
 
@@ -26,14 +27,19 @@ pub type Shared<S, E> = axum::extract::State<Arc<Context<S, E>>>;
 
 /// The function whose routes share `service`. `tokens` checks the tokens of its [`Shopper`]s or [`Operator`]s by the clock
 /// of `edge`.
-pub fn with_tokens<S, E>(routes: Router<Arc<Context<S, E>>>, service: S, tokens: Verifier, edge: E) -> Router
+pub fn with_tokens<S, E>(
+    routes: Router<Arc<Context<S, E>>>,
+    service: S,
+    tokens: impl Into<Tokens>,
+    edge: E,
+) -> Router
 where
     S: Send + Sync + 'static,
     E: Edge,
 {
     conventions(routes).with_state(Arc::new(Context {
         service,
-        tokens,
+        tokens: tokens.into(),
         edge,
     }))
 }
@@ -66,7 +72,7 @@ pub fn out_of_scope() -> Problem {
 }
 
 /// Who the request's token says is asking. Why a token was refused is not told: it would help only a forger.
-fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<Identity, Failure> {
+async fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<Identity, Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
     let header = parts
         .headers
@@ -78,17 +84,20 @@ fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<Identi
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("Send `Authorization: Bearer` and a token."));
     }
-    let now = context.edge.now().as_seconds();
-    context.tokens.verify(token.trim(), now).map_err(|error| {
-        tracing::debug!(%error, "a token was refused");
-        refused("The token is not valid or has expired. Sign in again.")
+    let checked = context.tokens.check(token.trim(), context.edge.now()).await;
+    checked.map_err(|unidentified| match unidentified {
+        Unidentified::Refused(error) => {
+            tracing::debug!(%error, "a token was refused");
+            refused("The token is not valid or has expired. Sign in again.")
+        }
+        Unidentified::Unknown(error) => Failure::store("read the issuers' keys", &error),
     })
 }
 
 impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
-        let identity = identity(parts, context)?;
+        let identity = identity(parts, context).await?;
         Ok(Self {
             id: ShopperId::of(&identity.claims.iss, &identity.claims.sub),
             scope: identity.scope,
@@ -99,7 +108,7 @@ impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
 impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Operator {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
-        let identity = identity(parts, context)?;
+        let identity = identity(parts, context).await?;
         Ok(Self {
             name: identity.claims.sub,
             scope: identity.scope,

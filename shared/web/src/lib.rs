@@ -21,6 +21,7 @@
 mod body;
 mod cursor;
 mod failure;
+mod held;
 mod identity;
 mod path;
 
@@ -33,6 +34,7 @@ pub use api::problem::{Code, FieldProblem, Problem};
 pub use body::{IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
 pub use failure::Failure;
+pub use held::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};
 pub use path::{DropInPath, PathOf, path_id};
 

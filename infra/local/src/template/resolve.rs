@@ -172,23 +172,10 @@ impl Resolver<'_> {
             .parameters
             .and_then(|p| p.get(name))
             .ok_or_else(|| anyhow!("{place}: {name} is neither a resource nor a parameter"))?;
-        let default = declared
+        declared
             .get("Default")
             .and_then(scalar)
-            .ok_or_else(|| anyhow!("{place}: the parameter {name} has no default and no local value"))?;
-        if declared
-            .get("Type")
-            .and_then(Yaml::as_str)
-            .is_some_and(|t| t.starts_with("AWS::SSM::Parameter::Value"))
-        {
-            return self
-                .surroundings
-                .parameter_store
-                .get(&default)
-                .cloned()
-                .ok_or_else(|| anyhow!("{place}: no local value for the stored parameter {default}"));
-        }
-        Ok(default)
+            .ok_or_else(|| anyhow!("{place}: the parameter {name} has no default and no local value"))
     }
 
     fn attribute(&self, path: &str, place: &str) -> Result<String> {

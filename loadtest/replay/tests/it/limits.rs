@@ -12,6 +12,7 @@ fn declared() -> BTreeMap<&'static str, FunctionLimits> {
     let replayed = Function::ALL.map(|function| (function.name(), function.limits()));
     let others = [
         ("answer-default", answer_default::LIMITS),
+        ("fetch-keys", fetch_keys::LIMITS),
         ("prescale", prescale::LIMITS),
     ];
     replayed.into_iter().chain(others).collect()

@@ -9,6 +9,9 @@ mod orders {
 mod drops {
     memory::drops_contract!(crate::support::Local::start().await);
 }
+mod issuers {
+    memory::issuers_contract!(crate::support::Local::start().await);
+}
 mod status {
     memory::status_contract!(crate::support::Local::start().await);
 }

@@ -26,6 +26,7 @@
 pub mod account;
 pub mod drops;
 pub mod gateway;
+pub mod issuers;
 pub mod ledger;
 pub mod messages;
 pub mod orders;
@@ -42,6 +43,7 @@ use domain::ids::OrderId;
 use domain::shard::Shard;
 use ports::StoreError;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
+use ports::issuers::{ReadIssuers, StoreIssuers};
 use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, PlaceOrder, ReadOrder};
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
@@ -71,6 +73,10 @@ impl<T: ReadDrop + ListDrops + StoreDrop> DropPorts for T {}
 pub trait StatusPorts: ReadStatus + ReadCounts + WriteStatus + HoldLease {}
 impl<T: ReadStatus + ReadCounts + WriteStatus + HoldLease> StatusPorts for T {}
 
+/// Every port of the issuers' documents.
+pub trait IssuerPorts: ReadIssuers + StoreIssuers {}
+impl<T: ReadIssuers + StoreIssuers> IssuerPorts for T {}
+
 /// A database under test.
 pub trait Database {
     /// Its stock.
@@ -81,6 +87,8 @@ pub trait Database {
     fn drops(&self) -> impl DropPorts;
     /// Its status documents.
     fn status(&self) -> impl StatusPorts;
+    /// Its documents of issuers.
+    fn issuers(&self) -> impl IssuerPorts;
     /// The address stored for an order, by a way of its own: no port reads it.
     fn address(&self, id: &OrderId) -> impl Future<Output = Option<String>>;
 }
@@ -99,6 +107,10 @@ impl Database for MemoryStore {
     }
 
     fn status(&self) -> impl StatusPorts {
+        self.clone()
+    }
+
+    fn issuers(&self) -> impl IssuerPorts {
         self.clone()
     }
 

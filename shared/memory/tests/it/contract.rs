@@ -12,6 +12,9 @@ mod drops {
 mod status {
     memory::status_contract!(memory::MemoryStore::new());
 }
+mod issuers {
+    memory::issuers_contract!(memory::MemoryStore::new());
+}
 mod messages {
     memory::messages_contract!(memory::MemoryQueues::new());
 }

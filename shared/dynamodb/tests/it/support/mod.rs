@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::types::{
 };
 use domain::ids::OrderId;
 use domain::time::Timestamp;
-use dynamodb::{DropStore, OrderStore, PrescaleStore, StatusStore, StockStore, Tables};
+use dynamodb::{DropStore, IssuerStore, OrderStore, PrescaleStore, StatusStore, StockStore, Tables};
 use memory::contract::prescale::{Entry, Ledger, PrescalePorts};
-use memory::contract::{Database, DropPorts, OrderPorts, StatusPorts, StockPorts};
+use memory::contract::{Database, DropPorts, IssuerPorts, OrderPorts, StatusPorts, StockPorts};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -144,6 +144,10 @@ impl Database for Local {
 
     fn status(&self) -> impl StatusPorts {
         StatusStore::new(&self.client, &self.tables)
+    }
+
+    fn issuers(&self) -> impl IssuerPorts {
+        IssuerStore::new(&self.client, &self.tables)
     }
 
     async fn address(&self, id: &OrderId) -> Option<String> {

@@ -1,0 +1,167 @@
+//! Asks issuers for their keys.
+
+use std::time::Duration;
+
+use reqwest::header::ACCEPT;
+use reqwest::{Client, Response, StatusCode, Url, redirect, retry};
+use tokens::KeySetError;
+
+/// How long connecting to an issuer may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an issuer's whole answer may take, connecting included.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest answer that is read, in bytes. A key with its chain of certificates takes some 5 KB.
+pub const MAX_ANSWER_BYTES: usize = 128 * 1024;
+
+/// Whether an address may be `http`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Only `https`.
+    Refused,
+    /// `http` to this machine too: the local stack.
+    ToLoopback,
+}
+
+/// An address that is not asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is no URL of a host.
+    #[error("`jwks_uri` is no URL")]
+    Url,
+    /// Whoever is between could replace the keys.
+    #[error("`jwks_uri` is not https")]
+    Insecure,
+    /// A name or password would stand in logs.
+    #[error("`jwks_uri` has a user name or password")]
+    Credentials,
+}
+
+/// Why an issuer's answer is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The HTTP client could not be made.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(String),
+    /// No whole answer came in time.
+    #[error("no whole answer came within {} s", TOTAL_TIMEOUT.as_secs())]
+    Late,
+    /// No connection was made, or it broke off.
+    #[error("no whole answer: {0}")]
+    None(reqwest::Error),
+    /// Another status than 200. Redirects are not followed: the shop names the address.
+    #[error("the status is {0}")]
+    Status(u16),
+    /// The answer is over [`MAX_ANSWER_BYTES`].
+    #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes")]
+    TooLong,
+    /// The answer is no JWK Set, or has no key of use, or too many.
+    #[error(transparent)]
+    Keys(#[from] KeySetError),
+}
+
+/// The URL of an issuer's address.
+///
+/// # Errors
+/// [`AddressError`]
+pub fn address(uri: &str, plain_http: PlainHttp) -> Result<Url, AddressError> {
+    let url = Url::parse(uri).map_err(|_| AddressError::Url)?;
+    let host = url.host_str().ok_or(AddressError::Url)?;
+    let is_here = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
+    match url.scheme() {
+        "https" => {}
+        "http" if is_here && plain_http == PlainHttp::ToLoopback => {}
+        "http" => return Err(AddressError::Insecure),
+        _ => return Err(AddressError::Url),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(AddressError::Credentials);
+    }
+    Ok(url)
+}
+
+/// A client for these addresses.
+pub(crate) fn client<'a>(mut addresses: impl Iterator<Item = &'a Url>) -> Result<Client, AnswerError> {
+    // The client insists on a TLS provider even for plain HTTP. A second installation changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        // The next run asks again.
+        .retry(retry::never())
+        .redirect(redirect::Policy::none())
+        .no_proxy();
+    if addresses.all(|url| url.scheme() == "http") {
+        // Spares reading the system's certificates where none will be needed.
+        builder = builder.tls_certs_only([]);
+    }
+    builder
+        .build()
+        .map_err(|error| AnswerError::Client(error.to_string()))
+}
+
+/// What the address answers.
+pub(crate) async fn fetch(client: &Client, url: Url) -> Result<Vec<u8>, AnswerError> {
+    let request = client
+        .get(url)
+        .header(ACCEPT, "application/jwk-set+json, application/json");
+    let response = request.send().await.map_err(none)?;
+    if response.status() != StatusCode::OK {
+        return Err(AnswerError::Status(response.status().as_u16()));
+    }
+    body(response).await
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, AnswerError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(none)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(AnswerError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The log names the issuer; the URL would say it twice.
+fn none(error: reqwest::Error) -> AnswerError {
+    match error.is_timeout() {
+        true => AnswerError::Late,
+        false => AnswerError::None(error.without_url()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_https_or_on_a_machine_that_permits_http_to_itself() {
+        let both =
+            |uri| [PlainHttp::Refused, PlainHttp::ToLoopback].map(|plain| address(uri, plain).map(|_| ()));
+        assert_eq!(
+            both("https://login.example/.well-known/jwks.json"),
+            [Ok(()), Ok(())]
+        );
+        for here in [
+            "http://127.0.0.1:8080/jwks",
+            "http://localhost/jwks",
+            "http://[::1]:1/jwks",
+        ] {
+            assert_eq!(both(here), [Err(AddressError::Insecure), Ok(())], "{here}");
+        }
+        for (uri, error) in [
+            ("http://login.example/jwks", AddressError::Insecure),
+            ("http://127.0.0.1.login.example/jwks", AddressError::Insecure),
+            ("http://169.254.169.254/latest", AddressError::Insecure),
+            ("https://ada:pass@login.example/jwks", AddressError::Credentials),
+            ("https://ada@login.example/jwks", AddressError::Credentials),
+            ("file:///etc/passwd", AddressError::Url),
+            ("ftp://login.example/jwks", AddressError::Url),
+            ("data:application/json,{}", AddressError::Url),
+            ("/jwks", AddressError::Url),
+            ("", AddressError::Url),
+        ] {
+            assert_eq!(both(uri), [Err(error.clone()), Err(error)], "{uri}");
+        }
+    }
+}

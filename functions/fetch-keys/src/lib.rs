@@ -1,0 +1,369 @@
+//! Keep the keys of the issuers whose tokens are taken.
+//!
+//! **The problem.** Functions that a crowd calls must verify tokens without asking anybody, and issuers replace their keys whenever they
+//! like. Somebody else has to ask them.
+//!
+//! **The model.** The shop's configuration in Parameter Store lists the issuers of shoppers and of operators: our own with its keys, others
+//! with the address at which they publish theirs. Each minute a run asks all these addresses at the same time and writes for each list the
+//! [`Published`] document that functions verify with, by a conditional write, if it differs from the stored one.
+//!
+//! | an issuer | its keys in the document |
+//! |---|---|
+//! | answers with a JWK Set that has usable keys | these |
+//! | does not answer in time, answers another status, something else, too much, or no usable key | the former ones, for a week ([`tokens::KEPT_SECONDS`]) |
+//!
+//! What one issuer does changes nothing for another. The metric `IssuerSilentSeconds` says how long the longest silence is; an alarm rings
+//! after a day.
+//!
+//! **A walk through.** [`Fetcher::run`] reads the configuration, asks ([`client`]), merges ([`Published::merge`]) and writes. A mistake in the
+//! configuration fails the run and writes nothing: functions go on with the stored documents.
+//!
+//! **What it does not do.** It follows no redirect and reads no discovery document: the shop names the address of the keys, so nobody else
+//! can lead it elsewhere. It verifies no token.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod client;
+
+use std::collections::BTreeMap;
+
+use domain::limits::{FunctionLimits, Trigger};
+use futures_util::future::{join_all, try_join3};
+use ports::edge::Edge;
+use ports::invocation::{Handle, Invocation};
+use ports::issuers::{IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers};
+use ports::retry::{IN_WORKER, retry};
+use ports::{Conditional, StoreError};
+use reqwest::Url;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use startup::metrics::{COUNT, line};
+use tokens::{Algorithm, Audience, Issuers, IssuersError, KeySet, KeySetError, Merged, Published};
+
+pub use client::PlainHttp;
+use client::{AddressError, AnswerError};
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(30, Trigger::Schedule { every_seconds: 60 });
+
+const _: () = assert!(
+    client::TOTAL_TIMEOUT.as_secs() * 2 < LIMITS.timeout_seconds as u64,
+    "a run with an issuer that hangs has time to write what the others answered"
+);
+
+/// Where the configuration stands, and what is allowed.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The deployment stage, for the metrics.
+    pub stage: String,
+    /// The parameter with the shoppers' issuers.
+    pub shoppers: String,
+    /// The parameter with the operators' issuers.
+    pub operators: String,
+    /// The parameter with the deployer's keys, a JWK Set.
+    pub deployers: String,
+    /// Whether addresses may be `http`.
+    pub plain_http: PlainHttp,
+}
+
+impl Settings {
+    fn parameter(&self, list: IssuerList) -> &str {
+        match list {
+            IssuerList::Shoppers => &self.shoppers,
+            IssuerList::Operators => &self.operators,
+        }
+    }
+}
+
+/// Why a run wrote nothing, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A parameter cannot be read.
+    #[error("the parameter {0}: {1}")]
+    Parameter(String, ParameterError),
+    /// A parameter is no document of issuers, or one that does not fit the others.
+    #[error("the parameter {0}: {1}")]
+    Issuers(String, IssuersError),
+    /// The deployer's parameter is no JWK Set.
+    #[error("the parameter {0}: {1}")]
+    Deployers(String, KeySetError),
+    /// An issuer's address is not one that may be asked.
+    #[error("the parameter {0}: the issuer {1}: {2}")]
+    Address(String, String, AddressError),
+    /// A document can be neither read nor written.
+    #[error("the document of the list {0:?}: {1}")]
+    Store(IssuerList, StoreError),
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Addresses that were asked.
+    pub asked: u64,
+    /// Those of them that did not answer with usable keys.
+    pub unanswered: u64,
+    /// The longest time since an issuer that did not answer now did answer, in seconds; within an hour, which is how exactly it is noted.
+    pub silent_seconds: i64,
+    /// Documents that were written.
+    pub written: u64,
+    /// Documents that were not, since another run, or an earlier try of this one whose answer got lost, wrote first.
+    pub overtaken: u64,
+}
+
+/// The function.
+#[derive(Debug, Clone)]
+pub struct Fetcher<P, S, E> {
+    parameters: P,
+    store: S,
+    edge: E,
+    settings: Settings,
+}
+
+/// The configuration.
+struct Configured {
+    shoppers: Issuers,
+    operators: Issuers,
+    deployers: Option<KeySet>,
+    addresses: Vec<Asked>,
+}
+
+/// One address to ask.
+struct Asked {
+    list: IssuerList,
+    issuer: String,
+    url: Url,
+    algorithms: Vec<Algorithm>,
+}
+
+/// What issuers answered, by list and name.
+type Answers = BTreeMap<(IssuerList, String), KeySet>;
+
+impl<P, S, E> Fetcher<P, S, E>
+where
+    P: ReadParameter,
+    S: ReadIssuers + StoreIssuers,
+    E: Edge,
+{
+    /// The function over its ports.
+    pub const fn new(parameters: P, store: S, edge: E, settings: Settings) -> Self {
+        Self {
+            parameters,
+            store,
+            edge,
+            settings,
+        }
+    }
+
+    /// Asks all issuers and writes what changed.
+    ///
+    /// # Errors
+    /// [`RunError`]. With [`RunError::Store`] the other document may have been written.
+    pub async fn run(&self) -> Result<Outcome, RunError> {
+        // Read first: a run that another one overtook meanwhile, with a newer configuration or newer answers, is refused its write.
+        let of_shoppers = self.stored(IssuerList::Shoppers).await?;
+        let of_operators = self.stored(IssuerList::Operators).await?;
+        let Configured {
+            shoppers,
+            operators,
+            deployers,
+            addresses,
+        } = self.configured().await?;
+        let answers = ask(&addresses).await;
+        let asked = addresses.len() as u64;
+        let mut outcome = Outcome {
+            asked,
+            unanswered: asked.saturating_sub(answers.len() as u64),
+            ..Outcome::default()
+        };
+        let mut failed = None;
+        let lists = [
+            (IssuerList::Shoppers, of_shoppers, shoppers),
+            (IssuerList::Operators, of_operators, operators),
+        ];
+        for (list, stored, issuers) in lists {
+            let merged = self.merge(list, stored.as_ref(), issuers, deployers.clone(), &answers);
+            outcome.silent_seconds = outcome.silent_seconds.max(merged.silent_seconds);
+            match self.publish(list, stored, merged.document).await {
+                Ok(None) => {}
+                Ok(Some(Conditional::Done)) => outcome.written += 1,
+                Ok(Some(Conditional::Refused(()))) => outcome.overtaken += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        self.edge.put_metrics(line(
+            "issuers asked",
+            &self.settings.stage,
+            self.edge.now(),
+            &[
+                ("IssuersAsked", COUNT, outcome.asked.into()),
+                ("IssuersUnanswered", COUNT, outcome.unanswered.into()),
+                ("IssuerSilentSeconds", "Seconds", outcome.silent_seconds.into()),
+                ("IssuerDocumentsWritten", COUNT, outcome.written.into()),
+            ],
+            &[],
+        ));
+        failed.map_or(Ok(outcome), Err)
+    }
+
+    /// The configuration, as a whole or not at all: what the lists must not share is known before either is written.
+    async fn configured(&self) -> Result<Configured, RunError> {
+        let [shoppers, operators] = IssuerList::ALL.map(|list| self.settings.parameter(list));
+        let deployers = self.settings.deployers.as_str();
+        let texts = [shoppers, operators, deployers].map(|name| self.parameter(name));
+        let [of_shoppers, of_operators, of_deployers] = texts;
+        let texts = try_join3(of_shoppers, of_operators, of_deployers).await?;
+        let issuers = |name: &str, text: &str| {
+            Issuers::parse(text).map_err(|error| RunError::Issuers(name.to_owned(), error))
+        };
+        let configured = Configured {
+            addresses: Vec::new(),
+            deployers: match KeySet::parse(&texts.2) {
+                Ok(keys) => Some(keys),
+                // A stored parameter cannot be empty, so a set without keys says that there is no deployer.
+                Err(KeySetError::Count(0)) => None,
+                Err(error) => return Err(RunError::Deployers(deployers.to_owned(), error)),
+            },
+            shoppers: issuers(shoppers, &texts.0)?,
+            operators: issuers(operators, &texts.1)?,
+        };
+        let apart = configured.shoppers.check_apart(&configured.operators);
+        apart.map_err(|error| RunError::Issuers(operators.to_owned(), error))?;
+        let mut addresses = self.addresses(IssuerList::Shoppers, &configured.shoppers)?;
+        addresses.extend(self.addresses(IssuerList::Operators, &configured.operators)?);
+        Ok(Configured {
+            addresses,
+            ..configured
+        })
+    }
+
+    async fn parameter(&self, name: &str) -> Result<String, RunError> {
+        let read = retry(&self.edge, IN_WORKER, || self.parameters.parameter(name)).await;
+        read.map_err(|error| RunError::Parameter(name.to_owned(), error))
+    }
+
+    fn addresses(&self, list: IssuerList, issuers: &Issuers) -> Result<Vec<Asked>, RunError> {
+        let asked = issuers.addresses().map(|(issuer, uri, algorithms)| {
+            let name = self.settings.parameter(list);
+            let url = client::address(uri, self.settings.plain_http)
+                .map_err(|error| RunError::Address(name.to_owned(), issuer.to_owned(), error))?;
+            Ok(Asked {
+                list,
+                issuer: issuer.to_owned(),
+                url,
+                algorithms: algorithms.to_vec(),
+            })
+        });
+        asked.collect()
+    }
+
+    async fn stored(&self, list: IssuerList) -> Result<Option<IssuersDocument>, RunError> {
+        let read = retry(&self.edge, IN_WORKER, || self.store.issuers(list)).await;
+        read.map_err(|error| RunError::Store(list, error))
+    }
+
+    fn merge(
+        &self,
+        list: IssuerList,
+        stored: Option<&IssuersDocument>,
+        issuers: Issuers,
+        deployers: Option<KeySet>,
+        answers: &Answers,
+    ) -> Merged {
+        let former = stored.and_then(|stored| {
+            let parsed = Published::parse(&stored.text);
+            let read = parsed.inspect_err(|error| {
+                tracing::error!(list = list.as_str(), version = stored.version, %error, "the stored document cannot be read and is replaced");
+            });
+            read.ok()
+        });
+        let answer = |issuer: &str| answers.get(&(list, issuer.to_owned())).cloned();
+        let now_s = self.edge.now().as_seconds();
+        Published::merge(issuers, deployers, former.as_ref(), answer, now_s)
+    }
+
+    /// Writes the document of a list over the `stored` one, if it is another; how that ended.
+    async fn publish(
+        &self,
+        list: IssuerList,
+        stored: Option<IssuersDocument>,
+        document: Published,
+    ) -> Result<Option<Conditional<()>>, RunError> {
+        let text = document.to_json();
+        if stored.as_ref().is_some_and(|stored| stored.text == text) {
+            return Ok(None);
+        }
+        // What functions would refuse is not written.
+        let audience = match list {
+            IssuerList::Shoppers => Audience::Shopper,
+            IssuerList::Operators => Audience::Operator,
+        };
+        let verifier = document.verifier(audience);
+        verifier.map_err(|error| RunError::Issuers(self.settings.parameter(list).to_owned(), error))?;
+        let document = IssuersDocument {
+            version: stored.map_or(0, |stored| stored.version).saturating_add(1),
+            text,
+        };
+        let write = || self.store.store_issuers(list, &document);
+        let written = retry(&self.edge, IN_WORKER, write).await;
+        let written = written.map_err(|error| RunError::Store(list, error))?;
+        let (list, version) = (list.as_str(), document.version);
+        match written {
+            Conditional::Done => tracing::info!(list, version, "the document of issuers is written"),
+            Conditional::Refused(()) => {
+                tracing::info!(list, version, "this version of the document is there already")
+            }
+        }
+        Ok(Some(written))
+    }
+}
+
+/// Asks all addresses at the same time. An issuer without a usable answer is missing in what comes back.
+async fn ask(addresses: &[Asked]) -> Answers {
+    if addresses.is_empty() {
+        return Answers::new();
+    }
+    let client = match client::client(addresses.iter().map(|asked| &asked.url)) {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(%error, "no issuer can be asked");
+            return Answers::new();
+        }
+    };
+    let answers = addresses.iter().map(|asked| {
+        let client = &client;
+        async move {
+            let usable = client::fetch(client, asked.url.clone()).await.and_then(|answer| {
+                KeySet::usable(&answer, &asked.algorithms).map_err(AnswerError::Keys)
+            });
+            let keys = usable.inspect_err(|error| {
+                let (list, issuer) = (asked.list.as_str(), asked.issuer.as_str());
+                tracing::warn!(list, issuer, %error, "an issuer did not answer with keys; its former ones are used");
+            });
+            Some(((asked.list, asked.issuer.clone()), keys.ok()?))
+        }
+    });
+    join_all(answers).await.into_iter().flatten().collect()
+}
+
+impl<P, S, E> Handle for Fetcher<P, S, E>
+where
+    P: ReadParameter + 'static,
+    S: ReadIssuers + StoreIssuers + 'static,
+    E: Edge,
+{
+    type Event = IgnoredAny;
+    type Answer = Outcome;
+    type Error = RunError;
+
+    async fn handle(&self, _event: IgnoredAny, _invocation: &Invocation) -> Result<Outcome, RunError> {
+        self.run().await
+    }
+}

@@ -1,0 +1,82 @@
+//! The documents of issuers, and the parameters that they follow from.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ports::issuers::{IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers};
+use ports::{Conditional, StoreError};
+
+use crate::faults::Op;
+use crate::store::MemoryStore;
+use crate::yielding::yield_now;
+
+impl ReadIssuers for MemoryStore {
+    async fn issuers(&self, list: IssuerList) -> Result<Option<IssuersDocument>, StoreError> {
+        self.call(Op::Issuers, |state| Ok(state.issuers.get(&list).cloned()))
+            .await
+    }
+}
+
+impl StoreIssuers for MemoryStore {
+    async fn store_issuers(
+        &self,
+        list: IssuerList,
+        document: &IssuersDocument,
+    ) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::StoreIssuers, |state| {
+            let version = state.issuers.get(&list).map_or(0, |stored| stored.version);
+            if version.checked_add(1) != Some(document.version) {
+                return Ok(Conditional::Refused(()));
+            }
+            state.issuers.insert(list, document.clone());
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+}
+
+/// Parameters that tests change. Clones share everything.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryParameters(Arc<Mutex<Parameters>>);
+
+#[derive(Debug, Default)]
+struct Parameters {
+    values: BTreeMap<String, String>,
+    silent: bool,
+}
+
+impl MemoryParameters {
+    /// Gives the parameter `name` this value.
+    pub fn put(&self, name: &str, value: impl Into<String>) {
+        self.lock().values.insert(name.to_owned(), value.into());
+    }
+
+    /// Removes the parameter `name`.
+    pub fn remove(&self, name: &str) {
+        self.lock().values.remove(name);
+    }
+
+    /// Whether the store does not answer from now on.
+    pub fn set_silent(&self, silent: bool) {
+        self.lock().silent = silent;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parameters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadParameter for MemoryParameters {
+    async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
+        yield_now().await;
+        let parameters = self.lock();
+        if parameters.silent {
+            return Err(ParameterError::Unavailable);
+        }
+        parameters
+            .values
+            .get(name)
+            .cloned()
+            .ok_or(ParameterError::Missing)
+    }
+}
