@@ -76,6 +76,7 @@ impl Scene {
                 },
                 payment_method: "pm_card_visa".into(),
                 fingerprint: Fingerprint::of_request(b"k", b"c"),
+                terms: memory::contract::scene::TERMS,
             },
             now,
         );

@@ -50,7 +50,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::{FunctionLimits, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::payment::PaymentGateway;
 use startup::batch::WholeBatchFailed;
 
@@ -68,7 +68,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
 
 impl<O, G, E> Handle for Driver<O, G, E>
 where
-    O: ReadOrder + AdvanceOrder + 'static,
+    O: ReadOrder + ListOrders + AdvanceOrder + 'static,
     G: PaymentGateway + 'static,
     E: Edge,
 {

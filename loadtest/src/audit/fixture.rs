@@ -77,6 +77,7 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
             },
             payment_method: "pm_card_visa".into(),
             fingerprint: Fingerprint::of_request(format!("{shopper}-o1").as_bytes(), b"f"),
+            terms: memory_terms(),
         },
         at,
     );

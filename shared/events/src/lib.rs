@@ -38,12 +38,18 @@ pub enum EventType {
     /// Something changed that is nobody's next step: a payment id was noted, a look was put off.
     #[serde(rename = "com.stampede.order.updated")]
     Updated,
+    /// The shopper brought another card, and it is to be charged.
+    #[serde(rename = "com.stampede.order.card_added")]
+    CardAdded,
     /// The shopper must act.
     #[serde(rename = "com.stampede.order.action_required")]
     ActionRequired,
     /// Somebody wants it called off, and the gateway must be asked.
     #[serde(rename = "com.stampede.order.cancel_requested")]
     CancelRequested,
+    /// The card was declined; the shopper may bring another.
+    #[serde(rename = "com.stampede.order.payment_failed")]
+    PaymentFailed,
     /// It was paid.
     #[serde(rename = "com.stampede.order.paid")]
     Paid,
@@ -68,8 +74,10 @@ impl EventType {
         match self {
             Self::Placed => "placed",
             Self::Updated => "updated",
+            Self::CardAdded => "card_added",
             Self::ActionRequired => "action_required",
             Self::CancelRequested => "cancel_requested",
+            Self::PaymentFailed => "payment_failed",
             Self::Paid => "paid",
             Self::Declined => "declined",
             Self::Cancelled => "cancelled",
@@ -83,9 +91,10 @@ impl EventType {
     #[must_use]
     pub const fn drives_payment(self) -> bool {
         match self {
-            Self::Placed | Self::CancelRequested | Self::Due => true,
+            Self::Placed | Self::CardAdded | Self::CancelRequested | Self::Due => true,
             Self::Updated
             | Self::ActionRequired
+            | Self::PaymentFailed
             | Self::Paid
             | Self::Declined
             | Self::Cancelled
@@ -167,14 +176,20 @@ impl OrderEvent {
     pub fn of_change(before: Option<&Order>, after: &Order) -> Self {
         let changed = before.is_none_or(|b| b.status != after.status);
         let kind = match after.status {
-            OrderStatus::Placed | OrderStatus::ActionRequired
-                if after.cancel_requested.is_some()
+            status
+                if status.is_open()
+                    && after.cancel_requested.is_some()
                     && before.is_some_and(|b| b.cancel_requested.is_none()) =>
             {
                 EventType::CancelRequested
             }
             _ if !changed => EventType::Updated,
             OrderStatus::Placed => EventType::Placed,
+            OrderStatus::Paying if before.is_some_and(|b| b.status == OrderStatus::PaymentFailed) => {
+                EventType::CardAdded
+            }
+            OrderStatus::Paying => EventType::Updated,
+            OrderStatus::PaymentFailed => EventType::PaymentFailed,
             OrderStatus::ActionRequired => EventType::ActionRequired,
             OrderStatus::Paid => EventType::Paid,
             OrderStatus::Declined => EventType::Declined,
@@ -276,7 +291,8 @@ mod tests {
     use domain::claim::{Claim, ClaimState};
     use domain::ids::{Nonce, ShardKey};
     use domain::money::Money;
-    use domain::order::{Fingerprint, Placement};
+    use domain::order::{DeclineReason, Fingerprint, Placement};
+    use domain::saga::Terms;
     use proptest::prelude::*;
 
     fn order() -> Order {
@@ -310,6 +326,11 @@ mod tests {
                 amount,
                 payment_method,
                 fingerprint,
+                terms: Terms {
+                    payment_seconds: 60,
+                    retry_seconds: 60,
+                    gateway_wait_seconds: 7_200,
+                },
             },
             now,
         )
