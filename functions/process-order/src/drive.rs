@@ -99,6 +99,16 @@ enum Told {
     ByLookUp,
 }
 
+/// What a message does next with a payment.
+enum Next {
+    /// Nothing more in this look.
+    Done(Look),
+    /// Confirm it by the current try of this order, which is stored.
+    Confirm(Box<Order>),
+    /// Act on what the gateway says.
+    Told(Payment, Told),
+}
+
 /// What is counted within one message.
 struct Effort {
     /// [`GATEWAY`], within the message's budget.
@@ -150,7 +160,7 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
             }
             Action::AwaitCard => Ok(Look::Done(Driven::Waiting)),
             Action::Create | Action::Confirm | Action::LookUp => match self.find(id, effort).await {
-                Ok(payment) => self.follow(&order, payment, Told::ByLookUp, effort).await,
+                Ok(payment) => self.pay(&order, id, Next::Told(payment, Told::ByLookUp), effort).await,
                 Err(NotDriven::Gateway(error)) => self.without_gateway(&order, error, effort).await,
                 Err(error) => Err(error),
             },
@@ -174,17 +184,34 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         }
         let step = order.with_payment(payment.id.clone(), self.edge.now())?;
         if self.store(&step).await?.is_done() {
-            self.confirm(&step.order, &payment.id, effort).await
+            let next = Next::Confirm(Box::new(step.order.clone()));
+            self.pay(&step.order, &payment.id, next, effort).await
         } else {
             // This payment stays unconfirmed, or another worker stored the same id.
             Ok(Look::Again)
         }
     }
 
+    /// Confirms and follows until the message has nothing left to do. Bounded by [`MOST_CONFIRMS`].
+    async fn pay(&self, order: &Order, id: &PaymentId, first: Next, effort: &Effort) -> Result<Look, NotDriven> {
+        let (mut order, mut next) = (order.clone(), first);
+        loop {
+            next = match next {
+                Next::Done(look) => return Ok(look),
+                Next::Confirm(current) => {
+                    order = *current;
+                    self.confirm(&order, id, effort).await?
+                }
+                Next::Told(payment, told) => self.follow(&order, payment, told, effort).await?,
+            };
+        }
+    }
+
     /// Takes the money by the current try. Only for a payment whose id and a try whose key are stored with the order.
-    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Next, NotDriven> {
         if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
-            return Err(NotDriven::Gateway(GatewayError::Unknown));
+            let unknown = GatewayError::Unknown;
+            return Ok(Next::Done(self.without_gateway(order, unknown, effort).await?));
         }
         let Some(current) = order.current_try() else {
             return Err(NotDriven::Contradiction("the order has no card"));
@@ -199,25 +226,27 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         })
         .await;
         let error = match answer {
-            Ok(payment) => return self.follow(order, payment, Told::ByConfirm, effort).await,
+            Ok(payment) => return Ok(Next::Told(payment, Told::ByConfirm)),
             Err(error) => error,
         };
         let code = match &error {
             GatewayError::Unknown | GatewayError::Unavailable => None,
             GatewayError::Refused { code } => Some(code),
-            _ => return self.without_gateway(order, error, effort).await,
+            _ => return Ok(Next::Done(self.without_gateway(order, error, effort).await?)),
         };
         let payment = match self.find(id, effort).await {
             Ok(payment) => payment,
-            Err(NotDriven::Gateway(error)) => return self.without_gateway(order, error, effort).await,
+            Err(NotDriven::Gateway(error)) => {
+                return Ok(Next::Done(self.without_gateway(order, error, effort).await?));
+            }
             Err(error) => return Err(error),
         };
         if !is_open_to(order, &payment) {
             // It was done, or had merely moved on.
-            return self.follow(order, payment, Told::ByLookUp, effort).await;
+            return Ok(Next::Told(payment, Told::ByLookUp));
         }
         let Some(code) = code else {
-            return Ok(Look::Again);
+            return Ok(Next::Done(Look::Again));
         };
         // The gateway knows the payment and will not charge this card, now or later.
         tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
@@ -231,10 +260,10 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         payment: Payment,
         told: Told,
         effort: &Effort,
-    ) -> Result<Look, NotDriven> {
+    ) -> Result<Next, NotDriven> {
         let id = &payment.id;
         let open = is_open_to(order, &payment);
-        match payment.state {
+        let look = match payment.state {
             PaymentState::Succeeded { captured } => {
                 if captured != order.amount {
                     tracing::error!(payment = %id, "another amount was captured");
@@ -245,21 +274,21 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
             // Nobody here asked for it: the gateway ends a payment that was confirmed too often, and its users may cancel one.
             PaymentState::Cancelled => self.undo(order, EndReason::PaymentDeclined).await,
             // What a confirm answers is about its own try.
-            PaymentState::Declined { .. } if open && told == Told::ByLookUp => {
-                self.confirm(order, id, effort).await
+            PaymentState::Declined { .. } | PaymentState::Unconfirmed if open && told == Told::ByLookUp => {
+                return Ok(Next::Confirm(Box::new(order.clone())));
             }
             PaymentState::Declined { reason, charge, .. } => {
-                self.declined(order, id, reason.as_str(), charge, effort).await
+                return self.declined(order, id, reason.as_str(), charge, effort).await;
             }
-            PaymentState::Unconfirmed if told == Told::ByLookUp => self.confirm(order, id, effort).await,
             PaymentState::Unconfirmed => Ok(Look::Again),
             PaymentState::ActionRequired { url } => {
-                if order.turn == Turn::Shopper && self.is_over(order) {
-                    return self.give_up(order, EndReason::PaymentDeadline, effort).await;
-                }
                 let known = order.action.as_ref().is_some_and(|action| action.url == url);
-                if known && order.status == OrderStatus::ActionRequired {
-                    return Ok(Look::Done(Driven::Waiting));
+                if order.turn == Turn::Shopper && self.is_over(order) {
+                    let look = self.give_up(order, EndReason::PaymentDeadline, effort).await?;
+                    return Ok(Next::Done(look));
+                }
+                if known {
+                    return Ok(Next::Done(Look::Done(Driven::Waiting)));
                 }
                 let step = order.require_action(url, self.edge.now())?;
                 Ok(Look::of(self.store(&step).await?, Driven::Waiting))
@@ -270,7 +299,8 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
             }
             PaymentState::Processing if self.is_over(order) => self.gateway_is_late(order, effort).await,
             PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
-        }
+        };
+        look.map(Next::Done)
     }
 
     /// The current try was declined.
@@ -281,24 +311,25 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         code: &str,
         charge: Option<PaymentId>,
         effort: &Effort,
-    ) -> Result<Look, NotDriven> {
+    ) -> Result<Next, NotDriven> {
         let (reason, now) = (DeclineReason::of_code(code), self.edge.now());
         let n = order.tries.len();
         tracing::info!(payment = %id, attempt = n, reason = reason.as_str(), "the card was declined");
         if reason == DeclineReason::TryAgain && order.may_try_again() {
             let step = order.try_again(reason, charge, now)?;
-            return if self.store(&step).await?.is_done() {
-                self.confirm(&step.order, id, effort).await
+            let next = if self.store(&step).await?.is_done() {
+                Next::Confirm(Box::new(step.order))
             } else {
-                Ok(Look::Again)
+                Next::Done(Look::Again)
             };
+            return Ok(next);
         }
         if order.cards_left > 0 && !self.has_earlier_order(order).await? {
             let step = order.declined(reason, charge, now)?;
-            return Ok(Look::of(self.store(&step).await?, Driven::Waiting));
+            return Ok(Next::Done(Look::of(self.store(&step).await?, Driven::Waiting)));
         }
         let step = order.declined_for_good(reason, charge, now)?;
-        self.give_up_by(&step, id, effort).await
+        self.give_up_by(&step, id, effort).await.map(Next::Done)
     }
 
     /// Whether the shopper has an earlier order in the drop: only the first one gets further cards, so that nobody tries cards by the dozen.

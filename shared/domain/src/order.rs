@@ -723,6 +723,12 @@ mod tests {
         Timestamp::from_millis(1_800_000_000_000)
     }
 
+    const TERMS: Terms = Terms {
+        payment_seconds: 60,
+        retry_seconds: 30,
+        gateway_wait_seconds: 600,
+    };
+
     fn order() -> Order {
         let (drop, shopper) = ("d".parse().unwrap(), "ada".parse().unwrap());
         let nonce = Nonce::of_request(&drop, &"A".parse().unwrap(), &shopper, "k", now());
@@ -748,6 +754,7 @@ mod tests {
                 amount,
                 payment_method,
                 fingerprint,
+                terms: TERMS,
             },
             now(),
         )
@@ -763,7 +770,12 @@ mod tests {
             4 => order.undo(EndReason::PaymentDeadline, later),
             5 => order.request_cancel(EndReason::ByShopper, later),
             6 => order.look_again(later),
-            _ => order.refund(later),
+            7 => order.refund(later),
+            8 => order.acted(later),
+            9 => order.declined(DeclineReason::CardDeclined, None, later),
+            10 => order.try_again(DeclineReason::TryAgain, None, later),
+            11 => order.declined_for_good(DeclineReason::CardDeclined, None, later),
+            _ => order.another_card("pm_2".into(), Fingerprint::of_request(b"k2", b"pm_2"), later),
         }
     }
 
@@ -784,9 +796,11 @@ mod tests {
         }
     }
 
+    const STEPS: u8 = 13;
+
     proptest! {
         #[test]
-        fn stock_moves_once_and_final_is_final(steps in proptest::collection::vec(0u8..8, 0..30)) {
+        fn stock_moves_once_and_final_is_final(steps in proptest::collection::vec(prop_oneof![3 => 0u8..STEPS, 1 => Just(9), 1 => Just(12)], 0..60)) {
             let mut order = order();
             let mut effects = 0;
             for what in steps {
@@ -799,6 +813,11 @@ mod tests {
                 prop_assert!(order.status.is_open() || step.order.status == OrderStatus::Refunded);
                 prop_assert!(order.payment_id.is_none() || step.order.payment_id == order.payment_id, "a payment is never replaced");
                 prop_assert_eq!(step.order.open_bucket().is_some(), step.order.status.is_open());
+                prop_assert!(step.order.follows_from_history(), "{:?}", step.order);
+                prop_assert!(step.order.tries.len() <= MAX_TRIES);
+                prop_assert!(step.order.shopper_left_ms <= order.shopper_left_ms, "the shopper's time only runs");
+                let text = serde_json::to_string(&step.order).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Order>(&text).unwrap(), &step.order);
                 order = step.order;
             }
             prop_assert!(effects <= 1, "the claim is settled or undone at most once");
@@ -814,7 +833,7 @@ mod tests {
         );
         let paying = fresh.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
         let asked = paying.request_cancel(EndReason::ByShopper, now()).unwrap();
-        assert_eq!((asked.effect, asked.order.status), (None, OrderStatus::Placed));
+        assert_eq!((asked.effect, asked.order.status), (None, OrderStatus::Paying));
         assert_eq!(asked.order.cancel_requested, Some(EndReason::ByShopper));
     }
 
@@ -828,18 +847,19 @@ mod tests {
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
     }
 
-    /// An order as the table has it. Orders are stored for years, so no change of a type may change this text.
-    const STORED: &str = r#"{"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","payment_method":"pm_card_visa","fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"placed","reason":null,"action":null,"cancel_requested":null,"version":2,"placed_at":1796407200000,"updated_at":1796407200400,"payment_deadline":1796407320000,"due_at":1796407215400}"#;
+    /// An order as the table has it. Orders are stored for years, so no change of a type may change this text without another format.
+    const STORED: &str = r#"{"format":2,"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","tries":[{"n":1,"gateway":"stripe","key":"ocm7m6sabaizeamsdfo3u6iffs5/confirm/1","method":"pm_card_visa","declined":"insufficient_funds","charge":"ch_1"},{"n":2,"gateway":"stripe","key":"ocm7m6sabaizeamsdfo3u6iffs5/confirm/2","method":"pm_2","request":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl"}],"fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"paying","reason":null,"action":null,"cancel_requested":null,"turn":"gateway","shopper_left_ms":20000,"cards_left":1,"terms":{"payment_seconds":120,"retry_seconds":60,"gateway_wait_seconds":7200},"history":"placed:0,created:400,declined:900,another_card:40900","version":4,"placed_at":1796407200000,"updated_at":1796407240900,"payment_deadline":1796414440900,"due_at":1796407255900}"#;
 
     #[test]
     fn the_stored_form_is_byte_for_byte_what_it_was() {
         let order: Order = serde_json::from_str(STORED).unwrap();
         assert_eq!(serde_json::to_string(&order).unwrap(), STORED);
-        assert_eq!(
-            (order.claim.units, order.claim.deadline),
-            (1, order.payment_deadline)
-        );
+        assert!(order.follows_from_history());
         assert_eq!(order.fingerprint, Fingerprint::of_request(b"demo", b"demo"));
+        for other in [r#""format":1,"#, ""] {
+            let text = STORED.replacen(r#""format":2,"#, other, 1);
+            assert!(serde_json::from_str::<Order>(&text).is_err(), "{other}");
+        }
     }
 
     #[test]
@@ -848,6 +868,8 @@ mod tests {
             ("o1mx9ajb9cCn6XvQs-Zo", "nonsense"),
             ("pi_example", "pi/example"),
             ("pi_example", ""),
+            ("created:400", "created"),
+            ("created:400", "melted:400"),
             ("KpdRbDVLaISM29j1SiJqCl:", ""),
             ("KpdRbDVLaISM29j1SiJqCl:", "KpdRbDVLaISM29j1SiJqCl"),
             ("KpdRbDVLaISM29j1SiJqCl:", "short:"),
@@ -909,124 +931,108 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_change_says_exactly_what_changes() {
-        let later = now().plus_seconds(1);
-        let placed = order();
-        let (redrive, poll) = (later.plus_millis(REDRIVE_MS), later.plus_millis(ACTION_POLL_MS));
-        let payment = || "pi_1".parse::<PaymentId>().unwrap();
-        let url = || "https://bank.example/1".to_owned();
-        let step = |from: &Order, to: Order, effect| {
-            let order = Order {
-                version: from.version + 1,
-                updated_at: later,
-                ..to
-            };
-            let from_version = from.version;
-            Ok(OrderStep {
-                order,
-                from_version,
-                effect,
-            })
-        };
-        assert_eq!(
-            (placed.version, placed.placed_at, placed.updated_at, placed.due_at),
-            (1, now(), now(), now().plus_millis(REDRIVE_MS))
-        );
-
-        let paying = Order {
-            payment_id: Some(payment()),
-            due_at: redrive,
-            ..placed.clone()
-        };
-        assert_eq!(placed.with_payment(payment(), later), step(&placed, paying, None));
-        let paying = placed.with_payment(payment(), now()).unwrap().order;
-
-        let action = PaymentAction {
-            url: url(),
-            deadline: placed.payment_deadline,
-        };
-        let asking = Order {
-            status: OrderStatus::ActionRequired,
-            action: Some(action),
-            due_at: poll,
-            ..paying.clone()
-        };
-        assert_eq!(paying.require_action(url(), later), step(&paying, asking, None));
-        let asking = paying.require_action(url(), now()).unwrap().order;
-
-        for (from, due_at) in [(&placed, redrive), (&paying, redrive), (&asking, poll)] {
-            let to = Order {
-                due_at,
-                ..from.clone()
-            };
-            assert_eq!(from.look_again(later), step(from, to, None));
-            let paid = Order {
-                status: OrderStatus::Paid,
-                action: None,
-                ..from.clone()
-            };
-            assert_eq!(from.settle(later), step(from, paid, Some(StockEffect::Settle)));
-            for (reason, status) in [
-                (EndReason::PaymentDeclined, OrderStatus::Declined),
-                (EndReason::PaymentDeadline, OrderStatus::Cancelled),
-                (EndReason::ByShopper, OrderStatus::Cancelled),
-                (EndReason::DropCancelled, OrderStatus::Cancelled),
-            ] {
-                let ended = Order {
-                    status,
-                    reason: Some(reason),
-                    action: None,
-                    ..from.clone()
-                };
-                let undone = step(from, ended, Some(StockEffect::Undo));
-                assert_eq!(from.undo(reason, later), undone);
-                let asked = Order {
-                    cancel_requested: Some(reason),
-                    due_at: redrive,
-                    ..from.clone()
-                };
-                let expected = if from.payment_id.is_some() {
-                    step(from, asked, None)
-                } else {
-                    undone
-                };
-                assert_eq!(from.request_cancel(reason, later), expected);
-            }
-        }
-
-        let paid = asking.settle(now()).unwrap().order;
-        let refunded = Order {
-            status: OrderStatus::Refunded,
-            ..paid.clone()
-        };
-        assert_eq!(paid.refund(later), step(&paid, refunded, None));
+    /// The order after these steps of [`apply`].
+    fn after(steps: &[u8]) -> Order {
+        steps
+            .iter()
+            .fold(order(), |order, what| apply(&order, *what).unwrap().order)
     }
 
     #[test]
-    fn what_does_not_follow_from_where_an_order_stands_is_refused() {
-        let placed = order();
-        let with = |status| Order {
-            status,
-            ..placed.clone()
-        };
-        for status in OrderStatus::ALL {
-            let allowed: Vec<u8> = (0..8)
-                .filter(|what| apply(&with(status), *what).is_ok())
-                .collect();
-            let expected: &[u8] = match status {
-                OrderStatus::Placed => &[0, 1, 2, 3, 4, 5, 6],
-                OrderStatus::ActionRequired => &[1, 2, 3, 4, 5, 6],
-                OrderStatus::Paid => &[7],
-                OrderStatus::Declined | OrderStatus::Cancelled | OrderStatus::Refunded => &[],
-            };
-            assert_eq!(allowed, expected, "{status:?}");
-            for what in (0..8).filter(|what| !allowed.contains(what)) {
-                assert_eq!(apply(&with(status), what), Err(NotPossible(status)));
+    fn each_status_allows_what_the_table_says_and_refuses_the_rest() {
+        for (steps, status, expected) in [
+            (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6][..]),
+            (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11]),
+            (&[0, 1], OrderStatus::ActionRequired, &[1, 2, 3, 4, 5, 6, 8, 9, 10, 11]),
+            (&[0, 9], OrderStatus::PaymentFailed, &[2, 3, 4, 5, 6, 11, 12]),
+            (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 6]),
+            (&[0, 9, 12, 9, 12], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 10, 11]),
+            (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11]),
+            (&[0, 2], OrderStatus::Paid, &[7]),
+            (&[0, 3], OrderStatus::Declined, &[]),
+            (&[0, 4], OrderStatus::Cancelled, &[]),
+            (&[0, 2, 7], OrderStatus::Refunded, &[]),
+        ] {
+            let order = after(steps);
+            assert_eq!(order.status, status, "{steps:?}");
+            let allowed: Vec<u8> = (0..STEPS).filter(|what| apply(&order, *what).is_ok()).collect();
+            assert_eq!(allowed, expected, "{steps:?}");
+            for what in (0..STEPS).filter(|what| !allowed.contains(what)) {
+                assert_eq!(apply(&order, what), Err(NotPossible(status)), "{steps:?} {what}");
             }
         }
-        let paying = placed.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
-        assert_eq!(apply(&paying, 0), Err(NotPossible(OrderStatus::Placed)));
+    }
+
+    #[test]
+    fn the_shopper_s_time_runs_in_the_shopper_s_turn_alone() {
+        let at = |seconds| now().plus_seconds(seconds);
+        let paying = order().with_payment("pi_1".parse().unwrap(), at(100)).unwrap().order;
+        assert_eq!((paying.turn, paying.shopper_left_ms), (Turn::Gateway, 60_000));
+        assert_eq!(paying.payment_deadline, at(600), "the wait began when it was placed");
+        let url = || "https://bank.example/1".to_owned();
+        let acting = paying.require_action(url(), at(200)).unwrap().order;
+        assert_eq!((acting.turn, acting.payment_deadline), (Turn::Shopper, at(260)));
+        assert_eq!(acting.action.as_ref().unwrap().deadline, at(260));
+        let acted = acting.acted(at(245)).unwrap().order;
+        assert_eq!((acted.turn, acted.shopper_left_ms, acted.payment_deadline), (Turn::Gateway, 15_000, at(845)));
+        assert_eq!(acted.action, None);
+        let no = DeclineReason::CardDeclined;
+        let failed = acted.declined(no, None, at(400)).unwrap().order;
+        assert_eq!((failed.turn, failed.payment_deadline, failed.due_at), (Turn::Shopper, at(430), at(430)));
+        let card = |order: &Order, seconds| {
+            order.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), at(seconds))
+        };
+        assert!(card(&failed, 430).is_err(), "the time is over");
+        let again = card(&failed, 420).unwrap().order;
+        assert_eq!((again.turn, again.shopper_left_ms), (Turn::Gateway, 10_000));
+        let failed = again.declined(no, None, at(500)).unwrap().order;
+        assert_eq!((failed.payment_deadline, failed.cards_left), (at(510), 1), "never started again");
+    }
+
+    #[test]
+    fn a_decline_counts_for_the_try_that_it_names() {
+        let charge = |n: u8| format!("ch_{n}").parse::<PaymentId>().unwrap();
+        let first = after(&[0]);
+        let of = |order: &Order, method, n: Option<u8>| order.is_of_current_try(method, n.map(charge).as_ref());
+        assert!(of(&first, Some("pm_card_visa"), None));
+        assert!(!of(&first, Some("pm_other"), Some(1)));
+        assert!(!of(&first, None, Some(1)), "confirming again under the same key tells");
+        let no = DeclineReason::TryAgain;
+        let failed = first.declined(no, Some(charge(1)), now()).unwrap().order;
+        let second = apply(&failed, 12).unwrap().order;
+        assert!(!of(&second, Some("pm_card_visa"), Some(1)));
+        assert!(of(&second, Some("pm_2"), Some(2)));
+        let again = first.try_again(no, Some(charge(1)), now()).unwrap().order;
+        assert!(!of(&again, Some("pm_card_visa"), Some(1)));
+        assert!(!of(&again, Some("pm_card_visa"), None));
+        assert!(of(&again, Some("pm_card_visa"), Some(2)));
+        let acting = apply(&again, 1).unwrap().order;
+        assert!(of(&acting, Some("pm_card_visa"), None), "what comes after the bank's page is about this try");
+    }
+
+    #[test]
+    fn whoever_holds_a_stolen_card_does_not_learn_that_it_is_known() {
+        for code in ["lost_card", "stolen_card", "fraudulent", "pickup_card", "merchant_blacklist", "generic_decline", "new"] {
+            assert_eq!(DeclineReason::of_code(code), DeclineReason::CardDeclined, "{code}");
+        }
+        for code in ["try_again_later", "processing_error", "issuer_not_available", "reenter_transaction"] {
+            assert_eq!(DeclineReason::of_code(code), DeclineReason::TryAgain, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_history_is_bounded_and_keeps_room_for_its_end() {
+        let mut order = after(&[0]);
+        while let Ok(step) = apply(&order, if order.status == OrderStatus::Paying { 1 } else { 8 }) {
+            if step.order.history == order.history {
+                break;
+            }
+            order = step.order;
+        }
+        let order = order.request_cancel(EndReason::ByShopper, now()).unwrap().order;
+        let ended = order.undo(EndReason::ByShopper, now()).unwrap().order;
+        assert!(ended.follows_from_history());
+        assert!(ended.history.to_string().len() < 1_000);
     }
 
     #[test]

@@ -161,6 +161,8 @@ impl PaymentGateway for Gateway {
                 return Ok(Payment {
                     state: PaymentState::Declined {
                         reason: Code::or_unnamed("timeout"),
+                        method: None,
+                        charge: None,
                     },
                     ..payment
                 });
@@ -179,6 +181,15 @@ impl PaymentGateway for Gateway {
             && let Ok(Some(payment)) = self.memory.find(id).await
         {
             // The order is undone on the strength of having meant to cancel.
+            return Ok(Payment {
+                state: PaymentState::Cancelled,
+                ..payment
+            });
+        }
+        if self.process.world.is_sabotaged(Sabotage::TakeDeclineForFinal)
+            && let Ok(Some(payment)) = self.memory.find(id).await
+            && matches!(payment.state, PaymentState::Declined { .. })
+        {
             return Ok(Payment {
                 state: PaymentState::Cancelled,
                 ..payment
