@@ -56,6 +56,7 @@ pub const ROUTES: [(Method, &str); 22] = [
     (Method::GET, "/orders"),
     (Method::GET, "/orders/{order_id}"),
     (Method::POST, "/orders/{order_id}/cancel"),
+    (Method::POST, "/orders/{order_id}/payments"),
     (Method::PUT, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}/readiness"),
