@@ -74,6 +74,12 @@ named! {
 }
 
 impl EndReason {
+    /// Whether somebody asked for such an end. The others are decided while the payment is driven.
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        matches!(self, Self::ByShopper | Self::DropCancelled)
+    }
+
     /// Whether such an end counts towards the price of holding ([`crate::lapse`]): the units were kept from others, and nobody but the shopper
     /// is the reason.
     #[must_use]

@@ -44,7 +44,7 @@ pub enum EventType {
     /// The shopper must act.
     #[serde(rename = "com.stampede.order.action_required")]
     ActionRequired,
-    /// Somebody wants it called off, and the gateway must be asked.
+    /// The shopper or the operator wants it cancelled, and the gateway must be asked.
     #[serde(rename = "com.stampede.order.cancel_requested")]
     CancelRequested,
     /// The card was declined; the shopper may bring another.
@@ -178,7 +178,7 @@ impl OrderEvent {
         let kind = match after.status {
             status
                 if status.is_open()
-                    && after.cancel_requested.is_some()
+                    && after.cancel_requested.is_some_and(EndReason::is_asked_for)
                     && before.is_some_and(|b| b.cancel_requested.is_none()) =>
             {
                 EventType::CancelRequested
@@ -372,7 +372,7 @@ mod tests {
     /// wish to cancel it that is still to be granted, and by the sweeper's reminder, and by nothing that the driver does.
     #[test]
     fn a_payment_is_driven_by_what_others_want_of_it_in_every_state() {
-        use OrderStatus::{ActionRequired, Cancelled, Declined, Paid, Placed, Refunded};
+        use OrderStatus::{ActionRequired, Cancelled, Declined, Paid, Paying, PaymentFailed, Placed, Refunded};
         let now = Timestamp::from_millis(1_800_000_001_000);
         let placed = order();
         assert!(OrderEvent::of_change(None, &placed).kind.drives_payment());
@@ -385,29 +385,37 @@ mod tests {
             }
             seen.push(state(&before));
             assert!(OrderEvent::due(&before).kind.drives_payment());
+            let no = DeclineReason::CardDeclined;
             let by_driver = [
+                before.acted(now),
+                before.declined(no, None, now),
+                before.try_again(no, None, now),
+                before.declined_for_good(no, None, now),
+                before.request_cancel(EndReason::PaymentDeadline, now),
                 before.with_payment("pi_1".parse().unwrap(), now),
                 before.require_action("https://bank.example".into(), now),
                 before.settle(now),
                 before.undo(EndReason::PaymentDeclined, now),
                 before.undo(EndReason::PaymentDeadline, now),
+                before.undo(EndReason::GatewayUnavailable, now),
                 before.refund(now),
             ];
             // The sweeper sends its reminder by itself.
             let by_others = [
                 before.look_again(now),
                 before.request_cancel(EndReason::ByShopper, now),
+                before.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), now),
             ];
             let wishes = before.cancel_requested.is_none();
             for (n, step) in by_driver.into_iter().chain(by_others).enumerate() {
                 let Ok(step) = step else { continue };
                 let kind = OrderEvent::of_change(Some(&before), &step.order).kind;
-                let asks = n == 7 && wishes && step.order.status.is_open();
+                let asks = (n == 13 && wishes && step.order.status.is_open()) || n == 14;
                 assert_eq!(kind.drives_payment(), asks, "{kind:?} of {before:?}");
                 left.push(step.order);
             }
         }
-        for status in [Placed, ActionRequired, Paid, Declined, Cancelled, Refunded] {
+        for status in [Placed, Paying, ActionRequired, PaymentFailed, Paid, Declined, Cancelled, Refunded] {
             assert!(seen.iter().any(|(seen, _, _)| *seen == status), "{status:?}");
         }
     }
