@@ -89,7 +89,7 @@ pub const MAX_CARDS: u32 = 3;
 pub const MAX_TRIES: usize = 4;
 /// How long after its last change an open order is looked at again, in milliseconds.
 pub const REDRIVE_MS: i64 = 15_000;
-/// How long after it asked the shopper for an action an order is looked at again, in milliseconds.
+/// How long after a look an order that waits for its shopper is looked at again, in milliseconds.
 pub const ACTION_POLL_MS: i64 = 4_000;
 
 /// The largest request body the API reads, in bytes.

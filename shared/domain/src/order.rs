@@ -607,7 +607,7 @@ impl Order {
         if !self.status.is_open() {
             return Err(NotPossible(self.status));
         }
-        let after = if self.status == OrderStatus::ActionRequired {
+        let after = if self.turn == Turn::Shopper {
             ACTION_POLL_MS
         } else {
             REDRIVE_MS
