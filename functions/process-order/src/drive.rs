@@ -219,7 +219,7 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         let Ok(method) = current.method.parse::<PaymentMethod>() else {
             return self.declined(order, id, "invalid_account", None, effort).await;
         };
-        let key = IdempotencyKey::of_try(current);
+        let key = IdempotencyKey::of_try(&order.id, current);
         let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
         let answer = retry_if(&self.edge, effort.gateway, not_done, || {
             self.gateway.confirm(id, &method, &self.return_url, &key)

@@ -55,7 +55,7 @@ pub enum Sabotage {
     DeclineEverySecondCard,
     /// A look-up that tells of an older try's decline is taken for the current try's.
     CountOlderDeclines,
-    /// A decline is taken for the payment's end, so that the gateway is not asked to cancel it, though a later try may be in flight.
+    /// A declined payment is taken for a cancelled one, though a later try may be in flight.
     TakeDeclineForFinal,
 }
 
@@ -98,7 +98,7 @@ impl Sabotage {
             within(Self::CancelAtTheDeadline, 1_000),
             within(Self::DeclineEverySecondCard, 100),
             within(Self::CountOlderDeclines, 1_000),
-            within(Self::TakeDeclineForFinal, 3_000),
+            within(Self::TakeDeclineForFinal, 1_000),
         ]
     };
 

