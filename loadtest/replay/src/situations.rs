@@ -1,7 +1,7 @@
 //! What a thousand drops must have seen: a prover that never gets somewhere proves nothing about it.
 
 /// Every situation that is counted, and that must arise in a thousand drops.
-pub const ALL: [&str; 58] = [
+pub const ALL: [&str; 59] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
     "a card was declined",
@@ -31,6 +31,7 @@ pub const ALL: [&str; 58] = [
     "declined",
     "extended",
     "finished at the bank",
+    "gave the gateway up",
     "given back by the conductor",
     "given back with the drop",
     "hold changed at checkout",
