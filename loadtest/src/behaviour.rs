@@ -112,7 +112,9 @@ impl Plan {
             Card::Declined | Card::ActionFailed => self.tries_again,
             Card::ActionIgnored => false,
         };
-        pays && !self.declines_always && matches!(self.after_reserving, AfterReserving::CheckOut) && !self.cancels
+        pays && !self.declines_always
+            && matches!(self.after_reserving, AfterReserving::CheckOut)
+            && !self.cancels
     }
 }
 

@@ -12,8 +12,8 @@ use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
 use tokens::Verifier;
 use web::{
-    Caching, Code, Failure, IdempotencyKey, Json, Page, PathOf, Problem, Shared, Shopper, answer, encode_cursor,
-    path_id,
+    Caching, Code, Failure, IdempotencyKey, Json, Page, PathOf, Problem, Shared, Shopper, answer,
+    encode_cursor, path_id,
 };
 
 use crate::cancel::{NotCancelled, cancel};

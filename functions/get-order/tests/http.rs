@@ -314,7 +314,10 @@ async fn after_a_decline_another_card_is_taken_once() {
     let order = declined(&scene).await;
     let (_, shown) = scene.send("GET", "ada", &format!("/orders/{}", order.id)).await;
     assert_eq!(
-        (&shown["payment_failure"]["reason"], &shown["payment_failure"]["cards_left"]),
+        (
+            &shown["payment_failure"]["reason"],
+            &shown["payment_failure"]["cards_left"]
+        ),
         (&"insufficient_funds".into(), &2.into())
     );
     assert_eq!(shown["payment_failure"]["deadline"], shown["payment_deadline"]);
@@ -368,7 +371,11 @@ async fn every_fault_of_every_port_takes_a_card_once() {
             let order = declined(&scene).await;
             scene.store.fail_next(op, fault);
             let (status, view) = scene.pay("ada", &order, "pm_2", "k").await;
-            assert_eq!((status, &view["status"]), (202, &"paying".into()), "{op:?} {fault:?}");
+            assert_eq!(
+                (status, &view["status"]),
+                (202, &"paying".into()),
+                "{op:?} {fault:?}"
+            );
             assert_eq!(scene.store.orders()[&order.id].tries.len(), 2);
         }
     }

@@ -160,7 +160,10 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
             }
             Action::AwaitCard => Ok(Look::Done(Driven::Waiting)),
             Action::Create | Action::Confirm | Action::LookUp => match self.find(id, effort).await {
-                Ok(payment) => self.pay(&order, id, Next::Told(payment, Told::ByLookUp), effort).await,
+                Ok(payment) => {
+                    self.pay(&order, id, Next::Told(payment, Told::ByLookUp), effort)
+                        .await
+                }
                 Err(NotDriven::Gateway(error)) => self.without_gateway(&order, error, effort).await,
                 Err(error) => Err(error),
             },
@@ -193,7 +196,13 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
     }
 
     /// Confirms and follows until the message has nothing left to do. Bounded by [`MOST_CONFIRMS`].
-    async fn pay(&self, order: &Order, id: &PaymentId, first: Next, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn pay(
+        &self,
+        order: &Order,
+        id: &PaymentId,
+        first: Next,
+        effort: &Effort,
+    ) -> Result<Look, NotDriven> {
         let (mut order, mut next) = (order.clone(), first);
         loop {
             next = match next {
@@ -340,7 +349,8 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         })
         .await?;
         let earlier = |other: &Order| {
-            other.reservation.shard.drop == *drop && (other.placed_at, &other.id) < (order.placed_at, &order.id)
+            other.reservation.shard.drop == *drop
+                && (other.placed_at, &other.id) < (order.placed_at, &order.id)
         };
         Ok(page.orders.iter().any(earlier))
     }
@@ -405,9 +415,9 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
             }
             // It cannot be stopped any more and has not ended yet.
             PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
-            PaymentState::Unconfirmed | PaymentState::ActionRequired { .. } | PaymentState::Declined { .. } => {
-                Err(NotDriven::Contradiction("the gateway did not cancel"))
-            }
+            PaymentState::Unconfirmed
+            | PaymentState::ActionRequired { .. }
+            | PaymentState::Declined { .. } => Err(NotDriven::Contradiction("the gateway did not cancel")),
         }
     }
 

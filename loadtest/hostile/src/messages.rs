@@ -96,7 +96,7 @@ impl Bench {
     async fn new() -> Self {
         let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(5));
         let placing = scene::placing("ada", "k", 1, 2);
-                let allocated = store.allocate(&scene::key(0), 20).await;
+        let allocated = store.allocate(&scene::key(0), 20).await;
         assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
         let claimed = store
             .claim(&scene::key(0), &scene::shopper("ada"), &placing.hold)

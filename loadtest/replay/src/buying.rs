@@ -149,7 +149,11 @@ impl Shopper {
                         // The order ends by itself.
                         return Ending::PaymentFailed;
                     };
-                    let wait = i64::from(if next == Card::Ignored { acts_after_ms } else { acts_after_ms % 3_000 });
+                    let wait = i64::from(if next == Card::Ignored {
+                        acts_after_ms
+                    } else {
+                        acts_after_ms % 3_000
+                    });
                     world.sleep(wait).await;
                     if let Some(ending) = self.bring(&path, &mut order, next).await {
                         return ending;
@@ -187,7 +191,10 @@ impl Shopper {
     /// Brings another card; how the visit ends if the answer is a surprise.
     async fn bring(&mut self, path: &str, order: &mut OrderView, card: Card) -> Option<Ending> {
         let (device, asked) = self.nth();
-        let left = order.payment_failure.as_ref().map_or(0, |failure| failure.cards_left);
+        let left = order
+            .payment_failure
+            .as_ref()
+            .map_or(0, |failure| failure.cards_left);
         let key = format!("{}-{device}-p{asked}-{left}", self.shopper);
         let call = Call::new(Function::GetOrder, Method::POST, format!("{path}/payments"));
         let body = PaymentBody {
@@ -202,7 +209,11 @@ impl Shopper {
                 }
                 None
             }
-            Some(answer) if answer.json::<Problem>().is_some_and(|problem| problem.code == Code::WrongState) => {
+            Some(answer)
+                if answer
+                    .json::<Problem>()
+                    .is_some_and(|problem| problem.code == Code::WrongState) =>
+            {
                 self.client.world.note("too late for another card");
                 None
             }

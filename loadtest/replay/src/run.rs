@@ -60,7 +60,9 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
     let fleet = Fleet::new(&world, keys, &stream);
     fleet.gateway.on(SLOW_PAYS, PaymentOutcome::Process);
     fleet.gateway.on(SLOW_DECLINES, PaymentOutcome::Process);
-    fleet.gateway.on(PASSES, PaymentOutcome::DeclineOnce("try_again_later"));
+    fleet
+        .gateway
+        .on(PASSES, PaymentOutcome::DeclineOnce("try_again_later"));
     let journal = Arc::new(Journal::default());
     let on_sale = Arc::new(Mutex::new(OnSale::default()));
     let stage = Stage {

@@ -191,7 +191,11 @@ mod tests {
             order.updated_at = order.payment_deadline.plus_millis(-CLOCK_SKEW_MS - 1);
         };
         assert_eq!(unjustified(status, reason, early), 1);
-        assert_eq!(unjustified(status, reason, |f| f.money[2].actions = 1), 1, "the gateway's turn");
+        assert_eq!(
+            unjustified(status, reason, |f| f.money[2].actions = 1),
+            1,
+            "the gateway's turn"
+        );
     }
 
     #[test]

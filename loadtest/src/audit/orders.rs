@@ -180,7 +180,10 @@ pub(super) fn fold_mismatches(facts: &Facts) -> Count {
     for order in facts.orders.iter().map(|fact| &fact.order) {
         found.add(u64::from(!order.follows_from_history()), || {
             let status = order.status.as_str();
-            format!("{} is {status}, {}, after {}", order.id, order.turn, order.history)
+            format!(
+                "{} is {status}, {}, after {}",
+                order.id, order.turn, order.history
+            )
         });
     }
     found

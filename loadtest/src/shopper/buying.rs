@@ -262,7 +262,9 @@ impl Shopper {
             return answer.json();
         }
         // Too late, or the order is about to end.
-        let late = answer.json::<Problem>().is_some_and(|problem| problem.code == Code::WrongState);
+        let late = answer
+            .json::<Problem>()
+            .is_some_and(|problem| problem.code == Code::WrongState);
         if !late {
             self.note_surprise(Endpoint::PayOrder, answer);
         }

@@ -38,7 +38,7 @@ use crate::reservations::{ReservationView, ReserveBody};
     ),
     paths(
         describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
-        cancel_order, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
+        cancel_order, pay_order, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
         tell_waiting, restock, cancel_drop, get_readiness
     ),
     components(schemas(Problem)),

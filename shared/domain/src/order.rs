@@ -116,16 +116,29 @@ impl DeclineReason {
     #[must_use]
     pub fn of_code(code: &str) -> Self {
         match code {
-            "insufficient_funds" | "card_velocity_exceeded" | "withdrawal_count_limit_exceeded" => Self::InsufficientFunds,
-            "expired_card" => Self::ExpiredCard,
-            "incorrect_number" | "invalid_number" | "incorrect_cvc" | "invalid_cvc" | "incorrect_zip"
-            | "invalid_expiry_month" | "invalid_expiry_year" | "incorrect_pin" | "invalid_pin" => {
-                Self::IncorrectDetails
+            "insufficient_funds" | "card_velocity_exceeded" | "withdrawal_count_limit_exceeded" => {
+                Self::InsufficientFunds
             }
+            "expired_card" => Self::ExpiredCard,
+            "incorrect_number"
+            | "invalid_number"
+            | "incorrect_cvc"
+            | "invalid_cvc"
+            | "incorrect_zip"
+            | "invalid_expiry_month"
+            | "invalid_expiry_year"
+            | "incorrect_pin"
+            | "invalid_pin" => Self::IncorrectDetails,
             "authentication_required" | "payment_intent_authentication_failure" => Self::AuthenticationFailed,
-            "card_not_supported" | "currency_not_supported" | "invalid_account" | "transaction_not_allowed"
-            | "service_not_allowed" | "not_permitted" => Self::NotSupported,
-            "try_again_later" | "processing_error" | "issuer_not_available" | "reenter_transaction" => Self::TryAgain,
+            "card_not_supported"
+            | "currency_not_supported"
+            | "invalid_account"
+            | "transaction_not_allowed"
+            | "service_not_allowed"
+            | "not_permitted" => Self::NotSupported,
+            "try_again_later" | "processing_error" | "issuer_not_available" | "reenter_transaction" => {
+                Self::TryAgain
+            }
             _ => Self::CardDeclined,
         }
     }
@@ -437,7 +450,8 @@ impl Order {
     /// Whether state and tries are what the history says.
     #[must_use]
     pub fn follows_from_history(&self) -> bool {
-        let tries = [Cause::Placed, Cause::TriedAgain, Cause::AnotherCard].map(|cause| self.history.count(cause));
+        let tries =
+            [Cause::Placed, Cause::TriedAgain, Cause::AnotherCard].map(|cause| self.history.count(cause));
         self.history.fold(self.placed_at, &self.terms) == Some(self.state())
             && self.tries.len() == tries.iter().sum::<usize>()
     }
@@ -473,7 +487,9 @@ impl Order {
     /// Whether a decline that may pass is still to be tried again by ourselves: once in an order's life.
     #[must_use]
     pub fn may_try_again(&self) -> bool {
-        self.history.count(Cause::TriedAgain) == 0 && self.tries.len() < MAX_TRIES && self.cancel_requested.is_none()
+        self.history.count(Cause::TriedAgain) == 0
+            && self.tries.len() < MAX_TRIES
+            && self.cancel_requested.is_none()
     }
 
     /// The hold that this new order replaces, exactly as it was read.
@@ -576,7 +592,10 @@ impl Order {
             return Err(NotPossible(self.status));
         }
         let mut step = self.after_decline(Cause::TriedAgain, reason, charge, now)?;
-        let method = self.current_try().map(|one| one.method.clone()).unwrap_or_default();
+        let method = self
+            .current_try()
+            .map(|one| one.method.clone())
+            .unwrap_or_default();
         step.order.add_try(method, None);
         Ok(step)
     }
@@ -656,7 +675,9 @@ impl Order {
     }
 
     fn add_try(&mut self, method: String, request: Option<Fingerprint>) {
-        let n = u32::try_from(self.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let n = u32::try_from(self.tries.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
         self.tries.push(Try::new(n, method, request));
     }
 
@@ -689,11 +710,18 @@ impl Order {
             shopper_left_ms: state.shopper_left_ms,
             payment_deadline: state.payment_deadline,
             cards_left: state.cards_left,
-            action: self.action.clone().filter(|_| state.status == OrderStatus::ActionRequired),
+            action: self
+                .action
+                .clone()
+                .filter(|_| state.status == OrderStatus::ActionRequired),
             history: history.ok_or(NotPossible(self.status))?,
             ..self.clone()
         };
-        let due_at = if state.status.is_open() { order.next_look(now) } else { self.due_at };
+        let due_at = if state.status.is_open() {
+            order.next_look(now)
+        } else {
+            self.due_at
+        };
         Ok(self.step(Self { due_at, ..order }, effect, now))
     }
 
@@ -950,10 +978,18 @@ mod tests {
         for (steps, status, expected) in [
             (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6][..]),
             (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11]),
-            (&[0, 1], OrderStatus::ActionRequired, &[1, 2, 3, 4, 5, 6, 8, 9, 10, 11]),
+            (
+                &[0, 1],
+                OrderStatus::ActionRequired,
+                &[1, 2, 3, 4, 5, 6, 8, 9, 10, 11],
+            ),
             (&[0, 9], OrderStatus::PaymentFailed, &[2, 3, 4, 5, 6, 11, 12]),
             (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 6]),
-            (&[0, 9, 12, 9, 12], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 10, 11]),
+            (
+                &[0, 9, 12, 9, 12],
+                OrderStatus::Paying,
+                &[1, 2, 3, 4, 5, 6, 10, 11],
+            ),
             (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11]),
             (&[0, 2], OrderStatus::Paid, &[7]),
             (&[0, 3], OrderStatus::Declined, &[]),
@@ -973,19 +1009,32 @@ mod tests {
     #[test]
     fn the_shopper_s_time_runs_in_the_shopper_s_turn_alone() {
         let at = |seconds| now().plus_seconds(seconds);
-        let paying = order().with_payment("pi_1".parse().unwrap(), at(100)).unwrap().order;
+        let paying = order()
+            .with_payment("pi_1".parse().unwrap(), at(100))
+            .unwrap()
+            .order;
         assert_eq!((paying.turn, paying.shopper_left_ms), (Turn::Gateway, 60_000));
-        assert_eq!(paying.payment_deadline, at(600), "the wait began when it was placed");
+        assert_eq!(
+            paying.payment_deadline,
+            at(600),
+            "the wait began when it was placed"
+        );
         let url = || "https://bank.example/1".to_owned();
         let acting = paying.require_action(url(), at(200)).unwrap().order;
         assert_eq!((acting.turn, acting.payment_deadline), (Turn::Shopper, at(260)));
         assert_eq!(acting.action.as_ref().unwrap().deadline, at(260));
         let acted = acting.acted(at(245)).unwrap().order;
-        assert_eq!((acted.turn, acted.shopper_left_ms, acted.payment_deadline), (Turn::Gateway, 15_000, at(845)));
+        assert_eq!(
+            (acted.turn, acted.shopper_left_ms, acted.payment_deadline),
+            (Turn::Gateway, 15_000, at(845))
+        );
         assert_eq!(acted.action, None);
         let no = DeclineReason::CardDeclined;
         let failed = acted.declined(no, None, at(400)).unwrap().order;
-        assert_eq!((failed.turn, failed.payment_deadline, failed.due_at), (Turn::Shopper, at(430), at(430)));
+        assert_eq!(
+            (failed.turn, failed.payment_deadline, failed.due_at),
+            (Turn::Shopper, at(430), at(430))
+        );
         let card = |order: &Order, seconds| {
             order.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), at(seconds))
         };
@@ -993,17 +1042,25 @@ mod tests {
         let again = card(&failed, 420).unwrap().order;
         assert_eq!((again.turn, again.shopper_left_ms), (Turn::Gateway, 10_000));
         let failed = again.declined(no, None, at(500)).unwrap().order;
-        assert_eq!((failed.payment_deadline, failed.cards_left), (at(510), 1), "never started again");
+        assert_eq!(
+            (failed.payment_deadline, failed.cards_left),
+            (at(510), 1),
+            "never started again"
+        );
     }
 
     #[test]
     fn a_decline_counts_for_the_try_that_it_names() {
         let charge = |n: u8| format!("ch_{n}").parse::<PaymentId>().unwrap();
         let first = after(&[0]);
-        let of = |order: &Order, method, n: Option<u8>| order.is_of_current_try(method, n.map(charge).as_ref());
+        let of =
+            |order: &Order, method, n: Option<u8>| order.is_of_current_try(method, n.map(charge).as_ref());
         assert!(of(&first, Some("pm_card_visa"), None));
         assert!(!of(&first, Some("pm_other"), Some(1)));
-        assert!(!of(&first, None, Some(1)), "confirming again under the same key tells");
+        assert!(
+            !of(&first, None, Some(1)),
+            "confirming again under the same key tells"
+        );
         let no = DeclineReason::TryAgain;
         let failed = first.declined(no, Some(charge(1)), now()).unwrap().order;
         let second = apply(&failed, 12).unwrap().order;
@@ -1014,15 +1071,35 @@ mod tests {
         assert!(!of(&again, Some("pm_card_visa"), None));
         assert!(of(&again, Some("pm_card_visa"), Some(2)));
         let acting = apply(&again, 1).unwrap().order;
-        assert!(of(&acting, Some("pm_card_visa"), None), "what comes after the bank's page is about this try");
+        assert!(
+            of(&acting, Some("pm_card_visa"), None),
+            "what comes after the bank's page is about this try"
+        );
     }
 
     #[test]
     fn whoever_holds_a_stolen_card_does_not_learn_that_it_is_known() {
-        for code in ["lost_card", "stolen_card", "fraudulent", "pickup_card", "merchant_blacklist", "generic_decline", "new"] {
-            assert_eq!(DeclineReason::of_code(code), DeclineReason::CardDeclined, "{code}");
+        for code in [
+            "lost_card",
+            "stolen_card",
+            "fraudulent",
+            "pickup_card",
+            "merchant_blacklist",
+            "generic_decline",
+            "new",
+        ] {
+            assert_eq!(
+                DeclineReason::of_code(code),
+                DeclineReason::CardDeclined,
+                "{code}"
+            );
         }
-        for code in ["try_again_later", "processing_error", "issuer_not_available", "reenter_transaction"] {
+        for code in [
+            "try_again_later",
+            "processing_error",
+            "issuer_not_available",
+            "reenter_transaction",
+        ] {
             assert_eq!(DeclineReason::of_code(code), DeclineReason::TryAgain, "{code}");
         }
     }

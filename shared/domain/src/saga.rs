@@ -182,7 +182,9 @@ impl fmt::Display for Terms {
 impl FromStr for Terms {
     type Err = TermsError;
     fn from_str(text: &str) -> Result<Self, TermsError> {
-        let mut parts = text.splitn(3, '/').map(|part| part.parse().map_err(|_| TermsError));
+        let mut parts = text
+            .splitn(3, '/')
+            .map(|part| part.parse().map_err(|_| TermsError));
         let mut next = || parts.next().unwrap_or(Err(TermsError));
         Ok(Self {
             payment_seconds: next()?,
@@ -371,7 +373,9 @@ impl History {
         };
         rest.iter()
             .try_fold(State::placed(placed_at, terms), |state, (cause, after_ms)| {
-                let (next, _) = state.after(*cause, placed_at.plus_millis(*after_ms), terms).ok()?;
+                let (next, _) = state
+                    .after(*cause, placed_at.plus_millis(*after_ms), terms)
+                    .ok()?;
                 Some(next)
             })
     }

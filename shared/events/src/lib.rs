@@ -372,7 +372,9 @@ mod tests {
     /// wish to cancel it that is still to be granted, and by the sweeper's reminder, and by nothing that the driver does.
     #[test]
     fn a_payment_is_driven_by_what_others_want_of_it_in_every_state() {
-        use OrderStatus::{ActionRequired, Cancelled, Declined, Paid, Paying, PaymentFailed, Placed, Refunded};
+        use OrderStatus::{
+            ActionRequired, Cancelled, Declined, Paid, Paying, PaymentFailed, Placed, Refunded,
+        };
         let now = Timestamp::from_millis(1_800_000_001_000);
         let placed = order();
         assert!(OrderEvent::of_change(None, &placed).kind.drives_payment());
@@ -415,7 +417,16 @@ mod tests {
                 left.push(step.order);
             }
         }
-        for status in [Placed, Paying, ActionRequired, PaymentFailed, Paid, Declined, Cancelled, Refunded] {
+        for status in [
+            Placed,
+            Paying,
+            ActionRequired,
+            PaymentFailed,
+            Paid,
+            Declined,
+            Cancelled,
+            Refunded,
+        ] {
             assert!(seen.iter().any(|(seen, _, _)| *seen == status), "{status:?}");
         }
     }

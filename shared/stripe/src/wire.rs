@@ -126,7 +126,10 @@ impl Intent {
                 // Of the last confirmation that has an outcome, which need not be the last one.
                 Some(failure) => PaymentState::Declined {
                     reason: failure.code(),
-                    method: failure.payment_method.as_ref().and_then(|method| method.id.parse().ok()),
+                    method: failure
+                        .payment_method
+                        .as_ref()
+                        .and_then(|method| method.id.parse().ok()),
                     charge: failure.charge.as_ref().and_then(|charge| charge.parse().ok()),
                 },
             },

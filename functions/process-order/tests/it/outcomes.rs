@@ -34,13 +34,20 @@ async fn after_a_decline_another_card_pays() {
         assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(60));
         scene.audit();
     }
-    assert_eq!(scene.gateway.calls(GatewayOp::Confirm), 1, "the same card is not asked twice");
+    assert_eq!(
+        scene.gateway.calls(GatewayOp::Confirm),
+        1,
+        "the same card is not asked twice"
+    );
     assert!(scene.bring(&id, VISA).await);
     for _ in 0..2 {
         assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
         scene.audit();
     }
-    assert_eq!((scene.gateway.charges(&id), scene.gateway.payments_of(&id).len()), (1, 1));
+    assert_eq!(
+        (scene.gateway.charges(&id), scene.gateway.payments_of(&id).len()),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -52,14 +59,20 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
         assert!(scene.bring(&first, card).await, "{card}");
     }
     for _ in 0..2 {
-        assert_eq!(scene.drive(&first).await, Ok(Driven::Ended(OrderStatus::Declined)));
+        assert_eq!(
+            scene.drive(&first).await,
+            Ok(Driven::Ended(OrderStatus::Declined))
+        );
         scene.audit();
     }
     assert_eq!(scene.read(&first).await.reason, Some(EndReason::PaymentDeclined));
     assert_eq!((free(&scene), scene.gateway.events()[&first].declines), (20, 3));
     scene.edge.advance(1);
     let second = scene.order_by("ada", "k2", DECLINED).await;
-    assert_eq!(scene.drive(&second).await, Ok(Driven::Ended(OrderStatus::Declined)));
+    assert_eq!(
+        scene.drive(&second).await,
+        Ok(Driven::Ended(OrderStatus::Declined))
+    );
     assert_eq!((free(&scene), scene.gateway.events()[&second].declines), (20, 1));
     scene.audit();
 }
@@ -92,7 +105,10 @@ async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by
 async fn a_decline_that_may_pass_is_tried_again_once_by_ourselves() {
     for (outcome, status) in [
         (PaymentOutcome::DeclineOnce("try_again_later"), OrderStatus::Paid),
-        (PaymentOutcome::Decline("try_again_later"), OrderStatus::PaymentFailed),
+        (
+            PaymentOutcome::Decline("try_again_later"),
+            OrderStatus::PaymentFailed,
+        ),
     ] {
         let scene = Scene::new(1).await;
         scene.gateway.on("pm_soft", outcome);
@@ -147,10 +163,7 @@ async fn an_end_counts_as_a_lapse_when_the_shopper_is_its_reason() {
 
 #[tokio::test]
 async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
-    for (approves, end) in [
-        (true, Driven::Ended(OrderStatus::Paid)),
-        (false, Driven::Waiting),
-    ] {
+    for (approves, end) in [(true, Driven::Ended(OrderStatus::Paid)), (false, Driven::Waiting)] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", TO_SIGN).await;
         for _ in 0..2 {
@@ -184,7 +197,11 @@ async fn a_payment_in_progress_is_left_alone_until_it_ends() {
         assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
         scene.past_the_deadline();
         assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
-        assert_eq!(scene.read(&id).await.cancel_requested, None, "it is the gateway's turn");
+        assert_eq!(
+            scene.read(&id).await.cancel_requested,
+            None,
+            "it is the gateway's turn"
+        );
         scene.past_the_wait();
         assert_eq!(
             scene.drive(&id).await,

@@ -119,7 +119,11 @@ pub(crate) async fn after_a_decline_another_card_pays(world: &'static World) {
     let failure = &failed["payment_failure"];
     assert_eq!(
         (&failure["reason"], &failure["cards_left"], &failure["deadline"]),
-        (&"insufficient_funds".into(), &2.into(), &failed["payment_deadline"])
+        (
+            &"insufficient_funds".into(),
+            &2.into(),
+            &failed["payment_deadline"]
+        )
     );
     assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
     // Two tabs with two cards: one is accepted.
@@ -127,18 +131,27 @@ pub(crate) async fn after_a_decline_another_card_pays(world: &'static World) {
         ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p1"),
         ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p2")
     );
-    let refused: Vec<_> = [one, other].into_iter().filter(|reply| reply.status != 202).collect();
+    let refused: Vec<_> = [one, other]
+        .into_iter()
+        .filter(|reply| reply.status != 202)
+        .collect();
     assert_eq!(refused.len(), 1, "one of two");
     refused[0].expect_problem(409, "wrong_state");
     let failed = ada.until_status(&order, &["payment_failed", "paid"]).await;
     assert_eq!(
-        (&failed["payment_failure"]["reason"], &failed["payment_failure"]["cards_left"]),
+        (
+            &failed["payment_failure"]["reason"],
+            &failed["payment_failure"]["cards_left"]
+        ),
         (&"card_declined".into(), &1.into()),
         "a lost card reads as a plain decline"
     );
     ada.pay(&order, "pm_card_visa", "last").await.expect(202);
     let paid = ada.until_final(&order).await;
-    assert_eq!((&paid["status"], &paid["payment_failure"]), (&"paid".into(), &().into()));
+    assert_eq!(
+        (&paid["status"], &paid["payment_failure"]),
+        (&"paid".into(), &().into())
+    );
     let repeated = ada.pay(&order, "pm_card_visa", "last").await.expect(202);
     assert_eq!(repeated, paid, "a late repeat answers with the order as it is");
     ada.pay(&order, "pm_card_amex", "last")
@@ -148,7 +161,9 @@ pub(crate) async fn after_a_decline_another_card_pays(world: &'static World) {
         .await
         .expect_problem(409, "wrong_state");
     let eve = world.shopper("othercardeve");
-    eve.pay(&order, "pm_card_visa", "k").await.expect_problem(404, "not_found");
+    eve.pay(&order, "pm_card_visa", "k")
+        .await
+        .expect_problem(404, "not_found");
     let money = world.money(order["order_id"].as_str().unwrap());
     assert_eq!((money.charges, money.net), (1, 4_900));
 }
@@ -185,7 +200,10 @@ pub(crate) async fn without_another_card_the_unit_goes_back(world: &'static Worl
 
     // A second order of the drop gets no further card.
     let held = ada.reserve_when_free(drop, "ONE").await;
-    let again = ada.checkout(&held, "pm_card_chargeDeclined", "again").await.expect(202);
+    let again = ada
+        .checkout(&held, "pm_card_chargeDeclined", "again")
+        .await
+        .expect(202);
     let ended = ada.until_final(&again).await;
     assert_eq!(
         (&ended["status"], &ended["reason"]),

@@ -128,7 +128,10 @@ mod tests {
                     name.len() + text.len()
                 })
                 .sum();
-            assert!(bytes < domain::limits::WRITE_UNIT_BYTES, "{bytes} bytes: {order:?}");
+            assert!(
+                bytes < domain::limits::WRITE_UNIT_BYTES,
+                "{bytes} bytes: {order:?}"
+            );
         }
     }
 

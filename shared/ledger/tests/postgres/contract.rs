@@ -35,13 +35,15 @@ fn number(row: &Row, column: &str) -> i64 {
 fn status(name: &str) -> OrderStatus {
     OrderStatus::ALL
         .into_iter()
-        .find(|status| status.as_str() == name).unwrap()
+        .find(|status| status.as_str() == name)
+        .unwrap()
 }
 
 fn reason(name: &str) -> EndReason {
     EndReason::ALL
         .into_iter()
-        .find(|reason| reason.as_str() == name).unwrap()
+        .find(|reason| reason.as_str() == name)
+        .unwrap()
 }
 
 impl UnderTest for Ledger {

@@ -22,7 +22,10 @@ fn migrated(applied: &[&str]) -> Migrated {
 async fn migrations_are_applied_once() {
     let server = Postgres::start();
     let database = server.database("postgres");
-    for expected in [migrated(&["V1__ledger", "V2__correlation", "V3__another_card"]), migrated(&[])] {
+    for expected in [
+        migrated(&["V1__ledger", "V2__correlation", "V3__another_card"]),
+        migrated(&[]),
+    ] {
         assert_eq!(migrate(&database, &writer(), LIMIT).await.unwrap(), expected);
     }
 }

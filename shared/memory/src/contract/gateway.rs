@@ -176,7 +176,9 @@ pub async fn another_card_may_be_tried_and_each_decline_says_whose_it_is(test: &
         let told = confirm(&gateway, &payment, method, &key).await.unwrap().state;
         assert_eq!(found(&gateway, &payment).await, told);
         let PaymentState::Declined {
-            method: named, charge, ..
+            method: named,
+            charge,
+            ..
         } = told
         else {
             panic!("{told:?}")
@@ -204,7 +206,13 @@ pub async fn a_payment_takes_as_many_tries_as_we_make_and_too_many_end_it(test: 
         let state = confirm(&gateway, &payment, DECLINED, &key).await.unwrap().state;
         assert!(matches!(state, PaymentState::Declined { .. }), "{nth}: {state:?}");
     }
-    let _ = confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order, tries + 1)).await;
+    let _ = confirm(
+        &gateway,
+        &payment,
+        VISA,
+        &IdempotencyKey::confirm(&order, tries + 1),
+    )
+    .await;
     assert_eq!(found(&gateway, &payment).await, PaymentState::Cancelled);
     assert_eq!(test.charges(&order).await, 0);
 }

@@ -153,7 +153,11 @@ pub async fn undoing_frees_the_units_and_lowers_the_counter(database: &impl Data
     assert_eq!(purchased(&stock, "ada").await, 1);
     let lapses = async || answered(stock.peek(&drop_id(), &shopper("ada"), &[]).await).lapses;
     let lapsed = lapses().await.map(|lapses| (lapses.count, lapses.last));
-    assert_eq!(lapsed, Some((1, NOW.plus_seconds(1))), "a decline counts as an unused hold");
+    assert_eq!(
+        lapsed,
+        Some((1, NOW.plus_seconds(1))),
+        "a decline counts as an unused hold"
+    );
     assert_eq!(
         answered(orders.advance(&undone).await),
         Conditional::Refused(()),
