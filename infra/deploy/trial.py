@@ -436,7 +436,7 @@ class Trial:
             gateway.server_close()
             self.write_config()
         assert f"{len(before)} of {len(before)} functions have a new version" in said, "the release was not live"
-        assert "the order is declined" in said, "the smoke test failed of something else"
+        assert "the order is payment_failed" in said, "the smoke test failed of something else"
         after = self.versions()
         assert after == before, f"aliases stayed at the failed release: {before} and then {after}"
         shop = self.shop()
@@ -546,7 +546,7 @@ class Shop:
 
         def paid():
             status = self.call({200}, self.shoppers, "GET", f"/orders/{placed}", None, by)["status"]
-            if status in ("declined", "cancelled"):
+            if status in ("payment_failed", "declined", "cancelled"):
                 raise Failed(f"the order is {status}")
             return status == "paid"
 

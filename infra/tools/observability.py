@@ -91,7 +91,8 @@ def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBr
     threshold = above if below is None else below
     properties = {"AlarmDescription": f"{text} {PAGE}#{page}"}
     if isinstance(watched, dict):
-        properties |= {"Namespace": watched["namespace"], "MetricName": watched["name"]}
+        named = watched["namespace"]
+        properties |= {"Namespace": sub(named) if "${" in named else named, "MetricName": watched["name"]}
         if watched["dimensions"]:
             properties["Dimensions"] = dimensions(watched["dimensions"])
         properties |= stat_of(watched["stat"]) | {"Period": 60}
@@ -221,6 +222,11 @@ def on_api():
     yield "ApiRefusesAlarm", alarm("Over 5 % of the API's answers are 429.", "api-refusals", share, 5, minutes=3)
 
 
+def on_payments():
+    given_up = metric(FROM_LOGS, "GatewayGivenUp", {}, "Sum")
+    yield "GatewayGivenUpAlarm", alarm("Orders end unpaid because the payment gateway is away for too long.", "gateway-given-up", given_up, 0)
+
+
 def on_account():
     claimed = metric("AWS/Lambda", "ClaimedAccountConcurrency", {}, "Maximum")
     watched = (sub("100 * claimed / ${AccountConcurrency}"), "Claimed concurrency in percent of the account's", {"claimed": claimed})
@@ -241,6 +247,10 @@ def log_metrics():
     counted = {"MetricNamespace": sub(FROM_LOGS), "MetricName": "TooManyRequests", "MetricValue": "1", "DefaultValue": 0, "Unit": "Count"}
     properties = {"LogGroupName": ref("ApiAccessLog"), "FilterPattern": '{ $.status = "429" }', "MetricTransformations": [counted]}
     yield "TooManyRequestsFilter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
+    # What `process-order` logs when an order has waited for the gateway as long as the operator allows.
+    given_up = counted | {"MetricName": "GatewayGivenUp"}
+    properties = {"LogGroupName": ref("ProcessOrderLog"), "FilterPattern": '"payment gateway away for too long"', "MetricTransformations": [given_up]}
+    yield "GatewayGivenUpFilter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
 
 
 def on_database():
@@ -402,7 +412,7 @@ def dashboard(template):
 
 def application():
     template = read(APPLICATION)
-    alarms = [on_api(), on_queues(template), on_stream(template), on_schedules(template), on_progress(), on_account()]
+    alarms = [on_api(), on_payments(), on_queues(template), on_stream(template), on_schedules(template), on_progress(), on_account()]
     alarms += [on_functions(template, 3), on_tables(template), log_metrics()]
     return {name: made for part in alarms for name, made in part} | {"DropDay": dashboard(template)}
 

@@ -114,7 +114,7 @@ async function buy(drop_id: string): Promise<Schemas["OrderView"]> {
         }),
     );
     const order = () => answered(shopper.GET("/orders/{order_id}", { params: { path: { order_id: placed.order_id } } }));
-    return until("the order is final", order, ({ status }) => status !== "placed" && status !== "action_required");
+    return until("the order is final", order, ({ status }) => !["placed", "paying", "action_required", "payment_failed"].includes(status));
 }
 
 const drop_id = `client-${Date.now().toString(36)}`;

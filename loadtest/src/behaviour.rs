@@ -93,8 +93,10 @@ pub struct Plan {
     pub reloads_reserving: bool,
     /// Reloads the page instead of waiting for the order's answer.
     pub reloads_ordering: bool,
-    /// Reserves again after a declined payment, then with a card that works.
+    /// Tries a card that works after a declined one: in the same order, or with another reservation when the order has ended.
     pub tries_again: bool,
+    /// Has no card that works, and goes on for as long as the drop lasts.
+    pub declines_always: bool,
     /// Seed of whatever else is drawn underway.
     pub jitter_seed: u64,
 }
@@ -110,7 +112,9 @@ impl Plan {
             Card::Declined | Card::ActionFailed => self.tries_again,
             Card::ActionIgnored => false,
         };
-        pays && matches!(self.after_reserving, AfterReserving::CheckOut) && !self.cancels
+        pays && !self.declines_always
+            && matches!(self.after_reserving, AfterReserving::CheckOut)
+            && !self.cancels
     }
 }
 
@@ -143,6 +147,7 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let [from, to] = b.checkout_after_seconds;
     // Drawn only where somebody hoards, so that other drops' seeds send the same people as before.
     let hoards = b.hoards > 0.0 && chance(&mut rng, b.hoards);
+    let declines_always = b.declines_always > 0.0 && chance(&mut rng, b.declines_always);
     let subject = format!("shop{index:08}");
     Plan {
         shopper: ShopperId::of(ISSUER, &subject).to_string(),
@@ -155,6 +160,7 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
         opens_page: chance(&mut rng, b.opens_page),
         looks: if hoards { u32::MAX } else { looks },
         hoards,
+        declines_always,
         after_reserving: if fate < b.abandons {
             AfterReserving::Abandon
         } else if fate < b.abandons + b.releases {
@@ -164,7 +170,9 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
         },
         cancels: !determined && chance(&mut rng, b.cancels),
         checkout_after_ms: millis(from + (to - from) * rng.f64()),
-        card: if determined {
+        card: if declines_always {
+            Card::Declined
+        } else if determined {
             Card::Works
         } else {
             card(&mut rng, b)

@@ -31,7 +31,7 @@ pub async fn drain(
     drop: &DropFacts,
     allowed: Duration,
 ) -> anyhow::Result<Drained> {
-    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + u64::from(drop.payment_seconds))
+    let limit = Duration::from_secs(u64::from(drop.hold_seconds) + 2 * u64::from(drop.payment_seconds))
         + MARGIN
         + allowed;
     let started = Instant::now();

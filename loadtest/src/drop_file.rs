@@ -19,8 +19,14 @@ pub struct DropFile {
     pub per_shopper_limit: u32,
     /// How long a reservation is held, in seconds.
     pub hold_seconds: u32,
-    /// How long an order may take to be paid, in seconds.
+    /// How long a shopper may take for what the payment asks of them, in seconds.
     pub payment_seconds: u32,
+    /// How long a shopper may take in all for other cards after the first decline, in seconds.
+    #[serde(default = "retry_seconds")]
+    pub retry_seconds: u32,
+    /// How long an order waits for the gateway, in seconds.
+    #[serde(default = "gateway_wait_seconds")]
+    pub gateway_wait_seconds: u32,
     /// From publishing to the opening, in seconds. Arrivals before the opening must fit into it.
     pub lead_seconds: u32,
     /// From the opening to the end of the drop, in seconds.
@@ -35,6 +41,14 @@ pub struct DropFile {
     pub arrivals: Profile,
     /// How it behaves.
     pub behaviour: Behaviour,
+}
+
+fn retry_seconds() -> u32 {
+    20
+}
+
+fn gateway_wait_seconds() -> u32 {
+    600
 }
 
 fn at_once() -> u32 {
@@ -116,8 +130,11 @@ pub struct Behaviour {
     pub double_clicks: f64,
     /// Stops waiting for an answer after a moment, reloads and sends again with the same key.
     pub reloads: f64,
-    /// Tries with another reservation after a declined payment.
+    /// Tries another card after a declined one, and another reservation when the order has ended for that.
     pub tries_again_after_decline: f64,
+    /// Has no card that works, tries as many as allowed, and reserves again, until the drop is over.
+    #[serde(default)]
+    pub declines_always: f64,
     /// How the payment goes.
     pub cards: Cards,
 }

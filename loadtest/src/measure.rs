@@ -29,6 +29,8 @@ named! {
         ShowOrder = "show_order",
         /// `POST /orders/{order_id}/cancel`
         CancelOrder = "cancel_order",
+        /// `POST /orders/{order_id}/payments`
+        PayOrder = "pay_order",
         /// The bank's page at the gateway: not part of the API.
         Bank = "bank_page",
     }

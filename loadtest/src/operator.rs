@@ -52,6 +52,8 @@ pub async fn publish(
         ends_at: Moment(Timestamp::from_millis(ends_at_ms)),
         hold_seconds: file.hold_seconds,
         payment_seconds: file.payment_seconds,
+        retry_seconds: file.retry_seconds,
+        gateway_wait_seconds: file.gateway_wait_seconds,
         per_shopper_limit: file.per_shopper_limit,
         listed: true,
         start_may_be_past: true,

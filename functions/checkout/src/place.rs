@@ -145,6 +145,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                     amount,
                     payment_method: request.payment_method.clone(),
                     fingerprint: request.fingerprint.clone(),
+                    terms: drop.terms(),
                 },
                 now,
             );

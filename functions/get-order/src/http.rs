@@ -1,19 +1,22 @@
 //! The routes of this function and their answers.
 
-use api::orders::{OrderList, OrderView};
+use api::orders::{OrderList, OrderView, PaymentBody};
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::ids::OrderId;
+use domain::order::Fingerprint;
 use http::StatusCode;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
 use web::{
-    Caching, Code, Failure, Page, PathOf, Problem, Shared, Shopper, Tokens, answer, encode_cursor, path_id,
+    Caching, Code, Failure, IdempotencyKey, Json, Page, PathOf, Problem, Shared, Shopper, Tokens, answer,
+    encode_cursor, path_id,
 };
 
 use crate::cancel::{NotCancelled, cancel};
+use crate::pay::{NotAccepted, pay};
 
 /// What the routes share.
 pub struct Api<O, E> {
@@ -31,7 +34,8 @@ where
         let routes = Router::new()
             .route("/orders", get(Self::list))
             .route("/orders/{order_id}", get(Self::show))
-            .route("/orders/{order_id}/cancel", post(Self::cancel));
+            .route("/orders/{order_id}/cancel", post(Self::cancel))
+            .route("/orders/{order_id}/payments", post(Self::pay));
         let api = Self {
             orders,
             edge: edge.clone(),
@@ -88,6 +92,58 @@ where
         };
         Ok(answer(status, Caching::Never, &OrderView::from(&order)))
     }
+
+    async fn pay(
+        context: Shared<Self, E>,
+        PathOf(id): PathOf<String>,
+        Shopper { id: shopper, .. }: Shopper,
+        IdempotencyKey(key): IdempotencyKey,
+        Json(body): Json<PaymentBody>,
+    ) -> Result<Response, Failure> {
+        let Self { orders, edge } = &context.service;
+        let id: OrderId = path_id("order", &id)?;
+        let mistakes = body.mistakes();
+        if !mistakes.is_empty() {
+            return Err(Problem {
+                errors: mistakes,
+                ..Problem::new(
+                    Code::InvalidRequest,
+                    "Correct the fields named and send the request again.",
+                )
+            }
+            .into());
+        }
+        let method = &body.payment_method;
+        let request = Fingerprint::of_request(key.as_bytes(), method.as_bytes());
+        let order = pay(orders, edge, &id, &shopper, method, &request)
+            .await
+            .map_err(not_accepted)?;
+        Ok(answer(
+            StatusCode::ACCEPTED,
+            Caching::Never,
+            &OrderView::from(&order),
+        ))
+    }
+}
+
+fn not_accepted(error: NotAccepted) -> Failure {
+    let problem = match error {
+        NotAccepted::Unknown => Problem::new(Code::NotFound, "You have no such order."),
+        NotAccepted::OtherRequest => Problem::new(
+            Code::IdempotencyMismatch,
+            "This key belongs to another card. Use a new key.",
+        ),
+        NotAccepted::NotAwaited(status) => Problem::new(
+            Code::WrongState,
+            format!("The order is {} and awaits no other card.", status.as_str()),
+        ),
+        NotAccepted::TooLate => Problem::new(Code::WrongState, "The time for another card is over."),
+        NotAccepted::Contended => {
+            Problem::new(Code::Conflict, "The order keeps changing. Try again.").retry_after(1)
+        }
+        NotAccepted::Store(error) => return Failure::store("bring another card", &error),
+    };
+    problem.into()
 }
 
 fn not_cancelled(error: NotCancelled) -> Failure {

@@ -1,4 +1,4 @@
-//! Follow an order: list, show, cancel. A shopper's own orders only; anybody else's do not exist.
+//! Follow an order: list, show, cancel, pay with another card. A shopper's own orders only; anybody else's do not exist.
 //!
 //! Cancelling before a payment exists undoes the order at once. Once the gateway has one, only the gateway knows whether
 //! money moves: the wish is noted, `process-order` cancels there first, and the order's status tells how it ended.
@@ -15,6 +15,7 @@
 
 pub mod cancel;
 pub mod http;
+pub mod pay;
 
 use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 

@@ -11,7 +11,7 @@ use axum::body::Body;
 use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId, ShardKey};
 use domain::money::Money;
-use domain::order::{Fingerprint, Order, OrderStatus, Placement};
+use domain::order::{DeclineReason, Fingerprint, Order, OrderStatus, Placement};
 use get_order::Api;
 use http::Request;
 use http_body_util::BodyExt;
@@ -76,6 +76,7 @@ impl Scene {
                 },
                 payment_method: "pm_card_visa".into(),
                 fingerprint: Fingerprint::of_request(b"k", b"c"),
+                terms: memory::contract::scene::TERMS,
             },
             now,
         );
@@ -272,5 +273,110 @@ async fn the_deployer_sees_its_own_orders_only() {
     for path in ["/orders".to_owned(), format!("/orders/{}", adas.id)] {
         let (status, problem) = get("ada", path).await;
         assert_eq!((status, problem["code"].as_str()), (401, Some("unauthenticated")));
+    }
+}
+
+/// An order whose first card was declined.
+async fn declined(scene: &Scene) -> Order {
+    let order = scene.order("ada", 0).await;
+    let now = scene.edge.now();
+    let paying = order.with_payment("pi_1".parse().unwrap(), now).unwrap();
+    let failed = paying
+        .order
+        .declined(DeclineReason::InsufficientFunds, None, now)
+        .unwrap();
+    for step in [paying, failed.clone()] {
+        assert!(scene.store.advance(&step).await.unwrap().is_done());
+    }
+    failed.order
+}
+
+impl Scene {
+    async fn pay(&self, who: &str, order: &Order, card: &str, key: &str) -> (u16, Value) {
+        let now = self.edge.now().as_seconds();
+        let token = self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap();
+        let request = Request::post(format!("/orders/{}/payments", order.id))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key)
+            .body(Body::from(format!(r#"{{"payment_method": "{card}"}}"#)))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn after_a_decline_another_card_is_taken_once() {
+    let scene = scene();
+    let order = declined(&scene).await;
+    let (_, shown) = scene.send("GET", "ada", &format!("/orders/{}", order.id)).await;
+    assert_eq!(
+        (
+            &shown["payment_failure"]["reason"],
+            &shown["payment_failure"]["cards_left"]
+        ),
+        (&"insufficient_funds".into(), &2.into())
+    );
+    assert_eq!(shown["payment_failure"]["deadline"], shown["payment_deadline"]);
+    let again: Vec<(u16, Value)> =
+        futures_util::future::join_all((0..4).map(|_| scene.pay("ada", &order, "pm_2", "k"))).await;
+    for (status, view) in &again {
+        assert_eq!((*status, &view["status"]), (202, &"paying".into()), "{view}");
+        assert!(!view.to_string().contains("pm_2"));
+    }
+    let stored = &scene.store.orders()[&order.id];
+    assert_eq!((stored.tries.len(), stored.version), (2, 4));
+    // Whatever became of it, the key answers it.
+    let paid = stored.settle(scene.edge.now()).unwrap();
+    assert!(scene.store.advance(&paid).await.unwrap().is_done());
+    let (status, view) = scene.pay("ada", &order, "pm_2", "k").await;
+    assert_eq!((status, &view["status"]), (202, &"paid".into()));
+    for (who, card, key, expected, code) in [
+        ("ada", "pm_3", "k", 422, "idempotency_mismatch"),
+        ("ada", "pm_3", "l", 409, "wrong_state"),
+        ("eve", "pm_2", "k", 404, "not_found"),
+        ("ada", "4242 4242", "m", 400, "invalid_request"),
+    ] {
+        let (status, problem) = scene.pay(who, &order, card, key).await;
+        assert_eq!((status, &problem["code"]), (expected, &code.into()), "{card}");
+    }
+    scene.store.audit().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_card_that_comes_too_late_or_after_a_wish_to_cancel_is_refused() {
+    for cancels in [true, false] {
+        let scene = scene();
+        let order = declined(&scene).await;
+        if cancels {
+            let path = format!("/orders/{}/cancel", order.id);
+            assert_eq!(scene.send("POST", "ada", &path).await.0, 202);
+        } else {
+            scene.edge.advance_seconds(60);
+        }
+        let (status, problem) = scene.pay("ada", &order, "pm_2", "k").await;
+        assert_eq!((status, &problem["code"]), (409, &"wrong_state".into()));
+        assert_eq!(scene.store.orders()[&order.id].tries.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_fault_of_every_port_takes_a_card_once() {
+    for op in [Op::Order, Op::Advance] {
+        for fault in [Fault::Busy, Fault::UnknownBefore, Fault::UnknownAfter] {
+            let scene = scene();
+            let order = declined(&scene).await;
+            scene.store.fail_next(op, fault);
+            let (status, view) = scene.pay("ada", &order, "pm_2", "k").await;
+            assert_eq!(
+                (status, &view["status"]),
+                (202, &"paying".into()),
+                "{op:?} {fault:?}"
+            );
+            assert_eq!(scene.store.orders()[&order.id].tries.len(), 2);
+        }
     }
 }

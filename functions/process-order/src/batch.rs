@@ -4,7 +4,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::payment::{GatewayError, PaymentGateway};
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 use startup::spans::of_event;
@@ -21,7 +21,7 @@ pub async fn handle<O, G, E>(
     event: SqsEvent,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
-    O: ReadOrder + AdvanceOrder,
+    O: ReadOrder + ListOrders + AdvanceOrder,
     G: PaymentGateway,
     E: Edge,
 {
@@ -37,7 +37,7 @@ where
 /// Whether the message is done with.
 async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, OrderEvent>) -> bool
 where
-    O: ReadOrder + AdvanceOrder,
+    O: ReadOrder + ListOrders + AdvanceOrder,
     G: PaymentGateway,
     E: Edge,
 {

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::ids::OrderId;
-use domain::limits::PROCESS_ORDER_TIMEOUT_SECONDS;
-use domain::order::{EndReason, NotPossible, Order, OrderStatus, OrderStep};
+use domain::limits::{MAX_PAGE, PROCESS_ORDER_TIMEOUT_SECONDS};
+use domain::order::{DeclineReason, EndReason, NotPossible, Order, OrderStatus, OrderStep};
+use domain::saga::{Action, Turn, step};
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
@@ -19,8 +20,8 @@ const LOOKS: Policy = Policy::new(5, 60, 960);
 /// Repeats of one call to the gateway: enough to outwait an outage of a few seconds, which the budget bounds in any case.
 /// A message that is given up comes again only after its queue's visibility time.
 const GATEWAY: Policy = Policy::new(6, 50, 1_600);
-/// Confirms of one payment per message; more are left to the redelivery.
-const MOST_CONFIRMS: u32 = 2;
+/// Confirms per message, our own repeat of a card included; more are left to the redelivery.
+const MOST_CONFIRMS: u32 = 3;
 /// How long after its beginning a message still starts something new, in milliseconds.
 pub const BUDGET_MS: u64 = 6_000;
 /// How long one call to the gateway may take, in milliseconds.
@@ -89,6 +90,25 @@ pub struct Driver<O, G, E> {
     return_url: String,
 }
 
+/// How it became known where a payment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// By the answer to the current try.
+    ByConfirm,
+    /// By a look-up, which may tell of an earlier try.
+    ByLookUp,
+}
+
+/// What a message does next with a payment.
+enum Next {
+    /// Nothing more in this look.
+    Done(Look),
+    /// Confirm it by the current try of this order, which is stored.
+    Confirm(Box<Order>),
+    /// Act on what the gateway says.
+    Told(Payment, Told),
+}
+
 /// What is counted within one message.
 struct Effort {
     /// [`GATEWAY`], within the message's budget.
@@ -96,7 +116,7 @@ struct Effort {
     confirms: AtomicU32,
 }
 
-impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
+impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     /// The function over its ports. The bank sends shoppers back to `return_url`.
     pub const fn new(orders: O, gateway: G, return_url: String, edge: E) -> Self {
         Self {
@@ -128,108 +148,253 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         if !order.status.is_open() {
             return Ok(Look::Done(Driven::Ended(order.status)));
         }
-        let Some(payment_id) = &order.payment_id else {
+        let (Some((action, _)), Some(id)) = (step(order.status), &order.payment_id) else {
             return self.begin(&order, effort).await;
         };
-        let payment = self.find(payment_id, effort).await?;
-        if payment.state == PaymentState::Unconfirmed && self.must_end(&order).is_none() {
-            return self.confirm(&order, payment_id, effort).await;
+        if let Some(reason) = order.cancel_requested {
+            return self.cancel(&order, id, reason, effort).await;
         }
-        self.follow(&order, payment, effort).await
+        match action {
+            Action::AwaitCard if self.is_over(&order) => {
+                self.give_up(&order, EndReason::PaymentDeadline, effort).await
+            }
+            Action::AwaitCard => Ok(Look::Done(Driven::Waiting)),
+            Action::Create | Action::Confirm | Action::LookUp => match self.find(id, effort).await {
+                Ok(payment) => {
+                    self.pay(&order, id, Next::Told(payment, Told::ByLookUp), effort)
+                        .await
+                }
+                Err(NotDriven::Gateway(error)) => self.without_gateway(&order, error, effort).await,
+                Err(error) => Err(error),
+            },
+        }
     }
 
-    /// An order without a payment: nothing was ever confirmed.
+    /// An order without a payment: nothing was ever confirmed. However late it is, it is tried first.
     async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
-        if let Some(reason) = self.must_end(order) {
-            return self.undo(order, reason).await;
-        }
         let new = NewPayment {
             order: order.id.clone(),
             amount: order.amount,
         };
         let key = IdempotencyKey::create(&order.id);
         // Under one key a repeat is the same payment, so a lost answer is asked for again.
-        let payment = retry(&self.edge, effort.gateway, || self.gateway.create(&new, &key)).await?;
+        let payment = match retry(&self.edge, effort.gateway, || self.gateway.create(&new, &key)).await {
+            Ok(payment) => payment,
+            Err(error) => return self.without_gateway(order, error, effort).await,
+        };
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
         }
         let step = order.with_payment(payment.id.clone(), self.edge.now())?;
         if self.store(&step).await?.is_done() {
-            self.confirm(&step.order, &payment.id, effort).await
+            let next = Next::Confirm(Box::new(step.order.clone()));
+            self.pay(&step.order, &payment.id, next, effort).await
         } else {
-            // A payment made in vain stays unconfirmed, or another worker's look stored the same id.
+            // This payment stays unconfirmed, or another worker stored the same id.
             Ok(Look::Again)
         }
     }
 
-    /// Takes the money. Only for a payment whose id is stored with the order.
-    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Look, NotDriven> {
-        if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
-            return Err(NotDriven::Gateway(GatewayError::Unknown));
+    /// Confirms and follows until the message has nothing left to do. Bounded by [`MOST_CONFIRMS`].
+    async fn pay(
+        &self,
+        order: &Order,
+        id: &PaymentId,
+        first: Next,
+        effort: &Effort,
+    ) -> Result<Look, NotDriven> {
+        let (mut order, mut next) = (order.clone(), first);
+        loop {
+            next = match next {
+                Next::Done(look) => return Ok(look),
+                Next::Confirm(current) => {
+                    order = *current;
+                    self.confirm(&order, id, effort).await?
+                }
+                Next::Told(payment, told) => self.follow(&order, payment, told, effort).await?,
+            };
         }
-        let Ok(method) = order.payment_method.parse::<PaymentMethod>() else {
-            return self.cancel(order, id, EndReason::PaymentDeclined, effort).await;
+    }
+
+    /// Takes the money by the current try. Only for a payment whose id and a try whose key are stored with the order.
+    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Next, NotDriven> {
+        if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
+            let unknown = GatewayError::Unknown;
+            return Ok(Next::Done(self.without_gateway(order, unknown, effort).await?));
+        }
+        let Some(current) = order.current_try() else {
+            return Err(NotDriven::Contradiction("the order has no card"));
         };
-        let key = IdempotencyKey::confirm(&order.id);
+        let Ok(method) = current.method.parse::<PaymentMethod>() else {
+            return self.declined(order, id, "invalid_account", None, effort).await;
+        };
+        let key = IdempotencyKey::of_try(&order.id, current);
         let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
         let answer = retry_if(&self.edge, effort.gateway, not_done, || {
             self.gateway.confirm(id, &method, &self.return_url, &key)
         })
         .await;
-        match answer {
-            Ok(payment) if payment.state == PaymentState::Unconfirmed => Ok(Look::Again),
-            Ok(payment) => self.follow(order, payment, effort).await,
-            Err(GatewayError::Unknown | GatewayError::Unavailable) => {
-                let payment = self.find(id, effort).await?;
-                if payment.state == PaymentState::Unconfirmed {
-                    return Ok(Look::Again);
-                }
-                self.follow(order, payment, effort).await
+        let error = match answer {
+            Ok(payment) => return Ok(Next::Told(payment, Told::ByConfirm)),
+            Err(error) => error,
+        };
+        let code = match &error {
+            GatewayError::Unknown | GatewayError::Unavailable => None,
+            GatewayError::Refused { code } => Some(code),
+            _ => return Ok(Next::Done(self.without_gateway(order, error, effort).await?)),
+        };
+        let payment = match self.find(id, effort).await {
+            Ok(payment) => payment,
+            Err(NotDriven::Gateway(error)) => {
+                return Ok(Next::Done(self.without_gateway(order, error, effort).await?));
             }
-            Err(GatewayError::Refused { code }) => {
-                let payment = self.find(id, effort).await?;
-                if payment.state != PaymentState::Unconfirmed {
-                    // It had merely moved on.
-                    return self.follow(order, payment, effort).await;
-                }
-                // The gateway knows the payment and will not charge this means of payment, now or later.
-                tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
-                self.cancel(order, id, EndReason::PaymentDeclined, effort).await
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error),
+        };
+        if !is_open_to(order, &payment) {
+            // It was done, or had merely moved on.
+            return Ok(Next::Told(payment, Told::ByLookUp));
         }
+        let Some(code) = code else {
+            return Ok(Next::Done(Look::Again));
+        };
+        // The gateway knows the payment and will not charge this card, now or later.
+        tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
+        self.declined(order, id, code.as_str(), None, effort).await
     }
 
     /// Stores what follows from where the payment stands.
-    async fn follow(&self, order: &Order, payment: Payment, effort: &Effort) -> Result<Look, NotDriven> {
-        let must_end = self.must_end(order);
-        match (payment.state, must_end) {
-            (PaymentState::Succeeded { captured }, _) => {
+    async fn follow(
+        &self,
+        order: &Order,
+        payment: Payment,
+        told: Told,
+        effort: &Effort,
+    ) -> Result<Next, NotDriven> {
+        let id = &payment.id;
+        let open = is_open_to(order, &payment);
+        let look = match payment.state {
+            PaymentState::Succeeded { captured } => {
                 if captured != order.amount {
-                    tracing::error!(payment = %payment.id, "another amount was captured");
+                    tracing::error!(payment = %id, "another amount was captured");
                 }
                 let step = order.settle(self.edge.now())?;
                 self.end(&step).await
             }
-            (PaymentState::Declined { reason }, _) => {
-                tracing::info!(payment = %payment.id, %reason, "the payment was declined");
-                self.undo(order, EndReason::PaymentDeclined).await
+            // Nobody here asked for it: the gateway ends a payment that was confirmed too often, and its users may cancel one.
+            PaymentState::Cancelled => self.undo(order, EndReason::PaymentDeclined).await,
+            // What a confirm answers is about its own try.
+            PaymentState::Declined { .. } | PaymentState::Unconfirmed if open && told == Told::ByLookUp => {
+                return Ok(Next::Confirm(Box::new(order.clone())));
             }
-            // Cancelled by someone at the gateway, unless we know why.
-            (PaymentState::Cancelled, reason) => {
-                self.undo(order, reason.unwrap_or(EndReason::PaymentDeclined))
-                    .await
+            PaymentState::Declined { reason, charge, .. } => {
+                return self.declined(order, id, reason.as_str(), charge, effort).await;
             }
-            (_, Some(reason)) => self.cancel(order, &payment.id, reason, effort).await,
-            (PaymentState::ActionRequired { url }, None) => {
+            PaymentState::Unconfirmed => Ok(Look::Again),
+            PaymentState::ActionRequired { url } => {
                 let known = order.action.as_ref().is_some_and(|action| action.url == url);
-                if known && order.status == OrderStatus::ActionRequired {
-                    return Ok(Look::Done(Driven::Waiting));
+                if order.turn == Turn::Shopper && self.is_over(order) {
+                    let look = self.give_up(order, EndReason::PaymentDeadline, effort).await?;
+                    return Ok(Next::Done(look));
+                }
+                if known {
+                    return Ok(Next::Done(Look::Done(Driven::Waiting)));
                 }
                 let step = order.require_action(url, self.edge.now())?;
                 Ok(Look::of(self.store(&step).await?, Driven::Waiting))
             }
-            (PaymentState::Processing | PaymentState::Unconfirmed, None) => Ok(Look::Done(Driven::Waiting)),
+            PaymentState::Processing if order.status == OrderStatus::ActionRequired => {
+                let step = order.acted(self.edge.now())?;
+                Ok(Look::of(self.store(&step).await?, Driven::Waiting))
+            }
+            PaymentState::Processing if self.is_over(order) => self.gateway_is_late(order, effort).await,
+            PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
+        };
+        look.map(Next::Done)
+    }
+
+    /// The current try was declined.
+    async fn declined(
+        &self,
+        order: &Order,
+        id: &PaymentId,
+        code: &str,
+        charge: Option<PaymentId>,
+        effort: &Effort,
+    ) -> Result<Next, NotDriven> {
+        let (reason, now) = (DeclineReason::of_code(code), self.edge.now());
+        let n = order.tries.len();
+        tracing::info!(payment = %id, attempt = n, reason = reason.as_str(), "the card was declined");
+        if reason == DeclineReason::TryAgain && order.may_try_again() {
+            let step = order.try_again(reason, charge, now)?;
+            let next = if self.store(&step).await?.is_done() {
+                Next::Confirm(Box::new(step.order))
+            } else {
+                Next::Done(Look::Again)
+            };
+            return Ok(next);
+        }
+        if order.cards_left > 0 && !self.has_earlier_order(order).await? {
+            let step = order.declined(reason, charge, now)?;
+            return Ok(Next::Done(Look::of(self.store(&step).await?, Driven::Waiting)));
+        }
+        let step = order.declined_for_good(reason, charge, now)?;
+        self.give_up_by(&step, id, effort).await.map(Next::Done)
+    }
+
+    /// Whether the shopper has an earlier order in the drop: only the first one gets further cards, so that nobody tries cards by the dozen.
+    async fn has_earlier_order(&self, order: &Order) -> Result<bool, StoreError> {
+        let drop = &order.reservation.shard.drop;
+        let page = retry(&self.edge, IN_WORKER, || {
+            self.orders.orders_of(&order.shopper, None, MAX_PAGE)
+        })
+        .await?;
+        let earlier = |other: &Order| {
+            other.reservation.shard.drop == *drop
+                && (other.placed_at, &other.id) < (order.placed_at, &order.id)
+        };
+        Ok(page.orders.iter().any(earlier))
+    }
+
+    /// Whether the time of whose turn it is has passed.
+    fn is_over(&self, order: &Order) -> bool {
+        order.payment_deadline <= self.edge.now()
+    }
+
+    /// The gateway gave no usable answer. The order waits for it as long as the operator allows.
+    async fn without_gateway(
+        &self,
+        order: &Order,
+        error: GatewayError,
+        effort: &Effort,
+    ) -> Result<Look, NotDriven> {
+        if order.turn == Turn::Gateway && self.is_over(order) {
+            self.gateway_is_late(order, effort).await
+        } else {
+            Err(error.into())
+        }
+    }
+
+    async fn gateway_is_late(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
+        // The alarm `GatewayGivenUp` counts this line.
+        tracing::error!("payment gateway away for too long; the order is to end unpaid");
+        self.give_up(order, EndReason::GatewayUnavailable, effort).await
+    }
+
+    /// Stores that the order is to end, and why, before the gateway is asked: from then on no further card is accepted.
+    async fn give_up(&self, order: &Order, reason: EndReason, effort: &Effort) -> Result<Look, NotDriven> {
+        let step = order.request_cancel(reason, self.edge.now())?;
+        match &order.payment_id {
+            Some(id) if step.effect.is_none() => self.give_up_by(&step, id, effort).await,
+            _ => self.end(&step).await,
+        }
+    }
+
+    async fn give_up_by(&self, step: &OrderStep, id: &PaymentId, effort: &Effort) -> Result<Look, NotDriven> {
+        match step.order.cancel_requested {
+            Some(reason) if self.store(step).await?.is_done() => {
+                self.cancel(&step.order, id, reason, effort).await
+            }
+            _ => Ok(Look::Again),
         }
     }
 
@@ -244,16 +409,15 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         let payment = retry(&self.edge, effort.gateway, || self.gateway.cancel(id)).await?;
         match payment.state {
             PaymentState::Cancelled => self.undo(order, reason).await,
-            PaymentState::Declined { .. } => self.undo(order, EndReason::PaymentDeclined).await,
             PaymentState::Succeeded { .. } => {
                 let step = order.settle(self.edge.now())?;
                 self.end(&step).await
             }
             // It cannot be stopped any more and has not ended yet.
             PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
-            PaymentState::Unconfirmed | PaymentState::ActionRequired { .. } => {
-                Err(NotDriven::Contradiction("the gateway did not cancel"))
-            }
+            PaymentState::Unconfirmed
+            | PaymentState::ActionRequired { .. }
+            | PaymentState::Declined { .. } => Err(NotDriven::Contradiction("the gateway did not cancel")),
         }
     }
 
@@ -278,12 +442,15 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     async fn store(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         retry(&self.edge, IN_WORKER, || self.orders.advance(step)).await
     }
+}
 
-    /// Why the order is to end unpaid, if it is.
-    fn must_end(&self, order: &Order) -> Option<EndReason> {
-        let too_late = order.payment_deadline <= self.edge.now();
-        order
-            .cancel_requested
-            .or(too_late.then_some(EndReason::PaymentDeadline))
+/// Whether the payment is open to the current try: nothing that the gateway says is about it yet.
+fn is_open_to(order: &Order, payment: &Payment) -> bool {
+    match &payment.state {
+        PaymentState::Unconfirmed => true,
+        PaymentState::Declined { method, charge, .. } => {
+            !order.is_of_current_try(method.as_ref().map(PaymentMethod::as_str), charge.as_ref())
+        }
+        _ => false,
     }
 }

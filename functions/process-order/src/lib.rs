@@ -12,8 +12,10 @@
 //! together with what it does to the stock. The order of these three is what keeps money and orders together:
 //!
 //! - Only a payment whose id is stored is ever confirmed, so an order without one can be cancelled without asking.
-//! - An order with one is undone only when the gateway says that the payment is cancelled or declined. A deadline or a
-//!   shopper's wish makes us *ask* for that; if the money was taken first, the order is paid.
+//! - Each confirm is a *try* that is stored with the order first. A decline counts only if it is about the current try
+//!   ([`domain::order::Order::is_of_current_try`]); then the shopper may bring another card.
+//! - An order with a payment is undone only when the gateway says that the payment is cancelled. That the order is to end, and why, is
+//!   stored before the gateway is asked; if the money was taken first, the order is paid.
 //! - A key that the gateway does not take says nothing about a payment: the call is repeated with the key as it is stored by
 //!   then, and if that is refused too, the record fails and comes again.
 //! - A lost answer is not a failure: the payment is looked up, and if that does not tell either, the record fails and
@@ -22,14 +24,16 @@
 //! | order | gateway | step |
 //! |---|---|---|
 //! | ended | | none |
-//! | no payment, called off or too late | | undo |
-//! | no payment | | create, store the id, confirm |
+//! | no payment | | create, store the id, confirm; undo when the gateway is away for too long |
+//! | payment, to end | | cancel; then as the gateway answers |
+//! | another card awaited | | nothing; store that it is to end once the shopper's time is over |
 //! | payment | succeeded | settle |
-//! | payment | declined, cancelled | undo |
-//! | payment, called off or too late | anything else | cancel; then as the gateway answers |
-//! | payment | unconfirmed | confirm |
-//! | payment | action required | store where the shopper must go |
-//! | payment | processing | wait for the sweeper |
+//! | payment | cancelled | undo |
+//! | payment | unconfirmed, or declined for an older try | confirm by the current try |
+//! | payment | declined, may pass | store a try with the same card, confirm |
+//! | payment | declined | store that another card is awaited, or that the order is to end |
+//! | payment | action required | store where the shopper must go; that it is to end once their time is over |
+//! | payment | processing | wait for the sweeper; store that it is to end once the wait for the gateway is over |
 //!
 //! **What it does not do.** Refunds, webhooks, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
@@ -50,7 +54,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::{FunctionLimits, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::payment::PaymentGateway;
 use startup::batch::WholeBatchFailed;
 
@@ -68,7 +72,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
 
 impl<O, G, E> Handle for Driver<O, G, E>
 where
-    O: ReadOrder + AdvanceOrder + 'static,
+    O: ReadOrder + ListOrders + AdvanceOrder + 'static,
     G: PaymentGateway + 'static,
     E: Edge,
 {

@@ -108,10 +108,16 @@ async fn an_order_is_reminded_of_when_its_time_has_come_and_not_before() {
 #[tokio::test]
 async fn an_order_that_waits_for_its_shopper_is_looked_at_more_often() {
     let (bench, orders) = Bench::with_orders(1).await;
-    let acting = orders[0]
+    let paying = orders[0]
+        .with_payment("pi_1".parse().unwrap(), TestEdge::START)
+        .unwrap();
+    let acting = paying
+        .order
         .require_action("https://bank.example".to_owned(), TestEdge::START)
         .unwrap();
-    assert!(bench.store.advance(&acting).await.unwrap().is_done());
+    for step in [paying, acting] {
+        assert!(bench.store.advance(&step).await.unwrap().is_done());
+    }
     bench.edge.advance(ACTION_POLL_MS);
     assert_eq!(bench.sweep().await.reminded, 1);
 }

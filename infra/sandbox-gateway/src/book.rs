@@ -15,6 +15,10 @@ use crate::log::{Event, Line, Log};
 use crate::methods::{self, Behaviour};
 use crate::request::Operation;
 
+/// How often one intent may be confirmed. Stripe has such a limit and does not tell its number
+/// (<https://docs.stripe.com/api/payment_intents/confirm>); it is as many as our own tries.
+const MOST_CONFIRMS: u32 = 4;
+
 /// How the customer's visit to the bank's page ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -158,6 +162,7 @@ impl Book {
             charge: None,
             refunded: 0,
             attempts: 0,
+            confirms: 0,
             created_ms: (self.clock)(),
         };
         self.note(Event::Created, &intent, None)?;
@@ -182,13 +187,26 @@ impl Book {
         let Some(behaviour) = methods::behaviour(&token) else {
             return Ok(error::missing("PaymentMethod"));
         };
+        intent.confirms += 1;
+        if intent.confirms > MOST_CONFIRMS {
+            // "After this limit is reached, any further calls to this endpoint will transition the PaymentIntent to the canceled state."
+            self.note(Event::Cancelled, &intent, None)?;
+            intent.status = Status::Canceled;
+            let shown = self.keep(intent);
+            let message = "This PaymentIntent was confirmed too often.";
+            return Ok(error::state("payment_intent_unexpected_state", message, &shown));
+        }
         intent.payment_method = Some(token);
         intent.return_url = return_url.or(intent.return_url);
         intent.failure = None;
         self.note(Event::Confirmed, &intent, None)?;
         match behaviour {
             Behaviour::Decline(code) => {
-                self.fail(&mut intent, Failure::declined(code))?;
+                let failure = Failure {
+                    charge: Some(self.ids.next("ch")),
+                    ..Failure::declined(code)
+                };
+                self.fail(&mut intent, failure)?;
                 let shown = self.keep(intent);
                 Ok(error::declined(
                     "card_declined",
@@ -274,7 +292,10 @@ impl Book {
     }
 
     fn fail(&mut self, intent: &mut Intent, failure: Failure) -> io::Result<()> {
-        intent.failure = Some(failure);
+        intent.failure = Some(Failure {
+            payment_method: intent.payment_method.clone(),
+            ..failure
+        });
         self.note(Event::Declined, intent, None)?;
         intent.status = Status::RequiresPaymentMethod;
         // As at Stripe: a method that failed is detached, another has to be brought.

@@ -46,6 +46,10 @@ pub struct Failure {
     pub code: &'static str,
     /// Stripe's `decline_code`, when a bank gave one.
     pub decline_code: Option<&'static str>,
+    /// The declined charge, if the bank was asked for one.
+    pub charge: Option<String>,
+    /// The card that failed.
+    pub payment_method: Option<String>,
 }
 
 impl Failure {
@@ -56,6 +60,8 @@ impl Failure {
             kind: "card_error",
             code: "card_declined",
             decline_code: Some(decline_code),
+            charge: None,
+            payment_method: None,
         }
     }
 
@@ -66,6 +72,8 @@ impl Failure {
             kind: "invalid_request_error",
             code: "payment_intent_authentication_failure",
             decline_code: None,
+            charge: None,
+            payment_method: None,
         }
     }
 
@@ -81,6 +89,8 @@ impl Failure {
             "code": self.code,
             "decline_code": self.decline_code,
             "message": "The payment attempt failed.",
+            "charge": self.charge,
+            "payment_method": self.payment_method.as_ref().map(|id| json!({"id": id, "object": "payment_method"})),
         })
     }
 }
@@ -110,6 +120,8 @@ pub struct Intent {
     pub refunded: u64,
     /// Confirms begun, lost ones included.
     pub attempts: u64,
+    /// Confirms carried out.
+    pub confirms: u32,
     /// Milliseconds since 1970-01-01 UTC.
     pub created_ms: u64,
 }

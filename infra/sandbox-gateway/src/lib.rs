@@ -24,6 +24,9 @@
 //! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
 //! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
 //!
+//! A declined intent can be confirmed again with another payment method; its `last_payment_error` names the charge and the payment method that failed. An
+//! intent that is confirmed too often is cancelled.
+//!
 //! **What it does not do.** Webhooks, customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays), and idempotency keys never lapse.
 #![forbid(unsafe_code)]

@@ -32,6 +32,9 @@ pub fn behaviour(token: &str) -> Option<Behaviour> {
         "pm_card_visa_chargeDeclinedLostCard" | "pm_card_chargeDeclinedLostCard" => {
             Behaviour::Decline("lost_card")
         }
+        "pm_card_visa_chargeDeclinedProcessingError" | "pm_card_chargeDeclinedProcessingError" => {
+            Behaviour::Decline("processing_error")
+        }
         "pm_card_authenticationRequired" => Behaviour::Authenticate,
         "pm_sandbox_slow" => Behaviour::Slow,
         "pm_sandbox_timeout_before_charge" => Behaviour::LostBeforeCharge,

@@ -95,8 +95,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(5));
-        let mut placing = scene::placing("ada", "k", 1, 2);
-        placing.order.payment_method = "pm_card_visa".to_owned();
+        let placing = scene::placing("ada", "k", 1, 2);
         let allocated = store.allocate(&scene::key(0), 20).await;
         assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
         let claimed = store

@@ -1,8 +1,8 @@
 //! HTTP requests as text, one after another, to the real routers.
 //!
 //! A request is a line with method and target, header lines, an empty line, and the body up to a line `---`. The words
-//! `ADA`, `BOB` and `OLGA` stand for good tokens of two shoppers and an operator, `HELD` for Ada's reservation, `ORDER` for the
-//! order that it becomes.
+//! `ADA`, `BOB`, `CORA` and `OLGA` stand for good tokens of three shoppers and an operator, `HELD` for Ada's reservation, `ORDER` for the
+//! order that it becomes, `FAILED` for Cora's order, whose card was declined.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

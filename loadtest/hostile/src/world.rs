@@ -7,7 +7,8 @@ use axum::Router;
 use domain::claim::Claim;
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
-use domain::order::Order;
+use domain::money::Money;
+use domain::order::{DeclineReason, Fingerprint, Order, Placement};
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::shard::Shard;
@@ -16,6 +17,7 @@ use http_body_util::BodyExt as _;
 use memory::{MemoryStore, TestEdge, fixtures};
 use ports::drops::StoreDrop as _;
 use ports::edge::Edge as _;
+use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing};
 use ports::stock::ClaimStock as _;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
@@ -54,7 +56,12 @@ fn words() -> &'static BTreeMap<&'static str, String> {
             ("ADA", shopper("ada")),
             ("BOB", shopper("bob")),
             ("OLGA", token(&keys().operators, Audience::Operator, "olga")),
+            ("CORA", shopper("cora")),
             ("HELD", reservation("ada", 0).to_string()),
+            (
+                "FAILED",
+                OrderId::of_reservation(&reservation("cora", 0)).to_string(),
+            ),
             (
                 "ORDER",
                 OrderId::of_reservation(&reservation("ada", 0)).to_string(),
@@ -106,6 +113,42 @@ fn half_ready(edge: &TestEdge) -> Readiness {
     }
 }
 
+/// Cora's order, whose first card was declined.
+async fn declined(store: &MemoryStore, edge: &TestEdge) {
+    let (reservation, shopper, now) = (reservation("cora", 0), fixtures::shopper("cora"), edge.now());
+    let hold = Claim::held(1, now.plus_seconds(600), reservation.nonce.clone());
+    let claimed = store.claim(&reservation.shard, &shopper, &hold).await;
+    assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
+    let placement = Placement {
+        reservation,
+        shopper,
+        claim: hold.ordered(now, now.plus_seconds(120)).expect("a fresh hold"),
+        amount: Money {
+            amount_minor: 4_900,
+            currency: "EUR".parse().expect("a currency"),
+        },
+        payment_method: "pm_card_visa_chargeDeclined".to_owned(),
+        fingerprint: Fingerprint::of_request(b"k", b"c"),
+        terms: memory::contract::scene::TERMS,
+    };
+    let order = Order::place(placement, now);
+    let placing = Placing {
+        order: order.clone(),
+        hold,
+        per_shopper_limit: 3,
+        address: "{}".to_owned(),
+    };
+    let placed = store.place(&placing).await;
+    assert!(placed.is_ok_and(|placed| placed.is_done()), "an order");
+    let paying = order.with_payment("pi_1".parse().expect("an id"), now);
+    let paying = paying.expect("a new order");
+    let failed = paying.order.declined(DeclineReason::CardDeclined, None, now);
+    for step in [paying, failed.expect("a payment")] {
+        let advanced = store.advance(&step).await;
+        assert!(advanced.is_ok_and(|advanced| advanced.is_done()), "a decline");
+    }
+}
+
 /// Everything that a request could change.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Image {
@@ -132,7 +175,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// An open drop of two SKUs in which Ada holds one unit, and a draft.
+    /// An open drop of two SKUs in which Ada holds one unit and Cora has an order whose card was declined, and a draft.
     pub(crate) async fn new() -> Self {
         let (store, edge) = (MemoryStore::new(), TestEdge::new(7));
         fixtures::open_drop(&store, &edge, DROP, &[("A", 30), ("B", 2)], 3);
@@ -146,6 +189,7 @@ impl World {
         let hold = Claim::held(1, edge.now().plus_seconds(600), held.nonce.clone());
         let claimed = store.claim(&held.shard, &fixtures::shopper("ada"), &hold).await;
         assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
+        declined(&store, &edge).await;
         store.put_readiness(&half_ready(&edge));
         let routers = routers(&store, &edge);
         Self { store, edge, routers }

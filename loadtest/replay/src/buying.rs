@@ -1,6 +1,6 @@
 //! From a reservation to the end of its order.
 
-use api::orders::OrderView;
+use api::orders::{OrderView, PaymentBody};
 use api::problem::{Code, Problem};
 use api::reservations::ReservationView;
 use domain::limits::CLOCK_SKEW_MS;
@@ -23,6 +23,9 @@ pub(crate) const SLOW_PAYS: &str = "pm_slow_pays";
 /// The gateway's token of a payment that takes its time and is declined.
 pub(crate) const SLOW_DECLINES: &str = "pm_slow_declines";
 
+/// The gateway's token of a card that is declined by a payment's first confirmation alone.
+pub(crate) const PASSES: &str = "pm_passes";
+
 impl Card {
     /// The gateway's token for it.
     #[must_use]
@@ -30,6 +33,7 @@ impl Card {
         match self {
             Self::Works => "pm_card_visa",
             Self::Declined => "pm_card_visa_chargeDeclined",
+            Self::Passes => PASSES,
             Self::NoFunds => "pm_card_chargeDeclinedInsufficientFunds",
             Self::Confirmed | Self::Unconfirmed | Self::Ignored => "pm_card_authenticationRequired",
             Self::SlowPays => SLOW_PAYS,
@@ -44,6 +48,7 @@ impl Shopper {
             after_ms,
             sends,
             card,
+            further,
             cancel_after_ms,
             acts_after_ms,
         } = wish.then
@@ -75,7 +80,8 @@ impl Shopper {
             accepted.get_or_insert(view);
         }
         if let Some(order) = accepted {
-            return self.follow(order, card, cancel_after_ms, acts_after_ms).await;
+            let cards = [Some(card), further[0], further[1]];
+            return self.follow(order, cards, cancel_after_ms, acts_after_ms).await;
         }
         let Some(answer) = answers.first() else {
             return Ending::GaveUp;
@@ -104,7 +110,7 @@ impl Shopper {
     async fn follow(
         &mut self,
         mut order: OrderView,
-        card: Card,
+        cards: [Option<Card>; 3],
         cancel_after_ms: Option<u32>,
         acts_after_ms: u32,
     ) -> Ending {
@@ -124,6 +130,8 @@ impl Shopper {
                 None => {}
             }
         }
+        let mut cards = cards.into_iter().flatten();
+        let mut card = cards.next();
         let mut acts = true;
         let mut wait_ms = 700;
         loop {
@@ -136,7 +144,26 @@ impl Shopper {
                     world.sleep(i64::from(acts_after_ms)).await;
                     self.answer_the_bank(&order, card);
                 }
-                OrderStatus::ActionRequired | OrderStatus::Placed => {}
+                OrderStatus::PaymentFailed if order.payment_failure.is_some() => {
+                    let Some(next) = cards.next() else {
+                        // The order ends by itself.
+                        return Ending::PaymentFailed;
+                    };
+                    let wait = i64::from(if next == Card::Ignored {
+                        acts_after_ms
+                    } else {
+                        acts_after_ms % 3_000
+                    });
+                    world.sleep(wait).await;
+                    if let Some(ending) = self.bring(&path, &mut order, next).await {
+                        return ending;
+                    }
+                    (card, acts) = (Some(next), true);
+                }
+                OrderStatus::ActionRequired
+                | OrderStatus::PaymentFailed
+                | OrderStatus::Placed
+                | OrderStatus::Paying => {}
             }
             let deadline_ms = order.payment_deadline.0.as_millis();
             if world.now().as_millis() > deadline_ms + AFTER_DEADLINE_MS {
@@ -161,7 +188,41 @@ impl Shopper {
         }
     }
 
-    fn answer_the_bank(&self, order: &OrderView, card: Card) {
+    /// Brings another card; how the visit ends if the answer is a surprise.
+    async fn bring(&mut self, path: &str, order: &mut OrderView, card: Card) -> Option<Ending> {
+        let (device, asked) = self.nth();
+        let left = order
+            .payment_failure
+            .as_ref()
+            .map_or(0, |failure| failure.cards_left);
+        let key = format!("{}-{device}-p{asked}-{left}", self.shopper);
+        let call = Call::new(Function::GetOrder, Method::POST, format!("{path}/payments"));
+        let body = PaymentBody {
+            payment_method: card.token().to_owned(),
+        };
+        let answers = self.client.insist(&call.key(key).json(&body), LOOK).await;
+        match answers.first() {
+            Some(answer) if answer.status == 202 => {
+                self.client.world.note("another card");
+                if let Some(newer) = answer.json() {
+                    *order = newer;
+                }
+                None
+            }
+            Some(answer)
+                if answer
+                    .json::<Problem>()
+                    .is_some_and(|problem| problem.code == Code::WrongState) =>
+            {
+                self.client.world.note("too late for another card");
+                None
+            }
+            Some(answer) => Some(self.surprised(answer)),
+            None => None,
+        }
+    }
+
+    fn answer_the_bank(&self, order: &OrderView, card: Option<Card>) {
         let id = order
             .action
             .as_ref()
@@ -169,8 +230,8 @@ impl Shopper {
         let Some(id) = id else {
             return;
         };
-        if matches!(card, Card::Confirmed | Card::Unconfirmed) {
-            let pays = card == Card::Confirmed;
+        if matches!(card, Some(Card::Confirmed | Card::Unconfirmed)) {
+            let pays = card == Some(Card::Confirmed);
             finish(&self.client.world, &self.client.fleet.gateway, &id, pays);
         }
     }

@@ -36,6 +36,8 @@ fn drop_plan(dice: &mut Dice) -> DropPlan {
         per_shopper_limit: dice.pick(&[1, 1, 2, 3, 12]).unwrap_or(1),
         hold_seconds: dice.within(15, 25),
         payment_seconds: dice.within(15, 40),
+        retry_seconds: dice.within(15, 40),
+        gateway_wait_seconds: dice.pick(&[60, 120, 600]).unwrap_or(120),
         opens_ms: dice.within(1_500, 6_000),
         lasts_ms: dice.within(8_000, 45_000),
     }
@@ -131,17 +133,23 @@ fn wish(dice: &mut Dice, drop: &DropPlan) -> Wish {
     }
 }
 
-fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
-    let card = match dice.below(20) {
-        0..=8 => Card::Works,
-        9..=10 => Card::Declined,
-        11 => Card::NoFunds,
+fn card(dice: &mut Dice) -> Card {
+    match dice.below(20) {
+        0..=6 => Card::Works,
+        7..=8 => Card::Declined,
+        9..=10 => Card::NoFunds,
+        11 => Card::Passes,
         12..=13 => Card::Confirmed,
         14 => Card::Unconfirmed,
         15 => Card::Ignored,
         16..=17 => Card::SlowPays,
         _ => Card::SlowDeclines,
-    };
+    }
+}
+
+fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
+    let card = card(dice);
+    let further = [(); 2].map(|()| dice.percent(60).then(|| self::card(dice)));
     // Around the end of the hold, of the drop and of the payment's time is where it gets interesting.
     let hold_ms = 1000 * drop.hold_seconds;
     let after_ms = match dice.below(10) {
@@ -159,6 +167,7 @@ fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
         after_ms,
         sends: sends(dice),
         card,
+        further,
         cancel_after_ms: dice.percent(15).then(|| dice.within(0, 4_000)),
         acts_after_ms,
     }

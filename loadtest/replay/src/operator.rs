@@ -169,6 +169,8 @@ impl Operator {
             ends_at: starts_at.plus_millis(i64::from(plan.lasts_ms)).into(),
             hold_seconds: plan.hold_seconds,
             payment_seconds: plan.payment_seconds,
+            retry_seconds: plan.retry_seconds,
+            gateway_wait_seconds: plan.gateway_wait_seconds,
             per_shopper_limit: plan.per_shopper_limit,
             listed: true,
             start_may_be_past: true,

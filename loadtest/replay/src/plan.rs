@@ -35,6 +35,10 @@ pub struct DropPlan {
     pub hold_seconds: u32,
     /// How long an order may take to be paid, in seconds.
     pub payment_seconds: u32,
+    /// How long a shopper may take for other cards, in seconds.
+    pub retry_seconds: u32,
+    /// How long an order waits for the gateway, in seconds.
+    pub gateway_wait_seconds: u32,
     /// When it opens, in milliseconds from the beginning.
     pub opens_ms: u32,
     /// How long it is open, in milliseconds.
@@ -101,6 +105,9 @@ pub enum Then {
         sends: Sends,
         /// With what.
         card: Card,
+        /// With what else, one after the other, when a card is declined.
+        #[serde(default)]
+        further: [Option<Card>; 2],
         /// Called off so many milliseconds after the order was accepted.
         cancel_after_ms: Option<u32>,
         /// How long the shopper, or a slow bank, takes to do what is asked, in milliseconds.
@@ -133,6 +140,8 @@ pub enum Card {
     Declined,
     /// Is declined for want of money.
     NoFunds,
+    /// Is declined for a reason that passes: as a first card it pays when it is tried again.
+    Passes,
     /// Asks for a confirmation, which is given.
     Confirmed,
     /// Asks for a confirmation, which fails.

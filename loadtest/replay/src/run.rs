@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use loadtest::audit::Promise;
 use memory::{PaymentOutcome, fixtures};
 
-use crate::buying::{SLOW_DECLINES, SLOW_PAYS};
+use crate::buying::{PASSES, SLOW_DECLINES, SLOW_PAYS};
 use crate::client::{Client, Journal};
 use crate::executor::{self, Ended};
 use crate::faults::Fault;
@@ -60,6 +60,9 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
     let fleet = Fleet::new(&world, keys, &stream);
     fleet.gateway.on(SLOW_PAYS, PaymentOutcome::Process);
     fleet.gateway.on(SLOW_DECLINES, PaymentOutcome::Process);
+    fleet
+        .gateway
+        .on(PASSES, PaymentOutcome::DeclineOnce("try_again_later"));
     let journal = Arc::new(Journal::default());
     let on_sale = Arc::new(Mutex::new(OnSale::default()));
     let stage = Stage {

@@ -53,6 +53,10 @@ pub enum Sabotage {
     CancelAtTheDeadline,
     /// Every second payment is taken for declined without having been confirmed.
     DeclineEverySecondCard,
+    /// A look-up that tells of an older try's decline is taken for the current try's.
+    CountOlderDeclines,
+    /// A declined payment is taken for a cancelled one, though a later try may be in flight.
+    TakeDeclineForFinal,
 }
 
 /// A bug, and how many seeds it may take to find it.
@@ -66,7 +70,7 @@ pub struct Expected {
 
 impl Sabotage {
     /// Every bug, and within how many seeds each must be found.
-    pub const ALL: [Expected; 19] = {
+    pub const ALL: [Expected; 21] = {
         const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
             Expected {
                 sabotage,
@@ -93,6 +97,8 @@ impl Sabotage {
             within(Self::ReturnAllowedHolds, 1_000),
             within(Self::CancelAtTheDeadline, 1_000),
             within(Self::DeclineEverySecondCard, 100),
+            within(Self::CountOlderDeclines, 1_000),
+            within(Self::TakeDeclineForFinal, 1_000),
         ]
     };
 
@@ -125,9 +131,20 @@ pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) 
         Sabotage::CancelAtTheDeadline => Some(PaymentState::Processing),
         Sabotage::DeclineEverySecondCard if second => Some(PaymentState::Declined {
             reason: Code::or_unnamed("do_not_honor"),
+            method: None,
+            charge: None,
         }),
         _ => None,
     }
+}
+
+/// The order as a worker sees it that takes any decline for the current try's.
+pub(crate) fn with_any_decline_counting(order: Order) -> Order {
+    let mut order = order;
+    if let Some(current) = order.tries.last_mut() {
+        current.answered = true;
+    }
+    order
 }
 
 /// Claims whatever is there.

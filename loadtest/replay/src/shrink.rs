@@ -210,12 +210,14 @@ impl Shrinker<'_> {
                 if let Then::CheckOut {
                     sends,
                     card,
+                    further,
                     cancel_after_ms,
                     ..
                 } = &mut wish.then
                 {
                     *sends = calm;
                     *card = Card::Works;
+                    *further = [None; 2];
                     *cancel_after_ms = None;
                 }
             },

@@ -1,9 +1,10 @@
 //! What a thousand drops must have seen: a prover that never gets somewhere proves nothing about it.
 
 /// Every situation that is counted, and that must arise in a thousand drops.
-pub const ALL: [&str; 55] = [
+pub const ALL: [&str; 59] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
+    "a card was declined",
     "a conductor stood by",
     "a conductor took over",
     "a message appeared again",
@@ -19,6 +20,7 @@ pub const ALL: [&str; 55] = [
     "an older version came after a newer one",
     "an order found its own repeat",
     "an order had moved on",
+    "another card",
     "asked before the opening",
     "asked while paused",
     "cancelled",
@@ -29,6 +31,7 @@ pub const ALL: [&str; 55] = [
     "declined",
     "extended",
     "finished at the bank",
+    "gave the gateway up",
     "given back by the conductor",
     "given back with the drop",
     "hold changed at checkout",
@@ -55,6 +58,7 @@ pub const ALL: [&str; 55] = [
     "the sweeper reminded",
     "told that it is gone",
     "too late at the bank",
+    "too late for another card",
     "two claims of one shopper",
     "units left",
 ];

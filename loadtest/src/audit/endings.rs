@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::limits::CLOCK_SKEW_MS;
 use domain::order::{EndReason, Order, OrderStatus};
+use domain::saga::Turn;
 
 use super::Count;
 use super::journal::Journal;
@@ -33,11 +34,16 @@ pub(super) fn endings(facts: &Facts, journal: &Journal<'_>) -> Endings {
     let mut found = Endings::default();
     for order in orders.filter(|order| accepted.contains(order.id.as_str())) {
         let log = logged.get(order.id.as_str()).unwrap_or(&nothing);
-        let by_deadline = is_by_deadline(order, log);
+        let by_deadline = order.reason == Some(EndReason::PaymentDeadline);
         found.by_deadline += u64::from(by_deadline);
         let unjustified = match (order.status, order.reason) {
-            _ if by_deadline => unjustified_by_deadline(facts, order, log),
-            (OrderStatus::Declined, _) if log.declines == 0 => Some("the gateway declined no payment of it"),
+            _ if by_deadline => unjustified_by_deadline(order, log),
+            (OrderStatus::Cancelled, Some(EndReason::GatewayUnavailable)) => {
+                unjustified_without_gateway(facts, order)
+            }
+            (OrderStatus::Declined, _) if declines(log) < order.tries.len() => {
+                Some("the gateway declined fewer cards than were tried")
+            }
             (OrderStatus::Cancelled, Some(EndReason::ByShopper))
                 if !journal.cancel_asked.contains(order.id.as_str()) =>
             {
@@ -61,23 +67,31 @@ pub(super) fn endings(facts: &Facts, journal: &Journal<'_>) -> Endings {
     found
 }
 
-/// Whether the order ended because its time was over. One worker may cancel the payment because its clock says so, and another one
-/// whose clock is behind finds it cancelled and takes that for the gateway's refusal.
-fn is_by_deadline(order: &Order, log: &MoneyFact) -> bool {
-    let late = order.updated_at.plus_millis(CLOCK_SKEW_MS) >= order.payment_deadline;
-    order.reason == Some(EndReason::PaymentDeadline)
-        || (order.status == OrderStatus::Declined && log.declines == 0 && log.cancels > 0 && late)
+fn declines(log: &MoneyFact) -> usize {
+    usize::try_from(log.declines).unwrap_or(usize::MAX)
 }
 
-/// Whether a deadline is fair is not judged yet. It has to have passed; and where nothing went wrong there is time for a try,
-/// so that the gateway asked the shopper to act, or declined.
-fn unjustified_by_deadline(facts: &Facts, order: &Order, log: &MoneyFact) -> Option<&'static str> {
-    let early = order.updated_at.plus_millis(CLOCK_SKEW_MS) < order.payment_deadline;
-    let untried = facts.quiet && log.actions == 0 && log.declines == 0;
-    if early {
+/// The shopper's time is over only if it was the shopper's turn: the gateway asked them to act, or declined a card; and only once it has passed.
+fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static str> {
+    if order.updated_at.plus_millis(CLOCK_SKEW_MS) < order.payment_deadline {
         Some("its deadline had not passed")
+    } else if order.turn != Turn::Shopper {
+        Some("it was not the shopper's turn")
+    } else if log.actions == 0 && log.declines == 0 {
+        Some("the gateway neither declined nor asked the shopper to act")
     } else {
-        untried.then_some("nothing went wrong, and the gateway neither declined nor asked the shopper to act")
+        None
+    }
+}
+
+/// The gateway is given up only where something went wrong, and only after the time for which the operator has orders wait.
+fn unjustified_without_gateway(facts: &Facts, order: &Order) -> Option<&'static str> {
+    if facts.quiet {
+        Some("nothing was wrong with the gateway")
+    } else if order.updated_at.plus_millis(CLOCK_SKEW_MS) < order.payment_deadline {
+        Some("the time for which orders wait for the gateway had not passed")
+    } else {
+        None
     }
 }
 
@@ -115,18 +129,30 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_cancelled_for_the_deadline_on_another_clock_is_an_ending_by_deadline() {
-        let at = |before_deadline_ms: i64| {
-            ended(OrderStatus::Declined, EndReason::PaymentDeclined, |f| {
-                (f.money[2].cancels, f.quiet) = (1, false);
+    fn each_card_that_was_tried_was_declined() {
+        let (status, reason) = (OrderStatus::Declined, EndReason::PaymentDeclined);
+        let two_cards = |declines: u32| {
+            move |f: &mut Facts| {
                 let order = &mut f.orders[2].order;
-                order.updated_at = order.payment_deadline.plus_millis(-before_deadline_ms);
-            })
+                order.tries.push(order.tries[0].clone());
+                f.money[2].declines = declines;
+            }
         };
-        let near = at(CLOCK_SKEW_MS);
-        assert_eq!((near.unjustified_endings, near.endings_by_deadline), (0, 1));
-        let early = at(CLOCK_SKEW_MS + 1);
-        assert_eq!((early.unjustified_endings, early.endings_by_deadline), (1, 0));
+        assert_eq!(unjustified(status, reason, two_cards(1)), 1);
+        assert_eq!(unjustified(status, reason, two_cards(2)), 0);
+    }
+
+    #[test]
+    fn the_gateway_is_given_up_only_after_the_wait_and_where_something_went_wrong() {
+        let (status, reason) = (OrderStatus::Cancelled, EndReason::GatewayUnavailable);
+        assert_eq!(unjustified(status, reason, |f| f.quiet = true), 1);
+        assert_eq!(unjustified(status, reason, |f| f.quiet = false), 0);
+        let early = |f: &mut Facts| {
+            let order = &mut f.orders[2].order;
+            order.updated_at = order.payment_deadline.plus_millis(-CLOCK_SKEW_MS - 1);
+            f.quiet = false;
+        };
+        assert_eq!(unjustified(status, reason, early), 1);
     }
 
     #[test]
@@ -151,23 +177,38 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_has_passed_and_is_counted() {
+    fn a_deadline_is_the_shopper_s_has_passed_and_is_counted() {
         let (status, reason) = (OrderStatus::Cancelled, EndReason::PaymentDeadline);
-        let found = ended(status, reason, |f| f.quiet = false);
-        assert_eq!((found.unjustified_endings, found.endings_by_deadline), (0, 1));
-        let early = |f: &mut Facts| {
-            let order = &mut f.orders[2].order;
-            order.updated_at = order.payment_deadline.plus_millis(-CLOCK_SKEW_MS - 1);
+        let shoppers = |f: &mut Facts| {
+            f.orders[2].order.turn = Turn::Shopper;
             f.money[2].actions = 1;
         };
+        let found = ended(status, reason, shoppers);
+        assert_eq!((found.unjustified_endings, found.endings_by_deadline), (0, 1));
+        let early = |f: &mut Facts| {
+            shoppers(f);
+            let order = &mut f.orders[2].order;
+            order.updated_at = order.payment_deadline.plus_millis(-CLOCK_SKEW_MS - 1);
+        };
         assert_eq!(unjustified(status, reason, early), 1);
+        assert_eq!(
+            unjustified(status, reason, |f| f.money[2].actions = 1),
+            1,
+            "the gateway's turn"
+        );
     }
 
     #[test]
-    fn where_nothing_goes_wrong_no_order_waits_for_its_payment_until_the_deadline() {
+    fn a_deadline_needs_a_failed_card_or_an_action_left_undone() {
         let (status, reason) = (OrderStatus::Cancelled, EndReason::PaymentDeadline);
-        assert_eq!(unjustified(status, reason, |_| {}), 1);
-        assert_eq!(unjustified(status, reason, |f| f.money[2].actions = 1), 0);
-        assert_eq!(unjustified(status, reason, |f| f.money[2].declines = 1), 0);
+        let shoppers = |declines: u32, actions: u32| {
+            move |f: &mut Facts| {
+                f.orders[2].order.turn = Turn::Shopper;
+                (f.money[2].declines, f.money[2].actions, f.quiet) = (declines, actions, false);
+            }
+        };
+        assert_eq!(unjustified(status, reason, shoppers(0, 0)), 1);
+        assert_eq!(unjustified(status, reason, shoppers(0, 1)), 0);
+        assert_eq!(unjustified(status, reason, shoppers(1, 0)), 0);
     }
 }

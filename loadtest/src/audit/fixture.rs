@@ -4,6 +4,7 @@ use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId};
 use domain::money::Money;
 use domain::order::{EndReason, Fingerprint, Order, Placement};
+use domain::saga::Terms;
 use domain::shard::Shard;
 use domain::time::Timestamp;
 
@@ -77,6 +78,11 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
             },
             payment_method: "pm_card_visa".into(),
             fingerprint: Fingerprint::of_request(format!("{shopper}-o1").as_bytes(), b"f"),
+            terms: Terms {
+                payment_seconds: 30,
+                retry_seconds: 20,
+                gateway_wait_seconds: 60,
+            },
         },
         at,
     );

@@ -68,6 +68,8 @@ pub struct Findings {
     pub lost_requests: u64,
     /// Accepted orders with an ending that neither the gateway's log nor anybody's act justifies.
     pub unjustified_endings: u64,
+    /// Orders whose state does not follow from their history.
+    pub fold_mismatches: u64,
     /// Messages in dead-letter queues.
     pub dlq_messages: u64,
     /// Disagreements between the stores, spelt out.
@@ -79,7 +81,7 @@ pub struct Findings {
 impl Findings {
     /// How often each promise was broken, in the order of reports, and what its figure counts, for people.
     #[must_use]
-    pub fn figures(&self) -> [(Promise, u64, &'static str); 11] {
+    pub fn figures(&self) -> [(Promise, u64, &'static str); 12] {
         let inconsistencies = u64::try_from(self.inconsistencies.len()).unwrap_or(u64::MAX);
         [
             (
@@ -126,6 +128,11 @@ impl Findings {
                 Promise::UnjustifiedEndings,
                 self.unjustified_endings,
                 "accepted orders that ended otherwise than the gateway's own log and the journal say",
+            ),
+            (
+                Promise::FoldMismatches,
+                self.fold_mismatches,
+                "orders whose state does not follow from their history",
             ),
             (
                 Promise::DlqMessages,
@@ -214,6 +221,7 @@ pub fn audit(facts: &Facts) -> Findings {
         duplicate_charges: explained(Promise::DuplicateCharges, orders::duplicate_charges(facts)),
         lost_requests: explained(Promise::LostRequests, orders::lost_requests(facts, &journal)),
         unjustified_endings: explained(Promise::UnjustifiedEndings, endings.unjustified),
+        fold_mismatches: explained(Promise::FoldMismatches, orders::fold_mismatches(facts)),
         dlq_messages: explained(Promise::DlqMessages, orders::dead_letters(facts)),
         inconsistencies: agreement::inconsistencies(facts, &journal),
         explanations,
@@ -253,8 +261,9 @@ mod tests {
             duplicate_charges: 7,
             lost_requests: 8,
             unjustified_endings: 9,
-            dlq_messages: 10,
-            inconsistencies: vec!["x".into(); 11],
+            fold_mismatches: 10,
+            dlq_messages: 11,
+            inconsistencies: vec!["x".into(); 12],
             ..Findings::default()
         };
         let report = serde_json::to_value(&findings).unwrap();
@@ -293,7 +302,7 @@ mod tests {
 
     #[test]
     fn each_figure_alone_breaks_the_promise() {
-        let broken: [fn(&mut Findings); 11] = [
+        let broken: [fn(&mut Findings); 12] = [
             |f| f.oversold = 1,
             |f| f.undersold = 1,
             |f| f.leaked_holds = 1,
@@ -303,6 +312,7 @@ mod tests {
             |f| f.duplicate_charges = 1,
             |f| f.lost_requests = 1,
             |f| f.unjustified_endings = 1,
+            |f| f.fold_mismatches = 1,
             |f| f.dlq_messages = 1,
             |f| f.inconsistencies.push("x".into()),
         ];

@@ -174,10 +174,42 @@ pub(super) fn dead_letters(facts: &Facts) -> Count {
     found
 }
 
+/// Orders whose state does not follow from their history.
+pub(super) fn fold_mismatches(facts: &Facts) -> Count {
+    let mut found = Count::default();
+    for order in facts.orders.iter().map(|fact| &fact.order) {
+        found.add(u64::from(!order.follows_from_history()), || {
+            let status = order.status.as_str();
+            format!(
+                "{} is {status}, {}, after {}",
+                order.id, order.turn, order.history
+            )
+        });
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{audit, fixture};
     use super::*;
+
+    #[test]
+    fn an_order_s_state_follows_from_its_history() {
+        let planted: [fn(&mut domain::order::Order); 4] = [
+            |order| order.status = OrderStatus::Paying,
+            |order| order.cards_left += 1,
+            |order| order.shopper_left_ms -= 1,
+            |order| order.tries.clear(),
+        ];
+        for plant in planted {
+            let mut facts = fixture::clean();
+            assert_eq!(audit(&facts).fold_mismatches, 0);
+            plant(&mut facts.orders[0].order);
+            assert_eq!(audit(&facts).fold_mismatches, 1);
+        }
+    }
+
     use crate::facts::{CheckoutRefused, Entry, MoneyFact, Ordered};
     use domain::order::OrderStatus;
 

@@ -26,6 +26,8 @@ named! {
         LostRequests = "lost_requests",
         /// Counts accepted orders with an ending that nothing justifies.
         UnjustifiedEndings = "unjustified_endings",
+        /// Counts orders whose state is not what their history says.
+        FoldMismatches = "fold_mismatches",
         /// Counts messages in dead-letter queues.
         DlqMessages = "dlq_messages",
         /// Counts disagreements between the stores.

@@ -60,8 +60,8 @@ impl Report {
             u.cold_starts
         ));
         lines.push(format!(
-            "  promises    oversold {}, undersold {}, leaked holds {}, overdue holds {}, over limit {}, duplicate orders {}, duplicate charges {}, lost {}, unjustified endings {}, dead letters {}, inconsistencies {}",
-            f.oversold, f.undersold, f.leaked_holds, f.overdue_holds, f.over_limit_shoppers, f.duplicate_orders, f.duplicate_charges, f.lost_requests, f.unjustified_endings, f.dlq_messages, f.inconsistencies.len()
+            "  promises    oversold {}, undersold {}, leaked holds {}, overdue holds {}, over limit {}, duplicate orders {}, duplicate charges {}, lost {}, unjustified endings {}, fold mismatches {}, dead letters {}, inconsistencies {}",
+            f.oversold, f.undersold, f.leaked_holds, f.overdue_holds, f.over_limit_shoppers, f.duplicate_orders, f.duplicate_charges, f.lost_requests, f.unjustified_endings, f.fold_mismatches, f.dlq_messages, f.inconsistencies.len()
         ));
         lines.push(format!(
             "  generator   {:.1} ms late at p99 (limit {LATE_LIMIT_MS} ms)",

@@ -164,6 +164,7 @@ fn a_clean_run_is_ok_and_has_every_figure() {
         "duplicate_charges",
         "lost_requests",
         "unjustified_endings",
+        "fold_mismatches",
         "endings_by_deadline",
         "sold_share",
         "repeats",
@@ -247,6 +248,7 @@ fn every_broken_promise_and_every_void_run_fails() {
             "unjustified_endings",
             Box::new(|_, f, _, _, _| f.unjustified_endings = 1),
         ),
+        ("fold_mismatches", Box::new(|_, f, _, _, _| f.fold_mismatches = 1)),
         ("dlq_messages", Box::new(|_, f, _, _, _| f.dlq_messages = 1)),
         (
             "disagree",

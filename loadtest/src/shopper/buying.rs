@@ -1,6 +1,6 @@
 //! From a reservation to the end of its order.
 
-use api::orders::{CheckoutBody, OrderView, Shipping};
+use api::orders::{CheckoutBody, OrderView, PaymentBody, Shipping};
 use api::problem::{Code, Problem};
 use api::reservations::{ReservationView, ReserveBody};
 use bytes::Bytes;
@@ -211,7 +211,25 @@ impl Shopper {
                     self.answer_the_bank(&order).await;
                     wait = 700;
                 }
-                OrderStatus::ActionRequired | OrderStatus::Placed => {}
+                OrderStatus::PaymentFailed if order.payment_failure.is_some() => {
+                    if !self.plan.tries_again && !self.plan.declines_always {
+                        // The order ends by itself.
+                        return Ending::PaymentFailed;
+                    }
+                    if self.plan.tries_again && !self.plan.declines_always {
+                        (self.plan.tries_again, self.plan.card) = (false, Card::Works);
+                    }
+                    acted = false;
+                    self.think(1_000, 4_000).await;
+                    if let Some(newer) = self.bring_another_card(&order).await {
+                        order = newer;
+                    }
+                    wait = 700;
+                }
+                OrderStatus::ActionRequired
+                | OrderStatus::PaymentFailed
+                | OrderStatus::Placed
+                | OrderStatus::Paying => {}
             }
             if self.world.opening.now_ms() > order.payment_deadline.0.as_millis() + AFTER_DEADLINE_MS {
                 return Ending::GaveUp;
@@ -226,6 +244,31 @@ impl Shopper {
                 order = newer;
             }
         }
+    }
+
+    /// The order with another card, unless the API has none of it.
+    async fn bring_another_card(&mut self, order: &OrderView) -> Option<OrderView> {
+        let uri = (self.world.addresses).at(&format!("/orders/{}/payments", order.order_id))?;
+        let left = order.payment_failure.as_ref()?.cards_left;
+        let body = PaymentBody {
+            payment_method: self.plan.card.token().to_owned(),
+        };
+        let body = Bytes::from(serde_json::to_vec(&body).ok()?);
+        let key = format!("{}-p{left}", self.order_key());
+        let call = self.call(Method::POST, uri, Some(&key), Some(body));
+        let answers = self.insist(Endpoint::PayOrder, &call, false, false).await;
+        let answer = answers.first()?;
+        if answer.status == 202 {
+            return answer.json();
+        }
+        // Too late, or the order is about to end.
+        let late = answer
+            .json::<Problem>()
+            .is_some_and(|problem| problem.code == Code::WrongState);
+        if !late {
+            self.note_surprise(Endpoint::PayOrder, answer);
+        }
+        None
     }
 
     async fn cancel(&mut self, order: &OrderView) {

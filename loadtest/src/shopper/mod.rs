@@ -146,6 +146,10 @@ impl Shopper {
                 continue;
             }
             let ending = self.use_reservation(&reservation).await;
+            if ending == Ending::PaymentFailed && self.plan.declines_always {
+                self.think(1_000, 3_000).await;
+                continue;
+            }
             if ending != Ending::PaymentFailed || !self.plan.tries_again {
                 return ending;
             }

@@ -44,8 +44,10 @@ pub struct DropView {
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long an order may stay unpaid.
+    /// How long a shopper may take for what the payment asks of them.
     pub payment_seconds: u32,
+    /// How long a shopper may take in all for other cards after the first decline.
+    pub retry_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
     /// What is sold.
@@ -71,6 +73,7 @@ impl DropView {
             ends_at: drop.ends_at.into(),
             hold_seconds: drop.hold_seconds,
             payment_seconds: drop.payment_seconds,
+            retry_seconds: drop.retry_seconds,
             per_shopper_limit: drop.per_shopper_limit,
             skus: drop.skus.iter().map(view).collect(),
         })

@@ -16,7 +16,7 @@ use crate::drops::{DropList, DropView, StatusView};
 use crate::operator::{
     DropBody, ExtendBody, MessageBody, OperatorDropView, ReadinessView, RescheduleBody, RestockBody,
 };
-use crate::orders::{CheckoutBody, OrderList, OrderView};
+use crate::orders::{CheckoutBody, OrderList, OrderView, PaymentBody};
 use crate::problem::{Code, Problem};
 use crate::reservations::{ReservationView, ReserveBody};
 
@@ -38,7 +38,7 @@ use crate::reservations::{ReservationView, ReserveBody};
     ),
     paths(
         describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
-        cancel_order, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
+        cancel_order, pay_order, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
         tell_waiting, restock, cancel_drop, get_readiness
     ),
     components(schemas(Problem)),
@@ -217,6 +217,12 @@ routes! {
     #[utoipa::path(post, path = "/orders/{order_id}/cancel", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
         responses((status = 200, description = "The order is cancelled.", body = OrderView), (status = 202, description = "The gateway is asked first; `cancel_requested` is true.", body = OrderView)))]
     cancel_order refuses WrongState Conflict;
+
+    /// Bring another card after a decline. The same request again answers the same order.
+    #[utoipa::path(post, path = "/orders/{order_id}/payments", tag = "orders", security(("shopper" = [])),
+        params(("order_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = PaymentBody,
+        responses((status = 202, description = "The card is to be charged.", body = OrderView)))]
+    pay_order refuses WrongState Conflict IdempotencyMismatch;
 
     /// Write a drop down, or correct it while it is a draft.
     #[utoipa::path(put, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = DropBody,

@@ -2,6 +2,7 @@
 
 use domain::drops::{Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, SkuId};
+use domain::limits::{DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS};
 use domain::money::Currency;
 use domain::plan::ShardPlan;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
@@ -46,9 +47,17 @@ pub struct DropBody {
     /// How long a reservation holds its units.
     #[schema(minimum = 15, maximum = 3_600)]
     pub hold_seconds: u32,
-    /// How long an order may stay unpaid.
+    /// How long a shopper may take for what the payment asks of them.
     #[schema(minimum = 15, maximum = 86_400)]
     pub payment_seconds: u32,
+    /// How long a shopper may take in all for other cards after the first decline; 60 if not said.
+    #[serde(default = "retry_seconds")]
+    #[schema(minimum = 15, maximum = 86_400)]
+    pub retry_seconds: u32,
+    /// How long an order waits for the payment gateway before it ends unpaid; 7200 if not said.
+    #[serde(default = "gateway_wait_seconds")]
+    #[schema(minimum = 60, maximum = 86_400)]
+    pub gateway_wait_seconds: u32,
     /// The most units one shopper may buy.
     #[schema(minimum = 1, maximum = 12)]
     pub per_shopper_limit: u32,
@@ -69,6 +78,14 @@ const fn listed() -> bool {
     true
 }
 
+const fn retry_seconds() -> u32 {
+    DEFAULT_RETRY_SECONDS
+}
+
+const fn gateway_wait_seconds() -> u32 {
+    DEFAULT_GATEWAY_WAIT_SECONDS
+}
+
 impl From<DropBody> for DropDraft {
     fn from(body: DropBody) -> Self {
         let sku = |s: SkuBody| Sku {
@@ -85,6 +102,8 @@ impl From<DropBody> for DropDraft {
             ends_at: body.ends_at.0,
             hold_seconds: body.hold_seconds,
             payment_seconds: body.payment_seconds,
+            retry_seconds: body.retry_seconds,
+            gateway_wait_seconds: body.gateway_wait_seconds,
             per_shopper_limit: body.per_shopper_limit,
             listed: body.listed,
             skus: body.skus.into_iter().map(sku).collect(),
@@ -173,8 +192,12 @@ pub struct OperatorDropView {
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long an order may stay unpaid.
+    /// How long a shopper may take for what the payment asks of them.
     pub payment_seconds: u32,
+    /// How long a shopper may take in all for other cards after the first decline.
+    pub retry_seconds: u32,
+    /// How long an order waits for the payment gateway before it ends unpaid.
+    pub gateway_wait_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
     /// Whether `GET /drops` shows the drop once it is published.
@@ -207,6 +230,8 @@ impl From<&Drop> for OperatorDropView {
             ends_at: drop.ends_at.into(),
             hold_seconds: drop.hold_seconds,
             payment_seconds: drop.payment_seconds,
+            retry_seconds: drop.retry_seconds,
+            gateway_wait_seconds: drop.gateway_wait_seconds,
             per_shopper_limit: drop.per_shopper_limit,
             listed: drop.listed,
             skus: drop.skus.iter().map(view).collect(),

@@ -3,7 +3,7 @@
 use domain::ids::{DropId, OrderId, ReservationId, SkuId};
 use domain::limits::{MAX_ADDRESS_LINE_BYTES, MAX_PAYMENT_METHOD_BYTES};
 use domain::money::Money;
-use domain::order::{EndReason, Order, OrderStatus};
+use domain::order::{DeclineReason, EndReason, Order, OrderStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::address;
@@ -72,6 +72,34 @@ pub struct CheckoutBody {
     pub shipping: Shipping,
 }
 
+/// The body that brings another card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentBody {
+    /// The gateway's token for the means of payment. Never card data.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    pub payment_method: String,
+}
+
+impl PaymentBody {
+    /// All mistakes at once, besides those of form.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<FieldProblem> {
+        if is_token(&self.payment_method) {
+            return Vec::new();
+        }
+        let (field, message) = ("payment_method".to_owned(), TOKEN.to_owned());
+        vec![FieldProblem { field, message }]
+    }
+}
+
+const TOKEN: &str = "a token of the payment gateway: 1 to 64 of A-Z, a-z, 0-9, _ and -";
+
+fn is_token(method: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    (1..=MAX_PAYMENT_METHOD_BYTES).contains(&method.len()) && method.bytes().all(allowed)
+}
+
 impl CheckoutBody {
     /// All mistakes at once, besides those of form.
     #[must_use]
@@ -91,17 +119,7 @@ impl CheckoutBody {
                 && !text.chars().any(char::is_control)
         };
         const LINE: &str = "1 to 200 bytes, without control characters";
-        let method = &self.payment_method;
-        let is_token = !method.is_empty()
-            && method.len() <= MAX_PAYMENT_METHOD_BYTES
-            && method
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        check(
-            is_token,
-            "payment_method",
-            "a token of the payment gateway: 1 to 64 of A-Z, a-z, 0-9, _ and -",
-        );
+        check(is_token(&self.payment_method), "payment_method", TOKEN);
         check(
             self.amount.amount_minor > 0,
             "amount.amount_minor",
@@ -155,6 +173,19 @@ pub struct ActionView {
     pub deadline: Moment,
 }
 
+/// A declined card, after which another may be brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PaymentFailureView {
+    /// Why the card was declined, as far as the shopper may know.
+    #[schema(value_type = DeclineReasonSchema)]
+    pub reason: DeclineReason,
+    /// Until when another card may be brought.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline: Moment,
+    /// How many further cards may be brought.
+    pub cards_left: u32,
+}
+
 /// An order as its shopper sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OrderView {
@@ -181,11 +212,13 @@ pub struct OrderView {
     /// Why it ended without payment.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub reason: Option<EndReason>,
-    /// Whether a cancellation was asked for and waits for the gateway's word.
+    /// Whether the order is to end unpaid and waits for the gateway's word.
     pub cancel_requested: bool,
     /// What the shopper has to do.
     pub action: Option<ActionView>,
-    /// Until when it must be paid.
+    /// The declined card, while another may be brought.
+    pub payment_failure: Option<PaymentFailureView>,
+    /// When the current turn is over: the shopper's, while an action or another card is awaited, else the gateway's.
     #[schema(value_type = String, format = DateTime)]
     pub payment_deadline: Moment,
     /// When it was placed.
@@ -213,6 +246,14 @@ impl From<&Order> for OrderView {
                 url: a.url.clone(),
                 deadline: a.deadline.into(),
             }),
+            payment_failure: (order.status == OrderStatus::PaymentFailed && order.cancel_requested.is_none())
+                .then(|| order.current_try()?.declined)
+                .flatten()
+                .map(|reason| PaymentFailureView {
+                    reason,
+                    deadline: order.payment_deadline.into(),
+                    cards_left: order.cards_left,
+                }),
             payment_deadline: order.payment_deadline.into(),
             placed_at: order.placed_at.into(),
             updated_at: order.updated_at.into(),
@@ -247,7 +288,9 @@ pub struct MoneySchema {
 #[allow(dead_code, missing_docs)]
 pub enum OrderStatusSchema {
     Placed,
+    Paying,
     ActionRequired,
+    PaymentFailed,
     Paid,
     Declined,
     Cancelled,
@@ -263,6 +306,21 @@ pub enum EndReasonSchema {
     PaymentDeadline,
     ByShopper,
     DropCancelled,
+    GatewayUnavailable,
+}
+
+/// How the reason of a decline is written.
+#[derive(utoipa::ToSchema)]
+#[schema(as = DeclineReason, rename_all = "snake_case")]
+#[allow(dead_code, missing_docs)]
+pub enum DeclineReasonSchema {
+    CardDeclined,
+    InsufficientFunds,
+    ExpiredCard,
+    IncorrectDetails,
+    AuthenticationFailed,
+    NotSupported,
+    TryAgain,
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{DropId, ShardKey, SkuId};
 use crate::limits::{
-    LATE_MS, MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES, MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER,
-    MAX_SKUS, MAX_START_AHEAD_SECONDS, MAX_TITLE_BYTES, MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS,
-    RESCHEDULE_BEFORE_MS,
+    DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS, LATE_MS, MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES,
+    MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_SKUS, MAX_START_AHEAD_SECONDS,
+    MAX_TITLE_BYTES, MIN_GATEWAY_WAIT_SECONDS, MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS, RESCHEDULE_BEFORE_MS,
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
+use crate::saga::Terms;
 use crate::time::Timestamp;
 
 /// How far a drop has come; moves only forward.
@@ -73,8 +74,12 @@ pub struct DropDraft {
     pub ends_at: Timestamp,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long an order may stay unpaid.
+    /// How long a shopper may take for what the payment asks of them.
     pub payment_seconds: u32,
+    /// How long a shopper may take in all for other cards after the first decline.
+    pub retry_seconds: u32,
+    /// How long an order waits for the payment gateway.
+    pub gateway_wait_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
     /// Whether lists show it once it is published.
@@ -113,8 +118,14 @@ pub struct Drop {
     pub ends_at: Timestamp,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long an order may stay unpaid.
+    /// How long a shopper may take for what the payment asks of them.
     pub payment_seconds: u32,
+    /// How long a shopper may take in all for other cards after the first decline.
+    #[serde(default = "retry_seconds")]
+    pub retry_seconds: u32,
+    /// How long an order waits for the payment gateway.
+    #[serde(default = "gateway_wait_seconds")]
+    pub gateway_wait_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
     /// Whether lists show it once it is published. One that they do not show is found by its id alone, and is sold as any
@@ -131,6 +142,14 @@ pub struct Drop {
 /// What a drop is that was stored before there were unlisted ones.
 const fn listed() -> bool {
     true
+}
+
+const fn retry_seconds() -> u32 {
+    DEFAULT_RETRY_SECONDS
+}
+
+const fn gateway_wait_seconds() -> u32 {
+    DEFAULT_GATEWAY_WAIT_SECONDS
 }
 
 /// An operator's act that does not fit the drop's state.
@@ -214,6 +233,17 @@ impl DropDraft {
             "payment_seconds",
             format!("{} to {}", pay.start(), pay.end()),
         );
+        let wait = MIN_GATEWAY_WAIT_SECONDS..=MAX_PAYMENT_SECONDS;
+        for (field, seconds, range) in [
+            ("retry_seconds", self.retry_seconds, pay),
+            ("gateway_wait_seconds", self.gateway_wait_seconds, wait),
+        ] {
+            check(
+                range.contains(&seconds),
+                field,
+                format!("{} to {}", range.start(), range.end()),
+            );
+        }
         let limit = 1..=MAX_PER_SHOPPER;
         check(
             limit.contains(&self.per_shopper_limit),
@@ -283,6 +313,8 @@ impl Drop {
             ends_at: draft.ends_at,
             hold_seconds: draft.hold_seconds,
             payment_seconds: draft.payment_seconds,
+            retry_seconds: draft.retry_seconds,
+            gateway_wait_seconds: draft.gateway_wait_seconds,
             per_shopper_limit: draft.per_shopper_limit,
             listed: draft.listed,
             message: None,
@@ -314,12 +346,8 @@ impl Drop {
                 .all(|(mine, theirs)| same(mine, theirs))
             && (&self.title, self.currency, self.starts_at, self.ends_at)
                 == (&edited.title, edited.currency, edited.starts_at, edited.ends_at)
-            && (self.hold_seconds, self.payment_seconds, self.per_shopper_limit)
-                == (
-                    edited.hold_seconds,
-                    edited.payment_seconds,
-                    edited.per_shopper_limit,
-                )
+            && (self.hold_seconds, self.terms(), self.per_shopper_limit)
+                == (edited.hold_seconds, edited.terms(), edited.per_shopper_limit)
             && self.listed == edited.listed;
         if unchanged {
             Ok(self.clone())
@@ -345,6 +373,16 @@ impl Drop {
     #[must_use]
     pub fn last_hold_ends_at(&self) -> Timestamp {
         self.ends_at.plus_seconds(self.hold_seconds).plus_millis(LATE_MS)
+    }
+
+    /// How long whom the drop's orders wait for.
+    #[must_use]
+    pub const fn terms(&self) -> Terms {
+        Terms {
+            payment_seconds: self.payment_seconds,
+            retry_seconds: self.retry_seconds,
+            gateway_wait_seconds: self.gateway_wait_seconds,
+        }
     }
 
     /// The SKU of that name.
@@ -577,6 +615,8 @@ mod tests {
             ends_at: at(200),
             hold_seconds: 60,
             payment_seconds: 60,
+            retry_seconds: 60,
+            gateway_wait_seconds: 7_200,
             per_shopper_limit: 2,
             listed: true,
             skus: vec![Sku {
@@ -612,6 +652,8 @@ mod tests {
         bad.ends_at = bad.starts_at;
         bad.hold_seconds = 1;
         bad.payment_seconds = 0;
+        bad.retry_seconds = 0;
+        bad.gateway_wait_seconds = 0;
         bad.per_shopper_limit = 0;
         let twin = Sku {
             price_minor: 0,
@@ -628,6 +670,8 @@ mod tests {
                 "ends_at",
                 "hold_seconds",
                 "payment_seconds",
+                "retry_seconds",
+                "gateway_wait_seconds",
                 "per_shopper_limit",
                 "skus[1].sku",
                 "skus[1].title",

@@ -76,9 +76,20 @@ pub const MAX_HOLD_SECONDS: u32 = 3_600;
 pub const MIN_PAYMENT_SECONDS: u32 = 15;
 /// The longest time to pay an operator may set, in seconds.
 pub const MAX_PAYMENT_SECONDS: u32 = 86_400;
+/// The time for other cards after a decline unless the operator sets one, in seconds.
+pub const DEFAULT_RETRY_SECONDS: u32 = 60;
+/// How long an order waits for the payment gateway unless the operator sets it, in seconds.
+pub const DEFAULT_GATEWAY_WAIT_SECONDS: u32 = 7_200;
+/// The shortest wait for the payment gateway an operator may set, in seconds: several re-drives of an order.
+pub const MIN_GATEWAY_WAIT_SECONDS: u32 = 60;
+/// The most cards of one order.
+pub const MAX_CARDS: u32 = 3;
+/// The most confirmations of one payment, our own repeat of one card included. Stripe cancels a payment that is confirmed too often, at a number
+/// that it does not tell (<https://docs.stripe.com/api/payment_intents/confirm>).
+pub const MAX_TRIES: usize = 4;
 /// How long after its last change an open order is looked at again, in milliseconds.
 pub const REDRIVE_MS: i64 = 15_000;
-/// How long after it asked the shopper for an action an order is looked at again, in milliseconds.
+/// How long after a look an order that waits for its shopper is looked at again, in milliseconds.
 pub const ACTION_POLL_MS: i64 = 4_000;
 
 /// The largest request body the API reads, in bytes.
@@ -122,6 +133,14 @@ const _: () = assert!(
 const _: () = assert!(
     MIN_PAYMENT_SECONDS as i64 * 1000 > API_TIMEOUT_SECONDS as i64 * 1000 + CLOCK_SKEW_MS,
     "an order must outlive the request that placed it"
+);
+const _: () = assert!(
+    MAX_TRIES == MAX_CARDS as usize + 1,
+    "each card is tried once, and one of them again"
+);
+const _: () = assert!(
+    MIN_GATEWAY_WAIT_SECONDS as i64 * 1000 > 2 * REDRIVE_MS,
+    "an order is driven several times before it gives the gateway up"
 );
 const _: () = assert!(
     CACHE_MS < CLOCK_SKEW_MS,

@@ -1,11 +1,12 @@
 //! An order and its state machine.
 //!
 //! ```text
-//! placed ──► action_required ──► paid ──► refunded
-//!    │  └───────────┼─────────────▲
-//!    └──────────────┴──► declined, cancelled
+//!            ┌────────────────────────────────────────────┐
+//! placed ──► paying ──► action_required ──► payment_failed ┘
+//!    │         └──────────────┴────────► paid ──► refunded
+//!    └──► declined, cancelled, from every open status
 //! ```
-//! Every transition makes the next version and says what must happen to the stock in the same transaction:
+//! [`crate::saga`] has the table of transitions. Every transition makes the next version and says what must happen to the stock in the same transaction:
 //! [`StockEffect`]. An order is stored only together with its effect, and only over the version it was made from.
 
 use std::fmt;
@@ -17,23 +18,28 @@ use sha2::{Digest, Sha256};
 
 use crate::claim::{Claim, ClaimState, SeenHold};
 use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId};
-use crate::limits::{ACTION_POLL_MS, OPEN_BUCKETS, REDRIVE_MS};
+use crate::limits::{ACTION_POLL_MS, MAX_TRIES, OPEN_BUCKETS, REDRIVE_MS};
 use crate::money::Money;
+use crate::saga::{Cause, Compensation, History, State, Terms, Turn, step};
 use crate::time::Timestamp;
 use crate::{named, serde_as_text};
 
 named! {
     /// Where an order stands.
     pub enum OrderStatus {
-        /// Accepted; the payment is on its way.
+        /// Accepted; no payment was confirmed yet.
         Placed = "placed",
+        /// The gateway has a payment, and a card is being charged or may have been.
+        Paying = "paying",
         /// The gateway wants the shopper to do something first, for example to confirm at the bank.
         ActionRequired = "action_required",
+        /// The card was declined; the shopper may bring another.
+        PaymentFailed = "payment_failed",
         /// Paid; the units are sold.
         Paid = "paid",
-        /// The payment was refused; the units went back.
+        /// Every card was declined; the units went back.
         Declined = "declined",
-        /// Called off by the shopper, the operator or the deadline; the units went back.
+        /// Cancelled by the shopper, the operator or a deadline; the units went back.
         Cancelled = "cancelled",
         /// Paid, and the money given back.
         Refunded = "refunded",
@@ -44,21 +50,167 @@ impl OrderStatus {
     /// Whether something is still to happen by itself.
     #[must_use]
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Placed | Self::ActionRequired)
+        matches!(
+            self,
+            Self::Placed | Self::Paying | Self::ActionRequired | Self::PaymentFailed
+        )
     }
 }
 
 named! {
     /// Who wants an order undone, or why it ended without payment.
     pub enum EndReason {
-        /// The gateway or the bank refused.
+        /// The gateway or the bank refused, and no further card may be tried.
         PaymentDeclined = "payment_declined",
-        /// The payment deadline passed.
+        /// The shopper's time to pay passed.
         PaymentDeadline = "payment_deadline",
         /// The shopper asked.
         ByShopper = "by_shopper",
         /// The drop was cancelled.
         DropCancelled = "drop_cancelled",
+        /// The payment gateway was away for too long.
+        GatewayUnavailable = "gateway_unavailable",
+    }
+}
+
+impl EndReason {
+    /// Whether somebody asked for such an end. The others are decided while the payment is driven.
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        matches!(self, Self::ByShopper | Self::DropCancelled)
+    }
+
+    /// Whether such an end counts towards the price of holding ([`crate::lapse`]): the units were kept from others, and nobody but the shopper
+    /// is the reason.
+    #[must_use]
+    pub const fn counts_as_lapse(self) -> bool {
+        matches!(self, Self::PaymentDeclined | Self::PaymentDeadline)
+    }
+}
+
+named! {
+    /// Why a card was declined, as far as shoppers may know. A stolen, lost or suspicious card reads as a plain decline: whoever holds it must
+    /// not learn that it is known to be one.
+    pub enum DeclineReason {
+        /// The bank refused, and says no more.
+        CardDeclined = "card_declined",
+        /// Not enough money or credit.
+        InsufficientFunds = "insufficient_funds",
+        /// The card has expired.
+        ExpiredCard = "expired_card",
+        /// Number, expiry or check digits are wrong.
+        IncorrectDetails = "incorrect_details",
+        /// The bank did not recognise the shopper, or the shopper refused at the bank's page.
+        AuthenticationFailed = "authentication_failed",
+        /// The card cannot be used for this purchase.
+        NotSupported = "not_supported",
+        /// The bank or its network could not decide. The same card may work a moment later.
+        TryAgain = "try_again",
+    }
+}
+
+impl DeclineReason {
+    /// What a decline code says. Unknown codes are plain declines.
+    ///
+    /// Source: <https://docs.stripe.com/declines/codes>.
+    #[must_use]
+    pub fn of_code(code: &str) -> Self {
+        match code {
+            "insufficient_funds" | "card_velocity_exceeded" | "withdrawal_count_limit_exceeded" => {
+                Self::InsufficientFunds
+            }
+            "expired_card" => Self::ExpiredCard,
+            "incorrect_number"
+            | "invalid_number"
+            | "incorrect_cvc"
+            | "invalid_cvc"
+            | "incorrect_zip"
+            | "invalid_expiry_month"
+            | "invalid_expiry_year"
+            | "incorrect_pin"
+            | "invalid_pin" => Self::IncorrectDetails,
+            "authentication_required" | "payment_intent_authentication_failure" => Self::AuthenticationFailed,
+            "card_not_supported"
+            | "currency_not_supported"
+            | "invalid_account"
+            | "transaction_not_allowed"
+            | "service_not_allowed"
+            | "not_permitted" => Self::NotSupported,
+            "try_again_later" | "processing_error" | "issuer_not_available" | "reenter_transaction" => {
+                Self::TryAgain
+            }
+            _ => Self::CardDeclined,
+        }
+    }
+}
+
+/// One confirmation of the order's payment, stored before the gateway is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    /// From 1.
+    pub n: u32,
+    /// Which gateway the card's token belongs to.
+    pub gateway: String,
+    /// The idempotency key of the confirmation, without the order's id and a slash before it.
+    pub key: String,
+    /// The gateway's token for the card.
+    pub method: String,
+    /// Hashes of the request that brought the card; none for the first card and for our own repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Fingerprint>,
+    /// Whether the gateway's answer to this try is on record: what it says later is about this try or a later one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
+    /// Why it was declined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<DeclineReason>,
+    /// The gateway's id of the declined charge, if it named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<PaymentId>,
+}
+
+/// The only gateway there is.
+pub const STRIPE: &str = "stripe";
+
+impl Try {
+    fn new(n: u32, method: String, request: Option<Fingerprint>) -> Self {
+        Self {
+            n,
+            gateway: STRIPE.to_owned(),
+            key: format!("confirm/{n}"),
+            method,
+            request,
+            answered: false,
+            declined: None,
+            charge: None,
+        }
+    }
+}
+
+/// The format of a stored order. Another number is refused when an order is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Format;
+
+impl Format {
+    /// The number as stored. Format 1 had no number, one card and no history.
+    pub const NUMBER: u8 = 2;
+}
+
+impl From<Format> for u8 {
+    fn from(_: Format) -> Self {
+        Format::NUMBER
+    }
+}
+
+impl TryFrom<u8> for Format {
+    type Error = &'static str;
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        if number == Self::NUMBER {
+            Ok(Self)
+        } else {
+            Err("an order of another format")
+        }
     }
 }
 
@@ -74,6 +226,8 @@ pub struct PaymentAction {
 /// An order: one reservation on its way to being paid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
+    /// The format of this document.
+    pub format: Format,
     /// A hash of the reservation's id.
     pub id: OrderId,
     /// The reservation it was made from.
@@ -86,34 +240,44 @@ pub struct Order {
     pub amount: Money,
     /// The claim as the order's transaction wrote it into the shard.
     pub claim: Claim,
-    /// The gateway's token for the means of payment.
-    pub payment_method: String,
+    /// The cards that were tried, the oldest first. The last one is the current try.
+    pub tries: Vec<Try>,
     /// Hashes of the request that placed it, to tell a repeat from a contradiction.
     pub fingerprint: Fingerprint,
     /// The request that placed it, as log lines and events name it. Orders of releases before this member have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
     /// The gateway's id of the payment, once it has one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
     /// Where it stands.
     pub status: OrderStatus,
     /// Why it ended without payment.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
     /// What the shopper has to do.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<PaymentAction>,
-    /// Who wants it called off; decided once the gateway says that no money has moved.
-    #[serde(default)]
+    /// Why it is to end unpaid; decided once the gateway says that no money has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<EndReason>,
+    /// Who has to act next.
+    pub turn: Turn,
+    /// What was left of the shopper's time when the turn began, in milliseconds.
+    pub shopper_left_ms: i64,
+    /// How many further cards the shopper may bring.
+    pub cards_left: u32,
+    /// How long whom it waits for.
+    pub terms: Terms,
+    /// What happened to it.
+    pub history: History,
     /// Grows by one with every change, from 1.
     pub version: u32,
     /// When it was placed.
     pub placed_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Until when it must be paid.
+    /// When the current turn is over: the end of the shopper's time, or of the wait for the gateway.
     pub payment_deadline: Timestamp,
     /// When an open order is to be looked at again by the sweeper.
     pub due_at: Timestamp,
@@ -155,10 +319,12 @@ pub struct Placement {
     pub claim: Claim,
     /// What the shopper consented to pay.
     pub amount: Money,
-    /// The gateway's token for the means of payment.
+    /// The gateway's token for the card.
     pub payment_method: String,
     /// Hashes of the request.
     pub fingerprint: Fingerprint,
+    /// How long whom the order waits for.
+    pub terms: Terms,
 }
 
 /// Hashes of the request that placed an order: one of its idempotency key, one of all that the shopper asked for.
@@ -233,30 +399,97 @@ impl FromStr for Fingerprint {
 serde_as_text!(Fingerprint);
 
 impl Order {
-    /// A new order, at version 1, without a correlation id; its payment deadline is the claim's.
+    /// A new order, at version 1, without a correlation id.
     #[must_use]
     pub fn place(placement: Placement, now: Timestamp) -> Self {
+        let id = OrderId::of_reservation(&placement.reservation);
+        let state = State::placed(now, &placement.terms);
         Self {
-            id: OrderId::of_reservation(&placement.reservation),
+            format: Format,
+            tries: vec![Try::new(1, placement.payment_method, None)],
+            id,
             reservation: placement.reservation,
             shopper: placement.shopper,
             units: placement.claim.units,
             amount: placement.amount,
-            payment_deadline: placement.claim.deadline,
             claim: placement.claim,
-            payment_method: placement.payment_method,
             fingerprint: placement.fingerprint,
             correlation: None,
             payment_id: None,
-            status: OrderStatus::Placed,
-            reason: None,
+            status: state.status,
+            reason: state.reason,
             action: None,
-            cancel_requested: None,
+            cancel_requested: state.cancel_requested,
+            turn: state.turn,
+            shopper_left_ms: state.shopper_left_ms,
+            cards_left: state.cards_left,
+            terms: placement.terms,
+            history: History::placed(),
             version: 1,
             placed_at: now,
             updated_at: now,
+            payment_deadline: state.payment_deadline,
             due_at: now.plus_millis(REDRIVE_MS),
         }
+    }
+
+    /// The part of the order that follows from its history.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State {
+            status: self.status,
+            reason: self.reason,
+            cancel_requested: self.cancel_requested,
+            turn: self.turn,
+            shopper_left_ms: self.shopper_left_ms,
+            payment_deadline: self.payment_deadline,
+            cards_left: self.cards_left,
+        }
+    }
+
+    /// Whether state and tries are what the history says.
+    #[must_use]
+    pub fn follows_from_history(&self) -> bool {
+        let tries =
+            [Cause::Placed, Cause::TriedAgain, Cause::AnotherCard].map(|cause| self.history.count(cause));
+        self.history.fold(self.placed_at, &self.terms) == Some(self.state())
+            && self.tries.len() == tries.iter().sum::<usize>()
+    }
+
+    /// Whether it ended in a way that counts towards the price of holding ([`crate::lapse`]).
+    #[must_use]
+    pub fn counts_as_lapse(&self) -> bool {
+        self.reason.is_some_and(EndReason::counts_as_lapse)
+    }
+
+    /// The current try.
+    #[must_use]
+    pub fn current_try(&self) -> Option<&Try> {
+        self.tries.last()
+    }
+
+    /// Whether a decline that names this card and this charge is the current try's. A gateway goes on telling of an older decline until the
+    /// next try has an outcome. Where the answer does not tell the two apart, it is not the current try's: confirming again under the try's key
+    /// does no harm.
+    #[must_use]
+    pub fn is_of_current_try(&self, method: Option<&str>, charge: Option<&PaymentId>) -> bool {
+        let Some((current, earlier)) = self.tries.split_last() else {
+            return false;
+        };
+        if current.answered {
+            return true;
+        }
+        let known = |one: &Try| charge.is_some() && one.charge.as_ref() == charge;
+        let alike = |one: &Try| one.method == current.method && (charge.is_none() || one.charge.is_none());
+        method == Some(current.method.as_str()) && !earlier.iter().any(|one| known(one) || alike(one))
+    }
+
+    /// Whether a decline that may pass is still to be tried again by ourselves: once in an order's life.
+    #[must_use]
+    pub fn may_try_again(&self) -> bool {
+        self.history.count(Cause::TriedAgain) == 0
+            && self.tries.len() < MAX_TRIES
+            && self.cancel_requested.is_none()
     }
 
     /// The hold that this new order replaces, exactly as it was read.
@@ -287,35 +520,102 @@ impl Order {
     /// # Errors
     /// [`NotPossible`] unless it is placed and has no payment yet.
     pub fn with_payment(&self, payment_id: PaymentId, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        if self.status != OrderStatus::Placed || self.payment_id.is_some() {
-            return Err(NotPossible(self.status));
-        }
-        let order = Self {
-            payment_id: Some(payment_id),
-            due_at: now.plus_millis(REDRIVE_MS),
-            ..self.clone()
-        };
-        Ok(self.step(order, None, now))
+        let mut step = self.after(Cause::Created, now)?;
+        step.order.payment_id = Some(payment_id);
+        Ok(step)
     }
 
-    /// Notes what the shopper has to do; its deadline is the order's.
+    /// Notes what the shopper has to do, until their time is over.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is open.
+    /// [`NotPossible`] unless it is being paid, or waits for an action already.
     pub fn require_action(&self, url: String, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        self.open()?;
-        let action = Some(PaymentAction {
-            url,
-            deadline: self.payment_deadline,
-        });
-        let due_at = now.plus_millis(ACTION_POLL_MS);
-        let order = Self {
-            status: OrderStatus::ActionRequired,
-            action,
-            due_at,
-            ..self.clone()
+        let mut step = if self.status == OrderStatus::ActionRequired {
+            self.step(self.clone(), None, now)
+        } else {
+            self.after(Cause::ActionNeeded, now)?
         };
-        Ok(self.step(order, None, now))
+        let deadline = step.order.payment_deadline;
+        step.order.action = Some(PaymentAction { url, deadline });
+        step.order.due_at = step.order.next_look(now);
+        if let Some(current) = step.order.tries.last_mut() {
+            current.answered = true;
+        }
+        Ok(step)
+    }
+
+    /// The shopper acted, and the gateway works on the payment.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it waits for an action.
+    pub fn acted(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        self.after(Cause::Acted, now)
+    }
+
+    /// The current try was declined, and the shopper may bring another card.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is being paid and cards are left.
+    pub fn declined(
+        &self,
+        reason: DeclineReason,
+        charge: Option<PaymentId>,
+        now: Timestamp,
+    ) -> Result<OrderStep, NotPossible> {
+        self.after_decline(Cause::Declined, reason, charge, now)
+    }
+
+    /// The current try was declined, and no further card may be tried: the order is to end.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is being paid and nobody has asked for its end yet.
+    pub fn declined_for_good(
+        &self,
+        reason: DeclineReason,
+        charge: Option<PaymentId>,
+        now: Timestamp,
+    ) -> Result<OrderStep, NotPossible> {
+        self.after_decline(Cause::GiveUpDeclined, reason, charge, now)
+    }
+
+    /// The current try was declined for a reason that may pass: the same card is tried again.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is being paid and [`Order::may_try_again`].
+    pub fn try_again(
+        &self,
+        reason: DeclineReason,
+        charge: Option<PaymentId>,
+        now: Timestamp,
+    ) -> Result<OrderStep, NotPossible> {
+        if !self.may_try_again() {
+            return Err(NotPossible(self.status));
+        }
+        let mut step = self.after_decline(Cause::TriedAgain, reason, charge, now)?;
+        let method = self
+            .current_try()
+            .map(|one| one.method.clone())
+            .unwrap_or_default();
+        step.order.add_try(method, None);
+        Ok(step)
+    }
+
+    /// The shopper brings another card.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless the last card was declined, a card and time are left, and nobody wants the order to end.
+    pub fn another_card(
+        &self,
+        method: String,
+        request: Fingerprint,
+        now: Timestamp,
+    ) -> Result<OrderStep, NotPossible> {
+        if self.tries.len() >= MAX_TRIES {
+            return Err(NotPossible(self.status));
+        }
+        let mut step = self.after(Cause::AnotherCard, now)?;
+        step.order.add_try(method, Some(request));
+        Ok(step)
     }
 
     /// Puts the sweeper's next look off, after it has re-driven the order.
@@ -323,37 +623,31 @@ impl Order {
     /// # Errors
     /// [`NotPossible`] unless it is open.
     pub fn look_again(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        self.open()?;
-        let after = if self.status == OrderStatus::ActionRequired {
+        if !self.status.is_open() {
+            return Err(NotPossible(self.status));
+        }
+        let after = if self.turn == Turn::Shopper {
             ACTION_POLL_MS
         } else {
             REDRIVE_MS
         };
-        Ok(self.step(
-            Self {
-                due_at: now.plus_millis(after),
-                ..self.clone()
-            },
-            None,
-            now,
-        ))
-    }
-
-    /// Asks for the order to be called off. While no payment exists it is cancelled at once.
-    ///
-    /// # Errors
-    /// [`NotPossible`] unless it is open.
-    pub fn request_cancel(&self, reason: EndReason, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        self.open()?;
-        if self.payment_id.is_none() {
-            return self.undo(reason, now);
-        }
         let order = Self {
-            cancel_requested: Some(reason),
-            due_at: now.plus_millis(REDRIVE_MS),
+            due_at: now.plus_millis(after),
             ..self.clone()
         };
         Ok(self.step(order, None, now))
+    }
+
+    /// Asks for the order to end unpaid. While nothing was ever confirmed it is cancelled at once. The first reason stays.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is open and nobody has asked yet.
+    pub fn request_cancel(&self, reason: EndReason, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        match step(self.status) {
+            None => Err(NotPossible(self.status)),
+            Some((_, Compensation::None)) => self.undo(reason, now),
+            Some((_, Compensation::CancelPayment)) => self.after(Cause::give_up(reason), now),
+        }
     }
 
     /// The money is there: the units are sold.
@@ -361,33 +655,15 @@ impl Order {
     /// # Errors
     /// [`NotPossible`] unless it is open.
     pub fn settle(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        self.open()?;
-        let order = Self {
-            status: OrderStatus::Paid,
-            action: None,
-            ..self.clone()
-        };
-        Ok(self.step(order, Some(StockEffect::Settle), now))
+        self.after(Cause::Paid, now)
     }
 
-    /// No money has moved and none will: the units go back.
+    /// No money moved and none will: the units go back. The caller has seen to the compensation of the order's status.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is open.
     pub fn undo(&self, reason: EndReason, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        self.open()?;
-        let status = if reason == EndReason::PaymentDeclined {
-            OrderStatus::Declined
-        } else {
-            OrderStatus::Cancelled
-        };
-        let order = Self {
-            status,
-            reason: Some(reason),
-            action: None,
-            ..self.clone()
-        };
-        Ok(self.step(order, Some(StockEffect::Undo), now))
+        self.after(Cause::ended(reason), now)
     }
 
     /// The money was given back. The units stay sold: putting them on sale again is a restock.
@@ -395,31 +671,74 @@ impl Order {
     /// # Errors
     /// [`NotPossible`] unless it is paid.
     pub fn refund(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        if self.status != OrderStatus::Paid {
-            return Err(NotPossible(self.status));
-        }
-        let order = Self {
-            status: OrderStatus::Refunded,
-            ..self.clone()
-        };
-        Ok(self.step(order, None, now))
+        self.after(Cause::Refunded, now)
     }
 
-    fn open(&self) -> Result<(), NotPossible> {
-        if self.status.is_open() {
-            Ok(())
+    fn add_try(&mut self, method: String, request: Option<Fingerprint>) {
+        let n = u32::try_from(self.tries.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        self.tries.push(Try::new(n, method, request));
+    }
+
+    fn after_decline(
+        &self,
+        cause: Cause,
+        reason: DeclineReason,
+        charge: Option<PaymentId>,
+        now: Timestamp,
+    ) -> Result<OrderStep, NotPossible> {
+        let mut step = self.after(cause, now)?;
+        if let Some(current) = step.order.tries.last_mut() {
+            current.declined = Some(reason);
+            current.charge = charge;
+        }
+        Ok(step)
+    }
+
+    /// The step that `cause` is: the only way in which status, turn and history change.
+    fn after(&self, cause: Cause, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        // A clock that runs behind must not make an order younger.
+        let at = self.updated_at.max(now);
+        let (state, effect) = self.state().after(cause, at, &self.terms)?;
+        let history = self.history.with(cause, at.millis_since(self.placed_at));
+        let order = Self {
+            status: state.status,
+            reason: state.reason,
+            cancel_requested: state.cancel_requested,
+            turn: state.turn,
+            shopper_left_ms: state.shopper_left_ms,
+            payment_deadline: state.payment_deadline,
+            cards_left: state.cards_left,
+            action: self
+                .action
+                .clone()
+                .filter(|_| state.status == OrderStatus::ActionRequired),
+            history: history.ok_or(NotPossible(self.status))?,
+            ..self.clone()
+        };
+        let due_at = if state.status.is_open() {
+            order.next_look(now)
         } else {
-            Err(NotPossible(self.status))
+            self.due_at
+        };
+        Ok(self.step(Self { due_at, ..order }, effect, now))
+    }
+
+    /// When the sweeper is to look at it if nothing happens.
+    fn next_look(&self, now: Timestamp) -> Timestamp {
+        match self.status {
+            OrderStatus::ActionRequired => now.plus_millis(ACTION_POLL_MS),
+            OrderStatus::PaymentFailed if self.cancel_requested.is_none() => self.payment_deadline,
+            _ => now.plus_millis(REDRIVE_MS),
         }
     }
 
     fn step(&self, order: Self, effect: Option<StockEffect>, now: Timestamp) -> OrderStep {
-        // A clock that runs behind must not make an order younger.
-        let updated_at = self.updated_at.max(now);
         OrderStep {
             order: Self {
                 version: self.version + 1,
-                updated_at,
+                updated_at: self.updated_at.max(now),
                 ..order
             },
             from_version: self.version,
@@ -437,6 +756,12 @@ mod tests {
     fn now() -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
     }
+
+    const TERMS: Terms = Terms {
+        payment_seconds: 60,
+        retry_seconds: 30,
+        gateway_wait_seconds: 600,
+    };
 
     fn order() -> Order {
         let (drop, shopper) = ("d".parse().unwrap(), "ada".parse().unwrap());
@@ -463,6 +788,7 @@ mod tests {
                 amount,
                 payment_method,
                 fingerprint,
+                terms: TERMS,
             },
             now(),
         )
@@ -478,7 +804,12 @@ mod tests {
             4 => order.undo(EndReason::PaymentDeadline, later),
             5 => order.request_cancel(EndReason::ByShopper, later),
             6 => order.look_again(later),
-            _ => order.refund(later),
+            7 => order.refund(later),
+            8 => order.acted(later),
+            9 => order.declined(DeclineReason::CardDeclined, None, later),
+            10 => order.try_again(DeclineReason::TryAgain, None, later),
+            11 => order.declined_for_good(DeclineReason::CardDeclined, None, later),
+            _ => order.another_card("pm_2".into(), Fingerprint::of_request(b"k2", b"pm_2"), later),
         }
     }
 
@@ -499,9 +830,11 @@ mod tests {
         }
     }
 
+    const STEPS: u8 = 13;
+
     proptest! {
         #[test]
-        fn stock_moves_once_and_final_is_final(steps in proptest::collection::vec(0u8..8, 0..30)) {
+        fn stock_moves_once_and_final_is_final(steps in proptest::collection::vec(prop_oneof![3 => 0u8..STEPS, 1 => Just(9), 1 => Just(12)], 0..60)) {
             let mut order = order();
             let mut effects = 0;
             for what in steps {
@@ -514,6 +847,11 @@ mod tests {
                 prop_assert!(order.status.is_open() || step.order.status == OrderStatus::Refunded);
                 prop_assert!(order.payment_id.is_none() || step.order.payment_id == order.payment_id, "a payment is never replaced");
                 prop_assert_eq!(step.order.open_bucket().is_some(), step.order.status.is_open());
+                prop_assert!(step.order.follows_from_history(), "{:?}", step.order);
+                prop_assert!(step.order.tries.len() <= MAX_TRIES);
+                prop_assert!(step.order.shopper_left_ms <= order.shopper_left_ms, "the shopper's time only runs");
+                let text = serde_json::to_string(&step.order).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Order>(&text).unwrap(), &step.order);
                 order = step.order;
             }
             prop_assert!(effects <= 1, "the claim is settled or undone at most once");
@@ -529,7 +867,7 @@ mod tests {
         );
         let paying = fresh.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
         let asked = paying.request_cancel(EndReason::ByShopper, now()).unwrap();
-        assert_eq!((asked.effect, asked.order.status), (None, OrderStatus::Placed));
+        assert_eq!((asked.effect, asked.order.status), (None, OrderStatus::Paying));
         assert_eq!(asked.order.cancel_requested, Some(EndReason::ByShopper));
     }
 
@@ -543,18 +881,19 @@ mod tests {
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
     }
 
-    /// An order as the table has it. Orders are stored for years, so no change of a type may change this text.
-    const STORED: &str = r#"{"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","payment_method":"pm_card_visa","fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"placed","reason":null,"action":null,"cancel_requested":null,"version":2,"placed_at":1796407200000,"updated_at":1796407200400,"payment_deadline":1796407320000,"due_at":1796407215400}"#;
+    /// An order as the table has it. Orders are stored for years, so no change of a type may change this text without another format.
+    const STORED: &str = r#"{"format":2,"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","tries":[{"n":1,"gateway":"stripe","key":"confirm/1","method":"pm_card_visa","declined":"insufficient_funds","charge":"ch_1"},{"n":2,"gateway":"stripe","key":"confirm/2","method":"pm_2","request":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl"}],"fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"paying","turn":"gateway","shopper_left_ms":20000,"cards_left":1,"terms":"120/60/7200","history":"placed:0,created:400,declined:900,another_card:40900","version":4,"placed_at":1796407200000,"updated_at":1796407240900,"payment_deadline":1796414440900,"due_at":1796407255900}"#;
 
     #[test]
     fn the_stored_form_is_byte_for_byte_what_it_was() {
         let order: Order = serde_json::from_str(STORED).unwrap();
         assert_eq!(serde_json::to_string(&order).unwrap(), STORED);
-        assert_eq!(
-            (order.claim.units, order.claim.deadline),
-            (1, order.payment_deadline)
-        );
+        assert!(order.follows_from_history());
         assert_eq!(order.fingerprint, Fingerprint::of_request(b"demo", b"demo"));
+        for other in [r#""format":1,"#, ""] {
+            let text = STORED.replacen(r#""format":2,"#, other, 1);
+            assert!(serde_json::from_str::<Order>(&text).is_err(), "{other}");
+        }
     }
 
     #[test]
@@ -563,6 +902,9 @@ mod tests {
             ("o1mx9ajb9cCn6XvQs-Zo", "nonsense"),
             ("pi_example", "pi/example"),
             ("pi_example", ""),
+            ("120/60/7200", "120/60"),
+            ("created:400", "created"),
+            ("created:400", "melted:400"),
             ("KpdRbDVLaISM29j1SiJqCl:", ""),
             ("KpdRbDVLaISM29j1SiJqCl:", "KpdRbDVLaISM29j1SiJqCl"),
             ("KpdRbDVLaISM29j1SiJqCl:", "short:"),
@@ -624,124 +966,157 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_change_says_exactly_what_changes() {
-        let later = now().plus_seconds(1);
-        let placed = order();
-        let (redrive, poll) = (later.plus_millis(REDRIVE_MS), later.plus_millis(ACTION_POLL_MS));
-        let payment = || "pi_1".parse::<PaymentId>().unwrap();
-        let url = || "https://bank.example/1".to_owned();
-        let step = |from: &Order, to: Order, effect| {
-            let order = Order {
-                version: from.version + 1,
-                updated_at: later,
-                ..to
-            };
-            let from_version = from.version;
-            Ok(OrderStep {
-                order,
-                from_version,
-                effect,
-            })
-        };
-        assert_eq!(
-            (placed.version, placed.placed_at, placed.updated_at, placed.due_at),
-            (1, now(), now(), now().plus_millis(REDRIVE_MS))
-        );
-
-        let paying = Order {
-            payment_id: Some(payment()),
-            due_at: redrive,
-            ..placed.clone()
-        };
-        assert_eq!(placed.with_payment(payment(), later), step(&placed, paying, None));
-        let paying = placed.with_payment(payment(), now()).unwrap().order;
-
-        let action = PaymentAction {
-            url: url(),
-            deadline: placed.payment_deadline,
-        };
-        let asking = Order {
-            status: OrderStatus::ActionRequired,
-            action: Some(action),
-            due_at: poll,
-            ..paying.clone()
-        };
-        assert_eq!(paying.require_action(url(), later), step(&paying, asking, None));
-        let asking = paying.require_action(url(), now()).unwrap().order;
-
-        for (from, due_at) in [(&placed, redrive), (&paying, redrive), (&asking, poll)] {
-            let to = Order {
-                due_at,
-                ..from.clone()
-            };
-            assert_eq!(from.look_again(later), step(from, to, None));
-            let paid = Order {
-                status: OrderStatus::Paid,
-                action: None,
-                ..from.clone()
-            };
-            assert_eq!(from.settle(later), step(from, paid, Some(StockEffect::Settle)));
-            for (reason, status) in [
-                (EndReason::PaymentDeclined, OrderStatus::Declined),
-                (EndReason::PaymentDeadline, OrderStatus::Cancelled),
-                (EndReason::ByShopper, OrderStatus::Cancelled),
-                (EndReason::DropCancelled, OrderStatus::Cancelled),
-            ] {
-                let ended = Order {
-                    status,
-                    reason: Some(reason),
-                    action: None,
-                    ..from.clone()
-                };
-                let undone = step(from, ended, Some(StockEffect::Undo));
-                assert_eq!(from.undo(reason, later), undone);
-                let asked = Order {
-                    cancel_requested: Some(reason),
-                    due_at: redrive,
-                    ..from.clone()
-                };
-                let expected = if from.payment_id.is_some() {
-                    step(from, asked, None)
-                } else {
-                    undone
-                };
-                assert_eq!(from.request_cancel(reason, later), expected);
-            }
-        }
-
-        let paid = asking.settle(now()).unwrap().order;
-        let refunded = Order {
-            status: OrderStatus::Refunded,
-            ..paid.clone()
-        };
-        assert_eq!(paid.refund(later), step(&paid, refunded, None));
+    /// The order after these steps of [`apply`].
+    fn after(steps: &[u8]) -> Order {
+        steps
+            .iter()
+            .fold(order(), |order, what| apply(&order, *what).unwrap().order)
     }
 
     #[test]
-    fn what_does_not_follow_from_where_an_order_stands_is_refused() {
-        let placed = order();
-        let with = |status| Order {
-            status,
-            ..placed.clone()
-        };
-        for status in OrderStatus::ALL {
-            let allowed: Vec<u8> = (0..8)
-                .filter(|what| apply(&with(status), *what).is_ok())
-                .collect();
-            let expected: &[u8] = match status {
-                OrderStatus::Placed => &[0, 1, 2, 3, 4, 5, 6],
-                OrderStatus::ActionRequired => &[1, 2, 3, 4, 5, 6],
-                OrderStatus::Paid => &[7],
-                OrderStatus::Declined | OrderStatus::Cancelled | OrderStatus::Refunded => &[],
-            };
-            assert_eq!(allowed, expected, "{status:?}");
-            for what in (0..8).filter(|what| !allowed.contains(what)) {
-                assert_eq!(apply(&with(status), what), Err(NotPossible(status)));
+    fn each_status_allows_what_the_table_says_and_refuses_the_rest() {
+        for (steps, status, expected) in [
+            (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6][..]),
+            (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11]),
+            (
+                &[0, 1],
+                OrderStatus::ActionRequired,
+                &[1, 2, 3, 4, 5, 6, 8, 9, 10, 11],
+            ),
+            (&[0, 9], OrderStatus::PaymentFailed, &[2, 3, 4, 5, 6, 11, 12]),
+            (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 6]),
+            (
+                &[0, 9, 12, 9, 12],
+                OrderStatus::Paying,
+                &[1, 2, 3, 4, 5, 6, 10, 11],
+            ),
+            (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11]),
+            (&[0, 2], OrderStatus::Paid, &[7]),
+            (&[0, 3], OrderStatus::Declined, &[]),
+            (&[0, 4], OrderStatus::Cancelled, &[]),
+            (&[0, 2, 7], OrderStatus::Refunded, &[]),
+        ] {
+            let order = after(steps);
+            assert_eq!(order.status, status, "{steps:?}");
+            let allowed: Vec<u8> = (0..STEPS).filter(|what| apply(&order, *what).is_ok()).collect();
+            assert_eq!(allowed, expected, "{steps:?}");
+            for what in (0..STEPS).filter(|what| !allowed.contains(what)) {
+                assert_eq!(apply(&order, what), Err(NotPossible(status)), "{steps:?} {what}");
             }
         }
-        let paying = placed.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
-        assert_eq!(apply(&paying, 0), Err(NotPossible(OrderStatus::Placed)));
+    }
+
+    #[test]
+    fn the_shopper_s_time_runs_in_the_shopper_s_turn_alone() {
+        let at = |seconds| now().plus_seconds(seconds);
+        let paying = order()
+            .with_payment("pi_1".parse().unwrap(), at(100))
+            .unwrap()
+            .order;
+        assert_eq!((paying.turn, paying.shopper_left_ms), (Turn::Gateway, 60_000));
+        assert_eq!(
+            paying.payment_deadline,
+            at(600),
+            "the wait began when it was placed"
+        );
+        let url = || "https://bank.example/1".to_owned();
+        let acting = paying.require_action(url(), at(200)).unwrap().order;
+        assert_eq!((acting.turn, acting.payment_deadline), (Turn::Shopper, at(260)));
+        assert_eq!(acting.action.as_ref().unwrap().deadline, at(260));
+        let acted = acting.acted(at(245)).unwrap().order;
+        assert_eq!(
+            (acted.turn, acted.shopper_left_ms, acted.payment_deadline),
+            (Turn::Gateway, 15_000, at(845))
+        );
+        assert_eq!(acted.action, None);
+        let no = DeclineReason::CardDeclined;
+        let failed = acted.declined(no, None, at(400)).unwrap().order;
+        assert_eq!(
+            (failed.turn, failed.payment_deadline, failed.due_at),
+            (Turn::Shopper, at(430), at(430))
+        );
+        let card = |order: &Order, seconds| {
+            order.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), at(seconds))
+        };
+        assert!(card(&failed, 430).is_err(), "the time is over");
+        let again = card(&failed, 420).unwrap().order;
+        assert_eq!((again.turn, again.shopper_left_ms), (Turn::Gateway, 10_000));
+        let failed = again.declined(no, None, at(500)).unwrap().order;
+        assert_eq!(
+            (failed.payment_deadline, failed.cards_left),
+            (at(510), 1),
+            "never started again"
+        );
+    }
+
+    #[test]
+    fn a_decline_counts_for_the_try_that_it_names() {
+        let charge = |n: u8| format!("ch_{n}").parse::<PaymentId>().unwrap();
+        let first = after(&[0]);
+        let of =
+            |order: &Order, method, n: Option<u8>| order.is_of_current_try(method, n.map(charge).as_ref());
+        assert!(of(&first, Some("pm_card_visa"), None));
+        assert!(!of(&first, Some("pm_other"), Some(1)));
+        assert!(
+            !of(&first, None, Some(1)),
+            "confirming again under the same key tells"
+        );
+        let no = DeclineReason::TryAgain;
+        let failed = first.declined(no, Some(charge(1)), now()).unwrap().order;
+        let second = apply(&failed, 12).unwrap().order;
+        assert!(!of(&second, Some("pm_card_visa"), Some(1)));
+        assert!(of(&second, Some("pm_2"), Some(2)));
+        let again = first.try_again(no, Some(charge(1)), now()).unwrap().order;
+        assert!(!of(&again, Some("pm_card_visa"), Some(1)));
+        assert!(!of(&again, Some("pm_card_visa"), None));
+        assert!(of(&again, Some("pm_card_visa"), Some(2)));
+        let acting = apply(&again, 1).unwrap().order;
+        assert!(
+            of(&acting, Some("pm_card_visa"), None),
+            "what comes after the bank's page is about this try"
+        );
+    }
+
+    #[test]
+    fn whoever_holds_a_stolen_card_does_not_learn_that_it_is_known() {
+        for code in [
+            "lost_card",
+            "stolen_card",
+            "fraudulent",
+            "pickup_card",
+            "merchant_blacklist",
+            "generic_decline",
+            "new",
+        ] {
+            assert_eq!(
+                DeclineReason::of_code(code),
+                DeclineReason::CardDeclined,
+                "{code}"
+            );
+        }
+        for code in [
+            "try_again_later",
+            "processing_error",
+            "issuer_not_available",
+            "reenter_transaction",
+        ] {
+            assert_eq!(DeclineReason::of_code(code), DeclineReason::TryAgain, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_history_is_bounded_and_keeps_room_for_its_end() {
+        let mut order = after(&[0]);
+        while let Ok(step) = apply(&order, if order.status == OrderStatus::Paying { 1 } else { 8 }) {
+            if step.order.history == order.history {
+                break;
+            }
+            order = step.order;
+        }
+        let order = order.request_cancel(EndReason::ByShopper, now()).unwrap().order;
+        let ended = order.undo(EndReason::ByShopper, now()).unwrap().order;
+        assert!(ended.follows_from_history());
+        assert!(ended.history.to_string().len() < 1_000);
     }
 
     #[test]

@@ -57,9 +57,9 @@ const PURCHASES: &str = "purchases";
 /// Units in open or paid orders.
 const PURCHASED: &str = "n";
 /// Holds that expired unused.
-const LAPSES: &str = "l";
+pub(crate) const LAPSES: &str = "l";
 /// The deadline of the last of them.
-const LAPSED_AT: &str = "la";
+pub(crate) const LAPSED_AT: &str = "la";
 
 /// The key of a shopper's purchase counter: neither part can contain `#`.
 pub(crate) fn purchases_key(drop: &DropId, shopper: &ShopperId) -> String {

@@ -38,12 +38,18 @@ pub enum EventType {
     /// Something changed that is nobody's next step: a payment id was noted, a look was put off.
     #[serde(rename = "com.stampede.order.updated")]
     Updated,
+    /// The shopper brought another card, and it is to be charged.
+    #[serde(rename = "com.stampede.order.card_added")]
+    CardAdded,
     /// The shopper must act.
     #[serde(rename = "com.stampede.order.action_required")]
     ActionRequired,
-    /// Somebody wants it called off, and the gateway must be asked.
+    /// The shopper or the operator wants it cancelled, and the gateway must be asked.
     #[serde(rename = "com.stampede.order.cancel_requested")]
     CancelRequested,
+    /// The card was declined; the shopper may bring another.
+    #[serde(rename = "com.stampede.order.payment_failed")]
+    PaymentFailed,
     /// It was paid.
     #[serde(rename = "com.stampede.order.paid")]
     Paid,
@@ -68,8 +74,10 @@ impl EventType {
         match self {
             Self::Placed => "placed",
             Self::Updated => "updated",
+            Self::CardAdded => "card_added",
             Self::ActionRequired => "action_required",
             Self::CancelRequested => "cancel_requested",
+            Self::PaymentFailed => "payment_failed",
             Self::Paid => "paid",
             Self::Declined => "declined",
             Self::Cancelled => "cancelled",
@@ -83,9 +91,10 @@ impl EventType {
     #[must_use]
     pub const fn drives_payment(self) -> bool {
         match self {
-            Self::Placed | Self::CancelRequested | Self::Due => true,
+            Self::Placed | Self::CardAdded | Self::CancelRequested | Self::Due => true,
             Self::Updated
             | Self::ActionRequired
+            | Self::PaymentFailed
             | Self::Paid
             | Self::Declined
             | Self::Cancelled
@@ -167,14 +176,20 @@ impl OrderEvent {
     pub fn of_change(before: Option<&Order>, after: &Order) -> Self {
         let changed = before.is_none_or(|b| b.status != after.status);
         let kind = match after.status {
-            OrderStatus::Placed | OrderStatus::ActionRequired
-                if after.cancel_requested.is_some()
+            status
+                if status.is_open()
+                    && after.cancel_requested.is_some_and(EndReason::is_asked_for)
                     && before.is_some_and(|b| b.cancel_requested.is_none()) =>
             {
                 EventType::CancelRequested
             }
             _ if !changed => EventType::Updated,
             OrderStatus::Placed => EventType::Placed,
+            OrderStatus::Paying if before.is_some_and(|b| b.status == OrderStatus::PaymentFailed) => {
+                EventType::CardAdded
+            }
+            OrderStatus::Paying => EventType::Updated,
+            OrderStatus::PaymentFailed => EventType::PaymentFailed,
             OrderStatus::ActionRequired => EventType::ActionRequired,
             OrderStatus::Paid => EventType::Paid,
             OrderStatus::Declined => EventType::Declined,
@@ -276,7 +291,8 @@ mod tests {
     use domain::claim::{Claim, ClaimState};
     use domain::ids::{Nonce, ShardKey};
     use domain::money::Money;
-    use domain::order::{Fingerprint, Placement};
+    use domain::order::{DeclineReason, Fingerprint, Placement};
+    use domain::saga::Terms;
     use proptest::prelude::*;
 
     fn order() -> Order {
@@ -310,6 +326,11 @@ mod tests {
                 amount,
                 payment_method,
                 fingerprint,
+                terms: Terms {
+                    payment_seconds: 60,
+                    retry_seconds: 60,
+                    gateway_wait_seconds: 7_200,
+                },
             },
             now,
         )
@@ -351,7 +372,9 @@ mod tests {
     /// wish to cancel it that is still to be granted, and by the sweeper's reminder, and by nothing that the driver does.
     #[test]
     fn a_payment_is_driven_by_what_others_want_of_it_in_every_state() {
-        use OrderStatus::{ActionRequired, Cancelled, Declined, Paid, Placed, Refunded};
+        use OrderStatus::{
+            ActionRequired, Cancelled, Declined, Paid, Paying, PaymentFailed, Placed, Refunded,
+        };
         let now = Timestamp::from_millis(1_800_000_001_000);
         let placed = order();
         assert!(OrderEvent::of_change(None, &placed).kind.drives_payment());
@@ -364,29 +387,46 @@ mod tests {
             }
             seen.push(state(&before));
             assert!(OrderEvent::due(&before).kind.drives_payment());
+            let no = DeclineReason::CardDeclined;
             let by_driver = [
+                before.acted(now),
+                before.declined(no, None, now),
+                before.try_again(no, None, now),
+                before.declined_for_good(no, None, now),
+                before.request_cancel(EndReason::PaymentDeadline, now),
                 before.with_payment("pi_1".parse().unwrap(), now),
                 before.require_action("https://bank.example".into(), now),
                 before.settle(now),
                 before.undo(EndReason::PaymentDeclined, now),
                 before.undo(EndReason::PaymentDeadline, now),
+                before.undo(EndReason::GatewayUnavailable, now),
                 before.refund(now),
             ];
             // The sweeper sends its reminder by itself.
             let by_others = [
                 before.look_again(now),
                 before.request_cancel(EndReason::ByShopper, now),
+                before.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), now),
             ];
             let wishes = before.cancel_requested.is_none();
             for (n, step) in by_driver.into_iter().chain(by_others).enumerate() {
                 let Ok(step) = step else { continue };
                 let kind = OrderEvent::of_change(Some(&before), &step.order).kind;
-                let asks = n == 7 && wishes && step.order.status.is_open();
+                let asks = (n == 13 && wishes && step.order.status.is_open()) || n == 14;
                 assert_eq!(kind.drives_payment(), asks, "{kind:?} of {before:?}");
                 left.push(step.order);
             }
         }
-        for status in [Placed, ActionRequired, Paid, Declined, Cancelled, Refunded] {
+        for status in [
+            Placed,
+            Paying,
+            ActionRequired,
+            PaymentFailed,
+            Paid,
+            Declined,
+            Cancelled,
+            Refunded,
+        ] {
             assert!(seen.iter().any(|(seen, _, _)| *seen == status), "{status:?}");
         }
     }

@@ -39,6 +39,8 @@ pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> D
         ends_at: edge.now().plus_seconds(3_600),
         hold_seconds: HOLD_SECONDS,
         payment_seconds: PAYMENT_SECONDS,
+        retry_seconds: 60,
+        gateway_wait_seconds: 7_200,
         per_shopper_limit,
         listed: true,
         skus: skus.iter().map(sku).collect(),

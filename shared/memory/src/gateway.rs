@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ids::OrderId;
+use domain::limits::MAX_TRIES;
 use domain::money::Money;
 use ports::payment::{
     Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
@@ -20,6 +21,8 @@ pub enum PaymentOutcome {
     Succeed,
     /// The bank refuses, with this code.
     Decline(&'static str),
+    /// The bank refuses the payment's first confirmation, with this code; a later one takes the money.
+    DeclineOnce(&'static str),
     /// The shopper has to act; [`MemoryGateway::finish_action`] is their doing.
     RequireAction,
     /// The gateway is at it until [`MemoryGateway::finish_action`].
@@ -111,6 +114,10 @@ struct Stored {
     order: OrderId,
     payment: Payment,
     refunded_minor: i64,
+    /// How often it was confirmed.
+    confirms: usize,
+    /// With what it was confirmed last.
+    method: Option<PaymentMethod>,
 }
 
 /// What became of the payments of an order, counted as it happened: a later state of a payment hides an earlier one.
@@ -186,6 +193,10 @@ impl MemoryGateway {
             PaymentOutcome::Decline("insufficient_funds"),
         );
         gateway.on("pm_card_authenticationRequired", PaymentOutcome::RequireAction);
+        gateway.on(
+            "pm_card_chargeDeclinedProcessingError",
+            PaymentOutcome::Decline("processing_error"),
+        );
         gateway
     }
 
@@ -339,10 +350,12 @@ impl State {
                     captured: stored.payment.amount,
                 }
             }
-            PaymentOutcome::Decline(code) => {
+            PaymentOutcome::Decline(code) | PaymentOutcome::DeclineOnce(code) => {
                 events.declines += 1;
                 PaymentState::Declined {
                     reason: Code::or_unnamed(code),
+                    method: stored.method.clone(),
+                    charge: format!("ch_{id}_{}", stored.confirms).parse().ok(),
                 }
             }
             PaymentOutcome::RequireAction => {
@@ -375,6 +388,8 @@ impl State {
             order: new.order.clone(),
             payment: payment.clone(),
             refunded_minor: 0,
+            confirms: 0,
+            method: None,
         };
         self.payments.insert(id, stored);
         self.keep(key, asked, Answer::Payment(Ok(payment.clone())));
@@ -402,6 +417,17 @@ impl State {
                     .get(method.as_str())
                     .cloned()
                     .unwrap_or(PaymentOutcome::Succeed);
+                let stored = self.payments.get_mut(id).ok_or_else(unexpected)?;
+                stored.confirms += 1;
+                stored.method = Some(method.clone());
+                if stored.confirms > MAX_TRIES {
+                    return self.cancel(id);
+                }
+                let outcome = match outcome {
+                    PaymentOutcome::DeclineOnce(_) if stored.confirms > 1 => PaymentOutcome::Succeed,
+                    PaymentOutcome::DeclineOnce(code) => PaymentOutcome::Decline(code),
+                    outcome => outcome,
+                };
                 self.resolve(id, &outcome).ok_or_else(unexpected)
             }
         };

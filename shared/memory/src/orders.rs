@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use domain::ids::{OrderId, ShopperId};
+use domain::lapse::Lapses;
 use domain::order::{Order, OrderStep, StockEffect};
 use domain::time::Timestamp;
 use ports::orders::{
@@ -130,7 +131,7 @@ fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, Store
                 .map_err(|_| no_claim())?,
             StockEffect::Undo => {
                 let whose = (key.drop.clone(), order.shopper.clone());
-                let counted = state.purchases.entry(whose).or_default();
+                let counted = state.purchases.entry(whose.clone()).or_default();
                 let rest = counted
                     .checked_sub(order.units)
                     .ok_or_else(|| StoreError::broken(EffectError::CounterTooSmall))?;
@@ -138,6 +139,17 @@ fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, Store
                     .give_back(&order.shopper, &order.claim)
                     .map_err(|_| no_claim())?;
                 *counted = rest;
+                if order.counts_as_lapse() {
+                    let count = state.lapses.get(&whose).map_or(0, |before| before.count);
+                    let last = order.updated_at;
+                    state.lapses.insert(
+                        whose,
+                        Lapses {
+                            count: count.saturating_add(1),
+                            last,
+                        },
+                    );
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use domain::ids::OrderId;
 pub use domain::ids::PaymentId;
 use domain::limits::MAX_PAYMENT_METHOD_BYTES;
 use domain::money::Money;
+use domain::order::Try;
 
 use crate::retry::Transient;
 
@@ -104,10 +105,16 @@ impl IdempotencyKey {
         Self(format!("{order}/create"))
     }
 
-    /// The key under which an order's payment is confirmed. One, since an order is confirmed with one means of payment.
+    /// The key under which an order's payment is confirmed by its `nth` try, from 1, as [`domain::order::Try::key`] stores it.
     #[must_use]
-    pub fn confirm(order: &OrderId) -> Self {
-        Self(format!("{order}/confirm"))
+    pub fn confirm(order: &OrderId, nth: u32) -> Self {
+        Self(format!("{order}/confirm/{nth}"))
+    }
+
+    /// The key that is stored with a try.
+    #[must_use]
+    pub fn of_try(order: &OrderId, one: &Try) -> Self {
+        Self(format!("{order}/{}", one.key))
     }
 
     /// The key of an order's `nth` refund.
@@ -149,10 +156,14 @@ pub enum PaymentState {
         /// How much was taken.
         captured: Money,
     },
-    /// Refused: no money moved. It does not come back to life, unless it is confirmed anew under another key.
+    /// Refused: no money moved. It may be confirmed again under another key, with another card.
     Declined {
         /// The bank's or the gateway's code.
         reason: Code,
+        /// The token of the card that was declined, if the gateway names it. A look-up may tell of an earlier confirmation than the last.
+        method: Option<PaymentMethod>,
+        /// The gateway's id of the declined charge, if there was one. Each confirmation has its own.
+        charge: Option<PaymentId>,
     },
     /// No money moved and none ever will.
     Cancelled,
@@ -252,7 +263,8 @@ pub trait PaymentGateway: Send + Sync {
     ) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
     /// Takes the money, or says what is in the way: any state but [`PaymentState::Unconfirmed`]. The same key answers what
-    /// it answered first, even if the payment has moved on since.
+    /// it answered first, even if the payment has moved on since. A payment that was declined may be confirmed again under another key, at
+    /// least [`domain::limits::MAX_TRIES`] times in all; after more the gateway may cancel it.
     fn confirm(
         &self,
         id: &PaymentId,

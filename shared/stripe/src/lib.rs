@@ -13,7 +13,7 @@
 //! | no connection could be made | `NotSent` |
 //! | connection lost, time-out, unreadable or too long answer | `Unknown` |
 //! | 200 | the object |
-//! | 402 with the intent | a payment, declined |
+//! | 402 with the intent | a payment, declined; with the card and the charge that its `last_payment_error` names |
 //! | 409: another call under this key is running | `Unknown` |
 //! | 429 | `Throttled` |
 //! | 5xx | `Unavailable` |

@@ -28,6 +28,12 @@ pub struct Failure {
     decline_code: Option<String>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
+    /// The declined charge.
+    #[serde(default)]
+    charge: Option<String>,
+    /// The card that was declined.
+    #[serde(default)]
+    payment_method: Option<Method>,
     /// The intent as the error left it.
     #[serde(default)]
     pub payment_intent: Option<Box<Intent>>,
@@ -38,6 +44,19 @@ pub struct Failure {
 pub struct ErrorBody {
     /// What went wrong.
     pub error: Failure,
+}
+
+/// A PaymentMethod, of which only the id is read.
+#[derive(Deserialize)]
+struct Method {
+    id: String,
+}
+
+impl std::fmt::Debug for Method {
+    /// The id can be charged.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Method(..)")
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,8 +123,14 @@ impl Intent {
             // Before the first attempt and after a failed one, alike; only the failure tells them apart.
             "requires_payment_method" => match &self.last_payment_error {
                 None => PaymentState::Unconfirmed,
+                // Of the last confirmation that has an outcome, which need not be the last one.
                 Some(failure) => PaymentState::Declined {
                     reason: failure.code(),
+                    method: failure
+                        .payment_method
+                        .as_ref()
+                        .and_then(|method| method.id.parse().ok()),
+                    charge: failure.charge.as_ref().and_then(|charge| charge.parse().ok()),
                 },
             },
             "requires_action" => match action_url(self.next_action) {
@@ -170,6 +195,7 @@ mod tests {
             currency: "EUR".parse().unwrap(),
         };
         let failed = r#","last_payment_error":{"code":"card_declined","decline_code":"lost_card"}"#;
+        let named = r#","last_payment_error":{"code":"card_declined","charge":"ch_1","payment_method":{"id":"pm_1","card":{}}}"#;
         let action =
             r#","next_action":{"type":"redirect_to_url","redirect_to_url":{"url":"https://b.example/1"}}"#;
         for (status, rest, expected) in [
@@ -180,6 +206,17 @@ mod tests {
                 failed,
                 S::Declined {
                     reason: Code::or_unnamed("lost_card"),
+                    method: None,
+                    charge: None,
+                },
+            ),
+            (
+                "requires_payment_method",
+                named,
+                S::Declined {
+                    reason: Code::or_unnamed("card_declined"),
+                    method: Some("pm_1".parse().unwrap()),
+                    charge: Some("ch_1".parse().unwrap()),
                 },
             ),
             (

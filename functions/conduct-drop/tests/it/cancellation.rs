@@ -58,7 +58,7 @@ async fn holds_go_back_and_orders_end_before_the_drop_is_cancelled() {
     let asked = scene.order_as_it_is(&orders[1]);
     assert_eq!(
         (asked.status, asked.cancel_requested),
-        (OrderStatus::Placed, Some(EndReason::DropCancelled))
+        (OrderStatus::Paying, Some(EndReason::DropCancelled))
     );
     assert_eq!(scene.order_as_it_is(&orders[2]).status, OrderStatus::Paid);
     scene.store.audit().unwrap();

@@ -52,7 +52,7 @@ async fn each_record_is_decoded_and_driven_by_itself() {
     ];
     assert_eq!(failures(&scene, records).await, ["m1", "m3", "m6"]);
     assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
-    assert_eq!(scene.read(&bob).await.status, OrderStatus::Declined);
+    assert_eq!(scene.read(&bob).await.status, OrderStatus::PaymentFailed);
     scene.audit();
 }
 

@@ -1,6 +1,6 @@
 //! Every way an order can end, each step run twice.
 
-use crate::support::{DECLINED, Scene, TO_SIGN, VISA};
+use crate::support::{DECLINED, POOR, Scene, TO_SIGN, VISA};
 use domain::order::{EndReason, OrderStatus};
 use memory::{GatewayOp, PaymentOutcome};
 use process_order::drive::{Driven, NotDriven};
@@ -18,24 +18,152 @@ async fn a_good_card_is_charged_once_and_its_units_sold() {
     assert_eq!(calls, [1, 1, 0], "the quiet path asks nothing twice");
 }
 
+/// The units that are free.
+fn free(scene: &Scene) -> u32 {
+    scene.store.shards().values().map(|shard| shard.free).sum()
+}
+
 #[tokio::test]
-async fn a_declined_card_gives_the_units_back() {
+async fn after_a_decline_another_card_pays() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", DECLINED).await;
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Declined)));
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        let order = scene.read(&id).await;
+        assert_eq!((order.status, order.cards_left), (OrderStatus::PaymentFailed, 2));
+        assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(60));
         scene.audit();
     }
-    assert_eq!(scene.read(&id).await.reason, Some(EndReason::PaymentDeclined));
     assert_eq!(
-        scene.store.shards().values().map(|shard| shard.free).sum::<u32>(),
-        20
+        scene.gateway.calls(GatewayOp::Confirm),
+        1,
+        "the same card is not asked twice"
+    );
+    assert!(scene.bring(&id, VISA).await);
+    for _ in 0..2 {
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        scene.audit();
+    }
+    assert_eq!(
+        (scene.gateway.charges(&id), scene.gateway.payments_of(&id).len()),
+        (1, 1)
     );
 }
 
 #[tokio::test]
+async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
+    let scene = Scene::new(1).await;
+    let first = scene.order("ada", DECLINED).await;
+    for card in [POOR, "pm_card_visa_chargeDeclined"] {
+        assert_eq!(scene.drive(&first).await, Ok(Driven::Waiting));
+        assert!(scene.bring(&first, card).await, "{card}");
+    }
+    for _ in 0..2 {
+        assert_eq!(
+            scene.drive(&first).await,
+            Ok(Driven::Ended(OrderStatus::Declined))
+        );
+        scene.audit();
+    }
+    assert_eq!(scene.read(&first).await.reason, Some(EndReason::PaymentDeclined));
+    assert_eq!((free(&scene), scene.gateway.events()[&first].declines), (20, 3));
+    scene.edge.advance(1);
+    let second = scene.order_by("ada", "k2", DECLINED).await;
+    assert_eq!(
+        scene.drive(&second).await,
+        Ok(Driven::Ended(OrderStatus::Declined))
+    );
+    assert_eq!((free(&scene), scene.gateway.events()[&second].declines), (20, 1));
+    scene.audit();
+}
+
+#[tokio::test]
+async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by_the_gateway() {
+    let scene = Scene::new(1).await;
+    let id = scene.order("ada", DECLINED).await;
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    scene.edge.advance_seconds(40);
+    assert!(scene.bring(&id, POOR).await);
+    // While the gateway works, the shopper's time stands still.
+    scene.edge.advance_seconds(500);
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    let order = scene.read(&id).await;
+    assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(20));
+    scene.edge.advance_seconds(20);
+    assert!(!scene.bring(&id, VISA).await);
+    scene
+        .gateway
+        .fail_next(GatewayOp::Cancel, memory::GatewayFault::UnknownBefore);
+    for _ in 0..2 {
+        assert_eq!(scene.deliver(&id).await, Driven::Ended(OrderStatus::Cancelled));
+        scene.audit();
+    }
+    assert_eq!(scene.read(&id).await.reason, Some(EndReason::PaymentDeadline));
+}
+
+#[tokio::test]
+async fn a_decline_that_may_pass_is_tried_again_once_by_ourselves() {
+    for (outcome, status) in [
+        (PaymentOutcome::DeclineOnce("try_again_later"), OrderStatus::Paid),
+        (
+            PaymentOutcome::Decline("try_again_later"),
+            OrderStatus::PaymentFailed,
+        ),
+    ] {
+        let scene = Scene::new(1).await;
+        scene.gateway.on("pm_soft", outcome);
+        let id = scene.order("ada", "pm_soft").await;
+        assert!(scene.drive(&id).await.is_ok());
+        let order = scene.read(&id).await;
+        assert_eq!((order.status, order.tries.len()), (status, 2));
+        assert_eq!(scene.gateway.calls(GatewayOp::Confirm), 2);
+        scene.audit();
+    }
+}
+
+#[tokio::test]
+async fn an_older_decline_is_none_of_the_current_try() {
+    let scene = Scene::new(1).await;
+    let id = scene.order("ada", DECLINED).await;
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert!(scene.bring(&id, VISA).await);
+    // The second confirm is lost on its way, so the look-up still tells of the first card.
+    scene
+        .gateway
+        .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(memory::GatewayFault::UnknownBefore));
+    assert!(scene.drive(&id).await.is_err());
+    assert_eq!(scene.read(&id).await.status, OrderStatus::Paying);
+    scene.gateway.clear_faults();
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    scene.audit();
+}
+
+#[tokio::test]
+async fn an_end_counts_as_a_lapse_when_the_shopper_is_its_reason() {
+    use ports::stock::PeekStock as _;
+    for (by_shopper, count) in [(true, None), (false, Some(1))] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", DECLINED).await;
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        if by_shopper {
+            assert!(scene.ask_to_cancel(&id).await);
+        } else {
+            scene.past_the_deadline();
+        }
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
+        let shopper = scene.read(&id).await.shopper;
+        let peek = scene
+            .store
+            .peek(&memory::contract::scene::drop_id(), &shopper, &[])
+            .await
+            .unwrap();
+        assert_eq!(peek.lapses.map(|lapses| lapses.count), count);
+    }
+}
+
+#[tokio::test]
 async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
-    for (approves, end) in [(true, OrderStatus::Paid), (false, OrderStatus::Declined)] {
+    for (approves, end) in [(true, Driven::Ended(OrderStatus::Paid)), (false, Driven::Waiting)] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", TO_SIGN).await;
         for _ in 0..2 {
@@ -52,20 +180,29 @@ async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
         }
         scene.act(&id, approves);
         for _ in 0..2 {
-            assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(end)));
+            assert_eq!(scene.drive(&id).await, Ok(end));
             scene.audit();
         }
+        let status = scene.read(&id).await.status;
+        assert_eq!(status == OrderStatus::PaymentFailed, !approves);
     }
 }
 
 #[tokio::test]
 async fn a_payment_in_progress_is_left_alone_until_it_ends() {
-    for (succeeds, end) in [(true, OrderStatus::Paid), (false, OrderStatus::Declined)] {
+    for (succeeds, end) in [(true, OrderStatus::Paid), (false, OrderStatus::Cancelled)] {
         let scene = Scene::new(1).await;
         scene.gateway.on("pm_patient", PaymentOutcome::Process);
         let id = scene.order("ada", "pm_patient").await;
         assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
         scene.past_the_deadline();
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(
+            scene.read(&id).await.cancel_requested,
+            None,
+            "it is the gateway's turn"
+        );
+        scene.past_the_wait();
         assert_eq!(
             scene.drive(&id).await,
             Ok(Driven::Waiting),
@@ -94,13 +231,33 @@ async fn past_the_deadline_the_gateway_is_asked_before_anything_is_given_back() 
 }
 
 #[tokio::test]
-async fn an_order_never_begun_is_undone_without_the_gateway() {
+async fn an_order_that_nobody_tried_to_charge_is_tried_however_late() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
-    scene.past_the_deadline();
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
-    assert!(GatewayOp::ALL.iter().all(|op| scene.gateway.calls(*op) == 0));
+    scene.past_the_wait();
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
     scene.audit();
+}
+
+#[tokio::test]
+async fn an_absent_gateway_is_waited_for_as_long_as_the_operator_says() {
+    for (lost, status) in [
+        (GatewayOp::Create, OrderStatus::Cancelled),
+        (GatewayOp::Confirm, OrderStatus::Cancelled),
+    ] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", VISA).await;
+        scene
+            .gateway
+            .set_plan(move |op, _| (op == lost).then_some(memory::GatewayFault::UnavailableBefore));
+        scene.past_the_deadline();
+        assert!(scene.drive(&id).await.is_err());
+        assert!(scene.read(&id).await.status.is_open());
+        scene.past_the_wait();
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(status)), "{lost:?}");
+        assert_eq!(scene.read(&id).await.reason, Some(EndReason::GatewayUnavailable));
+        scene.audit();
+    }
 }
 
 #[tokio::test]
@@ -138,13 +295,15 @@ async fn a_shopper_s_wish_is_granted_once_the_gateway_agrees() {
 async fn a_means_of_payment_the_gateway_will_not_take_is_a_decline() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", "no such token").await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Declined)));
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.read(&id).await.status, OrderStatus::PaymentFailed);
     scene.audit();
     let id = scene.order("bob", VISA).await;
     scene
         .gateway
         .fail_next(GatewayOp::Confirm, memory::GatewayFault::Refused);
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Declined)));
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.read(&id).await.status, OrderStatus::PaymentFailed);
     scene.audit();
 }
 

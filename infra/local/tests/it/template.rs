@@ -399,6 +399,7 @@ fn the_routes_are_those_of_the_api() {
             "POST /operator/drops/{drop_id}/resume operate-drop",
             "POST /orders checkout",
             "POST /orders/{order_id}/cancel get-order",
+            "POST /orders/{order_id}/payments get-order",
             "PUT /operator/drops/{drop_id} operate-drop",
         ]
     );

@@ -35,6 +35,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) limit: u32,
     pub(crate) hold_seconds: u32,
     pub(crate) payment_seconds: u32,
+    pub(crate) retry_seconds: u32,
     pub(crate) opens_in_ms: i64,
 }
 
@@ -46,6 +47,7 @@ impl<'a> Plan<'a> {
             limit: 2,
             hold_seconds: 300,
             payment_seconds: 120,
+            retry_seconds: 60,
             opens_in_ms: -1_000,
         }
     }
@@ -59,6 +61,7 @@ impl<'a> Plan<'a> {
         json!({
             "title": format!("Drop {}", self.drop), "currency": "EUR", "start_may_be_past": true, "starts_at": moment(self.opens_in_ms),
             "ends_at": moment(600_000), "hold_seconds": self.hold_seconds, "payment_seconds": self.payment_seconds,
+            "retry_seconds": self.retry_seconds,
             "per_shopper_limit": self.limit, "skus": skus,
         })
     }
@@ -116,6 +119,13 @@ impl Shopper {
     pub(crate) async fn cancel(&self, order: &Value) -> Reply {
         let path = format!("/orders/{}/cancel", order["order_id"].as_str().unwrap());
         self.call(Method::POST, &path, None, None).await
+    }
+
+    /// Brings another card for an order.
+    pub(crate) async fn pay(&self, order: &Value, card: &str, key: &str) -> Reply {
+        let path = format!("/orders/{}/payments", order["order_id"].as_str().unwrap());
+        let body = json!({"payment_method": card});
+        self.call(Method::POST, &path, Some(key), Some(body)).await
     }
 
     pub(crate) async fn order(&self, order: &Value) -> Value {

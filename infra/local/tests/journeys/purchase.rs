@@ -104,11 +104,76 @@ pub(crate) async fn from_draft_to_ledger(world: &'static World) {
     );
 }
 
-pub(crate) async fn a_declined_card_gives_the_unit_back(world: &'static World) {
+pub(crate) async fn after_a_decline_another_card_pays(world: &'static World) {
+    let drop = "othercard";
+    world
+        .publish(&Plan {
+            limit: 1,
+            ..Plan::new(drop, &[("ONE", 1)])
+        })
+        .await;
+    let ada = world.shopper("othercardada");
+    let poor = "pm_card_chargeDeclinedInsufficientFunds";
+    let order = ada.order_one(drop, "ONE", poor).await;
+    let failed = ada.until_status(&order, &["payment_failed", "paid"]).await;
+    let failure = &failed["payment_failure"];
+    assert_eq!(
+        (&failure["reason"], &failure["cards_left"], &failure["deadline"]),
+        (
+            &"insufficient_funds".into(),
+            &2.into(),
+            &failed["payment_deadline"]
+        )
+    );
+    assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
+    // Two tabs with two cards: one is accepted.
+    let (one, other) = tokio::join!(
+        ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p1"),
+        ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p2")
+    );
+    let refused: Vec<_> = [one, other]
+        .into_iter()
+        .filter(|reply| reply.status != 202)
+        .collect();
+    assert_eq!(refused.len(), 1, "one of two");
+    refused[0].expect_problem(409, "wrong_state");
+    let failed = ada.until_status(&order, &["payment_failed", "paid"]).await;
+    assert_eq!(
+        (
+            &failed["payment_failure"]["reason"],
+            &failed["payment_failure"]["cards_left"]
+        ),
+        (&"card_declined".into(), &1.into()),
+        "a lost card reads as a plain decline"
+    );
+    ada.pay(&order, "pm_card_visa", "last").await.expect(202);
+    let paid = ada.until_final(&order).await;
+    assert_eq!(
+        (&paid["status"], &paid["payment_failure"]),
+        (&"paid".into(), &().into())
+    );
+    let repeated = ada.pay(&order, "pm_card_visa", "last").await.expect(202);
+    assert_eq!(repeated, paid, "a late repeat answers with the order as it is");
+    ada.pay(&order, "pm_card_amex", "last")
+        .await
+        .expect_problem(422, "idempotency_mismatch");
+    ada.pay(&order, "pm_card_amex", "new")
+        .await
+        .expect_problem(409, "wrong_state");
+    let eve = world.shopper("othercardeve");
+    eve.pay(&order, "pm_card_visa", "k")
+        .await
+        .expect_problem(404, "not_found");
+    let money = world.money(order["order_id"].as_str().unwrap());
+    assert_eq!((money.charges, money.net), (1, 4_900));
+}
+
+pub(crate) async fn without_another_card_the_unit_goes_back(world: &'static World) {
     let drop = "declined";
     world
         .publish(&Plan {
             limit: 1,
+            retry_seconds: 15,
             ..Plan::new(drop, &[("ONE", 1)])
         })
         .await;
@@ -119,7 +184,7 @@ pub(crate) async fn a_declined_card_gives_the_unit_back(world: &'static World) {
     let ended = ada.until_final(&order).await;
     assert_eq!(
         (&ended["status"], &ended["reason"]),
-        (&"declined".into(), &"payment_declined".into())
+        (&"cancelled".into(), &"payment_deadline".into())
     );
     assert_eq!(
         world.units(drop).await,
@@ -133,9 +198,17 @@ pub(crate) async fn a_declined_card_gives_the_unit_back(world: &'static World) {
     assert_eq!(world.purchases(drop).await.get(&ada.id).copied().unwrap_or(0), 0);
     assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
 
+    // A second order of the drop gets no further card.
     let held = ada.reserve_when_free(drop, "ONE").await;
-    let again = ada.checkout(&held, "pm_card_visa", "again").await.expect(202);
-    assert_eq!(ada.until_final(&again).await["status"], "paid");
+    let again = ada
+        .checkout(&held, "pm_card_chargeDeclined", "again")
+        .await
+        .expect(202);
+    let ended = ada.until_final(&again).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&"declined".into(), &"payment_declined".into())
+    );
 }
 
 pub(crate) async fn an_action_is_completed_or_failed(world: &'static World) {
@@ -154,12 +227,17 @@ pub(crate) async fn an_action_is_completed_or_failed(world: &'static World) {
             .body(Bytes::new())
             .unwrap();
         assert!(world.send(visit).await.status < 400, "{url}");
-        let ended = shopper.until_final(&order).await;
+        let ended = shopper.until_status(&order, &["paid", "payment_failed"]).await;
         assert_eq!((&ended["status"], &ended["action"]), (&wanted.into(), &().into()));
+        if wanted == "payment_failed" {
+            assert_eq!(ended["payment_failure"]["reason"], "authentication_failed");
+            shopper.cancel(&order).await.expect(202);
+            assert_eq!(shopper.until_final(&order).await["reason"], "by_shopper");
+        }
     };
     tokio::join!(
         journey("actionada", "complete", "paid"),
-        journey("actionbob", "fail", "declined")
+        journey("actionbob", "fail", "payment_failed")
     );
     assert_eq!(
         world.units(drop).await,

@@ -25,7 +25,10 @@ pub(crate) struct StoredOrder {
 
 impl StoredOrder {
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.status.as_str(), "placed" | "action_required")
+        matches!(
+            self.status.as_str(),
+            "placed" | "paying" | "action_required" | "payment_failed"
+        )
     }
 }
 

@@ -106,6 +106,18 @@ impl Gateway {
 const BANK_MS: u64 = 20_000;
 
 impl Gateway {
+    /// The payment as an adapter tells of it that takes a decline for its end, if it was declined and such an adapter is wanted.
+    async fn declined_for_good(&self, id: &PaymentId) -> Option<Payment> {
+        if !self.process.world.is_sabotaged(Sabotage::TakeDeclineForFinal) {
+            return None;
+        }
+        let payment = self.memory.find(id).await.ok()??;
+        matches!(payment.state, PaymentState::Declined { .. }).then_some(Payment {
+            state: PaymentState::Cancelled,
+            ..payment
+        })
+    }
+
     fn bank_takes_its_time(&self, id: &PaymentId, pays: bool) {
         let (world, memory, id) = (self.process.world.clone(), self.memory.clone(), id.clone());
         let drawn = keyed(world.seed ^ 0xba4c, key_of(id.as_str()), 0) % BANK_MS;
@@ -161,6 +173,8 @@ impl PaymentGateway for Gateway {
                 return Ok(Payment {
                     state: PaymentState::Declined {
                         reason: Code::or_unnamed("timeout"),
+                        method: None,
+                        charge: None,
                     },
                     ..payment
                 });
@@ -170,6 +184,9 @@ impl PaymentGateway for Gateway {
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
+        if let Some(payment) = self.declined_for_good(id).await {
+            return Ok(Some(payment));
+        }
         let told = |found: &Option<Payment>| found.as_ref().map_or_else(|| "none".to_owned(), payment_told);
         self.call("find", id.as_str(), told, self.memory.find(id)).await
     }
@@ -183,6 +200,9 @@ impl PaymentGateway for Gateway {
                 state: PaymentState::Cancelled,
                 ..payment
             });
+        }
+        if let Some(payment) = self.declined_for_good(id).await {
+            return Ok(payment);
         }
         let answer = self
             .call("cancel", id.as_str(), payment_told, self.memory.cancel(id))

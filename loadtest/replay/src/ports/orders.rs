@@ -2,6 +2,7 @@
 
 use domain::ids::{OrderId, ShopperId};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
+use domain::saga::Cause;
 use domain::time::Timestamp;
 use loadtest::audit::Promise;
 use ports::orders::{
@@ -71,13 +72,19 @@ impl PlaceOrder for Store {
 
 impl ReadOrder for Store {
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
-        self.read(
-            "order",
-            false,
-            || short(id).to_owned(),
-            |memory| async move { memory.order(id).await },
-        )
-        .await
+        let found = self
+            .read(
+                "order",
+                false,
+                || short(id).to_owned(),
+                |memory| async move { memory.order(id).await },
+            )
+            .await?;
+        let any = self.world().is_sabotaged(Sabotage::CountOlderDeclines);
+        Ok(found.map(|order| match any {
+            true => sabotage::with_any_decline_counting(order),
+            false => order,
+        }))
     }
 }
 
@@ -114,10 +121,7 @@ impl AdvanceOrder for Store {
     async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         let (step, world, stream) = (step.clone(), self.world().clone(), self.stream.clone());
         let of = format!("{} to {}", short(&step.order.id), step.order.tell());
-        let names_payment = step.order.payment_id.is_some()
-            && step.effect.is_none()
-            && step.order.status == OrderStatus::Placed
-            && step.order.cancel_requested.is_none();
+        let names_payment = step.order.history.last() == Some(Cause::Created) && step.effect.is_none();
         if world.is_sabotaged(Sabotage::ConfirmBeforeStoring)
             && names_payment
             && self.process.function == crate::process::Function::ProcessOrder
@@ -171,6 +175,8 @@ fn note(world: &crate::world::World, step: &OrderStep) {
         (OrderStatus::Cancelled, Some(EndReason::ByShopper)) => world.note("cancelled by the shopper"),
         (OrderStatus::Cancelled, Some(EndReason::PaymentDeadline)) => world.note("cancelled by the deadline"),
         (OrderStatus::Cancelled, Some(EndReason::DropCancelled)) => world.note("cancelled with the drop"),
+        (OrderStatus::Cancelled, Some(EndReason::GatewayUnavailable)) => world.note("gave the gateway up"),
+        (OrderStatus::PaymentFailed, _) => world.note("a card was declined"),
         (OrderStatus::ActionRequired, _) => world.note("action required"),
         _ => {}
     }

@@ -33,6 +33,8 @@ impl Scene {
             ends_at: NOW.plus_millis(1),
             hold_seconds: HOLD_SECONDS,
             payment_seconds: 60,
+            retry_seconds: 60,
+            gateway_wait_seconds: 7_200,
             per_shopper_limit: limit,
             listed: true,
             skus: vec![sku],

@@ -109,6 +109,32 @@ mod tests {
         assert_eq!(order_from_stream_json(&image(&item)).unwrap(), order);
     }
 
+    /// An order whose first card is charged costs one write unit for each change, with identifiers as long as the gateway and the issuers make them.
+    #[test]
+    fn a_usual_order_stays_below_one_write_unit() {
+        let mut order = scene::placing("sixteen-bytes-id", "k", 1, 3).order;
+        order.correlation = Some("JKJaXmPLvHcESHA=".parse().unwrap());
+        order.tries[0].method = "pm_1PgafyB7WZ01zgkWa4yI9wW7".to_owned();
+        let at = |seconds| order.placed_at.plus_seconds(seconds);
+        let payment = "pi_3PgafyB7WZ01zgkW0xYyq4bN".parse().unwrap();
+        let paying = order.with_payment(payment, at(1)).unwrap().order;
+        let paid = paying.settle(at(2)).unwrap().order;
+        for order in [&order, &paying, &paid] {
+            let bytes: usize = order_item(order)
+                .unwrap()
+                .iter()
+                .map(|(name, value)| {
+                    let text = value.as_s().or(value.as_n()).unwrap();
+                    name.len() + text.len()
+                })
+                .sum();
+            assert!(
+                bytes < domain::limits::WRITE_UNIT_BYTES,
+                "{bytes} bytes: {order:?}"
+            );
+        }
+    }
+
     #[test]
     fn only_an_open_order_is_in_the_index_of_open_ones() {
         let order = scene::placing("ada", "k", 1, 3).order;

@@ -7,9 +7,9 @@ use ports::StoreError;
 use ports::orders::Placing;
 
 use crate::Tables;
-use crate::item::{KEY, n, s};
+use crate::item::{KEY, ms, n, s};
 use crate::orders::item::order_item;
-use crate::stock::purchases_key;
+use crate::stock::{LAPSED_AT, LAPSES, purchases_key};
 use crate::transact::{put, update};
 
 /// An update of the order's shard in which `#me` is its shopper and `:seen` the claim the update is conditional on.
@@ -102,11 +102,19 @@ pub(crate) fn advance(
     let mut writes = vec![put(order_put)?, update(stock)?];
     if effect == StockEffect::Undo {
         let counter = counter_update(tables, order)
-            .update_expression("SET n = n - :u")
             .condition_expression("n >= :u")
-            .expression_attribute_values(":u", n(order.units))
-            .build();
-        writes.push(update(counter)?);
+            .expression_attribute_values(":u", n(order.units));
+        let counter = if order.counts_as_lapse() {
+            counter
+                .update_expression("SET n = n - :u, #at = :at ADD #l :one")
+                .expression_attribute_names("#l", LAPSES)
+                .expression_attribute_names("#at", LAPSED_AT)
+                .expression_attribute_values(":at", ms(order.updated_at))
+                .expression_attribute_values(":one", n(1))
+        } else {
+            counter.update_expression("SET n = n - :u")
+        };
+        writes.push(update(counter.build())?);
     }
     Ok(writes)
 }

@@ -33,15 +33,17 @@ fn number(row: &Row, column: &str) -> i64 {
 }
 
 fn status(name: &str) -> OrderStatus {
-    use OrderStatus::{ActionRequired, Cancelled, Declined, Paid, Placed, Refunded};
-    let all = [Placed, ActionRequired, Paid, Declined, Cancelled, Refunded];
-    all.into_iter().find(|status| status.as_str() == name).unwrap()
+    OrderStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == name)
+        .unwrap()
 }
 
 fn reason(name: &str) -> EndReason {
-    use EndReason::{ByShopper, DropCancelled, PaymentDeadline, PaymentDeclined};
-    let all = [ByShopper, DropCancelled, PaymentDeadline, PaymentDeclined];
-    all.into_iter().find(|reason| reason.as_str() == name).unwrap()
+    EndReason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == name)
+        .unwrap()
 }
 
 impl UnderTest for Ledger {

@@ -14,7 +14,7 @@ fn migration(database: Database) -> Migration<TestEdge> {
 fn answer(applied: &[&str]) -> Answer {
     Answer {
         applied: applied.iter().map(ToString::to_string).collect(),
-        version: 2,
+        version: 3,
     }
 }
 
@@ -23,7 +23,10 @@ async fn a_repeat_finds_nothing_to_apply() {
     let server = Postgres::start();
     let migration = migration(server.database("postgres"));
     let deadline = TestEdge::START.plus_millis(LIMITS.timeout_ms());
-    for expected in [answer(&["V1__ledger", "V2__correlation"]), answer(&[])] {
+    for expected in [
+        answer(&["V1__ledger", "V2__correlation", "V3__another_card"]),
+        answer(&[]),
+    ] {
         assert_eq!(migration.migrate(deadline).await.unwrap(), expected);
     }
 }

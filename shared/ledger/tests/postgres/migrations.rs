@@ -14,7 +14,7 @@ fn writer() -> Role {
 fn migrated(applied: &[&str]) -> Migrated {
     Migrated {
         applied: applied.iter().map(ToString::to_string).collect(),
-        version: 2,
+        version: 3,
     }
 }
 
@@ -22,7 +22,10 @@ fn migrated(applied: &[&str]) -> Migrated {
 async fn migrations_are_applied_once() {
     let server = Postgres::start();
     let database = server.database("postgres");
-    for expected in [migrated(&["V1__ledger", "V2__correlation"]), migrated(&[])] {
+    for expected in [
+        migrated(&["V1__ledger", "V2__correlation", "V3__another_card"]),
+        migrated(&[]),
+    ] {
         assert_eq!(migrate(&database, &writer(), LIMIT).await.unwrap(), expected);
     }
 }
@@ -38,7 +41,7 @@ async fn several_at_once_apply_each_migration_once() {
         .into_iter()
         .flat_map(|migrated| migrated.unwrap().applied)
         .collect();
-    assert_eq!(applied, ["V1__ledger", "V2__correlation"]);
+    assert_eq!(applied, ["V1__ledger", "V2__correlation", "V3__another_card"]);
     let sessions = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     let client = server.connect().await;
     assert!(client.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0) <= 3);

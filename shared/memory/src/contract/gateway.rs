@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::future::Future;
 
 use domain::ids::{OrderId, ReservationId};
+use domain::limits::MAX_TRIES;
 use domain::money::Money;
 use futures_util::future::join_all;
 use ports::payment::{
@@ -139,7 +140,7 @@ pub async fn an_amount_is_positive(test: &impl GatewayUnderTest) {
 pub async fn confirming_takes_the_money_once(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     let payment = created(&gateway, &order).await;
-    let key = IdempotencyKey::confirm(&order);
+    let key = IdempotencyKey::confirm(&order, 1);
     let paid = confirm(&gateway, &payment, VISA, &key).await.unwrap();
     assert_eq!(paid.state, captured(4900));
     assert_eq!(confirm(&gateway, &payment, VISA, &key).await.unwrap(), paid);
@@ -153,11 +154,11 @@ pub async fn a_decline_is_a_state_with_its_reason(test: &impl GatewayUnderTest) 
     for (method, code) in [(DECLINED, "generic_decline"), (POOR, "insufficient_funds")] {
         let order = order(code);
         let payment = created(&gateway, &order).await;
-        let key = IdempotencyKey::confirm(&order);
+        let key = IdempotencyKey::confirm(&order, 1);
         for _ in 0..2 {
             let state = confirm(&gateway, &payment, method, &key).await.unwrap().state;
             assert!(
-                matches!(&state, PaymentState::Declined { reason } if reason.as_str() == code),
+                matches!(&state, PaymentState::Declined { reason, .. } if reason.as_str() == code),
                 "{state:?}"
             );
             assert_eq!(found(&gateway, &payment).await, state);
@@ -166,12 +167,62 @@ pub async fn a_decline_is_a_state_with_its_reason(test: &impl GatewayUnderTest) 
     }
 }
 
+pub async fn another_card_may_be_tried_and_each_decline_says_whose_it_is(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let payment = created(&gateway, &order).await;
+    let mut charges = Vec::new();
+    for (nth, method) in [(1, DECLINED), (2, POOR)] {
+        let key = IdempotencyKey::confirm(&order, nth);
+        let told = confirm(&gateway, &payment, method, &key).await.unwrap().state;
+        assert_eq!(found(&gateway, &payment).await, told);
+        let PaymentState::Declined {
+            method: named,
+            charge,
+            ..
+        } = told
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!(named, Some(id(method)));
+        charges.push(charge.unwrap());
+    }
+    assert_ne!(charges.first(), charges.last());
+    let key = IdempotencyKey::confirm(&order, 3);
+    let paid = confirm(&gateway, &payment, VISA, &key).await.unwrap();
+    assert_eq!(paid.state, captured(4900));
+    // The first try's key still tells of the first try, and charges nobody.
+    let first = confirm(&gateway, &payment, DECLINED, &IdempotencyKey::confirm(&order, 1)).await;
+    assert!(matches!(first.unwrap().state, PaymentState::Declined { .. }));
+    assert_eq!(found(&gateway, &payment).await, captured(4900));
+    assert_eq!(test.charges(&order).await, 1);
+}
+
+pub async fn a_payment_takes_as_many_tries_as_we_make_and_too_many_end_it(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let payment = created(&gateway, &order).await;
+    let tries = u32::try_from(MAX_TRIES).unwrap();
+    for nth in 1..=tries {
+        let key = IdempotencyKey::confirm(&order, nth);
+        let state = confirm(&gateway, &payment, DECLINED, &key).await.unwrap().state;
+        assert!(matches!(state, PaymentState::Declined { .. }), "{nth}: {state:?}");
+    }
+    let _ = confirm(
+        &gateway,
+        &payment,
+        VISA,
+        &IdempotencyKey::confirm(&order, tries + 1),
+    )
+    .await;
+    assert_eq!(found(&gateway, &payment).await, PaymentState::Cancelled);
+    assert_eq!(test.charges(&order).await, 0);
+}
+
 pub async fn a_shopper_who_acts_pays_and_one_who_refuses_is_declined(test: &impl GatewayUnderTest) {
     let gateway = test.gateway();
     for (name, acts) in [("acts", true), ("refuses", false)] {
         let order = order(name);
         let payment = created(&gateway, &order).await;
-        let asked = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order))
+        let asked = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order, 1))
             .await
             .unwrap();
         assert!(matches!(&asked.state, PaymentState::ActionRequired { url } if url.starts_with("http")));
@@ -184,7 +235,7 @@ pub async fn a_shopper_who_acts_pays_and_one_who_refuses_is_declined(test: &impl
             assert!(matches!(state, PaymentState::Declined { .. }), "{state:?}");
         }
         // The confirm's key still answers what it answered then: only `find` tells what is.
-        let replayed = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order))
+        let replayed = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order, 1))
             .await
             .unwrap();
         assert_eq!(replayed, asked);
@@ -202,7 +253,7 @@ pub async fn a_cancelled_payment_never_takes_money(test: &impl GatewayUnderTest)
         let order = order(name);
         let payment = created(&gateway, &order).await;
         if let Some(method) = method {
-            confirm(&gateway, &payment, method, &IdempotencyKey::confirm(&order))
+            confirm(&gateway, &payment, method, &IdempotencyKey::confirm(&order, 1))
                 .await
                 .unwrap();
         }
@@ -221,7 +272,7 @@ pub async fn a_cancelled_payment_never_takes_money(test: &impl GatewayUnderTest)
 pub async fn a_cancel_that_comes_too_late_answers_the_capture(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     let payment = created(&gateway, &order).await;
-    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order))
+    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order, 1))
         .await
         .unwrap();
     assert_eq!(gateway.cancel(&payment.id).await.unwrap().state, captured(4900));
@@ -235,7 +286,7 @@ pub async fn an_id_the_gateway_does_not_know_is_none(test: &impl GatewayUnderTes
     assert_refused(gateway.cancel(&nobody).await);
     assert_refused(
         gateway
-            .confirm(&nobody, &id(VISA), BACK, &IdempotencyKey::confirm(&order))
+            .confirm(&nobody, &id(VISA), BACK, &IdempotencyKey::confirm(&order, 1))
             .await,
     );
     assert_refused(
@@ -254,7 +305,7 @@ pub async fn refunds_repeat_harmlessly_and_never_exceed_the_capture(test: &impl 
         async move { gateway.refund(&payment.id, euros(minor), &key).await }
     };
     assert_refused(refund(4900, 1).await);
-    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order))
+    confirm(&gateway, &payment, VISA, &IdempotencyKey::confirm(&order, 1))
         .await
         .unwrap();
     let first = refund(900, 2).await.unwrap();
@@ -286,7 +337,7 @@ pub async fn creates_and_confirms_at_once_charge_once(test: &impl GatewayUnderTe
     );
 
     let payment = created(&gateway, &order).await;
-    let key = IdempotencyKey::confirm(&order);
+    let key = IdempotencyKey::confirm(&order, 1);
     let paid = join_all((0..16).map(|_| confirm(&gateway, &payment, VISA, &key))).await;
     for paid in &paid {
         assert!(
@@ -303,7 +354,7 @@ pub async fn a_cancel_and_a_confirm_at_once_agree_on_who_won(test: &impl Gateway
     for round in 0..8 {
         let order = order(&format!("round-{round}"));
         let payment = created(&gateway, &order).await;
-        let key = IdempotencyKey::confirm(&order);
+        let key = IdempotencyKey::confirm(&order, 1);
         let (paid, cancelled) = futures_util::future::join(
             confirm(&gateway, &payment, VISA, &key),
             gateway.cancel(&payment.id),
@@ -334,6 +385,8 @@ macro_rules! gateway_contract {
             an_amount_is_positive,
             confirming_takes_the_money_once,
             a_decline_is_a_state_with_its_reason,
+            another_card_may_be_tried_and_each_decline_says_whose_it_is,
+            a_payment_takes_as_many_tries_as_we_make_and_too_many_end_it,
             a_shopper_who_acts_pays_and_one_who_refuses_is_declined,
             a_cancelled_payment_never_takes_money,
             a_cancel_that_comes_too_late_answers_the_capture,

@@ -6,11 +6,19 @@ use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
 use domain::money::Money;
 use domain::order::{Fingerprint, Order, Placement};
 use domain::plan::ShardPlan;
+use domain::saga::Terms;
 use domain::time::Timestamp;
 use ports::orders::Placing;
 
 /// The moment at which the tests take place.
 pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// How long whom the tests' orders wait for.
+pub const TERMS: Terms = Terms {
+    payment_seconds: 120,
+    retry_seconds: 60,
+    gateway_wait_seconds: 7_200,
+};
 
 /// Reads an identifier that the tests know to be one.
 pub fn id<T: std::str::FromStr>(text: &str) -> T {
@@ -79,6 +87,7 @@ pub fn placing_in(
         },
         payment_method: "pm_card_visa".to_owned(),
         fingerprint: Fingerprint::of_request(idempotency_key.as_bytes(), name.as_bytes()),
+        terms: TERMS,
     };
     Placing {
         order: Order {
@@ -101,6 +110,8 @@ pub fn draft(id: &str, starts_in: u32) -> Drop {
         ends_at: starts_at.plus_seconds(600),
         hold_seconds: 60,
         payment_seconds: 120,
+        retry_seconds: 60,
+        gateway_wait_seconds: 7_200,
         per_shopper_limit: 2,
         listed: true,
         skus: vec![Sku {

@@ -35,7 +35,7 @@ async fn confirm(
     id: &PaymentId,
     method: &str,
 ) -> Result<Payment, GatewayError> {
-    let key = IdempotencyKey::confirm(&order());
+    let key = IdempotencyKey::confirm(&order(), 1);
     gateway
         .confirm(id, &method.parse().unwrap(), "https://shop.example/orders", &key)
         .await

@@ -8,7 +8,7 @@
 )]
 
 use domain::ids::OrderId;
-use domain::order::{EndReason, Order, OrderStatus};
+use domain::order::{EndReason, Fingerprint, Order, OrderStatus};
 use memory::contract::scene;
 use memory::{MemoryGateway, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
@@ -19,6 +19,8 @@ use process_order::drive::{Driven, Driver, NotDriven};
 
 pub(crate) const VISA: &str = "pm_card_visa";
 pub(crate) const DECLINED: &str = "pm_card_visa_chargeDeclined";
+pub(crate) const POOR: &str = "pm_card_chargeDeclinedInsufficientFunds";
+pub(crate) const SOFT: &str = "pm_card_chargeDeclinedProcessingError";
 pub(crate) const TO_SIGN: &str = "pm_card_authenticationRequired";
 
 pub(crate) struct Scene {
@@ -42,10 +44,15 @@ impl Scene {
         }
     }
 
-    /// A placed order of `who`, to be paid within two minutes.
+    /// A placed order of `who`, with two minutes for what the payment asks of them.
     pub(crate) async fn order(&self, who: &str, method: &str) -> OrderId {
-        let mut placing = scene::placing(who, "k", 1, 2);
-        placing.order.payment_method = method.to_owned();
+        self.order_by(who, "k", method).await
+    }
+
+    /// The same by a request with the key `key`.
+    pub(crate) async fn order_by(&self, who: &str, key: &str, method: &str) -> OrderId {
+        let mut placing = scene::placing_in(0, who, key, 1, 2, self.edge.now());
+        placing.order.tries[0].method = method.to_owned();
         let claimed = self
             .store
             .claim(&scene::key(0), &scene::shopper(who), &placing.hold)
@@ -94,8 +101,26 @@ impl Scene {
         }
     }
 
+    /// Past the shopper's time for the bank's page.
     pub(crate) fn past_the_deadline(&self) {
         self.edge.advance_seconds(121);
+    }
+
+    /// Past the time for which an order waits for the gateway.
+    pub(crate) fn past_the_wait(&self) {
+        self.edge.advance_seconds(7_201);
+    }
+
+    /// As the shopper does; whether the card was accepted.
+    pub(crate) async fn bring(&self, id: &OrderId, method: &str) -> bool {
+        let Ok(Some(order)) = self.store.order(id).await else {
+            return false;
+        };
+        let request = Fingerprint::of_request(method.as_bytes(), method.as_bytes());
+        let Ok(step) = order.another_card(method.to_owned(), request, self.edge.now()) else {
+            return false;
+        };
+        self.store.advance(&step).await.is_ok_and(|done| done.is_done())
     }
 
     /// What must hold at every moment, with or without open orders.
@@ -104,22 +129,23 @@ impl Scene {
         for (id, order) in self.store.orders() {
             let charges = self.gateway.charges(&id);
             let payments = self.gateway.payments_of(&id);
-            let stored = order.payment_id;
+            let stored = order.payment_id.clone();
             let state = |id: &PaymentId| payments.iter().find(|p| p.id == *id).unwrap().state.clone();
+            assert!(order.follows_from_history(), "{id}: {order:?}");
             assert!(charges <= 1, "{id} was charged {charges} times");
             assert!(payments.len() <= 1, "{id} has {} payments", payments.len());
             match order.status {
-                OrderStatus::Placed | OrderStatus::ActionRequired => {}
+                status if status.is_open() => {}
                 OrderStatus::Paid => assert_eq!(charges, 1, "{id} is paid"),
                 OrderStatus::Declined | OrderStatus::Cancelled => {
                     assert_eq!(charges, 0, "{id} is {}", order.status.as_str());
                     if let Some(payment) = &stored {
                         let state = state(payment);
-                        let dead = matches!(state, PaymentState::Cancelled | PaymentState::Declined { .. });
+                        let dead = state == PaymentState::Cancelled;
                         assert!(dead, "{id} was undone while its payment is {state:?}");
                     }
                 }
-                OrderStatus::Refunded => panic!("nothing here refunds"),
+                _ => panic!("nothing here refunds"),
             }
             for payment in &payments {
                 let stored = stored.as_ref() == Some(&payment.id);

@@ -3,10 +3,10 @@
 use domain::order::{EndReason, OrderStatus, OrderStep};
 use ports::Conditional;
 use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};
-use ports::stock::{ClaimStock, ReadClaim};
+use ports::stock::{ClaimStock, PeekStock, ReadClaim};
 
 use super::{holds, is_ordered, purchased};
-use crate::contract::scene::{NOW, held, id, key, placing, placing_in, shopper};
+use crate::contract::scene::{NOW, drop_id, held, id, key, placing, placing_in, shopper};
 use crate::contract::{Database, answered, shard};
 
 pub async fn a_step_without_effect_changes_the_order_only(database: &impl Database) {
@@ -46,7 +46,7 @@ pub async fn a_step_without_effect_neither_sells_nor_returns(database: &impl Dat
         let step = match index {
             0 => order.settle(NOW),
             1 => order.undo(EndReason::PaymentDeclined, NOW),
-            _ => order.require_action("https://bank.example".to_owned(), NOW),
+            _ => order.with_payment(id("pi_1"), NOW),
         };
         let step = OrderStep {
             effect: None,
@@ -151,6 +151,13 @@ pub async fn undoing_frees_the_units_and_lowers_the_counter(database: &impl Data
     assert_eq!(answered(stock.read_claim(&key(0), &shopper("ada")).await), None);
     assert_eq!((shard(&stock, 0).await.free, shard(&stock, 1).await.free), (5, 4));
     assert_eq!(purchased(&stock, "ada").await, 1);
+    let lapses = async || answered(stock.peek(&drop_id(), &shopper("ada"), &[]).await).lapses;
+    let lapsed = lapses().await.map(|lapses| (lapses.count, lapses.last));
+    assert_eq!(
+        lapsed,
+        Some((1, NOW.plus_seconds(1))),
+        "a decline counts as an unused hold"
+    );
     assert_eq!(
         answered(orders.advance(&undone).await),
         Conditional::Refused(()),
@@ -169,6 +176,8 @@ pub async fn undoing_frees_the_units_and_lowers_the_counter(database: &impl Data
         (shard(&stock, 1).await.free, purchased(&stock, "ada").await),
         (5, 0)
     );
+    let lapsed = lapses().await.map(|lapses| lapses.count);
+    assert_eq!(lapsed, Some(1), "whoever cancels gives the units back");
 }
 
 pub async fn what_was_undone_can_be_bought_again(database: &impl Database) {

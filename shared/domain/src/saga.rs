@@ -1,0 +1,409 @@
+//! The saga of an order: one table of what may happen to it, and the history from which its state follows.
+//!
+//! A status names the *action* that comes next and the *compensation* that must come first if the order is to end unpaid ([`step`]). A
+//! [`Cause`] takes an order from one status to the next ([`State::after`]); a cause that the table does not have for a status is refused.
+//!
+//! | status | whose turn | action | compensation |
+//! |---|---|---|---|
+//! | placed | gateway | create the payment | none: nothing was ever confirmed |
+//! | paying | gateway | confirm the payment by try n | cancel the payment at the gateway |
+//! | action_required | shopper | look the payment up | cancel the payment at the gateway |
+//! | payment_failed | shopper | wait for another card | cancel the payment at the gateway |
+//!
+//! **Time.** The shopper has `shopper_left_ms` in all. They run only in the shopper's turn. The first decline sets them to the time for other
+//! cards, and nothing sets them again. In the gateway's turn the order waits for the gateway.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::limits::MAX_CARDS;
+use crate::order::{EndReason, NotPossible, OrderStatus, StockEffect};
+use crate::time::Timestamp;
+use crate::{named, serde_as_text};
+
+named! {
+    /// Who has to act next.
+    pub enum Turn {
+        /// The shopper: the time for payment runs.
+        Shopper = "shopper",
+        /// The gateway, or we: the shopper's time stands still.
+        Gateway = "gateway",
+    }
+}
+
+named! {
+    /// What changes an order's status, its turn, or the wish to end it.
+    pub enum Cause {
+        /// It was placed, with its first card.
+        Placed = "placed",
+        /// The gateway's payment was stored.
+        Created = "created",
+        /// The gateway asks for an act of the shopper.
+        ActionNeeded = "action_needed",
+        /// The shopper acted, and the gateway works on the payment.
+        Acted = "acted",
+        /// A decline that may pass: the same card is tried again.
+        TriedAgain = "tried_again",
+        /// The card was declined.
+        Declined = "declined",
+        /// The shopper brought another card.
+        AnotherCard = "another_card",
+        /// The order is to end because no card is left.
+        GiveUpDeclined = "give_up_declined",
+        /// The order is to end because the shopper's time is over.
+        GiveUpDeadline = "give_up_deadline",
+        /// The shopper asks to cancel.
+        GiveUpByShopper = "give_up_by_shopper",
+        /// The drop was cancelled.
+        GiveUpDropCancelled = "give_up_drop_cancelled",
+        /// The order is to end because the gateway was away for too long.
+        GiveUpGateway = "give_up_gateway",
+        /// The money was taken.
+        Paid = "paid",
+        /// It ended: no card is left, or the payment was cancelled at the gateway by somebody else.
+        EndedDeclined = "ended_declined",
+        /// It ended: the shopper's time is over.
+        EndedDeadline = "ended_deadline",
+        /// It ended: the shopper asked.
+        EndedByShopper = "ended_by_shopper",
+        /// It ended: the drop was cancelled.
+        EndedDropCancelled = "ended_drop_cancelled",
+        /// It ended: the gateway was away for too long.
+        EndedGateway = "ended_gateway",
+        /// The money was given back.
+        Refunded = "refunded",
+    }
+}
+
+impl Cause {
+    /// The wish to end an order for `reason`.
+    #[must_use]
+    pub const fn give_up(reason: EndReason) -> Self {
+        match reason {
+            EndReason::PaymentDeclined => Self::GiveUpDeclined,
+            EndReason::PaymentDeadline => Self::GiveUpDeadline,
+            EndReason::ByShopper => Self::GiveUpByShopper,
+            EndReason::DropCancelled => Self::GiveUpDropCancelled,
+            EndReason::GatewayUnavailable => Self::GiveUpGateway,
+        }
+    }
+
+    /// The end of an order for `reason`.
+    #[must_use]
+    pub const fn ended(reason: EndReason) -> Self {
+        match reason {
+            EndReason::PaymentDeclined => Self::EndedDeclined,
+            EndReason::PaymentDeadline => Self::EndedDeadline,
+            EndReason::ByShopper => Self::EndedByShopper,
+            EndReason::DropCancelled => Self::EndedDropCancelled,
+            EndReason::GatewayUnavailable => Self::EndedGateway,
+        }
+    }
+
+    /// What the cause does to an order, whatever its status.
+    fn kind(self) -> Kind {
+        let reason = |cause: fn(EndReason) -> Self| EndReason::ALL.into_iter().find(|r| cause(*r) == self);
+        reason(Self::give_up)
+            .map(Kind::GiveUp)
+            .or_else(|| reason(Self::ended).map(Kind::End))
+            .unwrap_or(Kind::Step)
+    }
+}
+
+enum Kind {
+    GiveUp(EndReason),
+    End(EndReason),
+    Step,
+}
+
+/// What comes next for an open order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Create the payment and store its id.
+    Create,
+    /// Confirm the payment by the current try.
+    Confirm,
+    /// Look the payment up: the shopper is at the bank's page.
+    LookUp,
+    /// Nothing, until the shopper brings another card or their time is over.
+    AwaitCard,
+}
+
+/// What must come before an open order's units may go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compensation {
+    /// Nothing: no payment of the order was ever confirmed.
+    None,
+    /// The gateway must say that the payment is cancelled.
+    CancelPayment,
+}
+
+/// The action and the compensation of a status; `None` when the order has ended.
+#[must_use]
+pub const fn step(status: OrderStatus) -> Option<(Action, Compensation)> {
+    match status {
+        OrderStatus::Placed => Some((Action::Create, Compensation::None)),
+        OrderStatus::Paying => Some((Action::Confirm, Compensation::CancelPayment)),
+        OrderStatus::ActionRequired => Some((Action::LookUp, Compensation::CancelPayment)),
+        OrderStatus::PaymentFailed => Some((Action::AwaitCard, Compensation::CancelPayment)),
+        OrderStatus::Paid | OrderStatus::Declined | OrderStatus::Cancelled | OrderStatus::Refunded => None,
+    }
+}
+
+/// How long whom an order waits for. Set by the drop when the order is placed.
+///
+/// Stored as one text, `120/60/7200`: an order's item stays below one write unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long the shopper may take in all for what the first card asks, in seconds.
+    pub payment_seconds: u32,
+    /// How long the shopper may take in all after the first decline, in seconds.
+    pub retry_seconds: u32,
+    /// How long the order waits for the gateway in one go, in seconds.
+    pub gateway_wait_seconds: u32,
+}
+
+/// A stored text is not an order's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an order's terms")]
+pub struct TermsError;
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            payment_seconds,
+            retry_seconds,
+            gateway_wait_seconds,
+        } = self;
+        write!(f, "{payment_seconds}/{retry_seconds}/{gateway_wait_seconds}")
+    }
+}
+
+impl FromStr for Terms {
+    type Err = TermsError;
+    fn from_str(text: &str) -> Result<Self, TermsError> {
+        let mut parts = text
+            .splitn(3, '/')
+            .map(|part| part.parse().map_err(|_| TermsError));
+        let mut next = || parts.next().unwrap_or(Err(TermsError));
+        Ok(Self {
+            payment_seconds: next()?,
+            retry_seconds: next()?,
+            gateway_wait_seconds: next()?,
+        })
+    }
+}
+
+serde_as_text!(Terms);
+
+/// The part of an order that follows from its history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// Why it ended without payment.
+    pub reason: Option<EndReason>,
+    /// Why it is to end unpaid, once the gateway says that no money has moved.
+    pub cancel_requested: Option<EndReason>,
+    /// Who has to act next.
+    pub turn: Turn,
+    /// What was left of the shopper's time when the turn began, in milliseconds.
+    pub shopper_left_ms: i64,
+    /// When the turn is over: the end of the shopper's time, or of the wait for the gateway.
+    pub payment_deadline: Timestamp,
+    /// How many further cards the shopper may bring.
+    pub cards_left: u32,
+}
+
+impl State {
+    /// The state of an order that was placed at `at`.
+    #[must_use]
+    pub fn placed(at: Timestamp, terms: &Terms) -> Self {
+        Self {
+            status: OrderStatus::Placed,
+            reason: None,
+            cancel_requested: None,
+            turn: Turn::Gateway,
+            shopper_left_ms: 1_000 * i64::from(terms.payment_seconds),
+            payment_deadline: at.plus_seconds(terms.gateway_wait_seconds),
+            cards_left: MAX_CARDS - 1,
+        }
+    }
+
+    /// The state after `cause`, which came at `at`, and what happens to the units with it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when the table has no such transition.
+    pub fn after(
+        &self,
+        cause: Cause,
+        at: Timestamp,
+        terms: &Terms,
+    ) -> Result<(Self, Option<StockEffect>), NotPossible> {
+        use OrderStatus::{
+            ActionRequired, Cancelled, Declined, Paid, Paying, PaymentFailed, Placed, Refunded,
+        };
+        let not_possible = Err(NotPossible(self.status));
+        let status = match (cause.kind(), self.status) {
+            (Kind::GiveUp(reason), Paying | ActionRequired | PaymentFailed)
+                if self.cancel_requested.is_none() =>
+            {
+                let asked = Self {
+                    cancel_requested: Some(reason),
+                    ..self.clone()
+                };
+                return Ok((asked, None));
+            }
+            (Kind::End(reason), status) if status.is_open() => {
+                let ended = Self {
+                    status: if reason == EndReason::PaymentDeclined {
+                        Declined
+                    } else {
+                        Cancelled
+                    },
+                    reason: Some(reason),
+                    ..self.clone()
+                };
+                return Ok((ended, Some(StockEffect::Undo)));
+            }
+            (Kind::GiveUp(_) | Kind::End(_), _) => return not_possible,
+            (Kind::Step, from) => match (from, cause) {
+                (Placed, Cause::Created) => Paying,
+                (Paying, Cause::ActionNeeded) => ActionRequired,
+                (ActionRequired, Cause::Acted) => Paying,
+                (Paying | ActionRequired, Cause::TriedAgain) => Paying,
+                (Paying | ActionRequired, Cause::Declined) if self.cards_left > 0 => PaymentFailed,
+                (PaymentFailed, Cause::AnotherCard)
+                    if self.cards_left > 0
+                        && self.cancel_requested.is_none()
+                        && at < self.payment_deadline =>
+                {
+                    Paying
+                }
+                // Money that was taken is stated whatever else is known.
+                (open, Cause::Paid) if open.is_open() => Paid,
+                (Paid, Cause::Refunded) => Refunded,
+                _ => return not_possible,
+            },
+        };
+        let mut next = Self {
+            status,
+            ..self.clone()
+        };
+        if !status.is_open() {
+            let effect = (status == Paid).then_some(StockEffect::Settle);
+            return Ok((next, effect));
+        }
+        let first_decline = cause == Cause::Declined && self.cards_left == MAX_CARDS - 1;
+        if first_decline {
+            next.shopper_left_ms = 1_000 * i64::from(terms.retry_seconds);
+        } else if self.turn == Turn::Shopper {
+            next.shopper_left_ms = self.payment_deadline.millis_since(at).max(0);
+        }
+        if cause == Cause::AnotherCard {
+            next.cards_left -= 1;
+        }
+        if matches!(status, ActionRequired | PaymentFailed) {
+            next.turn = Turn::Shopper;
+            next.payment_deadline = at.plus_millis(next.shopper_left_ms);
+        } else if self.turn == Turn::Shopper || cause == Cause::TriedAgain {
+            next.turn = Turn::Gateway;
+            next.payment_deadline = at.plus_seconds(terms.gateway_wait_seconds);
+        }
+        Ok((next, None))
+    }
+}
+
+/// What happened to an order, the oldest first: causes, each with its moment in milliseconds after the placing.
+///
+/// Stored as one text, `placed:0,created:412,paid:1200`. The table allows a few changes for each card, and a gateway that changes its mind
+/// without end is refused at [`History::MOST`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History(Vec<(Cause, i64)>);
+
+/// A stored text is not a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a history")]
+pub struct HistoryError;
+
+impl History {
+    /// The most changes that are kept.
+    pub const MOST: usize = 40;
+    /// The room that is kept for a wish to end and an end.
+    const ENDS: usize = 3;
+
+    /// The history of an order that was just placed.
+    #[must_use]
+    pub fn placed() -> Self {
+        Self(vec![(Cause::Placed, 0)])
+    }
+
+    /// With one more change; `None` when there is no room.
+    #[must_use]
+    pub fn with(&self, cause: Cause, after_ms: i64) -> Option<Self> {
+        let room = match cause.kind() {
+            Kind::Step if cause != Cause::Paid && cause != Cause::Refunded => Self::MOST - Self::ENDS,
+            _ => Self::MOST,
+        };
+        if self.0.len() >= room {
+            return None;
+        }
+        let mut longer = self.clone();
+        longer.0.push((cause, after_ms));
+        Some(longer)
+    }
+
+    /// The last change.
+    #[must_use]
+    pub fn last(&self) -> Option<Cause> {
+        self.0.last().map(|(cause, _)| *cause)
+    }
+
+    /// How often something caused a change.
+    #[must_use]
+    pub fn count(&self, cause: Cause) -> usize {
+        self.0.iter().filter(|(one, _)| *one == cause).count()
+    }
+
+    /// The state that follows from the history of an order that was placed at `placed_at`; `None` when the table does not allow it.
+    #[must_use]
+    pub fn fold(&self, placed_at: Timestamp, terms: &Terms) -> Option<State> {
+        let ((Cause::Placed, 0), rest) = self.0.split_first()? else {
+            return None;
+        };
+        rest.iter()
+            .try_fold(State::placed(placed_at, terms), |state, (cause, after_ms)| {
+                let (next, _) = state
+                    .after(*cause, placed_at.plus_millis(*after_ms), terms)
+                    .ok()?;
+                Some(next)
+            })
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (cause, after_ms)) in self.0.iter().enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            write!(f, "{comma}{cause}:{after_ms}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for History {
+    type Err = HistoryError;
+    fn from_str(text: &str) -> Result<Self, HistoryError> {
+        let change = |part: &str| {
+            let (cause, after_ms) = part.split_once(':')?;
+            Some((cause.parse().ok()?, after_ms.parse().ok()?))
+        };
+        let changes: Option<Vec<_>> = text.split(',').take(Self::MOST + 1).map(change).collect();
+        match changes {
+            Some(changes) if changes.len() <= Self::MOST => Ok(Self(changes)),
+            _ => Err(HistoryError),
+        }
+    }
+}
+
+serde_as_text!(History);
