@@ -444,7 +444,7 @@ async fn a_mistake_in_the_configuration_writes_nothing() {
             scene.parameters.put(DEPLOYERS, "[]")
         }),
         ("in both lists", OPERATORS, &|| {
-            scene.configure(OPERATORS, &[shared.clone()])
+            scene.configure(OPERATORS, std::slice::from_ref(&shared))
         }),
         ("an operator without a role", OPERATORS, &|| {
             scene.configure(OPERATORS, &[with(json!({"audiences": ["back-office"]}))]);

@@ -113,6 +113,8 @@ fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
         ends_at: now.plus_seconds(3_600),
         hold_seconds: 3_600,
         payment_seconds: 3_600,
+        retry_seconds: 60,
+        gateway_wait_seconds: 7_200,
         per_shopper_limit: 1,
         listed: true,
         skus: vec![Sku {

@@ -389,7 +389,7 @@ mod tests {
             );
             if useless != good {
                 assert_eq!(
-                    usable(&[useless.clone()]),
+                    usable(std::slice::from_ref(&useless)),
                     Err(KeySetError::Count(0)),
                     "{useless}"
                 );
