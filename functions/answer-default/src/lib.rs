@@ -44,7 +44,7 @@ const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
-pub const ROUTES: [(Method, &str); 22] = [
+pub const ROUTES: [(Method, &str); 23] = [
     (Method::GET, DESCRIPTION_PATH),
     (Method::GET, "/drops"),
     (Method::GET, "/drops/{drop_id}"),
@@ -56,6 +56,7 @@ pub const ROUTES: [(Method, &str); 22] = [
     (Method::GET, "/orders"),
     (Method::GET, "/orders/{order_id}"),
     (Method::POST, "/orders/{order_id}/cancel"),
+    (Method::POST, "/payments/{gateway}/webhook"),
     (Method::PUT, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}/readiness"),

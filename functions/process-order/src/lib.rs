@@ -31,7 +31,7 @@
 //! | payment | action required | store where the shopper must go |
 //! | payment | processing | wait for the sweeper |
 //!
-//! **What it does not do.** Refunds, webhooks, and finding orders whose messages were lost: that is the sweeper's.
+//! **What it does not do.** Refunds, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,

@@ -22,9 +22,12 @@
 //! | `GET`, `POST /sandbox/authenticate/{id}` | the bank's page: `outcome=complete` or `outcome=fail` |
 //! | `GET /sandbox/log` | the log, JSON lines |
 //! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
+//! | `POST /sandbox/webhooks` | where webhooks go from now on, and what goes wrong with them; `null` for nowhere |
 //! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
 //!
-//! **What it does not do.** Webhooks, customers, manual capture, expansion, listing. It forgets intents when it stops (the
+//! What happens to an intent is sent to an address of the caller's as a signed event, where one is set ([`webhooks`]).
+//!
+//! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays), and idempotency keys never lapse.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -49,6 +52,7 @@ pub mod methods;
 pub mod pages;
 pub mod request;
 pub mod routes;
+pub mod webhooks;
 
 use std::future::Future;
 use std::io;
@@ -79,6 +83,8 @@ pub struct Options {
     pub slow: Duration,
     /// What goes wrong, and how often it did; whoever keeps a clone can change it while the sandbox runs.
     pub faults: Arc<faults::Switch>,
+    /// Where webhooks go; nowhere at first. Whoever keeps a clone can change it while the sandbox runs.
+    pub webhooks: Arc<webhooks::Webhooks>,
     /// How long an answer that "never comes" is kept back before the connection is given a 504.
     pub hang: Duration,
 }
@@ -94,6 +100,7 @@ impl Options {
             clock,
             slow: Duration::from_secs(3),
             faults: Arc::default(),
+            webhooks: Arc::default(),
             hang: Duration::from_secs(120),
         }
     }

@@ -29,6 +29,7 @@ pub mod edge;
 mod error;
 pub mod invocation;
 pub mod ledger;
+pub mod mail;
 pub mod messages;
 pub mod orders;
 pub mod page;

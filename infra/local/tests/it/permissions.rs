@@ -175,8 +175,33 @@ fn policies_are_read_from_the_template() {
             "s3:ListBucket relay-failures",
             "s3:PutObject relay-failures/aws/lambda/*",
             "sqs:SendMessage ledger",
+            "sqs:SendMessage mail",
             "sqs:SendMessage payments",
             "sqs:SendMessage relay-parked"
+        ]
+    );
+    // Everyone reaches it: it has a secret of its own, and not the key that moves money.
+    assert_eq!(
+        granted["receive-webhook"],
+        [
+            "logs:CreateLogStream log-group:receive-webhook-log:*",
+            "logs:PutLogEvents log-group:receive-webhook-log:*",
+            "secretsmanager:GetSecretValue secret:stampede/gateway-webhook-??????",
+            "sqs:SendMessage payments",
+        ]
+    );
+    assert_eq!(
+        granted["notify-shopper"],
+        [
+            "dynamodb:GetItem table/addresses",
+            "dynamodb:GetItem table/orders",
+            "dynamodb:UpdateItem table/addresses",
+            "logs:CreateLogStream log-group:notify-shopper-log:*",
+            "logs:PutLogEvents log-group:notify-shopper-log:*",
+            "ses:SendEmail identity/shop.example",
+            "sqs:DeleteMessage mail",
+            "sqs:GetQueueAttributes mail",
+            "sqs:ReceiveMessage mail",
         ]
     );
     assert!(granted["sweep-orders"].contains(&"dynamodb:Query table/orders/index/open".to_owned()));

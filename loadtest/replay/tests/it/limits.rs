@@ -12,7 +12,9 @@ fn declared() -> BTreeMap<&'static str, FunctionLimits> {
     let replayed = Function::ALL.map(|function| (function.name(), function.limits()));
     let others = [
         ("answer-default", answer_default::LIMITS),
+        ("notify-shopper", notify_shopper::LIMITS),
         ("prescale", prescale::LIMITS),
+        ("receive-webhook", receive_webhook::LIMITS),
     ];
     replayed.into_iter().chain(others).collect()
 }
