@@ -216,8 +216,12 @@ fn policies_are_read_from_the_template() {
         .collect();
     assert_eq!(
         about_addresses,
-        [("checkout", "dynamodb:PutItem table/addresses")],
-        "no function reads addresses"
+        [
+            ("checkout", "dynamodb:PutItem table/addresses"),
+            ("notify-shopper", "dynamodb:GetItem table/addresses"),
+            ("notify-shopper", "dynamodb:UpdateItem table/addresses"),
+        ],
+        "one function reads addresses"
     );
 }
 
@@ -254,8 +258,8 @@ fn without_a_statement_that_lambda_needs_the_stack_does_not_start() {
             }
         }
     }
-    // Two for each log, three for each of two queues, four for the stream, two for the bucket, six for the network.
-    assert_eq!(tried, 2 * model.functions.len() + 2 * 3 + 4 + 2 + 6);
+    // Two for each log, three for each of three queues, four for the stream, two for the bucket, six for the network.
+    assert_eq!(tried, 2 * model.functions.len() + 3 * 3 + 4 + 2 + 6);
 }
 
 #[test]
