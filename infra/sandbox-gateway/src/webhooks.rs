@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::http::{Request, header};
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -175,8 +176,7 @@ pub fn signature(secret: &str, seconds: u64, body: &[u8]) -> String {
     signed.update(seconds.to_string().as_bytes());
     signed.update(b".");
     signed.update(body);
-    let signed = signed.sign();
-    let hex: String = signed.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = HEXLOWER.encode(signed.sign().as_ref());
     format!("t={seconds},v1={hex}")
 }
 

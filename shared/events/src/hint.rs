@@ -56,7 +56,7 @@ impl PaymentHint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentWork {
     /// An order was changed, or is due.
-    Event(OrderEvent),
+    Event(Box<OrderEvent>),
     /// The gateway says that something became of this order's payment.
     Hint(OrderId),
 }
@@ -74,13 +74,13 @@ impl PaymentWork {
         match hint.ok().filter(|hint| hint.source == HINT_SOURCE) {
             Some(hint) if hint.specversion == "1.0" && hint.kind == HINT_TYPE => Ok(Self::Hint(hint.subject)),
             Some(_) => Err(EventError("version or type")),
-            None => OrderEvent::decode(text).map(Self::Event),
+            None => OrderEvent::decode(text).map(|event| Self::Event(Box::new(event))),
         }
     }
 
     /// The order that it is about.
     #[must_use]
-    pub const fn order(&self) -> &OrderId {
+    pub fn order(&self) -> &OrderId {
         match self {
             Self::Event(event) => &event.data.order_id,
             Self::Hint(order) => order,
@@ -89,7 +89,7 @@ impl PaymentWork {
 
     /// What it is, for log lines.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Event(event) => event.kind.as_str(),
             Self::Hint(_) => "hint",
@@ -98,7 +98,7 @@ impl PaymentWork {
 
     /// Whether the order's payment has to be looked at.
     #[must_use]
-    pub const fn drives_payment(&self) -> bool {
+    pub fn drives_payment(&self) -> bool {
         match self {
             Self::Event(event) => event.kind.drives_payment(),
             Self::Hint(_) => true,
