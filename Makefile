@@ -188,7 +188,7 @@ status: ## show what is deployed, and what needs attention: STAGE=name
 	@infra/tools/setup deploy
 	@$(DEPLOY)
 
-redrive: ## give dead letters or failed stream records back to their consumers: STAGE=name QUEUE=payments|ledger|relay SHOW=1
+redrive: ## give dead letters or failed stream records back to their consumers: STAGE=name QUEUE=payments|ledger|mail|relay SHOW=1
 	@infra/tools/setup deploy
 	@$(DEPLOY) --queue "$(QUEUE)" $(if $(SHOW),--show)
 

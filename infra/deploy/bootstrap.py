@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import pathlib
+import secrets as randomness
 
 import boto3
 import botocore.exceptions
@@ -56,18 +57,32 @@ def check_gateway_key(stage, key):
         refuse(f"This is {kind}, and samconfig.toml says GatewayMode={wanted} for {stage.name}. The key was not stored.")
 
 
+def is_there(secrets, name):
+    try:
+        secrets.describe_secret(SecretId=name)
+    except secrets.exceptions.ResourceNotFoundException:
+        return False
+    say(f"secret {name}: there")
+    return True
+
+
 def put_secret(stage):
     secrets = boto3.client("secretsmanager")
-    try:
-        secrets.describe_secret(SecretId=stage.secret)
-        say(f"secret {stage.secret}: there")
+    if is_there(secrets, stage.secret):
         return
-    except secrets.exceptions.ResourceNotFoundException:
-        pass
     key = gateway_key(stage)
     check_gateway_key(stage, key)
     secrets.create_secret(Name=stage.secret, SecretString=json.dumps({"api_key": key}))
     say(f"secret {stage.secret}: made")
+
+
+def put_webhook_secret(stage):
+    """A random one: no webhook is accepted until the gateway's own replaces it, which is known only once the gateway has the API's address."""
+    secrets = boto3.client("secretsmanager")
+    if is_there(secrets, stage.webhook_secret):
+        return
+    secrets.create_secret(Name=stage.webhook_secret, SecretString=json.dumps({"secrets": f"whsec_{randomness.token_hex(24)}"}))
+    say(f"secret {stage.webhook_secret}: made; docs/DEPLOY.md says how to put the gateway's own there")
 
 
 def put_documents(stage):
@@ -94,4 +109,5 @@ def run(stage, rotated):
         say(f"keys {audience}: signs {kids[0]}, accepted besides {', '.join(kids[1:])}")
     keys.check(stage)
     put_secret(stage)
+    put_webhook_secret(stage)
     put_documents(stage)

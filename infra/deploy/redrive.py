@@ -1,6 +1,6 @@
 """Dead letters and stream records that failed: shows them, or gives them back to their consumers.
 
-`payments` and `ledger` are queues; their dead letters go back to the queue. `relay` is what the outbox relay could not handle: records
+`payments`, `ledger` and `mail` are queues; their dead letters go back to the queue. `relay` is what the outbox relay could not handle: records
 that it parked on a queue, and batches that Lambda put into a bucket; both are handed to `relay-events` again. All consumers bear repeats:
 every event has its order's version. So a redrive may be repeated, and may end at any point.
 """
@@ -15,7 +15,7 @@ import aliases
 from stage import refuse, resources, say
 
 # Queue and dead-letter queue, by their logical ids.
-QUEUES = {"payments": ("PaymentsQueue", "PaymentsDlq"), "ledger": ("LedgerQueue", "LedgerDlq")}
+QUEUES = {"payments": ("PaymentsQueue", "PaymentsDlq"), "ledger": ("LedgerQueue", "LedgerDlq"), "mail": ("MailQueue", "MailDlq")}
 CHOICES = (*QUEUES, "relay")
 # Receive, send and delete take ten messages at once.
 BATCH = 10

@@ -110,7 +110,7 @@ def deploy_application(stage, zips, data):
     declared = template.load(template.APPLICATION)["Parameters"]
     named = {f"{audience.capitalize()}KeysParameter": keys.public_name(stage, audience) for audience in keys.AUDIENCES}
     ledger = {name: value for name, value in data.items() if name in declared}
-    given = {"GatewaySecret": stage.secret, "PrescaleDocuments": f"{stage.path}/prescale"} | named | ledger | stage.application
+    given = {"GatewaySecret": stage.secret, "GatewayWebhookSecret": stage.webhook_secret, "PrescaleDocuments": f"{stage.path}/prescale"} | named | ledger | stage.application
     given |= {"Stage": stage.name, "Architecture": stage.architecture}
     former = aliases.versions(stage)
     send(stage.stack, template.APPLICATION, given, zips, programs(template.APPLICATION), stage)

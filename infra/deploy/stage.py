@@ -61,6 +61,11 @@ class Stage:
         return f"stampede/{self.name}/gateway"
 
     @property
+    def webhook_secret(self):
+        """The name of the secret with what the gateway signs its webhooks with."""
+        return f"stampede/{self.name}/gateway-webhook"
+
+    @property
     def is_dev(self):
         return self.name == "dev"
 

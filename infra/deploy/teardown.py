@@ -43,8 +43,9 @@ def delete_data(stage, retained):
     for start in range(0, len(names), 10):
         ssm.delete_parameters(Names=names[start : start + 10])
     secrets = boto3.client("secretsmanager")
-    with contextlib.suppress(secrets.exceptions.ResourceNotFoundException):
-        secrets.delete_secret(SecretId=stage.secret, ForceDeleteWithoutRecovery=True)
+    for name in (stage.secret, stage.webhook_secret):
+        with contextlib.suppress(secrets.exceptions.ResourceNotFoundException):
+            secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     say(f"data of {stage.name}: deleted")
 
 
@@ -71,4 +72,4 @@ def run(stage, typed):
             say(f"left: {kind} {physical}")
     for audience in keys.AUDIENCES:
         say(f"left: {keys.private_name(stage, audience)}, {keys.public_name(stage, audience)}")
-    say(f"left: {stage.secret}, {stage.path}/prescale, and the database's last snapshot")
+    say(f"left: {stage.secret}, {stage.webhook_secret}, {stage.path}/prescale, and the database's last snapshot")

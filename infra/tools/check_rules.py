@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "infra/deploy"))
 from template import APPLICATION, DATA, load  # noqa: E402
 
-REAL = {"StorefrontOrigin": "https://shop.example", "AlarmTopic": "arn:aws:sns:eu-central-1:1:alarms"}
+REAL = {"StorefrontOrigin": "https://shop.example", "AlarmTopic": "arn:aws:sns:eu-central-1:1:alarms", "MailFrom": "orders@shop.example"}
 CASES = [
     # Template, parameters, the rule that refuses them.
     (APPLICATION, {}, None),
@@ -16,6 +16,7 @@ CASES = [
     (APPLICATION, {"Stage": "staging"} | REAL, None),
     (APPLICATION, {"Stage": "staging"} | REAL | {"StorefrontOrigin": "https://shop.example.com"}, "OnlyDevTakesExamples"),
     (APPLICATION, {"Stage": "prod"} | REAL | {"AlarmTopic": ""}, "OnlyDevTakesExamples"),
+    (APPLICATION, {"Stage": "prod"} | REAL | {"MailFrom": ""}, "OnlyDevTakesExamples"),
     (APPLICATION, {"Stage": "prod"} | REAL | {"LedgerSignIn": "none"}, "OnlyDevTakesExamples"),
     (APPLICATION, {"Stage": "staging"} | REAL | {"GatewayMode": "live"}, "OnlyProdMovesMoney"),
     (APPLICATION, {"Stage": "dev", "GatewayMode": "live"}, "OnlyProdMovesMoney"),

@@ -148,10 +148,12 @@ def on_queues(template):
     waiting = {
         "PaymentsQueue": "Orders wait over two minutes for their payment.",
         "LedgerQueue": "The ledger is over two minutes behind.",
+        "MailQueue": "Shoppers wait over two minutes for their mail.",
     }
     last = {
         "PaymentsDlq": ("Payment work was given up.", "dead-letters"),
         "LedgerDlq": ("Rows of the ledger are missing.", "dead-letters"),
+        "MailDlq": ("Mails to shoppers were given up.", "dead-letters"),
         "RelayParkedQueue": ("The relay parked stream records that it could not decode.", "parked-records"),
     }
     for name in queues:

@@ -36,7 +36,7 @@ WIDE = [
     ("RelayEventsRole", "dynamodb:ListStreams", "${OrdersTable.Arn}/stream/*", "the action is about all streams of a table"),
     ("RelayEventsRole", "s3:PutObject", "${RelayFailuresBucket.Arn}/aws/lambda/*", "Lambda names the objects"),
     (
-        "ProcessOrderRole MigrateLedgerRole",
+        "ProcessOrderRole ReceiveWebhookRole MigrateLedgerRole",
         "secretsmanager:GetSecretValue",
         "-??????",
         "Secrets Manager ends a secret's ARN with six random characters",

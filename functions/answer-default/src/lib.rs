@@ -44,7 +44,7 @@ const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
-pub const ROUTES: [(Method, &str); 23] = [
+pub const ROUTES: [(Method, &str); 24] = [
     (Method::GET, DESCRIPTION_PATH),
     (Method::GET, "/drops"),
     (Method::GET, "/drops/{drop_id}"),
@@ -57,6 +57,7 @@ pub const ROUTES: [(Method, &str); 23] = [
     (Method::GET, "/orders/{order_id}"),
     (Method::POST, "/orders/{order_id}/cancel"),
     (Method::POST, "/orders/{order_id}/payments"),
+    (Method::POST, "/payments/{gateway}/webhook"),
     (Method::PUT, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}"),
     (Method::GET, "/operator/drops/{drop_id}/readiness"),

@@ -1,13 +1,13 @@
 //! A batch of SQS messages: each decoded and driven by itself, the failed ones answered.
 
 use aws_lambda_events::sqs::SqsEvent;
-use events::OrderEvent;
+use events::PaymentWork;
 use futures_util::future::join_all;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::payment::{GatewayError, PaymentGateway};
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
-use startup::spans::of_event;
+use startup::spans::{of_event, of_order};
 use tracing::Instrument as _;
 
 use crate::drive::{Driver, NotDriven};
@@ -25,7 +25,11 @@ where
     G: PaymentGateway,
     E: Edge,
 {
-    work(&event, OrderEvent::decode, of_event, |messages| {
+    let about = |work: &PaymentWork| match work {
+        PaymentWork::Event(event) => of_event(event),
+        PaymentWork::Hint(order) => of_order(order),
+    };
+    work(&event, PaymentWork::decode, about, |messages| {
         join_all(messages.into_iter().map(|message| {
             let span = message.span.clone();
             one(driver, message).instrument(span)
@@ -35,19 +39,19 @@ where
 }
 
 /// Whether the message is done with.
-async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, OrderEvent>) -> bool
+async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
 where
     O: ReadOrder + ListOrders + AdvanceOrder,
     G: PaymentGateway,
     E: Edge,
 {
     let content = message.content;
-    if !content.kind.drives_payment() {
+    if !content.drives_payment() {
         return true;
     }
-    match driver.drive(&content.data.order_id).await {
+    match driver.drive(content.order()).await {
         Ok(driven) => {
-            tracing::info!(event = content.kind.as_str(), ?driven, "payment driven");
+            tracing::info!(event = content.as_str(), ?driven, "payment driven");
             true
         }
         Err(error @ NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode)) => {

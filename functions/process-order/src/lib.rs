@@ -35,7 +35,7 @@
 //! | payment | action required | store where the shopper must go; that it is to end once their time is over |
 //! | payment | processing | wait for the sweeper; store that it is to end once the wait for the gateway is over |
 //!
-//! **What it does not do.** Refunds, webhooks, and finding orders whose messages were lost: that is the sweeper's.
+//! **What it does not do.** Refunds, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,

@@ -5,13 +5,13 @@
 //! day. Somebody must carry it on, and one record that nobody can read must not hold up the rest for that day.
 //!
 //! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the ledger's queue,
-//! and for the payments' queue too if it is one that `process-order` acts on. What cannot be read is parked whole on a
-//! queue of its own, for an engineer; a removal is nobody's business.
+//! for the payments' queue too if it is one that `process-order` acts on, and for the mail queue if the shopper is told of it. What
+//! cannot be read is parked whole on a queue of its own, for an engineer; a removal is nobody's business.
 //!
 //! **A walk through.** [`Relay::relay`] takes a batch: decodes all, sends what is for each destination in as few requests
 //! as possible, repeats what was not accepted for a bounded time, and answers with the sequence number of the first
 //! record that is not where it belongs. The stream starts again there, so nothing is skipped; what came after it may be
-//! sent again, and so may everything if the process dies between the two queues. Consumers bear repeats: every event has
+//! sent again, and so may everything if the process dies between two queues. Consumers bear repeats: every event has
 //! its order's version.
 //!
 //! **What it does not do.** It keeps no order among the messages of standard queues, writes to no table, and gives nothing
@@ -71,6 +71,7 @@ pub struct StreamBatch {
 struct Sorted {
     ledger: Vec<(usize, OrderEvent)>,
     payments: Vec<(usize, OrderEvent)>,
+    mail: Vec<(usize, OrderEvent)>,
     park: Vec<(usize, String)>,
 }
 
@@ -98,18 +99,21 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
     ) -> Result<BatchReport, WholeBatchFailed> {
         let sorted = sort(&batch.records);
         let policy = SENDING.until(deadline.plus_millis(-TRY_MS));
-        let counts = (sorted.ledger.len(), sorted.payments.len(), sorted.park.len());
-        let (parked, ledger, payments) = tokio::join!(
+        let counts = (sorted.ledger.len(), sorted.payments.len(), sorted.mail.len());
+        let to_park = sorted.park.len();
+        let (parked, ledger, payments, mail) = tokio::join!(
             self.park(policy, &sorted.park),
             self.send(policy, Destination::Ledger, sorted.ledger),
             self.send(policy, Destination::Payments, sorted.payments),
+            self.send(policy, Destination::Mail, sorted.mail),
         );
-        let first_failed = [parked, ledger, payments].into_iter().flatten().min();
+        let first_failed = [parked, ledger, payments, mail].into_iter().flatten().min();
         tracing::info!(
             records = batch.records.len(),
             to_ledger = counts.0,
             to_payments = counts.1,
-            parked = counts.2,
+            to_mail = counts.2,
+            parked = to_park,
             failed_from = first_failed,
             "relayed"
         );
@@ -174,6 +178,9 @@ fn sort(records: &[Value]) -> Sorted {
             Reading::Change(event) => {
                 if event.kind.drives_payment() {
                     sorted.payments.push((place, (*event).clone()));
+                }
+                if event.kind.news().is_some() {
+                    sorted.mail.push((place, (*event).clone()));
                 }
                 sorted.ledger.push((place, *event));
             }

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         let urls = QueueUrls {
             payments: Some(config.text("PAYMENTS_QUEUE_URL")),
             ledger: Some(config.text("LEDGER_QUEUE_URL")),
+            mail: Some(config.text("MAIL_QUEUE_URL")),
             parked: Some(config.text("PARKED_QUEUE_URL")),
         };
         Some(Relay::new(SqsQueues::new(&client, urls), SystemEdge))

@@ -14,6 +14,7 @@
 //! | [`dynamodb`], [`meter`] | DynamoDB with its streams, and what every request costs by AWS's rules |
 //! | [`permissions`] | IAM: what each function may do, and what it did |
 //! | [`secrets`] | Secrets Manager and Parameter Store, as far as functions read them at run time |
+//! | [`mail`] | SES, as far as functions send mails by it: each becomes a file |
 //! | [`sqs`] | SQS with dead-letter queues |
 //! | [`sources`] | event source mappings for queues and streams, with a folder for the bucket of what failed; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
@@ -48,6 +49,7 @@ pub mod dynamodb;
 pub mod faults;
 pub mod front;
 mod http1;
+pub mod mail;
 pub mod meter;
 pub mod permissions;
 pub mod place;

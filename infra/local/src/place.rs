@@ -49,7 +49,7 @@ impl Place {
         writeln!(&lock, "{}", std::process::id())?;
         let place = Self { root, _lock: lock };
         remove(&place.stack_file())?;
-        for folder in ["logs", "gateway"] {
+        for folder in ["logs", "gateway", "mails"] {
             let folder = place.root.join(folder);
             if folder.exists() {
                 fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -85,6 +85,12 @@ impl Place {
     #[must_use]
     pub fn gateway_log(&self) -> PathBuf {
         self.root.join("gateway").join("log.jsonl")
+    }
+
+    /// Where mails are kept.
+    #[must_use]
+    pub fn mails(&self) -> PathBuf {
+        self.root.join("mails")
     }
 
     fn stack_file(&self) -> PathBuf {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use sandbox_gateway::webhooks::{Target, WebhookFaults};
 use stack_api::StackFile;
 use time::OffsetDateTime;
 use tokens::Audience;
@@ -18,6 +19,7 @@ use crate::control::{self, Control};
 use crate::dynamodb::{self, Dynamo};
 use crate::faults::{FaultPlan, Faults, Keys};
 use crate::front::{self, Front};
+use crate::mail::{self, Mailbox};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
 use crate::place::{Place, Signer};
@@ -37,6 +39,13 @@ pub const OPERATOR: &str = "local-operator";
 
 /// The key the functions show to the sandbox gateway.
 const GATEWAY_API_KEY: &str = "sk_test_local";
+
+/// What the sandbox gateway signs its webhooks with.
+const GATEWAY_WEBHOOK_SECRET: &str = "whsec_local";
+
+/// Whom mails come from, and the domain that stands for what SES has verified.
+const MAIL_FROM: &str = "orders@shop.example";
+const MAIL_DOMAIN: &str = "shop.example";
 
 /// What a stack is started with.
 #[derive(Debug, Clone, clap::Args)]
@@ -133,11 +142,20 @@ fn surroundings(
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect()
     };
-    parameters.insert("GatewayUrl".to_owned(), gateway.to_owned());
+    for (name, value) in [
+        ("GatewayUrl", gateway),
+        ("MailFrom", MAIL_FROM),
+        ("MailIdentity", MAIL_DOMAIN),
+    ] {
+        parameters.insert(name.to_owned(), value.to_owned());
+    }
     Surroundings {
         parameters,
         parameter_store: keys.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
-        secrets: map(&[("stampede/gateway:api_key", GATEWAY_API_KEY)]),
+        secrets: map(&[
+            ("stampede/gateway:api_key", GATEWAY_API_KEY),
+            ("stampede/gateway-webhook:secrets", GATEWAY_WEBHOOK_SECRET),
+        ]),
         mappings: mappings.clone(),
         sqs_url: sqs.to_owned(),
     }
@@ -186,6 +204,7 @@ impl Stack {
         let (control_at, control_url) = bind().await?;
         let (planes_at, planes_url) = bind().await?;
         let (secrets_at, secrets_url) = bind().await?;
+        let (mail_at, mail_url) = bind().await?;
         let planes_url = options.control_planes.is_some().then_some(planes_url);
         let operator = place.make_keys()?;
         let public_keys = place.public_keys()?;
@@ -205,7 +224,13 @@ impl Stack {
             concurrency: options.concurrency,
             on_demand: options.on_demand(),
             account_concurrency: options.account_concurrency,
-            environment: environment(&dynamodb_url, &sqs_url, &secrets_url, planes_url.as_deref()),
+            environment: environment(
+                &dynamodb_url,
+                &sqs_url,
+                &secrets_url,
+                &mail_url,
+                planes_url.as_deref(),
+            ),
             faults: Arc::clone(&faults),
         };
         missing(&draft, &settings, options.control_planes.is_some())?;
@@ -252,6 +277,8 @@ impl Stack {
         let secrets = Arc::new(Secrets::new(&around, Arc::clone(&permissions)));
         let mut servers = JoinSet::new();
         servers.spawn(secrets::serve(secrets_at, Arc::clone(&secrets)));
+        let mailbox = Mailbox::new(place.mails(), Arc::clone(&permissions));
+        servers.spawn(mail::serve(mail_at, Arc::new(mailbox)));
         let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
             .guarded(Arc::clone(&permissions))
             .faulty(Arc::clone(&faults));
@@ -261,7 +288,7 @@ impl Stack {
             .faulty(Arc::clone(&faults));
         sqs.create(&model.queues).await?;
         servers.spawn(sqs::serve(sqs_at, sqs.clone()));
-        let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed, &faults);
+        let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed, &faults, &api_url);
 
         let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
         let victims = Arc::downgrade(&functions);
@@ -314,7 +341,13 @@ impl Stack {
         )?;
         let everyone = everyone(
             &model,
-            environment(&dynamodb_url, &sqs_url, &secrets_url, planes_url.as_deref()),
+            environment(
+                &dynamodb_url,
+                &sqs_url,
+                &secrets_url,
+                &mail_url,
+                planes_url.as_deref(),
+            ),
         );
         let file = StackFile {
             api_url,
@@ -324,6 +357,7 @@ impl Stack {
             database_roots: authority,
             gateway_url,
             gateway_log: place.gateway_log(),
+            mails: place.mails(),
             control_url,
             control_planes_url: planes_url,
             operator_token,
@@ -384,12 +418,14 @@ fn environment(
     dynamodb_url: &str,
     sqs_url: &str,
     secrets_url: &str,
+    mail_url: &str,
     planes_url: Option<&str>,
 ) -> BTreeMap<String, String> {
     let planes = planes::ENDPOINTS.map(|variable| (variable, planes_url.unwrap_or(planes::NOWHERE)));
     [
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url),
+        ("AWS_ENDPOINT_URL_SESV2", mail_url),
         ("AWS_ENDPOINT_URL_SQS", sqs_url),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
@@ -477,10 +513,16 @@ fn start_gateway(
     log: PathBuf,
     seed: u64,
     faults: &Faults,
+    api_url: &str,
 ) -> (oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>) {
     let (stop, stopped) = oneshot::channel();
     let mut options = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, seed, Arc::new(now_millis));
     options.faults = faults.gateway();
+    options.webhooks.send_to(Some(Target {
+        url: format!("{api_url}/payments/stripe/webhook"),
+        secret: GATEWAY_WEBHOOK_SECRET.to_owned(),
+        faults: WebhookFaults::default(),
+    }));
     let task = tokio::spawn(sandbox_gateway::serve(listener, options, async {
         let _ = stopped.await;
     }));

@@ -19,6 +19,7 @@ mod journeys {
     pub(super) mod edges;
     pub(super) mod limit;
     pub(super) mod logs;
+    pub(super) mod mails;
     pub(super) mod operator;
     pub(super) mod people;
     pub(super) mod purchase;
@@ -29,6 +30,7 @@ mod journeys {
     pub(super) mod repeats;
     pub(super) mod scene;
     pub(super) mod state;
+    pub(super) mod webhooks;
     pub(super) mod world;
 }
 
@@ -38,7 +40,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use journeys::world::World;
-use journeys::{audit, deployer, edges, limit, logs, operator, purchase, races, refusals, repeats};
+use journeys::{
+    audit, deployer, edges, limit, logs, mails, operator, purchase, races, refusals, repeats, webhooks,
+};
 use tokio::task::JoinSet;
 
 type Journey = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -60,6 +64,9 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
         purchase::an_abandoned_hold_comes_back,
         purchase::a_released_hold_comes_back,
         purchase::a_rotated_key_of_the_gateway_is_used_without_a_restart,
+        webhooks::a_visit_to_the_bank_is_settled_by_its_webhook,
+        webhooks::forged_and_old_webhooks_are_refused_and_repeats_do_nothing,
+        mails::a_shopper_is_told_how_an_order_stands,
         logs::one_id_follows_a_purchase_and_no_person_is_named,
         repeats::one_key_is_one_reservation,
         repeats::one_key_is_one_order,

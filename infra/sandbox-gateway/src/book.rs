@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -14,6 +15,7 @@ use crate::intent::{Failure, Intent, Refund, Status};
 use crate::log::{Event, Line, Log};
 use crate::methods::{self, Behaviour};
 use crate::request::Operation;
+use crate::webhooks::{Announcer, Webhooks};
 
 /// How often one intent may be confirmed. Stripe has such a limit and does not tell its number
 /// (<https://docs.stripe.com/api/payment_intents/confirm>); it is as many as our own tries.
@@ -36,12 +38,14 @@ pub struct Book {
     log: Log,
     clock: Clock,
     base_url: String,
+    announcer: Announcer,
 }
 
 impl Book {
-    /// An empty book that writes to `log`.
+    /// An empty book that writes to `log` and tells `webhooks`.
     #[must_use]
-    pub fn new(seed: u64, log: Log, clock: Clock, base_url: String) -> Self {
+    pub fn new(seed: u64, log: Log, clock: Clock, base_url: String, webhooks: Arc<Webhooks>) -> Self {
+        let announcer = Announcer::new(webhooks, seed, Arc::clone(&clock));
         Self {
             intents: HashMap::new(),
             refunds: HashMap::new(),
@@ -49,6 +53,7 @@ impl Book {
             log,
             clock,
             base_url,
+            announcer,
         }
     }
 
@@ -305,6 +310,7 @@ impl Book {
 
     fn keep(&mut self, intent: Intent) -> Value {
         let shown = intent.json(&self.base_url);
+        self.announcer.announce(&shown);
         self.intents.insert(intent.id.clone(), intent);
         shown
     }
@@ -331,7 +337,9 @@ impl Book {
                 Event::Declined => intent.failure.as_ref().map(|failure| failure.reason().to_owned()),
                 _ => None,
             },
-        })
+        })?;
+        self.announcer.note(event);
+        Ok(())
     }
 }
 

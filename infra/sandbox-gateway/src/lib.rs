@@ -22,12 +22,14 @@
 //! | `GET`, `POST /sandbox/authenticate/{id}` | the bank's page: `outcome=complete` or `outcome=fail` |
 //! | `GET /sandbox/log` | the log, JSON lines |
 //! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
+//! | `POST /sandbox/webhooks` | where webhooks go from now on, and what goes wrong with them; `null` for nowhere |
 //! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
 //!
 //! A declined intent can be confirmed again with another payment method; its `last_payment_error` names the charge and the payment method that failed. An
-//! intent that is confirmed too often is cancelled.
+//! intent that is confirmed too often is cancelled. What happens to an intent is sent to an address of the caller's as a signed event, where one is
+//! set ([`webhooks`]).
 //!
-//! **What it does not do.** Webhooks, customers, manual capture, expansion, listing. It forgets intents when it stops (the
+//! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays), and idempotency keys never lapse.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -52,6 +54,7 @@ pub mod methods;
 pub mod pages;
 pub mod request;
 pub mod routes;
+pub mod webhooks;
 
 use std::future::Future;
 use std::io;
@@ -82,6 +85,8 @@ pub struct Options {
     pub slow: Duration,
     /// What goes wrong, and how often it did; whoever keeps a clone can change it while the sandbox runs.
     pub faults: Arc<faults::Switch>,
+    /// Where webhooks go; nowhere at first. Whoever keeps a clone can change it while the sandbox runs.
+    pub webhooks: Arc<webhooks::Webhooks>,
     /// How long an answer that "never comes" is kept back before the connection is given a 504.
     pub hang: Duration,
 }
@@ -97,6 +102,7 @@ impl Options {
             clock,
             slow: Duration::from_secs(3),
             faults: Arc::default(),
+            webhooks: Arc::default(),
             hang: Duration::from_secs(120),
         }
     }

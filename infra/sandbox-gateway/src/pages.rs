@@ -17,12 +17,14 @@ use crate::book::Outcome;
 use crate::error;
 use crate::faults::Faults;
 use crate::routes::Gateway;
+use crate::webhooks::Target;
 
 pub(crate) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/sandbox/authenticate/{id}", get(page).post(authenticate))
         .route("/sandbox/log", get(log))
         .route("/sandbox/faults", get(show_faults).post(set_faults))
+        .route("/sandbox/webhooks", post(set_webhooks))
         .route("/sandbox/key", post(replace_key))
 }
 
@@ -140,6 +142,14 @@ async fn set_faults(State(gateway): Shared, Json(faults): Json<Faults>) -> Respo
     }
     gateway.faults().change(|now| *now = faults);
     Json(faults).into_response()
+}
+
+async fn set_webhooks(State(gateway): Shared, Json(target): Json<Option<Target>>) -> Response<Body> {
+    if target.as_ref().is_some_and(|target| !target.faults.is_possible()) {
+        return error::invalid("parameter_invalid", "faults", "Shares are from 0 to 1.").into_response();
+    }
+    gateway.webhooks().send_to(target);
+    StatusCode::NO_CONTENT.into_response()
 }
 
 #[derive(Deserialize)]

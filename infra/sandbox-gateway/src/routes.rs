@@ -20,6 +20,7 @@ use crate::idempotency::{Claim, Keys, MAX_KEY_CHARS};
 use crate::log::Log;
 use crate::methods::Behaviour;
 use crate::request::{self, Operation, Params};
+use crate::webhooks::Webhooks;
 use crate::{ApiKey, Options, pages};
 
 /// A running sandbox.
@@ -46,7 +47,8 @@ impl Gateway {
     /// When the log cannot be opened.
     pub fn open(options: Options, base_url: String, stopping: watch::Receiver<bool>) -> io::Result<Self> {
         let log = Log::open(&options.log_path)?;
-        let book = Book::new(options.seed, log, Arc::clone(&options.clock), base_url);
+        let (clock, webhooks) = (Arc::clone(&options.clock), Arc::clone(&options.webhooks));
+        let book = Book::new(options.seed, log, clock, base_url, webhooks);
         Ok(Self {
             options,
             book: Mutex::new(book),
@@ -62,6 +64,10 @@ impl Gateway {
 
     pub(crate) fn faults(&self) -> &Switch {
         &self.options.faults
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.options.webhooks
     }
 
     pub(crate) fn api_key(&self) -> &ApiKey {

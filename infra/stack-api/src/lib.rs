@@ -49,6 +49,8 @@ pub struct StackFile {
     pub gateway_url: String,
     /// The gateway's own log, one [`gateway_log::Line`] a line.
     pub gateway_log: PathBuf,
+    /// The mails that functions sent, a file for each.
+    pub mails: PathBuf,
     /// Figures, queues, invocations.
     pub control_url: String,
     /// The control planes, if there are any.

@@ -14,11 +14,12 @@ use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::shard::Shard;
 use http::Method;
 use http_body_util::BodyExt as _;
-use memory::{MemoryStore, TestEdge, fixtures};
+use memory::{MemoryQueues, MemorySecret, MemoryStore, TestEdge, fixtures};
 use ports::drops::StoreDrop as _;
 use ports::edge::Edge as _;
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing};
 use ports::stock::ClaimStock as _;
+use receive_webhook::Webhooks;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
 
@@ -26,6 +27,9 @@ use tower::ServiceExt as _;
 pub(crate) const DROP: &str = "d";
 /// A drop that is still a draft.
 pub(crate) const DRAFT: &str = "draft";
+
+/// What signed webhooks of the corpus are signed with.
+const WEBHOOK_SECRET: &str = "whsec_hostile";
 
 /// Keys are made once for each process: making one costs more than a run.
 struct Keys {
@@ -171,7 +175,7 @@ pub(crate) struct Reply {
 pub(crate) struct World {
     store: MemoryStore,
     edge: TestEdge,
-    routers: [(&'static str, Router); 6],
+    routers: [(&'static str, Router); 7],
 }
 
 impl World {
@@ -239,7 +243,7 @@ impl World {
     }
 }
 
-fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] {
+fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] {
     let key = |of: &SigningKey, audience| Verifier::new(audience, KeySet::of(&[of]).expect("a key"));
     let shoppers = || key(&keys().shoppers, Audience::Shopper);
     let operators = key(&keys().operators, Audience::Operator);
@@ -259,6 +263,10 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 6] 
             "operate-drop",
             operate_drop::Api::router(store(), store(), store(), operators, edge()),
         ),
+        (
+            "receive-webhook",
+            Webhooks::router(MemorySecret::new(WEBHOOK_SECRET), MemoryQueues::new(), edge()),
+        ),
         ("answer-default", answer_default::router()),
     ]
 }
@@ -272,6 +280,7 @@ fn chosen(method: &Method, path: &str) -> &'static str {
         None => "answer-default",
         Some((_, template)) if template == answer_default::DESCRIPTION_PATH => "answer-default",
         Some((_, template)) if template.starts_with("/operator/") => "operate-drop",
+        Some((_, template)) if template.starts_with("/payments/") => "receive-webhook",
         Some((_, template)) if template.contains("/reservations") => "reserve",
         Some((_, template)) if template.starts_with("/drops") => "get-drop",
         Some((method, "/orders")) if method == Method::POST => "checkout",

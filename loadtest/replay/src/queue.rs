@@ -23,6 +23,8 @@ fn max_receives(of: Destination) -> u32 {
     let function = match of {
         Destination::Payments => process_order::LIMITS,
         Destination::Ledger => project_ledger::LIMITS,
+        // Nothing in a replay reads mail.
+        Destination::Mail => return 0,
     };
     match function.trigger {
         Trigger::Queue { max_receives, .. } => max_receives,
@@ -47,18 +49,20 @@ struct Queue {
     in_hand: u64,
 }
 
-/// Both queues and their event sources.
+/// The queues, and the event sources of those that a function here reads.
 #[derive(Default)]
 pub struct Deliveries {
     payments: Mutex<Queue>,
     ledger: Mutex<Queue>,
-    more: [Notify; 2],
+    mail: Mutex<Queue>,
+    more: [Notify; 3],
 }
 
 fn name(of: Destination) -> &'static str {
     match of {
         Destination::Payments => "payments",
         Destination::Ledger => "ledger",
+        Destination::Mail => "mail",
     }
 }
 
@@ -67,15 +71,17 @@ impl Deliveries {
         let queue = match of {
             Destination::Payments => &self.payments,
             Destination::Ledger => &self.ledger,
+            Destination::Mail => &self.mail,
         };
         queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn more(&self, of: Destination) -> &Notify {
-        let [payments, ledger] = &self.more;
+        let [payments, ledger, mail] = &self.more;
         match of {
             Destination::Payments => payments,
             Destination::Ledger => ledger,
+            Destination::Mail => mail,
         }
     }
 
@@ -265,6 +271,7 @@ async fn deliver(
     let invoked = match of {
         Destination::Payments => fleet.process(label, event).await,
         Destination::Ledger => fleet.project(label, event).await,
+        Destination::Mail => return,
     };
     let failed: Vec<String> = match invoked {
         Invoked::Answered(SqsBatchResponse {

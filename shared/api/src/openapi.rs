@@ -34,11 +34,12 @@ use crate::reservations::{ReservationView, ReserveBody};
         (name = "reservations", description = "Units held for one shopper for a short time."),
         (name = "orders", description = "Reservations that were checked out, and their payment."),
         (name = "operator", description = "Drops as operators prepare and run them."),
+        (name = "payments", description = "What the payment gateway calls."),
         (name = "description", description = "This document. Public.")
     ),
     paths(
         describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
-        cancel_order, pay_order, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
+        cancel_order, pay_order, receive_webhook, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
         tell_waiting, restock, cancel_drop, get_readiness
     ),
     components(schemas(Problem)),
@@ -223,6 +224,13 @@ routes! {
         params(("order_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = PaymentBody,
         responses((status = 202, description = "The card is to be charged.", body = OrderView)))]
     pay_order refuses WrongState Conflict IdempotencyMismatch;
+
+    /// An event of the payment gateway. The body is the event as the gateway signed it, byte by byte, at most 64 KB.
+    #[utoipa::path(post, path = "/payments/{gateway}/webhook", tag = "payments",
+        params(("gateway" = String, Path, description = "The configured gateway: `stripe`."),
+               ("Stripe-Signature" = String, Header, description = "Time and signatures: `t=SECONDS,v1=HEX`.")),
+        responses((status = 200, description = "The event was taken, or asks for nothing.", body = serde_json::Value)))]
+    receive_webhook refuses InvalidRequest Unauthenticated TooLarge;
 
     /// Write a drop down, or correct it while it is a draft.
     #[utoipa::path(put, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = DropBody,

@@ -16,6 +16,10 @@
     )
 )]
 
+mod hint;
+
+pub use hint::{HINT_SOURCE, PaymentHint, PaymentWork};
+
 use domain::ids::{CorrelationId, DropId, OrderId, ReservationId, ShopperId, SkuId};
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::time::Timestamp;
@@ -99,6 +103,53 @@ impl EventType {
             | Self::Declined
             | Self::Cancelled
             | Self::Refunded => false,
+        }
+    }
+
+    /// What the shopper is told by mail of such an event, if anything.
+    #[must_use]
+    pub const fn news(self) -> Option<News> {
+        match self {
+            Self::Paid => Some(News::Confirmed),
+            Self::ActionRequired => Some(News::ActNow),
+            Self::PaymentFailed => Some(News::CardDeclined),
+            Self::Declined => Some(News::Declined),
+            Self::Cancelled => Some(News::Cancelled),
+            Self::Placed
+            | Self::Updated
+            | Self::CardAdded
+            | Self::CancelRequested
+            | Self::Refunded
+            | Self::Due => None,
+        }
+    }
+}
+
+/// What a shopper is told by mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum News {
+    /// The order is paid.
+    Confirmed,
+    /// The shopper must act before the payment can go on.
+    ActNow,
+    /// The card was declined; the shopper may bring another.
+    CardDeclined,
+    /// The payment was refused, and the order has ended.
+    Declined,
+    /// The order was called off.
+    Cancelled,
+}
+
+impl News {
+    /// Its name, in log lines and where it is kept that it was told.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::ActNow => "act_now",
+            Self::CardDeclined => "card_declined",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -225,15 +276,13 @@ impl OrderEvent {
     /// # Errors
     /// [`EventError`] when its time is outside the calendar.
     pub fn encode(&self) -> Result<String, EventError> {
-        let nanos = i128::from(self.data.updated_at_ms.as_millis()) * 1_000_000;
-        let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| EventError("time"))?;
         let envelope = Envelope {
             specversion: "1.0".to_owned(),
             id: self.id(),
             source: SOURCE.to_owned(),
             kind: self.kind,
             subject: self.data.order_id.to_string(),
-            time: time.format(&Rfc3339).map_err(|_| EventError("time"))?,
+            time: rfc3339(self.data.updated_at_ms)?,
             datacontenttype: "application/json".to_owned(),
             correlationid: self.correlation.clone(),
             data: self.data.clone(),
@@ -262,6 +311,13 @@ impl OrderEvent {
             correlation: envelope.correlationid,
         })
     }
+}
+
+/// A moment as CloudEvents writes it.
+fn rfc3339(at: Timestamp) -> Result<String, EventError> {
+    let nanos = i128::from(at.as_millis()) * 1_000_000;
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| EventError("time"))?;
+    time.format(&Rfc3339).map_err(|_| EventError("time"))
 }
 
 impl OrderData {

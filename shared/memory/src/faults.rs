@@ -34,6 +34,10 @@ pub enum Op {
     DueOrders,
     /// `AdvanceOrder::advance`
     Advance,
+    /// `KeepContact::contact`
+    Contact,
+    /// `KeepContact::note_told`
+    NoteTold,
     /// `ReadDrop::drop`
     Drop,
     /// `ListDrops::published`

@@ -6,6 +6,7 @@ use domain::ids::{OrderId, ShopperId};
 use domain::lapse::Lapses;
 use domain::order::{Order, OrderStep, StockEffect};
 use domain::time::Timestamp;
+use ports::mail::{Contact, KeepContact};
 use ports::orders::{
     AdvanceOrder, EffectError, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing,
     ReadOrder,
@@ -102,6 +103,32 @@ impl FindDueOrders for MemoryStore {
                 .take(usize::from(limit))
                 .map(|order| order.id.clone())
                 .collect())
+        })
+        .await
+    }
+}
+
+impl KeepContact for MemoryStore {
+    async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
+        self.call(Op::Contact, |state| {
+            let told = state.told.get(order).into_iter().flatten().cloned();
+            let address = state.addresses.get(order).cloned();
+            Ok(address.map(|address| Contact {
+                address,
+                told: told.collect(),
+            }))
+        })
+        .await
+    }
+
+    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+        self.call(Op::NoteTold, |state| {
+            if !state.addresses.contains_key(order) {
+                return Err(StoreError::broken("the order has no address"));
+            }
+            let told = state.told.entry(order.clone()).or_default();
+            told.insert(what.to_owned());
+            Ok(())
         })
         .await
     }

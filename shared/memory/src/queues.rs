@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use events::OrderEvent;
-use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
+use events::{OrderEvent, PaymentHint};
+use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::yielding::yield_now;
 
@@ -20,6 +20,7 @@ pub enum SendFault {
 #[derive(Debug, Default)]
 struct Sent {
     events: Vec<(Destination, OrderEvent)>,
+    hints: Vec<PaymentHint>,
     parked: Vec<String>,
     event_faults: VecDeque<Option<SendFault>>,
     park_faults: VecDeque<SendFault>,
@@ -62,13 +63,19 @@ impl MemoryQueues {
         there.into_iter().map(|(_, event)| event).collect()
     }
 
+    /// Every hint accepted, in order.
+    #[must_use]
+    pub fn hints(&self) -> Vec<PaymentHint> {
+        self.lock().hints.clone()
+    }
+
     /// Every raw record parked, in order.
     #[must_use]
     pub fn parked(&self) -> Vec<String> {
         self.lock().parked.clone()
     }
 
-    /// Lets the next event that nothing is decided about fail; `None` lets it pass.
+    /// Lets the next event or hint that nothing is decided about fail; `None` lets it pass.
     pub fn fail_next_event(&self, fault: Option<SendFault>) {
         self.lock().event_faults.push_back(fault);
     }
@@ -101,6 +108,18 @@ impl SendEvents for MemoryQueues {
                 fault.map_or(Ok(()), |_| Err(refused()))
             })
             .collect()
+    }
+}
+
+impl SendHint for MemoryQueues {
+    async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
+        yield_now().await;
+        let mut sent = self.lock();
+        let fault = sent.event_faults.pop_front().flatten();
+        if fault != Some(SendFault::Lost) {
+            sent.hints.push(hint.clone());
+        }
+        fault.map_or(Ok(()), |_| Err(refused()))
     }
 }
 

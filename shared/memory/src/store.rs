@@ -1,6 +1,6 @@
 //! The database in memory: one lock, so that every call is one atomic step, as a conditional write or a transaction is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::drops::Drop;
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
+    /// What shoppers were told, by order.
+    pub(crate) told: BTreeMap<OrderId, BTreeSet<String>>,
     pub(crate) changes: Vec<OrderChange>,
     pub(crate) drops: BTreeMap<DropId, StoredDrop>,
     pub(crate) statuses: BTreeMap<DropId, DropStatus>,

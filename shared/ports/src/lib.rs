@@ -30,6 +30,7 @@ mod error;
 pub mod invocation;
 pub mod issuers;
 pub mod ledger;
+pub mod mail;
 pub mod messages;
 pub mod orders;
 pub mod page;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use events::OrderEvent;
+use events::{OrderEvent, PaymentHint};
 
 use crate::retry::Transient;
 
@@ -13,6 +13,8 @@ pub enum Destination {
     Payments,
     /// To `project-ledger`, which writes the ledger.
     Ledger,
+    /// To `notify-shopper`, which tells the shopper by mail.
+    Mail,
 }
 
 /// An event was not accepted, or nobody knows whether it was: send it again, since consumers bear repeats.
@@ -40,4 +42,11 @@ pub trait SendEvents: Send + Sync {
 pub trait ParkRecord: Send + Sync {
     /// Stores a raw stream record, as JSON text, where an engineer finds it.
     fn park(&self, raw: &str) -> impl Future<Output = Result<(), SendError>> + Send;
+}
+
+/// Sends hints to `process-order`.
+pub trait SendHint: Send + Sync {
+    /// Sends `hint`, to be received about a second later: by then the answer to our own call, which the gateway's event mostly
+    /// reports once more, is stored with the order, and no look-up is made for it.
+    fn hint(&self, hint: &PaymentHint) -> impl Future<Output = Result<(), SendError>> + Send;
 }

@@ -37,9 +37,9 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use connector::Failure;
-use events::OrderEvent;
+use events::{OrderEvent, PaymentHint};
 use futures_util::stream::{self, StreamExt as _};
-use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
+use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::pack::Packed;
 
@@ -48,6 +48,8 @@ use crate::pack::Packed;
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// The most messages of one batch, by SQS's API.
 pub const MAX_BATCH_MESSAGES: usize = 10;
+/// How long the queue keeps a hint back, in seconds.
+pub const HINT_DELAY_SECONDS: i32 = 1;
 /// How many requests of one call are under way at the same time.
 const REQUESTS_AT_ONCE: usize = 4;
 
@@ -58,6 +60,8 @@ pub struct QueueUrls {
     pub payments: Option<String>,
     /// The queue of `project-ledger`.
     pub ledger: Option<String>,
+    /// The queue of `notify-shopper`.
+    pub mail: Option<String>,
     /// Where records go that could not be relayed.
     pub parked: Option<String>,
 }
@@ -83,6 +87,7 @@ impl SqsQueues {
         match to {
             Destination::Payments => configured(self.urls.payments.as_deref(), "payments"),
             Destination::Ledger => configured(self.urls.ledger.as_deref(), "ledger"),
+            Destination::Mail => configured(self.urls.mail.as_deref(), "mail"),
         }
     }
 
@@ -142,6 +147,17 @@ impl SendEvents for SqsQueues {
         answers.extend(refused.into_iter().map(|(place, error)| (place, Err(error))));
         answers.sort_by_key(|(place, _)| *place);
         answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+}
+
+impl SendHint for SqsQueues {
+    async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
+        let url = self.url(Destination::Payments)?;
+        let body = hint.encode().map_err(|error| SendError(error.to_string()))?;
+        let request = self.client.send_message().queue_url(url).message_body(body);
+        let sent = request.delay_seconds(HINT_DELAY_SECONDS).send().await;
+        sent.map(drop)
+            .map_err(|error| send_error("SendMessage", url, &error))
     }
 }
 

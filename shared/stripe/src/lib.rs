@@ -30,7 +30,9 @@
 //! Sources: <https://docs.stripe.com/api/errors>, <https://docs.stripe.com/api/idempotent_requests>,
 //! <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 //!
-//! **What it does not do.** Webhooks, manual capture, saved customers. Amounts are sent as they are: `Money`'s minor unit is
+//! **Webhooks** are checked and read by [`webhook`]: whether a request is the gateway's own, and which order it is about.
+//!
+//! **What it does not do.** Manual capture, saved customers. Amounts are sent as they are: `Money`'s minor unit is
 //! Stripe's for all currencies but the few on <https://docs.stripe.com/currencies#special-cases>.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -47,6 +49,7 @@ pub mod client;
 pub mod config;
 pub mod mode;
 pub mod outcome;
+pub mod webhook;
 pub mod wire;
 
 pub use client::StripeGateway;

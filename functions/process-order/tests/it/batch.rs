@@ -4,8 +4,8 @@ use crate::support::{DECLINED, Scene, VISA};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use domain::ids::OrderId;
 use domain::order::OrderStatus;
-use events::OrderEvent;
-use memory::{Fault, GatewayOp, Op};
+use events::{OrderEvent, PaymentHint};
+use memory::{Fault, GatewayOp, Op, TestEdge};
 use process_order::batch::handle;
 use startup::batch::WholeBatchFailed;
 
@@ -53,6 +53,39 @@ async fn each_record_is_decoded_and_driven_by_itself() {
     assert_eq!(failures(&scene, records).await, ["m1", "m3", "m6"]);
     assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
     assert_eq!(scene.read(&bob).await.status, OrderStatus::PaymentFailed);
+    scene.audit();
+}
+
+fn hint(order: &OrderId) -> Option<String> {
+    let hint = PaymentHint {
+        event: "evt_1".to_owned(),
+        order: order.clone(),
+        at: TestEdge::START,
+    };
+    Some(hint.encode().unwrap())
+}
+
+#[tokio::test]
+async fn a_hint_makes_a_look_up_only_while_the_order_is_open() {
+    let scene = Scene::new(1).await;
+    let ada = scene.order("ada", VISA).await;
+    // Before our own call: the hint drives the order as the order's event would.
+    assert!(failures(&scene, vec![record("m1", hint(&ada))]).await.is_empty());
+    assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
+    let calls = scene.gateway.calls(GatewayOp::Find);
+    for n in 0..3 {
+        assert!(
+            failures(&scene, vec![record(&format!("m{n}"), hint(&ada))])
+                .await
+                .is_empty()
+        );
+    }
+    assert_eq!(
+        scene.gateway.calls(GatewayOp::Find),
+        calls,
+        "the order says that it is paid"
+    );
+    assert_eq!(scene.gateway.charges(&ada), 1);
     scene.audit();
 }
 

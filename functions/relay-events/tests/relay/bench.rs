@@ -6,7 +6,7 @@ use events::{EventType, OrderEvent};
 use memory::contract::scene::placing;
 use memory::{MemoryQueues, TestEdge};
 use ports::edge::Edge as _;
-use ports::messages::Destination::{Ledger, Payments};
+use ports::messages::Destination::{Ledger, Mail, Payments};
 use relay_events::{BatchReport, Relay, StreamBatch, WholeBatchFailed};
 use serde_json::{Value, json};
 
@@ -41,6 +41,10 @@ impl Bench {
 
     pub(crate) fn ledger(&self) -> Vec<(String, EventType)> {
         of(&self.queues.sent_to(Ledger))
+    }
+
+    pub(crate) fn mail(&self) -> Vec<(String, EventType)> {
+        of(&self.queues.sent_to(Mail))
     }
 
     pub(crate) fn payments(&self) -> Vec<(String, EventType)> {

@@ -25,6 +25,7 @@ async fn every_change_reaches_the_ledger_and_some_the_payments() {
             event(4, EventType::Cancelled)
         ]
     );
+    assert_eq!(bench.mail(), [event(4, EventType::Cancelled)]);
     assert_eq!(
         bench.queues.sent_to(Ledger)[1].data.payment_id.as_deref(),
         Some("pi_1")

@@ -26,6 +26,7 @@ pub(crate) fn needs(call: &Call<'_>) -> Vec<Need> {
     let known = match call.service {
         "ssm" => parameter_store(call),
         "secretsmanager" => secrets_manager(call),
+        "ses" => mail(call),
         "lambda" => lambda(call),
         "rds" => rds(call),
         "monitoring" => cloudwatch(call),
@@ -74,6 +75,22 @@ fn secrets_manager(call: &Call<'_>) -> Option<Vec<Need>> {
     let body: Value = serde_json::from_slice(call.body).ok()?;
     let resource = secret_arn(body.get("SecretId")?.as_str()?);
     Some(vec![need("secretsmanager:GetSecretValue", resource)])
+}
+
+/// Where a mail is posted to.
+pub(crate) const SEND_EMAIL_PATH: &str = "/v2/email/outbound-emails";
+
+/// The identity is the sender's domain here. SES takes an address that was verified by itself, too.
+fn mail(call: &Call<'_>) -> Option<Vec<Need>> {
+    if call.method != Method::POST || call.path != SEND_EMAIL_PATH {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(call.body).ok()?;
+    let (_, domain) = body.get("FromEmailAddress")?.as_str()?.split_once('@')?;
+    Some(vec![need(
+        "ses:SendEmail",
+        arn("ses", &format!("identity/{domain}")),
+    )])
 }
 
 /// The function whose trial call this is, if it is one.
@@ -280,6 +297,11 @@ mod tests {
                 ]
             );
         }
+        let from = r#"{"FromEmailAddress": "orders@shop.example"}"#;
+        assert_eq!(
+            texts("ses", Method::POST, SEND_EMAIL_PATH, None, from),
+            ["ses:SendEmail ses:us-east-1:000000000000:identity/shop.example"]
+        );
         let rds = |body| texts("rds", Method::POST, "/", None, body);
         assert_eq!(
             rds("Action=ModifyDBCluster&Version=2014-10-31&DBClusterIdentifier=ledger"),
@@ -353,6 +375,8 @@ mod tests {
                 Some("secretsmanager.GetSecretValue"),
                 "{}",
             ),
+            ("ses", Method::POST, SEND_EMAIL_PATH, None, "{}"),
+            ("ses", Method::DELETE, SEND_EMAIL_PATH, None, "{}"),
             ("iam", Method::POST, "/", None, ""),
         ] {
             let expected = format!("{service}:{method} {path} *");

@@ -70,7 +70,7 @@ impl Function {
         let services = ["dynamodb", "ec2", "logs", "rds-db", "s3", "secretsmanager", "sqs"];
         let is_served = |action: &str| {
             let service = action.split(':').next().unwrap_or_default();
-            services.contains(&service) || action == "ssm:GetParameter"
+            services.contains(&service) || matches!(action, "ses:SendEmail" | "ssm:GetParameter")
         };
         let mut actions = self.statements.iter().flat_map(|statement| &statement.action);
         !actions.all(|action| is_served(action))

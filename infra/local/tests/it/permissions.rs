@@ -175,8 +175,33 @@ fn policies_are_read_from_the_template() {
             "s3:ListBucket relay-failures",
             "s3:PutObject relay-failures/aws/lambda/*",
             "sqs:SendMessage ledger",
+            "sqs:SendMessage mail",
             "sqs:SendMessage payments",
             "sqs:SendMessage relay-parked"
+        ]
+    );
+    // Everyone reaches it: it has a secret of its own, and not the key that moves money.
+    assert_eq!(
+        granted["receive-webhook"],
+        [
+            "logs:CreateLogStream log-group:receive-webhook-log:*",
+            "logs:PutLogEvents log-group:receive-webhook-log:*",
+            "secretsmanager:GetSecretValue secret:stampede/gateway-webhook-??????",
+            "sqs:SendMessage payments",
+        ]
+    );
+    assert_eq!(
+        granted["notify-shopper"],
+        [
+            "dynamodb:GetItem table/addresses",
+            "dynamodb:GetItem table/orders",
+            "dynamodb:UpdateItem table/addresses",
+            "logs:CreateLogStream log-group:notify-shopper-log:*",
+            "logs:PutLogEvents log-group:notify-shopper-log:*",
+            "ses:SendEmail identity/shop.example",
+            "sqs:DeleteMessage mail",
+            "sqs:GetQueueAttributes mail",
+            "sqs:ReceiveMessage mail",
         ]
     );
     assert!(granted["sweep-orders"].contains(&"dynamodb:Query table/orders/index/open".to_owned()));
@@ -191,8 +216,12 @@ fn policies_are_read_from_the_template() {
         .collect();
     assert_eq!(
         about_addresses,
-        [("checkout", "dynamodb:PutItem table/addresses")],
-        "no function reads addresses"
+        [
+            ("checkout", "dynamodb:PutItem table/addresses"),
+            ("notify-shopper", "dynamodb:GetItem table/addresses"),
+            ("notify-shopper", "dynamodb:UpdateItem table/addresses"),
+        ],
+        "one function reads addresses"
     );
 }
 
@@ -229,8 +258,8 @@ fn without_a_statement_that_lambda_needs_the_stack_does_not_start() {
             }
         }
     }
-    // Two for each log, three for each of two queues, four for the stream, two for the bucket, six for the network.
-    assert_eq!(tried, 2 * model.functions.len() + 2 * 3 + 4 + 2 + 6);
+    // Two for each log, three for each of three queues, four for the stream, two for the bucket, six for the network.
+    assert_eq!(tried, 2 * model.functions.len() + 3 * 3 + 4 + 2 + 6);
 }
 
 #[test]

@@ -52,7 +52,15 @@ fn tables_and_queues_have_their_names() {
     let queues: Vec<&str> = model.queues.keys().map(String::as_str).collect();
     assert_eq!(
         queues,
-        ["ledger", "ledger-dlq", "payments", "payments-dlq", "relay-parked"]
+        [
+            "ledger",
+            "ledger-dlq",
+            "mail",
+            "mail-dlq",
+            "payments",
+            "payments-dlq",
+            "relay-parked"
+        ]
     );
     let streamed: Vec<&str> = model
         .tables
@@ -186,6 +194,9 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
                 }
             })
             .collect();
+        let sender = function.environment.get("MAIL_FROM");
+        let domain = sender.and_then(|from| Some(from.split_once('@')?.1));
+        told.extend(domain.map(|domain| local("ses", &format!("identity/{domain}"))));
         let database = function.environment.get("DATABASE_URL");
         told.extend(database.map(|url| user_arn(url)));
         let names = function.environment.get("NAMES");
@@ -400,6 +411,7 @@ fn the_routes_are_those_of_the_api() {
             "POST /orders checkout",
             "POST /orders/{order_id}/cancel get-order",
             "POST /orders/{order_id}/payments get-order",
+            "POST /payments/{gateway}/webhook receive-webhook",
             "PUT /operator/drops/{drop_id} operate-drop",
         ]
     );

@@ -1,5 +1,6 @@
 //! The order ports: an order and what it does to the stock change in one transaction.
 
+mod contacts;
 mod item;
 mod writes;
 
@@ -31,7 +32,8 @@ pub struct OrderStore {
 }
 
 impl OrderStore {
-    /// The orders in the table `orders`; advancing them needs `stock` and `purchases` too, and placing them `addresses`.
+    /// The orders in the table `orders`; advancing them needs `stock` and `purchases` too, placing them and their contacts
+    /// `addresses`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {

@@ -44,6 +44,7 @@ use domain::shard::Shard;
 use ports::StoreError;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
+use ports::mail::KeepContact;
 use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, PlaceOrder, ReadOrder};
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
@@ -62,8 +63,11 @@ impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + Survey
 }
 
 /// Every order port.
-pub trait OrderPorts: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder {}
-impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder> OrderPorts for T {}
+pub trait OrderPorts:
+    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact
+{
+}
+impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact> OrderPorts for T {}
 
 /// Every drop port.
 pub trait DropPorts: ReadDrop + ListDrops + StoreDrop {}

@@ -18,6 +18,7 @@ impl Local {
         let urls = QueueUrls {
             payments: Some(sqs.queue("payments", &[]).await),
             ledger: Some(sqs.queue("ledger", &[]).await),
+            mail: Some(sqs.queue("mail", &[]).await),
             parked: Some(sqs.queue("relay-parked", &[]).await),
         };
         let queues = SqsQueues::new(&sqs.client, urls.clone());
@@ -42,6 +43,7 @@ impl Queues for Local {
         let url = match from {
             Destination::Payments => &self.urls.payments,
             Destination::Ledger => &self.urls.ledger,
+            Destination::Mail => &self.urls.mail,
         };
         let bodies = self.sqs.take(url.as_deref().unwrap(), expected).await;
         bodies

@@ -19,6 +19,7 @@ fn all(url: String) -> QueueUrls {
     QueueUrls {
         payments: Some(url.clone()),
         ledger: Some(url.clone()),
+        mail: Some(url.clone()),
         parked: Some(url),
     }
 }

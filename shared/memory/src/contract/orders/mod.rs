@@ -1,6 +1,7 @@
 //! What the order ports promise.
 
 pub mod advancing;
+pub mod contacts;
 pub mod lists;
 pub mod placing;
 pub mod races;
@@ -33,6 +34,10 @@ macro_rules! orders_contract {
             settling_sells_the_units_and_keeps_the_counter,
             undoing_frees_the_units_and_lowers_the_counter,
             what_was_undone_can_be_bought_again,
+        );
+        $crate::contract_tests!($setup => [orders::contacts]:
+            what_was_told_is_kept_beside_the_address_once,
+            of_no_order_nothing_is_told,
         );
         $crate::contract_tests!($setup => [orders::races]:
             of_16_repeats_of_a_placing_one_is_stored,

@@ -1,0 +1,185 @@
+//! The payment gateway's webhooks: a checked signature becomes a hint on the payments' queue.
+//!
+//! **Problem.** A payment can end while no call of ours is open: after the bank's page, or when an answer was lost. The sweeper asks
+//! the gateway every few seconds. The gateway knows earlier and says so, to an address that everyone can reach.
+//!
+//! **Model.** `POST /payments/{gateway}/webhook` reads the raw body within a bound, checks the signature, and sends a hint with
+//! the order's id. It reads no table and asks the gateway nothing, so it answers within milliseconds. `process-order` reads the
+//! order: one that has ended needs nothing, and of an open one the gateway is asked, whose answer decides. So a webhook may come
+//! before our own call's answer or after it, late, twice, out of order, or never.
+//!
+//! | request | answer |
+//! |---|---|
+//! | of another gateway's path | 404 |
+//! | longer than [`MAX_BODY_BYTES`] | 413 |
+//! | without a signature that fits body, time and secret | 401, nothing is sent |
+//! | signed, and no event | 400 |
+//! | an event that can end an order of ours | 200 once the queue has the hint |
+//! | any other event | 200 |
+//! | the secret cannot be read, or the queue does not accept the hint | 503; the gateway sends the event again |
+//!
+//! **Repeats.** The last [`REMEMBERED`] events are kept by their ids in the process, and a repeat of one sends nothing. Another
+//! process does not know them. No table is needed for that: a second hint costs one read of the order, and one look-up at
+//! most while the order is open.
+//!
+//! **What it does not do.** It changes no order, and logs nothing of a body. Where webhooks do not arrive, the sweeper's looks settle
+//! every order.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
+use events::PaymentHint;
+use hashlink::LruCache;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use ports::edge::Edge;
+use ports::messages::{SendError, SendHint};
+use ports::retry::{IN_REQUEST, retry};
+use ports::secrets::ReadSecret;
+use startup::spans::of_order;
+use stripe::webhook::{GATEWAY, MAX_BODY_BYTES, Notice, SIGNATURE_HEADER, SignatureError, read, verify};
+use tracing::Instrument as _;
+use web::{Caching, Code, Failure, Problem, answer};
+
+/// What the platform gives the function.
+pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);
+
+/// How many events a process remembers.
+pub const REMEMBERED: usize = 4_096;
+
+/// The function over its ports: `secrets` reads the signing secrets, `queue` takes hints.
+pub struct Webhooks<S, Q, E> {
+    secrets: S,
+    queue: Q,
+    edge: E,
+    /// Ids of events whose hints the queue has.
+    known: Mutex<LruCache<String, ()>>,
+}
+
+impl<S: ReadSecret + 'static, Q: SendHint + 'static, E: Edge> Webhooks<S, Q, E> {
+    /// The function's router.
+    pub fn router(secrets: S, queue: Q, edge: E) -> Router {
+        let webhooks = Self {
+            secrets,
+            queue,
+            edge,
+            known: Mutex::new(LruCache::new(REMEMBERED)),
+        };
+        let routes = Router::new().route("/payments/{gateway}/webhook", post(Self::receive));
+        web::conventions(routes).with_state(Arc::new(webhooks))
+    }
+
+    async fn receive(
+        State(webhooks): State<Arc<Self>>,
+        Path(gateway): Path<String>,
+        request: Request,
+    ) -> Result<Response, Failure> {
+        if gateway != GATEWAY {
+            return Err(Problem::new(Code::NotFound, "There is no such payment gateway.").into());
+        }
+        let (parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
+            let detail = format!("The body may have at most {MAX_BODY_BYTES} bytes.");
+            return Err(Problem::new(Code::TooLarge, detail).into());
+        };
+        let body = body.to_bytes();
+        webhooks.check(&parts.headers, &body).await?;
+        let Ok(notice) = read(&body) else {
+            tracing::warn!("a signed webhook is no event");
+            let problem = Problem::new(Code::InvalidRequest, "The body is no event.");
+            return Err(problem.field("body", "an event of the gateway").into());
+        };
+        if let Some(notice) = notice {
+            let span = of_order(&notice.order);
+            webhooks.pass_on(notice).instrument(span).await?;
+        }
+        Ok(answer(
+            StatusCode::OK,
+            Caching::Never,
+            &Received { received: true },
+        ))
+    }
+
+    /// Checks that the gateway signed the body.
+    async fn check(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Failure> {
+        let secrets = self.secrets.read().await.map_err(|error| {
+            tracing::warn!(%error, "the webhooks' secret cannot be read; answered 503");
+            unavailable()
+        })?;
+        let header = headers
+            .get(SIGNATURE_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let checked = verify(header, body, &secrets, self.edge.now());
+        match checked {
+            Ok(()) => Ok(()),
+            Err(SignatureError::NoSecret) => {
+                tracing::error!(
+                    "the webhooks' secret holds no signing secret, or more than two; answered 503"
+                );
+                self.secrets.refused().await;
+                Err(unavailable())
+            }
+            Err(error) => {
+                tracing::info!(%error, "a webhook was refused");
+                if error == SignatureError::Mismatch {
+                    // The secret may have been replaced. It is read again soon, and the gateway repeats the event.
+                    self.secrets.refused().await;
+                }
+                let detail = "The signature does not fit the body, the time and the secret.";
+                Err(Problem::new(Code::Unauthenticated, detail).into())
+            }
+        }
+    }
+
+    /// Sends the hint, unless this process has sent it before.
+    async fn pass_on(&self, notice: Notice) -> Result<(), Failure> {
+        if self.known().get(&notice.event).is_some() {
+            tracing::info!("webhook repeated");
+            return Ok(());
+        }
+        let hint = PaymentHint {
+            event: notice.event,
+            order: notice.order,
+            at: self.edge.now(),
+        };
+        let sent = retry(&self.edge, IN_REQUEST, || self.queue.hint(&hint)).await;
+        sent.map_err(|error: SendError| {
+            tracing::warn!(%error, "the queue did not accept a hint; answered 503");
+            unavailable()
+        })?;
+        tracing::info!("hint sent");
+        self.known().insert(hint.event, ());
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, LruCache<String, ()>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The body of a 200.
+#[derive(serde::Serialize)]
+struct Received {
+    received: bool,
+}
+
+fn unavailable() -> Failure {
+    Problem::new(Code::Throttled, "Send the event again.")
+        .retry_after(1)
+        .into()
+}

@@ -1,0 +1,28 @@
+//! Wiring of the function `receive-webhook`.
+
+use std::process::ExitCode;
+
+use queues::{QueueUrls, SqsQueues};
+use receive_webhook::Webhooks;
+use secrets::{CachedSecret, SecretName, SecretsManager};
+use startup::edge::SystemEdge;
+
+startup::request_allocator!();
+
+fn main() -> ExitCode {
+    startup::serve_api(|config| {
+        let client = startup::aws::sqs(config);
+        let urls = QueueUrls {
+            payments: Some(config.text("PAYMENTS_QUEUE_URL")),
+            ..QueueUrls::default()
+        };
+        let aws = startup::aws::service(config, secrets::ENDPOINT_VARIABLE);
+        let name: SecretName = config.made("WEBHOOK_SECRET", str::parse)?;
+        let secrets = CachedSecret::new(SecretsManager::new(&aws, name), SystemEdge);
+        Some(Webhooks::router(
+            secrets,
+            SqsQueues::new(&client, urls),
+            SystemEdge,
+        ))
+    })
+}

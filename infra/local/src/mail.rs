@@ -1,0 +1,150 @@
+//! SES, as far as functions send mails by it: `SendEmail`, held against the caller's policy. Each mail becomes a file.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::http1;
+use crate::permissions::{Permissions, service, signer};
+use crate::planes::needs::{Call, SEND_EMAIL_PATH, needs};
+
+/// More than a mail of plain text takes.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// The mails of one stack.
+#[derive(Debug)]
+pub struct Mailbox {
+    folder: PathBuf,
+    sent: AtomicU64,
+    permissions: Arc<Permissions>,
+}
+
+impl Mailbox {
+    /// Keeps mails in `folder`, which is there.
+    #[must_use]
+    pub const fn new(folder: PathBuf, permissions: Arc<Permissions>) -> Self {
+        Self {
+            folder,
+            sent: AtomicU64::new(0),
+            permissions,
+        }
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
+            return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
+        };
+        let authorization = http1::header(&parts, "authorization");
+        let call = Call {
+            service: service(authorization).unwrap_or_default(),
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: "",
+            target: None,
+            body: &body,
+        };
+        if let Some(function) = signer(authorization)
+            && let Err(denied) = self.permissions.check(function, &needs(&call))
+        {
+            return refused(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                &denied.to_string(),
+            );
+        }
+        let text = (call.path == SEND_EMAIL_PATH).then(|| written(&body)).flatten();
+        let Some(text) = text else {
+            return refused(
+                StatusCode::BAD_REQUEST,
+                "BadRequestException",
+                "no mail of plain text",
+            );
+        };
+        let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.keep(number, &text) {
+            Ok(()) => http1::json(
+                StatusCode::OK,
+                json!({"MessageId": format!("local-{number}")}).to_string(),
+            ),
+            Err(error) => {
+                tracing::error!(%error, "a mail cannot be kept");
+                refused(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "InternalFailure",
+                    "the mail cannot be kept",
+                )
+            }
+        }
+    }
+
+    /// Whoever lists the folder finds mails whole.
+    fn keep(&self, number: u64, text: &str) -> std::io::Result<()> {
+        let draft = self.folder.join(format!(".{number:06}"));
+        std::fs::write(&draft, text)?;
+        std::fs::rename(draft, self.folder.join(format!("{number:06}.txt")))
+    }
+}
+
+fn refused(status: StatusCode, kind: &str, message: &str) -> Response<Full<Bytes>> {
+    let mut response = http1::json(status, json!({ "message": message }).to_string());
+    if let Ok(kind) = kind.parse() {
+        response.headers_mut().insert("x-amzn-errortype", kind);
+    }
+    response
+}
+
+/// The mail as its file has it: head lines, an empty line, the text.
+fn written(body: &[u8]) -> Option<String> {
+    let mail: Value = serde_json::from_slice(body).ok()?;
+    let of = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str);
+    let from = of("/FromEmailAddress")?;
+    let to = of("/Destination/ToAddresses/0")?;
+    let subject = of("/Content/Simple/Subject/Data")?;
+    let text = of("/Content/Simple/Body/Text/Data")?;
+    Some(format!("From: {from}\nTo: {to}\nSubject: {subject}\n\n{text}"))
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, mailbox: Arc<Mailbox>) {
+    http1::serve(listener, move |request, _peer| {
+        let mailbox = Arc::clone(&mailbox);
+        async move { Ok::<_, Infallible>(mailbox.handle(request).await) }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_is_written_as_it_would_be_read() {
+        let text = |data: &str| json!({"Data": data, "Charset": "UTF-8"});
+        let mail = json!({
+            "FromEmailAddress": "orders@shop.example", "Destination": {"ToAddresses": ["ada@example.com"]},
+            "Content": {"Simple": {"Subject": text("Paid"), "Body": {"Text": text("Thanks.\n")}}},
+        });
+        let written = |mail: &Value| written(mail.to_string().as_bytes());
+        let expected = "From: orders@shop.example\nTo: ada@example.com\nSubject: Paid\n\nThanks.\n";
+        assert_eq!(written(&mail).as_deref(), Some(expected));
+        for pointer in [
+            "/FromEmailAddress",
+            "/Destination",
+            "/Content/Simple/Subject",
+            "/Content/Simple/Body",
+        ] {
+            let mut without = mail.clone();
+            *without.pointer_mut(pointer).unwrap() = Value::Null;
+            assert_eq!(written(&without), None, "{pointer}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What stands beside an order in the table `addresses`, which is not streamed: the address, and what its shopper was told.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::ids::OrderId;
+use ports::StoreError;
+use ports::mail::{Contact, KeepContact};
+use ports::stock::Consistency::Strong;
+
+use super::OrderStore;
+use crate::error::conditional;
+use crate::item::{KEY, s, text, unreadable};
+
+const TABLE: &str = "addresses";
+/// The set of what was told; absent while nothing was.
+const TOLD: &str = "told";
+
+impl KeepContact for OrderStore {
+    async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
+        let table = &self.clients.tables.addresses;
+        let Some(item) = self.clients.get(table, order.as_str(), Strong).await? else {
+            return Ok(None);
+        };
+        let told = match item.get(TOLD) {
+            None => Vec::new(),
+            Some(AttributeValue::Ss(told)) => told.clone(),
+            Some(_) => return Err(unreadable(TABLE, TOLD)),
+        };
+        let address = text(TABLE, &item, "address")?.to_owned();
+        Ok(Some(Contact { address, told }))
+    }
+
+    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+        let table = &self.clients.tables.addresses;
+        let result = self
+            .clients
+            .writes
+            .update_item()
+            .table_name(table)
+            .key(KEY, s(order.as_str()))
+            .update_expression("ADD #told :what")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#told", TOLD)
+            .expression_attribute_values(":what", AttributeValue::Ss(vec![what.to_owned()]))
+            .send()
+            .await;
+        if conditional("UpdateItem", table, result)?.is_done() {
+            Ok(())
+        } else {
+            Err(StoreError::broken("the order has no address"))
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Hints: messages which say that an order is worth a look, and nothing of what has happened to it.
+
+use domain::ids::OrderId;
+use domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{EventError, MAX_EVENT_BYTES, OrderEvent, rfc3339};
+
+/// The `source` of hints.
+pub const HINT_SOURCE: &str = "/stampede/payments";
+/// The `type` of hints.
+const HINT_TYPE: &str = "com.stampede.payment.hint";
+
+/// Something became of an order's payment at the gateway, says the gateway. What it was is not part of a hint: whoever acts on
+/// it reads the order, and asks the gateway if the order is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentHint {
+    /// The gateway's id of its own event.
+    pub event: String,
+    /// The order.
+    pub order: OrderId,
+    /// When the gateway's event arrived.
+    pub at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    specversion: String,
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    kind: String,
+    subject: OrderId,
+    time: String,
+}
+
+impl PaymentHint {
+    /// The hint as CloudEvents JSON, without `data`.
+    ///
+    /// # Errors
+    /// [`EventError`] when its time is outside the calendar.
+    pub fn encode(&self) -> Result<String, EventError> {
+        let envelope = Envelope {
+            specversion: "1.0".to_owned(),
+            id: self.event.clone(),
+            source: HINT_SOURCE.to_owned(),
+            kind: HINT_TYPE.to_owned(),
+            subject: self.order.clone(),
+            time: rfc3339(self.at)?,
+        };
+        serde_json::to_string(&envelope).map_err(|_| EventError("encoding"))
+    }
+}
+
+/// A message of the payments' queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentWork {
+    /// An order was changed, or is due.
+    Event(Box<OrderEvent>),
+    /// The gateway says that something became of this order's payment.
+    Hint(OrderId),
+}
+
+impl PaymentWork {
+    /// Reads a message of the payments' queue.
+    ///
+    /// # Errors
+    /// [`EventError`] when it is neither an order event nor a hint.
+    pub fn decode(text: &str) -> Result<Self, EventError> {
+        if text.len() > MAX_EVENT_BYTES {
+            return Err(EventError("too long"));
+        }
+        let hint = serde_json::from_str::<Envelope>(text);
+        match hint.ok().filter(|hint| hint.source == HINT_SOURCE) {
+            Some(hint) if hint.specversion == "1.0" && hint.kind == HINT_TYPE => Ok(Self::Hint(hint.subject)),
+            Some(_) => Err(EventError("version or type")),
+            None => OrderEvent::decode(text).map(|event| Self::Event(Box::new(event))),
+        }
+    }
+
+    /// The order that it is about.
+    #[must_use]
+    pub fn order(&self) -> &OrderId {
+        match self {
+            Self::Event(event) => &event.data.order_id,
+            Self::Hint(order) => order,
+        }
+    }
+
+    /// What it is, for log lines.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Event(event) => event.kind.as_str(),
+            Self::Hint(_) => "hint",
+        }
+    }
+
+    /// Whether the order's payment has to be looked at.
+    #[must_use]
+    pub fn drives_payment(&self) -> bool {
+        match self {
+            Self::Event(event) => event.kind.drives_payment(),
+            Self::Hint(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_survives_the_wire_and_is_no_order_event() {
+        let hint = PaymentHint {
+            event: "evt_1".to_owned(),
+            order: "oaaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
+            at: Timestamp::from_millis(1_800_000_000_123),
+        };
+        let text = hint.encode().unwrap();
+        let work = PaymentWork::decode(&text).unwrap();
+        assert_eq!(work, PaymentWork::Hint(hint.order.clone()));
+        assert_eq!(
+            (work.order(), work.as_str(), work.drives_payment()),
+            (&hint.order, "hint", true)
+        );
+        assert!(OrderEvent::decode(&text).is_err());
+        for (from, to) in [
+            ("\"1.0\"", "\"0.3\""),
+            ("payment.hint", "payment.other"),
+            ("/payments", "/others"),
+            ("oaaa", "xaaa"),
+        ] {
+            assert!(PaymentWork::decode(&text.replace(from, to)).is_err(), "{to}");
+        }
+        assert!(PaymentWork::decode(&" ".repeat(MAX_EVENT_BYTES + 1)).is_err());
+    }
+}

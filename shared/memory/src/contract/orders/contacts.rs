@@ -1,0 +1,45 @@
+//! What an order's shopper was told.
+
+use ports::mail::KeepContact;
+use ports::orders::PlaceOrder;
+
+use super::holds;
+use crate::contract::scene::placing;
+use crate::contract::{Database, answered, assert_broken};
+
+pub async fn what_was_told_is_kept_beside_the_address_once(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    holds(&stock, 0, 5, &[("ada", "k", 1), ("bob", "k", 1)]).await;
+    let (ada, bob) = (placing("ada", "k", 1, 2), placing("bob", "k", 1, 2));
+    let id = &ada.order.id;
+    assert_eq!(answered(orders.contact(id).await), None);
+    for placing in [&ada, &bob] {
+        assert!(answered(orders.place(placing).await).is_done());
+    }
+    let told = |contact: Option<ports::mail::Contact>| {
+        let mut told = contact.unwrap().told;
+        told.sort();
+        told
+    };
+    assert!(told(answered(orders.contact(id).await)).is_empty());
+    for (what, expected) in [
+        ("act_now", vec!["act_now"]),
+        ("confirmed", vec!["act_now", "confirmed"]),
+        ("act_now", vec!["act_now", "confirmed"]),
+    ] {
+        answered(orders.note_told(id, what).await);
+        assert_eq!(told(answered(orders.contact(id).await)), expected);
+    }
+    let contact = answered(orders.contact(id).await).unwrap();
+    assert_eq!(contact.address, ada.address);
+    assert_eq!(database.address(id).await, Some(ada.address.clone()));
+    assert!(told(answered(orders.contact(&bob.order.id).await)).is_empty());
+}
+
+pub async fn of_no_order_nothing_is_told(database: &impl Database) {
+    let orders = database.orders();
+    let id = &placing("ada", "k", 1, 2).order.id;
+    assert_broken(orders.note_told(id, "confirmed").await);
+    assert_eq!(answered(orders.contact(id).await), None);
+    assert_eq!(database.address(id).await, None);
+}

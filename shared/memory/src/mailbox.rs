@@ -1,0 +1,63 @@
+//! A mailbox that remembers what was sent.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ports::mail::{Mail, MailError, SendMail};
+
+use crate::yielding::yield_now;
+
+/// What happens to a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailFault {
+    /// It is not sent, and the sender learns this.
+    Failed(MailError),
+    /// It is sent, and the sender does not know.
+    Unconfirmed,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sent: Vec<Mail>,
+    faults: VecDeque<MailFault>,
+}
+
+/// A mail service in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryMailbox(Arc<Mutex<State>>);
+
+impl MemoryMailbox {
+    /// An empty mailbox.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every mail sent, in order.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Mail> {
+        self.state().sent.clone()
+    }
+
+    /// Lets the next mail that nothing is decided about fail.
+    pub fn fail_next(&self, fault: MailFault) {
+        self.state().faults.push_back(fault);
+    }
+}
+
+impl SendMail for MemoryMailbox {
+    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+        yield_now().await;
+        let mut state = self.state();
+        let fault = state.faults.pop_front();
+        if let Some(MailFault::Failed(error)) = fault {
+            return Err(error);
+        }
+        state.sent.push(mail.clone());
+        fault.map_or(Ok(()), |_| Err(MailError::Unknown))
+    }
+}

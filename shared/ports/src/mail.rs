@@ -1,0 +1,182 @@
+//! Mail to shoppers, and what is kept about whom it went to.
+
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+
+use domain::ids::OrderId;
+
+use crate::StoreError;
+use crate::retry::Transient;
+
+/// The longest address, in bytes (RFC 5321, 4.5.3.1.3, without its angle brackets).
+const MAX_ADDRESS_BYTES: usize = 254;
+/// The longest part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
+const MAX_LOCAL_BYTES: usize = 64;
+
+/// An e-mail address in the form that mail services take everywhere: ASCII, a dot-atom before the `@`, a domain with a dot after
+/// it. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailAddress(String);
+
+/// A text is no address that mail can be sent to. Holds nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an address that mail can be sent to")]
+pub struct MailAddressError;
+
+impl MailAddress {
+    /// The address, for the mail service and for nobody else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MailAddress(…)")
+    }
+}
+
+impl FromStr for MailAddress {
+    type Err = MailAddressError;
+
+    fn from_str(text: &str) -> Result<Self, MailAddressError> {
+        let atom = |part: &str| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
+            !part.is_empty() && part.bytes().all(allowed)
+        };
+        let label = |part: &str| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+            !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(allowed)
+        };
+        let is_address = text.len() <= MAX_ADDRESS_BYTES
+            && text.split_once('@').is_some_and(|(local, domain)| {
+                local.len() <= MAX_LOCAL_BYTES
+                    && local.split('.').all(atom)
+                    && domain.contains('.')
+                    && domain.split('.').all(label)
+            });
+        is_address.then(|| Self(text.to_owned())).ok_or(MailAddressError)
+    }
+}
+
+/// A mail of plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// To whom.
+    pub to: MailAddress,
+    /// The subject: one line.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Why a mail was not sent, as far as anyone knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// Nothing was sent: the service takes no more for the moment, or was not reached.
+    #[error("the mail service takes no more mails for the moment, or was not reached")]
+    Busy,
+    /// Nothing was sent, and a repeat would fare no better until somebody changes something: the sender is not verified, sending is
+    /// paused, a permission is missing, or the service does not take the address.
+    #[error("the mail service refused the mail")]
+    Refused,
+    /// It may have been sent.
+    #[error("the mail service did not answer; the outcome is unknown")]
+    Unknown,
+}
+
+impl Transient for MailError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy)
+    }
+}
+
+/// Sends mails.
+pub trait SendMail: Send + Sync {
+    /// Sends one mail. It repeats nothing by itself.
+    fn send(&self, mail: &Mail) -> impl Future<Output = Result<(), MailError>> + Send;
+}
+
+/// What is stored beside an order and in no stream: the shipping address, and what its shopper was told by mail.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// The address as the order was placed with it, as JSON text.
+    pub address: String,
+    /// The names of what was told.
+    pub told: Vec<String>,
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact")
+            .field("told", &self.told)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps what shoppers were told.
+pub trait KeepContact: Send + Sync {
+    /// The contact of an order, as it certainly is; none if there is no such order.
+    fn contact(&self, order: &OrderId) -> impl Future<Output = Result<Option<Contact>, StoreError>> + Send;
+
+    /// Notes that the shopper was told `what`. A repeat changes nothing.
+    fn note_told(&self, order: &OrderId, what: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_sent_to_is_an_address() {
+        for good in [
+            "ada@example.com",
+            "a.b+tag@sub.example.co.uk",
+            "o'hara@example.org",
+        ] {
+            assert_eq!(good.parse::<MailAddress>().unwrap().expose(), good);
+        }
+        let long = format!("{}@example.com", "a".repeat(65));
+        for bad in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "ada@@example.com",
+            "ada@example..com",
+            ".ada@example.com",
+            "ada@-example.com",
+            "a b@example.com",
+            "ada@example.com,bob@example.com",
+            "Ada <ada@example.com>",
+            "ada@example.com\r\nBcc: bob@example.com",
+            "ädä@example.com",
+            "ada@exämple.com",
+            &long,
+        ] {
+            assert_eq!(bad.parse::<MailAddress>(), Err(MailAddressError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_address_is_printed() {
+        let to: MailAddress = "ada@example.com".parse().unwrap();
+        let mail = Mail {
+            to,
+            subject: "s".to_owned(),
+            text: "t".to_owned(),
+        };
+        let contact = Contact {
+            address: r#"{"email":"ada@example.com"}"#.to_owned(),
+            told: vec!["confirmed".to_owned()],
+        };
+        let printed = format!("{mail:?} {contact:?}");
+        assert!(
+            !printed.contains("ada@") && printed.contains("confirmed"),
+            "{printed}"
+        );
+    }
+}
