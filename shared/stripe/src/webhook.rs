@@ -278,7 +278,7 @@ mod tests {
             format!("t={AT},t={AT},v1={hex}"),
             format!("t={AT},v1=zz"),
             format!("t={AT},v1={}", &hex[1..]),
-            format!("t={AT},{}", vec!["v1=00"; MAX_SIGNATURES + 1].join(",")),
+            format!("t={AT},{}", ["v1=00"; MAX_SIGNATURES + 1].join(",")),
         ] {
             assert_eq!(check(&bad, BODY, SECRET, AT), Err(SignatureError::Form), "{bad}");
         }
