@@ -301,7 +301,7 @@ class Trial:
         row = wait_for("the ledger's row once more", lambda: self.ledger(order), PURCHASE_SECONDS)
         print(f"  {len(records)} records of order {order} were replayed; the ledger has {row}", flush=True)
         assert "0 objects were replayed" in self.make("redrive", "QUEUE=relay")
-        assert "QUEUE=payments|ledger|relay" in self.make("redrive", "QUEUE=orders", expect=2)
+        assert "QUEUE=payments|ledger|mail|relay" in self.make("redrive", "QUEUE=orders", expect=2)
 
     def stream_records(self, order):
         """The changes of an order as the stream has them, in the form in which Lambda hands them over."""

@@ -152,7 +152,7 @@ pub enum Ending {
     LimitReached,
     /// The hold expired before the checkout was through.
     HoldExpired,
-    /// Gave up after errors or silence.
+    /// Gave up after errors, silence, or a refusal that is about the shopper and not about the stock.
     GaveUp,
     /// Got an answer that the API does not promise.
     Unexpected,

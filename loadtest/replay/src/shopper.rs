@@ -242,7 +242,8 @@ impl Shopper {
                 world.note("refused: an order in progress is in the way");
                 Asked::Wait(Ending::GaveUp)
             }
-            Code::HoldsUnused => Asked::Wait(Ending::Impatient),
+            // About this shopper, not about the stock.
+            Code::HoldsUnused => Asked::Wait(Ending::GaveUp),
             Code::Closed => Asked::Ended(Ending::Closed),
             _ => Asked::Ended(self.surprised(answer)),
         }

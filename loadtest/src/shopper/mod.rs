@@ -51,8 +51,8 @@ enum Look {
 /// What came of asking for a reservation.
 enum Wish {
     Held(Box<api::reservations::ReservationView>),
-    /// All held: look again.
-    Wait,
+    /// Not now: look again, or leave for this reason.
+    Wait(Ending),
     /// Gone, but there is another SKU to want.
     Another,
     Ended(Ending),
@@ -125,9 +125,9 @@ impl Shopper {
             }
             let reservation = match self.reserve().await {
                 Wish::Held(reservation) => reservation,
-                Wish::Wait => {
+                Wish::Wait(without_patience) => {
                     if !self.has_patience() {
-                        return Ending::Impatient;
+                        return without_patience;
                     }
                     self.wait_for_units(None).await;
                     continue;
@@ -303,8 +303,11 @@ impl Shopper {
                 return self.surprised_by(Endpoint::Reserve, answer);
             };
             return match problem.code {
-                Code::SoldOut if problem.availability == Some(Availability::AllHeld) => Wish::Wait,
-                Code::OrderInProgress | Code::HoldsUnused => Wish::Wait,
+                Code::SoldOut if problem.availability == Some(Availability::AllHeld) => {
+                    Wish::Wait(Ending::Impatient)
+                }
+                // About this shopper, not about the stock.
+                Code::OrderInProgress | Code::HoldsUnused => Wish::Wait(Ending::GaveUp),
                 Code::SoldOut if self.second_wish() => Wish::Another,
                 Code::SoldOut => Wish::Ended(Ending::Gone),
                 Code::FewerLeft => match problem.available {
