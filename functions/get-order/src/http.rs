@@ -5,7 +5,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::ids::OrderId;
-use domain::order::Fingerprint;
+use domain::order::{Fingerprint, OrderStatus};
 use http::StatusCode;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
@@ -15,7 +15,8 @@ use web::{
     encode_cursor, path_id,
 };
 
-use crate::cancel::{NotCancelled, cancel};
+use crate::cancel::cancel;
+use crate::change::{NotChanged, change};
 use crate::pay::{NotAccepted, pay};
 
 /// What the routes share.
@@ -84,7 +85,9 @@ where
     ) -> Result<Response, Failure> {
         let Self { orders, edge } = &context.service;
         let id: OrderId = path_id("order", &id)?;
-        let order = cancel(orders, edge, &id, &shopper).await.map_err(not_cancelled)?;
+        let order = change(orders, edge, &id, &shopper, |order| cancel(order, edge.now()))
+            .await
+            .map_err(|error| not_changed("cancel an order", error, not_cancelled))?;
         let status = if order.status.is_open() {
             StatusCode::ACCEPTED
         } else {
@@ -115,9 +118,10 @@ where
         }
         let method = &body.payment_method;
         let request = Fingerprint::of_request(key.as_bytes(), method.as_bytes());
-        let order = pay(orders, edge, &id, &shopper, method, &request)
+        let decide = |order| pay(order, method, &request, edge.now());
+        let order = change(orders, edge, &id, &shopper, decide)
             .await
-            .map_err(not_accepted)?;
+            .map_err(|error| not_changed("bring another card", error, not_accepted))?;
         Ok(answer(
             StatusCode::ACCEPTED,
             Caching::Never,
@@ -126,9 +130,20 @@ where
     }
 }
 
-fn not_accepted(error: NotAccepted) -> Failure {
+fn not_changed<R>(task: &'static str, error: NotChanged<R>, refused: impl FnOnce(R) -> Problem) -> Failure {
     let problem = match error {
-        NotAccepted::Unknown => Problem::new(Code::NotFound, "You have no such order."),
+        NotChanged::Unknown => Problem::new(Code::NotFound, "You have no such order."),
+        NotChanged::Refused(why) => refused(why),
+        NotChanged::Contended => {
+            Problem::new(Code::Conflict, "The order keeps changing. Try again.").retry_after(1)
+        }
+        NotChanged::Store(error) => return Failure::store(task, &error),
+    };
+    problem.into()
+}
+
+fn not_accepted(why: NotAccepted) -> Problem {
+    match why {
         NotAccepted::OtherRequest => Problem::new(
             Code::IdempotencyMismatch,
             "This key belongs to another card. Use a new key.",
@@ -138,25 +153,12 @@ fn not_accepted(error: NotAccepted) -> Failure {
             format!("The order is {} and awaits no other card.", status.as_str()),
         ),
         NotAccepted::TooLate => Problem::new(Code::WrongState, "The time for another card is over."),
-        NotAccepted::Contended => {
-            Problem::new(Code::Conflict, "The order keeps changing. Try again.").retry_after(1)
-        }
-        NotAccepted::Store(error) => return Failure::store("bring another card", &error),
-    };
-    problem.into()
+    }
 }
 
-fn not_cancelled(error: NotCancelled) -> Failure {
-    let problem = match error {
-        NotCancelled::Unknown => Problem::new(Code::NotFound, "You have no such order."),
-        NotCancelled::Ended(status) => Problem::new(
-            Code::WrongState,
-            format!("The order is {} and can no longer be cancelled.", status.as_str()),
-        ),
-        NotCancelled::Contended => {
-            Problem::new(Code::Conflict, "The order keeps changing. Try again.").retry_after(1)
-        }
-        NotCancelled::Store(error) => return Failure::store("cancel an order", &error),
-    };
-    problem.into()
+fn not_cancelled(status: OrderStatus) -> Problem {
+    Problem::new(
+        Code::WrongState,
+        format!("The order is {} and can no longer be cancelled.", status.as_str()),
+    )
 }

@@ -14,6 +14,7 @@
 )]
 
 pub mod cancel;
+pub mod change;
 pub mod http;
 pub mod pay;
 

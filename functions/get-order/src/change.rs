@@ -1,0 +1,64 @@
+//! Changing an order on its shopper's wish.
+
+use domain::ids::{OrderId, ShopperId};
+use domain::order::{Order, OrderStep};
+use ports::StoreError;
+use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+
+/// Further looks when the order changed since it was read.
+const LOOKS: Policy = Policy::at_once(3);
+
+/// Why an order was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotChanged<R> {
+    /// No such order, or somebody else's.
+    #[error("no such order")]
+    Unknown,
+    /// The order does not permit the change.
+    #[error("{0}")]
+    Refused(R),
+    /// It keeps changing.
+    #[error("changed again and again")]
+    Contended,
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a wish comes to.
+pub enum Change {
+    /// It was fulfilled before.
+    Already(Order),
+    /// This step fulfils it.
+    Step(OrderStep),
+}
+
+/// Stores what `decide` makes of `shopper`'s order. When the order changed since it was read, `decide` is asked anew.
+///
+/// # Errors
+/// [`NotChanged`].
+pub async fn change<O: ReadOrder + AdvanceOrder, E: Edge, R>(
+    orders: &O,
+    edge: &E,
+    id: &OrderId,
+    shopper: &ShopperId,
+    decide: impl Fn(Order) -> Result<Change, R>,
+) -> Result<Order, NotChanged<R>> {
+    let look = |_| async {
+        let found = retry(edge, IN_REQUEST, || orders.order(id)).await?;
+        let order = found
+            .filter(|order| order.shopper == *shopper)
+            .ok_or(NotChanged::Unknown)?;
+        let step = match decide(order).map_err(NotChanged::Refused)? {
+            Change::Already(order) => return Ok(Look::Done(order)),
+            Change::Step(step) => step,
+        };
+        // A repeat of a step that was stored is refused; the next look then finds it done.
+        let stored = retry(edge, IN_REQUEST, || orders.advance(&step)).await?;
+        Ok(Look::of(stored, step.order))
+    };
+    let done: Result<_, NotChanged<R>> = look_again(edge, LOOKS, look).await;
+    done?.ok_or(NotChanged::Contended)
+}
