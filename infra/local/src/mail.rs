@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::http1;
-use crate::permissions::{Permissions, service, signer};
-use crate::planes::needs::{Call, SEND_EMAIL_PATH, needs};
+use crate::permissions::Permissions;
+use crate::planes::needs::{Call, SEND_EMAIL_PATH};
 
 /// More than a mail of plain text takes.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -43,18 +43,8 @@ impl Mailbox {
         let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
             return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
         };
-        let authorization = http1::header(&parts, "authorization");
-        let call = Call {
-            service: service(authorization).unwrap_or_default(),
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: "",
-            target: None,
-            body: &body,
-        };
-        if let Some(function) = signer(authorization)
-            && let Err(denied) = self.permissions.check(function, &needs(&call))
-        {
+        let call = Call::of(&parts, &body);
+        if let Err(denied) = call.permitted(&self.permissions) {
             return refused(
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",

@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::http1;
-use crate::permissions::{Permissions, service, signer};
-use crate::planes::needs::{Call, needs};
+use crate::permissions::Permissions;
+use crate::planes::needs::Call;
 use crate::template::{Surroundings, parameter_arn, secret_arn};
 
 /// More than an id and a version take.
@@ -104,18 +104,8 @@ impl Secrets {
         let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
             return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
         };
-        let authorization = http1::header(&parts, "authorization");
-        let call = Call {
-            service: service(authorization).unwrap_or_default(),
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: "",
-            target: http1::header(&parts, "x-amz-target"),
-            body: &body,
-        };
-        if let Some(function) = signer(authorization)
-            && let Err(denied) = self.permissions.check(function, &needs(&call))
-        {
+        let call = Call::of(&parts, &body);
+        if let Err(denied) = call.permitted(&self.permissions) {
             return http1::json(StatusCode::BAD_REQUEST, denied.body());
         }
         self.answer(&call).unwrap_or_else(|| {

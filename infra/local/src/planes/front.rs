@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use super::Planes;
 use super::caller::Caller;
 use super::follow::Follower;
-use super::needs::{Call, about_concurrency, changes_database, invoked, lists_provisioned, needs};
+use super::needs::{Call, about_concurrency, changes_database, invoked, lists_provisioned};
 use crate::http1;
-use crate::permissions::{Permissions, service, signer};
+use crate::permissions::Permissions;
 use crate::runtime::{Failure, Functions};
 use crate::secrets::Secrets;
 
@@ -65,18 +65,8 @@ impl Front {
         let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
             return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
         };
-        let authorization = http1::header(&parts, "authorization");
-        let call = Call {
-            service: service(authorization).unwrap_or_default(),
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            target: http1::header(&parts, "x-amz-target"),
-            body: &body,
-        };
-        if let Some(function) = signer(authorization)
-            && let Err(denied) = self.permissions.check(function, &needs(&call))
-        {
+        let call = Call::of(&parts, &body);
+        if let Err(denied) = call.permitted(&self.permissions) {
             return http1::json(StatusCode::FORBIDDEN, denied.body());
         }
         if let Some(function) = invoked(&call) {

@@ -3,14 +3,18 @@
 use std::borrow::Cow;
 
 use http::Method;
+use http::request::Parts;
 use serde_json::Value;
 
-use crate::permissions::Need;
+use crate::http1;
+use crate::permissions::{Denied, Need, Permissions, service, signer};
 use crate::template::{ACCOUNT, REGION, function_arn, parameter_arn, secret_arn};
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
+    /// The function that signed it; none if somebody else did.
+    pub(crate) signer: Option<&'a str>,
     /// The service that the signature is for.
     pub(crate) service: &'a str,
     pub(crate) method: &'a Method,
@@ -19,6 +23,28 @@ pub(crate) struct Call<'a> {
     /// The operation in protocols that name it in a header.
     pub(crate) target: Option<&'a str>,
     pub(crate) body: &'a [u8],
+}
+
+impl<'a> Call<'a> {
+    /// The call that a request makes.
+    pub(crate) fn of(parts: &'a Parts, body: &'a [u8]) -> Self {
+        let authorization = http1::header(parts, "authorization");
+        Self {
+            signer: signer(authorization),
+            service: service(authorization).unwrap_or_default(),
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            target: http1::header(parts, "x-amz-target"),
+            body,
+        }
+    }
+
+    /// Holds the call against the policies of the function that signed it. Others may make every call.
+    pub(crate) fn permitted(&self, permissions: &Permissions) -> Result<(), Denied> {
+        self.signer
+            .map_or(Ok(()), |function| permissions.check(function, &needs(self)))
+    }
 }
 
 /// What the call needs. A call that is not known needs what no policy grants.
@@ -217,6 +243,7 @@ mod tests {
     fn texts(service: &str, method: Method, path: &str, target: Option<&str>, body: &str) -> Vec<String> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let call = Call {
+            signer: None,
             service,
             method: &method,
             path,

@@ -14,7 +14,6 @@ use super::follow::provisioned_path;
 use super::front::{MAX_BODY_BYTES, silent};
 use super::needs::{Call, lists_provisioned};
 use crate::http1;
-use crate::permissions::service;
 use crate::template::function_arn;
 
 /// Serves until dropped, before the control planes at `url`. `alias` is the one that carries provisioned concurrency.
@@ -32,15 +31,7 @@ async fn answer(caller: &Caller, alias: &str, request: Request<Incoming>) -> Res
     let Some(body) = http1::read(body, MAX_BODY_BYTES).await else {
         return http1::json(StatusCode::PAYLOAD_TOO_LARGE, "");
     };
-    let call = Call {
-        service: service(http1::header(&parts, "authorization")).unwrap_or_default(),
-        method: &parts.method,
-        path: parts.uri.path(),
-        query: parts.uri.query().unwrap_or_default(),
-        target: None,
-        body: &body,
-    };
-    if let Some(function) = lists_provisioned(&call) {
+    if let Some(function) = lists_provisioned(&Call::of(&parts, &body)) {
         let (arn, path) = (function_arn(function), provisioned_path(function, alias));
         return match caller.list_provisioned(&arn, alias, &path, |_| None).await {
             Ok(list) => http1::json(StatusCode::OK, list.to_string()),
