@@ -4,13 +4,13 @@ use aws_lambda_events::sqs::SqsEvent;
 use events::PaymentWork;
 use futures_util::future::join_all;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
-use ports::payment::{GatewayError, PaymentGateway};
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::payment::PaymentGateway;
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 use startup::spans::{of_event, of_order};
 use tracing::Instrument as _;
 
-use crate::drive::{Driver, NotDriven};
+use crate::drive::Driver;
 
 /// Drives the orders of a batch, at the same time, and answers which messages must come again.
 ///
@@ -21,7 +21,7 @@ pub async fn handle<O, G, E>(
     event: SqsEvent,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
-    O: ReadOrder + ListOrders + AdvanceOrder,
+    O: ReadOrder + AdvanceOrder,
     G: PaymentGateway,
     E: Edge,
 {
@@ -41,7 +41,7 @@ where
 /// Whether the message is done with.
 async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
 where
-    O: ReadOrder + ListOrders + AdvanceOrder,
+    O: ReadOrder + AdvanceOrder,
     G: PaymentGateway,
     E: Edge,
 {
@@ -49,17 +49,10 @@ where
     if !content.drives_payment() {
         return true;
     }
-    match driver.drive(content.order()).await {
+    match driver.drive(content.order(), content.next_due()).await {
         Ok(driven) => {
             tracing::info!(event = content.as_str(), ?driven, "payment driven");
             true
-        }
-        Err(error @ NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode)) => {
-            tracing::error!(
-                %error,
-                "not driven; it will come again: put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names"
-            );
-            false
         }
         Err(error) => {
             tracing::warn!(%error, "not driven; it will come again");

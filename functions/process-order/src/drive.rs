@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::ids::OrderId;
-use domain::limits::{MAX_PAGE, PROCESS_ORDER_TIMEOUT_SECONDS};
+use domain::limits::PROCESS_ORDER_TIMEOUT_SECONDS;
 use domain::order::{DeclineReason, EndReason, NotPossible, Order, OrderStatus, OrderStep};
 use domain::saga::{Action, Turn, step};
+use domain::time::Timestamp;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
+use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
@@ -18,9 +19,9 @@ use secrets::FETCH_TIMEOUT_MS;
 /// Looks at one order by one message, after a conflict or a lost answer: six at most.
 const LOOKS: Policy = Policy::new(5, 60, 960);
 /// Repeats of one call to the gateway: enough to outwait an outage of a few seconds, which the budget bounds in any case.
-/// A message that is given up comes again only after its queue's visibility time.
+/// After that the order waits for the sweeper.
 const GATEWAY: Policy = Policy::new(6, 50, 1_600);
-/// Confirms per message, our own repeat of a card included; more are left to the redelivery.
+/// Confirms per message, our own repeat of a card included; more are left to the sweeper.
 const MOST_CONFIRMS: u32 = 3;
 /// How long after its beginning a message still starts something new, in milliseconds.
 pub const BUDGET_MS: u64 = 6_000;
@@ -45,6 +46,10 @@ pub enum Driven {
     Ended(OrderStatus),
     /// The shopper or the gateway is at it; the sweeper will look again.
     Waiting,
+    /// The gateway gave no usable answer; the sweeper will look again.
+    WithoutGateway,
+    /// A reminder that is stale: the order was put off again since, so another one comes or has come.
+    Stale,
 }
 
 /// Why a message must come again.
@@ -53,13 +58,13 @@ pub enum NotDriven {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The gateway did not answer, or its answer does not say what became of the money.
+    /// The gateway refuses a call of ours: an engineer has to look. Any other failure of it becomes [`Driven::WithoutGateway`].
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// There is no such order.
     #[error("no such order")]
     NoOrder,
-    /// The gateway does not know the payment that the order names: another account, or another gateway.
+    /// The gateway does not know the payment that the order names: another account, or another gateway. Becomes [`Driven::WithoutGateway`].
     #[error("the gateway does not know the order's payment")]
     NoPayment,
     /// The order keeps changing, or the time is used up.
@@ -116,7 +121,7 @@ struct Effort {
     confirms: AtomicU32,
 }
 
-impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
+impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     /// The function over its ports. The bank sends shoppers back to `return_url`.
     pub const fn new(orders: O, gateway: G, return_url: String, edge: E) -> Self {
         Self {
@@ -127,61 +132,108 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         }
     }
 
-    /// Brings an order as far as it goes now.
+    /// Brings an order as far as it goes now. A reminder says when the next one is due: once the order is put off to later than that, the
+    /// reminder is stale and nothing is done.
     ///
     /// # Errors
     /// [`NotDriven`]: the message must come again.
-    pub async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
+    pub async fn drive(&self, id: &OrderId, next_due: Option<Timestamp>) -> Result<Driven, NotDriven> {
         let until = self.edge.now().plus_millis(BUDGET_MS.cast_signed());
         let effort = Effort {
             gateway: GATEWAY.until(until),
             confirms: AtomicU32::new(0),
         };
-        let driven = look_again(&self.edge, LOOKS.until(until), |_| self.look(id, &effort)).await?;
+        let driven = look_again(&self.edge, LOOKS.until(until), |_| {
+            self.look(id, next_due, &effort)
+        })
+        .await?;
         driven.ok_or(NotDriven::Unfinished)
     }
 
-    async fn look(&self, id: &OrderId, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn look(
+        &self,
+        id: &OrderId,
+        next_due: Option<Timestamp>,
+        effort: &Effort,
+    ) -> Result<Look, NotDriven> {
         let order = retry(&self.edge, IN_WORKER, || self.orders.order(id))
             .await?
             .ok_or(NotDriven::NoOrder)?;
         if !order.status.is_open() {
             return Ok(Look::Done(Driven::Ended(order.status)));
         }
+        if next_due.is_some_and(|next| order.due_at > next) {
+            return Ok(Look::Done(Driven::Stale));
+        }
+        match self.advance(&order, effort).await {
+            Err(NotDriven::Gateway(error)) if !error.is_transient() => Err(error.into()),
+            Err(why @ (NotDriven::Gateway(_) | NotDriven::NoPayment)) => {
+                Ok(self.without_gateway(&order, &why))
+            }
+            done => done,
+        }
+    }
+
+    async fn advance(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
         let (Some((action, _)), Some(id)) = (step(order.status), &order.payment_id) else {
-            return self.begin(&order, effort).await;
+            return self.begin(order, effort).await;
         };
         if let Some(reason) = order.cancel_requested {
-            return self.cancel(&order, id, reason, effort).await;
+            return self.cancel(order, id, reason, effort).await;
         }
         match action {
-            Action::AwaitCard if self.is_over(&order) => {
-                self.give_up(&order, EndReason::PaymentDeadline, effort).await
+            Action::AwaitCard if self.is_over(order) => {
+                self.give_up(order, EndReason::PaymentDeadline, effort).await
             }
             Action::AwaitCard => Ok(Look::Done(Driven::Waiting)),
-            Action::Create | Action::Confirm | Action::LookUp => match self.find(id, effort).await {
-                Ok(payment) => {
-                    self.pay(&order, id, Next::Told(payment, Told::ByLookUp), effort)
-                        .await
-                }
-                Err(NotDriven::Gateway(error)) => self.without_gateway(&order, error, effort).await,
-                Err(error) => Err(error),
-            },
+            Action::Create | Action::Confirm | Action::LookUp => {
+                let payment = self.find(id, effort).await?;
+                self.pay(order, id, Next::Told(payment, Told::ByLookUp), effort)
+                    .await
+            }
+        }
+    }
+
+    /// The one place where the gateway's silence becomes a wait. The order waits as long as its operator lets it.
+    fn without_gateway(&self, order: &Order, why: &NotDriven) -> Look {
+        let to_do = match why {
+            NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode) => Some(
+                "put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names",
+            ),
+            NotDriven::NoPayment => {
+                Some("see whether the key is of another account; if not, an operator ends the order")
+            }
+            _ => None,
+        };
+        // The alarm `GatewaySilent` counts this line.
+        tracing::warn!(%why, to_do, "payment gateway gave no usable answer; the order waits");
+        self.tell_if_late(order);
+        Look::Done(Driven::WithoutGateway)
+    }
+
+    fn tell_if_late(&self, order: &Order) {
+        let now = self.edge.now();
+        if order.gateway_wait().is_some_and(|(_, until)| until <= now) {
+            // The alarm `GatewayAwaited` counts this line.
+            tracing::error!("payment gateway away for too long; the operator keeps or ends the order");
         }
     }
 
     /// An order without a payment: nothing was ever confirmed. However late it is, it is tried first.
     async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
+        if order.terms.cards == 0 {
+            tracing::info!(
+                "too many cards of the shopper were declined in the drop; the gateway is not asked"
+            );
+            return self.undo(order, EndReason::PaymentDeclined).await;
+        }
         let new = NewPayment {
             order: order.id.clone(),
             amount: order.amount,
         };
         let key = IdempotencyKey::create(&order.id);
         // Under one key a repeat is the same payment, so a lost answer is asked for again.
-        let payment = match retry(&self.edge, effort.gateway, || self.gateway.create(&new, &key)).await {
-            Ok(payment) => payment,
-            Err(error) => return self.without_gateway(order, error, effort).await,
-        };
+        let payment = retry(&self.edge, effort.gateway, || self.gateway.create(&new, &key)).await?;
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
         }
@@ -219,8 +271,7 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
     /// Takes the money by the current try. Only for a payment whose id and a try whose key are stored with the order.
     async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Next, NotDriven> {
         if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
-            let unknown = GatewayError::Unknown;
-            return Ok(Next::Done(self.without_gateway(order, unknown, effort).await?));
+            return Err(GatewayError::Unknown.into());
         }
         let Some(current) = order.current_try() else {
             return Err(NotDriven::Contradiction("the order has no card"));
@@ -241,15 +292,9 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         let code = match &error {
             GatewayError::Unknown | GatewayError::Unavailable => None,
             GatewayError::Refused { code } => Some(code),
-            _ => return Ok(Next::Done(self.without_gateway(order, error, effort).await?)),
+            _ => return Err(error.into()),
         };
-        let payment = match self.find(id, effort).await {
-            Ok(payment) => payment,
-            Err(NotDriven::Gateway(error)) => {
-                return Ok(Next::Done(self.without_gateway(order, error, effort).await?));
-            }
-            Err(error) => return Err(error),
-        };
+        let payment = self.find(id, effort).await?;
         if !is_open_to(order, &payment) {
             // It was done, or had merely moved on.
             return Ok(Next::Told(payment, Told::ByLookUp));
@@ -306,8 +351,10 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
                 let step = order.acted(self.edge.now())?;
                 Ok(Look::of(self.store(&step).await?, Driven::Waiting))
             }
-            PaymentState::Processing if self.is_over(order) => self.gateway_is_late(order, effort).await,
-            PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
+            PaymentState::Processing => {
+                self.tell_if_late(order);
+                Ok(Look::Done(Driven::Waiting))
+            }
         };
         look.map(Next::Done)
     }
@@ -333,7 +380,7 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
             };
             return Ok(next);
         }
-        if order.cards_left > 0 && !self.has_earlier_order(order).await? {
+        if order.cards_left > 0 {
             let step = order.declined(reason, charge, now)?;
             return Ok(Next::Done(Look::of(self.store(&step).await?, Driven::Waiting)));
         }
@@ -341,43 +388,9 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         self.give_up_by(&step, id, effort).await.map(Next::Done)
     }
 
-    /// Whether the shopper has an earlier order in the drop: only the first one gets further cards, so that nobody tries cards by the dozen.
-    async fn has_earlier_order(&self, order: &Order) -> Result<bool, StoreError> {
-        let drop = &order.reservation.shard.drop;
-        let page = retry(&self.edge, IN_WORKER, || {
-            self.orders.orders_of(&order.shopper, None, MAX_PAGE)
-        })
-        .await?;
-        let earlier = |other: &Order| {
-            other.reservation.shard.drop == *drop
-                && (other.placed_at, &other.id) < (order.placed_at, &order.id)
-        };
-        Ok(page.orders.iter().any(earlier))
-    }
-
     /// Whether the time of whose turn it is has passed.
     fn is_over(&self, order: &Order) -> bool {
         order.payment_deadline <= self.edge.now()
-    }
-
-    /// The gateway gave no usable answer. The order waits for it as long as the operator allows.
-    async fn without_gateway(
-        &self,
-        order: &Order,
-        error: GatewayError,
-        effort: &Effort,
-    ) -> Result<Look, NotDriven> {
-        if order.turn == Turn::Gateway && self.is_over(order) {
-            self.gateway_is_late(order, effort).await
-        } else {
-            Err(error.into())
-        }
-    }
-
-    async fn gateway_is_late(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
-        // The alarm `GatewayGivenUp` counts this line.
-        tracing::error!("payment gateway away for too long; the order is to end unpaid");
-        self.give_up(order, EndReason::GatewayUnavailable, effort).await
     }
 
     /// Stores that the order is to end, and why, before the gateway is asked: from then on no further card is accepted.
@@ -406,7 +419,18 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
         reason: EndReason,
         effort: &Effort,
     ) -> Result<Look, NotDriven> {
-        let payment = retry(&self.edge, effort.gateway, || self.gateway.cancel(id)).await?;
+        let cancelled = retry(&self.edge, effort.gateway, || self.gateway.cancel(id)).await;
+        let payment = match cancelled {
+            // What the gateway does not know it does not cancel.
+            Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
+                Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
+                    tracing::warn!(payment = %id, "the gateway does not know the payment, as the operator stated");
+                    return self.undo(order, reason).await;
+                }
+                found => found?,
+            },
+            answer => answer?,
+        };
         match payment.state {
             PaymentState::Cancelled => self.undo(order, reason).await,
             PaymentState::Succeeded { .. } => {
@@ -414,7 +438,10 @@ impl<O: ReadOrder + ListOrders + AdvanceOrder, G: PaymentGateway, E: Edge> Drive
                 self.end(&step).await
             }
             // It cannot be stopped any more and has not ended yet.
-            PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
+            PaymentState::Processing => {
+                self.tell_if_late(order);
+                Ok(Look::Done(Driven::Waiting))
+            }
             PaymentState::Unconfirmed
             | PaymentState::ActionRequired { .. }
             | PaymentState::Declined { .. } => Err(NotDriven::Contradiction("the gateway did not cancel")),

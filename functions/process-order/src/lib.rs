@@ -17,15 +17,16 @@
 //! - An order with a payment is undone only when the gateway says that the payment is cancelled. That the order is to end, and why, is
 //!   stored before the gateway is asked; if the money was taken first, the order is paid.
 //! - A key that the gateway does not take says nothing about a payment: the call is repeated with the key as it is stored by
-//!   then, and if that is refused too, the record fails and comes again.
-//! - A lost answer is not a failure: the payment is looked up, and if that does not tell either, the record fails and
-//!   comes again.
+//!   then, and if that is refused too, the order waits as in an outage.
+//! - A lost answer is not a failure: the payment is looked up. If that does not tell either, or the gateway is away, the message is done with and
+//!   the order waits for the sweeper's next reminder: an outage leaves no dead letters. Only the operator ends an order that waits for the gateway.
 //!
 //! | order | gateway | step |
 //! |---|---|---|
 //! | ended | | none |
-//! | no payment | | create, store the id, confirm; undo when the gateway is away for too long |
-//! | payment, to end | | cancel; then as the gateway answers |
+//! | no payment | | create, store the id, confirm |
+//! | no payment, and no card allowed | | undo as declined, without asking the gateway |
+//! | payment, to end | | cancel; then as the gateway answers. One that it does not know ends if the operator stated that |
 //! | another card awaited | | nothing; store that it is to end once the shopper's time is over |
 //! | payment | succeeded | settle |
 //! | payment | cancelled | undo |
@@ -33,7 +34,8 @@
 //! | payment | declined, may pass | store a try with the same card, confirm |
 //! | payment | declined | store that another card is awaited, or that the order is to end |
 //! | payment | action required | store where the shopper must go; that it is to end once their time is over |
-//! | payment | processing | wait for the sweeper; store that it is to end once the wait for the gateway is over |
+//! | payment | processing | wait for the sweeper |
+//! | any | silent | wait for the sweeper; an alarm once the wait for the gateway is over |
 //!
 //! **What it does not do.** Refunds, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
@@ -54,7 +56,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::{FunctionLimits, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
-use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
+use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::PaymentGateway;
 use startup::batch::WholeBatchFailed;
 
@@ -72,7 +74,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
 
 impl<O, G, E> Handle for Driver<O, G, E>
 where
-    O: ReadOrder + ListOrders + AdvanceOrder + 'static,
+    O: ReadOrder + AdvanceOrder + 'static,
     G: PaymentGateway + 'static,
     E: Edge,
 {

@@ -261,7 +261,7 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] 
         ("get-drop", get_drop::Api::router(store(), store(), edge())),
         (
             "operate-drop",
-            operate_drop::Api::router(store(), store(), store(), operators, edge()),
+            operate_drop::Api::router(store(), store(), store(), store(), operators, edge()),
         ),
         (
             "receive-webhook",

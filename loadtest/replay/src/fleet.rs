@@ -153,6 +153,7 @@ impl Fleet {
                     store(),
                     store(),
                     readiness,
+                    store(),
                     operators,
                     edge,
                 ))

@@ -24,6 +24,7 @@
 )]
 
 pub mod cached;
+pub mod change;
 pub mod drops;
 pub mod edge;
 mod error;

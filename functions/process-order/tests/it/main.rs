@@ -9,5 +9,6 @@
 mod batch;
 mod faults;
 mod mode;
+mod outage;
 mod outcomes;
 mod support;

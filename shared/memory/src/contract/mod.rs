@@ -45,7 +45,7 @@ use ports::StoreError;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
 use ports::mail::KeepContact;
-use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, PlaceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, PlaceOrder, PutOff, ReadOrder};
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
 };
@@ -64,10 +64,20 @@ impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + Survey
 
 /// Every order port.
 pub trait OrderPorts:
-    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact
+    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + ListOpenOrders + PutOff + AdvanceOrder + KeepContact
 {
 }
-impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact> OrderPorts for T {}
+impl<T> OrderPorts for T where
+    T: PlaceOrder
+        + ReadOrder
+        + ListOrders
+        + FindDueOrders
+        + ListOpenOrders
+        + PutOff
+        + AdvanceOrder
+        + KeepContact
+{
+}
 
 /// Every drop port.
 pub trait DropPorts: ReadDrop + ListDrops + StoreDrop {}

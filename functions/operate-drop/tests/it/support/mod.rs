@@ -56,7 +56,7 @@ impl Scene {
             .with_deployers(KeySet::of(&[&deployer]).unwrap())
             .unwrap();
         let port = || store.clone();
-        let router = Api::router(port(), port(), port(), operators, edge.clone());
+        let router = Api::router(port(), port(), port(), port(), operators, edge.clone());
         Self {
             store,
             edge,
