@@ -8,7 +8,7 @@ use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
 use ports::drops::{DropPage, FreeCounts, Lease};
-use ports::orders::{NotPlaced, OrderPage};
+use ports::orders::{NotPlaced, OpenPage, OrderPage};
 use ports::stock::Peek;
 
 /// Can be told in a few words.
@@ -127,7 +127,14 @@ impl Tell for NotPlaced {
             Self::Exists(order) => format!("exists, {}", order.tell()),
             Self::HoldChanged => "the hold has changed".to_owned(),
             Self::LimitReached => "limit reached".to_owned(),
+            Self::NotFirst { .. } => "not the shopper's first order".to_owned(),
         }
+    }
+}
+
+impl Tell for OpenPage {
+    fn tell(&self) -> String {
+        format!("{} open orders", self.orders.len())
     }
 }
 
