@@ -116,15 +116,15 @@ test: ## run every test: unit, property, contract, journeys, invocations, the te
 	@infra/tools/setup test
 	@infra/tools/steps test
 
-prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
+prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, OF=orders, CASES=n FUZZ_SECONDS=n
 	@infra/tools/setup drop
 	@infra/tools/build prove
-	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/replay prove $(if $(OF),--of $(OF)) $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
 
-replay: ## replay one drop and print its history: SEED=n or PLAN=file
+replay: ## replay one drop and print its history: SEED=n (OF=orders) or PLAN=file
 	@infra/tools/build prove
-	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
+	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1) $(if $(OF),--of $(OF)))
 
 mutants: ## change the rules of shared/domain one at a time; its tests must notice each change: RULES="shard plan"; target/mutants
 	@infra/tools/setup mutants

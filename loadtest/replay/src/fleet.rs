@@ -14,10 +14,12 @@ use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
-use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemoryStore};
+use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemorySecret, MemoryStore};
+use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
 use process_order::drive::Driver;
 use project_ledger::Projection;
+use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
 use serde::de::IgnoredAny;
 use sweep_orders::Sweeper;
@@ -26,12 +28,13 @@ use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
 use crate::chance::keyed;
-use crate::ports::{Gateway, Ledger, Queues, Store};
+use crate::ports::{Gateway, Ledger, Mailbox, Queues, Store};
 use crate::process::{Function, Process, ProcessEdge};
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
 use crate::stream::Stream;
 use crate::tokens::Keys;
+use crate::webhooks::{Hooks, SECRET};
 use crate::world::World;
 
 /// Where the bank would send shoppers back to.
@@ -92,6 +95,8 @@ pub struct Fleet {
     pub deliveries: Arc<Deliveries>,
     /// The stream.
     pub stream: Arc<Stream>,
+    /// The gateway's webhooks.
+    pub hooks: Arc<Hooks>,
     idle: Mutex<BTreeMap<Function, Vec<Warm>>>,
 }
 
@@ -99,11 +104,13 @@ impl Fleet {
     /// A fleet without processes.
     #[must_use]
     pub fn new(world: &Arc<World>, keys: &Arc<Keys>, stream: &Arc<Stream>) -> Arc<Self> {
+        let gateway = MemoryGateway::new();
         Arc::new(Self {
             world: Arc::clone(world),
             keys: Arc::clone(keys),
             memory: MemoryStore::new(),
-            gateway: MemoryGateway::new(),
+            hooks: Hooks::of(&gateway),
+            gateway,
             ledger: MemoryLedger::new(),
             queues: MemoryQueues::new(),
             deliveries: Arc::new(Deliveries::default()),
@@ -172,6 +179,11 @@ impl Fleet {
                 Settings::default(),
             )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
+            Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
+            Function::NotifyShopper => {
+                let mailbox = Mailbox::new(&process);
+                Arc::new(Notifier::new(store(), Some(mailbox), RETURN_URL.to_owned(), edge))
+            }
         };
         Warm { process, service }
     }
@@ -276,6 +288,12 @@ impl Fleet {
     /// Hands a batch of the ledger's queue to `project-ledger`.
     pub async fn project(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, label, event, 0)
+            .await
+    }
+
+    /// Hands a batch of the mail queue to `notify-shopper`.
+    pub async fn notify(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
+        self.event::<Notifier<Store, Mailbox, ProcessEdge>>(Function::NotifyShopper, label, event, 0)
             .await
     }
 

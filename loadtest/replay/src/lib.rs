@@ -54,4 +54,5 @@ pub mod stream;
 pub mod tokens;
 pub mod verdict;
 pub mod watch;
+pub mod webhooks;
 pub mod world;

@@ -109,6 +109,9 @@ impl Stage {
         self.fleet
             .deliveries
             .start(&self.world, &self.fleet, &self.plan.system);
+        self.fleet
+            .hooks
+            .start(&self.world, &self.fleet, self.plan.system.webhooks);
         self.schedules();
         self.samples();
         let operator = Operator::new(
@@ -147,7 +150,17 @@ impl Stage {
         let on_sale = operated.await;
         *self.on_sale.lock().unwrap_or_else(PoisonError::into_inner) = on_sale.clone();
         join_all(visits).await;
-        self.drain(&drop, on_sale.cancelled_ms.is_some()).await;
+        let cancelled = on_sale.cancelled_ms.is_some();
+        self.drain(&drop, cancelled).await;
+        if let Some(ms) = self.plan.system.redrive_ms {
+            self.world.leap(ms.into());
+            let moved = self.fleet.deliveries.redrive(&self.world);
+            self.world.tell(|| format!("{moved} messages are moved back"));
+            if moved > 0 {
+                self.world.note("dead letters were moved back");
+            }
+            self.drain(&drop, cancelled).await;
+        }
     }
 
     fn client(&self, name: String, token: Arc<str>) -> Client {

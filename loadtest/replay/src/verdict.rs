@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use api::problem::Code;
 use domain::ids::DropId;
 use domain::limits::CLOCK_SKEW_MS;
+use domain::order::OrderStatus;
 use domain::survey::Tally;
+use events::News;
 use loadtest::audit::{Broken, Findings, Promise, audit, overdue_after_ms};
 use loadtest::facts::{
     DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
@@ -56,6 +58,23 @@ pub(crate) fn judge(
         if rows != version {
             let what = format!("{order} is at version {version} and the ledger has {rows} of them");
             world.broken(Promise::LostRequests, what);
+        }
+    }
+    for order in memory.orders().into_values() {
+        world.note("an order's history");
+        let news = match order.status {
+            OrderStatus::Paid | OrderStatus::Refunded => News::Confirmed,
+            OrderStatus::Declined => News::Declined,
+            OrderStatus::Cancelled => News::Cancelled,
+            _ => continue,
+        };
+        let told = world.watch.news_of(&order.id);
+        if !told.iter().any(|what| what == news.as_str()) {
+            let what = format!(
+                "{} is {:?}, and its shopper was told {told:?}",
+                order.id, order.status
+            );
+            world.broken(Promise::Inconsistencies, what);
         }
     }
     let facts = Facts {

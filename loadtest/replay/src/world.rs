@@ -157,6 +157,11 @@ impl World {
         true
     }
 
+    /// Lets so much time pass in which nothing happens.
+    pub fn leap(&self, ms: i64) {
+        self.state().now_ms += ms;
+    }
+
     /// Starts a task; with `process` it dies with that process.
     pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
         self.state().spawned.push((process, Box::pin(work)));

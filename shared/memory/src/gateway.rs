@@ -139,8 +139,25 @@ enum Answer {
     Refund(Result<Refund, GatewayError>),
 }
 
+/// Something that became of a payment, which a gateway announces by a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PaymentChange {
+    /// The money was taken.
+    Charged,
+    /// The payment was declined.
+    Declined,
+    /// The shopper was asked to act.
+    ActionRequired,
+    /// The payment was cancelled.
+    Cancelled,
+}
+
+type Announce = Box<dyn FnMut(&OrderId, PaymentChange) + Send>;
+
 #[derive(Default)]
 struct State {
+    /// Hears of every change.
+    announce: Option<Announce>,
     payments: BTreeMap<PaymentId, Stored>,
     outcomes: BTreeMap<String, PaymentOutcome>,
     /// By key: what was asked, and what was answered.
@@ -203,6 +220,11 @@ impl MemoryGateway {
     /// From now on, `method` leads to `outcome`.
     pub fn on(&self, method: &str, outcome: PaymentOutcome) {
         self.state().outcomes.insert(method.to_owned(), outcome);
+    }
+
+    /// Tells `announce` of every change to a payment, with the order that it is of. It is called within the change.
+    pub fn announce_to(&self, announce: impl FnMut(&OrderId, PaymentChange) + Send + 'static) {
+        self.state().announce = Some(Box::new(announce));
     }
 
     /// Lets the next call of `op` fail.
@@ -343,6 +365,15 @@ impl State {
     fn resolve(&mut self, id: &PaymentId, outcome: &PaymentOutcome) -> Option<Payment> {
         let stored = self.payments.get_mut(id)?;
         let events = self.events.entry(stored.order.clone()).or_default();
+        let change = match outcome {
+            PaymentOutcome::Succeed => Some(PaymentChange::Charged),
+            PaymentOutcome::Decline(_) | PaymentOutcome::DeclineOnce(_) => Some(PaymentChange::Declined),
+            PaymentOutcome::RequireAction => Some(PaymentChange::ActionRequired),
+            PaymentOutcome::Process => None,
+        };
+        if let (Some(change), Some(announce)) = (change, &mut self.announce) {
+            announce(&stored.order, change);
+        }
         stored.payment.state = match outcome {
             PaymentOutcome::Succeed => {
                 events.charges += 1;
@@ -445,6 +476,9 @@ impl State {
             PaymentState::Succeeded { .. } | PaymentState::Processing
         ) {
             self.events.entry(stored.order.clone()).or_default().cancels += 1;
+            if let Some(announce) = &mut self.announce {
+                announce(&stored.order, PaymentChange::Cancelled);
+            }
             stored.payment.state = PaymentState::Cancelled;
         }
         Ok(stored.payment.clone())

@@ -46,7 +46,7 @@ mod yielding;
 pub use account::{AccountFault, MemoryAccount, Pace};
 pub use edge::TestEdge;
 pub use faults::{Fault, Op};
-pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentEvents, PaymentOutcome};
+pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentChange, PaymentEvents, PaymentOutcome};
 pub use issuers::MemoryParameters;
 pub use ledger::MemoryLedger;
 pub use mailbox::{MailFault, MemoryMailbox};

@@ -8,6 +8,7 @@ use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
 use ports::drops::{DropPage, FreeCounts, Lease};
+use ports::mail::Contact;
 use ports::orders::{NotPlaced, OrderPage};
 use ports::stock::Peek;
 
@@ -43,6 +44,16 @@ impl<T: Tell> Tell for Option<T> {
 impl Tell for () {
     fn tell(&self) -> String {
         "not as seen".to_owned()
+    }
+}
+
+impl Tell for Contact {
+    fn tell(&self) -> String {
+        format!("told {:?}", self.told)
+    }
+
+    fn is_news(&self) -> bool {
+        false
     }
 }
 

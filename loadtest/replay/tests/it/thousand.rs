@@ -25,6 +25,7 @@ fn a_thousand_drops_keep_every_promise_and_meet_everything() {
         threads: cores(),
         stop_at_first: false,
         sabotage: None,
+        subject: draw::Subject::Drops,
     };
     let summary = prove(&extent, &keys, &AtomicBool::new(false), &|_, _| {});
     let replays: Vec<String> = summary
