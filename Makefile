@@ -122,9 +122,9 @@ prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or 
 	@$(BIN)/replay prove $(if $(OF),--of $(OF)) $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
 
-replay: ## replay one drop and print its history: SEED=n (OF=orders) or PLAN=file
+replay: ## replay one drop and print its history: SEED=n (OF=orders) or PLAN=file; SAVE=file keeps its plan
 	@infra/tools/build prove
-	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1) $(if $(OF),--of $(OF)))
+	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1) $(if $(OF),--of $(OF))) $(if $(SAVE),--save $(SAVE))
 
 mutants: ## change the rules of shared/domain one at a time; its tests must notice each change: RULES="shard plan"; target/mutants
 	@infra/tools/setup mutants

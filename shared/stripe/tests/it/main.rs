@@ -8,4 +8,5 @@
 
 mod contract;
 mod failures;
+mod outside;
 mod support;
