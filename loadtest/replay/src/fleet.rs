@@ -12,10 +12,12 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
+use domain::rate::CallRate;
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
 use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemoryStore};
 use ports::invocation::{Handle, Invocation};
+use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
 use relay_events::{BatchReport, Relay, StreamBatch};
@@ -36,6 +38,11 @@ use crate::world::World;
 
 /// Where the bank would send shoppers back to.
 const RETURN_URL: &str = "https://shop.example/orders";
+/// The gateway's rate: so high that few orders wait for it.
+const PACE: Pace = Pace {
+    rate: CallRate::HIGHEST,
+    workers: process_order::WORKERS,
+};
 
 /// What a process runs: the router of an HTTP function, or a [`Handle`].
 type Service = Arc<dyn Any + Send + Sync>;
@@ -153,6 +160,7 @@ impl Fleet {
                     store(),
                     store(),
                     readiness,
+                    PACE.rate,
                     operators,
                     edge,
                 ))
@@ -160,7 +168,7 @@ impl Fleet {
             Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway);
-                Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
+                Arc::new(Driver::new(store(), gateway, PACE, RETURN_URL.to_owned(), edge))
             }
             Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
             Function::ConductDrop => Arc::new(Conductor::new(
