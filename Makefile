@@ -9,6 +9,7 @@ SEED ?=
 CASES ?=
 FUZZ_SECONDS ?=
 FAULTS ?=
+GATEWAY_RATE ?=
 FN ?=
 EVENT ?=
 QUOTAS ?=
@@ -49,9 +50,9 @@ build: ## build everything: the functions, the stack, and every tool
 	@infra/tools/setup drop
 	@infra/tools/build all
 
-drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b; PRESCALE=compare runs it without and with
+drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b GATEWAY_RATE=calls; PRESCALE=compare runs it without and with
 	@case "$(PRESCALE)" in \
-	'') infra/tools/setup drop && infra/tools/build drop && exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) ;; \
+	'') infra/tools/setup drop && infra/tools/build drop && exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(GATEWAY_RATE),--gateway-rate $(GATEWAY_RATE)) ;; \
 	compare) infra/tools/setup test && infra/tools/build scaled && exec $(BIN)/loadtest compare --drop $(if $(filter command% environment,$(origin DROP)),$(DROP),loadtest/drops/step.toml) \
 		$(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(PLATFORM_MS),--platform-ms $(PLATFORM_MS)) ;; \
 	*) echo "PRESCALE=compare, or nothing" >&2; exit 2 ;; \

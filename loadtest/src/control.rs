@@ -34,8 +34,26 @@ pub async fn post<T: DeserializeOwned>(
     send(stack, Method::POST, path, body, patience).await
 }
 
+/// What `GET path` answers at another of the stack's addresses.
+///
+/// # Errors
+/// See [`get`].
+pub async fn get_from<T: DeserializeOwned>(url: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
+    send_to(url, Method::GET, path, None, patience).await
+}
+
 async fn send<T: DeserializeOwned>(
     stack: &StackFile,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+    patience: Duration,
+) -> anyhow::Result<T> {
+    send_to(&stack.control_url, method, path, body, patience).await
+}
+
+async fn send_to<T: DeserializeOwned>(
+    url: &str,
     method: Method,
     path: &str,
     body: Option<String>,
@@ -44,7 +62,7 @@ async fn send<T: DeserializeOwned>(
     let call = Call {
         method,
         body: body.map(|body| (Bytes::from(body), "application/json")),
-        ..Call::get(format!("{}{path}", stack.control_url).parse()?)
+        ..Call::get(format!("{url}{path}").parse()?)
     };
     let answer = Client::new(patience).send(&call).await;
     let answer = answer.with_context(|| format!("the stack's {path}"))?;

@@ -24,7 +24,7 @@ pub const TRIES_IN_TROUBLE: u32 = 12;
 
 /// How long all that was killed or lost may take to come again, in seconds: a message twice its queue's visibility time, and
 /// the next run of a schedule.
-const AFTERMATH_SECONDS: u64 = 240;
+const AFTERMATH_SECONDS: u64 = 300;
 
 /// How long it may take until what the faults took away is back.
 const END_LIMIT: Duration = Duration::from_secs(60);

@@ -42,6 +42,7 @@ pub mod drain;
 pub mod drop_file;
 pub mod facts;
 pub mod faults;
+pub mod gateway;
 pub mod journal;
 pub mod load;
 pub mod measure;

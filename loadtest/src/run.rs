@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use domain::order::OrderStatus;
 use stack_api::{Processes, StackFile};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,8 +18,9 @@ use crate::collect::Stores;
 use crate::demand::{Crowd, Watch};
 use crate::drain::drain;
 use crate::drop_file::DropFile;
-use crate::facts::{DropFacts, Entry};
+use crate::facts::{DropFacts, Entry, OrderFact};
 use crate::faults::{self, Allowance};
+use crate::gateway::GatewayFigures;
 use crate::journal::Journal;
 use crate::load::Arrival;
 use crate::measure::{Measured, Recorder};
@@ -239,7 +241,9 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         faults,
         prices_as_of: prices.as_of,
     };
-    let report = Report::new(run, findings, &measured, &facts.journal, usage);
+    let mut report = Report::new(run, findings, &measured, &facts.journal, usage);
+    let paid = |fact: &&OrderFact| fact.order.status == OrderStatus::Paid;
+    report.gateway = GatewayFigures::read(stack, facts.orders.iter().filter(paid).count()).await?;
     write(&load.out, &report, &render(&report, &measured, &facts))?;
     Ok(Ran {
         report,

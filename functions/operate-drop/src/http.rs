@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use domain::drops::Drop;
 use domain::ids::{DropId, IdError};
+use domain::rate::CallRate;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::ReadReadiness;
@@ -29,6 +30,8 @@ pub struct Api<D, S, R, E> {
     drops: D,
     stock: S,
     readiness: R,
+    /// The payment gateway's rate.
+    rate: CallRate,
     edge: E,
 }
 
@@ -48,8 +51,15 @@ where
     R: ReadReadiness + 'static,
     E: Edge,
 {
-    /// The function over its ports.
-    pub fn router(drops: D, stock: S, readiness: R, operators: impl Into<Tokens>, edge: E) -> Router {
+    /// The function over its ports, where the payment gateway is called at `rate`.
+    pub fn router(
+        drops: D,
+        stock: S,
+        readiness: R,
+        rate: CallRate,
+        operators: impl Into<Tokens>,
+        edge: E,
+    ) -> Router {
         let act = |act| post(move |context, operator, drop| Self::act(act, context, operator, drop));
         let routes = Router::new()
             .route("/operator/drops/{drop_id}", get(Self::show).put(Self::put))
@@ -66,6 +76,7 @@ where
             drops,
             stock,
             readiness,
+            rate,
             edge: edge.clone(),
         };
         web::with_tokens(routes, api, operators, edge)
@@ -76,9 +87,9 @@ where
         Operator { scope, .. }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
-        let Self { drops, edge, .. } = &context.service;
+        let api = &context.service;
         let of = Asked { id, scope };
-        Ok(view(StatusCode::OK, &acts::show(drops, edge, &of).await?))
+        Ok(api.view(StatusCode::OK, &acts::show(&api.drops, &api.edge, &of).await?))
     }
 
     async fn readiness(
@@ -88,11 +99,11 @@ where
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let of = Asked { id, scope };
-        let readiness = acts::readiness(&api.drops, &api.readiness, &api.edge, &of).await?;
+        let (drop, readiness) = acts::readiness(&api.drops, &api.readiness, &api.edge, &of).await?;
         Ok(answer(
             StatusCode::OK,
             Caching::Never,
-            &ReadinessView::from(readiness),
+            &ReadinessView::of(readiness, &drop, api.rate),
         ))
     }
 
@@ -113,7 +124,7 @@ where
         } else {
             StatusCode::OK
         };
-        Ok(view(status, &written.drop))
+        Ok(context.service.view(status, &written.drop))
     }
 
     async fn act(
@@ -122,16 +133,26 @@ where
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
+        let api = &context.service;
         let Self {
             drops, stock, edge, ..
-        } = &context.service;
+        } = api;
         let of = Asked { id, scope };
         let (name, of) = (&*name, &of);
         match act {
-            Act::Publish => acted(name, of, "publish", publish::publish(drops, stock, edge, of)).await,
-            Act::Pause => acted(name, of, "pause", acts::set_paused(drops, edge, of, true)).await,
-            Act::Resume => acted(name, of, "resume", acts::set_paused(drops, edge, of, false)).await,
-            Act::Cancel => acted(name, of, "cancel", acts::cancel(drops, edge, of)).await,
+            Act::Publish => {
+                api.acted(name, of, "publish", publish::publish(drops, stock, edge, of))
+                    .await
+            }
+            Act::Pause => {
+                api.acted(name, of, "pause", acts::set_paused(drops, edge, of, true))
+                    .await
+            }
+            Act::Resume => {
+                api.acted(name, of, "resume", acts::set_paused(drops, edge, of, false))
+                    .await
+            }
+            Act::Cancel => api.acted(name, of, "cancel", acts::cancel(drops, edge, of)).await,
         }
     }
 
@@ -144,7 +165,7 @@ where
         let Self { drops, edge, .. } = &context.service;
         let of = Asked { id, scope };
         let done = acts::extend(drops, edge, &of, body.ends_at.0);
-        acted(&name, &of, "extend", done).await
+        context.service.acted(&name, &of, "extend", done).await
     }
 
     async fn reschedule(
@@ -156,7 +177,7 @@ where
         let Self { drops, edge, .. } = &context.service;
         let of = Asked { id, scope };
         let done = acts::reschedule(drops, edge, &of, body.starts_at.0);
-        acted(&name, &of, "reschedule", done).await
+        context.service.acted(&name, &of, "reschedule", done).await
     }
 
     async fn message(
@@ -168,7 +189,7 @@ where
         let Self { drops, edge, .. } = &context.service;
         let of = Asked { id, scope };
         let done = acts::tell(drops, edge, &of, body.message.as_deref());
-        acted(&name, &of, "message", done).await
+        context.service.acted(&name, &of, "message", done).await
     }
 
     async fn restock(
@@ -183,7 +204,23 @@ where
         } = &context.service;
         let of = Asked { id, scope };
         let done = restock::restock(drops, stock, edge, &of, &sku, units, &key);
-        acted(&name, &of, "restock", done).await
+        context.service.acted(&name, &of, "restock", done).await
+    }
+
+    fn view(&self, status: StatusCode, drop: &Drop) -> Response {
+        answer(status, Caching::Never, &OperatorDropView::of(drop, self.rate))
+    }
+
+    /// Does the act to the drop, writes it to the audit trail, and shows the drop as it is then.
+    async fn acted(
+        &self,
+        operator: &str,
+        of: &Asked,
+        act: &'static str,
+        done: impl Future<Output = Result<Drop, NotDone>>,
+    ) -> Result<Response, Failure> {
+        let drop = audited(operator, &of.id, act, done, |drop| drop).await?;
+        Ok(self.view(StatusCode::OK, &drop))
     }
 }
 
@@ -195,19 +232,4 @@ fn new_drop_id(path: Result<PathOf<String>, Failure>) -> Result<DropId, Failure>
             .field("drop_id", error.rule)
             .into()
     })
-}
-
-fn view(status: StatusCode, drop: &Drop) -> Response {
-    answer(status, Caching::Never, &OperatorDropView::from(drop))
-}
-
-/// Does the act to the drop, writes it to the audit trail, and shows the drop as it is then.
-async fn acted(
-    operator: &str,
-    of: &Asked,
-    act: &'static str,
-    done: impl Future<Output = Result<Drop, NotDone>>,
-) -> Result<Response, Failure> {
-    let drop = audited(operator, &of.id, act, done, |drop| drop).await?;
-    Ok(view(StatusCode::OK, &drop))
 }

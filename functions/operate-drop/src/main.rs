@@ -11,10 +11,12 @@ fn main() -> ExitCode {
     startup::serve_api(|config| {
         let client = startup::aws::dynamodb(config);
         let tables = Tables::read([Drops, Stock, Prescale], |variable| config.text(variable));
+        let rate = config.made("GATEWAY_CALLS_PER_SECOND", str::parse);
         Some(operate_drop::Api::router(
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             PrescaleStore::new(&client, &tables),
+            rate?,
             Tokens::of_operators(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
         ))

@@ -20,9 +20,10 @@ fn main() -> ExitCode {
         });
         let documents = config.text("DOCUMENTS_PATH");
         config.made("TIMEOUT_SECONDS", timeout_within_lease);
+        let rate = config.made("GATEWAY_CALLS_PER_SECOND", str::parse);
         let names = config.made("NAMES", Names::from_json)?;
         let orders = OrderStore::new(&client, &tables);
-        let account = AwsAccount::new(clients, names, &documents, orders);
+        let account = AwsAccount::new(clients, names, &documents, orders).with_gateway_rate(rate?);
         Some(Prescaler::new(
             account,
             PrescaleStore::new(&client, &tables),

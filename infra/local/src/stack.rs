@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use domain::limits::MAX_GATEWAY_CALLS_PER_SECOND;
 use sandbox_gateway::webhooks::{Target, WebhookFaults};
 use stack_api::StackFile;
 use time::OffsetDateTime;
@@ -88,6 +89,10 @@ pub struct Options {
     /// What the faults' random draws follow from.
     #[arg(long, default_value_t = 1)]
     pub fault_seed: u64,
+    /// The payment gateway's rate, in calls a second: the template's parameter, and what the sandbox answers 429 beyond. Without it the sandbox has no
+    /// limit, and the parameter is the highest rate.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_GATEWAY_CALLS_PER_SECOND)))]
+    pub gateway_rate: Option<u32>,
 }
 
 impl Options {
@@ -208,8 +213,10 @@ impl Stack {
         let planes_url = options.control_planes.is_some().then_some(planes_url);
         let operator = place.make_keys()?;
         let public_keys = place.public_keys()?;
-        let around = |ledger: BTreeMap<String, String>, mappings: &BTreeMap<String, String>| {
-            surroundings(&public_keys, &gateway_url, ledger, &sqs_url, mappings)
+        let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
+        let around = |mut parameters: BTreeMap<String, String>, mappings: &BTreeMap<String, String>| {
+            parameters.insert("GatewayCallsPerSecond".to_owned(), rate.to_string());
+            surroundings(&public_keys, &gateway_url, parameters, &sqs_url, mappings)
         };
         // Fails fast on what is wrong with the template or missing, before anything starts.
         let draft = template::load(
@@ -288,6 +295,9 @@ impl Stack {
             .faulty(Arc::clone(&faults));
         sqs.create(&model.queues).await?;
         servers.spawn(sqs::serve(sqs_at, sqs.clone()));
+        faults
+            .gateway()
+            .change(|faults| faults.calls_per_second = options.gateway_rate);
         let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed, &faults, &api_url);
 
         let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
@@ -356,6 +366,7 @@ impl Stack {
             database_url: superuser_url,
             database_roots: authority,
             gateway_url,
+            gateway_calls_per_second: options.gateway_rate,
             gateway_log: place.gateway_log(),
             mails: place.mails(),
             control_url,

@@ -73,7 +73,7 @@ faults! {
     GatewayTimeoutAfterCharge = "gateway-timeout-after-charge",
     /// The gateway carries out nothing, and may or may not say so.
     GatewayTimeoutBeforeCharge = "gateway-timeout-before-charge",
-    /// The gateway refuses everything, for seconds at a time.
+    /// The gateway refuses everything, for seconds at a time; or once, for as long as the plan says.
     GatewayOutage = "gateway-outage",
     /// PostgreSQL crashes and comes back.
     PostgresRestart = "postgres-restart",
@@ -119,6 +119,8 @@ pub struct FaultPlan {
     pub throttle_share: f64,
     /// How long `postgres-outage` lasts, in seconds.
     pub postgres_outage_seconds: u32,
+    /// How long the one outage of the gateway lasts, in seconds; none lets short ones come and go.
+    pub gateway_outage_seconds: Option<u32>,
 }
 
 impl Default for FaultPlan {
@@ -127,6 +129,7 @@ impl Default for FaultPlan {
             faults: BTreeSet::new(),
             throttle_share: DEFAULT_THROTTLE_SHARE,
             postgres_outage_seconds: DEFAULT_OUTAGE_SECONDS,
+            gateway_outage_seconds: None,
         }
     }
 }
@@ -139,7 +142,7 @@ pub enum PlanError {
     Unknown(String),
     /// The value is not one the fault takes.
     #[error(
-        "`{0}`: throttle takes the share of AWS's ceilings, above 0 and at most 1; postgres-outage takes seconds, 1 to \
+        "`{0}`: throttle takes the share of AWS's ceilings, above 0 and at most 1; postgres-outage and gateway-outage take seconds, 1 to \
          {MOST_OUTAGE_SECONDS}; no other fault takes a value"
     )]
     Value(String),
@@ -166,6 +169,9 @@ impl FaultPlan {
         } else if name == Fault::PostgresOutage.name() {
             let seconds = value.parse().ok();
             self.postgres_outage_seconds = seconds.filter(|s| (1..=MOST_OUTAGE_SECONDS).contains(s))?;
+        } else if name == Fault::GatewayOutage.name() {
+            let seconds = value.parse().ok();
+            self.gateway_outage_seconds = Some(seconds.filter(|s| (1..=MOST_OUTAGE_SECONDS).contains(s))?);
         } else {
             return None;
         }
@@ -181,8 +187,8 @@ impl FaultPlan {
 impl FromStr for FaultPlan {
     type Err = PlanError;
 
-    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share and
-    /// `postgres-outage=60` the outage's seconds.
+    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share,
+    /// `postgres-outage=60` and `gateway-outage=60` the outage's seconds.
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut plan = Self::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -216,6 +222,11 @@ impl fmt::Display for FaultPlan {
             match fault {
                 Fault::Throttle => write!(f, "={}", self.throttle_share)?,
                 Fault::PostgresOutage => write!(f, "={}", self.postgres_outage_seconds)?,
+                Fault::GatewayOutage => {
+                    if let Some(seconds) = self.gateway_outage_seconds {
+                        write!(f, "={seconds}")?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -263,6 +274,9 @@ mod tests {
         let plan: FaultPlan = "postgres-outage=60".parse().unwrap();
         assert_eq!(plan.postgres_outage_seconds, 60);
         assert_eq!(plan.to_string(), "postgres-outage=60");
+        let plan: FaultPlan = "gateway-outage=60".parse().unwrap();
+        assert_eq!(plan.gateway_outage_seconds, Some(60));
+        assert_eq!(plan.to_string(), "gateway-outage=60");
     }
 
     #[test]
@@ -292,6 +306,7 @@ mod tests {
             "postgres-outage=0",
             "postgres-outage=7201",
             "postgres-outage=1.5",
+            "gateway-outage=0",
             "everything=1",
         ] {
             let error = wrong.parse::<FaultPlan>().unwrap_err();

@@ -46,3 +46,30 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+/// The API calls that the gateway got: the answer to `GET /sandbox/calls`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Each second in which there was one, the oldest first.
+    pub seconds: Vec<Second>,
+}
+
+/// The calls of one second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Second {
+    /// Which one, in seconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// Calls that were let in.
+    pub admitted: u64,
+    /// Calls beyond the rate, which were answered 429.
+    pub too_many: u64,
+    /// Calls that an outage refused.
+    pub refused: u64,
+}
+
+impl Calls {
+    /// How many there were by `count`.
+    pub fn total(&self, count: impl Fn(&Second) -> u64) -> u64 {
+        self.seconds.iter().map(count).sum()
+    }
+}

@@ -47,6 +47,9 @@ pub struct StackFile {
     pub database_roots: String,
     /// The sandbox payment gateway.
     pub gateway_url: String,
+    /// The calls a second beyond which it answers 429, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_calls_per_second: Option<u32>,
     /// The gateway's own log, one [`gateway_log::Line`] a line.
     pub gateway_log: PathBuf,
     /// The mails that functions sent, a file for each.

@@ -5,12 +5,14 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
+use domain::rate::CallRate;
 use events::{OrderEvent, PaymentWork};
 use memory::contract::scene;
 use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
 use ports::orders::PlaceOrder as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
+use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
 use serde_json::{Value, json};
@@ -127,7 +129,11 @@ impl Bench {
     async fn drive(&self, event: SqsEvent) -> Option<Vec<BatchItemFailure>> {
         let return_url = "https://shop.example/orders".to_owned();
         let (store, gateway) = (self.store.clone(), self.gateway.clone());
-        let driver = Driver::new(store, gateway, return_url, self.edge.clone());
+        let pace = Pace {
+            rate: CallRate::HIGHEST,
+            workers: 1,
+        };
+        let driver = Driver::new(store, gateway, pace, return_url, self.edge.clone());
         let report = process_order::batch::handle(&driver, event).await;
         report.ok().map(|report| report.batch_item_failures)
     }

@@ -11,6 +11,7 @@ use domain::money::Money;
 use domain::order::{DeclineReason, Fingerprint, Order, Placement};
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
+use domain::rate::CallRate;
 use domain::shard::Shard;
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -261,7 +262,7 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] 
         ("get-drop", get_drop::Api::router(store(), store(), edge())),
         (
             "operate-drop",
-            operate_drop::Api::router(store(), store(), store(), operators, edge()),
+            operate_drop::Api::router(store(), store(), store(), CallRate::HIGHEST, operators, edge()),
         ),
         (
             "receive-webhook",

@@ -12,11 +12,13 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
+use domain::rate::CallRate;
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
 use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemorySecret, MemoryStore};
 use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
+use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
 use receive_webhook::Webhooks;
@@ -39,6 +41,11 @@ use crate::world::World;
 
 /// Where the bank would send shoppers back to.
 const RETURN_URL: &str = "https://shop.example/orders";
+/// The gateway's rate: so high that few orders wait for it.
+const PACE: Pace = Pace {
+    rate: CallRate::HIGHEST,
+    workers: process_order::WORKERS,
+};
 
 /// What a process runs: the router of an HTTP function, or a [`Handle`].
 type Service = Arc<dyn Any + Send + Sync>;
@@ -160,6 +167,7 @@ impl Fleet {
                     store(),
                     store(),
                     readiness,
+                    PACE.rate,
                     operators,
                     edge,
                 ))
@@ -167,7 +175,7 @@ impl Fleet {
             Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway);
-                Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
+                Arc::new(Driver::new(store(), gateway, PACE, RETURN_URL.to_owned(), edge))
             }
             Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
             Function::ConductDrop => Arc::new(Conductor::new(

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::audit::{Findings, Promise};
 use crate::facts::{DropFacts, Ending, Entry, Sampled};
 use crate::faults::FaultReport;
+use crate::gateway::GatewayFigures;
 use crate::measure::{Endpoint, Measured, Percentiles, percentiles};
 use crate::usage::Usage;
 
@@ -120,6 +121,8 @@ pub struct Report {
     pub generator_late_ms: Percentiles,
     /// How late requests after a think-time were sent.
     pub step_late_ms: Percentiles,
+    /// How the payment gateway was called.
+    pub gateway: GatewayFigures,
     /// Figures from the stack's meter.
     #[serde(flatten)]
     pub usage: Usage,
@@ -234,6 +237,7 @@ impl Report {
             generator_late_ms_p99: late.p99,
             generator_late_ms: late,
             step_late_ms: percentiles(&measured.late_steps_us),
+            gateway: GatewayFigures::default(),
             usage,
             prices_as_of: run.prices_as_of,
             duration_s: run.duration_s,

@@ -83,6 +83,7 @@ mod trial;
 
 use std::sync::Arc;
 
+use domain::rate::CallRate;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ports::orders::FindDueOrders;
 use ports::prescale::ControlError;
@@ -101,6 +102,7 @@ pub struct AwsAccount<O> {
     pub(crate) documents: Arc<str>,
     pub(crate) orders: O,
     pub(crate) others_provisioned: Arc<quotas::OthersProvisioned>,
+    pub(crate) gateway_rate: Option<CallRate>,
 }
 
 impl<O: FindDueOrders> AwsAccount<O> {
@@ -114,6 +116,16 @@ impl<O: FindDueOrders> AwsAccount<O> {
             documents: documents.trim_end_matches('/').into(),
             orders,
             others_provisioned: Arc::default(),
+            gateway_rate: None,
+        }
+    }
+
+    /// The same account with the rate that the functions call the payment gateway at, whatever the document `quotas` says of it.
+    #[must_use]
+    pub fn with_gateway_rate(self, rate: CallRate) -> Self {
+        Self {
+            gateway_rate: Some(rate),
+            ..self
         }
     }
 }

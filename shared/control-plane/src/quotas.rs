@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
+use domain::rate::CallRate;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadQuotas, Readable};
 use serde::Deserialize;
@@ -94,7 +95,9 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
             api_burst: declared.api_burst,
             table_write_units: declared.table_write_units,
             table_read_units: declared.table_read_units,
-            gateway_calls_per_second: declared.gateway_calls_per_second,
+            gateway_calls_per_second: self
+                .gateway_rate
+                .map_or(declared.gateway_calls_per_second, CallRate::per_second),
         }))
     }
 }

@@ -10,6 +10,7 @@ use crate::limits::{
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
+use crate::rate::{CallRate, SlowPayments};
 use crate::saga::Terms;
 use crate::time::Timestamp;
 
@@ -398,6 +399,13 @@ impl Drop {
             amount_minor: sku.price_minor,
             currency: self.currency,
         }
+    }
+
+    /// What to know when its payments take long at the gateway's `rate`.
+    #[must_use]
+    pub fn slow_payments(&self, rate: CallRate) -> Option<SlowPayments> {
+        let units = |sku: &Sku| u64::from(sku.units.max(sku.plan.units()));
+        SlowPayments::of(self.skus.iter().map(units).sum(), self.payment_seconds, rate)
     }
 
     /// Every shard and its allocation.

@@ -40,6 +40,7 @@ pub mod money;
 pub mod order;
 pub mod plan;
 pub mod prescale;
+pub mod rate;
 pub mod saga;
 pub mod search;
 pub mod shard;

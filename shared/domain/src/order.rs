@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::claim::{Claim, ClaimState, SeenHold};
 use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId};
-use crate::limits::{ACTION_POLL_MS, MAX_TRIES, OPEN_BUCKETS, REDRIVE_MS};
+use crate::limits::{ACTION_POLL_MS, MAX_KEYS, MAX_TRIES, OPEN_BUCKETS, REDRIVE_MS};
 use crate::money::Money;
 use crate::saga::{Cause, Compensation, History, State, Terms, Turn, step};
 use crate::time::Timestamp;
@@ -158,6 +158,9 @@ pub struct Try {
     /// Hashes of the request that brought the card; none for the first card and for our own repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Fingerprint>,
+    /// How many keys of this try are used up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys_used: u32,
     /// Whether the gateway's answer to this try is on record: what it says later is about this try or a later one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
@@ -180,11 +183,17 @@ impl Try {
             key: format!("confirm/{n}"),
             method,
             request,
+            keys_used: 0,
             answered: false,
             declined: None,
             charge: None,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The format of a stored order. Another number is refused when an order is read.
@@ -247,6 +256,9 @@ pub struct Order {
     /// The request that placed it, as log lines and events name it. Orders of releases before this member have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
+    /// How many keys under which the payment was to be created are used up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub create_keys_used: u32,
     /// The gateway's id of the payment, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
@@ -415,6 +427,7 @@ impl Order {
             claim: placement.claim,
             fingerprint: placement.fingerprint,
             correlation: None,
+            create_keys_used: 0,
             payment_id: None,
             status: state.status,
             reason: state.reason,
@@ -523,6 +536,29 @@ impl Order {
         let mut step = self.after(Cause::Created, now)?;
         step.order.payment_id = Some(payment_id);
         Ok(step)
+    }
+
+    /// Takes the next key for the call that comes next: the gateway stored a failure under the present one, and answers it to every repeat. The
+    /// caller has seen that no money was taken under it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is open and a key is left: [`MAX_KEYS`] in all.
+    pub fn next_key(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        let mut order = self.clone();
+        let current = order.tries.last_mut().filter(|_| self.payment_id.is_some());
+        let (used, key) = match current {
+            Some(current) => (&mut current.keys_used, Some((&mut current.key, current.n))),
+            None => (&mut order.create_keys_used, None),
+        };
+        if !self.status.is_open() || *used + 1 >= MAX_KEYS {
+            return Err(NotPossible(self.status));
+        }
+        *used += 1;
+        if let Some((key, n)) = key {
+            *key = format!("confirm/{n}/{used}");
+        }
+        order.due_at = order.next_look(now);
+        Ok(self.step(order, None, now))
     }
 
     /// Notes what the shopper has to do, until their time is over.
@@ -809,6 +845,7 @@ mod tests {
             9 => order.declined(DeclineReason::CardDeclined, None, later),
             10 => order.try_again(DeclineReason::TryAgain, None, later),
             11 => order.declined_for_good(DeclineReason::CardDeclined, None, later),
+            12 => order.next_key(later),
             _ => order.another_card("pm_2".into(), Fingerprint::of_request(b"k2", b"pm_2"), later),
         }
     }

@@ -34,6 +34,8 @@ pub enum Op {
     DueOrders,
     /// `AdvanceOrder::advance`
     Advance,
+    /// `TakeCalls::take_calls`
+    TakeCalls,
     /// `KeepContact::contact`
     Contact,
     /// `KeepContact::note_told`

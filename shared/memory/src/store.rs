@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
     pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
+    /// The line of the calls to the gateway, in microseconds.
+    pub(crate) line: Option<i64>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
     /// What shoppers were told, by order.
     pub(crate) told: BTreeMap<OrderId, BTreeSet<String>>,

@@ -24,6 +24,7 @@
 )]
 
 pub mod cached;
+pub mod calls;
 pub mod drops;
 pub mod edge;
 mod error;

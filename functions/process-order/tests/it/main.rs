@@ -10,4 +10,5 @@ mod batch;
 mod faults;
 mod mode;
 mod outcomes;
+mod rate;
 mod support;

@@ -16,10 +16,13 @@ pub const OUTAGE_MS: (u64, u64) = (1_500, 4_000);
 /// How long the gateway answers between two outages, in milliseconds: from, to.
 pub const BETWEEN_MS: (u64, u64) = (6_000, 12_000);
 
+/// From the gateway's first call to its one long outage, in milliseconds: in the middle of a sale.
+pub const BEFORE_LONG_OUTAGE_MS: u64 = 3_000;
+
 /// What goes wrong at the gateway from the start.
 pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
     GatewayFaults {
-        outage: plan.has(Fault::GatewayOutage),
+        outage: plan.has(Fault::GatewayOutage) && plan.gateway_outage_seconds.is_none(),
         timeout_after_charge: if plan.has(Fault::GatewayTimeoutAfterCharge) {
             LOST_AFTER_CHARGE
         } else {
@@ -40,6 +43,14 @@ pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
     let outage = |outage| switch.change(|faults| faults.outage = outage);
     let pause = |(from, to)| Duration::from_millis(chance.between(from, to));
     let phases = async {
+        if let Some(seconds) = faults.plan.gateway_outage_seconds {
+            switch.call().await;
+            tokio::time::sleep(Duration::from_millis(BEFORE_LONG_OUTAGE_MS)).await;
+            outage(true);
+            tokio::time::sleep(Duration::from_secs(u64::from(seconds))).await;
+            outage(false);
+            return;
+        }
         loop {
             outage(true);
             switch.refusal().await;

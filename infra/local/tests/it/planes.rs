@@ -39,6 +39,7 @@ fn options(folder: &TempDir) -> Options {
         seed: 1,
         faults: FaultPlan::default(),
         fault_seed: 1,
+        gateway_rate: None,
     }
 }
 

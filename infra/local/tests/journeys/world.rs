@@ -125,6 +125,7 @@ impl World {
             seed: 1,
             faults: FaultPlan::default(),
             fault_seed: 1,
+            gateway_rate: None,
         };
         let stack = Stack::start(&options).await?;
         let key = |signer| stampede_local::place::key(Path::new(FOLDER), signer);

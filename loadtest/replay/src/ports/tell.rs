@@ -4,6 +4,7 @@ use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
 use domain::ids::{OrderId, PaymentId, ShardKey};
 use domain::order::Order;
+use domain::rate::Turn;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
@@ -63,6 +64,19 @@ impl<T: Tell> Tell for Conditional<T> {
             Self::Done => "done".to_owned(),
             Self::Refused(why) => format!("refused: {}", why.tell()),
         }
+    }
+}
+
+impl Tell for Turn {
+    fn tell(&self) -> String {
+        match self {
+            Self::From(at) => format!("from {}", at.as_millis()),
+            Self::Later(at) => format!("none before {}", at.as_millis()),
+        }
+    }
+
+    fn is_news(&self) -> bool {
+        matches!(self, Self::Later(_))
     }
 }
 

@@ -5,6 +5,8 @@
 //! Each function of a group is rounded up by itself: rounding only the group's sum would leave a function with a small share
 //! with less than it needs.
 
+use crate::limits::payment_workers;
+
 use super::capacity::{Capacity, Concurrency, WarmThroughput};
 use super::demand::Demand;
 use super::documents::Documents;
@@ -58,9 +60,29 @@ pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
         if let Some(there) = capacity.queues.get_mut(&queue.source) {
             // Both may be below what the baseline has declared fit.
             *there = there.max(there.for_invocations(wanted.min(most)));
+            if queue.downstream == Downstream::Gateway {
+                let invocations = there.invocations();
+                cap(docs, &mut capacity, &queue.source, invocations);
+            }
         }
     }
     capacity
+}
+
+/// Lowers what a queue's function has beyond its baseline to what its event source invokes.
+fn cap(docs: &Documents, capacity: &mut Capacity, source: &str, invocations: u32) {
+    let Some(declared) = docs.baseline.queues.iter().find(|queue| queue.source == source) else {
+        return;
+    };
+    let before = docs.baseline.function(&declared.function);
+    if let Some(function) = capacity.functions.get_mut(&declared.function) {
+        let least = before.map_or(0, |function| function.provisioned);
+        function.provisioned = function.provisioned.min(invocations.max(least));
+        let least = before.and_then(|function| function.reserved).unwrap_or(0);
+        function.reserved = function
+            .reserved
+            .map(|reserved| reserved.min(invocations.max(least)).max(function.provisioned));
+    }
 }
 
 /// Warm throughput that a table wants.
@@ -102,7 +124,10 @@ pub fn invocations_wanted(queue: &SourceUse, demand: &Demand) -> u32 {
 #[must_use]
 pub fn invocations_most(docs: &Documents, quotas: &Quotas, queue: &SourceUse, capacity: &Capacity) -> u32 {
     let (calls_per_second, connections) = match queue.downstream {
-        Downstream::Gateway => (f64::from(quotas.gateway_calls_per_second), u32::MAX),
+        Downstream::Gateway => (
+            f64::from(quotas.gateway_calls_per_second),
+            payment_workers(quotas.gateway_calls_per_second),
+        ),
         Downstream::Database => {
             let database = &docs.baseline.database;
             let size = &capacity.database;

@@ -24,6 +24,7 @@
 )]
 
 pub mod account;
+pub mod calls;
 pub mod drops;
 pub mod gateway;
 pub mod issuers;
@@ -42,6 +43,7 @@ use std::future::Future;
 use domain::ids::OrderId;
 use domain::shard::Shard;
 use ports::StoreError;
+use ports::calls::TakeCalls;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
 use ports::mail::KeepContact;
@@ -64,10 +66,13 @@ impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + Survey
 
 /// Every order port.
 pub trait OrderPorts:
-    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact
+    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact + TakeCalls
 {
 }
-impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact> OrderPorts for T {}
+impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact + TakeCalls>
+    OrderPorts for T
+{
+}
 
 /// Every drop port.
 pub trait DropPorts: ReadDrop + ListDrops + StoreDrop {}
