@@ -204,7 +204,7 @@ impl Stores {
             queues: self.queues().await?,
             unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
             trouble: !self.stack.faults.is_empty(),
-            quiet: self.stack.faults.is_empty(),
+            gateway_failed_ms: crate::gateway::calls(&self.stack).await?.refused_ms(),
             overdue_after_ms: overdue_after_ms(self.stack.faults.has(Fault::KillFunctions)),
             every_change_sampled: false,
         })

@@ -328,8 +328,8 @@ pub struct Facts {
     pub unreadable: Vec<String>,
     /// Whether anything went wrong on purpose, so that answers rest on older knowledge.
     pub trouble: bool,
-    /// Whether nothing at all went wrong on purpose, so that no order waits for its payment to be tried.
-    pub quiet: bool,
+    /// When the gateway refused or lost a call, by its own record, in ms since 1970.
+    pub gateway_failed_ms: Vec<i64>,
     /// How long after its deadline a hold may still be there while the drop is on sale, in ms.
     pub overdue_after_ms: i64,
     /// Whether the journal has a sample after every change; else, between two samples, units may have come and gone.

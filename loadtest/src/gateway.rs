@@ -32,14 +32,21 @@ pub struct GatewayFigures {
     pub of_limit: Option<f64>,
 }
 
+/// The calls that the stack's gateway got, by its own count.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn calls(stack: &StackFile) -> anyhow::Result<Calls> {
+    control::get_from(&stack.gateway_url, "/sandbox/calls", PATIENCE).await
+}
+
 impl GatewayFigures {
     /// Asks the stack's gateway, of whose orders `paid` were paid.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn read(stack: &StackFile, paid: usize) -> anyhow::Result<Self> {
-        let calls = control::get_from(&stack.gateway_url, "/sandbox/calls", PATIENCE).await?;
-        Ok(Self::of(&calls, paid, stack.gateway_calls_per_second))
+        Ok(Self::of(&calls(stack).await?, paid, stack.gateway_calls_per_second))
     }
 
     #[allow(clippy::cast_precision_loss, reason = "calls of a run are far below 2^52")]

@@ -68,6 +68,13 @@ pub struct Second {
 }
 
 impl Calls {
+    /// The seconds in which an outage refused calls, each by its first millisecond since 1970.
+    #[must_use]
+    pub fn refused_ms(&self) -> Vec<i64> {
+        let refused = self.seconds.iter().filter(|second| second.refused > 0);
+        refused.filter_map(|second| i64::try_from(second.at * 1_000).ok()).collect()
+    }
+
     /// How many there were by `count`.
     pub fn total(&self, count: impl Fn(&Second) -> u64) -> u64 {
         self.seconds.iter().map(count).sum()

@@ -101,7 +101,7 @@ pub(crate) fn judge(
         unreadable: Vec::new(),
         // In virtual time nobody is slow by chance: what holds without trouble holds here.
         trouble: false,
-        quiet: world.is_quiet(),
+        gateway_failed_ms: world.gateway_failed_ms(),
         overdue_after_ms: overdue_after_ms(false),
         every_change_sampled: true,
     };

@@ -60,6 +60,7 @@ struct State {
     strokes: BTreeMap<String, Struck>,
     struck: BTreeMap<Fault, u64>,
     conductor_struck_ms: Option<i64>,
+    gateway_failed_ms: Vec<i64>,
     situations: BTreeMap<&'static str, u64>,
     violations: Vec<Broken>,
 }
@@ -250,10 +251,19 @@ impl World {
         away
     }
 
-    /// Whether no fault has struck anything.
+    /// Notes that the gateway refuses or loses a call.
+    pub fn gateway_fails(&self) {
+        let mut state = self.state();
+        let now_ms = state.now_ms;
+        state.gateway_failed_ms.push(now_ms);
+    }
+
+    /// When the gateway refused or lost a call, in milliseconds since 1970.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.state().struck.is_empty()
+    pub fn gateway_failed_ms(&self) -> Vec<i64> {
+        let state = self.state();
+        let at = |ms: &i64| TestEdge::START.plus_millis(*ms).as_millis();
+        state.gateway_failed_ms.iter().map(at).collect()
     }
 
     /// When a fault last struck a conductor, in milliseconds since the beginning.

@@ -84,10 +84,12 @@ fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static st
     }
 }
 
-/// The gateway is given up only where something went wrong, and only after the time for which the operator has orders wait.
+/// The gateway is given up only where it failed while the order was open, and only after the time for which the operator has orders wait.
 fn unjustified_without_gateway(facts: &Facts, order: &Order) -> Option<&'static str> {
-    if facts.quiet {
-        Some("nothing was wrong with the gateway")
+    let from = order.placed_at.plus_millis(-CLOCK_SKEW_MS).as_millis();
+    let open = from..=order.updated_at.plus_millis(CLOCK_SKEW_MS).as_millis();
+    if !facts.gateway_failed_ms.iter().any(|at_ms| open.contains(at_ms)) {
+        Some("the gateway did not fail while it was open")
     } else if order.updated_at.plus_millis(CLOCK_SKEW_MS) < order.payment_deadline {
         Some("the time for which orders wait for the gateway had not passed")
     } else {
@@ -145,12 +147,21 @@ mod tests {
     #[test]
     fn the_gateway_is_given_up_only_after_the_wait_and_where_something_went_wrong() {
         let (status, reason) = (OrderStatus::Cancelled, EndReason::GatewayUnavailable);
-        assert_eq!(unjustified(status, reason, |f| f.quiet = true), 1);
-        assert_eq!(unjustified(status, reason, |f| f.quiet = false), 0);
+        let failed = |f: &mut Facts| {
+            let at = f.orders[2].order.placed_at.as_millis() + 1;
+            f.gateway_failed_ms.push(at);
+        };
+        let before = |f: &mut Facts| {
+            let at = f.orders[2].order.placed_at.as_millis() - CLOCK_SKEW_MS - 1;
+            f.gateway_failed_ms.push(at);
+        };
+        assert_eq!(unjustified(status, reason, |_| {}), 1);
+        assert_eq!(unjustified(status, reason, before), 1);
+        assert_eq!(unjustified(status, reason, failed), 0);
         let early = |f: &mut Facts| {
             let order = &mut f.orders[2].order;
             order.updated_at = order.payment_deadline.plus_millis(-CLOCK_SKEW_MS - 1);
-            f.quiet = false;
+            failed(f);
         };
         assert_eq!(unjustified(status, reason, early), 1);
     }
@@ -204,7 +215,7 @@ mod tests {
         let shoppers = |declines: u32, actions: u32| {
             move |f: &mut Facts| {
                 f.orders[2].order.turn = Turn::Shopper;
-                (f.money[2].declines, f.money[2].actions, f.quiet) = (declines, actions, false);
+                (f.money[2].declines, f.money[2].actions) = (declines, actions);
             }
         };
         assert_eq!(unjustified(status, reason, shoppers(0, 0)), 1);
