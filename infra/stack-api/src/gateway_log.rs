@@ -72,7 +72,9 @@ impl Calls {
     #[must_use]
     pub fn refused_ms(&self) -> Vec<i64> {
         let refused = self.seconds.iter().filter(|second| second.refused > 0);
-        refused.filter_map(|second| i64::try_from(second.at * 1_000).ok()).collect()
+        refused
+            .filter_map(|second| i64::try_from(second.at * 1_000).ok())
+            .collect()
     }
 
     /// How many there were by `count`.
