@@ -542,7 +542,7 @@ impl Order {
     /// caller has seen that no money was taken under it.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is open and a key is left: [`MAX_KEYS`] in all.
+    /// [`NotPossible`] unless a payment is to be created or confirmed, and a key is left: [`MAX_KEYS`] in all.
     pub fn next_key(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         let mut order = self.clone();
         let current = order.tries.last_mut().filter(|_| self.payment_id.is_some());
@@ -550,7 +550,8 @@ impl Order {
             Some(current) => (&mut current.keys_used, Some((&mut current.key, current.n))),
             None => (&mut order.create_keys_used, None),
         };
-        if !self.status.is_open() || *used + 1 >= MAX_KEYS {
+        let calls = matches!(self.status, OrderStatus::Placed | OrderStatus::Paying);
+        if !calls || *used + 1 >= MAX_KEYS {
             return Err(NotPossible(self.status));
         }
         *used += 1;
@@ -845,7 +846,7 @@ mod tests {
             9 => order.declined(DeclineReason::CardDeclined, None, later),
             10 => order.try_again(DeclineReason::TryAgain, None, later),
             11 => order.declined_for_good(DeclineReason::CardDeclined, None, later),
-            12 => order.next_key(later),
+            13 => order.next_key(later),
             _ => order.another_card("pm_2".into(), Fingerprint::of_request(b"k2", b"pm_2"), later),
         }
     }
@@ -867,7 +868,7 @@ mod tests {
         }
     }
 
-    const STEPS: u8 = 13;
+    const STEPS: u8 = 14;
 
     proptest! {
         #[test]
@@ -1013,8 +1014,8 @@ mod tests {
     #[test]
     fn each_status_allows_what_the_table_says_and_refuses_the_rest() {
         for (steps, status, expected) in [
-            (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6][..]),
-            (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11]),
+            (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6, 13][..]),
+            (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11, 13]),
             (
                 &[0, 1],
                 OrderStatus::ActionRequired,
@@ -1025,9 +1026,10 @@ mod tests {
             (
                 &[0, 9, 12, 9, 12],
                 OrderStatus::Paying,
-                &[1, 2, 3, 4, 5, 6, 10, 11],
+                &[1, 2, 3, 4, 5, 6, 10, 11, 13],
             ),
-            (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11]),
+            (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11, 13]),
+            (&[13, 13], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6]),
             (&[0, 2], OrderStatus::Paid, &[7]),
             (&[0, 3], OrderStatus::Declined, &[]),
             (&[0, 4], OrderStatus::Cancelled, &[]),
@@ -1041,6 +1043,26 @@ mod tests {
                 assert_eq!(apply(&order, what), Err(NotPossible(status)), "{steps:?} {what}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_used_up_is_replaced_by_the_next_one_a_few_times() {
+        let (created, tried) = (after(&[13]), after(&[0, 13, 13]));
+        assert_eq!(
+            (created.create_keys_used, created.tries[0].key.as_str()),
+            (1, "confirm/1")
+        );
+        assert_eq!(
+            (tried.create_keys_used, tried.tries[0].key.as_str()),
+            (0, "confirm/1/2")
+        );
+        assert_eq!(tried.next_key(now()), Err(NotPossible(OrderStatus::Paying)));
+        assert!(tried.follows_from_history());
+        let stored = serde_json::to_value(&tried).unwrap();
+        assert_eq!(serde_json::from_value::<Order>(stored).unwrap(), tried);
+        // Orders of releases before have neither member.
+        let before = serde_json::to_string(&order()).unwrap();
+        assert!(!before.contains("keys_used"), "{before}");
     }
 
     #[test]

@@ -92,7 +92,10 @@ async fn a_gateway_too_slow_for_the_drop_is_told_when_it_is_published_and_with_i
             assert_eq!(warnings[0]["code"], "gateway_rate");
             let detail = warnings[0]["detail"].as_str().unwrap();
             assert!(detail.starts_with("75 units at 2 calls a second"), "{detail}");
-            assert!(detail.contains("75 s") && detail.contains("GatewayCallsPerSecond"), "{detail}");
+            assert!(
+                detail.contains("75 s") && detail.contains("GatewayCallsPerSecond"),
+                "{detail}"
+            );
         }
     }
 }
