@@ -41,7 +41,7 @@ BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -192,6 +192,10 @@ status: ## show what is deployed, and what needs attention: STAGE=name
 redrive: ## give dead letters or failed stream records back to their consumers: STAGE=name QUEUE=payments|ledger|mail|relay SHOW=1
 	@infra/tools/setup deploy
 	@$(DEPLOY) --queue "$(QUEUE)" $(if $(SHOW),--show)
+
+ledger-rebuild: ## send every order of the orders table to the ledger once more, which then has what it lost: STAGE=name
+	@infra/tools/setup deploy
+	@$(DEPLOY)
 
 rollback: ## make the former version of each function live: STAGE=name
 	@infra/tools/setup deploy

@@ -1,4 +1,4 @@
-"""Deploys Stampede: `python infra/deploy bootstrap|deploy|status|redrive|rollback|teardown --stage NAME`; docs/DEPLOY.md."""
+"""Deploys Stampede: `python infra/deploy bootstrap|deploy|status|redrive|ledger-rebuild|rollback|teardown --stage NAME`; docs/DEPLOY.md."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from stage import CONFIG, Stage, refuse
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("command", choices=["bootstrap", "deploy", "smoke", "status", "redrive", "rollback", "teardown"])
+    arguments.add_argument("command", choices=["bootstrap", "deploy", "smoke", "status", "redrive", "ledger-rebuild", "rollback", "teardown"])
     arguments.add_argument("--stage", required=True)
     arguments.add_argument("--config", default=CONFIG, help="another file than samconfig.toml")
     arguments.add_argument("--rotate", choices=keys.AUDIENCES, help="bootstrap: move on to this audience's next key")
@@ -39,6 +39,8 @@ def main():
             status.run(stage)
         case "redrive":
             redrive.run(stage, given.queue, given.show)
+        case "ledger-rebuild":
+            redrive.rebuild_ledger(stage)
         case "rollback":
             aliases.roll_back(stage)
         case "teardown":

@@ -174,6 +174,19 @@ class Relay:
         say(f"RelayParkedQueue: {replayed} records were replayed; {cut} were too long to be parked whole and are left")
 
 
+def rebuild_ledger(stage):
+    """Hands every order of the orders table to the relay, which sends each as it is to the ledger's queue. What the ledger has changes nothing."""
+    relay, table = Relay(stage), resources(stage.stack, "AWS::DynamoDB::Table")["OrdersTable"]
+    sent = 0
+    for page in boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+        items = page["Items"]
+        records = [{"eventName": "REBUILD", "dynamodb": {"SequenceNumber": str(sent + n), "NewImage": item}} for n, item in enumerate(items, 1)]
+        if not relay.handled(records):
+            refuse(f"{sent} orders were sent. The next ones failed; run the command again.")
+        sent += len(items)
+    say(f"{sent} orders were sent to the ledger's queue")
+
+
 def run(stage, queue, shown):
     if queue not in CHOICES:
         refuse(f"Say what to redrive: make redrive STAGE={stage.name} QUEUE={'|'.join(CHOICES)}")

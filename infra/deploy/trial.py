@@ -300,6 +300,11 @@ class Trial:
         assert "1 objects were replayed" in said and "1 records were replayed" in said
         row = wait_for("the ledger's row once more", lambda: self.ledger(order), PURCHASE_SECONDS)
         print(f"  {len(records)} records of order {order} were replayed; the ledger has {row}", flush=True)
+        # The ledger loses everything, and gets it back from the orders table.
+        for table in ("ledger_entries", "ledger_order_versions", "ledger_orders"):
+            self.database(f"DELETE FROM {table}")
+        assert not self.ledger(order) and "orders were sent" in self.make("ledger-rebuild")
+        assert wait_for("the rebuilt ledger's row", lambda: self.ledger(order), PURCHASE_SECONDS) == row
         assert "0 objects were replayed" in self.make("redrive", "QUEUE=relay")
         assert "QUEUE=payments|ledger|mail|relay" in self.make("redrive", "QUEUE=orders", expect=2)
 
@@ -328,14 +333,14 @@ class Trial:
         row = self.database("SELECT status, version FROM ledger_orders WHERE order_id = %s", order)
         return row if row and row[0] == "paid" else None
 
-    def database(self, statement, order):
-        """A statement about an order, over TLS as the database's owner; the first row, if it has rows."""
+    def database(self, statement, *values):
+        """A statement, over TLS as the database's owner; the first row, if it has rows."""
         trusted = ssl.create_default_context(cadata=self.account.database["LedgerRoots"])
         place = {"host": "127.0.0.1", "port": int(self.account.database["LedgerPort"]), "database": "ledger", "user": "postgres"}
         connection = pg8000.dbapi.connect(ssl_context=trusted, **place)
         try:
             cursor = connection.cursor()
-            cursor.execute(statement, (order,))
+            cursor.execute(statement, values)
             row = cursor.fetchone() if cursor.description else None
             connection.commit()
             return row

@@ -84,8 +84,8 @@ def dimensions(given):
     return [{"Name": name, "Value": value} for name, value in given.items()]
 
 
-def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBreaching", condition="HasAlarmTopic"):
-    """An alarm on one metric, or on an expression: then `watched` is (expression, label, metrics by their ids). A stage without a topic has no
+def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBreaching", condition="HasAlarmTopic", period=60):
+    """An alarm on one metric in as many periods (of a minute, unless `period` says how many seconds), or on an expression: then `watched` is (expression, label, metrics by their ids). A stage without a topic has no
     alarms: each would cost its fee and notify nobody.
     """
     threshold = above if below is None else below
@@ -95,7 +95,7 @@ def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBr
         properties |= {"Namespace": sub(named) if "${" in named else named, "MetricName": watched["name"]}
         if watched["dimensions"]:
             properties["Dimensions"] = dimensions(watched["dimensions"])
-        properties |= stat_of(watched["stat"]) | {"Period": 60}
+        properties |= stat_of(watched["stat"]) | {"Period": period}
     else:
         expression, label, metrics = watched
         properties["Metrics"] = [{"Id": "watched", "Expression": expression, "Label": label, "ReturnData": True}]
@@ -104,7 +104,7 @@ def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBr
             named = {"Namespace": sub(namespace) if "${" in namespace else namespace, "MetricName": one["name"]}
             if one["dimensions"]:
                 named["Dimensions"] = dimensions(one["dimensions"])
-            properties["Metrics"].append({"Id": key, "ReturnData": False, "MetricStat": {"Metric": named, "Stat": one["stat"], "Period": 60}})
+            properties["Metrics"].append({"Id": key, "ReturnData": False, "MetricStat": {"Metric": named, "Stat": one["stat"], "Period": period}})
     compared = "GreaterThanThreshold" if below is None else "LessThanThreshold"
     properties |= {"EvaluationPeriods": minutes, "ComparisonOperator": compared, "Threshold": threshold, "TreatMissingData": missing}
     properties["AlarmActions"] = [ref("AlarmTopic")]
@@ -225,8 +225,11 @@ def on_api():
 
 
 def on_payments():
-    given_up = metric(FROM_LOGS, "GatewayGivenUp", {}, "Sum")
-    yield "GatewayGivenUpAlarm", alarm("Orders end unpaid because the payment gateway is away for too long.", "gateway-given-up", given_up, 0)
+    # An order is looked at every two minutes in the end, so in five minutes there are looks at each.
+    awaited = metric(FROM_LOGS, "GatewayAwaited", {}, "Sum")
+    yield "GatewayAwaitedAlarm", alarm("Orders wait for the payment gateway for too long. An operator keeps or ends them.", "gateway-awaited", awaited, 0, period=300)
+    silent = metric(FROM_LOGS, "GatewaySilent", {}, "Sum")
+    yield "GatewaySilentAlarm", alarm("The payment gateway gives no usable answers.", "gateway-silent", silent, 2, period=300)
 
 
 def on_account():
@@ -249,10 +252,10 @@ def log_metrics():
     counted = {"MetricNamespace": sub(FROM_LOGS), "MetricName": "TooManyRequests", "MetricValue": "1", "DefaultValue": 0, "Unit": "Count"}
     properties = {"LogGroupName": ref("ApiAccessLog"), "FilterPattern": '{ $.status = "429" }', "MetricTransformations": [counted]}
     yield "TooManyRequestsFilter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
-    # What `process-order` logs when an order has waited for the gateway as long as the operator allows.
-    given_up = counted | {"MetricName": "GatewayGivenUp"}
-    properties = {"LogGroupName": ref("ProcessOrderLog"), "FilterPattern": '"payment gateway away for too long"', "MetricTransformations": [given_up]}
-    yield "GatewayGivenUpFilter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
+    # What `process-order` logs at each look at an order that has waited for the gateway for too long, and whenever the gateway gave no usable answer.
+    for name, text in (("GatewayAwaited", "payment gateway away for too long"), ("GatewaySilent", "payment gateway gave no usable answer")):
+        properties = {"LogGroupName": ref("ProcessOrderLog"), "FilterPattern": f'"{text}"', "MetricTransformations": [counted | {"MetricName": name}]}
+        yield f"{name}Filter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
 
 
 def on_database():

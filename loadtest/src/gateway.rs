@@ -46,7 +46,11 @@ impl GatewayFigures {
     /// # Errors
     /// When it does not answer.
     pub async fn read(stack: &StackFile, paid: usize) -> anyhow::Result<Self> {
-        Ok(Self::of(&calls(stack).await?, paid, stack.gateway_calls_per_second))
+        Ok(Self::of(
+            &calls(stack).await?,
+            paid,
+            stack.gateway_calls_per_second,
+        ))
     }
 
     #[allow(clippy::cast_precision_loss, reason = "calls of a run are far below 2^52")]

@@ -44,7 +44,7 @@ const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
-pub const ROUTES: [(Method, &str); 24] = [
+pub const ROUTES: [(Method, &str); 27] = [
     (Method::GET, DESCRIPTION_PATH),
     (Method::GET, "/drops"),
     (Method::GET, "/drops/{drop_id}"),
@@ -69,6 +69,9 @@ pub const ROUTES: [(Method, &str); 24] = [
     (Method::POST, "/operator/drops/{drop_id}/message"),
     (Method::POST, "/operator/drops/{drop_id}/restock"),
     (Method::POST, "/operator/drops/{drop_id}/cancel"),
+    (Method::GET, "/operator/orders"),
+    (Method::POST, "/operator/orders/{order_id}/keep"),
+    (Method::POST, "/operator/orders/{order_id}/end"),
 ];
 
 /// The function's router: every path and every method.

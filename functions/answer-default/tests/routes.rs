@@ -87,6 +87,9 @@ async fn another_method_is_told_which_ones_there_are() {
         ("PUT", "/drops/autumn/reservations/r", "GET, DELETE"),
         ("GET", "/drops/autumn/reservations", "POST"),
         ("BREW", "/operator/drops/x/cancel", "POST"),
+        ("POST", "/operator/orders", "GET"),
+        ("GET", "/operator/orders/o/keep", "POST"),
+        ("GET", "/operator/orders/o/end", "POST"),
     ] {
         let (status, allow, body) = call(method, path).await;
         let code = (method != "HEAD").then_some("method_not_allowed");
@@ -107,6 +110,7 @@ async fn an_unknown_path_is_not_found() {
         ("GET", "/drops/"),
         ("POST", "/drops/a/b/c/d"),
         ("GET", "/operator"),
+        ("GET", "/operator/orders/o"),
         ("GET", "/%FF/%00"),
         ("PUT", "/operator/drops/"),
     ] {

@@ -5,6 +5,7 @@ use domain::drops::Phase;
 use domain::ids::{CorrelationId, OrderId, ReservationId, ShopperId};
 use domain::money::Money;
 use domain::order::{Fingerprint, Order, Placement};
+use domain::saga::Terms;
 use domain::shard::Shard;
 use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
@@ -137,32 +138,42 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
             let claim = hold
                 .ordered(now, now.plus_seconds(drop.payment_seconds))
                 .map_err(|_| NotOrdered::Expired)?;
-            let placed = Order::place(
-                Placement {
+            let placing_with = |terms| {
+                let placement = Placement {
                     reservation: request.reservation.clone(),
                     shopper: request.shopper.clone(),
-                    claim,
+                    claim: claim.clone(),
                     amount,
                     payment_method: request.payment_method.clone(),
                     fingerprint: request.fingerprint.clone(),
-                    terms: drop.terms(),
-                },
-                now,
-            );
-            let placing = Placing {
-                order: Order {
-                    correlation: request.correlation.clone(),
-                    ..placed
-                },
-                hold: hold.clone(),
-                per_shopper_limit: drop.per_shopper_limit,
-                address: request.address.clone(),
+                    terms,
+                };
+                Placing {
+                    order: Order {
+                        correlation: request.correlation.clone(),
+                        ..Order::place(placement, now)
+                    },
+                    hold: hold.clone(),
+                    per_shopper_limit: drop.per_shopper_limit,
+                    address: request.address.clone(),
+                }
             };
-            match retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await? {
+            // Most orders are a shopper's first. The transaction makes sure of that, and only of another one costs a second transaction.
+            let mut placing = placing_with(drop.terms());
+            let mut placed = retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await?;
+            if let Conditional::Refused(NotPlaced::NotFirst { declined }) = placed {
+                let cards = Terms::cards_of(false, declined);
+                placing = placing_with(Terms {
+                    cards,
+                    ..drop.terms()
+                });
+                placed = retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await?;
+            }
+            match placed {
                 Conditional::Done => Ok(Look::Done(placing.order)),
                 Conditional::Refused(NotPlaced::Exists(order)) => repeat(request, *order).map(Look::Done),
                 Conditional::Refused(NotPlaced::LimitReached) => Err(NotOrdered::LimitReached),
-                Conditional::Refused(NotPlaced::HoldChanged) => Ok(Look::Again),
+                Conditional::Refused(NotPlaced::HoldChanged | NotPlaced::NotFirst { .. }) => Ok(Look::Again),
             }
         };
         let done: Result<_, NotOrdered> = look_again(&self.edge, LOOKS, look).await;

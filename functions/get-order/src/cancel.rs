@@ -3,7 +3,7 @@
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::time::Timestamp;
 
-use crate::change::Change;
+use ports::change::Change;
 
 /// Cancels the order, or notes the wish. Again once it is cancelled or the wish is noted: changes nothing.
 ///

@@ -5,8 +5,9 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::ids::OrderId;
-use domain::order::{Fingerprint, OrderStatus};
+use domain::order::{Fingerprint, Order, OrderStatus};
 use http::StatusCode;
+use ports::change::{NotChanged, change};
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
@@ -16,7 +17,6 @@ use web::{
 };
 
 use crate::cancel::cancel;
-use crate::change::{NotChanged, change};
 use crate::pay::{NotAccepted, pay};
 
 /// What the routes share.
@@ -85,7 +85,8 @@ where
     ) -> Result<Response, Failure> {
         let Self { orders, edge } = &context.service;
         let id: OrderId = path_id("order", &id)?;
-        let order = change(orders, edge, &id, &shopper, |order| cancel(order, edge.now()))
+        let own = |order: &Order| order.shopper == shopper;
+        let order = change(orders, edge, &id, own, |order| cancel(order, edge.now()))
             .await
             .map_err(|error| not_changed("cancel an order", error, not_cancelled))?;
         let status = if order.status.is_open() {
@@ -119,7 +120,8 @@ where
         let method = &body.payment_method;
         let request = Fingerprint::of_request(key.as_bytes(), method.as_bytes());
         let decide = |order| pay(order, method, &request, edge.now());
-        let order = change(orders, edge, &id, &shopper, decide)
+        let own = |order: &Order| order.shopper == shopper;
+        let order = change(orders, edge, &id, own, decide)
             .await
             .map_err(|error| not_changed("bring another card", error, not_accepted))?;
         Ok(answer(

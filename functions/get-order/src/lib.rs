@@ -14,7 +14,6 @@
 )]
 
 pub mod cancel;
-pub mod change;
 pub mod http;
 pub mod pay;
 

@@ -3,7 +3,7 @@
 use domain::order::{Fingerprint, Order, OrderStatus};
 use domain::time::Timestamp;
 
-use crate::change::Change;
+use ports::change::Change;
 
 /// Why a card was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

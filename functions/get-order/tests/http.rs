@@ -12,6 +12,7 @@ use domain::claim::Claim;
 use domain::ids::{Nonce, ReservationId, ShardKey};
 use domain::money::Money;
 use domain::order::{DeclineReason, Fingerprint, Order, OrderStatus, Placement};
+use domain::saga::Terms;
 use get_order::Api;
 use http::Request;
 use http_body_util::BodyExt;
@@ -63,6 +64,11 @@ impl Scene {
             index,
         };
         let now = self.edge.now();
+        let first = self.store.orders().values().all(|order| order.shopper != shopper);
+        let terms = Terms {
+            cards: Terms::cards_of(first, 0),
+            ..memory::contract::scene::TERMS
+        };
         let hold = Claim::held(1, now.plus_seconds(30), nonce.clone());
         assert!(self.store.claim(&shard, &shopper, &hold).await.unwrap().is_done());
         let order = Order::place(
@@ -76,7 +82,7 @@ impl Scene {
                 },
                 payment_method: "pm_card_visa".into(),
                 fingerprint: Fingerprint::of_request(b"k", b"c"),
-                terms: memory::contract::scene::TERMS,
+                terms,
             },
             now,
         );

@@ -13,7 +13,7 @@
 //!
 //! | message | what happens |
 //! |---|---|
-//! | no news, or told before | done |
+//! | no news, or told before | done. Each page of a bank and each declined card is told of once |
 //! | act now or another card, and the order no longer waits for its shopper, or the time is over | done; nothing is sent |
 //! | the address is none that mail can be sent to | done, with a warning |
 //! | no sender is configured (`MAIL_FROM` is empty) | done; nothing is sent |
@@ -36,7 +36,7 @@ mod text;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::{FunctionLimits, Trigger};
-use domain::order::OrderStatus;
+use domain::order::{Order, OrderStatus};
 use domain::time::Timestamp;
 use events::{News, OrderEvent};
 use ports::StoreError;
@@ -71,6 +71,9 @@ const _: () = assert!(
     MESSAGE_MS + 2_000 < LIMITS.timeout_ms(),
     "an invocation begins at least some of its messages"
 );
+
+/// After how many mails about one order no further one asks for an act of the shopper: a gateway that names page after page floods nobody.
+const MOST_TOLD: usize = 10;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +150,8 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         let patience = IN_WORKER.until(until);
         let contact = retry(&self.edge, patience, || self.orders.contact(order)).await?;
         let contact = contact.ok_or(NotTold::Store)?;
-        if contact.told.iter().any(|told| told == news.as_str()) {
+        let told_before = |mark: &str| contact.told.iter().any(|told| told == mark);
+        if told_before(news.as_str()) {
             return Ok(Told::Before);
         }
         let address: Address = serde_json::from_str(&contact.address).map_err(|_| NotTold::Store)?;
@@ -159,15 +163,27 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
             News::CardDeclined => Some(OrderStatus::PaymentFailed),
             News::Confirmed | News::Declined | News::Cancelled => None,
         };
+        let mut mark = news.as_str().to_owned();
         let deadline = if let Some(status) = waiting {
             let found = retry(&self.edge, patience, || self.orders.order(order)).await?;
-            let waits = found.filter(|order| order.status == status && order.cancel_requested.is_none());
-            let deadline = waits.map(|order| order.payment_deadline);
             let now = self.edge.now();
-            match deadline.filter(|deadline| *deadline > now) {
-                Some(deadline) => Some(deadline),
-                None => return Ok(Told::Nothing),
+            let waits = |order: &Order| {
+                order.status == status && order.cancel_requested.is_none() && order.payment_deadline > now
+            };
+            let Some(found) = found.filter(waits) else {
+                return Ok(Told::Nothing);
+            };
+            // Each page of a bank and each declined card is news of its own.
+            let what = found.page().unwrap_or_else(|| found.declines().to_string());
+            mark = format!("{mark}:{what}");
+            if told_before(&mark) {
+                return Ok(Told::Before);
             }
+            if contact.told.len() >= MOST_TOLD {
+                tracing::warn!("no mail is sent: the shopper was told as often as one order may cause");
+                return Ok(Told::Nothing);
+            }
+            Some(found.payment_deadline)
         } else {
             None
         };
@@ -175,10 +191,7 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         let letter = Mail { to, subject, text };
         retry(&self.edge, SENDING.until(until), || mail.send(&letter)).await?;
         tracing::info!(news = news.as_str(), "mail sent");
-        retry(&self.edge, IN_WORKER, || {
-            self.orders.note_told(order, news.as_str())
-        })
-        .await?;
+        retry(&self.edge, IN_WORKER, || self.orders.note_told(order, &mark)).await?;
         Ok(Told::Now)
     }
 

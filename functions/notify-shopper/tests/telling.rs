@@ -9,7 +9,7 @@
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use domain::order::{DeclineReason, EndReason, Fingerprint, Order};
 use events::OrderEvent;
-use memory::contract::scene::{key, placing};
+use memory::contract::scene::{as_first, key, placing};
 use memory::{Fault, MailFault, MemoryMailbox, MemoryStore, Op, TestEdge};
 use notify_shopper::{LIMITS, NotTold, Notifier, Told};
 use ports::edge::Edge as _;
@@ -42,7 +42,7 @@ impl Scene {
     }
 
     async fn placed(&self, who: &str, email: &str) -> Order {
-        let mut placing = placing(who, "k", 1, 2);
+        let mut placing = as_first(placing(who, "k", 1, 2));
         placing.address = format!(r#"{{"name":"Ada","email":"{email}"}}"#);
         let claimed = self
             .store
@@ -178,6 +178,44 @@ async fn act_now_is_told_while_there_is_time() {
     scene.edge.set(acting.order.payment_deadline);
     assert_eq!(scene.tell(&over).await, Ok(Told::Nothing));
     assert_eq!(scene.mailbox.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_minutes() {
+    let scene = Scene::new().await;
+    let order = scene.paying("ada").await;
+    scene.edge.advance_seconds(3_600);
+    let page = |order: &Order, n: u32| {
+        let url = format!("https://bank.example/{n}");
+        order.require_action(url, scene.edge.now()).unwrap()
+    };
+    let mut before = order;
+    let mut events = Vec::new();
+    for n in 1..=2 {
+        let acting = page(&before, n);
+        let event = scene.becomes(&before, acting.clone()).await;
+        for told in [Told::Now, Told::Before] {
+            assert_eq!(scene.tell(&event).await, Ok(told), "page {n}");
+        }
+        let mail = scene.mailbox.sent().pop().unwrap();
+        assert!(mail.text.contains("You have 10 minutes left"), "{}", mail.text);
+        events.push(event);
+        before = acting.order;
+    }
+    assert_eq!(
+        scene.tell(&events[0]).await,
+        Ok(Told::Before),
+        "an older event tells of the page that is there"
+    );
+    assert_eq!(scene.mailbox.sent().len(), 2);
+    // A gateway that names page after page floods nobody.
+    for n in 3..30 {
+        let acting = page(&before, n);
+        let event = scene.becomes(&before, acting.clone()).await;
+        assert!(scene.tell(&event).await.is_ok());
+        before = acting.order;
+    }
+    assert_eq!(scene.mailbox.sent().len(), 10);
 }
 
 #[tokio::test]

@@ -1,11 +1,36 @@
-//! The audit trail: who asked for which act on which drop, and how it ended.
+//! The audit trail: who asked for which act on which drop or order, and how it ended.
 
 use std::future::Future;
 
 use domain::drops::Drop;
-use domain::ids::DropId;
+use domain::ids::{DropId, OrderId};
+use domain::order::Order;
 
 use crate::NotDone;
+
+/// The same for an act on an order.
+///
+/// # Errors
+/// Those of `done`.
+pub async fn audited_order(
+    operator: &str,
+    order: &OrderId,
+    act: &'static str,
+    done: impl Future<Output = Result<Order, NotDone>>,
+) -> Result<Order, NotDone> {
+    tracing::info!(audit = true, operator, %order, act, "an operator asks");
+    let outcome = done.await;
+    match &outcome {
+        Ok(after) => {
+            let status = after.status.as_str();
+            tracing::info!(audit = true, operator, %order, act, version = after.version, status, "an operator's act is done");
+        }
+        Err(error) => {
+            tracing::info!(audit = true, operator, %order, act, %error, "an operator's act is not done");
+        }
+    }
+    outcome
+}
 
 /// Runs `act` between two lines of the log. The first is written before anything is done, so that an act whose process
 /// died is on the trail too.

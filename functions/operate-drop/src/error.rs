@@ -5,9 +5,11 @@
 
 use domain::drops::{DropError, DropState, FieldError};
 use domain::ids::ShardKey;
-use domain::limits::MAX_MESSAGE_BYTES;
+use domain::limits::{MAX_KEEPS, MAX_MESSAGE_BYTES};
 use ports::StoreError;
 use web::{Code, Failure, FieldProblem, Problem};
+
+use crate::orders::NotThisOrder;
 
 /// Why an operator's act was not done, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,12 @@ pub enum NotDone {
     /// No run of pre-scaling has looked at the drop yet.
     #[error("the drop is not prepared yet")]
     NotPrepared,
+    /// There is no such order.
+    #[error("there is no such order")]
+    NoOrder,
+    /// The order is not one that can be kept or ended.
+    #[error(transparent)]
+    NotThisOrder(#[from] NotThisOrder),
     /// The contents have these mistakes.
     #[error("{} mistakes in the contents", .0.len())]
     Mistakes(Vec<FieldError>),
@@ -95,6 +103,21 @@ impl From<NotDone> for Failure {
     fn from(error: NotDone) -> Self {
         match error {
             NotDone::Unknown => Problem::new(Code::NotFound, "There is no such drop.").into(),
+            NotDone::NoOrder => Problem::new(Code::NotFound, "There is no such order.").into(),
+            NotDone::NotThisOrder(NotThisOrder::OtherRequest) => Problem::new(
+                Code::IdempotencyMismatch,
+                "This key was used for another time. Use a new key to keep the order once more.",
+            )
+            .into(),
+            NotDone::NotThisOrder(NotThisOrder::WrongState(status)) => Problem::new(
+                Code::WrongState,
+                format!(
+                    "The order is {}. Only an order that waits for the payment gateway can be kept or ended, and only one that is not to end \
+                     already can be kept, {MAX_KEEPS} times at most.",
+                    status.as_str()
+                ),
+            )
+            .into(),
             NotDone::OutOfScope => web::out_of_scope().into(),
             NotDone::NotPrepared => Problem::new(
                 Code::NotPrepared,
@@ -114,7 +137,7 @@ impl From<NotDone> for Failure {
             NotDone::Refused(error) => refused(&error).into(),
             NotDone::Conflict => Problem::new(
                 Code::Conflict,
-                "Others are changing this drop at the same time. Look at it, then send the request again.",
+                "Others are changing this at the same time. Look at it, then send the request again.",
             )
             .retry_after(1)
             .into(),

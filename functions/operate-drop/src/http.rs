@@ -4,32 +4,40 @@ use std::future::Future;
 
 use ::http::StatusCode;
 use api::operator::{
-    DropBody, ExtendBody, MessageBody, OperatorDropView, ReadinessView, RescheduleBody, RestockBody,
+    DropBody, EndBody, ExtendBody, KeepBody, MessageBody, OperatorDropView, OperatorOrderList,
+    OperatorOrderView, ReadinessView, RescheduleBody, RestockBody,
 };
 use axum::Router;
+use axum::extract::Query;
 use axum::response::Response;
 use axum::routing::{get, post};
 use domain::drops::Drop;
-use domain::ids::{DropId, IdError};
+use domain::ids::{DropId, IdError, OrderId};
+use domain::limits::{MAX_GATEWAY_WAIT_SECONDS, MIN_GATEWAY_WAIT_SECONDS};
+use domain::order::Order;
 use domain::rate::CallRate;
+use domain::saga::Turn;
+use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, ListOpenOrders, ReadOrder};
 use ports::prescale::ReadReadiness;
 use ports::stock::{AllocateStock, SurveyStock};
 use web::{
-    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, PathOf, Problem, Shared, Tokens,
-    answer,
+    Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, Page, PathOf, Problem, Shared,
+    Tokens, answer, encode_cursor, path_id,
 };
 
-use crate::audit::audited;
+use crate::audit::{audited, audited_order};
 use crate::change::Asked;
-use crate::{NotDone, acts, edit, publish, restock};
+use crate::{NotDone, acts, edit, orders, publish, restock};
 
 /// What the routes share.
-pub struct Api<D, S, R, E> {
+pub struct Api<D, S, R, O, E> {
     drops: D,
     stock: S,
     readiness: R,
+    orders: O,
     /// The payment gateway's rate.
     rate: CallRate,
     edge: E,
@@ -44,11 +52,12 @@ enum Act {
     Cancel,
 }
 
-impl<D, S, R, E> Api<D, S, R, E>
+impl<D, S, R, O, E> Api<D, S, R, O, E>
 where
     D: ReadDrop + StoreDrop + 'static,
     S: SurveyStock + AllocateStock + 'static,
     R: ReadReadiness + 'static,
+    O: ReadOrder + ListOpenOrders + AdvanceOrder + 'static,
     E: Edge,
 {
     /// The function over its ports, where the payment gateway is called at `rate`.
@@ -56,6 +65,7 @@ where
         drops: D,
         stock: S,
         readiness: R,
+        orders: O,
         rate: CallRate,
         operators: impl Into<Tokens>,
         edge: E,
@@ -71,11 +81,15 @@ where
             .route("/operator/drops/{drop_id}/reschedule", post(Self::reschedule))
             .route("/operator/drops/{drop_id}/message", post(Self::message))
             .route("/operator/drops/{drop_id}/restock", post(Self::restock))
-            .route("/operator/drops/{drop_id}/cancel", act(Act::Cancel));
+            .route("/operator/drops/{drop_id}/cancel", act(Act::Cancel))
+            .route("/operator/orders", get(Self::list_orders))
+            .route("/operator/orders/{order_id}/keep", post(Self::keep_order))
+            .route("/operator/orders/{order_id}/end", post(Self::end_order));
         let api = Self {
             drops,
             stock,
             readiness,
+            orders,
             rate,
             edge: edge.clone(),
         };
@@ -222,6 +236,86 @@ where
         let drop = audited(operator, &of.id, act, done, |drop| drop).await?;
         Ok(self.view(StatusCode::OK, &drop))
     }
+
+    async fn list_orders(
+        context: Shared<Self, E>,
+        Operator { scope, .. }: Operator,
+        page: Page<OrderId>,
+        Query(Whose { turn }): Query<Whose>,
+    ) -> Result<Response, Failure> {
+        let Self { orders, edge, .. } = &context.service;
+        let turn = turn.map(|turn| turn.parse::<Turn>()).transpose().map_err(|_| {
+            Problem::new(Code::InvalidRequest, "Correct the parameters named.")
+                .field("turn", "`gateway` or `shopper`")
+        })?;
+        let found = orders::list(orders, edge, &scope, turn, page.limit, page.after).await?;
+        let now = edge.now();
+        let body = OperatorOrderList {
+            orders: found
+                .orders
+                .iter()
+                .map(|order| OperatorOrderView::of(order, now))
+                .collect(),
+            next_cursor: found.next.map(|(at, id)| encode_cursor(at, &id)),
+        };
+        Ok(answer(StatusCode::OK, Caching::Never, &body))
+    }
+
+    async fn keep_order(
+        context: Shared<Self, E>,
+        Operator { name, scope }: Operator,
+        PathOf(id): PathOf<String>,
+        IdempotencyKey(key): IdempotencyKey,
+        Json(KeepBody { seconds }): Json<KeepBody>,
+    ) -> Result<Response, Failure> {
+        let Self {
+            drops, orders, edge, ..
+        } = &context.service;
+        let id: OrderId = path_id("order", &id)?;
+        let range = MIN_GATEWAY_WAIT_SECONDS..=MAX_GATEWAY_WAIT_SECONDS;
+        if !range.contains(&seconds) {
+            let message = format!("{} to {}", range.start(), range.end());
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "Correct the fields named and send the request again.",
+            )
+            .field("seconds", message)
+            .into());
+        }
+        let done = orders::keep(drops, orders, edge, (&id, &scope), seconds, &key);
+        let order = audited_order(&name, &id, "keep", done).await?;
+        Ok(order_view(StatusCode::OK, &order, edge.now()))
+    }
+
+    async fn end_order(
+        context: Shared<Self, E>,
+        Operator { name, scope }: Operator,
+        PathOf(id): PathOf<String>,
+        Json(EndBody { not_at_gateway }): Json<EndBody>,
+    ) -> Result<Response, Failure> {
+        let Self {
+            drops, orders, edge, ..
+        } = &context.service;
+        let id: OrderId = path_id("order", &id)?;
+        let done = orders::end(drops, orders, edge, (&id, &scope), not_at_gateway);
+        let order = audited_order(&name, &id, "end", done).await?;
+        let status = if order.status.is_open() {
+            StatusCode::ACCEPTED
+        } else {
+            StatusCode::OK
+        };
+        Ok(order_view(status, &order, edge.now()))
+    }
+}
+
+/// The part of the query that [`Page`] does not read.
+#[derive(serde::Deserialize)]
+struct Whose {
+    turn: Option<String>,
+}
+
+fn order_view(status: StatusCode, order: &Order, now: Timestamp) -> Response {
+    answer(status, Caching::Never, &OperatorOrderView::of(order, now))
 }
 
 /// The id of a drop that may be about to be made: here a bad one is the operator's mistake.

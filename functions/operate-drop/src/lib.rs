@@ -1,4 +1,4 @@
-//! Operate drops: create, edit, publish, pause, resume, extend, restock, cancel.
+//! Operate drops: create, edit, publish, pause, resume, extend, restock, cancel; and keep or end their orders that wait for the payment gateway ([`orders`]).
 //!
 //! **The problem.** An operator's act may be a thousand writes (publishing makes every stock shard), it may be sent
 //! twice, two operators may act at once, and the process may die anywhere in between. Whatever happens, sending the same
@@ -36,6 +36,7 @@ pub mod change;
 pub mod edit;
 pub mod error;
 pub mod http;
+pub mod orders;
 pub mod publish;
 pub mod restock;
 

@@ -5,13 +5,13 @@ use events::PaymentWork;
 use futures_util::future::join_all;
 use ports::calls::TakeCalls;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
-use ports::payment::{GatewayError, PaymentGateway};
+use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::payment::PaymentGateway;
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 use startup::spans::{of_event, of_order};
 use tracing::Instrument as _;
 
-use crate::drive::{Driver, NotDriven, Patience};
+use crate::drive::{Driver, Patience};
 
 /// Drives the orders of a batch, at the same time, and answers which messages must come again.
 ///
@@ -22,7 +22,7 @@ pub async fn handle<O, G, E>(
     event: SqsEvent,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
-    O: ReadOrder + ListOrders + AdvanceOrder + TakeCalls,
+    O: ReadOrder + AdvanceOrder + TakeCalls,
     G: PaymentGateway,
     E: Edge,
 {
@@ -42,7 +42,7 @@ where
 /// Whether the message is done with.
 async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
 where
-    O: ReadOrder + ListOrders + AdvanceOrder + TakeCalls,
+    O: ReadOrder + AdvanceOrder + TakeCalls,
     G: PaymentGateway,
     E: Edge,
 {
@@ -55,17 +55,11 @@ where
     } else {
         Patience::Short
     };
-    match driver.drive_with(content.order(), patience).await {
+    let (order, next_due) = (content.order(), content.next_due());
+    match driver.drive_with(order, next_due, patience).await {
         Ok(driven) => {
             tracing::info!(event = content.as_str(), ?driven, "payment driven");
             true
-        }
-        Err(error @ NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode)) => {
-            tracing::error!(
-                %error,
-                "not driven; it will come again: put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names"
-            );
-            false
         }
         Err(error) => {
             tracing::warn!(%error, "not driven; it will come again");

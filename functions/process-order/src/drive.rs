@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::ids::OrderId;
-use domain::limits::{CALLS_PER_PAYMENT, GATEWAY_TURN_MS, MAX_PAGE, PROCESS_ORDER_TIMEOUT_SECONDS};
+use domain::limits::{CALLS_PER_PAYMENT, GATEWAY_TURN_MS, PROCESS_ORDER_TIMEOUT_SECONDS};
 use domain::order::{DeclineReason, EndReason, NotPossible, Order, OrderStatus, OrderStep};
 use domain::saga::{Action, Turn, step};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
+use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
@@ -22,9 +22,9 @@ use crate::calls::{Calls, Pace};
 /// Looks at one order by one message, after a conflict or a lost answer: six at most.
 const LOOKS: Policy = Policy::new(5, 60, 960);
 /// Repeats of one call to the gateway: enough to outwait an outage of a few seconds, which the budget bounds in any case.
-/// A message that is given up comes again only after its queue's visibility time.
+/// After that the order waits for the sweeper.
 const GATEWAY: Policy = Policy::new(6, 50, 1_600);
-/// Confirms per message, our own repeat of a card included; more are left to the redelivery.
+/// Confirms per message, our own repeat of a card included; more are left to the sweeper.
 const MOST_CONFIRMS: u32 = 3;
 /// How long after its turn at the gateway a message still starts something new, in milliseconds.
 pub const BUDGET_MS: u64 = 6_000;
@@ -50,6 +50,10 @@ pub enum Driven {
     Ended(OrderStatus),
     /// The shopper or the gateway is at it, or the gateway's rate leaves no call for it now; the sweeper will look again.
     Waiting,
+    /// The gateway gave no usable answer; the sweeper will look again.
+    WithoutGateway,
+    /// A reminder that is stale: the order was put off again since, so another one comes or has come.
+    Stale,
 }
 
 /// How long a message waits for its turn at the gateway.
@@ -76,13 +80,13 @@ pub enum NotDriven {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The gateway did not answer, or its answer does not say what became of the money.
+    /// The gateway refuses a call of ours: an engineer has to look. Any other failure of it becomes [`Driven::WithoutGateway`].
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// There is no such order.
     #[error("no such order")]
     NoOrder,
-    /// The gateway does not know the payment that the order names: another account, or another gateway.
+    /// The gateway does not know the payment that the order names: another account, or another gateway. Becomes [`Driven::WithoutGateway`].
     #[error("the gateway does not know the order's payment")]
     NoPayment,
     /// The order keeps changing, or the time is used up.
@@ -146,7 +150,7 @@ struct Effort {
 
 impl<O, G, E> Driver<O, G, E>
 where
-    O: ReadOrder + ListOrders + AdvanceOrder + TakeCalls,
+    O: ReadOrder + AdvanceOrder + TakeCalls,
     G: PaymentGateway,
     E: Edge,
 {
@@ -161,20 +165,26 @@ where
         }
     }
 
-    /// Brings an order as far as it goes now.
+    /// Brings an order as far as it goes now. A reminder says when the next one is due: once the order is put off to later than that, the
+    /// reminder is stale and nothing is done.
     ///
     /// # Errors
     /// [`NotDriven`]: the message must come again.
-    pub async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
-        self.drive_with(id, Patience::Long).await
+    pub async fn drive(&self, id: &OrderId, next_due: Option<Timestamp>) -> Result<Driven, NotDriven> {
+        self.drive_with(id, next_due, Patience::Long).await
     }
 
     /// The same, with this patience for the order's turn at the gateway.
     ///
     /// # Errors
     /// [`NotDriven`]: the message must come again.
-    pub async fn drive_with(&self, id: &OrderId, patience: Patience) -> Result<Driven, NotDriven> {
-        match self.try_drive(id, patience).await {
+    pub async fn drive_with(
+        &self,
+        id: &OrderId,
+        next_due: Option<Timestamp>,
+        patience: Patience,
+    ) -> Result<Driven, NotDriven> {
+        match self.try_drive(id, next_due, patience).await {
             Err(NotDriven::Gateway(GatewayError::Throttled { retry_after_ms })) => {
                 // The message is done with: coming again it would count towards the dead letters, and the order stands in the index of open
                 // orders, so that the sweeper reminds of it.
@@ -188,8 +198,16 @@ where
         }
     }
 
-    async fn try_drive(&self, id: &OrderId, patience: Patience) -> Result<Driven, NotDriven> {
+    async fn try_drive(
+        &self,
+        id: &OrderId,
+        next_due: Option<Timestamp>,
+        patience: Patience,
+    ) -> Result<Driven, NotDriven> {
         let order = self.read(id).await?;
+        if is_stale(&order, next_due) {
+            return Ok(Driven::Stale);
+        }
         let calls = calls_ahead(&order);
         let mut read = Some(order);
         if calls > 0 {
@@ -206,7 +224,7 @@ where
             confirms: AtomicU32::new(0),
             calls: AtomicU32::new(calls),
         };
-        let look = |_| self.look(id, read.take(), &effort);
+        let look = |_| self.look(id, next_due, read.take(), &effort);
         let driven = look_again(&self.edge, LOOKS.until(until), look).await?;
         driven.ok_or(NotDriven::Unfinished)
     }
@@ -236,7 +254,13 @@ where
         answer
     }
 
-    async fn look(&self, id: &OrderId, read: Option<Order>, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn look(
+        &self,
+        id: &OrderId,
+        next_due: Option<Timestamp>,
+        read: Option<Order>,
+        effort: &Effort,
+    ) -> Result<Look, NotDriven> {
         let order = match read {
             Some(order) => order,
             None => self.read(id).await?,
@@ -244,30 +268,74 @@ where
         if !order.status.is_open() {
             return Ok(Look::Done(Driven::Ended(order.status)));
         }
+        if is_stale(&order, next_due) {
+            return Ok(Look::Done(Driven::Stale));
+        }
+        match self.advance(&order, effort).await {
+            // No engineer is needed for the one, and none but an engineer helps with the other.
+            Err(NotDriven::Gateway(
+                error @ (GatewayError::Throttled { .. } | GatewayError::Refused { .. }),
+            )) => Err(error.into()),
+            Err(why @ (NotDriven::Gateway(_) | NotDriven::NoPayment)) => {
+                Ok(self.without_gateway(&order, &why))
+            }
+            done => done,
+        }
+    }
+
+    async fn advance(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
         let (Some((action, _)), Some(id)) = (step(order.status), &order.payment_id) else {
-            return self.begin(&order, effort).await;
+            return self.begin(order, effort).await;
         };
         if let Some(reason) = order.cancel_requested {
-            return self.cancel(&order, id, reason, effort).await;
+            return self.cancel(order, id, reason, effort).await;
         }
         match action {
-            Action::AwaitCard if self.is_over(&order) => {
-                self.give_up(&order, EndReason::PaymentDeadline, effort).await
+            Action::AwaitCard if self.is_over(order) => {
+                self.give_up(order, EndReason::PaymentDeadline, effort).await
             }
             Action::AwaitCard => Ok(Look::Done(Driven::Waiting)),
-            Action::Create | Action::Confirm | Action::LookUp => match self.find(id, effort).await {
-                Ok(payment) => {
-                    self.pay(&order, id, Next::Told(payment, Told::ByLookUp), effort)
-                        .await
-                }
-                Err(NotDriven::Gateway(error)) => self.without_gateway(&order, error, effort).await,
-                Err(error) => Err(error),
-            },
+            Action::Create | Action::Confirm | Action::LookUp => {
+                let payment = self.find(id, effort).await?;
+                self.pay(order, id, Next::Told(payment, Told::ByLookUp), effort)
+                    .await
+            }
+        }
+    }
+
+    /// The one place where the gateway's silence becomes a wait. The order waits as long as its operator lets it.
+    fn without_gateway(&self, order: &Order, why: &NotDriven) -> Look {
+        let to_do = match why {
+            NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode) => Some(
+                "put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names",
+            ),
+            NotDriven::NoPayment => {
+                Some("see whether the key is of another account; if not, an operator ends the order")
+            }
+            _ => None,
+        };
+        // The alarm `GatewaySilent` counts this line.
+        tracing::warn!(%why, to_do, "payment gateway gave no usable answer; the order waits");
+        self.tell_if_late(order);
+        Look::Done(Driven::WithoutGateway)
+    }
+
+    fn tell_if_late(&self, order: &Order) {
+        let now = self.edge.now();
+        if order.gateway_wait().is_some_and(|(_, until)| until <= now) {
+            // The alarm `GatewayAwaited` counts this line.
+            tracing::error!("payment gateway away for too long; the operator keeps or ends the order");
         }
     }
 
     /// An order without a payment: nothing was ever confirmed. However late it is, it is tried first.
     async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
+        if order.terms.cards == 0 {
+            tracing::info!(
+                "too many cards of the shopper were declined in the drop; the gateway is not asked"
+            );
+            return self.undo(order, EndReason::PaymentDeclined).await;
+        }
         let new = NewPayment {
             order: order.id.clone(),
             amount: order.amount,
@@ -279,8 +347,8 @@ where
             Ok(payment) => payment,
             // Nobody can look for a payment by its key, and none is needed: what was never confirmed takes no money. The next key's payment is the
             // one that is stored and confirmed; one that this key may have made stays unconfirmed for good.
-            Err(GatewayError::StoredFailure) => return self.next_key(order, effort).await,
-            Err(error) => return self.without_gateway(order, error, effort).await,
+            Err(GatewayError::StoredFailure) => return self.next_key(order).await,
+            Err(error) => return Err(error.into()),
         };
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
@@ -319,8 +387,7 @@ where
     /// Takes the money by the current try. Only for a payment whose id and a try whose key are stored with the order.
     async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Next, NotDriven> {
         if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
-            let unknown = GatewayError::Unknown;
-            return Ok(Next::Done(self.without_gateway(order, unknown, effort).await?));
+            return Err(GatewayError::Unknown.into());
         }
         let Some(current) = order.current_try() else {
             return Err(NotDriven::Contradiction("the order has no card"));
@@ -343,22 +410,16 @@ where
         let code = match &error {
             GatewayError::Unknown | GatewayError::Unavailable | GatewayError::StoredFailure => None,
             GatewayError::Refused { code } => Some(code),
-            _ => return Ok(Next::Done(self.without_gateway(order, error, effort).await?)),
+            _ => return Err(error.into()),
         };
-        let payment = match self.find(id, effort).await {
-            Ok(payment) => payment,
-            Err(NotDriven::Gateway(error)) => {
-                return Ok(Next::Done(self.without_gateway(order, error, effort).await?));
-            }
-            Err(error) => return Err(error),
-        };
+        let payment = self.find(id, effort).await?;
         if !is_open_to(order, &payment) {
             // It was done, or had merely moved on.
             return Ok(Next::Told(payment, Told::ByLookUp));
         }
         let Some(code) = code else {
             let look = match error {
-                GatewayError::StoredFailure => self.next_key(order, effort).await?,
+                GatewayError::StoredFailure => self.next_key(order).await?,
                 _ => Look::Again,
             };
             return Ok(Next::Done(look));
@@ -369,16 +430,13 @@ where
     }
 
     /// The gateway stored a failure under the key, and nothing was taken: the same call is to be made under the next key, which is stored first.
-    async fn next_key(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn next_key(&self, order: &Order) -> Result<Look, NotDriven> {
         match order.next_key(self.edge.now()) {
             Ok(step) => {
                 self.store(&step).await?;
                 Ok(Look::Again)
             }
-            Err(_) => {
-                self.without_gateway(order, GatewayError::StoredFailure, effort)
-                    .await
-            }
+            Err(_) => Err(GatewayError::StoredFailure.into()),
         }
     }
 
@@ -426,8 +484,10 @@ where
                 let step = order.acted(self.edge.now())?;
                 Ok(Look::of(self.store(&step).await?, Driven::Waiting))
             }
-            PaymentState::Processing if self.is_over(order) => self.gateway_is_late(order, effort).await,
-            PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
+            PaymentState::Processing => {
+                self.tell_if_late(order);
+                Ok(Look::Done(Driven::Waiting))
+            }
         };
         look.map(Next::Done)
     }
@@ -453,7 +513,7 @@ where
             };
             return Ok(next);
         }
-        if order.cards_left > 0 && !self.has_earlier_order(order).await? {
+        if order.cards_left > 0 {
             let step = order.declined(reason, charge, now)?;
             return Ok(Next::Done(Look::of(self.store(&step).await?, Driven::Waiting)));
         }
@@ -461,44 +521,9 @@ where
         self.give_up_by(&step, id, effort).await.map(Next::Done)
     }
 
-    /// Whether the shopper has an earlier order in the drop: only the first one gets further cards, so that nobody tries cards by the dozen.
-    async fn has_earlier_order(&self, order: &Order) -> Result<bool, StoreError> {
-        let drop = &order.reservation.shard.drop;
-        let page = retry(&self.edge, IN_WORKER, || {
-            self.orders.orders_of(&order.shopper, None, MAX_PAGE)
-        })
-        .await?;
-        let earlier = |other: &Order| {
-            other.reservation.shard.drop == *drop
-                && (other.placed_at, &other.id) < (order.placed_at, &order.id)
-        };
-        Ok(page.orders.iter().any(earlier))
-    }
-
     /// Whether the time of whose turn it is has passed.
     fn is_over(&self, order: &Order) -> bool {
         order.payment_deadline <= self.edge.now()
-    }
-
-    /// The gateway gave no usable answer. The order waits for it as long as the operator allows.
-    async fn without_gateway(
-        &self,
-        order: &Order,
-        error: GatewayError,
-        effort: &Effort,
-    ) -> Result<Look, NotDriven> {
-        let throttled = matches!(error, GatewayError::Throttled { .. });
-        if order.turn == Turn::Gateway && self.is_over(order) && !throttled {
-            self.gateway_is_late(order, effort).await
-        } else {
-            Err(error.into())
-        }
-    }
-
-    async fn gateway_is_late(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
-        // The alarm `GatewayGivenUp` counts this line.
-        tracing::error!("payment gateway away for too long; the order is to end unpaid");
-        self.give_up(order, EndReason::GatewayUnavailable, effort).await
     }
 
     /// Stores that the order is to end, and why, before the gateway is asked: from then on no further card is accepted.
@@ -528,7 +553,17 @@ where
         effort: &Effort,
     ) -> Result<Look, NotDriven> {
         let cancel = || self.call(effort, || self.gateway.cancel(id));
-        let payment = retry(&self.edge, effort.gateway, cancel).await?;
+        let payment = match retry(&self.edge, effort.gateway, cancel).await {
+            // What the gateway does not know it does not cancel.
+            Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
+                Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
+                    tracing::warn!(payment = %id, "the gateway does not know the payment, as the operator stated");
+                    return self.undo(order, reason).await;
+                }
+                found => found?,
+            },
+            answer => answer?,
+        };
         match payment.state {
             PaymentState::Cancelled => self.undo(order, reason).await,
             PaymentState::Succeeded { .. } => {
@@ -536,7 +571,10 @@ where
                 self.end(&step).await
             }
             // It cannot be stopped any more and has not ended yet.
-            PaymentState::Processing => Ok(Look::Done(Driven::Waiting)),
+            PaymentState::Processing => {
+                self.tell_if_late(order);
+                Ok(Look::Done(Driven::Waiting))
+            }
             PaymentState::Unconfirmed
             | PaymentState::ActionRequired { .. }
             | PaymentState::Declined { .. } => Err(NotDriven::Contradiction("the gateway did not cancel")),
@@ -567,10 +605,16 @@ where
     }
 }
 
+/// Whether the reminder is stale: the order was put off to later than the next reminder that it tells of.
+fn is_stale(order: &Order, next_due: Option<Timestamp>) -> bool {
+    order.status.is_open() && next_due.is_some_and(|next| order.due_at > next)
+}
+
 /// The calls of the gateway that a message about this order makes at least.
 fn calls_ahead(order: &Order) -> u32 {
     match (step(order.status), &order.payment_id) {
         (None, _) => 0,
+        (Some(_), None) if order.terms.cards == 0 => 0,
         // To create and to confirm: a payment that is created and not confirmed costs a look-up more.
         (Some(_), None) => CALLS_PER_PAYMENT,
         (Some((Action::AwaitCard, _)), Some(_)) if order.cancel_requested.is_none() => 0,

@@ -17,19 +17,20 @@
 //! - An order with a payment is undone only when the gateway says that the payment is cancelled. That the order is to end, and why, is
 //!   stored before the gateway is asked; if the money was taken first, the order is paid.
 //! - A key that the gateway does not take says nothing about a payment: the call is repeated with the key as it is stored by
-//!   then, and if that is refused too, the record fails and comes again.
-//! - All workers share the gateway's rate ([`Pace`]). A message waits for its order's turn; where that comes too late, it is done
-//!   with, and the sweeper reminds of the order. Neither that nor the gateway's own wish to be left alone is a failure.
+//!   then, and if that is refused too, the order waits as in an outage.
+//! - All workers share the gateway's rate ([`Pace`]). A message waits for its order's turn. Where the turn comes too late, the message is done
+//!   with, and the sweeper reminds of the order. Neither that nor a 429 is a failure.
 //! - A key under which the gateway stored a failure is replaced by the next one, which is stored first; for a confirm only when a look-up
 //!   shows that nothing was taken.
-//! - A lost answer is not a failure: the payment is looked up, and if that does not tell either, the record fails and
-//!   comes again.
+//! - A lost answer is not a failure: the payment is looked up. If that does not tell either, or the gateway is away, the message is done with and
+//!   the order waits for the sweeper's next reminder: an outage leaves no dead letters. Only the operator ends an order that waits for the gateway.
 //!
 //! | order | gateway | step |
 //! |---|---|---|
 //! | ended | | none |
-//! | no payment | | create, store the id, confirm; undo when the gateway is away for too long |
-//! | payment, to end | | cancel; then as the gateway answers |
+//! | no payment | | create, store the id, confirm |
+//! | no payment, and no card allowed | | undo as declined, without asking the gateway |
+//! | payment, to end | | cancel; then as the gateway answers. One that it does not know ends if the operator stated that |
 //! | another card awaited | | nothing; store that it is to end once the shopper's time is over |
 //! | payment | succeeded | settle |
 //! | payment | cancelled | undo |
@@ -37,7 +38,8 @@
 //! | payment | declined, may pass | store a try with the same card, confirm |
 //! | payment | declined | store that another card is awaited, or that the order is to end |
 //! | payment | action required | store where the shopper must go; that it is to end once their time is over |
-//! | payment | processing | wait for the sweeper; store that it is to end once the wait for the gateway is over |
+//! | payment | processing | wait for the sweeper |
+//! | any | silent | wait for the sweeper; an alarm once the wait for the gateway is over |
 //!
 //! **What it does not do.** Refunds, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
@@ -64,7 +66,7 @@ use domain::limits::{
 use ports::calls::TakeCalls;
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
-use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
+use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::PaymentGateway;
 use startup::batch::WholeBatchFailed;
 
@@ -89,7 +91,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
 
 impl<O, G, E> Handle for Driver<O, G, E>
 where
-    O: ReadOrder + ListOrders + AdvanceOrder + TakeCalls + 'static,
+    O: ReadOrder + AdvanceOrder + TakeCalls + 'static,
     G: PaymentGateway + 'static,
     E: Edge,
 {

@@ -6,13 +6,16 @@
 //!
 //! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the ledger's queue,
 //! for the payments' queue too if it is one that `process-order` acts on, and for the mail queue if the shopper is told of it. What
-//! cannot be read is parked whole on a queue of its own, for an engineer; a removal is nobody's business.
+//! cannot be read is parked whole on a queue of its own, for an engineer; a removal, and a look that was put off, are nobody's business.
 //!
 //! **A walk through.** [`Relay::relay`] takes a batch: decodes all, sends what is for each destination in as few requests
 //! as possible, repeats what was not accepted for a bounded time, and answers with the sequence number of the first
 //! record that is not where it belongs. The stream starts again there, so nothing is skipped; what came after it may be
 //! sent again, and so may everything if the process dies between two queues. Consumers bear repeats: every event has
 //! its order's version.
+//!
+//! **Rebuilding the ledger.** Handed the items of the orders table as records with the event name [`record::REBUILD`], it sends each order as it is to the ledger's
+//! queue, and to no other: nothing has happened to it.
 //!
 //! **What it does not do.** It keeps no order among the messages of standard queues, writes to no table, and gives nothing
 //! up: how often a batch is tried again is the event source's setting.
@@ -184,6 +187,7 @@ fn sort(records: &[Value]) -> Sorted {
                 }
                 sorted.ledger.push((place, *event));
             }
+            Reading::PutOff => {}
             Reading::Removal => {
                 // Nothing here deletes orders; an operator or an expiry did.
                 tracing::warn!(sequence, "an order was removed; not relayed");

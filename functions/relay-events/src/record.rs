@@ -9,6 +9,9 @@ pub const MAX_PARKED_BYTES: usize = 256 * 1024;
 /// What is kept of a longer one, in bytes. Quoted as a JSON string it may grow to twice as much.
 const KEPT_BYTES: usize = 100 * 1024;
 
+/// The event name of a record that no stream has: `make ledger-rebuild` hands over the items of the orders table under it.
+pub const REBUILD: &str = "REBUILD";
+
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
@@ -16,6 +19,8 @@ pub enum Reading {
     Change(Box<OrderEvent>),
     /// An order was deleted.
     Removal,
+    /// The next look at an order was put off, which is no version of it.
+    PutOff,
     /// Nobody can tell, for this reason. It names what is missing and never what is there.
     Undecodable(String),
 }
@@ -28,7 +33,7 @@ pub fn read(record: &Value) -> Reading {
 
 fn change(record: &Value) -> Result<Reading, String> {
     match record.get("eventName").and_then(Value::as_str) {
-        Some("INSERT" | "MODIFY") => {}
+        Some("INSERT" | "MODIFY" | REBUILD) => {}
         Some("REMOVE") => return Ok(Reading::Removal),
         _ => return Err("no event name that is known".to_owned()),
     }
@@ -47,7 +52,16 @@ fn change(record: &Value) -> Result<Reading, String> {
     if before.as_ref().is_some_and(|before| before.id != after.id) {
         return Err("two orders in one change".to_owned());
     }
-    let event = OrderEvent::of_change(before.as_ref(), &after);
+    let rebuild = record.get("eventName").and_then(Value::as_str) == Some(REBUILD);
+    if !rebuild
+        && before
+            .as_ref()
+            .is_some_and(|before| before.version == after.version)
+    {
+        return Ok(Reading::PutOff);
+    }
+    // As a change from itself an order is news for the ledger alone.
+    let event = OrderEvent::of_change(if rebuild { Some(&after) } else { before.as_ref() }, &after);
     // What a consumer would refuse must not reach it.
     match event.encode() {
         Ok(text) if text.len() <= MAX_EVENT_BYTES => Ok(Reading::Change(Box::new(event))),

@@ -5,8 +5,9 @@
 //!
 //! **The model.** Every open order is in a sparse index under the moment at which it is to be looked at again. A run walks
 //! over the index's buckets every few seconds until shortly before its own end; the schedule starts the next one. Of each
-//! order that is due the sweeper moves that moment on, by a conditional write, and sends `process-order` a reminder with
-//! the order as it now is. What to do about it, `process-order` decides: repeat a step, ask the gateway, or undo what is
+//! order that is due the sweeper moves that moment on, by a conditional write that makes no new version, and sends `process-order` a reminder with
+//! the order as it now is. Each pause is about twice as long as the one before, up to a bound, so that a gateway that is away for an hour and a shopper
+//! who left the bank's page open cost little. What to do about it, `process-order` decides: repeat a step, ask the gateway, or undo what is
 //! past its payment deadline.
 //!
 //! **Why the write comes first.** The write is what makes one of several sweepers the one that reminds, and what keeps an
@@ -41,7 +42,7 @@ use futures_util::stream::{self, StreamExt as _};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::messages::SendEvents;
-use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
+use ports::orders::{FindDueOrders, PutOff, ReadOrder};
 use ports::retry::{IN_WORKER, retry};
 use serde::Serialize;
 
@@ -107,7 +108,7 @@ pub struct Sweeper<O, Q, E> {
 
 impl<O, Q, E> Sweeper<O, Q, E>
 where
-    O: FindDueOrders + ReadOrder + AdvanceOrder,
+    O: FindDueOrders + ReadOrder + PutOff,
     Q: SendEvents,
     E: Edge,
 {
@@ -196,7 +197,7 @@ where
 
 impl<O, Q, E> Handle for Sweeper<O, Q, E>
 where
-    O: FindDueOrders + ReadOrder + AdvanceOrder + 'static,
+    O: FindDueOrders + ReadOrder + PutOff + 'static,
     Q: SendEvents + 'static,
     E: Edge,
 {

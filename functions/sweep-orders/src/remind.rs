@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::ids::OrderId;
-use domain::order::{Order, OrderStep};
+use domain::order::Order;
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::edge::Edge;
 use ports::messages::{Destination, SendEvents};
-use ports::orders::{AdvanceOrder, FindDueOrders, ReadOrder};
+use ports::orders::{FindDueOrders, PutOff, ReadOrder};
 use ports::retry::{IN_WORKER, SENDING, retry, retry_each};
 use ports::{Conditional, StoreError};
 
@@ -19,7 +19,7 @@ use crate::Sweeper;
 
 impl<O, Q, E> Sweeper<O, Q, E>
 where
-    O: FindDueOrders + ReadOrder + AdvanceOrder,
+    O: FindDueOrders + ReadOrder + PutOff,
     Q: SendEvents,
     E: Edge,
 {
@@ -45,25 +45,29 @@ where
         if order.due_at > now {
             return Ok(None);
         }
-        let Ok(step) = order.look_again(now) else {
+        if !order.status.is_open() {
             return Ok(None);
-        };
+        }
+        let next = order.next_look(now);
         // A repeat of a write that had been done after all is refused, as is one that somebody else forestalled.
         let in_doubt = AtomicBool::new(false);
         let put_off = || async {
-            let outcome = self.orders.advance(&step).await;
+            let outcome = self.orders.put_off(&order, next).await;
             in_doubt.fetch_or(outcome == Err(StoreError::Unknown), Ordering::Relaxed);
             outcome
         };
         let ours = match retry(&self.edge, IN_WORKER, put_off).await? {
             Conditional::Done => true,
-            Conditional::Refused(()) => in_doubt.load(Ordering::Relaxed) && self.is_stored(&step).await?,
+            Conditional::Refused(()) => {
+                let stored = |found: Order| (found.version, found.due_at) == (order.version, next);
+                in_doubt.load(Ordering::Relaxed) && self.read(id).await?.is_some_and(stored)
+            }
         };
-        Ok(ours.then(|| OrderEvent::due(&step.order)))
-    }
-
-    async fn is_stored(&self, step: &OrderStep) -> Result<bool, StoreError> {
-        Ok(self.read(&step.order.id).await?.as_ref() == Some(&step.order))
+        let put_off = Order {
+            due_at: next,
+            ..order
+        };
+        Ok(ours.then(|| OrderEvent::due(&put_off)))
     }
 
     async fn read(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {

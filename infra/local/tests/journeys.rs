@@ -86,6 +86,7 @@ fn all(world: &'static World) -> Vec<(&'static str, Journey)> {
         operator::restock_while_open,
         operator::pause_resume_extend,
         operator::a_cancelled_drop_is_undone,
+        operator::an_order_that_waits_for_the_gateway_is_kept_and_ended,
         deployer::an_unlisted_drop_is_bought_and_no_other,
     ]
 }

@@ -39,7 +39,7 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
                 assert!(why.len() < 200, "a reason that quotes: {why}");
                 to_park += 1;
             }
-            Reading::Removal => {}
+            Reading::Removal | Reading::PutOff => {}
         }
     }
     records.push(good());

@@ -262,7 +262,15 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] 
         ("get-drop", get_drop::Api::router(store(), store(), edge())),
         (
             "operate-drop",
-            operate_drop::Api::router(store(), store(), store(), CallRate::HIGHEST, operators, edge()),
+            operate_drop::Api::router(
+                store(),
+                store(),
+                store(),
+                store(),
+                CallRate::HIGHEST,
+                operators,
+                edge(),
+            ),
         ),
         (
             "receive-webhook",

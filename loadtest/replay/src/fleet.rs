@@ -167,6 +167,7 @@ impl Fleet {
                     store(),
                     store(),
                     readiness,
+                    store(),
                     PACE.rate,
                     operators,
                     edge,

@@ -82,6 +82,7 @@ fn order(facts: &mut Facts, shopper: &str, sku: &str, units: u32, paid: bool) {
                 payment_seconds: 30,
                 retry_seconds: 20,
                 gateway_wait_seconds: 60,
+                cards: 3,
             },
         },
         at,

@@ -119,6 +119,8 @@ pub struct SkuStatusView {
     pub availability: Availability,
     /// Units free when last counted.
     pub free: u32,
+    /// Units in orders that were not paid yet when last counted: some may return.
+    pub in_payment: u32,
 }
 
 /// The status of a drop: small, public, cached for a second.
@@ -177,6 +179,9 @@ impl StatusView {
                 sku: sku.sku.clone(),
                 availability,
                 free,
+                in_payment: status
+                    .and_then(|s| s.of(&sku.sku))
+                    .map_or(0, |counts| counts.ordered),
             }
         };
         let skus: Vec<_> = drop.skus.iter().map(view).collect();

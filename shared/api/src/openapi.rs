@@ -14,7 +14,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::drops::{DropList, DropView, StatusView};
 use crate::operator::{
-    DropBody, ExtendBody, MessageBody, OperatorDropView, ReadinessView, RescheduleBody, RestockBody,
+    DropBody, EndBody, ExtendBody, KeepBody, MessageBody, OperatorDropView, OperatorOrderList,
+    OperatorOrderView, ReadinessView, RescheduleBody, RestockBody,
 };
 use crate::orders::{CheckoutBody, OrderList, OrderView, PaymentBody};
 use crate::problem::{Code, Problem};
@@ -33,14 +34,14 @@ use crate::reservations::{ReservationView, ReserveBody};
         (name = "drops", description = "What is sold, when, and what is left of it. Public."),
         (name = "reservations", description = "Units held for one shopper for a short time."),
         (name = "orders", description = "Reservations that were checked out, and their payment."),
-        (name = "operator", description = "Drops as operators prepare and run them."),
+        (name = "operator", description = "Drops as operators prepare and run them, and their orders that wait for the payment gateway."),
         (name = "payments", description = "What the payment gateway calls."),
         (name = "description", description = "This document. Public.")
     ),
     paths(
         describe, list_drops, get_drop, get_status, reserve, get_reservation, release, checkout, list_orders, get_order,
         cancel_order, pay_order, receive_webhook, put_drop, get_operator_drop, publish, pause, resume, extend, reschedule,
-        tell_waiting, restock, cancel_drop, get_readiness
+        tell_waiting, restock, cancel_drop, get_readiness, list_open_orders, keep_order, end_order
     ),
     components(schemas(Problem)),
     modifiers(&Tokens, &Refusals)
@@ -287,4 +288,23 @@ routes! {
     #[utoipa::path(get, path = "/operator/drops/{drop_id}/readiness", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "What the last run found.", body = ReadinessView)))]
     get_readiness refuses Forbidden NotPrepared;
+
+    /// Open orders of all drops: those that wait for the payment gateway, those that wait for their shopper, or both.
+    #[utoipa::path(get, path = "/operator/orders", tag = "operator", security(("operator" = [])),
+        params(("turn" = Option<String>, Query, pattern = "^(gateway|shopper)$", description = "Who has to act next: `gateway`, which includes orders whose end the gateway has to confirm, or `shopper`. Both if not said."),
+               ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),
+               ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
+        responses((status = 200, description = "A page of open orders.", body = OperatorOrderList)))]
+    list_open_orders refuses Forbidden;
+
+    /// Let an order that waits for the payment gateway wait for longer, counted from now. The same key again changes nothing.
+    #[utoipa::path(post, path = "/operator/orders/{order_id}/keep", tag = "operator", security(("operator" = [])),
+        params(("order_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = KeepBody,
+        responses((status = 200, description = "The order as it is now.", body = OperatorOrderView)))]
+    keep_order refuses Forbidden WrongState Conflict IdempotencyMismatch;
+
+    /// End an order that waits for the payment gateway, as `gateway_unavailable`: at once while no payment exists (200), else as soon as the gateway confirms (202).
+    #[utoipa::path(post, path = "/operator/orders/{order_id}/end", tag = "operator", security(("operator" = [])), params(("order_id" = String, Path)), request_body = EndBody,
+        responses((status = 200, description = "The order has ended.", body = OperatorOrderView), (status = 202, description = "The gateway is asked first.", body = OperatorOrderView)))]
+    end_order refuses Forbidden WrongState Conflict;
 }

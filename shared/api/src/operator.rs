@@ -1,15 +1,19 @@
 //! What operators say and see.
 
 use domain::drops::{Drop, DropDraft, DropState, Sku};
-use domain::ids::{DropId, SkuId};
+use domain::ids::{DropId, OrderId, SkuId};
 use domain::limits::{DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS};
-use domain::money::Currency;
+use domain::money::{Currency, Money};
+use domain::order::{EndReason, Order, OrderStatus};
 use domain::plan::ShardPlan;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::rate::{CallRate, SlowPayments};
+use domain::saga::Cause;
+use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
+use crate::orders::{EndReasonSchema, MoneySchema, OrderStatusSchema};
 
 /// A SKU as an operator writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -273,6 +277,113 @@ impl OperatorDropView {
             warnings: Vec::new(),
         }
     }
+}
+
+/// How long an order is kept waiting for the payment gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepBody {
+    /// How long it waits from now on before an alarm asks for another decision.
+    #[schema(minimum = 60, maximum = 86_400)]
+    pub seconds: u32,
+}
+
+/// How an order that waits for the payment gateway is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndBody {
+    /// Whether the operator states that the gateway does not know the order's payment, and never will: a look-up that finds nothing then ends the order.
+    pub not_at_gateway: bool,
+}
+
+/// An order as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OperatorOrderView {
+    /// Its identifier.
+    #[schema(value_type = String)]
+    pub order_id: OrderId,
+    /// The drop.
+    #[schema(value_type = String)]
+    pub drop_id: DropId,
+    /// The SKU.
+    #[schema(value_type = String)]
+    pub sku: SkuId,
+    /// How many units.
+    pub quantity: u32,
+    /// For how much.
+    #[schema(value_type = MoneySchema)]
+    pub amount: Money,
+    /// Where it stands.
+    #[schema(value_type = OrderStatusSchema)]
+    pub status: OrderStatus,
+    /// Why it ended without payment.
+    #[schema(value_type = Option<EndReasonSchema>)]
+    pub reason: Option<EndReason>,
+    /// Why it is to end unpaid, once the gateway says that no money has moved.
+    #[schema(value_type = Option<EndReasonSchema>)]
+    pub cancel_requested: Option<EndReason>,
+    /// The gateway's id of the payment, once it has one.
+    pub payment_id: Option<String>,
+    /// Whether the gateway, or we, have to do the next thing; otherwise the shopper has, or the order has ended.
+    pub waits_for_gateway: bool,
+    /// Since when it waits for the gateway.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub waiting_since: Option<Moment>,
+    /// From when on an operator is asked to decide.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub late_from: Option<Moment>,
+    /// Whether that has passed.
+    pub late: bool,
+    /// How often an operator has kept it.
+    pub kept: u32,
+    /// Whether an operator has stated that the gateway does not know its payment.
+    pub not_at_gateway: bool,
+    /// Its version.
+    pub version: u32,
+    /// When it was placed.
+    #[schema(value_type = String, format = DateTime)]
+    pub placed_at: Moment,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Moment,
+}
+
+impl OperatorOrderView {
+    /// The order as operators see it at `now`.
+    #[must_use]
+    pub fn of(order: &Order, now: Timestamp) -> Self {
+        let shard = &order.reservation.shard;
+        let wait = order.gateway_wait();
+        Self {
+            order_id: order.id.clone(),
+            drop_id: shard.drop.clone(),
+            sku: shard.sku.clone(),
+            quantity: order.units,
+            amount: order.amount,
+            status: order.status,
+            reason: order.reason,
+            cancel_requested: order.cancel_requested.filter(|_| order.status.is_open()),
+            payment_id: order.payment_id.as_ref().map(ToString::to_string),
+            waits_for_gateway: order.waits_for_gateway(),
+            waiting_since: wait.map(|(since, _)| since.into()),
+            late_from: wait.map(|(_, until)| until.into()),
+            late: wait.is_some_and(|(_, until)| until <= now),
+            kept: u32::try_from(order.history.count(Cause::Kept)).unwrap_or(u32::MAX),
+            not_at_gateway: order.is_not_at_gateway(),
+            version: order.version,
+            placed_at: order.placed_at.into(),
+            updated_at: order.updated_at.into(),
+        }
+    }
+}
+
+/// A page of open orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OperatorOrderList {
+    /// The orders, in no order that means anything. A page may have fewer than asked for, or none, and still be followed by another.
+    pub orders: Vec<OperatorOrderView>,
+    /// What to pass as `cursor` for the next page; `null` on the last.
+    pub next_cursor: Option<String>,
 }
 
 /// How a drop's state is written.

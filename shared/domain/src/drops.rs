@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{DropId, ShardKey, SkuId};
 use crate::limits::{
-    DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS, LATE_MS, MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES,
-    MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_SKUS, MAX_START_AHEAD_SECONDS,
-    MAX_TITLE_BYTES, MIN_GATEWAY_WAIT_SECONDS, MIN_HOLD_SECONDS, MIN_PAYMENT_SECONDS, RESCHEDULE_BEFORE_MS,
+    DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS, LATE_MS, MAX_CARDS, MAX_GATEWAY_WAIT_SECONDS,
+    MAX_HOLD_SECONDS, MAX_MESSAGE_BYTES, MAX_ORDER_MINOR, MAX_PAYMENT_SECONDS, MAX_PER_SHOPPER, MAX_SKUS,
+    MAX_START_AHEAD_SECONDS, MAX_TITLE_BYTES, MIN_GATEWAY_WAIT_SECONDS, MIN_HOLD_SECONDS,
+    MIN_PAYMENT_SECONDS, RESCHEDULE_BEFORE_MS,
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
@@ -234,7 +235,7 @@ impl DropDraft {
             "payment_seconds",
             format!("{} to {}", pay.start(), pay.end()),
         );
-        let wait = MIN_GATEWAY_WAIT_SECONDS..=MAX_PAYMENT_SECONDS;
+        let wait = MIN_GATEWAY_WAIT_SECONDS..=MAX_GATEWAY_WAIT_SECONDS;
         for (field, seconds, range) in [
             ("retry_seconds", self.retry_seconds, pay),
             ("gateway_wait_seconds", self.gateway_wait_seconds, wait),
@@ -383,6 +384,7 @@ impl Drop {
             payment_seconds: self.payment_seconds,
             retry_seconds: self.retry_seconds,
             gateway_wait_seconds: self.gateway_wait_seconds,
+            cards: MAX_CARDS,
         }
     }
 

@@ -87,10 +87,24 @@ pub const MAX_CARDS: u32 = 3;
 /// The most confirmations of one payment, our own repeat of one card included. Stripe cancels a payment that is confirmed too often, at a number
 /// that it does not tell (<https://docs.stripe.com/api/payment_intents/confirm>).
 pub const MAX_TRIES: usize = 4;
-/// How long after its last change an open order is looked at again, in milliseconds.
+/// The most cards of one shopper that may be declined in one drop before further orders of theirs are refused without asking the gateway.
+pub const MAX_DECLINES: u32 = 6;
+/// How long an order waits for the gateway before its shopper is taken to have left the page, in milliseconds.
+pub const LONG_WAIT_MS: i64 = 180_000;
+/// What a shopper who was waited for that long has at least when it is their turn again, in milliseconds.
+pub const RETURN_MS: i64 = 600_000;
+/// How often the operator may let one order wait for longer.
+pub const MAX_KEEPS: usize = 10;
+/// The longest wait for the payment gateway that an operator may set or add at a time, in seconds: a day.
+pub const MAX_GATEWAY_WAIT_SECONDS: u32 = 86_400;
+/// How long after its last change an open order is looked at again, in milliseconds. Each further pause is twice as long.
 pub const REDRIVE_MS: i64 = 15_000;
-/// How long after a look an order that waits for its shopper is looked at again, in milliseconds.
+/// The longest pause between two looks at an order that waits for the gateway, in milliseconds.
+pub const MAX_REDRIVE_MS: i64 = 120_000;
+/// How long after its last change an order that waits for its shopper is looked at again, in milliseconds. Each further pause is twice as long.
 pub const ACTION_POLL_MS: i64 = 4_000;
+/// The longest pause between two looks at an order that waits for its shopper, in milliseconds.
+pub const MAX_ACTION_POLL_MS: i64 = 64_000;
 
 /// The highest rate of calls to the payment gateway that an operator may set, in calls a second. All workers move one item's moment on, by one
 /// write for each lot of calls.
@@ -165,7 +179,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     MIN_GATEWAY_WAIT_SECONDS as i64 * 1000 > 2 * REDRIVE_MS,
-    "an order is driven several times before it gives the gateway up"
+    "an order is driven several times before its operator has to decide"
 );
 const _: () = assert!(
     MAX_GATEWAY_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND,

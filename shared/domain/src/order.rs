@@ -18,7 +18,10 @@ use sha2::{Digest, Sha256};
 
 use crate::claim::{Claim, ClaimState, SeenHold};
 use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId};
-use crate::limits::{ACTION_POLL_MS, MAX_KEYS, MAX_TRIES, OPEN_BUCKETS, REDRIVE_MS};
+use crate::limits::{
+    ACTION_POLL_MS, MAX_ACTION_POLL_MS, MAX_KEEPS, MAX_KEYS, MAX_REDRIVE_MS, MAX_TRIES, OPEN_BUCKETS,
+    REDRIVE_MS,
+};
 use crate::money::Money;
 use crate::saga::{Cause, Compensation, History, State, Terms, Turn, step};
 use crate::time::Timestamp;
@@ -68,7 +71,7 @@ named! {
         ByShopper = "by_shopper",
         /// The drop was cancelled.
         DropCancelled = "drop_cancelled",
-        /// The payment gateway was away for too long.
+        /// The payment gateway was away for too long, and the operator ended the order.
         GatewayUnavailable = "gateway_unavailable",
     }
 }
@@ -77,7 +80,10 @@ impl EndReason {
     /// Whether somebody asked for such an end. The others are decided while the payment is driven.
     #[must_use]
     pub const fn is_asked_for(self) -> bool {
-        matches!(self, Self::ByShopper | Self::DropCancelled)
+        matches!(
+            self,
+            Self::ByShopper | Self::DropCancelled | Self::GatewayUnavailable
+        )
     }
 
     /// Whether such an end counts towards the price of holding ([`crate::lapse`]): the units were kept from others, and nobody but the shopper
@@ -253,7 +259,7 @@ pub struct Order {
     pub tries: Vec<Try>,
     /// Hashes of the request that placed it, to tell a repeat from a contradiction.
     pub fingerprint: Fingerprint,
-    /// The request that placed it, as log lines and events name it. Orders of releases before this member have none.
+    /// The request that placed it, as log lines and events name it; none of a request that came without an id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
     /// How many keys under which the payment was to be created are used up.
@@ -279,8 +285,11 @@ pub struct Order {
     pub shopper_left_ms: i64,
     /// How many further cards the shopper may bring.
     pub cards_left: u32,
-    /// How long whom it waits for.
+    /// How long whom it waits for, and how many cards it takes.
     pub terms: Terms,
+    /// Hashes of the operator's request that kept it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Fingerprint>,
     /// What happened to it.
     pub history: History,
     /// Grows by one with every change, from 1.
@@ -291,7 +300,7 @@ pub struct Order {
     pub updated_at: Timestamp,
     /// When the current turn is over: the end of the shopper's time, or of the wait for the gateway.
     pub payment_deadline: Timestamp,
-    /// When an open order is to be looked at again by the sweeper.
+    /// When an open order is to be looked at again by the sweeper. A store keeps it beside the document, since it changes without a new version.
     pub due_at: Timestamp,
 }
 
@@ -335,7 +344,7 @@ pub struct Placement {
     pub payment_method: String,
     /// Hashes of the request.
     pub fingerprint: Fingerprint,
-    /// How long whom the order waits for.
+    /// How long whom the order waits for, and how many cards it takes.
     pub terms: Terms,
 }
 
@@ -410,6 +419,13 @@ impl FromStr for Fingerprint {
 
 serde_as_text!(Fingerprint);
 
+/// The bucket of the index of open orders in which an order stands while it is open.
+#[must_use]
+pub fn bucket_of(id: &OrderId) -> u8 {
+    let bytes = id.as_str().bytes();
+    bytes.fold(0u8, |sum, b| sum.wrapping_mul(31).wrapping_add(b)) % OPEN_BUCKETS
+}
+
 impl Order {
     /// A new order, at version 1, without a correlation id.
     #[must_use]
@@ -437,6 +453,7 @@ impl Order {
             shopper_left_ms: state.shopper_left_ms,
             cards_left: state.cards_left,
             terms: placement.terms,
+            kept: None,
             history: History::placed(),
             version: 1,
             placed_at: now,
@@ -520,12 +537,7 @@ impl Order {
     /// The bucket of the index of open orders in which it stands while it is open.
     #[must_use]
     pub fn open_bucket(&self) -> Option<u8> {
-        let hash = self
-            .id
-            .as_str()
-            .bytes()
-            .fold(0u8, |sum, b| sum.wrapping_mul(31).wrapping_add(b));
-        self.status.is_open().then_some(hash % OPEN_BUCKETS)
+        self.status.is_open().then(|| bucket_of(&self.id))
     }
 
     /// Notes the gateway's id, before anything is confirmed.
@@ -574,7 +586,6 @@ impl Order {
         };
         let deadline = step.order.payment_deadline;
         step.order.action = Some(PaymentAction { url, deadline });
-        step.order.due_at = step.order.next_look(now);
         if let Some(current) = step.order.tries.last_mut() {
             current.answered = true;
         }
@@ -655,24 +666,77 @@ impl Order {
         Ok(step)
     }
 
-    /// Puts the sweeper's next look off, after it has re-driven the order.
+    /// A hash of the address of the bank's page, while the shopper has to act there: 48 bits in base64url, which lead nobody to the page.
+    #[must_use]
+    pub fn page(&self) -> Option<String> {
+        let action = self.action.as_ref()?;
+        let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(action.url.as_bytes()));
+        text.truncate(8);
+        Some(text)
+    }
+
+    /// Whether the gateway, or we, have to do the next thing: it is the gateway's turn, or the gateway has to confirm that no money will be taken.
+    #[must_use]
+    pub fn waits_for_gateway(&self) -> bool {
+        self.status.is_open() && (self.turn == Turn::Gateway || self.cancel_requested.is_some())
+    }
+
+    /// Since when, and until when at most without the operator, it waits for the gateway; none while it does not.
+    #[must_use]
+    pub fn gateway_wait(&self) -> Option<(Timestamp, Timestamp)> {
+        if !self.waits_for_gateway() {
+            None
+        } else if self.turn == Turn::Gateway {
+            Some((self.state().wait_began(&self.terms), self.payment_deadline))
+        } else {
+            let until = self.updated_at.plus_seconds(self.terms.gateway_wait_seconds);
+            Some((self.updated_at, until))
+        }
+    }
+
+    /// The operator lets it wait for the gateway for `seconds` more, counted from `now`. `request` tells a repeat from another wish.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is open.
-    pub fn look_again(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        if !self.status.is_open() {
+    /// [`NotPossible`] unless it waits for the gateway, nobody wants it to end, and it was kept fewer than [`MAX_KEEPS`] times.
+    pub fn keep(&self, seconds: u32, request: Fingerprint, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        if self.history.count(Cause::Kept) >= MAX_KEEPS {
             return Err(NotPossible(self.status));
         }
-        let after = if self.turn == Turn::Shopper {
-            ACTION_POLL_MS
-        } else {
-            REDRIVE_MS
+        let began = self.state().wait_began(&self.terms);
+        let waited_ms = self.updated_at.max(now).millis_since(began).max(0);
+        let waited = u32::try_from(waited_ms.saturating_add(999) / 1_000).unwrap_or(u32::MAX);
+        let terms = Terms {
+            gateway_wait_seconds: waited.saturating_add(seconds),
+            ..self.terms
         };
-        let order = Self {
-            due_at: now.plus_millis(after),
+        let kept = Self {
+            payment_deadline: began.plus_seconds(terms.gateway_wait_seconds),
+            terms,
+            kept: Some(request),
             ..self.clone()
         };
-        Ok(self.step(order, None, now))
+        kept.after(Cause::Kept, now)
+    }
+
+    /// The operator states that the gateway does not know the payment: once a look-up says so too, the order may end.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it has a payment and is to end.
+    pub fn not_at_gateway(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        self.after(Cause::NotAtGateway, now)
+    }
+
+    /// Whether the operator has stated that the gateway does not know its payment.
+    #[must_use]
+    pub fn is_not_at_gateway(&self) -> bool {
+        self.history.count(Cause::NotAtGateway) > 0
+    }
+
+    /// How many of its tries were declined.
+    #[must_use]
+    pub fn declines(&self) -> u32 {
+        let declined = self.tries.iter().filter(|one| one.declined.is_some());
+        u32::try_from(declined.count()).unwrap_or(u32::MAX)
     }
 
     /// Asks for the order to end unpaid. While nothing was ever confirmed it is cancelled at once. The first reason stays.
@@ -754,30 +818,41 @@ impl Order {
             history: history.ok_or(NotPossible(self.status))?,
             ..self.clone()
         };
-        let due_at = if state.status.is_open() {
-            order.next_look(now)
-        } else {
-            self.due_at
-        };
-        Ok(self.step(Self { due_at, ..order }, effect, now))
+        Ok(self.step(order, effect, now))
     }
 
-    /// When the sweeper is to look at it if nothing happens.
-    fn next_look(&self, now: Timestamp) -> Timestamp {
-        match self.status {
-            OrderStatus::ActionRequired => now.plus_millis(ACTION_POLL_MS),
-            OrderStatus::PaymentFailed if self.cancel_requested.is_none() => self.payment_deadline,
-            _ => now.plus_millis(REDRIVE_MS),
+    /// When the sweeper is to look at it after a look at `now`, if nothing happens: at the end of the shopper's time, and before that in pauses
+    /// that grow with the time since the last change.
+    #[must_use]
+    pub fn next_look(&self, now: Timestamp) -> Timestamp {
+        let since = now.millis_since(self.updated_at);
+        let wanted = self.cancel_requested.is_none();
+        let pause = match self.status {
+            OrderStatus::ActionRequired if wanted => since.clamp(ACTION_POLL_MS, MAX_ACTION_POLL_MS),
+            OrderStatus::PaymentFailed if wanted && now < self.payment_deadline => {
+                return self.payment_deadline;
+            }
+            _ => since.clamp(REDRIVE_MS, MAX_REDRIVE_MS),
+        };
+        let next = now.plus_millis(pause);
+        if self.turn == Turn::Shopper && wanted && now < self.payment_deadline {
+            next.min(self.payment_deadline)
+        } else {
+            next
         }
     }
 
     fn step(&self, order: Self, effect: Option<StockEffect>, now: Timestamp) -> OrderStep {
+        let mut order = Self {
+            version: self.version + 1,
+            updated_at: self.updated_at.max(now),
+            ..order
+        };
+        if order.status.is_open() {
+            order.due_at = order.next_look(now);
+        }
         OrderStep {
-            order: Self {
-                version: self.version + 1,
-                updated_at: self.updated_at.max(now),
-                ..order
-            },
+            order,
             from_version: self.version,
             effect,
         }
@@ -798,6 +873,7 @@ mod tests {
         payment_seconds: 60,
         retry_seconds: 30,
         gateway_wait_seconds: 600,
+        cards: 3,
     };
 
     fn order() -> Order {
@@ -840,13 +916,14 @@ mod tests {
             3 => order.undo(EndReason::PaymentDeclined, later),
             4 => order.undo(EndReason::PaymentDeadline, later),
             5 => order.request_cancel(EndReason::ByShopper, later),
-            6 => order.look_again(later),
+            6 => order.keep(60, Fingerprint::of_request(b"k6", b"60"), later),
             7 => order.refund(later),
             8 => order.acted(later),
             9 => order.declined(DeclineReason::CardDeclined, None, later),
             10 => order.try_again(DeclineReason::TryAgain, None, later),
             11 => order.declined_for_good(DeclineReason::CardDeclined, None, later),
             13 => order.next_key(later),
+            14 => order.not_at_gateway(later),
             _ => order.another_card("pm_2".into(), Fingerprint::of_request(b"k2", b"pm_2"), later),
         }
     }
@@ -1019,10 +1096,10 @@ mod tests {
             (
                 &[0, 1],
                 OrderStatus::ActionRequired,
-                &[1, 2, 3, 4, 5, 6, 8, 9, 10, 11],
+                &[1, 2, 3, 4, 5, 8, 9, 10, 11],
             ),
-            (&[0, 9], OrderStatus::PaymentFailed, &[2, 3, 4, 5, 6, 11, 12]),
-            (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 6]),
+            (&[0, 9], OrderStatus::PaymentFailed, &[2, 3, 4, 5, 11, 12]),
+            (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 13]),
             (
                 &[0, 9, 12, 9, 12],
                 OrderStatus::Paying,
@@ -1079,33 +1156,133 @@ mod tests {
             "the wait began when it was placed"
         );
         let url = || "https://bank.example/1".to_owned();
-        let acting = paying.require_action(url(), at(200)).unwrap().order;
-        assert_eq!((acting.turn, acting.payment_deadline), (Turn::Shopper, at(260)));
-        assert_eq!(acting.action.as_ref().unwrap().deadline, at(260));
-        let acted = acting.acted(at(245)).unwrap().order;
+        let acting = paying.require_action(url(), at(110)).unwrap().order;
+        assert_eq!((acting.turn, acting.payment_deadline), (Turn::Shopper, at(170)));
+        assert_eq!(acting.action.as_ref().unwrap().deadline, at(170));
+        let acted = acting.acted(at(155)).unwrap().order;
         assert_eq!(
             (acted.turn, acted.shopper_left_ms, acted.payment_deadline),
-            (Turn::Gateway, 15_000, at(845))
+            (Turn::Gateway, 15_000, at(755))
         );
         assert_eq!(acted.action, None);
         let no = DeclineReason::CardDeclined;
-        let failed = acted.declined(no, None, at(400)).unwrap().order;
+        let failed = acted.declined(no, None, at(230)).unwrap().order;
         assert_eq!(
             (failed.turn, failed.payment_deadline, failed.due_at),
-            (Turn::Shopper, at(430), at(430))
+            (Turn::Shopper, at(260), at(260))
         );
         let card = |order: &Order, seconds| {
             order.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), at(seconds))
         };
-        assert!(card(&failed, 430).is_err(), "the time is over");
-        let again = card(&failed, 420).unwrap().order;
+        assert!(card(&failed, 260).is_err(), "the time is over");
+        let again = card(&failed, 250).unwrap().order;
         assert_eq!((again.turn, again.shopper_left_ms), (Turn::Gateway, 10_000));
-        let failed = again.declined(no, None, at(500)).unwrap().order;
+        let failed = again.declined(no, None, at(300)).unwrap().order;
         assert_eq!(
             (failed.payment_deadline, failed.cards_left),
-            (at(510), 1),
+            (at(310), 1),
             "never started again"
         );
+    }
+
+    #[test]
+    fn looks_at_an_order_get_rarer_and_do_not_miss_the_end_of_its_time() {
+        let pauses = |order: &Order, most: usize| {
+            let mut at = order.updated_at;
+            let mut pauses = Vec::new();
+            for _ in 0..most {
+                let next = order.next_look(at);
+                pauses.push(next.millis_since(at) / 1_000);
+                at = next;
+            }
+            pauses
+        };
+        assert_eq!(pauses(&order(), 7), [15, 15, 30, 60, 120, 120, 120]);
+        let acting = apply(&after(&[0]), 1).unwrap().order;
+        assert_eq!(
+            pauses(&acting, 7),
+            [4, 4, 8, 16, 28, 60, 64],
+            "28: the end of their time"
+        );
+        let failed = apply(&after(&[0]), 9).unwrap().order;
+        assert_eq!(pauses(&failed, 3), [30, 30, 60]);
+    }
+
+    #[test]
+    fn who_was_waited_for_long_has_at_least_ten_minutes_when_it_is_their_turn_again() {
+        let at = |seconds| now().plus_seconds(seconds);
+        let paying = order()
+            .with_payment("pi_1".parse().unwrap(), at(1))
+            .unwrap()
+            .order;
+        let left = |seconds| {
+            let declined = paying
+                .declined(DeclineReason::CardDeclined, None, at(seconds))
+                .unwrap();
+            let acting = paying
+                .require_action("https://bank.example/1".into(), at(seconds))
+                .unwrap();
+            assert!(declined.order.follows_from_history() && acting.order.follows_from_history());
+            [declined, acting].map(|step| step.order.payment_deadline.millis_since(at(seconds)) / 1_000)
+        };
+        assert_eq!(left(179), [30, 60]);
+        assert_eq!(left(180), [600, 600], "since the order was placed");
+    }
+
+    #[test]
+    fn an_order_that_waits_for_the_gateway_is_kept_by_its_operator_and_ends_by_nobody_else() {
+        let request = |n: u8| Fingerprint::of_request(&[n], b"");
+        let at = |seconds| now().plus_seconds(seconds);
+        let placed = order();
+        assert_eq!(placed.gateway_wait(), Some((now(), at(600))));
+        let mut kept = placed.keep(60, request(0), at(900)).unwrap().order;
+        assert_eq!(
+            (kept.payment_deadline, kept.gateway_wait()),
+            (at(960), Some((now(), at(960))))
+        );
+        assert!(kept.follows_from_history());
+        let paying = kept.with_payment("pi_1".parse().unwrap(), at(910)).unwrap().order;
+        let declined = paying
+            .declined(DeclineReason::CardDeclined, None, at(920))
+            .unwrap()
+            .order;
+        assert_eq!(
+            declined.payment_deadline,
+            at(920 + 600),
+            "it has waited since it was placed"
+        );
+        assert!(declined.follows_from_history());
+        assert!(
+            declined.keep(60, request(1), at(930)).is_err(),
+            "it is the shopper's turn"
+        );
+        for n in 1..10 {
+            kept = kept.keep(60, request(n), at(900)).unwrap().order;
+        }
+        assert!(kept.keep(60, request(10), at(900)).is_err());
+        let ended = paying
+            .request_cancel(EndReason::GatewayUnavailable, at(930))
+            .unwrap();
+        assert_eq!((ended.effect, ended.order.waits_for_gateway()), (None, true));
+        assert!(ended.order.keep(60, request(1), at(930)).is_err());
+        assert!(paying.not_at_gateway(at(930)).is_err(), "nobody wants it to end");
+        let stated = ended.order.not_at_gateway(at(931)).unwrap().order;
+        assert!(stated.is_not_at_gateway() && stated.follows_from_history());
+    }
+
+    #[test]
+    fn only_the_first_order_takes_further_cards_and_whoever_was_declined_often_takes_none() {
+        assert_eq!(
+            [(true, 9), (false, 0), (false, 5), (false, 6)].map(|(first, n)| Terms::cards_of(first, n)),
+            [3, 1, 1, 0]
+        );
+        let terms = |cards| Terms { cards, ..TERMS };
+        for (cards, text) in [(3, "60/30/600"), (0, "60/30/600/0")] {
+            assert_eq!(terms(cards).to_string(), text);
+            assert_eq!(text.parse(), Ok(terms(cards)));
+        }
+        assert_eq!("60/30/600".parse(), Ok(terms(3)));
+        assert!("60/30/600/".parse::<Terms>().is_err() && "60/30".parse::<Terms>().is_err());
     }
 
     #[test]
@@ -1180,7 +1357,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_runs_behind_makes_no_order_younger() {
-        let step = order().look_again(now().plus_seconds(0).plus_millis(-1)).unwrap();
+        let step = order()
+            .with_payment("pi_1".parse().unwrap(), now().plus_millis(-1))
+            .unwrap();
         assert_eq!(step.order.updated_at, now());
     }
 

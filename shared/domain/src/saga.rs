@@ -11,12 +11,13 @@
 //! | payment_failed | shopper | wait for another card | cancel the payment at the gateway |
 //!
 //! **Time.** The shopper has `shopper_left_ms` in all. They run only in the shopper's turn. The first decline sets them to the time for other
-//! cards, and nothing sets them again. In the gateway's turn the order waits for the gateway.
+//! cards. After that only a long wait for the gateway adds to them ([`RETURN_MS`]): whoever has waited for [`LONG_WAIT_MS`] is no longer at the page. In the
+//! gateway's turn the order waits for the gateway, as long as it takes; once `gateway_wait_seconds` are over, the operator keeps it or ends it.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::limits::MAX_CARDS;
+use crate::limits::{LONG_WAIT_MS, MAX_CARDS, MAX_DECLINES, RETURN_MS};
 use crate::order::{EndReason, NotPossible, OrderStatus, StockEffect};
 use crate::time::Timestamp;
 use crate::{named, serde_as_text};
@@ -56,8 +57,12 @@ named! {
         GiveUpByShopper = "give_up_by_shopper",
         /// The drop was cancelled.
         GiveUpDropCancelled = "give_up_drop_cancelled",
-        /// The order is to end because the gateway was away for too long.
+        /// The operator ends the order, which waited for the gateway for too long.
         GiveUpGateway = "give_up_gateway",
+        /// The operator lets the order wait for the gateway for longer.
+        Kept = "kept",
+        /// The operator states that the gateway does not know the payment of an order that is to end.
+        NotAtGateway = "not_at_gateway",
         /// The money was taken.
         Paid = "paid",
         /// It ended: no card is left, or the payment was cancelled at the gateway by somebody else.
@@ -150,17 +155,34 @@ pub const fn step(status: OrderStatus) -> Option<(Action, Compensation)> {
     }
 }
 
-/// How long whom an order waits for. Set by the drop when the order is placed.
+/// How long whom an order waits for, and how many cards it takes. Set when the order is placed.
 ///
-/// Stored as one text, `120/60/7200`: an order's item stays below one write unit.
+/// Stored as one text, `120/60/7200/1`: an order's item stays below one write unit. Without the last number the cards are [`MAX_CARDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// How long the shopper may take in all for what the first card asks, in seconds.
     pub payment_seconds: u32,
     /// How long the shopper may take in all after the first decline, in seconds.
     pub retry_seconds: u32,
-    /// How long the order waits for the gateway in one go, in seconds.
+    /// How long the order waits for the gateway in one go before the operator has to decide, in seconds.
     pub gateway_wait_seconds: u32,
+    /// How many cards may be tried, 0 to [`MAX_CARDS`]. Of none the gateway hears nothing.
+    pub cards: u32,
+}
+
+impl Terms {
+    /// How many cards a shopper's order takes: all of them for the first order in the drop, else one, and none once `declined` cards of the
+    /// shopper were declined in the drop: nobody tries cards by the dozen.
+    #[must_use]
+    pub const fn cards_of(is_first: bool, declined: u32) -> u32 {
+        if is_first {
+            MAX_CARDS
+        } else if declined < MAX_DECLINES {
+            1
+        } else {
+            0
+        }
+    }
 }
 
 /// A stored text is not an order's terms.
@@ -174,8 +196,13 @@ impl fmt::Display for Terms {
             payment_seconds,
             retry_seconds,
             gateway_wait_seconds,
+            cards,
         } = self;
-        write!(f, "{payment_seconds}/{retry_seconds}/{gateway_wait_seconds}")
+        write!(f, "{payment_seconds}/{retry_seconds}/{gateway_wait_seconds}")?;
+        if *cards == MAX_CARDS {
+            return Ok(());
+        }
+        write!(f, "/{cards}")
     }
 }
 
@@ -183,13 +210,14 @@ impl FromStr for Terms {
     type Err = TermsError;
     fn from_str(text: &str) -> Result<Self, TermsError> {
         let mut parts = text
-            .splitn(3, '/')
+            .splitn(4, '/')
             .map(|part| part.parse().map_err(|_| TermsError));
         let mut next = || parts.next().unwrap_or(Err(TermsError));
         Ok(Self {
             payment_seconds: next()?,
             retry_seconds: next()?,
             gateway_wait_seconds: next()?,
+            cards: parts.next().unwrap_or(Ok(MAX_CARDS))?,
         })
     }
 }
@@ -226,8 +254,15 @@ impl State {
             turn: Turn::Gateway,
             shopper_left_ms: 1_000 * i64::from(terms.payment_seconds),
             payment_deadline: at.plus_seconds(terms.gateway_wait_seconds),
-            cards_left: MAX_CARDS - 1,
+            cards_left: terms.cards.saturating_sub(1),
         }
+    }
+
+    /// When the wait for the gateway began, while it is the gateway's turn.
+    #[must_use]
+    pub fn wait_began(&self, terms: &Terms) -> Timestamp {
+        self.payment_deadline
+            .plus_millis(-1_000 * i64::from(terms.gateway_wait_seconds))
     }
 
     /// The state after `cause`, which came at `at`, and what happens to the units with it.
@@ -267,7 +302,14 @@ impl State {
                 return Ok((ended, Some(StockEffect::Undo)));
             }
             (Kind::GiveUp(_) | Kind::End(_), _) => return not_possible,
+            (Kind::Step, Paying | ActionRequired | PaymentFailed)
+                if cause == Cause::NotAtGateway && self.cancel_requested.is_some() =>
+            {
+                return Ok((self.clone(), None));
+            }
             (Kind::Step, from) => match (from, cause) {
+                // The order's terms have the longer wait.
+                (Placed | Paying, Cause::Kept) if self.cancel_requested.is_none() => from,
                 (Placed, Cause::Created) => Paying,
                 (Paying, Cause::ActionNeeded) => ActionRequired,
                 (ActionRequired, Cause::Acted) => Paying,
@@ -294,7 +336,7 @@ impl State {
             let effect = (status == Paid).then_some(StockEffect::Settle);
             return Ok((next, effect));
         }
-        let first_decline = cause == Cause::Declined && self.cards_left == MAX_CARDS - 1;
+        let first_decline = cause == Cause::Declined && self.cards_left + 1 == terms.cards;
         if first_decline {
             next.shopper_left_ms = 1_000 * i64::from(terms.retry_seconds);
         } else if self.turn == Turn::Shopper {
@@ -304,6 +346,9 @@ impl State {
             next.cards_left -= 1;
         }
         if matches!(status, ActionRequired | PaymentFailed) {
+            if self.turn == Turn::Gateway && at.millis_since(self.wait_began(terms)) >= LONG_WAIT_MS {
+                next.shopper_left_ms = next.shopper_left_ms.max(RETURN_MS);
+            }
             next.turn = Turn::Shopper;
             next.payment_deadline = at.plus_millis(next.shopper_left_ms);
         } else if self.turn == Turn::Shopper || cause == Cause::TriedAgain {

@@ -53,11 +53,13 @@ impl StockStore {
     }
 }
 
-const PURCHASES: &str = "purchases";
+pub(crate) const PURCHASES: &str = "purchases";
 /// Units in open or paid orders.
 const PURCHASED: &str = "n";
 /// Holds that expired unused.
 pub(crate) const LAPSES: &str = "l";
+/// How many cards of the shopper were declined in the drop, in orders that ended unpaid; absent while it is none.
+pub(crate) const DECLINED: &str = "d";
 /// The deadline of the last of them.
 pub(crate) const LAPSED_AT: &str = "la";
 

@@ -87,6 +87,15 @@ impl PaymentWork {
         }
     }
 
+    /// Of a reminder: when the next one comes ([`OrderEvent::next_due`]).
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Event(event) => event.next_due,
+            Self::Hint(_) => None,
+        }
+    }
+
     /// What it is, for log lines.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

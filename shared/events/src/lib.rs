@@ -39,7 +39,7 @@ pub enum EventType {
     /// It was placed: the payment may begin.
     #[serde(rename = "com.stampede.order.placed")]
     Placed,
-    /// Something changed that is nobody's next step: a payment id was noted, a look was put off.
+    /// Something changed that is nobody's next step: a payment id was noted.
     #[serde(rename = "com.stampede.order.updated")]
     Updated,
     /// The shopper brought another card, and it is to be charged.
@@ -48,7 +48,7 @@ pub enum EventType {
     /// The shopper must act.
     #[serde(rename = "com.stampede.order.action_required")]
     ActionRequired,
-    /// The shopper or the operator wants it cancelled, and the gateway must be asked.
+    /// The shopper or the operator wants it cancelled, or the operator states that the gateway does not know its payment: the gateway must be asked.
     #[serde(rename = "com.stampede.order.cancel_requested")]
     CancelRequested,
     /// The card was declined; the shopper may bring another.
@@ -196,6 +196,8 @@ pub struct OrderEvent {
     pub data: OrderData,
     /// The purchase that it is part of; none of an order that was stored without one.
     pub correlation: Option<CorrelationId>,
+    /// Of a reminder: when the next one comes. By then this one is stale.
+    pub next_due: Option<Timestamp>,
 }
 
 /// A message is not one of our events. Says nothing of its contents: they may be personal.
@@ -218,6 +220,9 @@ struct Envelope {
     /// <https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     correlationid: Option<CorrelationId>,
+    /// Ours, of reminders only: [`OrderEvent::next_due`] in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nextduems: Option<Timestamp>,
     data: OrderData,
 }
 
@@ -230,9 +235,17 @@ impl OrderEvent {
             status
                 if status.is_open()
                     && after.cancel_requested.is_some_and(EndReason::is_asked_for)
-                    && before.is_some_and(|b| b.cancel_requested.is_none()) =>
+                    && before.is_some_and(|b| {
+                        b.cancel_requested.is_none() || b.is_not_at_gateway() != after.is_not_at_gateway()
+                    }) =>
             {
                 EventType::CancelRequested
+            }
+            // Another page of the bank.
+            OrderStatus::ActionRequired
+                if before.is_some_and(|b| b.page() != after.page() && after.page().is_some()) =>
+            {
+                EventType::ActionRequired
             }
             _ if !changed => EventType::Updated,
             OrderStatus::Placed => EventType::Placed,
@@ -251,23 +264,28 @@ impl OrderEvent {
             kind,
             data: OrderData::of(after),
             correlation: after.correlation.clone(),
+            next_due: None,
         }
     }
 
-    /// The sweeper's reminder that `order` is due for another look.
+    /// The sweeper's reminder that `order` is due for another look. `order` says already when it is due again.
     #[must_use]
     pub fn due(order: &Order) -> Self {
         Self {
             kind: EventType::Due,
             data: OrderData::of(order),
             correlation: order.correlation.clone(),
+            next_due: Some(order.due_at),
         }
     }
 
     /// The event's `id`: the same event has the same one however often it is sent.
     #[must_use]
     pub fn id(&self) -> String {
-        let suffix = if self.kind == EventType::Due { ":due" } else { "" };
+        let suffix = match self.next_due {
+            Some(next) => format!(":due:{}", next.as_millis()),
+            None => String::new(),
+        };
         format!("{}:{}{suffix}", self.data.order_id, self.data.version)
     }
 
@@ -285,6 +303,7 @@ impl OrderEvent {
             time: rfc3339(self.data.updated_at_ms)?,
             datacontenttype: "application/json".to_owned(),
             correlationid: self.correlation.clone(),
+            nextduems: self.next_due,
             data: self.data.clone(),
         };
         serde_json::to_string(&envelope).map_err(|_| EventError("encoding"))
@@ -309,6 +328,7 @@ impl OrderEvent {
             kind: envelope.kind,
             data: envelope.data,
             correlation: envelope.correlationid,
+            next_due: envelope.nextduems,
         })
     }
 }
@@ -386,6 +406,7 @@ mod tests {
                     payment_seconds: 60,
                     retry_seconds: 60,
                     gateway_wait_seconds: 7_200,
+                    cards: 3,
                 },
             },
             now,
@@ -406,10 +427,12 @@ mod tests {
         assert_eq!(kind(None, &placed), EventType::Placed);
         assert_eq!(kind(Some(&placed), &paying), EventType::Updated);
         assert_eq!(kind(Some(&paying), &asked), EventType::CancelRequested);
-        assert_eq!(
-            kind(Some(&asked), &asked.look_again(now).unwrap().order),
-            EventType::Updated
-        );
+        let other = acting
+            .require_action("https://bank.example/2".into(), now)
+            .unwrap();
+        assert_eq!(kind(Some(&acting), &other.order), EventType::ActionRequired);
+        let stated = asked.not_at_gateway(now).unwrap();
+        assert_eq!(kind(Some(&asked), &stated.order), EventType::CancelRequested);
         assert_eq!(kind(Some(&paying), &acting), EventType::ActionRequired);
         assert_eq!(
             kind(Some(&acting), &acting.settle(now).unwrap().order),
@@ -458,13 +481,15 @@ mod tests {
                 before.undo(EndReason::GatewayUnavailable, now),
                 before.refund(now),
             ];
-            // The sweeper sends its reminder by itself.
             let by_others = [
-                before.look_again(now),
+                before.keep(60, Fingerprint::of_request(b"3", b"3"), now),
                 before.request_cancel(EndReason::ByShopper, now),
                 before.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), now),
             ];
             let wishes = before.cancel_requested.is_none();
+            if before.history.count(domain::saga::Cause::Kept) > 1 {
+                continue;
+            }
             for (n, step) in by_driver.into_iter().chain(by_others).enumerate() {
                 let Ok(step) = step else { continue };
                 let kind = OrderEvent::of_change(Some(&before), &step.order).kind;

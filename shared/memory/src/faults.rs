@@ -32,6 +32,10 @@ pub enum Op {
     OrdersOf,
     /// `FindDueOrders::due_orders`
     DueOrders,
+    /// `ListOpenOrders::open_orders`
+    OpenOrders,
+    /// `PutOff::put_off`
+    PutOff,
     /// `AdvanceOrder::advance`
     Advance,
     /// `TakeCalls::take_calls`

@@ -10,8 +10,8 @@ use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::mail::{Contact, KeepContact};
 use ports::orders::{
-    AdvanceOrder, EffectError, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing,
-    ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage,
+    PlaceOrder, Placing, PutOff, ReadOrder,
 };
 use ports::{Conditional, StoreError, page};
 
@@ -54,6 +54,10 @@ fn place(state: &mut State, placing: &Placing) -> Result<Conditional<NotPlaced>,
     let purchased = state.purchases.get(&whose).copied().unwrap_or(0) + order.units;
     if purchased > placing.per_shopper_limit {
         return Ok(Conditional::Refused(NotPlaced::LimitReached));
+    }
+    if order.terms.cards > 1 && state.purchases.contains_key(&whose) {
+        let declined = state.declined.get(&whose).copied().unwrap_or(0);
+        return Ok(Conditional::Refused(NotPlaced::NotFirst { declined }));
     }
     if shard
         .order(&order.shopper, hold.claim(), order.claim.clone())
@@ -121,6 +125,53 @@ impl FindDueOrders for MemoryStore {
     }
 }
 
+impl ListOpenOrders for MemoryStore {
+    async fn open_orders(
+        &self,
+        bucket: u8,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OpenPage, StoreError> {
+        self.call(Op::OpenOrders, |state| {
+            let place = |order: &Order| (order.due_at, order.id.clone());
+            let mut orders: Vec<Order> = state
+                .orders
+                .values()
+                .filter(|order| order.open_bucket() == Some(bucket))
+                .filter(|order| after.is_none_or(|after| place(order) > *after))
+                .cloned()
+                .collect();
+            orders.sort_by_key(place);
+            let next = page::cut(&mut orders, limit, place);
+            Ok(OpenPage { orders, next })
+        })
+        .await
+    }
+}
+
+impl PutOff for MemoryStore {
+    async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
+        self.call(Op::PutOff, |state| {
+            let stored = state.orders.get_mut(&seen.id);
+            let same = |stored: &&mut Order| {
+                stored.status.is_open() && (stored.version, stored.due_at) == (seen.version, seen.due_at)
+            };
+            let Some(stored) = stored.filter(same) else {
+                return Ok(Conditional::Refused(()));
+            };
+            let before = stored.clone();
+            stored.due_at = due_at;
+            // The stream tells of every write.
+            state.changes.push(OrderChange {
+                before: Some(before),
+                after: stored.clone(),
+            });
+            Ok(Conditional::Done)
+        })
+        .await
+    }
+}
+
 impl KeepContact for MemoryStore {
     async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
         self.call(Op::Contact, |state| {
@@ -179,6 +230,7 @@ fn advance(state: &mut State, step: &OrderStep) -> Result<Conditional<()>, Store
                     .give_back(&order.shopper, &order.claim)
                     .map_err(|_| no_claim())?;
                 *counted = rest;
+                *state.declined.entry(whose.clone()).or_default() += order.declines();
                 if order.counts_as_lapse() {
                     let count = state.lapses.get(&whose).map_or(0, |before| before.count);
                     let last = order.updated_at;

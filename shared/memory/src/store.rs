@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) shards: BTreeMap<ShardKey, Shard>,
     pub(crate) purchases: BTreeMap<(DropId, ShopperId), u32>,
     pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
+    /// Cards that were declined, in orders that ended unpaid.
+    pub(crate) declined: BTreeMap<(DropId, ShopperId), u32>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
     /// The line of the calls to the gateway, in microseconds.
     pub(crate) line: Option<i64>,

@@ -25,6 +25,7 @@
 
 pub mod cached;
 pub mod calls;
+pub mod change;
 pub mod drops;
 pub mod edge;
 mod error;

@@ -31,13 +31,18 @@ pub enum NotPlaced {
     HoldChanged,
     /// The shopper's limit would be passed.
     LimitReached,
+    /// The order takes further cards, and the shopper has placed an order in the drop before.
+    NotFirst {
+        /// How many cards were declined in those of the shopper's orders that ended unpaid.
+        declined: u32,
+    },
 }
 
 /// Places orders.
 pub trait PlaceOrder: Send + Sync {
     /// In one transaction: the hold becomes ordered, the purchase counter grows within the limit, the order and the
     /// address are stored. An existing order is found before the claim or the limit is blamed, so that a repeat
-    /// finds its own order.
+    /// finds its own order. An order that takes more than one card is placed only as the shopper's first in the drop.
     fn place(
         &self,
         placing: &Placing,
@@ -80,6 +85,37 @@ pub trait FindDueOrders: Send + Sync {
         now: Timestamp,
         limit: u16,
     ) -> impl Future<Output = Result<Vec<OrderId>, StoreError>> + Send;
+}
+
+/// One page of the open orders of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPage {
+    /// Orders that are still open, the one that is due first at the beginning.
+    pub orders: Vec<Order>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<(Timestamp, OrderId)>,
+}
+
+/// Lists open orders, whether they are due or not.
+pub trait ListOpenOrders: Send + Sync {
+    /// Up to `limit` open orders in `bucket` after `after`, each as it certainly is. Which they are may lag a moment behind.
+    fn open_orders(
+        &self,
+        bucket: u8,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> impl Future<Output = Result<OpenPage, StoreError>> + Send;
+}
+
+/// Puts the next look at an order off.
+pub trait PutOff: Send + Sync {
+    /// Sets when the open order `seen` is due. This is no new version of it and no news. Refused: the order is at another version or due at another
+    /// moment than `seen`, or it has ended. The repeat of one that was done is refused too.
+    fn put_off(
+        &self,
+        seen: &Order,
+        due_at: Timestamp,
+    ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
 /// The stock does not fit the open order whose end should change it: a mistake of ours.

@@ -8,6 +8,7 @@
 
 mod deployer;
 mod http;
+mod orders;
 mod readiness;
 mod support;
 mod undisturbed;

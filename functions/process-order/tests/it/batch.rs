@@ -6,6 +6,7 @@ use domain::ids::OrderId;
 use domain::order::OrderStatus;
 use events::{OrderEvent, PaymentHint};
 use memory::{Fault, GatewayOp, Op, TestEdge};
+use ports::orders::PutOff as _;
 use process_order::batch::handle;
 use startup::batch::WholeBatchFailed;
 
@@ -143,8 +144,24 @@ async fn events_that_only_report_are_acknowledged_without_a_look() {
 async fn the_sweeper_s_reminder_drives_like_the_first_message() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
-    let body = OrderEvent::due(&scene.read(&id).await).encode().unwrap();
-    assert!(failures(&scene, vec![record("m", Some(body))]).await.is_empty());
+    let order = scene.read(&id).await;
+    let body = OrderEvent::due(&order).encode().unwrap();
+    let reminder = || vec![record("m", Some(body.clone()))];
+    // Put off again since: another reminder is on its way.
+    let later = order.due_at.plus_seconds(15);
+    assert!(scene.store.put_off(&order, later).await.unwrap().is_done());
+    assert!(failures(&scene, reminder()).await.is_empty());
+    assert_eq!(scene.gateway.calls(GatewayOp::Create), 0, "a stale reminder");
+    let put_off = scene.read(&id).await;
+    assert!(
+        scene
+            .store
+            .put_off(&put_off, order.due_at)
+            .await
+            .unwrap()
+            .is_done()
+    );
+    assert!(failures(&scene, reminder()).await.is_empty());
     assert_eq!(scene.read(&id).await.status, OrderStatus::Paid);
     scene.audit();
 }

@@ -9,6 +9,7 @@
 mod batch;
 mod faults;
 mod mode;
+mod outage;
 mod outcomes;
 mod rate;
 mod support;

@@ -3,6 +3,7 @@
 use crate::support::{DECLINED, POOR, Scene, TO_SIGN, VISA};
 use domain::order::{EndReason, OrderStatus};
 use memory::{GatewayOp, PaymentOutcome};
+use ports::orders::AdvanceOrder as _;
 use process_order::drive::{Driven, NotDriven};
 
 #[tokio::test]
@@ -78,6 +79,22 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
 }
 
 #[tokio::test]
+async fn who_was_declined_too_often_is_declined_without_asking_the_gateway() {
+    let scene = Scene::new(1).await;
+    scene.order("ada", DECLINED).await;
+    let mut placing = memory::contract::scene::placing_in(0, "bob", "k", 1, 2, memory::TestEdge::START);
+    placing.order.terms.cards = domain::saga::Terms::cards_of(false, 6);
+    let id = scene.store_placing(placing).await;
+    let calls = scene.gateway.calls(GatewayOp::Create);
+    for _ in 0..2 {
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Declined)));
+        scene.audit();
+    }
+    assert_eq!(scene.read(&id).await.reason, Some(EndReason::PaymentDeclined));
+    assert_eq!(scene.gateway.calls(GatewayOp::Create), calls);
+}
+
+#[tokio::test]
 async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by_the_gateway() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", DECLINED).await;
@@ -85,7 +102,7 @@ async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by
     scene.edge.advance_seconds(40);
     assert!(scene.bring(&id, POOR).await);
     // While the gateway works, the shopper's time stands still.
-    scene.edge.advance_seconds(500);
+    scene.edge.advance_seconds(170);
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
     let order = scene.read(&id).await;
     assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(20));
@@ -131,7 +148,7 @@ async fn an_older_decline_is_none_of_the_current_try() {
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(memory::GatewayFault::UnknownBefore));
-    assert!(scene.drive(&id).await.is_err());
+    assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
     assert_eq!(scene.read(&id).await.status, OrderStatus::Paying);
     scene.gateway.clear_faults();
     assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
@@ -190,7 +207,7 @@ async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
 
 #[tokio::test]
 async fn a_payment_in_progress_is_left_alone_until_it_ends() {
-    for (succeeds, end) in [(true, OrderStatus::Paid), (false, OrderStatus::Cancelled)] {
+    for (succeeds, end) in [(true, Driven::Ended(OrderStatus::Paid)), (false, Driven::Waiting)] {
         let scene = Scene::new(1).await;
         scene.gateway.on("pm_patient", PaymentOutcome::Process);
         let id = scene.order("ada", "pm_patient").await;
@@ -203,14 +220,19 @@ async fn a_payment_in_progress_is_left_alone_until_it_ends() {
             "it is the gateway's turn"
         );
         scene.past_the_wait();
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
         assert_eq!(
-            scene.drive(&id).await,
-            Ok(Driven::Waiting),
-            "it cannot be stopped any more"
+            scene.read(&id).await.cancel_requested,
+            None,
+            "the operator decides"
         );
-        scene.audit();
         scene.act(&id, succeeds);
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(end)));
+        assert_eq!(scene.drive(&id).await, Ok(end));
+        if !succeeds {
+            let order = scene.read(&id).await;
+            let left = order.payment_deadline.millis_since(order.updated_at);
+            assert_eq!(left, 600_000, "who was waited for has left the page");
+        }
         scene.audit();
     }
 }
@@ -240,23 +262,71 @@ async fn an_order_that_nobody_tried_to_charge_is_tried_however_late() {
 }
 
 #[tokio::test]
-async fn an_absent_gateway_is_waited_for_as_long_as_the_operator_says() {
-    for (lost, status) in [
-        (GatewayOp::Create, OrderStatus::Cancelled),
-        (GatewayOp::Confirm, OrderStatus::Cancelled),
-    ] {
+async fn an_absent_gateway_is_waited_for_until_the_operator_decides() {
+    for lost in [GatewayOp::Create, GatewayOp::Confirm] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", VISA).await;
         scene
             .gateway
             .set_plan(move |op, _| (op == lost).then_some(memory::GatewayFault::UnavailableBefore));
-        scene.past_the_deadline();
-        assert!(scene.drive(&id).await.is_err());
-        assert!(scene.read(&id).await.status.is_open());
-        scene.past_the_wait();
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(status)), "{lost:?}");
-        assert_eq!(scene.read(&id).await.reason, Some(EndReason::GatewayUnavailable));
+        for _ in 0..2 {
+            assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway), "{lost:?}");
+            let order = scene.read(&id).await;
+            assert!(order.status.is_open() && order.cancel_requested.is_none());
+            scene.past_the_wait();
+        }
+        scene.gateway.clear_faults();
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
         scene.audit();
+    }
+}
+
+/// Plays an operator's act.
+async fn operator(
+    scene: &Scene,
+    id: &domain::ids::OrderId,
+    act: impl Fn(&domain::order::Order) -> domain::order::OrderStep,
+) {
+    let step = act(&scene.read(id).await);
+    assert!(scene.store.advance(&step).await.unwrap().is_done());
+}
+
+#[tokio::test]
+async fn an_operator_ends_what_waits_and_the_gateway_confirms_it_or_says_that_it_is_paid() {
+    for charged in [false, true] {
+        let scene = Scene::new(1).await;
+        let id = scene.order("ada", VISA).await;
+        let lost = if charged {
+            memory::GatewayFault::UnknownAfter
+        } else {
+            memory::GatewayFault::UnknownBefore
+        };
+        scene
+            .gateway
+            .set_plan(move |op, _| (op != GatewayOp::Create).then_some(lost));
+        assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+        let now = ports::edge::Edge::now(&scene.edge);
+        operator(&scene, &id, |order| {
+            order.request_cancel(EndReason::GatewayUnavailable, now).unwrap()
+        })
+        .await;
+        scene.gateway.set_plan(|_, _| Some(memory::GatewayFault::NotSent));
+        assert_eq!(
+            scene.drive(&id).await,
+            Ok(Driven::WithoutGateway),
+            "the gateway has to confirm"
+        );
+        scene.audit();
+        scene.gateway.clear_faults();
+        let end = if charged {
+            OrderStatus::Paid
+        } else {
+            OrderStatus::Cancelled
+        };
+        for _ in 0..2 {
+            assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(end)));
+            scene.audit();
+        }
     }
 }
 
@@ -333,9 +403,29 @@ async fn what_cannot_be_found_comes_again() {
     let step = order
         .with_payment("pi_elsewhere".parse().unwrap(), memory::TestEdge::START)
         .unwrap();
-    ports::orders::AdvanceOrder::advance(&scene.store, &step)
-        .await
-        .unwrap();
-    assert_eq!(scene.drive(&id).await, Err(NotDriven::NoPayment));
+    assert!(scene.store.advance(&step).await.unwrap().is_done());
+    assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+    let now = memory::TestEdge::START;
+    operator(&scene, &id, |order| {
+        order.request_cancel(EndReason::GatewayUnavailable, now).unwrap()
+    })
+    .await;
+    assert_eq!(
+        scene.drive(&id).await,
+        Ok(Driven::WithoutGateway),
+        "nobody has stated that it is not there"
+    );
+    operator(&scene, &id, |order| order.not_at_gateway(now).unwrap()).await;
+    scene.gateway.set_plan(|_, _| Some(memory::GatewayFault::NotSent));
+    assert_eq!(
+        scene.drive(&id).await,
+        Ok(Driven::WithoutGateway),
+        "silence is no statement"
+    );
+    scene.gateway.clear_faults();
+    for _ in 0..2 {
+        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
+    }
+    assert_eq!(scene.read(&id).await.reason, Some(EndReason::GatewayUnavailable));
     assert_eq!(scene.gateway.charges(&id), 0);
 }

@@ -62,6 +62,7 @@ pub(crate) fn image(order: &Order) -> Value {
         "version": {"N": order.version.to_string()},
         "status": {"S": order.status.as_str()},
         "shopper_id": {"S": order.shopper.as_str()},
+        "due_at": {"N": order.due_at.as_millis().to_string()},
         "doc": {"S": serde_json::to_string(order).unwrap()},
         "an_attribute_to_come": {"M": {"x": {"NULL": true}}},
     })

@@ -1,7 +1,10 @@
 //! What a record says, and where it goes.
 
+use domain::order::Order;
 use domain::time::Timestamp;
-use events::EventType;
+use events::{EventType, OrderEvent};
+use memory::MemoryLedger;
+use ports::ledger::{ProjectOrders as _, Projected};
 use ports::messages::Destination::Ledger;
 use relay_events::record::MAX_PARKED_BYTES;
 use serde_json::{Value, json};
@@ -46,6 +49,66 @@ async fn a_removal_is_nobody_s_business() {
     ];
     assert_eq!(bench.relay(&batch).await, None);
     assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_look_that_is_put_off_is_no_event_and_a_rebuild_is_for_the_ledger_alone() {
+    let bench = Bench::new();
+    let ada = order("ada");
+    let later = Order {
+        due_at: ada.due_at.plus_seconds(15),
+        ..ada.clone()
+    };
+    let paid = ada.settle(ada.placed_at).unwrap().order;
+    let batch = [record(1, Some(&ada), Some(&later))];
+    assert_eq!(bench.relay(&batch).await, None);
+    assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (0, 0));
+    let rebuild = |place, order| {
+        let mut record = record(place, None, Some(order));
+        record["eventName"] = json!("REBUILD");
+        record
+    };
+    assert_eq!(bench.relay(&[rebuild(1, &later), rebuild(2, &paid)]).await, None);
+    assert_eq!(bench.ledger().len(), 2);
+    assert!(bench.payments().is_empty() && bench.mail().is_empty());
+}
+
+#[tokio::test]
+async fn a_ledger_that_lost_everything_has_the_same_rows_after_a_rebuild_from_the_orders_table_alone() {
+    let (lives, ledger) = ([life("ada"), life("bob")[..2].to_vec()], MemoryLedger::new());
+    let bench = Bench::new();
+    for life in &lives {
+        assert_eq!(bench.relay(&records(1, life)).await, None);
+    }
+    ledger.project(&bench.queues.sent_to(Ledger)).await;
+    // The table has each order as it is now.
+    let (items, rebuilt) = (
+        lives.each_ref().map(|life| life.last().unwrap()),
+        MemoryLedger::new(),
+    );
+    let rebuild: Vec<Value> = (items.iter().zip(1..))
+        .map(|(order, n)| {
+            let mut record = record(n, None, Some(order));
+            record["eventName"] = json!("REBUILD");
+            record
+        })
+        .collect();
+    let bench = Bench::new();
+    assert_eq!(bench.relay(&rebuild).await, None);
+    let sent = bench.queues.sent_to(Ledger);
+    rebuilt.project(&sent).await;
+    assert_eq!(rebuilt.orders(), ledger.orders());
+    for order in items {
+        let rows = [&ledger, &rebuilt].map(|ledger| ledger.latest(&order.id).unwrap());
+        let row = |event: &OrderEvent| (event.data.clone(), event.correlation.clone());
+        assert_eq!(row(&rows[0]), row(&rows[1]));
+    }
+    // Where nothing was lost, a rebuild changes nothing.
+    let again = ledger.project(&sent).await;
+    assert!(
+        again.iter().all(|done| *done == Ok(Projected::Known)),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]

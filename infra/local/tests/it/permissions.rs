@@ -153,7 +153,6 @@ fn policies_are_read_from_the_template() {
         [
             "dynamodb:GetItem table/orders",
             "dynamodb:PutItem table/orders",
-            "dynamodb:Query table/orders/index/by-shopper",
             "dynamodb:UpdateItem table/purchases",
             "dynamodb:UpdateItem table/stock",
             "logs:CreateLogStream log-group:process-order-log:*",

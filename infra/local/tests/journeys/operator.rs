@@ -1,6 +1,7 @@
 //! What an operator does to a drop that is on.
 
 use futures_util::future::join_all;
+use http::Method;
 use serde_json::json;
 
 use super::people::Plan;
@@ -204,4 +205,65 @@ pub(crate) async fn a_cancelled_drop_is_undone(world: &'static World) {
         (&status["phase"], &status["next_poll_seconds"]),
         (&"cancelled".into(), &().into())
     );
+}
+
+pub(crate) async fn an_order_that_waits_for_the_gateway_is_kept_and_ended(world: &'static World) {
+    let drop = "awaited";
+    world.publish(&Plan::new(drop, &[("ONE", 2)])).await;
+    let ada = world.shopper("awaitedada");
+    let by = &world.file.operator_token;
+    // The gateway takes a few seconds to answer, without having done anything.
+    let order = ada
+        .order_one(drop, "ONE", "pm_sandbox_timeout_before_charge")
+        .await;
+    ada.until_status(&order, &["paying"]).await;
+    let id = order["order_id"].as_str().unwrap();
+    let in_payment = until("the status shows the unit in payment", || async move {
+        let status = world.get(&format!("/drops/{drop}/status")).await.expect(200);
+        (status["skus"][0]["in_payment"] == 1).then_some(status)
+    });
+    in_payment.await;
+    let mut path = "/operator/orders?turn=gateway&limit=100".to_owned();
+    let listed = loop {
+        let page = world.call(Method::GET, &path, by, None, None).await.expect(200);
+        let orders = page["orders"].as_array().unwrap();
+        if let Some(found) = orders.iter().find(|one| one["order_id"] == id) {
+            break found.clone();
+        }
+        let cursor = page["next_cursor"].as_str().expect("the order is on a page");
+        path = format!("/operator/orders?turn=gateway&limit=100&cursor={cursor}");
+    };
+    assert_eq!(
+        (&listed["waits_for_gateway"], &listed["late"]),
+        (&true.into(), &false.into())
+    );
+    let (keep, end) = (
+        format!("/operator/orders/{id}/keep"),
+        format!("/operator/orders/{id}/end"),
+    );
+    let ask =
+        async |path: &str, key: Option<&str>, body| world.call(Method::POST, path, by, key, Some(body)).await;
+    let longer = || json!({"seconds": 600});
+    let kept = ask(&keep, Some("longer"), longer()).await.expect(200);
+    assert_eq!(kept["kept"], 1);
+    assert_eq!(ask(&keep, Some("longer"), longer()).await.expect(200)["kept"], 1);
+    let other = ask(&keep, Some("longer"), json!({"seconds": 900})).await;
+    other.expect_problem(422, "idempotency_mismatch");
+    let asked = ask(&end, None, json!({"not_at_gateway": false})).await;
+    assert!(asked.status == 200 || asked.status == 202, "{}", asked.json);
+    let ended = ada.until_final(&order).await;
+    let money = world.money(id);
+    // The gateway has the last word.
+    match ended["status"].as_str().unwrap() {
+        "cancelled" => assert_eq!((&ended["reason"], money.net), (&"gateway_unavailable".into(), 0)),
+        "paid" => assert_eq!(money.net, 4_900),
+        other => panic!("{other}: {ended}"),
+    }
+    if ended["status"] == "cancelled" {
+        ask(&end, None, json!({"not_at_gateway": false}))
+            .await
+            .expect(200);
+    }
+    let late = ask(&keep, Some("late"), longer()).await;
+    late.expect_problem(409, "wrong_state");
 }

@@ -125,6 +125,21 @@ impl Scene {
             operator(Method::POST, "/extend", Some(json!({"ends_at": moment(900_000)}))),
             operator(Method::POST, "/restock", Some(json!({"sku": "A", "units": 1}))),
             operator(Method::POST, "/cancel", None),
+            Route {
+                operator: true,
+                ..shopper(Method::GET, "/operator/orders".to_owned())
+            },
+            Route {
+                operator: true,
+                keyed: true,
+                body: Some(json!({"seconds": 60})),
+                ..shopper(Method::POST, format!("/operator/orders/{order}/keep"))
+            },
+            Route {
+                operator: true,
+                body: Some(json!({"not_at_gateway": false})),
+                ..shopper(Method::POST, format!("/operator/orders/{order}/end"))
+            },
         ]
     }
 

@@ -8,7 +8,8 @@ use domain::time::Timestamp;
 use loadtest::audit::Promise;
 use ports::calls::TakeCalls;
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage, PlaceOrder,
+    Placing, PutOff, ReadOrder,
 };
 use ports::{Conditional, StoreError};
 
@@ -72,6 +73,9 @@ impl PlaceOrder for Store {
                         .limit_reached(&world, &memory, &placing.order, true_limit);
                 }
                 Ok(Conditional::Refused(NotPlaced::HoldChanged)) => world.note("hold changed at checkout"),
+                Ok(Conditional::Refused(NotPlaced::NotFirst { .. })) => {
+                    world.note("not a shopper's first order")
+                }
                 Err(_) => {}
             }
             outcome
@@ -124,6 +128,36 @@ impl FindDueOrders for Store {
             |memory| async move { memory.due_orders(bucket, now, limit).await },
         )
         .await
+    }
+}
+
+impl ListOpenOrders for Store {
+    async fn open_orders(
+        &self,
+        bucket: u8,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OpenPage, StoreError> {
+        self.read(
+            "open orders",
+            true,
+            || format!("in bucket {bucket}"),
+            |memory| async move { memory.open_orders(bucket, after, limit).await },
+        )
+        .await
+    }
+}
+
+impl PutOff for Store {
+    async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
+        let (seen, stream) = (seen.clone(), self.stream.clone());
+        let of = short(&seen.id).to_owned();
+        let act = move |memory: memory::MemoryStore| async move {
+            let outcome = memory.put_off(&seen, due_at).await;
+            stream.take_from(&memory);
+            outcome
+        };
+        self.write("put off", true, of, act).await
     }
 }
 

@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 
 use domain::order::Order;
+use domain::time::Timestamp;
 use ports::StoreError;
 use serde_json::Value;
 
-use crate::item::{DOC, Item, KEY, json, ms, n, number, s, text, unreadable};
+use crate::item::{DOC, Item, KEY, json, moment, ms, n, number, s, text, unreadable};
 
 pub(crate) const TABLE: &str = "orders";
 /// The sparse index of open orders.
 pub(crate) const OPEN_INDEX: &str = "open";
 /// The index of a shopper's orders.
 pub(crate) const SHOPPER_INDEX: &str = "by-shopper";
+
+/// When an open order is due.
+pub(crate) const DUE_AT: &str = "due_at";
 
 /// The bucket as the index `open` has it: one hexadecimal digit.
 pub(crate) fn bucket_key(bucket: u8) -> String {
@@ -27,7 +31,7 @@ pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
         ("status".to_owned(), s(order.status.as_str())),
         ("shopper_id".to_owned(), s(order.shopper.as_str())),
         ("placed_at".to_owned(), ms(order.placed_at)),
-        ("due_at".to_owned(), ms(order.due_at)),
+        (DUE_AT.to_owned(), ms(order.due_at)),
         (DOC.to_owned(), json("an order", order)?),
     ]);
     if let Some(bucket) = order.open_bucket() {
@@ -40,7 +44,8 @@ pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
 pub(crate) fn order_of(item: &Item) -> Result<Order, StoreError> {
     let key = text(TABLE, item, KEY)?;
     let version: u32 = number(TABLE, item, "version")?;
-    order_from_parts(key, version, text(TABLE, item, DOC)?)
+    let due_at = (item.contains_key(DUE_AT).then(|| moment(TABLE, item, DUE_AT))).transpose()?;
+    order_from_parts(key, version, due_at, text(TABLE, item, DOC)?)
         .map_err(|OrderImageError(what)| unreadable(TABLE, what))
 }
 
@@ -61,13 +66,20 @@ pub fn order_from_stream_json(image: &Value) -> Result<Order, OrderImageError> {
         let value = image.get(name).and_then(|value| value.get(kind));
         value.and_then(Value::as_str).ok_or(OrderImageError(name))
     };
-    let version = part("version", "N")?
-        .parse()
-        .map_err(|_| OrderImageError("version"))?;
-    order_from_parts(part(KEY, "S")?, version, part(DOC, "S")?)
+    let number = |name| part(name, "N")?.parse::<i64>().map_err(|_| OrderImageError(name));
+    let version = u32::try_from(number("version")?).map_err(|_| OrderImageError("version"))?;
+    let due_at = (image.get(DUE_AT).map(|_| number(DUE_AT))).transpose()?;
+    let due_at = due_at.map(Timestamp::from_millis);
+    order_from_parts(part(KEY, "S")?, version, due_at, part(DOC, "S")?)
 }
 
-fn order_from_parts(key: &str, version: u32, doc: &str) -> Result<Order, OrderImageError> {
+/// When an order is due stands beside its document too, and changes there alone when a look is put off.
+fn order_from_parts(
+    key: &str,
+    version: u32,
+    due_at: Option<Timestamp>,
+    doc: &str,
+) -> Result<Order, OrderImageError> {
     let order: Order = serde_json::from_str(doc).map_err(|_| OrderImageError(DOC))?;
     if order.id.as_str() != key {
         return Err(OrderImageError(KEY));
@@ -75,7 +87,8 @@ fn order_from_parts(key: &str, version: u32, doc: &str) -> Result<Order, OrderIm
     if order.version != version {
         return Err(OrderImageError("version"));
     }
-    Ok(order)
+    let due_at = due_at.unwrap_or(order.due_at);
+    Ok(Order { due_at, ..order })
 }
 
 #[cfg(test)]
@@ -83,7 +96,6 @@ mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::AttributeValue;
     use domain::order::EndReason;
-    use domain::time::Timestamp;
     use memory::contract::scene;
     use serde_json::json;
 

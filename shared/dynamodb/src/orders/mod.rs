@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::Client;
 use domain::ids::{OrderId, ShopperId};
 use domain::order::{Order, OrderStep};
 use domain::time::Timestamp;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use ports::orders::{
-    AdvanceOrder, EffectError, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing,
-    ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage,
+    PlaceOrder, Placing, PutOff, ReadOrder,
 };
 use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
@@ -19,12 +20,16 @@ use crate::Tables;
 use crate::calls::LineSeen;
 use crate::clients::Clients;
 use crate::error::conditional;
-use crate::item::{Item, KEY, ms, n, parsed, s};
+use crate::item::{Item, KEY, moment, ms, n, number, parsed, s};
 use crate::paging::query;
+use crate::stock::{DECLINED, PURCHASES};
 use crate::transact::{Reason, Transacted, not_conditions, transact};
 
 use item::{OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
 pub use item::{OrderImageError, order_from_stream_json};
+
+/// How many orders of a page are read at the same time.
+const READS_AT_ONCE: usize = 16;
 
 /// Orders, with the claims, purchase counters and addresses that change with them.
 #[derive(Debug, Clone)]
@@ -72,10 +77,29 @@ impl PlaceOrder for OrderStore {
         }
         match (reasons.get(1), reasons.get(2)) {
             (Some(Reason::Condition(_)), _) => Ok(Conditional::Refused(NotPlaced::HoldChanged)),
-            (_, Some(Reason::Condition(_))) => Ok(Conditional::Refused(NotPlaced::LimitReached)),
+            (_, Some(Reason::Condition(counter))) => {
+                not_counted(placing, counter.as_ref()).map(Conditional::Refused)
+            }
             // The order was there a moment ago, or no reason was given at all: look again.
             _ => Err(StoreError::Busy),
         }
+    }
+}
+
+/// Why the purchase counter, as it is, does not let the order pass.
+fn not_counted(placing: &Placing, counter: Option<&Item>) -> Result<NotPlaced, StoreError> {
+    let order = &placing.order;
+    let count = |name: &str| match counter.filter(|item| item.contains_key(name)) {
+        Some(item) => number(PURCHASES, item, name),
+        None => Ok(0),
+    };
+    let purchased: u32 = count("n")?;
+    let within = purchased.saturating_add(order.units) <= placing.per_shopper_limit;
+    if within && order.terms.cards > 1 && counter.is_some() {
+        let declined = count(DECLINED)?;
+        Ok(NotPlaced::NotFirst { declined })
+    } else {
+        Ok(NotPlaced::LimitReached)
     }
 }
 
@@ -131,6 +155,71 @@ impl FindDueOrders for OrderStore {
             .projection_expression(KEY);
         let items = query(request, &self.clients.tables.orders, None, usize::from(limit)).await?;
         items.iter().map(|item| parsed(TABLE, item, KEY)).collect()
+    }
+}
+
+impl ListOpenOrders for OrderStore {
+    async fn open_orders(
+        &self,
+        bucket: u8,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OpenPage, StoreError> {
+        let table = &self.clients.tables.orders;
+        let from = after.map(|(due_at, id)| {
+            Item::from([
+                (KEY.to_owned(), s(id.as_str())),
+                ("open".to_owned(), s(bucket_key(bucket))),
+                ("due_at".to_owned(), ms(*due_at)),
+            ])
+        });
+        let request = self
+            .clients
+            .reads
+            .query()
+            .table_name(table)
+            .index_name(OPEN_INDEX)
+            .key_condition_expression("#open = :bucket")
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_values(":bucket", s(bucket_key(bucket)));
+        let items = query(request, table, from, usize::from(limit) + 1).await?;
+        let mut places = items
+            .iter()
+            .map(|item| Ok((moment(TABLE, item, "due_at")?, parsed(TABLE, item, KEY)?)))
+            .collect::<Result<Vec<(Timestamp, OrderId)>, StoreError>>()?;
+        let next = page::cut(&mut places, limit, Clone::clone);
+        // The index has keys only.
+        let read = places
+            .into_iter()
+            .map(|(_, id)| async move { self.read(&id).await });
+        let found: Vec<_> = stream::iter(read).buffered(READS_AT_ONCE).try_collect().await?;
+        let orders = found.into_iter().flatten().filter(|order| order.status.is_open());
+        Ok(OpenPage {
+            orders: orders.collect(),
+            next,
+        })
+    }
+}
+
+impl PutOff for OrderStore {
+    async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
+        let table = &self.clients.tables.orders;
+        let result = self
+            .clients
+            .writes
+            .update_item()
+            .table_name(table)
+            .key(KEY, s(seen.id.as_str()))
+            .update_expression("SET due_at = :next")
+            .condition_expression("#version = :from AND due_at = :seen AND attribute_exists(#open)")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_values(":from", n(seen.version))
+            .expression_attribute_values(":seen", ms(seen.due_at))
+            .expression_attribute_values(":next", ms(due_at))
+            .send()
+            .await;
+        conditional("UpdateItem", table, result)
     }
 }
 

@@ -9,7 +9,7 @@ use ports::orders::Placing;
 use crate::Tables;
 use crate::item::{KEY, ms, n, s};
 use crate::orders::item::order_item;
-use crate::stock::{LAPSED_AT, LAPSES, purchases_key};
+use crate::stock::{DECLINED, LAPSED_AT, LAPSES, purchases_key};
 use crate::transact::{put, update};
 
 /// An update of the order's shard in which `#me` is its shopper and `:seen` the claim the update is conditional on.
@@ -47,19 +47,30 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
         .update_expression("SET c.#me = :ordered")
         .expression_attribute_values(":ordered", s(order.claim.to_string()))
         .build();
-    // Where even a first order is beyond the limit, a counter that does not exist must not pass.
-    let within = if order.units <= placing.per_shopper_limit {
-        "attribute_not_exists(n) OR n <= :rest"
-    } else {
-        "n <= :rest"
+    // Where even a first order is beyond the limit, a counter that does not exist must not pass. The counter stays when orders are undone, so
+    // it exists exactly if the shopper has placed an order in the drop.
+    let (within, rest) = match order.units <= placing.per_shopper_limit {
+        true if order.terms.cards > 1 => ("attribute_not_exists(n)", None),
+        fits => {
+            let rest = i64::from(placing.per_shopper_limit) - i64::from(order.units);
+            let within = if fits {
+                "attribute_not_exists(n) OR n <= :rest"
+            } else {
+                "n <= :rest"
+            };
+            (within, Some(rest))
+        }
     };
-    let rest = i64::from(placing.per_shopper_limit) - i64::from(order.units);
     let counter = counter_update(tables, order)
         .update_expression("ADD n :u")
         .condition_expression(within)
         .expression_attribute_values(":u", n(order.units))
-        .expression_attribute_values(":rest", n(rest))
-        .build();
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let counter = match rest {
+        Some(rest) => counter.expression_attribute_values(":rest", n(rest)),
+        None => counter,
+    }
+    .build();
     let address = Put::builder()
         .table_name(&tables.addresses)
         .item(KEY, s(order.id.as_str()))
@@ -104,17 +115,27 @@ pub(crate) fn advance(
         let counter = counter_update(tables, order)
             .condition_expression("n >= :u")
             .expression_attribute_values(":u", n(order.units));
-        let counter = if order.counts_as_lapse() {
-            counter
-                .update_expression("SET n = n - :u, #at = :at ADD #l :one")
+        let (mut set, mut add) = ("SET n = n - :u".to_owned(), Vec::new());
+        let mut counter = counter;
+        if order.counts_as_lapse() {
+            set.push_str(", #at = :at");
+            add.push("#l :one");
+            counter = counter
                 .expression_attribute_names("#l", LAPSES)
                 .expression_attribute_names("#at", LAPSED_AT)
                 .expression_attribute_values(":at", ms(order.updated_at))
-                .expression_attribute_values(":one", n(1))
-        } else {
-            counter.update_expression("SET n = n - :u")
-        };
-        writes.push(update(counter.build())?);
+                .expression_attribute_values(":one", n(1));
+        }
+        if order.declines() > 0 {
+            add.push("#d :declined");
+            counter = counter
+                .expression_attribute_names("#d", DECLINED)
+                .expression_attribute_values(":declined", n(order.declines()));
+        }
+        if !add.is_empty() {
+            set = format!("{set} ADD {}", add.join(", "));
+        }
+        writes.push(update(counter.update_expression(set).build())?);
     }
     Ok(writes)
 }

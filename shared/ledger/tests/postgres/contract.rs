@@ -78,6 +78,7 @@ impl UnderTest for Ledger {
             correlation: row
                 .get::<_, Option<&str>>("correlation_id")
                 .map(|id| id.parse().unwrap()),
+            next_due: None,
         })
     }
 

@@ -47,7 +47,7 @@ use ports::calls::TakeCalls;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
 use ports::mail::KeepContact;
-use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, PlaceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, PlaceOrder, PutOff, ReadOrder};
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
 };
@@ -66,11 +66,27 @@ impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + Survey
 
 /// Every order port.
 pub trait OrderPorts:
-    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact + TakeCalls
+    PlaceOrder
+    + ReadOrder
+    + ListOrders
+    + FindDueOrders
+    + ListOpenOrders
+    + PutOff
+    + AdvanceOrder
+    + KeepContact
+    + TakeCalls
 {
 }
-impl<T: PlaceOrder + ReadOrder + ListOrders + FindDueOrders + AdvanceOrder + KeepContact + TakeCalls>
-    OrderPorts for T
+impl<T> OrderPorts for T where
+    T: PlaceOrder
+        + ReadOrder
+        + ListOrders
+        + FindDueOrders
+        + ListOpenOrders
+        + PutOff
+        + AdvanceOrder
+        + KeepContact
+        + TakeCalls
 {
 }
 

@@ -18,6 +18,7 @@ pub const TERMS: Terms = Terms {
     payment_seconds: 120,
     retry_seconds: 60,
     gateway_wait_seconds: 7_200,
+    cards: 3,
 };
 
 /// Reads an identifier that the tests know to be one.
@@ -61,7 +62,7 @@ pub fn placing(name: &str, idempotency_key: &str, units: u32, per_shopper_limit:
     placing_in(0, name, idempotency_key, units, per_shopper_limit, NOW)
 }
 
-/// An order made from [`held`] in the given shard, at the given moment.
+/// An order made from [`held`] in the given shard, at the given moment. It takes one card, as every order but a shopper's first.
 pub fn placing_in(
     index: u16,
     name: &str,
@@ -87,7 +88,7 @@ pub fn placing_in(
         },
         payment_method: "pm_card_visa".to_owned(),
         fingerprint: Fingerprint::of_request(idempotency_key.as_bytes(), name.as_bytes()),
-        terms: TERMS,
+        terms: Terms { cards: 1, ..TERMS },
     };
     Placing {
         order: Order {
@@ -97,6 +98,20 @@ pub fn placing_in(
         hold,
         per_shopper_limit,
         address: format!(r#"{{"name":"{name}"}}"#),
+    }
+}
+
+/// The same order as the shopper's first: it takes further cards.
+pub fn as_first(placing: Placing) -> Placing {
+    let order = placing.order;
+    let cards = TERMS.cards;
+    Placing {
+        order: Order {
+            terms: Terms { cards, ..order.terms },
+            cards_left: cards - 1,
+            ..order
+        },
+        ..placing
     }
 }
 

@@ -11,7 +11,10 @@ use stripe::webhook::{SignatureError, read, verify};
 
 use crate::support::{KEY, adapter};
 
-#[allow(clippy::disallowed_methods, reason = "the script that runs these tests sets them")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the script that runs these tests sets them"
+)]
 fn told(name: &str) -> String {
     std::env::var(name).expect("infra/tools/outside-gateway sets it")
 }

@@ -62,7 +62,7 @@ impl Scene {
             .with_deployers(KeySet::of(&[&deployer]).unwrap())
             .unwrap();
         let port = || store.clone();
-        let router = Api::router(port(), port(), port(), rate, operators, edge.clone());
+        let router = Api::router(port(), port(), port(), port(), rate, operators, edge.clone());
         Self {
             store,
             edge,

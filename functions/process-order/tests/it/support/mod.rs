@@ -13,7 +13,7 @@ use domain::rate::CallRate;
 use memory::contract::scene;
 use memory::{MemoryGateway, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
-use ports::orders::{AdvanceOrder as _, PlaceOrder as _, ReadOrder as _};
+use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing, ReadOrder as _};
 use ports::payment::{Payment, PaymentId, PaymentState};
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use process_order::Pace;
@@ -64,11 +64,17 @@ impl Scene {
 
     /// The same by a request with the key `key`.
     pub(crate) async fn order_by(&self, who: &str, key: &str, method: &str) -> OrderId {
-        let mut placing = scene::placing_in(0, who, key, 1, 2, self.edge.now());
+        let placing = scene::placing_in(0, who, key, 1, 2, self.edge.now());
+        let first = !(self.store.orders().values()).any(|order| order.shopper == placing.order.shopper);
+        let mut placing = if first { scene::as_first(placing) } else { placing };
         placing.order.tries[0].method = method.to_owned();
+        self.store_placing(placing).await
+    }
+
+    pub(crate) async fn store_placing(&self, placing: Placing) -> OrderId {
         let claimed = self
             .store
-            .claim(&scene::key(0), &scene::shopper(who), &placing.hold)
+            .claim(&scene::key(0), &placing.order.shopper, &placing.hold)
             .await;
         assert!(claimed.unwrap().is_done());
         assert!(self.store.place(&placing).await.unwrap().is_done());
@@ -76,14 +82,15 @@ impl Scene {
     }
 
     pub(crate) async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
-        self.driver.drive(id).await
+        self.driver.drive(id, None).await
     }
 
-    /// As the queue does: again while it fails.
+    /// As the queue and the sweeper do: again while it fails or the gateway is silent.
     pub(crate) async fn deliver(&self, id: &OrderId) -> Driven {
         let mut last = None;
         for _ in 0..12 {
             match self.drive(id).await {
+                Ok(Driven::WithoutGateway) => {}
                 Ok(driven) => return driven,
                 Err(error) => last = Some(error),
             }

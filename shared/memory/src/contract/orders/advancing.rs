@@ -78,7 +78,7 @@ pub async fn a_step_from_another_version_is_refused(database: &impl Database) {
     for behind in [
         placed.order.settle(later).unwrap(),
         placed.order.undo(EndReason::PaymentDeclined, later).unwrap(),
-        placed.order.look_again(later).unwrap(),
+        placed.order.with_payment(id("pi_2"), later).unwrap(),
     ] {
         assert_eq!(
             answered(orders.advance(&behind).await),
@@ -100,7 +100,7 @@ pub async fn a_step_of_no_order_is_refused(database: &impl Database) {
     for step in [
         never.settle(NOW).unwrap(),
         never.undo(EndReason::ByShopper, NOW).unwrap(),
-        never.look_again(NOW).unwrap(),
+        never.with_payment(id("pi_1"), NOW).unwrap(),
     ] {
         assert_eq!(answered(orders.advance(&step).await), Conditional::Refused(()));
     }

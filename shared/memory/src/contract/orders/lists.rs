@@ -6,10 +6,13 @@ use domain::ids::OrderId;
 use domain::limits::OPEN_BUCKETS;
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
-use ports::orders::{AdvanceOrder, FindDueOrders, ListOrders, OrderPage, PlaceOrder};
+use ports::Conditional;
+use ports::orders::{
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, OrderPage, PlaceOrder, PutOff, ReadOrder,
+};
 
 use super::holds;
-use crate::contract::scene::{NOW, placing_in, shopper};
+use crate::contract::scene::{NOW, id, placing_in, shopper};
 use crate::contract::{Database, OrderPorts, answered};
 
 /// `n` orders of ada, each placed a second after the one before, but for every third, which shares its moment.
@@ -160,14 +163,78 @@ pub async fn a_closed_order_is_never_due(database: &impl Database) {
     }
 }
 
-pub async fn an_order_is_due_when_its_latest_version_says(database: &impl Database) {
+pub async fn an_order_is_due_when_it_was_put_off_to(database: &impl Database) {
     let orders = database.orders();
     holds(&database.stock(), 0, 1, &[("ada", "k", 1)]).await;
     let placing = placing_in(0, "ada", "k", 1, 100, NOW);
     assert!(answered(orders.place(&placing).await).is_done());
-    let later = placing.order.look_again(NOW.plus_seconds(20)).unwrap();
-    assert!(answered(orders.advance(&later).await).is_done());
-    let just_before = later.order.due_at.plus_millis(-1);
-    assert_eq!(due(&orders, just_before).await, BTreeSet::new());
-    assert_eq!(due(&orders, later.order.due_at).await.len(), 1);
+    let seen = &placing.order;
+    let later = seen.due_at.plus_seconds(20);
+    assert_eq!(answered(orders.put_off(seen, later).await), Conditional::Done);
+    assert_eq!(
+        answered(orders.put_off(seen, later).await),
+        Conditional::Refused(()),
+        "a repeat"
+    );
+    assert_eq!(due(&orders, later.plus_millis(-1)).await, BTreeSet::new());
+    assert_eq!(due(&orders, later).await.len(), 1);
+    let put_off = answered(orders.order(&seen.id).await).unwrap();
+    let expected = Order {
+        due_at: later,
+        ..seen.clone()
+    };
+    assert_eq!(put_off, expected, "no new version");
+    // The next version is due when it says, and is put off by nobody who has seen an older one.
+    let paying = put_off.with_payment(id("pi_1"), NOW.plus_seconds(1)).unwrap();
+    assert!(answered(orders.advance(&paying).await).is_done());
+    assert_eq!(
+        answered(orders.put_off(&put_off, later).await),
+        Conditional::Refused(())
+    );
+    assert_eq!(due(&orders, paying.order.due_at).await.len(), 1);
+    let ended = paying.order.settle(NOW.plus_seconds(2)).unwrap();
+    assert!(answered(orders.advance(&ended).await).is_done());
+    assert_eq!(
+        answered(orders.put_off(&ended.order, later).await),
+        Conditional::Refused(()),
+        "ended"
+    );
+}
+
+pub async fn open_orders_are_listed_bucket_by_bucket(database: &impl Database) {
+    let orders = database.orders();
+    let mut open = Vec::new();
+    for index in 0..20u16 {
+        holds(&database.stock(), index, 1, &[("ada", "k", 1)]).await;
+        let at = NOW.plus_seconds(u32::from(index * 7 % 20));
+        let placing = placing_in(index, "ada", "k", 1, 100, at);
+        assert!(answered(orders.place(&placing).await).is_done());
+        if index % 4 == 0 {
+            let ended = placing.order.undo(EndReason::ByShopper, at).unwrap();
+            assert!(answered(orders.advance(&ended).await).is_done());
+        } else {
+            open.push(placing.order);
+        }
+    }
+    for limit in [1, 2, 100] {
+        for bucket in 0..OPEN_BUCKETS {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = answered(orders.open_orders(bucket, after.as_ref(), limit).await);
+                assert!(page.orders.len() <= usize::from(limit));
+                found.extend(page.orders);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            let mut expected: Vec<Order> = open
+                .iter()
+                .filter(|o| o.open_bucket() == Some(bucket))
+                .cloned()
+                .collect();
+            expected.sort_by_key(|order| (order.due_at, order.id.clone()));
+            assert_eq!(found, expected);
+        }
+    }
 }

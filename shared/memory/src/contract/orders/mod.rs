@@ -23,6 +23,7 @@ macro_rules! orders_contract {
             a_changed_hold_is_told_and_changes_nothing,
             a_changed_hold_is_told_before_the_limit,
             the_limit_holds_over_all_orders_of_a_shopper,
+            only_a_first_order_takes_further_cards,
             the_limit_holds_for_a_first_order,
             an_order_that_is_not_of_its_hold_is_a_mistake,
         );
@@ -53,7 +54,8 @@ macro_rules! orders_contract {
             a_full_last_page_has_no_next,
             due_orders_are_found_in_their_buckets,
             a_closed_order_is_never_due,
-            an_order_is_due_when_its_latest_version_says,
+            an_order_is_due_when_it_was_put_off_to,
+            open_orders_are_listed_bucket_by_bucket,
         );
     };
 }

@@ -1,13 +1,14 @@
 //! Placing orders.
 
 use domain::claim::Claim;
+use domain::order::{DeclineReason, EndReason};
 use domain::survey::SeenClaim;
 use ports::Conditional;
 use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, Placing, ReadOrder};
 use ports::stock::GiveBackStock;
 
 use super::{holds, is_ordered, purchased};
-use crate::contract::scene::{NOW, held, key, placing, placing_in, shopper};
+use crate::contract::scene::{NOW, as_first, held, id, key, placing, placing_in, shopper};
 use crate::contract::{Database, answered, assert_broken, shard};
 
 fn exists(order: &domain::order::Order) -> Conditional<NotPlaced> {
@@ -142,6 +143,44 @@ pub async fn the_limit_holds_over_all_orders_of_a_shopper(database: &impl Databa
     assert!(
         answered(orders.place(&other).await).is_done(),
         "another shopper's limit is another"
+    );
+}
+
+pub async fn only_a_first_order_takes_further_cards(database: &impl Database) {
+    let (stock, orders) = (database.stock(), database.orders());
+    for index in 0..3 {
+        holds(&stock, index, 5, &[("ada", "k", 1), ("bob", "k", 1)]).await;
+    }
+    let of = |index, name| placing_in(index, name, "k", 1, 2, NOW);
+    let first = as_first(of(0, "ada"));
+    assert!(answered(orders.place(&first).await).is_done());
+    let not_first = |declined| Conditional::Refused(NotPlaced::NotFirst { declined });
+    let before = shard(&stock, 1).await;
+    let second = as_first(of(1, "ada"));
+    assert_eq!(answered(orders.place(&second).await), not_first(0));
+    assert_eq!(
+        (shard(&stock, 1).await, purchased(&stock, "ada").await),
+        (before, 1)
+    );
+    // The first one ends with a declined card, and stays the first.
+    let no = DeclineReason::CardDeclined;
+    let paying = first.order.with_payment(id("pi_1"), NOW).unwrap();
+    let failed = paying.order.declined(no, None, NOW).unwrap();
+    let undone = failed.order.undo(EndReason::PaymentDeadline, NOW).unwrap();
+    for step in [paying, failed, undone] {
+        assert!(answered(orders.advance(&step).await).is_done());
+    }
+    assert_eq!(purchased(&stock, "ada").await, 0);
+    assert_eq!(answered(orders.place(&second).await), not_first(1));
+    assert!(answered(orders.place(&of(1, "ada")).await).is_done());
+    assert!(answered(orders.place(&of(2, "ada")).await).is_done());
+    assert!(answered(orders.place(&as_first(of(0, "bob"))).await).is_done());
+    let beyond = as_first(placing_in(1, "bob", "k", 1, 1, NOW));
+    let limit = Conditional::Refused(NotPlaced::LimitReached);
+    assert_eq!(
+        answered(orders.place(&beyond).await),
+        limit,
+        "told before that it is not the first"
     );
 }
 

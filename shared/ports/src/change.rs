@@ -1,11 +1,11 @@
-//! Changing an order on its shopper's wish.
+//! Changing an order on somebody's wish: its shopper's or an operator's.
 
-use domain::ids::{OrderId, ShopperId};
+use crate::StoreError;
+use crate::edge::Edge;
+use crate::orders::{AdvanceOrder, ReadOrder};
+use crate::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use domain::ids::OrderId;
 use domain::order::{Order, OrderStep};
-use ports::StoreError;
-use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 
 /// Further looks when the order changed since it was read.
 const LOOKS: Policy = Policy::at_once(3);
@@ -13,7 +13,7 @@ const LOOKS: Policy = Policy::at_once(3);
 /// Why an order was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotChanged<R> {
-    /// No such order, or somebody else's.
+    /// No such order, or none that whoever asks may see.
     #[error("no such order")]
     Unknown,
     /// The order does not permit the change.
@@ -35,7 +35,7 @@ pub enum Change {
     Step(OrderStep),
 }
 
-/// Stores what `decide` makes of `shopper`'s order. When the order changed since it was read, `decide` is asked anew.
+/// Stores what `decide` makes of the order, if `may_see` it whoever asks. When the order changed since it was read, `decide` is asked anew.
 ///
 /// # Errors
 /// [`NotChanged`].
@@ -43,14 +43,12 @@ pub async fn change<O: ReadOrder + AdvanceOrder, E: Edge, R>(
     orders: &O,
     edge: &E,
     id: &OrderId,
-    shopper: &ShopperId,
+    may_see: impl Fn(&Order) -> bool,
     decide: impl Fn(Order) -> Result<Change, R>,
 ) -> Result<Order, NotChanged<R>> {
     let look = |_| async {
         let found = retry(edge, IN_REQUEST, || orders.order(id)).await?;
-        let order = found
-            .filter(|order| order.shopper == *shopper)
-            .ok_or(NotChanged::Unknown)?;
+        let order = found.filter(&may_see).ok_or(NotChanged::Unknown)?;
         let step = match decide(order).map_err(NotChanged::Refused)? {
             Change::Already(order) => return Ok(Look::Done(order)),
             Change::Step(step) => step,

@@ -1,0 +1,200 @@
+//! Orders that wait for the payment gateway: which they are, and what the operator decides about one.
+//!
+//! Nobody else ends such an order. To *keep* one moves the moment from which on an alarm asks for a decision. To *end* one stores the wish;
+//! `process-order` then asks the gateway to cancel the payment, and the order ends when the gateway confirms that, or is paid if the money was
+//! taken. An order without a payment ends at once. The operator may state besides that the gateway does not know the payment: then a
+//! look-up that finds nothing ends the order too.
+
+use domain::ids::OrderId;
+use domain::limits::OPEN_BUCKETS;
+use domain::order::{EndReason, Fingerprint, Order, OrderStatus, bucket_of};
+use domain::saga::Turn;
+use domain::time::Timestamp;
+use ports::change::{Change, NotChanged, change};
+use ports::drops::ReadDrop;
+use ports::edge::Edge;
+use ports::orders::{AdvanceOrder, ListOpenOrders, ReadOrder};
+use ports::retry::{IN_REQUEST, retry};
+use tokens::Scope;
+
+use crate::NotDone;
+use crate::acts::show;
+use crate::change::Asked;
+
+/// How many orders one page looks at, whether they are shown or not.
+const MOST_LOOKS: usize = 500;
+
+/// Why an order is not kept or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotThisOrder {
+    /// The same key was used with another time.
+    #[error("the key was used for another request")]
+    OtherRequest,
+    /// It does not wait for the gateway, or is to end, or was kept too often.
+    #[error("it is {}", .0.as_str())]
+    WrongState(OrderStatus),
+}
+
+/// A page of open orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The orders.
+    pub orders: Vec<Order>,
+    /// Where the next page begins.
+    pub next: Option<(Timestamp, OrderId)>,
+}
+
+/// Up to `limit` open orders in whose `turn` they are, after `after`, bucket by bucket.
+///
+/// # Errors
+/// [`NotDone::OutOfScope`] for a token that is not good for listed drops, [`NotDone::Store`].
+pub async fn list<O: ListOpenOrders, E: Edge>(
+    orders: &O,
+    edge: &E,
+    scope: &Scope,
+    turn: Option<Turn>,
+    limit: u16,
+    after: Option<(Timestamp, OrderId)>,
+) -> Result<Found, NotDone> {
+    if !scope.covers(true) {
+        return Err(NotDone::OutOfScope);
+    }
+    let wanted = |order: &Order| turn.is_none_or(|turn| (turn == Turn::Gateway) == order.waits_for_gateway());
+    let (mut found, mut looked) = (Vec::new(), 0);
+    let mut bucket = after.as_ref().map_or(0, |(_, id)| bucket_of(id));
+    let mut after = after;
+    loop {
+        let room = limit.saturating_sub(u16::try_from(found.len()).unwrap_or(limit));
+        let page = retry(edge, IN_REQUEST, || {
+            orders.open_orders(bucket, after.as_ref(), room)
+        })
+        .await?;
+        looked += page.orders.len();
+        let last = page.orders.last().map(|order| (order.due_at, order.id.clone()));
+        found.extend(page.orders.into_iter().filter(wanted));
+        let full = found.len() >= usize::from(limit) || looked >= MOST_LOOKS;
+        after = page.next;
+        if after.is_none() {
+            bucket += 1;
+            if bucket >= OPEN_BUCKETS {
+                return Ok(Found {
+                    orders: found,
+                    next: None,
+                });
+            }
+        }
+        if full {
+            // After the last one of its bucket the next page finds the next bucket.
+            return Ok(Found {
+                orders: found,
+                next: after.or(last),
+            });
+        }
+    }
+}
+
+/// Lets the order wait for `seconds` more.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn keep<D, O, E>(
+    drops: &D,
+    orders: &O,
+    edge: &E,
+    (id, scope): (&OrderId, &Scope),
+    seconds: u32,
+    key: &str,
+) -> Result<Order, NotDone>
+where
+    D: ReadDrop,
+    O: ReadOrder + AdvanceOrder,
+    E: Edge,
+{
+    let request = Fingerprint::of_request(key.as_bytes(), seconds.to_string().as_bytes());
+    let decide = |order: Order| {
+        if let Some(earlier) = order.kept.as_ref().filter(|kept| kept.has_key_of(&request)) {
+            return if earlier.has_contents_of(&request) {
+                Ok(Change::Already(order))
+            } else {
+                Err(NotThisOrder::OtherRequest)
+            };
+        }
+        let step = order.keep(seconds, request.clone(), edge.now());
+        step.map(Change::Step)
+            .map_err(|not_possible| NotThisOrder::WrongState(not_possible.0))
+    };
+    in_scope(drops, orders, edge, id, scope).await?;
+    Ok(change(orders, edge, id, |_| true, decide).await?)
+}
+
+/// Ends the order as [`EndReason::GatewayUnavailable`], or notes that it is to end. Again: changes nothing. With `not_at_gateway` it also notes that
+/// the gateway does not know the payment.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn end<D, O, E>(
+    drops: &D,
+    orders: &O,
+    edge: &E,
+    (id, scope): (&OrderId, &Scope),
+    not_at_gateway: bool,
+) -> Result<Order, NotDone>
+where
+    D: ReadDrop,
+    O: ReadOrder + AdvanceOrder,
+    E: Edge,
+{
+    in_scope(drops, orders, edge, id, scope).await?;
+    let wish = |order: Order| {
+        if order.reason == Some(EndReason::GatewayUnavailable) {
+            return Ok(Change::Already(order));
+        }
+        if !order.waits_for_gateway() {
+            return Err(NotThisOrder::WrongState(order.status));
+        }
+        let step = order.request_cancel(EndReason::GatewayUnavailable, edge.now());
+        // The first wish to end an order stays.
+        Ok(step.map_or(Change::Already(order), Change::Step))
+    };
+    let order = change(orders, edge, id, |_| true, wish).await?;
+    if !not_at_gateway {
+        return Ok(order);
+    }
+    let statement = |order: Order| {
+        if order.is_not_at_gateway() {
+            return Ok(Change::Already(order));
+        }
+        let step = order.not_at_gateway(edge.now());
+        // One that has ended meanwhile needs no statement.
+        Ok::<_, NotThisOrder>(step.map_or(Change::Already(order), Change::Step))
+    };
+    Ok(change(orders, edge, id, |_| true, statement).await?)
+}
+
+/// Refuses an order of a drop that the token is not good for.
+async fn in_scope<D: ReadDrop, O: ReadOrder, E: Edge>(
+    drops: &D,
+    orders: &O,
+    edge: &E,
+    id: &OrderId,
+    scope: &Scope,
+) -> Result<(), NotDone> {
+    let found = retry(edge, IN_REQUEST, || orders.order(id)).await?;
+    let order = found.ok_or(NotDone::NoOrder)?;
+    let of = Asked {
+        id: order.reservation.shard.drop,
+        scope: *scope,
+    };
+    show(drops, edge, &of).await.map(drop)
+}
+
+impl From<NotChanged<NotThisOrder>> for NotDone {
+    fn from(error: NotChanged<NotThisOrder>) -> Self {
+        match error {
+            NotChanged::Unknown => Self::NoOrder,
+            NotChanged::Refused(why) => Self::NotThisOrder(why),
+            NotChanged::Contended => Self::Conflict,
+            NotChanged::Store(error) => Self::Store(error),
+        }
+    }
+}
