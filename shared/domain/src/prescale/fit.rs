@@ -233,20 +233,26 @@ fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capac
     );
     for queue in &docs.profile.queues {
         let wanted = f64::from(invocations_wanted(queue, demand));
-        // What is declared stays, even if it is more than what is behind the queue takes.
-        let set = capacity
-            .queues
-            .get(&queue.source)
-            .map_or(0, |polling| polling.invocations());
-        let times = wanted / f64::from(set.max(1));
         match queue.downstream {
             Downstream::Gateway => {
                 let calls = wanted * queue.calls_per_message * 1000.0 / queue.handling_ms;
+                // However many workers there are, they keep to the rate.
                 let is = f64::from(quotas.gateway_calls_per_second);
-                check(Limit::GatewayRate(queue.source.clone()), is, calls.ceil(), times);
+                check(
+                    Limit::GatewayRate(queue.source.clone()),
+                    is,
+                    calls.ceil(),
+                    calls / is,
+                );
             }
             Downstream::Database => {
                 let most = invocations_most(docs, quotas, queue, capacity);
+                // What is declared stays, even if it is more than what is behind the queue takes.
+                let set = capacity
+                    .queues
+                    .get(&queue.source)
+                    .map_or(0, |polling| polling.invocations());
+                let times = wanted / f64::from(set.max(1));
                 check(
                     Limit::DatabaseConnections(queue.source.clone()),
                     f64::from(most),

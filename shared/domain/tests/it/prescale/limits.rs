@@ -44,10 +44,10 @@ fn an_account_as_it_comes_serves_a_small_share_and_says_what_to_raise() {
     // 7,840 + 19,600 reserved + 216 + 336 + 50 + 4, and 100 that stay unreserved: `process-order` has no more than its event source invokes
     let concurrency = met(&wanted, &Limit::AccountConcurrency).unwrap();
     assert_eq!((concurrency.is, concurrency.needed), (1_000.0, 28_146.0));
-    // 150 invocations of 2 calls in half a second; 50 are declared
+    // 150 invocations of 2 calls in half a second
     let gateway = met(&wanted, &Limit::GatewayRate("payments".into())).unwrap();
     assert_eq!((gateway.is, gateway.needed), (100.0, 600.0));
-    assert_eq!(gateway.effect, Effect::DelaysOrders { times: 3.0 });
+    assert_eq!(gateway.effect, Effect::DelaysOrders { times: 6.0 });
     // Almost everything that may be taken is taken, and no more.
     let taken = wanted.capacity.concurrency_taken();
     assert!((895..=900).contains(&taken), "{taken}");
