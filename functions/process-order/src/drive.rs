@@ -68,7 +68,7 @@ pub enum Patience {
 impl Patience {
     const fn ms(self) -> i64 {
         match self {
-            Self::Long => GATEWAY_TURN_MS,
+            Self::Long => GATEWAY_TURN_MS as i64,
             Self::Short => 1_000,
         }
     }

@@ -130,7 +130,7 @@ impl Switch {
         }
         state.1.too_many += 1;
         Err(Barred::TooMany {
-            says_when: state.1.too_many % 2 == 0,
+            says_when: state.1.too_many.is_multiple_of(2),
         })
     }
 

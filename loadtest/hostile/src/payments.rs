@@ -25,6 +25,7 @@ pub fn understood(input: &[u8]) -> bool {
     let answer = Answer {
         status,
         retry_after_ms: words.next().and_then(|word| word.parse().ok()),
+        replayed: words.next() == Some("replayed"),
         body: body.get(1..).unwrap_or_default().to_vec(),
     };
     let payments = [

@@ -116,7 +116,7 @@ pub const CALLS_PER_PAYMENT: u32 = 2;
 /// The most keys under which one call of a payment is made: a gateway that stored a failure under one answers it for good.
 pub const MAX_KEYS: u32 = 3;
 /// How long a message waits for its turn at the gateway, in milliseconds.
-pub const GATEWAY_TURN_MS: i64 = 5_000;
+pub const GATEWAY_TURN_MS: u32 = 5_000;
 /// How far ahead of the present moment turns may be taken, in milliseconds, as another clock sees it. A line beyond is wrong.
 pub const MAX_LINE_MS: i64 = 60_000;
 /// Messages of the payments queue in one invocation.
@@ -127,8 +127,8 @@ pub const PAYMENTS_BATCH: u32 = 10;
 #[must_use]
 pub const fn payment_workers(calls_per_second: u32) -> u32 {
     let calls = PAYMENTS_BATCH * CALLS_PER_PAYMENT;
-    let workers = calls_per_second as i64 * GATEWAY_TURN_MS / 1_000 / calls as i64;
-    if workers < 2 { 2 } else { workers as u32 }
+    let workers = calls_per_second.saturating_mul(GATEWAY_TURN_MS / 1_000) / calls;
+    if workers < 2 { 2 } else { workers }
 }
 
 /// The largest request body the API reads, in bytes.
@@ -186,7 +186,7 @@ const _: () = assert!(
     "each call may take a write of the one item that orders the calls"
 );
 const _: () = assert!(
-    GATEWAY_TURN_MS + CLOCK_SKEW_MS < MAX_LINE_MS,
+    GATEWAY_TURN_MS as i64 + CLOCK_SKEW_MS < MAX_LINE_MS,
     "turns that anybody may take count for everybody, whoever's clock is right"
 );
 const _: () = assert!(

@@ -81,7 +81,7 @@ async fn a_reminder_waits_for_a_moment_only() {
     let orders = orders(&scene, 2).await;
     assert_eq!(scene.drive(&orders[0]).await, PAID);
     let slept = scene.edge.slept_ms();
-    let short = scene.driver.drive_with(&orders[1], Patience::Short).await;
+    let short = scene.driver.drive_with(&orders[1], None, Patience::Short).await;
     assert_eq!(short, Ok(Driven::Waiting), "two seconds are taken");
     assert_eq!(scene.edge.slept_ms(), slept);
     assert_eq!(scene.drive(&orders[1]).await, PAID);
@@ -148,7 +148,7 @@ async fn a_gateway_that_asks_to_slow_down_is_waited_for_by_the_whole_process() {
     assert_eq!(scene.drive(&orders[1]).await, Ok(Driven::Waiting));
     assert!(scene.read(&orders[1]).await.status.is_open());
     scene.gateway.clear_faults();
-    scene.edge.advance(GATEWAY_TURN_MS);
+    scene.edge.advance(GATEWAY_TURN_MS.into());
     assert_eq!(scene.drive(&orders[1]).await, PAID);
     scene.audit();
 }

@@ -9,8 +9,12 @@ use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
 use ports::drops::{DropPage, FreeCounts, Lease};
+<<<<<<< ours
 use ports::mail::Contact;
 use ports::orders::{NotPlaced, OrderPage};
+=======
+use ports::orders::{NotPlaced, OpenPage, OrderPage};
+>>>>>>> theirs
 use ports::stock::Peek;
 
 /// Can be told in a few words.
@@ -152,7 +156,14 @@ impl Tell for NotPlaced {
             Self::Exists(order) => format!("exists, {}", order.tell()),
             Self::HoldChanged => "the hold has changed".to_owned(),
             Self::LimitReached => "limit reached".to_owned(),
+            Self::NotFirst { .. } => "not the shopper's first order".to_owned(),
         }
+    }
+}
+
+impl Tell for OpenPage {
+    fn tell(&self) -> String {
+        format!("{} open orders", self.orders.len())
     }
 }
 
