@@ -9,12 +9,8 @@ use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
 use ports::drops::{DropPage, FreeCounts, Lease};
-<<<<<<< ours
 use ports::mail::Contact;
-use ports::orders::{NotPlaced, OrderPage};
-=======
 use ports::orders::{NotPlaced, OpenPage, OrderPage};
->>>>>>> theirs
 use ports::stock::Peek;
 
 /// Can be told in a few words.
