@@ -22,6 +22,8 @@ PLAN ?=
 CROWD ?=
 UNITS ?=
 CDN ?=
+FIND ?=
+LIFT ?=
 LASTS ?=
 ONLY ?=
 ROUNDS ?=
@@ -110,11 +112,11 @@ client: ## make a TypeScript client of docs/openapi.json and buy with it on a st
 	@infra/tools/build drop
 	@infra/tools/client
 
-scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained SHOPPERS=n UNITS=n PLAN=off CDN=on LASTS=seconds SEED=n
+scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit FIND=limit LASTS=seconds SEED=n
 	@case "$(PLAN)$(CDN)" in ''|off|on|offon) ;; *) echo "PLAN=off or nothing; CDN=on or nothing" >&2; exit 2 ;; esac
 	@infra/tools/build scale
 	@exec $(BIN)/scale $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
-		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
+		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
 
 hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
 	@infra/tools/setup drop

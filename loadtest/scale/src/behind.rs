@@ -23,7 +23,7 @@ use replay::stream::record_json;
 
 use crate::fleet::Fleet;
 use crate::process::Process;
-use crate::settings::{LIMITS, NEW_TABLE};
+use crate::settings::NEW_TABLE;
 use crate::world::World;
 
 /// How long an event source waits before it tries a batch of the stream again, in µs: assumed.
@@ -146,7 +146,7 @@ impl Behind {
         Arc::new(Self {
             world: Arc::clone(world),
             fleet: OnceLock::new(),
-            lanes: (0..shards * LIMITS.lanes_of_shard)
+            lanes: (0..shards * world.settings.limits.lanes_of_shard)
                 .map(|_| Mutex::default())
                 .collect(),
             numbers: Mutex::default(),
@@ -264,16 +264,17 @@ impl Behind {
 
     /// How many batches may be in consumers' hands now.
     fn batches_most(&self, queue: &Queue, of: Of) -> u32 {
+        let limits = &self.world.settings.limits;
         let since_us = queue
             .first_us
             .map_or(0, |first_us| self.world.timeline.now_us() - first_us);
-        let more = since_us * i64::from(LIMITS.pollers_per_minute) / 60_000_000;
-        let pollers = LIMITS
+        let more = since_us * i64::from(limits.pollers_per_minute) / 60_000_000;
+        let pollers = limits
             .pollers
             .saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
         let polling = self.world.settings.capacity.queues.get(of.source()).copied();
         let (most, pollers) = match polling {
-            Some(Polling::MaximumConcurrency(most)) => (most, pollers.min(LIMITS.pollers_most)),
+            Some(Polling::MaximumConcurrency(most)) => (most, pollers.min(limits.pollers_most)),
             Some(provisioned) => (u32::MAX, provisioned.invocations()),
             None => (trigger(of.limits()).1, pollers),
         };

@@ -14,6 +14,8 @@ const DEFAULT: &str = include_str!("../../drops/default.toml");
 const BEFORE: (f64, f64) = (0.05, 6.0);
 /// How long a sustained crowd comes, in seconds.
 const SUSTAINED_SECONDS: f64 = 60.0;
+/// For so many seconds the rate of a ramp rises.
+const RAMP_SECONDS: f64 = 20.0;
 /// In so many seconds a steep crowd halves.
 const HALF_SECONDS: f64 = 10.0;
 
@@ -53,12 +55,14 @@ pub fn arrivals(shape: Shape, shoppers: u32, seed: u64) -> Vec<i64> {
     let mut moments: Vec<i64> = (0..shoppers)
         .map(|_| {
             let drawn = rng.f64();
-            if rng.f64() < share {
+            // Whoever comes early acts at the opening, which would be the busiest second of a rate that rises.
+            if shape != Shape::Ramp && rng.f64() < share {
                 return micros(-seconds * drawn);
             }
             micros(match shape {
                 Shape::Steep => -HALF_SECONDS * (1.0 - drawn).log2(),
                 Shape::Sustained => SUSTAINED_SECONDS * drawn,
+                Shape::Ramp => RAMP_SECONDS * drawn.sqrt(),
             })
         })
         .collect();
@@ -89,6 +93,14 @@ mod tests {
         assert!((22_500..25_000).contains(&second), "{second}");
         assert_eq!(arrivals(Shape::Steep, 1_000, 7), arrivals(Shape::Steep, 1_000, 7));
         assert_ne!(arrivals(Shape::Steep, 1_000, 7), arrivals(Shape::Steep, 1_000, 8));
+    }
+
+    #[test]
+    fn a_ramp_rises_evenly() {
+        let moments = arrivals(Shape::Ramp, 40_000, 1);
+        let (half, quarter) = (within(&moments, 0, 10), within(&moments, 0, 5));
+        assert!((9_700..10_300).contains(&half), "{half}");
+        assert!((2_350..2_650).contains(&quarter), "{quarter}");
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Fleet {
             behind: Arc::clone(&behind),
             sizes: Arc::default(),
             ledger_free_us: Arc::default(),
-            lambda: Mutex::new(Lambda::new(capacity)),
+            lambda: Mutex::new(Lambda::new(&world.settings)),
             environments: Mutex::default(),
         });
         behind.lead_to(&fleet);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use replay::process::Function;
 use serde::Serialize;
 
-use crate::settings::{Capacity, LIMITS};
+use crate::settings::{Lifted, Limits, Settings};
 use crate::world::Bucket;
 
 /// How a request got an environment.
@@ -95,6 +95,7 @@ pub struct Lambda {
     pools: BTreeMap<Function, Pool>,
     /// Concurrency that no function has reserved or provisioned.
     unreserved: usize,
+    limits: Limits,
 }
 
 fn count(of: u32) -> usize {
@@ -104,7 +105,8 @@ fn count(of: u32) -> usize {
 impl Lambda {
     /// No environment yet.
     #[must_use]
-    pub fn new(capacity: &Capacity) -> Self {
+    pub fn new(settings: &Settings) -> Self {
+        let (capacity, limits) = (&settings.capacity, settings.limits);
         let mut unreserved = count(capacity.quotas.account_concurrency)
             .saturating_sub(count(capacity.quotas.reserved_by_others));
         let pools = Function::ALL.into_iter().map(|function| {
@@ -115,15 +117,20 @@ impl Lambda {
                 .unwrap_or_default();
             let reserved = there.reserved.or(function.limits().reserved_concurrency);
             unreserved = unreserved.saturating_sub(count(there.provisioned.max(reserved.unwrap_or(0))));
+            let lifted = settings.lifted.contains(&Lifted::Environments);
             let pool = Pool {
-                provisioned: count(there.provisioned),
-                reserved: reserved.map(count),
+                provisioned: if lifted {
+                    usize::MAX
+                } else {
+                    count(there.provisioned)
+                },
+                reserved: reserved.map(count).filter(|_| !lifted),
                 environments: 0,
                 taken: 0,
                 most_taken: 0,
                 free: Vec::new(),
                 cooling: BinaryHeap::new(),
-                scaling: Bucket::full(LIMITS.scaling_per_second, LIMITS.scaling_burst),
+                scaling: Bucket::full(limits.scaling_per_second, limits.scaling_burst),
                 figures: Figures::default(),
             };
             (function, pool)
@@ -131,6 +138,7 @@ impl Lambda {
         Self {
             pools: pools.collect(),
             unreserved,
+            limits,
         }
     }
 
@@ -204,7 +212,7 @@ impl Lambda {
         let took_us = now_us - from_us;
         pool.figures.busy_us += took_us.unsigned_abs();
         pool.figures.timed_out += u64::from(took_us > function.limits().timeout_ms() * 1_000);
-        let free_us = now_us.max(from_us + LIMITS.least_unit_us);
+        let free_us = now_us.max(from_us + self.limits.least_unit_us);
         pool.cooling.push(Reverse((free_us, environment)));
     }
 
@@ -232,7 +240,6 @@ impl Lambda {
 mod tests {
     use super::*;
     use domain::prescale::capacity::Concurrency;
-    use domain::prescale::quotas::Quotas;
 
     fn lambda(account: u32, provisioned: u32, reserved: Option<u32>) -> Lambda {
         let functions = [(
@@ -242,24 +249,10 @@ mod tests {
                 reserved,
             },
         )];
-        Lambda::new(&Capacity {
-            planned: true,
-            quotas: Quotas {
-                account_concurrency: account,
-                reserved_by_others: 0,
-                provisioned_per_minute: 6_000,
-                api_requests_per_second: 10_000,
-                api_burst: 5_000,
-                table_write_units: 40_000,
-                table_read_units: 40_000,
-                gateway_calls_per_second: 100,
-            },
-            functions: functions.into(),
-            tables: BTreeMap::new(),
-            queues: BTreeMap::new(),
-            ledger_rows_per_second: 200.0,
-            plan_limits: Vec::new(),
-        })
+        let mut settings = Settings::of_new_account();
+        settings.capacity.quotas.account_concurrency = account;
+        settings.capacity.functions = functions.into();
+        Lambda::new(&settings)
     }
 
     fn taken(lambda: &mut Lambda, tries: usize, now_us: i64) -> (usize, Option<Refused>) {

@@ -31,10 +31,12 @@
 
 pub mod behind;
 pub mod crowd;
+pub mod find;
 pub mod fleet;
 pub mod front;
 pub mod lambda;
 pub mod outside;
+pub mod page;
 pub mod process;
 pub mod report;
 pub mod run;

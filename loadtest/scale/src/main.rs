@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::Parser;
 use scale::report::Report;
 use scale::run::{Progress, run};
-use scale::settings::{LIMITS, Settings, Shape, TIMES, capacity};
+use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
+use scale::{find, page};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,6 +43,9 @@ struct Cli {
     /// Put a CDN before the cacheable routes.
     #[arg(long)]
     cdn: bool,
+    /// Limits that refuse nothing in this run.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    lift: Vec<Lifted>,
     /// End after so many virtual seconds.
     #[arg(long)]
     seconds: Option<u32>,
@@ -57,6 +61,9 @@ struct Cli {
     /// Where the report goes.
     #[arg(long, default_value = "target/scale")]
     out: PathBuf,
+    /// Search the largest spike that is served, up to this crowd, and what ends it.
+    #[arg(long)]
+    find_limit: bool,
     /// Do not tell how far it is.
     #[arg(long)]
     quiet: bool,
@@ -84,6 +91,7 @@ impl Cli {
             units: self.units,
             skus: self.skus.unwrap_or(skus),
             cdn: self.cdn,
+            lifted: self.lift.clone(),
             seconds: self.seconds,
             hold_seconds: if patient { 600 } else { 15 },
             payment_seconds: if patient { 900 } else { 20 },
@@ -98,10 +106,14 @@ impl Cli {
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let settings = cli.settings()?;
+    if cli.find_limit {
+        find(&cli, &settings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (quiet, shoppers) = (cli.quiet, settings.shoppers);
     let began = Instant::now();
     let report = run(&settings, move |progress| {
-        if !quiet {
+        if !quiet && progress.requests > 0 {
             tell(progress, shoppers);
         }
     })?;
@@ -138,7 +150,44 @@ fn write(cli: &Cli, report: &Report) -> anyhow::Result<()> {
     std::fs::create_dir_all(&cli.out).with_context(|| format!("making {}", cli.out.display()))?;
     let json = cli.out.join("report.json");
     std::fs::write(&json, serde_json::to_vec_pretty(report)?)
-        .with_context(|| format!("writing {}", json.display()))
+        .with_context(|| format!("writing {}", json.display()))?;
+    let html = cli.out.join("report.html");
+    std::fs::write(&html, page::render(report)).with_context(|| format!("writing {}", html.display()))
+}
+
+/// Searches the largest spike that is served.
+fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+    let found = find::limit(settings, |probe| {
+        let with = probe.raised.map_or_else(String::new, |raised| {
+            format!(" with a quarter more of {raised:?}")
+        });
+        let share = probe.served_share.unwrap_or_default();
+        let first = probe.first_refusal.as_deref().unwrap_or("nothing");
+        eprintln!(
+            "{} shoppers{with}: {} requests in the busiest second, {:.4} % served; refused first by {first}",
+            probe.shoppers,
+            probe.peak_rps,
+            100.0 * share
+        );
+    })?;
+    std::fs::create_dir_all(&cli.out).with_context(|| format!("making {}", cli.out.display()))?;
+    let json = cli.out.join("limit.json");
+    std::fs::write(&json, serde_json::to_vec_pretty(&found)?)
+        .with_context(|| format!("writing {}", json.display()))?;
+    let mut out = std::io::stdout().lock();
+    match (found.served_rps, found.first_limit) {
+        (None, _) => writeln!(out, "not even the smallest spike is served")?,
+        (Some(rps), Some(limit)) => writeln!(
+            out,
+            "served      {rps} requests in the busiest second; {limit:?} ends it"
+        )?,
+        (Some(rps), None) => writeln!(
+            out,
+            "served      {rps} requests in the busiest second; no single resource, a quarter more of it, lets a tenth more be served"
+        )?,
+    }
+    writeln!(out, "report      {}", json.display())?;
+    Ok(())
 }
 
 /// What the report says, in a few lines.

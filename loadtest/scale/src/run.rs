@@ -18,7 +18,7 @@ use loadtest::journal::Journal;
 use loadtest::measure::Recorder;
 use loadtest::operator;
 use loadtest::shopper::Shopper;
-use loadtest::world::{Addresses, Opening, Reach, Tally, World as Shoppers};
+use loadtest::world::{Addresses, Opening, Tally, World as Shoppers};
 use memory::TestEdge;
 use ports::issuers::{IssuerList, IssuersDocument, StoreIssuers as _};
 use replay::executor::{self, Ended};

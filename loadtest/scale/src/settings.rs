@@ -25,6 +25,8 @@ pub enum Shape {
     Steep,
     /// The same rate for sixty seconds.
     Sustained,
+    /// A rate that rises evenly for twenty seconds to twice that of the others: each limit refuses first at a rate of its own.
+    Ramp,
 }
 
 impl Shape {
@@ -35,6 +37,8 @@ impl Shape {
             Self::Steep => 1_000_000,
             // 12,000,000 requests at 2.8 each.
             Self::Sustained => 4_300_000,
+            // 200,000 requests a second on average for twenty seconds.
+            Self::Ramp => 1_430_000,
         }
     }
 
@@ -213,6 +217,66 @@ pub fn capacity(
     })
 }
 
+impl Settings {
+    /// An account with its first limits and nothing planned, for a crowd of nobody.
+    #[must_use]
+    pub const fn of_new_account() -> Self {
+        Self {
+            seed: 1,
+            shape: Shape::Steep,
+            shoppers: 0,
+            units: 1,
+            skus: 1,
+            cdn: false,
+            lifted: Vec::new(),
+            seconds: None,
+            hold_seconds: 15,
+            payment_seconds: 20,
+            open_seconds: 120,
+            capacity: Capacity {
+                planned: false,
+                quotas: Quotas {
+                    account_concurrency: 1_000,
+                    reserved_by_others: 0,
+                    provisioned_per_minute: 6_000,
+                    api_requests_per_second: 10_000,
+                    api_burst: 5_000,
+                    table_write_units: 40_000,
+                    table_read_units: 40_000,
+                    gateway_calls_per_second: 100,
+                },
+                functions: BTreeMap::new(),
+                tables: BTreeMap::new(),
+                queues: BTreeMap::new(),
+                ledger_rows_per_second: 200.0,
+                plan_limits: Vec::new(),
+            },
+            limits: LIMITS,
+            times: TIMES,
+        }
+    }
+}
+
+/// A limit that a run may be freed from, to see those behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifted {
+    /// API Gateway's rate.
+    Api,
+    /// Environments: every function has as many as it asks for, ahead.
+    Environments,
+    /// The table of the stock.
+    Stock,
+    /// The table of the purchase counters.
+    Purchases,
+    /// The table of the orders and its indexes.
+    Orders,
+    /// The table of the drops and its calendar.
+    Drops,
+    /// The table of the status documents.
+    Status,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
@@ -228,6 +292,8 @@ pub struct Settings {
     pub skus: u32,
     /// Whether a CDN stands before the cacheable routes.
     pub cdn: bool,
+    /// Limits that refuse nothing.
+    pub lifted: Vec<Lifted>,
     /// For how many virtual seconds after the opening it runs at most; none until all is done.
     pub seconds: Option<u32>,
     /// How long a reservation is held, in seconds.

@@ -11,7 +11,7 @@ use domain::claim::Claim;
 use domain::drops::Drop;
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::limits::STATUS_REPLICAS;
-use domain::order::{Order, OrderStep, StockEffect};
+use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use domain::survey::SeenClaim;
@@ -355,9 +355,14 @@ impl AllocateStock for Store {
 /// moves when the order is due at another moment.
 fn index_touches(order: &Order, bytes: usize, is_new: bool) -> [Touch; 2] {
     let by_shopper = one(Place::OrdersByShopper, order.shopper.to_string(), bytes);
-    let bucket = order
+    // One that has ended leaves the bucket in which it was.
+    let was = Order {
+        status: OrderStatus::Placed,
+        ..order.clone()
+    };
+    let bucket = was
         .open_bucket()
-        .map_or_else(|| "left".to_owned(), |bucket| format!("{bucket:x}"));
+        .map_or_else(String::new, |bucket| format!("{bucket:x}"));
     let mut open = one(Place::OrdersOpen, bucket, SMALL_BYTES);
     if !is_new && order.open_bucket().is_some() {
         open.units *= 2.0;

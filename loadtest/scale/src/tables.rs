@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use replay::chance::{key_of, keyed};
 use serde::Serialize;
 
-use crate::settings::{Capacity, LIMITS, NEW_TABLE};
+use crate::settings::{LIMITS, Lifted, NEW_TABLE, Settings};
 
 /// Placements of the keys that are counted beside one another.
 pub const PLACEMENTS: usize = 10;
@@ -51,6 +51,19 @@ impl Place {
         Self::Calendar,
         Self::Status,
     ];
+
+    /// The limit that frees its table when it is lifted.
+    #[must_use]
+    pub const fn lifted_by(self) -> Option<Lifted> {
+        match self {
+            Self::Stock => Some(Lifted::Stock),
+            Self::Purchases => Some(Lifted::Purchases),
+            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => Some(Lifted::Orders),
+            Self::Addresses => None,
+            Self::Drops | Self::Calendar => Some(Lifted::Drops),
+            Self::Status => Some(Lifted::Status),
+        }
+    }
 
     /// The name of its table in the template. Warm throughput of a table is that of its indexes too.
     #[must_use]
@@ -133,6 +146,8 @@ struct KeyUse {
 struct Side {
     ceiling: f64,
     most_of_table: f64,
+    /// Whether it refuses nothing.
+    lifted: bool,
     /// By partition, in this second, of the first placement.
     used: Vec<f64>,
     used_of_table: f64,
@@ -149,10 +164,11 @@ struct Side {
 }
 
 impl Side {
-    fn new(partitions: usize, ceiling: f64, most_of_table: f64) -> Self {
+    fn new(partitions: usize, ceiling: f64, most_of_table: f64, lifted: bool) -> Self {
         Self {
             ceiling,
             most_of_table,
+            lifted,
             used: vec![0.0; partitions],
             used_of_table: 0.0,
             asked: vec![0.0; partitions * PLACEMENTS],
@@ -198,6 +214,9 @@ impl Side {
     }
 
     fn admits(&self, seed: u64, hash: u64) -> bool {
+        if self.lifted {
+            return true;
+        }
         let used = self.used.get(self.partition(seed, 0, hash)).copied();
         used.is_some_and(|used| used < self.ceiling) && self.used_of_table < self.most_of_table
     }
@@ -305,9 +324,10 @@ pub struct PlaceReport {
 }
 
 impl Tables {
-    /// Tables with the partitions that `capacity` gives them, for a drop that opens at `opens_us`.
+    /// Tables with the partitions that the capacity of `settings` gives them, for a drop that opens at `opens_us`.
     #[must_use]
-    pub fn new(seed: u64, capacity: &Capacity, opens_us: i64) -> Self {
+    pub fn new(settings: &Settings, opens_us: i64) -> Self {
+        let (capacity, limits) = (&settings.capacity, settings.limits);
         let quotas = &capacity.quotas;
         let sides = |place: Place| {
             let warm = capacity
@@ -322,15 +342,18 @@ impl Tables {
                 reason = "a quota over a thousand"
             )]
             let partitions = partitions.ceil() as usize;
-            let side = |ceiling, most: u32| Side::new(partitions, ceiling, f64::from(most));
+            let lifted = place
+                .lifted_by()
+                .is_some_and(|lift| settings.lifted.contains(&lift));
+            let side = |ceiling, most: u32| Side::new(partitions, ceiling, f64::from(most), lifted);
             Sides {
                 place,
-                read: side(LIMITS.partition_read_units, quotas.table_read_units),
-                write: side(LIMITS.partition_write_units, quotas.table_write_units),
+                read: side(limits.partition_read_units, quotas.table_read_units),
+                write: side(limits.partition_write_units, quotas.table_write_units),
             }
         };
         Self {
-            seed,
+            seed: settings.seed,
             opens_us,
             state: Mutex::new(State {
                 second: 0,
@@ -525,25 +548,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn tables() -> Tables {
-        let capacity = Capacity {
-            planned: false,
-            quotas: Quotas {
-                account_concurrency: 1_000,
-                reserved_by_others: 0,
-                provisioned_per_minute: 6_000,
-                api_requests_per_second: 10_000,
-                api_burst: 5_000,
-                table_write_units: 40_000,
-                table_read_units: 40_000,
-                gateway_calls_per_second: 100,
-            },
-            functions: BTreeMap::new(),
-            tables: BTreeMap::new(),
-            queues: BTreeMap::new(),
-            ledger_rows_per_second: 200.0,
-            plan_limits: Vec::new(),
-        };
-        Tables::new(1, &capacity, 0)
+        Tables::new(&Settings::of_new_account(), 0)
     }
 
     fn write(key: &str) -> [Touch; 1] {

@@ -102,7 +102,7 @@ impl World {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
-            tables: Tables::new(settings.seed, &settings.capacity, LEAD_US),
+            tables: Tables::new(&settings, LEAD_US),
             timeline: Arc::default(),
             state: Mutex::default(),
             settings,
