@@ -20,6 +20,12 @@ PLATFORM_MS ?=
 DROPS ?=
 MINUTES ?=
 PLAN ?=
+CROWD ?=
+UNITS ?=
+CDN ?=
+FIND ?=
+LIFT ?=
+LASTS ?=
 ONLY ?=
 ROUNDS ?=
 FROM ?= target/drop/measured.json
@@ -41,7 +47,7 @@ BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +112,12 @@ client: ## make a TypeScript client of docs/openapi.json and buy with it on a st
 	@infra/tools/setup test
 	@infra/tools/build drop
 	@infra/tools/client
+
+scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit FIND=limit LASTS=seconds SEED=n
+	@case "$(PLAN)$(CDN)" in ''|off|on|offon) ;; *) echo "PLAN=off or nothing; CDN=on or nothing" >&2; exit 2 ;; esac
+	@infra/tools/build scale
+	@exec $(BIN)/scale $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
+		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
 
 hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
 	@infra/tools/setup drop

@@ -12,7 +12,8 @@ use crate::facts::{DropFacts, Entry};
 #[derive(Debug)]
 struct Pages {
     entries: Vec<Entry>,
-    file: BufWriter<File>,
+    /// None where nobody reads it afterwards.
+    file: Option<BufWriter<File>>,
     failed: Option<std::io::Error>,
 }
 
@@ -32,12 +33,24 @@ impl Journal {
         let journal = Self {
             pages: Mutex::new(Pages {
                 entries: Vec::new(),
-                file: BufWriter::new(file),
+                file: Some(BufWriter::new(file)),
                 failed: None,
             }),
         };
         journal.write(Entry::Drop(drop.clone()));
         Ok(journal)
+    }
+
+    /// A journal without a file.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self {
+            pages: Mutex::new(Pages {
+                entries: Vec::new(),
+                file: None,
+                failed: None,
+            }),
+        }
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -47,11 +60,13 @@ impl Journal {
     /// Notes something. A file that cannot be written is reported by [`Journal::finish`].
     pub fn write(&self, entry: Entry) {
         let mut pages = self.pages();
-        let written = serde_json::to_writer(&mut pages.file, &entry)
-            .map_err(std::io::Error::from)
-            .and_then(|()| pages.file.write_all(b"\n"));
-        if let Err(error) = written {
-            pages.failed.get_or_insert(error);
+        if let Some(file) = &mut pages.file {
+            let written = serde_json::to_writer(&mut *file, &entry)
+                .map_err(std::io::Error::from)
+                .and_then(|()| file.write_all(b"\n"));
+            if let Err(error) = written {
+                pages.failed.get_or_insert(error);
+            }
         }
         pages.entries.push(entry);
     }
@@ -59,7 +74,7 @@ impl Journal {
     /// Sends what is buffered to the file.
     pub fn flush(&self) {
         let mut pages = self.pages();
-        if let Err(error) = pages.file.flush() {
+        if let Some(Err(error)) = pages.file.as_mut().map(std::io::Write::flush) {
             pages.failed.get_or_insert(error);
         }
     }

@@ -20,6 +20,35 @@ pub const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
 /// How long an operator waits before sending again.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// What an operator writes down for the drop of `file`, which is on sale between two moments (ms since 1970).
+///
+/// # Errors
+/// When the file has what no drop can have.
+pub fn body(file: &DropFile, starts_at_ms: i64, ends_at_ms: i64) -> anyhow::Result<DropBody> {
+    let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
+        Ok(SkuBody {
+            sku: sku.sku.parse()?,
+            title: sku.title.clone(),
+            price_minor: i64::try_from(sku.price_minor)?,
+            units: sku.units,
+        })
+    });
+    Ok(DropBody {
+        title: file.title.clone(),
+        currency: file.currency.parse()?,
+        starts_at: Moment(Timestamp::from_millis(starts_at_ms)),
+        ends_at: Moment(Timestamp::from_millis(ends_at_ms)),
+        hold_seconds: file.hold_seconds,
+        payment_seconds: file.payment_seconds,
+        retry_seconds: file.retry_seconds,
+        gateway_wait_seconds: file.gateway_wait_seconds,
+        per_shopper_limit: file.per_shopper_limit,
+        listed: true,
+        start_may_be_past: true,
+        skus: skus.collect::<anyhow::Result<_>>()?,
+    })
+}
+
 /// Puts the drop on sale under a new id, opening `lead_seconds` after `now_ms` (ms since 1970). An operator who `insists`
 /// sends again, unchanged, whatever fails for the moment.
 ///
@@ -37,28 +66,7 @@ pub async fn publish(
     let starts_at_ms = now_ms + 1_000 * i64::from(lead_seconds);
     let ends_at_ms = starts_at_ms + 1_000 * i64::from(file.open_seconds);
     let drop_id = drop_id(name, now_ms);
-    let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
-        Ok(SkuBody {
-            sku: sku.sku.parse()?,
-            title: sku.title.clone(),
-            price_minor: i64::try_from(sku.price_minor)?,
-            units: sku.units,
-        })
-    });
-    let body = DropBody {
-        title: file.title.clone(),
-        currency: file.currency.parse()?,
-        starts_at: Moment(Timestamp::from_millis(starts_at_ms)),
-        ends_at: Moment(Timestamp::from_millis(ends_at_ms)),
-        hold_seconds: file.hold_seconds,
-        payment_seconds: file.payment_seconds,
-        retry_seconds: file.retry_seconds,
-        gateway_wait_seconds: file.gateway_wait_seconds,
-        per_shopper_limit: file.per_shopper_limit,
-        listed: true,
-        start_may_be_past: true,
-        skus: skus.collect::<anyhow::Result<_>>()?,
-    };
+    let body = body(file, starts_at_ms, ends_at_ms)?;
     let operator = Operator::new(stack, insists)?;
     let path = format!("/operator/drops/{drop_id}");
     let body = serde_json::to_vec(&body)?;

@@ -171,7 +171,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
 
     let demand = Watch::begin(stack, opening, file.arrivals.surge.seconds);
     let world = Arc::new(World {
-        client: Client::new(REQUEST_TIMEOUT),
+        reach: Arc::new(Client::new(REQUEST_TIMEOUT)),
         addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
         journal: Journal::create(&load.out.join("journal.jsonl"), &drop)?,
         facts: drop.clone(),

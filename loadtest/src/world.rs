@@ -1,5 +1,7 @@
 //! What all shoppers of a run share: the API's addresses, their tokens, the clock of the drop, and where things are noted.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use http::{HeaderValue, Uri};
 use tokens::{Audience, SigningKey};
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Answer, Call, Client, Silence};
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry};
 use crate::journal::Journal;
@@ -39,6 +41,36 @@ impl Tally {
     #[must_use]
     pub fn get(total: &AtomicU64) -> u64 {
         total.load(Ordering::Relaxed)
+    }
+}
+
+/// Something to wait for.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How shoppers reach the API, and the clock that they act by: connections and real time, or the model of both in
+/// `loadtest/scale`.
+pub trait Reach: std::fmt::Debug + Send + Sync {
+    /// Sends a request and waits for the whole answer.
+    fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>>;
+
+    /// The present moment.
+    fn now(&self) -> Instant;
+
+    /// Comes back at `due`.
+    fn wait_until(&self, due: Instant) -> Waiting<'_, ()>;
+}
+
+impl Reach for Client {
+    fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>> {
+        Box::pin(Self::send(self, call))
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wait_until(&self, due: Instant) -> Waiting<'_, ()> {
+        Box::pin(tokio::time::sleep_until(due))
     }
 }
 
@@ -129,8 +161,8 @@ impl Addresses {
 /// What all shoppers share.
 #[derive(Debug)]
 pub struct World {
-    /// HTTP.
-    pub client: Client,
+    /// The way to the API, and the clock.
+    pub reach: Arc<dyn Reach>,
     /// Where to.
     pub addresses: Addresses,
     /// The drop file.
@@ -150,6 +182,18 @@ pub struct World {
 }
 
 impl World {
+    /// Milliseconds since 1970, by the clock that shoppers act by.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.opening.wall_ms + self.opening.since(self.reach.now())
+    }
+
+    /// How long `moment` lies in the past.
+    #[must_use]
+    pub fn since(&self, moment: Instant) -> Duration {
+        self.reach.now().saturating_duration_since(moment)
+    }
+
     /// Notes something in the journal.
     pub fn note(&self, entry: Entry) {
         self.journal.write(entry);

@@ -2,7 +2,8 @@
 //! gateway's log, and the names of faults.
 //!
 //! `infra/local` and `infra/sandbox-gateway` write these types as JSON; `loadtest`, its benchmark and the replay read
-//! them. Python tools read the same field names. The crate has no behaviour but reading, writing, adding and subtracting.
+//! them. Python tools read the same field names. The crate has no behaviour but reading, writing, adding and subtracting, and
+//! [`units`]: what DynamoDB charges, for the stack's meter and for the model in `loadtest/scale`.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -17,6 +18,7 @@
 pub mod faults;
 pub mod gateway_log;
 mod meter;
+pub mod units;
 
 use std::collections::BTreeMap;
 use std::io;

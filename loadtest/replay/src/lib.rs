@@ -51,6 +51,7 @@ pub mod shopper;
 pub mod shrink;
 pub mod situations;
 pub mod stream;
+pub mod timeline;
 pub mod tokens;
 pub mod verdict;
 pub mod watch;

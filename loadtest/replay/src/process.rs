@@ -9,7 +9,8 @@ use ports::edge::Edge;
 use crate::chance::{key_of, keyed};
 use crate::faults::{Place, Stroke};
 use crate::sabotage::Sabotage;
-use crate::world::{Sleep, World, faults_of, stroke_of};
+use crate::timeline::Sleep;
+use crate::world::{World, faults_of, stroke_of};
 
 /// A function of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -304,7 +304,10 @@ async fn deliver(
         return;
     };
     let label = format!("{}:{}", first.id, first.receives);
-    let Ok(event) = serde_json::from_value::<SqsEvent>(json_of(of, &messages)) else {
+    let records = messages
+        .iter()
+        .map(|message| (message.id.as_str(), message.receives, message.body.as_str()));
+    let Ok(event) = serde_json::from_value::<SqsEvent>(batch_json(name(of), records)) else {
         world.broken(Promise::Inconsistencies, "a queue's event is none");
         return;
     };
@@ -340,17 +343,20 @@ async fn deliver(
     });
 }
 
-/// A batch as Lambda hands it over.
-fn json_of(of: Destination, messages: &[Message]) -> serde_json::Value {
-    let records = messages.iter().map(|message| {
+/// A batch of a queue as Lambda hands it over: of each message its id, how often it was received, and its body.
+pub fn batch_json<'a>(
+    queue: &str,
+    messages: impl Iterator<Item = (&'a str, u32, &'a str)>,
+) -> serde_json::Value {
+    let records = messages.map(|(id, receives, body)| {
         json!({
-            "messageId": message.id,
-            "receiptHandle": format!("{}/{}", message.id, message.receives),
-            "body": message.body,
-            "attributes": {"ApproximateReceiveCount": message.receives.to_string()},
+            "messageId": id,
+            "receiptHandle": format!("{id}/{receives}"),
+            "body": body,
+            "attributes": {"ApproximateReceiveCount": receives.to_string()},
             "messageAttributes": {},
             "eventSource": "aws:sqs",
-            "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{}", name(of)),
+            "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{queue}"),
             "awsRegion": "eu-central-1",
         })
     });

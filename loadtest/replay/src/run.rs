@@ -73,7 +73,12 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
         journal: Arc::clone(&journal),
         on_sale: Arc::clone(&on_sale),
     };
-    let ended = executor::run(&world, plan.system.order, MOST_STEPS, Box::pin(stage.play()));
+    let ended = executor::run(
+        &world.timeline,
+        plan.system.order,
+        MOST_STEPS,
+        Box::pin(stage.play()),
+    );
     match ended {
         Ended::Done => {}
         Ended::Stuck => world.broken(Promise::NotDrained, "nobody can go on"),

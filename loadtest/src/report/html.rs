@@ -9,7 +9,8 @@ use super::{Report, charts, samples};
 use crate::facts::{Facts, UnitCounts};
 use crate::measure::{Endpoint, Measured};
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet of reports.
+pub const STYLE: &str = include_str!("style.css");
 
 /// The page of a run.
 #[must_use]
@@ -253,7 +254,9 @@ fn units(facts: &Facts) -> Vec<(f64, UnitCounts)> {
         .collect()
 }
 
-fn key(colour: RGBColor, name: &str) -> Markup {
+/// A colour of a plot and what it stands for.
+#[must_use]
+pub fn key(colour: RGBColor, name: &str) -> Markup {
     let RGBColor(r, g, b) = colour;
     html! { span.key { i style=(format!("background:#{r:02x}{g:02x}{b:02x}")) {} (name) } }
 }

@@ -1,6 +1,6 @@
 //! The report: one JSON document for machines, one page for people.
 
-mod charts;
+pub mod charts;
 mod html;
 mod summary;
 
@@ -15,7 +15,7 @@ use crate::gateway::GatewayFigures;
 use crate::measure::{Endpoint, Measured, Percentiles, percentiles};
 use crate::usage::Usage;
 
-pub use html::render;
+pub use html::{STYLE, key, render};
 
 /// How late arrivals may be sent at the 99th percentile before a run is void, in ms.
 pub const LATE_LIMIT_MS: f64 = 20.0;

@@ -72,7 +72,7 @@ impl Shopper {
             .filter_map(Answer::json::<ReservationView>)
         {
             self.world.note(Entry::Reserved(Reserved {
-                at_ms: self.world.opening.now_ms(),
+                at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
                 sku: view.sku.to_string(),
                 quantity: view.quantity,
@@ -114,7 +114,7 @@ impl Shopper {
             Some(answer) if answer.status == 204 => {
                 let reservation_id = held.reservation_id.to_string();
                 self.world.note(Entry::Released {
-                    at_ms: self.world.opening.now_ms(),
+                    at_ms: self.world.now_ms(),
                     reservation_id,
                 });
                 Ending::Released
@@ -146,7 +146,7 @@ impl Shopper {
             .filter_map(Answer::json::<OrderView>)
         {
             self.world.note(Entry::Ordered(Ordered {
-                at_ms: self.world.opening.now_ms(),
+                at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
                 key: self.order_key(),
                 reservation_id: held.reservation_id.to_string(),
@@ -163,7 +163,7 @@ impl Shopper {
         };
         let problem = answer.json::<Problem>();
         self.world.note(Entry::CheckoutRefused(CheckoutRefused {
-            at_ms: self.world.opening.now_ms(),
+            at_ms: self.world.now_ms(),
             shopper: self.plan.shopper.clone(),
             reservation_id: held.reservation_id.to_string(),
             code: problem.as_ref().map(|p| p.code),
@@ -231,7 +231,7 @@ impl Shopper {
                 | OrderStatus::Placed
                 | OrderStatus::Paying => {}
             }
-            if self.world.opening.now_ms() > order.payment_deadline.0.as_millis() + AFTER_DEADLINE_MS {
+            if self.world.now_ms() > order.payment_deadline.0.as_millis() + AFTER_DEADLINE_MS {
                 return Ending::GaveUp;
             }
             self.pause(wait).await;
@@ -280,7 +280,7 @@ impl Shopper {
             return;
         };
         self.world.note(Entry::CancelAsked {
-            at_ms: self.world.opening.now_ms(),
+            at_ms: self.world.now_ms(),
             order_id: order.order_id.to_string(),
         });
         let call = self.call(Method::POST, uri, None, None);

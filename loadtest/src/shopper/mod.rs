@@ -81,7 +81,7 @@ impl Shopper {
         let world = Arc::clone(&self.world);
         Tally::add(&world.tally.arrived, 1);
         let due_ms = i32::try_from(world.opening.since(due)).unwrap_or(i32::MAX);
-        world.recorder.arrival(due_ms, due.elapsed());
+        world.recorder.arrival(due_ms, world.since(due));
         self.intended = Some(due);
         let buys = self.plan.buys();
         let ending = self.shop().await;
@@ -90,7 +90,7 @@ impl Shopper {
         }
         Tally::add(&world.tally.ended, 1);
         world.note(Entry::Ended(Ended {
-            at_ms: world.opening.now_ms(),
+            at_ms: world.now_ms(),
             shopper: self.plan.shopper.clone(),
             sku: self.sku_code().to_owned(),
             quantity: self.quantity,
@@ -140,7 +140,7 @@ impl Shopper {
                 Wish::Ended(ending) => return ending,
             };
             if self.plan.hoards {
-                let left_ms = reservation.expires_at.0.as_millis() - self.world.opening.now_ms();
+                let left_ms = reservation.expires_at.0.as_millis() - self.world.now_ms();
                 self.pause(u64::try_from(left_ms).unwrap_or(0)).await;
                 self.think(200, 900).await;
                 continue;
@@ -180,7 +180,7 @@ impl Shopper {
             match status.phase {
                 Phase::Closed | Phase::Cancelled => return Look::Ended(Ending::Closed),
                 Phase::Upcoming => {
-                    let left_ms = status.starts_at.0.as_millis() - self.world.opening.now_ms();
+                    let left_ms = status.starts_at.0.as_millis() - self.world.now_ms();
                     if self.wait_for_opening(left_ms, status.next_poll_seconds).await {
                         return Look::Available;
                     }
@@ -353,9 +353,9 @@ impl Shopper {
 
     /// Waits until a moment and intends the next request for then.
     async fn pause(&mut self, ms: u64) {
-        let due = Instant::now() + Duration::from_millis(ms);
-        tokio::time::sleep_until(due).await;
-        self.world.recorder.step(due.elapsed());
+        let due = self.world.reach.now() + Duration::from_millis(ms);
+        self.world.reach.wait_until(due).await;
+        self.world.recorder.step(self.world.since(due));
         self.intended = Some(due);
     }
 }

@@ -1,5 +1,6 @@
 //! How a shopper sends: measured from the intended start, double-clicks, reloads, and retries with the same key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::problem::Problem;
@@ -17,10 +18,16 @@ const MAX_BACK_OFF_MS: u64 = 4_000;
 impl Shopper {
     /// Sends once.
     pub(super) async fn ask(&mut self, endpoint: Endpoint, call: &Call) -> Option<Answer> {
-        let intended = self.intended.take().unwrap_or_else(Instant::now);
-        let result = self.world.client.send(call).await;
+        let intended = self.intended();
+        let result = self.world.reach.send(call).await;
         self.record(endpoint, intended, &result);
         result.ok()
+    }
+
+    /// When the next request should be sent.
+    fn intended(&mut self) -> Instant {
+        let intended = self.intended.take();
+        intended.unwrap_or_else(|| self.world.reach.now())
     }
 
     fn record(&self, endpoint: Endpoint, intended: Instant, result: &Result<Answer, Silence>) {
@@ -33,9 +40,13 @@ impl Shopper {
 
     fn record_as(&self, endpoint: Endpoint, intended: Instant, modelled_us: u32, outcome: &str) {
         let at_ms = i32::try_from(self.world.opening.since(intended)).unwrap_or(i32::MAX);
-        self.world
-            .recorder
-            .request_modelled(endpoint, at_ms, intended.elapsed(), modelled_us, outcome);
+        self.world.recorder.request_modelled(
+            endpoint,
+            at_ms,
+            self.world.since(intended),
+            modelled_us,
+            outcome,
+        );
     }
 
     /// Sends until there is an answer to live with: same request, same key, further and further apart. A first
@@ -55,8 +66,8 @@ impl Shopper {
                 continue;
             }
             let answers: Vec<Answer> = if first && double {
-                let intended = self.intended.take().unwrap_or_else(Instant::now);
-                let (one, two) = tokio::join!(self.world.client.send(call), self.world.client.send(call));
+                let intended = self.intended();
+                let (one, two) = tokio::join!(self.world.reach.send(call), self.world.reach.send(call));
                 self.record(endpoint, intended, &one);
                 self.record(endpoint, intended, &two);
                 [one, two].into_iter().flatten().collect()
@@ -77,11 +88,14 @@ impl Shopper {
 
     /// Sends, does not wait for the answer, and loads the page anew.
     async fn reload(&mut self, endpoint: Endpoint, call: &Call) {
-        let intended = self.intended.take().unwrap_or_else(Instant::now);
+        let intended = self.intended();
         let patience = Duration::from_millis(self.rng.u64(2..60));
-        match tokio::time::timeout(patience, self.world.client.send(call)).await {
-            Ok(result) => self.record(endpoint, intended, &result),
-            Err(_) => self.record_as(endpoint, intended, 0, "reloaded"),
+        let reach = Arc::clone(&self.world.reach);
+        let reloads_at = reach.now() + patience;
+        tokio::select! {
+            biased;
+            result = reach.send(call) => self.record(endpoint, intended, &result),
+            () = reach.wait_until(reloads_at) => self.record_as(endpoint, intended, 0, "reloaded"),
         }
         self.think(200, 800).await;
     }
