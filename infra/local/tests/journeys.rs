@@ -9,8 +9,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    missing_docs
+    clippy::cast_sign_loss
 )]
 
 mod journeys {

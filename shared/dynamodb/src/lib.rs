@@ -76,7 +76,6 @@ pub struct Tables {
 
 /// A table; [`Tables`] says what each one holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Table {
     Stock,
     Purchases,

@@ -5,6 +5,7 @@
 //! address, no e-mail, no payment method.
 //!
 //! Decoding is strict about what is needed and lenient about what is not known, so that a producer may add members.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use crate::connect::{ConnectError, Database};
 
 mod embedded {
-    #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+    #![allow(unreachable_pub, clippy::unwrap_used)]
     refinery::embed_migrations!("../../infra/migrations");
 }
 

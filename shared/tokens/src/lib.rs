@@ -20,6 +20,7 @@
 //! the two and fixes what is accepted.
 //!
 //! It does not revoke: tokens are short-lived instead, which each issuer's entry bounds.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
