@@ -19,15 +19,6 @@
 //! **What it does not do.** It never calls anything but the stack it was given, and it proves nothing about capacity on
 //! AWS: absolute times are those of the machine it ran on.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod arrivals;
 pub mod audit;

@@ -12,15 +12,6 @@
 //!
 //! **What it does not do.** It reads no body, no token and no database.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};

@@ -8,15 +8,6 @@
 //! It talks to no gateway and no queue: a function that writes to two systems needs an outbox between them, and the
 //! order's stream is that outbox.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod http;
 pub mod place;

@@ -24,15 +24,6 @@
 //! **What it does not do.** It charges and refunds nothing: an order with a payment is only asked to end, and
 //! the order's own worker finds out at the gateway whether money has moved.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod bounds;
 pub mod calendar;

@@ -21,15 +21,6 @@
 //! **What it does not do.** It follows no redirect and reads no discovery document: the shop names the address of the keys, so nobody else
 //! can lead it elsewhere. It verifies no token.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod client;
 

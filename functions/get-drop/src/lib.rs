@@ -15,15 +15,6 @@
 //!
 //! **What it does not do.** It writes nothing, knows nobody, and shows no draft.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod browse;
 pub mod http;

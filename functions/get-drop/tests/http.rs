@@ -1,10 +1,5 @@
 //! What shoppers see, what is cached, and what happens while the database is silent.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use axum::Router;
 use axum::body::Body;

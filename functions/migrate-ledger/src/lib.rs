@@ -13,15 +13,6 @@
 //!
 //! **What it does not do.** It takes nothing back, and it deletes nothing that a migration does not delete.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use std::time::Duration;
 

@@ -1,10 +1,5 @@
 //! What the function is asked, and what it says where there is no database. `shared/ledger` tests it with one.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use domain::limits::{FunctionLimits, Trigger};
 use ledger::{Database, MigrationError, SignIn};

@@ -17,15 +17,6 @@
 //!
 //! **What it does not do.** It never reads the ledger, and knows nothing of DynamoDB: the events carry all there is.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

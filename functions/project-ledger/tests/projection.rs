@@ -1,10 +1,5 @@
 //! The projection on a ledger in memory, with faults at its calls.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use aws_lambda_events::sqs::SqsEvent;
 use events::{MAX_EVENT_BYTES, OrderEvent};

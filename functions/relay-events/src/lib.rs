@@ -17,15 +17,6 @@
 //! **What it does not do.** It keeps no order among the messages of standard queues, writes to no table, and gives nothing
 //! up: how often a batch is tried again is the event source's setting.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod record;
 

@@ -12,15 +12,6 @@
 //! **What it does not do.** It never touches an order, and it does not enforce the limit per shopper beyond a polite
 //! early word: the order does that, in its transaction.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod create;
 pub mod http;

@@ -32,15 +32,6 @@
 //! **What it does not do.** It checks neither signatures nor throttling rates, keeps nothing over a
 //! restart, and knows one account and one region. PostgreSQL lets in over TLS only, but whoever comes, so no function signs in to it
 //! by IAM. Its times are those of this machine, not of AWS.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod authority;
 pub mod child;

@@ -13,15 +13,6 @@
 //!
 //! **What it does not do.** It talks to no account: it plans from the declared baseline, and limits are what the file says.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod documents;
 pub mod render;

@@ -32,15 +32,6 @@
 //! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays), and idempotency keys never lapse.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod book;
 pub mod error;

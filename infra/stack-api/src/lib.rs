@@ -4,15 +4,6 @@
 //! `infra/local` and `infra/sandbox-gateway` write these types as JSON; `loadtest`, its benchmark and the replay read
 //! them. Python tools read the same field names. The crate has no behaviour but reading, writing, adding and subtracting.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod faults;
 pub mod gateway_log;

@@ -18,15 +18,6 @@
 //! **What it does not do.** It does not speak of Lambda's own time or of DynamoDB's: the database is an emulator and shares
 //! the machine. Nothing of it is deployed.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod cold;
 pub mod cpu;

@@ -1,12 +1,7 @@
 //! Every target over its corpus, over what once failed, and over mutations of both; and that the corpora reach what they
 //! are there for.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
+#![allow(clippy::print_stderr)]
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

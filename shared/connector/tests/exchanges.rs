@@ -1,10 +1,5 @@
 //! The SDK's DynamoDB client over these connectors, against servers that behave and servers that do not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 mod support;
 

@@ -55,15 +55,6 @@
 //!
 //! **What it does not do.** It waits for nothing, decides nothing, and repeats no change.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod changes;
 mod clients;

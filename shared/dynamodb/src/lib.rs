@@ -21,15 +21,6 @@
 //! **What it does not do.** It makes no tables, waits for nothing, and knows no rule of the domain beyond the
 //! conditions themselves.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod batch;
 mod clients;

@@ -35,15 +35,6 @@
 //!
 //! **What it does not do.** It reads nothing back. It asks no list of revoked certificates, and shows no certificate of its own.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod address;
 mod batch;

@@ -17,15 +17,6 @@
 //! **What it does not do.** It keeps no order (the queues are standard ones), and beyond what the client was configured
 //! with it repeats nothing: the caller knows how much time is left. It receives nothing either: Lambda does.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod answers;
 mod pack;

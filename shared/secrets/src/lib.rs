@@ -30,15 +30,6 @@
 //! **What it does not do.** It writes and rotates no secret, and reads none from Parameter Store: its SDK has
 //! six times as many operations and takes minutes to compile.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod cached;
 mod manager;

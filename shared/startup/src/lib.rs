@@ -13,15 +13,6 @@
 //! (`AWS_LAMBDA_MAX_CONCURRENCY`); the same binary serves both. A single-threaded runtime suffices: a handler waits,
 //! mostly.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod aws;
 pub mod batch;

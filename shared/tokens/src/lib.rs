@@ -22,15 +22,6 @@
 //! It does not revoke: tokens are short-lived instead, which each issuer's entry bounds.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod issuers;
 mod keys;

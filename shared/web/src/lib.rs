@@ -8,15 +8,6 @@
 //!
 //! Nothing here knows of Lambda or DynamoDB, so a function's whole HTTP behaviour is tested by calling its router.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod body;
 mod cursor;

@@ -1,10 +1,5 @@
 //! The conductor on memory: runs, steps, cancellation, random histories.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
 
 mod cancellation;
 mod histories;
