@@ -1,4 +1,4 @@
-//! The message ports on SQS: an embedded server, spoken to over HTTP.
+//! The message ports on SQS: an embedded server, called over HTTP.
 #![cfg(test)]
 
 mod contract;
