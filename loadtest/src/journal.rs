@@ -1,4 +1,4 @@
-//! The journal: what shoppers were promised, in memory for the audit and in a file for anyone.
+//! The journal: all promises made to shoppers, in memory for the audit and in a file.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -16,17 +16,16 @@ struct Pages {
     failed: Option<std::io::Error>,
 }
 
-/// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
     pages: Mutex<Pages>,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, over an older one, with the drop as its first line.
+    /// Creates the journal at `path`, replacing an older one, with the drop as its first line.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn create(path: &Path, drop: &DropFacts) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         let journal = Self {
@@ -44,7 +43,7 @@ impl Journal {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something. A file that cannot be written is reported by [`Journal::finish`].
+    /// Adds an entry. [`Journal::finish`] reports a failed write of the file.
     pub fn write(&self, entry: Entry) {
         let mut pages = self.pages();
         let written = serde_json::to_writer(&mut pages.file, &entry)
@@ -56,7 +55,7 @@ impl Journal {
         pages.entries.push(entry);
     }
 
-    /// Sends what is buffered to the file.
+    /// Writes buffered entries to the file.
     pub fn flush(&self) {
         let mut pages = self.pages();
         if let Err(error) = pages.file.flush() {
@@ -64,10 +63,10 @@ impl Journal {
         }
     }
 
-    /// All entries; the file is complete afterwards.
+    /// All entries. The file is complete afterwards.
     ///
     /// # Errors
-    /// When something could not be written to the file.
+    /// When an entry could not be written to the file.
     pub fn finish(&self) -> anyhow::Result<Vec<Entry>> {
         self.flush();
         let mut pages = self.pages();
@@ -78,7 +77,7 @@ impl Journal {
     }
 }
 
-/// Reads a journal back.
+/// Reads a journal file.
 ///
 /// # Errors
 /// When it cannot be read or does not begin with the drop.

@@ -1,4 +1,4 @@
-//! The declared documents, and the binary as people call it.
+//! The declared documents, and the binary as users call it.
 #![cfg(test)]
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that one
-//! drawing serves light and dark.
+//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that
+//! one drawing works on light and dark backgrounds.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -7,9 +7,9 @@ use plotters::prelude::*;
 use crate::facts::UnitCounts;
 use crate::measure::Second;
 
-/// Axes and text; the style sheet replaces it.
+/// Axes and text; the style sheet replaces this colour.
 pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
-/// Grid lines; the style sheet replaces it.
+/// Grid lines; the style sheet replaces this colour.
 pub(super) const GRID: RGBColor = RGBColor(4, 5, 6);
 /// Free units.
 pub(super) const FREE: RGBColor = RGBColor(0xa9, 0xb4, 0xc2);
@@ -46,7 +46,7 @@ macro_rules! mesh {
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
-/// A colour and the height up to which it reaches.
+/// A colour and the height of its layer.
 type Layer = (RGBColor, fn(&UnitCounts) -> u64);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -90,7 +90,7 @@ pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
     })
 }
 
-/// Where the units were, stacked: sold, ordered, held, free.
+/// The units over time, stacked: sold, ordered, held, free.
 pub(super) fn units(samples: &[(f64, UnitCounts)]) -> String {
     draw(SIZE, |area| {
         let (from, to) = time_range(samples.iter().map(|(s, _)| *s));
@@ -150,7 +150,7 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
     })
 }
 
-/// How many labels an axis of whole numbers up to `most` takes without repeating one.
+/// The number of labels on an axis of whole numbers up to `most`, so that no label repeats.
 fn whole_labels(most: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX).clamp(1, 7) + 1
 }

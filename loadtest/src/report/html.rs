@@ -1,4 +1,4 @@
-//! `report.html`: one page that needs nothing else.
+//! `report.html`: one page without external files.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,6 @@ use crate::measure::{Endpoint, Measured};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page of a run.
 #[must_use]
 pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
     let page = html! {
@@ -258,7 +257,7 @@ fn key(colour: RGBColor, name: &str) -> Markup {
     html! { span.key { i style=(format!("background:#{r:02x}{g:02x}{b:02x}")) {} (name) } }
 }
 
-/// `DidNotWantFewer` as `did not want fewer`.
+/// Converts `DidNotWantFewer` to `did not want fewer`.
 fn words(name: &str) -> String {
     let mut words = String::new();
     for c in name.chars() {
