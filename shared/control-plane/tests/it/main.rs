@@ -1,4 +1,4 @@
-//! The adapters on control planes that others have written, and on answers by script.
+//! The adapters on independently written control planes, and on scripted answers.
 #![cfg(test)]
 
 mod local;
