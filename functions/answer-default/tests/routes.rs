@@ -1,4 +1,4 @@
-//! The list of routes is the template's, and what is not on it is answered in the API's own form.
+//! The list of routes equals the template's, and other requests are answered with the API's own problems.
 #![cfg(test)]
 
 use std::collections::BTreeSet;

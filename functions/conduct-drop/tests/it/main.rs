@@ -1,4 +1,4 @@
-//! The conductor on memory: runs, steps, cancellation, random histories.
+//! The conductor over memory: runs, steps, cancellation, random histories.
 #![cfg(test)]
 
 mod cancellation;

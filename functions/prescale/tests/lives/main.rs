@@ -1,4 +1,4 @@
-//! Drops from the baseline up to ready and back, with everything going wrong that can.
+//! Drops from the baseline to ready and back, with every possible fault.
 #![cfg(test)]
 
 mod calendars;

@@ -1,4 +1,4 @@
-//! The adapters against a real DynamoDB server and against a server that answers by script.
+//! The adapters against a real DynamoDB server and against a scripted server.
 #![cfg(test)]
 
 mod contract;
