@@ -2,6 +2,7 @@
 //!
 //! A search is a state machine without I/O. Each [`Step`] names the next action and consumes its result to return the
 //! step after it, so a result of the wrong kind does not compile. The caller does the reads and writes:
+//!
 //! | step | action | result | next |
 //! |---|---|---|---|
 //! | [`Write`] in the first shard | claim without a read: this process saw the shard [well filled](well_filled) a moment ago | taken | done: reserved |
