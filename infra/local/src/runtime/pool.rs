@@ -281,8 +281,8 @@ impl Pool {
                 match waiting {
                     Waiting::Patiently => when_taken.await,
                     Waiting::Briefly => {
-                        // A cold start is part of the invocation. Only an API request without a process of its own
-                        // gives up after `QUEUE_LIMIT`.
+                        // A cold start is part of the invocation. Without a start for it, a request gives up after
+                        // `QUEUE_LIMIT`.
                         let limit = match grown {
                             Grown::Started => INIT_LIMIT + QUEUE_LIMIT,
                             _ => QUEUE_LIMIT,
