@@ -93,7 +93,8 @@ impl FunctionUse {
     }
 }
 
-/// One function's run times, from the start of an invocation on a process to its answer. Cold starts are not included.
+/// One function's run times, from the start of an invocation on a process to its answer. The start of a process is not
+/// included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunTimes {
     /// The 95th percentile, in ms, with a resolution of 0.01.

@@ -133,7 +133,7 @@ impl World {
             .into_iter()
             .map(|(key, item)| {
                 let shopper = key.split_once('#').unwrap().1.to_owned();
-                // A counter whose hold expired without a purchase has no units.
+                // An item that exists only for expired holds has no units.
                 let units = item["n"]["N"].as_str().unwrap_or("0");
                 (shopper, units.parse().unwrap())
             })

@@ -1,4 +1,4 @@
-//! Demand: the rates in the busiest second of a drop, and of drops that overlap.
+//! Demand: the rates in the busiest second of a drop, and of drops with overlapping surges.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ impl Demand {
         demand
     }
 
-    /// The sum of both, for drops that overlap.
+    /// The sum of both, for drops with overlapping surges.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Demand {
         }
     }
 
-    /// The larger of both in each part, for drops that do not overlap.
+    /// The larger of both in each part, for drops without overlapping surges.
     #[must_use]
     pub fn max(&self, other: &Self) -> Self {
         Self {
@@ -165,8 +165,8 @@ impl Demand {
         }
     }
 
-    /// The demand of several drops together: the largest sum of overlapping drops, in each part. Drops overlap when the
-    /// arrivals of one begin before the surge of another has ended. Other drops need the larger of both, not the sum.
+    /// The demand of several drops together: the sum where surges overlap, else the larger value, in each part. Surges
+    /// overlap when the arrivals of one drop begin before the surge of another has ended.
     #[must_use]
     pub fn of_all(each: &[(&CalendarDrop, Self)]) -> Self {
         let mut most = Self::default();

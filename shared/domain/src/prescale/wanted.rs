@@ -41,7 +41,7 @@ pub struct Wanted {
     pub drops: Vec<WantedDrop>,
 }
 
-/// The capacity needed at `now`: the largest over all drops whose window is open (and the sum for overlapping drops),
+/// The capacity needed at `now`: the largest over all drops whose window is open (and the sum where surges overlap),
 /// within limits and budget, never below the baseline.
 ///
 /// Until a drop's window ends, the capacity only grows: a drop that is fitted later never reduces one that was fitted
