@@ -119,7 +119,7 @@ pub enum Refused {
     SoldOut(Availability),
     /// No shard has enough units for the request; the largest number that one shard has.
     FewerLeft(u32),
-    /// The shopper has bought the largest allowed number.
+    /// The shopper has bought the largest allowed number of units.
     LimitReached,
     /// The shopper holds another reservation of this SKU.
     Exists(ReservationId),
