@@ -1,4 +1,4 @@
-//! Asks the stack's control address.
+//! Calls the stack's control address.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use stack_api::StackFile;
 
 use crate::client::{Call, Client};
 
-/// How long an answer is waited for, unless told otherwise.
+/// The default time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `GET path` answers.
+/// The answer to `GET path`.
 ///
 /// # Errors
-/// When there is no answer, one that is not 200, or one of another form.
+/// When there is no answer, it is not 200, or it is malformed.
 pub async fn get<T: DeserializeOwned>(stack: &StackFile, path: &str) -> anyhow::Result<T> {
     send(stack, Method::GET, path, None, PATIENCE).await
 }
 
-/// What `POST path` answers within `patience`.
+/// The answer to `POST path` within `patience`.
 ///
 /// # Errors
 /// See [`get`].

@@ -1,4 +1,4 @@
-//! The journal: what shoppers were promised, in memory for the audit and in a file for anyone.
+//! The journal: all promises made to shoppers, in memory for the audit and in a file.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -17,17 +17,16 @@ struct Pages {
     failed: Option<std::io::Error>,
 }
 
-/// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
     pages: Mutex<Pages>,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, over an older one, with the drop as its first line.
+    /// Creates the journal at `path`, replacing an older one, with the drop as its first line.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn create(path: &Path, drop: &DropFacts) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         let journal = Self {
@@ -57,7 +56,7 @@ impl Journal {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something. A file that cannot be written is reported by [`Journal::finish`].
+    /// Adds an entry. [`Journal::finish`] reports a failed write of the file.
     pub fn write(&self, entry: Entry) {
         let mut pages = self.pages();
         if let Some(file) = &mut pages.file {
@@ -71,7 +70,7 @@ impl Journal {
         pages.entries.push(entry);
     }
 
-    /// Sends what is buffered to the file.
+    /// Writes buffered entries to the file.
     pub fn flush(&self) {
         let mut pages = self.pages();
         if let Some(Err(error)) = pages.file.as_mut().map(std::io::Write::flush) {
@@ -79,10 +78,10 @@ impl Journal {
         }
     }
 
-    /// All entries; the file is complete afterwards.
+    /// All entries. The file is complete afterwards.
     ///
     /// # Errors
-    /// When something could not be written to the file.
+    /// When an entry could not be written to the file.
     pub fn finish(&self) -> anyhow::Result<Vec<Entry>> {
         self.flush();
         let mut pages = self.pages();
@@ -93,7 +92,7 @@ impl Journal {
     }
 }
 
-/// Reads a journal back.
+/// Reads a journal file.
 ///
 /// # Errors
 /// When it cannot be read or does not begin with the drop.

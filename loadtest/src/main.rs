@@ -71,7 +71,7 @@ enum Command {
     Faults,
 }
 
-/// A run whose promises have no more time than usual.
+/// Options of a run without extra time for its promises.
 fn options(load: &Load, keys: PathBuf) -> Options {
     Options {
         load: load.clone(),
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         cli.command,
         Command::Drop { .. } | Command::Run { .. } | Command::Compare(_)
     ) {
-        // Without privileges the stack steps back instead.
+        // Without privileges this fails, and the stack lowers its own priority instead.
         let _ = go_first();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! What all shoppers of a run share: the API's addresses, their tokens, the clock of the drop, and where things are noted.
+//! The state that all shoppers of a run share: the API's addresses, their tokens, the drop's clock, and the records.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,25 +19,18 @@ use crate::measure::Recorder;
 /// Totals for the progress display.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Shoppers that have arrived.
     pub arrived: AtomicU64,
-    /// Shoppers that have left.
     pub ended: AtomicU64,
-    /// Units reserved.
     pub reserved: AtomicU64,
-    /// Orders accepted.
     pub ordered: AtomicU64,
-    /// Shoppers whose order was paid.
     pub paid: AtomicU64,
 }
 
 impl Tally {
-    /// Adds to a total.
     pub fn add(total: &AtomicU64, by: u64) {
         total.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// A total.
     #[must_use]
     pub fn get(total: &AtomicU64) -> u64 {
         total.load(Ordering::Relaxed)
@@ -100,7 +93,7 @@ impl Opening {
         }
     }
 
-    /// The moment `us` microseconds after the opening (before it, if negative).
+    /// The time `us` microseconds after the opening (before it, if negative).
     #[must_use]
     pub fn plus_micros(&self, us: i64) -> Instant {
         let distance = Duration::from_micros(us.unsigned_abs());
@@ -113,7 +106,6 @@ impl Opening {
     }
 }
 
-/// The addresses of one drop.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     base: String,
@@ -130,7 +122,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The addresses at the API under `base`.
+    /// The drop's addresses at the API under `base`.
     ///
     /// # Errors
     /// When `base` is not a URL.
@@ -151,33 +143,28 @@ impl Addresses {
         })
     }
 
-    /// Another address of the API; `None` if it is not one.
+    /// Another address of the API; `None` if it is invalid.
     #[must_use]
     pub fn at(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.base).parse().ok()
     }
 }
 
-/// What all shoppers share.
+/// The state that all shoppers share.
 #[derive(Debug)]
 pub struct World {
     /// The way to the API, and the clock.
     pub reach: Arc<dyn Reach>,
     /// Where to.
     pub addresses: Addresses,
-    /// The drop file.
     pub file: DropFile,
     /// The drop as it was published.
     pub facts: DropFacts,
-    /// The opening.
     pub opening: Opening,
-    /// Measurements.
     pub recorder: Recorder,
-    /// Promises.
     pub journal: Journal,
-    /// Totals.
     pub tally: Tally,
-    /// How often a shopper asks for the same thing again after errors and silence.
+    /// How often a shopper repeats a request after errors and missing answers.
     pub tries: u32,
 }
 

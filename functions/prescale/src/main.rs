@@ -14,7 +14,7 @@ fn main() -> ExitCode {
             |service| startup::aws::service(config, service.endpoint_variable()),
             Patience::default(),
         );
-        // The orders, only to see whether any are open.
+        // The orders table is used only to check for open orders.
         let tables = Tables::read([Table::Drops, Table::Orders, Table::Prescale], |variable| {
             config.text(variable)
         });

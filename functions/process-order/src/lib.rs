@@ -43,15 +43,6 @@
 //!
 //! **What it does not do.** Refunds, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod batch;
 mod calls;

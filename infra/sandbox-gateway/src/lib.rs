@@ -36,15 +36,6 @@
 //! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays).
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod amounts;
 pub mod book;

@@ -1,5 +1,5 @@
-//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that one
-//! drawing serves light and dark.
+//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that
+//! one drawing works on light and dark backgrounds.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,9 +8,9 @@ pub use plotters::style::RGBColor;
 use crate::facts::UnitCounts;
 use crate::measure::Second;
 
-/// Axes and text; the style sheet replaces it.
+/// Axes and text; the style sheet replaces this colour.
 pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
-/// Grid lines; the style sheet replaces it.
+/// Grid lines; the style sheet replaces this colour.
 pub(super) const GRID: RGBColor = RGBColor(4, 5, 6);
 /// Free units.
 pub const FREE: RGBColor = RGBColor(0xa9, 0xb4, 0xc2);
@@ -47,7 +47,7 @@ macro_rules! mesh {
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
-/// A colour and the height up to which it reaches.
+/// A colour and the height of its layer.
 type Layer = (RGBColor, fn(&UnitCounts) -> u64);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 

@@ -1,4 +1,4 @@
-//! `report.html`: one page that needs nothing else.
+//! `report.html`: one page without external files.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,6 @@ use crate::measure::{Endpoint, Measured};
 /// The style sheet of reports.
 pub const STYLE: &str = include_str!("style.css");
 
-/// The page of a run.
 #[must_use]
 pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
     let page = html! {
@@ -261,7 +260,7 @@ pub fn key(colour: RGBColor, name: &str) -> Markup {
     html! { span.key { i style=(format!("background:#{r:02x}{g:02x}{b:02x}")) {} (name) } }
 }
 
-/// `DidNotWantFewer` as `did not want fewer`.
+/// Converts `DidNotWantFewer` to `did not want fewer`.
 fn words(name: &str) -> String {
     let mut words = String::new();
     for c in name.chars() {

@@ -3,7 +3,6 @@
 use super::{LATE_LIMIT_MS, Report, float};
 
 impl Report {
-    /// A few lines for the terminal.
     #[must_use]
     pub fn summary(&self) -> String {
         let f = &self.findings;

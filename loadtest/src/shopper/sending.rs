@@ -1,4 +1,5 @@
-//! How a shopper sends: measured from the intended start, double-clicks, reloads, and retries with the same key.
+//! How a shopper sends requests: measured from the intended start, with double clicks, reloads, and retries with the
+//! same key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,10 @@ use super::Shopper;
 use crate::client::{Answer, Call, Silence};
 use crate::measure::Endpoint;
 
-/// The longest a shopper waits before trying again, in ms.
+/// The longest pause before a retry, in ms.
 const MAX_BACK_OFF_MS: u64 = 4_000;
 
 impl Shopper {
-    /// Sends once.
     pub(super) async fn ask(&mut self, endpoint: Endpoint, call: &Call) -> Option<Answer> {
         let intended = self.intended();
         let result = self.world.reach.send(call).await;
@@ -49,8 +49,8 @@ impl Shopper {
         );
     }
 
-    /// Sends until there is an answer to live with: same request, same key, further and further apart. A first
-    /// double-click yields up to two answers; none means that the shopper has given up.
+    /// Repeats the same request with the same key, at increasing intervals, until it gets a final answer. A double
+    /// click at the start returns up to two answers. An empty result means that the shopper has given up.
     pub(super) async fn insist(
         &mut self,
         endpoint: Endpoint,
@@ -86,7 +86,7 @@ impl Shopper {
         Vec::new()
     }
 
-    /// Sends, does not wait for the answer, and loads the page anew.
+    /// Sends a request, does not wait for the answer, and reloads the page.
     async fn reload(&mut self, endpoint: Endpoint, call: &Call) {
         let intended = self.intended();
         let patience = Duration::from_millis(self.rng.u64(2..60));
@@ -100,7 +100,7 @@ impl Shopper {
         self.think(200, 800).await;
     }
 
-    /// Waits before the next try: twice as long each time, with jitter, and at least as long as asked.
+    /// Waits before the next try: twice as long each time, with jitter, and at least as long as the server asked.
     pub(super) async fn back_off(&mut self, tries: u32, asked_seconds: Option<u32>) {
         let base = 250_u64.saturating_mul(1 << tries.min(6)).min(MAX_BACK_OFF_MS);
         let least = (u64::from(asked_seconds.unwrap_or(0)) * 1_000).min(MAX_BACK_OFF_MS);
@@ -108,7 +108,6 @@ impl Shopper {
         self.pause(wait).await;
     }
 
-    /// A call of this shopper's.
     pub(super) fn call(
         &self,
         method: Method,
@@ -126,7 +125,7 @@ impl Shopper {
     }
 }
 
-/// Whether the same request may be answered otherwise in a moment.
+/// Whether a repeat of the same request may soon get another answer.
 fn is_passing(answer: &Answer) -> bool {
     answer.status == 429 || answer.status >= 500
 }

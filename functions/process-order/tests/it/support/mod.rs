@@ -1,11 +1,5 @@
 //! Orders on memory, a gateway in memory, and the audit after every test.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(dead_code)]
 
 use domain::ids::OrderId;
 use domain::order::{EndReason, Fingerprint, Order, OrderStatus};
