@@ -104,6 +104,11 @@ impl Timeline {
         true
     }
 
+    /// Moves time by `us` microseconds. Whoever would have woken in between wakes afterwards.
+    pub(crate) fn leap(&self, us: i64) {
+        self.state().now_us += us;
+    }
+
     /// Starts a task; with `process` it ends when that process is killed.
     pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
         self.state().spawned.push((process, Box::pin(work)));

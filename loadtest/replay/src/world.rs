@@ -101,7 +101,7 @@ impl World {
 
     /// Lets so much time pass in which nothing happens.
     pub fn leap(&self, ms: i64) {
-        self.state().now_ms += ms;
+        self.timeline.leap(ms.saturating_mul(1_000));
     }
 
     /// Starts a task; with `process` it dies with that process.
@@ -182,9 +182,8 @@ impl World {
 
     /// Notes that the gateway refuses or loses a call.
     pub fn gateway_fails(&self) {
-        let mut state = self.state();
-        let now_ms = state.now_ms;
-        state.gateway_failed_ms.push(now_ms);
+        let now_ms = self.now_ms();
+        self.state().gateway_failed_ms.push(now_ms);
     }
 
     /// When the gateway refused or lost a call, in milliseconds since 1970.
