@@ -11,11 +11,13 @@ use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
 use domain::ids::OrderId;
+use domain::rate::CallRate;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http_body_util::BodyExt as _;
 use loadtest::client::Answer;
 use memory::{MemoryGateway, MemoryLedger, MemoryStore};
 use ports::invocation::{Handle, Invocation};
+use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
 use relay_events::{BatchReport, Relay, StreamBatch};
@@ -130,6 +132,12 @@ impl Fleet {
         }
     }
 
+    /// The gateway's rate as its workers know it.
+    fn pace(&self) -> Pace {
+        let calls = self.world.settings.capacity.quotas.gateway_calls_per_second;
+        Pace::of(CallRate::new(calls).unwrap_or(CallRate::HIGHEST))
+    }
+
     /// Builds an environment as the function's `main.rs` does.
     fn start(&self, function: Function) -> Environment {
         let process = Process::start(&self.world, function);
@@ -158,13 +166,16 @@ impl Fleet {
                 store(),
                 store(),
                 self.memory.clone(),
+                store(),
+                self.pace().rate,
                 Tokens::of_operators(store(), edge.clone()),
                 edge,
             )),
             Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway, &self.rate);
-                Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
+                let url = RETURN_URL.to_owned();
+                Arc::new(Driver::new(store(), gateway, self.pace(), url, edge))
             }
             Function::ProjectLedger => {
                 let ledger = Ledger::new(&process, &self.ledger, &self.ledger_free_us);
@@ -179,6 +190,8 @@ impl Fleet {
                 Settings::default(),
             )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
+            // Webhooks and mail are not modelled: docs/SCALE.md.
+            Function::ReceiveWebhook | Function::NotifyShopper => Arc::new(()),
         };
         Environment { process, service }
     }

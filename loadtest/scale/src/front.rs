@@ -90,7 +90,7 @@ impl Front {
             let region = world.draw() % REGIONS;
             self.from_cdn(region, call).await
         } else {
-            self.from_origin(call).await
+            self.ask_origin(call).await
         };
         let status = served.answer.status;
         world.count(|second| match status {
@@ -135,7 +135,7 @@ impl Front {
                     continue;
                 }
                 let served = if cache == SHIELD {
-                    self.from_origin(call.clone()).await
+                    self.ask_origin(call.clone()).await
                 } else {
                     self.from_cdn(SHIELD, call.clone()).await
                 };
@@ -153,7 +153,7 @@ impl Front {
         })
     }
 
-    async fn from_origin(&self, call: Call) -> Served {
+    async fn ask_origin(&self, call: Call) -> Served {
         let admitted = self.world.settings.lifted.contains(&Lifted::Api) || {
             let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
             limit.take(self.world.timeline.now_us())

@@ -401,7 +401,7 @@ impl Stage {
             unreadable: Vec::new(),
             // Throttles are trouble, though nobody made them on purpose.
             trouble: true,
-            quiet: false,
+            gateway_failed_ms: Vec::new(),
             overdue_after_ms: overdue_after_ms(false),
             every_change_sampled: false,
         }

@@ -12,18 +12,21 @@ use domain::drops::Drop;
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::limits::STATUS_REPLICAS;
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
+use domain::rate::{CallsWanted, Turn};
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use domain::survey::SeenClaim;
 use domain::time::Timestamp;
 use memory::MemoryStore;
+use ports::calls::TakeCalls;
 use ports::drops::{
     DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
     WriteStatus,
 };
 use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOrders, NotPlaced, OrderPage, PlaceOrder, Placing, ReadOrder,
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage, PlaceOrder,
+    Placing, PutOff, ReadOrder,
 };
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, Peek, PeekStock, ReadClaim,
@@ -422,6 +425,43 @@ impl FindDueOrders for Store {
         let touch = half(Place::OrdersOpen, format!("{bucket:x}"), due.len() * SMALL_BYTES);
         self.read(&[touch]).await?;
         Ok(due)
+    }
+}
+
+impl PutOff for Store {
+    async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
+        let bytes = order_bytes(seen);
+        let touches = [one(Place::Orders, seen.id.to_string(), bytes)];
+        let indexes = index_touches(seen, bytes, false);
+        let act = self.memory.put_off(seen, due_at);
+        self.conditional(&touches, &indexes, act).await
+    }
+}
+
+impl ListOpenOrders for Store {
+    async fn open_orders(
+        &self,
+        bucket: u8,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OpenPage, StoreError> {
+        let page = self.memory.open_orders(bucket, after, limit).await?;
+        let entries = page.orders.len() * SMALL_BYTES;
+        let mut wanted = vec![half(Place::OrdersOpen, format!("{bucket:x}"), entries)];
+        wanted.extend(page.orders.iter().map(|order| {
+            let units = units::read(order_bytes(order), true);
+            Touch::read(Place::Orders, order.id.to_string(), units)
+        }));
+        self.batch(wanted).await?;
+        Ok(page)
+    }
+}
+
+impl TakeCalls for Store {
+    async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
+        let touches = [one(Place::Purchases, "#gateway".to_owned(), SMALL_BYTES)];
+        self.write(&touches, &[], self.memory.take_calls(wanted), |_| true)
+            .await
     }
 }
 

@@ -544,8 +544,6 @@ impl Drop for Locked<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::prescale::quotas::Quotas;
-    use std::collections::BTreeMap;
 
     fn tables() -> Tables {
         Tables::new(&Settings::of_new_account(), 0)
@@ -564,7 +562,7 @@ mod tests {
                 .count();
             assert_eq!(through, 1_000, "{second}");
         }
-        tables.busiest();
+        let _ = tables.busiest();
         let report = &tables.report()[1];
         assert_eq!((report.partitions, report.throttled), (4, 1_500));
         assert_eq!(report.partition_use_max, 1.5);
