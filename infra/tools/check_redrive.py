@@ -95,6 +95,15 @@ class Account:
         self.messages.remove(ReceiptHandle)
 
 
+def rebuilds(account, pages):
+    """Whether a ledger is rebuilt from the orders table's pages, and which records the relay was handed."""
+    client, names = mock.Mock(), {"OrdersTable": "orders"}
+    client.get_paginator.return_value.paginate.return_value = [{"Items": [{"pk": {"S": key}} for key in page]} for page in pages]
+    relay = mock.patch.object(redrive, "Relay", return_value=account.relay())
+    with relay, mock.patch.object(redrive, "resources", return_value=names), mock.patch("boto3.client", return_value=client):
+        return not refused(lambda: redrive.rebuild_ledger(mock.Mock()))
+
+
 def main():
     assert moves("RUNNING", "COMPLETED")
     assert not moves("RUNNING", "FAILED")
@@ -115,6 +124,12 @@ def main():
     account = Account({}, ['"a"', '"b"'], bad=["a"])
     assert refused(account.relay().replay_parked) and account.messages == ['"a"', '"b"']
 
+    pages = [[str(n) for n in range(150)], [], ["last"]]
+    account = Account({}, [], bad=[])
+    assert rebuilds(account, pages) and account.invoked == [100, 50, 1], account.invoked
+    last = {"eventName": "REBUILD", "dynamodb": {"SequenceNumber": "151", "NewImage": {"pk": {"S": "last"}}}}
+    assert not rebuilds(Account({}, [], bad=[last]), pages)
+
     event = {"eventName": "MODIFY", "dynamodb": {"Keys": {"pk": {"S": "o1"}}, "NewImage": {"shopper_id": {"S": "ada"}}}}
     assert redrive.line_of(json.dumps(event)) == "MODIFY o1" and "ada" not in redrive.line_of(json.dumps(event))
     assert redrive.line_of("no json") == redrive.line_of("[1]") == "no event that this command knows"
@@ -126,4 +141,4 @@ if __name__ == "__main__":
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         main()
-    print("9 passed, 0 failed")
+    print("11 passed, 0 failed")

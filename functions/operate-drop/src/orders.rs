@@ -44,7 +44,7 @@ pub struct Found {
     pub next: Option<(Timestamp, OrderId)>,
 }
 
-/// Up to `limit` open orders in whose `turn` they are, after `after`, bucket by bucket.
+/// Up to `limit` open orders after `after`, bucket by bucket; with a `turn`, those in which that one has to act.
 ///
 /// # Errors
 /// [`NotDone::OutOfScope`] for a token that is not good for listed drops, [`NotDone::Store`].

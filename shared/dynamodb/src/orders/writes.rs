@@ -49,28 +49,25 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
         .build();
     // Where even a first order is beyond the limit, a counter that does not exist must not pass. The counter stays when orders are undone, so
     // it exists exactly if the shopper has placed an order in the drop.
-    let (within, rest) = match order.units <= placing.per_shopper_limit {
-        true if order.terms.cards > 1 => ("attribute_not_exists(n)", None),
-        fits => {
-            let rest = i64::from(placing.per_shopper_limit) - i64::from(order.units);
-            let within = if fits {
-                "attribute_not_exists(n) OR n <= :rest"
-            } else {
-                "n <= :rest"
-            };
-            (within, Some(rest))
-        }
+    let fits = order.units <= placing.per_shopper_limit;
+    let within = if fits && order.terms.cards > 1 {
+        "attribute_not_exists(n)"
+    } else if fits {
+        "attribute_not_exists(n) OR n <= :rest"
+    } else {
+        "n <= :rest"
     };
     let counter = counter_update(tables, order)
         .update_expression("ADD n :u")
         .condition_expression(within)
         .expression_attribute_values(":u", n(order.units))
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let counter = match rest {
-        Some(rest) => counter.expression_attribute_values(":rest", n(rest)),
-        None => counter,
-    }
-    .build();
+    let counter = if within.contains(":rest") {
+        let rest = i64::from(placing.per_shopper_limit) - i64::from(order.units);
+        counter.expression_attribute_values(":rest", n(rest))
+    } else {
+        counter
+    };
     let address = Put::builder()
         .table_name(&tables.addresses)
         .item(KEY, s(order.id.as_str()))
@@ -79,7 +76,7 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
     Ok(vec![
         put(order_put)?,
         update(claim)?,
-        update(counter)?,
+        update(counter.build())?,
         put(address)?,
     ])
 }
