@@ -58,6 +58,12 @@ pub enum Entry {
         at_ms: i64,
         order_id: String,
     },
+    /// An operator requests the end of an order that waits for the payment gateway. Noted before sending, since the answer may get lost.
+    EndAsked {
+        /// Send time, in ms since 1970.
+        at_ms: i64,
+        order_id: String,
+    },
     /// The operator requests the drop's cancellation. Noted before sending, since the answer may get lost.
     DropCancelAsked {
         /// Send time, in ms since 1970.

@@ -66,7 +66,7 @@ fn orders(seed: u64) -> Plan {
         lasts_ms: dice.within(6_000, 12_000),
         ..drop_plan(dice)
     };
-    let acts = if dice.percent(8) {
+    let mut acts = if dice.percent(8) {
         let at_ms = drop.opens_ms + dice.within(1_000, drop.lasts_ms);
         vec![Act {
             at_ms,
@@ -109,6 +109,19 @@ fn orders(seed: u64) -> Plan {
             to_ms,
         });
         system.calm_ms = system.calm_ms.max(to_ms);
+        // From then on an alarm asks the operator to decide.
+        let late_ms = from_ms + 1_000 * drop.gateway_wait_seconds;
+        for _ in 0..dice.within(0, 2) {
+            let at_ms = late_ms + dice.within(0, 120_000);
+            if at_ms < to_ms {
+                let ends = dice.percent(50);
+                acts.push(Act {
+                    at_ms,
+                    kind: ActKind::Decide { ends },
+                });
+            }
+        }
+        acts.sort_by_key(|act| act.at_ms);
         // A queue gives a message that long to every function that reads it.
         system.visibility_ms = system
             .visibility_ms

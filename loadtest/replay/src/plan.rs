@@ -182,6 +182,11 @@ pub enum ActKind {
     },
     /// Calls the drop off.
     Cancel,
+    /// Keeps or ends the orders that have waited too long for the payment gateway.
+    Decide {
+        /// Whether they end.
+        ends: bool,
+    },
 }
 
 /// How the machinery behaves.

@@ -67,4 +67,9 @@ pub const ALL: [&str; 62] = [
 ];
 
 /// Situations that arise only in drops which are drawn for their orders.
-pub const OF_ORDERS: [&str; 2] = ["dead letters were moved back", "gave the gateway up"];
+pub const OF_ORDERS: [&str; 4] = [
+    "an operator ended an order",
+    "an operator kept an order",
+    "dead letters were moved back",
+    "gave the gateway up",
+];

@@ -57,6 +57,25 @@ fn a_thousand_drops_keep_every_promise_and_meet_everything() {
 }
 
 #[test]
+fn orders_keep_every_promise_and_meet_what_drops_do_not() {
+    let keys = Keys::new().unwrap();
+    let extent = Extent {
+        first_seed: 1,
+        drops: 150,
+        within: None,
+        threads: cores(),
+        stop_at_first: false,
+        sabotage: None,
+        subject: draw::Subject::Orders,
+    };
+    let summary = prove(&extent, &keys, &AtomicBool::new(false), &|_, _| {});
+    assert_eq!(summary.failures, []);
+    let met = |situation: &&str| summary.situations.contains_key(situation);
+    let never: Vec<&str> = situations::OF_ORDERS.into_iter().filter(|s| !met(s)).collect();
+    assert!(never.is_empty(), "never seen: {never:?}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_history_byte_for_byte() {
     let options = Options {
         sabotage: None,
