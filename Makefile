@@ -9,6 +9,7 @@ SEED ?=
 CASES ?=
 FUZZ_SECONDS ?=
 FAULTS ?=
+GATEWAY_RATE ?=
 FN ?=
 EVENT ?=
 QUOTAS ?=
@@ -19,6 +20,12 @@ PLATFORM_MS ?=
 DROPS ?=
 MINUTES ?=
 PLAN ?=
+CROWD ?=
+UNITS ?=
+CDN ?=
+FIND ?=
+LIFT ?=
+LASTS ?=
 ONLY ?=
 ROUNDS ?=
 FROM ?= target/drop/measured.json
@@ -40,7 +47,7 @@ BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,9 +56,9 @@ build: ## build everything: the functions, the stack, and every tool
 	@infra/tools/setup drop
 	@infra/tools/build all
 
-drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b; PRESCALE=compare runs it without and with
+drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b GATEWAY_RATE=calls; PRESCALE=compare runs it without and with
 	@case "$(PRESCALE)" in \
-	'') infra/tools/setup drop && infra/tools/build drop && exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) ;; \
+	'') infra/tools/setup drop && infra/tools/build drop && exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(GATEWAY_RATE),--gateway-rate $(GATEWAY_RATE)) ;; \
 	compare) infra/tools/setup test && infra/tools/build scaled && exec $(BIN)/loadtest compare --drop $(if $(filter command% environment,$(origin DROP)),$(DROP),loadtest/drops/step.toml) \
 		$(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(PLATFORM_MS),--platform-ms $(PLATFORM_MS)) ;; \
 	*) echo "PRESCALE=compare, or nothing" >&2; exit 2 ;; \
@@ -106,6 +113,12 @@ client: ## make a TypeScript client of docs/openapi.json and buy with it on a st
 	@infra/tools/build drop
 	@infra/tools/client
 
+scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit FIND=limit LASTS=seconds SEED=n
+	@case "$(PLAN)$(CDN)" in ''|off|on|offon) ;; *) echo "PLAN=off or nothing; CDN=on or nothing" >&2; exit 2 ;; esac
+	@infra/tools/build scale
+	@exec $(BIN)/scale $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
+		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
+
 hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
 	@infra/tools/setup drop
 	@infra/tools/build drop
@@ -116,15 +129,15 @@ test: ## run every test: unit, property, contract, journeys, invocations, the te
 	@infra/tools/setup test
 	@infra/tools/steps test
 
-prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, CASES=n FUZZ_SECONDS=n
+prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, OF=orders, CASES=n FUZZ_SECONDS=n
 	@infra/tools/setup drop
 	@infra/tools/build prove
-	@$(BIN)/replay prove $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/replay prove $(if $(OF),--of $(OF)) $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 	@infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS))
 
-replay: ## replay one drop and print its history: SEED=n or PLAN=file
+replay: ## replay one drop and print its history: SEED=n (OF=orders) or PLAN=file; SAVE=file keeps its plan
 	@infra/tools/build prove
-	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1))
+	@exec $(BIN)/replay $(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),1) $(if $(OF),--of $(OF))) $(if $(SAVE),--save $(SAVE))
 
 mutants: ## change the rules of shared/domain one at a time; its tests must notice each change: RULES="shard plan"; target/mutants
 	@infra/tools/setup mutants

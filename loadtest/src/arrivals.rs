@@ -1,10 +1,10 @@
-//! When each shopper arrives: drawn up front from the profile and the seed, never from how fast answers come.
+//! The arrival times of shoppers, drawn in advance from the profile and the seed, independent of the speed of answers.
 
 use crate::drop_file::Profile;
 
-/// When each of `shoppers` arrives, in microseconds relative to the opening (negative before it), in order.
+/// The arrival times of `shoppers`, in order, in microseconds relative to the opening (negative before it).
 ///
-/// The number in each phase is exact, not drawn; the moments within are.
+/// The number in each phase is exact, not drawn; the times within a phase are drawn.
 #[must_use]
 pub fn schedule(profile: &Profile, shoppers: u32, seed: u64) -> Vec<i64> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x6172_7269_7661_6c73);
@@ -13,7 +13,7 @@ pub fn schedule(profile: &Profile, shoppers: u32, seed: u64) -> Vec<i64> {
     let tail = shoppers.saturating_sub(before).saturating_sub(surge);
     let mut times = Vec::with_capacity(usize::try_from(shoppers).unwrap_or_default());
     times.extend((0..before).map(|_| micros(-profile.before.seconds * rng.f64())));
-    // The inverse of a density that falls linearly from its highest value to nothing.
+    // The inverse of a density that falls linearly from its highest value to zero.
     times.extend((0..surge).map(|_| micros(profile.surge.seconds * (1.0 - (1.0 - rng.f64()).sqrt()))));
     times.extend((0..tail).map(|_| micros(profile.tail.seconds * rng.f64())));
     times.sort_unstable();

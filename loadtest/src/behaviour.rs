@@ -1,40 +1,37 @@
-//! What one shopper wants and will do, drawn once per shopper from the seed.
+//! The choices of one shopper, drawn once per shopper from the seed.
 //!
-//! A shopper's plan depends on the seed and the shopper's number only, so the same seed sends the same people whatever
-//! order answers come in. What cannot be known up front (jitter of retries) is drawn from the plan's own generator.
+//! A shopper's plan depends only on the seed and the shopper's number, so the same seed gives the same shoppers
+//! whatever the order of the answers. Values that are needed later (jitter of retries) are drawn from the plan's own
+//! generator.
 
 use domain::ids::ShopperId;
 use tokens::ISSUER;
 
 use crate::drop_file::{Behaviour, DropFile};
 
-/// What a shopper does with a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterReserving {
-    /// Checks out.
     CheckOut,
-    /// Walks away and lets the hold expire.
+    /// Leaves and lets the hold expire.
     Abandon,
-    /// Gives the units back.
+    /// Releases the units.
     Release,
 }
 
-/// How a shopper's payment goes.
+/// The outcome of a shopper's payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Card {
-    /// Works.
+    /// The card works.
     Works,
-    /// Is declined.
+    /// The card is declined.
     Declined,
-    /// The bank asks; the shopper confirms.
+    /// The bank requires authentication; the shopper confirms.
     ActionCompleted,
-    /// The bank asks; the shopper fails.
+    /// The bank requires authentication; the shopper fails.
     ActionFailed,
-    /// The bank asks; nobody answers.
+    /// The bank requires authentication; the shopper does not react.
     ActionIgnored,
-    /// The gateway times out before charging.
     TimeoutBeforeCharge,
-    /// The gateway times out after charging.
     TimeoutAfterCharge,
 }
 
@@ -54,36 +51,30 @@ impl Card {
     }
 }
 
-/// All of one shopper's choices.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Whom the shopper's tokens name.
+    /// The subject of the shopper's tokens.
     pub subject: String,
-    /// The shopper's id, as the stores have it.
+    /// The shopper's id, as the stores contain it.
     pub shopper: String,
-    /// Whether the shopper holds units for as long as the drop lasts and never pays.
+    /// Whether the shopper holds units until the drop ends and never pays.
     pub hoards: bool,
-    /// Index of the wanted SKU.
     pub sku: usize,
-    /// Index of the second wish, if there is one.
+    /// Index of the second choice, if there is one.
     pub second_sku: Option<usize>,
-    /// Units wanted.
     pub quantity: u32,
-    /// Takes fewer when fewer are left.
+    /// Accepts fewer units when fewer are left.
     pub takes_fewer: bool,
-    /// Looks at the list of drops.
+    /// Opens the list of drops.
     pub opens_list: bool,
     /// Opens the drop's page.
     pub opens_page: bool,
-    /// Further looks while everything is held; [`u32::MAX`] for as many as it takes.
+    /// Further status requests while everything is held; [`u32::MAX`] for no limit.
     pub looks: u32,
-    /// What follows a reservation.
+    /// The action after a reservation.
     pub after_reserving: AfterReserving,
-    /// Cancels the order while it is being paid.
     pub cancels: bool,
-    /// From reservation to checkout, in milliseconds.
     pub checkout_after_ms: u64,
-    /// How the payment goes.
     pub card: Card,
     /// Sends the reservation twice at once.
     pub double_click_reserving: bool,
@@ -93,16 +84,17 @@ pub struct Plan {
     pub reloads_reserving: bool,
     /// Reloads the page instead of waiting for the order's answer.
     pub reloads_ordering: bool,
-    /// Tries a card that works after a declined one: in the same order, or with another reservation when the order has ended.
+    /// Tries a working card after a declined one: in the same order, or with another reservation when the order has
+    /// ended.
     pub tries_again: bool,
-    /// Has no card that works, and goes on for as long as the drop lasts.
+    /// Has no working card, and continues until the drop ends.
     pub declines_always: bool,
-    /// Seed of whatever else is drawn underway.
+    /// Seed for random numbers during the visit.
     pub jitter_seed: u64,
 }
 
 impl Plan {
-    /// Whether the shopper means to buy and has a card that works, at the second try at the latest.
+    /// Whether the shopper intends to buy and has a working card, at the second try at the latest.
     #[must_use]
     pub const fn buys(&self) -> bool {
         let pays = match self.card {
@@ -118,7 +110,6 @@ impl Plan {
     }
 }
 
-/// The plan of shopper number `index`.
 #[must_use]
 pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let mut rng = fastrand::Rng::with_seed(mix(seed, index));
@@ -145,7 +136,7 @@ pub fn plan(drop: &DropFile, seed: u64, index: u32) -> Plan {
     let determined = looks == u32::MAX;
     let fate = if determined { 1.0 } else { rng.f64() };
     let [from, to] = b.checkout_after_seconds;
-    // Drawn only where somebody hoards, so that other drops' seeds send the same people as before.
+    // Drawn only if the drop has such shoppers, so that seeds of other drops give the same shoppers as before.
     let hoards = b.hoards > 0.0 && chance(&mut rng, b.hoards);
     let declines_always = b.declines_always > 0.0 && chance(&mut rng, b.declines_always);
     let subject = format!("shop{index:08}");
@@ -230,7 +221,7 @@ fn millis(seconds: f64) -> u64 {
     (seconds * 1e3) as u64
 }
 
-/// SplitMix64's finaliser over seed and number: neighbouring shoppers get unrelated draws.
+/// SplitMix64's finaliser over seed and number: neighbouring shoppers get unrelated random numbers.
 fn mix(seed: u64, index: u32) -> u64 {
     let nth = u64::from(index).wrapping_add(1);
     domain::choice::mix(seed.wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)))

@@ -1,4 +1,4 @@
-//! A capacity profile from measured drops, for people: a table of what changes, and the document.
+//! Makes a capacity profile from measured drops: a table of the changes, and the document.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ pub struct Calibrate {
 }
 
 impl Calibrate {
-    /// Calibrates, writes the profile if asked to, and answers the table.
+    /// Calibrates, writes the profile if requested, and returns the table.
     ///
     /// # Errors
-    /// When a file cannot be read, or with all mistakes of all files; nothing is written then.
+    /// When a file cannot be read, or with all mistakes of all files. No file is written then.
     pub fn run(&self) -> anyhow::Result<String> {
         let mut mistakes = Vec::new();
         let mut note = |path: &Path, found: Vec<FieldError>| {
@@ -71,7 +71,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// The profile as TOML, its origin at the head.
+/// The profile as TOML, with its origin at the top.
 ///
 /// # Errors
 /// When it cannot be written as TOML.
@@ -104,7 +104,8 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Every number with its old and new value and the least and largest of the runs; then those that were not measured.
+/// Every number with its old and new value and the smallest and largest of the runs; then the numbers that were not
+/// measured.
 #[must_use]
 pub fn table(calibrated: &Calibrated) -> String {
     let head = ["number", "old", "new", "runs", "least..largest"].map(str::to_owned);
@@ -151,7 +152,7 @@ pub fn table(calibrated: &Calibrated) -> String {
     text
 }
 
-/// Four significant digits are what a run can tell.
+/// Four significant digits, which is the precision of a run.
 fn figure(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();

@@ -1,4 +1,4 @@
-//! HTTP as a browser's: kept-alive connections, a time-out per request, nothing retried behind the caller's back.
+//! An HTTP client like a browser's: kept-alive connections, a time limit per request, no automatic retries.
 
 use std::time::Duration;
 
@@ -11,50 +11,44 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 
-/// The idempotency key's header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Says, in µs, how much of the time until an answer was slept for what only the platform does in a cold start.
+/// The time, in µs, that the stack slept to model the platform's part of a cold start.
 const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// Seconds the server asks to wait.
+    /// The value of `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
-    /// How much of the time until it was modelled by the stack, in µs.
+    /// The modelled part of the latency, in µs.
     pub modelled_us: u32,
-    /// The body.
     pub body: Bytes,
 }
 
 impl Answer {
-    /// The body as JSON of a known form.
+    /// Parses the body as JSON.
     #[must_use]
     pub fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 }
 
-/// No answer.
+/// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Silence {
-    /// It took too long.
+    /// The time limit passed.
     #[error("timeout")]
     TimedOut,
-    /// The connection failed.
     #[error("connection failed")]
     Connection,
 }
 
-/// What to send.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The method.
     pub method: Method,
-    /// Where to.
     pub uri: Uri,
     /// `Authorization`.
     pub bearer: Option<HeaderValue>,
@@ -65,7 +59,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A GET without anything.
+    /// A GET without headers.
     #[must_use]
     pub fn get(uri: Uri) -> Self {
         Self {
@@ -77,7 +71,7 @@ impl Call {
         }
     }
 
-    /// A POST without anything.
+    /// A POST without headers and body.
     #[must_use]
     pub fn post(uri: Uri) -> Self {
         Self {
@@ -86,7 +80,7 @@ impl Call {
         }
     }
 
-    /// The same with JSON.
+    /// Adds a JSON body.
     #[must_use]
     pub fn json(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some((body.into(), "application/json"));
@@ -115,7 +109,7 @@ impl Call {
     }
 }
 
-/// Sends requests over one pool of connections.
+/// Sends requests over one connection pool.
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
@@ -123,7 +117,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that waits for an answer as long as `timeout`.
+    /// A client that waits for an answer for `timeout`.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
@@ -140,7 +134,7 @@ impl Client {
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
-    /// [`Silence`] when there is none.
+    /// [`Silence`] when there is no answer.
     pub async fn send(&self, call: &Call) -> Result<Answer, Silence> {
         let exchange = async {
             let response = self

@@ -1,4 +1,5 @@
-//! Collects the audit's facts from where they are kept: DynamoDB, SQS, PostgreSQL and the gateway's log, never the API.
+//! Collects the audit's facts directly from the stores: DynamoDB, SQS, PostgreSQL and the gateway's log, never from the
+//! API.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -22,7 +23,6 @@ use crate::facts::{DropFacts, Entry, Facts, LedgerFact, MoneyFact, OrderFact, Qu
 
 type Item = HashMap<String, AttributeValue>;
 
-/// Reads the stores of a stack.
 #[derive(Debug, Clone)]
 pub struct Stores {
     dynamodb: aws_sdk_dynamodb::Client,
@@ -30,17 +30,15 @@ pub struct Stores {
     stack: StackFile,
 }
 
-/// Items of a table that belong to a drop, and those that cannot be read.
+/// Items of a drop in a table, and items that cannot be parsed.
 #[derive(Debug, Clone)]
 pub struct Read<T> {
-    /// What was read.
     pub found: Vec<T>,
-    /// What could not be, spelt out.
+    /// Descriptions of items that could not be parsed.
     pub unreadable: Vec<String>,
 }
 
 impl Stores {
-    /// The stores of `stack`.
     #[must_use]
     pub fn new(stack: &StackFile) -> Self {
         let http = connector::plain(std::time::Duration::from_secs(1));
@@ -177,10 +175,10 @@ impl Stores {
         facts.collect()
     }
 
-    /// Everything, at one moment after the drain.
+    /// All facts, at one moment after the drain.
     ///
     /// # Errors
-    /// When a store cannot be read: then there is no audit, which is worse than a bad one.
+    /// When a store cannot be read. Then there is no audit, and the run counts as failed.
     pub async fn facts(&self, drop: &DropFacts, journal: Vec<Entry>, at_ms: i64) -> anyhow::Result<Facts> {
         let shards = self.shards(&drop.drop_id).await?;
         let purchases = self.purchases(&drop.drop_id).await?;
@@ -204,7 +202,7 @@ impl Stores {
             queues: self.queues().await?,
             unreadable: [shards.unreadable, purchases.unreadable, orders.unreadable].concat(),
             trouble: !self.stack.faults.is_empty(),
-            quiet: self.stack.faults.is_empty(),
+            gateway_failed_ms: crate::gateway::calls(&self.stack).await?.refused_ms(),
             overdue_after_ms: overdue_after_ms(self.stack.faults.has(Fault::KillFunctions)),
             every_change_sampled: false,
         })
@@ -243,7 +241,7 @@ fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// The units that a purchases item counts: none yet, if it is there for unused holds alone.
+/// The units that a purchases item counts; zero if the item exists only for unused holds.
 fn purchased(item: &Item) -> Option<i64> {
     match item.get("n") {
         Some(_) => number(item, "n"),
@@ -284,7 +282,7 @@ fn order(item: &Item) -> Option<OrderFact> {
     })
 }
 
-/// The rows of a query whose one parameter is the drop's id.
+/// The rows of a query whose only parameter is the drop's id.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -298,10 +296,10 @@ pub(crate) async fn of_ledger(stack: &StackFile, query: &str, drop_id: &str) -> 
     rows.context("reading the ledger")
 }
 
-/// What the gateway's log says, by payment.
+/// The gateway's log, summed by payment.
 ///
 /// # Errors
-/// When it cannot be read or a line is of another form.
+/// When it cannot be read or a line is malformed.
 pub fn money(log: &Path) -> anyhow::Result<Vec<MoneyFact>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
     money_of(&text)
@@ -326,7 +324,7 @@ fn money_of(log: &str) -> anyhow::Result<Vec<MoneyFact>> {
             }
             Event::Refunded => {
                 fact.refunded_minor += amount;
-                // Given back in full once the parts add up to a charge.
+                // A charge counts as refunded once the partial refunds add up to it.
                 let whole = charged.get(&line.intent).copied().unwrap_or(i64::MAX).max(1);
                 fact.refunded_charges = u32::try_from(fact.refunded_minor / whole).unwrap_or(u32::MAX);
             }

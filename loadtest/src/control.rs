@@ -1,4 +1,4 @@
-//! Asks the stack's control address.
+//! Calls the stack's control address.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use stack_api::StackFile;
 
 use crate::client::{Call, Client};
 
-/// How long an answer is waited for, unless told otherwise.
+/// The default time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `GET path` answers.
+/// The answer to `GET path`.
 ///
 /// # Errors
-/// When there is no answer, one that is not 200, or one of another form.
+/// When there is no answer, it is not 200, or it is malformed.
 pub async fn get<T: DeserializeOwned>(stack: &StackFile, path: &str) -> anyhow::Result<T> {
     send(stack, Method::GET, path, None, PATIENCE).await
 }
 
-/// What `POST path` answers within `patience`.
+/// The answer to `POST path` within `patience`.
 ///
 /// # Errors
 /// See [`get`].
@@ -34,8 +34,26 @@ pub async fn post<T: DeserializeOwned>(
     send(stack, Method::POST, path, body, patience).await
 }
 
+/// What `GET path` answers at another of the stack's addresses.
+///
+/// # Errors
+/// See [`get`].
+pub async fn get_from<T: DeserializeOwned>(url: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
+    send_to(url, Method::GET, path, None, patience).await
+}
+
 async fn send<T: DeserializeOwned>(
     stack: &StackFile,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+    patience: Duration,
+) -> anyhow::Result<T> {
+    send_to(&stack.control_url, method, path, body, patience).await
+}
+
+async fn send_to<T: DeserializeOwned>(
+    url: &str,
     method: Method,
     path: &str,
     body: Option<String>,
@@ -44,7 +62,7 @@ async fn send<T: DeserializeOwned>(
     let call = Call {
         method,
         body: body.map(|body| (Bytes::from(body), "application/json")),
-        ..Call::get(format!("{}{path}", stack.control_url).parse()?)
+        ..Call::get(format!("{url}{path}").parse()?)
     };
     let answer = Client::new(patience).send(&call).await;
     let answer = answer.with_context(|| format!("the stack's {path}"))?;

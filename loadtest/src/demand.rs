@@ -1,7 +1,7 @@
-//! What a drop caused, phase by phase, as a document that profiles are made from: `measured.json`.
+//! The load that a drop caused, phase by phase, as a document from which profiles are made: `measured.json`.
 //!
-//! The stack's meter only counts. So it is asked at the ends of the phases, beside the crowd and never in its way: when the
-//! drop is published, at the opening, when the surge is over, when the last shopper has left, and when all is drained.
+//! The stack's meter only counts up. So it is read at the ends of the phases, independently of the load: when the drop
+//! is published, at the opening, at the end of the surge, when the last visit has ended, and after the drain.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +24,6 @@ use crate::facts::DropFacts;
 use crate::usage::{float, meter};
 use crate::world::Opening;
 
-/// The meter at one moment.
 #[derive(Debug, Clone)]
 struct Mark {
     at: Instant,
@@ -38,7 +37,7 @@ async fn mark(stack: &StackFile) -> anyhow::Result<Mark> {
     })
 }
 
-/// Watches a drop from its publication on.
+/// Reads the meter from the drop's publication on.
 #[derive(Debug)]
 pub struct Watch {
     stack: StackFile,
@@ -47,7 +46,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins now, with a surge of `surge_seconds` from the opening on.
+    /// Starts now, with a surge of `surge_seconds` from the opening on.
     #[must_use]
     pub fn begin(stack: &StackFile, opening: Opening, surge_seconds: f64) -> Self {
         let (left, everyone_left) = oneshot::channel();
@@ -60,10 +59,10 @@ impl Watch {
         }
     }
 
-    /// Everyone has left. A phase that has not ended yet ends now.
+    /// Marks that all visits have ended. A phase still in progress ends now.
     ///
     /// # Errors
-    /// When the meter could not be asked at some moment.
+    /// When a read of the meter failed.
     pub async fn left(self) -> anyhow::Result<Left> {
         let _ = self.left.send(());
         let mut marks = self.marks.await.context("watching the phases")??;
@@ -94,7 +93,7 @@ async fn watch(
     Ok(marks)
 }
 
-/// A drop that everyone has left.
+/// The marks of a drop whose visits have all ended.
 #[derive(Debug)]
 pub struct Left {
     stack: StackFile,
@@ -102,10 +101,10 @@ pub struct Left {
 }
 
 impl Left {
-    /// All is drained, the ledger included.
+    /// Marks the end of the drain, the ledger included.
     ///
     /// # Errors
-    /// When the meter or the ledger could not be asked.
+    /// When the meter or the ledger could not be read.
     pub async fn drained(mut self, drop: &DropFacts) -> anyhow::Result<Demand> {
         self.marks.push(mark(&self.stack).await?);
         let ledger_rows = ledger_rows(&self.stack, &drop.drop_id).await?;
@@ -116,31 +115,28 @@ impl Left {
     }
 }
 
-/// A drop that is over.
+/// The marks of a finished drop.
 #[derive(Debug)]
 pub struct Demand {
     marks: Vec<Mark>,
     ledger_rows: u64,
 }
 
-/// Who came, and what for.
+/// The shoppers and their purchases.
 #[derive(Debug, Clone)]
 pub struct Crowd<'a> {
-    /// What was run: the drop file, the seed, the machine.
+    /// A description of the run: the drop file, the seed, the machine.
     pub run: String,
-    /// The drop.
     pub drop: &'a DropFacts,
-    /// Shoppers.
     pub shoppers: u32,
-    /// Units sold.
     pub sold: u64,
 }
 
 impl Demand {
-    /// The document. Functions are called by their binary's name, tables and queues as in the template.
+    /// The document. Functions have their binary's name, tables and queues the names of the template.
     ///
     /// # Errors
-    /// When the crowd's numbers are beyond what the document takes.
+    /// When a number is out of the document's range.
     pub fn measured(&self, crowd: &Crowd<'_>) -> anyhow::Result<Measured> {
         let day = serde_json::to_value(Moment(Timestamp::from_millis(crowd.drop.starts_at_ms)))?;
         let day = day.as_str().unwrap_or_default();
@@ -231,7 +227,7 @@ impl Demand {
         let Some((first, last)) = self.whole() else {
             return Vec::new();
         };
-        // What the functions used; what the audit and the samples read is ours.
+        // The usage of functions only, without the reads of the audit and the sampler.
         let used = |table: &str, of: fn(&TableUse) -> f64| -> f64 {
             let sum = |meter: &Meter| -> f64 {
                 let by_functions = meter.functions.iter().filter_map(|f| f.tables.get(table));
@@ -293,7 +289,7 @@ fn sum(meter: &Meter, of: impl Fn(&FunctionUse) -> Option<u64>) -> u64 {
     meter.functions.iter().filter_map(of).sum()
 }
 
-/// How often each run time of a function came between two moments, shortest first, in µs.
+/// How often each run time of a function occurred between two marks, shortest first, in µs.
 fn between(first: &Meter, last: &Meter, function: &str) -> Vec<(u64, u64)> {
     let empty = RunTimes::default();
     let past: BTreeMap<u64, u64> = (first.run_times.get(function).unwrap_or(&empty).counts.iter())
@@ -305,7 +301,7 @@ fn between(first: &Meter, last: &Meter, function: &str) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// `payments-dlq` is `PaymentsDlqQueue` in the template.
+/// Converts `payments-dlq` to the template's `PaymentsDlqQueue`.
 fn in_template(name: &str, kind: &str) -> String {
     let capital = |word: &str| {
         let mut letters = word.chars();
@@ -316,7 +312,8 @@ fn in_template(name: &str, kind: &str) -> String {
     name.split('-').map(capital).collect::<String>() + kind
 }
 
-/// Each version of an order is a row of its history and one write to the order's own row; money that moved is a row more.
+/// Each version of an order makes one history row and one write to the order's row. Each capture or refund makes one
+/// more row.
 async fn ledger_rows(stack: &StackFile, drop_id: &str) -> anyhow::Result<u64> {
     const QUERY: &str = "SELECT 2 * (SELECT count(*) FROM ledger_order_versions JOIN ledger_orders USING (order_id) \
                          WHERE drop_id::text = $1) \
@@ -451,7 +448,7 @@ mod tests {
         assert_eq!(measured.seconds.all(), [10.0, 25.0, 60.0, 25.0]);
         let reserve = measured.function("reserve").unwrap();
         assert_eq!(reserve.invocations.unwrap().all(), [10, 60, 30, 0]);
-        // Of the 100 new ones 90 took 1 ms and 9 took 8 ms.
+        // Of the 100 new requests 90 took 1 ms and 9 took 8 ms.
         assert_eq!((reserve.p95_ms, reserve.mean_ms), (Some(8.0), Some(4.0)));
         assert_eq!(
             measured
@@ -463,7 +460,7 @@ mod tests {
             [0, 0, 0, 13]
         );
         let stock = measured.table("StockTable").unwrap();
-        // 50 to reserve, 20 to process, 48 by invocations that were over.
+        // 50 units for reserving, 20 for processing, 48 by invocations that had ended.
         assert_eq!((stock.write_units, stock.read_units), (Some(118.0), Some(50.0)));
         let reads = BTreeMap::from([("reserve".to_owned(), 50.0)]);
         assert_eq!(stock.read_units_by_function, Some(reads));

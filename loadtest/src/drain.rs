@@ -1,4 +1,4 @@
-//! Waits until the stack has nothing left to do: streams read, queues empty, no open order, no claim in any shard.
+//! Waits until the stack has no work left: streams read, queues empty, no open order, no claim in any shard.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::collect::Stores;
 use crate::control;
 use crate::facts::DropFacts;
 
-/// What the drain allows beyond the time that holds and payments may take.
+/// The time limit of the drain beyond the time that holds and payments may take.
 const MARGIN: Duration = Duration::from_secs(20);
 
-/// How a drain ended.
+/// The result of a drain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drained {
-    /// How long it took.
     pub took: Duration,
-    /// What was left when the time was up; empty if everything was done.
+    /// The work left at the time limit; empty if everything was done.
     pub left: Vec<String>,
 }
 
-/// Waits for the end of all work on `drop`, at most hold + payment time + 20 s + what the run's faults take.
+/// Waits for the end of all work on `drop`, for at most hold + payment time + 20 s + the allowance for the run's
+/// faults.
 ///
 /// # Errors
-/// When the stack cannot be asked.
+/// When the stack does not answer.
 pub async fn drain(
     stack: &StackFile,
     stores: &Stores,
@@ -40,7 +40,7 @@ pub async fn drain(
     loop {
         interval.tick().await;
         let left = left(stack, stores, drop).await?;
-        // Twice in a row: between two looks nothing can have been on its way unseen.
+        // Two checks in a row, since work could move unseen during a single check.
         quiet = if left.is_empty() { quiet + 1 } else { 0 };
         if quiet >= 2 || started.elapsed() > limit {
             return Ok(Drained {

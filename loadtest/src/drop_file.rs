@@ -1,4 +1,4 @@
-//! A drop file: what is sold, when the crowd comes and how it behaves.
+//! A drop file: the goods, the arrivals and the behaviour of shoppers.
 
 use std::path::Path;
 
@@ -9,19 +9,18 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DropFile {
-    /// The drop's title.
     pub title: String,
     /// ISO 4217 code of every price.
     pub currency: String,
-    /// How many shoppers come unless the command line says otherwise.
+    /// The number of shoppers, unless the command line sets it.
     pub shoppers: u32,
     /// Units one shopper may own in this drop.
     pub per_shopper_limit: u32,
     /// How long a reservation is held, in seconds.
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks of them, in seconds.
+    /// The time limit for an action that the payment requires of the shopper, in seconds.
     pub payment_seconds: u32,
-    /// How long a shopper may take in all for other cards after the first decline, in seconds.
+    /// The time limit for other cards after the first decline, in seconds.
     #[serde(default = "retry_seconds")]
     pub retry_seconds: u32,
     /// How long an order waits for the gateway, in seconds.
@@ -31,15 +30,12 @@ pub struct DropFile {
     pub lead_seconds: u32,
     /// From the opening to the end of the drop, in seconds.
     pub open_seconds: u32,
-    /// The shortest time in which all units may be taken, in seconds: what pre-scaling reckons with.
+    /// The shortest time in which all units may be taken, in seconds, for pre-scaling.
     #[serde(default = "at_once")]
     pub sold_within_seconds: u32,
-    /// What is sold.
     #[serde(rename = "sku")]
     pub skus: Vec<SkuLine>,
-    /// When the crowd comes.
     pub arrivals: Profile,
-    /// How it behaves.
     pub behaviour: Behaviour,
 }
 
@@ -55,72 +51,66 @@ fn at_once() -> u32 {
     1
 }
 
-/// One SKU of a drop file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SkuLine {
-    /// The SKU's code.
     pub sku: String,
-    /// The SKU's title.
     pub title: String,
     /// Price of one unit in minor units of the drop's currency.
     pub price_minor: u64,
-    /// Units for sale.
     pub units: u32,
-    /// How often it is somebody's first wish, relative to the others.
+    /// How often it is a shopper's first choice, relative to the others.
     pub weight: f64,
 }
 
-/// The shape of the crowd over time: shares of all shoppers and how long each phase lasts.
+/// The arrivals over time: shares of all shoppers, and the length of each phase.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Those who come before the opening and wait: spread evenly.
+    /// Arrivals before the opening, spread evenly.
     pub before: Phase,
-    /// The step at the opening: densest at its start, falling linearly to nothing at its end.
+    /// The surge at the opening: densest at its start, falling linearly to zero at its end.
     pub surge: Phase,
-    /// The late tail: begins at the opening as well, spread evenly.
+    /// Late arrivals: from the opening on as well, spread evenly.
     pub tail: Phase,
 }
 
-/// One phase of a [`Profile`].
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
     /// Share of all shoppers, 0 to 1.
     pub share: f64,
-    /// How long it lasts.
     pub seconds: f64,
 }
 
-/// Probabilities of what a shopper does. Each shopper's choices are drawn from them once, from the seed.
+/// Probabilities of shoppers' actions. Each shopper's choices are drawn once, from the seed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
     /// How often 1, 2, ... units are wanted, relative to one another.
     pub quantity_weights: Vec<f64>,
-    /// Opens the drop's page (others come straight to the status).
+    /// Opens the drop's page (others go straight to the status).
     pub opens_page: f64,
-    /// Looks at the list of drops first.
+    /// Opens the list of drops first.
     pub opens_list: f64,
-    /// Has a second wish if the first SKU is gone.
+    /// Has a second choice if the first SKU is gone.
     pub second_choice: f64,
-    /// Takes fewer units when fewer are left.
+    /// Accepts fewer units when fewer are left.
     pub takes_fewer: f64,
     /// Stays when everything is held; others leave at once.
     pub stays: f64,
-    /// How many further looks those who stay have patience for (1 to this many).
+    /// The largest number of further status requests of those who stay (1 to this many).
     pub max_looks: u32,
-    /// Stays until it is gone or over, whatever it takes, and then buys with a card that works.
+    /// Stays until the SKU is gone or the drop is over, and buys with a working card if possible.
     pub never_leaves: f64,
-    /// The shortest time between two looks of a waiting shopper, in seconds, if the status asks for less.
+    /// The shortest time between two status requests of a waiting shopper, in seconds, if the status asks for less.
     pub look_seconds: f64,
-    /// Reserves and walks away.
+    /// Reserves and leaves.
     pub abandons: f64,
-    /// Holds units without ever paying: lets each hold expire, and reserves again, until the drop is over.
+    /// Holds units without paying: lets each hold expire and reserves again, until the drop is over.
     #[serde(default)]
     pub hoards: f64,
-    /// Reserves and gives the units back.
+    /// Reserves and releases the units.
     pub releases: f64,
     /// Cancels a placed order while it is being paid.
     pub cancels: f64,
@@ -130,16 +120,16 @@ pub struct Behaviour {
     pub double_clicks: f64,
     /// Stops waiting for an answer after a moment, reloads and sends again with the same key.
     pub reloads: f64,
-    /// Tries another card after a declined one, and another reservation when the order has ended for that.
+    /// Tries another card after a declined one, and another reservation when the order has ended because of it.
     pub tries_again_after_decline: f64,
-    /// Has no card that works, tries as many as allowed, and reserves again, until the drop is over.
+    /// Has no working card, tries as many as allowed, and reserves again, until the drop is over.
     #[serde(default)]
     pub declines_always: f64,
-    /// How the payment goes.
+    /// The outcome of the payment.
     pub cards: Cards,
 }
 
-/// How payments go, relative to one another.
+/// The outcomes of payments, relative to one another.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cards {
@@ -147,11 +137,11 @@ pub struct Cards {
     pub works: f64,
     /// The card is declined.
     pub declined: f64,
-    /// The bank asks and the shopper confirms.
+    /// The bank requires authentication and the shopper confirms.
     pub action_completed: f64,
-    /// The bank asks and the shopper fails.
+    /// The bank requires authentication and the shopper fails.
     pub action_failed: f64,
-    /// The bank asks and the shopper never answers.
+    /// The bank requires authentication and the shopper does not react.
     pub action_ignored: f64,
     /// The gateway stops answering before it has charged.
     pub timeout_before_charge: f64,
@@ -163,16 +153,16 @@ impl DropFile {
     /// Reads and checks a drop file.
     ///
     /// # Errors
-    /// When it cannot be read, is not in the format, or contradicts itself.
+    /// When it cannot be read, is malformed, or contradicts itself.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", path.display()))
     }
 
-    /// Reads and checks the text of a drop file.
+    /// Parses and checks the text of a drop file.
     ///
     /// # Errors
-    /// When it is not in the format or contradicts itself.
+    /// When it is malformed or contradicts itself.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let file: Self = toml::from_str(text)?;
         file.check()?;

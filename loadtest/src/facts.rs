@@ -1,4 +1,4 @@
-//! What the audit looks at: plain facts, whoever collected them.
+//! The facts that the audit checks, independent of their source.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,15 @@ use domain::shard::Shard;
 use domain::survey::Tally;
 use serde::{Deserialize, Serialize};
 
-/// The drop that was run, as the operator put it.
+/// The drop of the run, as the operator published it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropFacts {
-    /// Its id.
     pub drop_id: String,
-    /// When it was published, in ms since 1970.
+    /// Publication time, in ms since 1970.
     pub published_at_ms: i64,
-    /// When it opened, in ms since 1970.
+    /// Opening time, in ms since 1970.
     pub starts_at_ms: i64,
-    /// When it closed, in ms since 1970.
+    /// Closing time, in ms since 1970.
     pub ends_at_ms: i64,
     /// How long a reservation is held, in seconds.
     pub hold_seconds: u32,
@@ -25,167 +24,155 @@ pub struct DropFacts {
     pub payment_seconds: u32,
     /// Units one shopper may own.
     pub per_shopper_limit: u32,
-    /// What was put on sale.
     pub skus: Vec<SkuFacts>,
 }
 
-/// One SKU that was put on sale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkuFacts {
-    /// Its code.
     pub sku: String,
-    /// Units the operator asked to be sold.
+    /// Units that the operator put on sale.
     pub units: u32,
 }
 
-/// One line of the journal: what the generator saw with its own eyes.
+/// One line of the journal: an answer or an observation of the load generator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Entry {
-    /// The drop that is run; always the first line.
+    /// The drop of the run; always the first line.
     Drop(DropFacts),
     /// A reservation was answered 201.
     Reserved(Reserved),
-    /// A reservation was given back by its shopper (204).
+    /// A shopper released a reservation (204).
     Released {
-        /// When the answer came, in ms since 1970.
+        /// Time of the answer, in ms since 1970.
         at_ms: i64,
-        /// Which.
         reservation_id: String,
     },
     /// An order was answered 202.
     Ordered(Ordered),
-    /// A checkout was refused for good.
+    /// A checkout was refused permanently.
     CheckoutRefused(CheckoutRefused),
-    /// A shopper asks for an order to be cancelled. Noted before it is sent: the answer may get lost.
+    /// A shopper requests an order's cancellation. Noted before sending, since the answer may get lost.
     CancelAsked {
-        /// When it was sent, in ms since 1970.
+        /// Send time, in ms since 1970.
         at_ms: i64,
-        /// Which order.
         order_id: String,
     },
-    /// The operator cancels the drop, likewise.
+    /// An operator requests the end of an order that waits for the payment gateway. Noted before sending, since the answer may get lost.
+    EndAsked {
+        /// Send time, in ms since 1970.
+        at_ms: i64,
+        order_id: String,
+    },
+    /// The operator requests the drop's cancellation. Noted before sending, since the answer may get lost.
     DropCancelAsked {
-        /// When it was sent, in ms since 1970.
+        /// Send time, in ms since 1970.
         at_ms: i64,
     },
-    /// A shopper has left.
+    /// A shopper's visit has ended.
     Ended(Ended),
     /// The shards at one moment of the run.
     Sampled(Sampled),
 }
 
-/// A 201.
+/// A reservation that was answered 201.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserved {
-    /// When the answer came, in ms since 1970.
+    /// Time of the answer, in ms since 1970.
     pub at_ms: i64,
-    /// Whose.
     pub shopper: String,
-    /// Of what.
     pub sku: String,
-    /// How many.
     pub quantity: u32,
-    /// The request's idempotency key. Journals of before have none.
+    /// The request's idempotency key. Older journals have none.
     #[serde(default)]
     pub key: String,
-    /// The reservation.
     pub reservation_id: String,
-    /// Until when it is held, in ms since 1970.
+    /// End of the hold, in ms since 1970.
     pub expires_at_ms: i64,
-    /// What it costs in all, in minor units.
+    /// The total price, in minor units.
     pub amount_minor: i64,
 }
 
-/// A 202.
+/// An order that was answered 202.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
-    /// When the answer came, in ms since 1970.
+    /// Time of the answer, in ms since 1970.
     pub at_ms: i64,
-    /// Whose.
     pub shopper: String,
-    /// The request's idempotency key. Journals of before have none.
+    /// The request's idempotency key. Older journals have none.
     #[serde(default)]
     pub key: String,
-    /// The reservation it was made from.
+    /// The reservation that became the order.
     pub reservation_id: String,
-    /// The order.
     pub order_id: String,
 }
 
-/// A checkout that got a final no.
+/// A checkout that was refused permanently.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckoutRefused {
-    /// When the answer came, in ms since 1970.
+    /// Time of the answer, in ms since 1970.
     pub at_ms: i64,
-    /// Whose.
     pub shopper: String,
-    /// Of which reservation.
     pub reservation_id: String,
     /// The problem's code, if the answer was a problem.
     pub code: Option<Code>,
 }
 
-/// How a shopper's visit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Paid.
+    /// The order was paid.
     Bought,
-    /// Was told that it is gone.
+    /// The API answered that the SKU is gone.
     Gone,
-    /// Was told that the drop is over.
+    /// The API answered that the drop is over.
     Closed,
-    /// Left while everything was held.
+    /// The shopper left while everything was held.
     Impatient,
-    /// Did not want the fewer units that were left.
+    /// The shopper did not accept the fewer units that were left.
     DidNotWantFewer,
-    /// Reserved and walked away.
+    /// The shopper reserved and left.
     Abandoned,
-    /// Reserved and gave the units back.
+    /// The shopper reserved and released the units.
     Released,
-    /// The payment failed.
     PaymentFailed,
     /// The order was cancelled, by the shopper or the deadline.
     Cancelled,
-    /// Was told that the limit is reached.
+    /// The API answered that the limit is reached.
     LimitReached,
-    /// The hold expired before the checkout was through.
+    /// The hold expired before the checkout succeeded.
     HoldExpired,
-    /// Gave up after errors, silence, or a refusal that is about the shopper and not about the stock.
+    /// The shopper gave up after errors, missing answers, or a refusal that concerns the shopper and not the stock.
     GaveUp,
-    /// Got an answer that the API does not promise.
+    /// The API gave an answer that it does not promise.
     Unexpected,
 }
 
-/// The end of a visit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// When, in ms since 1970.
+    /// End time, in ms since 1970.
     pub at_ms: i64,
-    /// Who.
     pub shopper: String,
-    /// What was wanted last.
+    /// The SKU wanted last.
     pub sku: String,
-    /// How many.
+    /// The number of units wanted.
     pub quantity: u32,
-    /// Whether they mean to buy and have a card that works.
+    /// Whether the shopper intends to buy and has a working card.
     #[serde(default)]
     pub buys: bool,
-    /// How it ended.
     pub ending: Ending,
 }
 
 /// The units of all SKUs at one moment of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampled {
-    /// When, in ms since 1970.
+    /// Time, in ms since 1970.
     pub at_ms: i64,
     /// By SKU, in the drop's order.
     pub skus: Vec<UnitCounts>,
-    /// Shards that did not add up, spelt out.
+    /// Descriptions of shards that did not add up.
     pub broken: Vec<String>,
-    /// Holds that are there long after their deadline ([`crate::audit::overdue`]): by reservation, how many ms after it.
+    /// Holds that exist long after their deadline ([`crate::audit::overdue`]): ms after the deadline, by reservation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overdue: BTreeMap<String, i64>,
 }
@@ -193,13 +180,11 @@ pub struct Sampled {
 /// The units of one SKU by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitCounts {
-    /// Free.
     pub free: u64,
     /// Held by reservations.
     pub held: u64,
     /// In open orders.
     pub ordered: u64,
-    /// Sold.
     pub sold: u64,
 }
 
@@ -215,123 +200,104 @@ impl From<Tally> for UnitCounts {
 }
 
 impl UnitCounts {
-    /// All of them.
+    /// The sum of all states.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.free + self.held + self.ordered + self.sold
     }
 }
 
-/// A shard's item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardFact {
-    /// Its SKU.
     pub sku: String,
-    /// Its key, for people.
+    /// The shard's key, for messages.
     pub key: String,
-    /// What is in it.
     pub shard: Shard,
 }
 
-/// An order's item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderFact {
-    /// The order itself.
     pub order: Order,
-    /// Whether it stands in the index of open orders.
+    /// Whether the order is in the index of open orders.
     pub indexed_open: bool,
 }
 
 impl OrderFact {
-    /// Whether its units count against the shopper's limit and the stock.
+    /// Whether the order's units count against the shopper's limit and the stock.
     #[must_use]
     pub fn counts(&self) -> bool {
         !matches!(self.order.status, OrderStatus::Declined | OrderStatus::Cancelled)
     }
 
-    /// Whether its units are sold.
+    /// Whether the order's units are sold.
     #[must_use]
     pub fn is_sold(&self) -> bool {
         matches!(self.order.status, OrderStatus::Paid | OrderStatus::Refunded)
     }
 }
 
-/// A row of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerFact {
-    /// The order.
     pub order_id: String,
-    /// The version it is at.
     pub version: u32,
-    /// Its status.
     pub status: String,
-    /// Its units.
     pub quantity: u32,
-    /// Its amount in minor units.
+    /// The order's amount in minor units.
     pub amount_minor: i64,
 }
 
-/// What the gateway's log says of one order's money.
+/// The gateway's log lines about one order, summed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MoneyFact {
-    /// The order, as the gateway was told.
+    /// The order id in the gateway's metadata.
     pub order_id: String,
-    /// How often money was taken.
     pub charges: u32,
-    /// Minor units taken.
+    /// Charged minor units.
     pub charged_minor: i64,
-    /// How many of these charges were given back in full.
+    /// The number of fully refunded charges.
     pub refunded_charges: u32,
-    /// Minor units given back.
+    /// Refunded minor units.
     pub refunded_minor: i64,
-    /// How often the payment was declined.
     pub declines: u32,
-    /// How often the shopper was asked to act.
+    /// How often the shopper was asked to authenticate.
     pub actions: u32,
-    /// How often the payment was cancelled.
     pub cancels: u32,
 }
 
-/// What lies in a queue.
+/// The messages in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueFact {
-    /// Its name.
     pub queue: String,
-    /// Messages in it, whether visible, in flight or delayed.
+    /// Visible, in-flight and delayed messages.
     pub messages: u64,
-    /// Whether only what could not be processed ends there.
+    /// Whether it is a dead-letter queue.
     pub dead_letters: bool,
 }
 
-/// Everything the audit needs.
+/// All facts for the audit.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The drop.
     pub drop: DropFacts,
     /// When the facts were collected, in ms since 1970.
     pub at_ms: i64,
-    /// The journal, the drop's line apart.
+    /// The journal without the drop's line.
     pub journal: Vec<Entry>,
-    /// The table `stock`.
     pub shards: Vec<ShardFact>,
     /// The table `purchases`: units by shopper.
     pub purchases: Vec<(String, i64)>,
-    /// The table `orders`.
     pub orders: Vec<OrderFact>,
-    /// The ledger.
     pub ledger: Vec<LedgerFact>,
-    /// The gateway's log.
     pub money: Vec<MoneyFact>,
-    /// The queues.
     pub queues: Vec<QueueFact>,
-    /// Items that could not be read, spelt out.
+    /// Descriptions of items that could not be parsed.
     pub unreadable: Vec<String>,
-    /// Whether anything went wrong on purpose, so that answers rest on older knowledge.
+    /// Whether faults were injected, so that answers may be based on outdated data.
     pub trouble: bool,
-    /// Whether nothing at all went wrong on purpose, so that no order waits for its payment to be tried.
-    pub quiet: bool,
+    /// When the gateway refused or lost a call, by its own record, in ms since 1970.
+    pub gateway_failed_ms: Vec<i64>,
     /// How long after its deadline a hold may still be there while the drop is on sale, in ms.
     pub overdue_after_ms: i64,
-    /// Whether the journal has a sample after every change; else, between two samples, units may have come and gone.
+    /// Whether the journal has a sample after every change. If not, units may have changed state between two samples
+    /// unseen.
     pub every_change_sampled: bool,
 }

@@ -1,4 +1,4 @@
-//! What goes wrong on purpose in the stack under load: asked for, counted, and ended before the audit reads.
+//! The injected faults of a run: requested, counted, and ended before the audit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use stack_api::{StackFile, Struck};
 
 use crate::control;
 
-/// Faults after which API Gateway answers for a function that died or ran out of time.
+/// Faults after which API Gateway answers in place of a function that died or exceeded its time limit.
 const DEADLY: [Fault; 4] = [
     Fault::KillFunctions,
     Fault::TimeoutBeforeWrite,
@@ -17,31 +17,30 @@ const DEADLY: [Fault; 4] = [
     Fault::SlowDynamodb,
 ];
 
-/// How often a shopper sends the same request when nothing is broken on purpose.
+/// How often a shopper sends the same request in a run without faults.
 pub const TRIES: u32 = 6;
-/// The same in a run with faults: people who see errors everywhere insist.
+/// How often a shopper sends the same request in a run with faults.
 pub const TRIES_IN_TROUBLE: u32 = 12;
 
 /// How long all that was killed or lost may take to come again, in seconds: a message twice its queue's visibility time, and
 /// the next run of a schedule.
-const AFTERMATH_SECONDS: u64 = 240;
+const AFTERMATH_SECONDS: u64 = 300;
 
-/// How long it may take until what the faults took away is back.
+/// The time limit until everything that the faults stopped runs again.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
-/// The faults of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FaultReport {
-    /// Which, as a text: their names, separated by commas; empty without faults.
+    /// The faults' names, separated by commas; empty without faults.
     pub plan: FaultPlan,
-    /// The seed of their draws.
+    /// The seed of their random numbers.
     pub seed: u64,
-    /// How often each struck, by name.
+    /// How often each fault happened, by name.
     pub struck: BTreeMap<String, Struck>,
 }
 
 impl FaultReport {
-    /// Whether anything was to go wrong.
+    /// Whether any fault was requested.
     #[must_use]
     pub fn any(&self) -> bool {
         !self.plan.is_empty()
@@ -53,26 +52,26 @@ impl FaultReport {
         DEADLY.iter().any(|fault| self.plan.has(*fault))
     }
 
-    /// Faults that were asked for and never struck.
+    /// Requested faults that never happened.
     pub fn idle(&self) -> impl Iterator<Item = Fault> {
         let strikes = |fault: Fault| self.struck.get(fault.name()).map_or(0, |struck| struck.strikes);
         self.plan.iter().filter(move |fault| strikes(*fault) == 0)
     }
 }
 
-/// What a run allows for its faults.
+/// The extra tolerance of a run with faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// How often a shopper sends the same request.
     pub tries: u32,
-    /// Whether the operator sends again what failed, and begins anew when a drop is not ready in time.
+    /// Whether the operator repeats failed requests, and publishes a new drop when one is not ready in time.
     pub operator_insists: bool,
     /// How much longer the drain may take.
     pub drain: Duration,
 }
 
 impl Allowance {
-    /// For the stack's faults.
+    /// The tolerance for the stack's faults.
     #[must_use]
     pub fn of(stack: &StackFile) -> Self {
         let trouble = !stack.faults.is_empty();
@@ -84,7 +83,7 @@ impl Allowance {
     }
 }
 
-/// Ends all faults for good; answers how often each struck. What they took away is back then.
+/// Ends all faults for good and returns their counts. Everything that they stopped runs again then.
 ///
 /// # Errors
 /// When the stack does not answer.

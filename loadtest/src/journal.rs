@@ -1,4 +1,4 @@
-//! The journal: what shoppers were promised, in memory for the audit and in a file for anyone.
+//! The journal: all promises made to shoppers, in memory for the audit and in a file.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -12,27 +12,27 @@ use crate::facts::{DropFacts, Entry};
 #[derive(Debug)]
 struct Pages {
     entries: Vec<Entry>,
-    file: BufWriter<File>,
+    /// None where nobody reads it afterwards.
+    file: Option<BufWriter<File>>,
     failed: Option<std::io::Error>,
 }
 
-/// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
     pages: Mutex<Pages>,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, over an older one, with the drop as its first line.
+    /// Creates the journal at `path`, replacing an older one, with the drop as its first line.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn create(path: &Path, drop: &DropFacts) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         let journal = Self {
             pages: Mutex::new(Pages {
                 entries: Vec::new(),
-                file: BufWriter::new(file),
+                file: Some(BufWriter::new(file)),
                 failed: None,
             }),
         };
@@ -40,34 +40,48 @@ impl Journal {
         Ok(journal)
     }
 
+    /// A journal without a file.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self {
+            pages: Mutex::new(Pages {
+                entries: Vec::new(),
+                file: None,
+                failed: None,
+            }),
+        }
+    }
+
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something. A file that cannot be written is reported by [`Journal::finish`].
+    /// Adds an entry. [`Journal::finish`] reports a failed write of the file.
     pub fn write(&self, entry: Entry) {
         let mut pages = self.pages();
-        let written = serde_json::to_writer(&mut pages.file, &entry)
-            .map_err(std::io::Error::from)
-            .and_then(|()| pages.file.write_all(b"\n"));
-        if let Err(error) = written {
-            pages.failed.get_or_insert(error);
+        if let Some(file) = &mut pages.file {
+            let written = serde_json::to_writer(&mut *file, &entry)
+                .map_err(std::io::Error::from)
+                .and_then(|()| file.write_all(b"\n"));
+            if let Err(error) = written {
+                pages.failed.get_or_insert(error);
+            }
         }
         pages.entries.push(entry);
     }
 
-    /// Sends what is buffered to the file.
+    /// Writes buffered entries to the file.
     pub fn flush(&self) {
         let mut pages = self.pages();
-        if let Err(error) = pages.file.flush() {
+        if let Some(Err(error)) = pages.file.as_mut().map(std::io::Write::flush) {
             pages.failed.get_or_insert(error);
         }
     }
 
-    /// All entries; the file is complete afterwards.
+    /// All entries. The file is complete afterwards.
     ///
     /// # Errors
-    /// When something could not be written to the file.
+    /// When an entry could not be written to the file.
     pub fn finish(&self) -> anyhow::Result<Vec<Entry>> {
         self.flush();
         let mut pages = self.pages();
@@ -78,7 +92,7 @@ impl Journal {
     }
 }
 
-/// Reads a journal back.
+/// Reads a journal file.
 ///
 /// # Errors
 /// When it cannot be read or does not begin with the drop.

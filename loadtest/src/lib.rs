@@ -1,33 +1,24 @@
 //! Open-model load on a whole drop, the audit after it, and the report.
 //!
-//! **The problem.** A drop is a crowd that does not wait. A generator that sends its next request only once the last was
-//! answered slows down with the system under test and hides exactly what should be seen. And what a system says of itself
-//! is no evidence that it sold every unit once.
+//! **The problem.** Shoppers do not wait for the system. A generator that sends its next request only after the last
+//! answer slows down with the system under test and hides its latency. And the system's own statements do not prove
+//! that it sold every unit once.
 //!
-//! **The model.** Arrivals are drawn up front from a profile and a seed ([`arrivals`], [`behaviour`]) and sent at
-//! their time, whatever became of earlier ones; how late they were is measured, and a run that was late is void. Latency
-//! counts from the *intended* start ([`measure`]). Everything a shopper was promised is journalled ([`journal`]).
-//! Afterwards the [`mod@audit`] compares the journal with DynamoDB, the queues, PostgreSQL and the gateway's log, each read
-//! directly ([`collect`]).
+//! **The model.** Arrivals are drawn in advance from a profile and a seed ([`arrivals`], [`behaviour`]) and sent at
+//! their time, whatever became of earlier ones. Their lateness is measured, and a run with late arrivals is void.
+//! Latency counts from the *intended* start ([`measure`]). The journal records every promise made to a shopper
+//! ([`journal`]). Afterwards the [`mod@audit`] compares the journal with DynamoDB, the queues, PostgreSQL and the
+//! gateway's log, each read directly ([`collect`]).
 //!
-//! **A walk through.** A [`drop_file`] says what is sold and who comes; [`stack`] starts the local stack; [`operator`]
-//! publishes the drop; [`load`] sends the crowd of [`shopper`]s while [`sampler`] looks at the shards; [`drain`]
-//! waits until nothing is left to do; [`collect`] and [`mod@audit`] check the promises; [`usage`] puts prices on what
-//! was used; [`report`] writes it all down. [`demand`] notes what each phase caused, and [`calibrate`] makes a capacity profile
-//! of such notes.
+//! **A walk through.** A [`drop_file`] describes the goods and the shoppers; [`stack`] starts the local stack;
+//! [`operator`] publishes the drop; [`load`] sends the [`shopper`]s' requests while [`sampler`] reads the shards;
+//! [`drain`] waits until no work is left; [`collect`] and [`mod@audit`] check the promises; [`usage`] applies prices to
+//! the usage; [`report`] writes the results. [`demand`] records the load of each phase, and [`calibrate`] makes a
+//! capacity profile from such records.
 //!
-//! **What it does not do.** It never calls anything but the stack it was given, and it proves nothing about capacity on
-//! AWS: absolute times are those of the machine it ran on.
+//! **What it does not do.** It calls only the given stack, and it proves nothing about capacity on AWS: absolute times
+//! are those of the machine it ran on.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod arrivals;
 pub mod audit;
@@ -42,6 +33,7 @@ pub mod drain;
 pub mod drop_file;
 pub mod facts;
 pub mod faults;
+pub mod gateway;
 pub mod journal;
 pub mod load;
 pub mod measure;

@@ -1,4 +1,4 @@
-//! Sends the crowd: each shopper at its time, whatever became of those before.
+//! Starts each shopper at its time, whatever became of earlier ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,27 +11,26 @@ use crate::behaviour::Plan;
 use crate::shopper::Shopper;
 use crate::world::World;
 
-/// One arrival of the schedule.
 #[derive(Debug)]
 pub struct Arrival {
     /// In µs relative to the opening.
     pub at_us: i64,
-    /// Who comes.
+    /// The shopper's choices.
     pub plan: Plan,
-    /// With which token.
+    /// The shopper's token.
     pub bearer: HeaderValue,
 }
 
-/// How the crowd fared.
+/// The result of the load.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// Answers the API does not promise, with how often each came.
+    /// Answers that the API does not promise, with their counts.
     pub surprises: BTreeMap<String, u64>,
-    /// Shoppers whose visit was cut short because the run was stopped.
+    /// Visits that ended early because the run was stopped.
     pub unfinished: u64,
 }
 
-/// Sends all arrivals, which must be in order of time, and waits until everyone has left or `stop` turns true.
+/// Starts all arrivals, which must be sorted by time, and waits until all visits have ended or `stop` turns true.
 pub async fn run(world: &Arc<World>, arrivals: Vec<Arrival>, mut stop: watch::Receiver<bool>) -> Sent {
     let total = u64::try_from(arrivals.len()).unwrap_or(u64::MAX);
     let mut visits = JoinSet::new();

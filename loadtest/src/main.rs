@@ -41,6 +41,10 @@ enum Command {
         /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
         #[arg(long, env = "FAULTS", default_value = "")]
         faults: FaultPlan,
+        /// The payment gateway's rate, in calls a second: the functions keep to it, and the gateway answers 429 beyond it. Without it the gateway
+        /// has no limit, and the functions take the highest rate.
+        #[arg(long, env = "GATEWAY_RATE", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        gateway_rate: Option<u32>,
     },
     /// Run a drop on a stack that is up already.
     Run {
@@ -67,7 +71,7 @@ enum Command {
     Faults,
 }
 
-/// A run whose promises have no more time than usual.
+/// Options of a run without extra time for its promises.
 fn options(load: &Load, keys: PathBuf) -> Options {
     Options {
         load: load.clone(),
@@ -87,7 +91,7 @@ fn main() -> ExitCode {
         cli.command,
         Command::Drop { .. } | Command::Run { .. } | Command::Compare(_)
     ) {
-        // Without privileges the stack steps back instead.
+        // Without privileges this fails, and the stack lowers its own priority instead.
         let _ = go_first();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -113,7 +117,11 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
             load,
             functions_dir,
             faults,
-        } => drop_on_own_stack(&load, &functions_dir, &faults).await,
+            gateway_rate,
+        } => {
+            let rate = gateway_rate.map(|rate| format!("--gateway-rate={rate}"));
+            drop_on_own_stack(&load, &functions_dir, &faults, rate.as_slice()).await
+        }
         Command::Run { load, stack } => {
             let file = StackFile::load(&stack)?;
             let keys = stack.parent().unwrap_or(Path::new(".")).join("keys");
@@ -148,7 +156,12 @@ async fn execute(command: Command) -> anyhow::Result<bool> {
     }
 }
 
-async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &FaultPlan) -> anyhow::Result<bool> {
+async fn drop_on_own_stack(
+    load: &Load,
+    functions: &Path,
+    faults: &FaultPlan,
+    further: &[String],
+) -> anyhow::Result<bool> {
     let stop = stop_signal()?;
     std::fs::create_dir_all(&load.out)?;
     let (folder, log) = (load.out.join("stack"), load.out.join("stack.log"));
@@ -159,7 +172,7 @@ async fn drop_on_own_stack(load: &Load, functions: &Path, faults: &FaultPlan) ->
         log: &log,
         seed: load.seed,
         faults,
-        further: &[],
+        further,
     };
     let options = options(load, folder.join("keys"));
     let ran = start

@@ -1,6 +1,6 @@
-//! What was measured: every request with its latency from the *intended* start, and how late arrivals were sent.
+//! Measurements: every request with its latency from the *intended* start, and the lateness of arrivals.
 //!
-//! Requests are kept as they are, 20 bytes each; histograms are made of them once, at the end.
+//! Requests are kept unaggregated, 20 bytes each; histograms are made once, at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 named! {
-    /// The endpoints that are told apart.
+    /// The endpoints that are reported separately.
     pub enum Endpoint {
         /// `GET /drops`
         ListDrops = "list_drops",
@@ -36,18 +36,15 @@ named! {
     }
 }
 
-/// One request.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// When it should have been sent, in ms relative to the opening.
+    /// Intended send time, in ms relative to the opening.
     pub intended_ms: i32,
-    /// From then to the end of the answer (or of the patience), in µs.
+    /// From the intended send time to the end of the answer or to the time-out, in µs.
     pub latency_us: u32,
-    /// How much of it was modelled, in µs.
+    /// The modelled part of the latency, in µs.
     pub modelled_us: u32,
-    /// Where to.
     pub endpoint: Endpoint,
-    /// Index of the outcome's name.
     pub outcome: u16,
 }
 
@@ -60,33 +57,25 @@ struct Books {
     arrivals_ms: Vec<i32>,
 }
 
-/// Collects measurements from all shoppers.
 #[derive(Debug, Default)]
 pub struct Recorder {
     books: Mutex<Books>,
 }
 
-/// The percentiles of one endpoint, in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// Requests.
     pub count: u64,
-    /// Median.
     pub p50: f64,
-    /// 90th percentile.
     pub p90: f64,
-    /// 99th percentile.
     pub p99: f64,
-    /// 99.9th percentile.
     pub p999: f64,
-    /// The slowest.
     pub max: f64,
 }
 
-/// One second of one endpoint.
+/// The figures of one endpoint in one second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Second {
-    /// Which second, relative to the opening.
+    /// The second, relative to the opening.
     pub second: i32,
     /// Requests that should have been sent in it.
     pub count: u64,
@@ -96,7 +85,6 @@ pub struct Second {
     pub p99: f64,
 }
 
-/// Everything that was measured.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
     /// All requests, in the order of their ends.
@@ -105,7 +93,7 @@ pub struct Measured {
     pub outcomes: Vec<String>,
     /// How late each arrival was sent, in µs.
     pub late_arrivals_us: Vec<u32>,
-    /// How late every later step of a shopper was sent after its think-time, in µs.
+    /// How late each later request of a shopper was sent after its think time, in µs.
     pub late_steps_us: Vec<u32>,
     /// When each shopper should have arrived, in ms relative to the opening.
     pub arrivals_ms: Vec<i32>,
@@ -116,24 +104,24 @@ impl Recorder {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A shopper was due at `intended_ms` and sent its first request `late` after that.
+    /// Records that a shopper was due at `intended_ms` and sent its first request `late` after that.
     pub fn arrival(&self, intended_ms: i32, late: Duration) {
         let mut books = self.books();
         books.arrivals_ms.push(intended_ms);
         books.late_arrivals_us.push(micros(late));
     }
 
-    /// A shopper's think-time ended and the next request went out `late` after that.
+    /// Records that a request was sent `late` after the end of a think time.
     pub fn step(&self, late: Duration) {
         self.books().late_steps_us.push(micros(late));
     }
 
-    /// A request has ended.
+    /// Records a finished request.
     pub fn request(&self, endpoint: Endpoint, intended_ms: i32, latency: Duration, outcome: &str) {
         self.request_modelled(endpoint, intended_ms, latency, 0, outcome);
     }
 
-    /// A request has ended, so many µs of whose latency were modelled.
+    /// Records a finished request of whose latency a part was modelled, in µs.
     pub fn request_modelled(
         &self,
         endpoint: Endpoint,
@@ -160,12 +148,12 @@ impl Recorder {
         });
     }
 
-    /// How many requests have ended so far.
+    /// The number of finished requests so far.
     pub fn requests(&self) -> usize {
         self.books().samples.len()
     }
 
-    /// Takes everything out.
+    /// Takes all measurements.
     pub fn finish(&self) -> Measured {
         let books = std::mem::take(&mut *self.books());
         Measured {
@@ -179,13 +167,12 @@ impl Recorder {
 }
 
 impl Measured {
-    /// Percentiles by endpoint.
     #[must_use]
     pub fn latencies(&self) -> BTreeMap<Endpoint, Percentiles> {
         self.by(|_| true)
     }
 
-    /// Percentiles by endpoint of the requests that belong before (`false`) or after (`true`) the opening.
+    /// Percentiles by endpoint of the requests intended before (`false`) or after (`true`) the opening.
     #[must_use]
     pub fn latencies_of_phase(&self, open: bool) -> BTreeMap<Endpoint, Percentiles> {
         self.by(|s| (s.intended_ms >= 0) == open)
@@ -202,7 +189,6 @@ impl Measured {
             .collect()
     }
 
-    /// Requests by endpoint and outcome.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<Endpoint, BTreeMap<String, u64>> {
         let mut counts: BTreeMap<Endpoint, BTreeMap<String, u64>> = BTreeMap::new();
@@ -245,7 +231,7 @@ impl Measured {
     }
 }
 
-/// The percentiles of some values in µs, in ms; all 0 if there are none.
+/// The percentiles, in ms, of values in µs; all 0 if there are none.
 #[must_use]
 pub fn percentiles(values_us: &[u32]) -> Percentiles {
     let mut histogram = new_histogram();
@@ -273,7 +259,7 @@ pub fn percentiles(values_us: &[u32]) -> Percentiles {
     }
 }
 
-/// 1 µs to 10 minutes with three significant digits.
+/// From 1 µs to 10 minutes, with three significant digits.
 #[allow(
     clippy::expect_used,
     reason = "constant bounds, which the constructor accepts"

@@ -1,4 +1,4 @@
-//! What the operator does before a drop: put it, publish it, see it scheduled.
+//! The operator's actions before a drop: create it, publish it, wait until it is scheduled.
 
 use std::time::Duration;
 
@@ -15,15 +15,45 @@ use crate::client::{Answer, Call, Client};
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, SkuFacts};
 
-/// How long publishing may take.
+/// The time limit for publishing.
 pub const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
-/// How long an operator waits before sending again.
+/// The pause before an operator repeats a request.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// What an operator writes down for the drop of `file`, which is on sale between two moments (ms since 1970).
+///
+/// # Errors
+/// When the file has what no drop can have.
+pub fn body(file: &DropFile, starts_at_ms: i64, ends_at_ms: i64) -> anyhow::Result<DropBody> {
+    let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
+        Ok(SkuBody {
+            sku: sku.sku.parse()?,
+            title: sku.title.clone(),
+            price_minor: i64::try_from(sku.price_minor)?,
+            units: sku.units,
+        })
+    });
+    Ok(DropBody {
+        title: file.title.clone(),
+        currency: file.currency.parse()?,
+        starts_at: Moment(Timestamp::from_millis(starts_at_ms)),
+        ends_at: Moment(Timestamp::from_millis(ends_at_ms)),
+        hold_seconds: file.hold_seconds,
+        payment_seconds: file.payment_seconds,
+        retry_seconds: file.retry_seconds,
+        gateway_wait_seconds: file.gateway_wait_seconds,
+        per_shopper_limit: file.per_shopper_limit,
+        listed: true,
+        start_may_be_past: true,
+        skus: skus.collect::<anyhow::Result<_>>()?,
+    })
+}
 
 /// Puts the drop on sale under a new id, opening `lead_seconds` after `now_ms` (ms since 1970). An operator who `insists`
 /// sends again, unchanged, whatever fails for the moment.
 ///
 /// # Errors
+/// When the API refuses or it takes longer than `within`.
 /// When the API refuses or it takes longer than `within`.
 pub async fn publish(
     stack: &StackFile,
@@ -37,28 +67,7 @@ pub async fn publish(
     let starts_at_ms = now_ms + 1_000 * i64::from(lead_seconds);
     let ends_at_ms = starts_at_ms + 1_000 * i64::from(file.open_seconds);
     let drop_id = drop_id(name, now_ms);
-    let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
-        Ok(SkuBody {
-            sku: sku.sku.parse()?,
-            title: sku.title.clone(),
-            price_minor: i64::try_from(sku.price_minor)?,
-            units: sku.units,
-        })
-    });
-    let body = DropBody {
-        title: file.title.clone(),
-        currency: file.currency.parse()?,
-        starts_at: Moment(Timestamp::from_millis(starts_at_ms)),
-        ends_at: Moment(Timestamp::from_millis(ends_at_ms)),
-        hold_seconds: file.hold_seconds,
-        payment_seconds: file.payment_seconds,
-        retry_seconds: file.retry_seconds,
-        gateway_wait_seconds: file.gateway_wait_seconds,
-        per_shopper_limit: file.per_shopper_limit,
-        listed: true,
-        start_may_be_past: true,
-        skus: skus.collect::<anyhow::Result<_>>()?,
-    };
+    let body = body(file, starts_at_ms, ends_at_ms)?;
     let operator = Operator::new(stack, insists)?;
     let path = format!("/operator/drops/{drop_id}");
     let body = serde_json::to_vec(&body)?;
@@ -87,7 +96,7 @@ pub async fn publish(
         .flatten();
     if let Err(error) = scheduled {
         if insists {
-            // Nobody shall find it on sale; if this fails too, it is a drop nobody was told of.
+            // The drop must not open. If the cancellation fails too, no shopper knows the drop's id.
             let path = format!("{path}/cancel");
             let cancel = operator.call(Method::POST, &path, None);
             let _ = tokio::time::timeout(PAUSE * 10, cancel).await;
@@ -162,7 +171,7 @@ impl Operator {
     }
 }
 
-/// An id that no earlier run in the same stack had: the drop file's name and the moment in base 36.
+/// An id that no earlier run on the same stack had: the drop file's name and the time in base 36.
 fn drop_id(name: &str, now_ms: i64) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut rest = u64::try_from(now_ms / 100).unwrap_or_default();

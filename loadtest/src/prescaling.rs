@@ -1,5 +1,5 @@
-//! The operator's part in pre-scaling a run: puts the drop on the calendar, lets the function `prescale` run until the drop is
-//! ready, and afterwards until everything is given back.
+//! The operator's part of pre-scaling in a run: adds the drop to the calendar, runs the function `prescale` until the
+//! drop is ready, and afterwards until all capacity is returned.
 
 use std::time::Duration;
 
@@ -18,33 +18,33 @@ use crate::facts::DropFacts;
 use crate::progress::say;
 use crate::usage::processes;
 
-/// The longest a run of the function takes.
+/// The longest duration of a run of the function.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at whether the drop is ready.
+/// The pause between two checks whether the drop is ready.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Between two runs on the way down: they must be half a minute apart to agree.
+/// The pause between two runs while capacity is reduced. Two runs must be half a minute apart to confirm a reduction.
 const BETWEEN_RUNS: Duration = Duration::from_secs(31);
-/// How many runs the way down may take.
+/// The largest number of runs until capacity is reduced.
 const MOST_RUNS: u32 = 12;
 
-/// Somebody who pre-scales.
+/// Pre-scales drops on a stack.
 #[derive(Debug, Clone)]
 pub struct Prescaling {
     ssm: aws_sdk_ssm::Client,
-    /// Where the documents are in Parameter Store.
+    /// The path of the documents in Parameter Store.
     path: String,
 }
 
-/// What a drop's capacity came to.
+/// The result of preparing a drop's capacity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prepared {
-    /// From the first run that looked after it until all was ready.
+    /// From the first run for the drop until all capacity was ready.
     pub took: Duration,
-    /// What the plan costs beyond the same drop unscaled, in US dollars by the list.
+    /// The cost of the plan beyond the same drop unscaled, in US dollars by list prices.
     pub usd: f64,
 }
 
-/// What a run of the function answers, as far as it matters here.
+/// The used part of the function's answer.
 #[derive(Debug, Deserialize)]
 struct Outcome {
     #[serde(default)]
@@ -92,10 +92,10 @@ struct Cost {
 }
 
 impl Prescaling {
-    /// On the control planes of a stack.
+    /// Uses the control planes of a stack.
     ///
     /// # Errors
-    /// When it has none.
+    /// When the stack has none.
     pub fn new(stack: &StackFile) -> anyhow::Result<Self> {
         let url = stack.control_planes_url.as_ref();
         let url = url.context("the stack has no control planes")?;
@@ -113,7 +113,7 @@ impl Prescaling {
         })
     }
 
-    /// Puts the drop on the calendar and lets runs come until it is ready, which must be before `by`.
+    /// Adds the drop to the calendar and runs the function until the drop is ready, which must be before `by`.
     ///
     /// # Errors
     /// When it is not ready in time.
@@ -164,11 +164,11 @@ impl Prescaling {
         })
     }
 
-    /// Says that the drop is over, and lets runs come until one finds nothing to change, not even if another one agreed, and
-    /// nothing is held ahead of requests. How long that took.
+    /// Marks the drop as over and runs the function until it has no change left to make or to confirm, and no
+    /// provisioned process remains. Returns the time that this took.
     ///
     /// # Errors
-    /// When that does not come to an end.
+    /// When this does not complete.
     pub async fn give_back(
         &self,
         stack: &StackFile,
@@ -194,7 +194,7 @@ impl Prescaling {
         bail!("capacity was not given back within {MOST_RUNS} runs")
     }
 
-    /// The drop's entry on the calendar.
+    /// Writes the drop's entry in the calendar.
     async fn put(&self, drop: &DropFacts, file: &DropFile, shoppers: u32, state: &str) -> anyhow::Result<()> {
         let moment = |ms| Moment(Timestamp::from_millis(ms));
         let arrivals = &file.arrivals;
@@ -207,7 +207,7 @@ impl Prescaling {
             "units": file.allocated(),
             "sold_within_seconds": file.sold_within_seconds,
             "before": {"seconds": whole(arrivals.before.seconds), "peak_factor": 1},
-            // It falls evenly to nothing.
+            // The arrivals fall linearly to zero, so the peak is twice the mean.
             "opening": {"seconds": whole(arrivals.surge.seconds), "peak_factor": 2},
             "sale_peak_factor": 1,
             "tail": {"seconds": file.hold_seconds + file.payment_seconds, "peak_factor": 1},
@@ -223,7 +223,6 @@ impl Prescaling {
         Ok(())
     }
 
-    /// One run of the function.
     async fn run(&self, stack: &StackFile, mode: &str) -> anyhow::Result<Outcome> {
         let event = json!({"mode": mode}).to_string();
         control::post(stack, "/functions/prescale/invoke", Some(event), RUN_LIMIT).await

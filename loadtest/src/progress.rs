@@ -1,4 +1,4 @@
-//! Shows how the run goes: bars on a terminal, a line every few seconds elsewhere.
+//! Shows the progress of a run: bars on a terminal, a line every few seconds elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use crate::world::{Tally, World};
 
-/// How often a line is written where there is no terminal.
+/// The interval of lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Tells people what happens, on standard error.
+/// Writes a line to standard error.
 pub fn say(line: &str) {
-    // Nobody reads a closed standard error.
+    // A closed standard error has no reader, so a failure is ignored.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

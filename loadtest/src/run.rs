@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use domain::order::OrderStatus;
 use stack_api::{Processes, StackFile};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,8 +18,9 @@ use crate::collect::Stores;
 use crate::demand::{Crowd, Watch};
 use crate::drain::drain;
 use crate::drop_file::DropFile;
-use crate::facts::{DropFacts, Entry};
+use crate::facts::{DropFacts, Entry, OrderFact};
 use crate::faults::{self, Allowance};
+use crate::gateway::GatewayFigures;
 use crate::journal::Journal;
 use crate::load::Arrival;
 use crate::measure::{Measured, Recorder};
@@ -34,9 +36,9 @@ use crate::world::{Addresses, Opening, Tally, World, sign_all};
 /// How long a shopper waits for an answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much earlier a drop is put in a run with faults.
+/// How much earlier a drop is published in a run with faults.
 const LEAD_IN_TROUBLE_SECONDS: u32 = 10;
-/// How many drops an operator puts, one after the other, until one is ready in time.
+/// The largest number of drops that an operator publishes until one is ready in time.
 const MOST_OPENINGS: u32 = 5;
 
 /// The load of a run.
@@ -56,40 +58,37 @@ pub struct Load {
     pub out: PathBuf,
 }
 
-/// What to run.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The load.
     pub load: Load,
     /// The folder of the stack's keys.
     pub keys: PathBuf,
-    /// Whether the drop goes onto the calendar of pre-scaling, and must be ready before the crowd comes.
+    /// Whether pre-scaling must make the drop ready before the first arrival.
     pub prescaled: bool,
     /// How much longer the drain may take.
     pub patience: Duration,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Ran {
     /// The report, also in the run's folder.
     pub report: Report,
-    /// What was measured of each request.
+    /// The measurements of all requests.
     pub measured: Measured,
-    /// What the functions' processes did from just before the crowd to the end of the drain.
+    /// Figures of the functions' processes, from just before the first arrival to the end of the drain.
     pub processes: Vec<Processes>,
-    /// What its capacity came to, if it was pre-scaled.
+    /// The result of pre-scaling, if it was used.
     pub prepared: Option<Prepared>,
-    /// The drop.
     pub drop: DropFacts,
-    /// The drop file.
     pub file: DropFile,
 }
 
 /// Milliseconds since 1970.
 ///
 /// # Errors
-/// When the clock stands before that.
+/// When the clock is before 1970.
 pub fn wall_ms() -> anyhow::Result<i64> {
     Ok(i64::try_from(
         SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
@@ -99,7 +98,7 @@ pub fn wall_ms() -> anyhow::Result<i64> {
 /// Runs a drop against `stack` and writes `journal.jsonl`, `report.json` and `report.html`.
 ///
 /// # Errors
-/// When it cannot be run to its end, or was stopped. A broken promise is no error: it is in the report.
+/// When the run does not complete, or was stopped. A broken promise is not an error: the report contains it.
 pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<bool>) -> anyhow::Result<Ran> {
     let load = &options.load;
     let file = DropFile::load(&load.drop)?;
@@ -112,7 +111,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         .to_owned();
     std::fs::create_dir_all(&load.out).with_context(|| format!("creating {}", load.out.display()))?;
 
-    // Everything that can be done beforehand is, so that it does not disturb the run.
+    // Everything possible is prepared in advance, so that it does not disturb the run.
     let plans: Vec<_> = (0..shoppers).map(|index| plan(&file, load.seed, index)).collect();
     let key = shopper_key(&options.keys)?;
     let bearers = sign_all(
@@ -169,7 +168,7 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
 
     let demand = Watch::begin(stack, opening, file.arrivals.surge.seconds);
     let world = Arc::new(World {
-        client: Client::new(REQUEST_TIMEOUT),
+        reach: Arc::new(Client::new(REQUEST_TIMEOUT)),
         addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
         journal: Journal::create(&load.out.join("journal.jsonl"), &drop)?,
         facts: drop.clone(),
@@ -239,7 +238,9 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         faults,
         prices_as_of: prices.as_of,
     };
-    let report = Report::new(run, findings, &measured, &facts.journal, usage);
+    let mut report = Report::new(run, findings, &measured, &facts.journal, usage);
+    let paid = |fact: &&OrderFact| fact.order.status == OrderStatus::Paid;
+    report.gateway = GatewayFigures::read(stack, facts.orders.iter().filter(paid).count()).await?;
     write(&load.out, &report, &render(&report, &measured, &facts))?;
     Ok(Ran {
         report,
@@ -251,8 +252,8 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
     })
 }
 
-/// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening; with the opening and the
-/// moment it was published.
+/// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening. Returns the opening
+/// and the publication time.
 async fn open(
     stack: &StackFile,
     name: &str,

@@ -1,5 +1,5 @@
-//! Looks at every shard again and again during the run: the shard equation must hold at every instant, not only at the
-//! end, and the report draws where the units were.
+//! Reads every shard repeatedly during the run. The shard equation must hold at every moment and not only at the end,
+//! and the report draws the units over time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::collect::Stores;
 use crate::facts::{Entry, Sampled};
 use crate::world::World;
 
-/// How often the shards are read.
+/// The interval of the samples.
 pub const PERIOD: Duration = Duration::from_millis(500);
 
-/// Samples until told to stop; answers how many samples failed.
+/// Samples until told to stop; returns the number of failed samples.
 pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bool>) -> u64 {
     let mut interval = tokio::time::interval(PERIOD);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -26,7 +26,7 @@ pub async fn run(world: Arc<World>, stores: Stores, mut stop: watch::Receiver<bo
             _ = interval.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return failed,
         }
-        // What the read shows was there at this moment or later.
+        // The read shows a state of this moment or later.
         let began_ms = world.opening.now_ms();
         match stores.shards(&world.facts.drop_id).await {
             Ok(read) => {

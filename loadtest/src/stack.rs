@@ -1,4 +1,4 @@
-//! The local stack: started as a child and stopped again, or one that runs already.
+//! The local stack: started as a child and stopped again, or already running.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use tokens::SigningKey;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// How long the stack may take until it can be used.
+/// The time limit until the stack is ready.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// How long it may take to stop before it is killed.
+/// The time limit for stopping before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// How far ahead of the stack the generator should be in the queue for the processor: a generator on a machine of its own
-/// would not be disturbed by the stack either.
+/// The difference in nice values between the generator and the stack. On its own machine the generator would not be
+/// disturbed by the stack either.
 const AHEAD: i8 = 10;
 
-/// Puts this process ahead of others if it may, which takes privileges. To be called before any thread is started, since
-/// threads inherit it.
+/// Raises this process's priority, which needs privileges. Call it before any thread is started, since threads inherit
+/// the priority.
 ///
-/// Answers whether it did.
+/// Returns whether it succeeded.
 #[must_use]
 pub fn go_first() -> bool {
     let renice = std::process::Command::new("renice")
@@ -40,36 +40,34 @@ pub fn go_first() -> bool {
 /// The key that signs shoppers' tokens, from the folder of a stack's keys.
 ///
 /// # Errors
-/// When it is not there or not a key.
+/// When the file does not exist or is not a key.
 pub fn shopper_key(keys: &Path) -> anyhow::Result<SigningKey> {
     let path = keys.join("shopper.jwk");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     SigningKey::from_jwk(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// How a stack is started.
+/// The settings of a stack.
 #[derive(Debug, Clone)]
 pub struct Start<'a> {
     /// The folder of the functions' and the stack's binaries.
     pub functions: &'a Path,
-    /// The stack's own folder.
     pub folder: &'a Path,
-    /// Where its output goes.
+    /// The file for its output.
     pub log: &'a Path,
-    /// The seed of all its draws.
+    /// The seed of all its random numbers.
     pub seed: u64,
-    /// What goes wrong on purpose.
+    /// The injected faults.
     pub faults: &'a FaultPlan,
-    /// Further arguments.
     pub further: &'a [String],
 }
 
 impl Start<'_> {
-    /// Starts a stack, does `work` on it once it is ready, and stops it, whatever came of the work.
+    /// Starts a stack, runs `work` on it once it is ready, and stops it, whatever the result of `work`.
     ///
     /// # Errors
-    /// Those of the work; when the stack does not start or ends by itself; when `stop` turns true before the stack is ready.
-    /// What is to stop the work afterwards is the work's own matter.
+    /// Those of `work`; when the stack does not start or ends by itself; when `stop` turns true before the stack is
+    /// ready. Later, `work` itself must react to `stop`.
     pub async fn run<T>(
         &self,
         mut stop: watch::Receiver<bool>,
@@ -96,7 +94,7 @@ impl Start<'_> {
     }
 }
 
-/// A stack that was started here.
+/// A stack that this process started.
 #[derive(Debug)]
 struct OwnStack {
     child: Child,
@@ -122,8 +120,9 @@ impl OwnStack {
             );
         }
         let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        // `setpriv` ends the stack with us even if we are killed outright; `nice` puts it behind the generator, where it
-        // was before if the generator went first. Both replace themselves by the stack, which keeps the process id.
+        // `setpriv` ends the stack when this process dies, even after SIGKILL. `nice` lowers the stack's priority below
+        // the generator's, or back to normal if the generator's priority was raised. Both programs replace themselves
+        // by the stack, which keeps the process id.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "nice", "-n", &AHEAD.to_string()]);
         if !on_path("setpriv") || !on_path("nice") {
@@ -141,13 +140,13 @@ impl OwnStack {
             .arg(seed.to_string())
             .arg("--fault-seed")
             .arg(seed.to_string())
-            // Named even when empty: the environment of the generator is not the stack's.
+            // Passed even when empty: the stack must not take the value from the generator's environment.
             .arg(format!("--faults={faults}"))
             .args(*further)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            // In a group of its own: Ctrl-C reaches us, and we stop the stack in our order.
+            // In its own process group: Ctrl-C reaches only this process, which stops the stack in order.
             .process_group(0)
             .kill_on_drop(true);
         let child = command
@@ -160,7 +159,7 @@ impl OwnStack {
         })
     }
 
-    /// Waits until it is ready.
+    /// Waits until the stack is ready.
     async fn ready(&mut self) -> anyhow::Result<StackFile> {
         match tokio::time::timeout(START_LIMIT, self.announced()).await {
             Ok(Ok(file)) => Ok(file),
@@ -188,10 +187,10 @@ impl OwnStack {
         }
     }
 
-    /// Asks it to stop and waits; kills it if it does not.
+    /// Asks the stack to stop and waits; kills it after the time limit.
     async fn stop(mut self) {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // An error says that it has ended, which is the aim.
+            // An error means that the stack has already ended.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
@@ -205,7 +204,6 @@ fn on_path(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// The last lines of a log.
 fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

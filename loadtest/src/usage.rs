@@ -1,4 +1,4 @@
-//! What the drop used, from the stack's meter: write units per outcome, cold starts, and list prices.
+//! The usage of a drop, from the stack's meter: write units per outcome, cold starts, and list prices.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,29 @@ use stack_api::{FunctionUse, Meter, Processes, StackFile, TableUse};
 
 use crate::control;
 
-/// The list prices that reports apply: the same list as pre-scaling's, part of the program.
+/// The list prices of reports: the same list as pre-scaling's, compiled in.
 ///
 /// # Errors
-/// When the list is not in its format.
+/// When the list is malformed.
 pub fn prices() -> anyhow::Result<Prices> {
     toml::from_str(include_str!("../../infra/prescale/prices.toml")).context("infra/prescale/prices.toml")
 }
 
 /// The memory of the functions in the template, in GB.
 const FUNCTION_GB: f64 = 0.25;
-/// What counts are divided by before a price for a million applies.
+/// The divisor of counts for a price per million.
 const MILLION: f64 = 1e6;
 
 /// The route of reservations, as the meter books it.
 const RESERVE: &str = "POST /drops/{drop_id}/reservations";
 
-/// Meter and processes at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// The meter.
     pub meter: Meter,
-    /// The processes.
     pub processes: Vec<Processes>,
 }
 
-/// Asks the stack for its processes alone.
+/// The stack's processes.
 ///
 /// # Errors
 /// When it does not answer in the expected form.
@@ -42,7 +39,7 @@ pub async fn processes(stack: &StackFile) -> anyhow::Result<Vec<Processes>> {
     control::get(stack, "/functions").await
 }
 
-/// Asks the stack for its meter.
+/// The stack's meter.
 ///
 /// # Errors
 /// When it does not answer in the expected form.
@@ -50,7 +47,7 @@ pub async fn meter(stack: &StackFile) -> anyhow::Result<Meter> {
     control::get(stack, "/meter").await
 }
 
-/// Asks the stack for both.
+/// The stack's meter and processes.
 ///
 /// # Errors
 /// When it does not answer in the expected form.
@@ -61,24 +58,24 @@ pub async fn snapshot(stack: &StackFile) -> anyhow::Result<Snapshot> {
     })
 }
 
-/// The figures of the report that come from the meter.
+/// The report's figures from the meter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Processes started while a request waited.
     pub cold_starts: u64,
-    /// Requests that waited for one ÷ all.
+    /// Requests that waited for such a start ÷ all.
     pub cold_request_share: f64,
-    /// Invocations refused for want of a process.
+    /// Invocations refused because no process was available.
     pub throttles: u64,
     /// Write units on the stock table in reservation requests that ended 201 ÷ distinct reservations.
     pub wcu_per_reservation: Option<f64>,
-    /// The same in those that did not ÷ those; none if there were none.
+    /// Write units on the stock table in other reservation requests ÷ their number; none without such requests.
     pub wcu_per_rejection: Option<f64>,
     /// All stock write units ÷ units sold.
     pub stock_wcu_per_sold_unit: Option<f64>,
     /// Read units on all tables in reservation requests that ended 201 ÷ distinct reservations.
     pub read_units_per_reservation: Option<f64>,
-    /// The same in those that did not ÷ those.
+    /// Read units on all tables in other reservation requests ÷ their number.
     pub read_units_per_rejection: Option<f64>,
     /// List prices applied to everything metered ÷ orders.
     pub usd_per_order: Option<f64>,
@@ -86,23 +83,21 @@ pub struct Usage {
     pub usd: BTreeMap<String, f64>,
     /// By function, route and status.
     pub functions: Vec<FunctionUse>,
-    /// Processes by function.
     pub processes: Vec<Processes>,
 }
 
-/// How much the drop sold, for the ratios.
+/// The number of sales, for the ratios.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sold {
     /// Distinct reservations answered 201.
     pub reservations: u64,
     /// Orders in the table.
     pub orders: u64,
-    /// Units sold.
     pub units: u64,
 }
 
 impl Usage {
-    /// What was used between two snapshots.
+    /// The usage between two snapshots.
     #[must_use]
     pub fn between(
         before: &Snapshot,
@@ -299,7 +294,7 @@ mod tests {
         assert_eq!(usage.read_units_per_rejection, Some(0.3));
         assert_eq!(usage.stock_wcu_per_sold_unit, Some(9.0));
         assert_eq!((usage.cold_starts, usage.cold_request_share), (2, 0.1));
-        // 218 HTTP requests at a dollar a million.
+        // 218 HTTP requests at one dollar per million.
         assert!((usage.usd["http_api"] - 218.0 / 1e6).abs() < 1e-12);
         assert!((usage.usd["sqs"] - 2.0 * 0.4 / 1e6).abs() < 1e-12);
         assert!((usage.usd["dynamodb_writes"] - 54.0 * 0.625 / 1e6).abs() < 1e-12);

@@ -1,5 +1,7 @@
-//! What all shoppers of a run share: the API's addresses, their tokens, the clock of the drop, and where things are noted.
+//! The state that all shoppers of a run share: the API's addresses, their tokens, the drop's clock, and the records.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use http::{HeaderValue, Uri};
 use tokens::{Audience, SigningKey};
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Answer, Call, Client, Silence};
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry};
 use crate::journal::Journal;
@@ -17,28 +19,51 @@ use crate::measure::Recorder;
 /// Totals for the progress display.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Shoppers that have arrived.
     pub arrived: AtomicU64,
-    /// Shoppers that have left.
     pub ended: AtomicU64,
-    /// Units reserved.
     pub reserved: AtomicU64,
-    /// Orders accepted.
     pub ordered: AtomicU64,
-    /// Shoppers whose order was paid.
     pub paid: AtomicU64,
 }
 
 impl Tally {
-    /// Adds to a total.
     pub fn add(total: &AtomicU64, by: u64) {
         total.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// A total.
     #[must_use]
     pub fn get(total: &AtomicU64) -> u64 {
         total.load(Ordering::Relaxed)
+    }
+}
+
+/// Something to wait for.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How shoppers reach the API, and the clock that they act by: connections and real time, or the model of both in
+/// `loadtest/scale`.
+pub trait Reach: std::fmt::Debug + Send + Sync {
+    /// Sends a request and waits for the whole answer.
+    fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>>;
+
+    /// The present moment.
+    fn now(&self) -> Instant;
+
+    /// Comes back at `due`.
+    fn wait_until(&self, due: Instant) -> Waiting<'_, ()>;
+}
+
+impl Reach for Client {
+    fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>> {
+        Box::pin(Self::send(self, call))
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wait_until(&self, due: Instant) -> Waiting<'_, ()> {
+        Box::pin(tokio::time::sleep_until(due))
     }
 }
 
@@ -68,7 +93,7 @@ impl Opening {
         }
     }
 
-    /// The moment `us` microseconds after the opening (before it, if negative).
+    /// The time `us` microseconds after the opening (before it, if negative).
     #[must_use]
     pub fn plus_micros(&self, us: i64) -> Instant {
         let distance = Duration::from_micros(us.unsigned_abs());
@@ -81,7 +106,6 @@ impl Opening {
     }
 }
 
-/// The addresses of one drop.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     base: String,
@@ -98,7 +122,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The addresses at the API under `base`.
+    /// The drop's addresses at the API under `base`.
     ///
     /// # Errors
     /// When `base` is not a URL.
@@ -119,37 +143,44 @@ impl Addresses {
         })
     }
 
-    /// Another address of the API; `None` if it is not one.
+    /// Another address of the API; `None` if it is invalid.
     #[must_use]
     pub fn at(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.base).parse().ok()
     }
 }
 
-/// What all shoppers share.
+/// The state that all shoppers share.
 #[derive(Debug)]
 pub struct World {
-    /// HTTP.
-    pub client: Client,
+    /// The way to the API, and the clock.
+    pub reach: Arc<dyn Reach>,
     /// Where to.
     pub addresses: Addresses,
-    /// The drop file.
     pub file: DropFile,
     /// The drop as it was published.
     pub facts: DropFacts,
-    /// The opening.
     pub opening: Opening,
-    /// Measurements.
     pub recorder: Recorder,
-    /// Promises.
     pub journal: Journal,
-    /// Totals.
     pub tally: Tally,
-    /// How often a shopper asks for the same thing again after errors and silence.
+    /// How often a shopper repeats a request after errors and missing answers.
     pub tries: u32,
 }
 
 impl World {
+    /// Milliseconds since 1970, by the clock that shoppers act by.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.opening.wall_ms + self.opening.since(self.reach.now())
+    }
+
+    /// How long `moment` lies in the past.
+    #[must_use]
+    pub fn since(&self, moment: Instant) -> Duration {
+        self.reach.now().saturating_duration_since(moment)
+    }
+
     /// Notes something in the journal.
     pub fn note(&self, entry: Entry) {
         self.journal.write(entry);

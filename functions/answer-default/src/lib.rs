@@ -1,26 +1,18 @@
-//! The `$default` route: what no other route takes is answered in the API's own form. And the API's description.
+//! The `$default` route: answers requests that no other route matches with the API's own problems, and serves the API's
+//! description.
 //!
-//! **The problem.** API Gateway answers a request that matches no route in a form of its own, and a path of ours with
-//! another method looks to it like any unknown path.
+//! **The problem.** API Gateway answers a request without a route in its own format. It also treats a known path with
+//! another method like an unknown path.
 //!
-//! **The model.** [`ROUTES`] names every route of the API. A path that is among them is answered 405 with the methods it
-//! does take, in the header `Allow` as RFC 9110 (section 15.5.6) asks; any other 404. A test compares the list with
-//! the template, which alone decides what the routes are.
+//! **The model.** [`ROUTES`] lists every route of the API. A path of the list is answered 405 with its methods in the
+//! header `Allow`, as RFC 9110 (section 15.5.6) requires; any other path 404. A test compares the list with the
+//! template, which defines the routes.
 //!
-//! `GET /openapi.json` is served here because it, too, needs no data: the text is part of the binary, and whoever reads it
-//! costs no function that sells anything its processes.
+//! `GET /openapi.json` is served here because it needs no data either: the text is compiled in, and requests for it use
+//! no process of another function.
 //!
 //! **What it does not do.** It reads no body, no token and no database.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
@@ -28,19 +20,19 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 use http::{HeaderValue, Method, Uri, header};
 use web::{Code, Failure, Problem};
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits {
     memory_mb: 128,
     ..FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http)
 };
 
-/// Where the API describes itself.
+/// The path of the API's description.
 pub const DESCRIPTION_PATH: &str = "/openapi.json";
 
-/// The description: the golden file, which the tests of `shared/api` hold equal to the types.
+/// The description: the golden file. Tests of `shared/api` compare it with the types.
 const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 
-/// It changes only with a deployment; a client that is five minutes behind loses nothing, since the API only grows.
+/// The text changes only with a deployment. A client may be five minutes behind, since the API only gains members.
 const DESCRIPTION_CACHING: &str = "public, max-age=300";
 
 /// Every route of the API, `$default` excepted: method and path, with `{…}` for a segment that varies.
@@ -74,7 +66,6 @@ pub const ROUTES: [(Method, &str); 27] = [
     (Method::POST, "/operator/orders/{order_id}/end"),
 ];
 
-/// The function's router: every path and every method.
 pub fn router() -> Router {
     Router::new().fallback(|method: Method, uri: Uri| async move { answer(&method, uri.path()) })
 }
@@ -104,7 +95,7 @@ fn answer(method: &Method, path: &str) -> Response {
     response
 }
 
-/// Whether `path` has the form of `template`, as API Gateway compares them: segment by segment, and what varies is never
+/// Whether `path` matches `template`, as API Gateway compares them: segment by segment, and a variable segment is never
 /// empty.
 #[must_use]
 pub fn matches(template: &str, path: &str) -> bool {

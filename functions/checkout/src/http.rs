@@ -17,7 +17,6 @@ use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper
 
 use crate::place::{Checkout, NotOrdered, Request};
 
-/// What the route shares.
 pub struct Api<D, S, O, E>(Checkout<D, S, O, E>);
 
 impl<D, S, O, E> Api<D, S, O, E>
@@ -27,7 +26,7 @@ where
     O: PlaceOrder + ReadOrder + 'static,
     E: Edge,
 {
-    /// The function over its ports.
+    /// Builds the function's router over its ports.
     pub fn router(drops: D, stock: S, orders: O, shoppers: impl Into<Tokens>, edge: E) -> Router {
         let api = Self(Checkout {
             drops: CachedDrops::new(drops, edge.clone()),
@@ -75,7 +74,7 @@ where
             correlation: correlation.map(|Extension(id)| id),
         };
         let order = context.service.0.place(&request).await.map_err(not_ordered)?;
-        // Of a repeat the first request's, which the order keeps.
+        // For a repeat, the order keeps the first request's correlation id.
         startup::spans::correlate(order.correlation.as_ref());
         tracing::info!(
             status = order.status.as_str(),

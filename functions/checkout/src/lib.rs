@@ -1,22 +1,13 @@
-//! Check out: turn a reservation into an order, once.
+//! Checkout: turns a reservation into an order, exactly once.
 //!
-//! One transaction makes the hold *ordered*, counts the units against the shopper's limit, and stores the order and the
-//! address. The order's id is a hash of the reservation's, so however often the request is repeated, and whatever died
-//! in between, there is one order: a repeat finds it. The answer is 202, given once the transaction is in; the payment
-//! begins when the order leaves the outbox.
+//! One transaction changes the hold to *ordered*, counts the units against the shopper's limit, and stores the order
+//! and the address. The order's id is a hash of the reservation's id. So there is one order however often the request
+//! is repeated, also after a process died: a repeat finds the existing order. The answer is 202, sent after the
+//! transaction. The payment begins when the order leaves the outbox.
 //!
-//! It talks to no gateway and no queue: a function that writes to two systems needs an outbox between them, and the
-//! order's stream is that outbox.
+//! The function calls no gateway and no queue: a function that writes to two systems needs an outbox between them, and
+//! the orders table's stream is that outbox.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod http;
 pub mod place;
@@ -25,5 +16,5 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 
 pub use http::Api;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

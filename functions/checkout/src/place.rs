@@ -16,79 +16,72 @@ use ports::stock::{Consistency, SurveyStock};
 use ports::{Conditional, StoreError};
 use tokens::Scope;
 
-/// Further looks of a checkout when the hold changed since it was read.
+/// How often a checkout reads again when the hold has changed since the first read.
 const LOOKS: Policy = Policy::at_once(2);
 
-/// A checkout.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Who.
     pub shopper: ShopperId,
-    /// Which drops the shopper's token is good for.
+    /// The drops that the shopper's token is valid for.
     pub scope: Scope,
-    /// What.
     pub reservation: ReservationId,
-    /// What the shopper consents to pay.
+    /// The amount that the shopper agrees to pay.
     pub amount: Money,
-    /// The gateway's token for the means of payment.
+    /// The gateway's token for the payment method.
     pub payment_method: String,
     /// The address, as JSON text.
     pub address: String,
-    /// What tells a repeat from a contradiction.
+    /// Distinguishes a repeat from a different request with the same key.
     pub fingerprint: Fingerprint,
-    /// What all that follows from the order has in common in logs and events.
+    /// The id that links the order's log lines and events.
     pub correlation: Option<CorrelationId>,
 }
 
-/// Why there is no order.
+/// Why no order was placed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotOrdered {
-    /// No such reservation, or somebody else's.
+    /// The reservation does not exist, or belongs to another shopper.
     #[error("no such reservation")]
     UnknownReservation,
-    /// It has expired, or was released or replaced.
+    /// The reservation has expired, or was released or replaced.
     #[error("the reservation has expired")]
     Expired,
-    /// The shopper's token is not good for the reservation's drop.
+    /// The shopper's token is not valid for the reservation's drop.
     #[error("the token is for unlisted drops only")]
     OutOfScope,
-    /// The amount is not the reservation's.
+    /// The amount differs from the reservation's amount.
     #[error("the amount is {0}")]
     WrongAmount(Money),
-    /// The drop was cancelled.
     #[error("the drop was cancelled")]
     DropCancelled,
-    /// The shopper's limit would be passed.
+    /// The order would exceed the shopper's limit.
     #[error("limit reached")]
     LimitReached,
     /// The same key was used with other contents.
     #[error("the key was used for another request")]
     OtherRequest,
-    /// The reservation has become an order by another request.
+    /// Another request has turned the reservation into an order.
     #[error("ordered already")]
     AlreadyOrdered(OrderId),
     /// The reservation keeps changing.
     #[error("changed again and again")]
     Contended,
-    /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The use case, with its ports.
 pub struct Checkout<D, S, O, E> {
     /// The drops, for prices and limits.
     pub drops: CachedDrops<D, E>,
-    /// The stock, to see the hold.
+    /// The stock, to read the hold.
     pub stock: S,
-    /// The orders.
     pub orders: O,
-    /// Clock and chance.
+    /// Clock and randomness.
     pub edge: E,
 }
 
 impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D, S, O, E> {
-    /// The order of the reservation: a new one, or the one an earlier try of the same request made.
+    /// The order of the reservation: a new one, or the one that an earlier attempt of the same request placed.
     ///
     /// # Errors
     /// [`NotOrdered`].
@@ -180,7 +173,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
         done?.ok_or(NotOrdered::Contended)
     }
 
-    /// There is no hold of that reservation: it has become an order, open or ended, or is gone.
+    /// The reservation has no hold: it has become an order, open or ended, or no longer exists.
     async fn without_hold(&self, request: &Request, shard: &Shard) -> Result<Order, NotOrdered> {
         let id = OrderId::of_reservation(&request.reservation);
         if let Some(order) = retry(&self.edge, IN_REQUEST, || self.orders.order(&id)).await? {
@@ -198,7 +191,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
     }
 }
 
-/// What an existing order means for this request.
+/// The result of this request for an existing order.
 fn repeat(request: &Request, order: Order) -> Result<Order, NotOrdered> {
     if order.shopper != request.shopper {
         return Err(NotOrdered::UnknownReservation);

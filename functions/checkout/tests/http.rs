@@ -1,10 +1,5 @@
-//! The function's whole HTTP behaviour, on memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! The function's complete HTTP behaviour, over memory.
+#![cfg(test)]
 
 use axum::Router;
 use axum::body::Body;
@@ -49,7 +44,7 @@ fn scene(limit: u32) -> Scene {
 }
 
 impl Scene {
-    /// A hold as `reserve` makes it.
+    /// A hold as `reserve` creates it.
     async fn hold(&self, who: &str, sku: &str, index: u16, units: u32) -> ReservationId {
         let (drop, shopper) = ("d".parse().unwrap(), fixtures::shopper(who));
         let nonce = Nonce::of_request(

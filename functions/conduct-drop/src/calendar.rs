@@ -1,4 +1,4 @@
-//! Which drops are on.
+//! The drops that are on.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,10 +16,11 @@ use ports::retry::{IN_REQUEST, retry};
 use crate::bounds::{LEAD_MS, MOST_DROPS};
 use crate::survey::is_gone;
 
-/// Looks through the published drops, and remembers which are over for good.
+/// Reads the published drops, and remembers which are permanently over.
 #[derive(Debug, Default)]
 pub struct Calendar {
-    /// Drops over for good, at the version of which that was found: a later change (a restock) brings one back.
+    /// Permanently over drops, with the version for which this was found. A later change (a restock) makes the drop
+    /// active again.
     over: Mutex<BTreeMap<DropId, u64>>,
 }
 
@@ -27,7 +28,7 @@ impl Calendar {
     /// The drops that are on now, of the latest [`MOST_DROPS`] of each part of the calendar.
     ///
     /// # Errors
-    /// [`StoreError`] when the calendar could not be read to its end.
+    /// [`StoreError`] when the calendar could not be read completely.
     pub async fn on<D, T, E>(&self, drops: &D, statuses: &T, edge: &E) -> Result<Vec<DropId>, StoreError>
     where
         D: ListDrops,
@@ -63,11 +64,11 @@ impl Calendar {
         Ok(on)
     }
 
-    /// Remembers that nothing will change any more about `drop` as it is.
+    /// Remembers that `drop` in this version will not change any more.
     pub fn note_over(&self, drop: &Drop) {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         if over.len() >= 2 * MOST_DROPS {
-            // Forgotten means looked at once more, no worse.
+            // A forgotten drop is only checked once more.
             over.clear();
         }
         over.insert(drop.id.clone(), drop.version);
@@ -96,8 +97,8 @@ impl Calendar {
         if now < drop.starts_at {
             return true;
         }
-        // Not known by this process: an earlier run's last status tells. One that cannot be read tells nothing, and to
-        // conduct a drop once too often does no harm.
+        // This process does not know the drop, so the last status of an earlier run decides. An unreadable status
+        // decides nothing. Conducting a finished drop once more is harmless.
         match retry(edge, IN_REQUEST, || statuses.status(&drop.id, 0)).await {
             Ok(Some(status)) if is_final(&status, drop) => {
                 self.note_over(drop);
@@ -108,8 +109,8 @@ impl Calendar {
     }
 }
 
-/// Whether nothing can change any more: all planned units were counted, none is held or ordered, and all are sold or the
-/// last request that could claim one has ended.
+/// Whether the drop cannot change any more: all planned units were counted, none is held or ordered, and either all are
+/// sold or the last request that could claim a unit has ended.
 #[must_use]
 pub fn is_final(status: &DropStatus, drop: &Drop) -> bool {
     let late = status.as_of >= drop.ends_at.plus_millis(LATE_MS);

@@ -1,4 +1,4 @@
-//! The open orders of a cancelled drop are asked to end.
+//! Requests the end of a cancelled drop's open orders.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +15,15 @@ use tracing::Instrument as _;
 
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 
-/// Further looks, in one step, at an order that changed since it was read.
+/// How often one step reads an order again that has changed since the first read.
 const LOOKS: Policy = Policy::at_once(2);
 
-/// What became of the orders.
+/// The result of cancelling the orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Asked to end; at once where no payment exists.
+    /// Orders whose end was requested. An order without a payment ends at once.
     pub asked: usize,
-    /// Not answered, or changing all the time; the next step asks again.
+    /// Orders that were not read or keep changing. The next step tries again.
     pub failed: usize,
 }
 
@@ -36,8 +36,8 @@ pub fn order_of(seen: &SeenClaim) -> OrderId {
     })
 }
 
-/// Asks the open orders of `ordered` to end. `asked` remembers those that have been, so that each is asked once by
-/// each run; what is no longer there is forgotten.
+/// Requests the end of the open orders of `ordered`. `asked` remembers the requested ones, so that each run requests
+/// each order's end once; orders that are gone are removed from it.
 pub async fn end_orders<O, E>(
     orders: &O,
     edge: &E,
@@ -77,7 +77,7 @@ where
     result
 }
 
-/// Whether the order is ended, or asked to.
+/// Whether the order has ended, or its end was requested.
 async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
     orders: &O,
     edge: &E,
@@ -85,7 +85,7 @@ async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
 ) -> Result<bool, StoreError> {
     let look = |_| async {
         let Some(order) = retry(edge, IN_REQUEST, || orders.order(id)).await? else {
-            // The claim was seen before the order could be: look again in the next step.
+            // The claim was read before the order was visible: the next step reads again.
             return Ok(Look::Done(false));
         };
         if !order.status.is_open() || order.cancel_requested.is_some() {

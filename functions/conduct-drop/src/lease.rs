@@ -8,10 +8,10 @@ use ports::retry::{IN_REQUEST, retry};
 
 use crate::bounds::LEASE_MS;
 
-/// Takes or keeps the lease of `drop`; `None` while somebody else has it.
+/// Takes or renews the lease of `drop`; `None` while another run holds it.
 ///
 /// # Errors
-/// [`StoreError`]. The lease may have been taken; asking again tells.
+/// [`StoreError`]. The lease may have been taken; the next call shows it.
 pub async fn hold<L: HoldLease, E: Edge>(
     leases: &L,
     edge: &E,
@@ -25,7 +25,7 @@ pub async fn hold<L: HoldLease, E: Edge>(
     Ok(answer.await?.ok())
 }
 
-/// Lets the lease of `drop` lapse now, so that the next run need not wait for it. A failure costs only that wait.
+/// Ends the lease of `drop` now, so that the next run need not wait for it. A failure costs only that wait.
 pub async fn release<L: HoldLease, E: Edge>(leases: &L, edge: &E, drop: &DropId, holder: &str) {
     let now = edge.now();
     if let Err(error) = leases.acquire(drop, holder, now, now).await {

@@ -1,7 +1,7 @@
-//! Progress, for people and for alarms.
+//! The progress of runs, as log lines and metrics.
 //!
-//! A conductor that stands still makes no errors. Its runs therefore tell what they *did*, as metrics: an alarm compares
-//! drops that are on with steps made.
+//! A conductor that is stuck causes no errors. So its runs report what they *did* as metrics, and an alarm compares the
+//! number of active drops with the number of steps.
 
 use domain::time::Timestamp;
 use serde::Serialize;
@@ -10,24 +10,21 @@ use startup::metrics::{COUNT, line};
 
 use crate::step::{Report, Stepped};
 
-/// What a run has done since it last told.
+/// The work of a run since its last report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// Drops that are on.
     pub drops: u64,
     /// Steps made under the lease.
     pub steps: u64,
-    /// Looks at a lease that another run held.
+    /// Checks of a lease that another run held.
     pub standby: u64,
-    /// Steps that could not go on.
+    /// Steps that failed.
     pub failed_steps: u64,
-    /// Shards read.
     pub shards: u64,
-    /// Holds given back.
     pub returned_holds: u64,
-    /// Orders of cancelled drops asked to end.
+    /// Orders of cancelled drops whose end was requested.
     pub ended_orders: u64,
-    /// Statuses written.
     pub statuses: u64,
 }
 
@@ -36,7 +33,6 @@ fn many(count: usize) -> u64 {
 }
 
 impl Progress {
-    /// Counts a step.
     pub fn count(&mut self, stepped: &Stepped) {
         match stepped {
             Stepped::Standby => self.standby += 1,
@@ -52,7 +48,7 @@ impl Progress {
         self.statuses += u64::from(report.written);
     }
 
-    /// Adds what another stretch of the run did.
+    /// Adds the progress of another part of the run.
     pub fn add(&mut self, other: &Self) {
         self.drops = other.drops;
         self.steps += other.steps;
@@ -64,7 +60,7 @@ impl Progress {
         self.statuses += other.statuses;
     }
 
-    /// The line for CloudWatch, with the deployment stage as dimension.
+    /// The CloudWatch metrics line, with the deployment stage as dimension.
     #[must_use]
     pub fn metrics(&self, stage: &str, now: Timestamp) -> Value {
         let count = |name: &'static str, number: u64| (name, COUNT, Value::from(number));

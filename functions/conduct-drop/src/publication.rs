@@ -1,4 +1,4 @@
-//! Counts and status, written when they changed and often enough not to look stale.
+//! Writes counts and status when they have changed, and often enough that they do not become stale.
 
 use std::collections::BTreeMap;
 
@@ -15,25 +15,24 @@ use ports::retry::{IN_REQUEST, retry};
 use crate::bounds::REFRESH_MS;
 use crate::survey::Survey;
 
-/// What this run last wrote of a drop, under one lease.
+/// What this run last wrote for a drop under one lease.
 #[derive(Debug, Clone, Default)]
 pub struct Publication {
     status: Option<DropStatus>,
     counts: BTreeMap<SkuId, FreeCounts>,
 }
 
-/// How a publication ended.
+/// The result of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// Written.
     Written,
-    /// Nothing has changed, and what is there is not old.
+    /// The contents have not changed and are not old.
     Unchanged,
-    /// Somebody with a newer lease has written: this run conducts the drop no longer.
+    /// A run with a newer lease has written: this run no longer conducts the drop.
     Fenced,
 }
 
-/// Whether something written at `before` would look old by the period after `now`.
+/// Whether a document written at `before` would be stale one period after `now`.
 fn is_due(before: Timestamp, now: Timestamp) -> bool {
     !(0..REFRESH_MS - CONDUCTOR_PERIOD_MS).contains(&now.millis_since(before))
 }
@@ -45,7 +44,8 @@ impl Publication {
         self.status.as_ref()
     }
 
-    /// Writes the survey under `fencing`: the counts of each SKU, then the status. With `always`, unchanged too.
+    /// Writes the survey under `fencing`: the counts of each SKU, then the status. With `always`, also when nothing has
+    /// changed.
     ///
     /// # Errors
     /// [`StoreError`]; the next step writes again.

@@ -1,4 +1,4 @@
-//! Holds whose time is over go back.
+//! Returns holds whose time is over.
 
 use std::collections::BTreeSet;
 
@@ -15,26 +15,26 @@ use ports::{Conditional, StoreError};
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 use crate::survey::Survey;
 
-/// A hold, by where it is and which it is.
+/// The identity of a hold: its shard and its nonce.
 pub type SeenKey = (ShardKey, Nonce);
 
-/// What became of the holds that were to go back.
+/// The result of returning holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Returned {
-    /// Given back because their time was over.
+    /// Returned because they had expired.
     pub expired: usize,
-    /// Given back because their shopper had newer ones.
+    /// Returned because their shopper had newer ones.
     pub surplus: usize,
-    /// Given back because the drop was cancelled.
+    /// Returned because the drop was cancelled.
     pub cancelled: usize,
-    /// Not as seen any more: released, ordered or taken over in between.
+    /// Changed since they were read: released, ordered or replaced.
     pub changed: usize,
-    /// Not answered; the next step looks again.
+    /// Writes without an answer. The next step reads again.
     pub failed: usize,
 }
 
 impl Returned {
-    /// How many were given back.
+    /// The number of returned holds.
     #[must_use]
     pub const fn done(&self) -> usize {
         self.expired + self.surplus + self.cancelled
@@ -49,8 +49,9 @@ impl Returned {
     }
 }
 
-/// Counts the holds that expired unused, before anyone may take their units. `counted` is what this run counted already. What cannot be counted now
-/// is tried again at the next step, until its hold has gone back; a hold that is not counted costs its shopper no wait.
+/// Counts the holds that expired unused, before other shoppers may take their units. `counted` has the holds that this
+/// run has already counted. A failed count is tried again at the next step, until the hold has been returned. An
+/// uncounted hold causes its shopper no waiting time.
 pub async fn count_lapses<S, E>(
     stock: &S,
     edge: &E,
@@ -68,7 +69,7 @@ where
     let still_there: BTreeSet<SeenKey> = lapsed.iter().map(key).collect();
     counted.retain(|known| still_there.contains(known));
     lapsed.retain(|seen| !counted.contains(&key(seen)));
-    // A count of a later deadline hides an earlier one.
+    // A count with a later deadline supersedes one with an earlier deadline, so earlier ones are written first.
     lapsed.sort_by_key(|seen| seen.claim.deadline);
     let outcomes: Vec<_> = stream::iter(lapsed.into_iter().take(MOST_WRITES))
         .map(|seen| async move {
@@ -93,10 +94,10 @@ where
     done
 }
 
-/// Gives back the holds that must go, and notes in `survey` that they did.
+/// Returns the holds that must go back, and updates `survey`.
 ///
 /// # Errors
-/// [`StoreError`] when a surplus could not be confirmed; nothing was given back then.
+/// [`StoreError`] when a surplus could not be confirmed. Then no hold was returned.
 pub async fn give_back<S, E>(
     stock: &S,
     edge: &E,
@@ -133,9 +134,9 @@ where
     Ok(returned)
 }
 
-/// The holds that must go. An expired hold is safe to name from any read, since the write is conditional on it; a
-/// *surplus* is so only beside the newer claim, which an eventually consistent read may show though it is gone already.
-/// Those shoppers' shards are therefore read again as they are.
+/// The holds that must be returned. An expired hold may come from any read, since the write is conditional on it. A
+/// *surplus* hold is certain only while the newer claim exists, and an eventually consistent read may show a newer
+/// claim that is already gone. So those shoppers' shards are read again consistently.
 async fn holds_that_must_go<S: SurveyStock, E: Edge>(
     stock: &S,
     edge: &E,

@@ -1,4 +1,4 @@
-//! A run: one invocation, many rounds.
+//! A run: one invocation with many rounds.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,23 +19,22 @@ use crate::lease;
 use crate::progress::Progress;
 use crate::step::{Drops, Memory, Orders, Reach, Report, Statuses, Stepped, Stock};
 
-/// What a process keeps from run to run.
+/// The state that a process keeps from run to run.
 pub struct Conductor<D, S, O, T, E> {
     reach: Reach<D, S, O, T, E>,
     calendar: Calendar,
     settings: Settings,
 }
 
-/// What a deployment decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The deployment stage, which metrics name.
+    /// The deployment stage, for the metrics.
     pub stage: String,
-    /// How long a run that finds no drop looks for one, in milliseconds; at most [`LINGER_MS`].
+    /// How long a run without a drop looks for one, in milliseconds; at most [`LINGER_MS`].
     pub linger_ms: i64,
 }
 
-/// Where nothing is deployed: no stage, and the longest time.
+/// For tests and tools: no stage, and the longest time.
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -46,10 +45,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings of a stage whose runs linger for so many `seconds`.
+    /// The settings of a stage whose runs wait `seconds` for a drop.
     ///
     /// # Errors
-    /// When that is no number of seconds, or more than [`LINGER_MS`].
+    /// When the text is not a number of seconds, or the number exceeds [`LINGER_MS`].
     pub fn new(stage: String, seconds: &str) -> Result<Self, String> {
         let linger_ms = seconds
             .parse::<i64>()
@@ -61,7 +60,7 @@ impl Settings {
     }
 }
 
-/// A run under way.
+/// A run in progress.
 pub struct Run<'a, D, S, O, T, E> {
     conductor: &'a Conductor<D, S, O, T, E>,
     holder: String,
@@ -71,7 +70,7 @@ pub struct Run<'a, D, S, O, T, E> {
 }
 
 impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, E> {
-    /// The function over its ports, as the deployment sets it. It knows no drop yet.
+    /// The function over its ports with the deployment's settings. It has read no drop yet.
     pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E, settings: Settings) -> Self {
         Self {
             reach: Reach {
@@ -97,8 +96,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
         }
     }
 
-    /// Conducts, round by round, until shortly before `deadline`, or until there has been nothing to conduct for as
-    /// long as [`Settings::linger_ms`]. `tell` gets the progress every now and then; the answer is all of it.
+    /// Conducts round by round until shortly before `deadline`, or until there has been no drop for
+    /// [`Settings::linger_ms`]. `tell` receives the progress at intervals. Returns the total progress.
     pub async fn run(
         &self,
         holder: impl Into<String>,
@@ -157,12 +156,12 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Handle for Conductor<D
 }
 
 impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E> {
-    /// The drops that are on, as last looked.
+    /// The drops that were on at the last calendar read.
     pub fn on(&self) -> impl Iterator<Item = &DropId> {
         self.on.keys()
     }
 
-    /// Reads the calendar, if it is time. When it cannot be read, the drops known before stay.
+    /// Reads the calendar if it is due. When it cannot be read, the known drops stay.
     pub async fn look(&mut self) {
         let Conductor { reach, calendar, .. } = self.conductor;
         let now = reach.edge.now();
@@ -184,7 +183,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
         }
     }
 
-    /// Makes a step for every drop that is on. None hinders another.
+    /// Makes a step for every drop that is on. The steps are independent of each other.
     pub async fn round(&mut self) {
         let Conductor { reach, calendar, .. } = self.conductor;
         let holder = self.holder.as_str();
@@ -219,7 +218,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
         }
     }
 
-    /// Lets go of every lease, so that the next run takes over at once.
+    /// Ends every lease, so that the next run takes over at once.
     pub async fn release(&mut self) {
         let reach = &self.conductor.reach;
         for (id, memory) in std::mem::take(&mut self.on) {
@@ -229,13 +228,13 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
         }
     }
 
-    /// What was done since this was last asked.
+    /// Takes the progress since the last call.
     pub fn take_progress(&mut self) -> Progress {
         std::mem::take(&mut self.progress)
     }
 }
 
-/// One line for a step that did something; none for the many that only looked.
+/// Logs one line for a step with changes, and none for a step that only read.
 fn log(stepped: &Stepped) {
     let (report, over) = match stepped {
         Stepped::Standby => return,

@@ -20,37 +20,33 @@ use crate::publication::{Publication, Published};
 use crate::returns::{Returned, SeenKey, count_lapses, give_back};
 use crate::survey::{Survey, is_gone};
 
-/// Drops, as the conductor uses them.
+/// The drop ports of the conductor.
 pub trait Drops: ReadDrop + ListDrops + StoreDrop + 'static {}
 impl<T: ReadDrop + ListDrops + StoreDrop + 'static> Drops for T {}
 
-/// Stock, as the conductor uses it.
+/// The stock ports of the conductor.
 pub trait Stock: SurveyStock + GiveBackStock + CountLapse + AllocateStock + 'static {}
 impl<T: SurveyStock + GiveBackStock + CountLapse + AllocateStock + 'static> Stock for T {}
 
-/// Orders, as the conductor uses them.
+/// The order ports of the conductor.
 pub trait Orders: ReadOrder + AdvanceOrder + 'static {}
 impl<T: ReadOrder + AdvanceOrder + 'static> Orders for T {}
 
-/// Statuses and leases, as the conductor uses them.
+/// The status and lease ports of the conductor.
 pub trait Statuses: ReadStatus + WriteStatus + HoldLease + 'static {}
 impl<T: ReadStatus + WriteStatus + HoldLease + 'static> Statuses for T {}
 
-/// Everything the conductor reaches.
+/// All ports of the conductor.
 pub struct Reach<D, S, O, T, E> {
-    /// The drops and their calendar.
     pub(crate) drops: D,
-    /// The stock.
     pub(crate) stock: S,
-    /// The orders.
     pub(crate) orders: O,
-    /// Statuses, counts and leases.
     pub(crate) statuses: T,
-    /// Clock and chance.
+    /// Clock and randomness.
     pub(crate) edge: E,
 }
 
-/// What a run remembers of a drop from step to step. Losing it costs writes, never truth.
+/// What a run remembers of a drop between steps. Losing it causes additional writes and no errors.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     fencing: Option<u64>,
@@ -68,41 +64,38 @@ impl Memory {
     }
 }
 
-/// What a step did.
+/// The work of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Shards read.
     pub shards: usize,
-    /// Shards made that a restock had left unmade.
+    /// Shards created that an interrupted restock had left out.
     pub healed: usize,
-    /// Holds counted that expired unused.
+    /// Expired unused holds that were counted.
     pub lapsed: usize,
-    /// What became of the holds that had to go back.
+    /// The result of returning holds.
     pub returned: Returned,
-    /// What became of a cancelled drop's orders.
+    /// The result of ending a cancelled drop's orders.
     pub asked: Asked,
-    /// Whether the status was written.
     pub written: bool,
 }
 
-/// How a step ended.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stepped {
-    /// Somebody else conducts the drop.
+    /// Another run conducts the drop.
     Standby,
-    /// Done; there will be more to do.
+    /// The step is done, and the drop may still change.
     Conducted(Report),
-    /// Done; nothing will change any more.
+    /// The step is done, and the drop cannot change any more.
     Over(Report),
 }
 
-/// A step could not go on. What was done stays done, and the next step begins anew.
+/// A step failed. Completed writes stay, and the next step begins anew.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not {doing}: {error}")]
 pub struct StepError {
-    /// At what.
+    /// The action that failed.
     pub doing: &'static str,
-    /// Why.
     pub error: StoreError,
 }
 
@@ -151,7 +144,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
             let healed = survey.heal(&self.stock, &self.edge).await;
             report.healed = healed.map_err(at("make the missing shards"))?;
         }
-        // What a cancellation takes back did not expire.
+        // Holds that a cancellation returns did not expire.
         if drop.state == DropState::Scheduled {
             report.lapsed = count_lapses(&self.stock, &self.edge, &survey, &mut memory.lapsed).await;
         }
@@ -189,8 +182,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         Ok(Stepped::Conducted(report))
     }
 
-    /// Reads the shards cheaply, and again as they certainly are when what they say could not be taken back: that a SKU
-    /// is gone, or that nothing is left of a drop that has ended.
+    /// Reads the shards eventually consistently. Reads them again consistently before a statement that must not be
+    /// wrong: that a SKU is gone, or that an ended drop has no units left.
     async fn survey(&self, drop: &Drop, memory: &Memory) -> Result<Survey, StoreError> {
         let survey = Survey::take(&self.stock, &self.edge, drop, Consistency::Eventual).await?;
         let cancelled = drop.state == DropState::Cancelling;
@@ -202,7 +195,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         Ok(survey)
     }
 
-    /// Whether the survey says of a SKU that it is gone, and the status last written does not.
+    /// Whether the survey reports a SKU as gone that the last written status does not.
     fn says_gone(&self, drop: &Drop, survey: &Survey, memory: &Memory) -> bool {
         let said = memory.publication.status();
         drop.skus.iter().zip(survey.counts(drop)).any(|(sku, counts)| {
@@ -211,8 +204,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         })
     }
 
-    /// Whether nothing will change any more. A cancelled drop is so once nothing has been left for as long as a request
-    /// from before the cancellation may still be on its way.
+    /// Whether the drop cannot change any more. A cancelled drop is over once it has had no claims for as long as a
+    /// request from before the cancellation may still be in progress.
     async fn is_over(&self, drop: &Drop, survey: &Survey, memory: &mut Memory) -> Result<bool, StoreError> {
         if drop.state == DropState::Scheduled {
             return Ok(memory
@@ -232,7 +225,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         let Ok(cancelled) = drop.finish_cancelling() else {
             return Ok(false);
         };
-        // Refused: somebody has finished it, or the answer to our own write was lost. The next step sees which.
+        // Refused: another run has finished the drop, or the answer to this run's write was lost. The next step reads
+        // which.
         Ok(retry(&self.edge, IN_REQUEST, || self.drops.store(&cancelled))
             .await?
             .is_done())

@@ -1,4 +1,4 @@
-//! What all the shards of a drop hold, as one walk over them found it.
+//! The content of all shards of a drop, as one pass read it.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,11 @@ use ports::stock::{AllocateStock, Consistency, SurveyStock};
 
 use crate::bounds::{MOST_WRITES, SHARDS_AT_ONCE, WRITES_AT_ONCE};
 
-/// The shards of one drop.
 #[derive(Debug, Clone)]
 pub struct Survey {
-    /// When the walk began; nothing in it is older, unless by an eventually consistent read.
+    /// When the pass began. The content is not older, except with an eventually consistent read.
     pub as_of: Timestamp,
-    /// How it was read.
+    /// The consistency of the read.
     pub consistency: Consistency,
     shards: BTreeMap<ShardKey, Shard>,
     missing: Vec<(ShardKey, u32)>,
@@ -59,10 +58,10 @@ impl Survey {
         })
     }
 
-    /// Reads some of its shards again, as they certainly are.
+    /// Reads some shards again, consistently.
     ///
     /// # Errors
-    /// [`StoreError`]; the survey stays as it was.
+    /// [`StoreError`]; the survey stays unchanged.
     pub async fn refresh<S: SurveyStock, E: Edge>(
         &mut self,
         stock: &S,
@@ -76,7 +75,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Makes the shards that a restock planned and did not make; the next survey counts them. Answers how many.
+    /// Creates the shards that a restock planned and did not create. The next survey counts them. Returns their number.
     ///
     /// # Errors
     /// The first [`StoreError`], after all were tried.
@@ -100,19 +99,18 @@ impl Survey {
         self.missing.is_empty()
     }
 
-    /// How many shards were found.
+    /// The number of found shards.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards.len()
     }
 
-    /// Whether none was.
+    /// Whether no shard was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }
 
-    /// Every claim.
     #[must_use]
     pub fn claims(&self) -> Vec<SeenClaim> {
         let of_shard = |(shard, content): (&ShardKey, &Shard)| {
@@ -130,7 +128,6 @@ impl Survey {
         self.shards.iter().flat_map(of_shard).collect()
     }
 
-    /// Every ordered claim.
     #[must_use]
     pub fn ordered(&self) -> Vec<SeenClaim> {
         let mut claims = self.claims();
@@ -138,13 +135,13 @@ impl Survey {
         claims
     }
 
-    /// Whether nothing is held and nothing is in an open order.
+    /// Whether no unit is held or in an open order.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.shards.values().all(|shard| shard.claims.is_empty())
     }
 
-    /// Whether nothing will be left once every hold that may go back at `now` has gone.
+    /// Whether no claim will remain once every hold that may be returned at `now` is returned.
     #[must_use]
     pub fn drains(&self, cancelled: bool, now: Timestamp) -> bool {
         self.shards
@@ -153,10 +150,10 @@ impl Survey {
             .all(|claim| claim.state == ClaimState::Held && (cancelled || claim.is_returnable(now)))
     }
 
-    /// Notes that a claim was given back.
+    /// Records that a claim was returned.
     pub fn note_returned(&mut self, seen: &SeenClaim) {
         if let Some(shard) = self.shards.get_mut(&seen.shard) {
-            // A shard that was read again since may show it already.
+            // A shard that was read again in the meantime may already show it.
             shard.give_back(&seen.shopper, &seen.claim).ok();
         }
     }
@@ -182,7 +179,7 @@ impl Survey {
         drop.skus.iter().map(counts).collect()
     }
 
-    /// The free units of each shard of a SKU, by index; none where a shard is missing.
+    /// The free units of each shard of a SKU, by index; 0 for a missing shard.
     #[must_use]
     pub fn free(&self, drop: &Drop, sku: &Sku) -> Vec<u8> {
         let free = |index| {
@@ -198,7 +195,7 @@ impl Survey {
     }
 }
 
-/// Whether the counts of a SKU say that every planned unit is paid for.
+/// Whether every planned unit of a SKU is paid for, according to its counts.
 #[must_use]
 pub fn is_gone(counts: &SkuCounts, sku: &Sku) -> bool {
     counts.allocated == sku.plan.units() && Availability::of(&counts.tally()) == Availability::Gone

@@ -1,4 +1,4 @@
-//! Asks issuers for their keys.
+//! Requests the keys of issuers.
 
 use std::time::Duration;
 
@@ -6,60 +6,59 @@ use reqwest::header::ACCEPT;
 use reqwest::{Client, Response, StatusCode, Url, redirect, retry};
 use tokens::KeySetError;
 
-/// How long connecting to an issuer may take.
+/// The time limit for connecting to an issuer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an issuer's whole answer may take, connecting included.
+/// The time limit for an issuer's complete answer, connecting included.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer that is read, in bytes. A key with its chain of certificates takes some 5 KB.
+/// The longest answer that is read, in bytes. A key with its certificate chain needs some 5 KB.
 pub const MAX_ANSWER_BYTES: usize = 128 * 1024;
 
-/// Whether an address may be `http`.
+/// Whether a URL may use `http`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlainHttp {
-    /// Only `https`.
     Refused,
-    /// `http` to this machine too: the local stack.
+    /// `http` is also allowed to this machine, for the local stack.
     ToLoopback,
 }
 
-/// An address that is not asked.
+/// Why a URL is not requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It is no URL of a host.
+    /// The text is not a URL with a host.
     #[error("`jwks_uri` is no URL")]
     Url,
-    /// Whoever is between could replace the keys.
+    /// Over `http`, a third party could replace the keys.
     #[error("`jwks_uri` is not https")]
     Insecure,
-    /// A name or password would stand in logs.
+    /// A user name or password in the URL would appear in logs.
     #[error("`jwks_uri` has a user name or password")]
     Credentials,
 }
 
-/// Why an issuer's answer is of no use.
+/// Why an issuer's answer cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// The HTTP client could not be made.
+    /// The HTTP client could not be created.
     #[error("the HTTP client cannot be made: {0}")]
     Client(String),
-    /// No whole answer came in time.
+    /// The answer was not complete in time.
     #[error("no whole answer came within {} s", TOTAL_TIMEOUT.as_secs())]
     Late,
-    /// No connection was made, or it broke off.
+    /// No connection was made, or it broke.
     #[error("no whole answer: {0}")]
     None(reqwest::Error),
-    /// Another status than 200. Redirects are not followed: the shop names the address.
+    /// Another status than 200. Redirects are not followed: only the shop chooses the URL.
     #[error("the status is {0}")]
     Status(u16),
-    /// The answer is over [`MAX_ANSWER_BYTES`].
+    /// The answer exceeds [`MAX_ANSWER_BYTES`].
     #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
-    /// The answer is no JWK Set, or has no key of use, or too many.
+    /// The answer is not a JWK Set, or has no usable key, or too many.
     #[error(transparent)]
     Keys(#[from] KeySetError),
 }
 
-/// The URL of an issuer's address.
+/// Checks and parses an issuer's URL.
 ///
 /// # Errors
 /// [`AddressError`]
@@ -79,19 +78,19 @@ pub fn address(uri: &str, plain_http: PlainHttp) -> Result<Url, AddressError> {
     Ok(url)
 }
 
-/// A client for these addresses.
+/// An HTTP client for these URLs.
 pub(crate) fn client<'a>(mut addresses: impl Iterator<Item = &'a Url>) -> Result<Client, AnswerError> {
-    // The client insists on a TLS provider even for plain HTTP. A second installation changes nothing.
+    // The client requires a TLS provider even for plain HTTP. A second installation has no effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
-        // The next run asks again.
+        // The next run requests the keys again.
         .retry(retry::never())
         .redirect(redirect::Policy::none())
         .no_proxy();
     if addresses.all(|url| url.scheme() == "http") {
-        // Spares reading the system's certificates where none will be needed.
+        // Avoids loading the system's certificates when no URL needs them.
         builder = builder.tls_certs_only([]);
     }
     builder
@@ -99,7 +98,7 @@ pub(crate) fn client<'a>(mut addresses: impl Iterator<Item = &'a Url>) -> Result
         .map_err(|error| AnswerError::Client(error.to_string()))
 }
 
-/// What the address answers.
+/// The answer of the URL.
 pub(crate) async fn fetch(client: &Client, url: Url) -> Result<Vec<u8>, AnswerError> {
     let request = client
         .get(url)
@@ -122,7 +121,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, AnswerError> {
     Ok(body)
 }
 
-/// The log names the issuer; the URL would say it twice.
+/// The log line already names the issuer, so the URL is removed from the error.
 fn none(error: reqwest::Error) -> AnswerError {
     match error.is_timeout() {
         true => AnswerError::Late,

@@ -1,35 +1,28 @@
-//! Keep the keys of the issuers whose tokens are taken.
+//! Fetches the verification keys of token issuers.
 //!
-//! **The problem.** Functions that a crowd calls must verify tokens without asking anybody, and issuers replace their keys whenever they
-//! like. Somebody else has to ask them.
+//! **The problem.** API functions must verify tokens without calling an issuer, and issuers may replace their keys at
+//! any time. A separate function must fetch the keys.
 //!
-//! **The model.** The shop's configuration in Parameter Store lists the issuers of shoppers and of operators: our own with its keys, others
-//! with the address at which they publish theirs. Each minute a run asks all these addresses at the same time and writes for each list the
-//! [`Published`] document that functions verify with, by a conditional write, if it differs from the stored one.
+//! **The model.** The shop's configuration in Parameter Store lists the issuers of shoppers and of operators: the
+//! project's own issuer with its keys, others with the URL of their keys. Each minute a run requests all these URLs
+//! concurrently. For each list it writes the [`Published`] document that functions verify with, by a conditional write,
+//! if it differs from the stored one.
 //!
-//! | an issuer | its keys in the document |
+//! | issuer | keys in the document |
 //! |---|---|
-//! | answers with a JWK Set that has usable keys | these |
-//! | does not answer in time, answers another status, something else, too much, or no usable key | the former ones, for a week ([`tokens::KEPT_SECONDS`]) |
+//! | answers with a JWK Set that has usable keys | the new keys |
+//! | does not answer in time, answers with another status, other content, too much content, or no usable key | the former keys, for a week ([`tokens::KEPT_SECONDS`]) |
 //!
-//! What one issuer does changes nothing for another. The metric `IssuerSilentSeconds` says how long the longest silence is; an alarm rings
-//! after a day.
+//! The issuers are independent of each other. The metric `IssuerSilentSeconds` is the longest time without an answer;
+//! an alarm fires after a day.
 //!
-//! **A walk through.** [`Fetcher::run`] reads the configuration, asks ([`client`]), merges ([`Published::merge`]) and writes. A mistake in the
-//! configuration fails the run and writes nothing: functions go on with the stored documents.
+//! **A walk through.** [`Fetcher::run`] reads the configuration, requests the keys ([`client`]), merges
+//! ([`Published::merge`]) and writes. A mistake in the configuration fails the run, which then writes nothing;
+//! functions continue with the stored documents.
 //!
-//! **What it does not do.** It follows no redirect and reads no discovery document: the shop names the address of the keys, so nobody else
-//! can lead it elsewhere. It verifies no token.
+//! **What it does not do.** It follows no redirect and reads no discovery document: the shop configures the URL of the
+//! keys, so no third party can change it. It verifies no token.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod client;
 
@@ -51,7 +44,7 @@ use tokens::{Algorithm, Audience, Issuers, IssuersError, KeySet, KeySetError, Me
 pub use client::PlainHttp;
 use client::{AddressError, AnswerError};
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(30, Trigger::Schedule { every_seconds: 60 });
 
 const _: () = assert!(
@@ -59,10 +52,9 @@ const _: () = assert!(
     "a run with an issuer that hangs has time to write what the others answered"
 );
 
-/// Where the configuration stands, and what is allowed.
+/// The names of the configuration parameters, and the allowed URLs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The deployment stage, for the metrics.
     pub stage: String,
     /// The parameter with the shoppers' issuers.
     pub shoppers: String,
@@ -70,7 +62,7 @@ pub struct Settings {
     pub operators: String,
     /// The parameter with the deployer's keys, a JWK Set.
     pub deployers: String,
-    /// Whether addresses may be `http`.
+    /// Whether URLs may use `http`.
     pub plain_http: PlainHttp,
 }
 
@@ -83,42 +75,41 @@ impl Settings {
     }
 }
 
-/// Why a run wrote nothing, or not all.
+/// Why a run did not write all documents.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A parameter cannot be read.
     #[error("the parameter {0}: {1}")]
     Parameter(String, ParameterError),
-    /// A parameter is no document of issuers, or one that does not fit the others.
+    /// A parameter is not a document of issuers, or conflicts with the others.
     #[error("the parameter {0}: {1}")]
     Issuers(String, IssuersError),
-    /// The deployer's parameter is no JWK Set.
+    /// The deployer's parameter is not a JWK Set.
     #[error("the parameter {0}: {1}")]
     Deployers(String, KeySetError),
-    /// An issuer's address is not one that may be asked.
+    /// An issuer's URL is not allowed.
     #[error("the parameter {0}: the issuer {1}: {2}")]
     Address(String, String, AddressError),
-    /// A document can be neither read nor written.
+    /// A document cannot be read or written.
     #[error("the document of the list {0:?}: {1}")]
     Store(IssuerList, StoreError),
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// Addresses that were asked.
+    /// Requested URLs.
     pub asked: u64,
-    /// Those of them that did not answer with usable keys.
+    /// URLs that did not answer with usable keys.
     pub unanswered: u64,
-    /// The longest time since an issuer that did not answer now did answer, in seconds; within an hour, which is how exactly it is noted.
+    /// The longest time since the last answer of an issuer that did not answer now, in seconds. It is exact to an hour,
+    /// since the time is recorded hourly.
     pub silent_seconds: i64,
-    /// Documents that were written.
     pub written: u64,
-    /// Documents that were not, since another run, or an earlier try of this one whose answer got lost, wrote first.
+    /// Documents that were not written because another run, or an earlier attempt of this run whose answer was lost,
+    /// wrote first.
     pub overtaken: u64,
 }
 
-/// The function.
 #[derive(Debug, Clone)]
 pub struct Fetcher<P, S, E> {
     parameters: P,
@@ -127,7 +118,6 @@ pub struct Fetcher<P, S, E> {
     settings: Settings,
 }
 
-/// The configuration.
 struct Configured {
     shoppers: Issuers,
     operators: Issuers,
@@ -135,7 +125,7 @@ struct Configured {
     addresses: Vec<Asked>,
 }
 
-/// One address to ask.
+/// One URL to request.
 struct Asked {
     list: IssuerList,
     issuer: String,
@@ -143,7 +133,7 @@ struct Asked {
     algorithms: Vec<Algorithm>,
 }
 
-/// What issuers answered, by list and name.
+/// The answers of issuers, by list and name.
 type Answers = BTreeMap<(IssuerList, String), KeySet>;
 
 impl<P, S, E> Fetcher<P, S, E>
@@ -152,7 +142,6 @@ where
     S: ReadIssuers + StoreIssuers,
     E: Edge,
 {
-    /// The function over its ports.
     pub const fn new(parameters: P, store: S, edge: E, settings: Settings) -> Self {
         Self {
             parameters,
@@ -162,12 +151,13 @@ where
         }
     }
 
-    /// Asks all issuers and writes what changed.
+    /// Requests the keys of all issuers and writes changed documents.
     ///
     /// # Errors
     /// [`RunError`]. With [`RunError::Store`] the other document may have been written.
     pub async fn run(&self) -> Result<Outcome, RunError> {
-        // Read first: a run that another one overtook meanwhile, with a newer configuration or newer answers, is refused its write.
+        // Read first: if another run with a newer configuration or newer answers writes in the meantime, this run's
+        // write is refused.
         let of_shoppers = self.stored(IssuerList::Shoppers).await?;
         let of_operators = self.stored(IssuerList::Operators).await?;
         let Configured {
@@ -213,7 +203,7 @@ where
         failed.map_or(Ok(outcome), Err)
     }
 
-    /// The configuration, as a whole or not at all: what the lists must not share is known before either is written.
+    /// The complete configuration or none: conflicts between the lists are found before either document is written.
     async fn configured(&self) -> Result<Configured, RunError> {
         let [shoppers, operators] = IssuerList::ALL.map(|list| self.settings.parameter(list));
         let deployers = self.settings.deployers.as_str();
@@ -227,7 +217,7 @@ where
             addresses: Vec::new(),
             deployers: match KeySet::parse(&texts.2) {
                 Ok(keys) => Some(keys),
-                // A stored parameter cannot be empty, so a set without keys says that there is no deployer.
+                // A stored parameter cannot be empty, so a set without keys means that there is no deployer.
                 Err(KeySetError::Count(0)) => None,
                 Err(error) => return Err(RunError::Deployers(deployers.to_owned(), error)),
             },
@@ -289,7 +279,7 @@ where
         Published::merge(issuers, deployers, former.as_ref(), answer, now_s)
     }
 
-    /// Writes the document of a list over the `stored` one, if it is another; how that ended.
+    /// Replaces the `stored` document of a list if it differs; returns the result.
     async fn publish(
         &self,
         list: IssuerList,
@@ -300,7 +290,7 @@ where
         if stored.as_ref().is_some_and(|stored| stored.text == text) {
             return Ok(None);
         }
-        // What functions would refuse is not written.
+        // A document that functions would refuse is not written.
         let audience = match list {
             IssuerList::Shoppers => Audience::Shopper,
             IssuerList::Operators => Audience::Operator,
@@ -325,7 +315,7 @@ where
     }
 }
 
-/// Asks all addresses at the same time. An issuer without a usable answer is missing in what comes back.
+/// Requests all URLs concurrently. The result omits issuers without a usable answer.
 async fn ask(addresses: &[Asked]) -> Answers {
     if addresses.is_empty() {
         return Answers::new();

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             shoppers: config.text("SHOPPERS_PARAMETER"),
             operators: config.text("OPERATORS_PARAMETER"),
             deployers: config.text("DEPLOYERS_PARAMETER"),
-            // The local stack alone sets it.
+            // Only the local stack sets this variable.
             plain_http: match config.optional("PLAIN_HTTP_TO_LOOPBACK").as_deref() {
                 Some("allowed") => PlainHttp::ToLoopback,
                 _ => PlainHttp::Refused,

@@ -1,10 +1,5 @@
-//! Runs of the function against issuers that answer, hang and lie.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! Runs of the function against issuers that answer, hang or send faulty answers.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -24,23 +19,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// What an issuer does when it is asked.
+/// An issuer's behaviour.
 #[derive(Clone)]
 enum Script {
     Answers(u16, String),
     Redirects(String),
-    /// Takes the request and says nothing.
+    /// Reads the request and does not answer.
     Hangs,
-    /// Says the beginning of an answer and nothing more.
+    /// Sends the beginning of an answer and then stops.
     Stalls,
-    /// Answers as long as anybody reads.
+    /// Sends an endless answer.
     NeverEnds,
     Closes,
-    /// Answers once it is told to.
+    /// Answers when it is notified.
     Waits(Arc<Notify>, String),
 }
 
-/// Issuers on one server: each is a path.
+/// Issuers on one server, each with its own path.
 #[derive(Clone)]
 struct Web {
     url: String,
@@ -140,7 +135,7 @@ const OPERATORS: &str = "/stampede/operator-keys";
 const DEPLOYERS: &str = "/stampede/deployer-keys";
 
 impl Scene {
-    /// Our own issuer among the shoppers' and the operators', and no deployer.
+    /// Lists the project's own issuer for shoppers and operators, and no deployer.
     async fn new() -> Self {
         Self::with(PlainHttp::ToLoopback).await
     }
@@ -169,7 +164,7 @@ impl Scene {
         scene
     }
 
-    /// Lists our own issuer and these others.
+    /// Lists the project's own issuer and these others.
     fn configure(&self, parameter: &str, others: &[Value]) {
         let audience = if parameter == SHOPPERS {
             Audience::Shopper
@@ -216,7 +211,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// Whether a token of this issuer and key is taken by what is published.
+    /// Whether the published document accepts a token of this issuer and key.
     async fn takes(&self, issuer: &str, key: &SigningKey) -> Result<(), TokenError> {
         let now = self.edge.now().as_seconds();
         let claims = json!({"iss": issuer, "aud": "drops", "sub": "ada", "iat": now, "exp": now + 600});
@@ -333,7 +328,7 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
         ),
         ("too many keys", is(200, &json!({ "keys": all }).to_string())),
     ];
-    // Each lie is an issuer, since one that hangs takes its time: all of them lie in one run.
+    // Each fault has its own issuer, so that all of them run concurrently and a hanging one delays the test only once.
     let names: Vec<String> = (0..lies.len()).map(|n| format!("issuer{n}")).collect();
     for part in names.chunks(6) {
         let mut listed: Vec<&str> = part.iter().map(String::as_str).collect();
@@ -388,7 +383,7 @@ async fn beside_a_usable_key_others_are_left_out() {
     scene.web.set("/login", Script::Answers(200, keys.to_string()));
     assert_eq!(scene.run().await.unanswered, 0);
     assert_eq!(scene.takes("login", &good).await, Ok(()));
-    // Whoever read the answer could sign with it.
+    // Every reader of the answer has this private key, so it must not be accepted.
     assert_eq!(scene.takes("login", &leaked).await, Err(TokenError::UnknownKey));
     let (_, text) = scene.text(IssuerList::Shoppers).await.unwrap();
     assert!(!text.contains(private["d"].as_str().unwrap()) && !text.contains("c2VjcmV0"));
@@ -521,7 +516,7 @@ async fn a_database_that_fails_once_is_asked_again_and_of_two_runs_at_once_one_w
     assert_eq!(scene.run().await.written, 2);
     scene.web.publish("/login", &[&key("a")]);
     scene.list(&["login"]);
-    // Whose answer got lost, the write is there.
+    // The write was done although its answer was lost.
     scene.store.fail_next(Op::StoreIssuers, Fault::UnknownAfter);
     let outcome = scene.run().await;
     assert_eq!((outcome.written, outcome.overtaken), (0, 1));

@@ -1,4 +1,4 @@
-//! Drops as shoppers see them: one, and the list.
+//! Drops for shoppers: one drop, and the list.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use ports::recent::Recent;
 use ports::retry::{IN_REQUEST, retry};
 use web::{Page, encode_cursor};
 
-/// How many first pages a process keeps, one for each `limit` asked for. Further pages are read anew: cursors are the
-/// clients' own, and must not fill the memory.
+/// How many first pages a process caches, one for each requested `limit`. Further pages are not cached: clients choose
+/// the cursors and could fill the memory.
 const MOST_PAGES: usize = 8;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotShown {
-    /// There is no such drop, or it is not published.
+    /// The drop does not exist, or is not published.
     #[error("there is no such drop")]
     Unknown,
-    /// The database did not answer, and there is no good copy.
+    /// The database did not answer, and no usable copy is cached.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Reads drops for many.
+/// Reads drops through a cache.
 pub struct Browse<D, L, E> {
     drops: CachedDrops<D, E>,
     calendar: L,
@@ -38,7 +38,6 @@ pub struct Browse<D, L, E> {
 }
 
 impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
-    /// Reads `drops` and lists `calendar`.
     pub fn new(drops: D, calendar: L, edge: E) -> Self {
         Self {
             drops: CachedDrops::new(drops, edge.clone()),
@@ -48,7 +47,7 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
         }
     }
 
-    /// The published drop of that id, at most a second old, or the last good copy while the database is silent.
+    /// The published drop of that id, at most a second old, or the last good copy while the database does not answer.
     ///
     /// # Errors
     /// [`NotShown`].
@@ -63,7 +62,7 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
         }
     }
 
-    /// One drop, as of now.
+    /// One drop in its current phase.
     ///
     /// # Errors
     /// [`NotShown`].

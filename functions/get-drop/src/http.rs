@@ -15,7 +15,6 @@ use web::{Caching, Code, DropInPath, Failure, Page, Problem, answer};
 use crate::browse::{Browse, NotShown};
 use crate::status::Statuses;
 
-/// What the routes share.
 pub struct Api<D, T, E> {
     browse: Browse<D, D, E>,
     statuses: Statuses<T, E>,
@@ -27,7 +26,7 @@ where
     T: ReadStatus + 'static,
     E: Edge,
 {
-    /// The function over its ports.
+    /// Builds the function's router over its ports.
     pub fn router(drops: D, statuses: T, edge: E) -> Router {
         let routes = Router::new()
             .route("/drops", get(Self::list))

@@ -1,29 +1,20 @@
-//! Browse: the list of drops, one drop, and its status document.
+//! Browsing: the list of drops, one drop, and its status document.
 //!
-//! **The problem.** Everyone who waits for a drop asks for its status every two seconds, hundreds of thousands at a time.
-//! The database must not notice.
+//! **The problem.** Hundreds of thousands of waiting shoppers request a drop's status every two seconds. The load on
+//! the database must not depend on their number.
 //!
-//! **The model.** Answers are public and carry `max-age=1`, so that a CDN turns a crowd into one request a second per
-//! place. Behind it, each process reads a drop, its status and the first page of the list at most once a second
-//! ([`ports::recent`]), and each process reads *one* of the status document's sixteen copies, chosen by chance when it starts, so
-//! that no key is hot.
+//! **The model.** Answers are public and have `max-age=1`, so that a CDN reduces the requests to one a second for each
+//! edge location. Behind it, each process reads a drop, its status and the first page of the list at most once a second
+//! ([`ports::recent`]). Each process reads *one* of the status document's sixteen copies, chosen at random at its
+//! start, so that no key is hot.
 //!
-//! **A walk through `GET /drops/{drop_id}/status`** ([`status`]). The drop's document gives times and state, the
-//! status document the counts; the phase comes from comparing times at the moment of the answer. When the database does
-//! not answer, the last good copies stand in for a bounded time; counts too old to trust are told as *available*, never
+//! **A walk through `GET /drops/{drop_id}/status`** ([`status`]). The drop's document has times and state, the status
+//! document the counts. The phase is computed from the times at the moment of the answer. When the database does not
+//! answer, the last good copies are used for a bounded time. Counts that are too old are reported as *available*, never
 //! as *gone* ([`api::drops::StatusView`]).
 //!
-//! **What it does not do.** It writes nothing, knows nobody, and shows no draft.
+//! **What it does not do.** It writes nothing, checks no token, and shows no draft.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod browse;
 pub mod http;
@@ -33,5 +24,5 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 
 pub use http::Api;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

@@ -1,4 +1,4 @@
-//! The status document, from one of its copies.
+//! The status document, read from one of its copies.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use ports::recent::Recent;
 
 use crate::browse::{Browse, NotShown};
 
-/// How many drops' statuses a process keeps.
+/// How many drops' statuses a process caches.
 const MOST_STATUSES: usize = 256;
 
-/// Reads statuses for many.
+/// Reads statuses through a cache.
 pub struct Statuses<T, E> {
     statuses: T,
     edge: E,
@@ -24,7 +24,7 @@ pub struct Statuses<T, E> {
 }
 
 impl<T: ReadStatus, E: Edge> Statuses<T, E> {
-    /// Reads `statuses`, always the same copy, drawn now.
+    /// Reads `statuses`, always from one copy, which is drawn here.
     pub fn new(statuses: T, edge: E) -> Self {
         let drawn = edge.random() % u64::from(STATUS_REPLICAS);
         Self {
@@ -35,7 +35,7 @@ impl<T: ReadStatus, E: Edge> Statuses<T, E> {
         }
     }
 
-    /// The drop's status as of now.
+    /// The drop's current status.
     ///
     /// # Errors
     /// [`NotShown`].

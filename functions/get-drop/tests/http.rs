@@ -1,10 +1,5 @@
-//! What shoppers see, what is cached, and what happens while the database is silent.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! The answers to shoppers, their caching, and the behaviour while the database does not answer.
+#![cfg(test)]
 
 use axum::Router;
 use axum::body::Body;
@@ -53,7 +48,7 @@ impl Scene {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    /// The conductor counts: free, held, sold of A; B is untouched.
+    /// Writes the conductor's counts: free, held and sold units of A; B is untouched.
     async fn count(&self, free: u32, held: u32, sold: u32) {
         let counts = |sku: &str, allocated, free, held, sold| SkuCounts {
             sku: sku.parse().unwrap(),
@@ -423,7 +418,8 @@ async fn a_large_drop_has_a_small_status() {
 #[tokio::test(flavor = "current_thread")]
 async fn an_unlisted_drop_is_found_by_its_address_alone() {
     let scene = Scene::new();
-    // Of drops that start at the same moment, the one with the higher id is first: between any two listed ones is one
+    // Among drops with the same start, the one with the higher id is first. Between any two listed drops there is an
+    // unlisted one.
     // that is not.
     for n in 0..6 {
         let id = format!("d{n}");

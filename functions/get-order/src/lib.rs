@@ -3,15 +3,6 @@
 //! Cancelling before a payment exists undoes the order at once. Once the gateway has one, only the gateway knows whether
 //! money moves: the wish is noted, `process-order` cancels there first, and the order's status tells how it ended.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod cancel;
 pub mod http;

@@ -1,10 +1,5 @@
 //! The function's whole HTTP behaviour, on memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use axum::Router;
 use axum::body::Body;

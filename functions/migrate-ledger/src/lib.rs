@@ -1,27 +1,19 @@
-//! Bring the PostgreSQL ledger up to date before a deployment.
+//! Applies the migrations of the PostgreSQL ledger before a deployment.
 //!
-//! **The problem.** The statements of a release need the tables of that release, and while it is deployed the former release
-//! still writes. Whoever deploys is outside of the network in which the database is.
+//! **The problem.** The statements of a release need the tables of that release, and during the deployment the former
+//! release still writes. The deployer has no access to the database's network.
 //!
-//! **The model.** A deployment invokes this function with `{}` and waits for its answer before it deploys anything that needs
-//! the new tables. It applies the migrations that the database does not have, in their order, and lets the role of
-//! `project-ledger` sign in. Migrations only go forward, and what the former release writes stays possible: a test of
+//! **The model.** A deployment invokes this function with `{}` and waits for its answer before it deploys code that
+//! needs the new tables. The function applies the missing migrations in order, and grants the role of `project-ledger`
+//! its sign-in. Migrations only go forward, and the former release must still be able to write: a test of
 //! `shared/ledger` runs its statement on the newest tables.
 //!
-//! **A walk through.** [`Migration::migrate`] connects to the database itself, since RDS Proxy would not keep the session with the
-//! lock, and ends before Lambda would end it. A repeat finds nothing to apply. Several at once wait for each other.
+//! **A walk through.** [`Migration::migrate`] connects to the database itself, since RDS Proxy would not keep the
+//! session that holds the lock, and it ends before Lambda's time limit. A repeated invocation finds nothing to apply.
+//! Concurrent invocations wait for each other.
 //!
-//! **What it does not do.** It takes nothing back, and it deletes nothing that a migration does not delete.
+//! **What it does not do.** It rolls nothing back, and it deletes only what a migration deletes.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use std::time::Duration;
 
@@ -32,27 +24,26 @@ use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use serde::{Deserialize, Serialize};
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(MIGRATE_LEDGER_TIMEOUT_SECONDS, Trigger::Direct);
 
-/// How long before its deadline an invocation gives up, in milliseconds, so that its answer says so.
+/// How long before its deadline an invocation gives up, in milliseconds, so that it can still answer.
 const MARGIN_MS: i64 = 5_000;
 
-/// What the function is invoked with: `{}`.
+/// The function's event: `{}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {}
 
-/// What was done, and what the database has now.
+/// The applied migrations, and the database's version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// The migrations that were applied by this invocation, in their order.
+    /// The migrations that this invocation applied, in order.
     pub applied: Vec<String>,
-    /// The version of the newest migration that the database has.
+    /// The version of the newest applied migration.
     pub version: i32,
 }
 
-/// The migration.
 #[derive(Debug, Clone)]
 pub struct Migration<E> {
     database: Database,
@@ -61,7 +52,7 @@ pub struct Migration<E> {
 }
 
 impl<E: Edge> Migration<E> {
-    /// The function for `database`, in which `writer` is what `project-ledger` signs in as.
+    /// The function for `database`. `writer` is the role of `project-ledger`.
     pub const fn new(database: Database, writer: Role, edge: E) -> Self {
         Self {
             database,
@@ -70,10 +61,10 @@ impl<E: Edge> Migration<E> {
         }
     }
 
-    /// Brings the database up to date, within the time until `deadline`.
+    /// Applies the missing migrations before `deadline`.
     ///
     /// # Errors
-    /// [`MigrationError`]; what was applied before stays applied, and the next invocation goes on from there.
+    /// [`MigrationError`]. Migrations applied before the error stay applied, and the next invocation continues.
     pub async fn migrate(&self, deadline: Timestamp) -> Result<Answer, MigrationError> {
         let left_ms = deadline.as_millis() - MARGIN_MS - self.edge.now().as_millis();
         let limit = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));

@@ -1,10 +1,5 @@
-//! What the function is asked, and what it says where there is no database. `shared/ledger` tests it with one.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! The function's event, and its answer without a database. `shared/ledger` tests it with a database.
+#![cfg(test)]
 
 use domain::limits::{FunctionLimits, Trigger};
 use ledger::{Database, MigrationError, SignIn};
@@ -41,7 +36,7 @@ fn its_limits_are_the_templates() {
     };
     assert_eq!(limits, LIMITS, "template and library");
     assert!(function.get("Events").is_none());
-    // A default of Globals would count where the function says nothing.
+    // A default of Globals would apply where the function has no setting.
     assert!(template.get("Globals").is_none());
 }
 
@@ -80,7 +75,7 @@ async fn a_database_that_is_not_there_is_told() {
 
 #[tokio::test]
 async fn a_database_that_says_nothing_is_given_up_before_the_deadline() {
-    // The system accepts connections for a listener that never does.
+    // The operating system completes TCP connections for a listener that never accepts.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let migration = migration(silent.local_addr().unwrap().port());
     let now = TestEdge::default().now();

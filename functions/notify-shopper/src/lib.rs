@@ -22,15 +22,6 @@
 //!
 //! **What it does not do.** It sends plain text in one language, and nothing about a drop before an order. It hears of no bounce.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod text;
 

@@ -1,10 +1,5 @@
 //! What is told, to whom, how often.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use domain::order::{DeclineReason, EndReason, Fingerprint, Order};

@@ -22,19 +22,24 @@ pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, of: &Asked) -> Resu
     Ok(drop)
 }
 
-/// How ready its capacity is, by the last run of pre-scaling that looked.
+/// The drop, and how ready its capacity is, by the last run of pre-scaling that looked.
 ///
 /// # Errors
 /// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::NotPrepared`], [`NotDone::Store`].
-pub async fn readiness<D, R, E>(drops: &D, readiness: &R, edge: &E, of: &Asked) -> Result<Readiness, NotDone>
+pub async fn readiness<D, R, E>(
+    drops: &D,
+    readiness: &R,
+    edge: &E,
+    of: &Asked,
+) -> Result<(Drop, Readiness), NotDone>
 where
     D: ReadDrop,
     R: ReadReadiness,
     E: Edge,
 {
-    show(drops, edge, of).await?;
+    let drop = show(drops, edge, of).await?;
     let found = retry(edge, IN_REQUEST, || readiness.readiness(&of.id)).await?;
-    found.ok_or(NotDone::NotPrepared)
+    Ok((drop, found.ok_or(NotDone::NotPrepared)?))
 }
 
 /// Stops reservations, or takes them up again; holds, orders and payments go on.

@@ -15,6 +15,7 @@ use domain::drops::Drop;
 use domain::ids::{DropId, IdError, OrderId};
 use domain::limits::{MAX_GATEWAY_WAIT_SECONDS, MIN_GATEWAY_WAIT_SECONDS};
 use domain::order::Order;
+use domain::rate::CallRate;
 use domain::saga::Turn;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
@@ -37,6 +38,8 @@ pub struct Api<D, S, R, O, E> {
     stock: S,
     readiness: R,
     orders: O,
+    /// The payment gateway's rate.
+    rate: CallRate,
     edge: E,
 }
 
@@ -57,12 +60,13 @@ where
     O: ReadOrder + ListOpenOrders + AdvanceOrder + 'static,
     E: Edge,
 {
-    /// The function over its ports.
+    /// The function over its ports, where the payment gateway is called at `rate`.
     pub fn router(
         drops: D,
         stock: S,
         readiness: R,
         orders: O,
+        rate: CallRate,
         operators: impl Into<Tokens>,
         edge: E,
     ) -> Router {
@@ -86,6 +90,7 @@ where
             stock,
             readiness,
             orders,
+            rate,
             edge: edge.clone(),
         };
         web::with_tokens(routes, api, operators, edge)
@@ -96,9 +101,9 @@ where
         Operator { scope, .. }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
-        let Self { drops, edge, .. } = &context.service;
+        let api = &context.service;
         let of = Asked { id, scope };
-        Ok(view(StatusCode::OK, &acts::show(drops, edge, &of).await?))
+        Ok(api.view(StatusCode::OK, &acts::show(&api.drops, &api.edge, &of).await?))
     }
 
     async fn readiness(
@@ -108,11 +113,11 @@ where
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let of = Asked { id, scope };
-        let readiness = acts::readiness(&api.drops, &api.readiness, &api.edge, &of).await?;
+        let (drop, readiness) = acts::readiness(&api.drops, &api.readiness, &api.edge, &of).await?;
         Ok(answer(
             StatusCode::OK,
             Caching::Never,
-            &ReadinessView::from(readiness),
+            &ReadinessView::of(readiness, &drop, api.rate),
         ))
     }
 
@@ -133,7 +138,7 @@ where
         } else {
             StatusCode::OK
         };
-        Ok(view(status, &written.drop))
+        Ok(context.service.view(status, &written.drop))
     }
 
     async fn act(
@@ -142,16 +147,26 @@ where
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
+        let api = &context.service;
         let Self {
             drops, stock, edge, ..
-        } = &context.service;
+        } = api;
         let of = Asked { id, scope };
         let (name, of) = (&*name, &of);
         match act {
-            Act::Publish => acted(name, of, "publish", publish::publish(drops, stock, edge, of)).await,
-            Act::Pause => acted(name, of, "pause", acts::set_paused(drops, edge, of, true)).await,
-            Act::Resume => acted(name, of, "resume", acts::set_paused(drops, edge, of, false)).await,
-            Act::Cancel => acted(name, of, "cancel", acts::cancel(drops, edge, of)).await,
+            Act::Publish => {
+                api.acted(name, of, "publish", publish::publish(drops, stock, edge, of))
+                    .await
+            }
+            Act::Pause => {
+                api.acted(name, of, "pause", acts::set_paused(drops, edge, of, true))
+                    .await
+            }
+            Act::Resume => {
+                api.acted(name, of, "resume", acts::set_paused(drops, edge, of, false))
+                    .await
+            }
+            Act::Cancel => api.acted(name, of, "cancel", acts::cancel(drops, edge, of)).await,
         }
     }
 
@@ -164,7 +179,7 @@ where
         let Self { drops, edge, .. } = &context.service;
         let of = Asked { id, scope };
         let done = acts::extend(drops, edge, &of, body.ends_at.0);
-        acted(&name, &of, "extend", done).await
+        context.service.acted(&name, &of, "extend", done).await
     }
 
     async fn reschedule(
@@ -176,7 +191,7 @@ where
         let Self { drops, edge, .. } = &context.service;
         let of = Asked { id, scope };
         let done = acts::reschedule(drops, edge, &of, body.starts_at.0);
-        acted(&name, &of, "reschedule", done).await
+        context.service.acted(&name, &of, "reschedule", done).await
     }
 
     async fn message(
@@ -188,7 +203,7 @@ where
         let Self { drops, edge, .. } = &context.service;
         let of = Asked { id, scope };
         let done = acts::tell(drops, edge, &of, body.message.as_deref());
-        acted(&name, &of, "message", done).await
+        context.service.acted(&name, &of, "message", done).await
     }
 
     async fn restock(
@@ -203,7 +218,23 @@ where
         } = &context.service;
         let of = Asked { id, scope };
         let done = restock::restock(drops, stock, edge, &of, &sku, units, &key);
-        acted(&name, &of, "restock", done).await
+        context.service.acted(&name, &of, "restock", done).await
+    }
+
+    fn view(&self, status: StatusCode, drop: &Drop) -> Response {
+        answer(status, Caching::Never, &OperatorDropView::of(drop, self.rate))
+    }
+
+    /// Does the act to the drop, writes it to the audit trail, and shows the drop as it is then.
+    async fn acted(
+        &self,
+        operator: &str,
+        of: &Asked,
+        act: &'static str,
+        done: impl Future<Output = Result<Drop, NotDone>>,
+    ) -> Result<Response, Failure> {
+        let drop = audited(operator, &of.id, act, done, |drop| drop).await?;
+        Ok(self.view(StatusCode::OK, &drop))
     }
 
     async fn list_orders(
@@ -295,19 +326,4 @@ fn new_drop_id(path: Result<PathOf<String>, Failure>) -> Result<DropId, Failure>
             .field("drop_id", error.rule)
             .into()
     })
-}
-
-fn view(status: StatusCode, drop: &Drop) -> Response {
-    answer(status, Caching::Never, &OperatorDropView::from(drop))
-}
-
-/// Does the act to the drop, writes it to the audit trail, and shows the drop as it is then.
-async fn acted(
-    operator: &str,
-    of: &Asked,
-    act: &'static str,
-    done: impl Future<Output = Result<Drop, NotDone>>,
-) -> Result<Response, Failure> {
-    let drop = audited(operator, &of.id, act, done, |drop| drop).await?;
-    Ok(view(StatusCode::OK, &drop))
 }

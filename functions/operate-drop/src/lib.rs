@@ -19,15 +19,6 @@
 //! everything allocated is available, which is true before the start. It returns no hold and undoes no order: a
 //! cancelled drop is *cancelling* until the conductor has found nothing left.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod acts;
 pub mod allocate;

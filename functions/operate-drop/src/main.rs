@@ -13,11 +13,13 @@ fn main() -> ExitCode {
         let tables = Tables::read([Drops, Stock, Prescale, Orders, Purchases], |variable| {
             config.text(variable)
         });
+        let rate = config.made("GATEWAY_CALLS_PER_SECOND", str::parse);
         Some(operate_drop::Api::router(
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             PrescaleStore::new(&client, &tables),
             OrderStore::new(&client, &tables),
+            rate?,
             Tokens::of_operators(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
         ))

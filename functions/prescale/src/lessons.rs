@@ -1,7 +1,8 @@
-//! Learning: once a drop is over and its figures have come, the profile is changed by what it caused, once.
+//! Learning: once a drop is over and its metrics are available, the profile is changed once by the drop's measured
+//! load.
 //!
-//! What was measured is kept before the profile is changed, and the profile itself names the drop it was changed by. So a
-//! run that dies between any two calls leaves enough for the next one to see whether the change was made.
+//! The measurements are stored before the profile is changed, and the profile names the drop by which it was last
+//! changed. So after a run that died between any two calls, the next one can see whether the change was made.
 
 use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::learn::{Lesson, Pace, due, gaps, largest, update};
@@ -17,10 +18,10 @@ use ports::retry::{IN_WORKER, retry};
 use crate::{Account, Keeping, Prescaler, Read, Run};
 
 impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
-    /// What the oldest drop taught that has not been learned from; `None` for the most part. Nothing here may fail the run:
-    /// capacity matters more.
+    /// The lesson of the oldest drop that has not been learned from; usually `None`. An error here must not fail the
+    /// run, since capacity has priority.
     ///
-    /// While a drop's time runs nothing is learned, since a smaller profile would make it lose what it has.
+    /// While a drop's time runs the profile is not changed, since a smaller profile would reduce the drop's capacity.
     pub(crate) async fn learn(&self, run: &Run, read: &Read, decision: &Decision) -> Option<Lesson> {
         if !read.docs.profile.learns || !decision.wanted.drops.is_empty() {
             return None;
@@ -47,7 +48,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
                     return None;
                 }
             };
-            // A drop without figures does not keep the next one.
+            // A drop without metrics does not block the next one.
             if lesson.is_some() {
                 return lesson;
             }
@@ -104,7 +105,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
     }
 
     async fn demand_of(&self, read: &Read, drop: &CalendarDrop) -> Result<Option<Measured>, String> {
-        // Many calls, and no hurry: the next run asks again.
+        // This takes many calls and is not urgent: after a failure the next run tries again.
         let measured = self.account.demand(&read.docs.baseline, drop).await;
         let measured = measured.map_err(|error| error.to_string())?;
         let Some(measured) = measured else { return Ok(None) };
@@ -114,7 +115,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
     }
 
-    /// Changes the profile, if this run is still the one to do so and no drop's time has begun.
+    /// Changes the profile, if this run still holds the lease and no drop's time has begun.
     async fn write(
         &self,
         run: &Run,
@@ -128,7 +129,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         };
         let mut docs = read.docs.clone();
         docs.calendar = calendar;
-        // By the old profile as by the new one: a larger one has longer to prepare.
+        // Checked with the old and the new profile, since a larger one needs more time to prepare.
         for profile in [&read.docs.profile, profile] {
             docs.profile = profile.clone();
             if !docs.mistakes(&read.quotas).is_empty() {
@@ -144,7 +145,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.edge.now() >= run.until {
             return Err("another run has taken over, or time is up".to_owned());
         }
-        // Sent once: if it was carried out nevertheless, the profile says so to the next run.
+        // Sent once. If it was carried out although the answer was lost, the next run reads that in the profile.
         match self.account.write_profile(profile, version).await {
             Ok(Conditional::Done) => Ok(()),
             Ok(Conditional::Refused(())) => Err("someone has changed the profile".to_owned()),
@@ -153,7 +154,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
     }
 
-    /// The profile has been changed: keeps that, and tells people.
+    /// After the profile was changed: stores the lesson and logs it.
     async fn conclude_lesson(&self, run: &Run, mut lesson: Lesson) -> Result<Lesson, String> {
         lesson.written = true;
         lesson.at = self.edge.now();

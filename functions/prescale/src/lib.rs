@@ -1,25 +1,29 @@
-//! Ready before every drop, proven ready, and back down after.
+//! Prepares capacity before every drop, verifies it, and reduces it afterwards.
 //!
-//! **The problem.** At the opening of a drop everything that scales by reacting is too late; and capacity that nobody takes
-//! back is paid for for ever. Both must happen although any run of this function may die anywhere, come twice, or be late.
+//! **The problem.** At the opening of a drop, reactive scaling is too slow. And capacity that is not reduced afterwards
+//! costs money permanently. Both directions must work although any run of this function may die at any point, come
+//! twice, or be late.
 //!
-//! **The model.** Every minute a run takes the lease, reads the declared documents and the account's limits, looks at what
-//! is there, lets [`domain::prescale::reconcile`] decide, leaves the record of what it wanted, carries out the differences,
-//! looks again, and stores on each drop how ready it is. It remembers nothing else: the next run sees what is there.
+//! **The model.** Every minute a run takes the lease, reads the declared documents and the account's limits, reads the
+//! current capacity, lets [`domain::prescale::reconcile`] decide, stores the record of its decision, carries out the
+//! differences, reads the capacity again, and stores each drop's readiness. It keeps no other state: the next run reads
+//! what exists.
 //!
-//! **Up at once, down with certainty.** No call to a control plane takes a fencing token. So a step that makes anything
-//! smaller, or interrupts the database, is carried out only if two runs agree, and after reading lease and calendar
-//! *again* and finding that the decision is still the same. What remains is a process that is stopped between that look
-//! and its call: what it lowers then, the next run raises.
+//! **Increases at once, reductions with confirmation.** Calls to a control plane take no fencing token. So a step that
+//! reduces something, or interrupts the database, is carried out only if two runs agree, and after reading lease and
+//! calendar *again* with the same decision. One case remains: a process that is suspended between that read and its
+//! call. What it reduces then, the next run increases again.
 //!
-//! **A walk through.** [`Prescaler::run`] is one invocation, in one of four [modes](Mode). `steps` carries out, `verify`
-//! measures, `lessons` changes the profile by what drops caused that are over, [`outcome`] is what is answered and logged.
+//! **A walk through.** [`Prescaler::run`] is one invocation, in one of four [modes](Mode). `steps` carries out,
+//! `verify` measures, `lessons` changes the profile by the load of finished drops, [`outcome`] is the answer and the
+//! log.
 //!
-//! **Starts.** The calendar says what is expected of a drop; when it starts and ends, its document in the table of drops says, once there is
-//! one. A run reads it, so whatever an operator moves or calls off is followed within a minute. Where a drop's policy is to open later rather
-//! than for fewer, and its [readiness](domain::prescale::readiness) rules so, the run moves the start itself.
+//! **Starts.** The calendar holds the expected load of a drop. The drop's document in the table of drops, once it
+//! exists, holds its start and end. Each run reads the document, so it follows an operator's change or cancellation
+//! within a minute. Where a drop's policy is to open later rather than with less capacity, and its
+//! [readiness](domain::prescale::readiness) requires it, the run moves the start itself.
 //!
-//! **What it does not do.** It waits for nothing that takes minutes; the next run looks.
+//! **What it does not do.** It does not wait for changes that take minutes; the next run reads their result.
 #![forbid(unsafe_code)]
 
 mod lessons;
@@ -51,34 +55,34 @@ use serde::{Deserialize, Serialize};
 
 use outcome::Outcome;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits {
     reserved_concurrency: Some(1),
     ..FunctionLimits::new(TIMEOUT_SECONDS, Trigger::Schedule { every_seconds: 60 })
 };
 
-/// How long a run holds the lease, in milliseconds: longer than its process lives, shorter than the schedule's minute.
+/// The length of a run's lease, in milliseconds: longer than its process lives, shorter than the schedule's minute.
 pub const LEASE_MS: i64 = 58_000;
-/// What is left at the end of a run for looking again and storing, in milliseconds.
+/// The time at the end of a run for reading again and storing, in milliseconds.
 pub const RESERVE_MS: i64 = 10_000;
 
 const _: () = assert!(TIMEOUT_SECONDS as i64 * 1_000 < LEASE_MS && LEASE_MS < 60_000);
 
-/// Why a timeout does not fit.
+/// Why a time limit is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimeoutError {
-    /// No number of seconds.
+    /// The text is not a number of seconds.
     #[error("not a number of seconds")]
     NoNumber,
-    /// A process could outlive its lease, and lower what the next run has raised.
+    /// A process could outlive its lease, and reduce what the next run has increased.
     #[error("must end before the lease of {} s does", LEASE_MS / 1_000)]
     TooLong,
-    /// [`Mode::Restore`] would never come to its end.
+    /// [`Mode::Restore`] would never complete.
     #[error("too short: going back agrees with itself {} s later", LEAST_BETWEEN_RUNS_MS / 1_000)]
     TooShort,
 }
 
-/// Reads the timeout that the function is deployed with, in seconds, and holds it against the lease.
+/// Parses the function's deployed time limit, in seconds, and checks it against the lease.
 ///
 /// # Errors
 /// [`TimeoutError`].
@@ -94,22 +98,21 @@ pub fn timeout_within_lease(seconds: &str) -> Result<u32, TimeoutError> {
     }
 }
 
-/// What a run is asked for.
+/// The mode of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Say what would be changed now, and change nothing.
+    /// Reports the changes that would be made now, and makes none.
     Plan,
-    /// Change what differs, verify, record.
+    /// Makes the necessary changes, verifies, records.
     Apply,
-    /// Say how ready the drops are, and change nothing.
+    /// Reports the drops' readiness, and changes nothing.
     Verify,
-    /// Go back to the baseline at once, by agreeing with itself half a minute later. Refused while a drop's time runs.
+    /// Runs the decision twice, 30 s apart, then restores the baseline. Refused while a drop's time runs.
     Restore,
 }
 
 impl Mode {
-    /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -121,40 +124,35 @@ impl Mode {
     }
 }
 
-/// The event. It must say what it means: a slip of the pen shall change nothing.
+/// The event. It must name its mode, so that a mistyped event changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
-    /// What is asked for.
     pub mode: Mode,
 }
 
-/// Why a run came to nothing. The next minute's run tries again.
+/// Why a run failed. The next minute's run tries again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// The documents cannot be used; nothing was changed.
     #[error("mistakes in the documents: {}", list(.0))]
     Mistakes(Vec<FieldError>),
-    /// The account does not answer.
     #[error("{what}: {error}")]
     Control {
-        /// What was asked of it.
+        /// The requested action.
         what: &'static str,
-        /// How it failed.
         error: ControlError,
     },
-    /// The database does not answer.
     #[error("{what}: {error}")]
     Store {
-        /// What was asked of it.
+        /// The requested action.
         what: &'static str,
-        /// How it failed.
         error: StoreError,
     },
-    /// Another run has taken over.
+    /// Another run holds the lease.
     #[error("another run has taken over")]
     Superseded,
-    /// A drop's time runs, so nothing is taken away.
+    /// A drop's time runs, so no capacity is reduced.
     #[error("the time of drop {} runs", .0.as_str())]
     DropIsOn(DropId),
 }
@@ -174,7 +172,7 @@ fn store(what: &'static str) -> impl FnOnce(StoreError) -> RunError {
     move |error| RunError::Store { what, error }
 }
 
-/// The account as a run needs it.
+/// The account ports of a run.
 pub trait Account:
     ReadDocuments + ReadQuotas + Observe + CarryOut + Measure + CallFunction + MeasureDemand + WriteProfile
 {
@@ -185,11 +183,10 @@ impl<
 {
 }
 
-/// What runs leave behind, as a run needs it.
+/// The storage ports of a run.
 pub trait Keeping: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
 impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
 
-/// The reconciler.
 #[derive(Debug, Clone)]
 pub struct Prescaler<A, S, D, E> {
     account: A,
@@ -199,7 +196,7 @@ pub struct Prescaler<A, S, D, E> {
     stage: String,
 }
 
-/// What a run has read.
+/// The documents and state that a run has read.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) docs: Documents,
@@ -207,19 +204,19 @@ pub(crate) struct Read {
     pub(crate) seen: Seen,
 }
 
-/// Who runs, under what right.
+/// A run in progress, with its lease.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) mode: Mode,
     pub(crate) lease: Lease,
-    /// Steps are begun before this moment.
+    /// No step is begun after this moment.
     pub(crate) until: Timestamp,
-    /// Changes so far.
+    /// The number of changes so far.
     pub(crate) changes: u32,
 }
 
 impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
-    /// The function over its ports, for the deployment `stage`, which its metrics name.
+    /// The function over its ports. Its metrics have the deployment `stage` as dimension.
     pub fn new(account: A, store: S, drops: D, edge: E, stage: impl Into<String>) -> Self {
         Self {
             account,
@@ -230,10 +227,10 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
     }
 
-    /// One invocation, by `holder`, whose process lives until `deadline`.
+    /// One invocation by `holder`, whose process lives until `deadline`.
     ///
     /// # Errors
-    /// [`RunError`]: what was done until then stays, and the next run goes on.
+    /// [`RunError`]. Completed changes stay, and the next run continues.
     pub async fn run(&self, mode: Mode, holder: &str, deadline: Timestamp) -> Result<Outcome, RunError> {
         if matches!(mode, Mode::Plan | Mode::Verify) {
             return self.look(mode).await;
@@ -257,7 +254,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
             Mode::Restore => self.restore(&mut run).await,
             _ => self.apply(&mut run, record.as_ref()).await,
         };
-        // Best effort: a lease that is not ended runs out before the next run.
+        // Best effort: a lease that is not ended expires before the next run.
         let ended = self.store.release(&run.lease, self.edge.now()).await;
         if let Err(error) = ended {
             tracing::warn!(%error, "the lease was not given back; it runs out");
@@ -281,7 +278,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         Ok(outcome)
     }
 
-    /// Two runs that agree, in one.
+    /// Two confirming decisions within one run.
     async fn restore(&self, run: &mut Run) -> Result<Outcome, RunError> {
         let read = self.read().await?;
         let first = self.off_duty(&read)?;
@@ -356,7 +353,8 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
     }
 
-    /// Without it the next run takes another controller's change for this run's, and notices the one after.
+    /// Without this record, the next run would attribute another controller's change to this run, and would detect only
+    /// later changes.
     async fn leave_what_was_accepted(&self, run: &Run, record: &Record, taken: &[outcome::Taken]) {
         let mut after = record.clone();
         for (function, units) in taken.iter().filter_map(outcome::Taken::accepted) {
@@ -410,7 +408,7 @@ where
     async fn handle(&self, event: Event, invocation: &Invocation) -> Result<Outcome, RunError> {
         let holder = invocation.unique_name(&self.edge);
         let outcome = self.run(event.mode, &holder, invocation.deadline).await?;
-        // CloudWatch bills a metric for each hour in which it is written, so a run with nothing to tell writes none.
+        // CloudWatch bills a metric for each hour in which it is written, so a run without events writes none.
         if outcome.is_eventful() {
             self.edge.put_metrics(outcome.metrics(&self.stage));
         }

@@ -1,4 +1,4 @@
-//! Following the drops' own documents, and moving a start that cannot be kept.
+//! Applies the times of the drops' own documents, and moves a start when the capacity is not ready.
 
 use domain::drops::{Drop, DropState};
 use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
@@ -11,7 +11,7 @@ use ports::{Conditional, StoreError};
 use crate::{Account, Keeping, Prescaler};
 
 impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
-    /// Takes over each drop's times, and whether it is called off, from its document.
+    /// Copies each drop's times, and its cancellation, from its document to the calendar.
     pub(crate) async fn follow_drops(&self, calendar: &mut [CalendarDrop]) -> Result<(), StoreError> {
         for entry in calendar {
             let drop = retry(&self.edge, IN_WORKER, || self.drops.drop(&entry.id)).await?;
@@ -22,7 +22,8 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         Ok(())
     }
 
-    /// Moves the starts that must be. What cannot be moved opens as announced, and the next run rules anew.
+    /// Moves the starts that must be moved. If a move fails, the drop keeps its announced start, and the next run
+    /// decides again.
     pub(crate) async fn move_starts(&self, all: &[Readiness]) {
         for readiness in all {
             let Ruling::MoveStart { to } = readiness.ruling else {
@@ -78,7 +79,7 @@ fn follow(entry: &mut CalendarDrop, drop: &Drop) {
         DropState::Draft | DropState::Publishing => {}
         DropState::Cancelling | DropState::Cancelled => entry.state = CalendarState::Cancelled,
         DropState::Scheduled => {
-            // What the start was moved by already counts towards what it may be moved by in all.
+            // Earlier moves of the start count towards the largest allowed move.
             if let NotReadyPolicy::MoveStart { at_most_seconds } = &mut entry.if_not_ready {
                 let moved_ms = drop.starts_at.millis_since(entry.starts_at).max(0);
                 let moved = u32::try_from(moved_ms / 1_000).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! What a run came to, as its answer and as metrics.
+//! The result of a run, as its answer and as metrics.
 
 use domain::prescale::learn::Lesson;
 use domain::prescale::plan::{Plan, plan};
@@ -20,28 +20,27 @@ use crate::{Mode, Read};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
-    /// One before it on the same thing is not complete.
+    /// An earlier step on the same resource is not complete.
     Waits,
-    /// The run ends first.
+    /// The run ends before the step could complete.
     OutOfTime,
-    /// By the calendar as it now is, it is not wanted.
+    /// With the current calendar, the step is no longer needed.
     NotWanted,
     /// Lease or calendar could not be read again.
     Uncertain,
-    /// Another run has taken over, or the lease has run out.
+    /// Another run holds the lease, or the lease has expired.
     Superseded,
-    /// It could not be put on record.
+    /// The audit record could not be written.
     NoAudit,
 }
 
-/// How a step went.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Went {
-    /// The account took it.
+    /// The account accepted the step.
     Carried(Carried),
-    /// The account did not, or did not say.
+    /// The account refused the step or did not answer.
     Failed(ControlError),
-    /// It was not tried.
     Skipped(Skipped),
 }
 
@@ -55,18 +54,16 @@ impl Serialize for Went {
     }
 }
 
-/// A step, and how it went.
+/// A step and its result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Taken {
-    /// Which.
     #[serde(flatten)]
     pub step: Step,
-    /// How it went.
     pub went: Went,
 }
 
 impl Taken {
-    /// Whether the account may be another than before.
+    /// Whether the step may have changed the account.
     #[must_use]
     pub fn changed(&self) -> bool {
         match &self.went {
@@ -76,7 +73,7 @@ impl Taken {
         }
     }
 
-    /// The provisioned concurrency that Lambda accepted by this step, and of which function.
+    /// The function and the provisioned concurrency that Lambda accepted by this step.
     pub(crate) fn accepted(&self) -> Option<(&str, u32)> {
         match (&self.step, &self.went) {
             (Step::Provision { function, to, .. }, Went::Carried(_)) => Some((function, *to)),
@@ -85,29 +82,25 @@ impl Taken {
     }
 }
 
-/// What a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
-    /// What it was asked for.
     pub mode: Mode,
-    /// When it decided.
+    /// The time of the decision.
     pub at: Timestamp,
-    /// Who else was at it; then nothing was done.
+    /// The run that holds the lease. Then this run did nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby_for: Option<String>,
     /// The drops for which capacity is wanted.
     pub drops: Vec<WantedDrop>,
-    /// What people should know.
     pub warnings: Vec<Warning>,
-    /// What it decided to change.
+    /// The decided changes.
     pub steps: Vec<Step>,
-    /// What waits until a second run agrees.
+    /// Changes that wait for the confirmation of a second run.
     pub withheld: Vec<Step>,
-    /// What it tried to.
+    /// The tried changes and their results.
     pub taken: Vec<Taken>,
-    /// How ready the drops are.
     pub readiness: Vec<Readiness>,
-    /// What a drop taught that is over, if the profile was changed by it.
+    /// The lesson of a finished drop, if it changed the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lesson: Option<Lesson>,
     /// The plans of all drops on the calendar, in the mode `plan`.
@@ -156,7 +149,7 @@ impl Outcome {
             .collect();
     }
 
-    /// Whether there is a drop, something was done, or another controller is at work.
+    /// Whether there is a drop, a step was taken, or another controller made changes.
     #[must_use]
     pub fn is_eventful(&self) -> bool {
         !(self.drops.is_empty() && self.readiness.is_empty() && self.taken.is_empty())
@@ -169,14 +162,14 @@ impl Outcome {
         self.warnings.iter().filter(by_others).count()
     }
 
-    /// The line for CloudWatch, in its embedded metric format, with the deployment stage as dimension.
+    /// The line for CloudWatch in its embedded metric format, with the deployment stage as dimension.
     #[must_use]
     pub fn metrics(&self, stage: &str) -> Value {
         let count = |name: &'static str, number: usize| (name, COUNT, Value::from(number));
         let ready = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
         let failed = |taken: &&Taken| matches!(taken.went, Went::Failed(_));
         let changed = |taken: &&Taken| taken.changed();
-        // Counted for the account, so every drop tells the same.
+        // Spill-over is counted for the whole account, so every drop has the same value.
         let spill_over = self.readiness.iter().map(|r| r.spill_over).max().unwrap_or(0);
         let mut metrics = vec![
             count("PrescaledDrops", self.drops.len()),

@@ -1,4 +1,4 @@
-//! Carrying out: each difference once, in order, with an audit record before and after.
+//! Carries out each difference once, in order, with an audit record before and after.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::outcome::{Skipped, Taken, Went};
 use crate::{Account, Keeping, Prescaler, Read, Run};
 
 impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
-    /// Carries out what was decided. One thing that cannot be changed now does not keep the others: what is left, the
-    /// next run sees.
+    /// Carries out the decided steps. A failed step on one resource does not stop the others. The next run finds the
+    /// remaining differences.
     pub(crate) async fn carry_out_all(
         &self,
         run: &mut Run,
@@ -35,7 +35,8 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
                 self.one(run, read, decision, previous, step).await
             };
             let complete = matches!(went, Went::Carried(Carried::Done | Carried::AlreadySo));
-            // The database takes one change at a time, and a reservation must be there before what it holds.
+            // The database takes one change at a time, and a reservation must exist before the provisioned concurrency
+            // within it.
             if !complete && (step.thing().0 == "database" || !matches!(went, Went::Carried(_))) {
                 stuck.insert(step.thing());
             }
@@ -71,18 +72,18 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
             step: step.clone(),
             outcome: None,
         };
-        // The crowd does not wait for the record, so raising goes on without it; lowering can wait a minute.
+        // Shoppers cannot wait for the record, so increases continue without it. Reductions can wait a minute.
         if !self.audit(&change).await && certain {
             return Went::Skipped(Skipped::NoAudit);
         }
-        // A repeat is only ever within this run's time: a change that is late is another run's to decide.
+        // Repeats stop at this run's end: a later change is for another run to decide.
         let carry_out = || async {
             if self.edge.now() >= run.until {
                 return Err(ControlError::Unknown);
             }
             self.account.carry_out(step).await
         };
-        // What is lowered is not repeated blindly: what it was certain of may have changed meanwhile.
+        // A reduction is not repeated blindly: the confirmed state may have changed in the meantime.
         let outcome = if certain {
             carry_out().await
         } else {
@@ -100,7 +101,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
     }
 
-    /// Reads lease and calendar again: whether this run is still the one to decide, and would still decide so.
+    /// Reads lease and calendar again, and checks that this run still holds the lease and would still decide the same.
     async fn make_certain(
         &self,
         run: &Run,
@@ -130,7 +131,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         if !again.steps.contains(step) {
             return Err(Skipped::NotWanted);
         }
-        // Last, since it is what a run that sleeps here would no longer have.
+        // Read last, since a suspended run would have lost the lease.
         let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
         let now: Timestamp = self.edge.now();
         match lease {

@@ -1,4 +1,4 @@
-//! Verifying: what is there, not what was asked for.
+//! Verification: the existing capacity, not the requested one.
 
 use domain::prescale::readiness::{Measured, PartKind, Readiness, readiness};
 use domain::prescale::reconcile::Decision;
@@ -9,11 +9,11 @@ use ports::retry::{IN_WORKER, retry};
 
 use crate::{Account, Keeping, Prescaler, Read};
 
-/// Spill-over is counted over so long, in ms.
+/// The period over which spill-over is counted, in ms.
 const SPILL_OVER_MS: i64 = 60_000;
 
 impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
-    /// How ready each drop is whose time it is.
+    /// The readiness of each drop whose time runs.
     pub(crate) async fn readiness_of_all(
         &self,
         read: &Read,
@@ -33,7 +33,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
             decision.wanted.drops.iter().filter_map(one).collect()
         };
         let first = all(&measured);
-        // A call to a function that is not warm would only show that.
+        // If functions are not warm, a trial invocation would only show that.
         if first.iter().any(|readiness| readiness.ready) {
             for name in decision.wanted.capacity.functions.keys() {
                 let answered = retry(&self.edge, IN_WORKER, || self.account.answers(name)).await;
@@ -61,7 +61,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         all
     }
 
-    /// What cannot be measured is not counted as there.
+    /// Values that cannot be measured count as missing.
     async fn measure(&self, read: &Read, decision: &Decision, now: Timestamp) -> Measured {
         let mut measured = Measured::default();
         let reached = retry(&self.edge, IN_WORKER, || self.account.reached_acu(now)).await;

@@ -3,6 +3,7 @@
 use aws_lambda_events::sqs::SqsEvent;
 use events::PaymentWork;
 use futures_util::future::join_all;
+use ports::calls::TakeCalls;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::PaymentGateway;
@@ -10,7 +11,7 @@ use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 use startup::spans::{of_event, of_order};
 use tracing::Instrument as _;
 
-use crate::drive::Driver;
+use crate::drive::{Driver, Patience};
 
 /// Drives the orders of a batch, at the same time, and answers which messages must come again.
 ///
@@ -21,7 +22,7 @@ pub async fn handle<O, G, E>(
     event: SqsEvent,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
-    O: ReadOrder + AdvanceOrder,
+    O: ReadOrder + AdvanceOrder + TakeCalls,
     G: PaymentGateway,
     E: Edge,
 {
@@ -41,7 +42,7 @@ where
 /// Whether the message is done with.
 async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
 where
-    O: ReadOrder + AdvanceOrder,
+    O: ReadOrder + AdvanceOrder + TakeCalls,
     G: PaymentGateway,
     E: Edge,
 {
@@ -49,7 +50,13 @@ where
     if !content.drives_payment() {
         return true;
     }
-    match driver.drive(content.order(), content.next_due()).await {
+    let patience = if content.is_first() {
+        Patience::Long
+    } else {
+        Patience::Short
+    };
+    let (order, next_due) = (content.order(), content.next_due());
+    match driver.drive_with(order, next_due, patience).await {
         Ok(driven) => {
             tracing::info!(event = content.as_str(), ?driven, "payment driven");
             true

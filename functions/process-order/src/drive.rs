@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::ids::OrderId;
-use domain::limits::PROCESS_ORDER_TIMEOUT_SECONDS;
+use domain::limits::{CALLS_PER_PAYMENT, GATEWAY_TURN_MS, PROCESS_ORDER_TIMEOUT_SECONDS};
 use domain::order::{DeclineReason, EndReason, NotPossible, Order, OrderStatus, OrderStep};
 use domain::saga::{Action, Turn, step};
 use domain::time::Timestamp;
+use ports::calls::TakeCalls;
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::payment::{
@@ -16,6 +17,8 @@ use ports::retry::{self, IN_WORKER, Policy, Transient as _, look_again, retry, r
 use ports::{Conditional, StoreError};
 use secrets::FETCH_TIMEOUT_MS;
 
+use crate::calls::{Calls, Pace};
+
 /// Looks at one order by one message, after a conflict or a lost answer: six at most.
 const LOOKS: Policy = Policy::new(5, 60, 960);
 /// Repeats of one call to the gateway: enough to outwait an outage of a few seconds, which the budget bounds in any case.
@@ -23,7 +26,7 @@ const LOOKS: Policy = Policy::new(5, 60, 960);
 const GATEWAY: Policy = Policy::new(6, 50, 1_600);
 /// Confirms per message, our own repeat of a card included; more are left to the sweeper.
 const MOST_CONFIRMS: u32 = 3;
-/// How long after its beginning a message still starts something new, in milliseconds.
+/// How long after its turn at the gateway a message still starts something new, in milliseconds.
 pub const BUDGET_MS: u64 = 6_000;
 /// How long one call to the gateway may take, in milliseconds.
 pub const GATEWAY_CALL_MS: u64 = 4_000;
@@ -31,8 +34,9 @@ pub const GATEWAY_CALL_MS: u64 = 4_000;
 const STORE_MS: u64 = 4_000;
 
 const _: () = assert!(
-    BUDGET_MS + FETCH_TIMEOUT_MS + GATEWAY_CALL_MS + STORE_MS < PROCESS_ORDER_TIMEOUT_SECONDS as u64 * 1000,
-    "a message must be done with what it started, reading the gateway's key included, before the function is ended"
+    GATEWAY_TURN_MS as u64 + BUDGET_MS + FETCH_TIMEOUT_MS + GATEWAY_CALL_MS + STORE_MS
+        < PROCESS_ORDER_TIMEOUT_SECONDS as u64 * 1000,
+    "a message must be done with what it started, its turn and reading the gateway's key included, before the function is ended"
 );
 const _: () = assert!(
     BUDGET_MS > FETCH_TIMEOUT_MS + GATEWAY_CALL_MS,
@@ -44,12 +48,30 @@ const _: () = assert!(
 pub enum Driven {
     /// The order has ended.
     Ended(OrderStatus),
-    /// The shopper or the gateway is at it; the sweeper will look again.
+    /// The shopper or the gateway is at it, or the gateway's rate leaves no call for it now; the sweeper will look again.
     Waiting,
     /// The gateway gave no usable answer; the sweeper will look again.
     WithoutGateway,
     /// A reminder that is stale: the order was put off again since, so another one comes or has come.
     Stale,
+}
+
+/// How long a message waits for its turn at the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as its budget allows.
+    Long,
+    /// A moment: there is, or was, another message about the order, whose turn may come sooner. Turns that are taken for both would be lost.
+    Short,
+}
+
+impl Patience {
+    const fn ms(self) -> i64 {
+        match self {
+            Self::Long => GATEWAY_TURN_MS as i64,
+            Self::Short => 1_000,
+        }
+    }
 }
 
 /// Why a message must come again.
@@ -89,6 +111,7 @@ type Look = retry::Look<Driven>;
 pub struct Driver<O, G, E> {
     orders: O,
     gateway: G,
+    calls: Calls,
     edge: E,
     /// Where the bank sends the shopper back to. Part of what a confirm's key stands for: a change shows to orders that
     /// are being confirmed at that moment.
@@ -116,17 +139,27 @@ enum Next {
 
 /// What is counted within one message.
 struct Effort {
+    /// When nothing new is begun any more.
+    until: Timestamp,
     /// [`GATEWAY`], within the message's budget.
     gateway: Policy,
     confirms: AtomicU32,
+    /// Calls of the gateway whose turns have come and that were not made yet.
+    calls: AtomicU32,
 }
 
-impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
-    /// The function over its ports. The bank sends shoppers back to `return_url`.
-    pub const fn new(orders: O, gateway: G, return_url: String, edge: E) -> Self {
+impl<O, G, E> Driver<O, G, E>
+where
+    O: ReadOrder + AdvanceOrder + TakeCalls,
+    G: PaymentGateway,
+    E: Edge,
+{
+    /// The function over its ports. It calls the gateway at `pace`; the bank sends shoppers back to `return_url`.
+    pub fn new(orders: O, gateway: G, pace: Pace, return_url: String, edge: E) -> Self {
         Self {
             orders,
             gateway,
+            calls: Calls::new(pace),
             edge,
             return_url,
         }
@@ -138,35 +171,111 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     /// # Errors
     /// [`NotDriven`]: the message must come again.
     pub async fn drive(&self, id: &OrderId, next_due: Option<Timestamp>) -> Result<Driven, NotDriven> {
+        self.drive_with(id, next_due, Patience::Long).await
+    }
+
+    /// The same, with this patience for the order's turn at the gateway.
+    ///
+    /// # Errors
+    /// [`NotDriven`]: the message must come again.
+    pub async fn drive_with(
+        &self,
+        id: &OrderId,
+        next_due: Option<Timestamp>,
+        patience: Patience,
+    ) -> Result<Driven, NotDriven> {
+        match self.try_drive(id, next_due, patience).await {
+            Err(NotDriven::Gateway(GatewayError::Throttled { retry_after_ms })) => {
+                // The message is done with: coming again it would count towards the dead letters, and the order stands in the index of open
+                // orders, so that the sweeper reminds of it.
+                tracing::info!(
+                    retry_after_ms,
+                    "the payment gateway's rate leaves no call for the order now"
+                );
+                Ok(Driven::Waiting)
+            }
+            driven => driven,
+        }
+    }
+
+    async fn try_drive(
+        &self,
+        id: &OrderId,
+        next_due: Option<Timestamp>,
+        patience: Patience,
+    ) -> Result<Driven, NotDriven> {
+        let order = self.read(id).await?;
+        if is_stale(&order, next_due) {
+            return Ok(Driven::Stale);
+        }
+        let calls = calls_ahead(&order);
+        let mut read = Some(order);
+        if calls > 0 {
+            let latest = self.edge.now().plus_millis(patience.ms());
+            if self.calls.turn(&self.orders, &self.edge, calls, latest).await? > 0 {
+                // It may have changed meanwhile.
+                read = None;
+            }
+        }
         let until = self.edge.now().plus_millis(BUDGET_MS.cast_signed());
         let effort = Effort {
+            until,
             gateway: GATEWAY.until(until),
             confirms: AtomicU32::new(0),
+            calls: AtomicU32::new(calls),
         };
-        let driven = look_again(&self.edge, LOOKS.until(until), |_| {
-            self.look(id, next_due, &effort)
-        })
-        .await?;
+        let look = |_| self.look(id, next_due, read.take(), &effort);
+        let driven = look_again(&self.edge, LOOKS.until(until), look).await?;
         driven.ok_or(NotDriven::Unfinished)
+    }
+
+    async fn read(&self, id: &OrderId) -> Result<Order, NotDriven> {
+        let order = retry(&self.edge, IN_WORKER, || self.orders.order(id)).await?;
+        order.ok_or(NotDriven::NoOrder)
+    }
+
+    /// One call of the gateway, once its turn has come.
+    async fn call<T, F>(&self, effort: &Effort, call: impl FnOnce() -> F) -> Result<T, GatewayError>
+    where
+        F: Future<Output = Result<T, GatewayError>>,
+    {
+        let taken = |left: u32| left.checked_sub(1);
+        let is_left = effort
+            .calls
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
+        let calls = u32::from(is_left.is_err());
+        self.calls
+            .turn(&self.orders, &self.edge, calls, effort.until)
+            .await?;
+        let answer = call().await;
+        if let Err(GatewayError::Throttled { retry_after_ms }) = &answer {
+            self.calls.slow_down(&self.edge, *retry_after_ms);
+        }
+        answer
     }
 
     async fn look(
         &self,
         id: &OrderId,
         next_due: Option<Timestamp>,
+        read: Option<Order>,
         effort: &Effort,
     ) -> Result<Look, NotDriven> {
-        let order = retry(&self.edge, IN_WORKER, || self.orders.order(id))
-            .await?
-            .ok_or(NotDriven::NoOrder)?;
+        let order = match read {
+            Some(order) => order,
+            None => self.read(id).await?,
+        };
         if !order.status.is_open() {
             return Ok(Look::Done(Driven::Ended(order.status)));
         }
-        if next_due.is_some_and(|next| order.due_at > next) {
+        if is_stale(&order, next_due) {
             return Ok(Look::Done(Driven::Stale));
         }
         match self.advance(&order, effort).await {
-            Err(NotDriven::Gateway(error)) if !error.is_transient() => Err(error.into()),
+            // No engineer is needed for the one, and none but an engineer helps with the other.
+            Err(NotDriven::Gateway(
+                error @ (GatewayError::Throttled { .. } | GatewayError::Refused { .. }),
+            )) => Err(error.into()),
             Err(why @ (NotDriven::Gateway(_) | NotDriven::NoPayment)) => {
                 Ok(self.without_gateway(&order, &why))
             }
@@ -231,9 +340,16 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
             order: order.id.clone(),
             amount: order.amount,
         };
-        let key = IdempotencyKey::create(&order.id);
+        let key = IdempotencyKey::create_after(&order.id, order.create_keys_used);
         // Under one key a repeat is the same payment, so a lost answer is asked for again.
-        let payment = retry(&self.edge, effort.gateway, || self.gateway.create(&new, &key)).await?;
+        let create = || self.call(effort, || self.gateway.create(&new, &key));
+        let payment = match retry(&self.edge, effort.gateway, create).await {
+            Ok(payment) => payment,
+            // Nobody can look for a payment by its key, and none is needed: what was never confirmed takes no money. The next key's payment is the
+            // one that is stored and confirmed; one that this key may have made stays unconfirmed for good.
+            Err(GatewayError::StoredFailure) => return self.next_key(order).await,
+            Err(error) => return Err(error.into()),
+        };
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
         }
@@ -281,16 +397,18 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         };
         let key = IdempotencyKey::of_try(&order.id, current);
         let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
-        let answer = retry_if(&self.edge, effort.gateway, not_done, || {
-            self.gateway.confirm(id, &method, &self.return_url, &key)
-        })
-        .await;
+        let confirm = || {
+            self.call(effort, || {
+                self.gateway.confirm(id, &method, &self.return_url, &key)
+            })
+        };
+        let answer = retry_if(&self.edge, effort.gateway, not_done, confirm).await;
         let error = match answer {
             Ok(payment) => return Ok(Next::Told(payment, Told::ByConfirm)),
             Err(error) => error,
         };
         let code = match &error {
-            GatewayError::Unknown | GatewayError::Unavailable => None,
+            GatewayError::Unknown | GatewayError::Unavailable | GatewayError::StoredFailure => None,
             GatewayError::Refused { code } => Some(code),
             _ => return Err(error.into()),
         };
@@ -300,11 +418,26 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
             return Ok(Next::Told(payment, Told::ByLookUp));
         }
         let Some(code) = code else {
-            return Ok(Next::Done(Look::Again));
+            let look = match error {
+                GatewayError::StoredFailure => self.next_key(order).await?,
+                _ => Look::Again,
+            };
+            return Ok(Next::Done(look));
         };
         // The gateway knows the payment and will not charge this card, now or later.
         tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
         self.declined(order, id, code.as_str(), None, effort).await
+    }
+
+    /// The gateway stored a failure under the key, and nothing was taken: the same call is to be made under the next key, which is stored first.
+    async fn next_key(&self, order: &Order) -> Result<Look, NotDriven> {
+        match order.next_key(self.edge.now()) {
+            Ok(step) => {
+                self.store(&step).await?;
+                Ok(Look::Again)
+            }
+            Err(_) => Err(GatewayError::StoredFailure.into()),
+        }
     }
 
     /// Stores what follows from where the payment stands.
@@ -419,8 +552,8 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
         reason: EndReason,
         effort: &Effort,
     ) -> Result<Look, NotDriven> {
-        let cancelled = retry(&self.edge, effort.gateway, || self.gateway.cancel(id)).await;
-        let payment = match cancelled {
+        let cancel = || self.call(effort, || self.gateway.cancel(id));
+        let payment = match retry(&self.edge, effort.gateway, cancel).await {
             // What the gateway does not know it does not cancel.
             Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
                 Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
@@ -449,7 +582,8 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     }
 
     async fn find(&self, id: &PaymentId, effort: &Effort) -> Result<Payment, NotDriven> {
-        let found = retry(&self.edge, effort.gateway, || self.gateway.find(id)).await?;
+        let find = || self.call(effort, || self.gateway.find(id));
+        let found = retry(&self.edge, effort.gateway, find).await?;
         found.ok_or(NotDriven::NoPayment)
     }
 
@@ -468,6 +602,23 @@ impl<O: ReadOrder + AdvanceOrder, G: PaymentGateway, E: Edge> Driver<O, G, E> {
     /// Stores the step. A lost answer is repeated, and a repeat of what was stored is refused: the next look then finds it.
     async fn store(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         retry(&self.edge, IN_WORKER, || self.orders.advance(step)).await
+    }
+}
+
+/// Whether the reminder is stale: the order was put off to later than the next reminder that it tells of.
+fn is_stale(order: &Order, next_due: Option<Timestamp>) -> bool {
+    order.status.is_open() && next_due.is_some_and(|next| order.due_at > next)
+}
+
+/// The calls of the gateway that a message about this order makes at least.
+fn calls_ahead(order: &Order) -> u32 {
+    match (step(order.status), &order.payment_id) {
+        (None, _) => 0,
+        (Some(_), None) if order.terms.cards == 0 => 0,
+        // To create and to confirm: a payment that is created and not confirmed costs a look-up more.
+        (Some(_), None) => CALLS_PER_PAYMENT,
+        (Some((Action::AwaitCard, _)), Some(_)) if order.cancel_requested.is_none() => 0,
+        (Some(_), Some(_)) => 1,
     }
 }
 

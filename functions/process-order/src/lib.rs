@@ -18,6 +18,10 @@
 //!   stored before the gateway is asked; if the money was taken first, the order is paid.
 //! - A key that the gateway does not take says nothing about a payment: the call is repeated with the key as it is stored by
 //!   then, and if that is refused too, the order waits as in an outage.
+//! - All workers share the gateway's rate ([`Pace`]). A message waits for its order's turn. Where the turn comes too late, the message is done
+//!   with, and the sweeper reminds of the order. Neither that nor a 429 is a failure.
+//! - A key under which the gateway stored a failure is replaced by the next one, which is stored first; for a confirm only when a look-up
+//!   shows that nothing was taken.
 //! - A lost answer is not a failure: the payment is looked up. If that does not tell either, or the gateway is away, the message is done with and
 //!   the order waits for the sweeper's next reminder: an outage leaves no dead letters. Only the operator ends an order that waits for the gateway.
 //!
@@ -39,21 +43,18 @@
 //!
 //! **What it does not do.** Refunds, and finding orders whose messages were lost: that is the sweeper's.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod batch;
+mod calls;
 pub mod drive;
 
+pub use calls::Pace;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use domain::limits::{FunctionLimits, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger};
+use domain::limits::{
+    FunctionLimits, PAYMENTS_BATCH, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger, payment_workers,
+};
+use ports::calls::TakeCalls;
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::orders::{AdvanceOrder, ReadOrder};
@@ -62,19 +63,26 @@ use startup::batch::WholeBatchFailed;
 
 use crate::drive::Driver;
 
+/// The gateway's rate unless the template's parameter says otherwise, in calls a second: Stripe's for test traffic; for live traffic it is 100
+/// (<https://docs.stripe.com/rate-limits>).
+pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
+
+/// How many workers there are when no drop wants more. `prescale` raises it for a drop, to no more than the gateway's rate lets work.
+pub const WORKERS: u32 = payment_workers(DEFAULT_CALLS_PER_SECOND);
+
 /// What the platform gives the function.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     PROCESS_ORDER_TIMEOUT_SECONDS,
     Trigger::Queue {
-        batch_size: 10,
-        max_concurrency: 50,
+        batch_size: PAYMENTS_BATCH,
+        max_concurrency: WORKERS,
         max_receives: 8,
     },
 );
 
 impl<O, G, E> Handle for Driver<O, G, E>
 where
-    O: ReadOrder + AdvanceOrder + 'static,
+    O: ReadOrder + AdvanceOrder + TakeCalls + 'static,
     G: PaymentGateway + 'static,
     E: Edge,
 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dynamodb::Table::{Orders, Purchases, Stock};
 use dynamodb::{OrderStore, Tables};
+use process_order::Pace;
 use process_order::drive::{Driver, GATEWAY_CALL_MS};
 use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::edge::SystemEdge;
@@ -28,10 +29,13 @@ fn main() -> ExitCode {
             let key = CachedSecret::new(secret, SystemEdge);
             StripeGateway::new(&stripe, key).map_err(|error| error.to_string())
         })?;
+        let rate = config.made("GATEWAY_CALLS_PER_SECOND", str::parse);
         let return_url = config
             .optional("RETURN_URL")
             .unwrap_or_else(|| RETURN_URL.to_owned());
         let orders = OrderStore::new(&client, &tables);
-        Some(Driver::new(orders, gateway, return_url, SystemEdge))
+        let pace = Pace::of(rate?);
+        pace.warn();
+        Some(Driver::new(orders, gateway, pace, return_url, SystemEdge))
     })
 }

@@ -1,31 +1,22 @@
-//! Project order events into the PostgreSQL ledger, by version.
+//! Projects order events into the PostgreSQL ledger, by version.
 //!
-//! **The problem.** The ledger must have every version of every order in the end, while its queue delivers more than once
-//! and in any order, the database is away for seconds when it fails over, and a single message that is no event must not
-//! send a batch round for ever.
+//! **The problem.** The ledger must finally contain every version of every order. But its queue delivers more than once
+//! and in any order, the database is unavailable for seconds during a failover, and one message that is not an event
+//! must not cause endless redelivery of its batch.
 //!
-//! **The model.** Each message is decoded by itself; what can be decoded is written together by
-//! [`ports::ledger::ProjectOrders`], which answers for each event. A message is done when the ledger has its version,
-//! however old it is. The others are named in the answer and come again after the queue's visibility timeout, a while
-//! from now, so events for which the database was merely away are tried again here first, for a bounded time. What no
-//! repeat can mend (no event, or one that a rule of the ledger refuses) is logged as an error and comes again like the others until it is in
-//! the dead-letter queue.
+//! **The model.** Each message is decoded separately. [`ports::ledger::ProjectOrders`] writes the decoded events
+//! together and returns a result for each. A message is done when the ledger has its version, however old it is. The
+//! answer lists the other messages, which are redelivered after the queue's visibility timeout. This takes a while, so
+//! events that failed only because the database was unavailable are first retried here, for a bounded time. Permanent
+//! failures (a message that is not an event, or an event that a rule of the ledger refuses) are logged as errors and
+//! redelivered like the others until they reach the dead-letter queue.
 //!
-//! **A walk through.** [`Projection::project`] takes a batch and answers with the ids of the messages that failed. A hopeless
-//! message is logged as an error the first time it is seen, with its id, its order and the rule it breaks, never with
-//! what it holds.
+//! **A walk through.** [`Projection::project`] takes a batch and returns the ids of the failed messages. A permanent
+//! failure is logged as an error at its first delivery, with message id, order and broken rule, never with the
+//! message's content.
 //!
-//! **What it does not do.** It never reads the ledger, and knows nothing of DynamoDB: the events carry all there is.
+//! **What it does not do.** It never reads the ledger and does not use DynamoDB: the events contain all data.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -41,7 +32,7 @@ pub use startup::batch::WholeBatchFailed;
 use startup::batch::{BatchReport, Decoded, hopeless, work};
 use startup::spans::of_event;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     PROJECT_LEDGER_TIMEOUT_SECONDS,
     Trigger::Queue {
@@ -51,15 +42,16 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     },
 );
 
-/// How often a message is received before it moves to the dead-letter queue. One receive fails in about a visibility timeout, so this many
-/// last for two hours without a database. A longer visibility timeout for each receive would need fewer receives, and a way from the database's
-/// subnets to SQS, which costs more in a month than the receives of a year.
+/// How often a message is received before it moves to the dead-letter queue. A receive fails within about one
+/// visibility timeout, so this number bridges two hours without a database. A longer visibility timeout for each
+/// receive would need fewer receives, but also a route from the database's subnets to SQS, which costs more in a month
+/// than the receives of a year.
 const MAX_RECEIVES: u32 = 120;
 
-/// Repeats of a write while the database is away.
+/// Retries of a write while the database is unavailable.
 const WHILE_AWAY: Policy = Policy::new(4, 150, 1_200);
-/// What one more try may take at worst, in milliseconds: it is not begun later than that before the deadline. More than
-/// the ledger's limits on connecting, waiting and one statement together.
+/// The longest duration of one more try, in milliseconds. No try begins later than this before the deadline. It exceeds
+/// the sum of the ledger's limits for connecting, waiting and one statement.
 const TRY_MS: i64 = 5_000;
 
 const _: () = assert!(
@@ -71,7 +63,6 @@ const _: () = assert!(
     "an outage must end before messages become dead letters"
 );
 
-/// The projection.
 #[derive(Debug, Clone)]
 pub struct Projection<L, E> {
     ledger: L,
@@ -79,12 +70,11 @@ pub struct Projection<L, E> {
 }
 
 impl<L: ProjectOrders, E: Edge> Projection<L, E> {
-    /// The function over its ports.
     pub const fn new(ledger: L, edge: E) -> Self {
         Self { ledger, edge }
     }
 
-    /// Writes a batch, within the time until `deadline`.
+    /// Writes a batch before `deadline`.
     ///
     /// # Errors
     /// [`WholeBatchFailed`]
@@ -100,7 +90,7 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
         .await
     }
 
-    /// Whether each message is done with.
+    /// Whether each message is done.
     async fn write(&self, policy: Policy, messages: Vec<Decoded<'_, OrderEvent>>) -> Vec<bool> {
         let (mut tries, delayed) = (0_usize, AtomicUsize::new(0));
         let left: Vec<&Decoded<'_, OrderEvent>> = messages.iter().collect();
@@ -120,7 +110,7 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
         .await;
         let delayed = delayed.into_inner();
         if delayed > 0 {
-            // Each event once, however often it comes: what the database's size cost.
+            // Counts each event once, however often it is tried: events delayed by the database's size.
             tracing::warn!(delayed_events = delayed, "ledger writes waited for a connection");
         }
         let (mut late, mut known, mut refused, mut left) = (0_usize, 0_usize, 0_usize, 0_usize);

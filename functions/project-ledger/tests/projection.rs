@@ -1,10 +1,5 @@
-//! The projection on a ledger in memory, with faults at its calls.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! The projection over a ledger in memory, with faults at its calls.
+#![cfg(test)]
 
 use aws_lambda_events::sqs::SqsEvent;
 use events::{MAX_EVENT_BYTES, OrderEvent};
@@ -42,7 +37,7 @@ impl Bench {
             .collect())
     }
 
-    /// Projects, and answers with the ids of the messages that failed.
+    /// Projects, and returns the ids of the failed messages.
     async fn project(&self, records: &[Value]) -> Vec<String> {
         self.try_project(records, 30).await.unwrap()
     }
@@ -63,7 +58,7 @@ impl Bench {
     }
 }
 
-/// A message as Lambda hands it over.
+/// A message in Lambda's format.
 fn message(id: &str, body: &str) -> Value {
     json!({
         "messageId": id,
@@ -203,7 +198,7 @@ async fn a_failed_message_without_an_id_fails_the_batch() {
     }
 }
 
-/// The events kept for invoking the function by hand mean what their names say.
+/// The stored sample events do what their names say.
 #[tokio::test]
 async fn the_kept_events_are_projected() {
     for (text, versions, failed) in [

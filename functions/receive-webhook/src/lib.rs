@@ -25,15 +25,6 @@
 //! **What it does not do.** It changes no order, and logs nothing of a body. Where webhooks do not arrive, the sweeper's looks settle
 //! every order.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

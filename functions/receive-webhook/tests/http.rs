@@ -1,10 +1,5 @@
 //! The route over its ports in memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use axum::Router;
 use axum::body::Body;

@@ -1,18 +1,18 @@
-//! The outbox relay: order changes from the stream become CloudEvents on queues.
+//! The outbox relay: turns order changes of the stream into CloudEvents messages on queues.
 //!
-//! **The problem.** An order's change and the news of it must not come apart, so nobody writes to a table and to a queue in
-//! one go. The orders table's stream is the outbox: what is stored is streamed, in order per order, at least once, for a
-//! day. Somebody must carry it on, and one record that nobody can read must not hold up the rest for that day.
+//! **The problem.** An order's change and its event must never diverge, so no function writes to a table and to a queue
+//! together. The orders table's stream is the outbox: every stored change is in the stream, in order for each order, at
+//! least once, for a day. The relay must forward it, and one unreadable record must not block the others for that day.
 //!
 //! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the ledger's queue,
 //! for the payments' queue too if it is one that `process-order` acts on, and for the mail queue if the shopper is told of it. What
 //! cannot be read is parked whole on a queue of its own, for an engineer; a removal, and a look that was put off, are nobody's business.
 //!
-//! **A walk through.** [`Relay::relay`] takes a batch: decodes all, sends what is for each destination in as few requests
-//! as possible, repeats what was not accepted for a bounded time, and answers with the sequence number of the first
-//! record that is not where it belongs. The stream starts again there, so nothing is skipped; what came after it may be
-//! sent again, and so may everything if the process dies between two queues. Consumers bear repeats: every event has
-//! its order's version.
+//! **A walk through.** [`Relay::relay`] takes a batch: it decodes all records, sends the events of each destination in
+//! as few requests as possible, retries refused ones for a bounded time, and returns the sequence number of the first
+//! record that was not delivered. The stream restarts there, so no record is skipped. Later records may be sent again,
+//! and so may all if the process dies between two queues. Consumers tolerate repeats: every event has its order's
+//! version.
 //!
 //! **Rebuilding the ledger.** Handed the items of the orders table as records with the event name [`record::REBUILD`], it sends each order as it is to the ledger's
 //! queue, and to no other: nothing has happened to it.
@@ -20,15 +20,6 @@
 //! **What it does not do.** It keeps no order among the messages of standard queues, writes to no table, and gives nothing
 //! up: how often a batch is tried again is the event source's setting.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod record;
 
@@ -47,7 +38,7 @@ use startup::spans::of_event;
 
 use crate::record::Reading;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     30,
     Trigger::Stream {
@@ -57,11 +48,11 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     },
 );
 
-/// What one more try to send may take at worst, in milliseconds: it is not begun later than that before the deadline.
+/// The longest duration of one more try to send, in milliseconds. No try begins later than this before the deadline.
 const TRY_MS: i64 = 10_000;
 
-/// A batch of the stream, as Lambda hands it over. Records are read one by one, so that one of an unknown shape is not
-/// the end of all.
+/// A batch of the stream in Lambda's format. Records are parsed one by one, so that one record of unknown form does not
+/// fail all.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct StreamBatch {
     /// The records, oldest first.
@@ -69,7 +60,7 @@ pub struct StreamBatch {
     pub records: Vec<Value>,
 }
 
-/// Where a record has to go, with its place in the batch.
+/// The destination of each record, with its index in the batch.
 #[derive(Debug, Default)]
 struct Sorted {
     ledger: Vec<(usize, OrderEvent)>,
@@ -78,7 +69,6 @@ struct Sorted {
     park: Vec<(usize, String)>,
 }
 
-/// The relay.
 #[derive(Debug, Clone)]
 pub struct Relay<Q, E> {
     queues: Q,
@@ -86,12 +76,11 @@ pub struct Relay<Q, E> {
 }
 
 impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
-    /// The function over its ports.
     pub const fn new(queues: Q, edge: E) -> Self {
         Self { queues, edge }
     }
 
-    /// Carries a batch on, within the time until `deadline`.
+    /// Forwards a batch before `deadline`.
     ///
     /// # Errors
     /// [`WholeBatchFailed`]
@@ -123,7 +112,7 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
         report(first_failed.map(|first| batch.records.get(first).and_then(record::sequence_number)))
     }
 
-    /// Sends events; the place of the first one that was not accepted in the end.
+    /// Sends events; returns the index of the first one that was not accepted.
     async fn send(&self, policy: Policy, to: Destination, events: Vec<(usize, OrderEvent)>) -> Option<usize> {
         let (places, events): (Vec<usize>, Vec<OrderEvent>) = events.into_iter().unzip();
         let send = |events: Vec<OrderEvent>| async move { self.queues.send(to, &events).await };
@@ -147,7 +136,7 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
         first_failed
     }
 
-    /// Parks records; the place of the first one that was not accepted in the end.
+    /// Parks records; returns the index of the first one that was not accepted.
     async fn park(&self, policy: Policy, records: &[(usize, String)]) -> Option<usize> {
         for (place, raw) in records {
             if let Err(error) = retry(&self.edge, policy, || self.queues.park(raw)).await {
@@ -189,7 +178,7 @@ fn sort(records: &[Value]) -> Sorted {
             }
             Reading::PutOff => {}
             Reading::Removal => {
-                // Nothing here deletes orders; an operator or an expiry did.
+                // The project never deletes orders; an operator or an expiry did.
                 tracing::warn!(sequence, "an order was removed; not relayed");
             }
             Reading::Undecodable(why) => {

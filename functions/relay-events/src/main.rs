@@ -1,5 +1,5 @@
 //! Wiring of the function `relay-events`.
-// The SDK's futures, nested in a batch's, are deeper than the compiler's usual bound.
+// The nested futures of the SDK exceed the compiler's default recursion limit.
 #![recursion_limit = "256"]
 
 use std::process::ExitCode;

@@ -4,9 +4,9 @@ use dynamodb::orders::order_from_stream_json;
 use events::{MAX_EVENT_BYTES, OrderEvent};
 use serde_json::{Value, json};
 
-/// The longest record that is parked whole, in bytes; one message of a queue holds it.
+/// The longest record that is parked whole, in bytes; it fits into one message.
 pub const MAX_PARKED_BYTES: usize = 256 * 1024;
-/// What is kept of a longer one, in bytes. Quoted as a JSON string it may grow to twice as much.
+/// The kept part of a longer record, in bytes. As a JSON string it may become twice as long.
 const KEPT_BYTES: usize = 100 * 1024;
 
 /// The event name of a record that no stream has: `make ledger-rebuild` hands over the items of the orders table under it.
@@ -15,9 +15,7 @@ pub const REBUILD: &str = "REBUILD";
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
-    /// An order was stored.
     Change(Box<OrderEvent>),
-    /// An order was deleted.
     Removal,
     /// The next look at an order was put off, which is no version of it.
     PutOff,
@@ -25,7 +23,7 @@ pub enum Reading {
     Undecodable(String),
 }
 
-/// Reads a record.
+/// Parses a record.
 #[must_use]
 pub fn read(record: &Value) -> Reading {
     change(record).unwrap_or_else(Reading::Undecodable)
@@ -47,7 +45,7 @@ fn change(record: &Value) -> Result<Reading, String> {
     let after = image("NewImage")
         .map_err(|error| error.to_string())?
         .ok_or("no image of the order")?;
-    // An unreadable past hides what has happened: whether it is news for the payments cannot be told.
+    // With an unreadable old image, the kind of change is unknown, and so is whether the payments need the event.
     let before = image("OldImage").map_err(|error| format!("before the change: {error}"))?;
     if before.as_ref().is_some_and(|before| before.id != after.id) {
         return Err("two orders in one change".to_owned());
@@ -70,7 +68,7 @@ fn change(record: &Value) -> Result<Reading, String> {
     }
 }
 
-/// The record's place in the stream.
+/// The record's sequence number in the stream.
 #[must_use]
 pub fn sequence_number(record: &Value) -> Option<&str> {
     record
@@ -80,8 +78,8 @@ pub fn sequence_number(record: &Value) -> Option<&str> {
         .filter(|number| !number.is_empty())
 }
 
-/// The record as it is parked: whole, or, when no message could hold it, its beginning. The keys stand there, before the
-/// images, and the table still has the item.
+/// The parked text of a record: the whole record, or its beginning if it does not fit into a message. The beginning
+/// contains the keys, and the table still has the item.
 #[must_use]
 pub fn to_park(record: &Value) -> String {
     let text = record.to_string();

@@ -1,4 +1,4 @@
-//! Creating a reservation: does what [`domain::search`] says, over the ports.
+//! Creates a reservation: carries out the steps of [`domain::search`] over the ports.
 
 use std::sync::Arc;
 
@@ -19,35 +19,33 @@ use crate::knowledge::Knowledge;
 /// Why there is no reservation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReserved {
-    /// The rules refuse it, or no unit was found.
+    /// A rule refuses the request, or no unit was found.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The shopper's token is not good for this drop.
+    /// The shopper's token is not valid for this drop.
     #[error("the token is for unlisted drops only")]
     OutOfScope,
-    /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The use case, with its ports: stock to peek at and claim, status and counts to go by.
 pub struct Create<D, S, T, E> {
     /// The drops, read at most once a second.
     pub drops: Arc<CachedDrops<D, E>>,
-    /// The stock.
     pub stock: S,
-    /// What the conductor publishes.
+    /// The conductor's status and counts.
     pub status: T,
-    /// What this process learnt.
+    /// This process's cache of the stock.
     pub knowledge: Knowledge,
-    /// Which copy of the status document this process reads.
+    /// The copy of the status document that this process reads.
     pub replica: u8,
-    /// Clock and chance.
+    /// Clock and randomness.
     pub edge: E,
 }
 
 impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge> Create<D, S, T, E> {
-    /// Reserves in a drop that `scope` covers, or says why not. Repeating the same request finds the same reservation.
+    /// Reserves in a drop that `scope` covers, or returns the refusal. A repeat of the same request finds the same
+    /// reservation.
     ///
     /// # Errors
     /// [`NotReserved`].
@@ -120,7 +118,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
     }
 
-    /// The conductor's free counts, at most a second old. The search goes on without them if they cannot be read.
+    /// The conductor's free counts, at most a second old. If they cannot be read, the search continues without them.
     async fn counts(&self, of_sku: &(DropId, SkuId), now: Timestamp) -> Option<Arc<FreeCounts>> {
         let known = &self.knowledge.counts;
         if let Some(counts) = known.fresh(of_sku, now) {
@@ -131,7 +129,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         Some(counts)
     }
 
-    /// The SKU's counts in the status document. The search goes on without them if they cannot be read.
+    /// The SKU's counts in the status document. If they cannot be read, the search continues without them.
     async fn surveyed(&self, (drop, sku): &(DropId, SkuId)) -> Option<SkuCounts> {
         let status = self.status.status(drop, self.replica).await.ok()??;
         status.of(sku).cloned()

@@ -23,7 +23,6 @@ use crate::create::{Create, NotReserved};
 use crate::knowledge::Knowledge;
 use crate::release::{Held, NoReservation};
 
-/// What the routes share.
 pub struct Api<D, S, T, E> {
     create: Create<D, S, T, E>,
     held: Held<D, S, E>,
@@ -36,7 +35,8 @@ where
     T: ReadStatus + ReadCounts + 'static,
     E: Edge,
 {
-    /// The function over its ports. It reads one copy of the status documents, drawn now, so that no copy is hot.
+    /// Builds the function's router over its ports. It reads one copy of the status documents, drawn here, so that no
+    /// copy is hot.
     pub fn router(drops: D, stock: S, status: T, shoppers: impl Into<Tokens>, edge: E) -> Router {
         let routes = Router::new()
             .route("/drops/{drop_id}/reservations", post(Self::create))

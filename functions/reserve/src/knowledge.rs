@@ -1,7 +1,8 @@
-//! What this process learnt about stock in the last second, so that it need not ask again.
+//! A cache of stock data from the last second, which avoids repeated reads.
 //!
-//! Negative knowledge ("nothing of this SKU is free") turns most of a crowd away without a database call. It lives no
-//! longer than `domain::limits::CACHE_MS`, so nobody is turned away for longer than that after units return.
+//! Negative entries ("no unit of this SKU is free") refuse most requests of a sold-out drop without a database call.
+//! They live no longer than `domain::limits::CACHE_MS`, so no shopper is refused for longer than that after units
+//! return.
 
 use std::sync::Arc;
 
@@ -10,16 +11,15 @@ use domain::search::Scarcity;
 use ports::drops::FreeCounts;
 use ports::recent::Recent;
 
-/// How many entries of each kind a process keeps. Only SKUs and shards of drops that exist get here.
+/// The number of cached entries of each kind. Only SKUs and shards of existing drops are cached.
 const MOST: usize = 4096;
 
-/// Short-lived knowledge, shared by the requests of a process.
+/// The cache, shared by the requests of a process.
 pub struct Knowledge {
-    /// SKUs of which units were searched for in vain.
+    /// SKUs for which a search found too few units.
     pub scarce: Recent<(DropId, SkuId), Scarcity>,
-    /// How many units were free in a shard, less what this process took since.
+    /// The free units of a shard, less the units that this process took since.
     pub free: Recent<ShardKey, u32>,
-    /// The conductor's free counts.
     pub counts: Recent<(DropId, SkuId), Arc<FreeCounts>>,
 }
 

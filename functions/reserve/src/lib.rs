@@ -1,26 +1,17 @@
-//! Reserve: hold units of one SKU for a shopper, show the hold, release it.
+//! Reservations: hold units of one SKU for a shopper, show the hold, release it.
 //!
-//! **The one idea** of the whole system lives here: a reservation is one conditional write on one small item, and
-//! whoever cannot have one is refused without a write, mostly without a database at all.
+//! **The central rule** of the whole system is implemented here: a reservation is one conditional write on one small
+//! item, and a shopper who cannot have one is refused without a write, mostly without any database call.
 //!
-//! **A walk through `POST /drops/{drop_id}/reservations`.** The drop comes from a cache of a second. What the process
-//! learnt in the last second may already say that nothing is left ([`knowledge`]). Otherwise the shopper's two shards are
-//! peeked at in one cheap read, which also finds an earlier claim of the shopper; the write then goes where units are.
-//! Refused all the same, the answer of the refusal tells why, and a few further shards are tried, guided by the
-//! conductor's counts. [`domain::search`] decides each of these steps, and [`create`] does them.
+//! **A walk through `POST /drops/{drop_id}/reservations`.** The drop comes from a one-second cache. The process's cache
+//! of the stock may already show that no unit is left ([`knowledge`]). Otherwise one eventually consistent read of the
+//! shopper's two shards finds free units, and an earlier claim of the shopper. The write goes to a shard with free
+//! units. If it is refused, the refusal contains the shard, and a few further shards are tried, chosen by the
+//! conductor's counts. [`domain::search`] decides each of these steps, and [`create`] carries them out.
 //!
-//! **What it does not do.** It never touches an order, and it does not enforce the limit per shopper beyond a polite
-//! early word: the order does that, in its transaction.
+//! **What it does not do.** It never touches an order. It checks the limit per shopper only to refuse early; the
+//! order's transaction enforces the limit.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod create;
 pub mod http;
@@ -31,5 +22,5 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 
 pub use http::Api;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

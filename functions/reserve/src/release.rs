@@ -1,4 +1,4 @@
-//! Showing a reservation, and giving it back before its time.
+//! Shows a reservation, and releases it early.
 
 use std::sync::Arc;
 
@@ -13,33 +13,30 @@ use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 use ports::stock::{GiveBackStock, ReadClaim};
 
-/// Further looks of a release when the claim changed since it was read.
+/// How often a release reads again when the claim has changed since the first read.
 const LOOKS: Policy = Policy::at_once(2);
 
-/// Why there is nothing to show or release.
+/// Why there is no reservation to show or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoReservation {
-    /// None of this shopper's: never was, released, replaced, expired and returned, or settled.
+    /// The shopper has no such reservation: it never existed, or was released, replaced, expired and returned, or
+    /// settled.
     #[error("no such reservation")]
     Unknown,
-    /// It has become an order.
     #[error("already ordered")]
     Ordered,
-    /// It keeps changing.
+    /// The reservation keeps changing.
     #[error("changed again and again")]
     Contended,
-    /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The use cases, with their ports.
 pub struct Held<D, S, E> {
     /// The drops, for prices.
     pub drops: Arc<CachedDrops<D, E>>,
-    /// The stock.
     pub stock: S,
-    /// Clock and chance.
+    /// Clock and randomness.
     pub edge: E,
 }
 
@@ -67,7 +64,7 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
         })
     }
 
-    /// Gives the shopper's reservation back, also after its time.
+    /// Releases the shopper's reservation, also after its expiry.
     ///
     /// # Errors
     /// [`NoReservation`].
@@ -79,7 +76,7 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
     ) -> Result<(), NoReservation> {
         let look = |before| async move {
             let claim = match self.find(drop, id, shopper).await {
-                // Ours was the write that an earlier look could not confirm.
+                // An earlier attempt of this call released it, although its write was not confirmed.
                 Err(NoReservation::Unknown) if before > 0 => return Ok(Look::Done(())),
                 found => found?,
             };

@@ -20,15 +20,6 @@
 //!
 //! **What it does not do.** It talks to no gateway, moves no stock, and closes no order.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod remind;
 pub mod schedule;

@@ -1,10 +1,5 @@
 //! The sweeper on a database and queues in memory, with faults at each of its calls.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 

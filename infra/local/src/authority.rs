@@ -1,5 +1,5 @@
-//! An authority of the stack's own, made at each start: it signs the certificate that PostgreSQL shows, and is given as a
-//! parameter to whoever connects. Its key is forgotten once that is signed.
+//! The stack's certificate authority, made at each start. It signs PostgreSQL's certificate, and the template's
+//! parameters pass it to the clients. Its private key is dropped after signing.
 
 use anyhow::Result;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};

@@ -1,8 +1,8 @@
-//! Child processes that never outlive this one.
+//! Child processes that never outlive this process.
 //!
-//! A child asks the kernel to be signalled when its parent dies, so that even SIGKILL of the stack leaves nothing. The
-//! kernel means the *thread* that started it; hence one thread of its own starts all children and lives as long as the
-//! process.
+//! A child asks the kernel for a signal when its parent dies, so that even SIGKILL of the stack leaves no process
+//! behind. The kernel watches the *thread* that started the child. So one dedicated thread starts all children and
+//! lives as long as the process.
 
 use std::io;
 use std::net::TcpListener;
@@ -18,14 +18,14 @@ use tokio::sync::oneshot;
 
 type Order = (Command, oneshot::Sender<io::Result<Child>>);
 
-/// Starts children.
+/// Starts child processes.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
 }
 
 impl Spawner {
-    /// A spawner whose children are waited for by the current runtime.
+    /// Starts the spawner. The current runtime waits for its children.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -47,13 +47,14 @@ impl Spawner {
         Ok(Self { orders })
     }
 
-    /// Starts `command`. When this process dies the child gets `farewell`; `niceness` is added to its priority's cost.
+    /// Starts `command`. The child gets the signal `farewell` when this process dies. `niceness` is added to the
+    /// child's nice value.
     ///
     /// # Errors
     /// When the program cannot be started.
     pub async fn spawn(&self, mut command: Command, farewell: Signal, niceness: i32) -> Result<Child> {
         let program = command.as_std().get_program().to_string_lossy().into_owned();
-        // Ctrl-C in a terminal goes to the whole group; children are stopped by the stack, in its order.
+        // Ctrl-C in a terminal signals the whole process group. The stack stops its children itself, in order.
         command.process_group(0);
         hook::before_exec(&mut command, farewell, niceness);
         let (reply, answer) = oneshot::channel();
@@ -67,10 +68,10 @@ impl Spawner {
     }
 }
 
-/// Asks a child to end, and kills it if it has not within `limit`. Whether it ended by itself.
+/// Signals a child to end, and kills it if it still runs after `limit`. Returns whether it ended without the kill.
 pub async fn end(child: &mut Child, farewell: Signal, limit: Duration) -> bool {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // An error says that it has ended, which is the aim.
+        // An error means that the child has already ended.
         let _ = kill(Pid::from_raw(pid), farewell);
     }
     let ended = tokio::time::timeout(limit, child.wait()).await.is_ok();
@@ -80,17 +81,17 @@ pub async fn end(child: &mut Child, farewell: Signal, limit: Duration) -> bool {
     ended
 }
 
-/// A port of 127.0.0.1 that nobody listens on, for a program that takes a number only. Another one may take it first; then
-/// the program ends and says so.
+/// A free port of 127.0.0.1, for a program that needs a port number. Another process may take it first; then the
+/// program fails with an error.
 ///
 /// # Errors
-/// When there is none.
+/// When no port is free.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
     Ok(listener.local_addr()?.port())
 }
 
-/// The one place with unsafe code: what runs between fork and exec.
+/// The only module with unsafe code: it runs between fork and exec.
 mod hook {
     #![allow(
         unsafe_code,
@@ -105,7 +106,7 @@ mod hook {
         let parent = Pid::this();
         let prepare = move || {
             prctl::set_pdeathsig(farewell)?;
-            // The parent may have died before the line above.
+            // The parent may have died before the call above.
             if getppid() != parent {
                 return Err(nix::errno::Errno::ESRCH.into());
             }

@@ -1,5 +1,5 @@
-//! The control endpoint: figures, queues, whether anything is left to do, and ways to invoke a function and to replace a secret or a
-//! stored parameter by hand.
+//! The control endpoint. It reports figures, queues and whether work is left. It can invoke a function and replace a
+//! secret or a stored parameter.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -30,30 +30,25 @@ use crate::template::Model;
 /// Lambda's limit for a synchronous invocation's event.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
-/// What the endpoint looks at.
+/// The parts that the endpoint reports on.
 #[derive(Debug)]
 pub struct Control {
-    /// The template.
     pub model: Model,
-    /// The functions.
     pub functions: Arc<Functions>,
-    /// The queues.
     pub sqs: Sqs,
-    /// The streams' readers.
+    /// The readers of the streams.
     pub streams: Vec<Arc<Stream>>,
-    /// The figures.
     pub meter: Arc<Meter>,
-    /// The functions' permissions.
     pub permissions: Arc<Permissions>,
     /// The stores of secrets and parameters.
     pub secrets: Arc<Secrets>,
-    /// What goes wrong on purpose.
+    /// The injected faults.
     pub faults: Arc<Faults>,
-    /// The ledger's server, which nobody holds while it is away.
+    /// The ledger's server. The fault that crashes it holds the lock until it runs again.
     pub postgres: Arc<Mutex<Postgres>>,
 }
 
-/// A queue's depth, with that of its dead-letter queue.
+/// The depth of a queue and of its dead-letter queue.
 #[derive(Debug, Serialize)]
 struct QueueFigures {
     #[serde(flatten)]
@@ -74,7 +69,7 @@ impl Control {
             (&Method::GET, "/faults") => encode(&self.faults.report()),
             (&Method::POST, "/faults/end") => {
                 self.faults.end();
-                // Whoever crashes the server holds it until it is back.
+                // The fault that crashes the server holds this lock until the server runs again.
                 drop(self.postgres.lock().await);
                 encode(&self.faults.report())
             }
@@ -145,7 +140,7 @@ impl Control {
     }
 
     async fn idle(&self) -> Result<Idle> {
-        // In the direction the work flows, so that nothing slips from a part not yet seen into one already seen.
+        // Checks in the direction of the work, so that no work moves from an unchecked part to a checked one.
         let mut streams_drained = true;
         for stream in &self.streams {
             streams_drained &= stream.drained()?;
@@ -164,7 +159,7 @@ impl Control {
             .map(|f| (f.function, f.running))
             .collect();
         let busy = running.keys().any(|name| !self.model.scheduled(name));
-        // A consumer may have written to a table meanwhile.
+        // A consumer may have written to a table in the meantime.
         for stream in &self.streams {
             streams_drained &= stream.drained()?;
         }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 servers of this crate: one way to accept and to serve.
+//! The HTTP/1.1 server code that all endpoints of this crate share.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,29 +14,27 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Room for the longest request head that is read at all; longer ones get 431 from hyper.
+/// The buffer for a request head. hyper answers longer heads with 431.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// The type of the bodies of DynamoDB and SQS.
+/// The content type of DynamoDB's and SQS's bodies.
 pub(crate) const AMZ_JSON: &str = "application/x-amz-json-1.0";
 
-/// What a service answers instead of a response to have the connection closed without one.
+/// A service returns this instead of a response to close the connection without one.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
 
-/// A body of at most `most` bytes; none if it is larger or breaks off.
+/// A body of at most `most` bytes; `None` if it is larger or incomplete.
 pub(crate) async fn read(body: Incoming, most: usize) -> Option<Bytes> {
     let body = Limited::new(body, most).collect().await.ok()?;
     Some(body.to_bytes())
 }
 
-/// The text of a header.
 pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     parts.headers.get(name)?.to_str().ok()
 }
 
-/// A response with a body of that type.
 pub(crate) fn reply(
     status: StatusCode,
     media: &'static str,
@@ -50,13 +48,12 @@ pub(crate) fn reply(
     response
 }
 
-/// A response with JSON.
 pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     reply(status, "application/json", body)
 }
 
-/// Serves connections with keep-alive until dropped; then every connection ends with it. A client that hangs up drops the
-/// service's future.
+/// Serves connections with keep-alive until dropped, which closes every connection. When a client closes its
+/// connection, the service's future is dropped.
 pub(crate) async fn serve<S, F, E>(listener: TcpListener, service: S)
 where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
@@ -72,7 +69,8 @@ where
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, most likely: the next connection may fare better once others have closed.
+                // Probably no file descriptors are left; the next accept may succeed after other connections have
+                // closed.
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 continue;

@@ -1,46 +1,37 @@
-//! The SAM template, running on one machine.
+//! Runs the SAM template on one machine.
 //!
-//! **Problem.** A drop has to be tried, measured and broken on purpose before AWS sees it, by anyone with a clone of the
-//! project and no account. What runs here must be what is deployed: the same binaries, behind the same routes, reading
-//! the same environment, fed by the same event sources.
+//! **Problem.** Before a deployment, anyone with a clone of the project and without an AWS account must be able to try,
+//! measure and break a drop. The local stack must run what is deployed: the same binaries behind the same routes, with
+//! the same environment and the same event sources.
 //!
 //! **Model.** [`template`] reads the SAM template, the only description of functions, routes, tables, queues and
-//! schedules, and answers its references with local values. Each kind of resource has a part that runs it:
+//! schedules, and resolves its references to local values. One part runs each kind of resource:
 //!
 //! | part | stands for |
 //! |---|---|
 //! | [`runtime`] | Lambda: processes on the Runtime API, one request per process, cold starts, limits, time-outs |
 //! | [`front`] | API Gateway's HTTP API: routes, payload format 2.0, CORS, its own error bodies |
-//! | [`dynamodb`], [`meter`] | DynamoDB with its streams, and what every request costs by AWS's rules |
-//! | [`permissions`] | IAM: what each function may do, and what it did |
+//! | [`dynamodb`], [`meter`] | DynamoDB with its streams, and the cost of every request by AWS's rules |
+//! | [`permissions`] | IAM: the permissions of each function, and which ones it used |
 //! | [`secrets`] | Secrets Manager and Parameter Store, as far as functions read them at run time |
-//! | [`mail`] | SES, as far as functions send mails by it: each becomes a file |
+//! | [`mail`] | SES, as far as functions send mails by it: each mail becomes a file |
 //! | [`sqs`] | SQS with dead-letter queues |
-//! | [`sources`] | event source mappings for queues and streams, with a folder for the bucket of what failed; EventBridge's schedules |
+//! | [`sources`] | event source mappings for queues and streams, with a folder in place of the bucket for failed records; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
 //! | `sandbox-gateway` | the payment gateway |
-//! | [`planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, where asked for |
-//! | [`control`] | what CloudWatch and the console would tell |
-//! | [`faults`] | what goes wrong, on purpose and counted |
+//! | [`planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, if requested |
+//! | [`control`] | metrics and state that CloudWatch and the console show |
+//! | [`faults`] | injected and counted faults |
 //!
-//! **Walk-through.** [`stack::Stack::start`] takes its folder ([`place`]), starts the parts, and writes `stack.json`
-//! once all answer. A request comes in at the front, becomes an event, goes to the process that was idle last, and its
-//! reply goes back out. What the function asks of DynamoDB passes the meter, which books it under the invocation, hence
-//! under function, route and status. Everything listens on 127.0.0.1 on free ports. Every child process asks the kernel
-//! to be ended with its parent ([`child`]), so that nothing is left, whatever kills the stack.
+//! **Walk-through.** [`stack::Stack::start`] locks its folder ([`place`]), starts the parts, and writes `stack.json`
+//! when all parts answer. The front end converts a request to an event and passes it to the process that became idle
+//! last; the reply becomes the response. The meter books each DynamoDB request to its invocation, and so to function,
+//! route and status. All parts listen on free ports of 127.0.0.1. Every child process asks the kernel to be ended with
+//! its parent ([`child`]), so that no process remains when the stack is killed.
 //!
-//! **What it does not do.** It checks neither signatures nor throttling rates, keeps nothing over a
-//! restart, and knows one account and one region. PostgreSQL lets in over TLS only, but whoever comes, so no function signs in to it
-//! by IAM. Its times are those of this machine, not of AWS.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
+//! **What it does not do.** It checks neither signatures nor throttling rates, keeps no data over a restart, and has
+//! one account and one region. PostgreSQL accepts TLS connections only but trusts every client, so no function signs in
+//! by IAM. Times are those of this machine, not of AWS.
 
 mod authority;
 pub mod child;

@@ -1,4 +1,5 @@
-//! SES, as far as functions send mails by it: `SendEmail`, held against the caller's policy. Each mail becomes a file.
+//! SES, as far as functions send mails by it: `SendEmail` with a check of the caller's policy. Each mail becomes a
+//! file.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -16,10 +17,9 @@ use crate::http1;
 use crate::permissions::Permissions;
 use crate::planes::needs::{Call, SEND_EMAIL_PATH};
 
-/// More than a mail of plain text takes.
+/// More than a plain-text mail needs.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// The mails of one stack.
 #[derive(Debug)]
 pub struct Mailbox {
     folder: PathBuf,
@@ -28,7 +28,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Keeps mails in `folder`, which is there.
+    /// Keeps mails in the existing `folder`.
     #[must_use]
     pub const fn new(folder: PathBuf, permissions: Arc<Permissions>) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Mailbox {
         }
     }
 
-    /// Whoever lists the folder finds mails whole.
+    /// Writes and renames the file, so that a reader of the folder sees only complete mails.
     fn keep(&self, number: u64, text: &str) -> std::io::Result<()> {
         let draft = self.folder.join(format!(".{number:06}"));
         std::fs::write(&draft, text)?;
@@ -92,7 +92,7 @@ fn refused(status: StatusCode, kind: &str, message: &str) -> Response<Full<Bytes
     response
 }
 
-/// The mail as its file has it: head lines, an empty line, the text.
+/// The mail's file content: header lines, an empty line, the text.
 fn written(body: &[u8]) -> Option<String> {
     let mail: Value = serde_json::from_slice(body).ok()?;
     let of = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str);

@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// As the functions: the machine's time is for what is measured.
+/// The allocator of the functions, so that the stack uses as little CPU time as possible on a machine that is being
+/// measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -101,7 +102,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `work` with a future that ends at Ctrl-C or when the process is told to stop.
+/// Runs `work` with a future that ends at Ctrl-C or SIGTERM.
 fn until_stopped<W>(work: W) -> Result<()>
 where
     W: AsyncFnOnce(Pin<&mut dyn Future<Output = ()>>) -> Result<()>,
@@ -157,7 +158,7 @@ fn run_postgres(alone: &Alone) -> Result<()> {
         let mut postgres = Postgres::start(place.root(), &place.logs(), &alone.tools, &spawner).await?;
         let file = place.root().join("postgres.json");
         let written = serde_json::to_vec(&postgres.parameters())?;
-        // Whoever waits for the file finds it whole.
+        // Written and renamed, so that a process that waits for the file reads it complete.
         let draft = place.root().join("postgres.json.new");
         std::fs::write(&draft, written)?;
         std::fs::rename(&draft, &file)?;

@@ -1,12 +1,12 @@
-//! What was used, by table and by function, route and outcome.
+//! Metering of consumed capacity and requests, by table and by function, route and outcome.
 //!
-//! A request to DynamoDB says, in the trace header the SDK adds inside Lambda, which invocation it belongs to. What an
-//! invocation used is kept apart while it runs and booked under (function, route, status) when it ends, so that a
-//! refused reservation and a granted one can be told apart. Requests without a running invocation (an audit, a table's
-//! creation) count for their table only.
+//! A DynamoDB request names its invocation in the trace header that the SDK adds inside Lambda. The meter collects the
+//! usage of a running invocation and books it to (function, route, status) at its end, so that a refused and a granted
+//! reservation are separate. Requests without a running invocation (an audit, a table's creation) count only for their
+//! table.
 //!
-//! Run times are kept by function, over all its routes and outcomes, as counts of times: whoever asks twice can tell the
-//! percentiles of what came between.
+//! Run times are kept as histograms by function, over all routes and outcomes. The difference of two reports gives the
+//! percentiles of the time between them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use stack_api::{FunctionUse, RunTimes, TableUse};
 
-/// What one request used, by table.
+/// The usage of one request, by table.
 pub type Uses = Vec<(String, TableUse)>;
 
 #[derive(Debug, Default)]
@@ -26,23 +26,22 @@ struct Books {
     run_times: HashMap<String, Histogram<u64>>,
 }
 
-/// The meter of one stack.
 #[derive(Debug, Default)]
 pub struct Meter {
     books: Mutex<Books>,
 }
 
-/// Whom a request to DynamoDB belongs to.
+/// The origin of a request to DynamoDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The invocation with this number.
     Invocation(u64),
-    /// Someone outside the functions.
+    /// A caller that is not a function.
     Outside,
 }
 
 impl Caller {
-    /// From the value of `X-Amzn-Trace-Id`, as [`trace_header`] made it.
+    /// Parses the value of `X-Amzn-Trace-Id` that [`trace_header`] made.
     #[must_use]
     pub fn from_trace(header: Option<&str>) -> Self {
         header
@@ -68,12 +67,12 @@ impl Meter {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An invocation begins.
+    /// Begins the metering of an invocation.
     pub fn begin(&self, invocation: u64) {
         self.books().running.insert(invocation, Uses::new());
     }
 
-    /// An invocation has ended: books what it used.
+    /// Ends an invocation and books its usage.
     pub fn end(&self, invocation: u64, function: &str, route: &str, status: u16, duration: Duration) {
         let mut books = self.books();
         let uses = books.running.remove(&invocation).unwrap_or_default();
@@ -91,7 +90,7 @@ impl Meter {
         for (table, used) in &uses {
             add(&mut entry.tables, table, used);
         }
-        // One that was refused for want of a place never ran.
+        // An invocation that was refused because of the concurrency limit never ran.
         if !duration.is_zero() {
             let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
             if let Some(times) = books.run_times.get_mut(function) {
@@ -104,7 +103,7 @@ impl Meter {
         }
     }
 
-    /// A request to DynamoDB was answered.
+    /// Books the usage of an answered DynamoDB request.
     pub fn book(&self, caller: Caller, uses: Uses) {
         let mut guard = self.books();
         let books = &mut *guard;
@@ -125,7 +124,7 @@ impl Meter {
         }
     }
 
-    /// An SQS request was made.
+    /// Counts an SQS request.
     pub fn sqs(&self, action: &str) {
         let mut books = self.books();
         if let Some(count) = books.report.sqs_requests.get_mut(action) {
@@ -135,7 +134,7 @@ impl Meter {
         }
     }
 
-    /// A queue's messages were handed to a function.
+    /// Counts messages that were delivered to a function.
     pub fn messages(&self, queue: &str, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         let mut books = self.books();
@@ -146,7 +145,7 @@ impl Meter {
         }
     }
 
-    /// The figures so far. Invocations still running are in the tables' figures only.
+    /// The figures so far. Running invocations are included only in the tables' figures.
     #[must_use]
     pub fn report(&self) -> stack_api::Meter {
         let books = self.books();
@@ -162,7 +161,7 @@ impl Meter {
     }
 }
 
-/// 1 µs to Lambda's fifteen minutes with two significant digits.
+/// From 1 µs to Lambda's fifteen minutes, with two significant digits.
 #[allow(
     clippy::expect_used,
     reason = "constant bounds, which the constructor accepts"

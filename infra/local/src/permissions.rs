@@ -1,16 +1,16 @@
-//! What functions may do: their policies, asked before every call, with a count of what was needed.
+//! The permissions of functions: their policies, checked before every call, and a count of the used permissions.
 //!
-//! A function's process signs with an access key of its own, as it does on AWS with its role's, and the key says who
-//! calls, also when a call outlives its invocation. The signature itself is not checked. A call with any other key comes
-//! from outside (tests, the load generator) and may do everything.
+//! A function's process signs with its own access key, as it signs with its role's key on AWS. The key identifies the
+//! caller, also when a call outlives its invocation. The signature itself is not checked. A call with any other key
+//! comes from outside (tests, the load generator) and is always allowed.
 //!
-//! The rules are IAM's for identity-based policies: what no statement allows is denied, and one that denies wins.
-//! Of patterns only a resource that ends in `*`, or in `?` once or more, is understood, and of conditions `StringEquals` of a
-//! resource's tag and `Null` of `lambda:SourceFunctionArn`: [`Permissions::of`] refuses others.
+//! The rules are IAM's for identity-based policies: a call that no statement allows is denied, and a deny takes
+//! precedence. Supported patterns are resources that end in `*` or in one or more `?`. Supported conditions are
+//! `StringEquals` of a resource's tag and `Null` of `lambda:SourceFunctionArn`. [`Permissions::of`] refuses others.
 //!
-//! Lambda itself works with a function's role too: it writes the log, reads queues and streams, puts what failed into a bucket and makes
-//! network interfaces. Nothing here does that by signed calls, so [`Permissions::check_lambda`] asks for all of it once, and a missing
-//! statement fails at the start.
+//! Lambda itself uses a function's role too: it writes the log, reads queues and streams, writes failed records to a
+//! bucket and creates network interfaces. The local stack makes no signed calls for these, so
+//! [`Permissions::check_lambda`] checks all of them once, and a missing statement fails at the start.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,16 +24,16 @@ use crate::template::{
     ACCOUNT, Function, Model, OnFailure, Statement, bucket_arn, queue_arn, stream_arn, table_arn,
 };
 
-/// What the access key of a function starts with; its name follows.
+/// The prefix of a function's access key; the function's name follows.
 const KEY_PREFIX: &str = "function.";
 
-/// The access key a function signs with.
+/// The access key that a function signs with.
 #[must_use]
 pub fn access_key(function: &str) -> String {
     format!("{KEY_PREFIX}{function}")
 }
 
-/// The function that signed, from the value of `Authorization`; nobody when the caller is from outside.
+/// The function that signed, from the value of `Authorization`; `None` when the caller is from outside.
 #[must_use]
 pub fn signer(authorization: Option<&str>) -> Option<&str> {
     let (_, scope) = authorization?.split_once("Credential=")?;
@@ -48,12 +48,11 @@ pub fn service(authorization: Option<&str>) -> Option<&str> {
     scope.split([',', ' ']).next()?.split('/').nth(3)
 }
 
-/// What a call needs to be allowed.
+/// A permission that a call needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// The action, such as `dynamodb:PutItem`.
     pub action: Cow<'static, str>,
-    /// The resource's ARN.
     pub resource: String,
 }
 
@@ -70,7 +69,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// The same with the action in small letters, as SQS writes it.
+    /// The same refusal with the action in small letters, as SQS writes it.
     #[must_use]
     pub fn in_small_letters(mut self) -> Self {
         self.action.make_ascii_lowercase();
@@ -85,7 +84,7 @@ impl Denied {
     }
 }
 
-/// Under which condition a statement holds.
+/// The condition of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Condition {
     /// The resource has the tag with the value.
@@ -94,10 +93,11 @@ enum Condition {
     ByLambda(bool),
 }
 
-/// The beginning of the condition keys that are about tags of the resource.
+/// The prefix of condition keys about resource tags.
 const TAG: &str = "aws:ResourceTag/";
-/// In the calls of a function's own code, and in none that Lambda makes with its role to read sources and to make network interfaces:
-/// Lambda Developer Guide, "Using source function ARN to control function access behavior".
+/// This key is present in calls of a function's own code. It is absent in calls that Lambda makes with the role to read
+/// event sources and to create network interfaces: Lambda Developer Guide, "Using source function ARN to control
+/// function access behavior".
 const SOURCE_FUNCTION: &str = "lambda:SourceFunctionArn";
 
 impl Condition {
@@ -116,10 +116,9 @@ impl Condition {
     }
 }
 
-/// The tags of resources, by ARN.
 pub type Tags = BTreeMap<String, BTreeMap<String, String>>;
 
-/// How often the permission for one action on one resource was needed.
+/// How often the permission for one action on one resource was used.
 #[derive(Debug)]
 struct Grant {
     action: String,
@@ -127,24 +126,24 @@ struct Grant {
     used: AtomicU64,
 }
 
-/// What one function is granted: by resource, where one that ends in `*` is every one that begins so, and each `?` at an end
-/// stands for any one character.
+/// The grants of one function, by resource. A resource that ends in `*` matches every resource with this prefix; each
+/// `?` at the end matches any one character.
 type Grants = HashMap<String, Vec<Grant>>;
 
-/// What a resource of a statement begins with, before a pattern at its end.
+/// The part of a statement's resource before a pattern at its end.
 fn beginning(resource: &str) -> &str {
     resource
         .strip_suffix('*')
         .unwrap_or_else(|| resource.trim_end_matches('?'))
 }
 
-/// Whether a pattern stands for a resource among others.
+/// Whether a pattern matches a resource.
 fn covers(pattern: &str, resource: &str) -> bool {
     let begins = resource.starts_with(beginning(pattern));
     begins && (pattern.ends_with('*') || resource.len() == pattern.len())
 }
 
-/// The grant of an action on a resource: of that resource by its name, else by the longest beginning.
+/// The grant of an action on a resource: the exact resource, else the longest matching prefix.
 fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool) -> Option<&'a Grant> {
     let fits = |grant: &&Grant| grant.action == need.action && grant.conditions.iter().all(holds);
     let of = |grants: &'a Vec<Grant>| grants.iter().find(fits);
@@ -160,39 +159,37 @@ fn grant<'a>(grants: &'a Grants, need: &Need, holds: &dyn Fn(&Condition) -> bool
         .map(|(_, grant)| grant)
 }
 
-/// The policies of all functions.
 #[derive(Debug, Default)]
 pub struct Permissions {
-    /// By function.
     granted: HashMap<String, Grants>,
     /// By function and the text of the permission.
     denied: Mutex<BTreeMap<String, BTreeMap<String, u64>>>,
     tags: Tags,
 }
 
-/// A permission and how often it was needed.
+/// A permission and how often it was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Times {
     /// Action and resource, such as `dynamodb:Query table/orders/index/open`.
     pub permission: String,
-    /// How often; each item of a transaction counts.
+    /// The number of uses; each item of a transaction counts.
     pub times: u64,
 }
 
-/// One function's permissions, as `GET /permissions` answers them.
+/// One function's permissions, as `GET /permissions` returns them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
-    /// What it may do.
+    /// The granted permissions.
     pub granted: Vec<String>,
-    /// What it did.
+    /// The used permissions.
     pub used: Vec<Times>,
-    /// What it may do and never did so far.
+    /// Granted permissions without any use so far.
     pub unused: Vec<String>,
-    /// What it tried and was denied.
+    /// Refused permissions.
     pub denied: Vec<Times>,
 }
 
-/// `dynamodb:Query table/orders/index/open`: of the ARN what follows partition, service, region and account.
+/// The text `dynamodb:Query table/orders/index/open`: the part of the ARN after partition, service, region and account.
 fn text(action: &str, resource: &str) -> String {
     format!("{action} {}", resource.splitn(6, ':').last().unwrap_or_default())
 }
@@ -201,7 +198,7 @@ impl Permissions {
     /// The permissions of a model's functions.
     ///
     /// # Errors
-    /// Names the statement that has a pattern, or an effect that is neither `Allow` nor `Deny`.
+    /// Names the statement with an unsupported pattern, or with an effect that is neither `Allow` nor `Deny`.
     pub fn of(model: &Model) -> Result<Self> {
         let mut granted = HashMap::new();
         for function in model.functions.values() {
@@ -217,7 +214,7 @@ impl Permissions {
         })
     }
 
-    /// The same, where resources have these tags.
+    /// Sets the tags of resources.
     #[must_use]
     pub fn with_tags(self, tags: Tags) -> Self {
         Self { tags, ..self }
@@ -234,10 +231,10 @@ impl Permissions {
         grant(self.granted.get(function)?, need, &holds)
     }
 
-    /// Checks that each function's role lets Lambda do what it does with it. It counts as no use.
+    /// Checks that each function's role grants what Lambda itself needs. This does not count as use.
     ///
     /// # Errors
-    /// Names the function and the statement that its role lacks.
+    /// Names the function and the missing statement.
     pub fn check_lambda(&self, model: &Model) -> Result<()> {
         for function in model.functions.values() {
             for need in of_lambda(function) {
@@ -254,10 +251,10 @@ impl Permissions {
         Ok(())
     }
 
-    /// Whether `function` may do all of `needs`. What is allowed is counted only when all is.
+    /// Checks that `function` has all permissions of `needs`. The uses are counted only if all are granted.
     ///
     /// # Errors
-    /// The first need that no statement allows.
+    /// The first permission that no statement grants.
     pub fn check(&self, function: &str, needs: &[Need]) -> Result<(), Denied> {
         let mut grants = Vec::with_capacity(needs.len());
         for need in needs {
@@ -291,7 +288,6 @@ impl Permissions {
         denied
     }
 
-    /// The figures so far, by function.
     #[must_use]
     pub fn report(&self) -> BTreeMap<String, Figures> {
         let mut report: BTreeMap<String, Figures> = BTreeMap::new();
@@ -323,7 +319,8 @@ impl Permissions {
     }
 }
 
-/// What Lambda does with a function's role, by the pages of its Developer Guide on logs, event sources, on-failure destinations and VPCs.
+/// The permissions that Lambda needs from a function's role, by the pages of its Developer Guide on logs, event
+/// sources, on-failure destinations and VPCs.
 fn of_lambda(function: &Function) -> Vec<Need> {
     const LOG: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
     const QUEUE: [&str; 3] = [
@@ -490,7 +487,7 @@ mod tests {
             need("s:Get", "arn:a:b:t/y"),
             need("s:Get", "arn:a:b:t/x/index/i"),
         ] {
-            // Beside one that is allowed, which must not be counted.
+            // The second need is denied, so the allowed first one must not be counted.
             let denied = permissions.check("f", &[get.clone(), bad.clone()]).unwrap_err();
             assert_eq!(
                 (denied.action.as_str(), &denied.resource),

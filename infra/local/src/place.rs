@@ -1,4 +1,4 @@
-//! The stack's own folder: its lock, its keys, and the file that tells others where it is.
+//! The stack's own folder: its lock, its keys, and the file with its addresses.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use stack_api::StackFile;
 use tokens::{Audience, Issuers, KeySet, SigningKey};
 
-/// A folder that this process alone uses.
+/// A folder that only this process uses.
 #[derive(Debug)]
 pub struct Place {
     root: PathBuf,
@@ -17,7 +17,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Takes the folder, making it if need be, and removes what a killed stack left there.
+    /// Locks the folder, creates it if necessary, and removes the files of a killed stack.
     ///
     /// # Errors
     /// When another stack runs there, or the folder cannot be written.
@@ -59,35 +59,32 @@ impl Place {
         Ok(place)
     }
 
-    /// The folder itself.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the logs go.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
 
-    /// A folder for what is built for this run.
+    /// A folder for tools that are built for this run.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn tools(&self) -> Result<PathBuf> {
         let folder = self.root.join("tools");
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         Ok(folder)
     }
 
-    /// The gateway's own log.
+    /// The log of the sandbox gateway.
     #[must_use]
     pub fn gateway_log(&self) -> PathBuf {
         self.root.join("gateway").join("log.jsonl")
     }
 
-    /// Where mails are kept.
     #[must_use]
     pub fn mails(&self) -> PathBuf {
         self.root.join("mails")
@@ -97,8 +94,8 @@ impl Place {
         self.root.join("stack.json")
     }
 
-    /// Makes a signing key for each [`Signer`] and keeps it for `stampede-local token` and the smoke test; answers the
-    /// operators'.
+    /// Makes a signing key for each [`Signer`] and keeps it for `stampede-local token` and the smoke test. Returns the
+    /// operators' key.
     ///
     /// # Errors
     /// When a key cannot be made or written.
@@ -114,10 +111,10 @@ impl Place {
         key(&self.root, Signer::Operator)
     }
 
-    /// Who signs tokens, as Parameter Store has it: parameter names and documents.
+    /// The token issuers as Parameter Store holds them: parameter names and documents.
     ///
     /// # Errors
-    /// When the keys were not made.
+    /// When the keys have not been made.
     pub fn public_keys(&self) -> Result<Vec<(&'static str, String)>> {
         let public = |signer: Signer| -> Result<_> {
             let keys = KeySet::of(&[&key(&self.root, signer)?])?;
@@ -131,7 +128,7 @@ impl Place {
         Signer::ALL.into_iter().map(public).collect()
     }
 
-    /// Tells others that the stack is ready.
+    /// Writes the file that announces the ready stack.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -141,7 +138,7 @@ impl Place {
         write_privately(&self.stack_file(), &json)
     }
 
-    /// Takes the announcement back.
+    /// Removes the announcement.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -150,22 +147,21 @@ impl Place {
     }
 }
 
-/// Whose key signs a token.
+/// The owner of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
-    /// Sign-in of shoppers.
+    /// The sign-in of shoppers.
     Shopper,
-    /// Sign-in of operators.
+    /// The sign-in of operators.
     Operator,
     /// The deployer's smoke test.
     Deployer,
 }
 
 impl Signer {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Shopper, Self::Operator, Self::Deployer];
 
-    /// Who signs the tokens of an audience.
+    /// The signer of an audience's tokens.
     #[must_use]
     pub const fn of(audience: Audience) -> Self {
         match audience {
@@ -174,7 +170,7 @@ impl Signer {
         }
     }
 
-    /// Where its private JWK lies in the stack of that folder.
+    /// The file of the private JWK in the stack's folder.
     #[must_use]
     pub fn file(self, root: &Path) -> PathBuf {
         root.join("keys").join(format!("{}.jwk", self.name()))
@@ -188,7 +184,7 @@ impl Signer {
         }
     }
 
-    /// The stored parameter with its public keys, by the template's default.
+    /// The stored parameter with the public keys, by the template's default.
     #[must_use]
     pub const fn parameter(self) -> &'static str {
         match self {
@@ -199,7 +195,7 @@ impl Signer {
     }
 }
 
-/// The key with which `signer` signs in the stack of that folder.
+/// The key of `signer` in the stack's folder.
 ///
 /// # Errors
 /// When no stack was started there.
@@ -210,7 +206,7 @@ pub fn key(root: &Path, signer: Signer) -> Result<SigningKey> {
     Ok(SigningKey::from_jwk(&text)?)
 }
 
-/// Writes beside and renames, so that a reader finds all or nothing.
+/// Writes a temporary file and renames it, so that a reader sees a complete file or none.
 fn write_privately(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = path.with_extension("new");
     remove(&beside)?;

@@ -1,9 +1,9 @@
-//! A PostgreSQL server of the stack's own, with an empty cluster at each start.
+//! The stack's own PostgreSQL server, with an empty cluster at each start.
 //!
-//! The server refuses to run as root; then it runs as `postgres` or `nobody`, and where that user cannot reach the
-//! stack's folder the data goes below the system's temporary folder, under a name that follows from the stack's folder, so
-//! that the next start finds and removes what a killed stack left. It listens on 127.0.0.1, lets in over
-//! TLS only, and asks for no password.
+//! PostgreSQL refuses to run as root. Started as root, the stack runs it as `postgres` or `nobody`. If that user cannot
+//! reach the stack's folder, the data is in the system's temporary folder, under a name derived from the stack's
+//! folder, so that the next start finds and removes the data of a killed stack. The server listens on 127.0.0.1,
+//! accepts TLS connections only, and asks for no password.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -23,16 +23,15 @@ use tokio_postgres::Client;
 use crate::authority::{self, Signed};
 use crate::child::{self, Spawner};
 
-/// How long the server may take to answer.
+/// The time limit until the server answers.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long it may take to stop before it is killed.
+/// The time limit for stopping before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
-/// How long the migrations may take.
+/// The time limit of the migrations.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
-/// Room for the projection's processes, the audit and a person with psql.
+/// Enough for the projection's processes, the audit and a person with psql.
 const CONNECTIONS: usize = 60;
 
-/// A running server.
 #[derive(Debug)]
 pub struct Postgres {
     child: Child,
@@ -43,37 +42,37 @@ pub struct Postgres {
     spawner: Spawner,
 }
 
-/// Where the server listens, which is also the name in its certificate.
+/// The server's address, which is also the name in its certificate.
 const HOST: &str = "127.0.0.1";
-/// Who may do anything, beyond every limit on connections.
+/// The superuser, to whom connection limits do not apply.
 const SUPERUSER: &str = "postgres";
-/// Who owns the ledger.
+/// The owner of the ledger.
 const OWNER: &str = "ledger";
-/// What the functions connect as.
+/// The role of the functions.
 const WRITER: &str = "project_ledger";
-/// Who is let in: everybody, over TLS. What no line names is refused.
+/// The access rules: every client over TLS. PostgreSQL refuses a client that no line names.
 const TLS_ONLY: &str = "hostssl all all 127.0.0.1/32 trust\n";
 
-/// What a server of some size takes.
+/// The capacity of a server of some size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stature {
     /// Connections of the functions.
     pub connections: u32,
-    /// How long a commit takes for each row written.
+    /// The delay of a commit for each written row.
     pub row: Duration,
 }
 
-/// A way to give a running server another size.
+/// Changes the capacity of a running server.
 #[derive(Debug, Clone)]
 pub struct Doors {
     database: Database,
 }
 
 impl Doors {
-    /// Lets no more connections in than that (those that are there stay), and lets each commit take as long for each row.
+    /// Caps new connections and sets the delay for each committed row. Existing connections stay open.
     ///
     /// # Errors
-    /// When the server does not take it.
+    /// When the server refuses the statements.
     pub async fn grow_to(&self, stature: Stature) -> Result<()> {
         let connected = self.database.connect().await?;
         let connections = stature.connections.min(u32::try_from(CONNECTIONS)?);
@@ -84,7 +83,7 @@ impl Doors {
     }
 }
 
-/// Executes batches one after the other, and hangs up.
+/// Executes batches in order and closes the connection.
 async fn execute((client, running): (Client, Running), batches: &[&str]) -> Result<()> {
     for batch in batches {
         client.batch_execute(batch).await?;
@@ -94,7 +93,7 @@ async fn execute((client, running): (Client, Running), batches: &[&str]) -> Resu
     Ok(())
 }
 
-/// Makes each commit take time for each row, none to begin with. The ledger's tables must be there.
+/// Delays each commit for each row, initially by nothing. The ledger's tables must exist.
 const SLOW_COMMITS: &str = "
     CREATE SCHEMA stand_in;
     CREATE TABLE stand_in.size (seconds_per_row float8 NOT NULL);
@@ -112,7 +111,7 @@ const SLOW_COMMITS: &str = "
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stand_in.commit_takes_time();
 ";
 
-/// Where the cluster lies, and how its programs are run.
+/// The cluster's folder, and how its programs are run.
 #[derive(Debug)]
 struct Cluster {
     binaries: PathBuf,
@@ -157,10 +156,10 @@ impl Account {
     }
 }
 
-/// The folder with `initdb` and `postgres`: of the path, of Debian's packages (the newest), or of the project's tools.
+/// The folder with `initdb` and `postgres`: from `PATH`, from the newest Debian package, or from the project's tools.
 ///
 /// # Errors
-/// When there is none.
+/// When no folder has them.
 pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
     let mut candidates: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|p| std::env::split_paths(&p).collect())
@@ -177,7 +176,7 @@ pub fn find_binaries(tools: &Path) -> Result<PathBuf> {
     candidates
         .into_iter()
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
-        // Links are followed, since the server looks for its own files beside itself.
+        // Links are resolved, since the server looks for its own files beside its real executable.
         .and_then(|folder| {
             folder
                 .join("postgres")
@@ -195,7 +194,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-/// Where the cluster lies for a stack in `root`.
+/// The cluster's folder for a stack in `root`.
 fn data_folder(root: &Path, account: &Account) -> PathBuf {
     let own = root.join("pg");
     if account.reaches(&own) {
@@ -211,7 +210,7 @@ fn elsewhere(root: &Path) -> PathBuf {
     std::env::temp_dir().join(format!("stampede-pg-{:016x}", hasher.finish()))
 }
 
-/// The template's parameters about a database on this machine: its port, and the authority to trust about it, in PEM.
+/// The template's parameters for a local database: its port, and the trusted authority in PEM.
 #[must_use]
 pub fn parameters(port: u16, authority: &str) -> BTreeMap<String, String> {
     let port = port.to_string();
@@ -228,10 +227,10 @@ pub fn parameters(port: u16, authority: &str) -> BTreeMap<String, String> {
 }
 
 impl Postgres {
-    /// Makes a cluster, starts the server and creates the database `ledger`.
+    /// Creates a cluster, starts the server and creates the database `ledger`.
     ///
     /// # Errors
-    /// When a step fails; the message names the log that says more.
+    /// When a step fails; the message names the log with the details.
     pub async fn start(root: &Path, logs: &Path, tools: &Path, spawner: &Spawner) -> Result<Self> {
         let binaries = find_binaries(tools)?;
         let account = Account::choose()?;
@@ -318,7 +317,7 @@ impl Postgres {
         format!("postgresql://{user}@{HOST}:{}/{name}", self.port)
     }
 
-    /// Brings the ledger up to date, as its owner.
+    /// Applies the ledger's migrations as its owner.
     ///
     /// # Errors
     /// When a migration fails.
@@ -328,28 +327,28 @@ impl Postgres {
         Ok(ledger::migrate(&owner, &writer, MIGRATION_LIMIT).await?)
     }
 
-    /// The template's parameters about the ledger's database.
+    /// The template's parameters for the ledger's database.
     #[must_use]
     pub fn parameters(&self) -> BTreeMap<String, String> {
         parameters(self.port, &self.authority)
     }
 
-    /// The authority to trust about the server, in PEM.
+    /// The trusted authority of the server, in PEM.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The URL of the ledger for the server's superuser, for whom there is always room.
+    /// The URL of the ledger for the superuser, to whom connection limits do not apply.
     #[must_use]
     pub fn superuser_url(&self) -> String {
         self.url(SUPERUSER, "ledger")
     }
 
-    /// Makes the server one whose size can be set, once the ledger's tables are there.
+    /// Installs the commit delays, so that the server's capacity can be set. The ledger's tables must exist.
     ///
     /// # Errors
-    /// When the server does not take it.
+    /// When the server refuses the statements.
     pub async fn sizeable(&mut self) -> Result<Doors> {
         execute(self.connect("ledger").await?, &[SLOW_COMMITS]).await?;
         Ok(Doors {
@@ -357,10 +356,11 @@ impl Postgres {
         })
     }
 
-    /// Lets the server crash, and starts it again on the same port and data after `away`. It answers when this returns.
+    /// Crashes the server, and starts it again on the same port and data after `away`. The server answers when this
+    /// returns.
     ///
     /// # Errors
-    /// When it does not come back.
+    /// When it does not start again.
     pub async fn crash_and_restart(&mut self, away: impl Future<Output = ()>) -> Result<()> {
         self.end().await;
         away.await;
@@ -369,14 +369,14 @@ impl Postgres {
         Ok(())
     }
 
-    /// Ends the server without letting it finish anything: what it has not written to its log is lost.
+    /// Stops the server at once, as a crash does: data that it has not written to its log is lost.
     async fn end(&mut self) {
         if !child::end(&mut self.child, Signal::SIGQUIT, STOP_LIMIT).await {
             tracing::warn!("PostgreSQL did not stop; it was killed");
         }
     }
 
-    /// Stops the server at once, since nothing of it is kept, and removes the cluster.
+    /// Stops the server at once, since no data is kept, and removes the cluster.
     pub async fn stop(&mut self) {
         self.end().await;
         if let Err(error) = fs::remove_dir_all(&self.cluster.data) {
@@ -402,7 +402,7 @@ impl Cluster {
         Ok(command)
     }
 
-    /// Puts the certificate and the rules of who is let in where the server reads them.
+    /// Writes the certificate and the access rules to the server's folder.
     fn admit_over_tls(&self, signed: &Signed) -> Result<()> {
         for (name, text) in [
             ("server.crt", signed.certificate.as_str()),
@@ -411,7 +411,7 @@ impl Cluster {
         ] {
             let path = self.data.join(name);
             fs::write(&path, text).with_context(|| path.display().to_string())?;
-            // The server refuses a key that others may read.
+            // PostgreSQL refuses a key file that other users can read.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
             if let Some(user) = &self.account.user {
                 chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
@@ -420,7 +420,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts the server.
     async fn serve(&self, port: u16, spawner: &Spawner) -> Result<Child> {
         let mut server = self.command("postgres")?;
         server.arg("-D").arg(&self.data).args(["-p", &port.to_string()]);
@@ -429,14 +428,15 @@ impl Cluster {
             "unix_socket_directories=",
             "ssl=on",
             "shared_buffers=32MB",
-            // Nothing is kept over a crash of the machine; one of the server loses nothing that was written, synced or not.
+            // No data is kept over a crash of the machine. A crash of the server alone loses no written data, synced or
+            // not.
             "fsync=off",
             "autovacuum_naptime=10min",
             &format!("max_connections={CONNECTIONS}"),
         ] {
             server.args(["-c", setting]);
         }
-        // SIGQUIT makes the server stop at once, its own children and shared memory with it; SIGKILL would leave both.
+        // SIGQUIT stops the server at once, with its children and its shared memory; SIGKILL would leave both.
         spawner.spawn(server, Signal::SIGQUIT, 0).await
     }
 }

@@ -1,8 +1,8 @@
-//! Secrets Manager and Parameter Store, as far as functions read them at run time: `GetSecretValue` and `GetParameter`, held
-//! against the caller's policy.
+//! Secrets Manager and Parameter Store, as far as functions read them at run time: `GetSecretValue` and `GetParameter`,
+//! with a check of the caller's policy.
 //!
-//! It holds what the template's references are answered from. Every secret's ARN ends in `-local0`, where AWS puts six random
-//! characters. There is one version of each; [`Secrets::put`] replaces it, as a rotation does.
+//! The stores hold the values that the template refers to. Every secret's ARN ends in `-local0`, where AWS puts six
+//! random characters. Each secret has one version; [`Secrets::put`] replaces it, as a rotation does.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,10 +20,9 @@ use crate::permissions::Permissions;
 use crate::planes::needs::Call;
 use crate::template::{Surroundings, parameter_arn, secret_arn};
 
-/// More than an id and a version take.
+/// More than an id and a version need.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The stores of one stack.
 #[derive(Debug)]
 pub struct Secrets {
     /// The texts of secrets, by name.
@@ -33,7 +32,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// What `surroundings` has of secrets and stored parameters. A secret with members is the text of a JSON object.
+    /// The secrets and stored parameters of `surroundings`. A secret with members is the text of a JSON object.
     #[must_use]
     pub fn new(surroundings: &Surroundings, permissions: Arc<Permissions>) -> Self {
         let mut objects: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
@@ -58,7 +57,7 @@ impl Secrets {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes `text` the current version of the secret `name`, which need not be there.
+    /// Makes `text` the current version of the secret `name`, which need not exist.
     pub fn put(&self, name: &str, text: String) {
         self.texts().insert(name.to_owned(), text);
     }
@@ -67,12 +66,12 @@ impl Secrets {
         self.parameters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the stored parameter `name` this value. It need not be there.
+    /// Sets the stored parameter `name`, which need not exist.
     pub fn put_parameter(&self, name: &str, value: String) {
         self.parameters().insert(name.to_owned(), value);
     }
 
-    /// The answer to a call that may be made; none if it asks for what is not held here.
+    /// The answer to a permitted call; `None` if the requested value does not exist.
     pub(crate) fn answer(&self, call: &Call<'_>) -> Option<Response<Full<Bytes>>> {
         let body: Value = serde_json::from_slice(call.body).ok()?;
         let of = |member: &str| body.get(member).and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! SQS on one machine: the embedded server, its queues from the template, and a way in for this process.
+//! SQS on one machine: the embedded server, its queues from the template, and direct access for this process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,16 +25,15 @@ use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};
 use crate::template::{ACCOUNT, Queue, REGION, queue_arn};
 
-/// SQS takes requests of up to 1 MB; a little more for the frame around the messages.
+/// SQS's limit for a request is 1 MB. The margin is for the envelope around the messages.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
-/// How long a receive waits for the first message; SQS's own limit.
+/// How long a receive waits for the first message, by SQS's limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How long a caller that was killed may take to be gone.
+/// How long a killed caller may take to exit.
 const FUNERAL: Duration = Duration::from_secs(5);
 
-/// The queues of a stack.
 #[derive(Debug, Clone)]
 pub struct Sqs {
     handler: Arc<RustackSqsHandler>,
@@ -45,42 +44,34 @@ pub struct Sqs {
     faults: Arc<Faults>,
 }
 
-/// How many messages a queue holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Depth {
     /// Messages that can be received.
     pub visible: u64,
-    /// Messages that were received and neither deleted nor given back.
+    /// Messages that were received and neither deleted nor made visible again.
     pub in_flight: u64,
     /// Messages that become visible later.
     pub delayed: u64,
 }
 
 impl Depth {
-    /// Whether the queue holds nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }
 }
 
-/// A message as it is received.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Message {
-    /// Its id.
     pub message_id: String,
-    /// What deletes it.
+    /// The receipt that deletes the message.
     pub receipt_handle: String,
-    /// Its body.
     pub body: String,
-    /// The body's checksum.
     #[serde(rename = "MD5OfBody")]
     pub md5_of_body: String,
-    /// Attributes of the system.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
-    /// Attributes of the sender.
     #[serde(default)]
     pub message_attributes: BTreeMap<String, Value>,
 }
@@ -112,22 +103,22 @@ impl Sqs {
         }
     }
 
-    /// The same queues, with functions held to these permissions.
+    /// Enables policy checks with these permissions.
     #[must_use]
     pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
         self.permissions = permissions;
         self
     }
 
-    /// The same queues, with what goes wrong between them and the functions.
+    /// Enables these faults between the queues and the functions.
     #[must_use]
     pub fn faulty(mut self, faults: Arc<Faults>) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Whether the policy of the function that asks allows the action; a call from outside is always allowed. A batch
-    /// needs the permission for one.
+    /// Checks the action against the policy of the calling function. A call from outside is always allowed. A batch
+    /// needs the permission of the single action.
     fn authorize(&self, function: Option<&str>, action: &str, body: &[u8]) -> Result<(), Denied> {
         #[derive(Deserialize)]
         struct Names {
@@ -172,13 +163,12 @@ impl Sqs {
         Ok(())
     }
 
-    /// The URL of a queue.
     #[must_use]
     pub fn queue_url(&self, queue: &str) -> String {
         format!("{}/{ACCOUNT}/{queue}", self.url)
     }
 
-    /// One action, without a round trip through the network.
+    /// Runs one action in this process, without the network.
     async fn call(&self, action: &str, input: &Value) -> Result<Value, SqsError> {
         let body = self
             .dispatch(&format!("AmazonSQS.{action}"), Bytes::from(input.to_string()))
@@ -211,10 +201,10 @@ impl Sqs {
         Ok((status, body))
     }
 
-    /// Receives up to `count` messages for a function, waiting up to 20 s for the first.
+    /// Receives up to `count` messages for a function, and waits up to 20 s for the first.
     ///
     /// # Errors
-    /// What SQS answered.
+    /// SQS's error.
     pub async fn receive(&self, queue: &str, count: usize) -> Result<Vec<Message>, SqsError> {
         let patience = self.faults.patience(queue, LONGEST_WAIT);
         let received = self.receive_within(queue, count, patience).await?;
@@ -252,7 +242,7 @@ impl Sqs {
     /// Deletes received messages, at most ten.
     ///
     /// # Errors
-    /// What SQS answered.
+    /// SQS's error.
     pub async fn delete(&self, queue: &str, receipts: &[&str]) -> Result<(), SqsError> {
         self.meter.sqs("DeleteMessageBatch");
         let entries: Vec<Value> = receipts
@@ -271,7 +261,7 @@ impl Sqs {
     /// Sends one message.
     ///
     /// # Errors
-    /// What SQS answered.
+    /// SQS's error.
     pub async fn send(&self, queue: &str, body: &str) -> Result<(), SqsError> {
         self.meter.sqs("SendMessage");
         self.call(
@@ -282,10 +272,10 @@ impl Sqs {
         .map(drop)
     }
 
-    /// How many messages a queue holds.
+    /// The number of messages in a queue.
     ///
     /// # Errors
-    /// What SQS answered.
+    /// SQS's error.
     pub async fn depth(&self, queue: &str) -> Result<Depth, SqsError> {
         let input = json!({"QueueUrl": self.queue_url(queue), "AttributeNames": ["All"]});
         let answer = self.call("GetQueueAttributes", &input).await?;
@@ -303,7 +293,7 @@ impl Sqs {
         })
     }
 
-    /// Ends the queues.
+    /// Stops the server.
     pub async fn stop(&self) {
         self.provider.shutdown_all().await;
     }
@@ -332,7 +322,7 @@ impl Sqs {
             if crash != Crash::Already {
                 self.faults.kill_relay(crash, caller);
             }
-            // The connection ends with the process; nobody shall learn anything in between.
+            // The kill closes the connection. No answer may arrive before that.
             tokio::time::sleep(FUNERAL).await;
             return Err(Cut);
         }
@@ -358,7 +348,7 @@ pub async fn serve(listener: TcpListener, sqs: Sqs) {
 /// The port of a listener.
 ///
 /// # Errors
-/// When the operating system does not tell.
+/// When the operating system does not report it.
 pub fn port(listener: &TcpListener) -> Result<u16> {
     Ok(listener
         .local_addr()

@@ -1,4 +1,4 @@
-//! A whole stack: started in order, stopped in reverse.
+//! A whole stack: its parts are started in order and stopped in reverse order.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use domain::limits::MAX_GATEWAY_CALLS_PER_SECOND;
 use sandbox_gateway::webhooks::{Target, WebhookFaults};
 use stack_api::StackFile;
 use time::OffsetDateTime;
@@ -31,19 +32,19 @@ use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
 use crate::template::{self, Model, REGION, Surroundings};
 
-/// How long the operator's token in `stack.json` and the tokens of `stampede-local token` hold.
+/// The lifetime of the operator's token in `stack.json` and of the tokens of `stampede-local token`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The name in the operator's token.
 pub const OPERATOR: &str = "local-operator";
 
-/// The key the functions show to the sandbox gateway.
+/// The API key of the functions for the sandbox gateway.
 const GATEWAY_API_KEY: &str = "sk_test_local";
 
-/// What the sandbox gateway signs its webhooks with.
+/// The signing secret of the sandbox gateway's webhooks.
 const GATEWAY_WEBHOOK_SECRET: &str = "whsec_local";
 
-/// Whom mails come from, and the domain that stands for what SES has verified.
+/// The sender of mails, and the domain that counts as verified by SES.
 const MAIL_FROM: &str = "orders@shop.example";
 const MAIL_DOMAIN: &str = "shop.example";
 
@@ -88,6 +89,10 @@ pub struct Options {
     /// What the faults' random draws follow from.
     #[arg(long, default_value_t = 1)]
     pub fault_seed: u64,
+    /// The payment gateway's rate, in calls a second: the template's parameter, and what the sandbox answers 429 beyond. Without it the sandbox has no
+    /// limit, and the parameter is the highest rate.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_GATEWAY_CALLS_PER_SECOND)))]
+    pub gateway_rate: Option<u32>,
 }
 
 impl Options {
@@ -99,10 +104,9 @@ impl Options {
     }
 }
 
-/// A running stack.
 #[derive(Debug)]
 pub struct Stack {
-    /// Where everything is.
+    /// The addresses of all parts.
     pub file: StackFile,
     place: Place,
     functions: Arc<Functions>,
@@ -117,7 +121,7 @@ pub struct Stack {
     _control: Arc<Control>,
 }
 
-/// What a template refers to, for reading it without a stack: every local value there is, made up.
+/// Placeholder values for everything that a template refers to, for parsing it without a stack.
 #[must_use]
 pub fn sample_surroundings() -> Surroundings {
     surroundings(
@@ -188,10 +192,10 @@ pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
 }
 
 impl Stack {
-    /// Starts everything the template describes and announces it.
+    /// Starts everything that the template describes, and announces it.
     ///
     /// # Errors
-    /// When a part cannot be started; those started before are stopped again.
+    /// When a part cannot be started. Parts that already run are stopped.
     pub async fn start(options: &Options) -> Result<Self> {
         let text = std::fs::read_to_string(&options.template)
             .with_context(|| format!("the template {}", options.template.display()))?;
@@ -208,10 +212,12 @@ impl Stack {
         let planes_url = options.control_planes.is_some().then_some(planes_url);
         let operator = place.make_keys()?;
         let public_keys = place.public_keys()?;
-        let around = |ledger: BTreeMap<String, String>, mappings: &BTreeMap<String, String>| {
-            surroundings(&public_keys, &gateway_url, ledger, &sqs_url, mappings)
+        let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
+        let around = |mut parameters: BTreeMap<String, String>, mappings: &BTreeMap<String, String>| {
+            parameters.insert("GatewayCallsPerSecond".to_owned(), rate.to_string());
+            surroundings(&public_keys, &gateway_url, parameters, &sqs_url, mappings)
         };
-        // Fails fast on what is wrong with the template or missing, before anything starts.
+        // Reports errors of the template and missing binaries before anything starts.
         let draft = template::load(
             &text,
             &around(postgres::parameters(0, "not made yet"), &BTreeMap::new()),
@@ -288,6 +294,9 @@ impl Stack {
             .faulty(Arc::clone(&faults));
         sqs.create(&model.queues).await?;
         servers.spawn(sqs::serve(sqs_at, sqs.clone()));
+        faults
+            .gateway()
+            .change(|faults| faults.calls_per_second = options.gateway_rate);
         let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed, &faults, &api_url);
 
         let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
@@ -356,6 +365,7 @@ impl Stack {
             database_url: superuser_url,
             database_roots: authority,
             gateway_url,
+            gateway_calls_per_second: options.gateway_rate,
             gateway_log: place.gateway_log(),
             mails: place.mails(),
             control_url,
@@ -390,7 +400,7 @@ impl Stack {
         })
     }
 
-    /// Stops everything: the doors first, then the processes, then what they wrote to.
+    /// Stops everything: first the listeners, then the processes, then the stores.
     pub async fn stop(mut self) {
         if let Err(error) = self.place.withdraw() {
             tracing::warn!("{error:#}");
@@ -407,13 +417,13 @@ impl Stack {
         if let Some(planes) = self.planes.take() {
             planes.stop().await;
         }
-        // These end by themselves, and a server that is away comes back before.
+        // These tasks end by themselves, after they have restarted a stopped server.
         while self.fault_tasks.join_next().await.is_some() {}
         self.postgres.lock().await.stop().await;
     }
 }
 
-/// What every function gets besides the template's environment.
+/// The environment of every function in addition to the template's.
 fn environment(
     dynamodb_url: &str,
     sqs_url: &str,
@@ -436,17 +446,16 @@ fn environment(
     ]
     .into_iter()
     .chain(planes)
-    // The control planes' front asks the stores too.
+    // The control planes' front end also reads parameters from the stores.
     .chain([("AWS_ENDPOINT_URL_SSM", planes_url.unwrap_or(secrets_url))])
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .collect()
 }
 
-/// Refuses to start without a binary of each function that will run: without control planes, those that need them do not.
-/// Checks that there is a binary of every function, those that need control planes only with `control_planes`.
+/// Checks that every function to run has a binary. Functions that need control planes run only with `control_planes`.
 ///
 /// # Errors
-/// Names those that are not there, and how to build them.
+/// Names the missing binaries and the command that builds them.
 pub fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Result<()> {
     let missing: Vec<&str> = model
         .functions
@@ -466,10 +475,10 @@ pub fn missing(model: &Model, settings: &Settings, control_planes: bool) -> Resu
     )
 }
 
-/// The environments of all functions in one; a name means the same in each of them.
+/// The environments of all functions merged; a name has the same meaning in each of them.
 fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let of_functions = model.functions.values().flat_map(|f| &f.environment);
-    // What Lambda says to every function, and the stack's own processes are told when they start.
+    // Lambda sets this variable for every function. The stack's own processes get it at their start.
     let region = ("AWS_REGION".to_owned(), REGION.to_owned());
     base.into_iter()
         .chain([region])
@@ -477,13 +486,14 @@ fn everyone(model: &Model, base: BTreeMap<String, String>) -> BTreeMap<String, S
         .collect()
 }
 
-/// Runs the function that keeps the issuers' keys: without them no token is taken, so the stack is not ready before.
+/// Runs the function that fetches the issuers' keys. Without keys no token is accepted, so the stack is not ready
+/// before.
 ///
 /// # Errors
 /// When no run succeeds.
 async fn fetch_keys(model: &Model, functions: &Functions) -> Result<()> {
     const FETCHER: &str = "fetch-keys";
-    // Faults on purpose may hit each of them.
+    // Injected faults may hit each attempt.
     const TRIES: u32 = 10;
     if !model.functions.contains_key(FETCHER) {
         return Ok(());

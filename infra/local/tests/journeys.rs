@@ -1,7 +1,8 @@
-//! Journeys: whole purchases over HTTP against a running stack, with real functions, tables, queues, gateway and ledger.
+//! Journeys: whole purchases over HTTP against a running stack, with real functions, tables, queues, gateway and
+//! ledger.
 //!
-//! One stack serves all journeys, which run side by side, each with drops of its own; an audit of everything they left
-//! behind comes last. Names given as arguments choose among the journeys. The functions' binaries must have been built.
+//! All journeys run concurrently on one stack, each with its own drops. A final audit checks all data they wrote.
+//! Arguments select journeys by name. The functions' binaries must have been built.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,8 +10,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    missing_docs
+    clippy::cast_sign_loss
 )]
 
 mod journeys {

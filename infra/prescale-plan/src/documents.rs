@@ -1,4 +1,4 @@
-//! Reading the declared documents and drop files.
+//! Reads the declared documents and drop files.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,15 @@ use domain::prescale::documents::Documents;
 use domain::prescale::quotas::Quotas;
 use serde::de::DeserializeOwned;
 
-/// A drop's file: a drop on the calendar, with moments people can read.
+/// A drop's file: a drop of the calendar, with moments in readable form.
 type DropFile = CalendarDrop<Moment>;
 
-/// Everything that a plan is made from.
+/// The inputs of a plan.
 #[derive(Debug)]
 pub struct Input {
-    /// The declared documents; the calendar holds the drop and those beside it.
+    /// The declared documents. The calendar holds the planned drop and the drops beside it.
     pub documents: Documents,
-    /// The account's limits.
     pub quotas: Quotas,
-    /// The drop to plan.
     pub drop: DropId,
 }
 
@@ -28,7 +26,7 @@ pub struct Input {
 /// the drops.
 ///
 /// # Errors
-/// When a file cannot be read or is not in its format; or with all mistakes in them together.
+/// When a file cannot be read or is malformed; or with all mistakes of the documents together.
 pub fn read(folder: &Path, quotas: &Path, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<Input> {
     let planned: DropFile = document(drop)?;
     let id = planned.id.clone();

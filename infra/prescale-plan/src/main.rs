@@ -15,7 +15,7 @@ use domain::prescale::plan::plan;
 use domain::time::Timestamp;
 use prescale_plan::{documents, render};
 
-/// What a deployment gets for an answer when it must not begin.
+/// The exit code when a deployment must not begin.
 const FROZEN: u8 = 3;
 
 /// The plan of a drop's capacity.

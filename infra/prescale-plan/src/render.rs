@@ -1,4 +1,4 @@
-//! A plan as people read it.
+//! A plan in readable form.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,6 @@ use domain::time::Timestamp;
 
 use crate::table::table;
 
-/// The whole plan.
 #[must_use]
 pub fn plan(plan: &Plan, source: &str, quotas: &Quotas) -> String {
     let window = &plan.window;
@@ -62,7 +61,7 @@ pub fn plan(plan: &Plan, source: &str, quotas: &Quotas) -> String {
     text
 }
 
-/// A moment as the API writes it.
+/// A moment in the API's format.
 #[must_use]
 pub fn moment(at: Timestamp) -> String {
     let text = serde_json::to_value(Moment(at)).ok();
@@ -325,7 +324,7 @@ fn cost(cost: &Cost) -> String {
     text
 }
 
-/// A number with as many places as it needs, two at most.
+/// A number with at most two decimal places, and no trailing zeros.
 fn number(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value:.0}")

@@ -125,6 +125,13 @@ pub fn outage() -> Reply {
     Reply::refused(StatusCode::SERVICE_UNAVAILABLE, API, message)
 }
 
+/// The caller calls more often than it may. Every other such answer says how long to wait, as a proxy before the gateway might add it.
+#[must_use]
+pub fn too_many() -> Reply {
+    let message = "Request rate limit exceeded.";
+    Reply::refused(StatusCode::TOO_MANY_REQUESTS, INVALID_REQUEST, message).with("code", "rate_limit")
+}
+
 /// What a kept-back answer ends with.
 #[must_use]
 pub fn gave_up() -> Reply {

@@ -6,9 +6,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use stack_api::gateway_log::Calls;
 use tokio::sync::Notify;
 
 use crate::ids::draw;
+use crate::rate::Counter;
 
 /// What goes wrong. Absent fields mean "nothing".
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -24,6 +26,12 @@ pub struct Faults {
     pub timeout_after_charge: f64,
     /// Share of the other POSTs (0 to 1) that are carried out and whose answer is lost.
     pub lost_answer: f64,
+    /// Share of POSTs with an idempotency key (0 to 1) that fail with a 500 before they are carried out. It is stored under the key.
+    pub stored_failure_before: f64,
+    /// Share of POSTs with an idempotency key (0 to 1) that are carried out and fail with a 500 all the same. It is stored under the key.
+    pub stored_failure_after: f64,
+    /// Calls a second beyond which API requests are answered 429; none without a limit.
+    pub calls_per_second: Option<u32>,
     /// The draws follow from this.
     pub seed: u64,
 }
@@ -39,13 +47,19 @@ pub struct Struck {
     pub lost_after_charge: u64,
     /// Answers to other POSTs lost.
     pub lost_answers: u64,
+    /// Failures stored under a key.
+    pub stored_failures: u64,
+    /// Requests beyond the rate.
+    pub too_many: u64,
 }
 
 /// The faults of a running sandbox, and how often they struck; shared with whoever switches them.
 #[derive(Debug, Default)]
 pub struct Switch {
     state: Mutex<(Faults, Struck)>,
+    calls: Mutex<Counter>,
     refusal: Notify,
+    called: Notify,
 }
 
 impl Switch {
@@ -54,7 +68,9 @@ impl Switch {
     pub fn new(faults: Faults) -> Self {
         Self {
             state: Mutex::new((faults, Struck::default())),
+            calls: Mutex::default(),
             refusal: Notify::new(),
+            called: Notify::new(),
         }
     }
 
@@ -84,15 +100,46 @@ impl Switch {
         self.refusal.notified().await;
     }
 
-    /// Whether the request in hand is refused by an outage.
-    pub(crate) fn refuses(&self) -> bool {
+    /// Waits until an API request has come that no earlier call has learnt of.
+    pub async fn call(&self) {
+        self.called.notified().await;
+    }
+
+    /// The API calls so far.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.counter().calls()
+    }
+
+    fn counter(&self) -> MutexGuard<'_, Counter> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an API request at `now_ms`, and says why it is not let in, if it is not.
+    pub(crate) fn admit(&self, now_ms: u64) -> Result<(), Barred> {
+        self.called.notify_one();
         let mut state = self.state();
-        let outage = state.0.outage;
-        if outage {
+        if state.0.outage {
             state.1.refused += 1;
+            self.counter().refused(now_ms);
             self.refusal.notify_one();
+            return Err(Barred::Outage);
         }
-        outage
+        if self.counter().admits(now_ms, state.0.calls_per_second) {
+            return Ok(());
+        }
+        state.1.too_many += 1;
+        Err(Barred::TooMany {
+            says_when: state.1.too_many.is_multiple_of(2),
+        })
+    }
+
+    /// Whether the request under a key fails and the failure is stored; after it was carried out, if so.
+    pub(crate) fn stored_failure(&self, key: &str) -> Option<StoredFailure> {
+        let mut state = self.state();
+        let failure = state.0.stored_failure(key);
+        state.1.stored_failures += u64::from(failure.is_some());
+        failure
     }
 
     /// Draws a confirm's fate, and counts it.
@@ -114,6 +161,27 @@ impl Switch {
         state.1.lost_answers += u64::from(fate != Fate::Answered);
         fate
     }
+}
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Barred {
+    /// The gateway is down.
+    Outage,
+    /// There are too many.
+    TooMany {
+        /// Whether the answer says when to come again.
+        says_when: bool,
+    },
+}
+
+/// A failure that is stored under its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredFailure {
+    /// Nothing is done.
+    Before,
+    /// It is done.
+    After,
 }
 
 /// What becomes of one request.
@@ -141,6 +209,19 @@ impl Faults {
             Fate::LostAfter
         } else {
             Fate::Answered
+        }
+    }
+
+    /// Whether the request under `key` fails, and the failure is stored.
+    #[must_use]
+    pub fn stored_failure(&self, key: &str) -> Option<StoredFailure> {
+        let drawn = draw(self.seed, &[b"stored", key.as_bytes()]);
+        if drawn < self.stored_failure_before {
+            Some(StoredFailure::Before)
+        } else if drawn < self.stored_failure_before + self.stored_failure_after {
+            Some(StoredFailure::After)
+        } else {
+            None
         }
     }
 
@@ -186,13 +267,14 @@ mod tests {
     #[tokio::test]
     async fn a_switch_counts_what_struck_and_tells_of_a_refusal() {
         let switch = Switch::default();
-        assert!(!switch.refuses());
+        assert_eq!(switch.admit(0), Ok(()));
+        switch.call().await;
         assert_eq!(switch.confirm_fate("o", 0), Fate::Answered);
         switch.change(|faults| {
             faults.outage = true;
             faults.timeout_after_charge = 1.0;
         });
-        assert!(switch.refuses());
+        assert_eq!(switch.admit(0), Err(Barred::Outage));
         switch.refusal().await;
         assert_eq!(switch.confirm_fate("o", 0), Fate::LostAfter);
         let expected = Struck {
@@ -201,6 +283,16 @@ mod tests {
             ..Struck::default()
         };
         assert_eq!(switch.struck(), expected);
+        switch.change(|faults| {
+            faults.outage = false;
+            faults.calls_per_second = Some(1);
+        });
+        assert_eq!(switch.admit(0), Ok(()));
+        for says_when in [false, true] {
+            assert_eq!(switch.admit(0), Err(Barred::TooMany { says_when }));
+        }
+        assert_eq!(switch.struck().too_many, 2);
+        assert_eq!(switch.calls().total(|second| second.admitted), 2);
     }
 
     #[test]

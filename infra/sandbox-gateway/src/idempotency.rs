@@ -1,7 +1,7 @@
 //! Idempotency keys as Stripe documents them (<https://docs.stripe.com/api/idempotent_requests>).
 //!
 //! The first answer under a key is kept, errors included, once endpoint code has begun; a repeat with the same parameters
-//! gets it back, with other parameters is refused, and while the first is running is refused as a conflict.
+//! gets it back, with other parameters is refused, and while the first is running is refused as a conflict. A key lapses a day after its first use.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,13 +12,30 @@ use crate::error::Reply;
 /// A key is at most this many characters.
 pub const MAX_KEY_CHARS: usize = 255;
 
+/// How long a key is remembered, in milliseconds: "at least 24 hours".
+pub const KEY_LIFE_MS: u64 = 24 * 3_600_000;
+
 #[derive(Debug)]
 enum Slot {
-    Running { fingerprint: String },
-    Done { fingerprint: String, reply: Reply },
+    Running {
+        fingerprint: String,
+        since_ms: u64,
+    },
+    Done {
+        fingerprint: String,
+        since_ms: u64,
+        reply: Reply,
+    },
 }
 
-/// All keys ever used.
+impl Slot {
+    /// Whether it is forgotten at `now_ms`.
+    fn has_lapsed(&self, now_ms: u64) -> bool {
+        matches!(self, Self::Done { since_ms, .. } if since_ms.saturating_add(KEY_LIFE_MS) <= now_ms)
+    }
+}
+
+/// The keys of the last day.
 #[derive(Debug, Default)]
 pub struct Keys(Mutex<HashMap<String, Slot>>);
 
@@ -44,13 +61,17 @@ pub struct Running<'a> {
 }
 
 impl Keys {
-    /// Claims `key` for a request that `fingerprint` (route and parameters) identifies.
-    pub fn claim(&self, key: &str, fingerprint: &str) -> Claim<'_> {
+    /// Claims `key` at `now_ms` for a request that `fingerprint` (route and parameters) identifies.
+    pub fn claim(&self, key: &str, fingerprint: &str, now_ms: u64) -> Claim<'_> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.get(key).is_some_and(|slot| slot.has_lapsed(now_ms)) {
+            slots.remove(key);
+        }
         match slots.entry(key.to_owned()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Slot::Running {
                     fingerprint: fingerprint.to_owned(),
+                    since_ms: now_ms,
                 });
                 Claim::Mine(Running {
                     keys: self,
@@ -58,7 +79,9 @@ impl Keys {
                 })
             }
             Entry::Occupied(slot) => match slot.get() {
-                Slot::Running { fingerprint: first }
+                Slot::Running {
+                    fingerprint: first, ..
+                }
                 | Slot::Done {
                     fingerprint: first, ..
                 } if first != fingerprint => Claim::Mismatch,
@@ -78,11 +101,15 @@ impl Running<'_> {
         let mut slots = self.keys.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = self.key.take()
             && let Some(slot) = slots.get_mut(&key)
-            && let Slot::Running { fingerprint } = slot
+            && let Slot::Running {
+                fingerprint,
+                since_ms,
+            } = slot
         {
-            let fingerprint = std::mem::take(fingerprint);
+            let (fingerprint, since_ms) = (std::mem::take(fingerprint), *since_ms);
             *slot = Slot::Done {
                 fingerprint,
+                since_ms,
                 reply: reply.clone(),
             };
         }
@@ -110,27 +137,39 @@ mod tests {
     #[test]
     fn a_key_is_claimed_once_and_then_replays() {
         let keys = Keys::default();
-        let Claim::Mine(running) = keys.claim("k", "a") else {
+        let Claim::Mine(running) = keys.claim("k", "a", 0) else {
             panic!("first claim")
         };
-        assert!(matches!(keys.claim("k", "a"), Claim::InUse));
-        assert!(matches!(keys.claim("k", "b"), Claim::Mismatch));
+        assert!(matches!(keys.claim("k", "a", 0), Claim::InUse));
+        assert!(matches!(keys.claim("k", "b", 0), Claim::Mismatch));
         running.finish(&Reply::ok(json!({"n": 1})));
-        assert!(matches!(keys.claim("k", "a"), Claim::Replay(reply) if reply.body == json!({"n": 1})));
-        assert!(matches!(keys.claim("k", "b"), Claim::Mismatch));
+        assert!(matches!(keys.claim("k", "a", 0), Claim::Replay(reply) if reply.body == json!({"n": 1})));
+        assert!(matches!(keys.claim("k", "b", 0), Claim::Mismatch));
+    }
+
+    #[test]
+    fn a_key_lapses_a_day_after_its_first_use_unless_it_is_in_use() {
+        let keys = Keys::default();
+        let Claim::Mine(running) = keys.claim("k", "a", 5) else {
+            panic!("first claim")
+        };
+        assert!(matches!(keys.claim("k", "a", 5 + KEY_LIFE_MS), Claim::InUse));
+        running.finish(&Reply::ok(json!({"n": 1})));
+        assert!(matches!(keys.claim("k", "a", 4 + KEY_LIFE_MS), Claim::Replay(_)));
+        assert!(matches!(keys.claim("k", "b", 5 + KEY_LIFE_MS), Claim::Mine(_)));
     }
 
     #[test]
     fn what_did_not_begin_frees_the_key() {
         let keys = Keys::default();
-        let Claim::Mine(running) = keys.claim("k", "a") else {
+        let Claim::Mine(running) = keys.claim("k", "a", 0) else {
             panic!("first claim")
         };
         running.finish(&error::missing("payment_intent"));
-        let Claim::Mine(running) = keys.claim("k", "b") else {
+        let Claim::Mine(running) = keys.claim("k", "b", 0) else {
             panic!("freed by a refusal")
         };
         drop(running);
-        assert!(matches!(keys.claim("k", "c"), Claim::Mine(_)));
+        assert!(matches!(keys.claim("k", "c", 0), Claim::Mine(_)));
     }
 }

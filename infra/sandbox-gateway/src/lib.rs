@@ -21,6 +21,7 @@
 //! | `POST /v1/refunds`, `GET /v1/refunds/{id}` | as Stripe documents |
 //! | `GET`, `POST /sandbox/authenticate/{id}` | the bank's page: `outcome=complete` or `outcome=fail` |
 //! | `GET /sandbox/log` | the log, JSON lines |
+//! | `GET /sandbox/calls` | API calls by second: let in, beyond the rate, refused by an outage |
 //! | `GET`, `POST /sandbox/faults` | what goes wrong from now on |
 //! | `POST /sandbox/webhooks` | where webhooks go from now on, and what goes wrong with them; `null` for nowhere |
 //! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
@@ -29,19 +30,14 @@
 //! intent that is confirmed too often is cancelled. What happens to an intent is sent to an address of the caller's as a signed event, where one is
 //! set ([`webhooks`]).
 //!
+//! A failure may be stored under its idempotency key; a key lapses a day after its first use ([`idempotency`]). Above a rate, requests are
+//! answered 429, with and without `Retry-After`. Too small amounts are refused, by the currency in which the account is paid out ([`amounts`]).
+//!
 //! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
-//! log stays), and idempotency keys never lapse.
+//! log stays).
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
+pub mod amounts;
 pub mod book;
 pub mod error;
 pub mod faults;
@@ -52,6 +48,7 @@ mod key;
 pub mod log;
 pub mod methods;
 pub mod pages;
+mod rate;
 pub mod request;
 pub mod routes;
 pub mod webhooks;
@@ -87,6 +84,8 @@ pub struct Options {
     pub faults: Arc<faults::Switch>,
     /// Where webhooks go; nowhere at first. Whoever keeps a clone can change it while the sandbox runs.
     pub webhooks: Arc<webhooks::Webhooks>,
+    /// The currency in which the account is paid out, in lower case; that of each charge if none.
+    pub settlement: Option<String>,
     /// How long an answer that "never comes" is kept back before the connection is given a 504.
     pub hang: Duration,
 }
@@ -103,6 +102,7 @@ impl Options {
             slow: Duration::from_secs(3),
             faults: Arc::default(),
             webhooks: Arc::default(),
+            settlement: None,
             hang: Duration::from_secs(120),
         }
     }

@@ -12,6 +12,7 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
+use stack_api::gateway_log::Calls;
 
 use crate::book::Outcome;
 use crate::error;
@@ -23,6 +24,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/sandbox/authenticate/{id}", get(page).post(authenticate))
         .route("/sandbox/log", get(log))
+        .route("/sandbox/calls", get(calls))
         .route("/sandbox/faults", get(show_faults).post(set_faults))
         .route("/sandbox/webhooks", post(set_webhooks))
         .route("/sandbox/key", post(replace_key))
@@ -125,6 +127,10 @@ async fn log(State(gateway): Shared) -> Response<Body> {
     }
 }
 
+async fn calls(State(gateway): Shared) -> Json<Calls> {
+    Json(gateway.faults().calls())
+}
+
 async fn show_faults(State(gateway): Shared) -> Json<Faults> {
     Json(gateway.faults().faults())
 }
@@ -134,11 +140,16 @@ async fn set_faults(State(gateway): Shared, Json(faults): Json<Faults>) -> Respo
         faults.timeout_before_charge,
         faults.timeout_after_charge,
         faults.lost_answer,
+        faults.stored_failure_before,
+        faults.stored_failure_after,
     ];
     if shares.iter().any(|share| !(0.0..=1.0).contains(share))
         || faults.timeout_before_charge + faults.timeout_after_charge > 1.0
+        || faults.stored_failure_before + faults.stored_failure_after > 1.0
+        || faults.calls_per_second == Some(0)
     {
-        return error::invalid("parameter_invalid", "faults", "Shares are from 0 to 1.").into_response();
+        let rule = "Shares are from 0 to 1, calls a second at least 1.";
+        return error::invalid("parameter_invalid", "faults", rule).into_response();
     }
     gateway.faults().change(|now| *now = faults);
     Json(faults).into_response()

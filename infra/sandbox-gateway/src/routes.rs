@@ -15,13 +15,13 @@ use tokio::sync::watch;
 
 use crate::book::Book;
 use crate::error::{self, Reply};
-use crate::faults::{Fate, Switch};
+use crate::faults::{Barred, Fate, StoredFailure, Switch};
 use crate::idempotency::{Claim, Keys, MAX_KEY_CHARS};
 use crate::log::Log;
 use crate::methods::Behaviour;
 use crate::request::{self, Operation, Params};
 use crate::webhooks::Webhooks;
-use crate::{ApiKey, Options, pages};
+use crate::{ApiKey, Options, amounts, pages};
 
 /// A running sandbox.
 pub struct Gateway {
@@ -74,23 +74,30 @@ impl Gateway {
         &self.options.api_key
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Reply> {
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.strip_prefix("Bearer "));
         if !given.is_some_and(|key| self.options.api_key.accepts(key)) {
-            return Err(error::unauthorized());
+            return Err(error::unauthorized().into());
         }
-        if self.faults().refuses() {
-            Err(error::outage())
-        } else {
-            Ok(())
+        match self.faults().admit((self.options.clock)()) {
+            Ok(()) => Ok(()),
+            Err(Barred::Outage) => Err(error::outage().into()),
+            Err(Barred::TooMany { says_when }) => Err(Refused {
+                reply: error::too_many(),
+                says_when,
+            }),
         }
     }
 
     async fn carry_out(&self, operation: Operation, key: Option<String>, fingerprint: &str) -> Done {
-        let running = match key.as_deref().map(|key| self.keys.claim(key, fingerprint)) {
+        let now_ms = (self.options.clock)();
+        let running = match key
+            .as_deref()
+            .map(|key| self.keys.claim(key, fingerprint, now_ms))
+        {
             None => None,
             Some(Claim::Mine(running)) => Some(running),
             Some(Claim::Replay(reply)) => return Done::Replayed(reply),
@@ -105,7 +112,14 @@ impl Gateway {
         if fate == Fate::LostBefore {
             return Done::Lost;
         }
-        let reply = self.book().execute(operation);
+        let failure = key.as_deref().and_then(|key| self.faults().stored_failure(key));
+        let mut reply = match failure {
+            Some(StoredFailure::Before) => error::internal("Something went wrong."),
+            _ => self.book().execute(operation),
+        };
+        if failure == Some(StoredFailure::After) {
+            reply = error::internal("Something went wrong, after all was done.");
+        }
         if let Some(running) = running {
             running.finish(&reply);
         }
@@ -178,7 +192,33 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 type Shared = State<Arc<Gateway>>;
 
 /// What a POST is answered; refused ones too.
-type Answered = Result<Response<Body>, Reply>;
+type Answered = Result<Response<Body>, Refused>;
+
+/// What a request is answered that was not carried out.
+struct Refused {
+    reply: Reply,
+    /// With how long to wait.
+    says_when: bool,
+}
+
+impl From<Reply> for Refused {
+    fn from(reply: Reply) -> Self {
+        Self {
+            reply,
+            says_when: false,
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        if self.says_when {
+            ([(header::RETRY_AFTER, "1")], self.reply).into_response()
+        } else {
+            self.reply.into_response()
+        }
+    }
+}
 
 async fn create(State(gateway): Shared, request: Request) -> Answered {
     run(gateway, request, request::create).await
@@ -200,7 +240,7 @@ async fn show_intent(
     State(gateway): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Refused> {
     show(&gateway, &headers, |book| book.show_intent(&id)).await
 }
 
@@ -208,7 +248,7 @@ async fn show_refund(
     State(gateway): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Refused> {
     show(&gateway, &headers, |book| book.show_refund(&id)).await
 }
 
@@ -216,7 +256,7 @@ async fn show(
     gateway: &Gateway,
     headers: &HeaderMap,
     read: impl FnOnce(&Book) -> Reply,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Refused> {
     gateway.admit(headers)?;
     let latency_ms = gateway.faults().faults().latency_ms;
     if latency_ms > 0 {
@@ -235,6 +275,16 @@ async fn run(
     let path = request.uri().path().to_owned();
     let params = form(request).await?;
     let operation = read(&params)?;
+    if let Operation::Create { amount, currency, .. } = &operation
+        && amounts::is_too_small(*amount, currency, gateway.options.settlement.as_deref())
+    {
+        return Err(error::invalid(
+            "amount_too_small",
+            "amount",
+            "Amount must convert to at least the minimum.",
+        )
+        .into());
+    }
     let fingerprint = request::fingerprint(&path, &params);
     // In a task of its own: a client that hangs up does not take its request back.
     let task = {
@@ -246,9 +296,9 @@ async fn run(
         Ok(Done::Replayed(reply)) => Ok(([("idempotent-replayed", "true")], reply).into_response()),
         Ok(Done::Lost) => {
             gateway.keep_back().await;
-            Err(error::gave_up())
+            Err(error::gave_up().into())
         }
-        Err(_) => Err(error::internal("The request's task failed.")),
+        Err(_) => Err(error::internal("The request's task failed.").into()),
     }
 }
 

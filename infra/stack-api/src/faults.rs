@@ -1,4 +1,4 @@
-//! The faults that runs have on purpose: their names, and plans that are read from names.
+//! The faults that a run can inject: their names, and plans parsed from names.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,32 +6,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The share of AWS's ceilings that `throttle` leaves a partition unless told otherwise: 30 write and 90 read units a
-/// second. One machine's load would never reach the whole of them.
+/// The default share of AWS's limits that `throttle` leaves a partition: 30 write and 90 read units a second. The load
+/// of one machine would never reach the full limits.
 pub const DEFAULT_THROTTLE_SHARE: f64 = 0.03;
 
-/// How long `postgres-outage` lasts unless told otherwise, in seconds.
+/// The default length of `postgres-outage`, in seconds.
 pub const DEFAULT_OUTAGE_SECONDS: u32 = 20;
 
-/// The longest outage that a plan takes, in seconds.
+/// The longest outage of a plan, in seconds.
 const MOST_OUTAGE_SECONDS: u32 = 7_200;
 
-/// The name that stands for all faults of the stack.
+/// The name for all faults of the stack.
 pub const EVERYTHING: &str = "everything";
 
 macro_rules! faults {
     ($($(#[doc = $meaning:literal])+ $fault:ident = $name:literal,)+) => {
-        /// What can go wrong. The local stack has [`Fault::IN_STACK`]; the replay has all.
+        /// The faults. The local stack supports [`Fault::IN_STACK`]; the replay supports all.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Fault {
             $($(#[doc = $meaning])+ #[serde(rename = $name)] $fault,)+
         }
 
         impl Fault {
-            /// All of them.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$fault),+];
 
-            /// Its name on the command line, in JSON and in reports.
+            /// The name on the command line, in JSON and in reports.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -43,17 +42,17 @@ macro_rules! faults {
 }
 
 faults! {
-    /// Requests beyond the ceilings of DynamoDB's partitions are refused.
+    /// Requests beyond the limits of DynamoDB's partitions are refused.
     Throttle = "throttle",
     /// Writes are refused because of a transaction on the same item.
     TransactionConflict = "transaction-conflict",
     /// Writes are lost on their way to the table.
     TimeoutBeforeWrite = "timeout-before-write",
-    /// Answers to writes are lost, or writes arrive after the caller has given up.
+    /// Answers to writes are lost, or writes arrive after the caller's time-out.
     TimeoutAfterWrite = "timeout-after-write",
     /// DynamoDB answers slowly.
     SlowDynamodb = "slow-dynamodb",
-    /// A database call fails for good, once.
+    /// A database call fails permanently, once.
     BrokenCall = "broken-call",
     /// A read that may be eventually consistent returns an older state.
     StaleReads = "stale-reads",
@@ -71,22 +70,22 @@ faults! {
     QueueReorder = "queue-reorder",
     /// The gateway carries out a request, and its answer is lost.
     GatewayTimeoutAfterCharge = "gateway-timeout-after-charge",
-    /// The gateway carries out nothing, and may or may not say so.
+    /// The gateway does not carry out a request, and may or may not answer that.
     GatewayTimeoutBeforeCharge = "gateway-timeout-before-charge",
-    /// The gateway refuses everything, for seconds at a time.
+    /// The gateway refuses everything, for seconds at a time; or once, for as long as the plan says.
     GatewayOutage = "gateway-outage",
-    /// PostgreSQL crashes and comes back.
+    /// PostgreSQL crashes and restarts.
     PostgresRestart = "postgres-restart",
-    /// PostgreSQL is away once, for a long time.
+    /// PostgreSQL is down once, for a long time.
     PostgresOutage = "postgres-outage",
     /// An answer of the API is lost on its way to the shopper.
     LostAnswers = "lost-answers",
-    /// The clocks of function processes are off, by as much as is assumed at most.
+    /// The clocks of function processes are wrong by up to the largest assumed offset.
     ClockSkew = "clock-skew",
 }
 
 impl Fault {
-    /// Those that the local stack can have, in the order in which plans are written.
+    /// The faults of the local stack, in the order in which plans are written.
     pub const IN_STACK: [Self; 14] = [
         Self::Throttle,
         Self::TransactionConflict,
@@ -115,10 +114,12 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan {
     faults: BTreeSet<Fault>,
-    /// The share of AWS's ceilings that `throttle` leaves.
+    /// The share of AWS's limits that `throttle` leaves.
     pub throttle_share: f64,
-    /// How long `postgres-outage` lasts, in seconds.
+    /// The length of `postgres-outage`, in seconds.
     pub postgres_outage_seconds: u32,
+    /// How long the one outage of the gateway lasts, in seconds; none lets short ones come and go.
+    pub gateway_outage_seconds: Option<u32>,
 }
 
 impl Default for FaultPlan {
@@ -127,38 +128,39 @@ impl Default for FaultPlan {
             faults: BTreeSet::new(),
             throttle_share: DEFAULT_THROTTLE_SHARE,
             postgres_outage_seconds: DEFAULT_OUTAGE_SECONDS,
+            gateway_outage_seconds: None,
         }
     }
 }
 
-/// A plan that cannot be read.
+/// A plan that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// There is no such fault.
+    /// No fault has this name.
     #[error("there is no fault `{0}`; there are {all}, {EVERYTHING}", all = Fault::IN_STACK.map(Fault::name).join(", "))]
     Unknown(String),
-    /// The value is not one the fault takes.
+    /// The fault does not accept the value.
     #[error(
-        "`{0}`: throttle takes the share of AWS's ceilings, above 0 and at most 1; postgres-outage takes seconds, 1 to \
+        "`{0}`: throttle takes the share of AWS's ceilings, above 0 and at most 1; postgres-outage and gateway-outage take seconds, 1 to \
          {MOST_OUTAGE_SECONDS}; no other fault takes a value"
     )]
     Value(String),
 }
 
 impl FaultPlan {
-    /// Whether a fault is part of it.
+    /// Whether the plan contains a fault.
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }
 
-    /// Whether nothing shall go wrong.
+    /// Whether the plan contains no fault.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// Takes a fault's value; `None` if it is none.
+    /// Sets a fault's value; `None` if the value is invalid.
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         if name == Fault::Throttle.name() {
             let share = value.parse().ok();
@@ -166,13 +168,16 @@ impl FaultPlan {
         } else if name == Fault::PostgresOutage.name() {
             let seconds = value.parse().ok();
             self.postgres_outage_seconds = seconds.filter(|s| (1..=MOST_OUTAGE_SECONDS).contains(s))?;
+        } else if name == Fault::GatewayOutage.name() {
+            let seconds = value.parse().ok();
+            self.gateway_outage_seconds = Some(seconds.filter(|s| (1..=MOST_OUTAGE_SECONDS).contains(s))?);
         } else {
             return None;
         }
         Some(())
     }
 
-    /// Its faults, in the order of [`Fault::IN_STACK`].
+    /// The faults of the plan, in the order of [`Fault::IN_STACK`].
     pub fn iter(&self) -> impl Iterator<Item = Fault> + '_ {
         Fault::IN_STACK.into_iter().filter(|fault| self.has(*fault))
     }
@@ -181,8 +186,8 @@ impl FaultPlan {
 impl FromStr for FaultPlan {
     type Err = PlanError;
 
-    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share and
-    /// `postgres-outage=60` the outage's seconds.
+    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share,
+    /// `postgres-outage=60` and `gateway-outage=60` the outage's seconds.
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut plan = Self::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -216,6 +221,11 @@ impl fmt::Display for FaultPlan {
             match fault {
                 Fault::Throttle => write!(f, "={}", self.throttle_share)?,
                 Fault::PostgresOutage => write!(f, "={}", self.postgres_outage_seconds)?,
+                Fault::GatewayOutage => {
+                    if let Some(seconds) = self.gateway_outage_seconds {
+                        write!(f, "={seconds}")?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -263,6 +273,9 @@ mod tests {
         let plan: FaultPlan = "postgres-outage=60".parse().unwrap();
         assert_eq!(plan.postgres_outage_seconds, 60);
         assert_eq!(plan.to_string(), "postgres-outage=60");
+        let plan: FaultPlan = "gateway-outage=60".parse().unwrap();
+        assert_eq!(plan.gateway_outage_seconds, Some(60));
+        assert_eq!(plan.to_string(), "gateway-outage=60");
     }
 
     #[test]
@@ -292,6 +305,7 @@ mod tests {
             "postgres-outage=0",
             "postgres-outage=7201",
             "postgres-outage=1.5",
+            "gateway-outage=0",
             "everything=1",
         ] {
             let error = wrong.parse::<FaultPlan>().unwrap_err();

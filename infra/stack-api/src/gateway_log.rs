@@ -1,48 +1,81 @@
-//! The sandbox gateway's own record of what happened to money: one JSON object a line.
+//! The sandbox gateway's log of money movements: one JSON object in each line.
 
 use serde::{Deserialize, Serialize};
 
-/// What happened to an intent.
+/// What happened to a payment intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// An intent was made; no money moved.
+    /// The intent was created; no money moved.
     Created,
-    /// A confirmation was carried out; what came of it is the next line.
+    /// A confirmation was carried out. The next line has its outcome.
     Confirmed,
-    /// The customer has to sign at the bank.
+    /// The customer must authenticate with the bank.
     ActionRequired,
-    /// Money was taken.
+    /// The card was charged.
     Charged,
-    /// The bank refused, or the customer did at the bank.
+    /// The bank declined, or the customer refused to authenticate.
     Declined,
-    /// The intent can no longer be charged.
+    /// The intent was cancelled and can no longer be charged.
     Cancelled,
-    /// Money was given back.
+    /// The charge was refunded.
     Refunded,
 }
 
-/// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Position in this run's log, from 1.
     pub seq: u64,
     /// Milliseconds since 1970-01-01 UTC.
     pub at_ms: u64,
-    /// What happened.
     pub event: Event,
-    /// The payment intent.
     pub intent: String,
     /// `metadata[order_id]` of the intent; empty if it had none.
     pub order_id: String,
-    /// In the currency's minor unit: the intent's amount, or what was refunded.
+    /// In the currency's minor unit: the intent's amount, or the refunded amount.
     pub amount: u64,
     /// Lower-case ISO 4217.
     pub currency: String,
-    /// The refund, on [`Event::Refunded`].
+    /// The refund's id, for [`Event::Refunded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<String>,
-    /// The decline code, on [`Event::Declined`].
+    /// The decline code, for [`Event::Declined`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The API calls that the gateway got: the answer to `GET /sandbox/calls`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Each second in which there was one, the oldest first.
+    pub seconds: Vec<Second>,
+}
+
+/// The calls of one second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Second {
+    /// Which one, in seconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// Calls that were let in.
+    pub admitted: u64,
+    /// Calls beyond the rate, which were answered 429.
+    pub too_many: u64,
+    /// Calls that an outage refused.
+    pub refused: u64,
+}
+
+impl Calls {
+    /// The seconds in which an outage refused calls, each by its first millisecond since 1970.
+    #[must_use]
+    pub fn refused_ms(&self) -> Vec<i64> {
+        let refused = self.seconds.iter().filter(|second| second.refused > 0);
+        refused
+            .filter_map(|second| i64::try_from(second.at * 1_000).ok())
+            .collect()
+    }
+
+    /// How many there were by `count`.
+    pub fn total(&self, count: impl Fn(&Second) -> u64) -> u64 {
+        self.seconds.iter().map(count).sum()
+    }
 }

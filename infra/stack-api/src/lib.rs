@@ -1,22 +1,15 @@
-//! What the local stack tells other programs: the file `stack.json`, the answers of its control address, the payment
-//! gateway's log, and the names of faults.
+//! The local stack's interface for other programs: the file `stack.json`, the answers of its control address, the
+//! payment gateway's log, and the names of faults.
 //!
 //! `infra/local` and `infra/sandbox-gateway` write these types as JSON; `loadtest`, its benchmark and the replay read
-//! them. Python tools read the same field names. The crate has no behaviour but reading, writing, adding and subtracting.
+//! them. Python tools read the same field names. The crate has no behaviour but reading, writing, adding and subtracting, and
+//! [`units`]: what DynamoDB charges, for the stack's meter and for the model in `loadtest/scale`.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod faults;
 pub mod gateway_log;
 mod meter;
+pub mod units;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,48 +21,46 @@ pub use meter::{FunctionUse, Meter, RunTimes, TableUse};
 
 use crate::faults::FaultPlan;
 
-/// The header of an HTTP answer that says, in µs, how much of the time until the answer the stack slept for what only
-/// Lambda's platform does in a cold start.
+/// The header of an HTTP answer with the time, in µs, that the stack slept to model the platform's part of a cold
+/// start.
 pub const MODELLED_HEADER: &str = "x-stampede-modelled-us";
 
-/// Where a running stack is: the file `stack.json` in its folder.
+/// The addresses of a running stack: the file `stack.json` in its folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StackFile {
-    /// The HTTP API.
     pub api_url: String,
-    /// DynamoDB behind the meter.
+    /// DynamoDB's address, with metering.
     pub dynamodb_url: String,
-    /// SQS.
     pub sqs_url: String,
-    /// The ledger's PostgreSQL.
+    /// The URL of the ledger's PostgreSQL.
     pub database_url: String,
-    /// The authority to trust about it, in PEM: it lets in over TLS only.
+    /// The certificate authority of PostgreSQL's certificate, in PEM. The server accepts TLS only.
     pub database_roots: String,
-    /// The sandbox payment gateway.
     pub gateway_url: String,
+    /// The calls a second beyond which it answers 429, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_calls_per_second: Option<u32>,
     /// The gateway's own log, one [`gateway_log::Line`] a line.
     pub gateway_log: PathBuf,
-    /// The mails that functions sent, a file for each.
+    /// The folder of the sent mails, one file for each.
     pub mails: PathBuf,
-    /// Figures, queues, invocations.
+    /// The control address: figures, queues, invocations.
     pub control_url: String,
-    /// The control planes, if there are any.
+    /// The address of the control planes, if they run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_planes_url: Option<String>,
     /// A bearer token for the operator's routes.
     pub operator_token: String,
-    /// The process that runs the stack.
+    /// The process id of the stack.
     pub pid: u32,
-    /// What goes wrong on purpose.
+    /// The injected faults.
     pub faults: FaultPlan,
-    /// What the faults' draws follow from.
+    /// The seed of the faults' random numbers.
     pub fault_seed: u64,
     /// Table names by the environment variable that carries them.
     pub tables: BTreeMap<String, String>,
-    /// Queue URLs by name.
     pub queues: BTreeMap<String, String>,
-    /// What a function's process needs in its environment to belong to this stack, of all functions together: for
-    /// running one under other tools.
+    /// The merged environment of all functions, for running a function of this stack under other tools.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -77,13 +68,13 @@ impl StackFile {
     /// Reads a stack's file.
     ///
     /// # Errors
-    /// When there is none or it is of another form.
+    /// When it does not exist or is malformed.
     pub fn load(path: &Path) -> io::Result<Self> {
         let read = std::fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?));
         read.map_err(|error| io::Error::other(format!("no stack runs: reading {}: {error}", path.display())))
     }
 
-    /// The name of the table that the functions get as `variable`.
+    /// The name of the table that the functions get in `variable`.
     ///
     /// # Errors
     /// When the stack has no such table.
@@ -93,33 +84,32 @@ impl StackFile {
     }
 }
 
-/// One function's processes and invocations: an element of what `GET /functions` answers.
+/// One function's processes and invocations: an element of the answer to `GET /functions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Processes {
-    /// The function's name.
     pub function: String,
-    /// Processes that run now.
+    /// Running processes.
     pub processes: usize,
-    /// Processes that were started ahead of requests, are there and have not been given back.
+    /// Provisioned processes that have started and have not been released.
     pub ahead: usize,
     /// Processes started while a request waited.
     pub cold_starts: u64,
     /// Invocations that have ended or were refused.
     pub invocations: u64,
-    /// Invocations that failed, the refused ones apart.
+    /// Failed invocations, without the refused ones.
     pub errors: u64,
-    /// Invocations refused for want of a process.
+    /// Invocations refused because no process was available.
     pub throttles: u64,
-    /// Invocations that had to wait for a process to start.
+    /// Invocations that waited for the start of a process.
     pub waited_for_cold_start: u64,
-    /// Invocations served by a process started on demand although some are held ahead.
+    /// Invocations served by an on-demand process although the function has provisioned concurrency.
     pub spill_over: u64,
     /// Invocations that run or wait now.
     pub running: usize,
 }
 
 impl Processes {
-    /// What was counted since `before`. What is there now stays as it is.
+    /// The counts since `before`. Current values stay unchanged.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -136,26 +126,26 @@ impl Processes {
     }
 }
 
-/// Whether anything is left to do: the answer to `GET /idle`.
+/// Whether work is left: the answer to `GET /idle`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idle {
-    /// Streams are drained, queues with a consumer are empty, and nothing runs but what runs on a schedule.
+    /// Streams are drained, queues with a consumer are empty, and no function runs except scheduled ones.
     pub idle: bool,
-    /// No stream has records that its function has not got.
+    /// No stream has undelivered records.
     pub streams_drained: bool,
-    /// Records of streams that their functions have not got.
+    /// Undelivered records of streams.
     pub stream_records_pending: usize,
-    /// Messages in queues with a consumer, those under way and those held back included.
+    /// Messages in queues with a consumer, including those in flight and those held back.
     pub queue_messages: u64,
-    /// Invocations that run or wait, by function; scheduled functions are listed and do not count.
+    /// Invocations that run or wait, by function. Scheduled functions are listed and do not count for `idle`.
     pub running: BTreeMap<String, usize>,
 }
 
-/// How often one fault struck: a value of what `GET /faults` and `POST /faults/end` answer, by the fault's name.
+/// The count of one fault: a value of the answers to `GET /faults` and `POST /faults/end`, by the fault's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Struck {
-    /// How often it struck.
+    /// How often the fault happened.
     pub strikes: u64,
-    /// The same by kind.
+    /// The count by kind.
     pub kinds: BTreeMap<String, u64>,
 }

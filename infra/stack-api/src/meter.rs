@@ -1,22 +1,21 @@
-//! What was used, as the stack's meter counts it.
+//! Usage figures of the stack's meter.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// What was used of one table.
+/// The usage of one table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TableUse {
-    /// Write units, those of indexes, refused writes and cancelled transactions included.
+    /// Write units, including those of indexes, refused writes and cancelled transactions.
     pub wcu: f64,
-    /// Read units.
     pub rcu: f64,
     /// Single-item writes that were applied; an item of a batch counts as one.
     pub writes: u64,
-    /// Single-item writes whose condition refused them.
+    /// Single-item writes that their condition refused.
     pub refused_writes: u64,
-    /// Read requests, whatever they ask for.
+    /// Read requests of any kind.
     pub reads: u64,
     /// Write transactions that were applied and touched this table.
     pub transactions: u64,
@@ -37,7 +36,7 @@ impl AddAssign<&Self> for TableUse {
 }
 
 impl TableUse {
-    /// What was used since `before`.
+    /// The usage since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -57,28 +56,27 @@ impl TableUse {
 /// The sum over one function's invocations with one route and one outcome.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunctionUse {
-    /// The function's name.
     pub function: String,
     /// The route key (`POST /orders`), else the source: `sqs:…`, `stream:…`, `schedule`, `invoke`.
     pub route: String,
-    /// The HTTP status; for other sources 200 when the function returned and 500 when it failed.
+    /// The HTTP status. For other sources 200 when the function returned and 500 when it failed.
     pub status: u16,
-    /// How many.
+    /// The number of invocations.
     pub invocations: u64,
-    /// Their run time together, in ms.
+    /// The sum of their run times, in ms.
     pub duration_ms: f64,
-    /// What they used, by table.
+    /// The usage by table.
     pub tables: BTreeMap<String, TableUse>,
 }
 
 impl FunctionUse {
-    /// Whether `other` is of the same function, route and status.
+    /// Whether `other` has the same function, route and status.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         (&self.function, &self.route, self.status) == (&other.function, &other.route, other.status)
     }
 
-    /// What was used since `before`.
+    /// The usage since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let nothing = TableUse::default();
@@ -95,32 +93,32 @@ impl FunctionUse {
     }
 }
 
-/// One function's run times, from the moment a process took an invocation to its answer: warm, so far as the process was.
+/// One function's run times, from the start of an invocation on a process to its answer. The start of a process is not
+/// included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunTimes {
-    /// 95 of 100 took at most this long, in ms, to a hundredth of it.
+    /// The 95th percentile, in ms, with a resolution of 0.01.
     pub p95_ms: f64,
-    /// How many took how long: the highest time in µs that counts as the same, and their number.
+    /// A histogram: the highest time of a bucket in µs, and the number of invocations in it.
     pub counts: Vec<(u64, u64)>,
 }
 
 /// All figures since the stack's start: the answer to `GET /meter`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meter {
-    /// By table, whoever used it.
+    /// By table, for all callers.
     pub tables: BTreeMap<String, TableUse>,
     /// By function, route and status.
     pub functions: Vec<FunctionUse>,
-    /// SQS requests by action; each is billed, an empty receive too.
+    /// SQS requests by action. Each is billed, also an empty receive.
     pub sqs_requests: BTreeMap<String, u64>,
-    /// Run times by function.
     pub run_times: BTreeMap<String, RunTimes>,
-    /// Messages handed to functions, by queue; a message that comes again counts again.
+    /// Messages delivered to functions, by queue. A redelivered message counts again.
     pub messages: BTreeMap<String, u64>,
-    /// What requests used that named an invocation which was not running (any more).
+    /// Usage of requests that named an invocation which was not running (any more).
     pub unattributed: BTreeMap<String, TableUse>,
-    /// Requests to DynamoDB that named a running invocation.
+    /// DynamoDB requests that named a running invocation.
     pub attributed_requests: u64,
-    /// Requests to DynamoDB from within functions that named none.
+    /// DynamoDB requests of functions that named no invocation.
     pub unattributed_requests: u64,
 }

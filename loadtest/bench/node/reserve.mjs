@@ -1,6 +1,6 @@
-// The reserve as a plain Node.js function: checks the shopper's token and the body, reads the drop at most once a second,
-// and claims one unit of the shopper's first shard with the same conditional UpdateItem as `reserve`, which it answers
-// alike. It never looks first, knows no second shard and repeats nothing: what it leaves out only makes it cheaper.
+// A reservation as a plain Node.js function: checks the shopper's token and the body, reads the drop at most once a second,
+// and claims one unit of the shopper's first shard with the same conditional UpdateItem and the same answer as `reserve`.
+// It never reads the stock, uses no second shard and retries nothing. These omissions only make it cheaper.
 import { createHash } from "node:crypto";
 import { DynamoDBClient, GetItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { createLocalJWKSet, jwtVerify } from "jose";
@@ -9,7 +9,7 @@ const { STOCK_TABLE, DROPS_TABLE, SHOPPER_KEYS } = process.env;
 const MAX_BODY_BYTES = 16 * 1024;
 const CACHE_MS = 1_000;
 
-// Made once for the process; the SDK keeps its connections alive.
+// Created once for each process; the SDK keeps its connections alive.
 const dynamodb = new DynamoDBClient({ maxAttempts: 2 });
 const keys = createLocalJWKSet(JSON.parse(SHOPPER_KEYS).issuers[0]);
 const drops = new Map();
@@ -37,7 +37,7 @@ async function shopperOf(headers) {
     });
     if (payload.sub) return hash("shopper", payload.iss, payload.sub).toString("base64url").slice(0, 16);
   } catch {
-    // Why is not told: it would help only a forger.
+    // The answer does not say why: that would help only an attacker.
   }
   throw new Problem(401, "unauthenticated", "The token is not valid or has expired. Sign in again.");
 }

@@ -1,4 +1,4 @@
-// Stands for the loop of the managed runtime nodejs20.x: asks the Runtime API for work over one kept-alive connection,
+// Replaces the loop of the managed runtime nodejs20.x: asks the Runtime API for work over one kept-alive connection,
 // calls the handler, answers. It has none of the managed runtime's logging and metrics.
 import http from "node:http";
 import { handler } from "./reserve.mjs";

@@ -1,4 +1,4 @@
-//! Cold starts: from the moment before a process is started to its first request for work.
+//! Cold starts: the time from just before a process is started to its first request for work.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use stampede_local::runtime::standard_variables;
 
-/// How long a start may take at most.
+/// The time limit for a start.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What it asks for once it is ready.
+/// The request of a process that is ready for work.
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next ";
 
 /// The variables that Lambda sets for every function.
@@ -30,10 +30,10 @@ pub fn standard(name: &str) -> BTreeMap<String, String> {
     variables
 }
 
-/// Starts `program` once and ends it again; the time to its first request for work, in milliseconds.
+/// Starts `program` once and ends it. Returns the time to its first request for work, in milliseconds.
 ///
 /// # Errors
-/// When it cannot be started or asks for no work in time.
+/// When it cannot be started or does not ask for work in time.
 pub fn first_next_ms(program: &Path, environment: &BTreeMap<String, String>) -> anyhow::Result<f64> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("a port for the Runtime API")?;
     let address = listener.local_addr()?;
@@ -57,7 +57,7 @@ pub fn first_next_ms(program: &Path, environment: &BTreeMap<String, String>) -> 
     child.kill().context("ending what was started")?;
     child.wait().context("ending what was started")?;
     if answer.is_err() {
-        // Lets the server's thread out of its accept.
+        // Unblocks the server's thread, which waits in accept.
         let _ = TcpStream::connect(address);
     }
     let _ = server.join();
@@ -67,7 +67,7 @@ pub fn first_next_ms(program: &Path, environment: &BTreeMap<String, String>) -> 
     Ok(at.duration_since(began).as_secs_f64() * 1e3)
 }
 
-/// When the first request line had arrived, and what it said.
+/// When the first request line had arrived, and its text.
 fn first_request(listener: &TcpListener) -> std::io::Result<(Instant, String)> {
     let (mut stream, _) = listener.accept()?;
     let mut seen = Vec::new();

@@ -1,8 +1,7 @@
-//! What an invocation costs the function's process, in CPU time.
+//! The CPU time of a function's process for one invocation.
 //!
-//! Calls come in blocks to one warm process, and the process's own CPU clock is read before and after each block. What a
-//! block did is checked afterwards by the meter: every call ended as it should, and made exactly the requests it is said
-//! to make.
+//! Calls go in blocks to one warm process, and the process's CPU clock is read before and after each block. Afterwards
+//! the meter's figures are checked: every call must have ended as expected and made exactly the expected requests.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -16,37 +15,37 @@ use crate::host::{BASELINE, CHECKOUT, Host, NODE, RESERVE, Reply, Used};
 use crate::process::{cpu, only_child};
 use crate::scene::{SKU, Scene};
 
-/// Shards of a block: what is learnt of each must stay fresh until its next call, also of the slowest function on a slow machine.
+/// Shards of a block. What the process caches of a shard must stay fresh until the next call for it, also with the
+/// slowest function on a slow machine.
 const SHARDS: u16 = 16;
-/// Calls for each shard after the first, which looks: as many as leave it half full, so that none looks again.
+/// Calls for each shard after the first call, which reads the shard. They leave the shard half full, so that no call
+/// reads again.
 const EACH: usize = 12;
-/// Calls in a block of reservations that look first.
+/// Calls in a block of reservations that read first.
 const PEEKS: u16 = 256;
-/// Blocks with which Node.js is warmed up: some thousand invocations.
+/// Blocks for the warm-up of Node.js: some thousand invocations.
 const NODE_WARM_UP: usize = 10;
-/// How often a block may be disturbed so much that what the process had learnt grew stale.
+/// How often a block is repeated because it was so slow that cached data became stale.
 const TRIES: usize = 8;
 
 /// CPU time of an invocation, in microseconds: one value for each round.
 #[derive(Debug, Clone, Default)]
 pub struct Rounds {
-    /// A reserve that writes at once.
+    /// A reservation that writes at once.
     pub reserve: Vec<f64>,
-    /// A reserve that looks at its shards first.
+    /// A reservation that reads its shards first.
     pub reserve_with_peek: Vec<f64>,
-    /// The least a Rust function does.
+    /// The minimal Rust function.
     pub baseline: Vec<f64>,
-    /// The same reserve on Node.js.
+    /// The same reservation on Node.js.
     pub node: Vec<f64>,
-    /// A checkout.
     pub checkout: Vec<f64>,
-    /// Invocations in a block.
     pub block: usize,
-    /// Blocks that were disturbed and taken again.
+    /// Blocks that were disturbed and repeated.
     pub disturbed: usize,
 }
 
-/// What a block of calls came to.
+/// The result of a block of calls.
 struct Outcome {
     us: f64,
     replies: Vec<Reply>,
@@ -59,7 +58,7 @@ struct Claimed {
     made: Vec<(String, Reply)>,
 }
 
-/// Takes rounds, one after another.
+/// Runs measurement rounds in order.
 pub struct Bench<'a> {
     host: &'a Host,
     scenes: u32,
@@ -71,7 +70,6 @@ fn now() -> anyhow::Result<Timestamp> {
 }
 
 impl<'a> Bench<'a> {
-    /// A bench on these functions.
     #[must_use]
     pub fn new(host: &'a Host) -> Self {
         Self {
@@ -81,10 +79,10 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Warms every process up; Node.js longest, until its compiler has nothing left to improve.
+    /// Warms up every process. Node.js takes longest, until its compiler has optimised the code.
     ///
     /// # Errors
-    /// When a call is not answered as it should be.
+    /// When a call is not answered as expected.
     pub async fn warm_up(&mut self) -> anyhow::Result<()> {
         for _ in 0..2 {
             self.round().await?;
@@ -96,10 +94,10 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// One block of each kind.
+    /// Runs one block of each kind.
     ///
     /// # Errors
-    /// When a call is not answered as it should be, or the machine is too busy to measure on.
+    /// When a call is not answered as expected, or the machine is too busy to measure on.
     pub async fn round(&mut self) -> anyhow::Result<()> {
         let baseline = self.baseline().await?;
         self.rounds.baseline.push(baseline);
@@ -114,10 +112,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// One block of reserves for a profiler that slows the function down: now and then it may look at something again.
+    /// Runs one block of reservations for a profiler. The profiler slows the function down, so some calls may read a
+    /// shard again.
     ///
     /// # Errors
-    /// When a call is not answered as it should be.
+    /// When a call is not answered as expected.
     pub async fn profiled(&mut self) -> anyhow::Result<()> {
         let (calls, _) = self.claim_scene(RESERVE).await?;
         for call in calls {
@@ -127,7 +126,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// What was measured.
+    /// The measured rounds.
     #[must_use]
     pub fn finish(self) -> Rounds {
         Rounds {
@@ -180,7 +179,7 @@ impl<'a> Bench<'a> {
             .collect()
     }
 
-    /// Reservations on shards that the process has just seen well filled: one write each, and no read.
+    /// Reservations on shards that the process has just read and that have many units: one write each, and no read.
     async fn claims(&mut self, function: &'static str) -> anyhow::Result<Claimed> {
         for _ in 0..TRIES {
             let (calls, shoppers) = self.claim_scene(function).await?;
@@ -196,12 +195,12 @@ impl<'a> Bench<'a> {
         bail!("the machine is too busy: {TRIES} blocks of {function} in a row took longer than a second")
     }
 
-    /// Reservations to come, and by whom, on shards that the function's process has just seen.
+    /// The calls of a block and their shoppers, on shards that the function's process has just read.
     async fn claim_scene(&mut self, function: &'static str) -> anyhow::Result<(Vec<Bytes>, Vec<String>)> {
         let scene = self.scene(SHARDS).await?;
         let mut shoppers = scene.by_shard(1 + EACH)?;
         let rest = shoppers.split_off(usize::from(SHARDS));
-        // Signed beforehand, so that nothing learnt grows old meanwhile.
+        // Signed in advance, so that cached data does not become stale in the meantime.
         let looks = self.reserve_calls(&scene, &shoppers)?;
         let calls = self.reserve_calls(&scene, &rest)?;
         for call in looks {
@@ -211,14 +210,15 @@ impl<'a> Bench<'a> {
         Ok((calls, rest))
     }
 
-    /// Reservations of which each looks first, since nothing is known of its shard: one read of two tables, one write.
+    /// Reservations that all read first, since the process knows nothing of their shards: one read of two tables, one
+    /// write.
     async fn peeks(&mut self) -> anyhow::Result<f64> {
         for _ in 0..TRIES {
             let scene = self.scene(2 * PEEKS + 8).await?;
             let shoppers = scene.strangers(usize::from(PEEKS) + 1)?;
             let calls = self.reserve_calls(&scene, &shoppers)?;
             let (first, calls) = calls.split_first().context("calls")?;
-            // The process reads the drop itself here.
+            // This call also makes the process read the drop.
             self.host.call(RESERVE, first.clone()).await?;
             let outcome = self.run(RESERVE, calls, 201).await?;
             let writes = Used::writes(calls.len())?;
@@ -236,7 +236,7 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// The least a function does, on the same items with the same condition.
+    /// The minimal function, on the same items with the same condition.
     async fn baseline(&mut self) -> anyhow::Result<f64> {
         let scene = self.scene(SHARDS).await?;
         let nothing = json!({"sku": SKU, "quantity": 1});
@@ -279,7 +279,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Checkouts of reservations that were just made: one transaction each.
+    /// Checkouts of new reservations: one transaction each.
     async fn checkouts(&mut self, reservations: &[(String, Reply)]) -> anyhow::Result<f64> {
         let mut calls = Vec::with_capacity(reservations.len());
         for (shopper, reply) in reservations {

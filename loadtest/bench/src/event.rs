@@ -1,26 +1,24 @@
-//! Events as API Gateway sends them, made before the clock runs.
+//! API Gateway's events, built before the measurement.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// A request to make an event of.
+/// The request of an event.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
     /// The route, such as `POST /orders`.
     pub route: &'a str,
-    /// The path.
     pub path: &'a str,
     /// `Authorization`, with its scheme.
     pub bearer: &'a str,
     /// `Idempotency-Key`.
     pub key: &'a str,
-    /// The path's parameter `drop_id`, if it has one.
+    /// The path parameter `drop_id`, if the route has one.
     pub drop_id: Option<&'a str>,
-    /// The body.
     pub body: &'a Value,
 }
 
-/// The event, in payload format 2.0, with the headers a browser behind a CDN would send.
+/// The event in payload format 2.0, with the headers of a browser behind a CDN.
 #[must_use]
 pub fn event(call: &Call<'_>) -> Bytes {
     let method = call.route.split(' ').next().unwrap_or_default();

@@ -1,17 +1,15 @@
-//! A figure: the median of several rounds, and how far they spread.
+//! A figure: the median of several rounds, and their spread.
 
 use serde::Serialize;
 
-/// What several rounds of one measurement came to.
+/// The statistics of several rounds of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figure {
     /// The middle value; the mean of the middle two when there are two.
     pub median: f64,
-    /// The lowest.
     pub min: f64,
-    /// The highest.
     pub max: f64,
-    /// How many rounds.
+    /// The number of rounds.
     pub n: usize,
 }
 
@@ -33,8 +31,8 @@ impl Figure {
     }
 }
 
-/// Each round's value over the same round's value of what it is compared with: rounds alternate, so that what disturbs
-/// the machine for a while disturbs both.
+/// The ratio of two measurements in each round. Rounds alternate, so that a temporary disturbance of the machine
+/// affects both.
 #[must_use]
 pub fn ratios(rounds: &[f64], over: &[f64]) -> Vec<f64> {
     rounds

@@ -23,7 +23,7 @@ use tokens::{Audience, Issuers, KeySet, Published, SigningKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The functions that are measured; the last three are stand-ins for what others would have written.
+/// The measured functions. The last three are stand-ins for other implementations.
 pub const RESERVE: &str = "reserve";
 /// See [`RESERVE`].
 pub const CHECKOUT: &str = "checkout";
@@ -34,31 +34,26 @@ pub const NODE: &str = "bench-node";
 /// See [`RESERVE`].
 pub const HELLO: &str = "bench-hello";
 
-/// A function's answer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reply {
-    /// The HTTP status.
     pub status_code: u16,
-    /// The body.
     #[serde(default)]
     pub body: Option<String>,
 }
 
-/// Running functions, their tables, and the key of the shoppers' tokens.
+/// Running functions, their tables, and the signing key of the shoppers' tokens.
 pub struct Host {
     functions: Functions,
     meter: Arc<Meter>,
     server: JoinHandle<()>,
-    /// A client of the tables, outside the functions.
+    /// A client of the tables that bypasses the functions.
     pub client: dynamodb::Client,
-    /// The tables' names.
     pub tables: Tables,
-    /// Signs shoppers' tokens.
     pub key: SigningKey,
 }
 
-/// The environment the template gives `function`, with the public half of `key`.
+/// The environment that the template gives `function`, with the public half of `key`.
 ///
 /// # Errors
 /// When the template has no such function.
@@ -73,7 +68,7 @@ pub fn environment(
         .environment
         .clone();
     let issuers = Issuers::own(Audience::Shopper, KeySet::of(&[key])?);
-    // The plain functions beside ours read it; ours read the document in the table.
+    // The stand-ins read this variable; the project's functions read the document in the table.
     variables.insert("SHOPPER_KEYS".to_owned(), issuers.to_json());
     Ok(variables)
 }
@@ -87,7 +82,7 @@ pub fn model(path: &Path) -> anyhow::Result<Model> {
     template::load(&text, &sample_surroundings())
 }
 
-/// Writes the document by which the functions verify, as `fetch-keys` does.
+/// Writes the document with the verification keys, as `fetch-keys` does.
 async fn publish(issuers: &IssuerStore, key: &SigningKey) -> anyhow::Result<()> {
     let own = Issuers::own(Audience::Shopper, KeySet::of(&[key])?);
     let document = IssuersDocument {
@@ -100,8 +95,8 @@ async fn publish(issuers: &IssuerStore, key: &SigningKey) -> anyhow::Result<()> 
 }
 
 impl Host {
-    /// Starts nothing yet but the tables; a function's process starts with its first call. `programs` is a folder with a
-    /// program for each function, `logs` one for their output.
+    /// Creates the tables. A function's process starts with its first call. `programs` is a folder with a program for
+    /// each function, `logs` the folder for their output.
     ///
     /// # Errors
     /// When a port, a table or the template is missing.
@@ -192,7 +187,7 @@ impl Host {
     /// Calls a function once and waits for its answer.
     ///
     /// # Errors
-    /// When the function fails or answers no HTTP response.
+    /// When the function fails or does not return an HTTP response.
     pub async fn call(&self, function: &str, event: Bytes) -> anyhow::Result<Reply> {
         let answer = self.functions.call(function, "bench", event).await;
         let answer = answer.with_context(|| format!("{function}; its log says more"))?;
@@ -200,8 +195,8 @@ impl Host {
             .with_context(|| format!("{function} answered {}", String::from_utf8_lossy(&answer)))
     }
 
-    /// What was used of all tables so far: single-item writes applied on the stock table, refused ones, reads on any table,
-    /// transactions on the stock table.
+    /// The usage so far: applied single-item writes on the stock table, refused ones, reads on any table, transactions
+    /// on the stock table.
     #[must_use]
     pub fn used(&self) -> Used {
         let report = self.meter.report();
@@ -243,7 +238,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// So many writes, and nothing else.
+    /// The usage of `n` writes.
     ///
     /// # Errors
     /// Never on this machine.
@@ -256,7 +251,7 @@ impl Used {
         })
     }
 
-    /// What was used since `before`.
+    /// The usage since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {

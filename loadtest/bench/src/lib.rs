@@ -1,32 +1,23 @@
-//! What a reserve costs, what the stack serves, what a cold start takes.
+//! Benchmarks: the cost of a reservation, the throughput of the stack, the time of a cold start.
 //!
-//! **The problem.** A time on one machine says nothing on another. What can be compared is a ratio: to the least that a
-//! function of the same kind must do, and to what most teams would have written instead. And a figure is worth nothing if
-//! the requests behind it were refused.
+//! **The problem.** A time on one machine says nothing about another. A ratio can be compared: to the minimum that a
+//! function of the same kind must do, and to an implementation that most teams would have written. A figure is also
+//! worthless if the requests behind it were refused.
 //!
-//! **The model.** Everything is measured beside something else in the same run, in alternating rounds, and stands with its
-//! median, lowest and highest value. `bench-hello` is the smallest function there is; `bench-baseline` verifies one
-//! signature and makes one `UpdateItem`; `node/` is the same reserve as a plain Node.js function. All of them are driven by
-//! the Runtime API and the DynamoDB of `infra/local`. All programs are those that `infra/tools/package` builds: the functions as
-//! they are deployed, the stand-ins in the same way.
+//! **The model.** Each measurement alternates with a reference measurement in the same run, and is reported with its
+//! median, lowest and highest value. `bench-hello` is the smallest possible function; `bench-baseline` verifies one
+//! signature and makes one `UpdateItem`; `node/` is the same reservation as a plain Node.js function. The Runtime API
+//! and the DynamoDB of `infra/local` run all of them. `infra/tools/package` builds all programs: the functions as they
+//! are deployed, the stand-ins in the same way.
 //!
-//! **A walk through.** [`cold`] starts processes until they ask for work. [`host`] keeps one warm process of each function,
-//! [`scene`] lays out stock and shoppers so that each call does what it is said to do, and [`cpu`] reads the process's CPU
-//! clock around blocks of calls and checks by the meter what they did. [`stage`] starts a whole stack, and [`load`] sends it
-//! the [`mix`], first as fast as it goes, then at half of that rate. [`summary`] puts it together.
+//! **A walk through.** [`cold`] starts processes until they ask for work. [`host`] keeps one warm process of each
+//! function, [`scene`] creates stock and shoppers so that each call makes the expected requests, and [`cpu`] reads the
+//! process's CPU clock around blocks of calls and checks the meter. [`stage`] starts a whole stack, and [`load`] sends
+//! it the [`mix`], first at the highest rate, then at half of that rate. [`summary`] collects the figures.
 //!
-//! **What it does not do.** It does not speak of Lambda's own time or of DynamoDB's: the database is an emulator and shares
-//! the machine. Nothing of it is deployed.
+//! **What it does not do.** It does not measure Lambda or DynamoDB themselves: the database is an emulator on the same
+//! machine. Nothing of this crate is deployed.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod cold;
 pub mod cpu;

@@ -1,8 +1,8 @@
-//! How much the whole stack serves, and how fast at half of that.
+//! The throughput of the whole stack, and its latency at half of that rate.
 //!
 //! First a closed loop finds the rate: each connection sends its next request as soon as the last was answered. Then
-//! arrivals come at half of that rate, at random moments drawn up front, whatever became of earlier ones; their latency
-//! counts from the moment they were due.
+//! requests arrive at half of that rate, at random moments drawn in advance, whether or not earlier ones were answered.
+//! Their latency counts from the moment they were due.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,12 +27,11 @@ use crate::mix::{Kind, Mix};
 /// Answers by kind and status.
 pub type Answers = BTreeMap<(Kind, u16), u64>;
 
-/// What one phase of load came to.
+/// The result of one load phase.
 #[derive(Debug)]
 pub struct Phase {
-    /// How long it lasted, in seconds.
+    /// The length, in seconds.
     pub seconds: f64,
-    /// Requests by answer.
     pub answers: Answers,
     /// Microseconds from the moment each request was due.
     pub latency_us: Histogram<u64>,
@@ -47,7 +46,7 @@ impl Phase {
         })
     }
 
-    /// Requests answered as they should be.
+    /// Requests answered as expected.
     #[must_use]
     pub fn good(&self) -> u64 {
         self.answers
@@ -74,7 +73,7 @@ impl Phase {
         }
     }
 
-    /// The latency that `share` of the requests stayed below, in milliseconds.
+    /// The latency that `share` of the requests did not exceed, in milliseconds.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub fn latency_ms(&self, share: f64) -> f64 {
@@ -138,14 +137,14 @@ impl Connection {
 
 /// When requests are due.
 enum Due {
-    /// As soon as the last was answered, until then.
+    /// As soon as the last was answered, until this moment.
     Closed(Instant),
-    /// At these moments after the first one.
+    /// At these offsets from the start.
     Open(Instant, Vec<Duration>, AtomicUsize),
 }
 
 impl Due {
-    /// The next request's moment; `None` at the end.
+    /// The time of the next request; `None` at the end.
     async fn next(&self) -> Option<Instant> {
         match self {
             Self::Closed(end) => Some(Instant::now()).filter(|now| now < end),
@@ -158,7 +157,7 @@ impl Due {
     }
 }
 
-/// As many requests as `connections` can get answered in `seconds`.
+/// Sends requests over `connections` for `seconds`, each as soon as the last was answered.
 ///
 /// # Errors
 /// When the API cannot be reached.
@@ -172,7 +171,7 @@ pub async fn closed(
     phase(authority, mix, connections, Due::Closed(end)).await
 }
 
-/// Requests at `rate` a second for `seconds`, at moments that `seed` draws (a Poisson process).
+/// Requests at `rate` a second for `seconds`, at moments that `seed` determines (a Poisson process).
 ///
 /// # Errors
 /// When the API cannot be reached.

@@ -21,7 +21,7 @@ use stampede_local::template::Model;
 use tokens::SigningKey;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where `infra/tools/package` puts the programs for this machine's processor.
+/// Where `infra/tools/package` writes the programs for this machine's processor.
 const FUNCTIONS_DIR: &str = if cfg!(target_arch = "aarch64") {
     "target/package/arm64/programs"
 } else {
@@ -31,7 +31,7 @@ const FUNCTIONS_DIR: &str = if cfg!(target_arch = "aarch64") {
 /// The local stack's program.
 const STACK: &str = "stampede-local";
 
-/// As the functions: the machine's time is for what is measured.
+/// The allocator of the functions, so that the load generator uses as little CPU time as possible.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -96,7 +96,7 @@ impl Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Without privileges the stack steps back instead.
+    // Without privileges this fails, and the stack lowers its own priority instead.
     let _ = go_first();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -166,7 +166,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     summary.write(&cli.out.join("summary.json"))
 }
 
-/// One folder with a link to each program that is measured.
+/// One folder with a link to each measured program.
 fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     let folder = cli.out.join("programs");
     std::fs::create_dir_all(&folder)?;
@@ -189,7 +189,7 @@ fn programs(cli: &Cli, model: &Model) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Functions with large SDKs, which start once a minute and which nobody waits for.
+/// Functions with large SDKs. They start once a minute, and no user waits for them.
 const APART: [&str; 2] = ["prescale", "fetch-keys"];
 
 fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> {
@@ -215,14 +215,14 @@ fn sizes(cli: &Cli, model: &Model, summary: &mut Summary) -> anyhow::Result<()> 
 
 fn cold_starts(cli: &Cli, model: &Model, programs: &Path, summary: &mut Summary) -> anyhow::Result<()> {
     let mut variables: BTreeMap<String, String> = standard(RESERVE);
-    // As the template has it: no endpoint of our own, so that the client is made ready for TLS.
+    // As in the template: without a custom endpoint, so that the client prepares TLS.
     variables.extend(environment(model, RESERVE, &SigningKey::generate("bench")?)?);
     let names = [HELLO, RESERVE, NODE];
     let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..=5 * usize::from(cli.rounds) {
         for name in names {
             let ms = first_next_ms(&programs.join(name), &variables)?;
-            // The first one reads the file from disk.
+            // The first start reads the file from disk.
             if round > 0 {
                 taken.entry(name).or_default().push(ms);
             }

@@ -1,4 +1,4 @@
-//! What is asked for: a fixed mix of requests, in an order drawn once.
+//! The requests of the load: a fixed mix, in an order drawn once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,24 +14,21 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokens::SigningKey;
 
-/// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The drop's page; one in ten is the calendar.
     Browse,
-    /// The drop's status.
     Status,
     /// A reservation, each by another shopper.
     Reserve,
     /// A checkout of one of these reservations.
     Checkout,
-    /// An order's page.
     Order,
 }
 
 impl Kind {
-    /// The status of the answer that counts.
+    /// The expected status of the answer.
     #[must_use]
     pub const fn wanted(self) -> u16 {
         match self {
@@ -42,7 +39,7 @@ impl Kind {
     }
 }
 
-/// How often each kind comes in [`TURN`] requests: 60 % browse, 20 % status, 15 % reserve, the rest orders.
+/// How often each kind occurs in [`TURN`] requests: 60 % browse, 20 % status, 15 % reserve, the rest orders.
 const SHARES: [(Kind, usize); 5] = [
     (Kind::Browse, 24),
     (Kind::Status, 8),
@@ -54,7 +51,7 @@ const SHARES: [(Kind, usize); 5] = [
 /// Requests in one turn of the mix.
 pub const TURN: usize = 40;
 
-/// One turn, in an order that `seed` decides.
+/// One turn, in an order that `seed` determines.
 #[must_use]
 pub fn turn(seed: u64) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = SHARES
@@ -65,13 +62,13 @@ pub fn turn(seed: u64) -> Vec<Kind> {
     kinds
 }
 
-/// A reservation that can be checked out, with the body that does it.
+/// A reservation that can be checked out, with the body of the checkout.
 struct Held {
     shopper: usize,
     body: Bytes,
 }
 
-/// The mix, with what earlier answers gave to later requests.
+/// The mix, with the data that later requests take from earlier answers.
 pub struct Mix {
     turn: Vec<Kind>,
     addresses: Addresses,
@@ -83,11 +80,9 @@ pub struct Mix {
     orders: Mutex<VecDeque<(usize, String)>>,
 }
 
-/// A request to send, and what its answer is needed for.
+/// A request to send, and the data for which its answer is needed.
 pub struct Next {
-    /// Which kind.
     pub kind: Kind,
-    /// The request.
     pub call: Call,
     shopper: usize,
 }
@@ -97,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mix {
-    /// The mix for one drop, `turn` after `turn`, with tokens for as many shoppers as it can ask for reservations.
+    /// The mix for one drop, `turn` after `turn`, with tokens for every shopper that it may need.
     ///
     /// # Errors
     /// When a token cannot be signed.
@@ -122,10 +117,10 @@ impl Mix {
         })
     }
 
-    /// The next request. A checkout or an order's page for which there is nothing yet becomes a reservation.
+    /// The next request. A checkout or an order's page without available data becomes a reservation.
     ///
     /// # Errors
-    /// When there are no shoppers left.
+    /// When no shoppers are left.
     pub fn next(&self) -> anyhow::Result<Next> {
         let n = self.asked.fetch_add(1, Ordering::Relaxed);
         match self
@@ -183,7 +178,6 @@ impl Mix {
         self.by(shopper, Kind::Order, None, Call::get(uri))
     }
 
-    /// A request of a shopper.
     fn by(&self, shopper: usize, kind: Kind, key: Option<String>, call: Call) -> anyhow::Result<Next> {
         let bearer = self.bearers.get(shopper).context("no shoppers left")?;
         let call = Call {
@@ -194,7 +188,7 @@ impl Mix {
         Ok(Next { kind, call, shopper })
     }
 
-    /// Keeps what a good answer gives to later requests.
+    /// Keeps the data of a good answer for later requests.
     pub fn answered(&self, next: &Next, answer: &Answer) {
         match next.kind {
             Kind::Reserve => {

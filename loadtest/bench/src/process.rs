@@ -1,4 +1,4 @@
-//! What the kernel says of other processes: CPU time, memory, who started them.
+//! Kernel data of other processes: CPU time, memory, parent.
 
 use std::fs;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use anyhow::{Context as _, bail};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// A process's parent, from `/proc/PID/stat`: the name in parentheses may contain anything.
+/// A process's parent, from `/proc/PID/stat`. The name in parentheses may contain any character.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The file name of the program a process was started as: of a script, the script's.
+/// The file name of the program that a process was started as; for a script, the script's name.
 fn started_as(command_line: &[u8]) -> Option<String> {
     let mut words = command_line.split(|b| *b == 0).filter(|w| !w.is_empty());
     let name = |word: &[u8]| {
@@ -41,7 +41,7 @@ pub fn children(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
         else {
             continue;
         };
-        // A process that ends meanwhile is none.
+        // A process that has ended in the meantime does not count.
         let Ok(stat) = fs::read_to_string(folder.join("stat")) else {
             continue;
         };
@@ -55,11 +55,11 @@ pub fn children(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
     Ok(found)
 }
 
-/// The one child of this process that runs a program of that name. A child just started may not have its name yet: ask
-/// once it has answered something.
+/// The one child of this process that runs the program `name`. A new child may not have its name yet, so call this
+/// after the child has answered a request.
 ///
 /// # Errors
-/// When there is none, or more than one.
+/// When there is no such child, or more than one.
 pub fn only_child(name: &str) -> anyhow::Result<Pid> {
     let all = children(std::process::id())?;
     let mut matching = all.iter().filter(|(_, n)| n == name).map(|(pid, _)| *pid);
@@ -70,10 +70,10 @@ pub fn only_child(name: &str) -> anyhow::Result<Pid> {
     }
 }
 
-/// The CPU time that a process has used, in all its threads, ended ones too.
+/// The CPU time of a process, over all its threads, including ended ones.
 ///
 /// # Errors
-/// When it has ended.
+/// When the process has ended.
 pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
     let clock = clock_getcpuclockid(pid).with_context(|| format!("the CPU clock of process {pid}"))?;
     Ok(clock_gettime(clock)
@@ -81,10 +81,10 @@ pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
         .into())
 }
 
-/// The most memory a process has had resident, in bytes.
+/// The peak resident memory of a process, in bytes.
 ///
 /// # Errors
-/// When it has ended.
+/// When the process has ended.
 pub fn peak_rss_bytes(pid: Pid) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("the memory of process {pid}"))?;
@@ -136,7 +136,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // A process has its name a moment after it was started: certainly once it answers.
+        // A process gets its name a moment after its start, and certainly before it answers.
         let (mut said, mut heard) = (child.stdin.take().unwrap(), [0]);
         said.write_all(b"?").unwrap();
         child.stdout.take().unwrap().read_exact(&mut heard).unwrap();

@@ -1,4 +1,4 @@
-//! A drop with stock, and shoppers whose first shard is known: what a block of calls is made of.
+//! A drop with stock, and shoppers with a known first shard, for blocks of calls.
 
 use std::collections::BTreeSet;
 
@@ -18,22 +18,20 @@ use tokens::ISSUER;
 
 use crate::host::Host;
 
-/// The one SKU.
 pub const SKU: &str = "TEE-M";
 
 /// An open drop in the tables.
 #[derive(Debug)]
 pub struct Scene {
-    /// The drop.
     pub drop: Drop,
     shards: u16,
 }
 
 impl Scene {
-    /// Puts an open drop with `shards` full shards into the tables. `number` tells scenes apart.
+    /// Writes an open drop with `shards` full shards to the tables. `number` distinguishes scenes.
     ///
     /// # Errors
-    /// When the tables do not take it.
+    /// When a table refuses the write.
     pub async fn lay(host: &Host, number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Self> {
         let drop = drop(number, shards, now)?;
         let stored = DropStore::new(&host.client, &host.tables).store(&drop).await?;
@@ -46,10 +44,10 @@ impl Scene {
         Ok(Self { drop, shards })
     }
 
-    /// Shoppers, `each` for every shard, in turns: one who looks first into shard 0, one who looks into 1, and so on.
+    /// Shoppers, `each` for every shard, in turns: the first one's first shard is 0, the next one's is 1, and so on.
     ///
     /// # Errors
-    /// Never: some shopper looks into each shard first.
+    /// Never: every shard is the first shard of some shopper.
     pub fn by_shard(&self, each: usize) -> anyhow::Result<Vec<String>> {
         let mut found: Vec<Vec<String>> = vec![Vec::with_capacity(each); usize::from(self.shards)];
         let mut missing = found.len() * each;
@@ -71,7 +69,7 @@ impl Scene {
         Ok((0..each).flat_map(in_turns).collect())
     }
 
-    /// Shoppers of whom nobody looks first into a shard that another one before looks into at all.
+    /// Shoppers whose first shard is not one of the two shards of an earlier shopper.
     ///
     /// # Errors
     /// Never, with at least twice as many shards as shoppers.
@@ -89,7 +87,7 @@ impl Scene {
         Ok(found)
     }
 
-    /// Every shopper there could be, by the subject of their tokens, with the two shards to look into.
+    /// All possible shoppers, by the subject of their tokens, with their two shards.
     fn all(&self) -> impl Iterator<Item = anyhow::Result<(String, (u16, u16))>> + '_ {
         (0u64..10_000_000).map(|n| {
             let subject = format!("s{n}");
@@ -99,7 +97,7 @@ impl Scene {
     }
 }
 
-/// The shards to look into for whom our own issuer calls `subject`.
+/// The two shards of the shopper that the project's own issuer calls `subject`.
 fn pair(drop: &Drop, subject: &str, shards: u16) -> anyhow::Result<(u16, u16)> {
     let shopper = ShopperId::of(ISSUER, subject);
     Ok(Choice::of(&drop.id, &SKU.parse()?, &shopper, shards).pair())
@@ -126,7 +124,7 @@ fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
         }],
     };
     let published = Drop::draft(format!("bench-{number}").parse()?, draft).start_publishing(now)?;
-    // Stored at once in its last state; nothing was stored before it.
+    // Stored directly in its last state, without the earlier ones.
     Ok(Drop {
         state: DropState::Scheduled,
         version: 1,

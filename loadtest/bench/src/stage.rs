@@ -1,4 +1,4 @@
-//! The load on a whole stack: started, loaded in rounds, compared with what its tables say, and stopped.
+//! The load on a whole stack: starts it, loads it in rounds, compares the answers with its tables, and stops it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,55 +25,51 @@ use crate::load::{self, Phase};
 use crate::mix::{Kind, Mix, turn};
 use crate::process::{children, cpu, peak_rss_bytes};
 
-/// Connections of the closed loop: enough to keep the machine busy, few enough that nothing is refused.
+/// Connections of the closed loop: enough to keep the machine busy, few enough that no request is refused.
 const CLOSED: usize = 24;
-/// Connections of the open loop, which are far more than are busy at half the rate.
+/// Connections of the open loop, far more than are busy at half the rate.
 const OPEN: usize = 128;
-/// Shoppers for whom tokens are signed.
+/// Shoppers with signed tokens.
 const SHOPPERS: usize = 24_000;
-/// How long the stack may take to do what was left over from a closed loop.
+/// The time limit for the work left over from a closed loop.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long, how often and with what.
+/// The settings of a load.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The folder of the functions' and the stack's programs.
     pub binaries: PathBuf,
-    /// The stack's folder.
     pub folder: PathBuf,
-    /// What is sold.
+    /// The drop to sell.
     pub drop: PathBuf,
-    /// Rounds.
     pub rounds: usize,
-    /// Seconds of each closed loop.
     pub closed_seconds: f64,
-    /// Seconds of each open loop.
     pub open_seconds: f64,
-    /// Whether reservations are all that is asked for, to see where their time goes.
+    /// Whether the load consists of reservations only, to see where their time goes.
     pub reserves_only: bool,
-    /// What draws follow from.
+    /// The seed of random numbers.
     pub seed: u64,
 }
 
-/// What the load came to: one value for each round.
+/// The results of the load: one value for each round.
 #[derive(Debug, Clone, Default)]
 pub struct Load {
-    /// Requests a second, all that the stack gives.
+    /// The highest rate of requests a second.
     pub requests_per_second: Vec<f64>,
-    /// Milliseconds from due to answered that half, and 99 %, of the requests stayed below at half of that rate.
+    /// The median latency at half of that rate, from due to answered, in milliseconds.
     pub p50_ms: Vec<f64>,
-    /// See `p50_ms`.
+    /// The 99th percentile of the same latency, in milliseconds.
     pub p99_ms: Vec<f64>,
-    /// Requests a second that were answered at half load, for comparison with those that were due.
+    /// Answered requests a second at half load, to compare with the due ones.
     pub half_load: Vec<f64>,
     /// CPU microseconds of each process for each request of the closed loops, by name; `bench` is the generator.
     pub cpu_us_per_request: BTreeMap<String, Vec<f64>>,
-    /// Most memory any process of a function had resident, in bytes, by function.
+    /// The peak resident memory of any process of a function, in bytes, by function.
     pub rss_bytes: BTreeMap<String, u64>,
 }
 
 impl Load {
-    /// Takes the values of a further round.
+    /// Adds the values of another round.
     fn add(&mut self, round: Self) {
         self.requests_per_second.extend(round.requests_per_second);
         self.half_load.extend(round.half_load);
@@ -89,11 +85,11 @@ impl Load {
     }
 }
 
-/// Loads a fresh stack in each round, checks what it did, stops it. Fresh, since the embedded DynamoDB looks through all
-/// changes that a table's stream holds whenever it writes one more: a stack that has served for a while is slower.
+/// Starts a fresh stack in each round, loads it, checks the result, and stops it. A fresh stack is needed because the
+/// embedded DynamoDB scans all changes in a table's stream with every write, so a used stack is slower.
 ///
 /// # Errors
-/// When anything is refused that should not be, or the tables disagree with the answers.
+/// When a request is refused unexpectedly, or the tables disagree with the answers.
 pub async fn run(plan: &Plan, model: &Model) -> anyhow::Result<Load> {
     std::fs::create_dir_all(&plan.folder)?;
     let folder = plan.folder.join("stack");
@@ -184,7 +180,7 @@ async fn on(
     load.half_load.push(open.rate());
     load.p50_ms.push(open.latency_ms(0.5));
     load.p99_ms.push(open.latency_ms(0.99));
-    // A path without a route wakes the one function that nothing has called yet.
+    // A path without a route starts the one function that has not been called yet.
     let client = Client::new(Duration::from_secs(10));
     client
         .send(&Call::get(format!("{}/nowhere", stack.api_url).parse()?))
@@ -196,7 +192,7 @@ async fn on(
     Ok(load)
 }
 
-/// Refuses a phase in which something was refused; the reservations that were made.
+/// Fails if any request of the phase was refused; returns the number of reservations.
 fn check(phase: &Phase) -> anyhow::Result<u64> {
     let (good, all) = (phase.good(), phase.all());
     ensure!(
@@ -208,7 +204,7 @@ fn check(phase: &Phase) -> anyhow::Result<u64> {
     Ok(reserved.copied().unwrap_or_default())
 }
 
-/// Every reservation that was answered 201 stands in the tables, held, ordered or sold, and no other.
+/// Checks that the tables contain every reservation that was answered 201 (held, ordered or sold), and no other.
 async fn claimed(stack: &StackFile, drop_id: &str, reserved: u64) -> anyhow::Result<()> {
     let shards = Stores::new(stack).shards(drop_id).await?.found;
     let taken: u64 = shards
@@ -225,7 +221,7 @@ async fn claimed(stack: &StackFile, drop_id: &str, reserved: u64) -> anyhow::Res
     Ok(())
 }
 
-/// Waits until the stack has done all it was asked.
+/// Waits until the stack has no work left.
 async fn idle(stack: &StackFile) -> anyhow::Result<()> {
     let began = std::time::Instant::now();
     let mut interval = tokio::time::interval(Duration::from_millis(200));
@@ -239,7 +235,7 @@ async fn idle(stack: &StackFile) -> anyhow::Result<()> {
     bail!("the stack was not idle within {} s", IDLE_LIMIT.as_secs())
 }
 
-/// The CPU time so far of the generator, the stack, and whatever the stack started.
+/// The CPU time so far of the generator, the stack, and the stack's children.
 fn processes(stack: &StackFile) -> anyhow::Result<BTreeMap<(i32, String), Duration>> {
     let pid = |id: u32| -> anyhow::Result<Pid> { Ok(Pid::from_raw(i32::try_from(id)?)) };
     let mut all = vec![
@@ -253,7 +249,7 @@ fn processes(stack: &StackFile) -> anyhow::Result<BTreeMap<(i32, String), Durati
     }
     Ok(all
         .into_iter()
-        // One that has just ended counts for nothing.
+        // A process that has just ended is left out.
         .filter_map(|(pid, name)| Some(((pid.as_raw(), name), cpu(pid).ok()?)))
         .collect())
 }
@@ -288,7 +284,7 @@ fn note_memory(load: &mut Load, stack: &StackFile, model: &Model) -> anyhow::Res
             *most = bytes.max(*most);
         }
     }
-    // The stack starts without control planes here, so functions that need them never run.
+    // This stack runs without control planes, so functions that need them never run.
     let unseen: Vec<&String> = model
         .functions
         .iter()

@@ -10,21 +10,21 @@ use serde::Serialize;
 use crate::figure::{Figure, ratios};
 use crate::stage::Load;
 
-/// Everything that was measured, by name.
+/// All measurements, by name.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
-    /// The medians, or the one value there is.
+    /// Medians, and values without rounds.
     #[serde(flatten)]
     values: BTreeMap<String, f64>,
-    /// Median, lowest, highest and number of rounds of each figure that was taken in rounds.
+    /// Median, lowest, highest and number of rounds of each figure with rounds.
     spread: BTreeMap<String, Figure>,
-    /// What else there is to know.
+    /// Other information.
     notes: BTreeMap<String, String>,
     #[serde(skip)]
     lines: Vec<(String, Option<f64>)>,
 }
 
-/// What the issue of this project promises of a figure: at least or at most.
+/// The promised limits of the figures: at least or at most.
 const TARGETS: [(&str, Target); 8] = [
     ("requests_per_second", Target::AtLeast(2_000.0)),
     ("p99_ms_at_half_load", Target::AtMost(50.0)),
@@ -52,7 +52,7 @@ impl Target {
 }
 
 impl Summary {
-    /// A figure that was taken in rounds.
+    /// Adds a figure with rounds.
     pub fn rounds(&mut self, name: &str, rounds: &[f64]) {
         if let Some(figure) = Figure::of(rounds) {
             self.spread.insert(name.to_owned(), figure);
@@ -60,23 +60,22 @@ impl Summary {
         }
     }
 
-    /// The ratio of two figures, round by round.
+    /// Adds the ratio of two figures, round by round.
     pub fn ratio(&mut self, name: &str, rounds: &[f64], over: &[f64]) {
         self.rounds(name, &ratios(rounds, over));
     }
 
-    /// A figure that is known once.
+    /// Adds a figure without rounds.
     pub fn value(&mut self, name: &str, value: f64) {
         self.values.insert(name.to_owned(), value);
         self.lines.push((name.to_owned(), Some(value)));
     }
 
-    /// A word on the measurement.
+    /// Adds a remark on the measurement.
     pub fn note(&mut self, name: &str, text: impl Into<String>) {
         self.notes.insert(name.to_owned(), text.into());
     }
 
-    /// The load's figures.
     pub fn load(&mut self, load: &Load) {
         self.rounds("requests_per_second", &load.requests_per_second);
         self.rounds("p99_ms_at_half_load", &load.p99_ms);
@@ -92,7 +91,7 @@ impl Summary {
         }
     }
 
-    /// The table that is printed.
+    /// The printed table.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
@@ -125,7 +124,7 @@ impl Summary {
                 None => format!("{:>9} {:>9} {:>3}", "", "", 1),
             };
             let line = format!("{name:<38} {:>9} {spread}  {said}", short(*value));
-            // Writing to a text cannot fail.
+            // Writing to a `String` does not fail.
             let _ = writeln!(text, "{}", line.trim_end());
         }
         for (name, note) in &self.notes {

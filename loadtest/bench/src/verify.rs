@@ -1,6 +1,7 @@
-//! What verifying a token costs, by algorithm, in CPU time.
+//! The CPU time of verifying a token, by algorithm.
 //!
-//! The tokens are those that npm's `oauth2-mock-server` made for the tests of `shared/tokens`; claims and header are parsed as well.
+//! The tokens were made by npm's `oauth2-mock-server` for the tests of `shared/tokens`. The measurement includes
+//! parsing of header and claims.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokens::{Audience, Issuers, Verifier};
 
-/// The algorithms, as the functions verify them.
+/// The algorithms that the functions verify.
 pub const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 
-/// Tokens and the keys that made them.
+/// Tokens and their keys.
 const MADE: &str = include_str!("../../../shared/tokens/src/outside_tokens.json");
 
 /// Verifies one token of each algorithm.
@@ -28,7 +29,7 @@ impl Tokens {
     /// Reads tokens and keys.
     ///
     /// # Errors
-    /// When they are not what they were.
+    /// When the stored file has changed its form.
     pub fn read() -> anyhow::Result<Self> {
         let made: Value = serde_json::from_str(MADE)?;
         let keys = made.get("keys").and_then(Value::as_array).context("keys")?;

@@ -26,7 +26,7 @@ pub fn target(input: &[u8]) {
     }
 }
 
-/// What is read is written so that it is read as the same.
+/// A parsed value must be equal after it was written and parsed again.
 fn survives<T: DeserializeOwned + Serialize + PartialEq>(input: &[u8]) -> Option<T> {
     let read: T = serde_json::from_slice(input).ok()?;
     let written = serde_json::to_vec(&read).expect("a body is written");
@@ -34,7 +34,7 @@ fn survives<T: DeserializeOwned + Serialize + PartialEq>(input: &[u8]) -> Option
     Some(read)
 }
 
-/// A plan is only made of a draft without mistakes, and has exactly the units that were asked for.
+/// A plan must only be made of a draft without mistakes, and must have exactly the requested units.
 fn draft(body: DropBody) {
     let asked: u64 = body.skus.iter().map(|sku| u64::from(sku.units)).sum();
     let draft = DropDraft::from(body);

@@ -1,6 +1,6 @@
 //! API Gateway's events, as a function's process reads them.
 //!
-//! The gateway makes the event, but of what somebody sent: method, path, query, headers and body are theirs.
+//! The gateway makes the event, but method, path, query, headers and body come from the client.
 
 use axum::body::Body;
 use data_encoding::BASE64;
@@ -16,14 +16,14 @@ pub fn target(input: &[u8]) {
     answer(input);
 }
 
-/// The status of the answer, if the input is an event at all.
+/// The status of the answer; `None` if the input is not an event.
 pub fn answer(input: &[u8]) -> Option<u16> {
     let text = spelt_out(std::str::from_utf8(input).ok()?);
     let event: Value = serde_json::from_str(&text).ok()?;
     let method = event.pointer("/requestContext/http/method")?.as_str()?;
-    // The gateway lets no other methods through, and the connection's server no longer heads.
+    // The gateway rejects other methods, and its server rejects longer heads.
     method.parse::<http::Method>().ok()?;
-    // What is no text the gateway encodes itself.
+    // The gateway itself encodes a body that is not text.
     if event["isBase64Encoded"] == true {
         BASE64
             .decode(event["body"].as_str().unwrap_or_default().as_bytes())

@@ -1,4 +1,4 @@
-//! Texts that name something: read as what they are, or not at all.
+//! Texts of identifiers: parsed exactly, or not at all.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ pub fn target(input: &[u8]) {
     }
 }
 
-/// What is read is short, and is written as it was read: one name for one thing.
+/// A parsed value must be short and must be written as it was read, so that each thing has one name.
 fn whole<T: FromStr + Display>(text: &str, max_bytes: usize) {
     if let Ok(read) = text.parse::<T>() {
         assert_eq!(
@@ -57,7 +57,7 @@ fn whole<T: FromStr + Display>(text: &str, max_bytes: usize) {
     }
 }
 
-/// A cursor leads back to the entry it was made of.
+/// A cursor must lead back to the entry that it was made of.
 fn cursor<T: FromStr + Display + PartialEq>(text: &str) {
     if let Some((at, id)) = decode_cursor::<T>(text) {
         let again = decode_cursor::<T>(&encode_cursor(at, &id));
@@ -68,7 +68,7 @@ fn cursor<T: FromStr + Display + PartialEq>(text: &str) {
     }
 }
 
-/// An amount is exact, or there is none.
+/// An amount must be exact, or there must be none.
 fn times(minor: &str, units: &str) {
     let (Ok(amount_minor), Ok(units)) = (minor.parse::<i64>(), units.parse::<u32>()) else {
         return;

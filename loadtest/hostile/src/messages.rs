@@ -1,16 +1,18 @@
-//! Bodies of queue messages, one after another, as `process-order` and `project-ledger` take them.
+//! Bodies of queue messages, one after another, as `process-order` and `project-ledger` receive them.
 //!
-//! Beside those of the input each batch has a good message, which must not suffer from its company.
+//! Each batch also has a good message, which must succeed whatever the others contain.
 
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
+use domain::rate::CallRate;
 use events::{OrderEvent, PaymentWork};
 use memory::contract::scene;
 use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
 use ports::orders::PlaceOrder as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
+use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
 use serde_json::{Value, json};
@@ -26,7 +28,7 @@ pub fn target(input: &[u8]) {
     failures(input);
 }
 
-/// How many of the input's messages failed.
+/// The number of failed messages.
 pub fn failures(input: &[u8]) -> usize {
     let parts = split(input);
     let bodies: Vec<String> = parts
@@ -34,7 +36,7 @@ pub fn failures(input: &[u8]) -> usize {
         .take(MAX_MESSAGES)
         .map(|part| String::from_utf8_lossy(part).into_owned())
         .collect();
-    // A whole event of the input's own, too: its records need not be complete.
+    // The input may also be a whole event, whose records need not be complete.
     if let Ok(event) = serde_json::from_slice::<SqsEvent>(input) {
         run(async {
             let bench = Bench::new().await;
@@ -123,16 +125,20 @@ impl Bench {
         }
     }
 
-    /// Which messages failed; `None` when one of them has no id.
+    /// The failed messages; `None` when one of them has no id.
     async fn drive(&self, event: SqsEvent) -> Option<Vec<BatchItemFailure>> {
         let return_url = "https://shop.example/orders".to_owned();
         let (store, gateway) = (self.store.clone(), self.gateway.clone());
-        let driver = Driver::new(store, gateway, return_url, self.edge.clone());
+        let pace = Pace {
+            rate: CallRate::HIGHEST,
+            workers: 1,
+        };
+        let driver = Driver::new(store, gateway, pace, return_url, self.edge.clone());
         let report = process_order::batch::handle(&driver, event).await;
         report.ok().map(|report| report.batch_item_failures)
     }
 
-    /// Which messages failed; `None` when one of them has no id.
+    /// The failed messages; `None` when one of them has no id.
     async fn project(&self, event: &SqsEvent) -> Option<Vec<BatchItemFailure>> {
         let projection = Projection::new(self.ledger.clone(), self.edge.clone());
         let deadline = self.edge.now().plus_millis(project_ledger::LIMITS.timeout_ms());
@@ -140,7 +146,7 @@ impl Bench {
         report.ok().map(|report| report.batch_item_failures)
     }
 
-    /// Nobody pays twice, whatever the messages say.
+    /// Checks that no order is paid twice.
     fn audit(&self) {
         self.store.audit().expect("the store adds up");
         for id in self.store.orders().keys() {

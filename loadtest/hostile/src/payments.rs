@@ -1,4 +1,4 @@
-//! What the payment gateway answers: a line with the status, then the body.
+//! Answers of the payment gateway: a line with the status, then the body.
 
 use ports::payment::{GatewayError, Payment, PaymentState};
 use reqwest::StatusCode;
@@ -9,7 +9,7 @@ pub fn target(input: &[u8]) {
     understood(input);
 }
 
-/// Whether the answer tells of a payment or a refund.
+/// Whether the answer describes a payment or a refund.
 pub fn understood(input: &[u8]) -> bool {
     let at = input
         .iter()
@@ -25,6 +25,7 @@ pub fn understood(input: &[u8]) -> bool {
     let answer = Answer {
         status,
         retry_after_ms: words.next().and_then(|word| word.parse().ok()),
+        replayed: words.next() == Some("replayed"),
         body: body.get(1..).unwrap_or_default().to_vec(),
     };
     let payments = [

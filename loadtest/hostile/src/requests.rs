@@ -1,8 +1,8 @@
-//! HTTP requests as text, one after another, to the real routers.
+//! HTTP requests as text, one after another, for the real routers.
 //!
 //! A request is a line with method and target, header lines, an empty line, and the body up to a line `---`. The words
-//! `ADA`, `BOB`, `CORA` and `OLGA` stand for good tokens of three shoppers and an operator, `HELD` for Ada's reservation, `ORDER` for the
-//! order that it becomes, `FAILED` for Cora's order, whose card was declined.
+//! `ADA`, `BOB`, `CORA` and `OLGA` stand for valid tokens of three shoppers and an operator, `HELD` for Ada's
+//! reservation, `ORDER` for the order that it becomes, and `FAILED` for Cora's order, whose card was declined.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::run::run;
 use crate::world::{Image, Reply, World, spelt_out};
 
-/// Requests in one input at most; what follows is left out.
+/// The largest number of requests in one input; further ones are ignored.
 const MAX_REQUESTS: usize = 8;
 
 /// See the crate's table.
@@ -37,7 +37,7 @@ pub fn answers(input: &[u8]) -> Vec<(String, String, u16)> {
     })
 }
 
-/// Sends a request, and panics when its answer or its effects are not as they must be.
+/// Sends a request, and panics when its answer or its effects break a rule.
 pub(crate) async fn judged(world: &World, request: Request<Body>) -> u16 {
     let is_head = request.method() == http::Method::HEAD;
     let what = format!("{} {}", request.method(), request.uri());
@@ -50,7 +50,7 @@ pub(crate) async fn judged(world: &World, request: Request<Body>) -> u16 {
     reply.status
 }
 
-/// What is wrong with an answer.
+/// The rule that an answer breaks.
 fn judge(before: &Image, reply: &Reply, is_head: bool, after: &Image) -> Result<(), String> {
     let text = || String::from_utf8_lossy(&reply.body).into_owned();
     if reply.status >= 500 {
@@ -103,7 +103,7 @@ pub(crate) fn split(input: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// A request, if HTTP could carry it.
+/// A request, if HTTP can carry it.
 fn parse(part: &[u8]) -> Option<Request<Body>> {
     let end = part.windows(2).position(|two| two == b"\n\n");
     let (head, body) = match end {
@@ -120,7 +120,7 @@ fn parse(part: &[u8]) -> Option<Request<Body>> {
     for line in lines {
         let at = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
-        // A value need not be text; if it is, it may name a token.
+        // A header value need not be text; if it is text, it may contain the word for a token.
         let value = match std::str::from_utf8(value) {
             Ok(text) => spelt_out(text).into_bytes(),
             Err(_) => value.to_vec(),

@@ -1,7 +1,7 @@
-//! What DynamoDB answers: a line with the status, then the body, as the real adapters read it.
+//! Answers of DynamoDB, a line with the status and then the body, as the real adapters read them.
 //!
-//! The tables are ours, but what is in them may have been written by an older version or mended by hand. The first request
-//! of a call gets the input, any further one an empty answer.
+//! The tables belong to the project, but an older version or an engineer by hand may have written an item. The first
+//! request of a call gets the input, any further one an empty answer.
 
 use std::sync::Mutex;
 
@@ -30,7 +30,7 @@ pub fn target(input: &[u8]) {
     read(input);
 }
 
-/// Answers with the input once, then with nothing.
+/// Answers with the input once, then with an empty answer.
 #[derive(Debug)]
 struct Told(Mutex<Option<(u16, Vec<u8>)>>);
 
@@ -58,7 +58,7 @@ fn client(status: u16, body: &[u8]) -> Client {
     Client::from_conf(config)
 }
 
-/// Which reads found something in the answer.
+/// The reads that found an item in the answer.
 pub fn read(input: &[u8]) -> Vec<&'static str> {
     let at = input
         .iter()
@@ -106,7 +106,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         );
         let claim = stock().read_claim(&scene::key(0), &ada).await;
         note("claim", claim.is_ok_and(|claim| claim.is_some()));
-        // A refusal brings the item along.
+        // The answer to a refused write contains the item.
         let refused = stock().claim(&scene::key(0), &ada, &placing.hold).await;
         note("refused claim", refused.is_ok_and(|refused| !refused.is_done()));
 
@@ -137,7 +137,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
     found
 }
 
-/// Whatever the numbers are, adding them up is no accident.
+/// Sums must not overflow, whatever the numbers.
 fn looked_at(shard: &Shard) -> bool {
     let _ = (shard.adds_up(), shard.claimed(), shard.returnable(1, scene::NOW));
     true

@@ -1,4 +1,4 @@
-//! Records of the orders' stream, one after another, as the relay takes them.
+//! Records of the orders' stream, one after another, as the relay reads them.
 
 use memory::contract::scene;
 use memory::{MemoryQueues, TestEdge};
@@ -18,14 +18,14 @@ pub fn target(input: &[u8]) {
     relayed(input);
 }
 
-/// How many of the input's records were read as changes, and how many were parked.
+/// The number of records read as changes, and of parked records.
 pub fn relayed(input: &[u8]) -> (usize, usize) {
     let mut records: Vec<Value> = split(input)
         .into_iter()
         .take(MAX_RECORDS)
         .filter_map(|part| serde_json::from_slice(part).ok())
         .collect();
-    // A whole batch may stand for one record.
+    // The input may be a whole batch instead of one record.
     if let [Value::Object(batch)] = records.as_slice()
         && let Some(Value::Array(inner)) = batch.get("Records")
     {
@@ -64,7 +64,7 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
     (changes, to_park)
 }
 
-/// A record that any relay must carry on.
+/// A valid record that any relay must forward.
 fn good() -> Value {
     let order = scene::placing("ada", "k", 1, 2).order;
     json!({

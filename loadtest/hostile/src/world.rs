@@ -11,6 +11,7 @@ use domain::money::Money;
 use domain::order::{DeclineReason, Fingerprint, Order, Placement};
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
+use domain::rate::CallRate;
 use domain::shard::Shard;
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -23,15 +24,14 @@ use receive_webhook::Webhooks;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
 
-/// The open drop.
 pub(crate) const DROP: &str = "d";
 /// A drop that is still a draft.
 pub(crate) const DRAFT: &str = "draft";
 
-/// What signed webhooks of the corpus are signed with.
+/// The signing secret of the corpus's webhooks.
 const WEBHOOK_SECRET: &str = "whsec_hostile";
 
-/// Keys are made once for each process: making one costs more than a run.
+/// Keys are made once for each process, since making one takes longer than a run.
 struct Keys {
     shoppers: SigningKey,
     operators: SigningKey,
@@ -51,7 +51,7 @@ fn token(key: &SigningKey, audience: Audience, who: &str) -> String {
     format!("Bearer {}", token.expect("a token"))
 }
 
-/// Words that stand for what no text can know: tokens and identifiers.
+/// Words for tokens and identifiers, which a stored text cannot contain.
 fn words() -> &'static BTreeMap<&'static str, String> {
     static WORDS: OnceLock<BTreeMap<&'static str, String>> = OnceLock::new();
     WORDS.get_or_init(|| {
@@ -94,7 +94,7 @@ fn reservation(who: &str, index: u16) -> ReservationId {
     }
 }
 
-/// What a run of pre-scaling left on the open drop.
+/// The readiness that a pre-scaling run left on the open drop.
 fn half_ready(edge: &TestEdge) -> Readiness {
     Readiness {
         drop: DROP.parse().expect("an id"),
@@ -153,7 +153,7 @@ async fn declined(store: &MemoryStore, edge: &TestEdge) {
     }
 }
 
-/// Everything that a request could change.
+/// All data that a request could change.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Image {
     shards: BTreeMap<ShardKey, Shard>,
@@ -163,7 +163,6 @@ pub(crate) struct Image {
     drops: BTreeMap<DropId, Drop>,
 }
 
-/// An answer, whole.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -209,12 +208,12 @@ impl World {
         }
     }
 
-    /// What does not add up.
+    /// The inconsistencies of the store.
     pub(crate) fn audit(&self) -> Result<(), String> {
         self.store.audit().map_err(|lines| lines.join("\n"))
     }
 
-    /// Lets what processes remember grow stale.
+    /// Lets the caches of processes become stale.
     pub(crate) fn a_moment_later(&self) {
         self.edge.advance(1_001);
     }
@@ -261,7 +260,15 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] 
         ("get-drop", get_drop::Api::router(store(), store(), edge())),
         (
             "operate-drop",
-            operate_drop::Api::router(store(), store(), store(), store(), operators, edge()),
+            operate_drop::Api::router(
+                store(),
+                store(),
+                store(),
+                store(),
+                CallRate::HIGHEST,
+                operators,
+                edge(),
+            ),
         ),
         (
             "receive-webhook",

@@ -1,12 +1,7 @@
-//! Every target over its corpus, over what once failed, and over mutations of both; and that the corpora reach what they
-//! are there for.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+//! Runs every target over its corpus, over inputs that once failed, and over mutations of both. Checks that the corpora
+//! reach the code that they are for.
+#![cfg(test)]
+#![allow(clippy::print_stderr)]
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use hostile::{TARGETS, Target};
 
-/// Mutations of each target's inputs in `make test`; fuzzing proper makes millions.
+/// The number of mutations of each target's inputs in `make test`; fuzzing makes millions.
 const MUTATIONS: usize = 300;
 
 fn folder(kind: &str, target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target)
 }
 
-/// The files of a folder by name; none if there is no such folder.
+/// The files of a folder by name; empty if the folder does not exist.
 fn files(kind: &str, target: &str) -> Vec<(String, Vec<u8>)> {
     let Ok(entries) = std::fs::read_dir(folder(kind, target)) else {
         return Vec::new();
@@ -148,7 +143,7 @@ fn the_requests_reach_every_route_with_success_and_with_refusal() {
         .map(|(m, t)| format!("{m} {t}"))
         .collect();
     assert_eq!(good, all, "no success");
-    // The description is refused to nobody.
+    // The OpenAPI document is never refused.
     assert_eq!(
         &refused | &BTreeSet::from(["GET /openapi.json".to_owned()]),
         all,

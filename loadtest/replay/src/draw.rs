@@ -2,13 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
+
 use crate::chance::Dice;
 use crate::faults::{Fault, drawn, lasts, most_per_10_000};
 use crate::plan::{
-    Act, ActKind, Card, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then, Wish,
+    Act, ActKind, Card, DropPlan, FaultPlan, Outage, Plan, Sends, ShopperPlan, SystemPlan, Then, WebhookPlan,
+    Wish,
 };
 
-/// The plan of a seed.
+/// What a seed draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Subject {
+    /// Whole drops.
+    #[default]
+    Drops,
+    /// Orders: enough units for everybody, few of whom have a plain card, and trouble where orders are worked on.
+    Orders,
+}
+
+impl Subject {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn plan(self, seed: u64) -> Plan {
+        match self {
+            Self::Drops => plan(seed),
+            Self::Orders => orders(seed),
+        }
+    }
+}
+
+/// The plan of a seed for a whole drop.
 #[must_use]
 pub fn plan(seed: u64) -> Plan {
     let mut dice = Dice::new(seed);
@@ -17,6 +41,95 @@ pub fn plan(seed: u64) -> Plan {
     let shoppers = shoppers(&mut dice, &drop, &acts);
     let system = system(&mut dice, &drop, &shoppers);
     let faults = faults(&mut dice, system.calm_ms);
+    Plan {
+        seed,
+        drop,
+        shoppers,
+        acts,
+        system,
+        faults,
+    }
+}
+
+/// How long a gateway may be away in an order's history, in milliseconds.
+const GATEWAY_OUTAGE_MS: u32 = 3_600_000;
+/// When dead letters are moved back, in milliseconds after all else: two days.
+const REDRIVE_MS: u32 = 172_800_000;
+
+/// The plan of a seed for orders.
+fn orders(seed: u64) -> Plan {
+    let mut dice = Dice::new(seed ^ 0x0de5);
+    let dice = &mut dice;
+    let drop = DropPlan {
+        units: vec![dice.within(8, 30)],
+        per_shopper_limit: dice.pick(&[1, 2, 3]).unwrap_or(1),
+        lasts_ms: dice.within(6_000, 12_000),
+        ..drop_plan(dice)
+    };
+    let mut acts = if dice.percent(8) {
+        let at_ms = drop.opens_ms + dice.within(1_000, drop.lasts_ms);
+        vec![Act {
+            at_ms,
+            kind: ActKind::Cancel,
+        }]
+    } else {
+        Vec::new()
+    };
+    let shoppers: Vec<ShopperPlan> = (0..dice.within(4, 9))
+        .map(|name| ShopperPlan {
+            name,
+            arrives_ms: drop.opens_ms + dice.within(0, 2_000),
+            wishes: vec![Wish {
+                then: check_out(dice, &drop),
+                ..wish(dice, &drop)
+            }],
+        })
+        .collect();
+    let mut system = system(dice, &drop, &shoppers);
+    let mut faults = faults(dice, system.calm_ms);
+    for fault in [
+        Fault::GatewayTimeoutBeforeCharge,
+        Fault::GatewayTimeoutAfterCharge,
+        Fault::KillFunctions,
+        Fault::QueueDuplicates,
+        Fault::QueueReorder,
+    ] {
+        if dice.percent(40) {
+            faults.rates.insert(fault, rate(dice, fault));
+        }
+    }
+    if dice.percent(4) {
+        let from_ms = drop.opens_ms + dice.within(0, drop.lasts_ms);
+        let to_ms = from_ms + dice.within(60_000, GATEWAY_OUTAGE_MS);
+        let fault = Fault::GatewayOutage;
+        faults.rates.insert(fault, rate(dice, fault));
+        faults.outages.push(Outage {
+            fault,
+            from_ms,
+            to_ms,
+        });
+        system.calm_ms = system.calm_ms.max(to_ms);
+        // From then on an alarm asks the operator to decide.
+        let late_ms = from_ms + 1_000 * drop.gateway_wait_seconds;
+        for _ in 0..dice.within(0, 2) {
+            let at_ms = late_ms + dice.within(0, 120_000);
+            if at_ms < to_ms {
+                let ends = dice.percent(50);
+                acts.push(Act {
+                    at_ms,
+                    kind: ActKind::Decide { ends },
+                });
+            }
+        }
+        acts.sort_by_key(|act| act.at_ms);
+        // A queue gives a message that long to every function that reads it.
+        system.visibility_ms = system
+            .visibility_ms
+            .max(1_000 * process_order::LIMITS.visibility_seconds());
+    } else if dice.percent(20) {
+        system.max_receives = Some(dice.within(1, 2));
+        system.redrive_ms = Some(REDRIVE_MS);
+    }
     Plan {
         seed,
         drop,
@@ -185,6 +298,11 @@ fn system(dice: &mut Dice, drop: &DropPlan, shoppers: &[ShopperPlan]) -> SystemP
         workers: dice.pick(&[1, 2, 4]).unwrap_or(2),
         visibility_ms: dice.pick(&[35_000, 35_000, 60_000, 180_000]).unwrap_or(35_000),
         calm_ms: ends_ms + dice.within(0, 40_000),
+        max_receives: None,
+        redrive_ms: None,
+        webhooks: dice
+            .pick(&[WebhookPlan::Never, WebhookPlan::Prompt, WebhookPlan::Unreliable])
+            .unwrap_or(WebhookPlan::Never),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything that can go on waits in one set; which of it goes on next is drawn. Only when nothing can go on does time
 //! move, straight to the next sleeper. A process that dies takes its tasks with it between two steps.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::chance::Dice;
-use crate::world::World;
+use crate::timeline::Timeline;
 
 /// A task's work.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The tasks that can go on.
-#[derive(Debug, Default)]
-struct Ready(Mutex<Vec<usize>>);
+#[derive(Default)]
+struct Ready(Mutex<Vec<Arc<Waking>>>);
 
 struct Waking {
-    task: usize,
+    /// Where the task is. When it has ended, another one may be there.
+    slot: usize,
     queued: AtomicBool,
     ready: Arc<Ready>,
 }
@@ -32,17 +34,13 @@ impl Wake for Waking {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::Relaxed) {
-            self.ready
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(self.task);
+            let mut ready = self.ready.0.lock().unwrap_or_else(PoisonError::into_inner);
+            ready.push(Arc::clone(self));
         }
     }
 }
 
 struct Task {
-    process: Option<u64>,
     work: Work,
     waking: Arc<Waking>,
     waker: Waker,
@@ -59,19 +57,78 @@ pub enum Ended {
     Endless,
 }
 
+/// The tasks under way. The slot of one that has ended is used again.
+#[derive(Default)]
+struct Tasks {
+    slots: Vec<Option<Task>>,
+    empty: Vec<usize>,
+    of_process: BTreeMap<u64, Vec<Arc<Waking>>>,
+    ready: Arc<Ready>,
+}
+
+impl Tasks {
+    fn start(&mut self, process: Option<u64>, work: Work) -> Arc<Waking> {
+        let slot = self.empty.pop().unwrap_or(self.slots.len());
+        let waking = Arc::new(Waking {
+            slot,
+            queued: AtomicBool::new(false),
+            ready: Arc::clone(&self.ready),
+        });
+        waking.wake_by_ref();
+        if let Some(process) = process {
+            let tasks = self.of_process.entry(process).or_default();
+            // Those that have ended are only known here.
+            tasks.retain(|task| Arc::strong_count(task) > 1);
+            tasks.push(Arc::clone(&waking));
+        }
+        let task = Some(Task {
+            work,
+            waker: Waker::from(Arc::clone(&waking)),
+            waking: Arc::clone(&waking),
+        });
+        match self.slots.get_mut(slot) {
+            Some(empty) => *empty = task,
+            None => self.slots.push(task),
+        }
+        waking
+    }
+
+    fn task(&mut self, waking: &Arc<Waking>) -> Option<&mut Task> {
+        let task = self.slots.get_mut(waking.slot)?.as_mut()?;
+        Arc::ptr_eq(&task.waking, waking).then_some(task)
+    }
+
+    fn end(&mut self, waking: &Arc<Waking>) {
+        if self.task(waking).is_none() {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(waking.slot) {
+            *slot = None;
+            self.empty.push(waking.slot);
+        }
+    }
+
+    fn kill(&mut self, process: u64) {
+        for waking in self.of_process.remove(&process).unwrap_or_default() {
+            self.end(&waking);
+        }
+    }
+}
+
 /// Runs `main` and everything it spawns, until `main` ends or `most_steps` were made. Tasks that are left are dropped.
-pub fn run(world: &Arc<World>, order: u64, most_steps: u64, main: Work) -> Ended {
-    let ready = Arc::new(Ready::default());
+pub fn run(timeline: &Timeline, order: u64, most_steps: u64, main: Work) -> Ended {
     let mut dice = Dice::new(order);
-    let mut tasks: Vec<Option<Task>> = Vec::new();
-    let main_task = start(&mut tasks, &ready, None, main);
+    let mut tasks = Tasks::default();
+    let main_task = tasks.start(None, main);
+    let (mut spawned, mut killed) = (Vec::new(), Vec::new());
     let mut steps = 0_u64;
     let ended = loop {
-        for (process, work) in world.take_spawned() {
-            start(&mut tasks, &ready, process, work);
+        timeline.take_spawned(&mut spawned);
+        for (process, work) in spawned.drain(..) {
+            tasks.start(process, work);
         }
         let next = {
-            let mut ready = ready.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut ready = tasks.ready.0.lock().unwrap_or_else(PoisonError::into_inner);
             if ready.is_empty() {
                 None
             } else {
@@ -80,56 +137,32 @@ pub fn run(world: &Arc<World>, order: u64, most_steps: u64, main: Work) -> Ended
             }
         };
         let Some(next) = next else {
-            if world.advance() {
+            if timeline.advance() {
                 continue;
             }
             break Ended::Stuck;
         };
-        let Some(Some(task)) = tasks.get_mut(next) else {
+        let Some(task) = tasks.task(&next) else {
             continue;
         };
         steps += 1;
         if steps > most_steps {
             break Ended::Endless;
         }
-        task.waking.queued.store(false, Ordering::Relaxed);
-        let waker = task.waker.clone();
-        if task.work.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
-            if let Some(done) = tasks.get_mut(next) {
-                *done = None;
-            }
-            if next == main_task {
+        next.queued.store(false, Ordering::Relaxed);
+        if task.work.as_mut().poll(&mut Context::from_waker(&task.waker)) == Poll::Ready(()) {
+            tasks.end(&next);
+            if Arc::ptr_eq(&next, &main_task) {
                 break Ended::Done;
             }
         }
-        for killed in world.take_killed() {
-            for slot in &mut tasks {
-                if slot.as_ref().is_some_and(|task| task.process == Some(killed)) {
-                    *slot = None;
-                }
-            }
+        timeline.take_killed(&mut killed);
+        for process in killed.drain(..) {
+            tasks.kill(process);
         }
     };
-    world.count_steps(steps);
+    timeline.count_steps(steps);
     drop(tasks);
-    drop(world.take_spawned());
+    timeline.take_spawned(&mut spawned);
     ended
-}
-
-fn start(tasks: &mut Vec<Option<Task>>, ready: &Arc<Ready>, process: Option<u64>, work: Work) -> usize {
-    let number = tasks.len();
-    let waking = Arc::new(Waking {
-        task: number,
-        queued: AtomicBool::new(false),
-        ready: Arc::clone(ready),
-    });
-    waking.wake_by_ref();
-    let waker = Waker::from(Arc::clone(&waking));
-    tasks.push(Some(Task {
-        process,
-        work,
-        waking,
-        waker,
-    }));
-    number
 }

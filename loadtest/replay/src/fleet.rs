@@ -12,12 +12,16 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
+use domain::rate::CallRate;
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
-use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemoryStore};
+use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemorySecret, MemoryStore};
+use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
+use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
+use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
 use serde::de::IgnoredAny;
 use sweep_orders::Sweeper;
@@ -26,16 +30,22 @@ use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
 use crate::chance::keyed;
-use crate::ports::{Gateway, Ledger, Queues, Store};
+use crate::ports::{Gateway, Ledger, Mailbox, Queues, Store};
 use crate::process::{Function, Process, ProcessEdge};
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
 use crate::stream::Stream;
 use crate::tokens::Keys;
+use crate::webhooks::{Hooks, SECRET};
 use crate::world::World;
 
 /// Where the bank would send shoppers back to.
 const RETURN_URL: &str = "https://shop.example/orders";
+/// The gateway's rate: so high that few orders wait for it.
+const PACE: Pace = Pace {
+    rate: CallRate::HIGHEST,
+    workers: process_order::WORKERS,
+};
 
 /// What a process runs: the router of an HTTP function, or a [`Handle`].
 type Service = Arc<dyn Any + Send + Sync>;
@@ -92,6 +102,8 @@ pub struct Fleet {
     pub deliveries: Arc<Deliveries>,
     /// The stream.
     pub stream: Arc<Stream>,
+    /// The gateway's webhooks.
+    pub hooks: Arc<Hooks>,
     idle: Mutex<BTreeMap<Function, Vec<Warm>>>,
 }
 
@@ -99,11 +111,13 @@ impl Fleet {
     /// A fleet without processes.
     #[must_use]
     pub fn new(world: &Arc<World>, keys: &Arc<Keys>, stream: &Arc<Stream>) -> Arc<Self> {
+        let gateway = MemoryGateway::new();
         Arc::new(Self {
             world: Arc::clone(world),
             keys: Arc::clone(keys),
             memory: MemoryStore::new(),
-            gateway: MemoryGateway::new(),
+            hooks: Hooks::of(&gateway),
+            gateway,
             ledger: MemoryLedger::new(),
             queues: MemoryQueues::new(),
             deliveries: Arc::new(Deliveries::default()),
@@ -154,6 +168,7 @@ impl Fleet {
                     store(),
                     readiness,
                     store(),
+                    PACE.rate,
                     operators,
                     edge,
                 ))
@@ -161,7 +176,7 @@ impl Fleet {
             Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway);
-                Arc::new(Driver::new(store(), gateway, RETURN_URL.to_owned(), edge))
+                Arc::new(Driver::new(store(), gateway, PACE, RETURN_URL.to_owned(), edge))
             }
             Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
             Function::ConductDrop => Arc::new(Conductor::new(
@@ -173,6 +188,11 @@ impl Fleet {
                 Settings::default(),
             )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
+            Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
+            Function::NotifyShopper => {
+                let mailbox = Mailbox::new(&process);
+                Arc::new(Notifier::new(store(), Some(mailbox), RETURN_URL.to_owned(), edge))
+            }
         };
         Warm { process, service }
     }
@@ -277,6 +297,12 @@ impl Fleet {
     /// Hands a batch of the ledger's queue to `project-ledger`.
     pub async fn project(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, label, event, 0)
+            .await
+    }
+
+    /// Hands a batch of the mail queue to `notify-shopper`.
+    pub async fn notify(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
+        self.event::<Notifier<Store, Mailbox, ProcessEdge>>(Function::NotifyShopper, label, event, 0)
             .await
     }
 

@@ -20,15 +20,6 @@
 //! contract tests as the ones in memory. Network partitions exist as lost calls and answers only, and reads that may lag
 //! do so by a second, not by minutes. It says nothing about speed.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 // The handlers' futures, nested in routers, are deeper than the compiler's usual bound.
 #![recursion_limit = "256"]
 
@@ -51,7 +42,9 @@ pub mod shopper;
 pub mod shrink;
 pub mod situations;
 pub mod stream;
+pub mod timeline;
 pub mod tokens;
 pub mod verdict;
 pub mod watch;
+pub mod webhooks;
 pub mod world;

@@ -12,13 +12,14 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::audit::{Promise, share};
+use replay::draw::Subject;
 use replay::plan::Plan;
 use replay::prove::{Extent, Summary, prove};
 use replay::run::{Options, run};
 use replay::sabotage::Sabotage;
 use replay::shrink::shrink;
+use replay::situations;
 use replay::tokens::Keys;
-use replay::{draw, situations};
 
 /// Runs that shrinking may take.
 const SHRINK_RUNS: u32 = 3_000;
@@ -38,6 +39,9 @@ struct One {
     /// The drop of this seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What to draw from the seed.
+    #[arg(long, value_enum, default_value_t)]
+    of: Subject,
     /// The drop of this file instead, as `--save` wrote it.
     #[arg(long, conflicts_with = "seed")]
     plan: Option<PathBuf>,
@@ -75,6 +79,9 @@ struct Prove {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What to draw from each seed.
+    #[arg(long, value_enum, default_value_t)]
+    of: Subject,
     /// Put a bug in on purpose.
     #[arg(long)]
     sabotage: Option<Sabotage>,
@@ -105,7 +112,7 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
             let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
             serde_json::from_slice(&text).with_context(|| format!("{} is no plan", file.display()))?
         }
-        None => draw::plan(what.seed),
+        None => what.of.plan(what.seed),
     };
     let options = Options {
         sabotage: what.sabotage,
@@ -184,6 +191,7 @@ fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         stop_at_first: !what.go_on,
         sabotage: what.sabotage,
+        subject: what.of,
     };
     let stop = stop_on_ctrl_c()?;
     let bar = match what.drops {
@@ -217,7 +225,7 @@ fn many(what: &Prove, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
 
 fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for situation in situations::ALL {
+    for situation in situations::ALL.into_iter().chain(situations::OF_ORDERS) {
         let times = summary.situations.get(situation).copied().unwrap_or(0);
         writeln!(out, "{times:10}  {situation}")?;
     }
@@ -246,17 +254,27 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
         summary.violations,
         what.summary.display()
     )?;
-    let sabotage = what
-        .sabotage
-        .map_or_else(String::new, |sabotage| format!(" --sabotage {}", sabotage.name()));
+    let again = again(what);
     for failure in &summary.failures {
         writeln!(
             out,
-            "BROKEN {}: {}\n       target/release/replay --seed {}{sabotage}",
+            "BROKEN {}: {}\n       target/release/replay --seed {}{again}",
             failure.promise, failure.what, failure.seed
         )?;
     }
     Ok(())
+}
+
+/// The options that a single replay needs too.
+fn again(what: &Prove) -> String {
+    let of = match what.of {
+        Subject::Drops => "",
+        Subject::Orders => " --of orders",
+    };
+    let sabotage = what
+        .sabotage
+        .map_or_else(String::new, |sabotage| format!(" --sabotage {}", sabotage.name()));
+    format!("{of}{sabotage}")
 }
 
 /// Makes the first seed that broke a promise small, and writes it beside the summary.
@@ -265,19 +283,17 @@ fn shrink_into(what: &Prove, seed: u64, promise: Promise, keys: &Arc<Keys>) -> a
         sabotage: what.sabotage,
         telling: true,
     };
-    let shrunk = shrink(&draw::plan(seed), keys, options, promise, SHRINK_RUNS).plan;
+    let shrunk = shrink(&what.of.plan(seed), keys, options, promise, SHRINK_RUNS).plan;
     let outcome = run(&shrunk, keys, options);
     let plan = what.summary.with_file_name(format!("seed-{seed}.plan.json"));
     let history = what.summary.with_file_name(format!("seed-{seed}.history.txt"));
     std::fs::write(&plan, serde_json::to_vec_pretty(&shrunk)?)?;
     std::fs::write(&history, outcome.history)?;
-    let sabotage = what
-        .sabotage
-        .map_or_else(String::new, |sabotage| format!(" --sabotage {}", sabotage.name()));
+    let again = again(what);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "shrunk to {}: target/release/replay --plan {}{sabotage}",
+        "shrunk to {}: target/release/replay --plan {}{again}",
         history.display(),
         plan.display()
     )?;

@@ -1,11 +1,15 @@
 //! The operator: writes the drop down, publishes it, and does what the plan says.
 
-use api::operator::{DropBody, ExtendBody, OperatorDropView, RestockBody, SkuBody};
+use api::operator::{
+    DropBody, EndBody, ExtendBody, KeepBody, OperatorDropView, OperatorOrderList, RestockBody, SkuBody,
+};
 use domain::ids::DropId;
 use http::Method;
 use loadtest::audit::Promise;
+use loadtest::facts::Entry;
 
 use crate::client::{Call, Client};
+use crate::fleet::Answer;
 use crate::plan::{Act, ActKind, DropPlan, Sends};
 use crate::process::Function;
 use crate::shopper::sku_name;
@@ -121,6 +125,46 @@ impl Operator {
                     world.note("cancelled");
                 }
             }
+            ActKind::Decide { ends } => self.decide(nth, ends).await,
+        }
+    }
+
+    /// Keeps or ends each order on the first page that has waited too long for the gateway.
+    async fn decide(&self, nth: usize, ends: bool) {
+        let path = "/operator/orders?turn=gateway&limit=50";
+        let listed = Call::new(Function::OperateDrop, Method::GET, path);
+        let Some(listed) = self.settled(&listed, &[200]).await else {
+            return;
+        };
+        let orders = listed
+            .json::<OperatorOrderList>()
+            .map(|list| list.orders)
+            .unwrap_or_default();
+        let world = &self.client.world;
+        for order in orders.into_iter().filter(|order| order.late) {
+            let act = if ends { "end" } else { "keep" };
+            let path = format!("/operator/orders/{}/{act}", order.order_id);
+            let call = Call::new(Function::OperateDrop, Method::POST, path).key(format!("decide-{nth}"));
+            let call = if ends {
+                self.client.journal.write(Entry::EndAsked {
+                    at_ms: world.now().as_millis(),
+                    order_id: order.order_id.to_string(),
+                });
+                call.json(&EndBody {
+                    not_at_gateway: false,
+                })
+            } else {
+                call.json(&KeepBody { seconds: 60 })
+            };
+            // 409: it went on meanwhile.
+            if let Some(answer) = self.settled(&call, &[200, 202, 409]).await
+                && answer.status != 409
+            {
+                world.note(match ends {
+                    true => "an operator ended an order",
+                    false => "an operator kept an order",
+                });
+            }
         }
     }
 
@@ -131,10 +175,20 @@ impl Operator {
 
     /// Sends an act until it is answered for good; the status.
     async fn act(&self, call: Call, expected: &[u16]) -> Option<u16> {
+        let answer = self.settled(&call, expected).await?;
+        if answer.status == 200 && answer.json::<OperatorDropView>().is_none() {
+            let what = format!("the operator's {} was answered without a drop", call.path);
+            self.client.world.broken(Promise::UnexpectedAnswers, what);
+        }
+        Some(answer.status)
+    }
+
+    /// Sends a request until it is answered for good; none if that is with another status than is expected.
+    async fn settled(&self, call: &Call, expected: &[u16]) -> Option<Answer> {
         let act = format!("{} {}", call.method, call.path);
         for _ in 0..MOST_ROUNDS {
-            let answers = self.client.insist(&call, SENDS).await;
-            let Some(answer) = answers.first() else {
+            let answers = self.client.insist(call, SENDS).await;
+            let Some(answer) = answers.into_iter().next() else {
                 continue;
             };
             if !expected.contains(&answer.status) {
@@ -143,11 +197,7 @@ impl Operator {
                 self.client.world.broken(Promise::UnexpectedAnswers, what);
                 return None;
             }
-            if answer.status == 200 && answer.json::<OperatorDropView>().is_none() {
-                let what = format!("the operator's {act} was answered without a drop");
-                self.client.world.broken(Promise::UnexpectedAnswers, what);
-            }
-            return Some(answer.status);
+            return Some(answer);
         }
         None
     }

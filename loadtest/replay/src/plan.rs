@@ -182,6 +182,11 @@ pub enum ActKind {
     },
     /// Calls the drop off.
     Cancel,
+    /// Keeps or ends the orders that have waited too long for the payment gateway.
+    Decide {
+        /// Whether they end.
+        ends: bool,
+    },
 }
 
 /// How the machinery behaves.
@@ -201,8 +206,29 @@ pub struct SystemPlan {
     pub workers: u8,
     /// After how long a message that was not done with appears again, in milliseconds.
     pub visibility_ms: u32,
+    /// How often a message is received before it is put aside; as the template says without a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_receives: Option<u32>,
+    /// After how many milliseconds messages that were put aside are received once more: counted from when all else is done with, and
+    /// nothing runs in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive_ms: Option<u32>,
+    /// How the gateway's webhooks arrive.
+    pub webhooks: WebhookPlan,
     /// From when on nothing goes wrong any more, in milliseconds from the beginning.
     pub calm_ms: u32,
+}
+
+/// How the gateway's webhooks arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookPlan {
+    /// They do not.
+    Never,
+    /// Each soon, some of them before the answer to our own call.
+    Prompt,
+    /// Late, twice, out of order, or not at all, and among forged ones.
+    Unreliable,
 }
 
 /// What goes wrong.

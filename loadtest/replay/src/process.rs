@@ -9,7 +9,8 @@ use ports::edge::Edge;
 use crate::chance::{key_of, keyed};
 use crate::faults::{Place, Stroke};
 use crate::sabotage::Sabotage;
-use crate::world::{Sleep, World, faults_of, stroke_of};
+use crate::timeline::Sleep;
+use crate::world::{World, faults_of, stroke_of};
 
 /// A function of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,11 +35,15 @@ pub enum Function {
     ConductDrop,
     /// `sweep-orders`
     SweepOrders,
+    /// `receive-webhook`
+    ReceiveWebhook,
+    /// `notify-shopper`
+    NotifyShopper,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::GetDrop,
         Self::Reserve,
         Self::Checkout,
@@ -49,6 +54,8 @@ impl Function {
         Self::ProjectLedger,
         Self::ConductDrop,
         Self::SweepOrders,
+        Self::ReceiveWebhook,
+        Self::NotifyShopper,
     ];
 
     /// Its name, as its folder has it.
@@ -65,6 +72,8 @@ impl Function {
             Self::ProjectLedger => "project-ledger",
             Self::ConductDrop => "conduct-drop",
             Self::SweepOrders => "sweep-orders",
+            Self::ReceiveWebhook => "receive-webhook",
+            Self::NotifyShopper => "notify-shopper",
         }
     }
 
@@ -82,6 +91,8 @@ impl Function {
             Self::ProjectLedger => project_ledger::LIMITS,
             Self::ConductDrop => conduct_drop::LIMITS,
             Self::SweepOrders => sweep_orders::LIMITS,
+            Self::ReceiveWebhook => receive_webhook::LIMITS,
+            Self::NotifyShopper => notify_shopper::LIMITS,
         }
     }
 }
@@ -91,6 +102,7 @@ struct Invocation {
     label: String,
     key: u64,
     calls: u64,
+    begun_ms: i64,
 }
 
 /// A process. It serves one invocation at a time, and keeps what it learnt until it dies.
@@ -140,7 +152,18 @@ impl Process {
     /// Takes on an invocation.
     pub fn begin(&self, label: String) {
         let key = key_of(&label);
-        *lock(&self.invocation) = Invocation { label, key, calls: 0 };
+        *lock(&self.invocation) = Invocation {
+            label,
+            key,
+            calls: 0,
+            begun_ms: self.world.now_ms(),
+        };
+    }
+
+    /// When its invocation began, in milliseconds since the beginning.
+    #[must_use]
+    pub fn begun_ms(&self) -> i64 {
+        lock(&self.invocation).begun_ms
     }
 
     /// What it is at.

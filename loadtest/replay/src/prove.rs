@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use loadtest::audit::{Promise, share};
 use serde::Serialize;
 
-use crate::draw;
+use crate::draw::Subject;
 use crate::faults::Fault;
 use crate::run::{Options, run};
 use crate::sabotage::Sabotage;
@@ -33,6 +33,8 @@ pub struct Extent {
     pub stop_at_first: bool,
     /// A bug to put in.
     pub sabotage: Option<Sabotage>,
+    /// What is drawn from each seed.
+    pub subject: Subject,
 }
 
 /// A seed that broke a promise.
@@ -192,7 +194,7 @@ pub fn prove(
                         sabotage: extent.sabotage,
                         telling: false,
                     };
-                    let tallies = run(&draw::plan(seed), keys, options);
+                    let tallies = run(&extent.subject.plan(seed), keys, options);
                     mine.add(seed, &tallies);
                     let broken = tallies.violations.len() as u64;
                     violations.fetch_add(broken, Ordering::Relaxed);

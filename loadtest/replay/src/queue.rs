@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::Trigger;
-use events::OrderEvent;
+use events::{OrderEvent, PaymentHint};
 use loadtest::audit::Promise;
 use ports::messages::Destination;
 use serde_json::json;
@@ -18,13 +18,17 @@ use crate::plan::SystemPlan;
 use crate::sabotage::Sabotage;
 use crate::world::World;
 
-/// How often a message is received before it is put aside.
+/// The queues.
+const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
+/// How long a hint stays out of sight, in milliseconds, by [`ports::messages::SendHint`].
+const HINT_MS: i64 = 1_000;
+
+/// How often a message is received before it is put aside, by the template.
 fn max_receives(of: Destination) -> u32 {
     let function = match of {
         Destination::Payments => process_order::LIMITS,
         Destination::Ledger => project_ledger::LIMITS,
-        // Nothing in a replay reads mail.
-        Destination::Mail => return 0,
+        Destination::Mail => notify_shopper::LIMITS,
     };
     match function.trigger {
         Trigger::Queue { max_receives, .. } => max_receives,
@@ -43,7 +47,9 @@ struct Message {
 #[derive(Default)]
 struct Queue {
     messages: Vec<Message>,
-    dead: u64,
+    dead: Vec<Message>,
+    /// Whether an operator has moved messages back.
+    redriven: bool,
     /// How often each event was sent, so that every copy has a name of its own.
     sent: BTreeMap<String, u64>,
     in_hand: u64,
@@ -85,23 +91,38 @@ impl Deliveries {
         }
     }
 
-    /// Takes a message that was accepted.
+    /// Takes an event that was accepted.
     pub fn accept(&self, world: &World, to: Destination, event: &OrderEvent) {
         // What was accepted was encoded by its sender; this cannot fail then.
-        let Ok(body) = event.encode() else {
-            world.broken(
+        match event.encode() {
+            Ok(body) => self.take(world, to, event.id(), body, 0),
+            Err(_) => world.broken(
                 Promise::Inconsistencies,
                 format!("{} cannot be encoded", event.id()),
-            );
-            return;
-        };
+            ),
+        }
+    }
+
+    /// Takes a hint that was accepted.
+    pub fn accept_hint(&self, world: &World, hint: &PaymentHint) {
+        match hint.encode() {
+            Ok(body) => self.take(world, Destination::Payments, hint.event.clone(), body, HINT_MS),
+            Err(_) => world.broken(
+                Promise::Inconsistencies,
+                format!("{} cannot be encoded", hint.event),
+            ),
+        }
+    }
+
+    /// Takes a message that becomes visible after `out_of_sight_ms`.
+    fn take(&self, world: &World, to: Destination, id: String, body: String, out_of_sight_ms: i64) {
         let mut queue = self.queue(to);
         let nth = {
-            let nth = queue.sent.entry(event.id()).or_default();
+            let nth = queue.sent.entry(id.clone()).or_default();
             *nth += 1;
             *nth
         };
-        let label = format!("{}:{}", name(to), event.id());
+        let label = format!("{}:{id}", name(to));
         let lag = |chance: u64| Some(Stroke::Delayed(u32::try_from(200 + chance % 8_000).unwrap_or(0)));
         let delay = world.strikes(Fault::QueueReorder, &label, nth, lag);
         let twice = world.strikes(Fault::QueueDuplicates, &format!("{label}:twice"), nth, |_| {
@@ -111,7 +132,7 @@ impl Deliveries {
             Some(Stroke::Delayed(ms)) => i64::from(ms),
             _ => 0,
         };
-        let now_ms = world.now_ms();
+        let now_ms = world.now_ms() + out_of_sight_ms;
         queue.messages.push(Message {
             id: format!("{label}#{nth}"),
             body: body.clone(),
@@ -131,30 +152,46 @@ impl Deliveries {
         self.more(to).notify_one();
     }
 
-    /// Whether every message was done with.
+    /// Whether every message was done with or put aside.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        [Destination::Payments, Destination::Ledger]
-            .into_iter()
-            .all(|of| self.queue(of).messages.is_empty())
+        ALL.into_iter().all(|of| self.queue(of).messages.is_empty())
     }
 
     /// Messages that were put aside, by queue.
     #[must_use]
-    pub fn dead(&self) -> [(&'static str, u64); 2] {
-        [Destination::Payments, Destination::Ledger].map(|of| (name(of), self.queue(of).dead))
+    pub fn dead(&self) -> [(&'static str, u64); 3] {
+        ALL.map(|of| (name(of), self.queue(of).dead.len() as u64))
     }
 
     /// Messages that are left, by queue.
     #[must_use]
-    pub fn left(&self) -> [(&'static str, u64); 2] {
-        [Destination::Payments, Destination::Ledger]
-            .map(|of| (name(of), self.queue(of).messages.len() as u64))
+    pub fn left(&self) -> [(&'static str, u64); 3] {
+        ALL.map(|of| (name(of), self.queue(of).messages.len() as u64))
     }
 
-    /// Starts both event sources.
+    /// Moves what was put aside back to its queue, as an operator does once the cause is mended; how many messages that are.
+    pub fn redrive(&self, world: &World) -> usize {
+        let mut moved = 0;
+        for of in ALL {
+            let mut queue = self.queue(of);
+            let dead = std::mem::take(&mut queue.dead);
+            moved += dead.len();
+            queue.redriven = true;
+            queue.messages.extend(dead.into_iter().map(|message| Message {
+                receives: 0,
+                visible_ms: world.now_ms(),
+                ..message
+            }));
+            drop(queue);
+            self.more(of).notify_one();
+        }
+        moved
+    }
+
+    /// Starts the event sources.
     pub fn start(self: &Arc<Self>, world: &Arc<World>, fleet: &Arc<Fleet>, system: &SystemPlan) {
-        for of in [Destination::Payments, Destination::Ledger] {
+        for of in ALL {
             world.spawn(
                 None,
                 poll(
@@ -173,18 +210,22 @@ impl Deliveries {
         &self,
         world: &World,
         of: Destination,
-        most: usize,
-        visibility_ms: i64,
+        system: &SystemPlan,
     ) -> Result<Vec<Message>, Option<i64>> {
         let now_ms = world.now_ms();
+        let most = usize::from(system.queue_batch.max(1));
+        let visibility_ms = i64::from(system.visibility_ms);
         let mut queue = self.queue(of);
+        // What an operator moved back is received as often as the template allows.
+        let limit = system.max_receives.filter(|_| !queue.redriven);
+        let limit = limit.unwrap_or_else(|| max_receives(of));
         let (dead, alive): (Vec<Message>, Vec<Message>) = std::mem::take(&mut queue.messages)
             .into_iter()
-            .partition(|message| message.receives >= max_receives(of) && message.visible_ms <= now_ms);
+            .partition(|message| message.receives >= limit && message.visible_ms <= now_ms);
         queue.messages = alive;
         for message in dead {
-            queue.dead += 1;
             world.tell(|| format!("{} is put aside", message.id));
+            queue.dead.push(message);
         }
         let mut visible: Vec<&mut Message> = queue
             .messages
@@ -217,13 +258,12 @@ async fn poll(
     fleet: Arc<Fleet>,
     system: SystemPlan,
 ) {
-    let most = usize::from(system.queue_batch.max(1));
     loop {
         if queues.queue(of).in_hand >= u64::from(system.workers.max(1)) {
             queues.more(of).notified().await;
             continue;
         }
-        match queues.receive(&world, of, most, i64::from(system.visibility_ms)) {
+        match queues.receive(&world, of, &system) {
             Ok(messages) => {
                 queues.queue(of).in_hand += 1;
                 world.begin();
@@ -264,14 +304,20 @@ async fn deliver(
         return;
     };
     let label = format!("{}:{}", first.id, first.receives);
-    let Ok(event) = serde_json::from_value::<SqsEvent>(json_of(of, &messages)) else {
+    let records = messages
+        .iter()
+        .map(|message| (message.id.as_str(), message.receives, message.body.as_str()));
+    let Ok(event) = serde_json::from_value::<SqsEvent>(batch_json(name(of), records)) else {
         world.broken(Promise::Inconsistencies, "a queue's event is none");
         return;
     };
     let invoked = match of {
         Destination::Payments => fleet.process(label, event).await,
         Destination::Ledger => fleet.project(label, event).await,
-        Destination::Mail => return,
+        Destination::Mail if world.is_sabotaged(Sabotage::NobodyTells) => {
+            Invoked::Answered(SqsBatchResponse::default())
+        }
+        Destination::Mail => fleet.notify(label, event).await,
     };
     let failed: Vec<String> = match invoked {
         Invoked::Answered(SqsBatchResponse {
@@ -297,17 +343,20 @@ async fn deliver(
     });
 }
 
-/// A batch as Lambda hands it over.
-fn json_of(of: Destination, messages: &[Message]) -> serde_json::Value {
-    let records = messages.iter().map(|message| {
+/// A batch of a queue as Lambda hands it over: of each message its id, how often it was received, and its body.
+pub fn batch_json<'a>(
+    queue: &str,
+    messages: impl Iterator<Item = (&'a str, u32, &'a str)>,
+) -> serde_json::Value {
+    let records = messages.map(|(id, receives, body)| {
         json!({
-            "messageId": message.id,
-            "receiptHandle": format!("{}/{}", message.id, message.receives),
-            "body": message.body,
-            "attributes": {"ApproximateReceiveCount": message.receives.to_string()},
+            "messageId": id,
+            "receiptHandle": format!("{id}/{receives}"),
+            "body": body,
+            "attributes": {"ApproximateReceiveCount": receives.to_string()},
             "messageAttributes": {},
             "eventSource": "aws:sqs",
-            "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{}", name(of)),
+            "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{queue}"),
             "awsRegion": "eu-central-1",
         })
     });

@@ -73,7 +73,12 @@ pub fn run(plan: &Plan, keys: &Arc<Keys>, options: Options) -> Tallies {
         journal: Arc::clone(&journal),
         on_sale: Arc::clone(&on_sale),
     };
-    let ended = executor::run(&world, plan.system.order, MOST_STEPS, Box::pin(stage.play()));
+    let ended = executor::run(
+        &world.timeline,
+        plan.system.order,
+        MOST_STEPS,
+        Box::pin(stage.play()),
+    );
     match ended {
         Ended::Done => {}
         Ended::Stuck => world.broken(Promise::NotDrained, "nobody can go on"),
@@ -109,6 +114,9 @@ impl Stage {
         self.fleet
             .deliveries
             .start(&self.world, &self.fleet, &self.plan.system);
+        self.fleet
+            .hooks
+            .start(&self.world, &self.fleet, self.plan.system.webhooks);
         self.schedules();
         self.samples();
         let operator = Operator::new(
@@ -147,7 +155,17 @@ impl Stage {
         let on_sale = operated.await;
         *self.on_sale.lock().unwrap_or_else(PoisonError::into_inner) = on_sale.clone();
         join_all(visits).await;
-        self.drain(&drop, on_sale.cancelled_ms.is_some()).await;
+        let cancelled = on_sale.cancelled_ms.is_some();
+        self.drain(&drop, cancelled).await;
+        if let Some(ms) = self.plan.system.redrive_ms {
+            self.world.leap(ms.into());
+            let moved = self.fleet.deliveries.redrive(&self.world);
+            self.world.tell(|| format!("{moved} messages are moved back"));
+            if moved > 0 {
+                self.world.note("dead letters were moved back");
+            }
+            self.drain(&drop, cancelled).await;
+        }
     }
 
     fn client(&self, name: String, token: Arc<str>) -> Client {

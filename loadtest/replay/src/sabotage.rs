@@ -57,6 +57,12 @@ pub enum Sabotage {
     CountOlderDeclines,
     /// A declined payment is taken for a cancelled one, though a later try may be in flight.
     TakeDeclineForFinal,
+    /// What a shopper was told by mail is not kept.
+    ForgetWhoWasTold,
+    /// The gateway's webhooks are taken without a look at their signature.
+    TakeAnyWebhook,
+    /// No mail is sent, and its messages count as done.
+    NobodyTells,
 }
 
 /// A bug, and how many seeds it may take to find it.
@@ -70,7 +76,7 @@ pub struct Expected {
 
 impl Sabotage {
     /// Every bug, and within how many seeds each must be found.
-    pub const ALL: [Expected; 21] = {
+    pub const ALL: [Expected; 24] = {
         const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
             Expected {
                 sabotage,
@@ -99,6 +105,9 @@ impl Sabotage {
             within(Self::DeclineEverySecondCard, 100),
             within(Self::CountOlderDeclines, 1_000),
             within(Self::TakeDeclineForFinal, 1_000),
+            within(Self::ForgetWhoWasTold, 100),
+            within(Self::TakeAnyWebhook, 100),
+            within(Self::NobodyTells, 100),
         ]
     };
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use loadtest::audit::Promise;
 
 use crate::faults::Struck;
-use crate::plan::{Card, Plan, Sends, Then};
+use crate::plan::{Card, Plan, Sends, Then, WebhookPlan};
 use crate::run::{Options, run};
 use crate::tokens::Keys;
 
@@ -167,6 +167,11 @@ impl Shrinker<'_> {
     fn make_plain(&mut self, plan: &mut Plan) {
         self.attempt(plan, |plan| plan.system.latency_ms = 1);
         self.attempt(plan, |plan| plan.system.order = 0);
+        self.attempt(plan, |plan| plan.system.webhooks = WebhookPlan::Never);
+        self.attempt(plan, |plan| {
+            plan.system.max_receives = None;
+            plan.system.redrive_ms = None;
+        });
         self.attempt(plan, |plan| {
             plan.system.lanes = 1;
             plan.system.workers = 1;

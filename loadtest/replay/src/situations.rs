@@ -1,23 +1,26 @@
 //! What a thousand drops must have seen: a prover that never gets somewhere proves nothing about it.
 
 /// Every situation that is counted, and that must arise in a thousand drops.
-pub const ALL: [&str; 59] = [
+pub const ALL: [&str; 62] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
     "a card was declined",
     "a conductor stood by",
     "a conductor took over",
+    "a forged webhook was refused",
     "a message appeared again",
     "a message was not done with",
     "a process died",
     "a request was sent again",
     "a shopper did not wait for an answer",
     "a surplus hold went back",
+    "a webhook arrived",
     "a write arrived late",
     "action required",
     "an invocation took all its time",
     "an older conductor was fenced off",
     "an older version came after a newer one",
+    "an order's history",
     "an order found its own repeat",
     "an order had moved on",
     "another card",
@@ -31,11 +34,11 @@ pub const ALL: [&str; 59] = [
     "declined",
     "extended",
     "finished at the bank",
-    "gave the gateway up",
     "given back by the conductor",
     "given back with the drop",
     "hold changed at checkout",
     "limit reached at checkout",
+    "mailed",
     "not taken over: others were faster",
     "ordered",
     "paid",
@@ -61,4 +64,12 @@ pub const ALL: [&str; 59] = [
     "too late for another card",
     "two claims of one shopper",
     "units left",
+];
+
+/// Situations that arise only in drops which are drawn for their orders.
+pub const OF_ORDERS: [&str; 4] = [
+    "an operator ended an order",
+    "an operator kept an order",
+    "dead letters were moved back",
+    "gave the gateway up",
 ];

@@ -152,18 +152,21 @@ fn next_batch(lane: &Lane, most: u64, tries: u64) -> Option<(String, u64, Stream
     );
     let taken = records.iter().take(usize::try_from(most).unwrap_or(1));
     let batch = StreamBatch {
-        records: taken.map(json_of).collect(),
+        records: taken
+            .map(|record| record_json(record.number, &record.change))
+            .collect(),
     };
     Some((label, first.number, batch))
 }
 
-/// A record as Lambda hands it over.
-fn json_of(record: &Record) -> Value {
-    let OrderChange { before, after } = &record.change;
+/// The record of a change with this sequence number, as Lambda hands it over.
+#[must_use]
+pub fn record_json(number: u64, change: &OrderChange) -> Value {
+    let OrderChange { before, after } = change;
     let mut change = json!({
         "ApproximateCreationDateTime": after.updated_at.as_seconds(),
         "Keys": {"pk": {"S": after.id.as_str()}},
-        "SequenceNumber": format!("{:021}", record.number),
+        "SequenceNumber": format!("{number:021}"),
         "SizeBytes": 700,
         "StreamViewType": "NEW_AND_OLD_IMAGES",
         "NewImage": image(after),
@@ -172,7 +175,7 @@ fn json_of(record: &Record) -> Value {
         change.insert("OldImage".to_owned(), image(before));
     }
     json!({
-        "eventID": record.number.to_string(),
+        "eventID": number.to_string(),
         "eventName": if before.is_some() { "MODIFY" } else { "INSERT" },
         "eventVersion": "1.1",
         "eventSource": "aws:dynamodb",

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use api::problem::Code;
 use domain::ids::DropId;
 use domain::limits::CLOCK_SKEW_MS;
+use domain::order::OrderStatus;
 use domain::survey::Tally;
+use events::News;
 use loadtest::audit::{Broken, Findings, Promise, audit, overdue_after_ms};
 use loadtest::facts::{
     DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
     UnitCounts,
 };
-use memory::{MemoryStore, TestEdge};
+use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
 
 use crate::fleet::Fleet;
 use crate::operator::OnSale;
@@ -23,7 +25,8 @@ use crate::world::World;
 const RESTOCK_MS: i64 = 40_000;
 
 /// The units of a SKU by state.
-pub(crate) fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
+#[must_use]
+pub fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
     let mut tally = Tally::default();
     memory.look_at_shards(|key, shard| {
         if key.sku.as_str() == sku {
@@ -58,6 +61,23 @@ pub(crate) fn judge(
             world.broken(Promise::LostRequests, what);
         }
     }
+    for order in memory.orders().into_values() {
+        world.note("an order's history");
+        let news = match order.status {
+            OrderStatus::Paid | OrderStatus::Refunded => News::Confirmed,
+            OrderStatus::Declined => News::Declined,
+            OrderStatus::Cancelled => News::Cancelled,
+            _ => continue,
+        };
+        let told = world.watch.news_of(&order.id);
+        if !told.iter().any(|what| what == news.as_str()) {
+            let what = format!(
+                "{} is {:?}, and its shopper was told {told:?}",
+                order.id, order.status
+            );
+            world.broken(Promise::Inconsistencies, what);
+        }
+    }
     let facts = Facts {
         drop: DropFacts {
             drop_id: crate::run::DROP.to_owned(),
@@ -76,13 +96,13 @@ pub(crate) fn judge(
         shards: shards(memory),
         purchases: purchases(memory),
         orders: orders(memory),
-        ledger: ledger(fleet),
-        money: money(fleet),
+        ledger: ledger(&fleet.ledger),
+        money: money(&fleet.gateway),
         queues: queues(fleet),
         unreadable: Vec::new(),
         // In virtual time nobody is slow by chance: what holds without trouble holds here.
         trouble: false,
-        quiet: world.is_quiet(),
+        gateway_failed_ms: world.gateway_failed_ms(),
         overdue_after_ms: overdue_after_ms(false),
         every_change_sampled: true,
     };
@@ -150,7 +170,9 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
+/// Every shard.
+#[must_use]
+pub fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
     memory
         .shards()
         .into_iter()
@@ -162,7 +184,9 @@ fn shards(memory: &MemoryStore) -> Vec<ShardFact> {
         .collect()
 }
 
-fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
+/// The purchase counters.
+#[must_use]
+pub fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
     memory
         .purchases()
         .into_iter()
@@ -170,7 +194,9 @@ fn purchases(memory: &MemoryStore) -> Vec<(String, i64)> {
         .collect()
 }
 
-fn orders(memory: &MemoryStore) -> Vec<OrderFact> {
+/// Every order.
+#[must_use]
+pub fn orders(memory: &MemoryStore) -> Vec<OrderFact> {
     memory
         .orders()
         .into_values()
@@ -198,10 +224,12 @@ fn orders_and_rows(fleet: &Fleet) -> Vec<(String, usize, usize)> {
         .collect()
 }
 
-fn ledger(fleet: &Fleet) -> Vec<LedgerFact> {
-    let ids = fleet.ledger.orders();
+/// The rows of the ledger.
+#[must_use]
+pub fn ledger(ledger: &MemoryLedger) -> Vec<LedgerFact> {
+    let ids = ledger.orders();
     ids.iter()
-        .filter_map(|id| fleet.ledger.latest(id))
+        .filter_map(|id| ledger.latest(id))
         .map(|event| LedgerFact {
             order_id: event.data.order_id.to_string(),
             version: event.data.version,
@@ -212,9 +240,11 @@ fn ledger(fleet: &Fleet) -> Vec<LedgerFact> {
         .collect()
 }
 
-fn money(fleet: &Fleet) -> Vec<MoneyFact> {
-    let kept = fleet.gateway.captured_minor();
-    let events = fleet.gateway.events().into_iter();
+/// What the gateway says of each order's money.
+#[must_use]
+pub fn money(gateway: &MemoryGateway) -> Vec<MoneyFact> {
+    let kept = gateway.captured_minor();
+    let events = gateway.events().into_iter();
     events
         .map(|(order, events)| MoneyFact {
             order_id: order.to_string(),

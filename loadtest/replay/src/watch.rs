@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::claim::{Claim, ClaimState};
 use domain::drops::{Drop, DropState};
-use domain::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
+use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId, SkuId};
 use domain::limits::{CLOCK_SKEW_MS, LATE_MS};
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
@@ -61,6 +61,8 @@ struct Seen {
     over_from: Option<Timestamp>,
     restocked_ms: Option<i64>,
     taken_back: BTreeSet<String>,
+    /// When it was first noted that the shopper of an order was told something.
+    told: BTreeMap<(OrderId, String), i64>,
 }
 
 /// The promises, with what has to be remembered for them.
@@ -84,6 +86,23 @@ impl Watch {
             skus,
             per_shopper_limit,
         }
+    }
+
+    /// Notes that the shopper of `order` was told `what`; when that was noted before, if it was.
+    pub fn told(&self, order: &OrderId, what: &str, now_ms: i64) -> Option<i64> {
+        let mut seen = self.seen();
+        let key = (order.clone(), what.to_owned());
+        let before_ms = seen.told.get(&key).copied();
+        seen.told.entry(key).or_insert(now_ms);
+        before_ms
+    }
+
+    /// What the shopper of `order` was told.
+    #[must_use]
+    pub fn news_of(&self, order: &OrderId) -> Vec<String> {
+        let seen = self.seen();
+        let of = seen.told.keys().filter(|(id, _)| id == order);
+        of.map(|(_, what)| what.clone()).collect()
     }
 
     /// Counts the units, as a load run does now and then; here after every change.

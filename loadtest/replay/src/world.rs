@@ -1,65 +1,31 @@
 //! What everything in a replayed drop shares: virtual time, the history, and the counts.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use domain::time::Timestamp;
 use loadtest::audit::{Broken, Findings, Promise};
 use memory::{MemoryStore, TestEdge};
 
 use crate::chance::{key_of, keyed};
-use crate::executor::Work;
 use crate::faults::{Fault, Place, Stroke, Struck};
 use crate::plan::{FaultPlan, Plan};
 use crate::process::Function;
 use crate::sabotage::Sabotage;
+use crate::timeline::{Sleep, Timeline};
 use crate::watch::Watch;
-
-struct Sleeper {
-    at_ms: i64,
-    nth: u64,
-    waker: Waker,
-}
-
-impl PartialEq for Sleeper {
-    fn eq(&self, other: &Self) -> bool {
-        self.nth == other.nth
-    }
-}
-
-impl Eq for Sleeper {}
-
-impl PartialOrd for Sleeper {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Sleeper {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_ms, self.nth).cmp(&(other.at_ms, other.nth))
-    }
-}
 
 #[derive(Default)]
 struct State {
-    now_ms: i64,
-    sleepers: BinaryHeap<Reverse<Sleeper>>,
-    slept: u64,
-    spawned: Vec<(Option<u64>, Work)>,
-    killed: Vec<u64>,
     processes: u64,
-    steps: u64,
     busy: u64,
     history: Option<String>,
     strokes: BTreeMap<String, Struck>,
     struck: BTreeMap<Fault, u64>,
     conductor_struck_ms: Option<i64>,
+    gateway_failed_ms: Vec<i64>,
     situations: BTreeMap<&'static str, u64>,
     violations: Vec<Broken>,
 }
@@ -80,6 +46,8 @@ pub struct World {
     pub watch: Watch,
     /// The tables as they were a moment ago and before, the latest first, for reads that may lag.
     pub before: Mutex<VecDeque<MemoryStore>>,
+    /// Its time and its tasks.
+    pub timeline: Arc<Timeline>,
     state: Mutex<State>,
 }
 
@@ -99,6 +67,7 @@ impl World {
             sabotage,
             watch: Watch::new(plan.drop.units.len(), plan.drop.per_shopper_limit),
             before: Mutex::default(),
+            timeline: Arc::default(),
             state: Mutex::new(state),
         })
     }
@@ -116,7 +85,7 @@ impl World {
     /// Milliseconds since the beginning.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.state().now_ms
+        self.timeline.now_us() / 1_000
     }
 
     /// The true moment, which no process knows exactly.
@@ -126,53 +95,23 @@ impl World {
     }
 
     /// Comes back after `ms` milliseconds, after others have had a turn in any case.
-    pub fn sleep(self: &Arc<Self>, ms: i64) -> Sleep {
-        let until_ms = self.now_ms().saturating_add(ms.max(0));
-        Sleep {
-            world: Arc::clone(self),
-            until_ms,
-            polled: false,
-        }
+    pub fn sleep(&self, ms: i64) -> Sleep {
+        self.timeline.sleep(ms.saturating_mul(1_000))
     }
 
-    /// Moves time to the next sleeper; false if there is none.
-    pub(crate) fn advance(&self) -> bool {
-        let mut woken = Vec::new();
-        {
-            let mut state = self.state();
-            let Some(Reverse(first)) = state.sleepers.pop() else {
-                return false;
-            };
-            state.now_ms = state.now_ms.max(first.at_ms);
-            woken.push(first.waker);
-            while state
-                .sleepers
-                .peek()
-                .is_some_and(|Reverse(next)| next.at_ms <= state.now_ms)
-            {
-                woken.extend(state.sleepers.pop().map(|Reverse(next)| next.waker));
-            }
-        }
-        woken.iter().for_each(Waker::wake_by_ref);
-        true
+    /// Lets so much time pass in which nothing happens.
+    pub fn leap(&self, ms: i64) {
+        self.timeline.leap(ms.saturating_mul(1_000));
     }
 
     /// Starts a task; with `process` it dies with that process.
     pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
-        self.state().spawned.push((process, Box::pin(work)));
-    }
-
-    pub(crate) fn take_spawned(&self) -> Vec<(Option<u64>, Work)> {
-        std::mem::take(&mut self.state().spawned)
+        self.timeline.spawn(process, work);
     }
 
     /// Ends a process: none of its tasks makes another step.
     pub fn kill(&self, process: u64) {
-        self.state().killed.push(process);
-    }
-
-    pub(crate) fn take_killed(&self) -> Vec<u64> {
-        std::mem::take(&mut self.state().killed)
+        self.timeline.kill(process);
     }
 
     /// A number for a new process.
@@ -199,14 +138,10 @@ impl World {
         self.state().busy > 0
     }
 
-    pub(crate) fn count_steps(&self, steps: u64) {
-        self.state().steps += steps;
-    }
-
     /// Writes a line of the history, if one is kept.
     pub fn tell(&self, line: impl FnOnce() -> String) {
         let mut state = self.state();
-        let now_ms = state.now_ms;
+        let now_ms = self.now_ms();
         if let Some(history) = &mut state.history {
             let (seconds, rest) = (now_ms / 1000, now_ms % 1000);
             // Writing to a string cannot fail.
@@ -245,10 +180,18 @@ impl World {
         away
     }
 
-    /// Whether no fault has struck anything.
+    /// Notes that the gateway refuses or loses a call.
+    pub fn gateway_fails(&self) {
+        let now_ms = self.now_ms();
+        self.state().gateway_failed_ms.push(now_ms);
+    }
+
+    /// When the gateway refused or lost a call, in milliseconds since 1970.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.state().struck.is_empty()
+    pub fn gateway_failed_ms(&self) -> Vec<i64> {
+        let state = self.state();
+        let at = |ms: &i64| TestEdge::START.plus_millis(*ms).as_millis();
+        state.gateway_failed_ms.iter().map(at).collect()
     }
 
     /// When a fault last struck a conductor, in milliseconds since the beginning.
@@ -326,7 +269,7 @@ impl World {
         let mut state = self.state();
         *state.struck.entry(struck.fault).or_default() += 1;
         if place.starts_with(Function::ConductDrop.name()) {
-            state.conductor_struck_ms = Some(state.now_ms);
+            state.conductor_struck_ms = Some(self.now_ms());
         }
         state.strokes.insert(place, struck);
         Some(struck.stroke)
@@ -337,8 +280,8 @@ impl World {
     pub fn take_outcome(&self) -> Tallies {
         let mut state = self.state();
         Tallies {
-            steps: state.steps,
-            virtual_ms: state.now_ms,
+            steps: self.timeline.steps(),
+            virtual_ms: self.now_ms(),
             history: state.history.take().unwrap_or_default(),
             strokes: std::mem::take(&mut state.strokes),
             struck: std::mem::take(&mut state.struck),
@@ -368,38 +311,6 @@ pub struct Tallies {
     pub violations: Vec<Broken>,
     /// What the audit found; nothing of a drop that was not published.
     pub findings: Findings,
-}
-
-/// Waits in virtual time.
-pub struct Sleep {
-    world: Arc<World>,
-    until_ms: i64,
-    polled: bool,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.world.state();
-        if self.polled && state.now_ms >= self.until_ms {
-            return Poll::Ready(());
-        }
-        if state.now_ms >= self.until_ms {
-            context.waker().wake_by_ref();
-        } else {
-            state.slept += 1;
-            let sleeper = Sleeper {
-                at_ms: self.until_ms,
-                nth: state.slept,
-                waker: context.waker().clone(),
-            };
-            state.sleepers.push(Reverse(sleeper));
-        }
-        drop(state);
-        self.polled = true;
-        Poll::Pending
-    }
 }
 
 /// Which faults can strike a place, the most telling first.

@@ -39,7 +39,7 @@ pub(super) fn endings(facts: &Facts, journal: &Journal<'_>) -> Endings {
         let unjustified = match (order.status, order.reason) {
             _ if by_deadline => unjustified_by_deadline(order, log),
             (OrderStatus::Cancelled, Some(EndReason::GatewayUnavailable)) => {
-                unjustified_without_gateway(facts, order)
+                unjustified_without_gateway(facts, journal, order)
             }
             // An order that takes no card is declined without asking the gateway.
             (OrderStatus::Declined, _) if order.terms.cards > 0 && declines(log) < order.tries.len() => {
@@ -85,12 +85,14 @@ fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static st
     }
 }
 
-/// The gateway is given up only where something went wrong, and only after the time for which the operator has orders wait.
-fn unjustified_without_gateway(facts: &Facts, order: &Order) -> Option<&'static str> {
-    if facts.quiet {
-        Some("nothing was wrong with the gateway")
-    } else if order.updated_at.plus_millis(CLOCK_SKEW_MS) < order.payment_deadline {
-        Some("the time for which orders wait for the gateway had not passed")
+/// The gateway is given up only where an operator asked for that and the gateway failed while the order was open.
+fn unjustified_without_gateway(facts: &Facts, journal: &Journal<'_>, order: &Order) -> Option<&'static str> {
+    let from = order.placed_at.plus_millis(-CLOCK_SKEW_MS).as_millis();
+    let open = from..=order.updated_at.plus_millis(CLOCK_SKEW_MS).as_millis();
+    if !facts.gateway_failed_ms.iter().any(|at_ms| open.contains(at_ms)) {
+        Some("the gateway did not fail while it was open")
+    } else if !journal.end_asked.contains(order.id.as_str()) {
+        Some("no operator asked for that")
     } else {
         None
     }
@@ -146,16 +148,34 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_is_given_up_only_after_the_wait_and_where_something_went_wrong() {
+    fn the_gateway_is_given_up_only_where_it_failed_and_an_operator_asked() {
         let (status, reason) = (OrderStatus::Cancelled, EndReason::GatewayUnavailable);
-        assert_eq!(unjustified(status, reason, |f| f.quiet = true), 1);
-        assert_eq!(unjustified(status, reason, |f| f.quiet = false), 0);
-        let early = |f: &mut Facts| {
-            let order = &mut f.orders[2].order;
-            order.updated_at = order.payment_deadline.plus_millis(-CLOCK_SKEW_MS - 1);
-            f.quiet = false;
+        let asked = |f: &mut Facts, nth: usize| {
+            let order_id = f.orders[nth].order.id.to_string();
+            f.journal.push(Entry::EndAsked { at_ms: 0, order_id });
         };
-        assert_eq!(unjustified(status, reason, early), 1);
+        let failed = |f: &mut Facts, from_placing_ms: i64| {
+            let at = f.orders[2].order.placed_at.as_millis() + from_placing_ms;
+            f.gateway_failed_ms.push(at);
+        };
+        let both = |f: &mut Facts| {
+            failed(f, 1);
+            asked(f, 2);
+        };
+        assert_eq!(unjustified(status, reason, both), 0);
+        assert_eq!(unjustified(status, reason, |_| {}), 1);
+        assert_eq!(unjustified(status, reason, |f| failed(f, 1)), 1);
+        assert_eq!(unjustified(status, reason, |f| asked(f, 2)), 1);
+        let another = |f: &mut Facts| {
+            failed(f, 1);
+            asked(f, 1);
+        };
+        assert_eq!(unjustified(status, reason, another), 1, "another order's");
+        let before = |f: &mut Facts| {
+            failed(f, -CLOCK_SKEW_MS - 1);
+            asked(f, 2);
+        };
+        assert_eq!(unjustified(status, reason, before), 1, "before it was placed");
     }
 
     #[test]
@@ -207,7 +227,7 @@ mod tests {
         let shoppers = |declines: u32, actions: u32| {
             move |f: &mut Facts| {
                 f.orders[2].order.turn = Turn::Shopper;
-                (f.money[2].declines, f.money[2].actions, f.quiet) = (declines, actions, false);
+                (f.money[2].declines, f.money[2].actions) = (declines, actions);
             }
         };
         assert_eq!(unjustified(status, reason, shoppers(0, 0)), 1);

@@ -192,7 +192,7 @@ pub(super) fn clean() -> Facts {
         ],
         unreadable: Vec::new(),
         trouble: false,
-        quiet: true,
+        gateway_failed_ms: Vec::new(),
         overdue_after_ms: super::overdue_after_ms(false),
         every_change_sampled: false,
     };

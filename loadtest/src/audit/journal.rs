@@ -15,6 +15,8 @@ pub(super) struct Journal<'a> {
     pub(super) ordered: Vec<&'a Ordered>,
     /// Orders that their shoppers asked to cancel.
     pub(super) cancel_asked: BTreeSet<&'a str>,
+    /// Orders that an operator asked to end.
+    pub(super) end_asked: BTreeSet<&'a str>,
     /// Whether the operator cancelled the drop.
     pub(super) drop_cancelled: bool,
     /// Every refused checkout.
@@ -43,6 +45,9 @@ impl<'a> Journal<'a> {
                 Entry::Ordered(ordered) => journal.ordered.push(ordered),
                 Entry::CancelAsked { order_id, .. } => {
                     journal.cancel_asked.insert(order_id);
+                }
+                Entry::EndAsked { order_id, .. } => {
+                    journal.end_asked.insert(order_id);
                 }
                 Entry::DropCancelAsked { .. } => journal.drop_cancelled = true,
                 Entry::CheckoutRefused(refused) => journal.refused.push(refused),

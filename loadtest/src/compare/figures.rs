@@ -11,15 +11,16 @@ use crate::measure::{Endpoint, Measured, Sample, percentiles};
 use crate::run::Ran;
 use crate::usage::{float, is_http};
 
-/// What `project-ledger` says, with a number of events, when the database had no connection for them.
+/// The log line of `project-ledger` when the database had no connection for a number of events.
 const DELAYED: &str = "ledger writes waited for a connection";
 
 /// One run's figures. Latencies count from the intended start, over all requests to the API.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// Processes of the shoppers' functions started while a request waited, from just before the crowd on.
+    /// Processes of the shoppers' functions that were started while a request waited, from just before the first
+    /// arrival.
     pub cold_starts: u64,
-    /// The same of functions behind queues, streams and schedules.
+    /// The same count for functions behind queues, streams and schedules.
     pub cold_starts_elsewhere: u64,
     /// Requests to the shoppers' functions that waited for such a start ÷ all.
     pub cold_request_share: f64,
@@ -27,32 +28,32 @@ pub struct Figures {
     pub first_second_p99_ms: f64,
     /// 99.9th percentile of requests intended in the first ten seconds.
     pub first_10s_p999_ms: f64,
-    /// As `first_second_p99_ms`, without the platform's modelled share in each request's time.
+    /// As `first_second_p99_ms`, without the modelled part of each request's time.
     pub first_second_p99_ms_measured_part: f64,
     /// Requests intended in the first second.
     pub first_second_requests: u64,
     /// Requests answered 5xx, or not at all.
     pub errors: u64,
-    /// Requests to the shoppers' functions beyond what provisioned concurrency served.
+    /// Requests to the shoppers' functions beyond the provisioned concurrency.
     pub spill_over: u64,
-    /// The same of functions behind queues and streams.
+    /// The same count for functions behind queues and streams.
     pub spill_over_elsewhere: u64,
-    /// Processes held ahead when it ended.
+    /// Provisioned processes at the end of the run.
     pub held_ahead: u64,
     /// From the opening until no unit was free.
     pub sold_out_after_ms: Option<i64>,
-    /// Ledger writes that waited over a second for a connection, or were sent again for want of one.
+    /// Ledger writes that waited over a second for a connection, or were repeated because none was available.
     pub orders_delayed_by_database: u64,
-    /// From the last shopper's leaving until nothing was left to do.
+    /// From the end of the last visit until no work was left.
     pub drain_ms: u64,
-    /// What the plan costs beyond the same drop unscaled, in US dollars by the list; 0 without a plan.
+    /// The cost of the plan beyond the same drop unscaled, in US dollars by list prices; 0 without a plan.
     pub usd_prescale: f64,
-    /// Promises of the API that were not kept.
+    /// Broken promises of the API.
     pub failures: Vec<String>,
 }
 
 impl Figures {
-    /// Of a run in which so many writes were delayed.
+    /// The figures of a run with this number of delayed writes.
     pub(super) fn of(ran: &Ran, delayed: u64) -> Self {
         let shoppers = shoppers_functions(ran);
         let (front, back): (Vec<&Processes>, Vec<&Processes>) =
@@ -94,13 +95,13 @@ impl Figures {
 /// The functions that shoppers' requests run.
 fn shoppers_functions(ran: &Ran) -> BTreeSet<&str> {
     let uses = ran.report.usage.functions.iter();
-    // Operators and the gateway call routes of their own.
+    // Operators and the gateway call other routes.
     let others = |route: &str| route.contains(" /operator") || route.contains(" /payments/");
     let shoppers = uses.filter(|f| is_http(&f.route) && !others(&f.route));
     shoppers.map(|f| f.function.as_str()).collect()
 }
 
-/// Of all requests to the API that were intended in the first `ms` after the opening.
+/// Latencies of all API requests that were intended in the first `ms` after the opening.
 fn latencies(measured: &Measured, ms: i32, of: impl Fn(&Sample) -> u32) -> Vec<u32> {
     let early = |s: &&Sample| s.endpoint != Endpoint::Bank && (0..ms).contains(&s.intended_ms);
     measured.samples.iter().filter(early).map(of).collect()
@@ -110,7 +111,7 @@ fn errors(measured: &Measured) -> u64 {
     let failed = |s: &&Sample| {
         let outcome = measured.outcomes.get(usize::from(s.outcome));
         let outcome = outcome.map_or("", String::as_str);
-        // What a shopper reloaded is asked for again, and no error.
+        // A request that the shopper aborted by a reload is sent again and is not an error.
         s.endpoint != Endpoint::Bank && outcome != "reloaded" && !outcome.starts_with(['2', '3', '4'])
     };
     u64::try_from(measured.samples.iter().filter(failed).count()).unwrap_or(u64::MAX)
@@ -125,7 +126,7 @@ struct Line {
 /// Ledger writes that the database delayed, from the function's own log.
 ///
 /// # Errors
-/// When there is a log that cannot be read.
+/// When a log exists and cannot be read.
 pub(super) fn delayed_by_database(logs: &Path) -> anyhow::Result<u64> {
     let path = logs.join("project-ledger.log");
     if !path.exists() {

@@ -1,8 +1,8 @@
-//! One drop with pre-scaling and without: what it does to the first second.
+//! Compares one drop with and without pre-scaling, mainly in the first second.
 //!
-//! Three runs of one drop file with one seed, each on a stack of its own that starts processes as Lambda does and whose ledger
-//! is of the size that the control planes hold: without pre-scaling, without it and with the platform's share of a cold start
-//! set to nothing, and with it.
+//! It runs one drop file three times with the same seed, each time on a new stack that starts processes as Lambda does
+//! and whose ledger has the size that the control planes hold: without pre-scaling, without it and with a platform
+//! share of zero in each cold start, and with pre-scaling.
 
 mod figures;
 mod plot;
@@ -23,12 +23,12 @@ use crate::progress::say;
 use crate::run::{Load, Options, Ran, run};
 use crate::stack::Start;
 
-/// Processes per function at most: more than the drop's plan holds, and more than this machine's memory minds.
+/// The largest number of processes per function: more than the drop's plan needs, and within this machine's memory.
 const PROCESSES: u32 = 400;
-/// Invocations at a time: an account's first limit.
+/// The largest number of concurrent invocations: a new account's limit.
 const ACCOUNT: u32 = 1_000;
-/// How much longer than a hold and a payment a ledger may need that is too small: a message that found no connection comes
-/// again after its queue's visibility time.
+/// How much longer than a hold and a payment an undersized ledger may need: a message that found no connection is
+/// redelivered after its queue's visibility timeout.
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// What to compare.
@@ -48,45 +48,44 @@ pub struct Compare {
     pub platform_ms: u64,
 }
 
-/// `prescale.json`.
+/// The content of `prescale.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// Whether what pre-scaling promises was seen, and every promise of the API was kept with it.
+    /// Whether pre-scaling had the promised effect, and the run with it kept every promise of the API.
     pub ok: bool,
-    /// Why not.
+    /// The reasons if not.
     pub failures: Vec<String>,
-    /// The drop file.
     pub drop_file: String,
-    /// The seed of every draw.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Shoppers.
     pub shoppers: u64,
-    /// The platform's share of each start on demand, in ms: a parameter. Figures with it are modelled.
+    /// The platform's share of each start on demand, in ms: a parameter. Figures that include it are modelled.
     pub platform_share_ms: u64,
-    /// Without pre-scaling. Modelled.
+    /// Figures without pre-scaling. Modelled.
     pub off: Figures,
-    /// With it. Modelled, though nothing in it should be: there is no start to add to.
+    /// Figures with pre-scaling. Modelled, although no start should add a modelled time.
     pub on: Figures,
-    /// Without it, the platform's share being nothing. Measured.
+    /// Figures without pre-scaling and with a platform share of zero. Measured.
     pub off_without_platform_share: Figures,
-    /// First second's p99 without pre-scaling ÷ with it. Modelled.
+    /// The first second's p99 without pre-scaling ÷ with it. Modelled.
     pub first_second_p99_ratio: f64,
-    /// The same without the platform's share. Measured.
+    /// The same ratio without the platform's share. Measured.
     pub first_second_p99_ratio_measured: f64,
-    /// From the first run that looked after the drop until it was ready, in ms, on control planes that act at once.
+    /// From the first run of the function `prescale` until the drop was ready, in ms, on control planes that act at
+    /// once.
     pub ready_after_ms: u64,
-    /// From the end of the drop until all was given back, in ms.
+    /// From the end of the drop until all capacity was returned, in ms.
     pub given_back_after_ms: u64,
 }
 
-/// How much lower the first second's p99 shall be, at least.
+/// The smallest factor by which pre-scaling must lower the first second's p99.
 const LEAST_RATIO: f64 = 5.0;
 
 impl Compare {
     /// Runs the drop three times, and writes `prescale.json` and `prescale.svg`.
     ///
     /// # Errors
-    /// When a run does not come to its end, or was stopped. A promise that was not kept is no error: it is in the comparison.
+    /// When a run does not complete, or was stopped. A broken promise is not an error: the comparison reports it.
     pub async fn run(&self, stop: watch::Receiver<bool>) -> anyhow::Result<Comparison> {
         say("1 of 3: without pre-scaling");
         let (off, _) = self.once("off", self.platform_ms, false, &stop).await?;
@@ -202,7 +201,7 @@ async fn on_stack(
 }
 
 impl Comparison {
-    /// What was promised and not seen.
+    /// The promises that were not kept.
     fn judge(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let on = &self.on;
@@ -226,7 +225,7 @@ impl Comparison {
         failures
     }
 
-    /// For people.
+    /// The comparison as a table for the terminal.
     #[must_use]
     pub fn table(&self) -> String {
         let (off, on, bare) = (&self.off, &self.on, &self.off_without_platform_share);

@@ -1,20 +1,20 @@
-//! Both runs' first seconds in one drawing, which stands by itself.
+//! The first seconds of both runs in one self-contained drawing.
 
 use plotters::prelude::*;
 
 use crate::measure::{Endpoint, Measured, percentiles};
 
 const SIZE: (u32, u32) = (920, 360);
-/// From so many ms before the opening.
+/// The start of the time axis, in ms relative to the opening.
 const FROM_MS: i32 = -2_000;
-/// To so many ms after it.
+/// The end of the time axis, in ms relative to the opening.
 const TO_MS: i32 = 15_000;
-/// What is taken together, in ms.
+/// The width of one point, in ms.
 const STEP_MS: i32 = 250;
 const OFF: RGBColor = RGBColor(0xd6, 0x51, 0x5e);
 const ON: RGBColor = RGBColor(0x2f, 0x74, 0xd0);
 
-/// The 99th percentile of all requests to the API, by the quarter of a second in which they should have been sent.
+/// The 99th percentile of all API requests, by the quarter of a second of their intended start.
 fn line(measured: &Measured) -> Vec<(f64, f64)> {
     let bins = (FROM_MS..TO_MS).step_by(usize::try_from(STEP_MS).unwrap_or(1));
     let of = |from: i32| {
@@ -28,7 +28,7 @@ fn line(measured: &Measured) -> Vec<(f64, f64)> {
     bins.filter_map(of).collect()
 }
 
-/// p99 over time, without pre-scaling and with it, on a logarithmic scale.
+/// The p99 over time with and without pre-scaling, on a logarithmic scale.
 ///
 /// # Errors
 /// When it cannot be drawn.

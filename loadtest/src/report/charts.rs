@@ -1,26 +1,27 @@
-//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that one
-//! drawing serves light and dark.
+//! Plots as inline SVG. Colours of axes, grid and text are placeholders that the page's style sheet replaces, so that
+//! one drawing works on light and dark backgrounds.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+pub use plotters::style::RGBColor;
 
 use crate::facts::UnitCounts;
 use crate::measure::Second;
 
-/// Axes and text; the style sheet replaces it.
+/// Axes and text; the style sheet replaces this colour.
 pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
-/// Grid lines; the style sheet replaces it.
+/// Grid lines; the style sheet replaces this colour.
 pub(super) const GRID: RGBColor = RGBColor(4, 5, 6);
 /// Free units.
-pub(super) const FREE: RGBColor = RGBColor(0xa9, 0xb4, 0xc2);
+pub const FREE: RGBColor = RGBColor(0xa9, 0xb4, 0xc2);
 /// Held units.
-pub(super) const HELD: RGBColor = RGBColor(0x9a, 0x6b, 0xd6);
+pub const HELD: RGBColor = RGBColor(0x9a, 0x6b, 0xd6);
 /// Units in open orders.
-pub(super) const ORDERED: RGBColor = RGBColor(0xe6, 0x9a, 0x2e);
+pub const ORDERED: RGBColor = RGBColor(0xe6, 0x9a, 0x2e);
 /// Sold units; also the colour of single series.
-pub(super) const SOLD: RGBColor = RGBColor(0x2f, 0x74, 0xd0);
+pub const SOLD: RGBColor = RGBColor(0x2f, 0x74, 0xd0);
 /// The 99th percentile.
-pub(super) const P99: RGBColor = RGBColor(0xd6, 0x51, 0x5e);
+pub const P99: RGBColor = RGBColor(0xd6, 0x51, 0x5e);
 
 const SIZE: (u32, u32) = (920, 270);
 const SMALL: (u32, u32) = (450, 240);
@@ -46,7 +47,7 @@ macro_rules! mesh {
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
-/// A colour and the height up to which it reaches.
+/// A colour and the height of its layer.
 type Layer = (RGBColor, fn(&UnitCounts) -> u64);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -91,7 +92,8 @@ pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
 }
 
 /// Where the units were, stacked: sold, ordered, held, free.
-pub(super) fn units(samples: &[(f64, UnitCounts)]) -> String {
+#[must_use]
+pub fn units(samples: &[(f64, UnitCounts)]) -> String {
     draw(SIZE, |area| {
         let (from, to) = time_range(samples.iter().map(|(s, _)| *s));
         let most = samples.iter().map(|(_, u)| u.total()).max().unwrap_or(1);
@@ -146,6 +148,30 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
         };
         chart.draw_series(LineSeries::new(line(|s| s.p99), P99.stroke_width(2)))?;
         chart.draw_series(LineSeries::new(line(|s| s.p50), SOLD.stroke_width(2)))?;
+        Ok(())
+    })
+}
+
+/// Figures by second, each line in its colour; `y` says what is counted.
+#[must_use]
+pub fn lines(y: &str, lines: &[(RGBColor, Vec<(f64, f64)>)]) -> String {
+    draw(SIZE, |area| {
+        let points = || lines.iter().flat_map(|(_, line)| line.iter());
+        let (from, to) = time_range(points().map(|(second, _)| *second));
+        let most = points().map(|(_, value)| *value).fold(0.0, f64::max);
+        let mut chart = ChartBuilder::on(area)
+            .margin(8)
+            .x_label_area_size(42)
+            .y_label_area_size(66)
+            .build_cartesian_2d(from..to, 0.0..1.08 * most.max(1.0))?;
+        mesh!(chart, y, 7, |y: &f64| if most < 10.0 {
+            format!("{y:.1}")
+        } else {
+            format!("{y:.0}")
+        });
+        for (colour, line) in lines {
+            chart.draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?;
+        }
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! `report.html`: one page that needs nothing else.
+//! `report.html`: one page without external files.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use super::{Report, charts, samples};
 use crate::facts::{Facts, UnitCounts};
 use crate::measure::{Endpoint, Measured};
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet of reports.
+pub const STYLE: &str = include_str!("style.css");
 
-/// The page of a run.
 #[must_use]
 pub fn render(report: &Report, measured: &Measured, facts: &Facts) -> String {
     let page = html! {
@@ -253,12 +253,14 @@ fn units(facts: &Facts) -> Vec<(f64, UnitCounts)> {
         .collect()
 }
 
-fn key(colour: RGBColor, name: &str) -> Markup {
+/// A colour of a plot and what it stands for.
+#[must_use]
+pub fn key(colour: RGBColor, name: &str) -> Markup {
     let RGBColor(r, g, b) = colour;
     html! { span.key { i style=(format!("background:#{r:02x}{g:02x}{b:02x}")) {} (name) } }
 }
 
-/// `DidNotWantFewer` as `did not want fewer`.
+/// Converts `DidNotWantFewer` to `did not want fewer`.
 fn words(name: &str) -> String {
     let mut words = String::new();
     for c in name.chars() {

@@ -1,6 +1,6 @@
-//! The report: one JSON document for machines, one page for people.
+//! The report: one JSON document for programs, and one page for people.
 
-mod charts;
+pub mod charts;
 mod html;
 mod summary;
 
@@ -11,90 +11,79 @@ use serde::Serialize;
 use crate::audit::{Findings, Promise};
 use crate::facts::{DropFacts, Ending, Entry, Sampled};
 use crate::faults::FaultReport;
+use crate::gateway::GatewayFigures;
 use crate::measure::{Endpoint, Measured, Percentiles, percentiles};
 use crate::usage::Usage;
 
-pub use html::render;
+pub use html::{STYLE, key, render};
 
-/// How late arrivals may be sent at the 99th percentile before a run is void, in ms.
+/// The largest lateness of arrivals at the 99th percentile, in ms. A run above it is void.
 pub const LATE_LIMIT_MS: f64 = 20.0;
 
-/// Where and with what it was run.
+/// The machine and the revision of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Machine {
-    /// Processors.
     pub cores: usize,
     /// Revision of the sources, if known.
     pub git_revision: Option<String>,
 }
 
-/// What a run was, before anything was measured.
+/// The description of a run, without measurements.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
-    /// The drop file.
     pub drop_file: String,
-    /// The drop's title.
     pub title: String,
-    /// The seed of every draw.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// How many shoppers came.
     pub shoppers: u64,
-    /// The drop.
     pub drop: DropFacts,
-    /// Where.
     pub machine: Machine,
     /// From publishing to the end of the drain, in s.
     pub duration_s: f64,
-    /// From the last shopper's leaving to the end of the drain, in s.
+    /// From the end of the last visit to the end of the drain, in s.
     pub drain_s: f64,
-    /// What was left when the drain gave up.
+    /// The work left when the drain gave up.
     pub left_undone: Vec<String>,
-    /// Shoppers whose visit was cut short.
+    /// Shoppers whose visit was stopped early.
     pub unfinished: u64,
-    /// Answers the API does not promise.
+    /// Answers that the API does not promise.
     pub surprises: BTreeMap<String, u64>,
-    /// Samples of the shards that could not be taken.
+    /// Samples of the shards that failed.
     pub failed_samples: u64,
-    /// What went wrong on purpose.
+    /// The injected faults.
     pub faults: FaultReport,
-    /// When the list prices were written down.
+    /// The date of the list prices.
     pub prices_as_of: String,
 }
 
-/// Latencies of all endpoints by phase.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ByPhase {
     /// Requests intended before the opening.
     pub before_opening: BTreeMap<&'static str, Percentiles>,
-    /// Requests intended after it.
+    /// Requests intended after the opening.
     pub open: BTreeMap<&'static str, Percentiles>,
 }
 
-/// `report.json`.
+/// The content of `report.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Whether every promise was kept, every figure is there, and the generator was in time.
+    /// Whether every promise was kept, every figure exists, and the generator was on time.
     pub ok: bool,
-    /// Why not.
+    /// The reasons if not.
     pub failures: Vec<String>,
-    /// The drop file.
     pub drop_file: String,
-    /// The drop's title.
     pub title: String,
-    /// The drop's id.
     pub drop_id: String,
-    /// The seed of every draw.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// How many shoppers came.
     pub shoppers: u64,
     /// The audit's units, promises and explanations.
     #[serde(flatten)]
     pub findings: Findings,
-    /// Shoppers by how their visit ended.
     pub endings: BTreeMap<Ending, u64>,
-    /// Shoppers whose visit was cut short.
+    /// Shoppers whose visit was stopped early.
     pub unfinished_shoppers: u64,
-    /// Answers the API does not promise, with how often each came.
+    /// Answers that the API does not promise, with their counts.
     pub surprises: BTreeMap<String, u64>,
     /// API requests intended per second between the first and the last arrival.
     pub offered_rps: f64,
@@ -102,45 +91,44 @@ pub struct Report {
     pub achieved_rps: f64,
     /// API requests intended in the busiest second.
     pub peak_rps: u64,
-    /// All API requests.
     pub requests: u64,
-    /// From the opening to the first sample in which no unit of any SKU was free, in ms (a sample every 500 ms).
+    /// From the opening to the first sample in which no unit of any SKU was free, in ms (one sample every 500 ms).
     pub sold_out_after_ms: Option<i64>,
     /// From the opening to the first sample in which every unit was sold, in ms.
     pub all_paid_after_ms: Option<i64>,
     /// Latency from the intended start, by endpoint.
     pub latency_ms: BTreeMap<&'static str, Percentiles>,
-    /// The same by phase.
+    /// The same latencies by phase.
     pub latency_ms_by_phase: ByPhase,
     /// Requests by endpoint, status and problem code.
     pub status_counts: BTreeMap<&'static str, BTreeMap<String, u64>>,
-    /// How late arrivals were sent, 99th percentile.
+    /// The lateness of arrivals, 99th percentile.
     pub generator_late_ms_p99: f64,
-    /// All of its percentiles.
+    /// All percentiles of the lateness of arrivals.
     pub generator_late_ms: Percentiles,
-    /// How late requests after a think-time were sent.
+    /// The lateness of requests after a think time.
     pub step_late_ms: Percentiles,
+    /// How the payment gateway was called.
+    pub gateway: GatewayFigures,
     /// Figures from the stack's meter.
     #[serde(flatten)]
     pub usage: Usage,
-    /// When the list prices were written down that are behind `usd_per_order`.
+    /// The date of the list prices that `usd_per_order` uses.
     pub prices_as_of: String,
     /// From publishing to the end of the drain, in s.
     pub duration_s: f64,
-    /// From the last shopper's leaving to the end of the drain, in s.
+    /// From the end of the last visit to the end of the drain, in s.
     pub drain_s: f64,
-    /// What was left when the drain gave up.
+    /// The work left when the drain gave up.
     pub left_undone: Vec<String>,
     /// Samples of the shards taken during the run.
     pub samples: u64,
-    /// What went wrong on purpose, and how often.
+    /// The injected faults and their counts.
     pub faults: FaultReport,
-    /// Where it ran.
     pub machine: Machine,
 }
 
 impl Report {
-    /// The report of a run.
     #[must_use]
     pub fn new(
         run: RunFacts,
@@ -234,6 +222,7 @@ impl Report {
             generator_late_ms_p99: late.p99,
             generator_late_ms: late,
             step_late_ms: percentiles(&measured.late_steps_us),
+            gateway: GatewayFigures::default(),
             usage,
             prices_as_of: run.prices_as_of,
             duration_s: run.duration_s,
@@ -248,7 +237,7 @@ impl Report {
         report
     }
 
-    /// Everything that makes the run a failed or a void one.
+    /// The reasons why the run is failed or void.
     fn judge(&self, failed_samples: u64) -> Vec<String> {
         let f = &self.findings;
         let mut failures = Vec::new();
@@ -262,7 +251,7 @@ impl Report {
             failures.push(format!("not drained: {}", self.left_undone.join(", ")));
         }
         let late = self.generator_late_ms_p99;
-        // Latencies under faults are nobody's figures.
+        // Latencies under faults are not reported as figures, so lateness is accepted.
         if late > LATE_LIMIT_MS && !self.faults.any() {
             failures.push(format!(
                 "the generator was {late:.1} ms late (p99), {LATE_LIMIT_MS} ms are allowed"
@@ -298,7 +287,8 @@ impl Report {
         failures
     }
 
-    /// Requests that API Gateway answered because the function gave no answer: 500, with a body that is no problem document.
+    /// Requests that API Gateway answered because the function did not: 500, with a body that is not a problem
+    /// document.
     fn answered_for_functions(&self) -> u64 {
         let api = self
             .status_counts
@@ -352,7 +342,6 @@ impl Report {
     }
 }
 
-/// The samples of a journal.
 pub(crate) fn samples(journal: &[Entry]) -> impl Iterator<Item = &Sampled> {
     journal.iter().filter_map(|entry| match entry {
         Entry::Sampled(sampled) => Some(sampled),

@@ -3,7 +3,6 @@
 use super::{LATE_LIMIT_MS, Report, float};
 
 impl Report {
-    /// A few lines for the terminal.
     #[must_use]
     pub fn summary(&self) -> String {
         let f = &self.findings;
@@ -53,6 +52,15 @@ impl Report {
             ratio(u.wcu_per_rejection),
             ratio(u.stock_wcu_per_sold_unit),
             ratio(u.read_units_per_reservation)
+        ));
+        let g = &self.gateway;
+        lines.push(format!(
+            "  gateway     {} calls, {} a paid order; {:.1} % more were too many; {:.1} a second at their middle, {} of the limit",
+            g.calls,
+            ratio(g.calls_per_paid_order),
+            100.0 * g.too_many_share,
+            g.paced_rps.unwrap_or_default(),
+            g.of_limit.map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v))
         ));
         lines.push(format!(
             "  price       {} USD an order; {} cold starts",

@@ -312,7 +312,7 @@ fn the_page_stands_alone_and_shows_everything() {
         queues: vec![],
         unreadable: vec![],
         trouble: false,
-        quiet: true,
+        gateway_failed_ms: vec![],
         overdue_after_ms: 14_000,
         every_change_sampled: false,
     };

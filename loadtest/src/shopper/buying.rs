@@ -14,10 +14,10 @@ use crate::facts::{CheckoutRefused, Ending, Entry, Ordered, Reserved};
 use crate::measure::Endpoint;
 use crate::world::Tally;
 
-/// How long after the payment deadline an order may take to become final before a shopper stops asking, in ms.
+/// How long after the payment deadline a shopper waits for the order's final status, in ms.
 const AFTER_DEADLINE_MS: i64 = 30_000;
 
-/// The body of a checkout of a reservation, paid with `payment_method` and sent to a made-up address.
+/// The body of a checkout of a reservation, paid with `payment_method` and sent to an invented address.
 #[must_use]
 pub fn checkout_body(
     held: &ReservationView,
@@ -63,7 +63,7 @@ impl Shopper {
         format!("{}-o{}", self.plan.shopper, self.attempt)
     }
 
-    /// Notes every 201 to the request with `key`, and answers the first.
+    /// Records every 201 to the request with `key`, and returns the first.
     pub(super) fn note_reservations(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
         let mut first = None;
         for view in answers
@@ -72,7 +72,7 @@ impl Shopper {
             .filter_map(Answer::json::<ReservationView>)
         {
             self.world.note(Entry::Reserved(Reserved {
-                at_ms: self.world.opening.now_ms(),
+                at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
                 sku: view.sku.to_string(),
                 quantity: view.quantity,
@@ -114,12 +114,12 @@ impl Shopper {
             Some(answer) if answer.status == 204 => {
                 let reservation_id = held.reservation_id.to_string();
                 self.world.note(Entry::Released {
-                    at_ms: self.world.opening.now_ms(),
+                    at_ms: self.world.now_ms(),
                     reservation_id,
                 });
                 Ending::Released
             }
-            // A release whose answer was lost, or a hold that expired, is not there any more.
+            // A reservation whose release succeeded without an answer, or whose hold expired, no longer exists.
             Some(answer) if answer.status == 404 || answer.status == 409 => Ending::Abandoned,
             Some(answer) => {
                 self.note_surprise(Endpoint::Release, answer);
@@ -146,7 +146,7 @@ impl Shopper {
             .filter_map(Answer::json::<OrderView>)
         {
             self.world.note(Entry::Ordered(Ordered {
-                at_ms: self.world.opening.now_ms(),
+                at_ms: self.world.now_ms(),
                 shopper: self.plan.shopper.clone(),
                 key: self.order_key(),
                 reservation_id: held.reservation_id.to_string(),
@@ -163,7 +163,7 @@ impl Shopper {
         };
         let problem = answer.json::<Problem>();
         self.world.note(Entry::CheckoutRefused(CheckoutRefused {
-            at_ms: self.world.opening.now_ms(),
+            at_ms: self.world.now_ms(),
             shopper: self.plan.shopper.clone(),
             reservation_id: held.reservation_id.to_string(),
             code: problem.as_ref().map(|p| p.code),
@@ -188,7 +188,7 @@ impl Shopper {
         Some(self.call(Method::POST, uri, Some(&key), Some(body)))
     }
 
-    /// Follows an order to its final state, doing what the bank asks for on the way.
+    /// Follows an order to its final status, and does what the bank requires on the way.
     async fn follow(&mut self, mut order: OrderView) -> Ending {
         let Some(uri) = self.world.addresses.at(&format!("/orders/{}", order.order_id)) else {
             return Ending::Unexpected;
@@ -213,7 +213,7 @@ impl Shopper {
                 }
                 OrderStatus::PaymentFailed if order.payment_failure.is_some() => {
                     if !self.plan.tries_again && !self.plan.declines_always {
-                        // The order ends by itself.
+                        // The order ends without further action of the shopper.
                         return Ending::PaymentFailed;
                     }
                     if self.plan.tries_again && !self.plan.declines_always {
@@ -231,7 +231,7 @@ impl Shopper {
                 | OrderStatus::Placed
                 | OrderStatus::Paying => {}
             }
-            if self.world.opening.now_ms() > order.payment_deadline.0.as_millis() + AFTER_DEADLINE_MS {
+            if self.world.now_ms() > order.payment_deadline.0.as_millis() + AFTER_DEADLINE_MS {
                 return Ending::GaveUp;
             }
             self.pause(wait).await;
@@ -246,7 +246,7 @@ impl Shopper {
         }
     }
 
-    /// The order with another card, unless the API has none of it.
+    /// The order with another card, unless the API refuses the card.
     async fn bring_another_card(&mut self, order: &OrderView) -> Option<OrderView> {
         let uri = (self.world.addresses).at(&format!("/orders/{}/payments", order.order_id))?;
         let left = order.payment_failure.as_ref()?.cards_left;
@@ -280,11 +280,11 @@ impl Shopper {
             return;
         };
         self.world.note(Entry::CancelAsked {
-            at_ms: self.world.opening.now_ms(),
+            at_ms: self.world.now_ms(),
             order_id: order.order_id.to_string(),
         });
         let call = self.call(Method::POST, uri, None, None);
-        // Whatever the answer, the order itself says how it ended.
+        // The order's status, and not this answer, tells how the order ended.
         self.insist(Endpoint::CancelOrder, &call, false, false).await;
     }
 

@@ -1,7 +1,7 @@
-//! One shopper's visit, from the first click to the last answer.
+//! One shopper's visit, from the first request to the last answer.
 //!
-//! A shopper acts on what the API says, and only on that: looks at the page and the status, waits for the opening,
-//! reserves, retries with the same key, checks out or does not, and follows the order to its end.
+//! A shopper acts only on the API's answers: opens the page and the status, waits for the opening, reserves, retries
+//! with the same key, checks out or does not, and follows the order to its end.
 
 mod buying;
 mod sending;
@@ -24,42 +24,40 @@ use crate::facts::{Ended, Ending, Entry};
 use crate::measure::Endpoint;
 use crate::world::{Tally, World};
 
-/// A visit under way.
 #[derive(Debug)]
 pub struct Shopper {
     world: Arc<World>,
     plan: Plan,
     bearer: HeaderValue,
     rng: fastrand::Rng,
-    /// When the next request should be sent, if that is not at once.
+    /// When the next request should be sent, if not at once.
     intended: Option<Instant>,
-    /// Counts reservations asked for: each gets a key of its own.
+    /// Counts the reservations requested; each gets its own key.
     attempt: u32,
     sku: usize,
     quantity: u32,
     looks: u32,
-    /// What went wrong, for the report.
+    /// An unexpected answer, for the report.
     surprise: Option<String>,
 }
 
-/// What came of looking at the status.
+/// The result of a status request.
 enum Look {
     Available,
     Ended(Ending),
 }
 
-/// What came of asking for a reservation.
+/// The result of a reservation request.
 enum Wish {
     Held(Box<api::reservations::ReservationView>),
-    /// Not now: look again, or leave for this reason.
+    /// Not available now: ask again, or leave for this reason.
     Wait(Ending),
-    /// Gone, but there is another SKU to want.
+    /// The SKU is gone, but the shopper has a second choice.
     Another,
     Ended(Ending),
 }
 
 impl Shopper {
-    /// A shopper about to arrive.
     #[must_use]
     pub fn new(world: Arc<World>, plan: Plan, bearer: HeaderValue) -> Self {
         Self {
@@ -76,12 +74,12 @@ impl Shopper {
         }
     }
 
-    /// The whole visit. `due` is when the shopper should arrive.
+    /// The whole visit. `due` is the arrival time.
     pub async fn visit(mut self, due: Instant) -> Option<String> {
         let world = Arc::clone(&self.world);
         Tally::add(&world.tally.arrived, 1);
         let due_ms = i32::try_from(world.opening.since(due)).unwrap_or(i32::MAX);
-        world.recorder.arrival(due_ms, due.elapsed());
+        world.recorder.arrival(due_ms, world.since(due));
         self.intended = Some(due);
         let buys = self.plan.buys();
         let ending = self.shop().await;
@@ -90,7 +88,7 @@ impl Shopper {
         }
         Tally::add(&world.tally.ended, 1);
         world.note(Entry::Ended(Ended {
-            at_ms: world.opening.now_ms(),
+            at_ms: world.now_ms(),
             shopper: self.plan.shopper.clone(),
             sku: self.sku_code().to_owned(),
             quantity: self.quantity,
@@ -132,7 +130,7 @@ impl Shopper {
                     self.wait_for_units(None).await;
                     continue;
                 }
-                // Nobody has refused that one yet: no patience is needed to look at it.
+                // The second choice has not been refused yet, so this status request does not count as a further look.
                 Wish::Another => {
                     self.think(200, 800).await;
                     continue;
@@ -140,7 +138,7 @@ impl Shopper {
                 Wish::Ended(ending) => return ending,
             };
             if self.plan.hoards {
-                let left_ms = reservation.expires_at.0.as_millis() - self.world.opening.now_ms();
+                let left_ms = reservation.expires_at.0.as_millis() - self.world.now_ms();
                 self.pause(u64::try_from(left_ms).unwrap_or(0)).await;
                 self.think(200, 900).await;
                 continue;
@@ -159,7 +157,7 @@ impl Shopper {
         }
     }
 
-    /// Looks at the status until the wanted SKU is available or there is no point in staying.
+    /// Requests the status until the wanted SKU is available or the shopper has a reason to leave.
     async fn look(&mut self) -> Look {
         let call = Call::get(self.world.addresses.status.clone());
         let mut unanswered = 0;
@@ -180,7 +178,7 @@ impl Shopper {
             match status.phase {
                 Phase::Closed | Phase::Cancelled => return Look::Ended(Ending::Closed),
                 Phase::Upcoming => {
-                    let left_ms = status.starts_at.0.as_millis() - self.world.opening.now_ms();
+                    let left_ms = status.starts_at.0.as_millis() - self.world.now_ms();
                     if self.wait_for_opening(left_ms, status.next_poll_seconds).await {
                         return Look::Available;
                     }
@@ -213,7 +211,7 @@ impl Shopper {
             .map_or(Availability::Gone, |s| s.availability)
     }
 
-    /// Whether there is another SKU to want; it is wanted from now on.
+    /// Whether the shopper has a second choice, which becomes the wanted SKU.
     fn second_wish(&mut self) -> bool {
         match self.plan.second_sku.take() {
             Some(second) => {
@@ -233,12 +231,12 @@ impl Shopper {
         any
     }
 
-    /// Waits for the opening or the next look, whichever comes first; true if it is the opening.
+    /// Waits for the opening or the next status request, whichever comes first; true for the opening.
     async fn wait_for_opening(&mut self, left_ms: i64, next_poll_seconds: Option<u32>) -> bool {
         let poll_ms = u64::from(next_poll_seconds.unwrap_or(2)) * 1_000;
         let poll_ms = self.rng.u64(poll_ms..=poll_ms + poll_ms / 2);
         match u64::try_from(left_ms) {
-            // People click when the countdown ends, each a moment later than the fastest.
+            // Shoppers click shortly after the countdown ends, with different delays.
             Ok(left_ms) if left_ms <= poll_ms => {
                 let reaction = self.rng.u64(50..2_500);
                 self.pause(left_ms + reaction).await;
@@ -272,7 +270,7 @@ impl Shopper {
         (self.world.file.behaviour.look_seconds * 1e3) as u64
     }
 
-    /// Asks for the wanted units, with one key per wish and as many tries as a person has.
+    /// Requests the wanted units, with one key per SKU and a limited number of tries.
     async fn reserve(&mut self) -> Wish {
         self.attempt += 1;
         let Some(call) = self.reservation_call() else {
@@ -306,7 +304,7 @@ impl Shopper {
                 Code::SoldOut if problem.availability == Some(Availability::AllHeld) => {
                     Wish::Wait(Ending::Impatient)
                 }
-                // About this shopper, not about the stock.
+                // The refusal concerns the shopper, not the stock.
                 Code::OrderInProgress | Code::HoldsUnused => Wish::Wait(Ending::GaveUp),
                 Code::SoldOut if self.second_wish() => Wish::Another,
                 Code::SoldOut => Wish::Ended(Ending::Gone),
@@ -345,17 +343,17 @@ impl Shopper {
         self.surprise = Some(format!("{} answered {} {body}", endpoint.as_str(), answer.status));
     }
 
-    /// Thinks for a while, drawn evenly.
+    /// Waits for a random time, drawn evenly.
     async fn think(&mut self, from_ms: u64, to_ms: u64) {
         let ms = self.rng.u64(from_ms..=to_ms.max(from_ms));
         self.pause(ms).await;
     }
 
-    /// Waits until a moment and intends the next request for then.
+    /// Waits until a moment, which is the intended time of the next request.
     async fn pause(&mut self, ms: u64) {
-        let due = Instant::now() + Duration::from_millis(ms);
-        tokio::time::sleep_until(due).await;
-        self.world.recorder.step(due.elapsed());
+        let due = self.world.reach.now() + Duration::from_millis(ms);
+        self.world.reach.wait_until(due).await;
+        self.world.recorder.step(self.world.since(due));
         self.intended = Some(due);
     }
 }

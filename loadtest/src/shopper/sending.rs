@@ -1,5 +1,7 @@
-//! How a shopper sends: measured from the intended start, double-clicks, reloads, and retries with the same key.
+//! How a shopper sends requests: measured from the intended start, with double clicks, reloads, and retries with the
+//! same key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::problem::Problem;
@@ -11,16 +13,21 @@ use super::Shopper;
 use crate::client::{Answer, Call, Silence};
 use crate::measure::Endpoint;
 
-/// The longest a shopper waits before trying again, in ms.
+/// The longest pause before a retry, in ms.
 const MAX_BACK_OFF_MS: u64 = 4_000;
 
 impl Shopper {
-    /// Sends once.
     pub(super) async fn ask(&mut self, endpoint: Endpoint, call: &Call) -> Option<Answer> {
-        let intended = self.intended.take().unwrap_or_else(Instant::now);
-        let result = self.world.client.send(call).await;
+        let intended = self.intended();
+        let result = self.world.reach.send(call).await;
         self.record(endpoint, intended, &result);
         result.ok()
+    }
+
+    /// When the next request should be sent.
+    fn intended(&mut self) -> Instant {
+        let intended = self.intended.take();
+        intended.unwrap_or_else(|| self.world.reach.now())
     }
 
     fn record(&self, endpoint: Endpoint, intended: Instant, result: &Result<Answer, Silence>) {
@@ -33,13 +40,17 @@ impl Shopper {
 
     fn record_as(&self, endpoint: Endpoint, intended: Instant, modelled_us: u32, outcome: &str) {
         let at_ms = i32::try_from(self.world.opening.since(intended)).unwrap_or(i32::MAX);
-        self.world
-            .recorder
-            .request_modelled(endpoint, at_ms, intended.elapsed(), modelled_us, outcome);
+        self.world.recorder.request_modelled(
+            endpoint,
+            at_ms,
+            self.world.since(intended),
+            modelled_us,
+            outcome,
+        );
     }
 
-    /// Sends until there is an answer to live with: same request, same key, further and further apart. A first
-    /// double-click yields up to two answers; none means that the shopper has given up.
+    /// Repeats the same request with the same key, at increasing intervals, until it gets a final answer. A double
+    /// click at the start returns up to two answers. An empty result means that the shopper has given up.
     pub(super) async fn insist(
         &mut self,
         endpoint: Endpoint,
@@ -55,8 +66,8 @@ impl Shopper {
                 continue;
             }
             let answers: Vec<Answer> = if first && double {
-                let intended = self.intended.take().unwrap_or_else(Instant::now);
-                let (one, two) = tokio::join!(self.world.client.send(call), self.world.client.send(call));
+                let intended = self.intended();
+                let (one, two) = tokio::join!(self.world.reach.send(call), self.world.reach.send(call));
                 self.record(endpoint, intended, &one);
                 self.record(endpoint, intended, &two);
                 [one, two].into_iter().flatten().collect()
@@ -75,18 +86,21 @@ impl Shopper {
         Vec::new()
     }
 
-    /// Sends, does not wait for the answer, and loads the page anew.
+    /// Sends a request, does not wait for the answer, and reloads the page.
     async fn reload(&mut self, endpoint: Endpoint, call: &Call) {
-        let intended = self.intended.take().unwrap_or_else(Instant::now);
+        let intended = self.intended();
         let patience = Duration::from_millis(self.rng.u64(2..60));
-        match tokio::time::timeout(patience, self.world.client.send(call)).await {
-            Ok(result) => self.record(endpoint, intended, &result),
-            Err(_) => self.record_as(endpoint, intended, 0, "reloaded"),
+        let reach = Arc::clone(&self.world.reach);
+        let reloads_at = reach.now() + patience;
+        tokio::select! {
+            biased;
+            result = reach.send(call) => self.record(endpoint, intended, &result),
+            () = reach.wait_until(reloads_at) => self.record_as(endpoint, intended, 0, "reloaded"),
         }
         self.think(200, 800).await;
     }
 
-    /// Waits before the next try: twice as long each time, with jitter, and at least as long as asked.
+    /// Waits before the next try: twice as long each time, with jitter, and at least as long as the server asked.
     pub(super) async fn back_off(&mut self, tries: u32, asked_seconds: Option<u32>) {
         let base = 250_u64.saturating_mul(1 << tries.min(6)).min(MAX_BACK_OFF_MS);
         let least = (u64::from(asked_seconds.unwrap_or(0)) * 1_000).min(MAX_BACK_OFF_MS);
@@ -94,7 +108,6 @@ impl Shopper {
         self.pause(wait).await;
     }
 
-    /// A call of this shopper's.
     pub(super) fn call(
         &self,
         method: Method,
@@ -112,7 +125,7 @@ impl Shopper {
     }
 }
 
-/// Whether the same request may be answered otherwise in a moment.
+/// Whether a repeat of the same request may soon get another answer.
 fn is_passing(answer: &Answer) -> bool {
     answer.status == 429 || answer.status >= 500
 }

@@ -1,10 +1,5 @@
 //! Drop files, the generator's shoppers, and the open model.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
 
 mod drop_files;
 mod journeys;

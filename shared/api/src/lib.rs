@@ -6,16 +6,8 @@
 //! Bodies are JSON in snake_case. Moments are RFC 3339 in UTC with milliseconds, money is in minor units with its
 //! currency. Requests refuse members they do not know, so that a misspelt one is not silently ignored; responses may
 //! grow members.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod address;
 pub mod drops;

@@ -7,6 +7,7 @@ use domain::money::{Currency, Money};
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::plan::ShardPlan;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
+use domain::rate::{CallRate, SlowPayments};
 use domain::saga::Cause;
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -208,10 +209,44 @@ pub struct OperatorDropView {
     pub listed: bool,
     /// What is sold.
     pub skus: Vec<OperatorSkuView>,
+    /// What may go slower than its operator expects, with what to change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<WarningView>,
 }
 
-impl From<&Drop> for OperatorDropView {
-    fn from(drop: &Drop) -> Self {
+/// Something that is allowed, and may not be meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WarningView {
+    /// What it is about: `gateway_rate`.
+    pub code: String,
+    /// What it comes to, and what to change.
+    pub detail: String,
+}
+
+impl From<SlowPayments> for WarningView {
+    fn from(slow: SlowPayments) -> Self {
+        Self {
+            code: "gateway_rate".to_owned(),
+            detail: slow.to_string(),
+        }
+    }
+}
+
+impl OperatorDropView {
+    /// The drop as an operator sees it where the payment gateway is called at `rate`.
+    #[must_use]
+    pub fn of(drop: &Drop, rate: CallRate) -> Self {
+        Self {
+            warnings: drop
+                .slow_payments(rate)
+                .map(WarningView::from)
+                .into_iter()
+                .collect(),
+            ..Self::without_warnings(drop)
+        }
+    }
+
+    fn without_warnings(drop: &Drop) -> Self {
         let view = |s: &Sku| OperatorSkuView {
             sku: s.sku.clone(),
             title: s.title.clone(),
@@ -239,6 +274,7 @@ impl From<&Drop> for OperatorDropView {
             per_shopper_limit: drop.per_shopper_limit,
             listed: drop.listed,
             skus: drop.skus.iter().map(view).collect(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -425,6 +461,9 @@ pub struct ReadinessView {
     pub shoppers_per_second: f64,
     /// Invocations beyond provisioned concurrency in the minute before.
     pub spill_over: u64,
+    /// What may go slower than its operator expects, with what to change. Capacity does not help against it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<WarningView>,
 }
 
 impl From<Part> for PartView {
@@ -439,8 +478,10 @@ impl From<Part> for PartView {
     }
 }
 
-impl From<Readiness> for ReadinessView {
-    fn from(readiness: Readiness) -> Self {
+impl ReadinessView {
+    /// How ready `drop` is, where the payment gateway is called at `rate`.
+    #[must_use]
+    pub fn of(readiness: Readiness, drop: &Drop, rate: CallRate) -> Self {
         let (ruling, to) = match readiness.ruling {
             Ruling::AsPlanned => (RulingView::AsPlanned, None),
             Ruling::AdmitFewer => (RulingView::AdmitFewer, None),
@@ -459,6 +500,11 @@ impl From<Readiness> for ReadinessView {
             share: readiness.share.factor(),
             shoppers_per_second: readiness.shoppers_per_second,
             spill_over: readiness.spill_over,
+            warnings: drop
+                .slow_payments(rate)
+                .map(WarningView::from)
+                .into_iter()
+                .collect(),
         }
     }
 }

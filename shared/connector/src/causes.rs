@@ -1,4 +1,4 @@
-//! The causes of an error: what adapters ask of the SDK's errors, whose chains end in this connector's.
+//! The causes of an error. An SDK error's chain of causes ends in this connector's errors.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -8,13 +8,13 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |error| (**error).source())
 }
 
-/// The first error of a kind in the chain of causes.
+/// The first error of type `E` in the chain of causes.
 pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// Whether no connection came about, so that nothing can have been sent. Only errors that a running connection cannot
-/// have count.
+/// Whether no connection was made, so that no byte of the request was sent. Counts only errors that an established
+/// connection cannot have.
 pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
     let mut io = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
@@ -26,7 +26,7 @@ pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// An error with its causes, for a log line.
+/// Shows an error with its causes, for a log line.
 #[derive(Debug)]
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 

@@ -1,4 +1,5 @@
-//! What hyper's errors mean to the SDK: it repeats what it calls I/O, time-outs and transient, and nothing else.
+//! Maps hyper's errors to the SDK's error kinds. The SDK retries I/O errors, time-outs and transient errors, and no
+//! others.
 
 use std::error::Error;
 use std::io;
@@ -9,7 +10,7 @@ use hyper_util::client::legacy;
 
 use crate::causes::cause;
 
-/// The SDK's kind of error for the client's; the error itself stays inside, for whoever looks for its cause.
+/// The SDK's error for the client's error. The original error stays in the chain of causes.
 pub(crate) fn sorted(error: legacy::Error) -> ConnectorError {
     if timed_out(&error) {
         return ConnectorError::timeout(error.into());
@@ -29,7 +30,7 @@ pub(crate) fn sorted(error: legacy::Error) -> ConnectorError {
     } else if http.is_closed() || http.is_canceled() || cause::<io::Error>(http).is_some() {
         ConnectorError::io(error.into())
     } else if http.is_incomplete_message() {
-        // The connection was closed before an answer: a kept-alive one whose time was up, as a rule.
+        // The server closed the connection before it answered. This is usually an idle kept-alive connection.
         ConnectorError::other(error.into(), Some(ErrorKind::TransientError))
     } else {
         ConnectorError::other(error.into(), None)

@@ -1,6 +1,6 @@
-//! What a failed call to a service of AWS leaves open, for every adapter in one table.
+//! Classifies failed calls to AWS services for all adapters, in one table.
 //!
-//! In doubt the outcome is [`Kind::Unknown`]: claiming that something was not done is the only dangerous mistake.
+//! In doubt the kind is [`Kind::Unknown`]: to report a completed call as not done is the only dangerous mistake.
 
 use std::error::Error;
 
@@ -10,34 +10,33 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::causes::{Chain, never_connected};
 
-/// What became of a call that failed.
+/// The outcome of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing was done: no request could be built, which is a mistake of ours.
+    /// Not done: no request could be built. This is a bug.
     NotBuilt,
-    /// Nothing was done: no connection came about.
+    /// Not done: no connection was made.
     NotSent,
-    /// Nothing was done: the service takes no more calls for the moment, or another write was in the way.
+    /// Not done: the service throttles calls, or another write conflicted. A retry may succeed.
     Throttled,
-    /// Nothing was done: another change of the same thing is under way, for minutes perhaps.
+    /// Not done: another change of the same resource is in progress, perhaps for minutes.
     InProgress,
-    /// Nothing was done, and a repeat would be refused too.
+    /// Not done, and a retry would be refused too.
     Refused,
-    /// It may have been done.
+    /// The call may have been done.
     Unknown,
 }
 
-/// A call that failed. Shows the service's error code and status or why there was no answer, and never what the service
-/// says about the request, since that may quote a key; [`Failure::logged`] does where it cannot.
+/// A failed call. Shows the service's error code and status, or why there was no answer. The service's message is left
+/// out, since it may quote a key; [`Failure::logged`] logs the message where that is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Failure {
-    /// What became of it.
     pub kind: Kind,
     what: String,
 }
 
-/// Error codes after which nothing was done, and a repeat may fare better at once.
+/// Error codes for [`Kind::Throttled`].
 const THROTTLED: [&str; 17] = [
     "EC2ThrottledException",
     "LimitExceeded",
@@ -53,25 +52,26 @@ const THROTTLED: [&str; 17] = [
     "ThrottlingError",
     "ThrottlingException",
     "TooManyRequestsException",
-    // Of Parameter Store: another write of the same parameter is under way.
+    // Parameter Store: another write of the same parameter is in progress.
     "TooManyUpdates",
     "TransactionConflict",
     "TransactionConflictException",
 ];
 
-/// Error codes that mean another change of the same thing: nothing was done.
+/// Error codes for [`Kind::InProgress`].
 const IN_PROGRESS: [&str; 7] = [
     "InvalidDBClusterStateFault",
     "InvalidDBInstanceState",
     "InvalidDBInstanceStateFault",
     "ResourceConflictException",
     "ResourceInUseException",
-    // The function itself: it is being made ready for its first call.
+    // Lambda prepares the function for its first call.
     "ResourceNotReadyException",
     "SnapStartNotReadyException",
 ];
 
-/// Error codes below 500 that leave the outcome open. An earlier attempt with the same token may be on its way.
+/// Error codes with a status below 500 whose outcome is unknown. An earlier attempt with the same token may still be in
+/// progress.
 const UNKNOWN: [&str; 3] = [
     "RequestTimeout",
     "RequestTimeoutException",
@@ -79,7 +79,7 @@ const UNKNOWN: [&str; 3] = [
 ];
 
 impl Failure {
-    /// What the SDK's error of `operation` means.
+    /// Classifies the SDK's error of `operation`.
     pub fn of<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -93,7 +93,7 @@ impl Failure {
             SdkError::ServiceError(answer) => {
                 return Self::of_answer(answer.err().code(), answer.raw().status().as_u16());
             }
-            // Time-outs, connections that broke after sending, answers that cannot be read, and what the SDK may add.
+            // Time-outs, connections that broke after sending, unreadable answers, and variants that the SDK may add.
             _ => {
                 tracing::debug!(operation, error = %Chain(error), "no answer");
                 (Kind::Unknown, "no answer; the outcome is unknown")
@@ -103,9 +103,9 @@ impl Failure {
         Self { kind, what }
     }
 
-    /// [`Failure::of`], and a line of the log: which `action` on which `resource` (a table, a queue, a secret) failed, with
-    /// the service's message where it quotes nothing of the request, and its id of the request, which its support asks for.
-    /// What may pass by itself within the caller's repeats is logged for debugging only; the caller logs that it gave up.
+    /// Classifies like [`Failure::of`] and logs a line: the failed `action`, its `resource` (a table, a queue, a
+    /// secret), the service's request id for AWS support, and the service's message unless it may quote the request. A
+    /// failure that a retry by the caller may solve is logged at debug level; the caller logs when it gives up.
     pub fn logged<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -131,7 +131,7 @@ impl Failure {
         failure
     }
 
-    /// What an answer with this error code and status means.
+    /// Classifies an answer by its error code and status.
     fn of_answer(code: Option<&str>, status: u16) -> Self {
         let code = code.unwrap_or("no code");
         Self {
@@ -140,7 +140,7 @@ impl Failure {
         }
     }
 
-    /// What an error code means that came with this status.
+    /// The kind of an error code that came with this status.
     #[must_use]
     pub fn kind_of(code: &str, status: u16) -> Kind {
         if THROTTLED.contains(&code) || status == 429 {
@@ -155,7 +155,7 @@ impl Failure {
     }
 }
 
-/// Whether messages with this error code may repeat keys or values of the request, as validation does.
+/// Whether messages with this error code may quote keys or values of the request, as validation messages do.
 fn quotes_the_request(code: &str) -> bool {
     const BEGINNINGS: [&str; 5] = [
         "Conditional",
@@ -167,7 +167,7 @@ fn quotes_the_request(code: &str) -> bool {
     BEGINNINGS.iter().any(|beginning| code.starts_with(beginning))
 }
 
-/// The id under which the service knows a request.
+/// The service's request id.
 fn request_id(response: &HttpResponse) -> Option<&str> {
     let headers = response.headers();
     headers
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn answers_are_sorted_by_what_they_leave_open() {
         for (code, status, kind) in [
-            // Of DynamoDB, of its cancelled transactions, of control planes, and of none of them.
+            // Codes of DynamoDB, of its cancelled transactions, of control planes, and unknown codes.
             ("ProvisionedThroughputExceededException", 400, Kind::Throttled),
             ("ThrottlingException", 400, Kind::Throttled),
             ("RequestLimitExceeded", 400, Kind::Throttled),

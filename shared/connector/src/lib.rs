@@ -1,15 +1,16 @@
 //! HTTP/1.1 for the AWS SDK.
 //!
-//! **Why.** DynamoDB and SQS speak HTTP/1.1 only, and the SDK's own connector always links an HTTP/2 implementation beside it:
-//! most of a megabyte in every function, loaded at every cold start. This one is the same client (hyper, rustls, kept-alive
-//! connections) without it, and without what a function never asks for: proxies and the system's trust store.
+//! **Why.** DynamoDB and SQS support HTTP/1.1 only, but the SDK's own connector always links an HTTP/2 implementation:
+//! most of a megabyte in every function, loaded at every cold start. This connector uses the same libraries (hyper,
+//! rustls, kept-alive connections) without HTTP/2, proxies and the system's trust store.
 //!
-//! **A walk through.** [`plain`] and [`secure`] make the client that goes into an SDK configuration. The SDK hands each
-//! attempt to [`HttpConnector::call`], which converts the request, lets hyper send it, and sorts an error into the SDK's
-//! kinds, on which its decision to try again rests ([`errors`]). [`paced`] spreads the requests to a service that takes few. [`Failure`] tells adapters what an error of the SDK leaves open.
+//! **A walk through.** [`plain`] and [`secure`] make the HTTP client of an SDK configuration. The SDK passes each
+//! attempt to [`HttpConnector::call`], which converts the request, sends it with hyper, and maps an error to the SDK's
+//! error kinds ([`errors`]). The SDK decides by these kinds whether to retry. [`paced`] limits the request rate for
+//! services with low quotas. [`Failure`] tells adapters the outcome of a failed call.
 //!
-//! **What it does not do.** It knows no read time-out: the time-out of the SDK's attempt covers the answer. A host's name is
-//! resolved by the C library, as the SDK's connector does.
+//! **What it does not do.** It has no read time-out: the time limit of the SDK's attempt covers the answer. The C
+//! library resolves host names, as with the SDK's connector.
 
 mod causes;
 mod errors;
@@ -48,7 +49,7 @@ pub enum BadTrust {
     /// A root is not a certificate in PEM.
     #[error("a root is not a certificate")]
     Root,
-    /// `rustls` refuses its own defaults.
+    /// `rustls` refuses its own default settings.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
@@ -59,8 +60,8 @@ pub fn plain(connect_timeout: Duration) -> SharedHttpClient {
     shared(tcp(connect_timeout))
 }
 
-/// A client for `https://` addresses that trusts these roots, each one certificate in PEM, and no others. Connecting may take
-/// `connect_timeout`, and what TLS adds is part of the SDK's attempt.
+/// A client for `https://` addresses that trusts only these roots, each one certificate in PEM. Connecting over TCP may
+/// take `connect_timeout`; the time limit of the SDK's attempt covers the TLS handshake.
 ///
 /// # Errors
 /// [`BadTrust`].
@@ -101,7 +102,7 @@ fn shared<C: Connect + Clone + Send + Sync + 'static>(connect: C) -> SharedHttpC
     })
 }
 
-/// The one client of a process; every attempt gets the same connector, hence the same kept-alive connections.
+/// The one client of a process. Every attempt gets the same connector and so the same kept-alive connections.
 #[derive(Debug)]
 struct Http1 {
     connector: SharedHttpConnector,
@@ -113,7 +114,6 @@ impl HttpClient for Http1 {
     }
 }
 
-/// Sends one request.
 struct Sender<C> {
     client: Client<C, SdkBody>,
 }
@@ -130,7 +130,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpConnector for Sender<C> {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
-        // After an answer that promises little, the SDK wants no further request on its connection.
+        // After some errors the SDK closes the connection, so that no further request uses it.
         if request.extensions().get::<CaptureSmithyConnection>().is_some() {
             let connection = capture_connection(&mut request);
             if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
@@ -148,7 +148,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpConnector for Sender<C> {
     }
 }
 
-/// The connection of a request, for the SDK to close.
+/// The handle by which the SDK closes the connection of a request.
 fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     let mut extensions = http::Extensions::new();
     connection

@@ -1,4 +1,4 @@
-//! Requests no faster than a service takes them.
+//! Limits the rate of requests to a service.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::time::{Instant, sleep_until};
 
-/// A client that begins at most one request in each `gap`, its repeats included, over all clients of its clones. Those that
-/// come sooner wait for their turn, in their order; the time-out of an attempt covers the wait.
+/// A client that begins at most one request, retries included, in each `gap`. All clones share the limit. Later
+/// requests wait in order; the time limit of an attempt covers the wait.
 #[must_use]
 pub fn paced(client: SharedHttpClient, gap: Duration) -> SharedHttpClient {
     SharedHttpClient::new(Paced {
@@ -33,7 +33,7 @@ struct Turns {
 }
 
 impl Turns {
-    /// Takes the next turn, at `now` or later.
+    /// Reserves the next start time, at `now` or later.
     fn take(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = next.map_or(now, |next| next.max(now));
@@ -42,7 +42,7 @@ impl Turns {
     }
 }
 
-/// A client or a connector, and the turns that its requests take.
+/// A client or a connector whose requests wait for their start time.
 #[derive(Clone)]
 struct Paced<C> {
     client: C,

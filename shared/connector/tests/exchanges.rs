@@ -1,10 +1,5 @@
-//! The SDK's DynamoDB client over these connectors, against servers that behave and servers that do not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! The SDK's DynamoDB client over these connectors, against correct and faulty servers.
+#![cfg(test)]
 
 mod support;
 
@@ -19,7 +14,7 @@ use aws_sdk_dynamodb::operation::list_tables::{ListTablesError, ListTablesOutput
 use support::{Authority, Server};
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// What came of one call, with the SDK's own repeats.
+/// The result of one call with the SDK's own retries.
 type Outcome = Result<ListTablesOutput, SdkError<ListTablesError>>;
 
 fn client(http: SharedHttpClient, url: String, attempts: u32) -> Client {
@@ -60,7 +55,7 @@ async fn one_connection_serves_all_calls() {
 #[tokio::test]
 async fn what_was_never_sent_is_known_as_such() {
     let url = Server::answering().await.url("http");
-    // The server is gone, and nobody listens there.
+    // The server has stopped, so no process listens on its port.
     let error = call(&client(connector::plain(CONNECT), url, 1))
         .await
         .unwrap_err();

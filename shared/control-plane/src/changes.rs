@@ -59,7 +59,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
             .answered("PutProvisionedConcurrencyConfig")?;
         Ok(match put.status() {
             Some(Status::Ready) => Carried::Done,
-            // Also FAILED: that is how it was before this request, or how the next look finds it.
+            // FAILED is included: it may describe the state before this request. The next look shows the real state.
             _ => Carried::Started,
         })
     }
@@ -79,7 +79,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(deleted.map_or(Carried::AlreadySo, |_| Carried::Done))
     }
 
-    /// The API takes minimum and maximum as one value, so the maximum is sent as it is.
+    /// The API takes minimum and maximum together, so the current maximum is sent unchanged.
     async fn set_minimum_acu(&self, to: f64) -> Result<Carried, ControlError> {
         const OPERATION: &str = "ModifyDBCluster";
         let cluster = self.cluster().await?;
@@ -94,21 +94,21 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let scaling = ServerlessV2ScalingConfiguration::builder()
             .min_capacity(to)
             .set_max_capacity(there.max_capacity())
-            // RDS refuses it beside a minimum above 0: "SecondsUntilAutoPause … only when MinCapacity is 0" (ModifyDBCluster,
-            // ServerlessV2ScalingConfiguration).
+            // RDS refuses this setting beside a minimum above 0: "SecondsUntilAutoPause … only when MinCapacity is 0"
+            // (ModifyDBCluster, ServerlessV2ScalingConfiguration).
             .set_seconds_until_auto_pause(there.seconds_until_auto_pause().filter(|_| to <= 0.0));
         let modify = self.clients.rds.changes.modify_db_cluster();
         let modify = modify.db_cluster_identifier(&self.names.cluster);
         let modify = modify.serverless_v2_scaling_configuration(scaling.build());
         modify.apply_immediately(true).send().await.answered(OPERATION)?;
-        // It is set; that the cluster runs with it is measured.
+        // The setting is accepted. A metric shows when the cluster runs with it.
         Ok(Carried::Started)
     }
 
     async fn change_class(&self, instance: &str, to: &str) -> Result<Carried, ControlError> {
         let modify = self.clients.rds.changes.modify_db_instance();
         let modify = modify.db_instance_identifier(instance).db_instance_class(to);
-        // Otherwise it would wait for the maintenance window.
+        // Otherwise the change would wait for the maintenance window.
         let modified = modify
             .apply_immediately(true)
             .send()
@@ -179,7 +179,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         let named = named.ok_or_else(|| broken(OPERATION, &format!("no event source {source}")))?;
         let update = self.clients.lambda.changes.update_event_source_mapping();
         let update = update.uuid(&named.mapping);
-        // The other kind of setting is left out, which leaves it as it is: not there.
+        // The request omits the other kind of setting, so that it stays unset.
         let update = match to {
             Polling::MaximumConcurrency(most) => {
                 let scaling = ScalingConfig::builder().maximum_concurrency(count(most));

@@ -1,16 +1,16 @@
-//! Clients: for each service one that reads and repeats, and one that changes and never sends twice.
+//! Two clients for each service: one that reads and retries, and one that makes changes and never sends twice.
 
 use std::time::Duration;
 
 use aws_types::SdkConfig;
 use aws_types::sdk_config::{RetryConfig, TimeoutConfig};
 
-/// A service that pre-scaling talks to.
+/// A service that pre-scaling calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     /// Parameter Store: the documents.
     Ssm,
-    /// Lambda: concurrency, event sources, trial calls.
+    /// Lambda: concurrency, event sources, trial invocations.
     Lambda,
     /// RDS: the ledger's database.
     Rds,
@@ -18,12 +18,11 @@ pub enum Service {
     DynamoDb,
     /// SQS: whether messages wait.
     Sqs,
-    /// CloudWatch: what was reached, and what spilled over.
+    /// CloudWatch: reached capacity and spill-over.
     CloudWatch,
 }
 
 impl Service {
-    /// Every one of them.
     pub const ALL: [Self; 6] = [
         Self::Ssm,
         Self::Lambda,
@@ -33,7 +32,7 @@ impl Service {
         Self::CloudWatch,
     ];
 
-    /// The environment variable that leads its client elsewhere, by AWS's convention.
+    /// The environment variable that replaces the client's endpoint, by AWS's convention.
     #[must_use]
     pub const fn endpoint_variable(self) -> &'static str {
         match self {
@@ -47,26 +46,28 @@ impl Service {
     }
 }
 
-/// How long answers are waited for, in milliseconds. Control planes take seconds where databases take milliseconds.
+/// Time limits for answers, in milliseconds. Control planes take seconds where databases take milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// For one attempt to read.
     pub read_ms: u64,
-    /// For a read with its repeats.
+    /// For a read with its retries.
     pub reads_ms: u64,
-    /// How often a read is sent at most. A throttled call is repeated by itself, so that a look at the account need not begin anew.
+    /// The largest number of attempts of a read. A throttled call is retried alone, so that the whole look at the
+    /// account need not be repeated.
     pub read_attempts: u32,
-    /// The first pause between two reads; the SDK doubles it, with jitter.
+    /// The first pause between two attempts of a read; the SDK doubles it, with jitter.
     pub read_backoff_ms: u64,
-    /// For a change. It is sent once, and without an answer by then its outcome is unknown.
+    /// For a change. It is sent once. Without an answer in this time its outcome is unknown.
     pub change_ms: u64,
-    /// Between two calls to Lambda's control plane.
+    /// The pause between two calls to Lambda's control plane.
     pub lambda_gap_ms: u64,
 }
 
 impl Default for Patience {
-    /// Of a run's 55 seconds, a change takes at most 15. Lambda's control plane takes 15 calls a second of the whole account (Lambda's
-    /// guide, "Quotas"), and whoever deploys or watches needs some of them, so this process takes 8.
+    /// A run has 55 seconds, and a change takes at most 15 of them. Lambda's control plane allows 15 calls a second for
+    /// the whole account (Lambda's guide, "Quotas"). Deployments and monitoring need some of them, so this process uses
+    /// 8.
     fn default() -> Self {
         Self {
             read_ms: 5_000,
@@ -79,7 +80,7 @@ impl Default for Patience {
     }
 }
 
-/// A service's two clients. They share the connections.
+/// A service's two clients, which share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Pair<C> {
     pub(crate) reads: C,
@@ -95,7 +96,7 @@ impl<C> Pair<C> {
     }
 }
 
-/// Reads are repeated until the time is up.
+/// Reads are retried until the time limit.
 fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let timeouts = timeouts(config)
         .operation_attempt_timeout(Duration::from_millis(patience.read_ms))
@@ -107,7 +108,7 @@ fn reading(config: &SdkConfig, patience: Patience) -> SdkConfig {
     builder.retry_config(retries).build()
 }
 
-/// The same configuration, at the pace of Lambda's control plane.
+/// The same configuration with the call rate for Lambda's control plane.
 fn at_lambdas_pace(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let mut builder = config.to_builder();
     if let Some(client) = config.http_client() {
@@ -117,7 +118,8 @@ fn at_lambdas_pace(config: &SdkConfig, patience: Patience) -> SdkConfig {
     builder.build()
 }
 
-/// The SDK answers for the last attempt only: a throttled second one would hide that the first may have been carried out.
+/// A change has one attempt. The SDK reports the last attempt only: a throttled second attempt would hide that the
+/// first may have been carried out.
 fn changing(config: &SdkConfig, patience: Patience) -> SdkConfig {
     let timeouts = timeouts(config)
         .operation_attempt_timeout(Duration::from_millis(patience.change_ms))
@@ -126,14 +128,14 @@ fn changing(config: &SdkConfig, patience: Patience) -> SdkConfig {
     builder.retry_config(RetryConfig::disabled()).build()
 }
 
-/// The time to connect stays the configuration's.
+/// The time limit for connecting stays that of the configuration.
 fn timeouts(config: &SdkConfig) -> aws_smithy_types::timeout::TimeoutConfigBuilder {
     config
         .timeout_config()
         .map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder)
 }
 
-/// Clients of every service.
+/// Clients of all services.
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub(crate) ssm: Pair<aws_sdk_ssm::Client>,
@@ -145,7 +147,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// `config` gives each service its configuration: region, credentials, endpoint, HTTP client and time to connect. How long answers are waited for is `patience`, whatever the configuration says.
+    /// `config` gives each service its configuration: region, credentials, endpoint, HTTP client and time limit for
+    /// connecting. `patience` sets all other time limits and overrides the configuration.
     pub fn new(mut config: impl FnMut(Service) -> SdkConfig, patience: Patience) -> Self {
         Self {
             ssm: Pair::new(&config(Service::Ssm), patience, aws_sdk_ssm::Client::new),

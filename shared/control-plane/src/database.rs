@@ -1,4 +1,4 @@
-//! The ledger's database as RDS shows it.
+//! The ledger's database as RDS describes it.
 
 use aws_sdk_rds::types::{DbCluster, DbInstance, Filter};
 use domain::prescale::database::DatabaseBaseline;
@@ -8,19 +8,18 @@ use ports::prescale::ControlError;
 use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, paging};
 
-/// What cluster and instances may be doing while they can be used and take a change.
+/// States in which a cluster or instance can be used and changed.
 const WORKING: [&str; 3] = ["available", "backing-up", "storage-optimization"];
 
 pub(crate) fn works(status: Option<&str>) -> bool {
     status.is_some_and(|status| WORKING.contains(&status))
 }
 
-/// The database.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// How it is set.
+    /// Its settings.
     pub(crate) observed: ObservedDatabase,
-    /// Whether all of it is available, and no change waits for its maintenance window.
+    /// Whether all parts are available, and no change waits for its maintenance window.
     pub(crate) settled: bool,
 }
 
@@ -47,7 +46,7 @@ impl<O> AwsAccount<O> {
             }
             DatabaseBaseline::Provisioned { instances, .. } => ObservedDatabase::Provisioned {
                 instances: declared_instances(&cluster, &there, instances)?,
-                // A change that waits for its window is no change under way: it is what the next one puts right.
+                // A change that waits for its maintenance window is not in progress: the next change corrects it.
                 available,
             },
         };
@@ -66,7 +65,6 @@ impl<O> AwsAccount<O> {
         cluster.ok_or_else(|| broken(OPERATION, "no cluster in the answer"))
     }
 
-    /// The cluster's instances.
     async fn instances(&self) -> Result<Vec<DbInstance>, ControlError> {
         const OPERATION: &str = "DescribeDBInstances";
         let filter = Filter::builder()
@@ -87,7 +85,7 @@ impl<O> AwsAccount<O> {
     }
 }
 
-/// The instance that writes.
+/// The writer instance.
 pub(crate) fn writer(cluster: &DbCluster) -> Option<&str> {
     let mut members = cluster.db_cluster_members().iter();
     members
@@ -102,7 +100,7 @@ fn declared_instances(
     declared: &[String],
 ) -> Result<Vec<Instance>, ControlError> {
     let writer = writer(cluster);
-    // Without it, nothing is known to be safe to change.
+    // With an unknown writer, no change is known to be safe.
     if !declared.iter().any(|name| Some(name.as_str()) == writer) {
         return Err(broken(
             "DescribeDBClusters",

@@ -1,7 +1,7 @@
-//! What a drop has caused, from CloudWatch, minute by minute.
+//! The load of a drop, from CloudWatch, minute by minute.
 //!
-//! A minute belongs to the phase in which it begins. A function's 95th percentile is that of its busiest minute, which is
-//! the one that capacity is for; percentiles of minutes have no mean.
+//! A minute belongs to the phase in which it begins. A function's 95th percentile is that of its busiest minute, for
+//! which capacity is planned; percentiles of several minutes cannot be averaged.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use ports::prescale::{ControlError, MeasureDemand};
 use crate::measure::{Question, whole};
 use crate::{AwsAccount, at_once};
 
-/// Figures by the beginning of their minute, in seconds since 1970.
+/// Metric values by the beginning of their minute, in seconds since 1970.
 type Minutes = BTreeMap<i64, f64>;
 
 impl<O: FindDueOrders> MeasureDemand for AwsAccount<O> {
@@ -98,7 +98,7 @@ impl<O> AwsAccount<O> {
     }
 
     async fn table_demand(&self, table: &str, drop: &CalendarDrop) -> Result<TableMeasured, ControlError> {
-        // A table without a name in the account is told nothing about.
+        // A table without a name in the account has no metrics.
         let Some(name) = self.names.tables.get(table) else {
             return Ok(TableMeasured {
                 table: table.to_owned(),
@@ -153,7 +153,7 @@ impl<O> AwsAccount<O> {
         })
     }
 
-    /// The figures of a drop's time.
+    /// The metric values in the time of a drop.
     async fn minutes(
         &self,
         namespace: &str,
@@ -171,7 +171,7 @@ impl<O> AwsAccount<O> {
         let figures = self
             .figures(&question, drop.gathers_at(), drop.drains_by())
             .await?;
-        // What is not a number is no figure.
+        // NaN counts as no value.
         Ok(figures
             .into_iter()
             .filter(|(_, figure)| figure.is_finite() && *figure >= 0.0)
@@ -179,7 +179,7 @@ impl<O> AwsAccount<O> {
     }
 }
 
-/// A count in each phase.
+/// The sum in each phase.
 fn by_phase(minutes: &Minutes, drop: &CalendarDrop) -> ByPhase<u64> {
     let mut sum = ByPhase::each(|_| 0.0);
     for (second, count) in minutes {
@@ -207,7 +207,7 @@ fn sum(minutes: &Minutes) -> Option<f64> {
     (!minutes.is_empty()).then(|| minutes.values().sum())
 }
 
-/// The figure of the minute with the most invocations, of those that have one.
+/// The value of the minute with the most invocations, among the minutes with a value.
 fn of_busiest(invocations: &Minutes, figures: &Minutes) -> Option<f64> {
     let count = |second: &i64| invocations.get(second).copied().unwrap_or(0.0);
     let busiest = figures
@@ -216,7 +216,7 @@ fn of_busiest(invocations: &Minutes, figures: &Minutes) -> Option<f64> {
     busiest.map(|(_, figure)| *figure)
 }
 
-/// The mean over all invocations from the means of minutes.
+/// The mean over all invocations, from the means of minutes.
 fn weighted(invocations: &Minutes, means: &Minutes) -> Option<f64> {
     let counted = means
         .iter()

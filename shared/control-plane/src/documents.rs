@@ -1,4 +1,4 @@
-//! The declared documents, from Parameter Store.
+//! Reads the declared documents from Parameter Store.
 
 use domain::drops::FieldError;
 use domain::prescale::baseline::Baseline;
@@ -17,7 +17,7 @@ use crate::error::Answered as _;
 use crate::quotas::Declared;
 use crate::{AwsAccount, form, paging};
 
-/// The most parameters that Parameter Store puts on one page.
+/// The largest page of Parameter Store.
 const PER_PAGE: i32 = 10;
 
 /// A document: its name under the path, and its text.
@@ -41,7 +41,7 @@ impl<O: FindDueOrders> ReadDocuments for AwsAccount<O> {
 }
 
 impl<O> AwsAccount<O> {
-    /// Every document under a part of the path, by its name under the whole path, in the names' order.
+    /// Every document under a part of the path, by its name under the whole path, sorted by name.
     async fn texts(&self, under: &str) -> Result<Vec<Named>, ControlError> {
         const OPERATION: &str = "GetParametersByPath";
         let path = format!("{}{under}", self.documents);
@@ -63,7 +63,7 @@ impl<O> AwsAccount<O> {
     }
 }
 
-/// All documents, or every mistake in their form.
+/// All documents, or all mistakes in their form.
 fn documents(texts: &[Named]) -> Readable<Documents> {
     let mut mistakes = Vec::new();
     for (name, _) in texts {
@@ -76,7 +76,7 @@ fn documents(texts: &[Named]) -> Readable<Documents> {
     let baseline = baseline(texts, &mut mistakes);
     let budget = one(texts, "budget", &mut mistakes);
     let prices = one(texts, "prices", &mut mistakes);
-    // Used with the limits only, but whoever mends the others should hear of these as well.
+    // Only the limits need this document, but its mistakes are reported together with the others.
     let quotas: Option<Declared> = one(texts, "quotas", &mut mistakes);
     let calendar = calendar(texts, &mut mistakes);
     match (profile, baseline, budget, prices, quotas) {
@@ -116,7 +116,7 @@ fn one<T: serde::de::DeserializeOwned>(
     form::read(name, text(texts, name, mistakes)?, mistakes)
 }
 
-/// The two kinds of database, each by itself: a reader of the choice between them forgets where in it a mistake is.
+/// The two kinds of database, each as its own type: the parser of an untagged choice loses the path of a mistake.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Serverless {
@@ -175,7 +175,7 @@ fn baseline(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Option<Baseline>
         }
     };
     if database.is_none() {
-        // Its mistakes are told; any that is right lets the rest be read.
+        // Mistakes of the database have been recorded. A valid placeholder lets the rest be parsed.
         let right = serde_json::json!({
             "kind": "serverless", "minimum_acu": 1, "maximum_acu": 1, "rows_per_second_per_acu": 1, "connections": 1,
         });
@@ -188,7 +188,7 @@ fn baseline(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Option<Baseline>
     read.map(|read| Baseline { database, ..read })
 }
 
-/// A moment as in RFC 3339.
+/// A moment in RFC 3339.
 struct Moment(Timestamp);
 
 impl<'de> Deserialize<'de> for Moment {

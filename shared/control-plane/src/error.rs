@@ -1,4 +1,4 @@
-//! What the SDK's errors mean to a caller: certainly not done, perhaps done, or never to be done.
+//! Maps the SDK's errors to outcomes for the caller: certainly not done, perhaps done, or permanently refused.
 
 use std::error::Error;
 
@@ -7,17 +7,17 @@ use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use connector::{Failure, Kind};
 use ports::prescale::ControlError;
 
-/// The error code of a thing that is not there.
+/// The error code for a missing resource.
 pub(crate) const NOT_FOUND: &str = "ResourceNotFoundException";
-/// The error code of a function that has nothing provisioned.
+/// The error code of a function without provisioned concurrency.
 pub(crate) const NOTHING_PROVISIONED: &str = "ProvisionedConcurrencyConfigNotFoundException";
 
-/// What a call was answered.
+/// Converts the result of a call.
 pub(crate) trait Answered<T>: Sized {
-    /// The answer, or the port's error for the SDK's; `operation` is named when it is broken.
+    /// The answer, or the port's error. `operation` is named in a [`ControlError::Broken`].
     fn answered(self, operation: &'static str) -> Result<T, ControlError>;
 
-    /// The same, but `None` when the service answered with the error code `code`.
+    /// Like [`Answered::answered`], but `None` when the service answered with the error code `code`.
     fn unless(self, code: &str, operation: &'static str) -> Result<Option<T>, ControlError>;
 }
 
@@ -38,7 +38,7 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
             Kind::Unknown => ControlError::Unknown,
             Kind::NotBuilt | Kind::Refused => broken(operation, &failure.to_string()),
         };
-        // The message of a control plane names the action and the resource, and no person.
+        // A control plane's message names the action and the resource, and contains no personal data.
         let request_id = error.raw_response().and_then(request_id);
         match outcome {
             ControlError::Broken(_) => {
@@ -59,14 +59,15 @@ impl<T, E: ProvideErrorMetadata + Error + 'static> Answered<T> for Result<T, Sdk
     }
 }
 
-/// Whether Lambda refused because the alias has weights, as CodeDeploy and Lambda itself give it while a version moves: "Alias with
-/// weights can not be used with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). It passes when the shift ends.
+/// Whether Lambda refused because the alias has weights. CodeDeploy and Lambda set weights while they shift traffic to
+/// a new version: "Alias with weights can not be used with Provisioned Concurrency"
+/// (`PutProvisionedConcurrencyConfig`). The refusal ends with the shift.
 fn alias_shifts(code: Option<&str>, message: Option<&str>) -> bool {
     code == Some("InvalidParameterValueException")
         && message.is_some_and(|message| message.contains("weight"))
 }
 
-/// The id under which the service knows a request; support asks for it.
+/// The service's request id, for AWS support.
 fn request_id(response: &HttpResponse) -> Option<&str> {
     let headers = response.headers();
     headers
@@ -74,7 +75,7 @@ fn request_id(response: &HttpResponse) -> Option<&str> {
         .or_else(|| headers.get("x-amz-request-id"))
 }
 
-/// A failure that repeating cannot mend.
+/// A failure that a retry cannot solve.
 pub(crate) fn broken(operation: &'static str, why: &str) -> ControlError {
     ControlError::Broken(format!("{operation}: {why}"))
 }

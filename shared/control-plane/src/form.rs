@@ -1,8 +1,8 @@
-//! Reading a JSON document into a type, with all mistakes of its form at once.
+//! Parses a JSON document into a type and reports all mistakes of its form at once.
 //!
-//! Derived readers stop at the first mistake. So the text is read again and again: each mistake is noted with its path,
-//! then put right with whatever the reader accepts there, until nothing is left to complain about. What was put right is
-//! never handed out: a document with a mistake yields nothing but its mistakes.
+//! Derived parsers stop at the first mistake. So the text is parsed repeatedly: each mistake is recorded with its path,
+//! then replaced by a value that the parser accepts, until no mistake is left. Replaced values are never returned: a
+//! document with a mistake yields only its mistakes.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,13 @@ use domain::drops::FieldError;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// More mistakes than this in one document are not told: whoever made them will look at the form first.
+/// Further mistakes in one document are not reported: an author of so many mistakes must check the whole document
+/// first.
 const MOST_MISTAKES: usize = 64;
-/// Attempts at putting one document right, over all its mistakes.
+/// The largest number of attempts to repair one document, over all its mistakes.
 const MOST_ATTEMPTS: usize = 20_000;
 
-/// A place in a document.
+/// A path in a document.
 type Place = Vec<Key>;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +25,14 @@ enum Key {
     Element(usize),
 }
 
-/// A reader's complaint.
+/// A parser error.
 #[derive(Debug, Clone, PartialEq)]
 struct Complaint {
     at: Place,
     message: String,
 }
 
-/// The document, or none with at least one mistake added to `mistakes`; their fields begin with `document`.
+/// The document, or `None` with at least one mistake added to `mistakes`. The mistakes' fields begin with `document`.
 pub(crate) fn read<T: DeserializeOwned>(
     document: &str,
     text: &str,
@@ -49,7 +50,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     }
 }
 
-/// The same for a text that is JSON already.
+/// The same for parsed JSON.
 pub(crate) fn read_value<T: DeserializeOwned>(
     document: &str,
     value: Value,
@@ -65,7 +66,7 @@ pub(crate) fn read_value<T: DeserializeOwned>(
         read: std::marker::PhantomData,
     };
     let mut told: BTreeSet<(Place, String)> = BTreeSet::new();
-    // What was made up has no mistakes of its own.
+    // Inserted values have no mistakes of their own.
     let mut made_up: Vec<Place> = Vec::new();
     let mut next = Some(first);
     while let Some(complaint) = next {
@@ -87,19 +88,19 @@ pub(crate) fn read_value<T: DeserializeOwned>(
     None
 }
 
-/// A document that is put right mistake by mistake.
+/// A document that is repaired mistake by mistake.
 struct Repair<T> {
     value: Value,
     attempts: usize,
     read: std::marker::PhantomData<T>,
 }
 
-/// Where something was put right, and the complaint that is left.
+/// The path of a repair, and the next parser error.
 type Repaired = (Place, Option<Complaint>);
 
 impl<T: DeserializeOwned> Repair<T> {
-    /// Puts right what is complained about. Tells where it really is: a reader of a tagged choice complains about the
-    /// whole choice.
+    /// Repairs the mistake of a parser error. Returns its exact path, since the parser of a tagged enum reports the
+    /// path of the whole enum.
     fn put_right(&mut self, complaint: &Complaint) -> (Place, Option<Repaired>) {
         if let Some(name) = quoted_after(&complaint.message, "missing field `") {
             let mut place = complaint.at.clone();
@@ -110,7 +111,7 @@ impl<T: DeserializeOwned> Repair<T> {
         if quoted_after(&complaint.message, "unknown field `").is_some() {
             return self.remove(complaint);
         }
-        // The innermost value whose change makes a difference is the one.
+        // The innermost value whose replacement changes the error is the wrong one.
         let mut places = below(&self.value, &complaint.at);
         places.sort_by_key(|place| std::cmp::Reverse(place.len()));
         for place in places {
@@ -121,7 +122,7 @@ impl<T: DeserializeOwned> Repair<T> {
         (complaint.at.clone(), None)
     }
 
-    /// Puts something at `place` that the reader takes.
+    /// Puts an accepted value at `place`.
     fn fill(&mut self, place: &[Key], complaint: &Complaint) -> Option<Repaired> {
         let mut all = candidates(&complaint.message);
         let mut asked = false;
@@ -137,7 +138,7 @@ impl<T: DeserializeOwned> Repair<T> {
                     self.value = changed;
                     return Some((place.to_vec(), after));
                 }
-                // Only now does the reader say what it would take.
+                // Only this error lists the accepted variants.
                 Tried::NoBetter(after) if !asked && after.message.starts_with("unknown variant `") => {
                     asked = true;
                     all.extend(names_offered(&after.message));
@@ -171,7 +172,7 @@ impl<T: DeserializeOwned> Repair<T> {
         (complaint.at.clone(), None)
     }
 
-    /// What is left to complain about.
+    /// The next parser error.
     fn after(&mut self, changed: &Value, complaint: &Complaint) -> Tried {
         self.attempts += 1;
         if self.attempts > MOST_ATTEMPTS {
@@ -179,24 +180,24 @@ impl<T: DeserializeOwned> Repair<T> {
         }
         match attempt::<T>(changed) {
             Ok(_) => Tried::Better(None),
-            // Another complaint about the same place means that the candidate is no better than what was there.
+            // Another error at the same path means that the candidate is no improvement.
             Err(after) if after.at == complaint.at && !moved_on(&after, complaint) => Tried::NoBetter(after),
             Err(after) => Tried::Better(Some(after)),
         }
     }
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 enum Tried {
-    /// The mistake is gone. With the next one.
+    /// The mistake is repaired; the next one.
     Better(Option<Complaint>),
-    /// It is still there.
+    /// The mistake remains.
     NoBetter(Complaint),
-    /// There were too many attempts.
+    /// The limit of attempts is reached.
     Enough,
 }
 
-/// Whether a complaint about the same place is about something else: another member of it.
+/// Whether a parser error at the same path concerns another member.
 fn moved_on(after: &Complaint, before: &Complaint) -> bool {
     let member = |complaint: &Complaint| {
         ["missing field `", "unknown field `"]
@@ -225,7 +226,7 @@ fn attempt<T: DeserializeOwned>(value: &Value) -> Result<T, Complaint> {
     })
 }
 
-/// What may be acceptable where `message` complains: the names it offers, then one value of each kind.
+/// Values that may be accepted where `message` reports an error: the names it lists, then one value of each kind.
 fn candidates(message: &str) -> Vec<Value> {
     let mut all = names_offered(message);
     let moment = "2030-01-01T00:00:00Z";
@@ -241,7 +242,7 @@ fn candidates(message: &str) -> Vec<Value> {
     all
 }
 
-/// What a complaint about a choice offers, with and without something inside. It first quotes what was there.
+/// The variants that an error message lists, with and without content. The message first quotes the wrong value.
 fn names_offered(message: &str) -> Vec<Value> {
     let names = message.split('`').skip(1).step_by(2).skip(1);
     let each = |name: &str| [json!(name), json!({name: 2}), json!({name: {}})];
@@ -253,7 +254,7 @@ fn quoted_after(message: &str, start: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// `place`, or the nearest one around it that is there, and every place below it.
+/// `place`, or the nearest existing path around it, and every path below it.
 fn below(value: &Value, place: &[Key]) -> Vec<Place> {
     let mut place = place;
     while let (None, Some((_, around))) = (at(value, place), place.split_last()) {
@@ -312,7 +313,7 @@ fn put(value: &mut Value, place: &[Key], new: Value) -> bool {
     }
 }
 
-/// Whether there was something at `place` to take away.
+/// Whether a value at `place` was removed.
 fn take(value: &mut Value, place: &[Key]) -> bool {
     let Some((Key::Member(name), parent)) = place.split_last() else {
         return false;
@@ -321,7 +322,7 @@ fn take(value: &mut Value, place: &[Key]) -> bool {
     members.is_some_and(|members| members.remove(name).is_some())
 }
 
-/// As people write it: `profile.group[0].weight.opening`.
+/// The path in readable form: `profile.group[0].weight.opening`.
 fn path(document: &str, place: &[Key]) -> String {
     let mut text = document.to_owned();
     for key in place {

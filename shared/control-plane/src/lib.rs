@@ -1,25 +1,26 @@
 //! The AWS adapters of pre-scaling's ports.
 //!
-//! **The problem.** The capacity of a drop lies in five control planes: slow, throttled early, taking one change of a
-//! thing at a time, and silent now and then after a change was sent. Whoever reconciles must be told which of these it
-//! was, and must never take *accepted* for *there*.
+//! **The problem.** Five control planes hold a drop's capacity. They are slow, throttle early, accept one change of a
+//! resource at a time, and sometimes do not answer after a change was sent. The reconciler must know which of these
+//! happened, and must not confuse *accepted* with *complete*.
 //!
-//! **The model.** [`AwsAccount`] implements every port of [`ports::prescale`] but those that keep what runs leave behind:
+//! **The model.** [`AwsAccount`] implements every port of [`ports::prescale`] except those that store the results of
+//! runs:
 //!
 //! | port | module | calls |
 //! |---|---|---|
 //! | `ReadDocuments` | `documents` | Parameter Store by path |
-//! | `ReadQuotas` | `quotas` | Lambda's account settings, other functions' provisioned concurrency; the document `quotas` for what no call tells |
+//! | `ReadQuotas` | `quotas` | Lambda's account settings, other functions' provisioned concurrency; the document `quotas` for limits without an API |
 //! | `Observe` | `observe` | Lambda, RDS, DynamoDB, SQS |
 //! | `CarryOut` | `changes` | one change for each [`Step`](domain::prescale::steps::Step) |
 //! | `Measure` | `measure` | CloudWatch's metric data |
-//! | `MeasureDemand` | `demand` | the same, over the time of a drop |
+//! | `MeasureDemand` | `demand` | CloudWatch's metric data over the time of a drop |
 //! | `WriteProfile` | `profile` | Parameter Store's parameter `profile` |
 //! | `CallFunction` | `trial` | Lambda's `Invoke` on the live alias |
 //!
-//! **Wiring.** A process makes [`Clients`] from one SDK configuration for each [`Service`] (the HTTP client among it), says
-//! what things are called in the account ([`Names`], as JSON), under which path the documents are, and how open orders
-//! are found (any [`FindDueOrders`]: the DynamoDB adapter's order store):
+//! **Wiring.** A process makes [`Clients`] from one SDK configuration for each [`Service`] (including the HTTP client).
+//! It passes the names of resources in the account ([`Names`], as JSON), the path of the documents, and a way to find
+//! open orders (any [`FindDueOrders`]: the DynamoDB adapter's order store):
 //!
 //! ```ignore
 //! let clients = Clients::new(|service| sdk_config(service.endpoint_variable()), Patience::default());
@@ -41,9 +42,10 @@
 //! ```
 //!
 //! **Documents.** Each is one parameter (`String`, JSON) under the path: `profile`, `baseline`, `budget`, `prices`,
-//! `quotas`, and `calendar/ID` for each drop, with moments as in RFC 3339. All mistakes in all of them are told together.
+//! `quotas`, and `calendar/ID` for each drop, with moments in RFC 3339. All mistakes in all documents are reported
+//! together.
 //!
-//! **Time.** Reads keep the retries of the configuration; changes are sent once. How long both may take is [`Patience`].
+//! **Time.** Reads keep the retries of the configuration; changes are sent once. [`Patience`] limits the time of both.
 //!
 //! **Permissions.** `ssm:GetParametersByPath` and `GetParameter` on the path, and `PutParameter` on its `profile`; of every function in the account
 //! `lambda:GetAccountSettings`, `ListFunctions`, `GetFunctionConcurrency` and `ListProvisionedConcurrencyConfigs`; of the
@@ -53,17 +55,8 @@
 //! `ModifyDBCluster`, `ModifyDBInstance`, `FailoverDBCluster`; of its tables `dynamodb:DescribeTable` and `UpdateTable`; of
 //! its queues `sqs:GetQueueAttributes`; and `cloudwatch:GetMetricData`.
 //!
-//! **What it does not do.** It waits for nothing, decides nothing, and repeats no change.
+//! **What it does not do.** It does not wait for changes, makes no decisions, and repeats no change.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod changes;
 mod clients;
@@ -83,6 +76,7 @@ mod trial;
 
 use std::sync::Arc;
 
+use domain::rate::CallRate;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ports::orders::FindDueOrders;
 use ports::prescale::ControlError;
@@ -90,7 +84,7 @@ use ports::prescale::ControlError;
 pub use clients::{Clients, Patience, Service};
 pub use names::{FunctionName, Names, NamesError, SourceName, Trial};
 
-/// How many calls to one control plane are under way at the same time: Lambda's takes 15 a second of the whole account.
+/// The number of concurrent calls to one control plane. Lambda's allows 15 a second for the whole account.
 const AT_ONCE: usize = 4;
 
 /// An account on AWS, in one region.
@@ -101,11 +95,12 @@ pub struct AwsAccount<O> {
     pub(crate) documents: Arc<str>,
     pub(crate) orders: O,
     pub(crate) others_provisioned: Arc<quotas::OthersProvisioned>,
+    pub(crate) gateway_rate: Option<CallRate>,
 }
 
 impl<O: FindDueOrders> AwsAccount<O> {
-    /// The account that `clients` reach, with `names` for what is there, documents under the path `documents` (such as
-    /// `/stampede/prescale`), and `orders` to find open orders.
+    /// The account that `clients` reach. `names` has the names of its resources, `documents` is the path of the
+    /// documents (such as `/stampede/prescale`), and `orders` finds open orders.
     #[must_use]
     pub fn new(clients: Clients, names: Names, documents: &str, orders: O) -> Self {
         Self {
@@ -114,19 +109,28 @@ impl<O: FindDueOrders> AwsAccount<O> {
             documents: documents.trim_end_matches('/').into(),
             orders,
             others_provisioned: Arc::default(),
+            gateway_rate: None,
+        }
+    }
+
+    /// The same account with the rate that the functions call the payment gateway at, whatever the document `quotas` says of it.
+    #[must_use]
+    pub fn with_gateway_rate(self, rate: CallRate) -> Self {
+        Self {
+            gateway_rate: Some(rate),
+            ..self
         }
     }
 }
 
 impl<O> AwsAccount<O> {
-    /// A function of the baseline.
     fn function(&self, name: &str) -> Result<&FunctionName, ControlError> {
         let named = self.names.functions.get(name);
         named.ok_or_else(|| ControlError::Broken(format!("no function {name} has a name in the account")))
     }
 }
 
-/// The results of all calls, a few of which are under way at the same time.
+/// The results of all calls, a few of which run concurrently.
 async fn at_once<T, F>(calls: impl IntoIterator<Item = F>) -> Result<Vec<T>, ControlError>
 where
     F: Future<Output = Result<T, ControlError>>,
@@ -135,12 +139,12 @@ where
     stream::iter(calls).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// A count as AWS's answers have it.
+/// A count in AWS's answers.
 fn units(count: Option<i32>) -> u32 {
     u32::try_from(count.unwrap_or(0)).unwrap_or(0)
 }
 
-/// A count as AWS's requests take it.
+/// A count in AWS's requests.
 fn count(units: u32) -> i32 {
     i32::try_from(units).unwrap_or(i32::MAX)
 }

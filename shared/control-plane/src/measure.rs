@@ -1,4 +1,4 @@
-//! What CloudWatch has measured.
+//! Metrics from CloudWatch.
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, StatusCode};
@@ -11,12 +11,12 @@ use crate::error::{Answered as _, broken};
 use crate::{AwsAccount, paging};
 
 const OPERATION: &str = "GetMetricData";
-/// One figure for each minute.
+/// One metric value for each minute.
 const PERIOD_SECONDS: i32 = 60;
-/// How far back a figure still says what the cluster runs with, in ms.
+/// The largest age at which a metric value still shows the cluster's current capacity, in ms.
 const RECENT_MS: i64 = 300_000;
 
-/// A metric, and how a minute of it becomes one figure.
+/// A metric, and the statistic that makes one value of a minute.
 pub(crate) struct Question<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) metric: &'a str,
@@ -25,8 +25,8 @@ pub(crate) struct Question<'a> {
 }
 
 impl<O: FindDueOrders> Measure for AwsAccount<O> {
-    /// Of the instance that writes: the cluster's own figure is an average over its instances (Aurora's guide, "Amazon CloudWatch
-    /// metrics for Aurora Serverless v2").
+    /// The value of the writer instance: the cluster's own metric is an average over its instances (Aurora's guide,
+    /// "Amazon CloudWatch metrics for Aurora Serverless v2").
     async fn reached_acu(&self, now: Timestamp) -> Result<Option<f64>, ControlError> {
         let cluster = self.cluster().await?;
         let writer = writer(&cluster).ok_or_else(|| broken("DescribeDBClusters", "no instance writes"))?;
@@ -41,7 +41,7 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
         Ok(newest.map(|(_, acu)| acu))
     }
 
-    /// By whole minutes: the one in which `since` lies counts in full.
+    /// By whole minutes: the minute that contains `since` counts in full.
     async fn spill_over(
         &self,
         function: &str,
@@ -65,12 +65,12 @@ impl<O: FindDueOrders> Measure for AwsAccount<O> {
 /// A count that CloudWatch keeps as a floating-point number.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(crate) fn whole(figure: f64) -> u64 {
-    // Saturating: nothing below 0, and what is not a number is 0.
+    // The cast saturates: negative numbers and NaN become 0.
     figure.round() as u64
 }
 
 impl<O> AwsAccount<O> {
-    /// One figure for each minute that has one, with its moment in seconds.
+    /// One value for each minute that has one, with its time in seconds.
     pub(crate) async fn figures(
         &self,
         question: &Question<'_>,
@@ -87,7 +87,7 @@ impl<O> AwsAccount<O> {
             let mut figures = Vec::new();
             for result in page.metric_data_results() {
                 match result.status_code() {
-                    // An error of CloudWatch's own: worth asking again.
+                    // An internal error of CloudWatch: a retry may succeed.
                     Some(StatusCode::InternalError) => return Err(ControlError::Busy),
                     Some(StatusCode::Forbidden) => return Err(broken(OPERATION, "Forbidden")),
                     _ => {

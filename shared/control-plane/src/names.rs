@@ -1,4 +1,4 @@
-//! What the things of the baseline are called in the account.
+//! The names that the baseline's resources have in the account.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,29 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::form;
 
-/// A function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionName {
-    /// Its name in the account.
+    /// The function's name in the account.
     pub name: String,
-    /// The event of a trial call.
+    /// The event of a trial invocation.
     pub trial: Trial,
 }
 
-/// An event that changes nothing, to see whether a function answers.
+/// An event that changes nothing and shows whether a function answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Trial {
     /// A batch without records: written `batch`.
     Batch,
-    /// A request without a token, for what cannot be: written `GET /drops/-`.
-    Request {
-        /// The method.
-        method: String,
-        /// The path.
-        path: String,
-    },
+    /// A request without a token for an impossible id: written `GET /drops/-`.
+    Request { method: String, path: String },
 }
 
 impl TryFrom<String> for Trial {
@@ -61,34 +55,31 @@ impl From<Trial> for String {
     }
 }
 
-/// A queue and the event source that works it off.
+/// A queue and the event source that consumes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceName {
-    /// The event source mapping's UUID: what a template's `!Ref` of it gives.
+    /// The event source mapping's UUID: the value of a template's `!Ref` to it.
     pub mapping: String,
-    /// The queue's URL: messages in it are orders on their way.
+    /// The queue's URL. Its messages are orders in progress.
     pub queue_url: String,
 }
 
-/// Everything that the baseline names, by the baseline's names. CloudFormation names what it creates, so these come from
+/// The names in the account of everything that the baseline names. CloudFormation generates names, so these come from
 /// the template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Names {
-    /// The alias that requests reach, of every function.
+    /// The alias of every function that requests reach.
     pub alias: String,
-    /// Functions.
     pub functions: BTreeMap<String, FunctionName>,
-    /// Tables.
     pub tables: BTreeMap<String, String>,
-    /// Event sources.
     pub sources: BTreeMap<String, SourceName>,
     /// The identifier of the ledger's database cluster. Its instances have the same names in the baseline.
     pub cluster: String,
 }
 
-/// What is wrong with a text of names: everything at once.
+/// All mistakes in a text of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamesError(pub Vec<FieldError>);
 
@@ -105,7 +96,7 @@ impl fmt::Display for NamesError {
 impl std::error::Error for NamesError {}
 
 impl Names {
-    /// Reads them from JSON.
+    /// Parses the names from JSON.
     ///
     /// # Errors
     /// All mistakes together.

@@ -1,4 +1,4 @@
-//! One look at everything that the baseline names.
+//! Reads the state of everything that the baseline names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use ports::prescale::{ControlError, Observe};
 use crate::error::{Answered as _, NOT_FOUND, NOTHING_PROVISIONED, broken};
 use crate::{AwsAccount, at_once, tables, units};
 
-/// Without a setting an event source may run as many invocations at a time as the largest setting allows.
+/// The concurrency of an event source without a setting: the largest possible setting.
 const UNLIMITED: Polling = Polling::MaximumConcurrency(1_000);
 
-/// What counts messages of a queue, wherever they are in it.
+/// The attributes that count the messages of a queue in all states.
 const WAITING: [QueueAttributeName; 3] = [
     QueueAttributeName::ApproximateNumberOfMessages,
     QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -51,7 +51,7 @@ impl<O: FindDueOrders> Observe for AwsAccount<O> {
     }
 }
 
-/// Things of one kind: how they are set, and which of them do not work (yet).
+/// Resources of one kind: their settings, and those that do not work (yet).
 #[derive(Debug)]
 struct Found<T> {
     there: BTreeMap<String, T>,
@@ -120,7 +120,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
                     tracing::error!(function, reason, "provisioned concurrency failed");
                     Allocation::Failed
                 }
-                // A word that is not known yet is not Lambda's word that all is there.
+                // An unknown status does not mean that everything is allocated.
                 _ => Allocation::InProgress,
             },
         })
@@ -139,7 +139,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(Found::of(at_once(names.map(one)).await?))
     }
 
-    /// A table by its name in the account; `None` if the account does not have it.
+    /// A table by its name in the account; `None` if it does not exist.
     pub(crate) async fn table_there(&self, table: &str) -> Result<Option<tables::Table>, ControlError> {
         const OPERATION: &str = "DescribeTable";
         let described = self.clients.dynamodb.reads.describe_table().table_name(table);
@@ -163,7 +163,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(Found::of(at_once(names.map(one)).await?))
     }
 
-    /// How an event source is set, and whether it polls with that; `None` if the account does not have it.
+    /// An event source's setting, and whether it polls with that setting; `None` if it does not exist.
     async fn source_there(&self, mapping: &str) -> Result<Option<(Polling, bool)>, ControlError> {
         let found = self.clients.lambda.reads.get_event_source_mapping().uuid(mapping);
         let found = found.send().await.unless(NOT_FOUND, "GetEventSourceMapping")?;
@@ -183,10 +183,10 @@ impl<O: FindDueOrders> AwsAccount<O> {
         Ok(Some((polling, found.state() == Some("Enabled"))))
     }
 
-    /// Whether orders are open or on their way to the ledger. What cannot be told counts as so: it only ever keeps the
-    /// database large.
+    /// Whether orders are open or in progress to the ledger. If that cannot be read, the answer is yes, which only
+    /// keeps the database large.
     async fn orders_draining(&self, baseline: &Baseline) -> bool {
-        // Open orders whenever they are due.
+        // Open orders with any due time.
         let ever = Timestamp::from_millis(i64::from(u32::MAX) * 1_000);
         for bucket in 0..OPEN_BUCKETS {
             match self.orders.due_orders(bucket, ever, 1).await {

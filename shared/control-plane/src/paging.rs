@@ -1,4 +1,4 @@
-//! Pages, up to a bound.
+//! Reads lists in pages, up to a bound.
 
 use std::future::Future;
 
@@ -6,10 +6,10 @@ use ports::prescale::ControlError;
 
 use crate::error::broken;
 
-/// The most pages that are read of one list: 70 documents come in 7, and a run has less than a minute.
+/// The largest number of pages of one list: 70 documents need 7, and a run has less than a minute.
 pub(crate) const MAX_PAGES: usize = 32;
 
-/// Everything on all pages: `page` gives one and the token of the next.
+/// The items of all pages. `page` returns one page and the token of the next.
 pub(crate) async fn all<T, F>(
     operation: &'static str,
     mut page: impl FnMut(Option<String>) -> F,

@@ -1,7 +1,7 @@
-//! The capacity profile, changed.
+//! Writes the capacity profile.
 //!
-//! Parameter Store compares nothing when it writes. So the version is read just before, and what it says after the write is
-//! held against it: whoever wrote in between was overwritten, and Parameter Store's history still has their text.
+//! Parameter Store has no conditional write. So the version is read just before the write and compared with the version
+//! after it. If another writer wrote in between, its text was overwritten and remains in Parameter Store's history.
 
 use domain::prescale::profile::CapacityProfile;
 use ports::Conditional;
@@ -39,7 +39,7 @@ impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
         if current != version {
             return Ok(Conditional::Refused(()));
         }
-        // The type stays what it is.
+        // The parameter's type is not changed.
         let put = self.clients.ssm.changes.put_parameter();
         let put = put.name(self.profile_name()).value(text).overwrite(true);
         let put = put.send().await.answered(OPERATION)?;

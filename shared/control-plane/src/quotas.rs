@@ -1,10 +1,11 @@
-//! The account's limits: asked for where a call tells them, declared where none does.
+//! The account's limits: read by API where one exists, otherwise declared.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
+use domain::rate::CallRate;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadQuotas, Readable};
 use serde::Deserialize;
@@ -14,15 +15,15 @@ use crate::documents::mistake;
 use crate::error::{Answered as _, NOT_FOUND, broken};
 use crate::{AwsAccount, at_once, form, paging, units};
 
-/// How many other functions are asked for what they have provisioned. Lambda's control plane takes 15 calls a second of
-/// the whole account, and whoever deploys needs some of them.
+/// How many other functions are asked for their provisioned concurrency. Lambda's control plane allows 15 calls a
+/// second for the whole account, and deployments need some of them.
 pub(crate) const MOST_OTHERS: usize = 60;
 
-/// For how long a process remembers what others have provisioned. Asking takes a call for each function of the account, and nobody else
-/// provisions for a drop of ours.
+/// How long a process caches the provisioned concurrency of other functions. Reading it takes a call for each function
+/// of the account, and other teams do not provision for this shop's drops.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// What others have provisioned, as this process last asked.
+/// The provisioned concurrency of other functions, as this process last read it.
 #[derive(Debug, Default)]
 pub(crate) struct OthersProvisioned(Mutex<Option<(Instant, u32)>>);
 
@@ -39,7 +40,7 @@ impl OthersProvisioned {
     }
 }
 
-/// Limits that no call tells.
+/// Limits that no API returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Declared {
@@ -49,7 +50,8 @@ pub(crate) struct Declared {
     table_write_units: u32,
     table_read_units: u32,
     gateway_calls_per_second: u32,
-    /// What other functions have provisioned without having reserved it, if nobody should ask each of them.
+    /// The provisioned concurrency that other functions have without a reservation, declared to avoid a call for each
+    /// of them.
     #[serde(default)]
     provisioned_by_others: Option<u32>,
 }
@@ -94,7 +96,9 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
             api_burst: declared.api_burst,
             table_write_units: declared.table_write_units,
             table_read_units: declared.table_read_units,
-            gateway_calls_per_second: declared.gateway_calls_per_second,
+            gateway_calls_per_second: self
+                .gateway_rate
+                .map_or(declared.gateway_calls_per_second, CallRate::per_second),
         }))
     }
 }
@@ -120,7 +124,7 @@ impl<O> AwsAccount<O> {
             .collect()
     }
 
-    /// Units of concurrency of the account, and those that nobody has reserved.
+    /// The account's concurrency, and its unreserved part.
     async fn account_limits(&self) -> Result<(u32, u32), ControlError> {
         const OPERATION: &str = "GetAccountSettings";
         let settings = self
@@ -138,7 +142,7 @@ impl<O> AwsAccount<O> {
         Ok((account, unreserved.map_or(account, |n| units(Some(n)))))
     }
 
-    /// Every function of the account but these.
+    /// Every function of the account except these.
     async fn others(&self, ours: &[&str]) -> Result<Vec<String>, ControlError> {
         const OPERATION: &str = "ListFunctions";
         let mut all = paging::all(OPERATION, |marker| async {
@@ -152,7 +156,8 @@ impl<O> AwsAccount<O> {
         Ok(all)
     }
 
-    /// What these functions have provisioned, of those that have reserved nothing: the others' is within what is reserved.
+    /// The provisioned concurrency of those functions that have no reservation. That of other functions is part of
+    /// their reservation.
     async fn provisioned_without_reservation(&self, functions: &[String]) -> Result<u32, ControlError> {
         let of_one = async |name: &String| match self.provisioned_anywhere(name).await? {
             0 => Ok(0),
@@ -166,13 +171,13 @@ impl<O> AwsAccount<O> {
         Ok(all.into_iter().fold(0, u32::saturating_add))
     }
 
-    /// Over all aliases and versions of a function.
+    /// The sum over all aliases and versions of a function.
     async fn provisioned_anywhere(&self, name: &str) -> Result<u32, ControlError> {
         const OPERATION: &str = "ListProvisionedConcurrencyConfigs";
         let all = paging::all(OPERATION, |marker| async {
             let page = self.clients.lambda.reads.list_provisioned_concurrency_configs();
             let page = page.function_name(name).set_marker(marker).send().await;
-            // It may be gone meanwhile.
+            // The function may have been deleted in the meantime.
             let Some(page) = page.unless(NOT_FOUND, OPERATION)? else {
                 return Ok((Vec::new(), None));
             };
@@ -184,7 +189,7 @@ impl<O> AwsAccount<O> {
         Ok(all.into_iter().fold(0, u32::saturating_add))
     }
 
-    /// What a function, by its name in the account, has reserved.
+    /// The reserved concurrency of a function, by its name in the account.
     pub(crate) async fn reserved(&self, name: &str) -> Result<Option<u32>, ControlError> {
         let there = self.clients.lambda.reads.get_function_concurrency();
         let there = there

@@ -1,7 +1,8 @@
-//! A table's warm throughput, and its indexes'.
+//! The warm throughput of a table and its indexes.
 //!
-//! Every write of a table goes into its indexes as well, and an index that cannot take it holds the table up. So a table
-//! is as warm for writes as the coldest of its indexes, and warming it warms them. Reads of an index are its own.
+//! Every write to a table also goes to its indexes, and an index without enough throughput throttles the table's
+//! writes. So the warm write throughput of a table is the lowest of itself and its indexes, and raising it raises the
+//! indexes too. Reads of an index count separately.
 
 use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, IndexStatus, TableDescription, TableStatus,
@@ -9,12 +10,12 @@ use aws_sdk_dynamodb::types::{
 };
 use domain::prescale::capacity::WarmThroughput;
 
-/// A table as it is.
+/// The current state of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     own: WarmThroughput,
     indexes: Vec<(String, WarmThroughput)>,
-    /// Whether table, indexes and their warm throughput are as they shall be, with no change under way.
+    /// Whether table, indexes and their warm throughput are active, with no change in progress.
     pub(crate) active: bool,
 }
 
@@ -35,7 +36,7 @@ impl Table {
         let mut indexes = Vec::new();
         for index in described.global_secondary_indexes() {
             active &= is_active(index);
-            // An index of which nothing is told cannot be compared or raised.
+            // An index without data cannot be compared or raised.
             if let (Some(name), Some(warm)) = (index.index_name(), index.warm_throughput()) {
                 let throughput = WarmThroughput {
                     write_units: units(warm.write_units_per_second()),
@@ -51,7 +52,7 @@ impl Table {
         }
     }
 
-    /// What the table serves at once, its indexes considered.
+    /// The throughput that the table serves at once, with its indexes taken into account.
     pub(crate) fn warm(&self) -> WarmThroughput {
         let coldest = self.indexes.iter().map(|(_, warm)| warm.write_units).min();
         WarmThroughput {
@@ -60,13 +61,13 @@ impl Table {
         }
     }
 
-    /// What the table itself must be set to so that it serves `to`, if it is not so.
+    /// The value that the table itself must be set to so that it serves `to`; `None` if it already does.
     pub(crate) fn own_to(&self, to: WarmThroughput) -> Option<WarmThroughput> {
         let all = self.own.max(to);
         (all != self.own).then_some(all)
     }
 
-    /// The indexes that must be raised for the table to serve `to`.
+    /// The indexes that must be raised so that the table serves `to`.
     pub(crate) fn indexes_to(&self, to: WarmThroughput) -> Vec<GlobalSecondaryIndexUpdate> {
         let colder = self
             .indexes

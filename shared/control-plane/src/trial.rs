@@ -1,4 +1,4 @@
-//! Trial calls: does a function answer an event that changes nothing?
+//! Trial invocations: check whether a function answers an event that changes nothing.
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
@@ -26,7 +26,6 @@ impl<O: FindDueOrders> CallFunction for AwsAccount<O> {
     }
 }
 
-/// The event.
 fn event(trial: &Trial) -> Value {
     match trial {
         Trial::Batch => json!({"Records": []}),
@@ -59,7 +58,7 @@ fn event(trial: &Trial) -> Value {
     }
 }
 
-/// A refusal is an answer; an error of the function's own is none.
+/// A refusal counts as an answer; the function's own error does not.
 fn is_an_answer(trial: &Trial, payload: &[u8]) -> bool {
     let Ok(answer) = serde_json::from_slice::<Value>(payload) else {
         return false;

@@ -1,13 +1,13 @@
-//! Where a shopper looks for stock.
+//! Chooses the shards in which a request looks for stock.
 //!
-//! Two shards from a hash of who asks for what spread the crowd evenly and bring a repeat back to the same place, where
-//! it finds its own claim. Further ones are guided by the counts the conductor publishes.
+//! A hash of drop, SKU and shopper selects two shards. This spreads shoppers evenly, and a repeat reads the same shards
+//! and finds its own claim. Further shards are chosen by the counts that the conductor publishes.
 
 use crate::ids::{DropId, ShopperId, SkuId, hash_parts};
 use crate::shard::Shard;
 use crate::time::Timestamp;
 
-/// The order in which a shopper looks at the shards of a SKU.
+/// The order in which a shopper reads the shards of a SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     first: u16,
@@ -16,7 +16,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The two shards in which `shopper` looks first, among `shards` (at least 1).
+    /// The two first shards of `shopper` among `shards` (at least 1).
     #[must_use]
     pub fn of(drop: &DropId, sku: &SkuId, shopper: &ShopperId, shards: u16) -> Self {
         let digest = hash_parts("shard", &[drop.as_str(), sku.as_str(), shopper.as_str()]);
@@ -38,14 +38,15 @@ impl Choice {
         }
     }
 
-    /// The two shards to look at first; the same one twice when there is only one.
+    /// The two first shards; the same one twice when there is only one.
     #[must_use]
     pub const fn pair(&self) -> (u16, u16) {
         (self.first, self.second)
     }
 
-    /// Up to `most` further shards, those with the most free units first among equals by this shopper's own order, so
-    /// that shoppers who are turned away do not all run to the same one. `free` is the free count by index.
+    /// Up to `most` further shards, those with the most free units first. Shards with similar counts are in an order
+    /// specific to this shopper, so that refused shoppers do not all try the same one. `free` has the free count by
+    /// index.
     #[must_use]
     pub fn further(&self, free: &[u32], units: u32, most: usize) -> Vec<u16> {
         let mut candidates: Vec<(u16, u32, u64)> = free
@@ -55,7 +56,7 @@ impl Choice {
             .filter(|(index, free)| *free >= units && *index != self.first && *index != self.second)
             .map(|(index, free)| (index, free, mix(self.seed ^ u64::from(index))))
             .collect();
-        // Coarse classes of fill: "much" and "some" differ, 17 and 18 do not.
+        // Coarse classes by power of two: 17 and 18 count as equal.
         candidates.sort_unstable_by_key(|(_, free, order)| (std::cmp::Reverse(free.ilog2()), *order));
         candidates
             .into_iter()
@@ -73,7 +74,7 @@ pub const fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// How many units a shard could give: what is free, or would be if its best returnable hold were taken over.
+/// The number of units that a shard could give: its free units, or those after taking over its best returnable hold.
 #[must_use]
 pub fn on_offer(shard: &Shard, units: u32, now: Timestamp) -> u32 {
     if shard.free >= units {
@@ -84,7 +85,7 @@ pub fn on_offer(shard: &Shard, units: u32, now: Timestamp) -> u32 {
         .map_or(shard.free, |(_, claim)| shard.free + claim.units)
 }
 
-/// Whether the first shard is so well filled that the second need not be considered.
+/// Whether the first shard has so many free units that the second need not be considered.
 #[must_use]
 pub const fn well_filled(free: u32, allocated: u32, units: u32) -> bool {
     free >= units && free * 2 >= allocated
@@ -127,7 +128,7 @@ mod tests {
         )
     }
 
-    /// A repeat looks for its claim in these places, perhaps after an update of the functions.
+    /// A repeat reads these shards for its claim, perhaps after a deployment, so they must not change.
     #[test]
     fn the_places_stay_from_version_to_version() {
         let free = [9; 12];
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(choice.further(&same, 2, 12), found);
     }
 
-    /// The first numbers of SplitMix64 after two seeds, as its authors' program prints them.
+    /// The first numbers of SplitMix64 for two seeds, as its authors' program prints them.
     #[test]
     fn the_mixer_is_that_of_splitmix64() {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -211,7 +212,7 @@ mod tests {
             hits[usize::from(a)] += 1;
             hits[usize::from(b)] += 1;
         }
-        // 800 each in the mean, a standard deviation of about 28: six of them is beyond chance.
+        // A mean of 800 with a standard deviation of about 28: a deviation of six times that is not chance.
         assert!(hits.iter().all(|h| (632..=968).contains(h)), "{hits:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A claim: some units of one shard, held by or ordered by one shopper, in a string of fixed length.
+//! A claim: units of one shard, held or ordered by one shopper, stored as a string of fixed length.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,29 +8,29 @@ use crate::limits::{CLAIM_BYTES, CLOCK_SKEW_MS, MAX_SHARD_UNITS};
 use crate::serde_as_text;
 use crate::time::Timestamp;
 
-/// What a claim stands for.
+/// The kind of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClaimState {
-    /// A reservation: goes back by itself once its deadline has passed.
+    /// A reservation: it is returned after its deadline.
     Held,
-    /// An open order: only the order's end takes it away, whatever the time.
+    /// An open order: only the order's end removes the claim, whatever the time.
     Ordered,
 }
 
-/// Some units of one shard that are neither free nor sold.
+/// Units of one shard that are neither free nor sold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// Held or ordered.
     pub state: ClaimState,
-    /// How many units, from 1 to [`MAX_SHARD_UNITS`].
+    /// The number of units, from 1 to [`MAX_SHARD_UNITS`].
     pub units: u32,
-    /// Until when the hold can be checked out, or the order paid.
+    /// The latest time to check out the hold, or to pay the order.
     pub deadline: Timestamp,
-    /// Which reservation it is.
+    /// Identifies the reservation.
     pub nonce: Nonce,
 }
 
-/// A hold can no longer be checked out.
+/// The hold can no longer be checked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hold has expired")]
 pub struct HoldExpired;
@@ -47,23 +47,23 @@ impl Claim {
         }
     }
 
-    /// Whether it can still be checked out (or was): the shopper's side of the deadline.
+    /// Whether the claim can still be checked out, or was checked out. This is the deadline without tolerance.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.state == ClaimState::Ordered || now < self.deadline
     }
 
-    /// Whether anyone may give its units back: only a hold, and only once the deadline has passed on every clock
-    /// within [`CLOCK_SKEW_MS`].
+    /// Whether the claim's units may be returned: only those of a hold, and only once the deadline has passed on every
+    /// clock within [`CLOCK_SKEW_MS`].
     #[must_use]
     pub fn is_returnable(&self, now: Timestamp) -> bool {
         self.state == ClaimState::Held && self.deadline.plus_millis(CLOCK_SKEW_MS) <= now
     }
 
-    /// The claim that a checkout at `now` turns this hold into.
+    /// The claim that replaces this hold at a checkout at `now`.
     ///
     /// # Errors
-    /// [`HoldExpired`] once the deadline has passed; an ordered claim answers itself, with its own deadline.
+    /// [`HoldExpired`] once the deadline has passed. An ordered claim is returned unchanged, with its own deadline.
     pub fn ordered(&self, now: Timestamp, payment_deadline: Timestamp) -> Result<Self, HoldExpired> {
         match self.state {
             ClaimState::Ordered => Ok(self.clone()),
@@ -77,12 +77,12 @@ impl Claim {
     }
 }
 
-/// A hold exactly as it was read. It is the condition of each write that takes the hold over, gives it back or makes an
-/// order of it: when the stored claim differs, the write changes nothing.
+/// A hold exactly as it was read. It is the condition of each write that takes the hold over, returns it or orders it:
+/// when the stored claim differs, the write changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeenHold<'a>(&'a Claim);
 
-/// The claim is an order's, and only the order's end removes it.
+/// The claim belongs to an order, and only the order's end removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claim is an order's and no hold")]
 pub struct NotAHold;
@@ -130,7 +130,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// A stored text is not a claim.
+/// A stored text that is not a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a claim")]
 pub struct ClaimError;
@@ -149,7 +149,7 @@ impl FromStr for Claim {
             "o" => ClaimState::Ordered,
             _ => return Err(ClaimError),
         };
-        // In capitals they would say the same, but a condition on the claim as it is written would no longer find it.
+        // Capitals would parse to the same values, but a condition on the stored text would then fail.
         if !units
             .bytes()
             .chain(deadline.bytes())

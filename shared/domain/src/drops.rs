@@ -1,4 +1,4 @@
-//! A drop: what is sold, when, and what an operator may do to it.
+//! A drop: its goods, its times, and the operator's actions on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,38 +11,39 @@ use crate::limits::{
 };
 use crate::money::{Currency, Money};
 use crate::plan::{PlanError, ShardPlan};
+use crate::rate::{CallRate, SlowPayments};
 use crate::saga::Terms;
 use crate::time::Timestamp;
 
-/// How far a drop has come; moves only forward.
+/// The progress of a drop; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropState {
-    /// Being written; shoppers do not see it.
+    /// Being edited; shoppers do not see it.
     Draft,
     /// The shard plan is frozen and its shards are being written.
     Publishing,
-    /// The shards add up; the clock does the rest.
+    /// The shards add up. From here the clock determines the phase.
     Scheduled,
-    /// Holds and open orders are being undone.
+    /// Holds and open orders are being ended.
     Cancelling,
     /// No hold and no open order is left.
     Cancelled,
 }
 
-/// What shoppers see of a drop's state at a moment.
+/// The state of a drop that shoppers see at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Before the start.
     Upcoming,
-    /// Reservations are taken.
+    /// Reservations are accepted.
     Open,
-    /// An operator has stopped reservations for the moment; everything else goes on.
+    /// An operator has paused reservations; everything else continues.
     Paused,
     /// After the end.
     Closed,
-    /// Called off.
+    /// The drop was cancelled.
     Cancelled,
 }
 
@@ -51,50 +52,50 @@ pub enum Phase {
 pub struct Sku {
     /// Its identifier within the drop.
     pub sku: SkuId,
-    /// What people call it.
+    /// The displayed name.
     pub title: String,
     /// The price of one unit, in minor units of the drop's currency.
     pub price_minor: i64,
     /// Units to allocate when the drop is published.
     pub units: u32,
-    /// The shards; empty until published.
+    /// The shards; empty until the drop is published.
     #[serde(default)]
     pub plan: ShardPlan,
 }
 
-/// What an operator writes down for a drop.
+/// The contents of a drop that an operator edits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropDraft {
-    /// What people call it.
+    /// The displayed name.
     pub title: String,
     /// The currency of all its prices.
     pub currency: Currency,
-    /// From when on reservations are taken.
+    /// When reservations begin.
     pub starts_at: Timestamp,
-    /// From when on they no longer are.
+    /// When reservations end.
     pub ends_at: Timestamp,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks of them.
+    /// The time limit for an action that the payment requires of the shopper.
     pub payment_seconds: u32,
-    /// How long a shopper may take in all for other cards after the first decline.
+    /// The time limit for other cards after the first decline.
     pub retry_seconds: u32,
     /// How long an order waits for the payment gateway.
     pub gateway_wait_seconds: u32,
-    /// The most units one shopper may buy.
+    /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// Whether lists show it once it is published.
+    /// Whether lists show the drop once it is published.
     pub listed: bool,
-    /// What is sold; the plans are ignored.
+    /// The goods; the plans are ignored.
     pub skus: Vec<Sku>,
 }
 
 /// A mistake in a draft.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Where, as a path into the request: `skus[2].units`.
+    /// The path in the request: `skus[2].units`.
     pub field: String,
-    /// What would be right.
+    /// The rule for the field.
     pub message: String,
 }
 
@@ -105,42 +106,42 @@ pub struct Drop {
     pub id: DropId,
     /// Grows with every change; writes are conditional on it.
     pub version: u64,
-    /// How far it has come.
+    /// The progress of the drop.
     pub state: DropState,
-    /// Whether an operator has stopped reservations for the moment.
+    /// Whether an operator has paused reservations.
     pub paused: bool,
-    /// What people call it.
+    /// The displayed name.
     pub title: String,
     /// The currency of all its prices.
     pub currency: Currency,
-    /// From when on reservations are taken.
+    /// When reservations begin.
     pub starts_at: Timestamp,
-    /// From when on they no longer are.
+    /// When reservations end.
     pub ends_at: Timestamp,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks of them.
+    /// The time limit for an action that the payment requires of the shopper.
     pub payment_seconds: u32,
-    /// How long a shopper may take in all for other cards after the first decline.
+    /// The time limit for other cards after the first decline.
     #[serde(default = "retry_seconds")]
     pub retry_seconds: u32,
     /// How long an order waits for the payment gateway.
     #[serde(default = "gateway_wait_seconds")]
     pub gateway_wait_seconds: u32,
-    /// The most units one shopper may buy.
+    /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// Whether lists show it once it is published. One that they do not show is found by its id alone, and is sold as any
+    /// Whether lists show the drop once it is published. An unlisted drop is found only by its id, and is sold like any
     /// other.
     #[serde(default = "listed")]
     pub listed: bool,
-    /// What an operator tells those who wait, if there is something.
+    /// The operator's message to shoppers, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What is sold.
+    /// The goods.
     pub skus: Vec<Sku>,
 }
 
-/// What a drop is that was stored before there were unlisted ones.
+/// The value for drops that were stored before unlisted drops existed.
 const fn listed() -> bool {
     true
 }
@@ -153,31 +154,31 @@ const fn gateway_wait_seconds() -> u32 {
     DEFAULT_GATEWAY_WAIT_SECONDS
 }
 
-/// An operator's act that does not fit the drop's state.
+/// An operator's action that the drop's state does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DropError {
-    /// Possible only in other states.
+    /// The action is possible only in other states.
     #[error("not possible while the drop is {0:?}")]
     WrongState(DropState),
-    /// Only a published drop can be changed this way, and only until it ends.
+    /// Only a published drop can be changed in this way, and only until it ends.
     #[error("the drop has ended")]
     Ended,
     /// An end can only be moved later.
     #[error("the end can only be moved to later")]
     NotLater,
-    /// A start can only be moved later, by no more than a drop may be ahead.
+    /// A start can only be moved later, and by no more than a drop may be in the future.
     #[error("the start can only be moved to later, within a year from now")]
     StartNotLater,
-    /// The start is too close to be moved: some process might admit people by the old one.
+    /// The start is too close to be moved: a process may still open the drop at the old start.
     #[error("the start can no longer be moved")]
     TooLateToMove,
-    /// The message is too long, empty, or has control characters.
+    /// The message is too long, empty, or contains control characters.
     #[error("the message is none")]
     BadMessage,
     /// The drop has no such SKU.
     #[error("the drop has no such SKU")]
     UnknownSku,
-    /// The plan cannot take that.
+    /// The plan cannot be extended so.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The same idempotency key was used for other units or another SKU.
@@ -186,8 +187,8 @@ pub enum DropError {
 }
 
 impl DropDraft {
-    /// The mistakes of its times as of `now`, the moment at which it is written: they are no mistakes in what is stored already. A start in the
-    /// past opens the drop as soon as it is published, so it must be meant.
+    /// The mistakes of its times at `now`, the time of the edit. Stored times that have passed since are not mistakes.
+    /// A start in the past opens the drop as soon as it is published, so the caller must allow it.
     #[must_use]
     pub fn mistimed(&self, now: Timestamp, start_may_be_past: bool) -> Option<FieldError> {
         let message = if self.starts_at > now.plus_seconds(MAX_START_AHEAD_SECONDS) {
@@ -203,7 +204,7 @@ impl DropDraft {
         })
     }
 
-    /// All mistakes at once; none means that it can be stored.
+    /// All mistakes at once; none if the draft can be stored.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut found = Vec::new();
@@ -292,7 +293,7 @@ fn is_text(text: &str, most: usize) -> bool {
 }
 
 impl Drop {
-    /// A new draft, at version 1. The caller has looked at [`DropDraft::mistakes`].
+    /// A new draft, at version 1. The caller must have checked [`DropDraft::mistakes`].
     #[must_use]
     pub fn draft(id: DropId, draft: DropDraft) -> Self {
         let skus = draft
@@ -323,7 +324,7 @@ impl Drop {
         }
     }
 
-    /// The next version with `draft`'s contents. The same contents again are always welcome and change nothing.
+    /// The next version with `draft`'s contents. The same contents are always accepted and change nothing.
     ///
     /// # Errors
     /// [`DropError::WrongState`] once the drop has left the draft.
@@ -357,7 +358,7 @@ impl Drop {
         }
     }
 
-    /// What shoppers see at `now`; `None` while it is not published.
+    /// The phase at `now`; `None` while the drop is not published.
     #[must_use]
     pub fn phase(&self, now: Timestamp) -> Option<Phase> {
         match self.state {
@@ -370,13 +371,13 @@ impl Drop {
         }
     }
 
-    /// From when on no hold of this drop can be checked out, by any clock: its last requests may claim a little after the end.
+    /// When the last hold of this drop has expired on every clock: its last requests may claim shortly after the end.
     #[must_use]
     pub fn last_hold_ends_at(&self) -> Timestamp {
         self.ends_at.plus_seconds(self.hold_seconds).plus_millis(LATE_MS)
     }
 
-    /// How long whom the drop's orders wait for.
+    /// The time limits of the drop's orders.
     #[must_use]
     pub const fn terms(&self) -> Terms {
         Terms {
@@ -387,7 +388,7 @@ impl Drop {
         }
     }
 
-    /// The SKU of that name.
+    /// The SKU with this identifier.
     #[must_use]
     pub fn sku(&self, sku: &SkuId) -> Option<&Sku> {
         self.skus.iter().find(|s| s.sku == *sku)
@@ -400,6 +401,13 @@ impl Drop {
             amount_minor: sku.price_minor,
             currency: self.currency,
         }
+    }
+
+    /// What to know when its payments take long at the gateway's `rate`.
+    #[must_use]
+    pub fn slow_payments(&self, rate: CallRate) -> Option<SlowPayments> {
+        let units = |sku: &Sku| u64::from(sku.units.max(sku.plan.units()));
+        SlowPayments::of(self.skus.iter().map(units).sum(), self.payment_seconds, rate)
     }
 
     /// Every shard and its allocation.
@@ -418,10 +426,10 @@ impl Drop {
         })
     }
 
-    /// The first half of publishing: the plan is frozen. Again once published: changes nothing.
+    /// The first half of publishing: freezes the plan. A repeat after publishing changes nothing.
     ///
     /// # Errors
-    /// [`DropError::WrongState`] when cancelled, [`DropError::Ended`] when it would be over already.
+    /// [`DropError::WrongState`] when cancelled, [`DropError::Ended`] when the drop would already be over.
     pub fn start_publishing(&self, now: Timestamp) -> Result<Self, DropError> {
         match self.state {
             DropState::Publishing | DropState::Scheduled => return Ok(self.clone()),
@@ -439,7 +447,7 @@ impl Drop {
         Ok(next)
     }
 
-    /// The second half of publishing, once the shards have been read back and add up.
+    /// The second half of publishing, after the shards have been read back and add up.
     ///
     /// # Errors
     /// [`DropError::WrongState`] unless publishing has started.
@@ -451,7 +459,7 @@ impl Drop {
         }
     }
 
-    /// Stops (or takes up again) reservations; holds, orders and payments go on.
+    /// Pauses or resumes reservations; holds, orders and payments continue.
     ///
     /// # Errors
     /// [`DropError::WrongState`] unless the drop is scheduled.
@@ -466,7 +474,7 @@ impl Drop {
         })
     }
 
-    /// Moves the end to later.
+    /// Moves the end later.
     ///
     /// # Errors
     /// [`DropError::NotLater`], [`DropError::Ended`] or [`DropError::WrongState`].
@@ -487,7 +495,7 @@ impl Drop {
         })
     }
 
-    /// Moves the start to later, and the end by the same time.
+    /// Moves the start later, and the end by the same time.
     ///
     /// # Errors
     /// [`DropError::TooLateToMove`] from [`RESCHEDULE_BEFORE_MS`] before the start on, [`DropError::StartNotLater`],
@@ -510,7 +518,7 @@ impl Drop {
         })
     }
 
-    /// Tells those who wait `message`, or nothing any more.
+    /// Sets or removes the message to shoppers.
     ///
     /// # Errors
     /// [`DropError::BadMessage`], [`DropError::WrongState`].
@@ -529,7 +537,7 @@ impl Drop {
         })
     }
 
-    /// Adds `units` of `sku`; `request` is a hash of the idempotency key, and the same one again changes nothing.
+    /// Adds `units` of `sku`. `request` is a hash of the idempotency key; a repeat with the same one changes nothing.
     ///
     /// # Errors
     /// [`DropError`]: state, end, SKU, or a limit of the plan.
@@ -559,11 +567,11 @@ impl Drop {
         Ok(next)
     }
 
-    /// Calls the drop off. What shoppers never saw is cancelled at once; otherwise holds and open orders are undone
+    /// Cancels the drop. A drop that was never visible is cancelled at once. Otherwise holds and open orders are ended
     /// first.
     ///
     /// # Errors
-    /// None at present; cancelling twice changes nothing.
+    /// None at present; a second cancellation changes nothing.
     pub fn cancel(&self) -> Result<Self, DropError> {
         Ok(match self.state {
             DropState::Draft | DropState::Publishing => self.next(DropState::Cancelled),
@@ -572,10 +580,10 @@ impl Drop {
         })
     }
 
-    /// Notes that the sweep after [`Drop::cancel`] found nothing left.
+    /// Records that the sweep after [`Drop::cancel`] found no claim left.
     ///
     /// # Errors
-    /// [`DropError::WrongState`] unless it was cancelling.
+    /// [`DropError::WrongState`] unless the drop is being cancelled.
     pub fn finish_cancelling(&self) -> Result<Self, DropError> {
         match self.state {
             DropState::Cancelled => Ok(self.clone()),

@@ -1,4 +1,5 @@
-//! Identifiers. Each is bounded and of a narrow alphabet, so that it may stand in a key, a path or a log line as it is.
+//! Identifiers. Each has a limited length and a small alphabet, so that it can be used in a key, a path or a log line
+//! without escaping.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +14,13 @@ use crate::limits::{
 use crate::serde_as_text;
 use crate::time::Timestamp;
 
-/// A text is not an identifier of the named kind.
+/// A text that is not an identifier of the named kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a {kind}: {rule}")]
 pub struct IdError {
-    /// Which identifier was expected.
+    /// The expected kind of identifier.
     pub kind: &'static str,
-    /// The rule it breaks, for the person who wrote it.
+    /// The broken rule, in words for the caller.
     pub rule: &'static str,
 }
 
@@ -69,20 +70,22 @@ id!(
     |t| all(t, DROP_ID_MAX_BYTES, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 id!(
-    /// A stock keeping unit within a drop: one design in one size.
+    /// A stock keeping unit of a drop: one design in one size.
     SkuId, "SKU", "1 to 16 of A-Z, a-z, 0-9 and -",
     |t| all(t, SKU_ID_MAX_BYTES, |b| b.is_ascii_alphanumeric() || b == b'-')
 );
 id!(
-    /// A shopper: a hash of whom a token names ([`ShopperId::of`]), so that nothing stored or logged tells who it is. Short, since every
+    /// A shopper: a hash of the issuer and subject of a token ([`ShopperId::of`]), so that stored data and logs do not
+    /// reveal the person. It is short, since every claim in a stock shard contains it.
     /// claim in a stock shard carries it.
     ShopperId, "shopper id", "1 to 16 of the base64url alphabet",
     |t| all(t, SHOPPER_ID_MAX_BYTES, is_base64url)
 );
 id!(
-    /// What tells two reservations of one shopper in one shard apart: 24 bits of a hash of the request that made it, and the moment of its first
-    /// claim, in milliseconds modulo 2³² (49 days). Repeats of a request have the first part in common. A request that is made again after
-    /// its reservation has ended differs in the second, so that it makes another reservation and another order.
+    /// Distinguishes reservations of one shopper in one shard. It consists of 24 bits of a hash of the request, and the
+    /// time of the request's first claim, in milliseconds modulo 2³² (49 days). Repeats of a request have the same
+    /// first part. A request that is sent again after its reservation has ended has another second part, so that it
+    /// makes another reservation and another order.
     Nonce, "nonce", "10 of the base64url alphabet",
     |t| t.len() == NONCE_BYTES && t.bytes().all(is_base64url)
 );
@@ -94,23 +97,23 @@ id!(
         && t.bytes().skip(1).all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
 );
 id!(
-    /// What all log lines, events and rows of one purchase have in common: API Gateway's id of the request that placed the
-    /// order, so nobody outside chooses it and it says nothing about the shopper.
+    /// Links all log lines, events and rows of one purchase: API Gateway's id of the request that placed the order. The
+    /// client cannot choose it, and it contains nothing about the shopper.
     CorrelationId, "correlation id", "1 to 64 of A-Z, a-z, 0-9, +, /, =, _ and -",
     |t| all(t, MAX_CORRELATION_ID_BYTES, |b| is_base64url(b) || matches!(b, b'+' | b'/' | b'='))
 );
 id!(
-    /// The gateway's id of a payment. It may stand in a path of the gateway's API.
+    /// The gateway's id of a payment. It can be used in a path of the gateway's API.
     PaymentId, "payment id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
     |t| all(t, MAX_PAYMENT_ID_BYTES, is_base64url)
 );
 
-/// The characters of a nonce that the request determines; the others are the moment's.
+/// The characters of a nonce that are made from the request; the others are made from the time.
 const REQUEST_BYTES: usize = NONCE_BYTES - 6;
 
 impl Nonce {
-    /// The nonce of a request that claims at `at` for the first time. An idempotency key means the same request for one shopper, one drop and
-    /// one SKU.
+    /// The nonce of a request that claims for the first time at `at`. For one shopper, drop and SKU, the same
+    /// idempotency key means the same request.
     #[must_use]
     pub fn of_request(
         drop: &DropId,
@@ -127,7 +130,7 @@ impl Nonce {
         Self(text)
     }
 
-    /// Whether both are of repeats of one request.
+    /// Whether both nonces were made by repeats of one request.
     #[must_use]
     pub fn is_same_request(&self, other: &Self) -> bool {
         self.0.get(..REQUEST_BYTES) == other.0.get(..REQUEST_BYTES)
@@ -135,7 +138,7 @@ impl Nonce {
 }
 
 impl ShopperId {
-    /// Whoever `issuer` calls `subject`, whatever the form of both: the first 96 bits of a SHA-256 over them.
+    /// The shopper whom `issuer` calls `subject`: the first 96 bits of a SHA-256 over both, which may have any form.
     #[must_use]
     pub fn of(issuer: &str, subject: &str) -> Self {
         let mut text = BASE64URL_NOPAD.encode(&hash_parts("shopper", &[issuer, subject]));
@@ -145,7 +148,7 @@ impl ShopperId {
 }
 
 impl OrderId {
-    /// The one order that `reservation` can become.
+    /// The only order that `reservation` can become.
     #[must_use]
     pub fn of_reservation(reservation: &ReservationId) -> Self {
         let digest = hash_parts("order", &[&reservation.to_string()]);
@@ -162,12 +165,12 @@ pub struct ShardKey {
     pub drop: DropId,
     /// The SKU within it.
     pub sku: SkuId,
-    /// Which of the SKU's shards, from 0.
+    /// The index among the SKU's shards, from 0.
     pub index: u16,
 }
 
 impl fmt::Display for ShardKey {
-    /// `{drop}#{sku}#{index}`: none of the parts can contain `#`.
+    /// `{drop}#{sku}#{index}`: no part can contain `#`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}#{}", self.drop, self.sku, self.index)
     }
@@ -194,18 +197,18 @@ impl FromStr for ShardKey {
     }
 }
 
-/// A reservation: the shard that holds the claim, and the claim's nonce. Says nothing about whose it is: the claim in
-/// the shard is looked up under the shopper of the token.
+/// A reservation: the shard that contains the claim, and the claim's nonce. It does not name the shopper: the claim is
+/// looked up in the shard by the shopper of the token.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReservationId {
-    /// Where the claim is.
+    /// The shard of the claim.
     pub shard: ShardKey,
-    /// Which claim it is.
+    /// The nonce of the claim.
     pub nonce: Nonce,
 }
 
 impl fmt::Display for ReservationId {
-    /// `{drop}.{sku}.{shard}.{nonce}`: none of the parts can contain a full stop.
+    /// `{drop}.{sku}.{shard}.{nonce}`: no part can contain a full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -245,13 +248,13 @@ impl FromStr for ReservationId {
 
 serde_as_text!(ReservationId);
 
-/// Only the canonical form is an index, so that one shard has one name.
+/// Accepts only the canonical form, so that each shard has one name.
 fn parse_index(text: &str) -> Option<u16> {
     let index: u16 = text.parse().ok()?;
     (index < MAX_SHARDS_PER_SKU && index.to_string() == text).then_some(index)
 }
 
-/// SHA-256 over `purpose` and `parts`, each preceded by its length, so that no two lists hash alike by accident.
+/// SHA-256 over `purpose` and `parts`, each preceded by its length, so that different lists never hash the same input.
 pub(crate) fn hash_parts(purpose: &str, parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in std::iter::once(&purpose).chain(parts) {
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_shopper_is_whom_an_issuer_names() {
-        // A change of the hash would part all shoppers from their claims and orders.
+        // If the hash changed, no shopper would find earlier claims and orders.
         assert_eq!(ShopperId::of("stampede", "ada").as_str(), "wVrst_Z52RHIC4wP");
         let subjects = [
             "ada",

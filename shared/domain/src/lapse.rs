@@ -1,31 +1,32 @@
-//! Holds that expire unused, and the wait that they cost their shopper.
+//! Holds that expire unused, and the waiting time that they cause.
 //!
-//! Whoever holds units without paying keeps them from others at no cost, hold after hold. The conductor counts each hold that expires unused. The
-//! first one is forgiven, since an answer or a decision may come late. From the second on the shopper waits for as long as a hold lasts before a
-//! further reservation.
+//! A shopper who holds units repeatedly without paying blocks them for others at no cost. The conductor counts each
+//! hold that expires unused. The first one has no consequence, since an answer or a decision may come late. From the
+//! second on, the shopper must wait for the length of a hold before a further reservation.
 
 use crate::claim::{Claim, ClaimState};
 use crate::limits::CLOCK_SKEW_MS;
 use crate::time::Timestamp;
 
-/// So many expire without a wait.
+/// The number of holds that may expire without a waiting time.
 pub const FORGIVEN: u32 = 1;
 
-/// How long after its deadline a hold is counted, in milliseconds: half of the time until others may take it over, so that a checkout by a clock
-/// that is behind comes first, and the count comes before the units are anyone's.
+/// How long after its deadline a hold is counted, in milliseconds. This is half of the time until other shoppers may
+/// take it over. So a checkout by a slow clock comes first, and the count comes before the units are taken over.
 pub const COUNTED_AFTER_MS: i64 = CLOCK_SKEW_MS / 2;
 
 /// The holds of one shopper in one drop that expired unused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lapses {
-    /// How many.
+    /// The number of holds.
     pub count: u32,
     /// The deadline of the last one.
     pub last: Timestamp,
 }
 
 impl Lapses {
-    /// With one more that had this deadline; `None` when it is counted already. Holds are counted in the order of their deadlines.
+    /// The state after one more hold with this deadline; `None` when the hold has already been counted. Holds are
+    /// counted in the order of their deadlines.
     #[must_use]
     pub fn counting(before: Option<Self>, deadline: Timestamp) -> Option<Self> {
         match before {
@@ -37,7 +38,8 @@ impl Lapses {
         }
     }
 
-    /// For how many milliseconds from `now` the shopper gets no further reservation where a hold lasts `hold_seconds`; 0 for not at all.
+    /// How many milliseconds from `now` the shopper must wait before a further reservation, if a hold lasts
+    /// `hold_seconds`; 0 for no waiting time.
     #[must_use]
     pub fn wait_ms(&self, hold_seconds: u32, now: Timestamp) -> i64 {
         if self.count <= FORGIVEN {
@@ -47,7 +49,7 @@ impl Lapses {
     }
 }
 
-/// Whether a claim is a hold that expired unused, by a clock that shows `now`.
+/// Whether a claim is a hold that expired unused, at `now`.
 #[must_use]
 pub fn has_lapsed(claim: &Claim, now: Timestamp) -> bool {
     claim.state == ClaimState::Held && claim.deadline.plus_millis(COUNTED_AFTER_MS) <= now

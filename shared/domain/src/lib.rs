@@ -19,16 +19,8 @@
 //! **What it does not do.** No input or output, no clock, no randomness: the moment is a
 //! [`Timestamp`](time::Timestamp) argument and every choice is a hash. Adapters store what is decided here, and the
 //! same rules run in memory in the tests.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod choice;
 pub mod claim;
@@ -40,6 +32,7 @@ pub mod money;
 pub mod order;
 pub mod plan;
 pub mod prescale;
+pub mod rate;
 pub mod saga;
 pub mod search;
 pub mod shard;

@@ -61,7 +61,7 @@ pub const OPEN_BUCKETS: u8 = 16;
 pub const API_TIMEOUT_SECONDS: u32 = 10;
 /// How long `process-order` may take for a batch, in seconds. The template repeats it; a test compares. Six times as long is
 /// a message that a dead process had received away from everyone, so it is as short as the gateway's time-outs allow.
-pub const PROCESS_ORDER_TIMEOUT_SECONDS: u32 = 15;
+pub const PROCESS_ORDER_TIMEOUT_SECONDS: u32 = 20;
 /// How long `project-ledger` may take for a batch, in seconds; as above.
 pub const PROJECT_LEDGER_TIMEOUT_SECONDS: u32 = 10;
 /// How long `migrate-ledger` may take, in seconds: an index on a table that has grown is made within it.
@@ -105,6 +105,31 @@ pub const MAX_REDRIVE_MS: i64 = 120_000;
 pub const ACTION_POLL_MS: i64 = 4_000;
 /// The longest pause between two looks at an order that waits for its shopper, in milliseconds.
 pub const MAX_ACTION_POLL_MS: i64 = 64_000;
+
+/// The highest rate of calls to the payment gateway that an operator may set, in calls a second. All workers move one item's moment on, by one
+/// write for each lot of calls.
+pub const MAX_GATEWAY_CALLS_PER_SECOND: u32 = 1_000;
+/// The most writes a second of one item: a partition of a table takes no more (DynamoDB's limit), and an item lies in one.
+pub const ITEM_WRITES_PER_SECOND: u32 = 1_000;
+/// The calls of the quiet path to a paid order: one creates the payment, one confirms it.
+pub const CALLS_PER_PAYMENT: u32 = 2;
+/// The most keys under which one call of a payment is made: a gateway that stored a failure under one answers it for good.
+pub const MAX_KEYS: u32 = 3;
+/// How long a message waits for its turn at the gateway, in milliseconds.
+pub const GATEWAY_TURN_MS: u32 = 5_000;
+/// How far ahead of the present moment turns may be taken, in milliseconds, as another clock sees it. A line beyond is wrong.
+pub const MAX_LINE_MS: i64 = 60_000;
+/// Messages of the payments queue in one invocation.
+pub const PAYMENTS_BATCH: u32 = 10;
+
+/// How many invocations at a time can wait for their turns at the gateway: all payments of all their messages come within
+/// [`GATEWAY_TURN_MS`]. With more, messages would leave the queue without a call. An event source takes 2 at least.
+#[must_use]
+pub const fn payment_workers(calls_per_second: u32) -> u32 {
+    let calls = PAYMENTS_BATCH * CALLS_PER_PAYMENT;
+    let workers = calls_per_second.saturating_mul(GATEWAY_TURN_MS / 1_000) / calls;
+    if workers < 2 { 2 } else { workers }
+}
 
 /// The largest request body the API reads, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -155,6 +180,14 @@ const _: () = assert!(
 const _: () = assert!(
     MIN_GATEWAY_WAIT_SECONDS as i64 * 1000 > 2 * REDRIVE_MS,
     "an order is driven several times before its operator has to decide"
+);
+const _: () = assert!(
+    MAX_GATEWAY_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND,
+    "each call may take a write of the one item that orders the calls"
+);
+const _: () = assert!(
+    GATEWAY_TURN_MS as i64 + CLOCK_SKEW_MS < MAX_LINE_MS,
+    "turns that anybody may take count for everybody, whoever's clock is right"
 );
 const _: () = assert!(
     CACHE_MS < CLOCK_SKEW_MS,

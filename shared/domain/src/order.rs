@@ -19,7 +19,8 @@ use sha2::{Digest, Sha256};
 use crate::claim::{Claim, ClaimState, SeenHold};
 use crate::ids::{CorrelationId, OrderId, PaymentId, ReservationId, ShopperId};
 use crate::limits::{
-    ACTION_POLL_MS, MAX_ACTION_POLL_MS, MAX_KEEPS, MAX_REDRIVE_MS, MAX_TRIES, OPEN_BUCKETS, REDRIVE_MS,
+    ACTION_POLL_MS, MAX_ACTION_POLL_MS, MAX_KEEPS, MAX_KEYS, MAX_REDRIVE_MS, MAX_TRIES, OPEN_BUCKETS,
+    REDRIVE_MS,
 };
 use crate::money::Money;
 use crate::saga::{Cause, Compensation, History, State, Terms, Turn, step};
@@ -163,6 +164,9 @@ pub struct Try {
     /// Hashes of the request that brought the card; none for the first card and for our own repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Fingerprint>,
+    /// How many keys of this try are used up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys_used: u32,
     /// Whether the gateway's answer to this try is on record: what it says later is about this try or a later one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
@@ -185,11 +189,17 @@ impl Try {
             key: format!("confirm/{n}"),
             method,
             request,
+            keys_used: 0,
             answered: false,
             declined: None,
             charge: None,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The format of a stored order. Another number is refused when an order is read.
@@ -252,6 +262,9 @@ pub struct Order {
     /// The request that placed it, as log lines and events name it; none of a request that came without an id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
+    /// How many keys under which the payment was to be created are used up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub create_keys_used: u32,
     /// The gateway's id of the payment, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
@@ -430,6 +443,7 @@ impl Order {
             claim: placement.claim,
             fingerprint: placement.fingerprint,
             correlation: None,
+            create_keys_used: 0,
             payment_id: None,
             status: state.status,
             reason: state.reason,
@@ -534,6 +548,30 @@ impl Order {
         let mut step = self.after(Cause::Created, now)?;
         step.order.payment_id = Some(payment_id);
         Ok(step)
+    }
+
+    /// Takes the next key for the call that comes next: the gateway stored a failure under the present one, and answers it to every repeat. The
+    /// caller has seen that no money was taken under it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless a payment is to be created or confirmed, and a key is left: [`MAX_KEYS`] in all.
+    pub fn next_key(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
+        let mut order = self.clone();
+        let current = order.tries.last_mut().filter(|_| self.payment_id.is_some());
+        let (used, key) = match current {
+            Some(current) => (&mut current.keys_used, Some((&mut current.key, current.n))),
+            None => (&mut order.create_keys_used, None),
+        };
+        let calls = matches!(self.status, OrderStatus::Placed | OrderStatus::Paying);
+        if !calls || *used + 1 >= MAX_KEYS {
+            return Err(NotPossible(self.status));
+        }
+        *used += 1;
+        if let Some((key, n)) = key {
+            *key = format!("confirm/{n}/{used}");
+        }
+        order.due_at = order.next_look(now);
+        Ok(self.step(order, None, now))
     }
 
     /// Notes what the shopper has to do, until their time is over.
@@ -884,7 +922,8 @@ mod tests {
             9 => order.declined(DeclineReason::CardDeclined, None, later),
             10 => order.try_again(DeclineReason::TryAgain, None, later),
             11 => order.declined_for_good(DeclineReason::CardDeclined, None, later),
-            13 => order.not_at_gateway(later),
+            13 => order.next_key(later),
+            14 => order.not_at_gateway(later),
             _ => order.another_card("pm_2".into(), Fingerprint::of_request(b"k2", b"pm_2"), later),
         }
     }
@@ -1052,8 +1091,8 @@ mod tests {
     #[test]
     fn each_status_allows_what_the_table_says_and_refuses_the_rest() {
         for (steps, status, expected) in [
-            (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6][..]),
-            (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11]),
+            (&[][..], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6, 13][..]),
+            (&[0], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 10, 11, 13]),
             (
                 &[0, 1],
                 OrderStatus::ActionRequired,
@@ -1064,9 +1103,10 @@ mod tests {
             (
                 &[0, 9, 12, 9, 12],
                 OrderStatus::Paying,
-                &[1, 2, 3, 4, 5, 6, 10, 11],
+                &[1, 2, 3, 4, 5, 6, 10, 11, 13],
             ),
-            (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11]),
+            (&[0, 10], OrderStatus::Paying, &[1, 2, 3, 4, 5, 6, 9, 11, 13]),
+            (&[13, 13], OrderStatus::Placed, &[0, 2, 3, 4, 5, 6]),
             (&[0, 2], OrderStatus::Paid, &[7]),
             (&[0, 3], OrderStatus::Declined, &[]),
             (&[0, 4], OrderStatus::Cancelled, &[]),
@@ -1080,6 +1120,26 @@ mod tests {
                 assert_eq!(apply(&order, what), Err(NotPossible(status)), "{steps:?} {what}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_used_up_is_replaced_by_the_next_one_a_few_times() {
+        let (created, tried) = (after(&[13]), after(&[0, 13, 13]));
+        assert_eq!(
+            (created.create_keys_used, created.tries[0].key.as_str()),
+            (1, "confirm/1")
+        );
+        assert_eq!(
+            (tried.create_keys_used, tried.tries[0].key.as_str()),
+            (0, "confirm/1/2")
+        );
+        assert_eq!(tried.next_key(now()), Err(NotPossible(OrderStatus::Paying)));
+        assert!(tried.follows_from_history());
+        let stored = serde_json::to_value(&tried).unwrap();
+        assert_eq!(serde_json::from_value::<Order>(stored).unwrap(), tried);
+        // Orders of releases before have neither member.
+        let before = serde_json::to_string(&order()).unwrap();
+        assert!(!before.contains("keys_used"), "{before}");
     }
 
     #[test]

@@ -1,25 +1,26 @@
-//! The shard plan: how a SKU's allocation is cut into shards. Frozen when the drop is published; a restock only appends.
+//! The shard plan: how a SKU's allocation is divided into shards. It is frozen when the drop is published; a restock
+//! only appends shards.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_PER_SHOPPER, MAX_SEGMENTS_PER_SKU, MAX_SHARD_UNITS, MAX_SHARDS_PER_SKU};
 
-/// A run of shards that were allocated together: full ones, and the remainder in the last.
+/// A range of shards that were allocated together: full ones, and the remainder in the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The first shard's index.
     pub first: u16,
-    /// Units in all its shards together.
+    /// Units in all its shards.
     pub units: u32,
     /// Units in a full shard: a multiple of the per-shopper limit, at most [`MAX_SHARD_UNITS`].
     pub shard_units: u32,
-    /// Which request added it (a hash of its idempotency key); none for the first.
+    /// The request that added it (a hash of its idempotency key); none for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
 }
 
 impl Segment {
-    /// How many shards it has.
+    /// The number of its shards.
     #[must_use]
     pub fn shards(&self) -> u16 {
         let shards = self.units.div_ceil(self.shard_units.max(1));
@@ -45,13 +46,13 @@ pub struct ShardPlan {
 /// A plan cannot be extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Nothing to allocate.
+    /// No units to allocate.
     #[error("at least one unit is needed")]
     NoUnits,
-    /// The shards would outnumber [`MAX_SHARDS_PER_SKU`].
+    /// There would be more than [`MAX_SHARDS_PER_SKU`] shards.
     #[error("too many units for one SKU")]
     TooMany,
-    /// The restocks would outnumber [`MAX_SEGMENTS_PER_SKU`].
+    /// There would be more than [`MAX_SEGMENTS_PER_SKU`] restocks.
     #[error("too many restocks of one SKU")]
     TooManySegments,
     /// The limit is 0 or above [`MAX_PER_SHOPPER`].
@@ -60,10 +61,10 @@ pub enum PlanError {
 }
 
 impl ShardPlan {
-    /// Appends shards for `units` more; `request` marks a restock, and the same request again changes nothing.
+    /// Appends shards for `units` more. `request` identifies a restock; a repeat of the same request changes nothing.
     ///
     /// # Errors
-    /// [`PlanError`] when a limit would be passed; the plan stays as it was.
+    /// [`PlanError`] when a limit would be exceeded. The plan then stays unchanged.
     pub fn extend(
         &mut self,
         units: u32,
@@ -96,19 +97,19 @@ impl ShardPlan {
         Ok(())
     }
 
-    /// How many shards there are; their indices are `0..shards()`.
+    /// The number of shards; their indices are `0..shards()`.
     #[must_use]
     pub fn shards(&self) -> u16 {
         self.segments.last().map_or(0, |s| s.first + s.shards())
     }
 
-    /// How many shards there were before any restock.
+    /// The number of shards before any restock.
     #[must_use]
     pub fn first_shards(&self) -> u16 {
         self.segments.first().map_or(0, Segment::shards)
     }
 
-    /// Units in all shards together.
+    /// Units in all shards.
     #[must_use]
     pub fn units(&self) -> u32 {
         self.segments.iter().map(|s| s.units).sum()
@@ -119,7 +120,7 @@ impl ShardPlan {
         self.segments.iter().flat_map(Segment::allocations)
     }
 
-    /// What a request added earlier, if it did.
+    /// The segment that an earlier request added, if there is one.
     #[must_use]
     pub fn added_by(&self, request: &str) -> Option<&Segment> {
         self.segments

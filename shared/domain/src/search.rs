@@ -1,46 +1,48 @@
-//! The search for units: what one request does, step by step, until it has a reservation or a reason why not.
+//! The search for units: the steps of one request until it has a reservation or a refusal.
 //!
-//! A search is a state machine without input or output. Each [`Step`] says what to do next, and consumes the answer to
-//! give the step after it, so an answer of the wrong kind does not compile. The caller does the reads and writes:
+//! A search is a state machine without I/O. Each [`Step`] names the next action and consumes its result to return the
+//! step after it, so a result of the wrong kind does not compile. The caller does the reads and writes:
 //!
-//! | step | what to do | what was seen | what follows |
+//! | step | action | result | next |
 //! |---|---|---|---|
-//! | [`Write`] in the first shard | claim without a look: this process saw the shard [well filled](well_filled) a moment ago | taken | done: reserved |
-//! | | | refused, the image shows a claim that settles the request | done, as the claim says |
-//! | | | refused | look at the own shards |
-//! | [`Look`] at the own shards | peek at the shopper's two shards and purchase counter | a claim that settles the request | done, as the claim says |
-//! | | | the purchases leave no room within the limit | done: limit reached |
-//! | | | holds of the shopper expired unused a moment ago, more than one | done: wait |
+//! | [`Write`] in the first shard | claim without a read: this process saw the shard [well filled](well_filled) a moment ago | taken | done: reserved |
+//! | | | refused, the image contains a claim that settles the request | done, as the claim determines |
+//! | | | refused | read the shopper's shards |
+//! | [`Look`] at the shopper's shards | peek at the two shards and the purchase counter | a claim that settles the request | done, as the claim determines |
+//! | | | the purchases reach the limit | done: limit reached |
+//! | | | more than one hold of the shopper expired unused recently | done: wait |
 //! | | | a shard that allows a write | write there, best shard first |
-//! | | | nothing of that, and the drop is paused or over | done: paused or closed |
-//! | | | no shard that allows a write, and scarcity was known | done: scarce, or an order of the shopper is in the way |
+//! | | | none of these, and the drop is paused or over | done: paused or closed |
+//! | | | no shard that allows a write, and scarcity was known | done: scarce, or order in progress |
 //! | | | no shard that allows a write | count |
 //! | [`Write`] after a look | claim free units, or take an expired hold over | taken | done: reserved |
-//! | | | refused, the image shows a claim that settles the request | done, as the claim says |
+//! | | | refused, the image contains a claim that settles the request | done, as the claim determines |
 //! | | | refused, the image allows a write | write in the same shard |
-//! | | | refused | the next best of the shards that were looked at, then as after the look |
-//! | [`Count`] | read the conductor's free counts | other shards have enough units | look at them |
-//! | | | none has | in vain |
-//! | [`Look`] at further shards | as above | as above | as above, at last: in vain |
-//! | in vain | | more was counted or offered than was to be had | done: all held, since units may be there in a moment |
-//! | | | an order of the shopper is in the way | done: order in progress |
+//! | | | refused | the next best of the shards that were read, then as after the look |
+//! | [`Count`] | read the conductor's free counts | other shards have enough units | read them |
+//! | | | no shard has enough | not found |
+//! | [`Look`] at further shards | as above | as above | as above, finally: not found |
+//! | not found | | more units were counted or seen than could be claimed | done: all held, since units may be free again soon |
+//! | | | an order of the shopper occupies the shard | done: order in progress |
 //! | | | some shard has fewer units | done: fewer left |
-//! | | | nothing | survey |
+//! | | | no units | survey |
 //! | [`Survey`] | read the drop's status document | every unit of the plan is paid for | done: gone |
 //! | | | anything else | done: all held |
 //!
-//! **Claims that settle a request.** The request's own claim answers it while it can be checked out or is an order: a repeat finds what the
-//! first try made, also while the drop is paused or just over. Another live hold of the shopper refuses it. An order in progress only
-//! occupies its shard. A hold of the shopper that has expired is taken over once anyone may do so, also under the key that made it: a key
-//! that is used again after its reservation has ended makes a new one.
+//! **Claims that settle a request.** The request's own claim answers it while it can be checked out or is an order: a
+//! repeat finds the reservation of the first attempt, also while the drop is paused or has just ended. Another live
+//! hold of the shopper refuses the request. An order in progress only occupies its shard. An expired hold of the
+//! shopper is taken over once any shopper may do so, also by a request with the key that made it: a key that is used
+//! again after its reservation has ended makes a new one.
 //!
-//! **What always holds.**
-//! * At most [`MOST_WRITES`] writes, two looks, one count and one survey, whatever is seen.
-//! * A look asks for distinct shards of the plan, and for at most [`MOST_LOOKED_AT`].
-//! * After a look, each write is one that the *last shown* image of its shard allows. A refusal replaces the image, so
-//!   a shard that refused is written to again only if what it showed then, or a later look, allows that write.
-//! * Every write carries the same claim. A write whose outcome is unknown is repeated unchanged on the same shard: the
-//!   step stays the same until it is answered, and if the lost write took effect, the refusal of its repeat shows the claim.
+//! **Invariants.**
+//! * At most [`MOST_WRITES`] writes, two looks, one count and one survey, whatever the results.
+//! * A look reads distinct shards of the plan, and at most [`MOST_LOOKED_AT`].
+//! * After a look, each write is one that the *last seen* image of its shard allows. A refusal replaces the image. So a
+//!   shard that refused a write gets another one only if the image of the refusal, or of a later look, allows it.
+//! * Every write contains the same claim. A write with an unknown outcome is repeated unchanged on the same shard: the
+//!   step stays the same until it is answered. If the lost write took effect, the refusal of its repeat contains the
+//!   claim.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -55,32 +57,32 @@ use crate::shard::Shard;
 use crate::status::{Availability, SkuCounts};
 use crate::time::Timestamp;
 
-/// The most conditional writes one request makes. The first usually suffices; when many race for the last units, their
-/// writes must not grow with their number.
+/// The largest number of conditional writes of one request. The first one usually suffices. When many requests compete
+/// for the last units, the number of writes must stay bounded.
 pub const MOST_WRITES: u32 = 3;
 
-/// The most further shards one request looks at, beyond the shopper's own two.
+/// The largest number of further shards that one request reads, in addition to the shopper's two.
 const MOST_FURTHER: usize = 6;
 
-/// The most shards one look asks for: the further ones, and the own two again.
+/// The largest number of shards in one look: the further ones, and the shopper's two again.
 pub const MOST_LOOKED_AT: usize = MOST_FURTHER + 2;
 
 /// A request for units.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Of which drop.
+    /// The drop.
     pub drop: DropId,
-    /// Of which SKU.
+    /// The SKU.
     pub sku: SkuId,
-    /// How many.
+    /// The number of units.
     pub units: u32,
-    /// For whom.
+    /// The shopper.
     pub shopper: ShopperId,
-    /// The request's own key: the same for every repeat.
+    /// The idempotency key, the same for every repeat of the request.
     pub idempotency_key: String,
 }
 
-/// A reservation that stands.
+/// A valid reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
     /// Its identifier.
@@ -95,52 +97,52 @@ pub struct Reserved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{self:?}")]
 pub enum Refused {
-    /// No such drop, or not published.
+    /// The drop does not exist, or is not published.
     UnknownDrop,
     /// The drop has no such SKU.
     UnknownSku,
-    /// None, or more than one shopper may buy.
+    /// Zero, or more than one shopper may buy.
     BadQuantity {
         /// The drop's limit.
         limit: u32,
     },
-    /// Before the start, in this many milliseconds.
+    /// The drop has not started yet.
     NotOpen {
-        /// How long until the start.
+        /// Milliseconds until the start.
         in_ms: i64,
     },
-    /// An operator has stopped reservations.
+    /// An operator has paused reservations.
     Paused,
-    /// Over or cancelled.
+    /// The drop is over or cancelled.
     Closed,
     /// No unit is free.
     SoldOut(Availability),
-    /// Not as many in one place.
+    /// No shard has enough units for the request; the largest number that one shard has.
     FewerLeft(u32),
-    /// The shopper has bought as many as one may.
+    /// The shopper has bought the largest allowed number of units.
     LimitReached,
     /// The shopper holds another reservation of this SKU.
     Exists(ReservationId),
-    /// Units are free only in a shard in which the shopper has an order in progress, and a shard has room for one claim of
-    /// each shopper: this reservation became that order.
+    /// Units are free only in a shard in which the shopper has an order in progress, and a shard has one claim per
+    /// shopper. This reservation became that order.
     OrderInProgress(ReservationId),
     /// The same key was used for another quantity.
     OtherRequest,
-    /// Holds of the shopper expired unused, so there is no further one for so many milliseconds.
+    /// Holds of the shopper expired unused, so the shopper must wait before a further one.
     HoldsUnused {
-        /// How long.
+        /// The waiting time in milliseconds.
         in_ms: i64,
     },
 }
 
-/// A search found that fewer than `units` are to be had of a SKU.
+/// A search found fewer than `units` of a SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scarcity {
-    /// How many were asked for in vain.
+    /// The number of units requested.
     pub units: u32,
-    /// How many one shard could have given.
+    /// The largest number that one shard could have given.
     pub available: u32,
-    /// What shoppers are told.
+    /// The availability that shoppers see.
     pub availability: Availability,
 }
 
@@ -153,25 +155,25 @@ impl From<Scarcity> for Refused {
     }
 }
 
-/// A request that its drop admits. It stays the same for the whole search.
+/// A request that its drop admits. It stays unchanged during the search.
 #[derive(Debug)]
 pub struct Wanted<'a> {
-    /// The claim that every write of the search carries.
+    /// The claim that every write of the search contains.
     pub hold: Claim,
     request: &'a Request,
     drop: &'a Drop,
     sku: &'a Sku,
     choice: Choice,
     now: Timestamp,
-    /// Why the drop admits nothing new at present; a repeat of what it accepted finds its reservation.
+    /// Why the drop admits no new reservation at present. A repeat still finds its reservation.
     shut: Option<Refused>,
 }
 
 impl<'a> Wanted<'a> {
-    /// Checks the request against its drop as of `now`.
+    /// Checks the request against its drop at `now`.
     ///
     /// # Errors
-    /// [`Refused`], when no search is needed to say why.
+    /// [`Refused`], when the reason is known without a search.
     pub fn check(request: &'a Request, drop: &'a Drop, now: Timestamp) -> Result<Self, Refused> {
         let shut = match drop.phase(now) {
             None => return Err(Refused::UnknownDrop),
@@ -200,7 +202,7 @@ impl<'a> Wanted<'a> {
         let nonce = Nonce::of_request(drop_id, sku_id, shopper, idempotency_key, now);
         Ok(Self {
             hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
-            // A restock changes no shopper's shards, or a repeat after it would look in the wrong place.
+            // A restock does not change a shopper's shards; otherwise a repeat after it would read the wrong shards.
             choice: Choice::of(drop_id, sku_id, shopper, sku.plan.first_shards()),
             request,
             drop,
@@ -210,17 +212,17 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// The shard in which the shopper looks first.
+    /// The shopper's first shard.
     #[must_use]
     pub fn first_shard(&self) -> ShardKey {
         self.key(self.choice.pair().0)
     }
 
-    /// The first step. `scarcity` and `free`, the units in the [first shard](Self::first_shard), are what this process
-    /// learnt within the last [`CACHE_MS`](crate::limits::CACHE_MS).
+    /// The first step. `scarcity`, and the units `free` in the [first shard](Self::first_shard), are cached by this
+    /// process within the last [`CACHE_MS`](crate::limits::CACHE_MS).
     #[must_use]
     pub fn search(&'a self, scarcity: Option<Scarcity>, free: Option<u32>) -> Step<'a> {
-        // That so many were not to be had says nothing about fewer.
+        // A failed search for more units says nothing about fewer.
         let scarcity = scarcity.filter(|scarcity| scarcity.units <= self.hold.units);
         if scarcity.is_some_and(|scarcity| scarcity.availability == Availability::Gone) {
             return Step::refused(Refused::SoldOut(Availability::Gone));
@@ -270,29 +272,30 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// What an earlier claim of the shopper in this shard means for the request; `None` if it settles nothing.
+    /// The result that an earlier claim of the shopper in this shard gives; `None` if it settles nothing.
     fn settled_by(&self, key: &ShardKey, shard: &Shard) -> Option<Result<Reserved, Refused>> {
         let mine = shard.claims.get(&self.request.shopper)?;
         let live = mine.is_live(self.now);
         match mine.state {
-            // A hold that has expired belongs to no request any more: its key makes a new reservation.
+            // An expired hold no longer belongs to a request: its key makes a new reservation.
             ClaimState::Held if !live => None,
             _ if mine.nonce.is_same_request(&self.hold.nonce) => Some(if mine.units == self.hold.units {
                 Ok(self.reserved(key, mine))
             } else {
                 Err(Refused::OtherRequest)
             }),
-            // An order in progress occupies only this shard; whether more may be bought is for the order to say.
+            // An order in progress occupies only this shard. The order's transaction decides whether the shopper may
+            // buy more.
             ClaimState::Ordered => None,
             ClaimState::Held => Some(Err(Refused::Exists(reservation(key, mine)))),
         }
     }
 
-    /// The write that the shard, as shown, allows.
+    /// The write that the shard's image allows.
     fn allowed_by(&self, shard: &Shard) -> Option<Act> {
         let (units, shopper) = (self.hold.units, &self.request.shopper);
         match shard.claims.get(shopper) {
-            // Whoever holds without paying renews no earlier than others may take the units.
+            // A shopper may renew an expired hold no earlier than others may take the units.
             Some(mine) => (mine.is_returnable(self.now) && shard.free + mine.units >= units)
                 .then(|| Act::take_over((shopper, mine))),
             None if shard.free >= units => Some(Act::Claim),
@@ -308,10 +311,10 @@ fn reservation(shard: &ShardKey, claim: &Claim) -> ReservationId {
     }
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// Look at some shards.
+    /// Read some shards.
     Look(Look<'a>),
     /// Write to one shard.
     Write(Write<'a>),
@@ -319,7 +322,7 @@ pub enum Step<'a> {
     Count(Count<'a>),
     /// Read the status document of the drop.
     Survey(Survey<'a>),
-    /// Nothing: the search has ended so. The process may tell others of the scarcity it learnt, for the next
+    /// None: the search has ended with this result. The process may cache the scarcity for
     /// [`CACHE_MS`](crate::limits::CACHE_MS).
     Done(Result<Reserved, Refused>, Option<Scarcity>),
 }
@@ -334,25 +337,25 @@ impl Step<'_> {
     }
 }
 
-/// What was known before the look at the own shards, and answers the request unless a claim there settles it.
+/// A known reason that answers the request, unless a claim in the shopper's shards settles it.
 #[derive(Debug)]
 enum Known<'a> {
-    /// A search everywhere was in vain a moment ago.
+    /// A recent search in all shards failed.
     Scarce(Scarcity),
-    /// The drop admits nothing new.
+    /// The drop admits no new reservation.
     Shut(&'a Refused),
 }
 
-/// How far a search has come.
+/// The stage of a search.
 #[derive(Debug)]
 enum Stage<'a> {
-    /// At the shopper's own shards, for an earlier claim alone if something is known.
+    /// At the shopper's shards; only for an earlier claim if `known` is set.
     Own { known: Option<Known<'a>> },
     /// At further shards, chosen by the free units counted in each.
     Further { counted: Vec<u32> },
 }
 
-/// What goes along from step to step.
+/// The state that is passed from step to step.
 #[derive(Debug)]
 struct Search<'a> {
     wanted: &'a Wanted<'a>,
@@ -361,7 +364,7 @@ struct Search<'a> {
     shown: Shown,
 }
 
-/// Shards with their last shown image, the best first.
+/// Shards with their last seen image, the best first.
 type Candidates = VecDeque<(ShardKey, Shard)>;
 
 impl<'a> Search<'a> {
@@ -370,7 +373,7 @@ impl<'a> Search<'a> {
         Step::Look(Look { shards, search: self })
     }
 
-    /// A write to a shard that has `free` units as far as is known.
+    /// A write to a shard that has `free` units, as far as known.
     fn write(
         mut self,
         shard: ShardKey,
@@ -394,7 +397,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The next write that the candidates allow, else what follows when none does.
+    /// The next write that the candidates allow; else the step that follows when none does.
     fn try_in(mut self, mut candidates: Candidates) -> Step<'a> {
         while let Some((shard, image)) = candidates.pop_front() {
             match self.wanted.allowed_by(&image) {
@@ -420,18 +423,18 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What the shards that were looked at have shown.
+/// The findings in the shards that were read.
 #[derive(Debug, Default)]
 struct Shown {
     looked_at: Vec<u16>,
-    /// The most units that one of them could give to this shopper.
+    /// The largest number of units that one of them could give to this shopper.
     best_offer: u32,
-    /// The reservation whose order in progress keeps the shopper from units that were shown.
+    /// The reservation whose order in progress keeps the shopper from units that were seen.
     in_the_way: Option<ReservationId>,
 }
 
 impl Shown {
-    /// Notes what a shard offers once no write is tried in it any more.
+    /// Records the offer of a shard in which no write will be tried any more.
     fn note(&mut self, wanted: &Wanted<'_>, key: &ShardKey, shard: &Shard) {
         let units = wanted.hold.units;
         let offer = match shard.claims.get(&wanted.request.shopper) {
@@ -447,8 +450,8 @@ impl Shown {
         self.best_offer = self.best_offer.max(offer);
     }
 
-    /// What follows when no shard is left to try: says how much there is, by what was shown and by the free units
-    /// `counted` in the shards that were not looked at.
+    /// The step when no shard is left to try. It reports the available amount by what was seen, and by the free units
+    /// `counted` in the shards that were not read.
     fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32]) -> Step<'a> {
         let unseen = (0u16..)
             .zip(counted)
@@ -456,7 +459,7 @@ impl Shown {
         let counted = unseen.map(|(_, free)| *free).max().unwrap_or(0);
         let (units, available) = (wanted.hold.units, counted.max(self.best_offer));
         if available >= units {
-            // Others were faster, or the count is late: units may be there in a moment.
+            // Other requests were faster, or the count is outdated: units may be free again soon.
             return Step::refused(Refused::SoldOut(Availability::AllHeld));
         }
         if let Some(reservation) = self.in_the_way {
@@ -473,17 +476,17 @@ impl Shown {
     }
 }
 
-/// A look at some shards and at the shopper's purchase counter.
+/// A read of some shards and of the shopper's purchase counter.
 #[derive(Debug)]
 pub struct Look<'a> {
-    /// The shards to look at: distinct, from 1 to [`MOST_LOOKED_AT`].
+    /// The shards to read: distinct, from 1 to [`MOST_LOOKED_AT`].
     pub shards: Vec<ShardKey>,
     search: Search<'a>,
 }
 
 impl<'a> Look<'a> {
-    /// The look showed these shards, in the order asked for, without those that do not exist; that the shopper has
-    /// `purchased` units of the drop in open or paid orders; and how many holds of theirs expired unused.
+    /// Takes the result of the read: the existing shards, in the requested order; the units of the drop that the
+    /// shopper has `purchased` in open or paid orders; and the number of the shopper's holds that expired unused.
     #[must_use]
     pub fn showed(
         self,
@@ -513,7 +516,7 @@ impl<'a> Look<'a> {
         if in_ms > 0 {
             return Step::refused(Refused::HoldsUnused { in_ms });
         }
-        // Among the own shards the first wins if it is well filled: so a crowd spreads evenly.
+        // Of the shopper's two shards, the first is preferred if it is well filled, so that shoppers spread evenly.
         let own = matches!(search.stage, Stage::Own { .. });
         shards.sort_by_key(|(key, shard)| {
             let first = own && key.index == wanted.choice.pair().0;
@@ -526,14 +529,14 @@ impl<'a> Look<'a> {
     }
 }
 
-/// What a write does. Both take the units of [`Wanted::hold`].
+/// The kind of a write. Both kinds take the units of [`Wanted::hold`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Takes free units.
     Claim,
     /// Replaces an expired hold, exactly as it was seen.
     TakeOver {
-        /// Whose hold; it may be the shopper's own.
+        /// The owner of the hold; it may be the same shopper.
         victim: ShopperId,
         /// The hold.
         seen: Claim,
@@ -552,12 +555,12 @@ impl Act {
 pub struct Write<'a> {
     /// The shard to write to.
     pub shard: ShardKey,
-    /// What to do there.
+    /// The kind of the write.
     pub act: Act,
-    /// How many units are free in the shard once the write has taken effect, as far as is known.
+    /// The free units of the shard after the write has taken effect, as far as known.
     pub free_after: u32,
     search: Search<'a>,
-    /// The image that allows this write; `None` if the shard was not looked at.
+    /// The image that allows this write; `None` if the shard was not read.
     image: Option<Shard>,
     others: Candidates,
 }
@@ -570,7 +573,7 @@ impl<'a> Write<'a> {
         Step::Done(Ok(wanted.reserved(&self.shard, &wanted.hold)), None)
     }
 
-    /// The write was refused; `found` is the shard as it is, `None` if there is no such shard.
+    /// The write was refused. `found` is the current shard, `None` if it does not exist.
     #[must_use]
     pub fn refused(self, found: Option<Shard>) -> Step<'a> {
         let (mut search, mut others, shard) = (self.search, self.others, self.shard);
@@ -592,8 +595,8 @@ impl<'a> Write<'a> {
 pub struct Count<'a>(Search<'a>);
 
 impl<'a> Count<'a> {
-    /// The free units by shard index, and when they were counted; `None` if that is not known. Counts only guide: where
-    /// there is none, the whole allocation may be free.
+    /// Takes the free units by shard index, and the time of the count; `None` if unknown. Counts only guide the search:
+    /// without one, the whole allocation may be free.
     #[must_use]
     pub fn showed(self, counts: Option<(Timestamp, &[u8])>) -> Step<'a> {
         let mut search = self.0;
@@ -606,7 +609,8 @@ impl<'a> Count<'a> {
             .collect();
         let mut further = wanted.choice.further(&counted, units, MOST_FURTHER);
         if as_of > wanted.now {
-            // Counted while this request waited for its look at the own shards: they may have changed since.
+            // The counts may be newer than the read of the shopper's shards, for which this request waited: those
+            // shards may have changed since.
             let enough = |index: &u16| {
                 counted
                     .get(usize::from(*index))
@@ -627,8 +631,8 @@ impl<'a> Count<'a> {
 pub struct Survey<'a>(&'a Wanted<'a>);
 
 impl<'a> Survey<'a> {
-    /// The SKU's counts in the last survey; `None` if that is not known. *Gone* is said only when every unit of the present
-    /// plan is paid for.
+    /// Takes the SKU's counts of the last survey; `None` if unknown. *Gone* is reported only when every unit of the
+    /// current plan is paid for.
     #[must_use]
     pub fn showed(self, counts: Option<&SkuCounts>) -> Step<'a> {
         let planned = self.0.sku.plan.units();

@@ -1,8 +1,8 @@
-//! A stock shard and the five things that may happen to it.
+//! A stock shard and its five operations.
 //!
-//! Every operation is conditional on exactly what the caller saw, so that repeating one changes nothing. The database
-//! adapter states the same conditions in the database's own language, and one set of contract tests holds both to these
-//! rules.
+//! Every operation is conditional on exactly what the caller read, so that a repeat changes nothing. The database
+//! adapter expresses the same conditions in the database's own language, and one set of contract tests checks both
+//! against these rules.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,35 @@ use crate::time::Timestamp;
 pub struct Shard {
     /// Units given to this shard when the plan was frozen. Never changes.
     pub allocated: u32,
-    /// Units anyone may claim.
+    /// Units that any shopper may claim.
     pub free: u32,
-    /// Units paid for.
+    /// Sold units, that is, paid ones.
     pub sold: u32,
-    /// Who has claimed what; one claim per shopper.
+    /// The claims; one per shopper.
     pub claims: BTreeMap<ShopperId, Claim>,
 }
 
-/// Why a claim was not taken.
+/// Why a claim was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimRefused {
-    /// The shopper has a claim here already.
+    /// The shopper already has a claim in this shard.
     #[error("the shopper has a claim in this shard")]
     Mine(Claim),
-    /// Not enough units are free.
+    /// Too few units are free.
     #[error("{free} units are free")]
     Short {
-        /// Units free.
+        /// The free units.
         free: u32,
     },
 }
 
-/// The shard is not as the caller saw it; nothing was changed.
+/// The shard differs from what the caller read; nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shard is not as it was seen")]
 pub struct NotAsSeen;
 
 impl Shard {
-    /// A fresh shard: everything free.
+    /// A new shard with all units free.
     #[must_use]
     pub fn allocated(units: u32) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Shard {
         self.claims.values().map(|claim| claim.units).sum()
     }
 
-    /// The promise: no unit appears or disappears.
+    /// Whether the shard equation holds: no unit appears or disappears.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         u64::from(self.free) + u64::from(self.sold) + u64::from(self.claimed()) == u64::from(self.allocated)
@@ -69,7 +69,7 @@ impl Shard {
     /// Takes `claim.units` free units for `shopper`.
     ///
     /// # Errors
-    /// [`ClaimRefused`] with what stands in the way.
+    /// [`ClaimRefused`] with the reason.
     pub fn claim(&mut self, shopper: &ShopperId, claim: Claim) -> Result<(), ClaimRefused> {
         if let Some(mine) = self.claims.get(shopper) {
             return Err(ClaimRefused::Mine(mine.clone()));
@@ -106,10 +106,10 @@ impl Shard {
         Ok(())
     }
 
-    /// Gives the units of `shopper`'s claim, exactly as `seen`, back: a release, an expiry, or an order's undoing.
+    /// Returns the units of `shopper`'s claim, exactly as `seen`: a release, an expiry, or an order that ends unpaid.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the claim is gone or another.
+    /// [`NotAsSeen`] when the claim is gone or differs.
     pub fn give_back(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
         self.remove(shopper, seen)?;
         self.free += seen.units;
@@ -119,7 +119,7 @@ impl Shard {
     /// Turns `shopper`'s hold, exactly as `seen`, into `ordered`.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the hold is gone or another, or the order is not of the same units and reservation.
+    /// [`NotAsSeen`] when the hold is gone or differs, or the order has other units or another reservation.
     pub fn order(&mut self, shopper: &ShopperId, seen: &Claim, ordered: Claim) -> Result<(), NotAsSeen> {
         let same = ordered.state == ClaimState::Ordered
             && ordered.units == seen.units
@@ -134,14 +134,14 @@ impl Shard {
     /// Turns the units of `shopper`'s claim, exactly as `seen`, into sold ones.
     ///
     /// # Errors
-    /// [`NotAsSeen`] when the claim is gone or another.
+    /// [`NotAsSeen`] when the claim is gone or differs.
     pub fn settle(&mut self, shopper: &ShopperId, seen: &Claim) -> Result<(), NotAsSeen> {
         self.remove(shopper, seen)?;
         self.sold += seen.units;
         Ok(())
     }
 
-    /// A returnable hold whose units, with the free ones, would make `units`; the smallest that does.
+    /// A returnable hold whose units, together with the free ones, are at least `units`; the smallest such hold.
     #[must_use]
     pub fn returnable(&self, units: u32, now: Timestamp) -> Option<(&ShopperId, &Claim)> {
         self.claims
@@ -166,7 +166,7 @@ mod tests {
     use crate::limits::{CLOCK_SKEW_MS, MAX_SHARD_UNITS};
     use proptest::prelude::*;
 
-    /// One step of a random history; who, what and with which units are drawn from small sets so that steps collide.
+    /// One step of a random history. Shoppers, actions and units are drawn from small sets so that steps collide.
     #[derive(Debug, Clone)]
     enum Step {
         Claim { who: u8, units: u32, key: u8 },

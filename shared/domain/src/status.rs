@@ -1,4 +1,4 @@
-//! What shoppers are told about a drop: one small document, written by the conductor, read by everyone.
+//! The status of a drop for shoppers: one small document that the conductor writes and all clients read.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +9,19 @@ use crate::survey::Tally;
 use crate::time::Timestamp;
 
 named! {
-    /// What there is of a SKU.
+    /// The availability of a SKU.
     pub enum Availability {
         /// Units are free.
         Available = "available",
-        /// Every unit is held or in an open order: some may return, so stay.
+        /// Every unit is held or in an open order. Some may return, so waiting makes sense.
         AllHeld = "all_held",
-        /// Every unit is paid for, or the drop is over: nothing will come back.
+        /// Every unit is paid for, or the drop is over: no unit will return.
         Gone = "gone",
     }
 }
 
 impl Availability {
-    /// The availability that a count tells, while the drop is not over.
+    /// The availability by a count, while the drop is not over.
     #[must_use]
     pub const fn of(tally: &Tally) -> Self {
         if tally.free > 0 {
@@ -34,10 +34,10 @@ impl Availability {
     }
 }
 
-/// The counts of one SKU, as last surveyed.
+/// The counts of one SKU in the last survey.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkuCounts {
-    /// Which.
+    /// The SKU.
     pub sku: SkuId,
     /// Units allocated.
     pub allocated: u32,
@@ -68,11 +68,11 @@ impl SkuCounts {
 /// The status document of a drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropStatus {
-    /// Whose status.
+    /// The drop.
     pub drop: DropId,
     /// When it was surveyed.
     pub as_of: Timestamp,
-    /// The lease under which it was written; a lower one never overwrites a higher one.
+    /// The fencing number of the lease under which it was written; a lower one never overwrites a higher one.
     pub fencing: u64,
     /// The counts by SKU, in the drop's order.
     pub skus: Vec<SkuCounts>,
@@ -92,8 +92,8 @@ impl DropStatus {
     }
 }
 
-/// In how many seconds a client should ask again: often near the opening and while units may return, seldom far away.
-/// `None` once nothing will change.
+/// The number of seconds after which a client should ask again: short near the opening and while units may return, long
+/// otherwise. `None` once nothing will change.
 #[must_use]
 pub fn next_poll_seconds(phase: Phase, starts_at: Timestamp, gone: bool, now: Timestamp) -> Option<u32> {
     match phase {

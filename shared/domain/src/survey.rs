@@ -1,4 +1,4 @@
-//! What the conductor looks for as it walks over the shards: counts, holds to return, and claims too many.
+//! The conductor's evaluation of the shards: counts, holds to return, and surplus claims.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use crate::ids::{ShardKey, ShopperId};
 use crate::shard::Shard;
 use crate::time::Timestamp;
 
-/// The units of one SKU, by what has become of them.
+/// The units of one SKU by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Units allocated to shards.
     pub allocated: u32,
-    /// Units anyone may claim.
+    /// Units that any shopper may claim.
     pub free: u32,
     /// Units in holds.
     pub held: u32,
@@ -43,32 +43,33 @@ impl Tally {
     }
 }
 
-/// A claim as it was seen in a shard: what a conditional write needs to name it.
+/// A claim as it was read in a shard, for the condition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenClaim {
-    /// The shard it is in.
+    /// The shard of the claim.
     pub shard: ShardKey,
-    /// Whose it is.
+    /// The owner of the claim.
     pub shopper: ShopperId,
-    /// What it was.
+    /// The claim.
     pub claim: Claim,
 }
 
-/// Why a hold goes back.
+/// Why a hold is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReturnReason {
     /// Its deadline has passed on every clock.
     Expired,
-    /// Its shopper has newer claims that use the limit up, or a newer one on the same SKU.
+    /// Its shopper has newer claims that reach the limit, or a newer one on the same SKU.
     Surplus,
     /// The drop was cancelled.
     DropCancelled,
 }
 
-/// The holds that must go back now, among all claims of one drop. Ordered claims never do: their orders decide.
+/// The holds that must be returned now, among all claims of one drop. Ordered claims are never returned here, since
+/// their orders decide.
 ///
-/// A shopper who raced may hold more than the limit; the newest holds survive. Only the order enforces the limit, so a
-/// surplus hold costs nobody but those who wait for it.
+/// A shopper with concurrent requests may hold more than the limit; the newest holds are kept. Only the order enforces
+/// the limit, so a surplus hold only delays other shoppers.
 #[must_use]
 pub fn holds_to_return(
     claims: &[SeenClaim],
@@ -88,7 +89,7 @@ pub fn holds_to_return(
         }
     }
     for mut of_one in by_shopper.into_values().filter(|claims| claims.len() > 1) {
-        // Orders first, then the newest hold (the latest deadline); the shard breaks a tie the same way every time.
+        // Orders first, then the newest hold (the latest deadline). The shard breaks a tie, always in the same way.
         of_one.sort_by(|a, b| {
             let rank = |s: &SeenClaim| {
                 (

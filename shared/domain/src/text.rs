@@ -1,6 +1,6 @@
-//! Types that are stored, sent and reported as one text.
+//! Types with one text form for storage, messages and reports.
 
-/// Implements serde by way of `Display` and `FromStr`, so that a type has one spelling and one parser.
+/// Implements serde by `Display` and `FromStr`, so that a type has one text form and one parser.
 #[macro_export]
 macro_rules! serde_as_text {
     ($type:ty) => {
@@ -19,7 +19,7 @@ macro_rules! serde_as_text {
     };
 }
 
-/// Declares an enum of which each variant has one name: for `Display`, `FromStr` and serde.
+/// Declares an enum with one name for each variant, used by `Display`, `FromStr` and serde.
 #[macro_export]
 macro_rules! named {
     ($(#[$of_type:meta])* pub enum $type:ident { $($(#[$of_variant:meta])* $variant:ident = $name:literal,)* }) => {
@@ -28,10 +28,10 @@ macro_rules! named {
         pub enum $type { $($(#[$of_variant])* $variant,)* }
 
         impl $type {
-            /// Each of them, as declared.
+            /// All variants, in the order of their declaration.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
 
-            /// Its name.
+            /// The variant's name.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
@@ -59,7 +59,7 @@ macro_rules! named {
 #[doc(hidden)]
 pub use serde;
 
-/// A text is none of the names of the type.
+/// A text that is not a name of the type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of a known {0}")]
 pub struct UnknownName(pub &'static str);

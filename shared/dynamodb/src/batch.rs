@@ -1,4 +1,4 @@
-//! Reading many items at once.
+//! Reads many items at once.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use ports::StoreError;
 use crate::error::store_error;
 use crate::item::{Item, KEY, s};
 
-/// The most keys one `BatchGetItem` takes.
+/// The largest number of keys in one `BatchGetItem`.
 pub(crate) const MOST_KEYS: usize = 100;
 
-/// How often the keys that came back unprocessed are asked for again at once. After that it is the caller's turn to
-/// wait: only it has a clock.
+/// How often unprocessed keys are requested again at once. After that the caller must wait, since only the caller has a
+/// clock.
 const REPEATS: u32 = 2;
 
-/// What to read of one table; the keys are distinct.
+/// The keys to read from one table; they must be distinct.
 pub(crate) fn keys(
     keys: impl Iterator<Item = String>,
     consistent: bool,
@@ -29,7 +29,7 @@ pub(crate) fn keys(
     .build()
 }
 
-/// The items that exist, by table; a failure names `table`, the one that it is mostly about.
+/// The existing items by table. A failure is logged with `table`, the main table of the read.
 pub(crate) async fn batch_get(
     client: &Client,
     table: &str,

@@ -1,4 +1,4 @@
-//! One client for reads, and one for writes that never sends twice.
+//! One client for reads, and one for writes, which never sends twice.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::Tables;
 use crate::error::store_error;
 use crate::item::{Item, KEY, s};
 
-/// What every store is made of. Both clients share the connections.
+/// The two clients of every store, which share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
     pub(crate) reads: Client,
@@ -29,7 +29,7 @@ impl Clients {
         }
     }
 
-    /// The item under `key`; `None` if there is none.
+    /// The item under `key`; `None` if it does not exist.
     pub(crate) async fn get(
         &self,
         table: &str,

@@ -1,4 +1,4 @@
-//! The drop ports: a drop is one document, written on its version; the calendar is a sparse index.
+//! The drop ports: a drop is one document, written conditionally on its version; the calendar is a sparse index.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -27,14 +27,12 @@ const fn part(listing: Listing) -> &'static str {
     }
 }
 
-/// Drops.
 #[derive(Debug, Clone)]
 pub struct DropStore {
     clients: Clients,
 }
 
 impl DropStore {
-    /// The drops in the table `drops`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
@@ -42,7 +40,7 @@ impl DropStore {
         }
     }
 
-    /// Writes everything but the drop's place on the calendar.
+    /// Writes everything except the drop's calendar attributes.
     fn update(&self, drop: &Drop, doc: AttributeValue) -> UpdateItemFluentBuilder {
         let update = self
             .clients
@@ -106,7 +104,7 @@ impl ListDrops for DropStore {
             .key_condition_expression("listed = :listed")
             .expression_attribute_values(":listed", s(part(listing)))
             .scan_index_forward(false);
-        // One more than asked for tells whether there is a next page.
+        // One more item than requested shows whether there is a next page.
         let items = query(request, &self.clients.tables.drops, from, usize::from(limit) + 1).await?;
         let mut drops = items.iter().map(drop_of).collect::<Result<Vec<_>, _>>()?;
         let next = page::cut(&mut drops, limit, |drop| (drop.starts_at, drop.id.clone()));
@@ -120,7 +118,8 @@ impl StoreDrop for DropStore {
             return Ok(Conditional::Refused(()));
         }
         let update = self.update(drop, json("a drop", drop)?);
-        // Once on the calendar, a drop stays there whatever becomes of it; so only the one state that puts it there says so.
+        // A drop stays on the calendar in all later states, so only the state that adds it writes the calendar
+        // attributes.
         let update = if drop.state == DropState::Scheduled {
             let listing = if drop.listed {
                 Listing::Listed

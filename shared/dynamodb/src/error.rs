@@ -1,4 +1,4 @@
-//! What the SDK's errors mean to a caller: certainly not done, perhaps done, or never to be done.
+//! Maps the SDK's errors to outcomes for the caller: certainly not done, perhaps done, or permanently refused.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use ports::{Conditional, StoreError};
 
 use crate::item::Item;
 
-/// The port's error for the SDK's, which is logged with the `operation` and its `table`.
+/// The port's error for the SDK's error, which is logged with the `operation` and its `table`.
 pub(crate) fn store_error<E>(
     operation: &'static str,
     table: &str,
@@ -28,19 +28,18 @@ where
     }
 }
 
-/// How a conditional write of one item ended.
+/// The result of a conditional write of one item.
 pub(crate) enum Written<T> {
-    /// It was written.
     Done(T),
-    /// The condition did not hold; the item as it is, if it is there and was asked for.
+    /// The condition did not hold. Contains the existing item, if it was requested.
     Refused(Option<Item>),
 }
 
-/// An operation's error that may be the refusal of a condition.
+/// An error of an operation that may be a refused condition.
 pub(crate) trait Refusal: ProvideErrorMetadata + Error + Sized + 'static {
-    /// The item that the refusal shows.
+    /// The item in the refusal.
     fn refused(self) -> Option<Item>;
-    /// Whether it is a refusal.
+    /// Whether the error is a refused condition.
     fn is_refusal(&self) -> bool;
 }
 
@@ -66,7 +65,7 @@ macro_rules! refusal {
 refusal!(UpdateItemError);
 refusal!(PutItemError);
 
-/// Tells a refused condition from a failure.
+/// Separates a refused condition from a failure.
 pub(crate) fn written<T, E: Refusal>(
     operation: &'static str,
     table: &str,
@@ -81,7 +80,7 @@ pub(crate) fn written<T, E: Refusal>(
     }
 }
 
-/// The same, when what the refusal shows does not matter.
+/// The same, without the item of the refusal.
 pub(crate) fn conditional<T, E: Refusal>(
     operation: &'static str,
     table: &str,

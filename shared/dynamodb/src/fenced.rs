@@ -1,4 +1,4 @@
-//! Documents written under the fencing number of a lease.
+//! Writes documents under the fencing number of a lease.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::time::Timestamp;
@@ -8,8 +8,8 @@ use crate::clients::Clients;
 use crate::error::conditional;
 use crate::item::{KEY, ms, n, s};
 
-/// Stores `value` as `name` unless what is there was written under a newer lease, or under the same one by a later
-/// look: a write that was held up on its way must not undo what followed it.
+/// Stores `value` as `name`, unless the existing one was written under a newer lease, or under the same lease by a
+/// later survey: a delayed write must not undo a later one.
 pub(crate) async fn replace(
     clients: &Clients,
     table: &str,

@@ -1,11 +1,11 @@
-//! The ports of the issuers' documents: two items beside the drops, under keys that no drop can have.
+//! The ports of the issuers' documents: two items in the table of drops, under keys that no drop can have.
 //!
 //! | key | item |
 //! |---|---|
-//! | `issuers#shoppers`, `issuers#operators` | `doc`: who may sign tokens, with the keys; `version` |
+//! | `issuers#shoppers`, `issuers#operators` | `doc`: the token issuers with their keys; `version` |
 //!
-//! They stand in the table of the drops, which nearly every function that checks tokens reads anyway, over the same connection. They have
-//! none of the attributes of the calendar, so that the index does not hold them.
+//! They are in the table of drops, which nearly every function that checks tokens reads anyway, over the same
+//! connection. They have none of the calendar's attributes, so the index does not contain them.
 
 use aws_sdk_dynamodb::Client;
 use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
@@ -19,14 +19,12 @@ use crate::item::{DOC, KEY, n, number, s, text};
 
 const TABLE: &str = "drops";
 
-/// The documents of issuers.
 #[derive(Debug, Clone)]
 pub struct IssuerStore {
     clients: Clients,
 }
 
 impl IssuerStore {
-    /// The documents in the table `drops`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Items and their attributes.
+//! Reads and writes attributes of items.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use ports::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An item as the SDK has it.
+/// An item in the SDK's form.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The primary key of every table.
@@ -18,12 +18,12 @@ pub(crate) const KEY: &str = "pk";
 /// The attribute that holds a whole document as JSON.
 pub(crate) const DOC: &str = "doc";
 
-/// A text.
+/// A text attribute.
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// A number.
+/// A number attribute.
 pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
@@ -33,17 +33,16 @@ pub(crate) fn ms(moment: Timestamp) -> AttributeValue {
     n(moment.as_millis())
 }
 
-/// Some bytes.
+/// A binary attribute.
 pub(crate) fn b(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// An item cannot be read: says which attribute, never what it held.
+/// An error for an unreadable item: it names the attribute and not its value.
 pub(crate) fn unreadable(table: &'static str, attribute: &str) -> StoreError {
     StoreError::Broken(format!("an item of {table} has no readable `{attribute}`"))
 }
 
-/// The text of an attribute.
 pub(crate) fn text<'a>(table: &'static str, item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
     match item.get(name) {
         Some(AttributeValue::S(text)) => Ok(text),
@@ -51,26 +50,24 @@ pub(crate) fn text<'a>(table: &'static str, item: &'a Item, name: &str) -> Resul
     }
 }
 
-/// What the text of an attribute says.
+/// The parsed text of an attribute.
 pub(crate) fn parsed<T: FromStr>(table: &'static str, item: &Item, name: &str) -> Result<T, StoreError> {
     text(table, item, name)?
         .parse()
         .map_err(|_| unreadable(table, name))
 }
 
-/// The document of an item.
 pub(crate) fn document<T: DeserializeOwned>(table: &'static str, item: &Item) -> Result<T, StoreError> {
     serde_json::from_str(text(table, item, DOC)?).map_err(|_| unreadable(table, DOC))
 }
 
-/// `value` as JSON; `what` names it when it cannot be written.
+/// `value` as JSON; `what` names it in the error.
 pub(crate) fn json(what: &str, value: &impl Serialize) -> Result<AttributeValue, StoreError> {
     let text = serde_json::to_string(value);
     text.map(s)
         .map_err(|_| StoreError::broken(format!("{what} cannot be written as JSON")))
 }
 
-/// The number of an attribute.
 pub(crate) fn number<T: FromStr>(table: &'static str, item: &Item, name: &str) -> Result<T, StoreError> {
     match item.get(name) {
         Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| unreadable(table, name)),
@@ -78,7 +75,6 @@ pub(crate) fn number<T: FromStr>(table: &'static str, item: &Item, name: &str) -
     }
 }
 
-/// The moment of an attribute.
 pub(crate) fn moment(table: &'static str, item: &Item, name: &str) -> Result<Timestamp, StoreError> {
     number(table, item, name).map(Timestamp::from_millis)
 }

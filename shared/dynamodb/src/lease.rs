@@ -1,4 +1,4 @@
-//! Leases: one item each, whose fencing number grows whenever it changes hands.
+//! Leases: one item each. The fencing number grows when the holder changes.
 
 use std::collections::HashMap;
 
@@ -15,20 +15,16 @@ use crate::error::{Written, written};
 use crate::item::{Item, KEY, moment, ms, n, number, s, text};
 use crate::status::{StatusStore, TABLE};
 
-/// The item of a lease.
 pub(crate) struct LeaseItem<'a> {
-    /// By whom it is written.
     pub(crate) clients: &'a Clients,
-    /// What its table is for.
+    /// The purpose of the table.
     pub(crate) what: &'static str,
-    /// Its table's name.
     pub(crate) table: &'a str,
-    /// Its key.
     pub(crate) key: String,
 }
 
 impl LeaseItem<'_> {
-    /// A conditional write on the lease that answers the item as it then is, written or not.
+    /// A conditional write on the lease that returns the resulting or the existing item.
     fn update(&self, holder: &str, until: Timestamp) -> UpdateItemFluentBuilder {
         let names = HashMap::from([
             ("#holder".to_owned(), "holder".to_owned()),
@@ -46,14 +42,14 @@ impl LeaseItem<'_> {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Keeps or takes the lease, and answers the whole item as it is then; or the lease of whoever has it.
+    /// Renews or takes the lease, and returns the whole resulting item; or the lease of its current holder.
     pub(crate) async fn take(
         &self,
         holder: &str,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<Item, Lease>, StoreError> {
-        // Keeping leaves the fencing number alone, so it is a write of its own; for the conductor it is the common one.
+        // A renewal keeps the fencing number, so it is a separate write; for the conductor it is the common case.
         let keep = self
             .update(holder, until)
             .update_expression("SET #until = :until")
@@ -82,7 +78,7 @@ impl LeaseItem<'_> {
     }
 }
 
-/// The lease that an item holds; `what` is its table's purpose.
+/// The lease in an item; `what` is its table's purpose.
 pub(crate) fn lease_of(what: &'static str, item: &Item) -> Result<Lease, StoreError> {
     Ok(Lease {
         holder: text(what, item, "holder")?.to_owned(),

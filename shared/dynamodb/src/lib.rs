@@ -1,37 +1,29 @@
-//! The DynamoDB adapters of the stock, order, drop and status ports, and of those to what pre-scaling leaves behind.
+//! The DynamoDB adapters of the stock, order, drop, status and pre-scaling ports.
 //!
-//! **The problem.** Thousands of units must change hands within seconds, exactly once each, in a database that charges
-//! for every write, a refused one included, and that may fall silent after a request was sent.
+//! **The problem.** Thousands of units must be assigned within seconds, each exactly once, in a database that charges
+//! for every write, including refused ones, and that may not answer after a request was sent.
 //!
-//! **The model.** Each port method is one request: a conditional write of one item where one item is enough, a
-//! transaction where an order and the stock change together. Conditions state what the caller saw, so a repeat changes
-//! nothing. A condition that does not hold is an outcome; what it found comes back with the refusal, at no further cost.
+//! **The model.** Each port method is one request: a conditional write where one item is enough, a transaction where an
+//! order and the stock change together. Conditions describe what the caller read, so a repeat changes nothing. A
+//! refused condition is a normal outcome; the refusal contains the existing item at no further cost.
 //!
 //! **A walk through.** [`StockStore`] claims units by one `UpdateItem` and looks at shards by one `BatchGetItem`;
 //! [`OrderStore`] places an order by one `TransactWriteItems` over claim, purchase counter, order and address, and
-//! advances it the same way; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
+//! advances it the same way, and keeps the line of the calls to the gateway; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
 //! publishes, and its lease; [`IssuerStore`] keeps who may sign tokens; [`PrescaleStore`] keeps lease and record of pre-scaling's runs, their changes, and how ready
 //! drops are. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
 //! [`orders::order_from_stream_json`] reads an order out of the table's stream.
 //!
-//! **Retries.** Reads keep the retries the client was configured with. Writes are sent once: the SDK answers for the
-//! last attempt only, and a throttled second attempt would hide that the first one may have been applied. The caller
-//! decides, knowing which error it was.
+//! **Retries.** Reads keep the retries of the client's configuration. Writes are sent once: the SDK reports the last
+//! attempt only, and a throttled second attempt would hide that the first may have been applied. The caller decides
+//! about retries by the kind of error.
 //!
-//! **What it does not do.** It makes no tables, waits for nothing, and knows no rule of the domain beyond the
-//! conditions themselves.
+//! **What it does not do.** It creates no tables, waits for nothing, and contains no rules of the domain except the
+//! conditions.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod batch;
+mod calls;
 mod clients;
 mod drops;
 mod error;
@@ -55,28 +47,25 @@ pub use prescale::{AUDIT_DAYS, PrescaleStore};
 pub use status::StatusStore;
 pub use stock::StockStore;
 
-/// The names of the tables. A store uses only those it is about; a process leaves the others empty.
+/// The names of the tables. A store uses only its own tables; a process leaves the other names empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Stock shards.
     pub stock: String,
-    /// Units in open and paid orders, by drop and shopper.
+    /// Units in open and paid orders, by drop and shopper; the line of the calls to the payment gateway.
     pub purchases: String,
-    /// Orders; its stream is the outbox.
+    /// Orders; the table's stream is the outbox.
     pub orders: String,
-    /// Shipping addresses, by order.
     pub addresses: String,
-    /// Drops, and who may sign tokens.
+    /// Drops and token issuers.
     pub drops: String,
     /// Status documents, free counts, leases.
     pub status: String,
-    /// What runs of pre-scaling leave behind.
+    /// The stored state of pre-scaling.
     pub prescale: String,
 }
 
-/// A table; [`Tables`] says what each one holds.
+/// A table; [`Tables`] describes each one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Table {
     Stock,
     Purchases,
@@ -88,7 +77,7 @@ pub enum Table {
 }
 
 impl Tables {
-    /// The names of those tables that a process uses, each from the environment variable that `read` is asked for.
+    /// The names of the tables that a process uses, each read from its environment variable by `read`.
     pub fn read<const N: usize>(used: [Table; N], mut read: impl FnMut(&str) -> String) -> Self {
         let mut tables = Self::default();
         for table in used {

@@ -1,4 +1,4 @@
-//! Reading a page of an index, to the very end of the page.
+//! Reads a complete page of an index.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use ports::StoreError;
@@ -6,8 +6,8 @@ use ports::StoreError;
 use crate::error::store_error;
 use crate::item::Item;
 
-/// The first `most` items of a query from `from` on, however many answers they come in: an answer ends at 1 MB.
-/// A failure names the `table`.
+/// The first `most` items of a query from `from` on, however many answers they need: one answer has at most 1 MB. A
+/// failure is logged with the `table`.
 pub(crate) async fn query(
     query: QueryFluentBuilder,
     table: &str,

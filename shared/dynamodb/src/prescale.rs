@@ -1,11 +1,11 @@
-//! The ports of pre-scaling to what its runs leave behind.
+//! The pre-scaling ports for stored state.
 //!
 //! | key | item |
 //! |---|---|
-//! | `run` | the lease, and beside it the record that its holder left: taking the one shows the other |
-//! | `readiness#{drop}` | how ready a drop is, by the newest run |
-//! | `learned#{drop}` | what a drop taught, by the newest run |
-//! | `audit#{fencing}#{number}` | one change, gone after [`AUDIT_DAYS`] |
+//! | `run` | the lease, and the record of its last holder: taking the lease returns the record |
+//! | `readiness#{drop}` | the readiness of a drop, by the newest run |
+//! | `learned#{drop}` | the lesson of a drop, by the newest run |
+//! | `audit#{fencing}#{number}` | one change, deleted after [`AUDIT_DAYS`] |
 
 use std::collections::HashMap;
 
@@ -32,10 +32,10 @@ use crate::lease::{LeaseItem, lease_of};
 const TABLE: &str = "prescale";
 /// The key of lease and record.
 const RUN: &str = "run";
-/// How long a change stays on record, in days: a year of drops, and the weeks in which it is looked at.
+/// How long a change stays on record, in days: a year of drops, and some weeks for reviews.
 pub const AUDIT_DAYS: i64 = 400;
 
-/// The lease and the record of pre-scaling's runs, its changes, and how ready drops are.
+/// The lease, record, changes and readiness of pre-scaling.
 #[derive(Debug, Clone)]
 pub struct PrescaleStore {
     clients: Clients,
@@ -49,8 +49,8 @@ fn lesson_key(drop: &DropId) -> String {
     format!("learned#{drop}")
 }
 
-/// The record in an item, if one was left. One that cannot be read is none: the next run leaves its own, and until then
-/// nothing is lowered.
+/// The record in an item, if there is one. An unreadable record counts as none: the next run stores its own, and until
+/// then nothing is reduced.
 fn record_of(item: &Item) -> Option<Record> {
     let Some(AttributeValue::S(json)) = item.get("record") else {
         return None;
@@ -63,7 +63,6 @@ fn record_of(item: &Item) -> Option<Record> {
 }
 
 impl PrescaleStore {
-    /// What is in the table `prescale`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
@@ -170,7 +169,7 @@ impl WriteAudit for PrescaleStore {
                 item.insert("outcome".to_owned(), s(words));
                 put
             }
-            // Held up on its way, it must not undo what is known by now.
+            // A delayed write must not remove a known outcome.
             None => put.condition_expression("attribute_not_exists(outcome)"),
         };
         written("PutItem", self.table(), put.set_item(Some(item)).send().await).map(drop)

@@ -1,5 +1,5 @@
 //! A shard's item: `a`, `f`, `s` and the map `c`. The names are short because every byte counts towards the one write
-//! unit that a claim may cost.
+//! unit of a claim.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,10 +11,9 @@ use ports::StoreError;
 use crate::item::{Item, KEY, n, number, parsed, s, unreadable};
 
 pub(crate) const TABLE: &str = "stock";
-/// Far more than [`domain::limits::MAX_SHARD_UNITS`], which may grow, and far from where sums overflow.
+/// Far more than [`domain::limits::MAX_SHARD_UNITS`], which may grow, and too few for sums to overflow.
 const MOST_UNITS: u32 = u16::MAX as u32;
 
-/// The item of a shard.
 pub(crate) fn shard_item(key: &ShardKey, shard: &Shard) -> Item {
     let claims = shard
         .claims
@@ -29,7 +28,6 @@ pub(crate) fn shard_item(key: &ShardKey, shard: &Shard) -> Item {
     ])
 }
 
-/// The shard of an item.
 pub(crate) fn shard_of(item: &Item) -> Result<Shard, StoreError> {
     let Some(AttributeValue::M(stored)) = item.get("c") else {
         return Err(unreadable(TABLE, "c"));
@@ -48,7 +46,7 @@ pub(crate) fn shard_of(item: &Item) -> Result<Shard, StoreError> {
     })
 }
 
-/// Some of a shard's units. Whether they add up is for an audit to say; but nobody has to reckon with more than any shard
+/// A count of units. An audit checks whether the counts add up. This function only refuses more units than any shard
 /// can have.
 fn units(item: &Item, name: &str) -> Result<u32, StoreError> {
     number(TABLE, item, name).and_then(|units| {
@@ -60,7 +58,6 @@ fn units(item: &Item, name: &str) -> Result<u32, StoreError> {
     })
 }
 
-/// The key and the shard of an item.
 pub(crate) fn keyed_shard_of(item: &Item) -> Result<(ShardKey, Shard), StoreError> {
     Ok((parsed(TABLE, item, KEY)?, shard_of(item)?))
 }
@@ -74,8 +71,8 @@ mod tests {
     use domain::time::Timestamp;
     use proptest::prelude::*;
 
-    /// The size of a value by the rules DynamoDB publishes ("DynamoDB item sizes and formats" in its developer guide):
-    /// texts in UTF-8 bytes, numbers one byte for each two significant digits and one more, maps three bytes and one
+    /// The size of a value by DynamoDB's published rules ("DynamoDB item sizes and formats" in its developer guide):
+    /// texts in UTF-8 bytes; numbers one byte for each two significant digits and one more; maps three bytes and one
     /// for each entry.
     fn size(value: &AttributeValue) -> usize {
         match value {
@@ -107,7 +104,7 @@ mod tests {
                 let deadline = Timestamp::from_millis(deadline);
                 let held = Claim::held(units, deadline, nonce);
                 let claim = if ordered { held.ordered(Timestamp::from_millis(-1), deadline).unwrap() } else { held };
-                // Refused once the shard is full: then it is full.
+                // Refused once the shard is full.
                 let _ = shard.claim(&shopper.parse().unwrap(), claim);
             }
             let sold = sold.min(shard.free);

@@ -1,4 +1,4 @@
-//! The status ports: what the conductor's survey found, under the fencing number of its lease.
+//! The status ports: the conductor's survey, written under the fencing number of its lease.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -33,7 +33,6 @@ fn counts_key(drop: &DropId, sku: &SkuId) -> String {
 }
 
 impl StatusStore {
-    /// The documents in the table `status`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
@@ -103,7 +102,7 @@ impl WriteStatus for StatusStore {
         for outcome in join_all(writes).await {
             match outcome {
                 Ok(Conditional::Done) => {}
-                // A newer lease shows in one copy before it shows in all.
+                // A newer lease is visible in one copy before it is in all.
                 Ok(Conditional::Refused(())) => return Ok(Conditional::Refused(())),
                 Err(error) => failed = failed.or(Some(error)),
             }

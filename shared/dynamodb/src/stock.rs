@@ -1,4 +1,4 @@
-//! The stock ports: every write is one conditional write of one item, and a refusal shows the shard.
+//! The stock ports: every write is one conditional write of one item, and a refusal returns the shard.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,17 +24,17 @@ use crate::error::{Written, conditional, store_error, written};
 use crate::item::{KEY, moment, ms, n, number, s, unreadable};
 use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
 
-/// How many chunks of a survey are read at the same time.
+/// How many chunks of a survey are read concurrently.
 const SURVEY_CHUNKS: usize = 4;
 
-/// The stock, and the purchase counters that a peek shows beside it.
+/// The stock, and the purchase counters that a peek returns with it.
 #[derive(Debug, Clone)]
 pub struct StockStore {
     clients: Clients,
 }
 
 impl StockStore {
-    /// The stock in the tables `stock` and, for peeks, `purchases`.
+    /// The stock in the table `stock`, and for peeks the table `purchases`.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
@@ -56,14 +56,14 @@ impl StockStore {
 pub(crate) const PURCHASES: &str = "purchases";
 /// Units in open or paid orders.
 const PURCHASED: &str = "n";
-/// Holds that expired unused.
+/// The attribute for the number of holds that expired unused.
 pub(crate) const LAPSES: &str = "l";
 /// How many cards of the shopper were declined in the drop, in orders that ended unpaid; absent while it is none.
 pub(crate) const DECLINED: &str = "d";
 /// The deadline of the last of them.
 pub(crate) const LAPSED_AT: &str = "la";
 
-/// The key of a shopper's purchase counter: neither part can contain `#`.
+/// The key of a shopper's purchase counter. Neither part can contain `#`.
 pub(crate) fn purchases_key(drop: &DropId, shopper: &ShopperId) -> String {
     format!("{drop}#{shopper}")
 }
@@ -75,7 +75,7 @@ impl PeekStock for StockStore {
         shopper: &ShopperId,
         wanted: &[ShardKey],
     ) -> Result<Peek, StoreError> {
-        // A batch with a key twice would be refused as a whole.
+        // DynamoDB refuses a batch with a duplicate key as a whole.
         let distinct = keys_to_peek(drop, wanted)?;
         let tables = &self.clients.tables;
         let mut request = HashMap::with_capacity(2);
@@ -104,7 +104,7 @@ impl PeekStock for StockStore {
             }
         }
         let counter = found.get(&tables.purchases).and_then(|items| items.first());
-        // Either may be there alone.
+        // Each attribute may exist without the other.
         let of = |name| counter.filter(|item| item.contains_key(name));
         let purchased = of(PURCHASED).map_or(Ok(0), |item| number(PURCHASES, item, PURCHASED))?;
         let lapses = of(LAPSES).map(|item| {
@@ -126,7 +126,7 @@ fn built<E>(keys: Result<KeysAndAttributes, E>) -> Result<KeysAndAttributes, Sto
     keys.map_err(|_| StoreError::Broken("BatchGetItem: no request could be built".to_owned()))
 }
 
-/// Sends a write, and reads the shard out of its refusal.
+/// Sends a write, and reads the shard from its refusal.
 async fn send(
     table: &str,
     update: UpdateItemFluentBuilder,

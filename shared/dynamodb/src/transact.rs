@@ -1,4 +1,4 @@
-//! Transactions: all writes or none, and why none.
+//! Transactions: all writes or none, with the reasons of a cancellation.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
@@ -12,35 +12,32 @@ use crate::item::Item;
 
 const OPERATION: &str = "TransactWriteItems";
 
-/// What one write of a cancelled transaction had to do with it.
+/// The result of one write in a cancelled transaction.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reason {
-    /// Nothing, as far as was looked.
+    /// No reason to cancel was found.
     Fine,
-    /// Its condition did not hold; the item as it is, if it is there and was asked for.
+    /// The condition did not hold. Contains the existing item, if it was requested.
     Condition(Option<Item>),
-    /// Another write was in the way, or there was no capacity left.
+    /// Another write conflicted, or the table was throttled.
     Busy,
-    /// It can never be done.
+    /// The write can never succeed.
     Broken(String),
 }
 
-/// How a transaction ended.
 #[derive(Debug)]
 pub(crate) enum Transacted {
-    /// Everything was written.
+    /// All writes were done.
     Done,
-    /// Nothing was written; a reason for each write, in the order of the writes.
+    /// No write was done; a reason for each write, in their order.
     Cancelled(Vec<Reason>),
 }
 
-/// A write that is a put.
 pub(crate) fn put(put: Result<Put, BuildError>) -> Result<TransactWriteItem, StoreError> {
     let put = put.map_err(|_| unbuilt())?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A write that is an update.
 pub(crate) fn update(update: Result<Update, BuildError>) -> Result<TransactWriteItem, StoreError> {
     let update = update.map_err(|_| unbuilt())?;
     Ok(TransactWriteItem::builder().update(update).build())
@@ -50,11 +47,11 @@ fn unbuilt() -> StoreError {
     StoreError::Broken(format!("{OPERATION}: no request could be built"))
 }
 
-/// Sends a transaction once; a failure names `table`, that of the first write.
+/// Sends a transaction once. A failure is logged with `table`, the table of the first write.
 ///
-/// Its `ClientRequestToken` is the SDK's random one. A token made of the order would be remembered for ten minutes: a
-/// repeat would be told that it was done when the port promises a refusal that shows the order, and a repeat with a
-/// later deadline would be refused as a contradiction. The conditions make a repeat harmless by themselves.
+/// Its `ClientRequestToken` is a random one from the SDK. DynamoDB remembers a token for ten minutes. With a token made
+/// of the order, a repeat would be answered as done where the port promises a refusal with the order, and a repeat with
+/// a later deadline would be refused as a different request. The conditions alone make a repeat harmless.
 pub(crate) async fn transact(
     client: &Client,
     table: &str,
@@ -93,10 +90,10 @@ impl From<CancellationReason> for Reason {
     }
 }
 
-/// The error of a cancelled transaction in which no condition tells more: what can never be done before what may pass.
+/// The error of a cancelled transaction whose conditions explain nothing: permanent failures before temporary ones.
 ///
-/// Where anything was busy, the other reasons are not the last word: a transaction that is just being applied shows as
-/// a conflict on one item and as a changed condition on another.
+/// If any write conflicted, the other reasons are unreliable: a transaction in progress appears as a conflict on one
+/// item and as a changed condition on another.
 pub(crate) fn not_conditions(reasons: &[Reason]) -> Option<StoreError> {
     reasons
         .iter()

@@ -4,7 +4,7 @@ use domain::ids::OrderId;
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{EventError, MAX_EVENT_BYTES, OrderEvent, rfc3339};
+use crate::{EventError, EventType, MAX_EVENT_BYTES, OrderEvent, rfc3339};
 
 /// The `source` of hints.
 pub const HINT_SOURCE: &str = "/stampede/payments";
@@ -102,6 +102,15 @@ impl PaymentWork {
         match self {
             Self::Event(event) => event.kind.as_str(),
             Self::Hint(_) => "hint",
+        }
+    }
+
+    /// Whether it is the first message about something that happened to the order, neither a reminder nor a hint.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        match self {
+            Self::Event(event) => event.kind != EventType::Due,
+            Self::Hint(_) => false,
         }
     }
 

@@ -5,16 +5,8 @@
 //! address, no e-mail, no payment method.
 //!
 //! Decoding is strict about what is needed and lenient about what is not known, so that a producer may add members.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod hint;
 

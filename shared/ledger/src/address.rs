@@ -1,28 +1,28 @@
-//! Where the database is.
+//! The database's address.
 
 use std::str::FromStr;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-/// A connection URL that is not accepted. No variant says what stands in it.
+/// A connection URL that is not accepted. No variant contains text of the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It cannot be read.
+    /// The URL cannot be parsed.
     #[error("not a postgresql:// URL with a user and one host")]
     Unreadable,
-    /// It asks for less than a verified server.
+    /// The URL asks for a connection without server verification.
     #[error("sslmode must be verify-full, which is also meant when it is left out")]
     Unverified,
-    /// It holds a password.
+    /// The URL holds a password.
     #[error("the URL must not hold a password")]
     Password,
 }
 
 /// The address of a database: `postgresql://user@host:port/database`.
 ///
-/// The only `sslmode` is `verify-full`, which is also meant when there is none: TLS or no connection, to a server whose name is
-/// verified. A password has no place in the URL, since it would stand in the function's settings.
+/// The only `sslmode` is `verify-full`, which is also the default: TLS to a server with a verified name. The URL may
+/// not hold a password, since the function's settings would then show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     pub(crate) config: Config,
@@ -31,7 +31,7 @@ pub struct Address {
     pub(crate) port: u16,
 }
 
-/// PostgreSQL's port where the URL names none.
+/// PostgreSQL's port, used when the URL names none.
 const DEFAULT_PORT: u16 = 5432;
 
 impl FromStr for Address {

@@ -1,4 +1,4 @@
-//! A batch's parameters, column by column, and what its answer means.
+//! The parameters of a batch, column by column, and the meaning of its result.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,13 +9,13 @@ use ports::ledger::{LedgerError, Projected};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-/// Writes a batch and answers for each of its events.
+/// Writes a batch and returns one row for each event.
 pub(crate) const STATEMENT: &str = include_str!("project.sql");
 
-/// A parameter with its type, so that the server is not asked for it first.
+/// A parameter with its type, so that the driver does not ask the server for it.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// The events of a batch: one array for each column of the statement, in its order.
+/// The events of a batch: one array for each column of the statement, in the statement's order.
 #[derive(Debug)]
 pub(crate) struct Columns<'a> {
     order_id: Vec<&'a str>,
@@ -84,14 +84,14 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What the statement says about one event.
+/// The statement's result for one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// The history did not have this version.
+    /// The order's history did not have this version.
     pub(crate) is_new: bool,
     /// The order is now at the highest version of the batch.
     pub(crate) moved_on: bool,
-    /// The order's version before.
+    /// The order's version before the batch.
     pub(crate) before: Option<i64>,
 }
 
@@ -106,14 +106,14 @@ impl Written {
     }
 }
 
-/// The answers for the events of a batch, as if they had been written one after the other.
+/// The results of a batch's events, as if they had been written one after the other.
 pub(crate) fn answers(events: &[OrderEvent], written: &[Written]) -> Vec<Projected> {
     let mut seen = HashSet::new();
     let mut highest: BTreeMap<&str, i64> = BTreeMap::new();
     let mut answers = Vec::with_capacity(events.len());
     for (OrderEvent { data: order, .. }, written) in events.iter().zip(written) {
         let (id, version) = (order.order_id.as_str(), i64::from(order.version));
-        // Of repeats within the batch the first one was written.
+        // Of duplicates within the batch only the first counts as new.
         let is_new = written.is_new && seen.insert((id, version));
         let highest = highest.entry(id).or_insert(written.before.unwrap_or(0));
         let is_higher = version > *highest;
@@ -121,7 +121,7 @@ pub(crate) fn answers(events: &[OrderEvent], written: &[Written]) -> Vec<Project
         answers.push(match (is_new, is_higher && written.moved_on) {
             (false, _) => Projected::Known,
             (true, true) => Projected::Latest,
-            // Lower than what was there, or than what another transaction wrote meanwhile.
+            // The version is lower than the stored one, or than one that another transaction wrote in the meantime.
             (true, false) => Projected::Late,
         });
     }

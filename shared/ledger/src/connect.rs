@@ -1,4 +1,4 @@
-//! One connection: signed in, over TLS.
+//! One signed-in connection over TLS.
 
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -9,18 +9,18 @@ use crate::address::Address;
 use crate::sign_in::{SignIn, SignInError};
 use crate::tls::Roots;
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// There is nothing to sign in with.
+    /// No password or token could be made.
     #[error(transparent)]
     SignIn(#[from] SignInError),
-    /// The server cannot be reached, is not who it should be, or refuses.
+    /// The server cannot be reached, fails the identity check, or refuses the sign-in.
     #[error("{}", causes(.0))]
     Refused(#[from] tokio_postgres::Error),
 }
 
-/// The driver's error with its causes. They name the server's certificate, and nothing that was sent.
+/// The driver's error with its causes. They name the server's certificate and contain nothing that was sent.
 fn causes(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -31,7 +31,7 @@ fn causes(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// A database: where it is, whom to trust about that, and how to sign in.
+/// A database: its address, the trusted roots and the sign-in method.
 #[derive(Clone)]
 pub struct Database {
     pub(crate) address: Address,
@@ -49,11 +49,11 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// A connection's own work, which ends when its client is dropped.
+/// A connection's background task. It ends when the client is dropped.
 pub type Running = JoinHandle<Result<(), tokio_postgres::Error>>;
 
 impl Database {
-    /// Connects to nothing yet.
+    /// Makes the database without connecting.
     #[must_use]
     pub fn new(address: Address, roots: Roots, sign_in: SignIn) -> Self {
         Self {
@@ -63,11 +63,11 @@ impl Database {
         }
     }
 
-    /// A new connection, signed in with what is shown for it alone. Where the server refuses a secret, it is read again and shown
-    /// once more.
+    /// Opens a connection and signs in with a fresh password or token. If the server refuses a password, it is read
+    /// again and tried once more.
     ///
     /// # Errors
-    /// [`ConnectError`]. There is no time limit but that for reaching the server's port.
+    /// [`ConnectError`]. Only the TCP connection has a time limit.
     pub async fn connect(&self) -> Result<(Client, Running), ConnectError> {
         match self.connect_once().await {
             Err(ConnectError::Refused(error)) if is_sign_in(&error) && self.sign_in.refused().await => {
@@ -87,7 +87,7 @@ impl Database {
     }
 }
 
-/// Whether the server refuses who signs in.
+/// Whether the server refused the sign-in.
 fn is_sign_in(error: &tokio_postgres::Error) -> bool {
     let codes = [
         SqlState::INVALID_PASSWORD,

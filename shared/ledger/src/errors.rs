@@ -1,19 +1,20 @@
-//! What PostgreSQL's errors mean for an event.
+//! Maps PostgreSQL's errors to the outcome of an event.
 
 use ports::ledger::LedgerError;
 use tokio_postgres::error::SqlState;
 
-/// The port's error for the driver's. Messages of the server are left out: they quote the row.
+/// The port's error for the driver's error. The server's message is left out, since it quotes the row.
 pub(crate) fn ledger_error(error: &tokio_postgres::Error) -> LedgerError {
     match error.as_db_error() {
         Some(answer) => of_state(answer.code(), answer.constraint()),
-        // The driver's own errors name no value.
+        // The driver's own errors contain no values.
         None => LedgerError::Unavailable(error.to_string()),
     }
 }
 
-/// Classes by PostgreSQL's appendix A: 22, data exceptions, and 23, violated constraints, are the event's fault and stay
-/// so. Everything else may pass: a lost connection, a deadlock, a table that a migration has yet to make.
+/// Classes are those of PostgreSQL's appendix A. Classes 22 (data exception) and 23 (constraint violation) are
+/// permanent faults of the event. All others may pass: a lost connection, a deadlock, a table that a migration has not
+/// created yet.
 fn of_state(state: &SqlState, constraint: Option<&str>) -> LedgerError {
     let code = state.code();
     match code.get(..2) {

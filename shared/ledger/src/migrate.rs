@@ -1,4 +1,4 @@
-//! Bringing a database up to date.
+//! Applies migrations to a database.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,43 +10,43 @@ use tokio_postgres::error::SqlState;
 use crate::connect::{ConnectError, Database};
 
 mod embedded {
-    #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+    #![allow(unreachable_pub, clippy::unwrap_used)]
     refinery::embed_migrations!("../../infra/migrations");
 }
 
-/// The key of the session lock that migrations hold: any number, the same for all of them.
+/// The key of the session lock that all migrations take. The number is arbitrary.
 const LOCK: &str = "SELECT pg_advisory_lock(727465)";
-/// How long a migration waits for another one, in milliseconds.
+/// How long a migration waits for another migration, in milliseconds.
 const WAIT_MS: u64 = 30_000;
-/// How long a statement of a migration waits for a table that others use, in milliseconds. Whoever comes after it waits as
-/// long, the projection of orders among them; it gives a write 2 s, so this is less.
+/// How long a migration's statement waits for a table that others use, in milliseconds. Statements that come later
+/// queue behind it for the same time, the projection of orders included. The projection's time limit for a write is 2
+/// s, so this limit is lower.
 const TABLE_WAIT_MS: u64 = 1_500;
 
-/// A database could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// The database cannot be reached, is not who it should be, or refuses the sign-in.
+    /// The database cannot be reached, fails the identity check, or refuses the sign-in.
     #[error("no connection to the database: {0}")]
     Connect(#[from] ConnectError),
-    /// The database refuses.
+    /// The database returned an error.
     #[error("the database refuses: {0}")]
     Database(#[from] tokio_postgres::Error),
-    /// A migration failed, or the database has others than these.
+    /// A migration failed, or the applied migrations differ from those compiled in.
     #[error("the migration failed: {0}")]
     Migration(#[from] refinery::Error),
-    /// Another process migrates and does not finish.
+    /// Another process holds the migration lock for too long.
     #[error("another migration did not finish in time")]
     Locked,
-    /// It took too long. What was applied before stays applied, and the server ends what is under way.
+    /// The time limit passed. Migrations applied before stay applied; the server ends the statement in progress.
     #[error("the migrations did not finish in time; it is not known which of them are applied")]
     TimedOut,
 }
 
-/// The name of a role of the database: a small letter, then small letters, digits and underscores, 63 characters at most.
+/// The name of a database role: a small letter, then small letters, digits and underscores, 63 characters at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role(String);
 
-/// The text is no name of a role.
+/// The text is not a valid role name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not the name of a role: a small letter, then small letters, digits and underscores, 63 characters at most"
@@ -71,25 +71,25 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a database has now.
+/// The result of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
-    /// The migrations that were applied just now, in their order: `V1__ledger`.
+    /// The migrations that this call applied, in order: `V1__ledger`.
     pub applied: Vec<String>,
-    /// The version of the newest migration that the database has.
+    /// The version of the newest applied migration.
     pub version: i32,
 }
 
-/// Applies the migrations that `database` does not have yet, in their order, each in a transaction, and lets `writer`
-/// sign in and do what the projection does, and no more. Safe to call from several processes at once: they wait for each other
-/// for up to half a minute. Takes `limit` at most.
+/// Applies the missing migrations in order, each in a transaction, and grants `writer` the sign-in and exactly the
+/// rights that the projection needs. Several processes may call it at once: they wait for each other for up to half a
+/// minute. It takes `limit` at most.
 ///
-/// A migration that waits long for a table which others use is given up, so that these go on.
+/// A migration that waits too long for a table in use fails, so that the table's users continue.
 ///
 /// The address must be the database's own and not that of RDS Proxy, since the lock belongs to the session.
 ///
 /// # Errors
-/// [`MigrationError`]; what was applied before stays applied.
+/// [`MigrationError`]. Migrations applied before the error stay applied.
 pub async fn migrate(
     database: &Database,
     writer: &Role,
@@ -100,7 +100,7 @@ pub async fn migrate(
     let work = async {
         let (mut client, running) = database.connect().await?;
         let migrated = on_connection(&mut client, writer, limit).await;
-        // Ends the session, and with it the lock.
+        // Ends the session and so releases the lock.
         drop(client);
         running.abort();
         migrated
@@ -123,7 +123,7 @@ async fn on_connection(
             Some(&SqlState::LOCK_NOT_AVAILABLE) => MigrationError::Locked,
             _ => error.into(),
         })?;
-    // The server ends what this side has given up.
+    // The server itself ends statements that this client no longer waits for.
     let (table, statement) = (TABLE_WAIT_MS, limit.as_millis());
     let bounds = format!("SET lock_timeout = {table}; SET statement_timeout = {statement}");
     client.batch_execute(&bounds).await?;
@@ -141,8 +141,10 @@ async fn on_connection(
     })
 }
 
-/// What the statement of `project.sql` needs. `rds_iam` is there on RDS and Aurora, and lets a role sign in by IAM, and by IAM
-/// only; who signs in by IAM may not grant it, so a role that has it already is left as it is. Roles belong to the whole server, so another database's migration may make the same one at the same time.
+/// The grants that the statement of `project.sql` needs. The role `rds_iam` exists on RDS and Aurora; a role with it
+/// signs in by IAM and by IAM only. A role that signs in by IAM may not grant `rds_iam`, so a role that already has it
+/// is left unchanged. Roles belong to the whole server, so another database's migration may create the same role at the
+/// same time.
 fn grants(writer: &Role) -> String {
     format!(
         "DO $$ BEGIN

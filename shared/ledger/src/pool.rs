@@ -1,4 +1,4 @@
-//! Connections: few, and bounded in time.
+//! Few connections, with time limits.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use tokio_postgres::Client;
 
 use crate::connect::{ConnectError, Database};
 
-/// How long anything may take, and how many connections a process opens.
+/// Time limits, and the largest number of connections of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connecting, in milliseconds.
+    /// For connecting, in milliseconds.
     pub connect_ms: u64,
-    /// Waiting for a connection that another batch uses, in milliseconds.
+    /// For waiting for a connection that another batch uses, in milliseconds.
     pub wait_ms: u64,
-    /// One statement, in milliseconds.
+    /// For one statement, in milliseconds.
     pub statement_ms: u64,
     /// Connections of one process. A process serves few batches at a time, and there are many processes.
     pub connections: usize,
@@ -36,11 +36,10 @@ impl Default for Limits {
     }
 }
 
-/// What is reported when a batch waited longer than this for a connection, in milliseconds.
+/// A batch that waited longer than this for a connection is logged, in milliseconds.
 const LONG_WAIT_MS: u128 = 1_000;
 
-/// Makes the pool's connections. The manager of `deadpool-postgres` signs in with one password for ever, and cannot say that
-/// there is none.
+/// Opens the pool's connections. The manager of `deadpool-postgres` keeps one fixed password and cannot omit it.
 #[derive(Debug)]
 pub(crate) struct Connections(Database);
 
@@ -53,7 +52,7 @@ impl Manager for Connections {
         Ok(client)
     }
 
-    /// No round trip before each use: a dead connection costs one failed statement, which is repeated anyway.
+    /// No round trip before each use: a dead connection costs one failed statement, which is repeated.
     async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<ConnectError> {
         if client.is_closed() {
             return Err(RecycleError::message("the connection is closed"));
@@ -62,12 +61,12 @@ impl Manager for Connections {
     }
 }
 
-/// A pool that has not connected yet.
+/// A pool without connections yet.
 pub(crate) fn pool(mut database: Database, limits: Limits) -> Pool<Connections> {
     let ms = Duration::from_millis;
     let config = &mut database.address.config;
     config.connect_timeout(ms(limits.connect_ms));
-    // A peer that is gone without a word is noticed by the system as well.
+    // The operating system also detects a peer that disappeared without closing.
     config.tcp_user_timeout(ms(limits.statement_ms));
     config.application_name("project-ledger");
     let pool: PoolBuilder<Connections, Object<Connections>> = Pool::builder(Connections(database));
@@ -80,7 +79,7 @@ pub(crate) fn pool(mut database: Database, limits: Limits) -> Pool<Connections> 
         .unwrap_or_else(|error| unreachable!("it has a runtime for its time limits: {error}"))
 }
 
-/// A connection for that many events.
+/// A connection for a batch of this many events.
 pub(crate) async fn connection(
     pool: &Pool<Connections>,
     events: usize,
@@ -95,7 +94,7 @@ pub(crate) async fn connection(
         })
     });
     let waited_ms = began.elapsed().as_millis();
-    // What got none is told by whoever writes again.
+    // When no connection was available, the caller logs the failure.
     if waited_ms > LONG_WAIT_MS && got.is_ok() {
         let waited_ms = u64::try_from(waited_ms).unwrap_or(u64::MAX);
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! Events into the ledger.
+//! Writes events to the ledger.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::connect::Database;
 use crate::errors::ledger_error;
 use crate::pool::{Connections, Limits, connection, pool};
 
-/// The most events of one statement.
+/// The largest number of events in one statement.
 const MAX_STATEMENT_EVENTS: usize = 500;
 
-/// The ledger, in PostgreSQL. Clones share the connections.
+/// The ledger in PostgreSQL. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct PostgresLedger {
     pool: Pool<Connections>,
     statement: Duration,
 }
 
-/// How often a statement is sent when the server keeps giving it up.
+/// How often a statement is sent when the server keeps aborting it.
 const MOST_GIVEN_WAY: u32 = 5;
 
-/// The server's codes for "another transaction came first".
+/// The server's error codes for a statement aborted in favour of another transaction.
 const GIVE_WAY: [SqlState; 2] = [
     SqlState::T_R_DEADLOCK_DETECTED,
     SqlState::T_R_SERIALIZATION_FAILURE,
@@ -34,9 +34,8 @@ const GIVE_WAY: [SqlState; 2] = [
 
 /// Why a statement wrote nothing.
 enum WriteError {
-    /// Another transaction came first.
+    /// The server aborted it in favour of another transaction.
     GaveWay,
-    /// It failed.
     Failed(LedgerError),
 }
 
@@ -47,13 +46,13 @@ impl From<LedgerError> for WriteError {
 }
 
 impl PostgresLedger {
-    /// The ledger in `database`, within the usual [`Limits`]. Connects when the first events come.
+    /// The ledger in `database` with the default [`Limits`]. It connects with the first events.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self::with_limits(database, Limits::default())
     }
 
-    /// The ledger in `database`, within these limits.
+    /// The ledger in `database` with these limits.
     #[must_use]
     pub fn with_limits(database: Database, limits: Limits) -> Self {
         Self {
@@ -62,8 +61,8 @@ impl PostgresLedger {
         }
     }
 
-    /// One statement: all events or none. What the server gave up in favour of another transaction (a deadlock) was
-    /// certainly not done, and is written again at once.
+    /// Writes all events in one statement, or none. A statement that the server aborted in favour of another
+    /// transaction (a deadlock) was certainly not done and is repeated at once.
     async fn write(&self, events: &[OrderEvent]) -> Result<Vec<Projected>, LedgerError> {
         for _ in 0..MOST_GIVEN_WAY {
             match self.write_once(events).await {
@@ -85,7 +84,8 @@ impl PostgresLedger {
         let rows = match tokio::time::timeout(self.statement, query).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
-                // An answer of the server leaves the connection as it was; anything else may have broken it.
+                // After an error that the server reported, the connection is intact. Any other error may have broken
+                // it.
                 if error.as_db_error().is_none() {
                     drop(Object::take(client));
                 }
@@ -107,7 +107,7 @@ impl PostgresLedger {
         }
     }
 
-    /// Writes a batch together, or else each event by itself.
+    /// Writes the events as one batch, or else each event separately.
     async fn write_each(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
         match self.write(events).await {
             Ok(written) => written.into_iter().map(Ok).collect(),
@@ -130,7 +130,7 @@ impl PostgresLedger {
             );
             answers.push(answer.clone());
             if lost {
-                // What is left would only wait for the same time-out, again and again.
+                // The remaining events would meet the same time-out, so they get the same answer.
                 answers.resize(events.len(), answer);
                 break;
             }
@@ -145,7 +145,7 @@ impl ProjectOrders for PostgresLedger {
         for events in events.chunks(MAX_STATEMENT_EVENTS) {
             answers.extend(self.write_each(events).await);
         }
-        // A process that waits for its next batch would keep others out of a small database for as long as it waits.
+        // A connection kept until the process's next batch would block other processes at a small database.
         self.pool.retain(|_, _| false);
         answers
     }

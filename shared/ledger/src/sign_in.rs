@@ -1,4 +1,4 @@
-//! What a connection shows to the server: a token made for it, a secret, or nothing.
+//! How a connection signs in: with a token made for it, with a password, or without either.
 
 use std::fmt;
 use std::future::Future;
@@ -15,22 +15,21 @@ use ports::secrets::{ReadSecret, SecretError, SecretText};
 
 use crate::address::Address;
 
-/// How long a server takes a token after it was made, in seconds: what RDS allows at most. A connection that stands outlives its
-/// token.
+/// How long a token is valid, in seconds: the longest time that RDS allows. An open connection may outlive its token.
 pub const TOKEN_SECONDS: u64 = 15 * 60;
 
-/// Why a connection has nothing to show. No variant holds any of it.
+/// Why no password or token is available. No variant contains any part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
-    /// No token could be made: the address or the keys are unfit for it.
+    /// No token could be made from the address and the credentials.
     #[error("no token could be made")]
     Token,
-    /// The secret could not be read.
+    /// The password could not be read.
     #[error("the password cannot be read: {0}")]
     Secret(#[from] SecretError),
 }
 
-/// How connections sign in. Each new connection asks anew.
+/// The sign-in method. Each new connection makes or reads its own token or password.
 #[derive(Clone)]
 pub struct SignIn(How);
 
@@ -51,10 +50,10 @@ impl fmt::Debug for SignIn {
     }
 }
 
-/// What comes of a call of [`Password`].
+/// The boxed future of a [`Password`] call.
 type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// [`ReadSecret`] as an object.
+/// [`ReadSecret`] as an object-safe trait.
 trait Password: Send + Sync {
     fn read(&self) -> Later<'_, Result<SecretText, SecretError>>;
     fn refused(&self) -> Later<'_, ()>;
@@ -71,27 +70,27 @@ impl<S: ReadSecret> Password for S {
 }
 
 impl SignIn {
-    /// Nothing is shown: the server trusts whoever reaches it.
+    /// No password: the server trusts every client that reaches it.
     #[must_use]
     pub const fn nothing() -> Self {
         Self(How::Nothing)
     }
 
-    /// A token of IAM, made for each connection with these keys by the edge's clock, as RDS and RDS Proxy take it in place of a
-    /// password.
+    /// An IAM token, signed for each connection with these credentials at the time of `edge`. RDS and RDS Proxy accept
+    /// it as a password.
     #[must_use]
     pub fn iam(keys: Credentials, region: String, edge: impl Edge) -> Self {
         let now = Box::new(move || edge.now());
         Self(How::Iam(Arc::new(Iam { keys, region, now })))
     }
 
-    /// A password that is read for each connection, and read again when the server refuses it.
+    /// A password. It is read for each connection, and read again when the server refuses it.
     #[must_use]
     pub fn secret(secret: impl ReadSecret + 'static) -> Self {
         Self(How::Secret(Arc::new(secret)))
     }
 
-    /// What a new connection to `address` shows.
+    /// The password or token for a new connection to `address`.
     pub(crate) async fn password(&self, address: &Address) -> Result<Option<SecretText>, SignInError> {
         match &self.0 {
             How::Nothing => Ok(None),
@@ -100,7 +99,7 @@ impl SignIn {
         }
     }
 
-    /// The server refused what it was shown. Answers whether another try may show something else.
+    /// The server refused the sign-in. Returns whether a retry may use another password.
     pub(crate) async fn refused(&self) -> bool {
         match &self.0 {
             How::Nothing | How::Iam(_) => false,
@@ -112,7 +111,7 @@ impl SignIn {
     }
 }
 
-/// What tokens are made of.
+/// The inputs of a token.
 struct Iam {
     keys: Credentials,
     region: String,
@@ -120,8 +119,8 @@ struct Iam {
 }
 
 impl Iam {
-    /// A token: the presigned address of an action `connect` of the service `rds-db`, without its scheme. It names the host, the
-    /// port and the user, and the server takes it from no other client than one that asks for these.
+    /// A token: the presigned URL of the action `connect` of the service `rds-db`, without its scheme. It names host,
+    /// port and user, and the server accepts it only for these.
     fn token(&self, address: &Address) -> Result<SecretText, SignInError> {
         let user = form_urlencoded::byte_serialize(address.user.as_bytes());
         let user: String = user.collect();
@@ -156,8 +155,8 @@ impl Iam {
 mod tests {
     use super::*;
 
-    /// The token that botocore 1.43 makes of the same keys, address and moment by `generate_db_auth_token`, its parameters in
-    /// another order.
+    /// The signature of the token that `generate_db_auth_token` of botocore 1.43 makes from the same credentials,
+    /// address and time. Only the order of its parameters differs.
     const SIGNATURE: &str = "b532534ccb581c30caf7b180dd6f951a697f3ce3494bc84c689bda5757fbbd62";
 
     #[test]

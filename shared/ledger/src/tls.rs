@@ -1,4 +1,4 @@
-//! TLS: whom a connection trusts.
+//! The certificate authorities that a connection trusts.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// The roots of Amazon Trust Services, which sign what RDS Proxy shows: the ones that the AWS clients trust too.
+/// The roots of Amazon Trust Services, which sign RDS Proxy's certificates. The AWS clients trust the same roots.
 const RDS_PROXY: [&[u8]; 5] = [
     include_bytes!("../../startup/src/roots/amazon-root-ca-1.pem"),
     include_bytes!("../../startup/src/roots/amazon-root-ca-2.pem"),
@@ -17,7 +17,8 @@ const RDS_PROXY: [&[u8]; 5] = [
     include_bytes!("../../startup/src/roots/starfield-services-root-g2.pem"),
 ];
 
-/// The roots of RDS, which sign what a database shows that is reached directly. `infra/tools/rds-roots` writes them.
+/// The roots of RDS, which sign the certificates of a database without a proxy. `infra/tools/rds-roots` writes the
+/// file.
 const RDS: &[u8] = include_bytes!("roots/rds.pem");
 
 /// The text is neither `rds-proxy` nor `rds` nor root certificates in PEM.
@@ -25,11 +26,10 @@ const RDS: &[u8] = include_bytes!("roots/rds.pem");
 #[error("neither `rds-proxy` nor `rds` nor root certificates in PEM")]
 pub struct RootsError;
 
-/// The authorities that a connection trusts, and no others: not the system's. A server has to show a certificate that one
-/// of them signed, for the name or the address that the connection asked for.
+/// The certificate authorities that a connection trusts. The system's trust store is not used. The server must present
+/// a certificate that one of them signed for the requested name or address.
 ///
-/// Read from a text: `rds-proxy`, `rds` (for a database that is reached without the proxy), or one or more certificates in
-/// PEM.
+/// Parsed from a text: `rds-proxy`, `rds` (for a database without the proxy), or one or more certificates in PEM.
 #[derive(Clone)]
 pub struct Roots {
     config: ClientConfig,
@@ -91,7 +91,7 @@ mod tests {
     fn the_roots_of_amazon_are_read() {
         assert!("rds-proxy".parse::<Roots>().is_ok());
         assert!("rds".parse::<Roots>().is_ok());
-        // Each of 27 regions has one for each kind of key.
+        // Each of 27 regions has one root for each of three key types.
         assert_eq!(roots(RDS), 27 * 3);
     }
 

@@ -18,15 +18,6 @@
 //!
 //! **What it does not do.** It sends no HTML and no attachments, repeats nothing, and hears of no bounce.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 use std::time::Duration;
 

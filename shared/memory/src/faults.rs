@@ -38,6 +38,8 @@ pub enum Op {
     PutOff,
     /// `AdvanceOrder::advance`
     Advance,
+    /// `TakeCalls::take_calls`
+    TakeCalls,
     /// `KeepContact::contact`
     Contact,
     /// `KeepContact::note_told`

@@ -1,6 +1,6 @@
 //! A payment gateway in memory: what each means of payment leads to, what gets lost, and what was charged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ids::OrderId;
@@ -74,11 +74,15 @@ pub enum GatewayFault {
     Refused,
     /// Nothing is done; the gateway does not take the key.
     NoKey,
+    /// Nothing is done; the gateway says that it failed, and says so again to each repeat under the key.
+    StoredBefore,
+    /// It is done; the gateway says that it failed, and says so again to each repeat under the key.
+    StoredAfter,
 }
 
 impl GatewayFault {
     /// Every way to fail.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NotSent,
         Self::Throttled,
         Self::UnknownBefore,
@@ -87,6 +91,8 @@ impl GatewayFault {
         Self::UnavailableAfter,
         Self::Refused,
         Self::NoKey,
+        Self::StoredBefore,
+        Self::StoredAfter,
     ];
 
     /// What the caller gets to see.
@@ -96,16 +102,26 @@ impl GatewayFault {
             Self::NotSent => GatewayError::NotSent,
             Self::Throttled => GatewayError::Throttled { retry_after_ms: 200 },
             Self::UnknownBefore | Self::UnknownAfter => GatewayError::Unknown,
-            Self::UnavailableBefore | Self::UnavailableAfter => GatewayError::Unavailable,
+            Self::UnavailableBefore | Self::UnavailableAfter | Self::StoredBefore | Self::StoredAfter => {
+                GatewayError::Unavailable
+            }
             Self::Refused => refused("fault_on_purpose"),
             Self::NoKey => GatewayError::NoKey,
         }
     }
 
+    /// Whether the failure stays under the call's key.
+    const fn is_stored(self) -> bool {
+        matches!(self, Self::StoredBefore | Self::StoredAfter)
+    }
+
     /// Whether the call takes effect although it fails.
     #[must_use]
     pub fn takes_effect(self) -> bool {
-        matches!(self, Self::UnknownAfter | Self::UnavailableAfter)
+        matches!(
+            self,
+            Self::UnknownAfter | Self::UnavailableAfter | Self::StoredAfter
+        )
     }
 }
 
@@ -139,12 +155,31 @@ enum Answer {
     Refund(Result<Refund, GatewayError>),
 }
 
+/// Something that became of a payment, which a gateway announces by a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PaymentChange {
+    /// The money was taken.
+    Charged,
+    /// The payment was declined.
+    Declined,
+    /// The shopper was asked to act.
+    ActionRequired,
+    /// The payment was cancelled.
+    Cancelled,
+}
+
+type Announce = Box<dyn FnMut(&OrderId, PaymentChange) + Send>;
+
 #[derive(Default)]
 struct State {
+    /// Hears of every change.
+    announce: Option<Announce>,
     payments: BTreeMap<PaymentId, Stored>,
     outcomes: BTreeMap<String, PaymentOutcome>,
     /// By key: what was asked, and what was answered.
     answers: BTreeMap<String, (String, Answer)>,
+    /// Keys under which a failure is stored.
+    failed: BTreeSet<String>,
     events: BTreeMap<OrderId, PaymentEvents>,
     faults: Faults<GatewayOp, GatewayFault>,
     made: u64,
@@ -205,6 +240,11 @@ impl MemoryGateway {
         self.state().outcomes.insert(method.to_owned(), outcome);
     }
 
+    /// Tells `announce` of every change to a payment, with the order that it is of. It is called within the change.
+    pub fn announce_to(&self, announce: impl FnMut(&OrderId, PaymentChange) + Send + 'static) {
+        self.state().announce = Some(Box::new(announce));
+    }
+
     /// Lets the next call of `op` fail.
     pub fn fail_next(&self, op: GatewayOp, fault: GatewayFault) {
         self.fail_nth(op, 1, fault);
@@ -230,6 +270,13 @@ impl MemoryGateway {
     #[must_use]
     pub fn calls(&self, op: GatewayOp) -> u64 {
         self.state().faults.calls(op)
+    }
+
+    /// Forgets all idempotency keys, as a gateway may after a day.
+    pub fn forget_keys(&self) {
+        let mut state = self.state();
+        state.answers.clear();
+        state.failed.clear();
     }
 
     /// The shopper acted (or the gateway came to an end): the money is taken, or the payment declined. Whether there was
@@ -296,20 +343,28 @@ impl MemoryGateway {
     async fn call<T>(
         &self,
         op: GatewayOp,
+        key: Option<&IdempotencyKey>,
         act: impl FnOnce(&mut State) -> Result<T, GatewayError>,
     ) -> Result<T, GatewayError> {
         yield_now().await;
         let mut state = self.state();
-        match state.faults.next(op) {
-            None => act(&mut state),
-            Some(fault) => {
-                if fault.takes_effect() {
-                    // Only what the act changes matters: its answer is what got lost.
-                    act(&mut state).ok();
-                }
-                Err(fault.error())
-            }
+        let fault = state.faults.next(op);
+        if key.is_some_and(|key| state.failed.contains(key.as_str())) {
+            return Err(GatewayError::StoredFailure);
         }
+        let Some(fault) = fault else {
+            return act(&mut state);
+        };
+        // What was answered under a key is not replaced by a failure.
+        let stored = key.filter(|key| fault.is_stored() && !state.answers.contains_key(key.as_str()));
+        if fault.takes_effect() {
+            // Only what the act changes matters: its answer is what got lost.
+            act(&mut state).ok();
+        }
+        if let Some(key) = stored {
+            state.failed.insert(key.as_str().to_owned());
+        }
+        Err(fault.error())
     }
 }
 
@@ -343,6 +398,15 @@ impl State {
     fn resolve(&mut self, id: &PaymentId, outcome: &PaymentOutcome) -> Option<Payment> {
         let stored = self.payments.get_mut(id)?;
         let events = self.events.entry(stored.order.clone()).or_default();
+        let change = match outcome {
+            PaymentOutcome::Succeed => Some(PaymentChange::Charged),
+            PaymentOutcome::Decline(_) | PaymentOutcome::DeclineOnce(_) => Some(PaymentChange::Declined),
+            PaymentOutcome::RequireAction => Some(PaymentChange::ActionRequired),
+            PaymentOutcome::Process => None,
+        };
+        if let (Some(change), Some(announce)) = (change, &mut self.announce) {
+            announce(&stored.order, change);
+        }
         stored.payment.state = match outcome {
             PaymentOutcome::Succeed => {
                 events.charges += 1;
@@ -376,6 +440,9 @@ impl State {
         }
         if new.amount.amount_minor <= 0 {
             return Err(refused("amount_not_positive"));
+        }
+        if !new.amount.currency.takes(new.amount.amount_minor) {
+            return Err(refused("amount_too_small"));
         }
         let id = self.id("pi")?;
         let payment = Payment {
@@ -445,6 +512,9 @@ impl State {
             PaymentState::Succeeded { .. } | PaymentState::Processing
         ) {
             self.events.entry(stored.order.clone()).or_default().cancels += 1;
+            if let Some(announce) = &mut self.announce {
+                announce(&stored.order, PaymentChange::Cancelled);
+            }
             stored.payment.state = PaymentState::Cancelled;
         }
         Ok(stored.payment.clone())
@@ -504,7 +574,7 @@ impl Answer {
 
 impl PaymentGateway for MemoryGateway {
     async fn create(&self, payment: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
-        self.call(GatewayOp::Create, |state| state.create(payment, key))
+        self.call(GatewayOp::Create, Some(key), |state| state.create(payment, key))
             .await
     }
 
@@ -515,21 +585,21 @@ impl PaymentGateway for MemoryGateway {
         return_url: &str,
         key: &IdempotencyKey,
     ) -> Result<Payment, GatewayError> {
-        self.call(GatewayOp::Confirm, |state| {
+        self.call(GatewayOp::Confirm, Some(key), |state| {
             state.confirm(id, method, return_url, key)
         })
         .await
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
-        self.call(GatewayOp::Find, |state| {
+        self.call(GatewayOp::Find, None, |state| {
             Ok(state.payments.get(id).map(|stored| stored.payment.clone()))
         })
         .await
     }
 
     async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
-        self.call(GatewayOp::Cancel, |state| state.cancel(id)).await
+        self.call(GatewayOp::Cancel, None, |state| state.cancel(id)).await
     }
 
     async fn refund(
@@ -538,7 +608,9 @@ impl PaymentGateway for MemoryGateway {
         amount: Money,
         key: &IdempotencyKey,
     ) -> Result<Refund, GatewayError> {
-        self.call(GatewayOp::Refund, |state| state.refund(id, amount, key))
-            .await
+        self.call(GatewayOp::Refund, Some(key), |state| {
+            state.refund(id, amount, key)
+        })
+        .await
     }
 }

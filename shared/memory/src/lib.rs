@@ -15,15 +15,6 @@
 //! **What it does not do.** It is not slow, not partitioned and never stale: a read that the port allows to lag is up to
 //! date here. It keeps nothing.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod account;
 mod audit;
@@ -46,7 +37,7 @@ mod yielding;
 pub use account::{AccountFault, MemoryAccount, Pace};
 pub use edge::TestEdge;
 pub use faults::{Fault, Op};
-pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentEvents, PaymentOutcome};
+pub use gateway::{GatewayFault, GatewayOp, MemoryGateway, PaymentChange, PaymentEvents, PaymentOutcome};
 pub use issuers::MemoryParameters;
 pub use ledger::MemoryLedger;
 pub use mailbox::{MailFault, MemoryMailbox};

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use domain::ids::{OrderId, ShopperId};
 use domain::lapse::Lapses;
 use domain::order::{Order, OrderStep, StockEffect};
+use domain::rate::{CallsWanted, Turn};
 use domain::time::Timestamp;
+use ports::calls::TakeCalls;
 use ports::mail::{Contact, KeepContact};
 use ports::orders::{
     AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage,
@@ -15,6 +17,17 @@ use ports::{Conditional, StoreError, page};
 
 use crate::faults::Op;
 use crate::store::{MemoryStore, OrderChange, State};
+
+impl TakeCalls for MemoryStore {
+    async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
+        self.call(Op::TakeCalls, |state| {
+            let (turn, line) = wanted.take(state.line);
+            state.line = line;
+            Ok(turn)
+        })
+        .await
+    }
+}
 
 impl PlaceOrder for MemoryStore {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {

@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// Cards that were declined, in orders that ended unpaid.
     pub(crate) declined: BTreeMap<(DropId, ShopperId), u32>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
+    /// The line of the calls to the gateway, in microseconds.
+    pub(crate) line: Option<i64>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
     /// What shoppers were told, by order.
     pub(crate) told: BTreeMap<OrderId, BTreeSet<String>>,

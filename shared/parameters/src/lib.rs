@@ -1,10 +1,10 @@
 //! The shop's configuration, read at run time from AWS Systems Manager Parameter Store.
 //!
-//! **Why.** A value that a template takes from Parameter Store reaches a function with its next deployment. What the shop changes between
-//! deployments, as who may sign tokens, is read when it is used.
+//! **Why.** A value that a template takes from Parameter Store reaches a function only with the next deployment. Values
+//! that the shop changes between deployments, such as the trusted token issuers, are read at run time.
 //!
-//! **Permissions.** `ssm:GetParameter` on each parameter. Parameters of the type `SecureString` are not read: what is secret stands in
-//! Secrets Manager.
+//! **Permissions.** `ssm:GetParameter` on each parameter. Parameters of the type `SecureString` are not read: secrets
+//! are in Secrets Manager.
 #![forbid(unsafe_code)]
 
 use aws_sdk_ssm::Client;
@@ -12,17 +12,16 @@ use aws_types::SdkConfig;
 use connector::{Failure, Kind};
 use ports::issuers::{ParameterError, ReadParameter};
 
-/// The variable that leads the client elsewhere, by the SDKs' rule for names.
+/// The environment variable that replaces the endpoint, named by the SDKs' rule.
 pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SSM";
 
-/// Parameter Store.
 #[derive(Debug, Clone)]
 pub struct ParameterStore {
     client: Client,
 }
 
 impl ParameterStore {
-    /// The store, over what `aws` says of region, credentials, times and HTTP client. Nothing is sent yet.
+    /// A client of the store. `aws` gives region, credentials, time limits and HTTP client. It sends no request yet.
     #[must_use]
     pub fn new(aws: &SdkConfig) -> Self {
         Self {

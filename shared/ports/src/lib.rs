@@ -12,18 +12,11 @@
 //! **Time and chance** come in through [`edge::Edge`], so that a whole drop replays from a seed.
 //!
 //! [`cached::CachedDrops`] and the cache below it, [`recent::Recent`], bound how often a process reads the same thing.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod cached;
+pub mod calls;
 pub mod change;
 pub mod drops;
 pub mod edge;

@@ -5,7 +5,8 @@
 //! [`PaymentGateway::find`] about, and `find` is the authority: every other answer may be the replay of an earlier one.
 //!
 //! **Keys.** Calls that make or move something carry an [`IdempotencyKey`] that follows from the order and the step alone,
-//! so that every process and every redelivery uses the same one.
+//! so that every process and every redelivery uses the same one. Where the gateway stored a failure under a key
+//! ([`GatewayError::StoredFailure`]), the order takes the next one.
 
 use std::fmt;
 use std::future::Future;
@@ -99,10 +100,19 @@ impl fmt::Display for Code {
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The key under which an order's payment is created.
+    /// The first key under which an order's payment is created.
     #[must_use]
     pub fn create(order: &OrderId) -> Self {
-        Self(format!("{order}/create"))
+        Self::create_after(order, 0)
+    }
+
+    /// The key under which an order's payment is created when `used` keys are used up, as [`domain::order::Order::create_keys_used`] stores it.
+    #[must_use]
+    pub fn create_after(order: &OrderId, used: u32) -> Self {
+        Self(match used {
+            0 => format!("{order}/create"),
+            used => format!("{order}/create/{used}"),
+        })
     }
 
     /// The key under which an order's payment is confirmed by its `nth` try, from 1, as [`domain::order::Try::key`] stores it.
@@ -226,6 +236,11 @@ pub enum GatewayError {
     /// `cancel` or `refund` was carried out is **unknown**, and is treated so.
     #[error("the gateway is unavailable")]
     Unavailable,
+    /// The gateway answered once more that it failed, as it did when this key came first, and will answer the same to every repeat under the
+    /// key. Whether the call was carried out then is **unknown**. Once a look-up has shown that nothing was taken, the call is made under the next
+    /// key.
+    #[error("the gateway repeats a failure that it stored under the key")]
+    StoredFailure,
 }
 
 impl GatewayError {
@@ -241,7 +256,7 @@ impl GatewayError {
 
 impl Transient for GatewayError {
     fn is_transient(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+        !matches!(self, Self::Refused { .. } | Self::StoredFailure)
     }
 
     fn wait_at_least_ms(&self) -> u64 {

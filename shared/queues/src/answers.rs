@@ -1,4 +1,4 @@
-//! What a batch's answer says about each of its entries.
+//! The result of each entry of a batch.
 
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use ports::messages::SendError;
@@ -8,8 +8,8 @@ pub(crate) fn all(count: usize, error: &SendError) -> Vec<Result<(), SendError>>
     vec![Err(error.clone()); count]
 }
 
-/// The answers of a batch whose entries had the ids `0..count`. An entry that is not named was not accepted, as far as
-/// anyone knows; an id that was not sent says nothing.
+/// The results of a batch whose entries had the ids `0..count`. An entry that the answer does not name counts as not
+/// accepted. An id that was not sent is ignored.
 pub(crate) fn of_batch(count: usize, output: &SendMessageBatchOutput) -> Vec<Result<(), SendError>> {
     let mut answers = all(
         count,

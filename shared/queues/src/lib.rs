@@ -1,31 +1,24 @@
 //! The SQS adapter of the message ports.
 //!
-//! **The problem.** A relay hands over a stream's records by the hundred while a queue takes ten messages a request, may
-//! take some of them and refuse others, and may fall silent after it took them all.
+//! **The problem.** A relay sends a stream's records by the hundred, but a queue takes ten messages in a request. The
+//! queue may accept some of them and refuse others, or accept all and not answer.
 //!
-//! **The model.** [`SqsQueues`] packs events into `SendMessageBatch` requests, each within SQS's limits, keeps a few of
-//! them under way at the same time, and maps every entry's own answer back to its event. What no answer names counts as
-//! not accepted: sending it again is harmless, since consumers apply versions.
+//! **The model.** [`SqsQueues`] packs events into `SendMessageBatch` requests within SQS's limits, sends a few requests
+//! at a time, and maps the result of every entry back to its event. An entry without a result counts as not accepted. A
+//! second send is harmless, since consumers apply versions.
 //!
 //! **A walk through.** [`SqsQueues::new`] takes a client and the queues' URLs; a function that sends to one destination
-//! leaves the others out ([`QueueUrls`]). Events go out as CloudEvents JSON, one message each; a parked record goes out as
-//! the text it is.
+//! omits the others ([`QueueUrls`]). Each event is one message of CloudEvents JSON. A parked record is sent as its
+//! original text.
 //!
-//! **What it relies on**, tested against a server in `tests/sqs/standard_queue.rs`: a message that is not deleted comes back
-//! after its visibility timeout, and moves to the dead-letter queue after as many receives as the redrive policy says.
+//! **Assumptions about SQS**, tested against a server in `tests/sqs/standard_queue.rs`: a message that is not deleted
+//! is delivered again after its visibility timeout, and moves to the dead-letter queue after the number of receives in
+//! the redrive policy.
 //!
-//! **What it does not do.** It keeps no order (the queues are standard ones), and beyond what the client was configured
-//! with it repeats nothing: the caller knows how much time is left. It receives nothing either: Lambda does.
+//! **What it does not do.** It guarantees no order (the queues are standard ones). It does not retry beyond the
+//! client's configuration, since only the caller knows how much time is left. It does not receive messages: Lambda
+//! does.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod answers;
 mod pack;
@@ -43,17 +36,17 @@ use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::pack::Packed;
 
-/// The longest message, and the largest sum of one batch, in bytes. SQS raised this limit to four times as much in 2025;
-/// the smaller one holds in every region and on every emulator, and an event is far below it.
+/// The longest message, and the largest sum of one batch, in bytes. In 2025 SQS raised this limit to four times as
+/// much. The smaller limit applies in every region and emulator, and an event is far smaller.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
-/// The most messages of one batch, by SQS's API.
+/// The largest number of messages in one batch, by SQS's API.
 pub const MAX_BATCH_MESSAGES: usize = 10;
-/// How long the queue keeps a hint back, in seconds.
+/// The delivery delay of a hint, in seconds.
 pub const HINT_DELAY_SECONDS: i32 = 1;
-/// How many requests of one call are under way at the same time.
+/// The number of concurrent requests of one call.
 const REQUESTS_AT_ONCE: usize = 4;
 
-/// Where the queues are. A process leaves out what it does not send to.
+/// The URLs of the queues. A process omits queues that it does not send to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueUrls {
     /// The queue of `process-order`.
@@ -62,11 +55,10 @@ pub struct QueueUrls {
     pub ledger: Option<String>,
     /// The queue of `notify-shopper`.
     pub mail: Option<String>,
-    /// Where records go that could not be relayed.
+    /// The queue for records that could not be relayed.
     pub parked: Option<String>,
 }
 
-/// The queues, on SQS.
 #[derive(Debug, Clone)]
 pub struct SqsQueues {
     client: Client,
@@ -91,7 +83,7 @@ impl SqsQueues {
         }
     }
 
-    /// One request; answers for each body, in their order.
+    /// Sends one request. Returns one result for each body, in order.
     async fn send_batch(&self, url: &str, bodies: Vec<String>) -> Vec<Result<(), SendError>> {
         let count = bodies.len();
         let mut request = self.client.send_message_batch().queue_url(url);
@@ -115,12 +107,12 @@ fn configured<'a>(url: Option<&'a str>, queue: &'static str) -> Result<&'a str, 
     url.ok_or_else(|| SendError(format!("this process knows no queue `{queue}`")))
 }
 
-/// Says what kind of failure it was and SQS's error code, never what the request held.
+/// The kind of failure and SQS's error code, without any content of the request.
 fn send_error<E>(action: &'static str, url: &str, error: &SdkError<E, HttpResponse>) -> SendError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    // The last part of a queue's URL is its name; the rest says whose it is.
+    // The last part of a queue's URL is its name; the rest contains the account id.
     let queue = url.rsplit('/').next().unwrap_or(url);
     SendError(Failure::logged(action, queue, error).to_string())
 }
@@ -135,7 +127,7 @@ impl SendEvents for SqsQueues {
             .iter()
             .map(|event| event.encode().map_err(|error| SendError(error.to_string())));
         let Packed { batches, refused } = pack::pack(bodies);
-        // Each entry knows the event it came from, so that answers of requests that overlap find their way back.
+        // Each entry carries the index of its event, so that results of concurrent requests are mapped correctly.
         let sent = stream::iter(batches)
             .map(|batch| async move {
                 let (places, bodies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();

@@ -1,4 +1,4 @@
-//! Messages into batches within SQS's limits.
+//! Packs messages into batches within SQS's limits.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use ports::messages::SendError;
 
 use crate::{MAX_BATCH_BYTES, MAX_BATCH_MESSAGES};
 
-/// A batch: bodies, each with its place among what was to be sent.
+/// A batch: bodies, each with its index in the input.
 pub(crate) type Batch = Vec<(usize, String)>;
 
-/// What can be sent, and what cannot whatever happens.
+/// Batches to send, and inputs that can never be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     pub(crate) batches: Vec<Batch>,
@@ -42,10 +42,10 @@ pub(crate) fn pack(bodies: impl IntoIterator<Item = Result<String, SendError>>) 
     packed
 }
 
-/// A JSON text as SQS takes it: not empty, not too long, and without the characters it refuses.
+/// A JSON text that SQS accepts: not empty, not too long, and without forbidden characters.
 ///
-/// SQS accepts the characters of XML 1.0. JSON text never holds bare control characters; of the others only U+FFFE and
-/// U+FFFF are refused, and in JSON these can stand in strings only, where they may be written as escapes.
+/// SQS accepts the characters of XML 1.0. JSON text never contains raw control characters. Of the other characters only
+/// U+FFFE and U+FFFF are forbidden; in JSON they occur only in strings, where they can be escaped.
 pub(crate) fn sendable(json: &str) -> Result<Cow<'_, str>, SendError> {
     let text = if json.contains(['\u{fffe}', '\u{ffff}']) {
         Cow::Owned(json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))

@@ -1,4 +1,4 @@
-//! A secret that is kept for a while.
+//! A cached secret.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,39 +6,40 @@ use domain::time::Timestamp;
 use ports::edge::Edge;
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 
-/// How long a value is used before it is fetched again, in milliseconds, plus up to a fifth at random, so that processes that
-/// started together do not fetch together. A revoked secret is in memory no longer than this if nobody refuses it; at
-/// a thousand processes it makes three fetches a second, of the 10,000 that Secrets Manager allows.
+/// How long a value is used before it is fetched again, in milliseconds, plus up to a fifth at random, so that
+/// processes that started together do not fetch together. A revoked secret that no service refuses stays in memory no
+/// longer than this. A thousand processes make three fetches a second; Secrets Manager allows 10,000.
 pub const LIFE_MS: i64 = 5 * 60_000;
-/// How long a value is used while the store does not answer, in milliseconds: an outage of the store does not stop payments at
-/// once. It is bounded, since a process that cannot reach the store for so long cannot learn that a secret was withdrawn.
+/// How long a value is used while the store does not answer, in milliseconds. An outage of the store therefore does not
+/// stop payments at once. The time is bounded, since a process without the store cannot learn that a secret was
+/// revoked.
 pub const STALE_MS: i64 = 60 * 60_000;
-/// How long after a fetch another one may begin at the earliest, in milliseconds: a wrong secret, or a store that does not
-/// answer, causes a call in two seconds for each process, whatever its load.
+/// The shortest time between the end of a fetch and the next one, in milliseconds. With a wrong secret or an
+/// unreachable store, each process makes one call in two seconds, whatever its load.
 pub const PAUSE_MS: i64 = 2_000;
 
-/// Fetches one secret from where it is stored.
+/// Fetches one secret from its store.
 pub trait FetchSecret: Send + Sync {
-    /// The secret as it is stored now. Takes a second at most and repeats nothing by itself.
+    /// The secret as it is stored now. Takes a second at most and does not retry.
     fn fetch(&self) -> impl Future<Output = Result<SecretText, SecretError>> + Send;
 }
 
-/// A secret, fetched by `F` when it is needed and kept by [the crate's table](crate).
+/// A secret that `F` fetches and [the crate's table](crate) describes.
 #[derive(Debug)]
 pub struct CachedSecret<F, E> {
     store: F,
     edge: E,
     kept: Mutex<Kept>,
-    /// Held by whoever fetches.
+    /// Locked during a fetch.
     fetching: tokio::sync::Mutex<()>,
 }
 
-/// What is known of a secret.
+/// The cached state of a secret.
 #[derive(Debug, Default)]
 struct Kept {
     /// The value that was fetched last.
     value: Option<Value>,
-    /// When the last fetch ended and how, if not with a value.
+    /// When the last fetch ended, and its error if it failed.
     tried: Option<(Timestamp, Option<SecretError>)>,
 }
 
@@ -47,19 +48,20 @@ struct Value {
     text: SecretText,
     fetched_at: Timestamp,
     life_ms: i64,
-    /// Who was shown it refused it.
+    /// A service refused this value.
     refused: bool,
 }
 
 impl Value {
-    /// Whether it was fetched less than `ms` ago. A value from the future, after a clock jumped back, was not.
+    /// Whether the value was fetched less than `ms` ago. A fetch time in the future, after the clock jumped back, does
+    /// not count.
     fn is_younger_than(&self, ms: i64, now: Timestamp) -> bool {
         (0..ms).contains(&now.millis_since(self.fetched_at))
     }
 }
 
 impl Kept {
-    /// The answer for which no fetch is needed, or may be made yet.
+    /// The answer that needs no fetch, or that must do because no fetch may begin yet.
     fn answer(&self, now: Timestamp) -> Option<Result<SecretText, SecretError>> {
         if let Some(value) = &self.value
             && !value.refused
@@ -81,7 +83,7 @@ impl Kept {
         value.map(|value| value.text.clone()).ok_or(error)
     }
 
-    /// The last value, for those who need not wait until a fetch under way ends.
+    /// The last value, if no service refused it, for callers that need not wait for a fetch in progress.
     fn unrefused(&self, now: Timestamp) -> Option<SecretText> {
         let value = self.value.as_ref().filter(|value| !value.refused)?;
         value.is_younger_than(STALE_MS, now).then(|| value.text.clone())
@@ -89,7 +91,7 @@ impl Kept {
 }
 
 impl<F: FetchSecret, E: Edge> CachedSecret<F, E> {
-    /// The secret that `store` fetches. Nothing is fetched yet.
+    /// Caches the secret of `store`. It fetches nothing yet.
     pub fn new(store: F, edge: E) -> Self {
         Self {
             store,
@@ -139,7 +141,7 @@ impl<F: FetchSecret, E: Edge> ReadSecret for CachedSecret<F, E> {
                 self.fetching.lock().await
             }
         };
-        // Someone else's fetch may have ended meanwhile.
+        // Another caller's fetch may have ended in the meantime.
         let known = self.kept().answer(self.edge.now());
         match known {
             Some(answer) => answer,

@@ -1,21 +1,21 @@
 //! Secrets read at run time from AWS Secrets Manager, cached.
 //!
-//! **Problem.** A secret in an environment variable is shown by every call that describes the function, and a changed one is
-//! used only after a deployment. Read at each use, it would cost a call for each payment, and an outage of the store of
-//! secrets would stop all payments.
+//! **Problem.** Every call that describes a function shows its environment variables, and a changed variable takes
+//! effect only after a deployment. Reading the secret at each use would cost a call for each payment, and an outage of
+//! the store would stop all payments.
 //!
-//! **Model.** A [`SecretName`] says where a secret is; [`SecretsManager`] fetches it; [`CachedSecret`] keeps it:
+//! **Model.** A [`SecretName`] names a secret, [`SecretsManager`] fetches it, and [`CachedSecret`] caches it:
 //!
-//! | the value that was fetched last | [`read`](ports::secrets::ReadSecret::read) answers |
+//! | age of the last value | [`read`](ports::secrets::ReadSecret::read) returns |
 //! |---|---|
-//! | is younger than [`LIFE_MS`] to [`LIFE_MS`] and a fifth, and nobody refused it | that value, without a call |
-//! | is older, or was refused | a new one; if the store does not answer, that value until it is [`STALE_MS`] old |
-//! | is older than [`STALE_MS`], or there is none | a new one; if the store does not answer, an error |
+//! | younger than [`LIFE_MS`] plus up to a fifth, and not refused | the cached value, without a call |
+//! | older, or refused | a new value; if the store does not answer, the cached one until it is [`STALE_MS`] old |
+//! | older than [`STALE_MS`], or no value | a new value; if the store does not answer, an error |
 //!
-//! At most one fetch runs at a time in a process, and none begins within [`PAUSE_MS`] of the end of the last: what that one
-//! found is answered again. While one runs, whoever has a value that nobody refused goes on with it.
+//! At most one fetch runs at a time in a process. No fetch begins within [`PAUSE_MS`] of the end of the last one; until
+//! then the last result is returned again. During a fetch, other callers use the cached value if it was not refused.
 //!
-//! **Walk-through.** A function reads the name at its start and makes the cache; the first use fetches:
+//! **Walk-through.** A function parses the name at its start and makes the cache. The first use fetches the secret:
 //!
 //! ```ignore
 //! let aws = startup::aws::service(config, secrets::ENDPOINT_VARIABLE);
@@ -23,22 +23,13 @@
 //! let key = CachedSecret::new(SecretsManager::new(&aws, name), SystemEdge);
 //! ```
 //!
-//! **Permissions.** `secretsmanager:GetSecretValue` on the secret. Under a KMS key of the account's own also `kms:Decrypt` of
-//! that key, which its key policy can give to all who come through Secrets Manager (`kms:ViaService`), as the policy of
-//! the key `aws/secretsmanager` does.
+//! **Permissions.** `secretsmanager:GetSecretValue` on the secret. With a customer managed KMS key also `kms:Decrypt`
+//! of that key. The key policy can grant it to all callers that come through Secrets Manager (`kms:ViaService`), as the
+//! policy of the key `aws/secretsmanager` does.
 //!
-//! **What it does not do.** It writes and rotates no secret, and reads none from Parameter Store: its SDK has
-//! six times as many operations and takes minutes to compile.
+//! **What it does not do.** It does not write or rotate secrets. It does not read secrets from Parameter Store, whose
+//! SDK has six times as many operations and takes minutes to compile.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod cached;
 mod manager;

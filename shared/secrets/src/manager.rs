@@ -13,10 +13,10 @@ use ports::secrets::{SecretError, SecretText};
 use crate::cached::FetchSecret;
 use crate::name::SecretName;
 
-/// The variable that leads the client elsewhere, by the SDKs' rule for names.
+/// The environment variable that replaces the endpoint, named by the SDKs' rule.
 pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
-/// How long a fetch may take, connecting included, in milliseconds. The service answers within some tens; whoever waits has a
-/// payment to drive, and fetches again.
+/// The time limit of a fetch, connecting included, in milliseconds. The service answers within some tens of
+/// milliseconds. The caller processes a payment and retries later.
 pub const FETCH_TIMEOUT_MS: u64 = 800;
 
 /// One secret in Secrets Manager.
@@ -27,7 +27,7 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// The secret `name`, over what `aws` says of region, credentials and HTTP client. Nothing is sent yet.
+    /// The secret `name`. `aws` gives region, credentials and HTTP client. It sends no request yet.
     #[must_use]
     pub fn new(aws: &SdkConfig, name: SecretName) -> Self {
         let whole = Duration::from_millis(FETCH_TIMEOUT_MS);
@@ -54,7 +54,7 @@ impl FetchSecret for SecretsManager {
                 }
             }
         })?;
-        // A secret may be of bytes instead.
+        // A secret may be binary instead of text.
         let text = output.secret_string.ok_or(SecretError::Malformed)?;
         let found = self.name.find_in(SecretText::new(text));
         if found.is_err() {

@@ -1,21 +1,21 @@
-//! Where a secret is.
+//! The name of a secret.
 
 use std::str::FromStr;
 
 use ports::secrets::{SecretError, SecretText};
 
-/// What the name of a secret in Secrets Manager begins with.
+/// The prefix of the name of a secret in Secrets Manager.
 const SECRETS_MANAGER: &str = "secretsmanager:";
 
-/// Where a secret is: `secretsmanager:ID#MEMBER`. ID is its name or ARN in Secrets Manager, where neither has a `#`; MEMBER is
-/// a member of its JSON whose value is a string. Without `#MEMBER` the secret is the whole text.
+/// The place of a secret: `secretsmanager:ID#MEMBER`. ID is its name or ARN in Secrets Manager; neither contains a `#`.
+/// MEMBER is a member of its JSON whose value is a string. Without `#MEMBER` the secret is the whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretName {
     pub(crate) id: String,
     member: Option<String>,
 }
 
-/// A text that names no secret.
+/// A text that is not the name of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not of the form secretsmanager:ID#MEMBER")]
 pub struct NameError;
@@ -41,7 +41,7 @@ impl FromStr for SecretName {
 }
 
 impl SecretName {
-    /// The secret in what the store holds under its id.
+    /// Extracts the secret from the text stored under its id.
     pub(crate) fn find_in(&self, stored: SecretText) -> Result<SecretText, SecretError> {
         let found = match &self.member {
             None => stored,

@@ -13,7 +13,7 @@ use aws_types::SdkConfig;
 
 use crate::config::Config;
 
-/// The roots that sign AWS's endpoints, as published by Amazon Trust Services.
+/// The root certificates of AWS's endpoints, as published by Amazon Trust Services.
 const ROOTS: [&[u8]; 5] = [
     include_bytes!("roots/amazon-root-ca-1.pem"),
     include_bytes!("roots/amazon-root-ca-2.pem"),
@@ -22,14 +22,14 @@ const ROOTS: [&[u8]; 5] = [
     include_bytes!("roots/starfield-services-root-g2.pem"),
 ];
 
-/// How long one attempt may take before its outcome is unknown, in milliseconds.
+/// The time limit of one attempt, in milliseconds. After it the outcome is unknown.
 pub const ATTEMPT_TIMEOUT_MS: u64 = 2_000;
-/// How long connecting may take, in milliseconds.
+/// The time limit for connecting, in milliseconds.
 pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
-/// How long a call may take with the SDK's own second attempt, in milliseconds.
+/// The time limit of a call, the SDK's second attempt included, in milliseconds.
 pub const CALL_TIMEOUT_MS: u64 = 3_000;
 
-/// The keys of the function's role. Lambda sets them when a process starts and never again.
+/// The credentials of the function's role. Lambda sets them when the process starts and does not change them.
 pub fn credentials(config: &mut Config<'_>) -> Credentials {
     Credentials::new(
         config.text("AWS_ACCESS_KEY_ID"),
@@ -40,16 +40,16 @@ pub fn credentials(config: &mut Config<'_>) -> Credentials {
     )
 }
 
-/// Where the clients of every service are led, unless the variable of their own says otherwise: the SDKs' rule.
+/// The endpoint of all services, unless the variable of one service is set. This is the rule of the AWS SDKs.
 ///
 /// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>.
 const ANY_ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
-/// What the clients of any one service are made from; the variable `service_endpoint`, or else `AWS_ENDPOINT_URL`, leads
-/// them elsewhere.
+/// The SDK configuration for one service. The variable `service_endpoint`, or else `AWS_ENDPOINT_URL`, replaces the
+/// endpoint.
 ///
-/// The SDK repeats a call once by itself; whoever calls decides about more, since only the caller knows what a repeat
-/// means.
+/// The SDK retries a call once. The caller decides about more retries, since only the caller knows whether a repeat is
+/// safe.
 pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let region = config.text("AWS_REGION");
     let endpoint = config
@@ -60,7 +60,8 @@ pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     let http = if endpoint.as_deref().is_some_and(|url| url.starts_with("http://")) {
         connector::plain(connect)
     } else {
-        // The roots are part of the binary and a test reads them. Without them nothing is sent: `plain` refuses `https`.
+        // The roots are compiled in and a test parses them. If they cannot be parsed, `plain` refuses `https`, so no
+        // request is sent.
         connector::secure(connect, &ROOTS).unwrap_or_else(|_| connector::plain(connect))
     };
     let mut builder = SdkConfig::builder()
@@ -68,7 +69,8 @@ pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http)
-        // Answers are small and read whole within the time of an attempt; watching their speed would only set more timers.
+        // Answers are small, and the attempt's time limit covers reading them. Stalled-stream protection would only set
+        // more timers.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .time_source(SharedTimeSource::new(SystemTimeSource::new()))
@@ -91,12 +93,12 @@ pub fn service(config: &mut Config<'_>, service_endpoint: &str) -> SdkConfig {
     builder.build()
 }
 
-/// A DynamoDB client; `AWS_ENDPOINT_URL_DYNAMODB` leads it elsewhere.
+/// A DynamoDB client. `AWS_ENDPOINT_URL_DYNAMODB` replaces its endpoint.
 pub fn dynamodb(config: &mut Config<'_>) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&service(config, "AWS_ENDPOINT_URL_DYNAMODB"))
 }
 
-/// An SQS client; `AWS_ENDPOINT_URL_SQS` leads it elsewhere.
+/// An SQS client. `AWS_ENDPOINT_URL_SQS` replaces its endpoint.
 pub fn sqs(config: &mut Config<'_>) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::new(&service(config, "AWS_ENDPOINT_URL_SQS"))
 }
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_roots_are_those_that_amazon_publishes() {
-        // SHA-256 of the certificates, as on Amazon Trust Services' page and in Debian's ca-certificates.
+        // SHA-256 of the certificates, from Amazon Trust Services' page and Debian's ca-certificates.
         let published = [
             "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
             "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!(endpoint(&[all, other]).as_deref(), Some(all.1));
         assert_eq!(endpoint(&[all, own]).as_deref(), Some(own.1));
         assert_eq!(endpoint(&[own]).as_deref(), Some(own.1));
-        // An empty variable is one that is not set.
+        // An empty variable counts as unset.
         assert_eq!(
             endpoint(&[all, ("AWS_ENDPOINT_URL_SQS", "")]).as_deref(),
             Some(all.1)

@@ -1,46 +1,45 @@
-//! A batch of messages: each is decoded by itself, and one answer names those that must come again.
+//! A batch of queue messages. Each message is decoded separately, and one answer lists the messages to redeliver.
 //!
-//! **A message without an id.** The answer names failed messages by their ids, so a failed one that has none cannot be named.
-//! Leaving it out would delete it from its queue. Lambda documents that an empty name makes the whole batch come again, but
-//! that is a rule of the reader, and a reader that does not know it deletes the message. So the invocation itself fails
-//! ([`WholeBatchFailed`]): every reader understands that, it shows among the function's errors, and nothing is lost.
-//! Messages of the batch that were done with come again too, which every consumer bears. A message without an id that
-//! was done with does no harm.
+//! **A message without an id.** The answer lists failed messages by id, so it cannot list a failed message that has no
+//! id. If the answer omitted that message, the queue would delete it. AWS documents that an empty id makes Lambda
+//! redeliver the whole batch, but another reader of the answer (an emulator) may not know this rule and delete the
+//! message. So the invocation itself fails ([`WholeBatchFailed`]): every reader understands a failed invocation, it
+//! counts in the function's error metric, and no message is lost. Messages of the batch that succeeded are redelivered
+//! too, which every consumer tolerates. A message without an id that succeeded needs no special case.
 
 use std::fmt::Display;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use tracing::Span;
 
-/// What Lambda's event sources want to know of a batch (`ReportBatchItemFailures`): of a queue, the ids of the messages that
-/// failed; of a stream, the sequence number from which on everything comes again.
+/// The answer to Lambda's event source (`ReportBatchItemFailures`). For a queue: the ids of failed messages. For a
+/// stream: the sequence number from which records are redelivered.
 pub type BatchReport = SqsBatchResponse;
 
-/// Something in the batch failed that has no id, so that only the whole batch can come again.
+/// A message without an id failed, so only the whole batch can be redelivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message failed, and has no id")]
 pub struct WholeBatchFailed;
 
-/// A message that could be decoded.
 #[derive(Debug, Clone)]
 pub struct Decoded<'a, T> {
-    /// The span of all log lines about it.
+    /// The span of all log lines about this message.
     pub span: Span,
-    /// Its id.
     pub id: Option<&'a str>,
-    /// Whether it is seen for the first time, as far as the queue tells.
+    /// Whether this is the first delivery, according to the queue's receive count.
     pub is_first_receive: bool,
-    /// What it says.
+    /// The decoded message.
     pub content: T,
 }
 
-/// Decodes each message of `batch` by itself, opens the span of log lines that `about` makes of what it says, with the
-/// message's id if the span has a field `message_id`, and hands those that can be decoded to `handle`, which answers for each, in their
-/// order, whether it is done with; one that it does not answer for is not. Answers which messages must come again: the
-/// others, and those that cannot be decoded, which end in the dead-letter queue, where an engineer can read them.
+/// Decodes each message of `batch` and passes the decoded ones to `handle`. `about` makes the span of a message's log
+/// lines from its content; the message's id is added if the span has a field `message_id`. `handle` returns one answer
+/// for each message, in order: whether the message is done. A message without an answer is not done. Returns the
+/// messages to redeliver: those that are not done and those that cannot be decoded. The latter end in the dead-letter
+/// queue, where an engineer can read them.
 ///
 /// # Errors
-/// [`WholeBatchFailed`] when one of them has no id.
+/// [`WholeBatchFailed`] when a message to redeliver has no id.
 pub async fn work<'a, T, X: Display, F>(
     batch: &'a SqsEvent,
     decode: impl Fn(&str) -> Result<T, X>,
@@ -77,10 +76,10 @@ where
     report(failed.map(|(message, _)| message.message_id.as_deref()))
 }
 
-/// The answer that names `failed`.
+/// The answer that lists `failed`.
 ///
 /// # Errors
-/// [`WholeBatchFailed`] when one of them has no id.
+/// [`WholeBatchFailed`] when a failed message has no id.
 pub fn report<'a>(
     failed: impl IntoIterator<Item = Option<&'a str>>,
 ) -> Result<BatchReport, WholeBatchFailed> {
@@ -91,8 +90,8 @@ pub fn report<'a>(
     Ok(report)
 }
 
-/// Says once that a message is on its way to the dead-letter queue: it comes again several times before it is there. The
-/// line holds nothing of what the message holds, since that may be personal.
+/// Logs once that a message will end in the dead-letter queue; it is redelivered several times before that. The line
+/// holds nothing of the message, which may contain personal data.
 pub fn hopeless(id: Option<&str>, is_first_receive: bool, why: &dyn Display) {
     if is_first_receive {
         tracing::error!(message_id = id, %why, "a message can never be processed");
@@ -112,7 +111,7 @@ fn is_first_receive(message: &SqsMessage) -> bool {
 mod tests {
     use super::*;
 
-    /// Messages by id and body.
+    /// A batch of messages, given by id and body.
     fn batch(messages: &[(Option<&str>, Option<&str>)]) -> SqsEvent {
         let mut batch = SqsEvent::default();
         for (id, body) in messages {
@@ -124,7 +123,7 @@ mod tests {
         batch
     }
 
-    /// What a worker answers that is done with even numbers only.
+    /// Runs a worker that succeeds for even numbers only.
     async fn even(batch: &SqsEvent) -> Result<Vec<String>, WholeBatchFailed> {
         let decode = |text: &str| text.parse::<u32>();
         let report = work(

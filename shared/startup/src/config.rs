@@ -1,21 +1,21 @@
 //! Configuration from the environment: read once, typed, and with all mistakes reported together.
 
-/// A function that was given a wrong configuration refuses to start, with this text.
+/// A function refuses to start with this text when its configuration is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration is wrong: {}", .0.join("; "))]
 pub struct ConfigError(Vec<String>);
 
-/// Where variables come from.
+/// The source of variables.
 type Source<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
-/// Reads variables and collects what is wrong with them.
+/// Reads variables and collects mistakes.
 pub struct Config<'a> {
     read: Source<'a>,
     mistakes: Vec<String>,
 }
 
 impl Config<'static> {
-    /// The process's environment.
+    /// Reads the environment of the process.
     #[must_use]
     #[allow(clippy::disallowed_methods)]
     pub fn from_env() -> Self {
@@ -24,7 +24,7 @@ impl Config<'static> {
 }
 
 impl<'a> Config<'a> {
-    /// Variables from anywhere, for tests.
+    /// Reads variables from a function, for tests.
     #[must_use]
     pub fn from_fn(read: impl Fn(&str) -> Option<String> + 'a) -> Self {
         Self {
@@ -33,7 +33,8 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// A text that must be there. A missing one is noted, and an empty text stands for it until [`Config::finish`].
+    /// A required text. A missing one is recorded as a mistake; the empty text is returned in its place until
+    /// [`Config::finish`].
     pub fn text(&mut self, name: &str) -> String {
         match (self.read)(name) {
             Some(text) if !text.trim().is_empty() => text,
@@ -44,20 +45,20 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// What is read for several clients is told once.
+    /// Records a mistake once, also when several clients read the same variable.
     fn note(&mut self, mistake: String) {
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
         }
     }
 
-    /// A text that may be missing.
+    /// An optional text.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.read)(name).filter(|text| !text.trim().is_empty())
     }
 
-    /// A value made of a text by `make`; what `make` refuses is noted without the value, which may be a secret.
+    /// Converts a required text with `make`. A failure is recorded without the value, which may be a secret.
     pub fn made<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -77,12 +78,12 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Ends the reading and hands out what was made of it.
+    /// Ends reading and returns `made` if there were no mistakes.
     ///
     /// # Errors
-    /// [`ConfigError`] with all mistakes, if there were any.
+    /// [`ConfigError`] with all mistakes.
     pub fn finish<T>(self, made: Option<T>) -> Result<T, ConfigError> {
-        // What could not be made was noted, so with no mistake it is there.
+        // `made` is `None` only after a recorded mistake.
         match (self.mistakes.is_empty(), made) {
             (true, Some(value)) => Ok(value),
             _ => Err(ConfigError(self.mistakes)),

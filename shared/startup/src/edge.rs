@@ -1,4 +1,4 @@
-//! The real clock, real chance, real waiting: the one place that may use them.
+//! The real clock, randomness and sleep. No other module of the functions may use them.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::time::Timestamp;
 use ports::edge::Edge;
 
-/// The edge of a running process.
+/// The implementation of `Edge` for a running process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEdge;
 
 impl Edge for SystemEdge {
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
-        // A clock before 1970 is no clock; such a process must not decide anything by it.
+        // A clock before 1970 reads as zero: such a process must not decide anything by its clock.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
@@ -28,7 +28,7 @@ impl Edge for SystemEdge {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
-    /// Bypasses the log's format: CloudWatch reads metrics only from a line that holds nothing else.
+    /// Bypasses the log format: CloudWatch reads metrics only from a line that holds nothing else.
     fn put_metrics(&self, line: impl Display) {
         writeln!(std::io::stdout().lock(), "{line}").ok();
     }

@@ -1,14 +1,14 @@
-//! Requests as API Gateway hands them over: made safe to read, and what a log says of them.
+//! Requests as API Gateway sends them: made parsable for `lambda_http`, and described for log lines.
 //!
-//! **A stage in the path.** Of a stage with a name, `rawPath` begins with `/{stage}`, and `lambda_http` puts the stage before a
-//! path that does not. Which route was matched stands in `routeKey` whatever comes before it, so everything before the part
-//! of the path that the route describes is taken away, and functions route by paths without a prefix. The value of a custom
-//! domain's mapping is not in `rawPath`, says AWS, and would be taken away as well:
+//! **A stage in the path.** For a named stage, `rawPath` begins with `/{stage}`, and `lambda_http` prepends the stage
+//! to a path that does not. `routeKey` holds the matched route in both cases. So everything before the part of the path
+//! that the route describes is removed, and functions route by paths without a prefix. AWS says that `rawPath` does not
+//! contain the mapping of a custom domain; this code would remove it as well:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 //!
-//! `lambda_http` puts a request's URI together from the scheme and host in its headers, the path and the raw query, and
-//! panics when the result is no URI. All four come from outside. Nothing here needs scheme or host, so they are taken
-//! away; what no URI may hold of the path and the query is written as one that it may.
+//! `lambda_http` builds a request's URI from the scheme and host in its headers, the path and the raw query, and panics
+//! when the result is not a URI. All four come from the client. Functions need neither scheme nor host, so both are
+//! removed. Characters of the path and the query that a URI must not hold are percent-encoded.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -19,10 +19,10 @@ use lambda_http::request::{LambdaRequest, RequestContext};
 use tracing::Span;
 use tracing::field::Empty;
 
-/// The longest path, and the longest query, in bytes. The gateway takes 10,240 for both and the headers together.
+/// The longest path, and the longest query, in bytes. API Gateway limits both and the headers together to 10,240.
 const MAX_PART_BYTES: usize = 16 * 1024;
 
-/// The same request with a path and a query of which a URI can be made.
+/// The same request with a path and a query that form a valid URI.
 #[must_use]
 pub fn readable(mut request: LambdaRequest) -> LambdaRequest {
     if let LambdaRequest::ApiGatewayV2(event) = &mut request {
@@ -61,8 +61,8 @@ pub fn readable(mut request: LambdaRequest) -> LambdaRequest {
     request
 }
 
-/// How much of `path` comes before what `route`, a route's key, describes. The route `$default` describes nothing: a stage is
-/// all that can come first.
+/// The length of the part of `path` before the part that the route key `route` describes. The route `$default`
+/// describes no part: only a stage can come first.
 fn prefix_bytes(path: &str, route: &str, stage: Option<&str>) -> usize {
     let Some((_, template)) = route.split_once(' ') else {
         let rest = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
@@ -83,8 +83,8 @@ fn prefix_bytes(path: &str, route: &str, stage: Option<&str>) -> usize {
     if is_route { start } else { 0 }
 }
 
-/// The span of a request: API Gateway's id of it, its route, and the drop, reservation or order that its path names, as far
-/// as it can be one. A handler adds what only the body names (`web::about_order`).
+/// The span of a request: API Gateway's request id, the route, and the valid drop, reservation or order ids of the
+/// path. A handler adds ids that only the body contains (`web::about_order`).
 pub(crate) fn span(request: &LambdaRequest) -> Span {
     let LambdaRequest::ApiGatewayV2(event) = request else {
         return Span::none();
@@ -101,12 +101,12 @@ pub(crate) fn span(request: &LambdaRequest) -> Span {
     )
 }
 
-/// Whatever an outsider wrote into a path is no identifier until it has been checked.
+/// Text of a path is logged as an identifier only if it is a valid one.
 fn checked<T: FromStr>(text: Option<&str>) -> Option<&str> {
     text.filter(|text| text.parse::<T>().is_ok())
 }
 
-/// The request with API Gateway's id of it as the [`CorrelationId`] of what it may begin.
+/// The request with API Gateway's request id as the [`CorrelationId`] of orders that it starts.
 pub(crate) fn correlated(mut request: lambda_http::Request) -> lambda_http::Request {
     let id = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
@@ -118,7 +118,7 @@ pub(crate) fn correlated(mut request: lambda_http::Request) -> lambda_http::Requ
     request
 }
 
-/// Visible ASCII but for the delimiters that RFC 3986 keeps out of a query.
+/// Visible ASCII except for delimiters that RFC 3986 forbids in a query.
 fn may_stand_in_a_query(byte: u8) -> bool {
     byte.is_ascii_graphic()
         && !matches!(
@@ -133,7 +133,7 @@ fn escaped(query: &str) -> String {
         if may_stand_in_a_query(byte) {
             text.push(char::from(byte));
         } else {
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             let _ = write!(text, "%{byte:02X}");
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// The events that are kept for functions which HTTP requests invoke, each with its file.
+    /// The stored events of functions that HTTP requests invoke, each with its file name.
     fn kept() -> Vec<(String, Value)> {
         let functions = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
         let mut kept = Vec::new();
@@ -190,7 +190,7 @@ mod tests {
         kept
     }
 
-    /// The path by which a function routes an event that comes with this raw path from this stage.
+    /// The path that a function routes by, for an event with this raw path from this stage.
     fn routed(event: &Value, raw_path: &str, stage: &str) -> String {
         let mut event = event.clone();
         event["rawPath"] = raw_path.into();
@@ -229,7 +229,7 @@ mod tests {
                 expected,
                 "{file}"
             );
-            // A custom domain's path does not show the stage that it is mapped to.
+            // The path of a custom domain does not contain its mapped stage.
             assert_eq!(routed(&event, plain, "prod"), expected, "{file}");
             if event["routeKey"] == "$default" {
                 without_route += 1;
@@ -256,7 +256,7 @@ mod tests {
                 "drops",
                 "/drops/drops",
             ),
-            // Not what the route describes: no function has such a path.
+            // Paths that do not match the route: no function serves them.
             ("/prod/drop", "GET /drops", "prod", "/prod/drop"),
             ("/status", "GET /drops/{drop_id}/status", "prod", "/status"),
             ("/prod", "$default", "prod", "/"),

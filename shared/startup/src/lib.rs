@@ -1,27 +1,17 @@
-//! Lambda start-up: typed configuration, JSON logs, lean AWS clients, the real clock.
+//! Lambda start-up: typed configuration, JSON logs, small AWS clients, the real clock.
 //!
-//! A function's `main` gives [`serve_api`] or [`serve_events`] a closure that reads the [`Config`] once and answers with the
-//! function over its adapters: a router, or a [`Handle`]. Everything that a process reads from its surroundings (environment, clock,
-//! randomness) is read here, so that nothing else has to.
+//! A function's `main` passes a closure to [`serve_api`] or [`serve_events`]. The closure reads the [`Config`] once and
+//! returns the function with its adapters: a router, or a [`Handle`]. Only this crate reads the environment, the clock
+//! and randomness.
 //!
-//! **Cold starts** are paid per process, at the worst moment of a drop, so start-up does little: credentials and region
-//! come straight from the environment Lambda sets instead of from a chain of providers, and the TLS client trusts the five
-//! roots that sign AWS's endpoints instead of loading the system's whole store, which costs more than everything else
-//! together.
+//! **Cold starts** happen for each process, mostly at the opening of a drop. So start-up does little: credentials and
+//! region come from the environment variables that Lambda sets instead of a provider chain, and the TLS client trusts
+//! the five roots of AWS's endpoints. Loading the system's trust store would take longer than the rest of start-up.
 //!
-//! **Concurrency.** Functions run one request at a time on Lambda, and many on Lambda Managed Instances
-//! (`AWS_LAMBDA_MAX_CONCURRENCY`); the same binary serves both. A single-threaded runtime suffices: a handler waits,
-//! mostly.
+//! **Concurrency.** A process serves one request at a time on Lambda, and many on Lambda Managed Instances
+//! (`AWS_LAMBDA_MAX_CONCURRENCY`). The same binary serves both. A single-threaded runtime is enough, since a handler
+//! mostly waits for I/O.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod aws;
 pub mod batch;
@@ -32,7 +22,7 @@ mod lines;
 pub mod metrics;
 pub mod spans;
 
-// Every function is built with them.
+// Every function is built with these dependency features.
 use features as _;
 
 use std::convert::Infallible;
@@ -56,12 +46,12 @@ use tracing_subscriber::{Layer, Registry};
 use crate::config::Config;
 use crate::lines::Lines;
 
-/// The allocator that functions with a crowd before them take by [`request_allocator!`].
+/// The allocator of API functions, set by [`request_allocator!`].
 pub use mimalloc::MiMalloc;
 
-/// Gives a function's binary an allocator made for what an API request does: about six hundred small pieces of memory,
-/// given back at once, on which the C library's allocator spends more instructions than the SDK on signing. Workers, which
-/// read much at a time and run seldom, keep the C library's: it holds less.
+/// Sets the allocator of an API function's binary. An API request makes about six hundred small, short-lived
+/// allocations; the C library's allocator spends more instructions on them than the SDK spends on signing. Workers read
+/// large batches and run rarely, so they keep the C library's allocator, which holds less memory.
 #[macro_export]
 macro_rules! request_allocator {
     () => {
@@ -70,11 +60,11 @@ macro_rules! request_allocator {
     };
 }
 
-/// The error of a function that cannot start or go on.
+/// The error of a function that cannot start or continue.
 pub type Error = lambda_runtime::Error;
 
-/// The `main` of a function that HTTP requests invoke: `build` reads the configuration and answers with the function's
-/// router, or with `None` when a value that it needs was noted as a mistake.
+/// The `main` of a function that HTTP requests invoke. `build` reads the configuration and returns the function's
+/// router, or `None` when it recorded a mistake in a value that the router needs.
 pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router>) -> ExitCode {
     run(build, |router| {
         let router = router.map_request(|request: lambda_http::Request| {
@@ -82,7 +72,7 @@ pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router
         });
         let whole = router.and_then(|response: axum::response::Response| async move {
             let (parts, body) = response.into_parts();
-            // Handlers answer from memory: collecting their bodies cannot fail half-way.
+            // Handlers build their bodies in memory, so collecting a body cannot fail.
             let bytes = body
                 .collect()
                 .await
@@ -96,17 +86,17 @@ pub fn serve_api(build: impl FnOnce(&mut Config<'static>) -> Option<axum::Router
             let event = LambdaEvent::new(gateway::readable(event.payload), event.context);
             adapter.clone().oneshot(event).instrument(span)
         });
-        // In a box, since the compiler cannot see that a future which names the adapter's lifetime may be sent.
+        // Boxed: the compiler cannot prove `Send` for a future that names the adapter's lifetime.
         lambda_runtime::run_concurrent(BoxCloneService::new(served))
     })
 }
 
-/// What comes of a handler.
+/// The boxed future of a handler.
 type Handled<'a, H> =
     Pin<Box<dyn Future<Output = Result<<H as Handle>::Answer, <H as Handle>::Error>> + Send + 'a>>;
 
-/// The `main` of a function that events of another kind (queues, streams, schedules) invoke: `build` reads the
-/// configuration and answers with the function's handler, or with `None` when a value that it needs was noted as a mistake.
+/// The `main` of a function that other events invoke (queues, streams, schedules). `build` reads the configuration and
+/// returns the function's handler, or `None` when it recorded a mistake in a value that the handler needs.
 pub fn serve_events<H>(build: impl FnOnce(&mut Config<'static>) -> Option<H>) -> ExitCode
 where
     H: Handle,
@@ -139,13 +129,13 @@ fn run<T, F>(build: impl FnOnce(&mut Config<'static>) -> Option<T>, serve: impl 
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    // Levels by target are enough; filtering by fields would bring a regular-expression engine into every function.
+    // Filtering by target is enough. Filtering by field would link a regular-expression engine into every function.
     let mut config = Config::from_env();
     let levels: Targets = config
         .optional("RUST_LOG")
         .and_then(|levels| levels.parse().ok())
         .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    // Spans say what a line is about, whatever the level of the lines.
+    // Spans name the subject of a line, so they are enabled whatever the level of the lines.
     let most = Layer::<Registry>::max_level_hint(&levels)
         .map_or(LevelFilter::INFO, |most| most.max(LevelFilter::INFO));
     let filter = filter_fn(move |about| {
@@ -158,8 +148,8 @@ where
     let start = async {
         let built = build(&mut config);
         let function = config.finish(built)?;
-        // A task of its own: the future that a single-threaded runtime blocks on is polled a second time for each wake-up,
-        // and a spawned one is not. That halves the epoll calls.
+        // Spawned as a task: a single-threaded runtime polls the future it blocks on a second time for each wake-up.
+        // Spawning avoids this and halves the epoll calls.
         tokio::spawn(serve(function)).await?
     };
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -1,8 +1,8 @@
-//! Log lines: one JSON object a line, with the fields of the line and of every span that it is written in, side by side.
+//! Log lines: one JSON object for each line, with the fields of the event and of all its spans at the top level.
 //!
-//! `tracing-subscriber`'s own JSON shows the innermost span only, or a list of spans whose fields CloudWatch Logs Insights
-//! names by their place in it. Here an order's id is the field `order` wherever the span was opened. Nothing is formatted
-//! before a line is written: a request without a line costs no formatting.
+//! `tracing-subscriber`'s own JSON format shows only the innermost span, or a list of spans whose fields CloudWatch
+//! Logs Insights names by list position. Here an order's id is the field `order` wherever the span was opened. Fields
+//! are formatted only when a line is written, so a request without a log line costs no formatting.
 
 use std::fmt::Debug;
 use std::io::Write as _;
@@ -18,10 +18,10 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes lines to what `W` makes.
+/// Writes log lines to the writers that `W` makes.
 pub(crate) struct Lines<W>(pub(crate) W);
 
-/// Named values in the order in which they came, each name once.
+/// Named values in insertion order, each name once.
 #[derive(Default)]
 struct Fields(Vec<(&'static str, Value)>);
 
@@ -30,7 +30,7 @@ impl Fields {
         self.0.iter().any(|(known, _)| *known == name)
     }
 
-    /// The last value of a name counts.
+    /// Sets a value; a later value of the same name replaces it.
     fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         let value = value.into();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
@@ -67,14 +67,14 @@ impl Visit for Fields {
 }
 
 impl<W> Lines<W> {
-    /// The line of an event: when and how grave, its own fields, then those of its spans from the innermost outwards. Of two
-    /// fields with one name the inner one counts.
+    /// The line of an event: its time and level, its own fields, then those of its spans from the innermost outwards.
+    /// When two fields have the same name, the inner one is kept.
     fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Fields
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let mut now = String::with_capacity(32);
-        // Writing to a text does not fail.
+        // Writing to a `String` does not fail.
         let _ = SystemTime.format_time(&mut Writer::new(&mut now));
         let mut line = Fields::default();
         line.set("timestamp", now);
@@ -120,7 +120,7 @@ where
         let pairs = fields.0.iter().map(|(name, value)| (name, value));
         if serde_json::Serializer::new(&mut line).collect_map(pairs).is_ok() {
             line.push(b'\n');
-            // There is nowhere to say that the log cannot be written.
+            // A failure to write the log cannot be reported anywhere.
             self.0.make_writer().write_all(&line).ok();
         }
     }
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// What `write` logs, a JSON object a line, without the moments.
+    /// The JSON objects that `write` logs, without timestamps.
     fn logged(write: impl FnOnce()) -> Vec<Value> {
         let log = Log::default();
         let made = log.clone();

@@ -1,17 +1,16 @@
-//! Metrics as lines of the log, in CloudWatch's embedded metric format, which becomes metrics without a call.
+//! Metrics as log lines in CloudWatch's embedded metric format. CloudWatch extracts the metrics without an API call.
 
 use domain::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Stampede";
-/// The dimension of all metrics: the deployment stage.
+/// The only dimension of all metrics: the deployment stage.
 const STAGE: &str = "Stage";
-/// The unit of a number of things.
 pub const COUNT: &str = "Count";
 
-/// A line that says `message` and holds `metrics` (name, unit and number of each), and beside them `others`, which become no
-/// metrics. The deployment `stage` is the metrics' one dimension, so that stages of one account stay apart.
+/// A log line with the text `message`, the `metrics` (name, unit and value of each), and `others`, fields that are not
+/// metrics. The deployment `stage` is the only dimension, so that several stages in one account stay separate.
 #[must_use]
 pub fn line(
     message: &str,

@@ -120,6 +120,9 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     // Under this id the gateway's own log has the request: <https://docs.stripe.com/api/request_ids>.
     let gateway_request_id = response.headers().get("request-id");
     let gateway_request_id = gateway_request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
+    // Set on what was answered before under the same key: <https://docs.stripe.com/error-low-level#idempotency>.
+    let replayed = response.headers().get("idempotent-replayed");
+    let replayed = replayed.is_some_and(|value| value.as_bytes() == b"true");
     let body = bounded_body(response).await.inspect_err(|meaning| {
         tracing::warn!(status = status.as_u16(), gateway_request_id, %meaning, "the payment gateway's answer broke off");
     })?;
@@ -133,6 +136,7 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     Ok(Answer {
         status,
         retry_after_ms,
+        replayed,
         body,
     })
 }

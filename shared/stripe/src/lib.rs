@@ -35,15 +35,6 @@
 //! **What it does not do.** Manual capture, saved customers. Amounts are sent as they are: `Money`'s minor unit is
 //! Stripe's for all currencies but the few on <https://docs.stripe.com/currencies#special-cases>.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 pub mod client;
 pub mod config;

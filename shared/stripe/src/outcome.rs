@@ -18,6 +18,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// `Retry-After`, in milliseconds, if it was given in seconds.
     pub retry_after_ms: Option<u64>,
+    /// Whether it is what the gateway answered earlier under the same key.
+    pub replayed: bool,
     /// The body, whole.
     pub body: Vec<u8>,
 }
@@ -38,6 +40,7 @@ impl Answer {
                     .unwrap_or(DEFAULT_RETRY_AFTER_MS)
                     .min(MAX_RETRY_AFTER_MS),
             },
+            status if status.is_server_error() && self.replayed => GatewayError::StoredFailure,
             status if status.is_server_error() => GatewayError::Unavailable,
             _ if self.refuses_key() => GatewayError::NoKey,
             // Something between us and the gateway answered with what is no error object of its: what became of the
@@ -141,6 +144,7 @@ mod tests {
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after_ms: None,
+            replayed: false,
             body: body.as_bytes().to_vec(),
         }
     }
@@ -218,6 +222,27 @@ mod tests {
                 retry_after_ms: MAX_RETRY_AFTER_MS
             }
         );
+    }
+
+    #[test]
+    fn a_failure_that_is_replayed_is_told_from_one_that_may_pass() {
+        for (status, expected) in [
+            (500, GatewayError::StoredFailure),
+            (503, GatewayError::StoredFailure),
+            (409, GatewayError::Unknown),
+            (
+                429,
+                GatewayError::Throttled {
+                    retry_after_ms: DEFAULT_RETRY_AFTER_MS,
+                },
+            ),
+        ] {
+            let replayed = Answer {
+                replayed: true,
+                ..answer(status, "{}")
+            };
+            assert_eq!(replayed.payment(), Err(expected), "{status}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who may sign tokens: the document of issuers.
+//! The document of token issuers.
 //!
 //! ```json
 //! {"issuers": [{
@@ -11,9 +11,9 @@
 //! }]}
 //! ```
 //!
-//! `issuer` and `audiences` are what a token's `iss` and `aud` say, to the character. `role` may be missing. An issuer that publishes its
-//! keys itself has `"jwks_uri": "https://…"` instead of `keys`. The function `fetch-keys` reads that address and writes a
-//! [`Published`](crate::Published) document, where the entry has both and the moment of the last answer.
+//! `issuer` and `audiences` must equal a token's `iss` and `aud` exactly. `role` is optional. An issuer that publishes
+//! its keys itself has `"jwks_uri": "https://…"` instead of `keys`. The function `fetch-keys` reads that URL and writes
+//! a [`Published`](crate::Published) document, whose entry has both and the time of the last answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,67 +22,67 @@ use crate::keys::{Algorithm, KeySet, KeySetError, Member, is_visible};
 use crate::published::FORM;
 use crate::{Audience, ISSUER};
 
-/// The most issuers of a document.
+/// The largest number of issuers in a document.
 pub const MAX_ISSUERS: usize = 8;
 
-/// The most audiences of an issuer.
+/// The largest number of audiences of an issuer.
 pub const MAX_AUDIENCES: usize = 8;
 
 /// The longest name of an issuer or audience, and the longest claim or value of a role, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// The longest address of an issuer's keys, in bytes.
+/// The longest URL of an issuer's keys, in bytes.
 pub const MAX_URI_BYTES: usize = 512;
 
-/// How long a token may be valid at most, whatever its issuer's entry says (`exp` less `iat`), in seconds: a week.
+/// The longest lifetime of a token (`exp` less `iat`), in seconds, whatever its issuer's entry says: a week.
 pub const MAX_LIFE_SECONDS: i64 = 7 * 86_400;
 
-/// How long a token of our own issuer may be valid where nothing else is said, in seconds.
+/// The default longest lifetime of a token of the project's own issuer, in seconds.
 pub const OWN_LIFE_SECONDS: i64 = 2 * 86_400;
 
-/// What is wrong with a document of issuers.
+/// A mistake in a document of issuers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuersError {
-    /// The text is not such a document.
+    /// The text is malformed.
     #[error("not a document of issuers in JSON; line {line}, column {column}")]
     Form {
-        /// Where it stops being one, from 1.
+        /// The line of the mistake, from 1.
         line: usize,
-        /// See `line`.
+        /// The column of the mistake.
         column: usize,
     },
     /// Too few or too many issuers.
     #[error("{0} issuers; 1 to {MAX_ISSUERS} are possible")]
     Count(usize),
-    /// The issuer at this place, from 0, has no name or one of another form.
+    /// The issuer at this index, from 0, has no valid name.
     #[error("the issuer {0} has no name of 1 to {MAX_NAME_BYTES} visible ASCII characters")]
     Name(usize),
     /// Two entries have this issuer.
     #[error("two entries have the issuer {0}")]
     Twice(String),
-    /// The issuer has too few or too many audiences, or one of another form.
+    /// The issuer has too few or too many audiences, or an invalid one.
     #[error(
         "the issuer {0} needs 1 to {MAX_AUDIENCES} audiences of 1 to {MAX_NAME_BYTES} visible ASCII characters"
     )]
     Audiences(String),
-    /// The bound on the life of the issuer's tokens is out of range.
+    /// The longest lifetime of the issuer's tokens is out of range.
     #[error("the issuer {0} needs `max_life_seconds` from 1 to {MAX_LIFE_SECONDS}")]
     Life(String),
-    /// The role's claim is no JSON pointer, or its value is not one word.
+    /// The role's claim is not a JSON pointer, or its value is not one word.
     #[error("the issuer {0} has a `role` whose `claim` is no JSON pointer or whose `value` is not one word")]
     Role(String),
-    /// The issuer has neither keys nor an address for them, or both, or an address of another form.
+    /// The issuer has neither keys nor a URL for them, or both, or an invalid URL.
     #[error(
         "the issuer {0} needs either `keys` or a `jwks_uri` of 1 to {MAX_URI_BYTES} visible ASCII characters"
     )]
     Source(String),
-    /// The issuer has an address and lists no algorithm that its keys may have.
+    /// The issuer has a URL but lists no algorithm for its keys.
     #[error("the issuer {0} needs an algorithm in `algorithms`")]
     NoAlgorithm(String),
-    /// The issuer's keys are wrong.
+    /// The issuer's keys are invalid.
     #[error("the issuer {0}: {1}")]
     Keys(String, KeySetError),
-    /// The document is published in a form that this release does not know.
+    /// The document was published in a format that this release does not know.
     #[error("a document of the form {0}; this release reads form {FORM}")]
     OtherForm(u64),
     /// A key's algorithm is not in the issuer's list.
@@ -93,13 +93,13 @@ pub enum IssuersError {
         /// The key.
         kid: String,
     },
-    /// The deployer's keys are wrong, or one has a `kid` of our own issuer's.
+    /// The deployer's keys are invalid, or one has the `kid` of a key of the project's own issuer.
     #[error("the deployer's keys: {0}")]
     Deployers(KeySetError),
-    /// Whoever has an account at this issuer would be an operator.
+    /// The operators' entry has no role, so every account at this issuer would be an operator.
     #[error("the issuer {0} needs a `role` to name operators")]
     NoRole(String),
-    /// The same token would make a shopper and an operator.
+    /// The same token would be valid for a shopper and for an operator.
     #[error("the issuer {issuer} has the audience {audience} for shoppers and for operators")]
     Shared {
         /// The issuer.
@@ -109,13 +109,13 @@ pub enum IssuersError {
     },
 }
 
-/// What a token has to say beside its audience.
+/// A claim that a token needs in addition to its audience.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Role {
-    /// Where in the claims: a JSON pointer (RFC 6901), since issuers nest what they add.
+    /// The place in the claims: a JSON pointer (RFC 6901), since issuers nest additional claims.
     claim: String,
-    /// What has to stand there, alone, in a list, or among words.
+    /// The required value: alone, in a list, or among words.
     value: String,
 }
 
@@ -126,7 +126,7 @@ impl Role {
             && is_visible(&self.value, MAX_NAME_BYTES)
     }
 
-    /// Whether `claims` have it.
+    /// Whether `claims` contain the role.
     pub(crate) fn is_in(&self, claims: &Value) -> bool {
         match claims.pointer(&self.claim) {
             Some(Value::String(words)) => words.split(' ').any(|word| word == self.value),
@@ -136,7 +136,7 @@ impl Role {
     }
 }
 
-/// Who signs, and what its tokens have to say.
+/// An issuer and its requirements for tokens.
 #[derive(Debug, Clone)]
 pub(crate) struct Issuer {
     pub(crate) name: String,
@@ -145,20 +145,19 @@ pub(crate) struct Issuer {
     pub(crate) role: Option<Role>,
     pub(crate) keys: KeySet,
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Where the issuer publishes its keys, if they do not stand in its entry.
+    /// The URL of the issuer's keys, if its entry does not list them.
     pub(crate) address: Option<Address>,
 }
 
-/// Where an issuer publishes its keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) uri: String,
-    /// When it last answered with keys, or was first asked, in seconds since 1970; 0 before.
+    /// When the issuer last answered with keys, or was first asked, in seconds since 1970; 0 before.
     pub(crate) answered_at: i64,
 }
 
 impl Issuer {
-    /// Ourselves, with these keys.
+    /// The project's own issuer, with these keys.
     pub(crate) fn own(audience: Audience, keys: KeySet, max_life_seconds: i64) -> Self {
         let mut algorithms = Vec::new();
         for (_, algorithm) in keys.named() {
@@ -205,12 +204,12 @@ impl Issuer {
     }
 }
 
-/// Who wrote a document.
+/// The author of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The shop: keys or an address.
+    /// The shop: an entry has keys or a URL.
     Configured,
-    /// `fetch-keys`: beside an address the keys found there.
+    /// `fetch-keys`: an entry with a URL also has the keys found there.
     Published,
 }
 
@@ -274,7 +273,7 @@ impl Entry {
                 return Err(IssuersError::NoAlgorithm(name));
             }
         }
-        // An issuer whose address has not answered yet has no keys.
+        // An issuer whose URL has not answered yet has no keys.
         let keys = match KeySet::of_members(members) {
             Err(KeySetError::Count(0)) if address.is_some() => KeySet::none(),
             Ok(keys) => keys,
@@ -299,7 +298,7 @@ impl Entry {
     }
 }
 
-/// A document as it stands in `json`.
+/// Parses the document in `json`.
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, IssuersError> {
     serde_json::from_str(json).map_err(|error| IssuersError::Form {
         line: error.line(),
@@ -307,15 +306,15 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, IssuersEr
     })
 }
 
-/// 1 to [`MAX_ISSUERS`] issuers, each with its keys, audiences and bounds.
+/// 1 to [`MAX_ISSUERS`] issuers, each with its keys, audiences and limits.
 #[derive(Debug, Clone)]
 pub struct Issuers(pub(crate) Vec<Issuer>);
 
 impl Issuers {
-    /// The issuers of a document, whose form this module's first page shows.
+    /// Parses a document; the module's documentation shows its format.
     ///
     /// # Errors
-    /// [`IssuersError`]: the document has to be right as a whole.
+    /// [`IssuersError`]. One mistake makes the whole document invalid.
     pub fn parse(json: &str) -> Result<Self, IssuersError> {
         let document: Document = read(json)?;
         Self::of_entries(document.issuers, Form::Configured)
@@ -337,13 +336,13 @@ impl Issuers {
         Ok(Self(issuers))
     }
 
-    /// Our own issuer alone, whose tokens `keys` sign for `audience`.
+    /// The project's own issuer alone, whose tokens `keys` sign for `audience`.
     #[must_use]
     pub fn own(audience: Audience, keys: KeySet) -> Self {
         Self(vec![Issuer::own(audience, keys, OWN_LIFE_SECONDS)])
     }
 
-    /// The document as [`Issuers::parse`] takes it.
+    /// The document in the format of [`Issuers::parse`].
     #[must_use]
     pub fn to_json(&self) -> String {
         json!({ "issuers": self.values(Form::Configured) }).to_string()
@@ -353,12 +352,12 @@ impl Issuers {
         self.0.iter().map(|issuer| issuer.to_value(form)).collect()
     }
 
-    /// The issuer that calls itself `name` in its tokens.
+    /// The issuer whose tokens have the `iss` `name`.
     pub(crate) fn find(&self, name: &str) -> Option<&Issuer> {
         self.0.iter().find(|issuer| issuer.name == name)
     }
 
-    /// The addresses at which issuers publish their keys: of each the issuer's name, the address, and the algorithms that its keys may have.
+    /// The URLs of issuers' keys: the issuer's name, the URL, and the algorithms of its keys.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, &str, &[Algorithm])> {
         self.0.iter().filter_map(|issuer| {
             let address = issuer.address.as_ref()?;
@@ -370,10 +369,10 @@ impl Issuers {
         })
     }
 
-    /// Whether operators may come from all of them.
+    /// Checks that every issuer may name operators.
     ///
     /// # Errors
-    /// [`IssuersError::NoRole`] names an issuer other than our own that has no role.
+    /// [`IssuersError::NoRole`] names an issuer other than the project's own that has no role.
     pub(crate) fn name_operators(&self) -> Result<(), IssuersError> {
         match self.0.iter().find(|one| one.name != ISSUER && one.role.is_none()) {
             Some(issuer) => Err(IssuersError::NoRole(issuer.name.clone())),
@@ -381,10 +380,10 @@ impl Issuers {
         }
     }
 
-    /// Whether no token can be of both documents.
+    /// Checks that no token can be valid under both documents.
     ///
     /// # Errors
-    /// [`IssuersError::Shared`] names an issuer and an audience that stand in both.
+    /// [`IssuersError::Shared`] names an issuer and an audience that are in both.
     pub fn check_apart(&self, others: &Self) -> Result<(), IssuersError> {
         for issuer in &self.0 {
             let theirs = others.find(&issuer.name).map(|other| &other.audiences);

@@ -9,19 +9,20 @@ use serde_json::{Value, json};
 
 use crate::SigningKey;
 
-/// The most keys of a set. Two are needed to rotate one; some issuers publish ten.
+/// The largest number of keys in a set. A rotation needs two; some issuers publish ten.
 pub const MAX_KEYS: usize = 16;
 
-/// The most keys in an issuer's answer, those that are of no use here included.
+/// The largest number of keys in an issuer's answer, including unusable ones.
 pub const MAX_ANSWERED_KEYS: usize = 64;
 
 /// The longest `kid`, in bytes.
 pub const MAX_KID_BYTES: usize = 128;
 
-/// The sizes an RSA key may have, in bits of its modulus. Shorter ones are not safe, and longer ones cost too much with every request.
+/// The sizes of an RSA key, in bits of its modulus. Shorter ones are not safe, and longer ones cost too much CPU time
+/// for each request.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=4_096;
 
-/// What signs a token (RFC 7518, RFC 8037). A key has one algorithm, which follows from its type.
+/// The signature algorithm of a token (RFC 7518, RFC 8037). The type of a key determines its one algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSA of 2,048 to 4,096 bits, PKCS #1 v1.5, with SHA-256.
@@ -33,7 +34,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What `jsonwebtoken` calls it.
+    /// The algorithm's name in `jsonwebtoken`.
     pub(crate) const fn in_jwt(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::RS256 => jsonwebtoken::Algorithm::RS256,
@@ -43,7 +44,7 @@ impl Algorithm {
     }
 }
 
-/// What is wrong with a key set. It names a key by its `kid`, or by its place from 0 where it has none.
+/// A mistake in a key set. It names a key by its `kid`, or by its index from 0 if it has none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// The text is not a JWK Set.
@@ -52,24 +53,24 @@ pub enum KeySetError {
     /// Too few or too many keys.
     #[error("{0} keys; 1 to {MAX_KEYS} are possible")]
     Count(usize),
-    /// The `kid` of the key at this place is missing or of another form.
+    /// The `kid` of the key at this index is missing or invalid.
     #[error("key {0} has no `kid` of 1 to {MAX_KID_BYTES} visible ASCII characters")]
     Kid(usize),
     /// Two keys have this `kid`.
     #[error("two keys have the `kid` {0}")]
     Twice(String),
-    /// The key is of another type, or one of its members is not of the right length.
+    /// The key has an unsupported type, or a member of the wrong length.
     #[error("the key {0} is neither RSA of 2048 to 4096 bits, nor EC on P-256, nor Ed25519")]
     Type(String),
-    /// The key says that it is for another algorithm than its type has here, or not for signatures.
+    /// The key is declared for another algorithm than its type has here, or not for signatures.
     #[error("the key {0} is for another `alg` than its type has here, or for another `use` than `sig`")]
     Purpose(String),
-    /// The key holds its private half, which no verifier may have.
+    /// The key contains its private half, which no verifier may have.
     #[error("the key {0} has the private member `d`")]
     Private(String),
 }
 
-/// Up to [`MAX_KEYS`] public keys, each with a `kid` of its own; none only where an issuer's address has not answered yet.
+/// Up to [`MAX_KEYS`] public keys, each with a unique `kid`. Empty only for an issuer whose URL has not answered yet.
 #[derive(Clone)]
 pub struct KeySet(Vec<PublicKey>);
 
@@ -78,7 +79,7 @@ pub(crate) struct PublicKey {
     kid: String,
     pub(crate) algorithm: Algorithm,
     pub(crate) key: DecodingKey,
-    /// The members that matter, as they were read.
+    /// The required members, as they were read.
     jwk: Value,
 }
 
@@ -87,7 +88,7 @@ struct Set {
     keys: Vec<Member>,
 }
 
-/// A JWK as somebody wrote it.
+/// A JWK of a document.
 #[derive(Deserialize)]
 pub(crate) struct Member {
     d: Option<IgnoredAny>,
@@ -96,21 +97,22 @@ pub(crate) struct Member {
 }
 
 impl KeySet {
-    /// The keys of a JWK Set (RFC 7517, section 5): `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"…","x":"…"}]}`.
+    /// Parses a JWK Set (RFC 7517, section 5): `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"…","x":"…"}]}`.
     ///
     /// # Errors
-    /// [`KeySetError`]: the set has to be right as a whole.
+    /// [`KeySetError`]. One mistake makes the whole set invalid.
     pub fn parse(json: &str) -> Result<Self, KeySetError> {
         let set: Set = serde_json::from_str(json).map_err(|_| KeySetError::Form)?;
         Self::of_members(set.keys)
     }
 
-    /// Those keys of an issuer's answer (a JWK Set in JSON) that are usable here under one of `algorithms`. Others are left out: of another
-    /// type, size, `use` or algorithm, without a `kid`, under a `kid` that an earlier usable one has, or published with the private half.
+    /// The usable keys of an issuer's answer (a JWK Set in JSON) for one of `algorithms`. Unusable keys are skipped:
+    /// keys of another type, size, `use` or algorithm, keys without a `kid` or with the `kid` of an earlier usable key,
+    /// and keys with their private half.
     ///
     /// # Errors
-    /// [`KeySetError::Form`] for another text, [`KeySetError::Count`] for more than [`MAX_ANSWERED_KEYS`] keys, and for none or more than
-    /// [`MAX_KEYS`] that are usable.
+    /// [`KeySetError::Form`] for another text, [`KeySetError::Count`] for more than [`MAX_ANSWERED_KEYS`] keys, and for
+    /// none or more than [`MAX_KEYS`] usable keys.
     pub fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -133,18 +135,17 @@ impl KeySet {
         Self::checked(keys)
     }
 
-    /// No keys.
     pub(crate) const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// The keys of one of `algorithms`.
+    /// The keys with one of `algorithms`.
     pub(crate) fn only(&self, algorithms: &[Algorithm]) -> Self {
         let allowed = self.0.iter().filter(|key| algorithms.contains(&key.algorithm));
         Self(allowed.cloned().collect())
     }
 
-    /// The keys of a JWK Set's member `keys`.
+    /// Parses the member `keys` of a JWK Set.
     pub(crate) fn of_members(members: Vec<Member>) -> Result<Self, KeySetError> {
         let members = members.into_iter().enumerate();
         let keys = members.map(|(at, member)| public_key(at, member));
@@ -168,7 +169,7 @@ impl KeySet {
         Self::checked(keys.iter().map(public).collect())
     }
 
-    /// The set as [`KeySet::parse`] takes it.
+    /// The set in the format of [`KeySet::parse`].
     #[must_use]
     pub fn to_json(&self) -> String {
         json!({ "keys": self.jwks() }).to_string()
@@ -182,7 +183,7 @@ impl KeySet {
         self.0.iter().find(|key| key.kid == kid)
     }
 
-    /// The keys' names and algorithms.
+    /// The `kid` and algorithm of each key.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&str, Algorithm)> {
         self.0.iter().map(|key| (key.kid.as_str(), key.algorithm))
     }
@@ -206,7 +207,7 @@ impl std::fmt::Debug for KeySet {
     }
 }
 
-/// Whether a text can be a `kid` here.
+/// Whether a text is a valid `kid`.
 pub(crate) fn is_kid(text: &str) -> bool {
     is_visible(text, MAX_KID_BYTES)
 }
@@ -244,10 +245,10 @@ fn public_key(at: usize, member: Member) -> Result<PublicKey, KeySetError> {
     })
 }
 
-/// The key of these parameters, its algorithm, and the JWK that tells no more than it has to.
+/// The key of these parameters, its algorithm, and a JWK without unnecessary members.
 fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, DecodingKey, Value)> {
     let decoded = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-    // A number in big-endian, without a zero in front (RFC 7518, section 2).
+    // A number in big-endian, without leading zero bytes (RFC 7518, section 2).
     let whole = |text: &str| decoded(text).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
     match parameters {
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
@@ -265,7 +266,7 @@ fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, Dec
         }
         AlgorithmParameters::RSA(rsa) => {
             let (n, e) = (whole(&rsa.n)?, whole(&rsa.e)?);
-            // The exponent is small and odd; nearly every key has 65537.
+            // The exponent must be small and odd; nearly every key has 65537.
             let odd = e.last().is_some_and(|last| !last.is_multiple_of(2));
             if !RSA_BITS.contains(&bits(&n)) || !(2..=32).contains(&bits(&e)) || !odd {
                 return None;
@@ -281,7 +282,6 @@ fn usable(parameters: &AlgorithmParameters, kid: &str) -> Option<(Algorithm, Dec
     }
 }
 
-/// The length of a number in bits.
 fn bits(number: &[u8]) -> usize {
     let unused = number.first().map_or(0, |first| first.leading_zeros());
     (number.len() * 8).saturating_sub(unused as usize)
@@ -309,7 +309,7 @@ mod tests {
         let again = KeySet::parse(&read.to_json()).unwrap();
         assert_eq!(again.to_json(), read.to_json());
         assert!(again.find("2026-11-a").is_some() && again.find("2026-11").is_none());
-        // What others add about a key is no fault.
+        // Additional members of a key are accepted.
         let more = jwk("a").replace("\"crv\"", "\"use\":\"sig\",\"alg\":\"EdDSA\",\"crv\"");
         assert!(KeySet::parse(&set(&[more])).is_ok());
     }

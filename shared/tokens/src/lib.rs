@@ -1,35 +1,30 @@
-//! Bearer tokens: JWTs of any OpenID Connect issuer for shoppers and operators, and our own issuer's and the deployer's.
+//! Bearer tokens: JWTs of any OpenID Connect issuer for shoppers and operators, of the project's own issuer, and of the
+//! deployer.
 //!
-//! Whoever calls the API shows a JWT (RFC 7519). Its claims name the issuer and its header names the key by `kid`. Shoppers and
-//! operators have lists of issuers of their own ([`Issuers`]); no issuer and audience may stand in both, so that no token can make
-//! a shopper and an operator. Where others than our own issuer name operators, the token needs a role besides.
+//! A caller of the API sends a JWT (RFC 7519). Its claims name the issuer, and its header names the key by `kid`.
+//! Shoppers and operators have separate lists of issuers ([`Issuers`]). No issuer and audience may be in both, so that
+//! no token is valid for a shopper and for an operator. An operator's token of another issuer than the project's own
+//! also needs a role.
 //!
-//! A function holds a [`Verifier`], made of the [`Published`] document: a few public keys by issuer and `kid`. Several are there at once so that a key is
-//! replaced without an outage: the new public key is added, then signing moves to it, then the old one is removed. A
-//! [`SigningKey`] exists where people sign in to our own issuer and in the tools that run a drop on one machine. The moment of the check is
-//! a parameter, since nothing here reads a clock.
+//! A function uses a [`Verifier`], made of the [`Published`] document: public keys by issuer and `kid`. Several keys
+//! are valid at once, so that a key is replaced without an outage: the new public key is added, then tokens are signed
+//! with it, then the old key is removed. Only the sign-in at the project's own issuer and the local tools have a
+//! [`SigningKey`]. The time of the check is a parameter, since this crate does not read a clock.
 //!
-//! A key has one algorithm, which follows from its type; a token that names another one is refused, whatever its signature, and so is
-//! `none`. An issuer's entry lists its algorithms, and an entry with a key of another one is refused as a whole.
+//! The type of a key determines its one algorithm. A token that names another algorithm, or `none`, is refused whatever
+//! its signature. An issuer's entry lists its algorithms, and an entry with a key of another algorithm is refused as a
+//! whole.
 //!
-//! The deployer has keys of its own. Its tokens may carry either audience, live five minutes at most, and yield an
-//! [`Identity`] of the scope [`Scope::UnlistedOnly`]. Their subjects begin with [`SMOKE_PREFIX`] and no other token's do, so
-//! that the deployer is nobody else and sees nobody else's orders.
+//! The deployer has its own keys. Its tokens may have either audience, live five minutes at most, and yield an
+//! [`Identity`] of the scope [`Scope::UnlistedOnly`]. Their subjects begin with [`SMOKE_PREFIX`] and no other token's
+//! do, so that the deployer cannot act as another user or see another user's orders.
 //!
-//! The JWT format is `jsonwebtoken`'s work and the signature `ring`'s (already in the graph for TLS); this crate joins
-//! the two and fixes what is accepted.
+//! `jsonwebtoken` handles the JWT format and `ring` the signatures (`ring` is already linked for TLS). This crate joins
+//! the two and restricts what is accepted.
 //!
-//! It does not revoke: tokens are short-lived instead, which each issuer's entry bounds.
+//! Tokens cannot be revoked. They are short-lived instead; each issuer's entry sets the limit.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod issuers;
 mod keys;
@@ -54,40 +49,41 @@ pub use keys::{Algorithm, KeySet, KeySetError, MAX_ANSWERED_KEYS, MAX_KEYS, MAX_
 pub use published::{FORM, KEPT_SECONDS, Merged, NOTED_SECONDS, Published};
 pub use signing::{KeyError, SigningKey};
 
-/// The `iss` of our own tokens.
+/// The `iss` of the project's own tokens.
 pub const ISSUER: &str = "stampede";
 
-/// The longest token that is looked at, in bytes; anything longer is refused unread. Issuers that list groups and scopes write several KB.
+/// The longest accepted token, in bytes; a longer one is refused without parsing. Tokens of issuers that list groups
+/// and scopes have several KB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// The longest subject, in bytes (OpenID Connect Core 1.0, section 2).
 pub const MAX_SUBJECT_BYTES: usize = 255;
 
-/// How far ahead of the verifier's clock `iat` and `nbf` may be, in seconds: an issuer's clock is not ours, and a token is used the moment it
-/// is issued.
+/// How far `iat` and `nbf` may be ahead of the verifier's clock, in seconds: clocks differ, and a token is used
+/// immediately after it is issued.
 pub const LEEWAY_SECONDS: i64 = 60;
 
-/// For how long after `exp` a token is still taken, in seconds. No more than clocks may differ: clients renew a token before it ends, so nobody
-/// gains by a longer one, and what is revoked at the issuer should end here too.
+/// How long a token is accepted after `exp`, in seconds. Only the difference of clocks is allowed: clients renew a
+/// token before it ends, and an account that the issuer has revoked should lose access here too.
 pub const EXPIRY_LEEWAY_SECONDS: i64 = 2;
 
-/// How long a deployer's token may be valid in all (`exp` less `iat`), in seconds.
+/// The longest lifetime of a deployer's token (`exp` less `iat`), in seconds.
 pub const MAX_DEPLOYER_SECONDS: i64 = 300;
 
-/// With what the subject of each of the deployer's tokens begins, and no other's.
+/// The prefix of the subject of every deployer's token, and of no other token's.
 pub const SMOKE_PREFIX: &str = "smoke-";
 
-/// Whom a token is for. Each audience has issuers of its own.
+/// The audience of a token. Each audience has its own issuers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Shoppers: the subject is whoever signed in.
+    /// Shoppers: the subject is the signed-in user.
     Shopper,
-    /// The shop's operators: the subject is a name for the audit trail.
+    /// The shop's operators: the subject is the name in the audit trail.
     Operator,
 }
 
 impl Audience {
-    /// The `aud` claim of our own tokens.
+    /// The `aud` claim of the project's own tokens.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,20 +93,20 @@ impl Audience {
     }
 }
 
-/// What a verified token says about who is asking.
+/// The claims of a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Who signed it: an issuer of the list.
+    /// The issuer, one of the list.
     pub iss: String,
-    /// Whom the issuer calls so: 1 to [`MAX_SUBJECT_BYTES`] of any form.
+    /// The subject: 1 to [`MAX_SUBJECT_BYTES`] bytes in the issuer's format.
     pub sub: String,
-    /// When it was issued, in seconds since 1970.
+    /// Time of issue, in seconds since 1970.
     pub iat: i64,
-    /// From when on it is worthless, in seconds since 1970.
+    /// End of validity, in seconds since 1970.
     pub exp: i64,
 }
 
-/// The claims as they arrive. Others may stand beside them.
+/// The received claims. Others are ignored.
 #[derive(Deserialize)]
 struct Received {
     iss: String,
@@ -123,7 +119,7 @@ struct Received {
     token_use: Option<String>,
 }
 
-/// Seconds since 1970, of which a fraction is left out (RFC 7519, section 2: a `NumericDate` may have one).
+/// Seconds since 1970 without their fraction (RFC 7519, section 2: a `NumericDate` may have one).
 #[derive(Clone, Copy)]
 struct Seconds(i64);
 
@@ -137,7 +133,7 @@ impl<'de> Deserialize<'de> for Seconds {
         }
         match Number::deserialize(deserializer)? {
             Number::Whole(seconds) => Ok(Self(seconds)),
-            // The cast bounds what is larger; `floor` keeps moments before 1970 in order.
+            // The cast saturates; `floor` keeps times before 1970 in order.
             #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
             Number::Fraction(seconds) => Ok(Self(seconds.floor() as i64)),
         }
@@ -153,8 +149,8 @@ enum Texts {
 }
 
 impl Received {
-    /// Whether the token is for one of the issuer's audiences. Amazon Cognito's access tokens have no `aud`; they name their client
-    /// in `client_id` instead.
+    /// Whether the token is for one of the issuer's audiences. Amazon Cognito's access tokens have no `aud`; their
+    /// `client_id` is used instead.
     fn is_for(&self, issuer: &Issuer) -> bool {
         let is_ours = |audience: &String| issuer.audiences.contains(audience);
         match (&self.aud, &self.client_id) {
@@ -166,17 +162,17 @@ impl Received {
     }
 }
 
-/// Which drops a token is good for.
+/// The drops that a token is valid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// All of them.
+    /// All drops.
     Any,
-    /// Those that no list shows: the deployer's smoke test.
+    /// Unlisted drops only: the deployer's smoke test.
     UnlistedOnly,
 }
 
 impl Scope {
-    /// Whether it covers a drop that is `listed`, or is not.
+    /// Whether the scope covers a drop that is `listed` or not.
     #[must_use]
     pub const fn covers(self, listed: bool) -> bool {
         match self {
@@ -186,43 +182,44 @@ impl Scope {
     }
 }
 
-/// Who a verified token says is asking.
+/// The identity in a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// What the token says.
+    /// The token's claims.
     pub claims: Claims,
-    /// Which drops it is good for; follows from the key that signed it.
+    /// The drops that the token is valid for. The key that signed it determines the scope.
     pub scope: Scope,
 }
 
-/// Why a token was refused. Callers outside learn only *that* it was; the variant is for logs.
+/// Why a token was refused. The caller learns only *that* it was refused; the variant is for logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not a JWT for us: wrong form, algorithm, audience or signature, or over the size limit.
+    /// Not an acceptable JWT: wrong format, algorithm, audience or signature, or over the size limit.
     #[error("the token is not one for this audience, or its form or signature is wrong")]
     Invalid,
-    /// Its issuer is not in the list.
+    /// The token's issuer is not in the list.
     #[error("the token's issuer is not known here")]
     UnknownIssuer,
-    /// Its header names no key.
+    /// The token's header names no key.
     #[error("the token names no key")]
     NoKey,
-    /// Its header names a key that is not, not yet or no longer its issuer's as far as is known here.
+    /// The token's header names a key that the issuer does not have, according to the known keys.
     #[error("the token names no key of its issuer that is known here")]
     UnknownKey,
-    /// It was one, until it expired.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// Its time of issue or its `nbf` lies in the future.
+    /// The token's `iat` or `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// It is valid for longer than its issuer's tokens may be, or a deployer's for more than [`MAX_DEPLOYER_SECONDS`].
+    /// The token's lifetime exceeds its issuer's limit, or a deployer's [`MAX_DEPLOYER_SECONDS`].
     #[error("the token is valid for too long")]
     TooLong,
-    /// Its subject is empty or too long, or is a deployer's and does not begin with [`SMOKE_PREFIX`], or is another's and does.
+    /// The subject is empty or too long, or it has [`SMOKE_PREFIX`] in a token that is not the deployer's, or lacks it
+    /// in a deployer's token.
     #[error("the token's subject is not one that its key may name")]
     Subject,
-    /// It lacks the role that its issuer's entry demands.
+    /// The token lacks the role that its issuer's entry requires.
     #[error("the token lacks the role that it needs here")]
     Role,
 }
@@ -236,7 +233,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Takes tokens for `audience` of our own issuer that one of `keys` signed.
+    /// Accepts tokens of the project's own issuer for `audience` that one of `keys` signed.
     #[must_use]
     pub fn new(audience: Audience, keys: KeySet) -> Self {
         provider::install();
@@ -247,10 +244,10 @@ impl Verifier {
         }
     }
 
-    /// Takes tokens for `audience` of any of `issuers`.
+    /// Accepts tokens for `audience` of any of `issuers`.
     ///
     /// # Errors
-    /// [`IssuersError::NoRole`] when operators come from an issuer other than our own that has no role.
+    /// [`IssuersError::NoRole`] when an operators' issuer other than the project's own has no role.
     pub fn of(audience: Audience, issuers: Issuers) -> Result<Self, IssuersError> {
         provider::install();
         if audience == Audience::Operator {
@@ -263,10 +260,10 @@ impl Verifier {
         })
     }
 
-    /// Takes the deployer's tokens too, which one of `deployers` signed.
+    /// Also accepts the deployer's tokens, which one of `deployers` signed.
     ///
     /// # Errors
-    /// [`KeySetError::Twice`] when a `kid` of theirs is one of our own issuer's: a `kid` names one key.
+    /// [`KeySetError::Twice`] when a key of the project's own issuer has the same `kid`: a `kid` must name one key.
     pub fn with_deployers(self, deployers: KeySet) -> Result<Self, KeySetError> {
         let own = self.issuers.find(ISSUER);
         let is_own = |kid: &str| own.is_some_and(|own| own.keys.find(kid).is_some());
@@ -280,22 +277,22 @@ impl Verifier {
         })
     }
 
-    /// The issuers whose tokens are taken.
+    /// The accepted issuers.
     #[must_use]
     pub const fn issuers(&self) -> &Issuers {
         &self.issuers
     }
 
-    /// Who `token` says is asking, if it is genuine, for this audience and valid at `now_s` (seconds since 1970). At most one
-    /// signature is checked, however many keys there are: that of the key that issuer and header name.
+    /// The identity in `token`, if it is genuine, for this audience and valid at `now_s` (seconds since 1970). At most
+    /// one signature is checked, whatever the number of keys: that of the key that issuer and header name.
     ///
     /// # Errors
-    /// [`TokenError`] says why not.
+    /// [`TokenError`] tells the reason of a refusal.
     pub fn verify(&self, token: &str, now_s: i64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        // Only issuer and `kid` are used before the signature is checked, to find the key.
+        // Before the signature is checked, only issuer and `kid` are used, to find the key.
         let TokenData { header, claims } =
             insecure_decode::<Received>(token).map_err(|_| TokenError::Invalid)?;
         let kid = header.kid.as_deref().ok_or(TokenError::NoKey)?;
@@ -331,7 +328,7 @@ impl Verifier {
         Ok(Identity { claims, scope })
     }
 
-    /// The issuer called `name`, its key called `kid`, and what that key's tokens are good for.
+    /// The issuer called `name`, its key called `kid`, and the scope of that key's tokens.
     fn find<'a>(&'a self, name: &str, kid: &str) -> Result<(&'a Issuer, &'a PublicKey, Scope), TokenError> {
         let own = self.issuers.find(name);
         let deployers = self.deployers.as_ref().filter(|one| one.name == name);
@@ -347,8 +344,8 @@ impl Verifier {
     }
 }
 
-/// Whether the header says that this is an ID or access token (RFC 9068 calls the latter `at+jwt`) and demands nothing that is not known
-/// here (RFC 7515, section 4.1.11). Issuers sign other statements about the same subject with the same keys.
+/// Whether the header declares an ID or access token (RFC 9068 calls the latter `at+jwt`) and requires no unknown
+/// extension (RFC 7515, section 4.1.11). Issuers sign other statements about the same subject with the same keys.
 fn is_plain(header: &Header) -> bool {
     let is_known = |typ: &String| {
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
@@ -441,7 +438,7 @@ mod tests {
     fn a_token_is_checked_by_the_key_that_it_names_and_no_other() {
         let (one, other) = (key("a"), key("b"));
         let both = verifier(Audience::Shopper, &[&one, &other]);
-        // A stranger's signature and the other key's, each under the first one's name.
+        // A signature of an unknown key and of the other key, each under the first key's `kid`.
         for impostor in [key("b"), other] {
             let jwk = impostor.to_jwk().unwrap().replace("\"b\"", "\"a\"");
             let impostor = SigningKey::from_jwk(&jwk).unwrap();
@@ -513,7 +510,7 @@ mod tests {
         }
     }
 
-    /// A verifier of one outside issuer for shoppers, with the keys given.
+    /// A verifier of one outside issuer for shoppers, with the given keys.
     fn of_outside(keys: &[&Outside], algorithms: &[&str]) -> Result<Verifier, IssuersError> {
         let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();
         let entry = json!({
@@ -549,7 +546,7 @@ mod tests {
                 Ok("auth0|1".to_owned()),
                 "{own}"
             );
-            // Its signature under another name, and under another key's name.
+            // The token's signature under another algorithm's name, and under another key's name.
             for alg in [
                 "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS512", "none",
                 "None", "",
@@ -568,7 +565,7 @@ mod tests {
                 let head = json!({"alg": other.alg(), "kid": other.kid()});
                 assert_eq!(verify(&key.sign(&head, &claims)), Err(TokenError::Invalid));
             }
-            // A stranger's key of the same name and kind; the one RSA key of these tests has no stranger.
+            // An unknown key of the same `kid` and type. These tests have only one RSA key, so RSA is skipped.
             if own != "RS256" {
                 let stranger = Outside::new(key.algorithm, key.kid());
                 assert_eq!(
@@ -765,7 +762,7 @@ mod tests {
         }
     }
 
-    /// npm's `oauth2-mock-server` made these keys and tokens; nothing of it is ours.
+    /// npm's `oauth2-mock-server` made these keys and tokens, independently of this project.
     #[test]
     fn tokens_of_an_issuer_that_others_wrote() {
         let made: Value = serde_json::from_str(include_str!("outside_tokens.json")).unwrap();
@@ -875,7 +872,7 @@ mod tests {
             let (signing, verifying) = pair(Audience::Shopper);
             let token = signing.sign(Audience::Shopper, "ada", NOW, NOW + 60).unwrap();
             let at = at % token.len();
-            // The last character of the signature carries four unused bits; every other one counts.
+            // The last character of the signature has four unused bits; every other character counts.
             prop_assume!(at + 1 < token.len() && token[at..=at] != with);
             let changed = format!("{}{}{}", &token[..at], with, &token[at + 1..]);
             prop_assert!(verifying.verify(&changed, NOW).is_err());

@@ -1,4 +1,4 @@
-//! Keys of issuers that are not ours, and tokens as somebody with such a key may write them.
+//! Keys of other issuers, and arbitrary tokens signed with them.
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::rand::SystemRandom;
@@ -23,14 +23,14 @@ enum Pair {
     Ed(Ed25519KeyPair),
 }
 
-/// Head and claims as they are signed.
+/// Header and claims in the form that is signed.
 pub(crate) fn unsigned(head: &Value, claims: &Value) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     format!("{}.{}", part(head), part(claims))
 }
 
 impl Outside {
-    /// A new key; of RSA there is one only, which nothing but these tests uses.
+    /// A new key. For RSA there is only one, which only these tests use.
     pub(crate) fn new(algorithm: Algorithm, kid: &str) -> Self {
         let random = SystemRandom::new();
         let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
@@ -82,7 +82,7 @@ impl Outside {
         self.jwk["kid"].as_str().unwrap()
     }
 
-    /// The algorithm as a header names it.
+    /// The algorithm's name in a header.
     pub(crate) fn alg(&self) -> &'static str {
         match self.algorithm {
             Algorithm::RS256 => "RS256",
@@ -91,12 +91,12 @@ impl Outside {
         }
     }
 
-    /// A token whose header names this key and `alg`, signed with the algorithm that the key has.
+    /// A token whose header names this key and `alg`, signed with the key's real algorithm.
     pub(crate) fn token(&self, alg: &str, claims: &Value) -> String {
         self.sign(&json!({"alg": alg, "kid": self.kid(), "typ": "JWT"}), claims)
     }
 
-    /// A token of this head, signed with the algorithm that the key has.
+    /// A token with this header, signed with the key's real algorithm.
     pub(crate) fn sign(&self, head: &Value, claims: &Value) -> String {
         let unsigned = unsigned(head, claims);
         let (random, message) = (SystemRandom::new(), unsigned.as_bytes());

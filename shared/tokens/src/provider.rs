@@ -1,11 +1,11 @@
-//! `jsonwebtoken`'s cryptography, provided by `ring`: Ed25519 to sign; Ed25519, ECDSA with P-256 and RSA PKCS #1 to verify, each with its one
-//! JWT algorithm.
+//! The cryptography for `jsonwebtoken`, provided by `ring`: Ed25519 to sign; Ed25519, ECDSA with P-256 and RSA PKCS #1
+//! to verify, each with its one JWT algorithm.
 //!
-//! The crate's own providers bring either a second TLS library's cryptography or an RSA implementation with an open
-//! advisory; neither is needed.
+//! The providers of `jsonwebtoken` itself add either the cryptography of a second TLS library or an RSA implementation
+//! with an open advisory. Neither is needed.
 //!
-//! A key that signs is its 32 bytes (RFC 8032's seed, `d` in a JWK), in no further encoding. A key that verifies is the 32 bytes of an
-//! Ed25519 key, the uncompressed point of a P-256 key, or modulus and exponent of an RSA key.
+//! A signing key is its 32 raw bytes (RFC 8032's seed, `d` in a JWK). A verifying key is the 32 bytes of an Ed25519
+//! key, the uncompressed point of a P-256 key, or modulus and exponent of an RSA key.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -22,7 +22,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes this provider the process's own; later calls change nothing.
+/// Installs this provider for the process. Later calls have no effect.
 pub(crate) fn install() {
     let _ = PROVIDER.install_default();
 }

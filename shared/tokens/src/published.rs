@@ -1,4 +1,4 @@
-//! What functions verify with: the document that `fetch-keys` writes.
+//! The document that `fetch-keys` writes and functions verify with.
 //!
 //! ```json
 //! {"form": 1, "issuers": [{
@@ -7,7 +7,7 @@
 //! }], "deployers": []}
 //! ```
 //!
-//! An entry is [`Issuers`]' own, with keys in every case; `deployers` are the keys of the deployer.
+//! An entry has the format of [`Issuers`], always with keys; `deployers` are the keys of the deployer.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -16,15 +16,16 @@ use crate::issuers::{Entry, Form, Issuer, Issuers, IssuersError, MAX_LIFE_SECOND
 use crate::keys::{KeySet, KeySetError, Member};
 use crate::{Audience, Verifier};
 
-/// The form of the document. A release that changes it has to read the former one too: functions of two releases run side by side.
+/// The format version of the document. A release that changes it must also read the former version, since functions of
+/// two releases run at the same time.
 pub const FORM: u64 = 1;
 
-/// How old the noted moment of an issuer's last answer may become, in seconds. A newer answer with the same keys is not noted before, so
-/// that an issuer that answers each minute causes one write an hour.
+/// How old the recorded time of an issuer's last answer may become, in seconds. A newer answer with the same keys is
+/// not recorded earlier, so that an issuer that answers each minute causes one write an hour.
 pub const NOTED_SECONDS: i64 = 3_600;
 
-/// For how long an issuer's keys are used after its last answer, in seconds: as long as any token may live. What the issuer signed
-/// before it fell silent has expired by then.
+/// How long an issuer's keys are used after its last answer, in seconds: the longest lifetime of any token. Tokens that
+/// the issuer signed before it stopped answering have expired by then.
 pub const KEPT_SECONDS: i64 = MAX_LIFE_SECONDS;
 
 /// The issuers of shoppers or operators with the keys to verify with, and the deployer's keys.
@@ -45,18 +46,20 @@ struct Document {
     deployers: Vec<Member>,
 }
 
-/// What an attempt to read all addresses came to.
+/// The result of reading all URLs.
 #[derive(Debug, Clone)]
 pub struct Merged {
     /// The document to publish.
     pub document: Published,
-    /// The longest time since an issuer that did not answer now was last known to answer, in seconds; 0 when all answered.
+    /// The longest time since the last known answer of an issuer that did not answer now, in seconds; 0 when all
+    /// answered.
     pub silent_seconds: i64,
 }
 
 impl Published {
-    /// The document of configured `issuers` and the deployer's keys. `answer` has what the issuer of a name answered now, if it answered with
-    /// usable keys; the keys of others stay as `former` has them, until they are [`KEPT_SECONDS`] old. `now_s` is in seconds since 1970.
+    /// The document of configured `issuers` and the deployer's keys. `answer` returns the keys of an issuer that
+    /// answered now with usable keys. Other issuers keep the keys of `former` until these are [`KEPT_SECONDS`] old.
+    /// `now_s` is in seconds since 1970.
     #[must_use]
     pub fn merge(
         issuers: Issuers,
@@ -78,10 +81,10 @@ impl Published {
         }
     }
 
-    /// The document in `json`.
+    /// Parses the document in `json`.
     ///
     /// # Errors
-    /// [`IssuersError`]: the document has to be right as a whole.
+    /// [`IssuersError`]. One mistake makes the whole document invalid.
     pub fn parse(json: &str) -> Result<Self, IssuersError> {
         let Head { form } = read(json)?;
         if form != FORM {
@@ -97,7 +100,7 @@ impl Published {
         Ok(Self { issuers, deployers })
     }
 
-    /// The document as [`Published::parse`] takes it.
+    /// The document in the format of [`Published::parse`].
     #[must_use]
     pub fn to_json(&self) -> String {
         let deployers = self.deployers.as_ref().map(KeySet::jwks).unwrap_or_default();
@@ -105,11 +108,11 @@ impl Published {
             .to_string()
     }
 
-    /// What checks tokens for `audience` by this document.
+    /// The verifier of tokens for `audience` by this document.
     ///
     /// # Errors
-    /// [`IssuersError::NoRole`] when operators come from an issuer other than our own that has no role;
-    /// [`IssuersError::Deployers`] when a `kid` of the deployer's is one of our own issuer's.
+    /// [`IssuersError::NoRole`] when an operators' issuer other than the project's own has no role;
+    /// [`IssuersError::Deployers`] when a key of the deployer has the `kid` of a key of the project's own issuer.
     pub fn verifier(self, audience: Audience) -> Result<Verifier, IssuersError> {
         let verifier = Verifier::of(audience, self.issuers)?;
         match self.deployers {
@@ -119,7 +122,7 @@ impl Published {
     }
 }
 
-/// Gives a configured issuer the keys at its address, and answers for how many seconds it has been silent.
+/// Sets the keys of a configured issuer with a URL, and returns for how many seconds it has not answered.
 fn fill(issuer: &mut Issuer, former: Option<&Issuer>, answer: Option<KeySet>, now_s: i64) -> i64 {
     let Some(address) = &mut issuer.address else {
         return 0;
@@ -132,7 +135,7 @@ fn fill(issuer: &mut Issuer, former: Option<&Issuer>, answer: Option<KeySet>, no
         issuer.keys = keys;
         return 0;
     }
-    // An issuer that never answered counts from the first time that it was asked.
+    // For an issuer that never answered, the time counts from the first request.
     address.answered_at = known.map_or(now_s, |(_, at)| at);
     let silent_seconds = age(address.answered_at);
     if let Some((keys, _)) = known.filter(|_| silent_seconds < KEPT_SECONDS) {
@@ -318,7 +321,7 @@ mod tests {
         let entries: Vec<_> = (0..MAX_ISSUERS).map(entry).collect();
         let document = json!({"form": FORM, "issuers": entries, "deployers": keys}).to_string();
         let written = Published::parse(&document).unwrap().to_json();
-        // DynamoDB's items have 400 KB at most.
+        // DynamoDB's limit for an item is 400 KB.
         assert!((150_000..200_000).contains(&written.len()), "{}", written.len());
     }
 }

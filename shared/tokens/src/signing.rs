@@ -1,4 +1,4 @@
-//! Keys that sign.
+//! Signing keys.
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -10,12 +10,12 @@ use serde_json::json;
 use crate::keys::is_kid;
 use crate::{Audience, ISSUER, provider};
 
-/// A key could not be made or read, or a token not be signed.
+/// A key could not be made or parsed, or a token could not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an Ed25519 key in the expected encoding")]
 pub struct KeyError;
 
-/// Signs tokens and names itself in them by its `kid`. Never printed.
+/// Signs tokens and puts its `kid` into their header. Never printed.
 pub struct SigningKey {
     kid: String,
     pub(crate) key: EncodingKey,
@@ -33,10 +33,10 @@ struct PrivateJwk {
 }
 
 impl SigningKey {
-    /// A new key called `kid` from the system's randomness.
+    /// Generates a key called `kid` from the system's randomness.
     ///
     /// # Errors
-    /// When `kid` is of another form than [`crate::KeySet`] takes, or the system has no randomness to give.
+    /// When `kid` is not valid for [`crate::KeySet`], or the system returns no randomness.
     pub fn generate(kid: &str) -> Result<Self, KeyError> {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).map_err(|_| KeyError)?;
@@ -44,7 +44,7 @@ impl SigningKey {
         Self::new(kid, &seed, &pair)
     }
 
-    /// A key from [`SigningKey::to_jwk`].
+    /// Parses a key from [`SigningKey::to_jwk`].
     ///
     /// # Errors
     /// When the text is not a private Ed25519 JWK with a `kid`, or `x` is not the public half of `d`.
@@ -59,11 +59,11 @@ impl SigningKey {
         Self::new(&jwk.kid, &seed, &pair)
     }
 
-    /// The key as a private JWK: `{"kty":"OKP","crv":"Ed25519","kid":…,"x":…,"d":…}`. A secret: store it readable by its
-    /// owner only.
+    /// The key as a private JWK: `{"kty":"OKP","crv":"Ed25519","kid":…,"x":…,"d":…}`. It is a secret: store it readable
+    /// by its owner only.
     ///
     /// # Errors
-    /// When it cannot be written as JSON, which a well-formed key never causes.
+    /// When it cannot be written as JSON, which never happens with a valid key.
     pub fn to_jwk(&self) -> Result<String, KeyError> {
         let jwk = PrivateJwk {
             kty: "OKP".to_owned(),
@@ -75,7 +75,7 @@ impl SigningKey {
         serde_json::to_string(&jwk).map_err(|_| KeyError)
     }
 
-    /// The name of the key in its tokens' header.
+    /// The key's `kid` in its tokens' header.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
@@ -90,7 +90,7 @@ impl SigningKey {
     /// A token for `sub`, valid from `issued_at_s` until before `expires_at_s` (seconds since 1970).
     ///
     /// # Errors
-    /// When the claims cannot be signed, which a well-formed key never causes.
+    /// When the claims cannot be signed, which never happens with a valid key.
     pub fn sign(
         &self,
         audience: Audience,
@@ -103,7 +103,7 @@ impl SigningKey {
         }))
     }
 
-    /// A token of these claims, whatever they are: another issuer's.
+    /// A token with arbitrary claims, as another issuer may write them.
     ///
     /// # Errors
     /// See [`SigningKey::sign`].

@@ -1,4 +1,4 @@
-//! Bodies and the idempotency key.
+//! JSON bodies and the idempotency key.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use domain::limits::{MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES};
@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::Failure;
 use api::problem::{Code, Problem};
 
-/// A JSON body: at most [`MAX_BODY_BYTES`], declared as JSON, nested no deeper than the parser's own bound (128), and of
-/// exactly the expected form.
+/// A JSON body: at most [`MAX_BODY_BYTES`], with a JSON content type, nested no deeper than the parser's limit (128),
+/// and of exactly the expected form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -35,7 +35,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(Problem::new(Code::TooLarge, detail).into());
         };
         let bytes = body.to_bytes();
-        // The parser would read a list as an object's members in their order; a client that sends one is mistaken.
+        // The parser would accept a list as an object's members in order. A client that sends a list is mistaken.
         if bytes
             .iter()
             .find(|b| !b.is_ascii_whitespace())
@@ -50,14 +50,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Ok(_) => Err(malformed("body", "more than one JSON value".to_owned())),
             Err(error) => {
                 let path = error.path().to_string();
-                // The parser writes `.` for the whole and `?` where the text broke off.
+                // The parser writes `.` for the whole body and `?` for the place where the text ends early.
                 let field = path.trim_end_matches(['.', '?']);
                 let field = if field.is_empty() {
                     "body".to_owned()
                 } else {
                     field.to_owned()
                 };
-                // The parser's words quote at most a member's name or a short value of the client's own.
+                // The parser's message quotes at most a member's name or a short value from the client.
                 Err(malformed(&field, bounded(error.inner().to_string())))
             }
         }
@@ -73,7 +73,7 @@ fn malformed(field: &str, message: String) -> Failure {
     .into()
 }
 
-/// An error message must not grow with the request.
+/// Limits an error message's length, whatever the request contains.
 fn bounded(text: String) -> String {
     const MOST: usize = 200;
     if text.len() <= MOST {
@@ -83,8 +83,8 @@ fn bounded(text: String) -> String {
     }
 }
 
-/// The request's `Idempotency-Key`: 1 to 64 visible ASCII characters, chosen by the client, the same for every repeat of
-/// one request.
+/// The request's `Idempotency-Key`: 1 to 64 visible ASCII characters. The client chooses it and sends the same key with
+/// every repeat of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 

@@ -1,4 +1,4 @@
-//! Pages of lists: `limit` and an opaque `cursor`.
+//! Paging of lists: `limit` and an opaque `cursor`.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -14,19 +14,19 @@ use serde::Deserialize;
 use crate::Failure;
 use api::problem::{Code, Problem};
 
-/// The query of a list, as it comes.
+/// The query parameters of a list, unchecked.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PageQuery {
     limit: Option<String>,
     cursor: Option<String>,
 }
 
-/// Which page of a list is asked for, in the order of a moment and an identifier.
+/// The requested page of a list that is ordered by a moment and an identifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// How many at most: 1 to [`MAX_PAGE`], 20 if not said.
+    /// The largest number of entries: 1 to [`MAX_PAGE`], 20 by default.
     pub limit: u16,
-    /// After which entry.
+    /// The entry before the page's first one.
     pub after: Option<(Timestamp, T)>,
 }
 
@@ -58,12 +58,12 @@ impl<T: FromStr + Send, S: Send + Sync> FromRequestParts<S> for Page<T> {
     }
 }
 
-/// The cursor after an entry.
+/// The cursor that points behind an entry.
 pub fn encode_cursor(at: Timestamp, id: &impl Display) -> String {
     BASE64URL_NOPAD.encode(format!("{}|{id}", at.as_millis()).as_bytes())
 }
 
-/// The entry a cursor stands after; `None` if it is not a cursor.
+/// The entry that a cursor points behind; `None` if the text is not a cursor.
 #[must_use]
 pub fn decode_cursor<T: FromStr>(cursor: &str) -> Option<(Timestamp, T)> {
     if cursor.len() > 128 {
@@ -157,7 +157,7 @@ mod tests {
         for text in ["", "=", "N3xk=", "N3x", "N3x*", "N3xk\n", "\u{e4}", "_w"] {
             assert_eq!(decode_cursor::<DropId>(text), None, "{text}");
         }
-        // Zeros before the number keep the entry the same, so that the length alone decides.
+        // Leading zeros leave the entry the same, so that only the length differs.
         let long = |zeros: usize| after(&format!("{}7|d", "0".repeat(zeros)));
         assert!(long(93).is_some());
         assert_eq!(long(94), None);

@@ -1,4 +1,4 @@
-//! A failed request: a problem for the client, and a log line if the mistake is ours.
+//! A failed request: a problem for the client, and a log line if the server is at fault.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -6,12 +6,12 @@ use ports::StoreError;
 
 use api::problem::{Code, Problem};
 
-/// What a handler fails with.
+/// The error of a handler.
 #[derive(Debug)]
 pub struct Failure(Box<Problem>);
 
 impl Failure {
-    /// A mistake of ours. `doing` and `error` go to the log, and only there.
+    /// A server error. `doing` and `error` go to the log and not to the client.
     pub fn internal(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
         tracing::error!(doing, %error, "a request failed by our mistake");
         Self(Box::new(Problem::new(
@@ -20,7 +20,7 @@ impl Failure {
         )))
     }
 
-    /// A database port that did not answer.
+    /// A failed call of a database port.
     pub fn store(doing: &'static str, error: &StoreError) -> Self {
         match error {
             StoreError::Broken(_) => Self::internal(doing, error),
@@ -37,7 +37,7 @@ impl Failure {
         }
     }
 
-    /// The problem as the client will see it.
+    /// The problem that the client receives.
     #[must_use]
     pub fn problem(&self) -> &Problem {
         &self.0

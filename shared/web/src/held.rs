@@ -1,19 +1,19 @@
-//! What checks tokens, as this process holds it.
+//! Token verifiers, cached in the process.
 //!
-//! **Problem.** The keys of issuers change while a process runs. Whoever checks a token must neither ask anybody for each
-//! request, nor refuse a token of a new key for long, nor accept one of a removed key for long, nor stop while the database is away.
+//! **Problem.** The keys of issuers change while a process runs. A check must not call another service for each
+//! request, must accept a new key and refuse a removed key soon, and must continue while the database is unavailable.
 //!
-//! **Model.** [`Held`] keeps what the issuers' document said when it was last read:
+//! **Model.** [`Held`] keeps the issuers' document that was read last:
 //!
-//! | what was read last | a token is checked by |
+//! | age of the document | keys that check a token |
 //! |---|---|
-//! | is younger than [`LIFE_MS`], less up to a fifth at random | that, without a read |
-//! | is older | what a new read finds; while the database does not answer, by the former until it is [`STALE_MS`] old |
-//! | is older than [`STALE_MS`], or nothing | what a new read finds; while the database does not answer, nothing: 503 |
+//! | younger than [`LIFE_MS`], less up to a fifth at random | the cached keys, without a read |
+//! | older | the keys of a new read; if the database does not answer, the cached keys until they are [`STALE_MS`] old |
+//! | older than [`STALE_MS`], or no document | the keys of a new read; if the database does not answer, none: 503 |
 //!
-//! A token that names an unknown key of a known issuer causes a read too, since the key may be new. At most one read runs at a time in a
-//! process, and where something is held none begins within [`PAUSE_MS`] of the end of the last one. Invented `kid`s therefore cost a
-//! process one read in five seconds, however many there are.
+//! A token that names an unknown key of a known issuer also causes a read, since the key may be new. At most one read
+//! runs at a time in a process. While a document is cached, no read begins within [`PAUSE_MS`] of the end of the last
+//! one. So tokens with invented `kid`s cause one read in five seconds for each process, whatever their number.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,43 +25,43 @@ use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
 use ports::retry::{IN_REQUEST, retry};
 use tokens::{Audience, Identity, Published, TokenError, Verifier};
 
-/// How long a document is used before it is read again, in milliseconds, less up to a fifth at random, so that processes that started
-/// together do not read together. A removed key is refused after this time at the latest.
+/// How long a document is used before it is read again, in milliseconds, less up to a fifth at random, so that
+/// processes that started together do not read together. A removed key is refused after this time at the latest.
 pub const LIFE_MS: i64 = 60_000;
 
 /// How long a document is used while the database does not answer, in milliseconds.
 pub const STALE_MS: i64 = 60 * 60_000;
 
-/// How long after the end of a read the next one may begin at the earliest, in milliseconds, while a document is held.
+/// The shortest time between the end of a read and the next read while a document is cached, in milliseconds.
 pub const PAUSE_MS: i64 = 5_000;
 
-/// Why a token makes nobody.
+/// Why a token identifies nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unidentified {
-    /// The token is wrong.
+    /// The token is invalid.
     Refused(TokenError),
-    /// The document of issuers cannot be read, so nobody knows.
+    /// The issuers' document cannot be read, so the token cannot be checked.
     Unknown(StoreError),
 }
 
-/// What comes of a check.
+/// The boxed future of a check.
 type Checked<'a> = Pin<Box<dyn Future<Output = Result<Identity, Unidentified>> + Send + 'a>>;
 
 trait Check: Send + Sync {
     fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a>;
 }
 
-/// Checks the bearer tokens of a function's requests. Clones share everything.
+/// Checks the bearer tokens of a function's requests. Clones share the cache.
 #[derive(Clone)]
 pub struct Tokens(Arc<dyn Check>);
 
 impl Tokens {
-    /// Takes the tokens of shoppers, by the document that `issuers` reads with the first request.
+    /// Checks tokens of shoppers. `issuers` reads their document with the first request.
     pub fn of_shoppers(issuers: impl ReadIssuers + 'static, edge: impl Edge) -> Self {
         Self::held(Audience::Shopper, IssuerList::Shoppers, issuers, edge)
     }
 
-    /// Takes the tokens of operators, by the document that `issuers` reads with the first request.
+    /// Checks tokens of operators. `issuers` reads their document with the first request.
     pub fn of_operators(issuers: impl ReadIssuers + 'static, edge: impl Edge) -> Self {
         Self::held(Audience::Operator, IssuerList::Operators, issuers, edge)
     }
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// Keys that never change.
+/// Fixed keys that never change.
 impl From<Verifier> for Tokens {
     fn from(verifier: Verifier) -> Self {
         Self(Arc::new(verifier))
@@ -107,14 +107,14 @@ impl Check for Verifier {
     }
 }
 
-/// See the module's table.
+/// The cache; the module's table describes it.
 struct Held<R, E> {
     audience: Audience,
     list: IssuerList,
     issuers: R,
     edge: E,
     known: Mutex<Known>,
-    /// Held by whoever reads.
+    /// Locked during a read.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -134,7 +134,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// Whether they were read less than `ms` ago. Keys from the future, after a clock jumped back, were not.
+    /// Whether the keys were read less than `ms` ago. A read time in the future, after the clock jumped back, does not
+    /// count.
     fn is_younger_than(&self, ms: i64, now: Timestamp) -> bool {
         (0..ms).contains(&now.millis_since(self.read_at))
     }
@@ -153,7 +154,7 @@ impl Known {
             .filter(|keys| keys.is_younger_than(STALE_MS, now))
     }
 
-    /// What the read found that ended since `began`, or so shortly before that none may begin.
+    /// The result of the last read if it ended after `began`, or so recently that no new read may begin.
     fn just_tried(&self, began: Timestamp, now: Timestamp) -> Option<Result<Keys, StoreError>> {
         let (ended, error) = self.tried.as_ref()?;
         let pauses = self.stale(now).is_some() && (0..PAUSE_MS).contains(&now.millis_since(*ended));
@@ -172,7 +173,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys that hold now.
+    /// The keys to check with now.
     async fn keys(&self, now: Timestamp) -> Result<Keys, StoreError> {
         if let Some(keys) = self.known().fresh(now) {
             return Ok(keys.clone());
@@ -180,7 +181,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
         let _mine = match self.reading.try_lock() {
             Ok(mine) => mine,
             Err(_) => {
-                // Whoever has keys need not wait until a read under way ends.
+                // A request with usable keys does not wait for a read in progress.
                 if let Some(keys) = self.known().stale(now) {
                     return Ok(keys.clone());
                 }
@@ -195,7 +196,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
         found.or_else(|error| self.known().stale(now).cloned().ok_or(error))
     }
 
-    /// Newer keys than `former`, unless the last read was just made and found these.
+    /// Newer keys than `former`. `None` if a read that ended just now returned the same keys.
     async fn newer(&self, former: &Keys, now: Timestamp) -> Result<Option<Keys>, StoreError> {
         let _mine = self.reading.lock().await;
         let (current, tried) = {
@@ -213,7 +214,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
         }
     }
 
-    /// Reads the document and holds what it says.
+    /// Reads the document and caches its keys.
     async fn read(&self) -> Result<Keys, StoreError> {
         let read_at = self.edge.now();
         let read = retry(&self.edge, IN_REQUEST, || self.issuers.issuers(self.list)).await;
@@ -239,7 +240,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
         keys
     }
 
-    /// What checks by `document`. One that cannot be used may be replaced within a minute, so the request is worth repeating.
+    /// The verifier of `document`. An unusable document may be replaced within a minute, so the client may retry.
     fn verifier(&self, document: Option<IssuersDocument>) -> Result<Verifier, StoreError> {
         let list = self.list.as_str();
         let Some(document) = document else {
@@ -293,7 +294,7 @@ mod tests {
             Self { store, edge, tokens }
         }
 
-        /// Publishes these keys of our own issuer.
+        /// Publishes these keys of the project's own issuer.
         async fn publish(&self, version: u64, keys: &[&SigningKey]) {
             let issuers = Issuers::own(Audience::Shopper, KeySet::of(keys).unwrap());
             let merged = Published::merge(issuers, None, None, |_| None, 0);
@@ -315,7 +316,7 @@ mod tests {
             key.sign(Audience::Shopper, "ada", now, now + 600).unwrap()
         }
 
-        /// A request of its own: the former one has ended by now.
+        /// Checks a token one millisecond later than the check before, so that any earlier read has ended.
         async fn check(&self, key: &SigningKey) -> Result<(), Unidentified> {
             self.edge.advance(1);
             let checked = self.tokens.check(&self.token(key), self.edge.now()).await;
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(scene.reads(), 3);
     }
 
-    /// Checks these tokens at the same time.
+    /// Checks these tokens concurrently.
     async fn futures_of(scene: &Scene, tokens: &[impl AsRef<str>]) -> Vec<Result<(), Unidentified>> {
         let now = scene.edge.now();
         let checks = tokens.iter().map(|token| scene.tokens.check(token.as_ref(), now));

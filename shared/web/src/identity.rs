@@ -1,4 +1,4 @@
-//! Who is asking: the bearer token of a shopper or an operator.
+//! The caller's identity: the bearer token of a shopper or an operator.
 
 use std::sync::Arc;
 
@@ -14,9 +14,8 @@ use crate::held::{Tokens, Unidentified};
 use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
 
-/// What the routes of a function share: its use cases, and what checks the tokens of those who ask.
+/// The state that the routes of a function share: its use cases and its token checks.
 pub struct Context<S, E> {
-    /// The use cases.
     pub service: S,
     tokens: Tokens,
     edge: E,
@@ -25,8 +24,8 @@ pub struct Context<S, E> {
 /// Extracts the [`Context`] in a handler.
 pub type Shared<S, E> = axum::extract::State<Arc<Context<S, E>>>;
 
-/// The function whose routes share `service`. `tokens` checks the tokens of its [`Shopper`]s or [`Operator`]s by the clock
-/// of `edge`.
+/// Adds the shared `service` to the routes. `tokens` checks the tokens of [`Shopper`]s or [`Operator`]s by the clock of
+/// `edge`.
 pub fn with_tokens<S, E>(
     routes: Router<Arc<Context<S, E>>>,
     service: S,
@@ -44,25 +43,24 @@ where
     }))
 }
 
-/// The shopper of the token.
+/// The shopper that the token identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shopper {
-    /// Who.
     pub id: ShopperId,
-    /// Which drops the token is good for.
+    /// The drops that the token is valid for.
     pub scope: Scope,
 }
 
-/// The operator of the token.
+/// The operator that the token identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
     /// The name for the audit trail.
     pub name: String,
-    /// Which drops the token is good for.
+    /// The drops that the token is valid for.
     pub scope: Scope,
 }
 
-/// What somebody is told whose token is not good for a drop.
+/// The problem for a token that is not valid for the requested drop.
 #[must_use]
 pub fn out_of_scope() -> Problem {
     Problem::new(
@@ -71,7 +69,8 @@ pub fn out_of_scope() -> Problem {
     )
 }
 
-/// Who the request's token says is asking. Why a token was refused is not told: it would help only a forger.
+/// The identity of the request's token. The answer does not say why a token was refused, since that would help only an
+/// attacker.
 async fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<Identity, Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
     let header = parts

@@ -1,22 +1,12 @@
 //! HTTP conventions shared by the API functions.
 //!
-//! A function builds an [`axum::Router`] of its own routes and gives it [`conventions`], or [`with_tokens`] where it must
-//! know who asks. Its handlers take what they need as extractors: [`Json`] bodies (bounded, typed, unknown members
-//! refused), the [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers out of the path.
-//! Whatever goes wrong becomes a [`Failure`]: a problem document (RFC 9457) on the wire, and one log line if the mistake
-//! is ours.
+//! A function builds an [`axum::Router`] of its routes and passes it to [`conventions`], or to [`with_tokens`] if it
+//! needs the caller's identity. Handlers use extractors: [`Json`] bodies (bounded, typed, unknown members refused), the
+//! [`Shopper`] or [`Operator`] of the bearer token, the [`IdempotencyKey`], identifiers of the path. Every error
+//! becomes a [`Failure`]: a problem document (RFC 9457) for the client, and one log line if the server is at fault.
 //!
-//! Nothing here knows of Lambda or DynamoDB, so a function's whole HTTP behaviour is tested by calling its router.
+//! This crate does not depend on Lambda or DynamoDB, so tests of a function's HTTP behaviour call its router directly.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
 
 mod body;
 mod cursor;
@@ -38,16 +28,14 @@ pub use held::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};
 pub use path::{DropInPath, PathOf, path_id};
 
-/// How a response may be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
-    /// It is one person's.
+    /// The response belongs to one person.
     Never,
-    /// Everyone gets the same for a second, and a stale copy for one more while it is renewed.
+    /// All clients may share the response for one second, and a stale copy for one more second while it is renewed.
     PublicSecond,
 }
 
-/// A JSON answer.
 pub fn answer<T: serde::Serialize>(
     status: StatusCode,
     caching: Caching,
@@ -69,8 +57,8 @@ pub fn answer<T: serde::Serialize>(
     }
 }
 
-/// Adds to the span of the request, and so to all its log lines, what no path names: the reservation that a body asks to
-/// order, and the order that it becomes.
+/// Adds ids to the span of the request, and so to all its log lines: the reservation that the body names, and its
+/// order.
 pub fn about_order(reservation: &ReservationId, order: &OrderId) {
     let span = tracing::Span::current();
     span.record("drop", reservation.shard.drop.as_str());
@@ -78,7 +66,7 @@ pub fn about_order(reservation: &ReservationId, order: &OrderId) {
     span.record("order", order.as_str());
 }
 
-/// Adds what all API functions share: problems of our own form for unknown paths and methods.
+/// Adds the problem documents for unknown paths and methods, which all API functions share.
 pub fn conventions<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(|| async { Failure::from(Problem::new(Code::NotFound, "There is nothing at this path.")) })

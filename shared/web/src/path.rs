@@ -1,4 +1,4 @@
-//! Identifiers out of the path.
+//! Identifiers in the path.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::Failure;
 use api::problem::{Code, Problem};
 use domain::ids::DropId;
 
-/// The path's parameters, as texts. A path that is not even text names nothing.
+/// The path's parameters as texts. A path that is not UTF-8 is answered `not_found`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathOf<T>(pub T);
 
@@ -24,7 +24,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<
     }
 }
 
-/// The drop that a path of one parameter names. What is no drop's id, or not even text, names no drop.
+/// The drop of a path with one parameter. A text that is not a valid drop id is answered `not_found`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropInPath(pub DropId);
 
@@ -36,8 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DropInPath {
     }
 }
 
-/// The identifier that a path names. A text that cannot be one names nothing, so the answer is the same as for one that
-/// does not exist.
+/// The identifier in the path. An invalid identifier gets the same answer as one that does not exist.
 ///
 /// # Errors
 /// `not_found`.

@@ -1,4 +1,4 @@
-//! A cancelled drop is swept until nothing is left, and nothing can come.
+//! A cancelled drop is swept until no claim remains, and no new one can appear.
 
 use crate::support::{Scene, killed_after};
 use conduct_drop::bounds::LEASE_MS;
@@ -105,7 +105,7 @@ async fn a_request_that_was_on_its_way_is_swept_too() {
     let mut run = process.begin("one");
     run.look().await;
     run.round().await;
-    // As late as a request from before the cancellation can be, the write of a reservation arrives, and is checked out.
+    // The reservation's write arrives as late as a request from before the cancellation can be, and is checked out.
     scene.edge.advance(LATE_MS - 1);
     scene.hold("A", 0, "ada", 2).await;
     scene.hold("A", 1, "bob", 1).await;
@@ -144,7 +144,7 @@ async fn an_order_that_is_paid_in_between_stays_paid() {
     scene.store.audit().unwrap();
 }
 
-/// Conducts with runs of their own until the drop is cancelled; the orders' worker does its part in between.
+/// Runs separate conductor runs until the drop is cancelled. The orders' worker acts in between.
 async fn finish(scene: &Scene, orders: &[OrderId; 3]) {
     for n in 0..60 {
         if scene.drop().await.state == DropState::Cancelled {
@@ -212,7 +212,7 @@ async fn a_sweep_survives_every_fault() {
                 Fault::Broken,
             ] {
                 let (scene, orders) = cancelled_scene().await;
-                // Six in a row outlast the retries of one call.
+                // Six failures in a row exhaust the retries of one call.
                 let first = scene.store.calls(op) + nth;
                 scene.store.set_plan(move |which, n| {
                     (which == op && (first..first + 6).contains(&n)).then_some(fault)

@@ -22,7 +22,7 @@ enum Step {
     Fault { op: usize, nth: u64, fault: usize },
 }
 
-/// What a conductor calls.
+/// The calls of a conductor.
 const OPS: [Op; 8] = [
     Op::Published,
     Op::Acquire,
@@ -71,7 +71,7 @@ fn claims(scene: &Scene) -> Claims {
         .collect()
 }
 
-/// Holds that nobody may take away: live, and the only claim of their shopper.
+/// Holds that must not be returned: live, and the only claim of their shopper.
 fn protected(before: &Claims, scene: &Scene) -> Claims {
     let now = scene.edge.now();
     let mut alone = before.clone();
@@ -135,7 +135,7 @@ async fn play(steps: Vec<Step>) {
         if conducting {
             let after = claims(&scene);
             for (key, claim) in &protected {
-                // Its time may have passed while the conductor waited for a database that was silent.
+                // The hold may have expired while the conductor waited for an unavailable database.
                 let expired = claim.is_returnable(scene.edge.now());
                 assert!(expired || after.get(key) == Some(claim), "{key:?} lost {claim}");
             }
@@ -145,7 +145,7 @@ async fn play(steps: Vec<Step>) {
             );
         }
     }
-    // Whatever was left behind, a conductor that is let alone puts it right.
+    // An undisturbed conductor corrects everything that was left behind.
     scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
     let process = scene.process();
     let mut last = process.begin("last");

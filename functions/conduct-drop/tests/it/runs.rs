@@ -1,4 +1,4 @@
-//! Leases and runs: one conducts, the others wait, and a death costs seconds.
+//! Leases and runs: one run conducts, the others wait, and a death interrupts it for seconds only.
 
 use std::pin::pin;
 
@@ -155,7 +155,7 @@ async fn a_drop_published_just_before_its_start_is_found() {
     let scene = Scene { store, edge };
     let (clock, publish) = (scene.edge.clone(), scene.store.clone());
     let began = scene.edge.now();
-    // Half a minute into the run somebody publishes a drop that is open at once.
+    // Half a minute into the run, an operator publishes a drop that is open at once.
     scene.store.set_plan(move |op, n| {
         if op == Op::Published && n == 13 {
             let draft = fixtures::draft(&clock, &[("A", 10)], 1);

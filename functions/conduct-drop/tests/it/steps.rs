@@ -1,4 +1,4 @@
-//! What one step after another does: counts, returns, and the end of a drop.
+//! The effects of consecutive steps: counts, returns, and the end of a drop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -232,7 +232,7 @@ async fn an_ended_drop_is_over_once_no_late_write_can_come() {
     run.look().await;
     run.round().await;
     assert_eq!(run.on().count(), 1);
-    // The last moment at which a request that was judged in time may still write.
+    // The last moment at which a request that passed the time check may still write.
     scene.hold_for("A", 0, "ada", 1, 1).await;
     scene.edge.advance(1);
     run.round().await;
@@ -262,7 +262,7 @@ async fn an_extended_drop_is_on_again() {
     run.look().await;
     run.round().await;
     assert_eq!(run.on().count(), 0);
-    // An operator's request that was slower than everything.
+    // An operator's request that arrives later than all others.
     scene
         .change(|drop| {
             drop.extend(ends_at.plus_seconds(600), ends_at.plus_millis(-1))
@@ -276,7 +276,7 @@ async fn an_extended_drop_is_on_again() {
     }
 }
 
-/// The stock as an eventually consistent read may see it: as it was at some moment.
+/// The stock as an eventually consistent read may return it: its state at an earlier moment.
 #[derive(Clone)]
 struct Lagging {
     truth: MemoryStore,
@@ -410,7 +410,7 @@ async fn gone_is_said_after_a_certain_look_and_only_one() {
 async fn one_drop_in_trouble_does_not_hinder_another() {
     let scene = Scene::new();
     fixtures::open_drop(&scene.store, &scene.edge, "other", &[("A", 3)], 1);
-    // The reading of the first drop's document fails for good; the drops stand in the order of their ids.
+    // The read of the first drop's document fails permanently. Drops are processed in the order of their ids.
     let calls = scene.store.calls(Op::Drop);
     scene
         .store

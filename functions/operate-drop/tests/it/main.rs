@@ -1,10 +1,5 @@
 //! The operator's API on memory.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
 
 mod deployer;
 mod http;

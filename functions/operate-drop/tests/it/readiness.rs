@@ -4,6 +4,7 @@ use crate::support::{Scene, moment};
 use axum::body::Body;
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
+use domain::rate::CallRate;
 use http::{Request, StatusCode};
 use memory::{Fault, Op, TestEdge};
 use serde_json::{Value, json};
@@ -70,6 +71,33 @@ async fn readiness_is_told_part_by_part() {
     expected["ruling"] = json!("move_start");
     expected["move_start_to"] = json!(moment(160));
     assert_eq!(asked(&scene, "d").await, (StatusCode::OK, expected));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_gateway_too_slow_for_the_drop_is_told_when_it_is_published_and_with_its_readiness() {
+    // 75 units, 60 seconds to pay: at 2 calls a second all are paid after 75.
+    for (rate, warned) in [(2, true), (3, false)] {
+        let scene = Scene::with_gateway(CallRate::new(rate).unwrap());
+        let (_, draft) = scene.put(&crate::support::body()).await;
+        let (status, published) = scene.post("publish").await;
+        assert_eq!(status, StatusCode::OK);
+        scene.store.put_readiness(&readiness());
+        let (_, ready) = asked(&scene, "d").await;
+        for told in [draft, published, ready] {
+            let Some(warnings) = told.get("warnings") else {
+                assert!(!warned, "{told}");
+                continue;
+            };
+            assert!(warned, "{told}");
+            assert_eq!(warnings[0]["code"], "gateway_rate");
+            let detail = warnings[0]["detail"].as_str().unwrap();
+            assert!(detail.starts_with("75 units at 2 calls a second"), "{detail}");
+            assert!(
+                detail.contains("75 s") && detail.contains("GatewayCallsPerSecond"),
+                "{detail}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! Drops beside each other, called off, moved, and published too late.
+//! Concurrent, cancelled, moved and late-published drops.
 
 use domain::prescale::calendar::CalendarState;
 use domain::prescale::lead::window;

@@ -1,4 +1,4 @@
-//! Every call failed once in every way, every run killed at every call, and old runs that wake late.
+//! Every call fails once in every way, every run is killed at every call, and suspended runs resume late.
 
 use std::pin::pin;
 
@@ -9,10 +9,10 @@ use prescale::Mode;
 
 use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, quotas, stalls};
 
-/// Minutes after which a life with one fault in it must be back at the baseline.
+/// Minutes after which a simulation with one fault must be back at the baseline.
 const OVER: i64 = 52;
 
-/// A life whose `nth` call fails; how many calls it made, and which one failed.
+/// A simulation whose `nth` call fails; returns the number of calls, and the name of the failed one.
 fn life(nth: u64, fault: Option<AccountFault>) -> (World, u64) {
     let mut world = World::new(documents(vec![drop_at("a", 40)]));
     let begins_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).begins_at;
@@ -57,7 +57,7 @@ fn a_run_may_die_at_every_call() {
     every_call(&[AccountFault::DiesBefore, AccountFault::DiesAfter]);
 }
 
-/// Just before the crowd gathers, whatever failed once on the way.
+/// Shortly before the first arrivals the drop is ready, whatever failed once before.
 #[test]
 fn one_fault_does_not_make_a_drop_late() {
     let (_, calls) = life(0, None);
@@ -81,15 +81,15 @@ fn one_fault_does_not_make_a_drop_late() {
     }
 }
 
-/// The run that would lower after a drop stops at each of its calls, sleeps over the beginning of another drop's
-/// preparation, and wakes.
+/// The run that would reduce capacity after a drop is suspended at each of its calls, until after another drop's
+/// preparation has begun, and then resumes.
 #[test]
 fn an_old_run_that_wakes_late_lowers_nothing() {
     let mut slept = Vec::new();
     for nth in 1.. {
         let mut world = World::new(documents(vec![drop_at("a", 40)]));
         let released_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).released_at;
-        // The second run after the release is the one that lowers.
+        // The second run after the end of the drop's time is the one that reduces.
         let minute = released_at.millis_since(in_minutes(0)).div_euclid(60_000) + 1;
         world.until(minute);
         world.account.fail_nth(nth, AccountFault::Hangs);
@@ -105,7 +105,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         }
         let (_, method) = world.account.struck()[0];
         slept.push(method);
-        // While it sleeps, another drop is published that opens soon, and the schedule goes on.
+        // During the suspension, another drop that opens soon is published, and scheduled runs continue.
         world
             .account
             .declare(|docs| docs.calendar = vec![drop_at("b", minute + 20)]);
@@ -116,7 +116,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         let _ = drive(&world.account, old.as_mut()).unwrap();
         let lowered = world.lowered(woke_at, woke_at.plus_millis(60_000));
         if method == "carry_out" {
-            // A call on its way cannot be called back: the next run raises again what it lowered.
+            // A call in progress cannot be stopped: the next run increases again what it reduced.
             assert!(lowered.len() <= 1, "{lowered:?}");
         } else {
             assert_eq!(lowered, vec![], "asleep in {method}, call {nth}");
@@ -142,7 +142,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
     }
 }
 
-/// The run that would lower stops for a moment only, well within its lease, and in that moment a drop is published.
+/// The run that would reduce is suspended briefly, well within its lease, and in that time a drop is published.
 #[test]
 fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
     let mut slept = Vec::new();
@@ -174,7 +174,7 @@ fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
         let _ = drive(&world.account, run.as_mut()).unwrap();
         let changes = world.account.changes();
         let lowered = changes.len() - made;
-        // Between the look at the calendar and the change there is no way to know.
+        // A publication between the calendar read and the change cannot be detected.
         let most = usize::from(matches!(method, "lease" | "audit" | "carry_out"));
         assert!(
             lowered <= most,

@@ -1,4 +1,4 @@
-//! The profile after a drop: changed once by what was measured, whatever fails or dies.
+//! The profile after a drop: changed once by the measurements, whatever fails or dies.
 
 use std::pin::pin;
 
@@ -10,7 +10,7 @@ use prescale::Mode;
 
 use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, stalls};
 
-/// The drop opens at minute 40, ends at 45 and has drained at 46; ten minutes later its figures have come.
+/// The drop opens at minute 40, ends at 45 and has drained at 46; its metrics are available ten minutes later.
 const DUE: i64 = 56;
 
 fn measured() -> Measured {
@@ -32,7 +32,7 @@ fn measured() -> Measured {
         units: 2_000,
         sold: None,
         seconds: ByPhase::each(|_| 60.0),
-        // Twice as many requests to browse as planned, half as many to buy.
+        // Twice as many browse requests as planned, half as many purchase requests.
         functions: vec![
             function("get-drop", 480_000, 150.0),
             function("reserve", 240_000, 12.0),
@@ -85,7 +85,7 @@ fn a_drop_that_is_over_changes_the_profile_once_and_tells_how_far_the_plan_was_o
         .iter()
         .find(|gap| gap.what == "function.get-drop.concurrency")
         .unwrap();
-    // Twice the requests, 150 ms instead of what ten a second take.
+    // Twice the requests, with 150 ms instead of the planned 100 ms.
     assert!((gap.ratio.unwrap() - 3.0).abs() < 1e-9, "{gap:?}");
     let metrics = outcome.metrics("test");
     assert_eq!(metrics["PlanErrorLargest"], lesson.largest.unwrap());
@@ -113,7 +113,7 @@ fn silent_metrics_change_nothing_and_are_asked_again() {
     world.until(DUE + 5);
     assert_eq!(world.account.declared_profile(), world.docs.profile);
     assert_eq!(world.account.lesson_of(&"a".parse().unwrap()), None);
-    // Figures that say nothing of the profile are none.
+    // Measurements without figures for the profile do not count.
     let says_nothing = Measured {
         functions: vec![],
         ..measured()
@@ -166,7 +166,7 @@ fn nothing_is_learned_while_another_drop_is_on() {
 
 #[test]
 fn what_people_write_meanwhile_is_kept_and_learned_from_as_it_then_is() {
-    // Asleep before it writes, while someone declares more headroom.
+    // The run is suspended before it writes, while an engineer declares more headroom.
     for nth in 1.. {
         let mut world = world();
         world.until(DUE);

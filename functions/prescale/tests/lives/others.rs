@@ -8,7 +8,7 @@ use prescale::outcome::Outcome;
 
 use crate::support::{World, documents, drop_at};
 
-/// As a scaling policy does it: whatever is there, it sets its own value.
+/// Sets a fixed value whatever the current one is, as a scaling policy does.
 fn set_to(world: &World, to: u32) {
     let function = "reserve".to_owned();
     let from = world.observed().function(&function).asked.provisioned;

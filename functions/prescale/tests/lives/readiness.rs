@@ -1,4 +1,4 @@
-//! What is said about a drop, and what follows when it is not ready.
+//! The readiness of a drop, and the actions when it is not ready.
 
 use domain::drops::{Drop, FieldError};
 use domain::prescale::calendar::{CalendarDrop, NotReadyPolicy};
@@ -12,7 +12,7 @@ use prescale::{Mode, RunError};
 
 use crate::support::{World, documents, drive, drop_at, in_minutes};
 
-/// Allocation so slow that it is not there in time.
+/// An allocation that is too slow to complete in time.
 fn slow() -> Pace {
     Pace {
         units_per_second: 1,
@@ -39,7 +39,7 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     assert_eq!((after.ready, after.share), (true, Share::WHOLE), "{after:#?}");
 }
 
-/// Puts the document of a drop on the calendar, published.
+/// Publishes the document of a drop on the calendar.
 fn publish(world: &World, entry: &CalendarDrop) {
     let mut draft = fixtures::draft(&world.edge, &[("A", 2_000)], 2);
     (draft.starts_at, draft.ends_at) = (entry.starts_at, entry.ends_at);

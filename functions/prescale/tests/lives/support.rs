@@ -1,4 +1,4 @@
-//! Whole lives of drops on an account in memory, minute by minute.
+//! Complete drops on an account in memory, simulated minute by minute.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -17,7 +17,7 @@ use prescale::{Mode, Prescaler, RunError, TIMEOUT_SECONDS};
 
 pub(crate) type Ran = Result<Outcome, RunError>;
 
-/// The project's own documents, with a calendar of the test's.
+/// The project's own documents, with the test's calendar.
 pub(crate) fn documents(calendar: Vec<CalendarDrop>) -> Documents {
     let file = |name: &str| {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/prescale");
@@ -66,7 +66,7 @@ pub(crate) fn in_minutes(minutes: i64) -> Timestamp {
     TestEdge::START.plus_millis(minutes * 60_000)
 }
 
-/// A short drop that opens so many minutes after the beginning of the test.
+/// A short drop that opens `minutes` after the beginning of the test.
 pub(crate) fn drop_at(id: &str, minutes: i64) -> CalendarDrop {
     CalendarDrop {
         id: id.parse().unwrap(),
@@ -97,7 +97,7 @@ pub(crate) fn drop_at(id: &str, minutes: i64) -> CalendarDrop {
 /// An account, and the schedule that runs the function on it.
 pub(crate) struct World {
     pub(crate) account: MemoryAccount,
-    /// The drops' own documents; without one the calendar alone says when a drop starts.
+    /// The drops' own documents. Without a document, the calendar alone determines a drop's start.
     pub(crate) drops: MemoryStore,
     pub(crate) edge: TestEdge,
     pub(crate) runs: u32,
@@ -135,7 +135,7 @@ impl World {
         ran
     }
 
-    /// The schedule, each minute from now on until `minute`, that not included.
+    /// The scheduled runs, each minute from now on until before `minute`.
     pub(crate) fn until(&mut self, minute: i64) -> Vec<Option<Ran>> {
         let mut all = Vec::new();
         let mut next = self.minute();
@@ -158,7 +158,7 @@ impl World {
         self.account.look().observed
     }
 
-    /// What is still to be done to be back at the baseline, one-way rows left as they are.
+    /// The steps that are missing to the baseline. Values that cannot be lowered are ignored.
     pub(crate) fn off_baseline(&self) -> Vec<Step> {
         let observed = self.observed();
         let baseline = self.docs.baseline.capacity();
@@ -171,7 +171,7 @@ impl World {
         steps(&observed, &target)
     }
 
-    /// Steps that made something smaller from one moment to another.
+    /// Steps that reduced something between two moments.
     pub(crate) fn lowered(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Step)> {
         let database = &self.docs.baseline.database;
         let mut changes = self.account.changes();
@@ -192,7 +192,7 @@ pub(crate) async fn invoke(
     prescaler.run(mode, &format!("run-{number}"), deadline).await
 }
 
-/// Polls until it hangs in one of its calls; false when it is done without.
+/// Polls until a call hangs; returns false when the future completes first.
 pub(crate) fn stalls<T>(account: &MemoryAccount, mut future: Pin<&mut impl Future<Output = T>>) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let mut done = false;
@@ -202,7 +202,7 @@ pub(crate) fn stalls<T>(account: &MemoryAccount, mut future: Pin<&mut impl Futur
     !done
 }
 
-/// Polls until it is done; `None` when its process has died.
+/// Polls until completion; `None` when the process has died.
 pub(crate) fn drive<T>(account: &MemoryAccount, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

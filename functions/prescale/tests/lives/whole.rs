@@ -1,4 +1,4 @@
-//! One drop, nothing wrong.
+//! One drop without faults.
 
 use domain::prescale::lead::window;
 use domain::prescale::observed::{Instance, ObservedDatabase};

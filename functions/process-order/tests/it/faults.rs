@@ -205,7 +205,6 @@ async fn an_outage_is_waited_for_only_so_long() {
     let id = scene.order("ada", VISA).await;
     for fault in [
         GatewayFault::NotSent,
-        GatewayFault::Throttled,
         GatewayFault::UnavailableBefore,
         GatewayFault::NoKey,
     ] {

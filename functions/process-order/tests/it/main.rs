@@ -1,14 +1,10 @@
 //! Payments on memory: batches, endings, faults.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
 
 mod batch;
 mod faults;
 mod mode;
 mod outage;
 mod outcomes;
+mod rate;
 mod support;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::support::{Scene, VISA};
+use crate::support::{FAST, Scene, VISA};
 use domain::order::OrderStatus;
 use memory::MemorySecret;
 use process_order::drive::{Driven, Driver};
@@ -33,6 +33,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         let driver = Driver::new(
             scene.store.clone(),
             gateway,
+            FAST,
             "https://shop.example/orders".to_owned(),
             scene.edge.clone(),
         );

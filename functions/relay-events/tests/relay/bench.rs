@@ -29,7 +29,7 @@ impl Bench {
         relay.relay(&batch, self.edge.now().plus_seconds(30)).await
     }
 
-    /// Relays, and answers with the sequence number from which the stream must start again.
+    /// Relays a batch, and returns the sequence number from which the stream must restart.
     pub(crate) async fn relay(&self, records: &[Value]) -> Option<String> {
         let report = serde_json::to_value(self.try_relay(records).await.unwrap()).unwrap();
         let failures = report["batchItemFailures"].as_array().unwrap();
@@ -111,7 +111,7 @@ pub(crate) fn later(seconds: u32) -> Timestamp {
     TestEdge::START.plus_seconds(seconds)
 }
 
-/// The life of an order that is called off while it is being paid.
+/// The versions of an order that is cancelled while it is being paid.
 pub(crate) fn life(name: &str) -> Vec<Order> {
     let placed = order(name);
     let paying = placed
@@ -126,7 +126,7 @@ pub(crate) fn life(name: &str) -> Vec<Order> {
     vec![placed, paying, asked, undone]
 }
 
-/// The records of a life, numbered from `from`.
+/// The records of these versions, numbered from `from`.
 pub(crate) fn records(from: usize, life: &[Order]) -> Vec<Value> {
     (0..life.len())
         .map(|n| {

@@ -1,4 +1,4 @@
-//! What happens when a queue does not accept.
+//! The relay when a queue does not accept messages.
 
 use events::EventType;
 use memory::SendFault;
@@ -46,7 +46,7 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
     for failing in 0..4 {
         let bench = Bench::new();
         let records = records(10, &life("ada"));
-        // The first try's event, then every repeat of it, at the ledger. Payments go through in between.
+        // The event at its first try, then every repeat of it, to the ledger. Payments are accepted in between.
         for n in 0..4 {
             bench
                 .queues
@@ -59,7 +59,7 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
         }
         assert_eq!(bench.relay(&records).await, Some(sequence(10 + failing)));
         assert_eq!(bench.ledger().len(), 3, "what came after was sent");
-        // The next try, from there on.
+        // The next invocation, from there on.
         let bench = Bench::new();
         assert_eq!(bench.relay(&records[failing..]).await, None);
         assert_eq!(bench.ledger().len(), 4 - failing);
@@ -130,8 +130,8 @@ async fn repeating_ends_long_before_the_deadline() {
 }
 
 proptest! {
-    /// Whatever fails and however often: what the stream is told is done has arrived, and redelivering from where it is
-    /// told to start again ends with everything delivered.
+    /// Whatever fails and however often: records reported as done have been delivered, and redelivery from the reported
+    /// sequence number delivers all others.
     #[test]
     fn nothing_is_ever_skipped(
         faults in proptest::collection::vec(proptest::option::weighted(0.6, proptest::bool::ANY), 0..80),

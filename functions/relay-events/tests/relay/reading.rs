@@ -1,4 +1,4 @@
-//! What a record says, and where it goes.
+//! The meaning of a record, and its destinations.
 
 use domain::order::Order;
 use domain::time::Timestamp;
@@ -177,7 +177,7 @@ async fn a_record_too_long_for_a_queue_is_parked_with_its_keys() {
     assert!(parked["beginning"].as_str().unwrap().contains(key));
 }
 
-/// The events kept for invoking the function by hand mean what their names say.
+/// The stored sample events do what their names say.
 #[tokio::test]
 async fn the_kept_events_are_relayed() {
     let kept = |text: &str| {

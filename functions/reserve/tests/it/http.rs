@@ -1,4 +1,4 @@
-//! The function's whole HTTP behaviour, on memory.
+//! The function's complete HTTP behaviour, over memory.
 
 use axum::Router;
 use axum::body::Body;
@@ -23,7 +23,7 @@ struct Scene {
     router: Router,
 }
 
-/// A process of the function: its own knowledge, the shared store.
+/// A process of the function, with its own cache and the shared store.
 fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[keys]).unwrap());
     let port = || store.clone();
@@ -78,7 +78,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// The hold becomes an order, as checkout's transaction would do it; the claim as it then is.
+    /// Turns the hold into an order, as checkout's transaction does; returns the claim.
     fn order(&self, who: &ShopperId, id: &ReservationId) -> Claim {
         let mut shard = self.store.shard(&id.shard).unwrap();
         let hold = shard.claims[who].clone();
@@ -199,7 +199,7 @@ async fn thirty_two_shoppers_race_for_the_last_unit() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn every_unit_is_found_and_none_twice() {
-    // Uneven shards and a remainder: the last units lie in few of many shards.
+    // Uneven shards and a remainder: the last units are in few of many shards.
     let scene = scene(&[("TEE", 97)], 1);
     let mut granted = 0;
     for n in 0..150 {
@@ -265,10 +265,10 @@ async fn ones_own_expired_hold_is_renewed_no_earlier_than_others_may_take_it() {
     );
     let id = first.1["reservation_id"].as_str().unwrap();
     assert_eq!(scene.send(scene.on("GET", "ada", id)).await.0, 404);
-    // Nobody else has it before it has expired on every clock.
+    // No other shopper gets the unit before the hold has expired on every clock.
     assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 409);
     scene.edge.advance(CLOCK_SKEW_MS);
-    // The same key makes a reservation of its own.
+    // The same key makes a new reservation.
     let renewed = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(renewed.0, 201);
     assert_ne!(renewed.1["reservation_id"], first.1["reservation_id"]);
@@ -309,7 +309,7 @@ async fn gone_is_said_only_when_all_is_paid_for() {
     scene.store.write_status(&publish(counts(1, 0))).await.unwrap();
     assert_eq!(scene.send(ask(1)).await.1["availability"], "all_held");
     scene.edge.advance(1_100);
-    // The shard itself settles too, as the order's transaction would do it.
+    // The shard itself is settled too, as the order's transaction does.
     let key = "d#TEE#0".parse().unwrap();
     let mut shard = scene.store.shard(&key).unwrap();
     let (who, claim) = shard
@@ -438,7 +438,7 @@ async fn what_lies_behind_ones_own_order_is_not_called_sold_out() {
             Some(OrderId::of_reservation(&id).as_str())
         )
     );
-    // It is true of her alone.
+    // The refusal applies only to Ada.
     assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 201);
     let mut shard = scene.store.shard(&id.shard).unwrap();
     shard.settle(&ada, &ordered).unwrap();

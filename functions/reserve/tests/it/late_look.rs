@@ -1,4 +1,4 @@
-//! A look at the stock that takes long, while the stock changes.
+//! A slow read of the stock, which changes during the read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ use reserve::create::Create;
 use reserve::knowledge::Knowledge;
 use tokens::Scope;
 
-/// A stock whose first look finds nothing free: what was there when it set out.
+/// A stock whose first read returns an outdated state without free units.
 struct SlowLook {
     store: MemoryStore,
     looks: AtomicU32,
@@ -56,7 +56,7 @@ impl ClaimStock for &SlowLook {
     }
 }
 
-/// Asks for the one unit of a drop, which was counted `counted_ms` after the request came.
+/// Requests the one unit of a drop, which was counted `counted_ms` after the request arrived.
 async fn ask(counted_ms: i64) -> (bool, u32) {
     let (store, edge) = (MemoryStore::new(), TestEdge::new(7));
     fixtures::open_drop(&store, &edge, "d", &[("TEE", 1)], 1);

@@ -1,10 +1,5 @@
 //! Reservations on memory.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
 
 mod http;
 mod late_look;

@@ -1,23 +1,21 @@
-//! What DynamoDB charges where the emulator gives no figure.
+//! The capacity that DynamoDB charges where the emulator reports none.
 //!
-//! Rules from the developer guide's pages on read and write operations and on transactions: a write costs one unit per
-//! 1 KB begun; a conditional write that is refused costs by the size of the item that is there, at least one unit; each
-//! item of a transaction costs double, and a cancelled transaction costs what it would have cost.
+//! [`stack_api::units`] has the rules.
 
-use dynoxide::types::{Item, TRANSACTIONAL_CAPACITY_FACTOR, item_size, write_capacity_units};
+use dynoxide::types::{Item, item_size};
+use stack_api::units;
 
-/// Write units of a single write that its condition refused.
+/// The write units of a single write that its condition refused.
 #[must_use]
 pub fn refused_write(existing: Option<&Item>) -> f64 {
-    write_capacity_units(existing.map_or(0, item_size))
+    units::refused_write(existing.map_or(0, item_size))
 }
 
-/// Write units of one item of a cancelled transaction. The larger of what is there and what was to be put counts; what
-/// an update would have made of an item is unknown, hence its present size stands for it.
+/// The write units of one item of a cancelled transaction. The larger of the existing and the new item counts. The
+/// result of an update is unknown, so the existing item's size is used.
 #[must_use]
 pub fn transaction_item(existing: Option<&Item>, new: Option<&Item>) -> f64 {
-    let size = existing.map_or(0, item_size).max(new.map_or(0, item_size));
-    write_capacity_units(size) * TRANSACTIONAL_CAPACITY_FACTOR
+    units::transaction_item(existing.map_or(0, item_size), new.map_or(0, item_size))
 }
 
 #[cfg(test)]
@@ -25,7 +23,7 @@ mod tests {
     use super::*;
     use dynoxide::AttributeValue;
 
-    /// An item of exactly `bytes`: the name `pk` and a string.
+    /// An item of exactly `bytes`: the attribute name `pk` and a string.
     fn item(bytes: usize) -> Item {
         Item::from([("pk".to_owned(), AttributeValue::S("x".repeat(bytes - 2)))])
     }

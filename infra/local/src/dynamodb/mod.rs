@@ -1,9 +1,9 @@
-//! DynamoDB on one machine: the embedded emulator behind policies and the meter.
+//! DynamoDB on one machine: the embedded emulator, with policy checks and metering.
 //!
-//! Functions and tests talk to an HTTP endpoint as they would to DynamoDB. A function's request is held against its
-//! policy ([`Dynamo::authorize`]), then against what shall go wrong ([`crate::faults`]): throttling by
-//! partition, conflicts, delays, time-outs before or after the write. Then it passes three steps in [`Dynamo::answer`]: it is
-//! read, it runs on the emulator in this process, and what it used is booked.
+//! Functions and tests use an HTTP endpoint, as with DynamoDB. A function's request is checked against its policy
+//! ([`Dynamo::authorize`]). Then a fault may hit it ([`crate::faults`]): throttling by partition, conflicts, delays,
+//! time-outs before or after the write. [`Dynamo::answer`] parses the request, runs it on the emulator in this process,
+//! and books the consumed capacity.
 
 mod capacity;
 mod needs;
@@ -27,7 +27,6 @@ use crate::meter::{Caller, Meter};
 use crate::permissions::Permissions;
 use crate::template::Table;
 
-/// The tables of a stack.
 #[derive(Clone)]
 pub struct Dynamo {
     db: Database,
@@ -44,12 +43,10 @@ impl std::fmt::Debug for Dynamo {
     }
 }
 
-/// An answer to one request.
+/// The answer to one request.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The JSON body.
     pub body: Bytes,
 }
 
@@ -82,21 +79,20 @@ impl Dynamo {
         })
     }
 
-    /// The same tables, with functions held to these permissions.
+    /// Enables policy checks with these permissions.
     #[must_use]
     pub fn guarded(mut self, permissions: Arc<Permissions>) -> Self {
         self.permissions = permissions;
         self
     }
 
-    /// The same tables, with what goes wrong between them and the functions.
+    /// Enables these faults for requests of functions.
     #[must_use]
     pub fn faulty(mut self, faults: Arc<Faults>) -> Self {
         self.faults = faults;
         self
     }
 
-    /// What goes wrong.
     #[must_use]
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
@@ -108,16 +104,16 @@ impl Dynamo {
         &self.db
     }
 
-    /// Rings whenever a write to the table may have added to its stream.
+    /// The notification after each write that may have added to the table's stream.
     #[must_use]
     pub fn stream_bell(&self, table: &str) -> Option<Arc<Notify>> {
         self.streamed.get(table).cloned()
     }
 
-    /// Whether the policy of the function that asks allows the request; one from outside is always allowed.
+    /// Checks the request against the policy of the calling function. A request from outside is always allowed.
     ///
     /// # Errors
-    /// DynamoDB's refusal, when it does not.
+    /// DynamoDB's refusal.
     pub fn authorize(&self, function: Option<&str>, operation: &str, body: &[u8]) -> Result<(), Answer> {
         let Some(function) = function else { return Ok(()) };
         let needs = needs::needs(operation, body).map_err(|error| Answer {
@@ -133,7 +129,7 @@ impl Dynamo {
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot.
     #[must_use]
     pub fn answer(&self, operation: &str, body: &[u8], caller: Caller) -> Answer {
-        // Looked at by name first: the requests of a drop are none of these.
+        // Compared by name first, since the requests of a drop are neither of these.
         let about_tables = matches!(operation, "DescribeTable" | "UpdateTable");
         let of_warmth = about_tables.then(|| self.warm.answer(&self.db, operation, body));
         let (result, uses) = match of_warmth.flatten() {

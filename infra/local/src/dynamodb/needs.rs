@@ -1,8 +1,8 @@
-//! Which permissions a request to DynamoDB needs.
+//! The permissions that a request to DynamoDB needs.
 //!
-//! After the developer guide's pages on IAM for batch and transactional operations: a batch needs the batch's action on
-//! every table it names; a transaction needs, item by item, the action of the same read or write alone, and
-//! `ConditionCheckItem` for a check. What goes through an index needs the action on the index.
+//! The rules are from the developer guide's pages on IAM for batch and transactional operations. A batch needs the
+//! batch's action on every table it names. A transaction needs, for each item, the action of the same single read or
+//! write, and `ConditionCheckItem` for a check. A request on an index needs the action on the index.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -49,7 +49,8 @@ struct Part<'a> {
     table_name: Cow<'a, str>,
 }
 
-/// What `operation` needs. Nothing when the request names no table where it has to; such a request is refused for that.
+/// The permissions for `operation`. Empty when the request lacks a required table name; DynamoDB refuses such a
+/// request.
 pub(super) fn needs(operation: &str, body: &[u8]) -> Result<Vec<Need>, DynoxideError> {
     let names: Names<'_> =
         serde_json::from_slice(body).map_err(|e| DynoxideError::SerializationException(e.to_string()))?;
@@ -91,7 +92,7 @@ pub(super) fn needs(operation: &str, body: &[u8]) -> Result<Vec<Need>, DynoxideE
     })
 }
 
-/// A table may be named by its ARN too.
+/// The ARN of a table that is given by name or by ARN.
 fn arn(table: &str) -> String {
     if table.starts_with("arn:") {
         table.to_owned()

@@ -1,7 +1,7 @@
-//! One request, run on the emulator, with what it used.
+//! Runs one request on the emulator and returns the consumed capacity.
 //!
-//! The consumed capacity is always asked for and taken out again when the caller did not ask; the same goes for the old
-//! item on a refused write, whose size the price depends on.
+//! The capacity is always requested from the emulator, and removed from the answer when the caller did not request it.
+//! The same applies to the old item of a refused write, whose size determines the cost.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ use stack_api::TableUse;
 
 use crate::meter::Uses;
 
-/// A request that failed, with what it used nevertheless.
+/// A failed request and the capacity that it consumed.
 struct Failed {
     error: DynoxideError,
     uses: Uses,
@@ -42,8 +42,8 @@ impl From<DynoxideError> for Failed {
 
 type Outcome = Result<(String, Uses), Failed>;
 
-/// Runs what can be asked for its capacity. `$before` sees the request first, `$uses` says how to book the capacity, and
-/// `$failed` what a failure used; both get what `$before` found.
+/// Runs an operation that reports its capacity. `$before` sees the request first, `$uses` books the capacity of a
+/// success, and `$failed` that of a failure. Both get the result of `$before`.
 macro_rules! counted {
     ($db:expr, $body:expr, $request:ty, $method:ident, $uses:expr) => {
         counted!(
@@ -73,7 +73,7 @@ macro_rules! counted {
     }};
 }
 
-/// A write of one item, whose refusal has a price too.
+/// A write of one item. A refused write consumes capacity too.
 macro_rules! write_one {
     ($db:expr, $body:expr, $request:ty, $method:ident) => {
         counted!(
@@ -95,14 +95,14 @@ macro_rules! write_one {
     };
 }
 
-/// Whatever costs nothing.
+/// An operation that consumes no capacity.
 macro_rules! free {
     ($db:expr, $body:expr, $method:ident) => {
         Ok((encode(&$db.$method(decode($body)?)?)?, Uses::new()))
     };
 }
 
-/// Runs `operation`, and says what it used.
+/// Runs `operation` and returns its answer and the consumed capacity.
 pub(super) fn run(db: &Database, operation: &str, body: &[u8]) -> (Result<String, DynoxideError>, Uses) {
     match carry_out(db, operation, body) {
         Ok((answer, uses)) => (Ok(answer), uses),
@@ -143,7 +143,7 @@ fn carry_out(db: &Database, operation: &str, body: &[u8]) -> Outcome {
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DynoxideError> {
     serde_json::from_slice(body).map_err(|error| {
         let text = error.to_string();
-        // The emulator's own decoders mark their class in front of the message.
+        // The emulator's decoders put the error class before the message.
         match text.split_once(':') {
             Some((class, message)) if class.starts_with("VALIDATION") => {
                 DynoxideError::ValidationException(message.to_owned())
@@ -157,7 +157,7 @@ fn encode<T: Serialize>(response: &T) -> Result<String, DynoxideError> {
     serde_json::to_string(response).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
 }
 
-/// Asks for the capacity; whether the caller had asked himself.
+/// Requests the capacity; returns whether the caller had requested it.
 fn ask(member: &mut Option<String>) -> bool {
     let asked = member.as_deref().is_some_and(|v| v != "NONE");
     if !asked {
@@ -206,7 +206,7 @@ fn applied(capacities: &[ConsumedCapacity]) -> Uses {
     })
 }
 
-/// A write of one item failed.
+/// The failure of a single write.
 fn refused(error: DynoxideError, (table, wants_old): (String, bool)) -> Failed {
     let DynoxideError::ConditionalCheckFailedException(message, old) = error else {
         return error.into();
@@ -255,7 +255,7 @@ fn transact_write(db: &Database, body: &[u8]) -> Outcome {
         },
         |capacities: &[ConsumedCapacity], _| book(capacities, |c| {
             let wcu = c.write_capacity_units.unwrap_or(c.capacity_units);
-            // A repeat under the same token is only read.
+            // DynamoDB charges a repeat with the same token as a read.
             TableUse {
                 wcu,
                 rcu: c.read_capacity_units.unwrap_or(0.0),
@@ -273,7 +273,7 @@ fn transact_write(db: &Database, body: &[u8]) -> Outcome {
     )
 }
 
-/// What a cancelled transaction has to be priced by: where each item lies, or what was to be put there.
+/// What determines the cost of a cancelled transaction's item: its key, or the item to put.
 struct Place {
     table: String,
     key: HashMap<String, AttributeValue>,

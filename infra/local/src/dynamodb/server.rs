@@ -1,4 +1,4 @@
-//! The HTTP endpoint the SDK talks to.
+//! The HTTP endpoint for the SDK.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::http1::{self, AMZ_JSON, Cut};
 use crate::meter::Caller;
 use crate::permissions::signer;
 
-/// DynamoDB takes requests of up to 16 MB.
+/// DynamoDB's limit for a request is 16 MB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Serves until the listener fails or the task is dropped.
@@ -52,14 +52,14 @@ async fn handle(dynamo: Dynamo, request: Request<Incoming>) -> Result<Response<F
     Ok(response(answer.status, answer.body))
 }
 
-/// What somebody asks for.
+/// A parsed request.
 struct Asked {
     operation: String,
     body: Bytes,
     caller: Caller,
 }
 
-/// Lets a request meet its fate.
+/// Applies the fault `fate` to a request.
 async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Result<Answer, Cut> {
     match fate {
         Fate::Answered => Ok(run(dynamo, asked).await),
@@ -80,7 +80,7 @@ async fn meet(fate: Fate, dynamo: Dynamo, mut asked: Asked) -> Result<Answer, Cu
             lose(loss).await
         }
         Fate::Late(after) => {
-            // A task of its own: the caller hangs up meanwhile, and the write arrives nevertheless.
+            // Spawned as a task: the caller closes the connection before the write is done.
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
                 run(dynamo, asked).await;
@@ -106,7 +106,7 @@ async fn run(dynamo: Dynamo, asked: Asked) -> Answer {
     if operation != "Scan" {
         return dynamo.answer(&operation, &body, caller);
     }
-    // A scan reads whole tables; it must not hold up the thread that serves the others.
+    // A scan reads whole tables, so it must not block the thread that serves other requests.
     let work = tokio::task::spawn_blocking(move || dynamo.answer(&operation, &body, caller));
     work.await.unwrap_or(Answer {
         status: 500,
@@ -114,7 +114,7 @@ async fn run(dynamo: Dynamo, asked: Asked) -> Answer {
     })
 }
 
-/// The answer to a batch of reads of which a part was not done.
+/// The answer to a batch of reads with unprocessed keys.
 fn with_unprocessed(answer: Answer, unprocessed: serde_json::Value) -> Answer {
     let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
         return answer;

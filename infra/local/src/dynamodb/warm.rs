@@ -1,5 +1,5 @@
-//! Warm throughput: how much tables and their indexes serve at once, told and raised as on AWS. The emulator knows
-//! nothing of it, and serves what it can whatever it says here.
+//! Warm throughput: the throughput that a table or an index serves at once, reported and raised as on AWS. The emulator
+//! does not know warm throughput, so these values do not limit it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Map, Value, json};
 
-/// What a new on-demand table has.
+/// The values of a new on-demand table.
 const NEW: Warm = Warm {
     read: 12_000,
     write: 4_000,
@@ -19,14 +19,14 @@ struct Warm {
     write: u64,
 }
 
-/// What has been raised, by table and index.
+/// The raised values, by table and index.
 #[derive(Debug, Default)]
 pub(super) struct WarmThroughput {
     raised: Mutex<HashMap<(String, Option<String>), Warm>>,
 }
 
 impl WarmThroughput {
-    /// The answer to a request that is about warm throughput, or whose answer tells of it.
+    /// The answer to a request about warm throughput, or to one whose answer contains it.
     pub(super) fn answer(
         &self,
         db: &Database,
@@ -83,7 +83,7 @@ impl WarmThroughput {
         raised.get(&key).copied().unwrap_or(NEW)
     }
 
-    /// All of it, or nothing.
+    /// Raises all requested values, or none.
     fn raise(&self, table: &str, described: &Value, request: &Value) -> Result<(), DynoxideError> {
         let mut wanted: Vec<(Option<String>, Warm)> = Vec::new();
         if let Some(own) = request.get("WarmThroughput") {
@@ -115,7 +115,7 @@ impl WarmThroughput {
         Ok(())
     }
 
-    /// What is asked for; a part that is not named stays.
+    /// The requested values. A value that the request omits stays unchanged.
     fn read(&self, table: &str, index: Option<&str>, asked: &Value) -> Result<Warm, DynoxideError> {
         let there = self.of(table, index);
         let part = |name: &str, there: u64| asked.get(name).and_then(Value::as_u64).unwrap_or(there);

@@ -1,4 +1,4 @@
-//! Draws that follow from the run's seed.
+//! Random decisions from the run's seed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,22 +6,22 @@ use fastrand::Rng;
 
 use stack_api::faults::Fault;
 
-/// Draws of one kind. Each has its own stream of numbers, so that a fault draws the same whatever else is on. Which call
-/// meets which draw depends on the order of arrival, which no seed decides.
+/// Random numbers for one kind of fault. Each kind has its own generator, so its numbers do not depend on the other
+/// faults. The assignment of numbers to calls depends on the order of arrival, which the seed does not determine.
 #[derive(Debug)]
 pub(super) struct Chance {
     state: Mutex<(Rng, u64)>,
 }
 
 impl Chance {
-    /// The draws of `fault`; `kind` tells several of one fault apart.
+    /// The generator of `fault`; `kind` separates several generators of one fault.
     pub(super) fn new(seed: u64, fault: Fault, kind: u64) -> Self {
         let place = Fault::IN_STACK
             .iter()
             .position(|other| *other == fault)
             .unwrap_or(0);
         let stream = (place as u64 + 1) << 8 | kind;
-        // Far apart, whatever the seed is.
+        // Different seeds and streams give states that are far apart.
         let mut mixed = Rng::with_seed(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             state: Mutex::new((mixed.fork(), 0)),
@@ -32,8 +32,8 @@ impl Chance {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to strike now: with probability `share`, and for certain at the opportunity with the number `certain`, from
-    /// 0, so that a small run meets every kind of fault.
+    /// Whether the fault hits now: with probability `share`, and always at the opportunity with index `certain` (from
+    /// 0), so that a small run meets every kind of fault.
     pub(super) fn strikes(&self, share: f64, certain: u64) -> bool {
         let mut state = self.state();
         let number = state.1;
@@ -41,17 +41,16 @@ impl Chance {
         state.0.f64() < share || number == certain
     }
 
-    /// A number from `from` to `to`, both included.
+    /// A random number from `from` to `to`, both included.
     pub(super) fn between(&self, from: u64, to: u64) -> u64 {
         self.state().0.u64(from..=to.max(from))
     }
 
-    /// A number above 0 with the mean `mean` of an exponential distribution.
+    /// A random number above 0, exponentially distributed with the mean `mean`.
     pub(super) fn exponential(&self, mean: f64) -> f64 {
         -mean * (1.0 - self.state().0.f64()).ln()
     }
 
-    /// Shuffles.
     pub(super) fn shuffle<T>(&self, items: &mut [T]) {
         self.state().0.shuffle(items);
     }

@@ -1,7 +1,7 @@
-//! Clocks that are off, without the functions' knowing: a library preloaded into their processes, built here.
+//! Shifts the clocks of function processes with a preloaded library, which is built here.
 //!
-//! The functions read the wall clock through the C library, as every Rust program on Linux does. Nothing in them is changed
-//! or configured for this.
+//! The functions read the wall clock through the C library, as every Rust program on Linux does. So the functions need
+//! no change and no setting.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 
 const SOURCE: &str = include_str!("clock.c");
 
-/// The variable that tells the library how far to shift, in milliseconds.
+/// The variable that passes the offset to the library, in milliseconds.
 pub const OFFSET: &str = "CLOCK_OFFSET_MS";
 
 /// Builds the library in `folder` with the C compiler that building the project needs too.
 ///
 /// # Errors
-/// When it cannot be built; the compiler's words are in the message.
+/// When it cannot be built; the message contains the compiler's output.
 pub fn build(folder: &Path) -> Result<PathBuf> {
     let source = folder.join("clock.c");
     let library = folder.join("clock.so");
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Runs this test's own program again with the library, to print its clock.
+    /// Runs this test's own program again with the library and reads the time that it prints.
     #[test]
     fn a_rust_program_s_clock_is_shifted() {
         const CHILD: &str = "CLOCK_TEST_CHILD";

@@ -1,4 +1,4 @@
-//! The payment gateway is away, for seconds at a time, or does not tell what it did.
+//! The payment gateway is unavailable for seconds at a time, or does not answer after a charge.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,20 @@ use super::Faults;
 use super::chance::Chance;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// Share of confirms that are carried out and whose answer never comes: each payment is charged, and none is told so.
+/// Share of confirms that are carried out without an answer: every payment is charged and the caller never learns it.
 pub const LOST_AFTER_CHARGE: f64 = 1.0;
-/// How long an outage lasts from the first request it refuses, in milliseconds: from, to.
+/// The length of an outage from the first refused request, in milliseconds: from, to.
 pub const OUTAGE_MS: (u64, u64) = (1_500, 4_000);
-/// How long the gateway answers between two outages, in milliseconds: from, to.
+/// The time between two outages, in milliseconds: from, to.
 pub const BETWEEN_MS: (u64, u64) = (6_000, 12_000);
+
+/// From the gateway's first call to its one long outage, in milliseconds: in the middle of a sale.
+pub const BEFORE_LONG_OUTAGE_MS: u64 = 3_000;
 
 /// What goes wrong at the gateway from the start.
 pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
     GatewayFaults {
-        outage: plan.has(Fault::GatewayOutage),
+        outage: plan.has(Fault::GatewayOutage) && plan.gateway_outage_seconds.is_none(),
         timeout_after_charge: if plan.has(Fault::GatewayTimeoutAfterCharge) {
             LOST_AFTER_CHARGE
         } else {
@@ -30,8 +33,8 @@ pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
     }
 }
 
-/// Lets outages come and go until the faults are over. An outage begins with the request it refuses, so that none passes
-/// unnoticed.
+/// Starts and ends outages until the faults end. An outage begins with the first request that it refuses, so that every
+/// outage is noticed.
 pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
     if !faults.plan.has(Fault::GatewayOutage) {
         return;
@@ -40,6 +43,14 @@ pub(super) async fn come_and_go(faults: Arc<Faults>, switch: Arc<Switch>) {
     let outage = |outage| switch.change(|faults| faults.outage = outage);
     let pause = |(from, to)| Duration::from_millis(chance.between(from, to));
     let phases = async {
+        if let Some(seconds) = faults.plan.gateway_outage_seconds {
+            switch.call().await;
+            tokio::time::sleep(Duration::from_millis(BEFORE_LONG_OUTAGE_MS)).await;
+            outage(true);
+            tokio::time::sleep(Duration::from_secs(u64::from(seconds))).await;
+            outage(false);
+            return;
+        }
         loop {
             outage(true);
             switch.refusal().await;

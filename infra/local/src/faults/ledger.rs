@@ -1,4 +1,4 @@
-//! PostgreSQL crashes and comes back with its data, again and again or once after a long time.
+//! PostgreSQL crashes and restarts with its data, either repeatedly or once for a long time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::chance::Chance;
 use crate::postgres::Postgres;
 use stack_api::faults::Fault;
 
-/// How long the server runs between two crashes, in milliseconds: from, to.
+/// The time between two crashes, in milliseconds: from, to.
 pub const RUNS_MS: (u64, u64) = (4_000, 9_000);
-/// How long it stays away, its own recovery apart, in milliseconds: from, to.
+/// How long the server stays down, without its recovery time, in milliseconds: from, to.
 pub const AWAY_MS: (u64, u64) = (200, 2_500);
 
-/// Takes the server away once, a few seconds after the start, for as long as the plan says or until the faults are over; it runs when this
-/// returns.
+/// Stops the server once, a few seconds after the start, for the planned time or until the faults end. The server runs
+/// when this returns.
 pub(super) async fn outage(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
     if !faults.plan.has(Fault::PostgresOutage) {
         return;
@@ -40,8 +40,8 @@ pub(super) async fn outage(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) 
     }
 }
 
-/// Crashes the server again and again until the faults are over; it runs when this returns. Whoever holds the lock finds it
-/// running, too.
+/// Crashes the server repeatedly until the faults end. The server runs when this returns, and whenever another task
+/// holds the lock.
 pub(super) async fn crash(faults: Arc<Faults>, postgres: Arc<Mutex<Postgres>>) {
     if !faults.plan.has(Fault::PostgresRestart) {
         return;

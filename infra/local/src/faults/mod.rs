@@ -1,28 +1,29 @@
-//! Faults on purpose: what a run has to bear, drawn from a seed and counted.
+//! Injected faults, drawn from a seed and counted.
 //!
-//! **Problem.** Promises that hold while nothing breaks say little. What breaks in production breaks between the parts:
-//! a write is done and its answer lost, a process dies with half of its work done, a message comes twice, clocks differ.
-//! Each has to be tried during a whole drop, through the real binaries, and the report must be able to say that it really
+//! **Problem.** A guarantee is tested only when parts fail. Production failures happen between the parts: a write is
+//! done and its answer is lost, a process dies with half of its work done, a message is delivered twice, clocks differ.
+//! A test must inject each fault during a whole drop with the real binaries, and the report must show that the fault
 //! happened.
 //!
-//! **Model.** A [`FaultPlan`] names the faults of a run. [`Faults`] decides at each seam of the stack whether to strike:
+//! **Model.** A [`FaultPlan`] names the faults of a run. [`Faults`] decides at each injection point of the stack
+//! whether a fault hits:
 //!
-//! | seam | faults | decided in |
+//! | injection point | faults | decided in |
 //! |---|---|---|
-//! | before and after a request on the tables | `throttle`, `transaction-conflict`, `timeout-before-write`, `timeout-after-write`, `slow-dynamodb` | [`tables`], [`partitions`] |
+//! | before and after a request to DynamoDB | `throttle`, `transaction-conflict`, `timeout-before-write`, `timeout-after-write`, `slow-dynamodb` | [`tables`], [`partitions`] |
 //! | a function's process | `kill-functions`, `clock-skew` | [`processes`], [`clock`] |
 //! | between a queue and its function | `queue-duplicates`, `queue-reorder` | [`queues`] |
-//! | the relay's requests to send | `relay-crash` | [`relay`] |
+//! | send requests of the relay | `relay-crash` | [`relay`] |
 //! | the payment gateway | `gateway-timeout-after-charge`, `gateway-outage` | [`gateway`] |
 //! | PostgreSQL's process | `postgres-restart`, `postgres-outage` | [`ledger`] |
 //!
-//! **Walk-through.** The stack makes one [`Faults`] from the plan and the seed and hands it to its parts; each asks at its
-//! seam, does what it is told and the strike is counted. `GET /faults` on the control address tells the figures,
-//! `POST /faults/end` ends all of them for good, so that an audit reads in peace.
+//! **Walk-through.** The stack makes one [`Faults`] from the plan and the seed and passes it to its parts. Each part
+//! asks at its injection point and applies the answer, and the fault is counted. `GET /faults` on the control address
+//! returns the counts; `POST /faults/end` ends all faults for good, so that an audit reads without faults.
 //!
-//! **What it does not do.** Only functions are struck: requests of an audit or of a person pass. The draws follow from the
-//! seed, but which request meets which draw depends on how the run interleaves; the same seed is the same weather, not the
-//! same history.
+//! **What it does not do.** Faults hit only functions, not requests of an audit or a person. The random numbers follow
+//! from the seed, but their assignment to requests depends on how the run interleaves. So the same seed gives the same
+//! rates and not the same history.
 
 mod chance;
 pub mod clock;
@@ -57,10 +58,9 @@ use stack_api::Struck;
 use strikes::Strikes;
 use tables::Fate;
 
-/// Kills the process that runs an invocation of a function; false if none does.
+/// Kills the process that runs an invocation of a function. Returns false if no process runs it.
 type Kill = Box<dyn Fn(&str, u64) -> bool + Send + Sync>;
 
-/// The faults of one stack.
 pub struct Faults {
     plan: FaultPlan,
     seed: u64,
@@ -107,10 +107,10 @@ impl Faults {
         }
     }
 
-    /// The faults of `plan`, every draw from `seed`; what has to be built for them is built in `folder`.
+    /// The faults of `plan`, with random numbers from `seed`. Tools for the faults are built in `folder`.
     ///
     /// # Errors
-    /// When something cannot be built.
+    /// When a tool cannot be built.
     pub fn new(plan: FaultPlan, seed: u64, keys: Keys, folder: &Path) -> Result<Arc<Self>> {
         let clock = match plan.has(Fault::ClockSkew) {
             true => Some(clock::build(folder)?),
@@ -119,13 +119,12 @@ impl Faults {
         Ok(Arc::new(Self::of(plan, seed, keys, clock)))
     }
 
-    /// The plan.
     #[must_use]
     pub fn plan(&self) -> &FaultPlan {
         &self.plan
     }
 
-    /// Says how processes are killed; without it none is by name.
+    /// Sets the function that kills the process of an invocation. Without it, no such process is killed.
     pub fn kill_with(&self, kill: impl Fn(&str, u64) -> bool + Send + Sync + 'static) {
         let _ = self.kill.set(Box::new(kill));
     }
@@ -136,7 +135,7 @@ impl Faults {
         Arc::clone(&self.gateway)
     }
 
-    /// Starts what happens by itself, without anyone asking: outages and crashes.
+    /// Starts the faults that need no request: outages and crashes.
     #[must_use]
     pub fn start(self: &Arc<Self>, postgres: &Arc<Mutex<Postgres>>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
@@ -146,27 +145,32 @@ impl Faults {
         tasks
     }
 
-    /// Whether they go on.
+    /// Whether the faults are active.
     #[must_use]
     pub fn is_on(&self) -> bool {
         !*self.over.borrow()
     }
 
-    /// Ends all of them for good. What is away comes back: PostgreSQL within seconds, a message that is held back at the
-    /// next receive. Clocks stay as they are.
+    /// Ends all faults for good. PostgreSQL restarts within seconds, and held messages are delivered with the next
+    /// receive. Clock offsets stay.
     pub fn end(&self) {
         self.over.send_replace(true);
-        self.gateway
-            .change(|faults| *faults = sandbox_gateway::faults::Faults::default());
+        self.gateway.change(|faults| {
+            *faults = sandbox_gateway::faults::Faults {
+                // A setting of the stack, no fault.
+                calls_per_second: faults.calls_per_second,
+                ..Default::default()
+            }
+        });
     }
 
-    /// Waits until they are over.
+    /// Waits until the faults end.
     async fn over(&self) {
         // The sender lives as long as `self`.
         let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
-    /// How often each struck.
+    /// The count of each fault.
     #[must_use]
     pub fn report(&self) -> BTreeMap<&'static str, Struck> {
         let mut report = self.strikes.report();
@@ -191,7 +195,7 @@ impl Faults {
         self.strikes.add(fault, kind);
     }
 
-    /// What becomes of a function's request to DynamoDB.
+    /// The fault for a function's request to DynamoDB.
     #[must_use]
     pub fn fate(&self, operation: &str, body: &[u8]) -> Fate {
         if self.plan.is_empty() || !self.is_on() {
@@ -204,14 +208,14 @@ impl Faults {
         fate
     }
 
-    /// A function's request to DynamoDB used this.
+    /// Books the capacity that a function's request to DynamoDB consumed.
     pub fn charge(&self, operation: &str, body: &[u8], uses: &Uses) {
         if self.is_on() {
             self.tables.charge(operation, body, uses);
         }
     }
 
-    /// What of a queue is delivered now: see [`queues::Queues`].
+    /// The messages of a queue to deliver now: see [`queues::Queues`].
     #[must_use]
     pub fn pass(&self, queue: &str, received: Vec<Message>, most: usize) -> Vec<Message> {
         let (due, strikes) = self
@@ -223,7 +227,7 @@ impl Faults {
         due
     }
 
-    /// How long a receive may wait, when it would wait `long` without faults.
+    /// How long a receive may wait if it would wait `long` without faults.
     #[must_use]
     pub fn patience(&self, queue: &str, long: Duration) -> Duration {
         match self.queues.keeps(queue) {
@@ -232,13 +236,13 @@ impl Faults {
         }
     }
 
-    /// Whether messages of the queue are held back here.
+    /// Whether messages of the queue are held back.
     #[must_use]
     pub fn keeps(&self, queue: &str) -> bool {
         self.queues.keeps(queue)
     }
 
-    /// Whether the caller of an action on a queue dies, and when.
+    /// Whether an action on a queue kills the calling process, and when.
     #[must_use]
     pub fn crash(&self, function: Option<&str>, action: &str, caller: Caller) -> Option<Crash> {
         let Caller::Invocation(invocation) = caller else {
@@ -251,7 +255,7 @@ impl Faults {
         self.relay.decide(invocation)
     }
 
-    /// Kills the relay's process that runs `caller`.
+    /// Kills the relay process that runs `caller`.
     pub fn kill_relay(&self, crash: Crash, caller: Caller) {
         let (Caller::Invocation(invocation), Some(kill)) = (caller, self.kill.get()) else {
             return;
@@ -265,13 +269,13 @@ impl Faults {
         }
     }
 
-    /// How long a function's process that starts now lives.
+    /// The lifetime of a function process that starts now.
     #[must_use]
     pub fn life(&self, scheduled: bool) -> Option<Duration> {
         self.processes.life(scheduled)
     }
 
-    /// After what time a process dies that begins an invocation now, if it does.
+    /// The delay after which a process dies that begins an invocation now. `None` if it does not die.
     #[must_use]
     pub fn dies_after(&self, scheduled: bool) -> Option<Duration> {
         match scheduled || !self.is_on() {
@@ -280,12 +284,12 @@ impl Faults {
         }
     }
 
-    /// A process was killed as [`Faults::life`] or [`Faults::dies_after`] told.
+    /// Counts a kill decided by [`Faults::life`] or [`Faults::dies_after`].
     pub fn killed(&self, busy: bool) {
         self.note(Fault::KillFunctions, if busy { "at work" } else { "idle" });
     }
 
-    /// What a process that starts now has in its environment for its clock to be off.
+    /// The environment variables that shift the clock of a process that starts now.
     #[must_use]
     pub fn clock_variables(&self) -> Vec<(&'static str, String)> {
         match (&self.clock, self.processes.clock_offset_ms()) {

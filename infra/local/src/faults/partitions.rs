@@ -1,31 +1,30 @@
-//! The ceilings of DynamoDB's partitions, as token buckets.
+//! The throughput limits of DynamoDB's partitions, as token buckets.
 //!
-//! A table has [`PARTITIONS`] partitions, as a new on-demand table has; a hash of the key decides which one an item lies
-//! on. Each lets 1,000 write and 3,000 read units a second through, here a stated share of that. As at AWS, a request is let
-//! through while there is anything left and pays what it really cost, so a bucket may go into debt. What is left unused is
-//! kept for one second and not, as at AWS at its discretion, for longer.
+//! A table has [`PARTITIONS`] partitions, like a new on-demand table. A hash of the key selects an item's partition.
+//! Each partition serves 1,000 write and 3,000 read units a second; the fault scales this by a share. As on AWS, a
+//! request is admitted while any units are left and is charged its real cost, so a bucket may become negative. Unused
+//! units are kept for one second. AWS may keep them longer.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// Partitions of a table.
+/// The number of partitions of a table.
 pub const PARTITIONS: u64 = 4;
-/// AWS's ceiling of one partition, in write units a second.
+/// AWS's limit for one partition, in write units a second.
 pub const WRITE_UNITS_PER_SECOND: f64 = 1_000.0;
-/// AWS's ceiling of one partition, in read units a second.
+/// AWS's limit for one partition, in read units a second.
 pub const READ_UNITS_PER_SECOND: f64 = 3_000.0;
 
 /// Whether a request reads or writes an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// It reads.
     Read,
-    /// It writes, or would if its condition held.
+    /// A write, also one that its condition refuses.
     Write,
 }
 
-/// Where an item lies.
+/// The partition of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     table: String,
@@ -34,7 +33,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of the item with `key` in `table` (or index).
+    /// The partition of the item with `key` in `table` (or index).
     #[must_use]
     pub fn of(table: &str, key: &str, access: Access) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -46,13 +45,11 @@ impl Place {
         }
     }
 
-    /// The table's name.
     #[must_use]
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// Whether it is read or written there.
     #[must_use]
     pub const fn access(&self) -> Access {
         self.access
@@ -65,7 +62,7 @@ struct Bucket {
     at: Duration,
 }
 
-/// The buckets of all partitions. Time is told, so that it can be any time.
+/// The buckets of all partitions. The caller passes the time, so tests can choose it.
 #[derive(Debug)]
 pub struct Partitions {
     share: f64,
@@ -73,7 +70,7 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// Full buckets that let `share` of AWS's ceilings through.
+    /// Full buckets with `share` of AWS's limits.
     #[must_use]
     pub fn new(share: f64) -> Self {
         Self {
@@ -98,12 +95,12 @@ impl Partitions {
         bucket
     }
 
-    /// Whether there is anything left at a place.
+    /// Whether the partition has any units left.
     pub fn admits(&mut self, place: &Place, now: Duration) -> bool {
         self.bucket(place, now).units > 0.0
     }
 
-    /// Pays for what was done.
+    /// Charges the units of a request.
     pub fn charge(&mut self, place: &Place, units: f64, now: Duration) {
         self.bucket(place, now).units -= units;
     }
@@ -117,7 +114,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// How many writes of one unit get through when one is tried every millisecond.
+    /// The number of admitted one-unit writes, with one attempt every millisecond.
     fn through(partitions: &mut Partitions, place: &Place, from_ms: u64, to_ms: u64) -> usize {
         (from_ms..to_ms)
             .filter(|ms| {
@@ -134,7 +131,7 @@ mod tests {
     fn a_partition_lets_its_share_through_and_a_second_s_worth_at_once() {
         let mut partitions = Partitions::new(0.1);
         let place = Place::of("stock", "a", Access::Write);
-        // 100 a second, and the 100 that had not been used.
+        // 100 a second, and the 100 units that were unused.
         let first = through(&mut partitions, &place, 0, 1_000);
         assert!((199..=201).contains(&first), "{first}");
         let later = through(&mut partitions, &place, 1_000, 3_000);

@@ -1,23 +1,22 @@
-//! What happens to the functions' processes: they are killed, and their clocks are off.
+//! Faults of function processes: kills and clock offsets.
 
 use std::time::Duration;
 
 use super::chance::Chance;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// How long a process lives on average before it is killed, in seconds. The times are exponentially distributed: any
-/// moment is as likely as any other, and who works long is hit in the midst of it.
+/// The mean lifetime of a process before it is killed, in seconds. Lifetimes are exponentially distributed, so a kill
+/// is equally likely at any moment and hits long work in progress.
 pub const LIFE_SECONDS: f64 = 12.0;
-/// The same for functions that run by a schedule, for minutes at a time, and start once a minute.
+/// The mean lifetime for scheduled functions, which start once a minute and run for minutes.
 pub const SCHEDULED_LIFE_SECONDS: f64 = 40.0;
-/// Share of invocations in the midst of which the process is killed besides, those by a schedule apart.
+/// Share of invocations during which the process is killed in addition. Scheduled functions are exempt.
 pub const KILLED_AT_WORK: f64 = 0.015;
-/// How long after its beginning at most, in milliseconds.
+/// The latest time of this kill after the invocation's start, in milliseconds.
 pub const KILLED_WITHIN_MS: u64 = 15;
-/// How far a process's clock is off at most, either way, in milliseconds.
+/// The largest clock offset of a process in both directions, in milliseconds.
 pub const CLOCK_OFF_MS: i64 = 2_000;
 
-/// The faults of the processes.
 #[derive(Debug)]
 pub struct Processes {
     lives: Option<(Chance, Chance)>,
@@ -35,7 +34,7 @@ impl Processes {
         }
     }
 
-    /// How long a process that starts now may live.
+    /// The lifetime of a process that starts now.
     pub(super) fn life(&self, scheduled: bool) -> Option<Duration> {
         let (api, by_schedule) = self.lives.as_ref()?;
         let seconds = if scheduled {
@@ -43,11 +42,11 @@ impl Processes {
         } else {
             api.exponential(LIFE_SECONDS)
         };
-        // Not before it has come up: a process that never starts tells nothing.
+        // A process that is killed before it is up tests nothing.
         Some(Duration::from_millis(100) + Duration::from_secs_f64(seconds))
     }
 
-    /// After what time the process dies that begins an invocation now, if it does.
+    /// The delay after which a process dies that begins an invocation now. `None` if it does not die.
     pub(super) fn dies_after(&self) -> Option<Duration> {
         let chance = self.at_work.as_ref()?;
         chance
@@ -55,7 +54,7 @@ impl Processes {
             .then(|| Duration::from_millis(chance.between(0, KILLED_WITHIN_MS)))
     }
 
-    /// How far the clock of a process that starts now is off, in milliseconds.
+    /// The clock offset of a process that starts now, in milliseconds.
     pub(super) fn clock_offset_ms(&self) -> Option<i64> {
         let drawn = self.clocks.as_ref()?.between(0, 2 * CLOCK_OFF_MS.unsigned_abs());
         Some(i64::try_from(drawn).unwrap_or(0) - CLOCK_OFF_MS)

@@ -1,7 +1,7 @@
-//! What a standard queue may do between SQS and a function: give a message twice, and in any order.
+//! Faults of standard queues between SQS and a function: duplicates and reordering.
 //!
-//! Both happen after the receive. A copy keeps its message's id and receipt, as SQS's own duplicates do, and comes a moment
-//! later; a message held back is delivered later from here, within its visibility timeout.
+//! Both are injected after the receive. A copy keeps the message's id and receipt, as SQS's own duplicates do, and is
+//! delivered shortly afterwards. A held message is delivered later from memory, within its visibility timeout.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use super::tables::Strike;
 use crate::sqs::Message;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// Share of messages that come twice.
+/// Share of messages that are delivered twice.
 pub const DUPLICATED: f64 = 0.2;
-/// How much later the copy comes at most, in milliseconds.
+/// The longest delay of a copy, in milliseconds.
 pub const COPY_WITHIN_MS: u64 = 3_000;
 /// Share of messages that are held back.
 pub const HELD_BACK: f64 = 0.3;
-/// How long at most, in milliseconds.
+/// The longest time that a message is held back, in milliseconds.
 pub const HELD_WITHIN_MS: u64 = 4_000;
-/// How long a receive waits while something is kept here.
+/// How long a receive waits while messages are held back.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -29,7 +29,6 @@ struct Kept {
     message: Message,
 }
 
-/// The faults of all queues.
 #[derive(Debug)]
 pub struct Queues {
     duplicates: Option<Chance>,
@@ -51,14 +50,14 @@ impl Queues {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether messages of a queue are kept here.
+    /// Whether messages of a queue are held back.
     #[must_use]
     pub fn keeps(&self, queue: &str) -> bool {
         self.kept().get(queue).is_some_and(|kept| !kept.is_empty())
     }
 
-    /// What is to be delivered now, at most `most` messages: of those just received, and of those kept here that are due.
-    /// When the faults are over (`on` is false), all of them, in time.
+    /// The messages to deliver now, at most `most`: received messages and due held ones. When the faults have ended
+    /// (`on` is false), held messages are delivered whether due or not.
     pub(super) fn pass(
         &self,
         queue: &str,
@@ -103,7 +102,7 @@ impl Queues {
         let mut due: Vec<Message> = Vec::new();
         let mut later = Vec::new();
         for one in kept.drain(..) {
-            // One batch never has the same message twice.
+            // SQS never returns the same message twice in one batch.
             let twice = due
                 .iter()
                 .any(|message| message.message_id == one.message.message_id);
@@ -142,7 +141,7 @@ mod tests {
         messages.iter().map(|m| m.message_id.parse().unwrap()).collect()
     }
 
-    /// Everything that comes out when ten messages a round go in for ten rounds, and then none.
+    /// All deliveries when ten messages arrive in each of ten rounds, followed by rounds without new messages.
     fn delivered(faults: &str) -> (Vec<usize>, usize) {
         let queues = Queues::new(&faults.parse().unwrap(), 5);
         let began = Instant::now();

@@ -1,7 +1,7 @@
-//! The relay's process dies between reading the stream and sending, or between sending and telling so.
+//! The relay's process dies between reading the stream and sending, or after sending and before it reports success.
 //!
-//! The place to see this from is the queue: a request to send says that the relay has read a batch; whether it is carried
-//! out before the process dies is decided there.
+//! The fault is injected at the queue. A send request shows that the relay has read a batch; the fault decides whether
+//! the request is carried out before the process dies.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,25 +9,24 @@ use std::sync::{Mutex, PoisonError};
 use super::chance::Chance;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// The function that is struck.
+/// The function that the fault hits.
 pub const RELAY: &str = "relay-events";
-/// Share of requests at which the relay dies before anything is sent.
+/// Share of send requests at which the relay dies before any message is sent.
 pub const DIES_BEFORE: f64 = 0.08;
-/// Share of requests at which it dies when the messages are sent and nobody knows.
+/// Share of send requests at which the relay dies after the messages are sent and before it learns that.
 pub const DIES_AFTER: f64 = 0.08;
 
 /// When the relay dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
-    /// Before the messages are taken.
+    /// Before the queue takes the messages.
     Before,
-    /// After that, before the relay learns it.
+    /// After the queue took the messages, and before the relay receives the answer.
     After,
-    /// It was killed a moment ago, at another request of the same batch.
+    /// The relay was already killed, at another request of the same batch.
     Already,
 }
 
-/// The relay's fault.
 #[derive(Debug)]
 pub struct Relay {
     chances: Option<(Chance, Chance)>,
@@ -47,7 +46,7 @@ impl Relay {
         }
     }
 
-    /// Decides on a request to send that an invocation of the relay makes.
+    /// Decides the fault for a send request of a relay invocation.
     pub(super) fn decide(&self, invocation: u64) -> Option<Crash> {
         let (before, after) = self.chances.as_ref()?;
         let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);

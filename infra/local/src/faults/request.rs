@@ -1,4 +1,4 @@
-//! Which items a request to DynamoDB touches.
+//! The items that a request to DynamoDB touches.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,11 @@ const WRITES: [&str; 5] = [
     "TransactWriteItems",
 ];
 
-/// Whether the operation writes.
 pub(super) fn is_write(operation: &str) -> bool {
     WRITES.contains(&operation)
 }
 
-/// The attribute that is the partition key, by table.
+/// The partition key attribute of each table.
 #[derive(Debug, Clone, Default)]
 pub struct Keys(BTreeMap<String, String>);
 
@@ -43,15 +42,15 @@ impl Keys {
         )
     }
 
-    /// The place of an item given by its key, or as it is to be put.
+    /// The partition of an item, given by its key or as the item to put.
     fn place(&self, table: &Value, attributes: &Value, access: Access) -> Option<Place> {
         let table = table.as_str()?;
         let key = attributes.get(self.0.get(table)?)?;
         Some(Place::of(table, &key.to_string(), access))
     }
 
-    /// The places of a request's items, in the request's order. A query counts as one item; what is read of its partition
-    /// key is its values. Requests that name no item, or that cannot be read, have none.
+    /// The partitions of a request's items, in the request's order. A query counts as one item; its partition key is
+    /// taken from the values. Requests without items, or that cannot be parsed, have none.
     pub(super) fn places(&self, operation: &str, body: &Value) -> Vec<Option<Place>> {
         let empty = Value::Null;
         let part = |value: &Value, name: &str, access: Access| {
@@ -113,7 +112,7 @@ fn query(body: &Value) -> Option<Place> {
     Some(Place::of(table, &values.unwrap_or_default(), Access::Read))
 }
 
-/// A batch of reads in two: what is asked for where `admitted` says so, and the rest as `UnprocessedKeys` has it.
+/// Splits a batch of reads: the keys that `admitted` selects, and the rest in the form of `UnprocessedKeys`.
 pub(super) fn split(body: &Value, admitted: &[bool]) -> (Value, Value) {
     let (mut now, mut later) = (serde_json::Map::new(), serde_json::Map::new());
     let mut admitted = admitted.iter();

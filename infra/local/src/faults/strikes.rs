@@ -1,4 +1,4 @@
-//! How often each fault struck.
+//! The count of each fault.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use stack_api::Struck;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// Counts strikes. Faults of the plan that have not struck are there with 0.
+/// Counts faults. Planned faults that did not happen are listed with 0.
 #[derive(Debug, Default)]
 pub(super) struct Strikes(Mutex<BTreeMap<Fault, Struck>>);
 

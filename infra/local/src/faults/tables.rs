@@ -1,8 +1,8 @@
-//! What goes wrong between a function and DynamoDB.
+//! Faults between a function and DynamoDB.
 //!
-//! The functions send a write once, give an attempt two seconds, and repeat it themselves when its outcome is unknown. So an
-//! answer is lost in each of the ways they can meet: the connection is cut at once, or nothing comes until the caller has
-//! given up; and a write may even arrive after that.
+//! The functions send a write once, wait two seconds for an attempt, and repeat it themselves when the outcome is
+//! unknown. So an answer is lost in each way that a function can meet: the connection closes at once, or no answer
+//! arrives before the caller's time-out. A write may even be carried out after the time-out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,52 +17,52 @@ use crate::meter::Uses;
 use crate::template::table_arn;
 use stack_api::faults::{Fault, FaultPlan};
 
-/// Share of transactions that are in conflict with another one.
+/// Share of transactions that conflict with another one.
 pub const CONFLICTED_TRANSACTIONS: f64 = 0.15;
-/// Share of single writes that meet a transaction.
+/// Share of single writes that conflict with a transaction.
 pub const CONFLICTED_WRITES: f64 = 0.04;
 /// Share of writes lost before they are carried out.
 pub const LOST_BEFORE: f64 = 0.04;
-/// Share of writes that are carried out while their caller learns nothing.
+/// Share of writes that are carried out without an answer.
 pub const LOST_AFTER: f64 = 0.04;
 /// Share of all requests that are slow.
 pub const SLOW: f64 = 0.2;
-/// How slow, in milliseconds: from, to. Within the time the functions give an attempt.
+/// The delay of a slow request, in milliseconds: from, to. It is within the functions' time limit for an attempt.
 pub const SLOW_MS: (u64, u64) = (50, 1_500);
-/// When a late write arrives, in milliseconds after it was sent: from, to. The functions give an attempt 2,000.
+/// When a late write is carried out, in milliseconds after it was sent: from, to. The functions' time limit for an
+/// attempt is 2,000.
 pub const LATE_MS: (u64, u64) = (2_050, 3_500);
-/// How long a lost answer is held back before the connection is cut: longer than anyone waits.
+/// How long a lost answer is held back before the connection is closed: longer than any caller waits.
 pub const HELD: Duration = Duration::from_secs(5);
 
-/// How an answer gets lost.
+/// How an answer is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// The connection is cut at once.
+    /// The connection closes at once.
     Cut,
-    /// Nothing comes until the caller gives up.
+    /// No answer arrives until the caller gives up.
     Held,
 }
 
-/// What becomes of one request.
+/// The outcome of one request.
 #[derive(Debug)]
 pub enum Fate {
     /// Carried out and answered.
     Answered,
     /// Refused with this answer.
     Refused(Answer),
-    /// A batch of reads of which only a part is done: what is asked for, and what stays unprocessed.
+    /// Only a part of a batch of reads is done: the request for that part, and the unprocessed keys.
     Partly(Vec<u8>, Value),
-    /// Carried out and answered, with these pauses before and after.
+    /// Carried out and answered, with these delays before and after.
     Slow(Duration, Duration),
-    /// Never carried out, never answered.
+    /// Not carried out, not answered.
     LostBefore(Loss),
-    /// Carried out, never answered.
+    /// Carried out, not answered.
     LostAfter(Loss),
-    /// Carried out after that time, when the caller has given up.
+    /// Carried out after this time, when the caller has given up.
     Late(Duration),
 }
 
-/// The faults of all tables.
 #[derive(Debug)]
 pub struct Tables {
     keys: Keys,
@@ -74,7 +74,7 @@ pub struct Tables {
     slow: Option<Chance>,
 }
 
-/// What struck, if anything did.
+/// The fault that hit, its kind and its count.
 pub(super) type Strike = (Fault, &'static str, u64);
 
 impl Tables {
@@ -93,7 +93,7 @@ impl Tables {
         }
     }
 
-    /// Decides on a function's request.
+    /// Decides the fault for a function's request.
     pub(super) fn fate(&self, operation: &str, body: &[u8]) -> (Fate, Option<Strike>) {
         if let Some((fate, kind, refused)) = self.throttle(operation, body) {
             return (fate, Some((Fault::Throttle, kind, refused)));
@@ -215,8 +215,8 @@ impl Tables {
         })
     }
 
-    /// Charges the partitions for what a request used. What several items of a table used together is shared among them
-    /// evenly.
+    /// Charges the consumed capacity of a request to the partitions. The capacity of several items of one table is
+    /// divided evenly among them.
     pub(super) fn charge(&self, operation: &str, body: &[u8], uses: &Uses) {
         let Some(partitions) = &self.partitions else {
             return;
@@ -252,7 +252,7 @@ fn refusal(body: &Value) -> Answer {
     }
 }
 
-/// As an on-demand table refuses when a partition is hot.
+/// The refusal of an on-demand table with a hot partition.
 fn throttled(place: &Place) -> Answer {
     let reason = match place.access() {
         Access::Read => "TableReadKeyRangeThroughputExceeded",
@@ -265,7 +265,7 @@ fn throttled(place: &Place) -> Answer {
     }))
 }
 
-/// A transaction that did not come about, with a reason for each of its items.
+/// A cancelled transaction, with a reason for each of its items.
 fn cancelled(reasons: &[Option<&str>], message: &str) -> Answer {
     let codes: Vec<&str> = reasons.iter().map(|reason| reason.unwrap_or("None")).collect();
     let details: Vec<Value> = reasons

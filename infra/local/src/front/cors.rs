@@ -1,4 +1,4 @@
-//! Cross-origin requests, which the gateway answers by the template's rules whatever the functions say.
+//! Cross-origin requests, which the gateway answers by the template's rules without calling a function.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -12,7 +12,7 @@ fn allowed(cors: &Cors, origin: &HeaderValue) -> bool {
         .any(|o| o == "*" || o.as_bytes() == origin.as_bytes())
 }
 
-/// The answer to a preflight request; none if it is none.
+/// The answer to a preflight request; `None` if the request is not one.
 pub(super) fn preflight<B>(
     cors: &Cors,
     request: &Request<B>,
@@ -40,7 +40,7 @@ pub(super) fn preflight<B>(
     Some(response)
 }
 
-/// Lets the page of an allowed origin read the response.
+/// Adds the headers that let an allowed origin read the response.
 pub(super) fn mark(cors: &Cors, response: &mut Response<Full<Bytes>>, origin: &HeaderValue) {
     if !allowed(cors, origin) {
         return;

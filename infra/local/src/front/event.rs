@@ -1,4 +1,4 @@
-//! A request as an event in API Gateway's payload format 2.0.
+//! Converts a request to an event in API Gateway's payload format 2.0.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use time::macros::format_description;
 const CLF: &[FormatItem<'_>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
-/// A request that has arrived and has been matched.
+/// A request that has arrived and has been matched with a route.
 pub(super) struct Arrival<'a> {
     pub(super) parts: &'a Parts,
     pub(super) route_key: &'a str,
@@ -73,7 +73,7 @@ struct Http<'a> {
     user_agent: &'a str,
 }
 
-/// Header fields with the repeated ones joined by commas; cookies stand apart.
+/// Headers; repeated ones are joined by commas. Cookies are separate.
 struct Headers<'a> {
     map: &'a HeaderMap,
     added: [(&'static str, &'a str); 4],
@@ -117,7 +117,6 @@ fn text(value: &http::HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
 }
 
-/// The event's JSON.
 pub(super) fn build(arrival: &Arrival<'_>) -> Bytes {
     let parts = arrival.parts;
     let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
@@ -176,7 +175,7 @@ pub(super) fn build(arrival: &Arrival<'_>) -> Bytes {
     serde_json::to_vec(&event).unwrap_or_default().into()
 }
 
-/// Text goes as it is, anything else in base64, as the gateway decides by the content type.
+/// Text is passed unchanged and other content in base64, as the gateway decides by the content type.
 fn body<'a>(body: &'a Bytes, content_type: Option<&str>) -> (Option<Cow<'a, str>>, bool) {
     if body.is_empty() {
         return (None, false);
@@ -198,7 +197,7 @@ fn body<'a>(body: &'a Bytes, content_type: Option<&str>) -> (Option<Cow<'a, str>
     }
 }
 
-/// Query parameters, decoded, the values of repeated ones joined by commas.
+/// Decoded query parameters; the values of repeated ones are joined by commas.
 fn query_parameters(query: &str) -> Pairs<'_> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {

@@ -1,10 +1,10 @@
-//! The HTTP front: what API Gateway's HTTP API does with the template's routes.
+//! The HTTP front end: routes requests as API Gateway's HTTP API does with the template's routes.
 //!
-//! A request is matched with the routes, becomes an event in payload format 2.0, and the function's reply becomes the
-//! response. What the gateway answers by itself (no route, too large, no process, a failing function) looks as the
-//! gateway makes it, not as the API's own problems do.
+//! A request is matched with the routes and becomes an event in payload format 2.0. The function's reply becomes the
+//! response. The gateway's own answers (no route, body too large, no free process, failing function) have the gateway's
+//! form, not the form of the API's problems.
 //!
-//! It does not throttle: one machine never reaches the rate the template lets through.
+//! It does not throttle: one machine never reaches the template's rate limit.
 
 mod cors;
 mod event;
@@ -26,27 +26,26 @@ use crate::http1;
 use crate::runtime::{Failure, Functions, Waiting};
 use crate::template::{Cors, Model, Route};
 
-/// The largest request body; the gateway's own quota.
+/// The largest request body, by the gateway's quota.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// How much of a body that is too large is read before the connection is closed.
+/// How much of an oversized body is read before the connection is closed.
 const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
 
-/// Request line and headers together; the gateway's own quota.
+/// The largest request line and headers together, by the gateway's quota.
 pub const MAX_HEAD_BYTES: usize = 10_240;
 
-/// The header that says how many µs of the time until an answer were modelled: see
-/// [`OnDemand`](crate::runtime::OnDemand). No gateway has it.
+/// The header with the modelled part of the response time, in µs: see [`OnDemand`](crate::runtime::OnDemand). The real
+/// gateway does not send it.
 pub const MODELLED: HeaderName = HeaderName::from_static(stack_api::MODELLED_HEADER);
 
-/// Where a matched request goes.
+/// The target of a matched request.
 #[derive(Debug, Clone)]
 struct Target {
     function: Arc<str>,
     route_key: Arc<str>,
 }
 
-/// The routes of the template.
 #[derive(Debug)]
 pub struct Front {
     functions: Arc<Functions>,
@@ -56,8 +55,8 @@ pub struct Front {
     cors: Option<Cors>,
 }
 
-/// A body, or `None` if it is too large. What is too large is read on and forgotten, up to a limit of its own, so that the
-/// client gets its answer on a connection that is still in order instead of a reset.
+/// A body, or `None` if it is too large. The rest of an oversized body is read and dropped, up to a limit, so that the
+/// client gets its answer instead of a connection reset.
 async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
     let (mut kept, mut bytes) = (Vec::new(), 0usize);
     while let Some(frame) = body.frame().await.transpose()? {
@@ -180,7 +179,7 @@ impl Front {
         });
         let target = target.clone();
         let functions = Arc::clone(&self.functions);
-        // A caller who hangs up stops waiting; the invocation goes on, as in Lambda.
+        // Spawned as a task: as on Lambda, the invocation continues when the caller closes the connection.
         let work = tokio::spawn(async move {
             let mut response = None;
             let (result, modelled) = functions
@@ -229,7 +228,7 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
     target + headers
 }
 
-/// What the gateway answers by itself.
+/// The gateway's own answer.
 fn gateway(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
     http1::json(status, format!(r#"{{"message":"{message}"}}"#))
 }

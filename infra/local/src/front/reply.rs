@@ -1,4 +1,4 @@
-//! A function's reply as an HTTP response, by the rules of payload format 2.0.
+//! Converts a function's reply to an HTTP response, by the rules of payload format 2.0.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ struct Reply<'a> {
     is_base64_encoded: bool,
 }
 
-/// Reads a reply; none when it makes no response. JSON without a status code is itself the body of a 200.
+/// Parses a reply; `None` when it does not form a response. JSON without a status code is the body of a 200.
 pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
     let Ok(parsed) = serde_json::from_slice::<Reply<'_>>(reply) else {
         let value: Value = serde_json::from_slice(reply).ok()?;
@@ -48,7 +48,7 @@ pub(super) fn read(reply: &Bytes) -> Option<Response<Full<Bytes>>> {
             other => other.to_string(),
         };
         let name = HeaderName::try_from(name).ok()?;
-        // The server frames the message itself.
+        // The server sets these headers itself.
         if name == http::header::CONTENT_LENGTH || name == http::header::TRANSFER_ENCODING {
             continue;
         }

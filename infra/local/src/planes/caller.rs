@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 
 use crate::template::REGION;
 
-/// How long an answer is waited for.
+/// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -25,7 +24,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The answer as it is handed on to whoever asked.
+    /// The answer in the form that is forwarded to the caller.
     pub(super) fn handed_on(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
@@ -37,7 +36,7 @@ impl Answer {
         response
     }
 
-    /// The body of an answer that is no refusal.
+    /// The body of a successful answer.
     pub(crate) fn good(self, what: &str) -> Result<String> {
         let text = String::from_utf8_lossy(&self.body).into_owned();
         ensure!(self.status.is_success(), "{what}: {} {text}", self.status);
@@ -45,7 +44,7 @@ impl Answer {
     }
 }
 
-/// Somebody who calls the control planes.
+/// A client of the control planes.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -60,7 +59,7 @@ impl Caller {
         }
     }
 
-    /// A call of the stack's own.
+    /// Sends a call of the stack itself.
     pub(crate) async fn call(
         &self,
         service: &str,
@@ -82,8 +81,8 @@ impl Caller {
         self.send(request.body(Full::new(body.into()))?).await
     }
 
-    /// What `ListProvisionedConcurrencyConfigs` answers of a function that has one alias. `ministack` answers the call itself with 404.
-    /// `corrected` may replace what it says of the alias.
+    /// The answer to `ListProvisionedConcurrencyConfigs` for a function with one alias. `ministack` answers this call
+    /// with 404. `corrected` may replace the configuration of the alias.
     pub(super) async fn list_provisioned(
         &self,
         arn: &str,
@@ -106,7 +105,7 @@ impl Caller {
         Ok(json!({"ProvisionedConcurrencyConfigs": configs}))
     }
 
-    /// Hands a request on, with its path and headers.
+    /// Forwards a request with its path and headers.
     pub(crate) async fn forward(&self, parts: http::request::Parts, body: Bytes) -> Result<Answer> {
         let path = parts
             .uri
@@ -137,7 +136,7 @@ impl Caller {
     }
 }
 
-/// Headers that are about one connection and not about the answer.
+/// Headers that belong to one connection and not to the answer.
 fn of_the_connection(name: &HeaderName) -> bool {
     [
         header::CONNECTION,

@@ -1,4 +1,4 @@
-//! The ledger's cluster as the control planes hold it: its size, and what follows from it here.
+//! The ledger's cluster as the control planes hold it: its size, and the effect of the size on the local server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use super::caller::Caller;
 use super::seed::{form, rds};
 use crate::postgres::{Doors, Stature};
 
-/// Between two figures; CloudWatch has one for each minute.
+/// The time between two metric values. CloudWatch has one value for each minute.
 const PERIOD: Duration = Duration::from_secs(15);
-/// How many write at a time, as the ledger's event source has invocations: what of the declared rows a second is left to each
-/// follows from it.
+/// The number of concurrent writers, equal to the concurrency of the ledger's event source. The declared rows a second
+/// are divided among them.
 const WRITERS: u32 = 10;
 
-/// Somebody who knows the cluster.
+/// Follows the size of the cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) planes: Caller,
     pub(super) name: String,
-    /// What each size takes.
+    /// The declared capacity of each size.
     pub(super) declared: DatabaseBaseline,
-    /// The local server, if it is to be of the cluster's size.
+    /// The local server, if it follows the cluster's size.
     pub(super) server: Option<Doors>,
-    /// Told when the cluster may be another.
+    /// Notified when the cluster may have changed.
     pub(super) changed: Arc<Notify>,
 }
 
 impl Cluster {
-    /// Writes what CloudWatch would measure, and sizes the local server, now and then and whenever the cluster may be
-    /// another, until dropped.
+    /// Until dropped: writes the metric that CloudWatch would have, and sizes the local server, periodically and
+    /// whenever the cluster may have changed.
     pub(super) async fn beat(self) {
         let mut clock = tokio::time::interval(PERIOD);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -57,13 +57,13 @@ impl Cluster {
                 .context("the local server's size")?;
         }
         match size {
-            // Without a load it runs with its minimum.
+            // Without load the cluster runs with its minimum.
             DatabaseSize::MinimumAcu(acu) => self.figure(acu).await,
             DatabaseSize::Class(_) => Ok(()),
         }
     }
 
-    /// What a server of this size takes.
+    /// The connections and the commit delay of a server of this size.
     fn stature(&self, size: &DatabaseSize) -> Stature {
         let connections = self.declared.connections(size);
         let writers = f64::from(connections.clamp(1, WRITERS));
@@ -74,7 +74,6 @@ impl Cluster {
         }
     }
 
-    /// The control plane's description of the cluster.
     async fn described(&self) -> Result<String> {
         let describe = [
             ("Action", "DescribeDBClusters".to_owned()),
@@ -83,7 +82,7 @@ impl Cluster {
         rds(&self.planes, &describe).await
     }
 
-    /// Its minimum ACU, or the class of the instance that writes.
+    /// The cluster's minimum ACU, or the class of its writer instance.
     async fn size(&self) -> Result<DatabaseSize> {
         let cluster = self.described().await?;
         if let DatabaseBaseline::Serverless { .. } = self.declared {
@@ -100,7 +99,7 @@ impl Cluster {
         Ok(DatabaseSize::Class(class.to_owned()))
     }
 
-    /// Measures what the instance that writes runs with.
+    /// Writes the capacity metric of the writer instance.
     async fn figure(&self, acu: f64) -> Result<()> {
         let cluster = self.described().await?;
         let writer = writer(&cluster).context("no instance writes")?;
@@ -123,13 +122,13 @@ impl Cluster {
     }
 }
 
-/// What the first element of this name holds.
+/// The content of the first element of this name.
 fn within<'a>(text: &'a str, element: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{element}>"))?;
     Some(rest.split_once('<')?.0)
 }
 
-/// The instance that writes.
+/// The writer instance.
 fn writer(cluster: &str) -> Option<&str> {
     let members = cluster.split("<DBClusterMember>").skip(1);
     let mut writers = members.filter(|member| within(member, "IsClusterWriter") == Some("true"));
@@ -176,7 +175,7 @@ mod tests {
             changed: Arc::default(),
         };
         let stature = |class: &str| cluster.stature(&DatabaseSize::Class(class.to_owned()));
-        // Five write at a time, 50 ms a row: 100 rows a second.
+        // Five concurrent writers with 50 ms for each row: 100 rows a second.
         assert_eq!(
             stature("small"),
             Stature {
@@ -184,7 +183,7 @@ mod tests {
                 row: Duration::from_millis(50)
             }
         );
-        // As many as ten at a time, 10 ms a row: 1,000 rows a second.
+        // Ten concurrent writers at most, with 10 ms for each row: 1,000 rows a second.
         assert_eq!(
             stature("large"),
             Stature {

@@ -1,4 +1,4 @@
-//! What the control planes hold of Lambda, taken over by the functions of this stack.
+//! Applies the Lambda settings of the control planes to the functions of this stack.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::caller::Caller;
 use crate::runtime::Functions;
 use crate::template::function_arn;
 
-/// The path of what is provisioned on a function's alias.
+/// The path of the provisioned concurrency of a function's alias.
 pub(super) fn provisioned_path(function: &str, alias: &str) -> String {
     format!("/2019-09-30/functions/{function}/provisioned-concurrency?Qualifier={alias}")
 }
 
-/// Takes over.
+/// Applies settings to functions.
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) functions: Arc<Functions>,
@@ -28,14 +28,14 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Takes over everything.
+    /// Applies the settings of all functions.
     pub(super) async fn look_at_all(&self) {
         for function in &self.known {
             self.look(function).await;
         }
     }
 
-    /// Takes over what is held of one function.
+    /// Applies the settings of one function.
     pub(super) async fn look(&self, function: &str) {
         if !self.known.contains(function) {
             return;
@@ -80,7 +80,8 @@ impl Follower {
         }
     }
 
-    /// All that is provisioned of a function, which is on the one alias; `None` for a function that the control planes do not know.
+    /// The provisioned concurrency of a function, which is on one alias; `None` for a function that the control planes
+    /// do not know.
     pub(super) async fn list(&self, function: &str) -> Result<Option<Value>> {
         if !self.known.contains(function) {
             return Ok(None);
@@ -91,7 +92,7 @@ impl Follower {
         list.await.map(Some)
     }
 
-    /// How far a function's provisioned concurrency has come here, in place of what the control planes say of it.
+    /// The local progress of a function's provisioned concurrency, which replaces the control planes' figures.
     pub(super) fn corrected(&self, function: &str, qualifier: Option<&str>, body: &[u8]) -> Option<Vec<u8>> {
         if qualifier != Some(&self.alias) || !self.known.contains(function) {
             return None;

@@ -1,4 +1,5 @@
-//! The endpoint that functions talk to: their policies first, then the functions of this stack or the control planes.
+//! The endpoint for functions' control-plane calls: it checks the policies, then calls the functions of this stack or
+//! the control planes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,24 +20,23 @@ use crate::permissions::Permissions;
 use crate::runtime::{Failure, Functions};
 use crate::secrets::Secrets;
 
-/// Lambda's limit for a synchronous invocation's event; no other call here is as large.
+/// Lambda's limit for a synchronous invocation's event. All other calls are smaller.
 pub(super) const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
-/// What the endpoint needs.
 #[derive(Debug)]
 pub struct Front {
     functions: Arc<Functions>,
     permissions: Arc<Permissions>,
-    /// Stored parameters that the planes do not have.
+    /// Holds the stored parameters that the control planes do not have.
     secrets: Arc<Secrets>,
     planes: Caller,
     follower: Follower,
-    /// Told when the ledger's cluster may be another.
+    /// Notified when the ledger's cluster may have changed.
     database: Arc<Notify>,
 }
 
 impl Front {
-    /// A front of these control planes. What they hold of the functions is taken over.
+    /// A front end of these control planes. Their settings of the functions are applied to this stack.
     pub async fn new(
         planes: &Planes,
         functions: Arc<Functions>,
@@ -125,7 +125,7 @@ impl Front {
     }
 }
 
-/// The answer in place of control planes that gave none.
+/// The answer when the control planes gave none.
 pub(super) fn silent(error: &anyhow::Error) -> Response<Full<Bytes>> {
     tracing::warn!("a control plane: {error:#}");
     http1::json(StatusCode::SERVICE_UNAVAILABLE, "")

@@ -1,17 +1,18 @@
-//! Control planes: Lambda's, RDS's, Parameter Store and CloudWatch, which the function `prescale` looks at and changes.
+//! Control planes: Lambda's, RDS's, Parameter Store and CloudWatch, which the function `prescale` reads and changes.
 //!
-//! `ministack` holds them; it is started beside the stack when asked for, and stands at the declared baseline
-//! ([`seed`]). Functions reach it through a [`front`] that holds each call against their policies, and that
-//! takes trial calls to the functions of this stack: they run here and not there.
+//! `ministack` emulates them. It is started beside the stack when requested, with the declared baseline ([`seed`]).
+//! Functions reach it through a [`front`] that checks each call against their policies. The front routes trial
+//! invocations to the functions of this stack instead of `ministack`.
 //!
-//! What they hold of Lambda is honoured here: so many processes of a function are started ahead, and are allocated once they
-//! have started ([`follow`]). If the stack is asked to scale as AWS does, the ledger's server takes as many connections and
-//! rows a second as is declared for the cluster's size ([`cluster`]).
+//! The stack applies the emulated Lambda settings: it starts as many processes of a function ahead as configured, and
+//! reports them as allocated when they have started ([`follow`]). If the stack scales as AWS does, the ledger's server
+//! accepts the connections and rows a second that are declared for the cluster's size ([`cluster`]).
 //!
-//! Where this differs from AWS: preparing takes no time of its own, a minimum ACU is there at once and never grows with the
-//! load, and warm throughput is kept by the stack's own tables. All of a function's provisioned concurrency is on the one alias, so
-//! `ListProvisionedConcurrencyConfigs` has at most one entry and no pages. Calls are not throttled, an alias takes weights beside provisioned
-//! concurrency, and nobody else changes anything; the scripted server of `shared/control-plane`'s tests stands for those.
+//! Differences from AWS: preparation takes no extra time, a minimum ACU is effective at once and never grows with the
+//! load, and the stack's own tables keep the warm throughput. All provisioned concurrency of a function is on one
+//! alias, so `ListProvisionedConcurrencyConfigs` returns at most one entry and no pages. Calls are not throttled, an
+//! alias accepts weights beside provisioned concurrency, and no other user changes settings; the scripted server of
+//! `shared/control-plane`'s tests covers these cases.
 
 mod caller;
 mod cluster;
@@ -41,17 +42,17 @@ use crate::template::Model;
 use caller::Caller;
 use cluster::Cluster;
 
-/// How long they may take until they answer.
+/// The time limit until the control planes answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long they may take to stop before they are killed.
+/// The time limit for stopping before they are killed.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
-/// Between two looks at whether they answer.
+/// The pause between two checks whether they answer.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Where functions are sent when there are none: nobody listens there.
+/// The endpoint of functions without control planes: no process listens there.
 pub const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The variables that lead the clients of these services here.
+/// The variables that set the endpoints of these services.
 pub const ENDPOINTS: [&str; 4] = [
     "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_LAMBDA",
@@ -59,31 +60,31 @@ pub const ENDPOINTS: [&str; 4] = [
     "AWS_ENDPOINT_URL_SSM",
 ];
 
-/// Running control planes.
 #[derive(Debug)]
 pub struct Planes {
     child: Child,
-    /// Where they answer, past the front.
+    /// The address of the control planes behind the front.
     url: String,
     /// The event source mappings made there, by their logical ids.
     pub mappings: BTreeMap<String, String>,
-    /// The tags of what was made there, which conditions are about.
+    /// The tags of the resources made there, for conditions.
     pub tags: Tags,
-    /// The alias that is live.
+    /// The live alias.
     alias: String,
-    /// The functions they know.
+    /// The functions that the control planes know.
     functions: BTreeSet<String>,
-    /// Told when the ledger's cluster may be another.
+    /// Notified when the ledger's cluster may have changed.
     database: Arc<Notify>,
     _pulse: JoinSet<()>,
 }
 
 impl Planes {
-    /// Starts them, at the baseline that the documents in `documents` declare. `tools` is where the project installs
-    /// programs; the log goes to `logs`, what they write to `scratch`. `server` is given the size that the cluster has.
+    /// Starts the control planes at the baseline that the documents in `documents` declare. `tools` is the folder of
+    /// the project's installed programs. The log goes to `logs`, other files to `scratch`. `server` follows the
+    /// cluster's size.
     ///
     /// # Errors
-    /// When the program is missing, does not answer in time, or a document is not in its format.
+    /// When the program is missing, does not answer in time, or a document is malformed.
     pub async fn start(
         model: &Model,
         documents: &Path,
@@ -150,12 +151,12 @@ impl Planes {
         })
     }
 
-    /// What forwards to them.
+    /// A client that forwards to the control planes.
     pub(crate) fn caller(&self) -> Caller {
         Caller::new(&self.url)
     }
 
-    /// Ends them.
+    /// Stops the control planes.
     pub async fn stop(mut self) {
         child::end(&mut self.child, Signal::SIGTERM, STOP_LIMIT).await;
     }

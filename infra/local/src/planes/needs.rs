@@ -1,4 +1,4 @@
-//! Which permission a call to a control plane needs, after the services' own authorization references.
+//! The permission that a control-plane call needs, by the services' own authorization references.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use crate::http1;
 use crate::permissions::{Denied, Need, Permissions, service, signer};
 use crate::template::{ACCOUNT, REGION, function_arn, parameter_arn, secret_arn};
 
-/// What a call says of itself.
+/// The parts of a call that determine its permissions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
-    /// The function that signed it; none if somebody else did.
+    /// The function that signed the call; `None` for another caller.
     pub(crate) signer: Option<&'a str>,
     /// The service that the signature is for.
     pub(crate) service: &'a str,
@@ -26,7 +26,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The call that a request makes.
+    /// The call of a request.
     pub(crate) fn of(parts: &'a Parts, body: &'a [u8]) -> Self {
         let authorization = http1::header(parts, "authorization");
         Self {
@@ -40,14 +40,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Holds the call against the policies of the function that signed it. Others may make every call.
+    /// Checks the call against the policies of the function that signed it. Other callers may make every call.
     pub(crate) fn permitted(&self, permissions: &Permissions) -> Result<(), Denied> {
         self.signer
             .map_or(Ok(()), |function| permissions.check(function, &needs(self)))
     }
 }
 
-/// What the call needs. A call that is not known needs what no policy grants.
+/// The permissions of the call. An unknown call needs a permission that no policy grants.
 pub(crate) fn needs(call: &Call<'_>) -> Vec<Need> {
     let known = match call.service {
         "ssm" => parameter_store(call),
@@ -103,10 +103,10 @@ fn secrets_manager(call: &Call<'_>) -> Option<Vec<Need>> {
     Some(vec![need("secretsmanager:GetSecretValue", resource)])
 }
 
-/// Where a mail is posted to.
+/// The path for sending mails.
 pub(crate) const SEND_EMAIL_PATH: &str = "/v2/email/outbound-emails";
 
-/// The identity is the sender's domain here. SES takes an address that was verified by itself, too.
+/// The identity is the sender's domain. SES also accepts a separately verified address.
 fn mail(call: &Call<'_>) -> Option<Vec<Need>> {
     if call.method != Method::POST || call.path != SEND_EMAIL_PATH {
         return None;
@@ -119,7 +119,7 @@ fn mail(call: &Call<'_>) -> Option<Vec<Need>> {
     )])
 }
 
-/// The function whose trial call this is, if it is one.
+/// The function of a trial invocation; `None` for other calls.
 pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
     if call.service != "lambda" || call.method != Method::POST {
         return None;
@@ -130,7 +130,7 @@ pub(super) fn invoked<'a>(call: &Call<'a>) -> Option<&'a str> {
     }
 }
 
-/// The function whose concurrency this call is about, with the qualifier if it is about what is provisioned.
+/// The function whose concurrency this call concerns, and the qualifier for provisioned concurrency.
 pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<&'a str>)> {
     if call.service != "lambda" {
         return None;
@@ -142,7 +142,7 @@ pub(super) fn about_concurrency<'a>(call: &Call<'a>) -> Option<(&'a str, Option<
     }
 }
 
-/// The function all of whose provisioned concurrency this call asks for.
+/// The function whose provisioned concurrency this call lists.
 pub(super) fn lists_provisioned<'a>(call: &Call<'a>) -> Option<&'a str> {
     let (function, _) = about_concurrency(call)?;
     let lists = call.method == Method::GET && parameter(call, "List").is_some();
@@ -154,7 +154,7 @@ pub(super) fn changes_database(call: &Call<'_>) -> bool {
     call.service == "rds" && !call.body.windows(15).any(|part| part == b"Action=Describe")
 }
 
-/// A parameter of the query.
+/// A query parameter.
 fn parameter<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
     let mut pairs = call.query.split('&');
     pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
@@ -214,7 +214,8 @@ fn rds(call: &Call<'_>) -> Option<Vec<Need>> {
     let cluster = || of("DBClusterIdentifier").unwrap_or("*");
     let instance = |field: &str| arn("rds", &format!("db:{}", of(field).unwrap_or("*")));
     Some(match operation {
-        // A failover names an instance too, and needs the permission on the cluster alone: Service Authorization Reference, Amazon RDS.
+        // A failover names an instance too, but needs only the permission on the cluster: Service Authorization
+        // Reference, Amazon RDS.
         "DescribeDBClusters" | "ModifyDBCluster" | "FailoverDBCluster" => {
             vec![need(action, arn("rds", &format!("cluster:{}", cluster())))]
         }

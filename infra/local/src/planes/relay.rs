@@ -1,5 +1,5 @@
-//! A relay before control planes that lack `ListProvisionedConcurrencyConfigs`: it answers that call and hands on every other.
-//! Functions that run in an emulated account reach Lambda's control plane through it.
+//! A proxy for control planes without `ListProvisionedConcurrencyConfigs`. It answers that call and forwards every
+//! other. Functions in an emulated account reach Lambda's control plane through it.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use super::needs::{Call, lists_provisioned};
 use crate::http1;
 use crate::template::function_arn;
 
-/// Serves until dropped, before the control planes at `url`. `alias` is the one that carries provisioned concurrency.
+/// Serves until dropped, in front of the control planes at `url`. `alias` carries the provisioned concurrency.
 pub async fn serve(listener: TcpListener, url: &str, alias: &str) {
     let (caller, alias) = (Caller::new(url), alias.to_owned());
     http1::serve(listener, move |request, _peer| {

@@ -1,5 +1,5 @@
-//! An account at the declared baseline: the documents in Parameter Store, functions with their alias, event source
-//! mappings, the ledger's cluster.
+//! Creates an account at the declared baseline: the documents in Parameter Store, functions with their alias, event
+//! source mappings, the ledger's cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,22 +14,22 @@ use super::caller::Caller;
 use crate::permissions::Tags;
 use crate::template::{ACCOUNT, Function, Model, REGION, queue_arn};
 
-/// The variables by which a function is told what things are called, and where its documents are.
+/// The variables with the names of a function's resources and with the path of its documents.
 const NAMES: &str = "NAMES";
 const PATH: &str = "DOCUMENTS_PATH";
-/// An empty archive: nothing is run there.
+/// An empty archive: `ministack` runs no function.
 const NO_CODE: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 /// The tag of an instance that names its cluster, in infra/network-and-database.yaml.
 const CLUSTER_TAG: &str = "stampede-cluster";
-/// What the cluster runs; the oldest that Serverless v2 has here.
+/// The cluster's engine: the oldest version that supports Serverless v2 here.
 const ENGINE: (&str, &str) = ("aurora-postgresql", "16.8");
 
-/// The declared documents, as they stand in Parameter Store.
+/// The declared documents, as Parameter Store holds them.
 #[derive(Debug)]
 pub(super) struct Documents {
-    /// By their names under the path.
+    /// By their names below the path.
     texts: BTreeMap<String, Value>,
-    /// Units of concurrency of the account: asked for of Lambda, not declared.
+    /// The account's concurrency. Functions read it from Lambda and not from a document.
     pub(super) account_concurrency: u64,
 }
 
@@ -53,7 +53,7 @@ impl Documents {
             .as_ref()
             .and_then(Value::as_u64)
             .context("quotas.toml: account_concurrency")?;
-        // The account says it itself.
+        // This quota is read from the account.
         quotas.remove("reserved_by_others");
         Ok(Self {
             texts,
@@ -66,12 +66,12 @@ impl Documents {
         all.and_then(Value::as_array).into_iter().flatten()
     }
 
-    /// What the ledger's cluster is called, if a function has to do with it.
+    /// The name of the ledger's cluster, if a function uses it.
     pub(super) fn cluster(&self, model: &Model) -> Option<String> {
         named(model, "cluster")
     }
 
-    /// The alias that is live, if a function has to do with it.
+    /// The live alias, if a function uses it.
     pub(super) fn alias(&self, model: &Model) -> Option<String> {
         named(model, "alias")
     }
@@ -83,7 +83,7 @@ impl Documents {
             .collect()
     }
 
-    /// What the baseline says of the ledger's database.
+    /// The baseline of the ledger's database.
     pub(super) fn database(&self) -> Result<DatabaseBaseline> {
         let declared = self
             .texts
@@ -103,7 +103,7 @@ fn document(path: &Path) -> Result<Value> {
     toml::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// What functions that speak to control planes are told by a variable.
+/// The value of an environment variable that functions with control-plane access share.
 fn told<'a>(model: &'a Model, variable: &str) -> Option<&'a str> {
     let mut values = model
         .functions
@@ -117,7 +117,8 @@ fn named(model: &Model, member: &str) -> Option<String> {
     text(&names, member).map(str::to_owned)
 }
 
-/// Makes everything, and answers the event source mappings by their logical ids, and the tags of the database's instances.
+/// Creates everything. Returns the event source mappings by their logical ids, and the tags of the database's
+/// instances.
 pub(super) async fn seed(
     caller: &Caller,
     model: &Model,
@@ -149,7 +150,7 @@ pub(super) async fn seed(
                     "BatchSize": source.batch_size,
                     "FunctionResponseTypes": ["ReportBatchItemFailures"],
                     "ScalingConfig": {"MaximumConcurrency": source.max_concurrency},
-                    // It polls nothing there: the queues are here.
+                    // The mapping polls nothing there, since the queues are in this stack.
                     "Enabled": true,
                 }),
             )
@@ -200,7 +201,8 @@ async fn make(caller: &Caller, function: &Function, alias: &str, declared: &Valu
     Ok(())
 }
 
-/// The ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class. Their names.
+/// Creates the ledger's cluster: Serverless v2 with one instance, or the declared instances of the declared class.
+/// Returns the instances' names.
 async fn database(caller: &Caller, cluster: &str, declared: &Value) -> Result<Vec<String>> {
     let acu = |field: &str| {
         declared
@@ -262,12 +264,12 @@ async fn parameter_store(caller: &Caller, operation: &str, body: &Value) -> Resu
     answer.await?.good(operation).map(drop)
 }
 
-/// One request in RDS's protocol: a form.
+/// One request in RDS's protocol, a form.
 pub(super) async fn rds(caller: &Caller, fields: &[(&str, String)]) -> Result<String> {
     form(caller, "rds", "2014-10-31", fields).await
 }
 
-/// One request in the protocol of forms.
+/// One request with a form as its body.
 pub(super) async fn form(
     caller: &Caller,
     service: &str,
@@ -305,7 +307,7 @@ mod tests {
             ]
         );
         assert_eq!(documents.account_concurrency, 1_000);
-        // Parameter Store's limit for what costs nothing.
+        // Parameter Store's size limit for free parameters.
         assert!(documents.texts.values().all(|d| d.to_string().len() <= 4_096));
     }
 }

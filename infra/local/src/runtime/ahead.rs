@@ -1,4 +1,4 @@
-//! Processes that are there before requests: provisioned concurrency.
+//! Provisioned concurrency: processes that are started before requests need them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,22 +9,22 @@ use tokio::sync::oneshot;
 use super::pool::{Idle, Pool, State, Work};
 use super::process::Process;
 
-/// How far a function's processes ahead of requests have come.
+/// The progress of a function's provisioned concurrency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Allocation {
-    /// Units asked for.
+    /// Requested units.
     pub requested: usize,
-    /// Units that are there; as many as asked for if all are that this machine starts.
+    /// Allocated units. Equal to the requested units when all processes run that this machine starts.
     pub allocated: usize,
-    /// One ended before it asked for work: none is started until asked again.
+    /// A process ended before it asked for work. No further one is started until the next request for units.
     pub failed: bool,
 }
 
-/// What is held ahead.
+/// The provisioned processes of a function.
 pub(super) struct Ahead {
-    /// Units asked for.
+    /// Requested units.
     units: usize,
-    /// One of them did not start.
+    /// One of the processes did not start.
     pub(super) failed: bool,
     idle: Idle,
 }
@@ -44,13 +44,13 @@ impl State {
         self.processes.iter().filter(|p| p.is_ahead() && !p.is_leaving())
     }
 
-    /// Those that are there.
+    /// The number of provisioned processes that have started.
     pub(super) fn ahead_ready(&self) -> usize {
         self.held().filter(|p| !p.is_starting()).count()
     }
 
-    /// An idle process for a request: one held ahead if there is one, else one started on demand. As on Lambda, one that has
-    /// served its requests of this second is passed over, unless there can be no further one.
+    /// An idle process for a request: a provisioned one if there is one, else one started on demand. As on Lambda, a
+    /// process that has reached its request rate is skipped, unless no further process may start.
     pub(super) fn take_idle(&mut self, limited: bool) -> Option<(Arc<Process>, oneshot::Sender<Work>)> {
         let now = Instant::now();
         [&mut self.ahead.idle, &mut self.idle]
@@ -63,7 +63,7 @@ impl State {
             })
     }
 
-    /// The list of idle processes this one belongs to.
+    /// The idle list of this process.
     pub(super) fn idle_like(&mut self, process: &Process) -> &mut Idle {
         if process.is_ahead() {
             &mut self.ahead.idle
@@ -72,14 +72,14 @@ impl State {
         }
     }
 
-    /// A process took a request: whether that was spill-over.
+    /// Counts spill-over when an on-demand process takes a request.
     pub(super) fn book_spill_over(&mut self, process: &Process) {
         if self.ahead.units > 0 && !process.is_ahead() {
             self.figures.spill_over += 1;
         }
     }
 
-    /// Lets a process go that asks for work and is one more than are held.
+    /// Ends a process that asks for work if it exceeds the requested units.
     pub(super) fn lets_go(&self, process: &Process) -> bool {
         let too_many = process.is_ahead() && self.held().count() > self.ahead.units;
         if too_many {
@@ -90,13 +90,13 @@ impl State {
 }
 
 impl Pool {
-    /// Holds as many as `units`.
+    /// Sets the provisioned units.
     pub(super) fn hold(self: &Arc<Self>, units: usize) {
         {
             let mut state = self.state();
             state.ahead.units = units;
             state.ahead.failed = false;
-            // Those at work are let go when they ask for more.
+            // Busy processes are ended when they ask for more work.
             let mut surplus = state.held().count().saturating_sub(units);
             while surplus > 0
                 && let Some((process, _)) = state.ahead.idle.pop()
@@ -108,7 +108,7 @@ impl Pool {
         self.fill();
     }
 
-    /// Starts what is missing.
+    /// Starts the missing processes.
     pub(super) fn fill(self: &Arc<Self>) {
         let mut started = Vec::new();
         {
@@ -125,7 +125,6 @@ impl Pool {
         }
     }
 
-    /// How far they have come.
     pub(super) fn allocation(&self) -> Allocation {
         let state = self.state();
         let requested = state.ahead.units;

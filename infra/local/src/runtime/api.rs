@@ -1,4 +1,4 @@
-//! The Runtime API, one listener per process, so that the process is known by its door.
+//! The Runtime API. One listener for each process identifies the caller.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ async fn handle(
     if parts.method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED);
     }
-    // Too large, or the process died while sending it.
+    // The body is too large, or the process died while sending it.
     let too_large = Bytes::from_static(br#"{"errorType":"Function.ResponseSizeTooLarge"}"#);
     let body = http1::read(body, MAX_ANSWER_BYTES + 1).await.unwrap_or(too_large);
     if path == "init/error" {

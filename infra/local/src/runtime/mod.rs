@@ -1,20 +1,22 @@
-//! Functions as Lambda runs them: processes on the Runtime API, one request per process at a time.
+//! Runs functions as Lambda does: processes on the Runtime API, one request per process at a time.
 //!
 //! [`Functions`] knows every function of the template by name. An invocation takes the process that became idle last
-//! (so that few are warm), or waits [`PATIENCE`] for one before another is started.
+//! (so that few processes stay warm), or waits [`PATIENCE`] for one before another is started.
 //!
-//! [`Functions::hold`] keeps processes ahead of requests, as many as provisioned concurrency has units: these serve first, and
-//! what they cannot serve spills over to others.
+//! [`Functions::hold`] sets provisioned concurrency: as many processes are started before requests need them. They
+//! serve first; further requests spill over to processes started on demand.
 //!
 //! # Where this differs from Lambda, and why
-//! Lambda starts another environment as soon as all are busy, up to 1,000 of them on as many machines. Here all share a
-//! few cores, where more processes only add switching. Hence the short patience, a limit of processes per function, and
-//! a bounded queue in front of it: an API request that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are
-//! neither frozen between requests nor reaped. Provisioned concurrency beyond the limit of processes is not started.
+//! Lambda starts another environment as soon as all are busy, up to 1,000 of them on as many machines. Here all
+//! processes share a few cores, where more processes only add context switches. So an invocation waits briefly before a
+//! start, the number of processes per function is limited, and the queue in front of them is bounded: an API request
+//! that waited [`QUEUE_LIMIT`] gets the gateway's 503. Processes are neither frozen between requests nor removed when
+//! idle. Provisioned concurrency beyond the process limit is not started.
 //!
-//! With [`OnDemand::AsLambda`] there is no patience, the limits are Lambda's, and each start on demand takes the platform's
-//! stated share longer. What is still kinder than Lambda: a request that waits for a start takes any process that becomes
-//! free before. What is harder: starts share the machine's cores.
+//! With [`OnDemand::AsLambda`] invocations do not wait before a start, the limits are Lambda's, and each start on
+//! demand takes the platform's stated share longer. One remaining difference is more favourable than Lambda: a request
+//! that waits for a start takes any process that becomes free earlier. One is less favourable: starts share the
+//! machine's cores.
 
 mod ahead;
 mod api;
@@ -44,44 +46,42 @@ use crate::template::{Function, Model};
 /// How long an invocation waits for a busy process before another one is started.
 pub const PATIENCE: Duration = Duration::from_millis(5);
 
-/// How long an API request waits for a process at most.
+/// The longest time that an API request waits for a process.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a process may take until it asks for its first work; Lambda's own limit.
+/// The time limit until a process asks for its first work, by Lambda's limit.
 pub const INIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many invocations wait for a process of one function at most.
+/// The largest number of invocations that wait for a process of one function.
 pub const QUEUE_LENGTH: usize = 2_048;
 
-/// Processes per function unless told otherwise.
+/// The default number of processes per function.
 pub const DEFAULT_CONCURRENCY: usize = 8;
 
-/// How many processes start ahead at a time: those that serve already need the cores more.
+/// How many provisioned processes start at a time. More would take cores from processes that already serve.
 const STARTING_AHEAD: usize = 4;
 
-/// The largest answer of a function; Lambda's own limit.
+/// The largest answer of a function, by Lambda's limit.
 pub const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 
-/// How functions are started.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the binaries lie.
+    /// The folder of the binaries.
     pub binaries: PathBuf,
-    /// Where the logs go, one file per function.
+    /// The folder of the logs, one file for each function.
     pub logs: PathBuf,
-    /// Processes per function at most.
+    /// The largest number of processes per function.
     pub concurrency: usize,
     /// How processes are started for requests that find none idle.
     pub on_demand: OnDemand,
-    /// Invocations at the same time, all functions together, at most.
+    /// The largest number of concurrent invocations of all functions together.
     pub account_concurrency: usize,
-    /// Environment of every function besides the template's: endpoints and credentials.
+    /// Environment of every function in addition to the template's: endpoints and credentials.
     pub environment: BTreeMap<String, String>,
-    /// What goes wrong with processes.
+    /// The faults of processes.
     pub faults: Arc<Faults>,
 }
 
-/// All functions of a stack.
 #[derive(Debug)]
 pub struct Functions {
     pools: BTreeMap<String, Arc<pool::Pool>>,
@@ -91,17 +91,17 @@ pub struct Functions {
     next: AtomicU64,
 }
 
-/// Why an invocation waits for a process.
+/// How long an invocation may wait for a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// A person waits for the answer: up to [`QUEUE_LIMIT`].
+    /// An API request: up to [`QUEUE_LIMIT`].
     Briefly,
-    /// An event source: as long as it takes.
+    /// An event source: without limit.
     Patiently,
 }
 
 impl Functions {
-    /// Pools for all functions of the model; nothing is started before it is needed.
+    /// Pools for all functions of the model. No process is started before it is needed.
     #[must_use]
     pub fn new(model: &Model, settings: Settings, spawner: Spawner, meter: Arc<Meter>) -> Self {
         let settings = Arc::new(settings);
@@ -123,7 +123,6 @@ impl Functions {
         }
     }
 
-    /// A new invocation's identity.
     #[must_use]
     pub fn identify(&self) -> Invocation {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -142,10 +141,10 @@ impl Functions {
         }
     }
 
-    /// Invokes a function once. `route` and the status `outcome` gives tell the meter where to book it.
+    /// Invokes a function once. The meter books it to `route` and to the status that `outcome` returns.
     ///
     /// # Errors
-    /// What went wrong, as the caller of Lambda would learn it.
+    /// The error as Lambda's caller would receive it.
     pub async fn invoke(
         &self,
         function: &str,
@@ -160,7 +159,7 @@ impl Functions {
             .0
     }
 
-    /// Invokes a function for whoever waits as long as it takes, and books 200 when it returned and 500 when it failed.
+    /// Invokes a function without a limit on waiting. The meter books 200 when it returned and 500 when it failed.
     ///
     /// # Errors
     /// See [`invoke`](Self::invoke).
@@ -177,7 +176,7 @@ impl Functions {
         .await
     }
 
-    /// As [`invoke`](Self::invoke), and how much of the time it took was the platform's modelled share of a start.
+    /// Like [`invoke`](Self::invoke), with the part of the time that was the platform's modelled share of a start.
     pub async fn invoke_modelled(
         &self,
         function: &str,
@@ -208,40 +207,39 @@ impl Functions {
         (ran.result, ran.modelled)
     }
 
-    /// Holds as many processes of a function ahead of requests as provisioned concurrency has `units`, within the limit of
-    /// processes; does nothing if there is no such function.
+    /// Starts processes of a function ahead of requests for `units` of provisioned concurrency, within the process
+    /// limit. Ignores unknown functions.
     pub fn hold(&self, function: &str, units: usize) {
         if let Some(pool) = self.pools.get(function) {
             pool.hold(units);
         }
     }
 
-    /// Limits a function's processes to its reserved concurrency, or to none of its own.
+    /// Limits a function's processes to its reserved concurrency; `None` removes this limit.
     pub fn reserve(&self, function: &str, units: Option<usize>) {
         if let Some(pool) = self.pools.get(function) {
             pool.state().reserved = units;
         }
     }
 
-    /// How far a function's processes ahead of requests have come; none if there is no such function.
+    /// The progress of a function's provisioned concurrency; `None` for an unknown function.
     #[must_use]
     pub fn allocation(&self, function: &str) -> Option<Allocation> {
         self.pools.get(function).map(|pool| pool.allocation())
     }
 
-    /// Kills the process that runs an invocation of a function; false if none does.
+    /// Kills the process that runs an invocation of a function. Returns false if no process runs it.
     #[must_use]
     pub fn kill(&self, function: &str, invocation: u64) -> bool {
         self.pools.get(function).is_some_and(|pool| pool.kill(invocation))
     }
 
-    /// The figures of every function.
     #[must_use]
     pub fn figures(&self) -> Vec<Processes> {
         self.pools.values().map(|pool| pool.figures()).collect()
     }
 
-    /// Ends all processes and waits until they are gone.
+    /// Ends all processes and waits until they have exited.
     pub async fn stop(&self) {
         futures_util::future::join_all(self.pools.values().map(|pool| pool.stop())).await;
     }

@@ -1,4 +1,4 @@
-//! The processes of one function, and who waits for one.
+//! The processes of one function, and the invocations that wait for one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,21 +15,20 @@ use super::{INIT_LIMIT, MAX_ANSWER_BYTES, PATIENCE, QUEUE_LENGTH, QUEUE_LIMIT, S
 use crate::child::Spawner;
 use crate::template::Function;
 
-/// What identifies an invocation.
+/// The identity of an invocation.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     /// Counted from the start of the stack.
     pub number: u64,
-    /// The request id the function sees.
+    /// The request id that the function receives.
     pub request_id: String,
-    /// The trace header it sees.
+    /// The trace header that the function receives.
     pub trace: String,
 }
 
 /// Why an invocation gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// There is no such function.
     #[error("no such function")]
     Unknown,
     /// No process became free in time.
@@ -38,16 +37,16 @@ pub enum Failure {
     /// The function reported an error; its JSON.
     #[error("the function failed: {}", String::from_utf8_lossy(.0))]
     Reported(Bytes),
-    /// It took longer than its timeout and was killed.
+    /// The invocation exceeded its time limit and its process was killed.
     #[error("the function timed out")]
     TimedOut,
-    /// Its process ended before it answered, or could not be started.
+    /// The process ended before it answered, or could not be started.
     #[error("the function's process ended")]
     Crashed,
 }
 
 impl Failure {
-    /// What Lambda's caller gets: the function's own JSON, else the reason.
+    /// The body for Lambda's caller: the function's own JSON, else the reason.
     #[must_use]
     pub fn body(self) -> Bytes {
         match self {
@@ -59,18 +58,17 @@ impl Failure {
     }
 }
 
-/// How an invocation went.
+/// The result of an invocation.
 #[derive(Debug)]
 pub(super) struct Ran {
-    /// Its answer.
     pub(super) result: Result<Bytes, Failure>,
-    /// How long it ran.
+    /// The run time.
     pub(super) duration: Duration,
-    /// How much of its wait before was the platform's modelled share of a start.
+    /// The part of the waiting time that was the platform's modelled share of a start.
     pub(super) modelled: Duration,
 }
 
-/// One invocation on its way to a process.
+/// One invocation that needs a process.
 pub(super) struct Work {
     pub(super) invocation: Invocation,
     pub(super) event: Bytes,
@@ -93,7 +91,6 @@ pub(super) struct State {
     pub(super) waiting: VecDeque<Work>,
     pub(super) processes: Vec<Arc<Process>>,
     pub(super) ahead: Ahead,
-    /// The function's reserved concurrency.
     pub(super) reserved: Option<usize>,
     starts: Bucket,
     pub(super) figures: Processes,
@@ -115,12 +112,11 @@ impl State {
     }
 }
 
-/// The processes of one function.
 pub(super) struct Pool {
     pub(super) function: Function,
     pub(super) settings: Arc<Settings>,
     spawner: Spawner,
-    /// How many are started ahead at a time, all functions together.
+    /// Limits how many provisioned processes start at a time, over all functions.
     pub(super) starting: Arc<Semaphore>,
     state: Mutex<State>,
     changed: Notify,
@@ -166,7 +162,7 @@ impl Pool {
         }
     }
 
-    /// An invocation for which the account had no place.
+    /// The result of an invocation beyond the account's concurrency.
     pub(super) fn throttled(&self) -> Ran {
         let mut state = self.state();
         state.figures.invocations += 1;
@@ -178,7 +174,6 @@ impl Pool {
         }
     }
 
-    /// One invocation.
     pub(super) async fn invoke(
         self: &Arc<Self>,
         invocation: Invocation,
@@ -238,7 +233,7 @@ impl Pool {
         }
     }
 
-    /// Gives the work to an idle process, else puts it into the queue.
+    /// Passes the work to an idle process, else queues it.
     fn place(&self, mut work: Work) -> Result<Placed, Failure> {
         let mut state = self.state();
         let limited = self.limits_each(&state);
@@ -261,7 +256,7 @@ impl Pool {
         Ok(Placed::Queued(when_taken))
     }
 
-    /// Waits for a process, starting one when patience is at its end.
+    /// Waits for a process, and starts one after the waiting time for a busy one.
     async fn wait(
         self: &Arc<Self>,
         mut when_taken: oneshot::Receiver<Taken>,
@@ -286,7 +281,8 @@ impl Pool {
                 match waiting {
                     Waiting::Patiently => when_taken.await,
                     Waiting::Briefly => {
-                        // A cold start is part of the invocation; only a full house makes one give up.
+                        // A cold start is part of the invocation. Without a start for it, a request gives up after
+                        // `QUEUE_LIMIT`.
                         let limit = match grown {
                             Grown::Started => INIT_LIMIT + QUEUE_LIMIT,
                             _ => QUEUE_LIMIT,
@@ -303,7 +299,7 @@ impl Pool {
         let taken = taken.map_err(|_| Failure::Crashed)?;
         start.at = taken.at;
         if grown != Grown::Full {
-            // Without the platform's share a process would have been there by so much earlier.
+            // Without the platform's share, the process would have been available earlier by this time.
             start.modelled = share.min(taken.at.saturating_duration_since(asked));
         }
         let mut state = self.state();
@@ -315,19 +311,19 @@ impl Pool {
         Ok(taken.process)
     }
 
-    /// Whether a process may be passed over for having served enough: there must be room for another one.
+    /// Whether a process at its request rate is skipped. This needs room for another process.
     fn limits_each(&self, state: &State) -> bool {
         self.settings.on_demand.is_as_lambda() && state.processes.len() < self.most(state)
     }
 
-    /// Processes there may be.
+    /// The largest number of processes.
     pub(super) fn most(&self, state: &State) -> usize {
         self.settings
             .concurrency
             .min(state.reserved.unwrap_or(usize::MAX))
     }
 
-    /// Starts another process on demand unless there are as many as there may be, or enough already start.
+    /// Starts another process on demand, unless the limit is reached or enough processes are starting.
     fn grow(self: &Arc<Self>) -> Grown {
         let process = {
             let mut state = self.state();
@@ -350,7 +346,7 @@ impl Pool {
         Grown::Started
     }
 
-    /// Lets a process that is listed run to its end.
+    /// Runs a listed process until it ends.
     pub(super) fn launch(self: &Arc<Self>, process: Arc<Process>) {
         let pool = Arc::clone(self);
         let spawner = self.spawner.clone();
@@ -360,7 +356,7 @@ impl Pool {
         });
     }
 
-    /// A process asks for work: what waits longest, else a place among the idle.
+    /// A process asks for work: it gets the oldest waiting invocation, else becomes idle.
     pub(super) fn next(&self, process: &Arc<Process>) -> Next {
         let mut state = self.state();
         if state.lets_go(process) {
@@ -374,7 +370,7 @@ impl Pool {
                 fresh: process.is_fresh(),
                 at: Instant::now(),
             };
-            // Whoever gave up waiting has dropped the other end.
+            // A waiting invocation that gave up has dropped the receiver.
             if work.taken.take().is_some_and(|t| t.send(taken).is_ok()) {
                 return Next::Work(work);
             }
@@ -393,7 +389,7 @@ impl Pool {
                 state.ahead.failed = true;
             }
             if !initialised && state.processes.is_empty() {
-                // It will not start for anyone else either; their replies are dropped with them.
+                // The process cannot start for other requests either. Clearing the queue drops their reply channels.
                 state.waiting.clear();
             }
             !state.waiting.is_empty()
@@ -405,7 +401,7 @@ impl Pool {
         self.fill();
     }
 
-    /// Kills the process that runs an invocation; false if none does.
+    /// Kills the process that runs an invocation. Returns false if no process runs it.
     pub(super) fn kill(&self, invocation: u64) -> bool {
         let state = self.state();
         let process = state.processes.iter().find(|process| process.runs(invocation));
@@ -445,24 +441,24 @@ struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Grown {
     Started,
-    /// As many are starting as requests wait.
+    /// As many processes are starting as requests wait.
     Enough,
-    /// There are as many as there may be.
+    /// The process limit is reached.
     Full,
-    /// Lambda does not add them that fast.
+    /// Lambda's limit for the start rate is reached.
     TooFast,
 }
 
-/// Where work went.
+/// Where an invocation was placed.
 enum Placed {
     With(Arc<Process>),
     Queued(oneshot::Receiver<Taken>),
 }
 
-/// What a process that asks for work gets.
+/// The answer to a process that asks for work.
 pub(super) enum Next {
     Work(Work),
     Idle(oneshot::Receiver<Work>),
-    /// It is about to be ended.
+    /// The process is about to be ended.
     Never,
 }

@@ -20,26 +20,26 @@ use crate::child::Spawner;
 use crate::permissions::access_key;
 use crate::template::REGION;
 
-/// Functions yield to the load generator and to the stack, whose clocks matter more.
+/// Functions have lower priority than the load generator and the stack, whose time measurements must be exact.
 const NICENESS: i32 = 5;
 
-/// The reply that an invocation is still owed.
+/// The reply that an invocation still waits for.
 #[derive(Debug)]
 struct Owed {
     invocation: Invocation,
     reply: oneshot::Sender<Result<Bytes, Failure>>,
 }
 
-/// Where a process is in its life.
+/// The phase of a process's life.
 #[derive(Debug)]
 enum Phase {
-    /// It has not asked for work yet. One that is started ahead holds its turn to start meanwhile.
+    /// The process has not asked for work yet. A provisioned process holds its start permit in this phase.
     Starting { turn: Option<OwnedSemaphorePermit> },
-    /// It has no work. `served` tells whether it ever had some.
+    /// The process has no work. `served` tells whether it ever had work.
     Idle { served: bool },
-    /// It runs an invocation.
+    /// The process runs an invocation.
     Busy(Owed),
-    /// It is to end. Until the process is gone, whatever it still owes can be answered.
+    /// The process is to end. Until it has exited, it can still answer its invocation.
     Ending {
         by_fault: bool,
         asked: bool,
@@ -56,7 +56,7 @@ impl Phase {
         matches!(self, Self::Starting { .. })
     }
 
-    /// Whether it has ever asked for work.
+    /// Whether the process has ever asked for work.
     fn has_asked(&self) -> bool {
         !matches!(self, Self::Starting { .. } | Self::Ending { asked: false, .. })
     }
@@ -69,7 +69,7 @@ impl Phase {
         }
     }
 
-    /// Takes out what is owed; a busy process becomes idle.
+    /// Takes the open reply; a busy process becomes idle.
     fn settle(&mut self) -> Option<Owed> {
         match self {
             Self::Busy(_) => match std::mem::replace(self, Self::Idle { served: true }) {
@@ -82,14 +82,14 @@ impl Phase {
     }
 }
 
-/// One process.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Started before any request wanted it.
+    /// Started as provisioned concurrency.
     ahead: bool,
-    /// What it may serve, as on Lambda.
+    /// The request rate limit, as on Lambda.
     requests: Mutex<Bucket>,
-    /// Whoever waits is told only of the first request for work and of the end: others come with every invocation.
+    /// Receivers are notified only of the first request for work and of the end, since other changes come with every
+    /// invocation.
     phase: watch::Sender<Phase>,
 }
 
@@ -102,22 +102,21 @@ impl Process {
         }
     }
 
-    /// One that a request waits for.
+    /// A process that a request waits for.
     pub(super) fn on_demand() -> Self {
         Self::new(false)
     }
 
-    /// One that is started ahead.
+    /// A provisioned process.
     pub(super) fn ahead() -> Self {
         Self::new(true)
     }
 
-    /// Whether it was started ahead.
     pub(super) const fn is_ahead(&self) -> bool {
         self.ahead
     }
 
-    /// It has got its turn to start.
+    /// Stores the start permit.
     fn begins(&self, permit: OwnedSemaphorePermit) {
         self.change(|phase| {
             if let Phase::Starting { turn } = phase {
@@ -126,7 +125,7 @@ impl Process {
         });
     }
 
-    /// Changes the phase in a way that nobody waits for.
+    /// Changes the phase without notifying receivers.
     fn change(&self, change: impl FnOnce(&mut Phase)) {
         self.phase.send_if_modified(|phase| {
             change(phase);
@@ -134,12 +133,11 @@ impl Process {
         });
     }
 
-    /// Kills it.
     pub(super) fn kill(&self) {
         self.end(false);
     }
 
-    /// Kills it for a fault, which is counted.
+    /// Kills the process for a fault, which is counted.
     pub(super) fn strike(&self) {
         self.end(true);
     }
@@ -158,28 +156,27 @@ impl Process {
         });
     }
 
-    /// Whether it has not yet served all that one process serves in a second; counts this one.
+    /// Whether the process is below its request rate; counts this request.
     pub(super) fn may_serve(&self, now: Instant) -> bool {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.take(now)
     }
 
-    /// Whether it has been told to end.
+    /// Whether the process has been told to end.
     pub(super) fn is_leaving(&self) -> bool {
         self.phase.borrow().is_ending()
     }
 
-    /// Whether it waits for its first work.
+    /// Whether the process waits for its first work.
     pub(super) fn is_fresh(&self) -> bool {
         matches!(*self.phase.borrow(), Phase::Idle { served: false })
     }
 
-    /// Whether it has not asked for work yet.
     pub(super) fn is_starting(&self) -> bool {
         self.phase.borrow().is_starting()
     }
 
-    /// It asks for work; whatever it left unanswered has failed.
+    /// The process asks for work. An unanswered invocation has failed.
     pub(super) fn asks(&self) {
         self.phase.send_if_modified(|phase| {
             let first = phase.is_starting();
@@ -193,7 +190,7 @@ impl Process {
         });
     }
 
-    /// It takes work.
+    /// The process takes work.
     pub(super) fn takes(&self, invocation: Invocation, reply: oneshot::Sender<Result<Bytes, Failure>>) {
         let taken = Owed { invocation, reply };
         self.change(|phase| match phase {
@@ -202,13 +199,13 @@ impl Process {
         });
     }
 
-    /// Whether it runs the invocation with this number.
+    /// Whether the process runs the invocation with this number.
     pub(super) fn runs(&self, number: u64) -> bool {
         let phase = self.phase.borrow();
         phase.owed().is_some_and(|owed| owed.invocation.number == number)
     }
 
-    /// Its answer to a request; false when it owes none with that id.
+    /// The process answers an invocation. Returns false when no invocation with that id is open.
     pub(super) fn answers(&self, request_id: &str, answer: Result<Bytes, Failure>) -> bool {
         let mut settled = None;
         self.change(|phase| {
@@ -218,7 +215,7 @@ impl Process {
         });
         match settled {
             Some(Owed { reply, .. }) => {
-                // Nobody may be waiting any more, after a timeout.
+                // After a time-out no receiver is left.
                 let _ = reply.send(answer);
                 true
             }
@@ -226,14 +223,14 @@ impl Process {
         }
     }
 
-    /// Waits until its phase is such.
+    /// Waits until `wanted` holds for the phase.
     async fn reaches(&self, wanted: impl FnMut(&Phase) -> bool) {
         // The sender lives as long as `self`.
         let _ = self.phase.subscribe().wait_for(wanted).await;
     }
 
-    /// It is gone: gives its turn back, and drops what it still owes, so that the caller learns. Whether it ever asked for
-    /// work.
+    /// The process has exited: releases its start permit and drops its open reply, so that the caller gets an error.
+    /// Returns whether the process ever asked for work.
     fn is_gone(&self) -> bool {
         self.change(|phase| {
             phase.settle();
@@ -245,7 +242,7 @@ impl Process {
     }
 }
 
-/// Runs a process to its end. Whether it ever asked for work.
+/// Runs a process until it ends. Returns whether it ever asked for work.
 pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> bool {
     let name = &pool.function.name;
     if comes(pool, process).await {
@@ -257,7 +254,8 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
     process.is_gone()
 }
 
-/// What comes before a start: a turn among those started ahead, or what the platform does. False if it is no longer wanted.
+/// Waits before a start: for a start permit (provisioned), or for the platform's share (on demand). Returns false if
+/// the process is no longer wanted.
 async fn comes(pool: &Pool, process: &Process) -> bool {
     let before = async {
         if process.ahead {
@@ -351,7 +349,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     Ok(())
 }
 
-/// What Lambda sets for every function besides its credentials; `initialization` is its initialization type.
+/// The variables that Lambda sets for every function, without credentials. `initialization` is the initialization type.
 #[must_use]
 pub fn standard_variables(name: &str, memory_mb: u32, initialization: &str) -> BTreeMap<String, String> {
     let path = std::env::var("PATH").ok();

@@ -1,24 +1,25 @@
-//! How processes come into being: for requests that find none idle, and ahead of requests.
+//! How processes are started: on demand, and ahead of requests.
 
 use std::time::{Duration, Instant};
 
 /// How processes are started for requests that find none idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDemand {
-    /// Few, as few cores are: a request waits a moment for one that is busy before another one is started.
+    /// Few processes, since there are few cores: a request waits briefly for a busy process before another one is
+    /// started.
     #[default]
     Sparing,
-    /// As Lambda does it: at once, for each that finds none, no faster than [`STARTS`]; and one process, started on demand or
-    /// ahead, serves no more than [`REQUESTS_PER_PROCESS`].
+    /// As on Lambda: one process at once for each request that finds none idle, at most at the rate [`STARTS`]. One
+    /// process serves at most [`REQUESTS_PER_PROCESS`].
     AsLambda {
-        /// What the platform does before a process is even there (finding a place, loading code, starting a machine), which
-        /// no machine of one's own can measure. It is slept, and told apart from what was measured.
+        /// The platform's work before a process exists (placement, loading code, starting a micro-VM), which a local
+        /// machine cannot measure. The stack sleeps for this time and reports it separately from measured time.
         platform_share: Duration,
     },
 }
 
 impl OnDemand {
-    /// What the platform adds to each start on demand.
+    /// The time that the platform adds to each start on demand.
     #[must_use]
     pub const fn platform_share(self) -> Duration {
         match self {
@@ -27,7 +28,7 @@ impl OnDemand {
         }
     }
 
-    /// Whether Lambda's rates hold.
+    /// Whether Lambda's rates apply.
     #[must_use]
     pub const fn is_as_lambda(self) -> bool {
         matches!(self, Self::AsLambda { .. })
@@ -53,7 +54,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub(super) fn new(most: f64, per_second: f64, now: Instant) -> Self {
         Self {
             left: most,
@@ -63,19 +64,19 @@ impl Bucket {
         }
     }
 
-    /// Lambda's bucket of starts.
+    /// Lambda's limit for the start rate.
     pub(super) fn of_starts(now: Instant) -> Self {
         let most = f64::from(STARTS);
         Self::new(most, most / 10.0, now)
     }
 
-    /// The bucket of requests of one process: a second's worth.
+    /// The request rate limit of one process: one second's worth.
     pub(super) fn of_requests(now: Instant) -> Self {
         let most = f64::from(REQUESTS_PER_PROCESS);
         Self::new(most, most, now)
     }
 
-    /// Takes one out, if one is left.
+    /// Takes one token, if one is left.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = self.at.max(now);
@@ -103,9 +104,9 @@ mod tests {
         assert_eq!(served(&mut bucket, 0), 10);
         assert_eq!(served(&mut bucket, 500), 5);
         assert_eq!(served(&mut bucket, 500), 0);
-        // It does not save up.
+        // Unused tokens do not accumulate beyond one second.
         assert_eq!(served(&mut bucket, 60_000), 10);
-        // A clock that seems to go back takes nothing away.
+        // A clock that jumps back removes no tokens.
         assert_eq!(served(&mut bucket, 0), 0);
         assert_eq!(served(&mut bucket, 61_000), 10);
     }

@@ -1,4 +1,4 @@
-//! What comes after a batch of stream records was tried: Lambda's rules, without any waiting or calling.
+//! What follows an attempt at a batch of stream records: Lambda's rules, without waiting and without calls.
 
 use std::ops::Range;
 
@@ -6,21 +6,20 @@ use serde_json::Value;
 
 use crate::template::StreamSource;
 
-/// One record on its way to the function.
+/// One record for the function.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) sequence: String,
     pub(super) json: Value,
 }
 
-/// Part of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) range: Range<usize>,
     pub(super) attempts: u32,
 }
 
-/// What comes after a piece was tried.
+/// The next step after an attempt at a piece.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Done,
@@ -28,7 +27,7 @@ pub(super) enum Step {
     GiveUp(Range<usize>),
 }
 
-/// How many records before the first failed one. None when the report names a record that is not in the batch.
+/// The number of records before the first failed one. `None` when the report names a record that is not in the batch.
 pub(super) fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize> {
     let places: Option<Vec<usize>> = failed
         .iter()
@@ -37,9 +36,9 @@ pub(super) fn checkpoint(records: &[Record], failed: &[String]) -> Option<usize>
     Some(places?.into_iter().min().unwrap_or(records.len()))
 }
 
-/// Lambda's rules: a reported failure retries from that record on; a failed batch is halved if the source says so,
-/// which costs no attempt; otherwise it is tried again as it is, until its attempts are used up or its first `expired` records are
-/// too old.
+/// Lambda's rules. A reported failure retries from that record on. A failed batch is halved if the source says so,
+/// which costs no attempt. Otherwise it is retried unchanged, until its attempts are used up or its first `expired`
+/// records are too old.
 pub(super) fn next(piece: &Piece, handled: Option<usize>, expired: usize, source: &StreamSource) -> Step {
     let Range { start, end } = piece.range.clone();
     let attempts = piece.attempts + 1;

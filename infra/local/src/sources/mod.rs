@@ -1,4 +1,4 @@
-//! Event sources: what invokes functions besides the HTTP front.
+//! Event sources: everything that invokes functions except the HTTP front end.
 
 mod batch;
 mod queue;
@@ -18,27 +18,23 @@ use crate::sqs::Sqs;
 use crate::template::Model;
 pub use stream::Stream;
 
-/// What event sources work with.
+/// The parts that event sources use.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The functions.
     pub functions: Arc<Functions>,
-    /// The tables.
     pub dynamo: Dynamo,
-    /// The queues.
     pub sqs: Sqs,
-    /// How many invocations of one source run at the same time at most, whatever the template lets.
+    /// The largest number of concurrent invocations of one source. The template may allow more.
     pub concurrency: usize,
-    /// The folder that stands for the buckets, one in it for each.
+    /// The folder that contains one folder for each bucket.
     pub buckets: PathBuf,
-    /// Whether there are control planes: without them, nothing that speaks to them is run.
+    /// Whether control planes exist. Without them, functions that need them are not run.
     pub control_planes: bool,
 }
 
-/// The running event sources of a stack.
 #[derive(Debug)]
 pub struct Sources {
-    /// The streams, whose backlog tells whether work is left.
+    /// The streams; their backlog shows whether work is left.
     pub streams: Vec<Arc<Stream>>,
     _tasks: JoinSet<()>,
 }
@@ -84,7 +80,7 @@ pub fn start(model: &Model, context: &Context) -> Sources {
     }
 }
 
-/// What a function says about a batch: Lambda's `ReportBatchItemFailures`.
+/// A function's report about a batch: Lambda's `ReportBatchItemFailures`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BatchReport {
@@ -100,8 +96,8 @@ struct ItemFailure {
 }
 
 impl BatchReport {
-    /// The items that failed. None when the report is not to be trusted, which makes the whole batch fail: no JSON, or
-    /// an item without an id.
+    /// The failed items. `None` when the report is invalid, which makes the whole batch fail: no JSON, or an item
+    /// without an id.
     fn failed(answer: &[u8]) -> Option<Vec<String>> {
         if answer.is_empty() || answer == b"null" {
             return Some(Vec::new());
@@ -116,7 +112,7 @@ impl BatchReport {
     }
 }
 
-/// The pause before try `attempt` + 1: 0.1 s doubled each time, 10 s at most.
+/// The pause before try `attempt` + 1: 0.1 s, doubled each time, 10 s at most.
 fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(100) * 2_u32.pow(attempt.min(7)).min(100)
 }

@@ -1,8 +1,8 @@
 //! A queue that invokes a function with batches of its messages.
 //!
-//! Messages are deleted when the function returns, the ones it names as failed excepted: these become visible again
-//! after the queue's visibility timeout and go to the dead-letter queue by its redrive policy, as does the whole batch
-//! when the function fails.
+//! Messages are deleted when the function returns, except those that it reports as failed. Failed messages become
+//! visible again after the queue's visibility timeout and go to the dead-letter queue by its redrive policy. When the
+//! function fails, this applies to the whole batch.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ async fn deliver(context: &Context, source: &QueueSource, function: &str, messag
     }
 }
 
-/// The receipts of the messages that were handled.
+/// The receipts of the handled messages.
 fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m str> {
     let failed = if partial {
         BatchReport::failed(answer)
@@ -103,7 +103,7 @@ fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m st
     };
     let Some(failed) = failed else { return Vec::new() };
     let failed: HashSet<String> = failed.into_iter().collect();
-    // An id that was not in the batch makes the report void.
+    // A report that names an unknown id is invalid.
     if failed
         .iter()
         .any(|id| messages.iter().all(|m| &m.message_id != id))
@@ -117,7 +117,7 @@ fn done<'m>(partial: bool, messages: &'m [Message], answer: &[u8]) -> Vec<&'m st
         .collect()
 }
 
-/// `{"StringValue": …, "DataType": …}` as Lambda writes it.
+/// Converts attributes to `{"StringValue": …, "DataType": …}`, as Lambda writes them.
 fn camel(attribute: &Value) -> Value {
     let mut out = serde_json::Map::new();
     for (key, value) in attribute.as_object().into_iter().flatten() {

@@ -1,6 +1,6 @@
-//! A schedule that invokes a function: at once when the stack starts, then at its rate.
+//! A schedule that invokes a function: at the stack's start, then at its rate.
 //!
-//! A run does not wait for the one before: invocations are asynchronous, as EventBridge makes them.
+//! A run does not wait for the previous one, since EventBridge invokes asynchronously.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use super::Context;
 use crate::template::{ACCOUNT, REGION, Schedule};
 
-/// The pause before Lambda tries a failed asynchronous invocation again; the second one is twice as long.
+/// The pause before Lambda retries a failed asynchronous invocation; the pause before the second retry is twice as
+/// long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Runs until dropped.

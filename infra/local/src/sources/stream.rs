@@ -1,9 +1,9 @@
 //! A table's stream that invokes a function with batches of its records.
 //!
-//! Records with the same key are handled in their order, one batch after the other; records with different keys may be
-//! handled at the same time, in as many lanes as the template's parallelization factor and the machine's cores allow.
-//! The reader moves on only when a batch was handled, or given up and told to the on-failure destination: nothing is skipped.
-//! A bucket is a folder here, with an object of Lambda's form for each batch that was given up.
+//! Records with the same key are handled in order, one batch after the other. Records with different keys may be
+//! handled concurrently, in as many lanes as the template's parallelization factor and the machine's cores allow. The
+//! reader moves on only when a batch was handled, or given up and sent to the on-failure destination, so no record is
+//! skipped. A bucket is a folder here, with an object in Lambda's form for each batch that was given up.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,10 +27,10 @@ use super::{BatchReport, Context, backoff};
 use crate::runtime::Failure;
 use crate::template::{OnFailure, StreamSource, function_arn, stream_arn};
 
-/// Records read at once; the API's own limit.
+/// The number of records in one read, by the API's limit.
 const READ_RECORDS: usize = 1_000;
 
-/// When nothing rings the bell, look anyway.
+/// The polling interval when no notification arrives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One stream and its reader.
@@ -80,11 +80,11 @@ impl Stream {
             .database()
             .get_records(request)
             .map_err(|e| anyhow!("{e}"))?;
-        // The reader counts what it read before it moves on: a second look closes the gap.
+        // The reader counts records as pending before it moves its position. Reading the count again closes the gap.
         Ok(left.records.is_empty() && self.pending.load(Ordering::SeqCst) == 0)
     }
 
-    /// Records read and not yet handled.
+    /// The number of records read and not yet handled.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::SeqCst)
@@ -134,7 +134,7 @@ impl Stream {
         }
     }
 
-    /// The next records; they count as pending before the position moves.
+    /// The next records. They count as pending before the position moves.
     fn read(&self) -> Result<Vec<Record>> {
         let db = self.context.dynamo.database();
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +201,7 @@ impl Stream {
         }
     }
 
-    /// Delivers a batch to its end: handled, or given up.
+    /// Delivers a batch until it is handled or given up.
     async fn deliver(&self, batch: &[Record]) {
         let mut pieces = VecDeque::from([Piece {
             range: 0..batch.len(),
@@ -253,7 +253,7 @@ impl Stream {
         self.context.functions.call(&self.function, &route, event).await
     }
 
-    /// How many of the first records are older than the source keeps trying.
+    /// The number of leading records that are older than the source's limit.
     fn expired(&self, records: &[Record]) -> usize {
         let Some(max_age) = self.source.max_age else {
             return 0;
@@ -267,7 +267,8 @@ impl Stream {
         records.iter().take_while(is_old).count()
     }
 
-    /// Tells the on-failure destination. As on AWS, a queue gets the place in the stream and not the records, and a bucket gets both.
+    /// Sends a batch that was given up to the on-failure destination. As on AWS, a queue gets the place in the stream
+    /// without the records, and a bucket gets both.
     async fn give_up(&self, records: &[Record], attempts: u32, failure: Option<Failure>) {
         let reason = failure.map_or_else(
             || "the function named records that failed".to_owned(),
@@ -318,7 +319,8 @@ impl Stream {
         match destination {
             OnFailure::Queue(queue) => Ok(self.context.sqs.send(queue, &notice.to_string()).await?),
             OnFailure::Bucket(bucket) => {
-                // As Lambda names it, with the mapping and the shard; the first record's number is in only one batch.
+                // Lambda's naming scheme contains the mapping and the shard. The sequence number of the first record is
+                // unique to its batch.
                 let name = format!("{}-{}", self.function, first.unwrap_or_default());
                 let folder = self
                     .context

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Function, OnFailure, QueueSource, Route, Schedule, StreamSource};
 
-/// The last segment of an ARN's path or colons: the name of a queue, or of a stream's table.
+/// The last segment of an ARN: the name of a queue, or of a stream's table.
 pub(super) fn name_in_arn(arn: &str) -> Option<&str> {
     match arn.split_once(":table/") {
         Some((_, path)) => path.split('/').next(),
@@ -103,7 +103,7 @@ pub(super) struct ScheduleV2Event {
 }
 
 impl Event {
-    /// Adds what the event says to the function; `id` is what references to a mapping made of it are.
+    /// Adds the event to the function. `id` is the value of references to its mapping.
     pub(super) fn add_to(self, function: &mut Function, id: String) -> Result<()> {
         let partial = |types: &[String]| types.iter().any(|t| t == "ReportBatchItemFailures");
         match self {
@@ -137,7 +137,7 @@ impl Event {
                     batch_size: event.batch_size.unwrap_or(100),
                     parallelization: event.parallelization_factor.unwrap_or(1),
                     bisect: event.bisect_batch_on_function_error,
-                    // Lambda writes -1 for no limit, and takes it where none is given.
+                    // Lambda uses -1 for no limit, and as the default.
                     max_retries: event.maximum_retry_attempts.and_then(|n| n.try_into().ok()),
                     max_age: event
                         .maximum_record_age_in_seconds
@@ -162,7 +162,7 @@ impl Event {
     }
 }
 
-/// `rate(1 minute)`, `rate(5 minutes)`, `rate(1 hour)`.
+/// Parses `rate(1 minute)`, `rate(5 minutes)`, `rate(1 hour)`.
 fn rate(text: &str) -> Result<Duration> {
     let parsed = text
         .strip_prefix("rate(")

@@ -1,4 +1,4 @@
-//! From YAML to [`Model`].
+//! Converts YAML to a [`Model`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::events::{Event, name_in_arn};
 use super::resolve::{ACCOUNT, Named, REGION, Resolver, Surroundings};
 use super::{Function, Model, Queue, Statement, Table};
 
-/// Lambda's own defaults for what the template may leave out.
+/// Lambda's defaults for properties that the template may omit.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
 const DEFAULT_MEMORY_MB: u32 = 128;
 const DEFAULT_ASYNC_RETRIES: u32 = 2;
@@ -21,8 +21,8 @@ const DEFAULT_ASYNC_RETRIES: u32 = 2;
 /// Reads a template.
 ///
 /// # Errors
-/// A message naming the place, when the template is no YAML, refers to something unknown, or uses a resource,
-/// intrinsic or event source the local stack cannot run.
+/// Names the place, when the template is not YAML, refers to something unknown, or uses a resource, intrinsic or event
+/// source that the local stack cannot run.
 pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
     let template: Yaml = yaml_serde::from_str(text).context("the template is no YAML")?;
     let resources = template
@@ -35,7 +35,7 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
             .as_str()
             .ok_or_else(|| anyhow!("Resources: an id that is no string"))?;
         names.insert(id.to_owned(), named(id, node)?);
-        // What AWS SAM makes of a queue's event is a resource that the template may refer to.
+        // AWS SAM creates a resource for a queue's event, and the template may refer to it.
         for event in queue_events(node) {
             let id = format!("{id}{event}");
             names.insert(id.clone(), Named::Mapping(id));
@@ -76,7 +76,7 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
                 model.functions.insert(function.name.clone(), function);
             }
             "AWS::Serverless::HttpApi" => model.cors = place.optional("CorsConfiguration")?,
-            // Functions name them, or nothing here runs them.
+            // Functions refer to these resources, or the stack does not run them.
             "AWS::IAM::Role"
             | "AWS::Logs::LogGroup"
             | "AWS::S3::Bucket"
@@ -121,7 +121,7 @@ fn named(id: &str, node: &Yaml) -> Result<Named> {
     })
 }
 
-/// `PaymentsDlq` → `payments-dlq`.
+/// Converts `PaymentsDlq` to `payments-dlq`.
 fn kebab(id: &str) -> String {
     let mut out = String::with_capacity(id.len() + 4);
     for c in id.chars() {
@@ -169,7 +169,7 @@ impl Place<'_> {
             .map_err(|e| anyhow!("{place}: {e}"))
     }
 
-    /// The resource's own property, else the one of `Globals`.
+    /// The resource's own property, else the property of `Globals`.
     fn inherited<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         if let Some(own) = self.optional(key)? {
             return Ok(Some(own));
@@ -199,7 +199,7 @@ impl Place<'_> {
         let stream: Option<serde_json::Map<String, Json>> = self.optional("StreamSpecification")?;
         let streamed = stream.is_some();
         if let Some(mut stream) = stream {
-            // CloudFormation leaves out what the API wants said.
+            // CloudFormation omits a member that the API requires.
             stream.insert("StreamEnabled".to_owned(), Json::Bool(true));
             definition.insert("StreamSpecification".to_owned(), Json::Object(stream));
         }
@@ -291,7 +291,8 @@ impl Place<'_> {
         Ok(function)
     }
 
-    /// What the function's role may do. A role that SAM makes would have managed policies, which are not known here.
+    /// The policy statements of the function's role. A role made by SAM would have managed policies, which are unknown
+    /// here.
     fn statements(&self) -> Result<Vec<Statement>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase", deny_unknown_fields)]

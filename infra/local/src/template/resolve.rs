@@ -1,7 +1,7 @@
-//! CloudFormation's intrinsic functions, answered for one machine.
+//! Resolves CloudFormation's intrinsic functions to local values.
 //!
-//! Covers what the template uses: `Ref`, `GetAtt`, `Sub`, dynamic references to Secrets Manager, and parameters whose
-//! value lies in Parameter Store. Anything else is an error that names the place, never a silent omission.
+//! Supports what the template uses: `Ref`, `GetAtt`, `Sub`, dynamic references to Secrets Manager, and parameters with
+//! values in Parameter Store. Anything else is an error that names the place.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ pub const ACCOUNT: &str = "000000000000";
 /// The region in every local ARN and in the functions' environment.
 pub const REGION: &str = "us-east-1";
 
-/// What the template refers to but does not define, as it is on this machine.
+/// Local values for everything that the template refers to but does not define.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// Template parameters by name; they win over the template's defaults.
+    /// Template parameters by name; they override the template's defaults.
     pub parameters: BTreeMap<String, String>,
     /// Parameter Store: values by parameter name.
     pub parameter_store: BTreeMap<String, String>,
     /// Secrets Manager: values by `secret id:JSON member`.
     pub secrets: BTreeMap<String, String>,
-    /// The event source mappings that a control plane has made, by their logical ids. One that it has not is called by that.
+    /// The event source mappings of a control plane, by their logical ids. Ids without a mapping resolve to themselves.
     pub mappings: BTreeMap<String, String>,
-    /// Where SQS answers, without a trailing slash; queue URLs start with it.
+    /// The address of SQS without a trailing slash; queue URLs start with it.
     pub sqs_url: String,
 }
 
-/// What kind of resource a logical id stands for, with its local name.
+/// The kind of a logical id's resource, with its local name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     Table(String),
@@ -51,31 +51,26 @@ pub(super) struct Resolver<'a> {
     pub(super) resources: BTreeMap<String, Named>,
 }
 
-/// The local ARN of a table.
 #[must_use]
 pub fn table_arn(name: &str) -> String {
     format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}")
 }
 
-/// The local ARN of a table's stream.
 #[must_use]
 pub fn stream_arn(table: &str) -> String {
     format!("{}/stream/local", table_arn(table))
 }
 
-/// The ARN of a bucket.
 #[must_use]
 pub fn bucket_arn(name: &str) -> String {
     format!("arn:aws:s3:::{name}")
 }
 
-/// The local ARN of a queue.
 #[must_use]
 pub fn queue_arn(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
 }
 
-/// The local ARN of a function.
 #[must_use]
 pub fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
@@ -190,7 +185,7 @@ impl Resolver<'_> {
             (Named::Table(table), "Arn") => table_arn(table),
             (Named::Table(table), "StreamArn") => stream_arn(table),
             (Named::Bucket(bucket), "Arn") => bucket_arn(bucket),
-            // CloudFormation ends it so, which stands for the group's streams.
+            // CloudFormation appends `:*`, which matches the group's streams.
             (Named::LogGroup(group), "Arn") => format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"),
             (Named::Role(id), "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{id}"),
             (Named::Queue(queue), "Arn") => queue_arn(queue),

@@ -1,4 +1,4 @@
-//! Every seam strikes: what a function meets there, and that nobody else does.
+//! Every injection point applies its faults to functions and not to other callers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long a caller waits for an answer that may never come.
+/// How long a caller waits for an answer that may never arrive.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 fn model() -> Model {
@@ -31,7 +31,7 @@ fn model() -> Model {
     load(&text, &sample_surroundings()).unwrap()
 }
 
-/// The template's tables and queues with faults between them and the functions.
+/// The template's tables and queues with injected faults for functions.
 struct Desk {
     tables_at: String,
     queues_at: String,
@@ -72,7 +72,7 @@ impl Desk {
         }
     }
 
-    /// What a function is answered by DynamoDB, if anything.
+    /// DynamoDB's answer to a function; `None` if there is no answer.
     async fn ask(&self, function: Option<&str>, operation: &str, body: &Value) -> Option<(u16, Value)> {
         let target = format!("DynamoDB_20120810.{operation}");
         call(&self.tables_at, function, 1, &target, body).await
@@ -101,7 +101,7 @@ impl Desk {
     }
 }
 
-/// One request, on a connection of its own; none when no answer comes in time or the connection is cut.
+/// One request on its own connection. `None` when no answer arrives in time or the connection closes.
 async fn call(
     host: &str,
     function: Option<&str>,
@@ -180,7 +180,7 @@ async fn a_batch_of_reads_is_partly_left_undone() {
     let desk = Desk::open("throttle=0.001").await;
     let keys: Vec<Value> = (0..40).map(|n| json!({"pk": {"S": n.to_string()}})).collect();
     let one = json!({"RequestItems": {"stock": {"Keys": [keys[0]], "ConsistentRead": true}}});
-    // Three read units a second: the partition of the first key is used up, the others are not.
+    // Three read units a second: the partition of the first key is exhausted, the others are not.
     let unprocessed = async || {
         for _ in 0..12 {
             if desk.ask(Some("checkout"), "BatchGetItem", &one).await.unwrap().0 != 200 {

@@ -1,4 +1,4 @@
-//! The HTTP front over real sockets and processes.
+//! The HTTP front end over real sockets and processes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -62,7 +62,7 @@ impl Project {
                 stack.stderr.take().unwrap().read_to_string(&mut log).unwrap();
                 panic!("it ended ({status}): {log}");
             }
-            // A killed stack leaves its file, with another process id.
+            // A killed stack leaves its file behind, with another process id.
             std::future::ready(read(&file).is_some_and(|stack| stack["pid"] == stack_id))
         })
         .await;
@@ -74,7 +74,7 @@ fn read(file: &str) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()
 }
 
-/// The state and the parent of a process, as /proc tells.
+/// The state and the parent of a process, from /proc.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
@@ -98,7 +98,7 @@ fn descendants(of: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// Asks the stack to stop; whether it ended well.
+/// Asks the stack to stop; returns whether it exited with success.
 fn terminate(mut stack: Child) -> bool {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(stack.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();

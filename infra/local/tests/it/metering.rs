@@ -1,4 +1,4 @@
-//! What requests cost, against figures computed by hand from AWS's rules.
+//! The cost of requests, compared with figures computed by hand from AWS's rules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Desk {
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
-    /// Sends, and says what that alone used of `stock`.
+    /// Sends a request and returns its usage of `stock` alone.
     fn cost(&self, operation: &str, body: &Value) -> (TableUse, u16, Value) {
         let stock = || {
             self.meter
@@ -107,7 +107,7 @@ fn a_write_costs_a_unit_per_kilobyte_begun() {
             "PutItem",
             &json!({"TableName": "stock", "Item": item("a", bytes)}),
         );
-        // Shrinking would cost by the larger of both; sizes only grow here.
+        // A write that shrinks an item costs by the larger of both sizes; sizes only grow in this test.
         assert_eq!((used.wcu, used.writes), (units, 1), "{bytes} bytes");
         assert!(answer.get("ConsumedCapacity").is_none(), "nobody asked for it");
     }
@@ -181,7 +181,7 @@ fn a_transaction_costs_double_also_when_it_is_cancelled() {
             {"Put": {"TableName": "stock", "Item": item("new", 2_100)}},
         ]})
     };
-    // Large: 2 KB begun; new: 3 KB begun; each doubled. The order's unit, doubled, is the other table's.
+    // Large: 2 KB begun; new: 3 KB begun; each doubled. The order's unit, doubled, is booked to the other table.
     let (used, status, _) = desk.cost("TransactWriteItems", &transaction("attribute_exists(z)"));
     assert_eq!(
         (status, used.wcu, used.cancelled_transactions, used.transactions),

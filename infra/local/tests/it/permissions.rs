@@ -1,4 +1,4 @@
-//! The policies of the real template, held against calls as functions send them.
+//! The policies of the real template, checked against calls as functions send them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,14 +66,14 @@ impl Desk {
         }
     }
 
-    /// A call to DynamoDB by a function, or by someone from outside.
+    /// A DynamoDB call by a function, or from outside.
     async fn call(&self, function: Option<&str>, operation: &str, body: &Value) -> (u16, Value) {
         let target = format!("DynamoDB_20120810.{operation}");
         let (status, _, body) = call(&self.dynamodb, function, &target, body).await;
         (status, body)
     }
 
-    /// Whether the item is there.
+    /// Whether the item exists.
     async fn has(&self, table: &str, key: &str) -> bool {
         let get = json!({"TableName": table, "Key": {"pk": {"S": key}}});
         let (status, body) = self.call(None, "GetItem", &get).await;
@@ -180,7 +180,7 @@ fn policies_are_read_from_the_template() {
             "sqs:SendMessage relay-parked"
         ]
     );
-    // Everyone reaches it: it has a secret of its own, and not the key that moves money.
+    // Anyone can call this function, so it has its own secret and not the key that can charge cards.
     assert_eq!(
         granted["receive-webhook"],
         [
@@ -225,7 +225,7 @@ fn policies_are_read_from_the_template() {
     );
 }
 
-/// Whether the action is one that Lambda does with a function's role, and the function itself does not.
+/// Whether Lambda, and not the function itself, uses the action with the function's role.
 fn by_lambda(action: &str) -> bool {
     let stream = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
     let queue = ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"];
@@ -243,7 +243,7 @@ fn without_a_statement_that_lambda_needs_the_stack_does_not_start() {
     Permissions::of(&model).unwrap().check_lambda(&model).unwrap();
     let mut tried = 0;
     for (name, function) in &model.functions {
-        // Pre-scaling asks queues itself, and no queue invokes it.
+        // Pre-scaling itself reads queue attributes, and no queue invokes it.
         let of_source =
             |action: &str| by_lambda(action) && !(name == "prescale" && action.starts_with("sqs:"));
         for (place, statement) in function.statements.iter().enumerate() {
@@ -322,10 +322,10 @@ async fn a_call_that_is_allowed_passes_and_counts() {
     assert_eq!(desk.used("operate-drop"), [times]);
     let unused = &desk.permissions.report()["operate-drop"].unused;
     assert!(unused.contains(&"dynamodb:BatchGetItem table/stock".to_owned()) && unused.len() < 12);
-    // Nobody's policy: from outside.
+    // A call from outside has no policy.
     let (status, _) = desk.call(None, "PutItem", &put("addresses", "a")).await;
     assert_eq!(status, 200);
-    // A request that cannot be read is no way past a policy.
+    // A malformed request must not bypass the policy.
     let bad = json!({"TableName": 7});
     let (status, body) = desk.call(Some("reserve"), "PutItem", &bad).await;
     assert_eq!(status, 400, "{body}");
@@ -520,7 +520,7 @@ async fn a_stored_parameter_is_read_by_those_who_may() {
         permissions.report()["reserve"].denied[0].permission,
         format!("ssm:GetParameter parameter{name}")
     );
-    // What is not served is no way past a policy.
+    // An unsupported operation must not bypass the policy.
     let body = json!({"Name": name, "Value": "y", "Overwrite": true});
     let (status, _, refused) = call_of(&at, "ssm", Some("get-drop"), "AmazonSSM.PutParameter", &body).await;
     assert_eq!(status, 400, "{refused}");

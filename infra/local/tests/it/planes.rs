@@ -1,4 +1,5 @@
-//! Control planes beside the stack: at the baseline, behind the policies, with trial calls that stay here.
+//! Control planes beside the stack: at the baseline, with policy checks, and with trial invocations of the stack's own
+//! functions.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -13,7 +14,7 @@ use stampede_local::stack::{Options, Stack, sample_surroundings};
 use stampede_local::template::load;
 use tempfile::TempDir;
 
-/// The project's template with the probe for every function.
+/// The project's template with the probe as every function.
 fn options(folder: &TempDir) -> Options {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let template = crate_folder.join("../template.yaml");
@@ -39,10 +40,11 @@ fn options(folder: &TempDir) -> Options {
         seed: 1,
         faults: FaultPlan::default(),
         fault_seed: 1,
+        gateway_rate: None,
     }
 }
 
-/// Somebody who calls.
+/// A caller of the control planes.
 struct Desk<'a> {
     host: &'a str,
     key: String,
@@ -108,7 +110,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     let prescale = desk(access_key("prescale"));
     let nothing = Value::Null;
 
-    // At the baseline.
+    // The state at the baseline.
     let (status, none) = prescale.lambda("GET", PROVISIONED, &nothing);
     assert_eq!(
         (status, &none["__type"]),
@@ -135,7 +137,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         (status, documents["Parameters"].as_array().unwrap().len()),
         (200, 7)
     );
-    // They are what an operator would put there.
+    // The documents are those that an operator would store.
     let put = as_an_operator_puts_them(folder.path());
     for parameter in documents["Parameters"].as_array().unwrap() {
         let name = parameter["Name"].as_str().unwrap();
@@ -149,7 +151,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         "{cluster}"
     );
 
-    // What the policy allows is done, and what it does not is not, whoever asks.
+    // The policy decides: an allowed call is done and a denied one is not.
     let units = json!({"ProvisionedConcurrentExecutions": 7});
     let (status, refusal) = desk(access_key("reserve")).lambda("PUT", PROVISIONED, &units);
     assert_eq!(status, 403, "{refusal}");
@@ -163,7 +165,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     assert_eq!(prescale.lambda("PUT", &of_operate, &units).0, 403);
     let other = json!({"Name": "/stampede/operator-keys"});
     assert_eq!(prescale.parameter_store("GetParameter", &other).0, 403);
-    // Instances are known by their tag: a name that begins with the cluster's may be another cluster's.
+    // Instances are identified by their tag, since another cluster's instance may have this cluster's name as a prefix.
     let modify = |name: &str| {
         let body =
             format!("Action=ModifyDBInstance&Version=2014-10-31&PromotionTier=1&DBInstanceIdentifier={name}");
@@ -181,7 +183,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     );
     assert_eq!(prescale.lambda("PUT", PROVISIONED, &units).0, 202);
 
-    // It is ready once the processes are there: as many as this machine starts.
+    // The units are ready once as many processes as this machine allows are running.
     until("all is allocated", || {
         let (status, there) = prescale.lambda("GET", PROVISIONED, &nothing);
         let allocated = there["AllocatedProvisionedConcurrentExecutions"]
@@ -215,7 +217,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     assert_eq!(prescale.lambda("DELETE", PROVISIONED, &nothing).0, 204);
     until("they are gone", || std::future::ready(ahead("reserve") == 0)).await;
 
-    // A trial call reaches the function of this stack.
+    // A trial invocation reaches the function of this stack.
     let path = "/2015-03-31/functions/reserve/invocations?Qualifier=live";
     let (status, answer) = prescale.lambda("POST", path, &json!({"rawPath": "/trial"}));
     assert_eq!((status, &answer["statusCode"]), (200, &json!(200)));
@@ -224,7 +226,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     let (status, error) = prescale.lambda("POST", path, &json!({"rawPath": "/error"}));
     assert_eq!((status, &error["errorType"]), (200, &json!("Probe")));
 
-    // What the cluster runs with is measured.
+    // The cluster's current capacity is available as a metric.
     let question = "Action=GetMetricStatistics&Version=2010-08-01&Namespace=AWS%2FRDS&Period=60&\
                     MetricName=ServerlessDatabaseCapacity&Statistics.member.1=Minimum&\
                     Dimensions.member.1.Name=DBInstanceIdentifier&Dimensions.member.1.Value=stampede-ledger-1&\
@@ -236,7 +238,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
     })
     .await;
 
-    // The schedule runs the function here too, and only once at a time.
+    // The schedule also runs the function in this stack, and only once at a time.
     until("the schedule has run it", || async {
         let figures = call_control(&stack.file.control_url, "/functions");
         let all: Value = serde_json::from_str(&figures).unwrap();

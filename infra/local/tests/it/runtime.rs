@@ -67,7 +67,7 @@ async fn a_busy_process_makes_another_one_start_up_to_the_limit() {
         invoke(&bench, "/hang"),
         invoke(&bench, "/ok")
     );
-    // Two hang until they are killed; the third found no room until then, and then was served.
+    // Two invocations hang until they are killed. The third waited for a free process and was then served.
     assert_eq!((first, second), (Err(Failure::TimedOut), Err(Failure::TimedOut)));
     assert!(third.is_ok(), "{third:?}");
     assert_eq!(figures(&bench).cold_starts, 3);
@@ -144,7 +144,7 @@ async fn stopping_ends_every_process() {
     assert_eq!(invoke(&bench, "/ok").await, Err(Failure::Throttled));
 }
 
-/// Waits until all that is held of `f` is there.
+/// Waits until all provisioned processes of `f` are running.
 async fn held(bench: &Bench, units: usize) {
     bench.functions.hold("f", units);
     crate::support::until("what is held is there", || async {
@@ -194,7 +194,7 @@ async fn one_held_ahead_that_dies_is_replaced_and_what_is_given_back_ends() {
     assert_eq!(invoke(&bench, "/crash").await, Err(Failure::Crashed));
     crate::support::until("there are three again", || async { figures(&bench).ahead == 3 }).await;
     assert_eq!(figures(&bench).cold_starts, 0);
-    // Beyond the limit of processes it counts as there with what this machine starts.
+    // Beyond the process limit, the units count as allocated with the processes that this machine starts.
     held(&bench, 40).await;
     assert_eq!(figures(&bench).processes, 4);
     bench.functions.hold("f", 1);
@@ -265,7 +265,7 @@ async fn as_on_lambda_each_request_that_finds_none_starts_one_and_the_platform_s
         assert!(modelled <= share && modelled > Duration::ZERO, "{modelled:?}");
     }
     assert_eq!(figures(&bench).cold_starts, 3);
-    // Whoever finds one idle waits for nothing that is modelled.
+    // A request that finds an idle process has no modelled waiting time.
     crate::support::until("one is found idle", || async { one("/ok").await.1.is_zero() }).await;
     bench.functions.stop().await;
 }

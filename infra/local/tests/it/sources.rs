@@ -175,7 +175,7 @@ async fn every_record_of_a_stream_is_handled_once_and_in_order_by_key() {
     let keys = ["a", "b", "c", "d", "e"];
     for _ in 0..40 {
         for key in keys {
-            // Removed and put again: each put makes a record of its own.
+            // Removed and put again, since each put makes a stream record.
             rig.put(key, false);
             let body = json!({"TableName": "orders", "Key": {"pk": {"S": key}}}).to_string();
             assert_eq!(
@@ -232,7 +232,8 @@ async fn a_record_that_fails_for_good_is_told_about_and_the_rest_goes_on() {
     rig.bench.functions.stop().await;
 }
 
-/// Lambda Developer Guide, "Retain discarded records for a DynamoDB event source": a bucket gets the records, a queue their place.
+/// Lambda Developer Guide, "Retain discarded records for a DynamoDB event source": a bucket gets the records, a queue
+/// their place in the stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_gets_the_records_that_are_too_old_whole() {
     let mut model = stream_model(1);
@@ -317,7 +318,7 @@ async fn a_schedule_that_needs_control_planes_waits_for_them() {
         rig.bench.functions.figures()[0].invocations == 1
     })
     .await;
-    // Both would have been started at the same moment.
+    // The schedule would have started both functions at the same moment.
     assert_eq!(rig.bench.functions.figures()[1].running, 0);
     assert_eq!(rig.bench.functions.figures()[1].invocations, 0);
     rig.bench.functions.stop().await;

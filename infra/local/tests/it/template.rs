@@ -1,4 +1,4 @@
-//! The template of the project: what it says must hold together.
+//! The consistency of the project's template.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn every_function_is_built_from_a_crate_of_its_name() {
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     let mut functions: BTreeSet<String> = model().functions.into_keys().collect();
-    // It runs before this template is deployed, in the template of network and database.
+    // This function is in the template of network and database, which is deployed before this template.
     functions.insert("migrate-ledger".to_owned());
     assert_eq!(functions, crates);
 }
@@ -125,8 +125,9 @@ fn an_api_function_answers_before_the_gateway_gives_up() {
     }
 }
 
-/// What wide patterns are for, by function (`-` for each): reads that AWS ties to no resource, or that pre-scaling makes of everything
-/// there is; the cluster's instances, by their tag; and what Lambda names itself, as streams of a log.
+/// Permitted wide patterns, by function (`-` for each): reads for which AWS has no resource or that pre-scaling makes
+/// on all resources; the cluster's instances, which a tag identifies; and resources that Lambda names, such as log
+/// streams.
 const WIDE: [(&str, &str, &str); 11] = [
     ("prescale", "lambda:GetAccountSettings", "*"),
     ("prescale", "lambda:ListFunctions", "*"),
@@ -216,7 +217,8 @@ fn what_a_function_is_told_of_it_may_use_and_the_other_way_round() {
     }
 }
 
-/// Whether the statement is about the function's event source, which Lambda reads and the function is not told of.
+/// Whether the statement is about the function's event source. Lambda reads the source, and the function gets no
+/// variable for it.
 fn of_source(function: &Function, statement: &Statement) -> bool {
     let queues = function.queues.iter().map(|source| queue_arn(&source.queue));
     let streams = function.streams.iter().map(|source| stream_arn(&source.table));
@@ -237,7 +239,7 @@ fn queue_of(url: &str) -> String {
     queue_arn(url.rsplit('/').next().unwrap())
 }
 
-/// As whom a function may sign in that is told of a database.
+/// The database user as which a function with a database URL may sign in.
 fn user_arn(url: &str) -> String {
     let (user, _) = url
         .strip_prefix("postgresql://")
@@ -251,7 +253,7 @@ fn local(service: &str, rest: &str) -> String {
     format!("arn:aws:{service}:us-east-1:000000000000:{rest}")
 }
 
-/// What pre-scaling is told the names of.
+/// The resource names that pre-scaling gets.
 fn named(names: &str) -> Vec<String> {
     let names: Value = serde_json::from_str(names).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -304,7 +306,7 @@ fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
             Route::Path { method, path } => trial == format!("{method} {}", path.replace("{drop_id}", "-")),
             Route::Default => false,
         };
-        // Without a token a trial is refused before anything is read.
+        // A trial without a token is refused before anything is read.
         let has_a_token = ["reserve", "checkout", "get-order"].contains(&name.as_str());
         assert!(
             (trial == "batch" && routes.is_empty())
@@ -341,7 +343,7 @@ fn prescaling_runs_every_minute_one_at_a_time_and_knows_its_timeout() {
             function.name
         );
     }
-    // Lambda takes four kilobytes of variables, with names of 64 characters for what CloudFormation names.
+    // Lambda allows four kilobytes of variables. CloudFormation-made names may have 64 characters.
     let variables: usize = prescale.environment.iter().map(|(k, v)| k.len() + v.len()).sum();
     assert!(variables + 20 * 64 < 4_096, "{variables}");
 }

@@ -1,11 +1,11 @@
-//! After all journeys: do shards, counters, orders, gateway and ledger agree?
+//! After all journeys: checks that shards, counters, orders, gateway and ledger agree.
 
 use std::collections::BTreeMap;
 
 use super::state::Money;
 use super::world::{World, until};
 
-/// Waits until nothing is left to do, then compares the stores with each other, drop by drop.
+/// Waits until no work is left, then compares the stores with each other, drop by drop.
 pub(crate) async fn everything_agrees(world: &'static World) {
     until("nothing is left to do", || async move {
         let idle = world.control("/idle").await;

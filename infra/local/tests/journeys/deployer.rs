@@ -1,4 +1,5 @@
-//! The deployer's smoke test: an unlisted drop from draft to a paid order, and what its tokens are not good for.
+//! The deployer's smoke test: an unlisted drop from draft to a paid order, and the requests that its tokens must not
+//! permit.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -75,7 +76,7 @@ pub(crate) async fn an_unlisted_drop_is_bought_and_no_other(world: &'static Worl
     let there = smoke.reserve(shown, "ONE", 1, "k").await;
     there.expect_problem(403, "forbidden");
     let held = smoke.reserve(hidden, "ONE", 1, "k").await.expect(201);
-    // Somebody else's reservation in a listed drop.
+    // Another shopper's reservation in a listed drop.
     let theirs = world
         .shopper("deployerbob")
         .reserve(shown, "ONE", 1, "k")
@@ -87,7 +88,7 @@ pub(crate) async fn an_unlisted_drop_is_bought_and_no_other(world: &'static Worl
     order.expect_problem(403, "forbidden");
     let order = smoke.checkout(&held, "pm_card_visa", "k").await.expect(202);
     assert_eq!(smoke.until_final(&order).await["status"], "paid");
-    // Only the conductor's count says so.
+    // The conductor's count is needed before the drop is reported as gone.
     world.until_available(hidden, "gone").await;
 
     let ids = world.listed().await;

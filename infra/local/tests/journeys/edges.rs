@@ -1,4 +1,4 @@
-//! Keys and repeats at their edges, starts that move, and what a draft and an address may say.
+//! Idempotency keys and repeats in edge cases, changed start times, and limits of drafts and addresses.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::people::{Plan, shipping};
 use super::world::{World, millis, moment, now_ms, until};
 
-/// The shopper's shards are those of the first allocation, whatever a restock adds.
+/// The shopper's shards are those of the first allocation. A restock does not change them.
 pub(crate) async fn after_a_restock_every_repeat_finds_its_own(world: &'static World) {
     let drop = "edgerestock";
     world.publish(&Plan::new(drop, &[("A", 200)])).await;
@@ -21,7 +21,7 @@ pub(crate) async fn after_a_restock_every_repeat_finds_its_own(world: &'static W
         .operate(drop, "restock", Some("more"), Some(body))
         .await
         .expect(200);
-    // Processes know the larger plan within a second.
+    // Processes read the larger plan within a second.
     world.until_available(drop, "available").await;
     let mut all = Vec::new();
     for (shopper, first) in shoppers.iter().zip(first) {
@@ -35,7 +35,7 @@ pub(crate) async fn after_a_restock_every_repeat_finds_its_own(world: &'static W
     }
 }
 
-/// After each kind of ending: released, expired, and an order that ended.
+/// A key makes a new reservation after each kind of end: released, expired, and an order that ended.
 pub(crate) async fn a_key_makes_a_new_reservation_once_its_own_has_ended(world: &'static World) {
     let drop = "edgekeys";
     world
@@ -68,7 +68,7 @@ pub(crate) async fn a_key_makes_a_new_reservation_once_its_own_has_ended(world: 
     let paid = ada.checkout(&third, "pm_card_visa", "p").await.expect(202);
     assert_ne!(paid["order_id"], order["order_id"]);
     assert_eq!(ada.until_final(&paid).await["status"], "paid");
-    // Renewed no earlier than others may take the units.
+    // The hold is renewed no earlier than other shoppers may take the units.
     let held = reserve().await.expect(201);
     let renewed = until("the expired hold is renewed", || async {
         let reply = reserve().await;

@@ -74,7 +74,8 @@ pub(crate) async fn nobody_buys_more_than_the_limit(world: &'static World) {
     for (sku, quantity) in [("A", 1), ("B", 1), ("A", 2)] {
         let key = format!("more{sku}{quantity}");
         let reply = ada.reserve(drop, sku, quantity, &key).await;
-        // Where units abound a hold may be had without a look at the counter; checking it out looks.
+        // When many units are available, a hold may be granted without a check of the counter. The checkout checks the
+        // counter.
         if reply.status == 201 {
             ada.checkout(&reply.json, "pm_card_visa", &key)
                 .await

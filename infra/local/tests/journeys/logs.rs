@@ -1,4 +1,4 @@
-//! What the logs say of a purchase, and what they do not say.
+//! The log lines of a purchase, and personal data that the logs must not contain.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::people::{Plan, shipping};
 use super::world::{World, until};
 
-/// The functions that a purchase passes, in its order.
+/// The functions of a purchase, in order.
 const WAY: [&str; 5] = [
     "checkout",
     "relay-events",
@@ -19,7 +19,7 @@ const WAY: [&str; 5] = [
     "notify-shopper",
 ];
 
-/// Files below a folder, without those that only their owner may read; without the mails, where an address belongs.
+/// Files below a folder, without files that only their owner may read and without the mails, which contain an address.
 fn files(folder: &Path, mails: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
@@ -35,7 +35,7 @@ fn files(folder: &Path, mails: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The log lines of all functions: whose, and what. Lines of metrics are no log lines.
+/// The log lines of all functions: function name and content. Metric lines are excluded.
 pub(crate) fn lines(world: &World) -> Vec<(String, Value)> {
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
     let logs = std::fs::read_dir(world.logs()).unwrap();
@@ -46,7 +46,7 @@ pub(crate) fn lines(world: &World) -> Vec<(String, Value)> {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        // A process that is at work may be within its last line.
+        // A running process may be in the middle of its last line.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for line in whole.lines() {
             let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{name}: {line}"));
@@ -75,7 +75,7 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
         .expect(202);
     assert_eq!(ada.until_final(&order).await["status"], "paid");
     let id = order["order_id"].as_str().unwrap();
-    // An address in a path, where an order's id belongs, is not logged either.
+    // An address in place of an order's id in the path is not logged either.
     let odd = format!("/orders/{}", planted[0]);
     ada.call(Method::GET, &odd, None, None)
         .await
@@ -121,8 +121,8 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
         ),
         (&correlation.clone().into(), &held["reservation_id"], &drop.into())
     );
-    // The mail has the address. Nothing else of the stack has: its logs, the gateway's log, the ledger's database with its own log of
-    // writes, what failed and was kept, and the orders as they are streamed.
+    // The mail contains the address. No other file of the stack contains it: its logs, the gateway's log, the ledger's
+    // database with its write-ahead log, stored failed records, and the streamed orders.
     let mails = &world.file.mails;
     until("the mail was sent", || async move {
         let mut sent = std::fs::read_dir(mails).unwrap().map(|mail| mail.unwrap().path());
@@ -137,7 +137,7 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
     let secret =
         |text: &[u8], planted: &str| text.windows(planted.len()).any(|part| part == planted.as_bytes());
     for path in everywhere {
-        // A file may be gone by now, or the database's own.
+        // A file may have been removed, or may be readable by the database's user only.
         let Ok(bytes) = std::fs::read(&path) else { continue };
         for planted in planted.into_iter().take(2) {
             assert!(!secret(&bytes, planted), "{planted} in {}", path.display());
@@ -164,7 +164,7 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
         .output()
         .unwrap();
     let shown = String::from_utf8(printed.stdout).unwrap();
-    // A moment, and whose line it is; payment and ledger are at work at the same time.
+    // Each line starts with its time and its function. Payment and ledger work at the same time.
     let columns: Vec<(&str, &str)> = shown
         .lines()
         .skip(1)

@@ -1,4 +1,4 @@
-//! What shoppers are told by mail.
+//! The mails that shoppers receive.
 
 use bytes::Bytes;
 use http::Request;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::people::Plan;
 use super::world::{World, until};
 
-/// The subjects of the mails about an order, and their texts.
+/// The subjects and texts of the mails about an order.
 fn about(world: &World, order: &str) -> Vec<(String, String)> {
     let files = std::fs::read_dir(&world.file.mails).unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();

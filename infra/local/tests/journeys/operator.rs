@@ -1,4 +1,4 @@
-//! What an operator does to a drop that is on.
+//! Operator actions on an open drop.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -64,7 +64,7 @@ pub(crate) async fn pause_resume_extend(world: &'static World) {
                 shopper.release(&reply.json).await.expect(204);
                 return None;
             }
-            // Each process finds out by itself; this one has.
+            // Each process reads the pause separately; this process has read it.
             reply.expect_problem(409, "paused");
             Some(())
         }
@@ -77,7 +77,7 @@ pub(crate) async fn pause_resume_extend(world: &'static World) {
         (status["phase"] == "paused").then_some(())
     })
     .await;
-    // What is held can be checked out, and is paid.
+    // A held unit can be checked out and is paid.
     let order = ada.checkout(&held, "pm_card_visa", "k").await.expect(202);
     assert_eq!(ada.until_final(&order).await["status"], "paid");
 
@@ -125,7 +125,7 @@ pub(crate) async fn a_cancelled_drop_is_undone(world: &'static World) {
     let order = paid.order_one(drop, "A", "pm_card_visa").await;
     assert_eq!(paid.until_final(&order).await["status"], "paid");
 
-    // Holds, orders that wait for their shoppers, and orders that are just being paid.
+    // Holds, orders that wait for their shoppers, and orders that are being paid.
     let holds = join_all((0..6).map(|n| async move {
         let shopper = world.shopper(&format!("offhold{n}"));
         let held = shopper

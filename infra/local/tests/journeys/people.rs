@@ -7,7 +7,7 @@ use tokens::{Audience, ISSUER};
 
 use super::world::{Reply, World, moment, now_ms, until};
 
-/// What a shopper sends with every checkout.
+/// The shipping address of every checkout.
 pub(crate) fn shipping() -> Value {
     json!({"name": "Ada Byron", "line1": "1 Engine Way", "postal_code": "10115", "city": "Berlin", "country": "DE",
            "email": "ada@example.com"})
@@ -28,7 +28,7 @@ impl World {
     }
 }
 
-/// A drop to be put on sale.
+/// The settings of a drop.
 pub(crate) struct Plan<'a> {
     pub(crate) drop: &'a str,
     pub(crate) skus: &'a [(&'a str, u32)],
@@ -121,7 +121,7 @@ impl Shopper {
         self.call(Method::POST, &path, None, None).await
     }
 
-    /// Brings another card for an order.
+    /// Submits another card for an order.
     pub(crate) async fn pay(&self, order: &Value, card: &str, key: &str) -> Reply {
         let path = format!("/orders/{}/payments", order["order_id"].as_str().unwrap());
         let body = json!({"payment_method": card});
@@ -133,14 +133,14 @@ impl Shopper {
         self.call(Method::GET, &path, None, None).await.expect(200)
     }
 
-    /// Reserves one unit and checks it out; answers the order as accepted.
+    /// Reserves one unit and checks it out. Returns the order as accepted.
     pub(crate) async fn order_one(&self, drop: &str, sku: &str, card: &str) -> Value {
         let key = format!("{}-{}", self.id, now_ms());
         let reservation = self.reserve(drop, sku, 1, &key).await.expect(201);
         self.checkout(&reservation, card, &key).await.expect(202)
     }
 
-    /// Reserves one unit as soon as there is one.
+    /// Reserves one unit as soon as one is free.
     pub(crate) async fn reserve_when_free(&self, drop: &str, sku: &str) -> Value {
         until(&format!("{} gets a unit of {drop}", self.id), || async move {
             let reply = self
@@ -159,7 +159,7 @@ impl Shopper {
         .await
     }
 
-    /// The order once it has that status.
+    /// The order once it has one of these statuses.
     pub(crate) async fn until_status(&self, order: &Value, statuses: &[&str]) -> Value {
         until(&format!("{order} is one of {statuses:?}"), || async move {
             let now = self.order(order).await;
@@ -168,7 +168,7 @@ impl Shopper {
         .await
     }
 
-    /// The order once nothing more will happen to it.
+    /// The order in its final status.
     pub(crate) async fn until_final(&self, order: &Value) -> Value {
         self.until_status(order, &["paid", "declined", "cancelled", "refunded"])
             .await

@@ -1,4 +1,4 @@
-//! One shopper's way, with each of its ends.
+//! One shopper's purchase, with each of its outcomes.
 
 use bytes::Bytes;
 use http::Request;
@@ -126,7 +126,7 @@ pub(crate) async fn after_a_decline_another_card_pays(world: &'static World) {
         )
     );
     assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
-    // Two tabs with two cards: one is accepted.
+    // Two tabs submit two cards: one is accepted.
     let (one, other) = tokio::join!(
         ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p1"),
         ada.pay(&order, "pm_card_visa_chargeDeclinedLostCard", "p2")
@@ -198,7 +198,7 @@ pub(crate) async fn without_another_card_the_unit_goes_back(world: &'static Worl
     assert_eq!(world.purchases(drop).await.get(&ada.id).copied().unwrap_or(0), 0);
     assert_eq!(world.money(order["order_id"].as_str().unwrap()), Money::default());
 
-    // A second order of the drop gets no further card.
+    // A second order of the drop may not be paid with another card.
     let held = ada.reserve_when_free(drop, "ONE").await;
     let again = ada
         .checkout(&held, "pm_card_chargeDeclined", "again")
@@ -319,7 +319,7 @@ pub(crate) async fn whoever_a_token_names_buys(world: &'static World) {
     bought.sort_unstable();
     named.sort_unstable();
     assert_eq!(bought, named);
-    // Neither is the subject stored, nor logged.
+    // The subject is neither stored nor logged.
     let mut texts = vec![serde_json::to_string(&world.image(drop).await).unwrap()];
     for log in std::fs::read_dir(world.logs()).unwrap() {
         texts.push(String::from_utf8_lossy(&std::fs::read(log.unwrap().path()).unwrap()).into_owned());
@@ -337,7 +337,7 @@ pub(crate) async fn a_rotated_key_of_the_gateway_is_used_without_a_restart(world
             ..Plan::new(drop, &[("ONE", 2)])
         })
         .await;
-    // From now on a process has the former key.
+    // After this payment a process has cached the former key.
     pays(world, drop, "rotatedada").await;
     let json = |key: &str| Bytes::from(serde_json::json!({ "api_key": key }).to_string());
     let secret = format!("{}/secrets/stampede/gateway", world.file.control_url);
@@ -364,7 +364,7 @@ pub(crate) async fn a_rotated_key_of_the_gateway_is_used_without_a_restart(world
         used.to_string().contains("secretsmanager:GetSecretValue"),
         "{used}"
     );
-    // The key is where it is used and nowhere else.
+    // The key appears only where it is used.
     let shows = |text: &str| text.contains("sk_test_");
     assert!(!world.file.environment.values().any(|value| shows(value)));
     for log in std::fs::read_dir(world.logs()).unwrap() {

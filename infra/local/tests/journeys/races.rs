@@ -1,4 +1,4 @@
-//! Who comes first decides, and nothing in between remains.
+//! The first request wins a race, and no intermediate state remains.
 
 use futures_util::future::join_all;
 
@@ -35,7 +35,7 @@ pub(crate) async fn the_last_unit_goes_to_one(world: &'static World) {
     );
 }
 
-/// Each shopper checks out at another moment around the hold's end.
+/// Shoppers check out at different moments around the hold's end.
 pub(crate) async fn checkout_against_expiry(world: &'static World) {
     const SHOPPERS: u32 = 24;
     let drop = "expiry-race";
@@ -56,7 +56,7 @@ pub(crate) async fn checkout_against_expiry(world: &'static World) {
         }
         reply.expect_problem(409, "reservation_expired");
         assert!(now_ms() >= millis(&held["expires_at"]), "refused before its end");
-        // Also later on it is one or the other.
+        // The outcome does not change later.
         shopper
             .checkout(&held, "pm_card_visa", "k")
             .await
@@ -78,7 +78,7 @@ pub(crate) async fn checkout_against_expiry(world: &'static World) {
     println!("checkout against expiry: {sold} of {SHOPPERS} were in time");
 }
 
-/// Each shopper cancels at another moment after checking out; the gateway's answer is slow for some.
+/// Shoppers cancel at different moments after checking out. The gateway answers some of them slowly.
 pub(crate) async fn cancel_against_capture(world: &'static World) {
     const SHOPPERS: u32 = 24;
     let drop = "cancel-race";

@@ -1,4 +1,4 @@
-//! Every route with every kind of bad input: the right refusal, never a 5xx, and nothing changed.
+//! Every route with every kind of bad input: the expected refusal, no 5xx, and no change.
 
 use std::collections::BTreeSet;
 

@@ -189,13 +189,13 @@ pub(crate) async fn checkouts(scene: &Scene) {
     scene
         .refused(&post("long gone", gone), 409, "reservation_expired")
         .await;
-    // With the very same contents it would be a repeat, whatever the key.
+    // With the same contents it would count as a repeat, whatever the key.
     let mut bought = with("/reservation_id", scene.order["reservation_id"].clone());
     bought["payment_method"] = "pm_card_amex".into();
     scene
         .refused(&post("ordered already", bought.clone()), 409, "wrong_state")
         .await;
-    // Bob learns nothing about Ada's order.
+    // The answer tells Bob nothing about Ada's order.
     let bobs = scene.json(
         "ordered by another",
         Method::POST,

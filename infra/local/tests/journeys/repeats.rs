@@ -1,4 +1,4 @@
-//! Every POST, repeated and at the same time: one effect, and the same answer each time.
+//! Every POST, repeated and sent concurrently: one effect, and the same answer each time.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -12,7 +12,7 @@ const TIMES: usize = 32;
 
 pub(crate) async fn one_key_is_one_reservation(world: &'static World) {
     let drop = "same-key-reserve";
-    // Three shards, so that repeats could go astray, and a crowd that keeps the shards' counts moving.
+    // Three shards, so that repeats could reach the wrong one, and other shoppers that change the shards' counts.
     world.publish(&Plan::new(drop, &[("MANY", 60)])).await;
     let ada = world.shopper("keyada");
     let crowd = (0..12).map(|n| async move {
@@ -68,7 +68,7 @@ pub(crate) async fn one_key_is_one_order(world: &'static World) {
         .await
         .expect_problem(409, "wrong_state");
 
-    // Two devices with keys and cards of their own: one of them orders.
+    // Two devices with their own keys and cards: one of them orders.
     let bob = world.shopper("orderbob");
     let held = bob.reserve(drop, "FEW", 1, "k").await.expect(201);
     let cards = ["pm_card_visa", "pm_card_amex", "pm_card_mastercard"];
@@ -100,7 +100,7 @@ pub(crate) async fn one_key_is_one_order(world: &'static World) {
         }
     );
 
-    // Of many cancels of an order that waits for the shopper, each says the same.
+    // Repeated cancels of an order that waits for the shopper all get the same answer.
     let carl = world.shopper("ordercarl");
     let order = carl
         .order_one(drop, "FEW", "pm_card_authenticationRequired")
@@ -129,7 +129,7 @@ pub(crate) async fn one_key_is_one_order(world: &'static World) {
     assert_eq!(seen["reason"], "by_shopper");
 }
 
-/// Repeats an operator's act while others change the drop, as the API asks.
+/// Repeats an operator's action while others change the drop, as the API documentation asks.
 async fn insist(
     world: &'static World,
     drop: &str,
@@ -166,7 +166,7 @@ pub(crate) async fn one_key_is_one_restock(world: &'static World) {
         let reply = world.operate(drop, "restock", Some("same"), Some(other)).await;
         reply.expect_problem(422, "idempotency_mismatch");
     }
-    // Keys of their own add up.
+    // Restocks with different keys add up.
     let one = json!({"sku": "B", "units": 1});
     let keys = ["k1", "k2", "k3", "k4"];
     join_all(keys.map(|key| insist(world, drop, "restock", Some(key), Some(one.clone())))).await;

@@ -1,4 +1,4 @@
-//! A drop to send bad requests to, and how they are sent.
+//! A drop for bad requests, and the code that sends them.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -12,7 +12,7 @@ pub(crate) const DRAFT: &str = "refusals-draft";
 pub(crate) const UPCOMING: &str = "refusals-upcoming";
 pub(crate) const CANCELLED: &str = "refusals-off";
 
-/// A request that is to be refused.
+/// A request that must be refused.
 #[derive(Clone)]
 pub(crate) struct Bad {
     pub(crate) what: String,
@@ -25,7 +25,7 @@ pub(crate) struct Bad {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// A good request to make bad ones of.
+/// A valid request that bad ones are derived from.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: String,
@@ -188,7 +188,7 @@ impl Scene {
         request.body(bad.body.clone()).unwrap()
     }
 
-    /// Sends it; it must be refused so, with a problem document.
+    /// Sends the request. It must be refused with `status`, `code` and a problem document.
     pub(crate) async fn refused(&self, bad: &Bad, status: u16, code: &str) -> Reply {
         let reply = self.send(bad).await;
         let name = format!("{} {:.120} ({})", bad.method, bad.path, bad.what);

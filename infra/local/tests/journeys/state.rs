@@ -1,4 +1,4 @@
-//! What is really there: tables, the gateway's log, the ledger; read past the API.
+//! The stored state: tables, the gateway's log, the ledger; read directly and not through the API.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 
-/// An order as the table has it.
+/// An order as the table stores it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredOrder {
     pub(crate) id: String,
@@ -32,7 +32,7 @@ impl StoredOrder {
     }
 }
 
-/// A row of the ledger with what was captured and refunded for it.
+/// A row of the ledger with its captured and refunded amounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LedgerRow {
     pub(crate) status: String,
@@ -44,14 +44,14 @@ pub(crate) struct LedgerRow {
     pub(crate) correlation: Option<String>,
 }
 
-/// What the gateway did for an order.
+/// The gateway's charges and refunds of an order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Money {
     pub(crate) charges: u32,
     pub(crate) net: i64,
 }
 
-/// The units of a drop or SKU, over its shards.
+/// The units of a drop or SKU, summed over its shards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Units {
     pub(crate) allocated: u32,
@@ -133,7 +133,7 @@ impl World {
             .into_iter()
             .map(|(key, item)| {
                 let shopper = key.split_once('#').unwrap().1.to_owned();
-                // Where a hold expired unused and nothing was bought there is no counter.
+                // An item that exists only for expired holds has no units.
                 let units = item["n"]["N"].as_str().unwrap_or("0");
                 (shopper, units.parse().unwrap())
             })
@@ -180,7 +180,7 @@ impl World {
         found
     }
 
-    /// Everything stored about a drop that a request could have changed.
+    /// All stored data of a drop that a request could have changed.
     pub(crate) async fn image(&self, drop: &str) -> BTreeMap<String, BTreeMap<String, Value>> {
         let mut image = BTreeMap::new();
         for variable in ["STOCK_TABLE", "PURCHASES_TABLE", "ORDERS_TABLE", "DROPS_TABLE"] {
@@ -189,7 +189,7 @@ impl World {
         image
     }
 
-    /// What the gateway's own log says about an order.
+    /// The gateway's log lines of an order, summed.
     pub(crate) fn money(&self, order: &str) -> Money {
         let log = std::fs::read_to_string(&self.file.gateway_log).unwrap();
         let mut money = Money::default();

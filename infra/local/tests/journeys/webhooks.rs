@@ -1,4 +1,4 @@
-//! The gateway's webhooks: what they bring about, and what is refused.
+//! The gateway's webhooks: their effects, and which ones are refused.
 
 use bytes::Bytes;
 use http::Request;
@@ -9,12 +9,12 @@ use super::logs::lines;
 use super::people::Plan;
 use super::world::{Reply, World, now_ms, until};
 
-/// What the stack's gateway signs with.
+/// The signing secret of the stack's gateway.
 const SECRET: &str = "whsec_local";
-/// The sweeper asks at every chance, so it may come first now and then.
+/// The sweeper may process an order before the webhook does, so the test tries several orders.
 const MOST_ORDERS: u32 = 10;
 
-/// Sends an event as the gateway would, signed with `secret` so many seconds ago.
+/// Sends an event as the gateway would, signed with `secret` and a timestamp `seconds_ago`.
 async fn send(world: &World, secret: &str, seconds_ago: u64, signed: &str, sent: &str) -> Reply {
     let at = now_ms().unsigned_abs() / 1_000 - seconds_ago;
     let request = Request::post(world.url("/payments/stripe/webhook"))
@@ -31,7 +31,8 @@ fn paid(id: &str, order: &str) -> String {
     .to_string()
 }
 
-/// Whether a hint, and not the sweeper's reminder, led to the end of an order: a hint knows the order and no version of it.
+/// Whether a hint, and not the sweeper's reminder, led to the end of an order. A hint contains the order and no
+/// version.
 async fn ended_by_hint(world: &'static World, order: &str) -> bool {
     until("the log has the order's end", || async move {
         lines(world)
@@ -86,7 +87,7 @@ pub(crate) async fn forged_and_old_webhooks_are_refused_and_repeats_do_nothing(w
         let reply = send(world, secret, seconds_ago, &event, sent).await;
         assert_eq!((reply.status, reply.code()), (401, "unauthenticated"), "{what}");
     }
-    // The gateway says that no money moved, whatever an event says, and however often.
+    // The gateway reports that no money moved, whatever the event claims and however often it is sent.
     for _ in 0..3 {
         assert_eq!(send(world, SECRET, 0, &event, &event).await.status, 200);
     }

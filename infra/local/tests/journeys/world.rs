@@ -1,4 +1,4 @@
-//! The stack, a client, and the calls a shopper and an operator make.
+//! The stack, a client, and the calls of a shopper and an operator.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ use tokens::SigningKey;
 
 use super::people::Plan;
 
-/// The stack's folder, under the target folder so that it is found after a failure.
+/// The stack's folder, under the target folder so that it can be read after a failure.
 const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/journeys");
 
 pub(crate) struct World {
@@ -31,11 +31,11 @@ pub(crate) struct World {
     pub(crate) operators: SigningKey,
     pub(crate) deployer: SigningKey,
     client: Client<HttpConnector, Full<Bytes>>,
-    /// The drops the audit looks at.
+    /// The drops that the audit checks.
     pub(crate) drops: Mutex<Vec<String>>,
 }
 
-/// An answer, whole; `json` is null if the body is none.
+/// A complete answer; `json` is null if the body is not JSON.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -67,7 +67,7 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// A moment as the API takes it, so many milliseconds from now.
+/// The moment `from_now_ms` from now, in the API's format.
 pub(crate) fn moment(from_now_ms: i64) -> String {
     let nanos = i128::from(now_ms() + from_now_ms) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)
@@ -125,6 +125,7 @@ impl World {
             seed: 1,
             faults: FaultPlan::default(),
             fault_seed: 1,
+            gateway_rate: None,
         };
         let stack = Stack::start(&options).await?;
         let key = |signer| stampede_local::place::key(Path::new(FOLDER), signer);
@@ -144,7 +145,7 @@ impl World {
         format!("{FOLDER}/logs")
     }
 
-    /// One exchange. What API Gateway answers while it has no process to spare is repeated, as the API asks.
+    /// One exchange. API Gateway's answer without a free process is retried, as the API documentation asks.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Reply {
         let began = Instant::now();
         loop {
@@ -166,7 +167,7 @@ impl World {
         }
     }
 
-    /// One exchange without repeats; an error when the connection ends before the answer.
+    /// One exchange without retries. An error when the connection ends before the answer.
     pub(crate) async fn exchange(
         &self,
         request: Request<Bytes>,
@@ -189,7 +190,7 @@ impl World {
         format!("{}{path}", self.file.api_url)
     }
 
-    /// A call with a token, a key and a body where there are any.
+    /// A call with an optional token, key and body.
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -216,7 +217,7 @@ impl World {
         self.call(Method::GET, path, "", None, None).await
     }
 
-    /// What the control endpoint tells.
+    /// The answer of the control endpoint.
     pub(crate) async fn control(&self, path: &str) -> Value {
         let request = Request::get(format!("{}{path}", self.file.control_url)).body(Bytes::new());
         self.send(request.unwrap()).await.expect(200)
@@ -238,7 +239,7 @@ impl World {
             .await
     }
 
-    /// Puts a drop on sale that is open already, or opens `opens_in_ms` from now.
+    /// Publishes a drop that is already open, or that opens `opens_in_ms` from now.
     pub(crate) async fn publish(&self, plan: &Plan<'_>) {
         self.operate(plan.drop, "put", None, Some(plan.body()))
             .await
@@ -252,7 +253,7 @@ impl World {
     pub(crate) async fn until_available(&self, drop: &str, availability: &str) -> Value {
         until(&format!("{drop} is {availability}"), || async move {
             let reply = self.get(&format!("/drops/{drop}/status")).await;
-            // A process that was asked before the drop was published may go on for a second.
+            // A process that cached the drop before its publication may answer 404 for one more second.
             if reply.status == 404 {
                 return None;
             }

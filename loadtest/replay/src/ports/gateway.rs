@@ -74,6 +74,7 @@ impl Gateway {
         let answer = match fault {
             None => act.await,
             Some(fault) => {
+                world.gateway_fails();
                 if fault.takes_effect() {
                     let lost = act.await;
                     self.process.tell(|| {

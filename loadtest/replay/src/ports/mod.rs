@@ -2,6 +2,7 @@
 
 mod gateway;
 mod ledger;
+mod mail;
 mod orders;
 mod queues;
 mod stock;
@@ -11,5 +12,7 @@ mod tell;
 
 pub use gateway::Gateway;
 pub use ledger::Ledger;
+pub use mail::Mailbox;
 pub use queues::Queues;
 pub use store::Store;
+pub(crate) use tell::short;

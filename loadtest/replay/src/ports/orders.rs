@@ -2,9 +2,11 @@
 
 use domain::ids::{OrderId, ShopperId};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
+use domain::rate::{CallsWanted, Turn};
 use domain::saga::Cause;
 use domain::time::Timestamp;
 use loadtest::audit::Promise;
+use ports::calls::TakeCalls;
 use ports::orders::{
     AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage, PlaceOrder,
     Placing, PutOff, ReadOrder,
@@ -17,6 +19,14 @@ use crate::sabotage::{self, Sabotage};
 
 /// How much later a write is done that was acknowledged before, in milliseconds.
 const ACKNOWLEDGED_MS: i64 = 40;
+
+impl TakeCalls for Store {
+    async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
+        let of = format!("for {}", wanted.calls);
+        let act = move |memory: memory::MemoryStore| async move { memory.take_calls(wanted).await };
+        self.write("take calls", false, of, act).await
+    }
+}
 
 impl PlaceOrder for Store {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {

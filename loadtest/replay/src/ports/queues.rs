@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use events::OrderEvent;
+use events::{OrderEvent, PaymentHint};
 use memory::MemoryQueues;
-use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
+use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::chance::keyed;
 use crate::faults::{Fault, Place, Stroke};
@@ -91,6 +91,29 @@ impl SendEvents for Queues {
                 }
             })
             .collect()
+    }
+}
+
+impl SendHint for Queues {
+    async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
+        let world = &self.process.world;
+        let arrival = self.process.arrive(Place::Send);
+        world.sleep(arrival.before_ms).await;
+        if arrival.stroke == Some(Stroke::DiesBefore) {
+            self.process.die().await;
+        }
+        if world.is_away(Fault::QueueRefusals) || arrival.stroke == Some(Stroke::UnknownBefore) {
+            return Err(refused());
+        }
+        self.deliveries.accept_hint(world, hint);
+        self.process.tell(|| format!("hint {}", hint.event));
+        match arrival.stroke {
+            Some(Stroke::DiesAfter) => self.process.die().await,
+            Some(Stroke::UnknownAfter) => return Err(refused()),
+            _ => {}
+        }
+        world.sleep(arrival.after_ms).await;
+        Ok(())
     }
 }
 

@@ -4,10 +4,12 @@ use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
 use domain::ids::{OrderId, PaymentId, ShardKey};
 use domain::order::Order;
+use domain::rate::Turn;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::Conditional;
 use ports::drops::{DropPage, FreeCounts, Lease};
+use ports::mail::Contact;
 use ports::orders::{NotPlaced, OpenPage, OrderPage};
 use ports::stock::Peek;
 
@@ -46,12 +48,35 @@ impl Tell for () {
     }
 }
 
+impl Tell for Contact {
+    fn tell(&self) -> String {
+        format!("told {:?}", self.told)
+    }
+
+    fn is_news(&self) -> bool {
+        false
+    }
+}
+
 impl<T: Tell> Tell for Conditional<T> {
     fn tell(&self) -> String {
         match self {
             Self::Done => "done".to_owned(),
             Self::Refused(why) => format!("refused: {}", why.tell()),
         }
+    }
+}
+
+impl Tell for Turn {
+    fn tell(&self) -> String {
+        match self {
+            Self::From(at) => format!("from {}", at.as_millis()),
+            Self::Later(at) => format!("none before {}", at.as_millis()),
+        }
+    }
+
+    fn is_news(&self) -> bool {
+        matches!(self, Self::Later(_))
     }
 }
 

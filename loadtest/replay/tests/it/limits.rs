@@ -13,9 +13,7 @@ fn declared() -> BTreeMap<&'static str, FunctionLimits> {
     let others = [
         ("answer-default", answer_default::LIMITS),
         ("fetch-keys", fetch_keys::LIMITS),
-        ("notify-shopper", notify_shopper::LIMITS),
         ("prescale", prescale::LIMITS),
-        ("receive-webhook", receive_webhook::LIMITS),
     ];
     replayed.into_iter().chain(others).collect()
 }

@@ -1,11 +1,6 @@
 //! The replay proved: sabotages are found, drops keep their promises.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
+#![allow(clippy::print_stdout)]
 
 mod limits;
 mod outage;

@@ -36,6 +36,7 @@ fn every_sabotage_is_found() {
             threads: 1,
             stop_at_first: true,
             sabotage: Some(sabotage),
+            subject: draw::Subject::Drops,
         };
         let summary = prove(&extent, &keys, &AtomicBool::new(false), &|_, _| {});
         match summary.failures.first() {

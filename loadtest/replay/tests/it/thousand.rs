@@ -25,6 +25,7 @@ fn a_thousand_drops_keep_every_promise_and_meet_everything() {
         threads: cores(),
         stop_at_first: false,
         sabotage: None,
+        subject: draw::Subject::Drops,
     };
     let summary = prove(&extent, &keys, &AtomicBool::new(false), &|_, _| {});
     let replays: Vec<String> = summary
@@ -53,6 +54,25 @@ fn a_thousand_drops_keep_every_promise_and_meet_everything() {
     for fault in drawn() {
         assert!(summary.faults[fault.name()] > 0, "{fault} never struck");
     }
+}
+
+#[test]
+fn orders_keep_every_promise_and_meet_what_drops_do_not() {
+    let keys = Keys::new().unwrap();
+    let extent = Extent {
+        first_seed: 1,
+        drops: 150,
+        within: None,
+        threads: cores(),
+        stop_at_first: false,
+        sabotage: None,
+        subject: draw::Subject::Orders,
+    };
+    let summary = prove(&extent, &keys, &AtomicBool::new(false), &|_, _| {});
+    assert_eq!(summary.failures, []);
+    let met = |situation: &&str| summary.situations.contains_key(situation);
+    let never: Vec<&str> = situations::OF_ORDERS.into_iter().filter(|s| !met(s)).collect();
+    assert!(never.is_empty(), "never seen: {never:?}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub fn world(url: &str, folder: &Path, file: DropFile) -> Arc<World> {
             .collect(),
     };
     Arc::new(World {
-        client: Client::new(Duration::from_secs(30)),
+        reach: Arc::new(Client::new(Duration::from_secs(30))),
         addresses: Addresses::new(url, DROP).unwrap(),
         journal: Journal::create(&folder.join("journal.jsonl"), &facts).unwrap(),
         facts,

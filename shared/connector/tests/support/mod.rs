@@ -1,4 +1,4 @@
-//! Servers that count what reaches them.
+//! Servers that count requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 const TABLES: &str = r#"{"TableNames":["there"]}"#;
 const FAILURE: &str = r#"{"__type":"InternalServerError"}"#;
 
-/// Somebody who signs certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
     root: String,
     issuer: Issuer<'static, KeyPair>,
@@ -33,7 +33,7 @@ impl Authority {
         }
     }
 
-    /// Its own certificate, in PEM.
+    /// The authority's own certificate, in PEM.
     pub(crate) fn root(&self) -> &str {
         &self.root
     }
@@ -57,16 +57,16 @@ impl Authority {
     }
 }
 
-/// What a server does with a request.
+/// How a server answers.
 #[derive(Debug, Clone, Copy)]
 enum Manner {
-    /// Answers all.
+    /// Answers all requests.
     Answers,
-    /// Answers none, and keeps the connection.
+    /// Answers no request and keeps the connection open.
     Silent,
-    /// Closes the connection on the first so many instead of answering.
+    /// Closes the connection on this many first requests instead of answering.
     ClosesFirst(usize),
-    /// Answers the first so many with an error of its own.
+    /// Answers this many first requests with a server error.
     FailsFirst(usize),
 }
 
@@ -76,7 +76,7 @@ struct Counts {
     requests: AtomicUsize,
 }
 
-/// A server; it ends with its value.
+/// A server that stops when it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     counts: Arc<Counts>,
@@ -142,7 +142,7 @@ impl Server {
         self.counts.connections.load(Ordering::Relaxed)
     }
 
-    /// How many requests arrived whole.
+    /// The number of complete requests that arrived.
     pub(crate) fn requests(&self) -> usize {
         self.counts.requests.load(Ordering::Relaxed)
     }
@@ -168,7 +168,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, manner: Manner, coun
     }
 }
 
-/// Reads one request, or `None` at the end of the connection and for what is none.
+/// Reads one request. `None` at the end of the connection or for bytes that are not a request.
 async fn read_request(stream: &mut (impl AsyncBufReadExt + Unpin)) -> Option<()> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;

@@ -27,7 +27,7 @@ fn declared() -> Vec<(String, Value)> {
     all
 }
 
-/// The same with instances of a class.
+/// The same documents with instances of a class.
 fn declared_with_classes() -> Vec<(String, Value)> {
     let mut all = declared();
     let baseline = all.iter_mut().find(|(name, _)| name == "baseline").unwrap();
@@ -55,7 +55,7 @@ fn fields(all: &[(String, Value)]) -> BTreeSet<String> {
     fields
 }
 
-/// Every value that has no parts, as a pointer into its document and as people write it.
+/// Every scalar value, as a pointer into its document and as a path in error messages.
 fn leaves(document: &str, value: &Value) -> Vec<(String, String)> {
     let inside = |pointer: String, field: String, value: &Value| -> Vec<(String, String)> {
         let below = leaves(&field, value);
@@ -114,7 +114,7 @@ fn whatever_value_is_wrong_is_named() {
 
 #[test]
 fn whatever_is_missing_is_named_where_it_is_missing() {
-    // What may be left out.
+    // Optional values.
     let optional = ["reserved_over_provisioned", "peak_rps", "allowed"];
     for all in [declared(), declared_with_classes()] {
         for (n, pointer, field) in all_leaves(&all) {
@@ -138,7 +138,7 @@ fn whatever_is_missing_is_named_where_it_is_missing() {
                         mistakes.len() == 1 && !optional.contains(&name),
                         "{field}: {mistakes:?}"
                     );
-                    // A choice without anything chosen does not say what it might be.
+                    // An enum value without a variant does not tell which variant was meant.
                     let told = mistakes[0].message.contains(name) || inside.ends_with("polling");
                     assert!(told || *at == field, "{mistakes:?}");
                 }
@@ -191,7 +191,7 @@ fn a_drop_under_another_name_is_a_mistake() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However many values are wrong, and however they are: exactly these are told.
+    /// However many values are wrong, and in whatever way: exactly these are reported.
     #[test]
     fn all_mistakes_are_told_together(
         classes in any::<bool>(),
@@ -203,19 +203,19 @@ proptest! {
         let mut expected = BTreeSet::new();
         for (at, how) in wrong {
             let (n, pointer, field) = at.get(&leaves);
-            // Nothing of these is a number, a text, a moment or a choice.
+            // None of these values is a number, a text, a moment or a choice.
             let value = [json!({"wrong": 1}), json!([[]]), json!(true), json!({})][how].clone();
             *broken[*n].1.pointer_mut(pointer).unwrap() = value;
             expected.insert(field.clone());
         }
-        // The kind of a database decides what else is read of it.
+        // The kind of a database determines which other members are parsed.
         if expected.contains("baseline.database.kind") {
             expected.retain(|field| !field.starts_with("baseline.database") || field.ends_with("kind"));
         }
         prop_assert_eq!(fields(&broken), expected);
     }
 
-    /// Any text is read or refused, and never takes long.
+    /// Any text is parsed or refused, in bounded time.
     #[test]
     fn any_text_is_an_answer(text in "[\\[\\]{}:,\"a-z0-9. -]{0,60}") {
         let mut mistakes = Vec::new();

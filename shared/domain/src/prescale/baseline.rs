@@ -1,4 +1,4 @@
-//! The declared baseline: what is there between drops, and what may be changed at all.
+//! The declared baseline: the capacity between drops, and the resources that may be changed.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,10 @@ pub struct FunctionBaseline {
 pub struct TableBaseline {
     /// The table.
     pub table: String,
-    /// What it serves at once as it is.
+    /// The throughput that it serves at once.
     pub warm: WarmThroughput,
-    /// What it may be raised to. Warm throughput can never be lowered, so without this it is never raised.
+    /// The limit to which it may be raised. Warm throughput can never be lowered, so a table without a higher limit is
+    /// never raised.
     #[serde(default)]
     pub allowed: WarmThroughput,
 }
@@ -41,9 +42,9 @@ pub struct TableBaseline {
 pub struct QueueBaseline {
     /// The event source, named after its queue.
     pub source: String,
-    /// The function that works it off.
+    /// The function that consumes the queue.
     pub function: String,
-    /// How fast.
+    /// The polling setting.
     pub polling: Polling,
 }
 

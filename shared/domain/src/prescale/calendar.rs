@@ -1,4 +1,4 @@
-//! The calendar: which drops come when, and how large their crowds are expected to be.
+//! The calendar: the drops, their times, and the expected numbers of shoppers.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,82 +8,83 @@ use crate::time::Timestamp;
 use super::mistakes::Mistakes;
 use super::profile::{ByPhase, Group, Per, Through};
 
-/// What matters here of a drop's state.
+/// The states of a drop that matter for capacity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CalendarState {
-    /// It will take place, or is taking place.
+    /// The drop will take place, or is taking place.
     #[default]
     Scheduled,
-    /// Called off: nothing is held for it.
+    /// Cancelled: no capacity is held for it.
     Cancelled,
-    /// Every unit is paid for, or it has ended, and no order is open.
+    /// Every unit is paid for, or the drop has ended, and no order is open.
     Drained,
 }
 
-/// What happens when the capacity is not there by the moment at which the crowd begins to gather. From then on the start
-/// is frozen, so the decision cannot wait.
+/// The action when the capacity is not ready when the first shoppers arrive. From then on the start must not move, so
+/// the decision is made at that time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NotReadyPolicy {
-    /// Open as announced, and admit no more than what is there serves.
+    /// Open as announced, and admit only as many as the capacity serves.
     #[default]
     AdmitFewer,
     /// Open later, if that is enough; otherwise admit fewer.
     MoveStart {
-        /// At most so much later, in seconds.
+        /// The largest delay, in seconds.
         at_most_seconds: u32,
     },
 }
 
-/// A stretch of time in which requests come.
+/// A period in which requests arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stretch {
     /// How long it lasts.
     pub seconds: u32,
-    /// Its busiest second over its mean: 1 for an even stream, 2 for one that falls evenly to nothing.
+    /// The ratio of its busiest second to its mean: 1 for an even rate, 2 for a rate that falls linearly to zero.
     pub peak_factor: f64,
 }
 
-/// A drop on the calendar. Moments are milliseconds since 1970, or `M` where people write them in another form.
+/// A drop on the calendar. Moments are milliseconds since 1970, or of the type `M` in files with another format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarDrop<M = Timestamp> {
     /// Its identifier.
     pub id: DropId,
-    /// How far it has come.
+    /// The drop's progress.
     #[serde(default)]
     pub state: CalendarState,
-    /// What happens when it is not ready in time.
+    /// The action when the capacity is not ready in time.
     #[serde(default)]
     pub if_not_ready: NotReadyPolicy,
-    /// From when on reservations are taken.
+    /// When reservations begin.
     pub starts_at: M,
-    /// From when on they no longer are.
+    /// When reservations end.
     pub ends_at: M,
-    /// How many shoppers are expected.
+    /// The expected number of shoppers.
     pub shoppers: u32,
     /// Units on sale.
     pub units: u32,
-    /// Requests in the busiest second of the opening, over all groups behind the API, if that is known better than the
-    /// opening's shape. The profile's weights then only share it out.
+    /// Requests in the busiest second of the opening, over all groups behind the API, if this is known better than the
+    /// opening's shape. The profile's weights then only distribute it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rps: Option<u32>,
     /// The shortest time in which all units may be taken.
     pub sold_within_seconds: u32,
-    /// The gathering before the opening.
+    /// The arrivals before the opening.
     pub before: Stretch,
-    /// The rush, from the start on.
+    /// The surge, from the start on.
     pub opening: Stretch,
-    /// The sale's busiest second over its mean; it lasts from the rush to the end.
+    /// The ratio of the sale's busiest second to its mean. The sale lasts from the end of the surge to the end of the
+    /// drop.
     pub sale_peak_factor: f64,
-    /// From the end on, until open orders are through.
+    /// From the end until open orders are complete.
     pub tail: Stretch,
 }
 
 impl<M> CalendarDrop<M> {
-    /// The same with its moments in another form.
+    /// The same drop with its moments in another type.
     #[must_use]
     pub fn with_moments<N>(self, read: impl Fn(M) -> N) -> CalendarDrop<N> {
         CalendarDrop {
@@ -105,7 +106,7 @@ impl<M> CalendarDrop<M> {
 }
 
 impl CalendarDrop {
-    /// The phases as stretches.
+    /// The phases as periods.
     #[must_use]
     pub fn stretches(&self) -> ByPhase<Stretch> {
         let open_ms = self.ends_at.millis_since(self.starts_at).max(0);
@@ -121,31 +122,31 @@ impl CalendarDrop {
         }
     }
 
-    /// From when on the first of the crowd are there.
+    /// When the first shoppers arrive.
     #[must_use]
     pub const fn gathers_at(&self) -> Timestamp {
         self.starts_at.plus_millis(-(self.before.seconds as i64) * 1000)
     }
 
-    /// Until when its rush lasts.
+    /// When its surge ends.
     #[must_use]
     pub const fn rush_ends_at(&self) -> Timestamp {
         self.starts_at.plus_seconds(self.opening.seconds)
     }
 
-    /// When its orders should be through.
+    /// When its orders should be complete.
     #[must_use]
     pub const fn drains_by(&self) -> Timestamp {
         self.ends_at.plus_seconds(self.tail.seconds)
     }
 
-    /// Whether capacity may be wanted for it at all.
+    /// Whether capacity may be needed for the drop.
     #[must_use]
     pub const fn is_on(&self) -> bool {
         matches!(self.state, CalendarState::Scheduled)
     }
 
-    /// Shoppers and units for each second of the busiest moment of a phase.
+    /// Shoppers and units per second at the busiest moment of a phase.
     #[must_use]
     pub fn pace(&self, stretch: Stretch) -> Pace {
         if stretch.seconds == 0 {
@@ -158,7 +159,8 @@ impl CalendarDrop {
         }
     }
 
-    /// The pace at the opening: by `peak_rps` if the drop states it, and units no slower than they may be taken.
+    /// The rates at the opening: from `peak_rps` if the drop states it, and for units at least the rate at which they
+    /// may be taken.
     #[must_use]
     pub fn opening_pace(&self, groups: &[Group]) -> Pace {
         let units_per_second = f64::from(self.units) / f64::from(self.sold_within_seconds.max(1));
@@ -244,7 +246,7 @@ impl CalendarDrop {
     }
 }
 
-/// How fast shoppers and units go by.
+/// Rates of shoppers and units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
     /// Shoppers for each second.
@@ -254,7 +256,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Requests a second that it means for a group with this weight.
+    /// The resulting requests a second of a group with this weight.
     #[must_use]
     pub fn rps(self, per: Per, weight: f64) -> f64 {
         match per {

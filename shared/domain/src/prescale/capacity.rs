@@ -1,4 +1,4 @@
-//! Capacity: everything that pre-scaling sets, as one value.
+//! Capacity: all values that pre-scaling sets.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 pub struct Concurrency {
     /// Environments kept warm on the live alias.
     pub provisioned: u32,
-    /// Reserved concurrency; none lets the function use what nobody has reserved.
+    /// Reserved concurrency; with `None` the function uses the unreserved concurrency of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<u32>,
 }
 
 impl Concurrency {
-    /// The units this takes out of the account's concurrency.
+    /// The units of the account's concurrency that this uses.
     #[must_use]
     pub fn taken(self) -> u32 {
         self.provisioned.max(self.reserved.unwrap_or(0))
@@ -36,13 +36,13 @@ impl Concurrency {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseSize {
-    /// Aurora Serverless v2, by its minimum, in ACU (halves). The maximum stays as it is.
+    /// Aurora Serverless v2, by its minimum, in ACU (steps of 0.5). The maximum is not changed.
     MinimumAcu(f64),
-    /// Instances of one class each.
+    /// Instances, all of one class.
     Class(String),
 }
 
-/// What a table can serve at once, in units a second.
+/// The throughput that a table serves at once, in units a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WarmThroughput {
@@ -72,26 +72,26 @@ impl WarmThroughput {
     }
 }
 
-/// How fast a queue is worked off. An event source has one of the two; pre-scaling never changes which.
+/// The consumption rate of a queue. An event source has one of the two kinds; pre-scaling never changes the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Polling {
-    /// At most so many invocations at a time, 2 to 1000.
+    /// The largest number of concurrent invocations, 2 to 1000.
     MaximumConcurrency(u32),
-    /// Pollers that are there whatever the queue holds.
+    /// Pollers that run whatever the queue contains.
     ProvisionedPollers {
-        /// At least so many, 2 to 200.
+        /// The smallest number, 2 to 200.
         minimum: u32,
-        /// At most so many, 2 to 10000.
+        /// The largest number, 2 to 10000.
         maximum: u32,
     },
 }
 
-/// Invocations that one provisioned poller keeps going at a time.
+/// The number of concurrent invocations of one provisioned poller.
 const INVOCATIONS_PER_POLLER: u32 = 10;
 
 impl Polling {
-    /// The setting of the same kind that lets `invocations` run at a time, within what AWS takes.
+    /// The setting of the same kind for `invocations` concurrent invocations, within AWS's limits.
     #[must_use]
     pub fn for_invocations(self, invocations: u32) -> Self {
         match self {
@@ -106,7 +106,7 @@ impl Polling {
         }
     }
 
-    /// Invocations at a time that the setting allows from the first moment on.
+    /// The number of concurrent invocations that the setting allows from the first moment on.
     #[must_use]
     pub const fn invocations(self) -> u32 {
         match self {
@@ -138,7 +138,7 @@ impl Polling {
     }
 }
 
-/// Everything that pre-scaling sets.
+/// All values that pre-scaling sets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
     /// By function.
@@ -152,19 +152,19 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Units of the account's concurrency that the functions take together.
+    /// Units of the account's concurrency that all functions use together.
     #[must_use]
     pub fn concurrency_taken(&self) -> u64 {
         self.functions.values().map(|c| u64::from(c.taken())).sum()
     }
 
-    /// One function's concurrency; nothing for one that is not there.
+    /// One function's concurrency; zero for an unknown function.
     #[must_use]
     pub fn function(&self, name: &str) -> Concurrency {
         self.functions.get(name).copied().unwrap_or_default()
     }
 
-    /// One table's warm throughput; nothing for one that is not there.
+    /// One table's warm throughput; zero for an unknown table.
     #[must_use]
     pub fn table(&self, name: &str) -> WarmThroughput {
         self.tables.get(name).copied().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! What capacity costs, held and running, beside the same drop without it. List prices applied to the plan: an estimate
-//! before the drop, not a bill.
+//! The cost of capacity, held and running, compared with the same drop without pre-scaling. List prices applied to the
+//! plan: an estimate before the drop, not a bill.
 
 use serde::Serialize;
 
@@ -14,54 +14,54 @@ const MILLION: f64 = 1_000_000.0;
 const SECONDS_PER_HOUR: f64 = 3_600.0;
 const MB_PER_GB: f64 = 1_024.0;
 
-/// What a group of functions costs, in US dollars.
+/// The cost of a group of functions, in US dollars.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GroupCost {
     /// The group.
     pub group: String,
-    /// Units of provisioned concurrency held, over all its functions.
+    /// Units of provisioned concurrency, over all its functions.
     pub provisioned: u32,
     /// Requests expected over the whole drop.
     pub requests: f64,
-    /// Held, for an hour.
+    /// The cost of provisioned concurrency for an hour.
     pub held_usd_per_hour: f64,
-    /// Held, for the whole window.
+    /// The cost of provisioned concurrency for the whole window.
     pub held_usd: f64,
-    /// Running: API, invocations and run time at the price of provisioned concurrency.
+    /// The cost of running: API, invocations and run time at the price of provisioned concurrency.
     pub running_usd: f64,
-    /// The same requests on demand, with nothing held.
+    /// The cost of the same requests on demand, without provisioned concurrency.
     pub unscaled_usd: f64,
 }
 
-/// What the plan of a drop costs, in US dollars by the list. Requests are those expected, also where limits will let
-/// fewer through.
+/// The cost of a drop's plan, in US dollars by list prices. It counts the expected requests, also when limits admit
+/// fewer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cost {
-    /// Of when the list is.
+    /// The date of the price list.
     pub prices_as_of: String,
-    /// How long capacity is held at most, in seconds, rounded up as it is billed.
+    /// The longest time that capacity is held, in seconds, rounded up as it is billed.
     pub held_seconds: u32,
     /// By group.
     pub groups: Vec<GroupCost>,
-    /// The database, for an hour at the planned size.
+    /// The database for an hour at the planned size.
     pub database_usd_per_hour: f64,
-    /// The database, for the window at the planned size.
+    /// The database for the window at the planned size.
     pub database_usd: f64,
-    /// The database, for the window at its everyday size.
+    /// The database for the window at its baseline size.
     pub database_unscaled_usd: f64,
-    /// Units read and written in tables, which scaling does not change.
+    /// Read and write units of tables, which scaling does not change.
     pub tables_usd: f64,
-    /// Warm throughput, once; none if it is raised and the list has no price for it.
+    /// The one-time cost of warm throughput; none if it is raised and the list has no price for it.
     pub warm_usd_once: Option<f64>,
-    /// Everything for an hour beyond the baseline.
+    /// The cost of everything beyond the baseline for an hour.
     pub held_usd_per_hour: f64,
-    /// Everything for this drop.
+    /// The cost of everything for this drop.
     pub total_usd: f64,
-    /// The same drop unscaled.
+    /// The cost of the same drop without pre-scaling.
     pub unscaled_usd: f64,
 }
 
-/// What `capacity` costs for an hour whether it is used or not.
+/// The hourly cost of `capacity`, whether it is used or not.
 #[must_use]
 pub fn usd_per_hour(docs: &Documents, capacity: &Capacity) -> f64 {
     let functions: f64 = (capacity.functions.iter())
@@ -74,7 +74,7 @@ pub fn usd_per_hour(docs: &Documents, capacity: &Capacity) -> f64 {
             .usd_per_hour(&capacity.database, docs.prices.acu_hour)
 }
 
-/// What a step changes in cost: for an hour, and once (none if the list has no price for it). In US dollars.
+/// The change in cost by a step, in US dollars: for an hour, and once (none if the list has no price for it).
 #[must_use]
 pub fn step_usd(docs: &Documents, step: &Step) -> (f64, Option<f64>) {
     let database = &docs.baseline.database;
@@ -92,7 +92,7 @@ pub fn step_usd(docs: &Documents, step: &Step) -> (f64, Option<f64>) {
     (hourly, Some(0.0))
 }
 
-/// What a plan costs that holds `capacity` for `drop` over `window`.
+/// The cost of a plan that holds `capacity` for `drop` over `window`.
 #[must_use]
 pub fn cost(docs: &Documents, drop: &CalendarDrop, window: &Window, capacity: &Capacity) -> Cost {
     let prices = &docs.prices;

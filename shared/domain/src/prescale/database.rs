@@ -1,4 +1,4 @@
-//! The ledger's database: its declared kind and size, the sizes it may get, and what each can take.
+//! The ledger's database: its declared kind and size, the sizes it may get, and the capacity of each.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,17 @@ use super::capacity::DatabaseSize;
 use super::mistakes::Mistakes;
 use super::numbers::units_up;
 
-/// One instance class that the database may get.
+/// An instance class that the database may get.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassSize {
     /// Its name, such as `db.r6g.large`.
     pub class: String,
-    /// Rows a second that the ledger writes on it, as measured.
+    /// The measured rate at which the ledger writes rows on it.
     pub rows_per_second: f64,
-    /// Connections it takes.
+    /// Its connection limit.
     pub connections: u32,
-    /// One instance for an hour, in US dollars by the list.
+    /// The list price of one instance for an hour, in US dollars.
     pub usd_per_hour: f64,
 }
 
@@ -26,22 +26,24 @@ pub struct ClassSize {
 pub enum DatabaseBaseline {
     /// Aurora Serverless v2.
     Serverless {
-        /// The minimum, in ACU: 1 or more, in halves. Auto-pause excludes RDS Proxy, so it never pauses.
+        /// The minimum, in ACU: 1 or more, in steps of 0.5. RDS Proxy prevents auto-pause, so it never pauses.
         minimum_acu: f64,
-        /// The maximum, in ACU. Connections follow it and change only with a restart, so it is never touched.
+        /// The maximum, in ACU. The number of connections depends on it and changes only with a restart, so it is never
+        /// changed.
         maximum_acu: f64,
-        /// Rows a second that the ledger writes for each ACU, as measured.
+        /// The measured rate at which the ledger writes rows, for each ACU.
         rows_per_second_per_acu: f64,
-        /// Connections it takes at that maximum.
+        /// The connection limit at that maximum.
         connections: u32,
     },
     /// Instances of a class.
     Provisioned {
-        /// Each instance's class.
+        /// The class of each instance.
         class: String,
-        /// The instances; the first writes when all is as declared. With only one, changing the class interrupts it.
+        /// The instances. The first one is the declared writer. With only one instance, changing its class interrupts
+        /// the database.
         instances: Vec<String>,
-        /// The classes it may get, smallest first.
+        /// The classes that it may get, smallest first.
         ladder: Vec<ClassSize>,
     },
 }
@@ -56,7 +58,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// The smallest size that writes `rows_per_second`, never below the declared one; the largest there is if none does.
+    /// The smallest size that writes `rows_per_second`, never below the declared one; the largest one if none does.
     #[must_use]
     pub fn size_for(&self, rows_per_second: f64) -> DatabaseSize {
         match self {
@@ -79,7 +81,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// Rows a second that the ledger writes at `size`.
+    /// The rate at which the ledger writes rows at `size`.
     #[must_use]
     pub fn rows_per_second(&self, size: &DatabaseSize) -> f64 {
         match (self, size) {
@@ -97,7 +99,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// Connections that it takes at `size`.
+    /// The connection limit at `size`.
     #[must_use]
     pub fn connections(&self, size: &DatabaseSize) -> u32 {
         match (self, size) {
@@ -109,7 +111,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// What `size` costs for an hour, all instances together, in US dollars.
+    /// The hourly cost of `size` for all instances, in US dollars.
     #[must_use]
     pub fn usd_per_hour(&self, size: &DatabaseSize, acu_hour: f64) -> f64 {
         match (self, size) {
@@ -121,7 +123,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// One instance of `class` for an hour, in US dollars; 0 for a class that is not on the ladder.
+    /// The hourly cost of one instance of `class`, in US dollars; 0 for an unknown class.
     #[must_use]
     pub fn class_usd_per_hour(&self, class: &str) -> f64 {
         self.class(class).map_or(0.0, |size| size.usd_per_hour)
@@ -137,7 +139,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// What orders sizes: ACU, or the place on the ladder.
+    /// The value by which sizes are ordered: ACU, or the index on the ladder.
     #[must_use]
     pub fn rank(&self, size: &DatabaseSize) -> f64 {
         match size {
@@ -146,7 +148,7 @@ impl DatabaseBaseline {
         }
     }
 
-    /// A class's place on the ladder; the first for one that is not on it.
+    /// A class's index on the ladder; the first for an unknown one.
     fn rung(&self, class: &str) -> usize {
         match self {
             Self::Serverless { .. } => 0,

@@ -1,4 +1,4 @@
-//! Demand: the rates at the busiest second of a drop, and of drops whose crowds come together.
+//! Demand: the rates in the busiest second of a drop, and of drops with overlapping surges.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::profile::{ByPhase, Group, Through};
 /// Before, opening, sale and tail.
 const PHASES: usize = 4;
 
-/// What a table is asked for each second.
+/// The rates of a table's units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct UnitRates {
     /// Write units.
@@ -21,20 +21,20 @@ pub struct UnitRates {
     pub read: f64,
 }
 
-/// Rates at the busiest second, each at its own.
+/// Rates in the busiest second. Each rate has its own busiest second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Demand {
     /// Requests a second, by group.
     pub group_rps: BTreeMap<String, f64>,
-    /// Requests a second through the API, all groups in the same second.
+    /// Requests a second through the API, over all groups in the same second.
     pub api_rps: f64,
     /// By table.
     pub tables: BTreeMap<String, UnitRates>,
-    /// Units sold that must be worked off each second, so that orders are through in time.
+    /// Sold units a second that must be processed so that orders are complete in time.
     pub settled_units_per_second: f64,
 }
 
-/// The pace of each phase of a drop.
+/// The rates of each phase of a drop.
 #[must_use]
 pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
     let stretches = drop.stretches();
@@ -47,7 +47,7 @@ pub fn paces(groups: &[Group], drop: &CalendarDrop) -> ByPhase<Pace> {
 }
 
 impl<T: Copy> ByPhase<T> {
-    /// In the order of time.
+    /// In chronological order.
     pub fn all(self) -> [T; PHASES] {
         [self.before, self.opening, self.sale, self.tail]
     }
@@ -102,7 +102,7 @@ impl Demand {
         demand
     }
 
-    /// Both at once: crowds that come together.
+    /// The sum of both, for drops with overlapping surges.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Demand {
         }
     }
 
-    /// One or the other: the larger in each part.
+    /// The larger of both in each part, for drops without overlapping surges.
     #[must_use]
     pub fn max(&self, other: &Self) -> Self {
         Self {
@@ -130,15 +130,15 @@ impl Demand {
         }
     }
 
-    /// The demand of one drop of which `share` is admitted. Units are then sold over a longer time, and what follows from
-    /// them over queues is worked off over that time and the tail.
+    /// The demand of one drop of which `share` is admitted. Units are then sold over a longer time, and the resulting
+    /// messages of queues are processed over that time and the tail.
     #[must_use]
     pub fn at(docs: &Documents, drop: &CalendarDrop, share: Share) -> Self {
         let whole = Self::of(docs, drop);
         let factor = share.factor();
         let sold = f64::from(drop.sold_within_seconds.max(1));
         let tail = f64::from(drop.tail.seconds.max(1));
-        // tail ÷ (tail + sold ÷ share - sold), without dividing by a share of nothing
+        // tail ÷ (tail + sold ÷ share - sold), without dividing by a share of zero
         let settling = factor * tail / (tail * factor + sold * (1.0 - factor));
         let mut group_rps = whole.group_rps;
         for group in &docs.profile.groups {
@@ -165,9 +165,8 @@ impl Demand {
         }
     }
 
-    /// The demand of several drops together: of the moment at which most comes together, in each part. Crowds come
-    /// together when one begins to gather before another's rush is over; drops further apart never need their sum, but
-    /// the larger of both.
+    /// The demand of several drops together: the sum where surges overlap, else the larger value, in each part. Surges
+    /// overlap when the arrivals of one drop begin before the surge of another has ended.
     #[must_use]
     pub fn of_all(each: &[(&CalendarDrop, Self)]) -> Self {
         let mut most = Self::default();

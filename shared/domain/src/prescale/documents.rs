@@ -1,4 +1,4 @@
-//! All that people declare, as one value that is checked as a whole.
+//! All declared documents, as one value that is checked as a whole.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,27 +12,27 @@ use super::prices::Prices;
 use super::profile::CapacityProfile;
 use super::quotas::{Budget, Quotas};
 
-/// The most drops one calendar may hold.
+/// The largest number of drops on one calendar.
 pub const MAX_CALENDAR: usize = 64;
 
 /// The declared documents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Documents {
-    /// What shoppers and units cause.
+    /// The load that shoppers and units cause.
     pub profile: CapacityProfile,
-    /// What is there between drops.
+    /// The capacity between drops.
     pub baseline: Baseline,
-    /// What may be spent.
+    /// The allowed cost.
     pub budget: Budget,
-    /// What things cost.
+    /// The list prices.
     pub prices: Prices,
     /// The drops.
     pub calendar: Vec<CalendarDrop>,
 }
 
 impl Documents {
-    /// All mistakes at once, over all documents and between them; none means that they can be used.
+    /// All mistakes at once, in each document and between them; none if they can be used.
     #[must_use]
     pub fn mistakes(&self, quotas: &Quotas) -> Vec<FieldError> {
         let mut m = Mistakes::default();

@@ -1,8 +1,8 @@
 //! The largest share of a drop's demand that fits the account's limits and the budget.
 //!
-//! Capacity is not cut where it hurts least: whoever is admitted must be served by every function. So one share lowers
-//! all rates of the drop alike, and it is the admission rate that must be lowered to it. Drops are fitted in the order in
-//! which their preparation begins: a later one gets what the earlier ones leave.
+//! Capacity is not reduced for single functions, since an admitted shopper must be served by all of them. So one share
+//! reduces all rates of the drop equally, and the admission rate must be lowered to it. Drops are fitted in the order
+//! in which their preparation begins: a later one gets what earlier ones leave.
 
 use serde::Serialize;
 
@@ -20,11 +20,12 @@ use super::quotas::{ALWAYS_UNRESERVED, Quotas};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Lambda's concurrency in the account, in units: ours, what others reserve, and what always stays unreserved.
+    /// Lambda's concurrency in the account, in units: the baseline's functions, the reservations of others, and the
+    /// part that always stays unreserved.
     AccountConcurrency,
     /// API Gateway's rate, in requests a second.
     ApiRate,
-    /// API Gateway's token bucket, in requests at once.
+    /// API Gateway's token bucket, in simultaneous requests.
     ApiBurst,
     /// A table's write units a second.
     TableWrites(String),
@@ -34,56 +35,56 @@ pub enum Limit {
     AllowedWarmWrites(String),
     /// The warm read units that the baseline allows a table.
     AllowedWarmReads(String),
-    /// The budget for an hour, in US dollars.
+    /// The budget per hour, in US dollars.
     BudgetPerHour,
-    /// The budget for a drop, in US dollars.
+    /// The budget per drop, in US dollars.
     BudgetPerDrop,
     /// The database's largest size, in rows a second.
     DatabaseSize,
-    /// Calls a second that the payment gateway takes from a queue's function.
+    /// Calls a second that the payment gateway accepts from a queue's function.
     GatewayRate(String),
-    /// Invocations at a time that the database takes from a queue's function.
+    /// Concurrent invocations of a queue's function that the database accepts.
     DatabaseConnections(String),
 }
 
-/// What a limit does to the drop.
+/// The effect of a limit on the drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Fewer are admitted each second.
+    /// Fewer shoppers are admitted each second.
     LowersAdmission,
-    /// With everyone admitted, orders take so many times as long as planned.
+    /// With everyone admitted, orders take longer than planned by this factor.
     DelaysOrders {
-        /// Time needed over time planned, with headroom.
+        /// The needed time over the planned time, with headroom.
         times: f64,
     },
 }
 
-/// A limit, what it is and what it would have to be.
+/// A limit that is exceeded, its value, and the needed value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LimitMet {
-    /// Which.
+    /// The limit.
     pub limit: Limit,
-    /// What it is.
+    /// Its value.
     pub is: f64,
-    /// What it would have to be for the whole demand.
+    /// The value that the whole demand needs.
     pub needed: f64,
-    /// What it does as it is.
+    /// Its effect at the current value.
     pub effect: Effect,
 }
 
-/// A drop fitted to what there is.
+/// A drop fitted to the limits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
     /// The share of the drop's demand that is served.
     pub share: Share,
-    /// The capacity for that, and for the drops before it.
+    /// The capacity for that share, and for earlier drops.
     pub capacity: Capacity,
     /// Limits that the whole demand exceeds.
     pub limits: Vec<LimitMet>,
 }
 
-/// Fits `drop`, for which capacity is held `hours` long, beside `earlier` drops whose demand has been fitted already.
+/// Fits `drop`, for which capacity is held for `hours`, beside `earlier` drops whose demand has already been fitted.
 #[must_use]
 pub fn fit(
     docs: &Documents,
@@ -209,7 +210,7 @@ fn lowering(
     met
 }
 
-/// The limits behind the queues: they make orders wait and refuse nobody.
+/// The limits behind the queues: they delay orders and refuse no shopper.
 fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capacity) -> Vec<LimitMet> {
     let mut met = Vec::new();
     let mut check = |limit: Limit, is: f64, needed: f64, times: f64| {
@@ -233,20 +234,26 @@ fn delaying(docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capac
     );
     for queue in &docs.profile.queues {
         let wanted = f64::from(invocations_wanted(queue, demand));
-        // What is declared stays, even if it is more than what is behind the queue takes.
-        let set = capacity
-            .queues
-            .get(&queue.source)
-            .map_or(0, |polling| polling.invocations());
-        let times = wanted / f64::from(set.max(1));
         match queue.downstream {
             Downstream::Gateway => {
                 let calls = wanted * queue.calls_per_message * 1000.0 / queue.handling_ms;
+                // However many workers there are, they keep to the rate.
                 let is = f64::from(quotas.gateway_calls_per_second);
-                check(Limit::GatewayRate(queue.source.clone()), is, calls.ceil(), times);
+                check(
+                    Limit::GatewayRate(queue.source.clone()),
+                    is,
+                    calls.ceil(),
+                    calls / is,
+                );
             }
             Downstream::Database => {
                 let most = invocations_most(docs, quotas, queue, capacity);
+                // What is declared stays, even if it is more than what is behind the queue takes.
+                let set = capacity
+                    .queues
+                    .get(&queue.source)
+                    .map_or(0, |polling| polling.invocations());
+                let times = wanted / f64::from(set.max(1));
                 check(
                     Limit::DatabaseConnections(queue.source.clone()),
                     f64::from(most),

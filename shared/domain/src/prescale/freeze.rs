@@ -1,8 +1,8 @@
 //! The deployment freeze: while capacity is held, no deployment may begin.
 //!
-//! A deployment publishes a version and moves the alias, whose provisioned concurrency must then be allocated again; and an
-//! alias with provisioned concurrency cannot be routed by weights. So nothing is deployed from the moment at which
-//! preparing begins until capacity has been given back.
+//! A deployment publishes a version and moves the alias, whose provisioned concurrency must then be allocated again.
+//! And an alias with provisioned concurrency cannot have weights. So no deployment may run from the beginning of the
+//! preparation until the capacity has been returned.
 
 use serde::Serialize;
 
@@ -17,18 +17,18 @@ use super::quotas::Quotas;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("deployments are frozen for drop {}", drop.as_str())]
 pub struct Frozen {
-    /// For which drop.
+    /// The drop that causes the freeze.
     pub drop: DropId,
-    /// From when on.
+    /// When the freeze begins.
     pub from: Timestamp,
-    /// Until when, at the latest.
+    /// When the freeze ends at the latest.
     pub until: Timestamp,
 }
 
-/// Whether a deployment may begin at `now` that takes `seconds`.
+/// Whether a deployment of `seconds` may begin at `now`.
 ///
 /// # Errors
-/// [`Frozen`], with the drop whose window it would run into and that ends last.
+/// [`Frozen`], with the drop whose window the deployment would overlap and that ends last.
 pub fn check(docs: &Documents, quotas: &Quotas, now: Timestamp, seconds: u32) -> Result<(), Frozen> {
     let done = now.plus_seconds(seconds);
     let frozen = docs

@@ -1,4 +1,4 @@
-//! When to begin, solved backwards: from the moment the crowd gathers, over all that preparing takes.
+//! When the preparation must begin: the time of the first arrivals, less the duration of all its parts.
 
 use serde::Serialize;
 
@@ -16,9 +16,9 @@ use super::steps::{Step, database_steps};
 /// One part of the preparation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LeadPart {
-    /// What.
+    /// The name of the part.
     pub part: &'static str,
-    /// How long, in seconds.
+    /// Its duration, in seconds.
     pub seconds: u32,
 }
 
@@ -27,32 +27,32 @@ pub struct LeadPart {
 pub struct Window {
     /// When preparing must begin.
     pub begins_at: Timestamp,
-    /// When all must be there: the crowd begins to gather.
+    /// When everything must be ready: the first shoppers arrive.
     pub ready_by: Timestamp,
     /// The opening.
     pub starts_at: Timestamp,
     /// The end.
     pub ends_at: Timestamp,
-    /// When capacity is given back, unless the drop has drained before.
+    /// When capacity is returned, unless the drop has drained earlier.
     pub released_at: Timestamp,
-    /// What the preparation consists of, one after the other.
+    /// The parts of the preparation, one after the other.
     pub parts: Vec<LeadPart>,
 }
 
 impl Window {
-    /// Whether capacity is wanted at `now`, as far as time decides.
+    /// Whether capacity is wanted at `now`, by time alone.
     #[must_use]
     pub fn holds(&self, now: Timestamp) -> bool {
         self.begins_at <= now && now < self.released_at
     }
 
-    /// How long preparing takes, in seconds.
+    /// The duration of the preparation, in seconds.
     #[must_use]
     pub fn lead_seconds(&self) -> u32 {
         self.parts.iter().map(|part| part.seconds).sum()
     }
 
-    /// How long capacity is held at most, in seconds.
+    /// The longest time that capacity is held, in seconds.
     #[must_use]
     pub fn held_seconds(&self) -> u32 {
         let ms = self.released_at.millis_since(self.begins_at).max(0);
@@ -60,7 +60,7 @@ impl Window {
     }
 }
 
-/// The window of one drop, as if it were the only one and everything at the baseline.
+/// The window of one drop, as if it were the only one and everything were at the baseline.
 #[must_use]
 pub fn window(docs: &Documents, quotas: &Quotas, drop: &CalendarDrop) -> Window {
     let alone = fit(docs, quotas, &[], drop, 0.0);
@@ -76,7 +76,7 @@ pub fn window(docs: &Documents, quotas: &Quotas, drop: &CalendarDrop) -> Window 
     }
 }
 
-/// What it takes to get from the baseline to `capacity`. Parts that change nothing take no time.
+/// The parts of the way from the baseline to `capacity`. Parts without a change take no time.
 fn parts(docs: &Documents, quotas: &Quotas, capacity: &Capacity) -> Vec<LeadPart> {
     let lead = &docs.profile.lead;
     let baseline = docs.baseline.capacity();
@@ -117,13 +117,13 @@ fn parts(docs: &Documents, quotas: &Quotas, capacity: &Capacity) -> Vec<LeadPart
     .collect()
 }
 
-/// How long Lambda takes to allocate so many units, in seconds.
+/// How long Lambda takes to allocate `units`, in seconds.
 #[must_use]
 pub fn allocation_seconds(quotas: &Quotas, units: u32) -> u32 {
     units_up(f64::from(units) * 60.0 / f64::from(quotas.provisioned_per_minute.max(1)))
 }
 
-/// How long the database takes to get to a size, in seconds.
+/// How long the database takes to reach a size, in seconds.
 #[must_use]
 pub fn database_seconds(docs: &Documents, observed: &Observed, size: &DatabaseSize) -> u32 {
     let lead = &docs.profile.lead;

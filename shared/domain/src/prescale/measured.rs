@@ -1,4 +1,4 @@
-//! What one drop caused, as measured: what a local run writes, and what an exporter of production's metrics can.
+//! The measured load of one drop, as a local run or an exporter of production metrics writes it.
 
 use std::collections::BTreeMap;
 
@@ -11,50 +11,50 @@ use super::mistakes::Mistakes;
 use super::phase::Phase;
 use super::profile::{ByPhase, MOST_MS};
 
-/// What one function did. What the source cannot tell is left out.
+/// The measurements of one function. Values that the source cannot measure are omitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionMeasured {
-    /// The function, as the profile calls it.
+    /// The function's name in the profile.
     pub function: String,
     /// Invocations in each phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocations: Option<ByPhase<u64>>,
-    /// 95 of 100 invocations took at most this long, warm, in ms, over all routes.
+    /// The 95th percentile of the duration, warm, in ms, over all routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95_ms: Option<f64>,
-    /// An invocation took this long on average, warm, in ms.
+    /// The mean duration, warm, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_ms: Option<f64>,
 }
 
-/// What was used of one table.
+/// The usage of one table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableMeasured {
-    /// The table, as the profile calls it.
+    /// The table's name in the profile.
     pub table: String,
-    /// Write units, those of refused writes and indexes included.
+    /// Write units, including those of refused writes and indexes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_units: Option<f64>,
-    /// Read units, whoever read.
+    /// Read units of all readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_units: Option<f64>,
-    /// Read units by function, where the source can tell them apart: all functions that read.
+    /// Read units by function, for all functions that read, if the source can separate them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_units_by_function: Option<BTreeMap<String, f64>>,
 }
 
-/// What went through one queue.
+/// The messages of one queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueMeasured {
-    /// The event source, as the profile calls it.
+    /// The event source's name in the profile.
     pub source: String,
-    /// Messages handed to the function, repeated ones each time.
+    /// Messages delivered to the function; a redelivered message counts again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
-    /// One message took this long to handle, at the 95th percentile, in ms.
+    /// The 95th percentile of the time to handle one message, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handling_p95_ms: Option<f64>,
 }
@@ -63,18 +63,19 @@ pub struct QueueMeasured {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// Where the numbers come from: what was run or exported, when, and what the source could not tell.
+    /// The origin of the numbers: the run or export, its time, and what the source could not measure.
     pub source: String,
     /// The drop.
     pub drop: DropId,
-    /// Shoppers who came. Where nobody counted them, those expected: weights then count requests for each of these.
+    /// The number of shoppers. If it was not counted, the expected number; weights then count requests per expected
+    /// shopper.
     pub shoppers: u32,
     /// Units on sale.
     pub units: u32,
-    /// Units sold. Left out where nobody counted them: those on sale then stand for them.
+    /// Units sold. Omitted if they were not counted; the units on sale are then used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sold: Option<u32>,
-    /// How long each phase lasted, in seconds.
+    /// The length of each phase, in seconds.
     pub seconds: ByPhase<f64>,
     /// Functions.
     #[serde(rename = "function", default)]
@@ -92,11 +93,11 @@ pub struct Measured {
 
 /// The longest phase, in seconds: 31 days.
 const MOST_SECONDS: f64 = 2_678_400.0;
-/// The most of anything that one drop is believed to cause.
+/// The largest plausible count in one drop.
 const MOST_COUNT: f64 = 1e12;
 
 impl Measured {
-    /// All mistakes at once; none means that the numbers can be used.
+    /// All mistakes at once; none if the numbers can be used.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut m = Mistakes::default();
@@ -201,8 +202,8 @@ pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// The time that 95 of 100 stay within, in ms, from how often each came (the time in µs, the count), shortest first; `None`
-/// for none at all.
+/// The 95th percentile, in ms, of times given with their counts (time in µs, count), shortest first; `None` without
+/// any.
 #[must_use]
 pub fn percentile_95(counts: &[(u64, u64)]) -> Option<f64> {
     let whole: u64 = counts.iter().map(|(_, count)| count).sum();
@@ -215,8 +216,8 @@ pub fn percentile_95(counts: &[(u64, u64)]) -> Option<f64> {
     reached.map(|(us, _)| float(*us) / 1000.0)
 }
 
-/// The time for one message of a queue, in ms, at the 95th percentile: that of an invocation, over the messages that one
-/// has on average. `None` without messages.
+/// The 95th percentile of the time for one message of a queue, in ms: that of an invocation, divided by the mean number
+/// of messages of an invocation. `None` without messages.
 #[must_use]
 pub fn handling_p95_ms(p95_ms: f64, invocations: u64, messages: u64) -> Option<f64> {
     (messages > 0).then(|| p95_ms * float(invocations.min(messages)) / float(messages))
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn a_message_takes_its_part_of_an_invocation() {
         assert_eq!(handling_p95_ms(250.0, 12, 48), Some(62.5));
-        // Invocations that never had a message are not counted against it.
+        // Invocations without messages are not counted.
         assert_eq!(handling_p95_ms(250.0, 12, 6), Some(250.0));
         assert_eq!(handling_p95_ms(250.0, 12, 0), None);
     }

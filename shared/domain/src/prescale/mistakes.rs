@@ -1,4 +1,4 @@
-//! Collecting all mistakes of a document before anyone is told about the first.
+//! Collects all mistakes of a document, so that they are reported together.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use crate::drops::FieldError;
 pub(super) struct Mistakes(Vec<FieldError>);
 
 impl Mistakes {
-    /// Notes that `field` breaks `rule`, unless `ok`.
+    /// Records that `field` breaks `rule`, unless `ok`.
     pub(super) fn check(&mut self, ok: bool, field: impl Display, rule: impl Display) {
         if !ok {
             self.0.push(FieldError {
@@ -19,13 +19,13 @@ impl Mistakes {
         }
     }
 
-    /// `value` is a number from `least` to `most`.
+    /// Checks that `value` is from `least` to `most`.
     pub(super) fn within(&mut self, value: f64, least: f64, most: f64, field: impl Display) {
         let ok = (least..=most).contains(&value);
         self.check(ok, field, format!("{least} to {most}"));
     }
 
-    /// `name` is a name, and not the same as an earlier one.
+    /// Checks that `name` is a valid name and differs from earlier ones.
     pub(super) fn name<'a>(
         &mut self,
         name: &str,
@@ -38,7 +38,7 @@ impl Mistakes {
         self.check(!earlier.any(|other| other == name), &field, "each name once");
     }
 
-    /// All that was found.
+    /// All recorded mistakes.
     pub(super) fn found(self) -> Vec<FieldError> {
         self.0
     }

@@ -1,36 +1,36 @@
-//! Pre-scale: the capacity that drops want, when it must be there, what it costs, and the steps to it and back.
+//! Pre-scaling: the capacity that drops need, when it must be ready, its cost, and the steps to it and back.
 //!
-//! **The problem.** At the opening of a drop everything that scales by reacting is too late: functions start cold,
-//! the database is at its everyday size. Capacity has to be there *before* the crowd, fit the account's limits and a
-//! budget, and be gone afterwards.
+//! **The problem.** At the opening of a drop, reactive scaling is too slow: functions start cold, and the database has
+//! its baseline size. Capacity must be ready *before* the first shoppers, fit the account's limits and a budget, and be
+//! returned afterwards.
 //!
-//! **The model.** [`Documents`](documents::Documents) hold what people declare: the [profile](profile) (what a shopper
-//! and a unit cause), the [baseline](baseline) (what is there between drops, the [database] among it), the [budget](quotas::Budget), the
-//! [prices](prices) and the [calendar](calendar). [`Quotas`](quotas::Quotas) and [`Observed`](observed::Observed) are
-//! read from the account. Everything else follows from these and a moment:
+//! **The model.** [`Documents`](documents::Documents) contain the declarations: the [profile](profile) (the load of a
+//! shopper and a unit), the [baseline](baseline) (the capacity between drops, including the [database]), the
+//! [budget](quotas::Budget), the [prices](prices) and the [calendar](calendar). [`Quotas`](quotas::Quotas) and
+//! [`Observed`](observed::Observed) are read from the account. Everything else is computed from these and a moment:
 //!
-//! | step | module |
+//! | result | module |
 //! |---|---|
-//! | rates at the busiest second of each phase of a drop | [`demand`] |
+//! | rates in the busiest second of each phase of a drop | [`demand`] |
 //! | the capacity for rates, never below the baseline | [`need`] |
 //! | the largest share of the rates that fits limits and budget | [`fit`] |
-//! | when to begin, solved backwards from the opening | [`lead`] |
-//! | what all drops on the calendar want at a moment | [`wanted`] |
-//! | what is changed now: up at once, down when two runs agree | [`target`](mod@target) |
-//! | whether another controller changes the same | [`others`] |
-//! | differences between what is there and what shall be | [`steps`] |
-//! | one run of all that, and its record for the next | [`reconcile`](mod@reconcile) |
-//! | the same for people: rows, limits, warnings, cost | [`plan`](mod@plan), [`cost`] |
-//! | whether a drop's capacity is there, and what follows if not | [`readiness`](mod@readiness) |
+//! | when to begin, computed backwards from the opening | [`lead`] |
+//! | the capacity that all drops on the calendar need at a moment | [`wanted`] |
+//! | the changes to make now: up at once, down when two runs agree | [`target`](mod@target) |
+//! | whether another controller changes the same alias | [`others`] |
+//! | the differences between the current and the target capacity | [`steps`] |
+//! | one complete run, and its record for the next | [`reconcile`](mod@reconcile) |
+//! | the same in readable form: rows, limits, warnings, cost | [`plan`](mod@plan), [`cost`] |
+//! | whether a drop's capacity is ready, and what follows if not | [`readiness`](mod@readiness) |
 //! | whether a deployment may begin | [`freeze`] |
-//! | what a drop caused, and the profile that follows from it | [`measured`], [`learn`] |
+//! | the measured load of a drop, and the updated profile | [`measured`], [`learn`] |
 //!
-//! **A walk through.** A run calls [`reconcile`](reconcile::reconcile) with what it read, carries out the steps, and
-//! stores the record. It keeps nothing else in mind, so a run may die anywhere, be repeated or be late: the next one
-//! sees what is there and finishes.
+//! **A walk through.** A run passes what it read to [`reconcile`](reconcile::reconcile), carries out the steps, and
+//! stores the record. It keeps no other state, so a run may die at any point, be repeated or be late: the next one
+//! reads the current capacity and finishes.
 //!
-//! **What it does not do.** It calls nothing and reads no clock. It knows one account and one region. It does not
-//! predict: the profile and the expected number of shoppers come from people and from measured drops.
+//! **What it does not do.** It makes no calls and reads no clock. It handles one account and one region. It does not
+//! predict: the profile and the expected number of shoppers are declared or measured.
 
 pub mod baseline;
 pub mod calendar;

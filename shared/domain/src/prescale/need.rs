@@ -1,9 +1,12 @@
-//! The capacity that rates need.
+//! The capacity for given rates.
 //!
-//! A unit of Lambda's concurrency runs one request at a time, and serves at most ten requests a second however short they
-//! are. So `rps` requests of 95th percentile `p95` need `max(rps × p95, rps ÷ 10)` units, which is `rps × max(p95, 100 ms)`.
-//! Each function of a group is rounded up by itself: rounding only the group's sum would leave a function with a small share
+//! A unit of Lambda's concurrency runs one request at a time, and serves at most ten requests a second however short
+//! they are. So `rps` requests of 95th percentile `p95` need `max(rps × p95, rps ÷ 10)` units, which is `rps × max(p95,
+//! 100 ms)`. Each function of a group is rounded up separately: rounding only the group's sum would give a function
+//! with a small share too little.
 //! with less than it needs.
+
+use crate::limits::payment_workers;
 
 use super::capacity::{Capacity, Concurrency, WarmThroughput};
 use super::demand::Demand;
@@ -12,16 +15,16 @@ use super::numbers::{units_down, units_up};
 use super::profile::{Downstream, SourceUse};
 use super::quotas::Quotas;
 
-/// A unit of concurrency takes this long for a request at least, in ms: ten requests a second.
+/// The shortest time that a request occupies a unit of concurrency, in ms: ten requests a second.
 pub const LEAST_UNIT_MS: f64 = 100.0;
 
-/// Units of concurrency for so many requests a second, with headroom.
+/// Units of concurrency for `rps` requests a second, with headroom.
 #[must_use]
 pub fn concurrency(rps: f64, p95_ms: f64, headroom: f64) -> u32 {
     units_up(rps * p95_ms.max(LEAST_UNIT_MS) / 1000.0 * headroom)
 }
 
-/// The capacity for `demand`: never below the baseline, and no more warm throughput than is allowed.
+/// The capacity for `demand`: never below the baseline, and no more warm throughput than allowed.
 #[must_use]
 pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
     let mut capacity = docs.baseline.capacity();
@@ -33,7 +36,7 @@ pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
             };
             let provisioned =
                 concurrency(group_rps * part, function.p95_ms, group.headroom).max(there.provisioned);
-            // A reservation caps the function, so it must never be below what is provisioned.
+            // A reservation limits the function, so it must never be below the provisioned concurrency.
             let over = group
                 .reserved_over_provisioned
                 .filter(|_| provisioned > there.provisioned);
@@ -56,11 +59,31 @@ pub fn need(docs: &Documents, quotas: &Quotas, demand: &Demand) -> Capacity {
         let wanted = invocations_wanted(queue, demand);
         let most = invocations_most(docs, quotas, queue, &capacity);
         if let Some(there) = capacity.queues.get_mut(&queue.source) {
-            // Both may be below what the baseline has declared fit.
+            // Both may be below the declared setting of the baseline.
             *there = there.max(there.for_invocations(wanted.min(most)));
+            if queue.downstream == Downstream::Gateway {
+                let invocations = there.invocations();
+                cap(docs, &mut capacity, &queue.source, invocations);
+            }
         }
     }
     capacity
+}
+
+/// Lowers what a queue's function has beyond its baseline to what its event source invokes.
+fn cap(docs: &Documents, capacity: &mut Capacity, source: &str, invocations: u32) {
+    let Some(declared) = docs.baseline.queues.iter().find(|queue| queue.source == source) else {
+        return;
+    };
+    let before = docs.baseline.function(&declared.function);
+    if let Some(function) = capacity.functions.get_mut(&declared.function) {
+        let least = before.map_or(0, |function| function.provisioned);
+        function.provisioned = function.provisioned.min(invocations.max(least));
+        let least = before.and_then(|function| function.reserved).unwrap_or(0);
+        function.reserved = function
+            .reserved
+            .map(|reserved| reserved.min(invocations.max(least)).max(function.provisioned));
+    }
 }
 
 /// Warm throughput that a table wants.
@@ -73,7 +96,7 @@ pub fn warm_wanted(demand: &Demand, table: &str, headroom: f64) -> WarmThroughpu
     }
 }
 
-/// Warm throughput that a table may have: what is allowed within the account's limit, and what it has anyway.
+/// The largest warm throughput of a table: the allowed one within the account's limit, and at least the existing one.
 #[must_use]
 pub fn warm_most(docs: &Documents, quotas: &Quotas, table: &str) -> WarmThroughput {
     let limit = WarmThroughput {
@@ -91,18 +114,21 @@ pub fn rows_wanted(docs: &Documents, demand: &Demand) -> f64 {
     demand.settled_units_per_second * used.rows_per_unit * used.headroom
 }
 
-/// Invocations at a time that a queue wants, with headroom.
+/// Concurrent invocations that a queue needs, with headroom.
 #[must_use]
 pub fn invocations_wanted(queue: &SourceUse, demand: &Demand) -> u32 {
     let messages_per_second = demand.settled_units_per_second * queue.messages_per_unit;
     units_up(messages_per_second * queue.handling_ms / 1000.0 * queue.headroom)
 }
 
-/// Invocations at a time that do not overload what the queue's messages are handed on to.
+/// The largest number of concurrent invocations that does not overload the downstream service of the queue.
 #[must_use]
 pub fn invocations_most(docs: &Documents, quotas: &Quotas, queue: &SourceUse, capacity: &Capacity) -> u32 {
     let (calls_per_second, connections) = match queue.downstream {
-        Downstream::Gateway => (f64::from(quotas.gateway_calls_per_second), u32::MAX),
+        Downstream::Gateway => (
+            f64::from(quotas.gateway_calls_per_second),
+            payment_workers(quotas.gateway_calls_per_second),
+        ),
         Downstream::Database => {
             let database = &docs.baseline.database;
             let size = &capacity.database;

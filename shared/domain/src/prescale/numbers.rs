@@ -1,9 +1,9 @@
-//! From measured rates to whole units.
+//! Converts measured rates to whole units.
 
-/// Less than this above a whole number is what binary fractions add, not demand.
+/// A fraction below this is an error of binary fractions, not demand.
 const SLACK: f64 = 1e-6;
 
-/// The fewest whole units that cover `amount`; 0 for nothing, the highest number for what no number holds.
+/// The fewest whole units that cover `amount`; 0 for zero or less, the largest number for an overflow.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
@@ -25,15 +25,15 @@ pub fn units_down(amount: f64) -> u32 {
     (amount + SLACK).floor().max(0.0) as u32
 }
 
-/// A share of the whole, in millionths: exact to compare, and found by halving in twenty steps.
+/// A share of the whole, in millionths, so that comparisons are exact and a bisection needs twenty steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Share(u32);
 
 impl Share {
-    /// All of it.
+    /// The whole.
     pub const WHOLE: Self = Self(1_000_000);
-    /// None of it.
+    /// Nothing.
     pub const NONE: Self = Self(0);
 
     /// The share as a factor, 0 to 1.
@@ -42,7 +42,7 @@ impl Share {
         f64::from(self.0) / f64::from(Self::WHOLE.0)
     }
 
-    /// `part` of `whole`, rounded down; the whole of nothing.
+    /// `part` of `whole`, rounded down; the whole if `whole` is zero.
     #[must_use]
     pub fn of(part: f64, whole: f64) -> Self {
         if whole <= 0.0 {
@@ -51,7 +51,7 @@ impl Share {
         Self(units_down(part / whole * f64::from(Self::WHOLE.0)).min(Self::WHOLE.0))
     }
 
-    /// The largest share that `fits`, if any does. `fits` must hold for every share below one for which it holds.
+    /// The largest share that `fits`, if any does. If `fits` holds for a share, it must hold for every smaller one.
     pub fn largest(fits: impl Fn(Self) -> bool) -> Option<Self> {
         if fits(Self::WHOLE) {
             return Some(Self::WHOLE);
@@ -72,8 +72,8 @@ impl Share {
     }
 }
 
-/// Shares `total` out in proportion to `weights`: whole units, exactly `total` of them (none if no weight is positive),
-/// and what the division leaves over goes to the largest remainders.
+/// Divides `total` in proportion to `weights` into whole units, exactly `total` of them (none if no weight is
+/// positive). The rest of the division goes to the largest remainders.
 #[must_use]
 pub fn share_out(total: u32, weights: &[u32]) -> Vec<u32> {
     let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();

@@ -1,4 +1,4 @@
-//! What is there, as read from the account.
+//! The current capacity, as read from the account.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,27 @@ use super::baseline::Baseline;
 use super::capacity::{Concurrency, Polling, WarmThroughput};
 use super::database::DatabaseBaseline;
 
-/// How far Lambda is with the provisioned concurrency that was asked for.
+/// Lambda's progress with the requested provisioned concurrency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Allocation {
-    /// All is there; also where nothing was asked for.
+    /// Everything is allocated; also if nothing was requested.
     #[default]
     Ready,
-    /// Under way.
+    /// In progress.
     InProgress,
-    /// Given up, with whatever is allocated: it must be asked for again.
+    /// Lambda gave up with a part allocated: it must be requested again.
     Failed,
 }
 
 /// One function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedFunction {
-    /// What was asked for.
+    /// The requested concurrency.
     pub asked: Concurrency,
-    /// Provisioned concurrency that is there already.
+    /// The allocated provisioned concurrency.
     pub allocated: u32,
-    /// What Lambda says about it.
+    /// Lambda's status.
     #[serde(default)]
     pub allocation: Allocation,
 }
@@ -40,7 +40,7 @@ pub struct Instance {
     pub name: String,
     /// Its class.
     pub class: String,
-    /// Whether it is the one that writes.
+    /// Whether it is the writer.
     pub writer: bool,
 }
 
@@ -50,19 +50,19 @@ pub struct Instance {
 pub enum ObservedDatabase {
     /// Aurora Serverless v2.
     Serverless {
-        /// The minimum that is set, in ACU.
+        /// The current minimum, in ACU.
         minimum_acu: f64,
     },
     /// Instances of a class.
     Provisioned {
-        /// Each of them.
+        /// All instances.
         instances: Vec<Instance>,
-        /// Whether all are available, with no change under way: the next change waits for that.
+        /// Whether all are available, with no change in progress. The next change waits for that.
         available: bool,
     },
 }
 
-/// What is there.
+/// The current capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// By function.
@@ -73,12 +73,12 @@ pub struct Observed {
     pub tables: BTreeMap<String, WarmThroughput>,
     /// By queue.
     pub queues: BTreeMap<String, Polling>,
-    /// Whether orders are still open or on their way to the ledger: the database is not made smaller then.
+    /// Whether orders are open or in progress to the ledger. The database is not reduced then.
     pub orders_draining: bool,
 }
 
 impl Observed {
-    /// What one sees when everything is as declared.
+    /// The state when everything is as declared.
     #[must_use]
     pub fn at_baseline(baseline: &Baseline) -> Self {
         let capacity = baseline.capacity();
@@ -118,13 +118,13 @@ impl Observed {
         }
     }
 
-    /// One function; nothing for one that is not there.
+    /// One function; zero for an unknown function.
     #[must_use]
     pub fn function(&self, name: &str) -> ObservedFunction {
         self.functions.get(name).copied().unwrap_or_default()
     }
 
-    /// Units of provisioned concurrency that were asked for and are not there yet.
+    /// Units of provisioned concurrency that were requested and are not allocated yet.
     #[must_use]
     pub fn allocating(&self) -> u32 {
         let missing = |f: &ObservedFunction| f.asked.provisioned.saturating_sub(f.allocated);

@@ -1,11 +1,13 @@
-//! Whether something else changes the provisioned concurrency that runs set.
+//! Detects other controllers that change the provisioned concurrency which runs set.
 //!
-//! **The problem.** Another controller on the same alias, such as a scaling policy of Application Auto Scaling or a person, sets its own value each
-//! time a run has set one. Without a rule, both change the alias for ever, Lambda allocates anew each time, and nobody is told.
+//! **The problem.** Another controller on the same alias, such as a scaling policy of Application Auto Scaling or an
+//! engineer, may set its own value each time a run has set one. Without a rule, both would change the alias forever,
+//! Lambda would allocate again each time, and no one would be informed.
 //!
-//! **The model.** A run leaves for each function the values one of which the alias has if nobody else changes it: what the run found, and what it
-//! asked for until Lambda accepted that. The next run that finds another value warns. It raises what a drop wants all the same. What the other
-//! raised, it leaves for [`LEFT_TO_OTHERS_MS`], then takes it back.
+//! **The model.** For each function, a run stores the values that the alias may have if no one else changes it: the
+//! value that it found, and the value that it requested, until Lambda has accepted the latter. The next run that finds
+//! another value logs a warning. It still increases the value to what a drop needs. An increase by another controller
+//! stays for [`LEFT_TO_OTHERS_MS`] and is then taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,30 +19,30 @@ use super::capacity::Capacity;
 use super::observed::Observed;
 use super::target::Target;
 
-/// How long what another controller raised is left alone, in milliseconds. An operator who is alarmed can look at it, and a process that
-/// was stopped before its call and continued after it costs no more than this.
+/// How long another controller's increase is kept, in milliseconds, so that an alerted operator can look at it. It also
+/// limits the cost of a process that was suspended before its call and continued later.
 pub const LEFT_TO_OTHERS_MS: i64 = 15 * 60_000;
 
-/// What runs set of one function's provisioned concurrency.
+/// The values that runs set for one function's provisioned concurrency.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSet {
-    /// Units, one of which the alias asks for if nobody else changes it.
+    /// Requested units; the alias has one of these values if no one else changes it.
     pub values: BTreeSet<u32>,
-    /// When a run first found another value, if one did and left it.
+    /// When a run first found another value, if one did and kept it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Timestamp>,
 }
 
 impl LastSet {
-    /// Since when another controller has changed what is now found as `units`; `None` if it is what runs set.
+    /// Since when another controller has changed the value, now `units`; `None` if runs set this value.
     #[must_use]
     pub fn changed_since(&self, units: u32, now: Timestamp) -> Option<Timestamp> {
         (!self.values.contains(&units)).then(|| self.changed_at.unwrap_or(now))
     }
 }
 
-/// What the next run compares with, by function: `last` is what the last run left for this one, `observed` what this one found, `wanted` what
-/// drops need and `target` what it asks for.
+/// The record for the next run, by function. `last` is the record of the previous run, `observed` the current state,
+/// `wanted` what drops need, and `target` what this run requests.
 #[must_use]
 pub fn left_for_next(
     last: &BTreeMap<String, LastSet>,

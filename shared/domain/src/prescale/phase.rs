@@ -10,18 +10,18 @@ use super::profile::ByPhase;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// People gather before the opening.
+    /// Arrivals before the opening.
     Before,
-    /// The rush at the opening.
+    /// The surge at the opening.
     Opening,
-    /// From the rush to the end of the drop.
+    /// From the end of the surge to the end of the drop.
     Sale,
-    /// After the end, while open orders are paid or undone.
+    /// After the end, while open orders are paid or ended.
     Tail,
 }
 
 impl Phase {
-    /// In the order of time.
+    /// In chronological order.
     pub const ALL: [Self; 4] = [Self::Before, Self::Opening, Self::Sale, Self::Tail];
 }
 
@@ -47,7 +47,7 @@ impl<T> ByPhase<T> {
         }
     }
 
-    /// The value of one phase, to be changed.
+    /// A mutable reference to the value of one phase.
     pub const fn of_mut(&mut self, phase: Phase) -> &mut T {
         match phase {
             Phase::Before => &mut self.before,
@@ -57,7 +57,7 @@ impl<T> ByPhase<T> {
         }
     }
 
-    /// Each phase with what `value` says of it.
+    /// Computes a value for each phase.
     pub fn each(mut value: impl FnMut(Phase) -> T) -> Self {
         Self {
             before: value(Phase::Before),

@@ -1,4 +1,4 @@
-//! The plan of one drop, for people: what will be changed when, what it costs, and which limits it meets.
+//! The plan of one drop in readable form: the changes and their times, their cost, and the limits that they meet.
 
 use serde::Serialize;
 
@@ -16,28 +16,28 @@ use super::steps::{Step, steps};
 use super::target::{Target, Warning, target};
 use super::wanted::wanted;
 
-/// The admission rate that the plan can serve.
+/// The admission rate that the planned capacity serves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Admission {
-    /// Shoppers a second who are expected at the opening.
+    /// Expected shoppers a second at the opening.
     pub expected_shoppers_per_second: f64,
-    /// Shoppers a second whom the capacity serves.
+    /// Shoppers a second that the capacity serves.
     pub served_shoppers_per_second: f64,
     /// The share of the expected requests that is served.
     pub share: Share,
 }
 
-/// A step with its moment.
+/// A step with its time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedStep {
-    /// What is changed.
+    /// The change.
     #[serde(flatten)]
     pub step: Step,
-    /// From when on, in ms since 1970.
+    /// When it begins, in ms since 1970.
     pub at: Timestamp,
-    /// What it adds to each hour, in US dollars by the list; negative on the way back.
+    /// The change of the hourly cost, in US dollars by list prices; negative on the way back.
     pub usd_per_hour: f64,
-    /// What it costs once; none if the list has no price for it.
+    /// The one-time cost; none if the list has no price for it.
     pub usd_once: Option<f64>,
     /// Whether it can never be undone.
     pub one_way: bool,
@@ -48,44 +48,44 @@ pub struct PlannedStep {
 /// The plan of one drop.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
-    /// Which drop.
+    /// The drop.
     pub drop: DropId,
-    /// When capacity is held. A window that has begun in the past is a drop that was published too late.
+    /// When capacity is held. A window that began in the past means that the drop was published too late.
     pub window: Window,
-    /// How much later than needed preparing begins, in seconds; 0 if in time.
+    /// How much too late the preparation begins, in seconds; 0 if in time.
     pub late_seconds: u32,
     /// The steps before the drop.
     pub up: Vec<PlannedStep>,
-    /// The steps after it, when no other drop wants more and two runs agree.
+    /// The steps after the drop, when no other drop needs more and two runs agree.
     pub down: Vec<PlannedStep>,
     /// Limits that the whole demand exceeds.
     pub limits: Vec<LimitMet>,
-    /// What people should know.
+    /// Warnings for operators.
     pub warnings: Vec<Warning>,
-    /// Whom the plan serves.
+    /// The served admission rate.
     pub admission: Admission,
-    /// What it costs. Beside other drops: what all that is held in its window costs.
+    /// The cost. With other drops, the cost of all capacity that is held in its window.
     pub cost: Cost,
 }
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The calendar does not have it.
+    /// The calendar does not contain the drop.
     #[error("drop {} is not on the calendar", .0.as_str())]
     Unknown(DropId),
-    /// It is cancelled or drained.
+    /// The drop is cancelled or drained.
     #[error("drop {} is cancelled or over: nothing is held for it", .0.as_str())]
     Off(DropId),
-    /// Its time has passed.
+    /// The drop's time has passed.
     #[error("drop {} should have drained already: nothing is held for it any more", .0.as_str())]
     Past(DropId),
 }
 
-/// The plan of the drop `id` as of `now`, from what is there, beside the other drops on the calendar.
+/// The plan of the drop `id` at `now`, starting from the current capacity, beside the other drops on the calendar.
 ///
 /// # Errors
-/// [`PlanError`] when nothing will be held for it.
+/// [`PlanError`] when no capacity will be held for it.
 pub fn plan(
     docs: &Documents,
     quotas: &Quotas,

@@ -1,4 +1,4 @@
-//! List prices: a dated document, to be checked before anyone relies on a sum.
+//! List prices: a dated document. Check it before relying on a sum.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use super::mistakes::Mistakes;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// When the list was written down.
+    /// The date of the list.
     pub as_of: String,
-    /// Of which region.
+    /// The region of the list.
     pub region: String,
-    /// API Gateway HTTP API, a million requests.
+    /// API Gateway HTTP API, one million requests.
     pub api_per_million: f64,
-    /// Lambda, a million invocations.
+    /// Lambda, one million invocations.
     pub invocations_per_million: f64,
     /// Lambda on demand, one GB-second of running.
     pub on_demand_gb_second: f64,
@@ -22,20 +22,20 @@ pub struct Prices {
     pub provisioned_gb_second: f64,
     /// Provisioned concurrency, one GB-second of being held.
     pub held_gb_second: f64,
-    /// What provisioned concurrency is held for is rounded up to so many seconds.
+    /// The number of seconds to which the time of provisioned concurrency is rounded up.
     pub held_rounding_seconds: u32,
-    /// DynamoDB on demand, a million write units.
+    /// DynamoDB on demand, one million write units.
     pub write_units_per_million: f64,
-    /// DynamoDB on demand, a million read units.
+    /// DynamoDB on demand, one million read units.
     pub read_units_per_million: f64,
-    /// SQS standard queues, a million requests. Plans do not count these; reports of load runs do.
+    /// SQS standard queues, one million requests. Plans do not count these; reports of load runs do.
     pub sqs_requests_per_million: f64,
     /// Aurora Serverless v2, one ACU for an hour.
     pub acu_hour: f64,
-    /// DynamoDB, once, for a write unit of warm throughput; none if the list does not have it.
+    /// DynamoDB, one-time price for a write unit of warm throughput; none if the list does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_write_unit: Option<f64>,
-    /// The same for a read unit.
+    /// DynamoDB, one-time price for a read unit of warm throughput; none if the list does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_read_unit: Option<f64>,
 }

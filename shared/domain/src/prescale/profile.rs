@@ -1,4 +1,4 @@
-//! The capacity profile: what shoppers and sold units cause, as measured.
+//! The capacity profile: the measured load of shoppers and sold units.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use super::mistakes::Mistakes;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByPhase<T> {
-    /// People gather before the opening.
+    /// Arrivals before the opening.
     pub before: T,
-    /// The rush at the opening.
+    /// The surge at the opening.
     pub opening: T,
-    /// From the rush to the end of the drop.
+    /// From the end of the surge to the end of the drop.
     pub sale: T,
-    /// After the end, while open orders are paid or undone.
+    /// After the end, while open orders are paid or ended.
     pub tail: T,
 }
 
-/// What a group's weights count.
+/// The base of a group's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
-    /// Requests for each shopper expected.
+    /// Requests for each expected shopper.
     Shopper,
     /// Requests for each unit on sale.
     Unit,
@@ -37,7 +37,7 @@ pub enum Per {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Through {
-    /// The HTTP API: its rate limit counts them.
+    /// The HTTP API, whose rate limit counts them.
     Api,
     /// Queues, streams and schedules.
     Events,
@@ -51,9 +51,9 @@ pub struct FunctionShare {
     pub function: String,
     /// Its share of the group's requests, relative to the others' shares.
     pub share: f64,
-    /// 95 of 100 requests take at most this long, warm, in ms.
+    /// The 95th percentile of a request's duration, warm, in ms.
     pub p95_ms: f64,
-    /// A request takes this long on average, warm, in ms; what running costs follows from it.
+    /// The mean duration of a request, warm, in ms; it determines the running cost.
     pub mean_ms: f64,
 }
 
@@ -61,25 +61,25 @@ pub struct FunctionShare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// What it is called.
+    /// The group's name.
     pub name: String,
-    /// What the weights count.
+    /// The base of the weights.
     pub per: Per,
-    /// How its requests come.
+    /// How its requests arrive.
     pub through: Through,
     /// Requests for each shopper or unit, in each phase.
     pub weight: ByPhase<f64>,
     /// Capacity over need, such as 1.2.
     pub headroom: f64,
-    /// Set where the group must not be starved by others: reserved concurrency over provisioned, such as 1.25. What it
-    /// adds to 1 is left for spill-over. It also caps the group, so that it starves nobody else.
+    /// Set for a group that others must not starve: reserved concurrency over provisioned, such as 1.25. The part above
+    /// 1 is left for spill-over. The reservation also limits the group, so that it cannot starve others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_over_provisioned: Option<f64>,
     /// Its functions.
     pub functions: Vec<FunctionShare>,
 }
 
-/// What a table is used for in a drop.
+/// The use of a table in a drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableUse {
@@ -94,17 +94,17 @@ pub struct TableUse {
     pub headroom: f64,
 }
 
-/// What a queue's messages are handed on to.
+/// The downstream service of a queue's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Downstream {
     /// The payment gateway, with a limit on calls a second.
     Gateway,
-    /// The ledger's database, with a limit on connections and on rows a second.
+    /// The ledger's database, with limits on connections and rows a second.
     Database,
 }
 
-/// What a queue carries in a drop.
+/// The messages of a queue in a drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceUse {
@@ -112,17 +112,17 @@ pub struct SourceUse {
     pub source: String,
     /// Messages for each unit sold.
     pub messages_per_unit: f64,
-    /// One message takes this long to handle, at the 95th percentile, in ms.
+    /// The 95th percentile of the time to handle one message, in ms.
     pub handling_ms: f64,
     /// Calls to the gateway, or rows written, for each message.
     pub calls_per_message: f64,
-    /// What takes those calls.
+    /// The receiver of those calls.
     pub downstream: Downstream,
     /// Capacity over need.
     pub headroom: f64,
 }
 
-/// What the ledger writes in a drop.
+/// The ledger's writes in a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseUse {
@@ -132,25 +132,25 @@ pub struct DatabaseUse {
     pub headroom: f64,
 }
 
-/// How long each part of the preparation takes, in seconds.
+/// The duration of each part of the preparation, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeadTimes {
-    /// At most this long until the next run notices that it is time.
+    /// The longest time until the next run begins.
     pub schedule_seconds: u32,
-    /// Before the first unit of provisioned concurrency is allocated.
+    /// The time before the first unit of provisioned concurrency is allocated.
     pub preparation_seconds: u32,
-    /// Until a table has its warm throughput.
+    /// The time until a table has its warm throughput.
     pub table_seconds: u32,
-    /// Until the database has reached a higher minimum ACU.
+    /// The time until the database has reached a higher minimum ACU.
     pub acu_seconds: u32,
-    /// To change one database instance's class.
+    /// The time to change one database instance's class.
     pub class_seconds: u32,
-    /// To fail the database over.
+    /// The time of a database failover.
     pub failover_seconds: u32,
-    /// To read everything back and to invoke each function once.
+    /// The time to read everything back and to invoke each function once.
     pub verification_seconds: u32,
-    /// Kept for what goes wrong.
+    /// A margin for failures.
     pub margin_seconds: u32,
 }
 
@@ -158,15 +158,16 @@ pub struct LeadTimes {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CapacityProfile {
-    /// Where the numbers come from: the run that was measured, or "assumed".
+    /// The origin of the numbers: the measured run, or "assumed".
     pub source: String,
-    /// The part of the busiest second's requests through the API that comes at once: shoppers' pages open together. The
-    /// API's token bucket must hold them.
+    /// The part of the busiest second's API requests that arrive simultaneously, when shoppers' pages open together.
+    /// The API's token bucket must be large enough for them.
     pub at_once_share: f64,
-    /// Whether each drop changes the numbers by what it caused. Without it people keep them by hand.
+    /// Whether each drop's measured load changes the numbers. Otherwise they are maintained by hand.
     #[serde(default, skip_serializing_if = "is_false")]
     pub learns: bool,
-    /// The drop by which the numbers were changed last: written together with them, so that one drop does it once.
+    /// The drop that changed the numbers last. It is written together with them, so that one drop changes them only
+    /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned_from: Option<DropId>,
     /// Functions, by group.
@@ -180,19 +181,19 @@ pub struct CapacityProfile {
     pub queues: Vec<SourceUse>,
     /// The ledger.
     pub database: DatabaseUse,
-    /// How long preparing takes.
+    /// The duration of the preparation.
     pub lead: LeadTimes,
 }
 
-/// The most a weight, a share or a number of units for each other thing may be.
+/// The largest weight, share or number of units per other unit.
 pub(super) const MOST_PER: f64 = 100_000.0;
-/// The most capacity over need.
+/// The largest headroom.
 const MOST_HEADROOM: f64 = 10.0;
-/// The longest a function may run on Lambda, in ms.
+/// The longest run time of a function on Lambda, in ms.
 pub(super) const MOST_MS: f64 = 900_000.0;
-/// The shortest run time that counts, in ms.
+/// The shortest valid run time, in ms.
 pub(super) const LEAST_MS: f64 = 0.1;
-/// The longest one part of the preparation may take, in seconds.
+/// The longest duration of one part of the preparation, in seconds.
 const MOST_LEAD_SECONDS: u32 = 14_400;
 
 fn is_false(flag: &bool) -> bool {
@@ -200,7 +201,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl CapacityProfile {
-    /// All mistakes that the profile has by itself, at once.
+    /// All mistakes within the profile.
     #[must_use]
     pub fn mistakes(&self) -> Vec<FieldError> {
         let mut m = Mistakes::default();

@@ -1,36 +1,36 @@
-//! What the account allows, and what its owner will pay.
+//! The account's limits, and the budget.
 
 use serde::{Deserialize, Serialize};
 
 use super::mistakes::Mistakes;
 
-/// Units of concurrency that Lambda keeps out of every reservation.
+/// Units of concurrency that Lambda excludes from reservations.
 pub const ALWAYS_UNRESERVED: u32 = 100;
 
-/// Limits as read from the account (or, for a plan made away from it, written down).
+/// Limits as read from the account (or from a file, for a plan without an account).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quotas {
     /// Units of concurrency of the account in this region.
     pub account_concurrency: u32,
-    /// Of these, reserved by functions that the baseline does not name.
+    /// The part that functions outside the baseline have reserved.
     pub reserved_by_others: u32,
-    /// Units of provisioned concurrency that Lambda allocates a minute.
+    /// Units of provisioned concurrency that Lambda allocates per minute.
     pub provisioned_per_minute: u32,
-    /// Requests a second that API Gateway lets through.
+    /// API Gateway's rate limit, in requests a second.
     pub api_requests_per_second: u32,
-    /// Requests that may come at once: the size of API Gateway's token bucket, which that rate refills.
+    /// The largest number of simultaneous requests: the size of API Gateway's token bucket, which the rate refills.
     pub api_burst: u32,
-    /// Write units a second that one table may use.
+    /// The limit of write units a second of one table.
     pub table_write_units: u32,
-    /// Read units a second that one table may use.
+    /// The limit of read units a second of one table.
     pub table_read_units: u32,
-    /// Calls a second that the payment gateway takes.
+    /// Calls a second that the payment gateway accepts.
     pub gateway_calls_per_second: u32,
 }
 
 impl Quotas {
-    /// Units of concurrency that may be provisioned or reserved here.
+    /// Units of concurrency that may be provisioned or reserved for the baseline's functions.
     #[must_use]
     pub const fn concurrency_for_us(&self) -> u32 {
         self.account_concurrency
@@ -57,13 +57,13 @@ impl Quotas {
     }
 }
 
-/// What capacity beyond the baseline may cost, in US dollars by list prices.
+/// The allowed cost of capacity beyond the baseline, in US dollars by list prices.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// For an hour in which it is held.
+    /// Per hour in which it is held.
     pub usd_per_hour: f64,
-    /// For all the time it is held for one drop.
+    /// For the whole time in which it is held for one drop.
     pub usd_per_drop: f64,
 }
 

@@ -1,7 +1,7 @@
-//! Whether the capacity that a drop wants is there, when it will be, and what follows if it is not.
+//! Whether the capacity that a drop needs is ready, when it will be, and what follows if it is not.
 //!
-//! [`readiness`] compares what a drop wants with what was [`Seen`] part by part: what was *asked for* is not yet there,
-//! so only what Lambda has allocated, the database has reached and a function has answered counts.
+//! [`readiness`] compares the needed capacity with what was [`Seen`], part by part. A *requested* value does not count:
+//! only what Lambda has allocated, the database has reached and a function has answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,104 +22,104 @@ use super::wanted::WantedDrop;
 /// A start is moved to a whole minute.
 const MINUTE_MS: i64 = 60_000;
 
-/// What one look at the account shows.
+/// The state of the account at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// The capacity.
     pub observed: Observed,
-    /// Whether cluster and instances are available, with no change under way.
+    /// Whether cluster and instances are available, with no change in progress.
     pub database_available: bool,
-    /// Tables that are not active, or that the account does not have.
+    /// Tables that are not active or do not exist.
     pub inactive_tables: BTreeSet<String>,
-    /// Event sources that do not poll, or that the account does not have.
+    /// Event sources that do not poll or do not exist.
     pub inactive_sources: BTreeSet<String>,
 }
 
-/// What was measured of capacity beyond how it is set.
+/// Measurements in addition to the settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// ACU that the Serverless v2 cluster runs with; none if there is no figure yet.
+    /// The current ACU of the Serverless v2 cluster; none if there is no metric yet.
     pub reached_acu: Option<f64>,
-    /// Each function's answer to a call made to see whether it answers; those not called are absent.
+    /// Whether each function answered a trial invocation; functions that were not invoked are absent.
     pub answered: BTreeMap<String, bool>,
     /// Invocations beyond provisioned concurrency in the last minute, by function.
     pub spill_over: BTreeMap<String, u64>,
 }
 
-/// What a part of the capacity is.
+/// The kind of a part of the capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartKind {
     /// Provisioned concurrency of a function's live alias, in units.
     Function,
-    /// The ledger's database, in ACU, or in instances of the wanted class or a larger one.
+    /// The ledger's database, in ACU, or in instances of the needed class or a larger one.
     Database,
     /// A table's warm throughput, in write units.
     Table,
-    /// A queue's event source, in invocations at a time.
+    /// A queue's event source, in concurrent invocations.
     Source,
-    /// A function's answer to a call: 1.
+    /// A function's answer to a trial invocation: 1.
     Answer,
 }
 
-/// One part.
+/// One part of the capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it is.
+    /// Its kind.
     pub kind: PartKind,
-    /// Which one.
+    /// Its name.
     pub name: String,
-    /// How much is wanted.
+    /// The needed amount.
     pub wanted: f64,
-    /// How much is there.
+    /// The existing amount.
     pub there: f64,
-    /// Whether that is enough, and at rest.
+    /// Whether the amount is enough, with no change in progress.
     pub ready: bool,
 }
 
-/// What follows for the drop.
+/// The consequence for the drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ruling", rename_all = "snake_case")]
 pub enum Ruling {
-    /// It opens as announced, for as many as its plan serves.
+    /// It opens as announced, for as many shoppers as its plan serves.
     AsPlanned,
-    /// It opens as announced, for fewer than its plan would serve.
+    /// It opens as announced, for fewer shoppers than its plan would serve.
     AdmitFewer,
-    /// It must open later; its operator moves it, and the calendar follows.
+    /// It must open later. Its start is moved, and the calendar follows.
     MoveStart {
-        /// To when, in ms since 1970.
+        /// The new start, in ms since 1970.
         to: Timestamp,
     },
 }
 
-/// How ready a drop is. Moments are milliseconds since 1970.
+/// The readiness of a drop. Moments are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// Which drop.
+    /// The drop.
     pub drop: DropId,
-    /// When one looked.
+    /// When the account was read.
     pub at: Timestamp,
-    /// Whether all parts are.
+    /// Whether all parts are ready.
     pub ready: bool,
-    /// When all must be there.
+    /// When all parts must be ready.
     pub ready_by: Timestamp,
-    /// When all will be there, as far as can be told; `at` if it is.
+    /// When all parts will be ready, by estimate; `at` if they are ready.
     pub estimated_at: Timestamp,
-    /// Whether that is in time.
+    /// Whether the estimate is in time.
     pub on_course: bool,
-    /// Each part.
+    /// The parts.
     pub parts: Vec<Part>,
-    /// What follows.
+    /// The consequence.
     pub ruling: Ruling,
     /// The share of its demand that may be admitted: that of the plan, or less.
     pub share: Share,
-    /// Shoppers a second who may be admitted at the opening.
+    /// Shoppers a second that may be admitted at the opening.
     pub shoppers_per_second: f64,
     /// Invocations beyond provisioned concurrency in the minute before.
     pub spill_over: u64,
 }
 
-/// How ready `drop` is at `now`, by what one look and the measurements showed.
+/// The readiness of `drop` at `now`, from the observed state and the measurements.
 #[must_use]
 pub fn readiness(
     docs: &Documents,
@@ -183,7 +183,7 @@ fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured
         }
     }
     let (want, there) = match (&seen.observed.database, &capacity.database) {
-        // The minimum is a promise; what counts is that the cluster runs with it.
+        // The minimum is only a setting. The cluster must run with it.
         (ObservedDatabase::Serverless { minimum_acu }, DatabaseSize::MinimumAcu(acu)) => {
             (*acu, measured.reached_acu.unwrap_or(0.0).min(*minimum_acu))
         }
@@ -223,7 +223,8 @@ fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured
     parts
 }
 
-/// How long until all is there. Its parts are made at the same time, so the longest counts, and the verification after it.
+/// The time until everything is ready. The parts are prepared concurrently, so the longest counts, plus the
+/// verification.
 fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &Seen, parts: &[Part]) -> u32 {
     let lead = &docs.profile.lead;
     let mut units: u32 = 0;
@@ -240,7 +241,7 @@ fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &
     let waits = |kind| parts.iter().any(|part| part.kind == kind && !part.ready);
     let database = if waits(PartKind::Database) {
         let steps = database_seconds(docs, &seen.observed, &wanted.capacity.database);
-        // Set already, and not reached: it may take as long as when it is set.
+        // The setting is made but not reached yet: it may take as long as a new setting.
         if steps == 0 { lead.acu_seconds } else { steps }
     } else {
         0
@@ -253,8 +254,8 @@ fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &
     concurrency.max(database).max(tables) + lead.verification_seconds
 }
 
-/// The share of what is wanted that is there, of what lies on the way of a request. The database and the event sources
-/// lie behind queues: without them orders wait, and nobody is refused.
+/// The share of the needed capacity that exists, for parts that serve requests directly. The database and the event
+/// sources are behind queues: without them orders wait, but no shopper is refused.
 fn served(parts: &[Part]) -> Share {
     let on_the_way = |part: &&Part| matches!(part.kind, PartKind::Function | PartKind::Table);
     let share = |part: &Part| Share::of(part.there, part.wanted);

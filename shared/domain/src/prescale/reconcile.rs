@@ -1,4 +1,4 @@
-//! One run: from what was read to the steps of now, and the record for the next run.
+//! One run: computes the current steps from what was read, and the record for the next run.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +14,29 @@ use super::steps::{Step, steps};
 use super::target::{LEAST_BETWEEN_RUNS_MS, Record, Target, Warning, target as target_of};
 use super::wanted::{Wanted, wanted};
 
-/// What a run decides.
+/// The decision of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
-    /// What is wanted, and for which drops.
+    /// The needed capacity, and the drops that need it.
     pub wanted: Wanted,
-    /// What shall be there after this run.
+    /// The capacity after this run.
     pub target: Target,
-    /// How to get there.
+    /// The steps to the target.
     pub steps: Vec<Step>,
-    /// What would be done as well, had the run before agreed.
+    /// Steps that need the confirmation of the run before, which is missing.
     pub withheld: Vec<Step>,
-    /// What people should know.
+    /// Warnings for operators.
     pub warnings: Vec<Warning>,
-    /// What the next run must be given.
+    /// The record for the next run.
     #[serde(skip)]
     pub record: Record,
 }
 
-/// Decides what a run does that reads `docs`, `quotas` and `observed` at `now`, after a run that left `previous`.
+/// The decision of a run that reads `docs`, `quotas` and `observed` at `now`, after a run that left `previous`.
 ///
-/// It is level-triggered: it looks at what is there and what is wanted, never at what was done before. Two things are carried over: what the
-/// last run wanted, without which nothing goes down, and what it set, without which [another controller](super::others) would stay unnoticed.
+/// The decision is level-triggered: it depends on the current and the needed capacity, not on earlier actions. Two
+/// things are carried over: what the last run wanted, without which nothing is reduced, and what it set, without which
+/// [another controller](super::others) would not be noticed.
 #[must_use]
 pub fn reconcile(
     docs: &Documents,

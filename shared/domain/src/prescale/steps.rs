@@ -1,4 +1,4 @@
-//! The steps from what is there to what shall be: differences only, in an order that is safe at every point.
+//! The steps from the current to the target capacity: differences only, in an order that is safe at every point.
 
 use serde::Serialize;
 
@@ -15,61 +15,61 @@ pub enum Step {
     Reserve {
         /// The function.
         function: String,
-        /// What is reserved.
+        /// The current reservation.
         from: Option<u32>,
-        /// What shall be.
+        /// The new reservation.
         to: Option<u32>,
     },
     /// Set the provisioned concurrency of a function's live alias; 0 removes it.
     Provision {
         /// The function.
         function: String,
-        /// What was asked for before.
+        /// The units requested before.
         from: u32,
-        /// What is asked for.
+        /// The requested units.
         to: u32,
     },
     /// Set the cluster's minimum ACU.
     SetMinimumAcu {
-        /// What it is.
+        /// The current minimum.
         from: f64,
-        /// What it shall be.
+        /// The new minimum.
         to: f64,
     },
-    /// Change the class of an instance that does not write, at once rather than in its maintenance window.
+    /// Change the class of an instance that is not the writer, immediately and not in its maintenance window.
     ChangeClass {
         /// The instance.
         instance: String,
-        /// Its class.
+        /// The current class.
         from: String,
-        /// What it shall be.
+        /// The new class.
         to: String,
-        /// Whether it writes all the same, because there is no other: writing is interrupted.
+        /// Whether it is the writer, because there is no other instance: writes are interrupted.
         interrupts: bool,
     },
-    /// Let another instance write.
+    /// Make another instance the writer.
     FailOver {
-        /// The one that writes.
+        /// The current writer.
         from: String,
-        /// The one that shall.
+        /// The new writer.
         to: String,
     },
-    /// Raise a table's warm throughput. There is no way back.
+    /// Raise a table's warm throughput. It can never be lowered.
     Warm {
         /// The table.
         table: String,
-        /// What it serves at once.
+        /// The current throughput.
         from: WarmThroughput,
-        /// What it shall.
+        /// The new throughput.
         to: WarmThroughput,
     },
-    /// Change how fast a queue is worked off.
+    /// Change a queue's polling setting.
     Poll {
         /// The event source.
         source: String,
-        /// How it is set.
+        /// The current setting.
         from: Polling,
-        /// How it shall be.
+        /// The new setting.
         to: Polling,
     },
 }
@@ -81,8 +81,8 @@ impl Step {
         matches!(self, Self::Warm { .. })
     }
 
-    /// Whether something is smaller after it, or writing is interrupted: what a run does only after it has made sure that
-    /// it is still the one to decide.
+    /// Whether the step reduces something or interrupts writes. A run carries out such a step only after it has
+    /// confirmed that it still holds the lease.
     #[must_use]
     pub fn needs_certainty(&self, database: &DatabaseBaseline) -> bool {
         let rank = |class: &String| database.rank(&DatabaseSize::Class(class.clone()));
@@ -109,7 +109,7 @@ impl Step {
         }
     }
 
-    /// What it changes: steps of the same thing depend on each other, in their order.
+    /// The changed resource: steps on the same resource depend on each other, in their order.
     #[must_use]
     pub fn thing(&self) -> (&'static str, &str) {
         match self {
@@ -127,15 +127,15 @@ impl Step {
     }
 }
 
-/// The differences between what is there and the target. A reservation is raised before and lowered after what is
-/// provisioned within it. Database steps stand in their order: one is begun when the one before it is complete.
+/// The differences between the current and the target capacity. A reservation is raised before, and lowered after, the
+/// provisioned concurrency within it. Database steps are in order: each begins when the one before is complete.
 #[must_use]
 pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, to) in &target.functions {
         let there = observed.function(name);
         let from = there.asked;
-        // What Lambda has given up on is there only if it is asked for again.
+        // After Lambda has given up, the provisioned concurrency must be requested again.
         let given_up = there.allocation == Allocation::Failed && to.provisioned > 0;
         let reserve = (from.reserved != to.reserved).then(|| Step::Reserve {
             function: name.clone(),
@@ -147,7 +147,7 @@ pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
             from: from.provisioned,
             to: to.provisioned,
         });
-        // A removed reservation constrains nothing; any other must hold what is provisioned at every point.
+        // A removed reservation limits nothing. Any other must cover the provisioned concurrency at every point.
         if to.provisioned >= from.provisioned {
             steps.extend(reserve.into_iter().chain(provision));
         } else {
@@ -179,8 +179,8 @@ pub fn steps(observed: &Observed, target: &Target) -> Vec<Step> {
     steps
 }
 
-/// The steps of the database to a size: instances that only read first, then the fail-over to one of them, then the one
-/// that wrote. The same order up and down, so that the instance that writes is never the one that is changed.
+/// The steps of the database to a size: first the reader instances, then the failover to one of them, then the former
+/// writer. The order is the same in both directions, so that the current writer is never changed.
 #[must_use]
 pub fn database_steps(observed: &ObservedDatabase, size: &DatabaseSize) -> Vec<Step> {
     match (observed, size) {
@@ -217,7 +217,7 @@ pub fn database_steps(observed: &ObservedDatabase, size: &DatabaseSize) -> Vec<S
 }
 
 impl Observed {
-    /// What is seen once `step` is complete. A step that does not fit what is there changes nothing.
+    /// The state once `step` is complete. A step that does not match the state changes nothing.
     #[must_use]
     pub fn after(mut self, step: &Step) -> Self {
         match step {

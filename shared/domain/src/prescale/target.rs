@@ -1,4 +1,5 @@
-//! What is changed now: upward at once, as far as it can be there in time; downward only when two runs agree.
+//! The changes to make now: increases at once, as far as they can be ready in time; reductions only when two runs
+//! agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,25 +17,25 @@ use super::others::{LEFT_TO_OTHERS_MS, LastSet};
 use super::quotas::Quotas;
 use super::wanted::Wanted;
 
-/// Two runs closer together than this are one that was repeated.
+/// Two runs with a shorter distance count as one repeated run.
 pub const LEAST_BETWEEN_RUNS_MS: i64 = 30_000;
-/// Two runs further apart than this do not follow one another.
+/// Two runs with a longer distance do not confirm each other.
 pub const MOST_BETWEEN_RUNS_MS: i64 = 180_000;
 
-/// What a run leaves for the next one.
+/// The record of a run for the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// When it ran.
+    /// The time of the run.
     pub at: Timestamp,
-    /// What it wanted.
+    /// The capacity that it wanted.
     pub wanted: Capacity,
-    /// What it set of each function's provisioned concurrency.
+    /// The values that it set for each function's provisioned concurrency.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, LastSet>,
 }
 
 impl Record {
-    /// Lambda has accepted `units` of provisioned concurrency for `function`.
+    /// Records that Lambda has accepted `units` of provisioned concurrency for `function`.
     pub fn accepted(&mut self, function: &str, units: u32) {
         let values = BTreeSet::from([units]);
         let changed_at = None;
@@ -43,43 +44,43 @@ impl Record {
     }
 }
 
-/// What shall be there after this run's steps.
+/// The capacity after this run's steps.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Target {
     /// By function.
     pub functions: BTreeMap<String, Concurrency>,
-    /// The database; none leaves it as it is.
+    /// The database; `None` leaves it unchanged.
     pub database: Option<DatabaseSize>,
     /// By table.
     pub tables: BTreeMap<String, WarmThroughput>,
-    /// By queue; one that is not named is left as it is.
+    /// By queue; a queue without an entry stays unchanged.
     pub queues: BTreeMap<String, Polling>,
 }
 
-/// Something that people should know about.
+/// A warning for operators.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "warning", rename_all = "snake_case")]
 pub enum Warning {
-    /// Not all provisioned concurrency can be there when the next drop opens.
+    /// Not all provisioned concurrency can be ready when the next drop opens.
     LateConcurrency {
         /// The drop.
         drop: DropId,
         /// Units that are missing now.
         missing: u32,
-        /// Of these, units that can be there in time.
+        /// Missing units that can be ready in time.
         in_time: u32,
-        /// The share of what is wanted that will be there, of the function that lacks most: beyond it, requests wait for
-        /// cold starts unless fewer are admitted.
+        /// The share of the needed units that will be ready, for the function that lacks most. Further requests wait
+        /// for cold starts unless fewer shoppers are admitted.
         warm_share: Share,
     },
-    /// The database would change its class during a drop, so it stays as it is.
+    /// The database would change its class during a drop, so it stays unchanged.
     LateDatabase {
         /// The drop.
         drop: DropId,
         /// How long the change would take, in seconds.
         seconds: u32,
     },
-    /// A queue's event source has the other kind of setting than is declared; it is left alone.
+    /// A queue's event source has another kind of setting than declared; it stays unchanged.
     OtherPolling {
         /// The event source.
         source: String,
@@ -88,18 +89,18 @@ pub enum Warning {
     ChangedByOthers {
         /// The function.
         function: String,
-        /// Units that runs set; two while it is not known whether Lambda took the last change.
+        /// Units that runs set; two values while it is unknown whether Lambda accepted the last change.
         set: BTreeSet<u32>,
-        /// Units that are asked for instead.
+        /// The units that were found instead.
         found: u32,
-        /// Since when.
+        /// Since when they differ.
         since: Timestamp,
     },
     /// The database has one instance: changing its class interrupts it.
     SingleInstance,
 }
 
-/// The target of a run that sees `observed` and wants `wanted`, after a run that left `previous`.
+/// The target of a run that reads `observed` and wants `wanted`, after a run that left `previous`.
 #[must_use]
 pub fn target(
     docs: &Documents,
@@ -163,7 +164,7 @@ pub fn target(
     (target, warnings)
 }
 
-/// Upward what is wanted; downward the larger of what two runs want, or nothing if only one run has been asked.
+/// Upward: the wanted value. Downward: the larger value of two runs, or no change if only one run has decided.
 fn agreed<T: Ord>(there: T, want: T, before: Option<T>) -> T {
     match before {
         _ if want >= there => want,
@@ -181,7 +182,7 @@ fn agreed_concurrency(there: Concurrency, want: Concurrency, before: Option<Conc
     }
 }
 
-/// `None` when the event source has the other kind of setting.
+/// `None` when the event source has another kind of setting.
 fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Option<Polling> {
     use Polling::{MaximumConcurrency, ProvisionedPollers};
     match (there, want) {
@@ -214,9 +215,9 @@ fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Opt
     }
 }
 
-/// Asks only for what can be there when the next drop opens, since nothing of a request is of use before all of it is
-/// there. If nothing can, and nothing has been asked for yet, everything is asked for at once: late is better than never.
-/// From the opening on, everything is.
+/// Requests only what can be ready when the next drop opens, since a request has no effect before all of it is
+/// allocated. If nothing can be ready, and nothing has been requested yet, everything is requested at once, since late
+/// capacity is still useful. From the opening on, everything is requested.
 fn limit_to_time(
     docs: &Documents,
     quotas: &Quotas,
@@ -314,7 +315,8 @@ fn database(
         let down = declared.rank(&agreed) < declared.rank(&largest);
         return (down && !observed.orders_draining).then_some(agreed);
     }
-    // A change of class fails over: never into or during a drop. More ACU come while the database works.
+    // A change of class causes a failover, so it must not happen just before or during a drop. ACU increase without
+    // interruption.
     if matches!(want, DatabaseSize::Class(_)) {
         let seconds = database_seconds(docs, observed, want);
         let too_late = |starts_at: Timestamp| starts_at.millis_since(now) < i64::from(seconds) * 1000;

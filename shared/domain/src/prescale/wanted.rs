@@ -1,4 +1,4 @@
-//! The capacity that all drops on the calendar want at a moment.
+//! The capacity that all drops on the calendar need at a moment.
 
 use serde::Serialize;
 
@@ -14,37 +14,38 @@ use super::lead::{Window, window};
 use super::numbers::Share;
 use super::quotas::Quotas;
 
-/// One drop for which capacity is wanted.
+/// One drop that needs capacity.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WantedDrop {
-    /// Which.
+    /// The drop.
     pub drop: DropId,
-    /// When.
+    /// Its window.
     pub window: Window,
-    /// The share of its demand that is served: its admission rate must be lowered to it.
+    /// The share of its demand that is served. Its admission rate must be lowered to it.
     pub share: Share,
-    /// Shoppers a second whom the capacity serves at the opening.
+    /// Shoppers a second that the capacity serves at the opening.
     pub shoppers_per_second: f64,
     /// Limits that its whole demand exceeds.
     pub limits: Vec<LimitMet>,
-    /// What must be there for it, and for those before it.
+    /// The capacity for this drop and for those before it.
     #[serde(skip)]
     pub capacity: Capacity,
 }
 
-/// What is wanted at a moment.
+/// The capacity needed at a moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Wanted {
     /// The capacity, never below the baseline.
     pub capacity: Capacity,
-    /// The drops it is for, in the order in which their preparation begins.
+    /// The drops that need it, in the order in which their preparation begins.
     pub drops: Vec<WantedDrop>,
 }
 
-/// The capacity wanted at `now`: the largest over all drops whose time it is (and the sum where crowds come together),
+/// The capacity needed at `now`: the largest over all drops whose window is open (and the sum where surges overlap),
 /// within limits and budget, never below the baseline.
 ///
-/// While no drop's time ends, it only grows: a drop that is fitted later never takes from one that was fitted before.
+/// Until a drop's window ends, the capacity only grows: a drop that is fitted later never reduces one that was fitted
+/// before.
 #[must_use]
 pub fn wanted(docs: &Documents, quotas: &Quotas, now: Timestamp) -> Wanted {
     let mut live: Vec<(Window, &CalendarDrop)> = (docs.calendar.iter())

@@ -77,7 +77,7 @@ fn bob() -> ShopperId {
     "bob".parse().unwrap()
 }
 
-/// The nonce of `ada`'s request with that key; the request of a [`Scene`] has the key `k`.
+/// The nonce of `ada`'s request with that key. The request of a [`Scene`] has the key `k`.
 fn nonce(key: &str) -> Nonce {
     let (drop, sku) = ("d".parse().unwrap(), "TEE".parse().unwrap());
     Nonce::of_request(&drop, &sku, &ada(), key, NOW)
@@ -94,7 +94,7 @@ fn ordered(units: u32, key: &str) -> Claim {
     }
 }
 
-/// A hold of `bob` that anyone may take over.
+/// A hold of `bob` that any shopper may take over.
 fn returnable(units: u32) -> Claim {
     Claim::held(units, NOW.plus_millis(-CLOCK_SKEW_MS), nonce("bob's"))
 }
@@ -144,7 +144,7 @@ fn done(step: Step<'_>) -> (Result<Reserved, Refused>, Option<Scarcity>) {
     }
 }
 
-/// The reason of a search that ended and taught nothing.
+/// The refusal of a search that ended without caching a scarcity.
 fn refusal(step: Step<'_>) -> Refused {
     let (outcome, learnt) = done(step);
     assert_eq!(learnt, None);
@@ -155,7 +155,7 @@ fn indices(look: &Look<'_>) -> Vec<u16> {
     look.shards.iter().map(|key| key.index).collect()
 }
 
-/// Answers a look: each shard that it asks for, as `image` draws it by index.
+/// Answers a look: `image` returns each requested shard by index.
 fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     let look = look(step);
     let shards = look.shards.iter().map(|key| (key.clone(), image(key.index)));
@@ -163,7 +163,7 @@ fn shows<'a>(step: Step<'a>, image: impl Fn(u16) -> Shard) -> Step<'a> {
     look.showed(shards, 0, None)
 }
 
-/// The step after a look at the own shards that found nothing at all.
+/// The step after a look at the shopper's shards that found no units.
 fn own_are_empty<'a>(wanted: &'a Wanted<'a>) -> Step<'a> {
     shows(wanted.search(None, None), |_| shard(0, []))
 }
@@ -176,7 +176,7 @@ fn scarce(units: u32, available: u32, availability: Availability) -> Scarcity {
     }
 }
 
-// What a drop admits.
+// The drop's conditions for a request.
 
 #[test]
 fn only_an_open_drop_admits_a_request() {
@@ -320,14 +320,14 @@ fn a_guess_that_was_refused_is_followed_by_a_look() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     let guess = || write(wanted.search(None, Some(24)));
-    // Whatever the refusal shows but a claim that settles the request.
+    // Any refusal without a claim that settles the request.
     for found in [None, Some(shard(0, [])), Some(shard(24, []))] {
         assert_eq!(indices(&look(guess().refused(found))).len(), 2);
     }
     let mine = held(2, 9, "k");
     let (outcome, _) = done(guess().refused(Some(shard(0, [(ada(), mine.clone())]))));
     assert_eq!(outcome.unwrap().claim, mine, "the lost answer of this very write");
-    // It was one of the three writes.
+    // The refused write counts as one of the three.
     let mut step = guess().refused(None);
     step = shows(step, |_| shard(2, []));
     step = write(step).refused(Some(shard(2, [])));
@@ -365,7 +365,8 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
     );
     // An order in progress settles nothing, and occupies its shard.
     count(showing(&ordered(1, "other")));
-    // An own hold that has expired is taken over, under its own key or another, once others may take it over and if it frees enough.
+    // The shopper's own expired hold is taken over, by a request with its key or another, once others may take it over
+    // and if it frees enough units.
     for key in ["k", "other"] {
         count(showing(&held(2, 0, key)));
         let expired = held(2, -CLOCK_SKEW_MS / 1_000, key);
@@ -405,12 +406,12 @@ fn purchases_leave_room_within_the_limit_or_do_not() {
         refusal(after_purchase_of(u32::MAX, shard(5, []))),
         Refused::LimitReached
     );
-    // A repeat finds its own all the same.
+    // A repeat still finds its own reservation.
     let mine = shard(5, [(ada(), held(2, 9, "k"))]);
     assert!(done(after_purchase_of(4, mine)).0.is_ok());
 }
 
-// Where it writes.
+// The shard of the first write.
 
 #[test]
 fn the_first_shard_wins_if_it_is_well_filled_else_the_fuller_one() {
@@ -489,12 +490,12 @@ fn there_is_no_fourth_write() {
     for _ in 0..MOST_WRITES {
         step = write(step).refused(Some(shard(5, [])));
     }
-    // Units that were seen and could not be had may be there in a moment.
+    // Units that were seen and could not be claimed may be free again soon.
     let step = count(step).showed(Some((NOW, &[0; 10])));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
 }
 
-// What the process knew.
+// The cached data of the process.
 
 #[test]
 fn known_scarcity_ends_the_search_after_the_look_for_ones_own() {
@@ -515,7 +516,7 @@ fn known_scarcity_ends_the_search_after_the_look_for_ones_own() {
     let wanted_in = wanted.key(wanted.choice.pair().1);
     let in_the_way = Refused::OrderInProgress(reservation(&wanted_in, &order));
     assert_eq!(refusal(ends(nothing, &shard(2, [(ada(), order)]))), in_the_way);
-    // That three were not to be had says nothing about two.
+    // A failed search for three units says nothing about two.
     count(ends(scarce(3, 2, Availability::Available), &shard(0, [])));
 }
 
@@ -551,9 +552,9 @@ fn counts_name_the_further_shards() {
     counts[usize::from(others[3])] = 2;
     counts[usize::from(first)] = 2;
     assert_eq!(asked(0, &counts), [others[3]]);
-    // Counted while the request was under way: its own shards may have changed.
+    // Counted during the request: the shopper's shards may have changed.
     assert_eq!(asked(1, &counts), [others[3], first]);
-    // What was added since the count has its whole allocation.
+    // A shard that was added after the count has its whole allocation.
     let added = asked(0, &counts[..8]);
     assert!(
         (8..10).filter(|i| !own.contains(i)).all(|i| added.contains(&i)),
@@ -576,13 +577,13 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
     let (outcome, learnt) = done(count(own_are_empty(&wanted)).showed(Some((NOW, &counts))));
     assert_eq!(outcome, Err(Refused::FewerLeft(1)));
     assert_eq!(learnt, Some(scarce(2, 1, Availability::Available)));
-    // What was counted in a shard that was looked at since is not believed any more.
+    // A count is ignored for a shard that was read later.
     let mut counts = [0; 10];
     counts[usize::from(wanted.first_shard().index)] = 24;
     survey(count(own_are_empty(&wanted)).showed(Some((NOW, &counts))));
 }
 
-// In vain.
+// Searches that find no units.
 
 /// The last step of a search in which each shard looks like `image` and every other one is counted empty.
 fn in_vain<'a>(wanted: &'a Wanted<'a>, image: &Shard) -> Step<'a> {
@@ -652,11 +653,11 @@ fn an_order_in_progress_is_in_the_way_of_enough_units_only() {
 fn units_that_were_counted_but_not_to_be_had_may_be_there_in_a_moment() {
     let scene = ten_shards();
     let wanted = scene.wanted();
-    // Ten shards are counted full, two and six are looked at: two are not.
+    // Ten shards are counted full; two and six of them are read, and two are not.
     let step = count(own_are_empty(&wanted)).showed(None);
     let step = shows(step, |_| shard(0, []));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
-    // Also for someone whose order is in the way elsewhere.
+    // This also applies if an order of the shopper occupies another shard.
     let order = shard(5, [(ada(), ordered(1, "other"))]);
     let step = shows(wanted.search(None, None), |_| order.clone());
     let step = shows(count(step).showed(None), |_| shard(0, []));
@@ -689,7 +690,7 @@ fn gone_is_said_and_learnt_only_when_every_unit_of_the_plan_is_sold() {
     assert_eq!(says(None), Availability::AllHeld);
 }
 
-// Whatever is seen.
+// Invariants for arbitrary results.
 
 fn claims() -> impl Strategy<Value = Claim> {
     (any::<bool>(), 1u32..=4, -9i64..9, 0..3).prop_map(|(ordered, units, seconds_left, key)| Claim {
@@ -717,7 +718,7 @@ fn images() -> impl Strategy<Value = Shard> {
     })
 }
 
-/// All that a search may be shown, whether it makes sense or not.
+/// Arbitrary results of a search's steps, consistent or not.
 #[derive(Debug, Clone)]
 struct Script {
     allocation: u32,
@@ -726,9 +727,9 @@ struct Script {
     scarcity: Option<Scarcity>,
     free: Option<u32>,
     purchased: u32,
-    /// For each look, an image for each shard that it asks for, or that there is no such shard.
+    /// For each look, an image for each requested shard, or none for a missing shard.
     looks: Vec<Vec<Option<Shard>>>,
-    /// For each write: taken, or what its refusal shows.
+    /// For each write: taken, or the shard in its refusal.
     writes: Vec<Option<Option<Shard>>>,
     counts: Option<(i64, Vec<u8>)>,
     surveyed: Option<(u32, u32)>,
@@ -777,7 +778,7 @@ fn scripts() -> impl Strategy<Value = Script> {
     )
 }
 
-/// What a write does to an image, by the rules of a shard; `None` if they refuse it.
+/// The image after a write, by the rules of a shard; `None` if they refuse it.
 fn written(wanted: &Wanted<'_>, image: &Shard, act: &Act) -> Option<Shard> {
     let (mut shard, hold) = (image.clone(), wanted.hold.clone());
     match act {
@@ -797,7 +798,7 @@ fn written(wanted: &Wanted<'_>, image: &Shard, act: &Act) -> Option<Shard> {
     Some(shard)
 }
 
-/// What the first claim that settles the request says, among images in the order in which they were shown.
+/// The result of the first claim that settles the request, among the images in the order in which they were read.
 fn settling<'s>(
     wanted: &Wanted<'_>,
     images: impl IntoIterator<Item = (&'s ShardKey, &'s Shard)>,
@@ -815,14 +816,14 @@ fn settling<'s>(
     })
 }
 
-/// Follows a search through a script, and checks each step against all that was shown until then.
+/// Runs a search through a script, and checks each step against all results until then.
 fn follow(script: &Script) -> Result<(), TestCaseError> {
     let scene = Scene::new(script.allocation, script.limit, script.units);
     let wanted = scene.wanted();
     let shards = scene.drop.skus[0].plan.shards();
     let (mut looks, mut writes, mut counts, mut surveys) = (script.looks.iter(), script.writes.iter(), 0, 0);
     let mut shown: BTreeMap<u16, Shard> = BTreeMap::new();
-    // How the search must end at once.
+    // The result with which the search must end next.
     let mut end: Option<Result<(ShardKey, Claim), Refused>> = None;
     let mut step = wanted.search(script.scarcity, script.free);
     loop {
@@ -919,13 +920,13 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
     }
 }
 
-/// A stock that obeys the rules of a shard.
+/// A stock that follows the rules of a shard.
 struct World {
     shards: BTreeMap<u16, Shard>,
 }
 
 impl World {
-    /// Shards with what strangers have taken: as units and whether the hold may be taken over.
+    /// Shards with claims of other shoppers: the units, and whether the hold may be taken over.
     fn new(scene: &Scene, taken: &[(u32, bool)]) -> Self {
         let mut taken = taken.iter().cycle();
         let plan = &scene.drop.skus[0].plan;
@@ -962,7 +963,7 @@ impl World {
             .collect()
     }
 
-    /// Does the write if the shard allows it, and says whether it did.
+    /// Does the write if the shard allows it; returns whether it did.
     fn write(&mut self, wanted: &Wanted<'_>, write: &Write<'_>) -> bool {
         let shard = self.shards.get_mut(&write.shard.index).unwrap();
         match written(wanted, shard, &write.act) {
@@ -974,7 +975,7 @@ impl World {
         }
     }
 
-    /// A stranger takes what is left of a shard, or gives it back.
+    /// Another shopper takes the rest of a shard, or returns it.
     fn stranger(&mut self, index: u16, takes: bool) {
         let index = index % u16::try_from(self.shards.len()).unwrap();
         let shard = self.shards.get_mut(&index).unwrap();
@@ -994,7 +995,7 @@ proptest! {
         follow(&script)?;
     }
 
-    /// Strangers act between the steps, looks may be old, and answers to writes may be lost.
+    /// Other shoppers act between the steps, looks may be outdated, and answers to writes may be lost.
     #[test]
     fn a_shopper_ends_with_exactly_the_reservation_that_is_told(
         allocation in 1u32..150,
@@ -1023,7 +1024,7 @@ proptest! {
                 Step::Write(write) => {
                     let mut taken = world.write(&wanted, &write);
                     if lost.next().unwrap_or(false) {
-                        // The caller does not know, and repeats the same write.
+                        // The caller does not know the outcome, and repeats the same write.
                         let again = world.write(&wanted, &write);
                         prop_assert!(!(taken && again), "a repeat changed the stock");
                         taken = again;

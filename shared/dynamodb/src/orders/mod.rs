@@ -17,6 +17,7 @@ use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
+use crate::calls::LineSeen;
 use crate::clients::Clients;
 use crate::error::conditional;
 use crate::item::{Item, KEY, moment, ms, n, number, parsed, s};
@@ -33,16 +34,18 @@ const READS_AT_ONCE: usize = 16;
 /// Orders, with the claims, purchase counters and addresses that change with them.
 #[derive(Debug, Clone)]
 pub struct OrderStore {
-    clients: Clients,
+    pub(crate) clients: Clients,
+    pub(crate) line: LineSeen,
 }
 
 impl OrderStore {
     /// The orders in the table `orders`; advancing them needs `stock` and `purchases` too, placing them and their contacts
-    /// `addresses`.
+    /// `addresses`, and taking calls of the gateway `purchases` alone.
     #[must_use]
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
             clients: Clients::new(client, tables),
+            line: LineSeen::default(),
         }
     }
 

@@ -6,6 +6,9 @@ mod stock {
 mod orders {
     memory::orders_contract!(crate::support::Local::start().await);
 }
+mod calls {
+    memory::calls_contract!(crate::support::Local::start().await);
+}
 mod drops {
     memory::drops_contract!(crate::support::Local::start().await);
 }

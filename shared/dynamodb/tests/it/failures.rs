@@ -1,4 +1,4 @@
-//! What each way of failing means: answers that no local server gives, from one that does as it is told.
+//! The outcome of each kind of failure, with scripted answers that no local server gives.
 
 use crate::told::{Answer, Told};
 use domain::order::Order;
@@ -28,7 +28,7 @@ fn ok(body: Value) -> Answer {
     Answer::Json(200, body)
 }
 
-/// The outcome of a claim when the server does as told, and how many requests it got.
+/// The result of a claim with these scripted answers, and the number of requests.
 async fn claim(answers: Vec<Answer>) -> (Result<(), StoreError>, usize) {
     let told = Told::start(answers).await;
     let stock = StockStore::new(&told.client(), &tables());

@@ -1,4 +1,4 @@
-//! The items as they are stored: others read the tables too, so their layout is a promise.
+//! The stored form of items. Other programs read the tables too, so their layout must not change.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,6 @@ async fn placed(local: &Local) -> domain::order::Order {
     placing.order
 }
 
-/// Changes one attribute of an item.
 async fn spoil(local: &Local, table: &str, key: &str, name: &str, value: AttributeValue) {
     let mut item = local.item(table, key).await.unwrap();
     item.insert(name.to_owned(), value);

@@ -1,10 +1,5 @@
-//! The adapters against a real DynamoDB server and against a server that answers by script.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+//! The adapters against a real DynamoDB server and against a scripted server.
+#![cfg(test)]
 
 mod contract;
 mod failures;

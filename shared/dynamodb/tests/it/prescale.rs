@@ -1,4 +1,4 @@
-//! What pre-scaling leaves behind, as it is stored: people read the record of changes past every port.
+//! The stored form of pre-scaling's state. Engineers read the record of changes directly in the table.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -117,7 +117,7 @@ async fn lease_record_readiness_and_changes_are_stored_as_described() {
         ("drops", AttributeValue::L(vec![s("autumn")])),
         ("step", s(r#"{"step":"set_minimum_acu","from":2.0,"to":2.5}"#)),
         ("outcome", s("started")),
-        // In seconds, as DynamoDB's time to live wants it.
+        // In seconds, as DynamoDB's time to live requires.
         ("expires_at", n(NOW.as_millis() / 1000 + AUDIT_DAYS * 86_400)),
     ]);
     assert_eq!(local.item("prescale", "audit#1#2").await.unwrap(), change);
@@ -158,7 +158,7 @@ async fn a_lease_or_readiness_that_cannot_be_read_is_broken_and_not_quoted() {
         };
         assert!(text.contains("prescale") && !text.contains("gibberish"), "{text}");
     }
-    // The next run's word replaces what nobody can read.
+    // The next run replaces an unreadable document.
     assert!(store.store_readiness(2, &readiness()).await.unwrap().is_done());
     assert_eq!(store.readiness(&drop_id()).await.unwrap(), Some(readiness()));
 }

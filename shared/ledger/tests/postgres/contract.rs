@@ -71,7 +71,7 @@ impl UnderTest for Ledger {
             placed_at_ms: Timestamp::from_millis(number(&row, "placed_at_ms")),
             updated_at_ms: Timestamp::from_millis(number(&row, "updated_at_ms")),
         };
-        // What happened is not kept.
+        // The ledger does not store the event's kind.
         Some(OrderEvent {
             kind: EventType::Updated,
             data,

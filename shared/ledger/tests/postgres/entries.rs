@@ -1,4 +1,4 @@
-//! Money in the books: one capture per order paid, one refund per order given back, and a sum of zero.
+//! Ledger entries: one capture for each paid order, one refund for each refunded order, and a sum of zero.
 
 use memory::contract::ledger::{cancelled_life, life};
 use ports::ledger::ProjectOrders as _;
@@ -26,7 +26,7 @@ async fn entries(ledger: &Ledger) -> Vec<(String, String, String, i64, String, i
         .collect()
 }
 
-/// Each account's balance, in a fixed order.
+/// The balance of each account, in a fixed order.
 async fn balances(ledger: &Ledger) -> Vec<(String, String, i64)> {
     let query = "SELECT account, currency, balance_minor::int8 FROM ledger_balances ORDER BY account";
     let rows = ledger.server.connect().await.query(query, &[]).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_payment_that_comes_after_its_refund_is_still_captured() {
     assert_eq!(entries(&ledger).await.len(), 2);
 }
 
-/// Any batches of any events, repeats included, leave what their set implies.
+/// Batches of events in any order and with duplicates leave the entries that the set of events implies.
 #[test]
 fn any_deliveries_end_in_the_same_books() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,4 +1,4 @@
-//! A database that is slow, away or comes back: every wait ends, and what was not written can be written later.
+//! A database that is slow, unreachable or restarted: every wait ends, and unwritten events can be written later.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::authority::Authority;
 use crate::server::{Ledger, Postgres, WRITER};
 
-/// Short enough that a test does not wait long, long enough for a busy machine.
+/// Short enough for a test, long enough for a busy machine.
 const SHORT: Limits = Limits {
     connect_ms: 5_000,
     wait_ms: 300,
@@ -18,7 +18,7 @@ const SHORT: Limits = Limits {
     connections: 1,
 };
 
-/// A database at `url`, whose server's authority nobody knows.
+/// A database at `url` with roots that signed nothing.
 fn database(url: &str) -> Database {
     let address: Address = url.parse().unwrap();
     let roots = Authority::new().pem().parse().unwrap();
@@ -46,7 +46,7 @@ async fn a_statement_that_takes_too_long_is_given_up_and_its_connection_too() {
         .unwrap();
     unavailable(&ledger, "no answer in time").await;
     locked.rollback().await.unwrap();
-    // The lost statement may or may not have been done in the end; a repeat is harmless either way.
+    // The server may or may not have completed the lost statement. A repeat is harmless in both cases.
     let answers = ledger.project(&life("ada")).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(ledger.history(&life("ada")[0].data.order_id).await.len(), 5);
@@ -75,7 +75,7 @@ async fn a_batch_that_finds_all_connections_in_use_is_given_up() {
 
 #[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_is_given_up() {
-    // The system accepts connections for a listener that never does.
+    // The operating system completes TCP connections for a listener that never accepts.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgresql://postgres@{}/ledger", silent.local_addr().unwrap());
     let limits = Limits {
@@ -102,14 +102,14 @@ async fn a_process_without_a_batch_keeps_nobody_out() {
     let ledger = Ledger::with_limits(SHORT).await;
     let life = life("ada");
     let other = ledger.server.connect().await;
-    // Whoever cannot be let in is told at once.
+    // A refused connection returns an error at once.
     let doors = |limit: i32| format!("ALTER ROLE {WRITER} CONNECTION LIMIT {limit}");
     other.batch_execute(&doors(1)).await.unwrap();
     let one = PostgresLedger::with_limits(ledger.server.database(WRITER), SHORT);
     let another = PostgresLedger::with_limits(ledger.server.database(WRITER), SHORT);
     for (n, version) in life.chunks(1).enumerate() {
         let turn = if n % 2 == 0 { &one } else { &another };
-        // The server takes a moment to notice that the last one has gone.
+        // The server needs a moment to notice that the last connection has closed.
         let let_in = async {
             loop {
                 let answers = turn.project(version).await;
@@ -140,7 +140,7 @@ async fn a_database_without_tables_is_not_the_event_s_fault() {
     assert_eq!(ledger.project(&life("ada")).await, vec![Ok(Projected::Latest); 5]);
 }
 
-/// Nothing that a proxy would have to pin: no named statement, no setting, no lock, nothing but the batches.
+/// A batch uses nothing that RDS Proxy would pin: no named statement, no setting, no lock.
 #[tokio::test]
 async fn a_batch_is_one_unnamed_statement_and_leaves_no_state() {
     let ledger = Ledger::start().await;

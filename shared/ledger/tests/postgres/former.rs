@@ -1,6 +1,6 @@
-//! The statements of former releases on the newest schema: while a deployment runs, and after a rollback, they write.
+//! Statements of former releases on the newest schema. They run during a deployment and after a rollback.
 //!
-//! A release whose migrations change what a statement meets keeps a copy of the statement before as `tests/former/Vn.sql`, under
+//! A release whose migration affects the statement keeps the former statement as `tests/former/Vn.sql`, where `n` is
 //! the version of the schema that it was written for.
 
 use events::OrderEvent;
@@ -13,8 +13,8 @@ use crate::server::{Ledger, WRITER};
 /// The statement of `V1`.
 const V1: &str = include_str!("../former/V1.sql");
 
-/// Writes events as the release of `V1` does, and answers what it reads of each row: whether the version is new, whether the
-/// order moved on, and its version before.
+/// Writes events as the release of `V1` does and returns its result columns for each row: whether the version is new,
+/// whether the order moved on, and its version before.
 async fn write_as_v1(ledger: &Ledger, events: &[OrderEvent]) -> Vec<(bool, bool, Option<i64>)> {
     let (client, _running) = ledger.server.database(WRITER).connect().await.unwrap();
     let text = |of: fn(&events::OrderData) -> Option<String>| -> Vec<Option<String>> {
@@ -85,7 +85,7 @@ async fn v1_neither_needs_nor_takes_away_a_correlation_id() {
     assert!(correlation.is_some());
     let write =
         async |event: &OrderEvent| assert!(ledger.project(std::slice::from_ref(event)).await[0].is_ok());
-    // A row of the former release gets the id by the first event of this one, and keeps it.
+    // The first event of this release adds the correlation id to a row of the former release. Later events keep it.
     write_as_v1(&ledger, &events[..1]).await;
     assert_eq!(ledger.latest(id).await.unwrap().correlation, None);
     write(&events[1]).await;

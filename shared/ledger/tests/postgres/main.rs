@@ -1,10 +1,5 @@
 //! The ledger on a PostgreSQL server that the tests start.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![cfg(test)]
 
 mod authority;
 mod contract;

@@ -1,4 +1,4 @@
-//! Migrations are applied once, by whoever comes first, and let the projection in.
+//! Migrations are applied once when several processes start them, and give the projection its rights.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the ledger refuses is named by the rule it breaks, and keeps nothing else out.
+//! A refused event reports the broken rule and blocks no other event.
 
 use domain::order::{EndReason, OrderStatus};
 use domain::time::Timestamp;
@@ -12,7 +12,7 @@ fn refused(name: &str) -> Result<Projected, LedgerError> {
     Err(LedgerError::Refused(name.to_owned()))
 }
 
-/// The first event of an order of its own, changed.
+/// The first event of a new order, changed by `change`.
 fn placed(name: &str, change: impl FnOnce(&mut OrderData)) -> OrderEvent {
     let mut event = life(name).remove(0);
     change(&mut event.data);
@@ -66,7 +66,7 @@ async fn each_rule_is_named() {
             "ledger_orders_times_in_order",
             placed("i", |order| order.updated_at_ms = Timestamp::from_millis(0)),
         ),
-        // PostgreSQL's codes for a moment beyond its calendar and for a text with a zero byte.
+        // PostgreSQL's codes for a time beyond its calendar and for a text with a zero byte.
         ("22008", placed("j", |order| order.updated_at_ms = far)),
         (
             "22021",
@@ -78,13 +78,13 @@ async fn each_rule_is_named() {
         let [Err(LedgerError::Refused(name))] = &answers[..] else {
             panic!("{rule}: {answers:?}");
         };
-        // Orders and their versions have some rules in common; which one speaks first is PostgreSQL's choice.
+        // Orders and their versions share some rules. PostgreSQL chooses which one it reports.
         let name = name.replace("ledger_order_versions_", "ledger_orders_");
         assert_eq!(name, rule);
         assert_eq!(ledger.latest(&event.data.order_id).await, None, "{rule}");
         assert_eq!(ledger.history(&event.data.order_id).await, [], "{rule}");
     }
-    // Another order's payment: refused as money, so that the order is not half there.
+    // The payment belongs to another order: the entries refuse it, and the order's row must not be written either.
     assert_eq!(
         ledger.project(std::slice::from_ref(&paid)).await,
         [Ok(Projected::Latest)]

@@ -1,7 +1,7 @@
-//! A PostgreSQL server of a test's own, gone with the test however that ends. It lets in over TLS only.
+//! A PostgreSQL server for one test, which accepts TLS connections only. It stops with the test in every case.
 //!
-//! A shell stands between: it starts the server and waits for the end of its own input, which the test holds open. So the
-//! server stops and its folder is removed when the test drops it, panics, or is killed.
+//! A shell starts the server and waits for the end of its standard input, which the test holds open. So the server
+//! stops and its folder is removed when the test drops it, panics, or is killed.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -20,10 +20,10 @@ use tokio_postgres::Client;
 
 use crate::authority::Authority;
 
-/// How long the server may take to be ready, on a busy machine.
+/// How long the server may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs in the folder `$1` with the binaries of `$2` on the port `$3`, with TLS `$4`.
+/// The shell script: runs in the folder `$1` with the binaries of `$2` on the port `$3`, with TLS `$4`.
 const WATCHED: &str = r#"
     cd "$1" || exit 1
     "$2/initdb" -D data -U postgres --auth=reject --no-sync --encoding=UTF8 --no-locale >initdb.log 2>&1 \
@@ -38,38 +38,37 @@ const WATCHED: &str = r#"
     rm -rf "$1/"*
 "#;
 
-/// Who is let in: nobody without TLS, and with it `guarded` by a password and everybody else as they are.
+/// The access rules: no client without TLS. With TLS, `guarded` needs a password and all others are trusted.
 const TLS_ONLY: &str = "
     hostssl all guarded 127.0.0.1/32 scram-sha-256
     hostssl all all 127.0.0.1/32 trust
 ";
-/// What the projection signs in as.
+/// The role of the projection.
 pub(crate) const WRITER: &str = "project_ledger";
-/// How long a migration may take in a test.
+/// The time limit of a migration in tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A running server with an empty database.
 pub(crate) struct Postgres {
     shell: Child,
-    /// Closing it stops the server.
+    /// Closing this pipe stops the server.
     leash: Option<ChildStdin>,
     /// Removed when the server has stopped.
     _folder: tempfile::TempDir,
     authority: Authority,
     port: u16,
-    /// What the server says, line by line.
+    /// The server's log, line by line.
     log: Mutex<Receiver<String>>,
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.leash.take();
-        // A server that does not stop would hold the test up; the shell has told it to stop at once.
+        // The shell stops the server at once. Waiting avoids a leftover process.
         let _ = self.shell.wait();
     }
 }
 
-/// The folder with `initdb` and `postgres`: of the path, the newest of Debian's packages, or of the project's tools.
+/// The folder with `initdb` and `postgres`: from `PATH`, from the newest Debian package, or from the project's tools.
 fn binaries() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut packaged: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
@@ -91,12 +90,12 @@ fn binaries() -> PathBuf {
         .chain(installed.filter_map(|entry| Some(entry.ok()?.path().join("native/bin"))))
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
         .expect("PostgreSQL's server is needed for this test: install the package `postgresql`, or run infra/tools/setup");
-    // The server looks for its own files beside itself, not beside a link.
+    // The server looks for its own files beside the real executable, not beside a link.
     let server = found.join("postgres").canonicalize().unwrap();
     server.parent().unwrap().to_owned()
 }
 
-/// Who the server runs as where the tests run as root, which it refuses.
+/// The account that the server runs as when the tests run as root. PostgreSQL refuses to run as root.
 fn account() -> Option<User> {
     let known = |name| User::from_name(name).ok().flatten();
     geteuid().is_root().then(|| {
@@ -110,19 +109,19 @@ fn account() -> Option<User> {
 /// How often a server is started at most, each time on another port.
 const MOST_STARTS: usize = 5;
 
-/// A port that nobody listens on, as long as nobody else comes first.
+/// A free port. Another process may take it before the server does.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 impl Postgres {
-    /// Starts a server; ready when this returns.
+    /// Starts a server and returns when it is ready.
     pub(crate) fn start() -> Self {
         Self::start_with("on", TLS_ONLY)
     }
 
-    /// Starts a server that knows no TLS, and lets everybody in.
+    /// Starts a server without TLS that trusts every client.
     pub(crate) fn without_tls() -> Self {
         Self::start_with("off", "host all all 127.0.0.1/32 trust")
     }
@@ -139,7 +138,7 @@ impl Postgres {
         panic!("PostgreSQL found no free port in {MOST_STARTS} starts");
     }
 
-    /// Starts a server, or tells what it said instead.
+    /// Starts a server, or returns its log if it fails.
     fn try_start(tls: &str, hba: &str) -> Result<Self, String> {
         let binaries = binaries();
         let port = free_port();
@@ -157,7 +156,7 @@ impl Postgres {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        // In a group of its own: a Ctrl-C at the terminal reaches the tests, and these end the server.
+        // In its own process group: Ctrl-C at the terminal reaches only the tests, which then stop the server.
         shell.process_group(0);
         let (certificate, key) = authority.server("127.0.0.1");
         let files = [
@@ -169,7 +168,7 @@ impl Postgres {
         for (name, text) in files {
             let path = folder.path().join(name);
             fs::write(&path, text).unwrap();
-            // The server refuses a key that others may read.
+            // PostgreSQL refuses a key file that other users can read.
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             owned.push(path);
         }
@@ -182,7 +181,7 @@ impl Postgres {
         }
         let mut shell = shell.spawn().unwrap();
         let (leash, log) = (shell.stdin.take(), shell.stderr.take().unwrap());
-        // The server writes to this pipe as long as it lives: someone must read it.
+        // The server blocks when its log pipe is full, so a thread reads the pipe.
         let (lines, heard) = mpsc::channel();
         let started = Self {
             shell,
@@ -213,33 +212,31 @@ impl Postgres {
         }
     }
 
-    /// The next line that the server says.
+    /// The next line of the server's log.
     fn heard(&self) -> Result<String, RecvTimeoutError> {
         self.log.lock().unwrap().recv_timeout(PATIENCE)
     }
 
-    /// Where a user finds the server.
     pub(crate) fn url(&self, user: &str) -> String {
         format!("postgresql://{user}@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The certificate of the server's authority, in PEM.
     pub(crate) fn roots(&self) -> String {
         self.authority.pem()
     }
 
-    /// The database as a user reaches it without a password.
+    /// The database as `user`, without a password.
     pub(crate) fn database(&self, user: &str) -> Database {
         self.database_with(user, SignIn::nothing())
     }
 
-    /// The database as a user reaches it.
+    /// The database as `user`, with this sign-in.
     pub(crate) fn database_with(&self, user: &str, sign_in: SignIn) -> Database {
         let address = self.url(user).parse().unwrap();
         Database::new(address, self.roots().parse().unwrap(), sign_in)
     }
 
-    /// Brings the database up to date.
+    /// Applies the migrations.
     pub(crate) async fn migrate(&self) {
         let writer: Role = WRITER.parse().unwrap();
         ledger::migrate(&self.database("postgres"), &writer, LIMIT)
@@ -247,7 +244,7 @@ impl Postgres {
             .unwrap();
     }
 
-    /// The statements that a client of this name has sent so far: how, and the first line of each.
+    /// The statements that the client `application` has sent so far: the kind, and the first line of each.
     pub(crate) async fn statements_of(&self, application: &str) -> Vec<String> {
         let mark = "SELECT 'so far'";
         self.connect().await.batch_execute(mark).await.unwrap();
@@ -262,15 +259,14 @@ impl Postgres {
         }
     }
 
-    /// A connection past the adapter.
+    /// A direct connection without the adapter.
     pub(crate) async fn connect(&self) -> Client {
-        // The connection's work ends by itself when the client or the server does.
+        // The background task ends with the client or the server.
         let (client, _running) = self.database("postgres").connect().await.unwrap();
         client
     }
 }
 
-/// A server with the ledger's tables.
 pub(crate) struct Ledger {
     pub(crate) server: Postgres,
     pub(crate) ledger: PostgresLedger,

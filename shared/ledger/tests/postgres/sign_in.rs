@@ -1,4 +1,4 @@
-//! What a connection signs in with: a token of its own, by the clock, and never before TLS stands.
+//! The sign-in of a connection: a fresh token for each, and nothing sent before the TLS handshake.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::authority::Authority;
 use crate::server::Postgres;
 
-/// A server that asks for the password in clear text, as RDS does for a token, and remembers it.
+/// A server that asks for the password in clear text, as RDS does for a token, and records it.
 struct Recorder {
     port: u16,
     authority: Authority,
@@ -49,7 +49,7 @@ impl Recorder {
         let all = Arc::clone(&heard);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A client that does not trust the server goes away.
+                // A client that does not trust the server closes the connection.
                 let _ = listen(stream, &acceptor, &all).await;
             }
         });
@@ -122,7 +122,7 @@ fn iam(edge: &TestEdge) -> SignIn {
     SignIn::iam(keys, "eu-central-1".to_owned(), edge.clone())
 }
 
-/// What stands in a token after its address.
+/// The query parameters of a token.
 fn parts(token: &str) -> BTreeMap<String, String> {
     let (_, query) = token.split_once("/?").unwrap();
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
@@ -178,7 +178,7 @@ async fn a_connection_opened_after_15_minutes_shows_a_new_token() {
     let ledger = PostgresLedger::new(server.database(iam(&edge)));
     for minutes in [0, 1, 15] {
         edge.set(TestEdge::START.plus_millis(minutes * 60_000));
-        // This server signs in and writes nothing.
+        // This server accepts the sign-in and executes nothing.
         let answers = ledger.project(&life("ada")[..1]).await;
         assert!(
             matches!(answers[..], [Err(LedgerError::Unavailable(_))]),
@@ -231,7 +231,7 @@ async fn no_password_is_shown_to_a_server_that_is_not_trusted() {
         iam(&TestEdge::default()),
     );
     assert!(database.connect().await.is_err());
-    // The server takes one connection after the other, so it is done with the first one.
+    // The server accepts one connection after the other, so the first one is finished.
     server
         .database(iam(&TestEdge::default()))
         .connect()
@@ -240,7 +240,7 @@ async fn no_password_is_shown_to_a_server_that_is_not_trusted() {
     assert_eq!(server.heard().len(), 1);
 }
 
-/// A secret that is changed: the second text is there once the first one was refused. Clones are the same secret.
+/// A password that changes: the second value is returned after the first one was refused. Clones share the state.
 #[derive(Debug, Clone, Default)]
 struct Changed(Arc<AtomicUsize>);
 
@@ -275,7 +275,7 @@ async fn a_password_that_was_changed_is_read_again_once() {
         database.connect().await.unwrap();
         assert_eq!(Changed::refused(&secret), 1);
     }
-    // A wrong one is told, and not tried for ever.
+    // A wrong password is reported and not retried forever.
     client
         .batch_execute("ALTER ROLE guarded PASSWORD 'other'")
         .await

@@ -1,4 +1,4 @@
-//! Whom a connection trusts: each way to fall short of a verified server is refused.
+//! The servers that a connection trusts: each failed verification is refused.
 
 use ledger::{Address, ConnectError, Database, PostgresLedger, Roots, SignIn, UrlError};
 use memory::contract::ledger::life;
@@ -8,14 +8,14 @@ use tokio_postgres::NoTls;
 use crate::authority::Authority;
 use crate::server::{Postgres, WRITER};
 
-/// Why a connection to `url` by these roots is refused.
+/// The reason why a connection to `url` with these roots is refused.
 async fn refusal(url: &str, roots: &str) -> String {
     let address: Address = url.parse().unwrap();
     let roots: Roots = roots.parse().unwrap();
     let database = Database::new(address, roots, SignIn::nothing());
     let error = database.connect().await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused(_)), "{error}");
-    // The projection says the same, without an answer for any event.
+    // The projection reports the same reason for every event.
     let answers = PostgresLedger::new(database).project(&life("ada")).await;
     for answer in answers {
         let Err(LedgerError::NoConnection(why)) = answer else {

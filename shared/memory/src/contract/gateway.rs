@@ -11,8 +11,8 @@ use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
 
-use crate::MemoryGateway;
 use crate::contract::scene::{drop_id, held, id, key};
+use crate::{GatewayFault, GatewayOp, MemoryGateway};
 
 /// A gateway under test, with a way of its own to see what was charged. Its means of payment are those of Stripe's page
 /// of test cards.
@@ -23,6 +23,12 @@ pub trait GatewayUnderTest {
     fn finish_action(&self, payment: &PaymentId, succeeds: bool) -> impl Future<Output = ()>;
     /// How often an order was charged, by the gateway's own account.
     fn charges(&self, order: &OrderId) -> impl Future<Output = usize>;
+    /// From now on every call under a key fails, and the failure is stored under the key; after it was carried out, or before. `None` ends this.
+    fn store_failures(&self, after: Option<bool>) -> impl Future<Output = ()>;
+    /// From now on the gateway takes about a call a second, or as many as come.
+    fn throttle(&self, on: bool) -> impl Future<Output = ()>;
+    /// More than a day passes.
+    fn let_keys_lapse(&self);
 }
 
 impl GatewayUnderTest for MemoryGateway {
@@ -36,6 +42,30 @@ impl GatewayUnderTest for MemoryGateway {
 
     async fn charges(&self, order: &OrderId) -> usize {
         MemoryGateway::charges(self, order) as usize
+    }
+
+    async fn store_failures(&self, after: Option<bool>) {
+        let Some(after) = after else {
+            return self.clear_faults();
+        };
+        let fault = if after {
+            GatewayFault::StoredAfter
+        } else {
+            GatewayFault::StoredBefore
+        };
+        self.set_plan(move |op, _| matches!(op, GatewayOp::Create | GatewayOp::Confirm).then_some(fault));
+    }
+
+    async fn throttle(&self, on: bool) {
+        if on {
+            self.set_plan(|_, nth| (nth > 1).then_some(GatewayFault::Throttled));
+        } else {
+            self.clear_faults();
+        }
+    }
+
+    fn let_keys_lapse(&self) {
+        self.forget_keys();
     }
 }
 
@@ -375,6 +405,117 @@ pub async fn a_cancel_and_a_confirm_at_once_agree_on_who_won(test: &impl Gateway
     }
 }
 
+pub async fn a_failure_stays_under_its_key_and_the_next_key_is_free(test: &impl GatewayUnderTest) {
+    let gateway = test.gateway();
+    for after in [false, true] {
+        let order = order(&format!("after-{after}"));
+        let new = NewPayment {
+            order: order.clone(),
+            amount: euros(4900),
+        };
+        let keys = [0, 1].map(|used| IdempotencyKey::create_after(&order, used));
+        test.store_failures(Some(after)).await;
+        let first = gateway.create(&new, &keys[0]).await;
+        assert_eq!(first, Err(GatewayError::Unavailable));
+        test.store_failures(None).await;
+        for _ in 0..2 {
+            let again = gateway.create(&new, &keys[0]).await;
+            assert_eq!(again, Err(GatewayError::StoredFailure));
+        }
+        let payment = gateway.create(&new, &keys[1]).await.unwrap();
+
+        test.store_failures(Some(after)).await;
+        let keys = [1, 2].map(|nth| IdempotencyKey::confirm(&order, nth));
+        let first = confirm(&gateway, &payment, VISA, &keys[0]).await;
+        assert_eq!(first, Err(GatewayError::Unavailable));
+        test.store_failures(None).await;
+        let again = confirm(&gateway, &payment, VISA, &keys[0]).await;
+        assert_eq!(again, Err(GatewayError::StoredFailure));
+        let next = if after {
+            // Only a look-up tells.
+            captured(4900)
+        } else {
+            assert_eq!(found(&gateway, &payment).await, PaymentState::Unconfirmed);
+            confirm(&gateway, &payment, VISA, &keys[1]).await.unwrap().state
+        };
+        assert_eq!(next, captured(4900));
+        assert_eq!(found(&gateway, &payment).await, next);
+        assert_eq!(test.charges(&order).await, 1);
+    }
+}
+
+pub async fn a_call_beyond_the_rate_does_nothing_and_may_come_later(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    test.throttle(true).await;
+    let new = NewPayment {
+        order: order.clone(),
+        amount: euros(4900),
+    };
+    let mut throttled = 0;
+    for nth in 0..4 {
+        match gateway
+            .create(&new, &IdempotencyKey::create_after(&order, nth))
+            .await
+        {
+            Err(GatewayError::Throttled { retry_after_ms }) => {
+                assert!(retry_after_ms > 0);
+                throttled += 1;
+            }
+            made => assert_eq!(made.unwrap().state, PaymentState::Unconfirmed),
+        }
+    }
+    assert!(throttled >= 2, "{throttled}");
+    test.throttle(false).await;
+    let key = IdempotencyKey::create_after(&order, 3);
+    let first = gateway.create(&new, &key).await.unwrap();
+    assert_eq!(gateway.create(&new, &key).await.unwrap(), first);
+}
+
+pub async fn a_key_that_lapsed_is_as_good_as_new(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    let first = created(&gateway, &order).await;
+    let key = IdempotencyKey::confirm(&order, 1);
+    let paid = confirm(&gateway, &first, VISA, &key).await.unwrap();
+    test.let_keys_lapse();
+    assert_ne!(created(&gateway, &order).await.id, first.id);
+    // What was taken is not taken again.
+    assert_refused(confirm(&gateway, &first, VISA, &key).await);
+    assert_eq!(found(&gateway, &first).await, paid.state);
+    assert_eq!(test.charges(&order).await, 1);
+}
+
+pub async fn too_small_an_amount_is_refused(test: &impl GatewayUnderTest) {
+    let (gateway, order) = (test.gateway(), order("1"));
+    for (nth, (minor, currency, taken)) in [
+        (49, "EUR", false),
+        (50, "EUR", true),
+        (49, "JPY", false),
+        (50, "JPY", true),
+        (17_400, "HUF", false),
+        (17_500, "HUF", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let new = NewPayment {
+            order: order.clone(),
+            amount: Money {
+                amount_minor: minor,
+                currency: id(currency),
+            },
+        };
+        let nth = u32::try_from(nth).unwrap();
+        let made = gateway
+            .create(&new, &IdempotencyKey::create_after(&order, nth))
+            .await;
+        if taken {
+            assert_eq!(made.unwrap().amount, new.amount);
+        } else {
+            assert_refused(made);
+        }
+    }
+}
+
 /// Makes a test of each promise of a gateway. The expression makes a [`GatewayUnderTest`].
 #[macro_export]
 macro_rules! gateway_contract {
@@ -394,6 +535,10 @@ macro_rules! gateway_contract {
             refunds_repeat_harmlessly_and_never_exceed_the_capture,
             creates_and_confirms_at_once_charge_once,
             a_cancel_and_a_confirm_at_once_agree_on_who_won,
+            a_failure_stays_under_its_key_and_the_next_key_is_free,
+            a_call_beyond_the_rate_does_nothing_and_may_come_later,
+            a_key_that_lapsed_is_as_good_as_new,
+            too_small_an_amount_is_refused,
         );
     };
 }

@@ -24,6 +24,7 @@
 )]
 
 pub mod account;
+pub mod calls;
 pub mod drops;
 pub mod gateway;
 pub mod issuers;
@@ -42,6 +43,7 @@ use std::future::Future;
 use domain::ids::OrderId;
 use domain::shard::Shard;
 use ports::StoreError;
+use ports::calls::TakeCalls;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
 use ports::mail::KeepContact;
@@ -64,7 +66,15 @@ impl<T: PeekStock + ClaimStock + GiveBackStock + CountLapse + ReadClaim + Survey
 
 /// Every order port.
 pub trait OrderPorts:
-    PlaceOrder + ReadOrder + ListOrders + FindDueOrders + ListOpenOrders + PutOff + AdvanceOrder + KeepContact
+    PlaceOrder
+    + ReadOrder
+    + ListOrders
+    + FindDueOrders
+    + ListOpenOrders
+    + PutOff
+    + AdvanceOrder
+    + KeepContact
+    + TakeCalls
 {
 }
 impl<T> OrderPorts for T where
@@ -76,6 +86,7 @@ impl<T> OrderPorts for T where
         + PutOff
         + AdvanceOrder
         + KeepContact
+        + TakeCalls
 {
 }
 

@@ -6,6 +6,9 @@ mod stock {
 mod orders {
     memory::orders_contract!(memory::MemoryStore::new());
 }
+mod calls {
+    memory::calls_contract!(memory::MemoryStore::new());
+}
 mod drops {
     memory::drops_contract!(memory::MemoryStore::new());
 }

@@ -1,10 +1,5 @@
-//! What is sent to Parameter Store, and what its answers mean.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! Requests to Parameter Store, and the mapping of its answers.
+#![cfg(test)]
 
 use std::time::Duration;
 
@@ -17,7 +12,7 @@ use ports::issuers::{ParameterError, ReadParameter as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// One request to a server that answers so, and what came of it.
+/// Sends one request to a server that answers with `status` and `body`; returns the request and the result.
 async fn read(status: u16, body: &'static str) -> (String, Result<String, ParameterError>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

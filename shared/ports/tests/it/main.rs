@@ -1,9 +1,4 @@
 //! The ports' own behaviour, on a clock that the tests move.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![cfg(test)]
 
 mod retry;

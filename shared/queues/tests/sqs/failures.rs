@@ -1,4 +1,4 @@
-//! What cannot be sent is told, each by itself, and holds nothing else up.
+//! An event that cannot be sent is reported alone and does not block other events.
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -24,7 +24,7 @@ fn all(url: String) -> QueueUrls {
     }
 }
 
-/// Which of the answers are refusals.
+/// The indexes of the refused messages.
 fn refused(answers: &[Result<(), SendError>]) -> Vec<usize> {
     let refused = answers.iter().enumerate().filter(|(_, answer)| answer.is_err());
     refused.map(|(place, _)| place).collect()

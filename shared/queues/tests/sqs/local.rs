@@ -1,4 +1,4 @@
-//! An SQS of its own for each test: an embedded server on a free port of the loopback, spoken to over HTTP.
+//! One SQS for each test: an embedded server on a free loopback port, called over HTTP.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An empty SQS, gone when it is dropped.
+/// An empty SQS that stops when it is dropped.
 pub(crate) struct LocalSqs {
     pub(crate) client: Client,
     server: JoinHandle<()>,
@@ -27,7 +27,7 @@ impl Drop for LocalSqs {
     }
 }
 
-/// A client for a server on this machine, that sends everything once.
+/// A client for a local server, without retries.
 pub(crate) fn client(url: &str) -> Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -65,7 +65,7 @@ impl LocalSqs {
         }
     }
 
-    /// A new queue's URL.
+    /// Creates a queue and returns its URL.
     pub(crate) async fn queue(&self, name: &str, attributes: &[(QueueAttributeName, &str)]) -> String {
         let mut create = self.client.create_queue().queue_name(name);
         for (attribute, value) in attributes {
@@ -74,7 +74,6 @@ impl LocalSqs {
         create.send().await.unwrap().queue_url.unwrap()
     }
 
-    /// A queue's ARN.
     pub(crate) async fn arn(&self, url: &str) -> String {
         let name = QueueAttributeName::QueueArn;
         let request = self
@@ -104,7 +103,7 @@ impl LocalSqs {
         request.send().await.unwrap().messages.unwrap_or_default()
     }
 
-    /// Lets a received message be received again at once, as when its visibility timeout passes.
+    /// Makes a received message visible at once, as if its visibility timeout had passed.
     pub(crate) async fn give_back(&self, url: &str, message: &Message) {
         let request = self
             .client
@@ -124,7 +123,7 @@ impl LocalSqs {
             .unwrap();
     }
 
-    /// Takes the bodies of `expected` messages out, and of whatever is there beyond.
+    /// Receives and deletes the bodies of `expected` messages, and of any further messages.
     pub(crate) async fn take(&self, url: &str, expected: usize) -> Vec<String> {
         let mut bodies = Vec::new();
         loop {

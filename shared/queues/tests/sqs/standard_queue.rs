@@ -1,4 +1,4 @@
-//! What every consumer relies on in a standard queue, whatever server it is on.
+//! The behaviour of a standard queue that every consumer relies on, on any server.
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
@@ -7,7 +7,7 @@ use memory::contract::scene::placing;
 use ports::messages::{Destination, SendEvents};
 use queues::{QueueUrls, SqsQueues};
 
-/// Longer than any visibility timeout here; a message that is due comes earlier.
+/// Longer than any visibility timeout in these tests. A visible message arrives earlier.
 const PATIENCE_SECONDS: i32 = 15;
 
 /// An SQS with a queue of these attributes and one event in it.
@@ -62,7 +62,7 @@ async fn a_deleted_message_does_not_come_back() {
     let (sqs, url) = with_one_event(&[(QueueAttributeName::VisibilityTimeout, "1")]).await;
     let message = receive_one(&sqs, &url).await;
     sqs.delete(&url, &message).await;
-    // Its visibility timeout passes while this waits.
+    // The visibility timeout passes during this wait.
     assert_eq!(sqs.receive(&url, 2).await, []);
 }
 

@@ -1,4 +1,4 @@
-//! When a secret is fetched, and what is answered when it cannot be.
+//! When a secret is fetched, and what is returned when the fetch fails.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use ports::secrets::{ReadSecret as _, SecretError, SecretText};
 use secrets::{CachedSecret, FetchSecret, LIFE_MS, PAUSE_MS, STALE_MS};
 use tokio::sync::Semaphore;
 
-/// A store that answers as told, and only so often as `permits` allows.
+/// A store that returns a scripted result, at most as often as `permits` allows.
 #[derive(Clone)]
 struct Store {
     state: Arc<Mutex<(Result<String, SecretError>, usize)>>,
@@ -78,7 +78,7 @@ async fn a_value_is_fetched_when_it_is_needed_and_again_when_its_life_is_over() 
     edge.advance(LIFE_MS / 5 + 3);
     assert_eq!(read(&cache).await, text("second"));
     assert_eq!(store.fetches(), 2);
-    // A clock that jumped back makes no value younger.
+    // After the clock jumped back, the value does not count as younger.
     edge.advance(-STALE_MS);
     store.holds(Ok("third"));
     assert_eq!(read(&cache).await, text("third"));
@@ -112,7 +112,7 @@ async fn a_refused_value_is_fetched_again_but_not_at_every_refusal() {
     assert_eq!(read(&cache).await, text("first"), "nobody refused it");
     cache.refused().await;
     assert_eq!(read(&cache).await, text("second"));
-    // The new one is refused as well: a storm of uses makes a fetch in each pause.
+    // The new value is refused as well: a storm of uses makes one fetch in each pause.
     for _ in 0..100 {
         cache.refused().await;
         assert_eq!(read(&cache).await, text("second"));
@@ -181,7 +181,7 @@ async fn one_fetch_serves_all_who_wait_for_it() {
         assert_eq!(reader.await.unwrap(), text("first"));
     }
     assert_eq!(store.fetches(), 1);
-    // With a value that nobody refused, only the one who fetches waits.
+    // With a value that was not refused, only the fetching caller waits.
     edge.advance(2 * LIFE_MS);
     store.holds(Ok("second"));
     let fetching = {

@@ -1,10 +1,5 @@
-//! The cache on a clock that tests move, and the adapter against a server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! The cache on a test clock, and the adapter against a server.
+#![cfg(test)]
 
 mod cached;
 mod manager;

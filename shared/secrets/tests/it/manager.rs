@@ -1,4 +1,4 @@
-//! What is sent to Secrets Manager, and what its answers mean.
+//! Requests to Secrets Manager, and the mapping of its answers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use secrets::{FetchSecret as _, SecretsManager};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// One request to a server that answers so, and what came of it.
+/// Sends one request to a server that answers with `status` and `body`; returns the request and the result.
 async fn fetch(status: u16, body: &'static str) -> (String, Result<String, SecretError>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

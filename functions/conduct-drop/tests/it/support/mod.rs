@@ -1,4 +1,4 @@
-//! A drop on memory, shoppers who do things to it, and conductors.
+//! A drop over memory, shoppers that act on it, and conductors.
 #![allow(dead_code, unreachable_pub)]
 
 use std::future::{Future, poll_fn};
@@ -42,7 +42,8 @@ pub fn shopper(name: &str) -> ShopperId {
 }
 
 impl Scene {
-    /// A drop that opened a minute ago and lasts an hour more: 30 units of A in two shards, 5 of B in one; 2 a head.
+    /// A drop that opened a minute ago and lasts an hour more: 30 units of A in two shards, 5 of B in one; limit 2 per
+    /// shopper.
     pub fn new() -> Self {
         Self::with(&[("A", 30), ("B", 5)])
     }
@@ -66,7 +67,7 @@ impl Scene {
         )
     }
 
-    /// A whole round of a run of its own: looks at the calendar and makes a step.
+    /// A complete round in a new run: reads the calendar and makes a step.
     pub async fn conduct(&self, holder: &str) {
         let process = self.process();
         let mut run = process.begin(holder);
@@ -74,7 +75,7 @@ impl Scene {
         run.round().await;
     }
 
-    /// Takes a hold; whether there was one to take.
+    /// Takes a hold; returns whether units were available.
     pub async fn hold(&self, sku: &str, index: u16, who: &str, units: u32) -> bool {
         self.hold_for(sku, index, who, units, fixtures::HOLD_SECONDS)
             .await
@@ -97,7 +98,7 @@ impl Scene {
         shard.claims.get(&shopper(who)).cloned()
     }
 
-    /// Checks a hold out; the order, if it could be.
+    /// Checks a hold out; returns the order if it was placed.
     pub async fn order(&self, sku: &str, index: u16, who: &str) -> Option<Order> {
         let now = self.edge.now();
         let hold = self.claim(sku, index, who)?;
@@ -141,7 +142,7 @@ impl Scene {
         self.store.orders()[id].clone()
     }
 
-    /// Starts the order's payment: from now on it cannot be cancelled at once.
+    /// Starts the order's payment. From now on the order cannot be cancelled at once.
     pub async fn start_payment(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
         let step = order
@@ -161,7 +162,7 @@ impl Scene {
         assert!(self.store.advance(&step).await.unwrap().is_done());
     }
 
-    /// Ends an order that was asked to end, as its worker does once the gateway says that no money has moved.
+    /// Ends an order whose end was requested, as its worker does once the gateway reports that no money has moved.
     pub async fn end_if_asked(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
         if let Some(reason) = order.cancel_requested.filter(|_| order.status.is_open()) {
@@ -189,7 +190,7 @@ impl Scene {
         self.store.counts(&id(), &sku.parse().unwrap()).await.unwrap()
     }
 
-    /// The free units of each SKU as the status tells them.
+    /// The free units of each SKU in the status.
     pub async fn told_free(&self) -> Vec<u32> {
         self.status()
             .await
@@ -200,7 +201,7 @@ impl Scene {
             .collect()
     }
 
-    /// Units still held anywhere.
+    /// All held units.
     pub fn held(&self) -> u32 {
         let shards = self.store.shards();
         let claims = shards.values().flat_map(|shard| shard.claims.values());
@@ -221,8 +222,8 @@ impl Scene {
     }
 }
 
-/// Runs `work` for so many polls and then drops it, as the death of its process would; `None` if it was cut off. Each
-/// call of a memory port takes one poll more.
+/// Polls `work` this many times and then drops it, as the death of its process would; `None` if it was not finished.
+/// Each call of a memory port needs one more poll.
 pub async fn killed_after<F: Future>(polls: usize, work: F) -> Option<F::Output> {
     let mut work = pin!(work);
     let mut left = polls;

@@ -8,6 +8,7 @@ use std::task::Poll;
 use axum::Router;
 use axum::body::Body;
 use domain::drops::Drop;
+use domain::rate::CallRate;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use memory::{MemoryStore, TestEdge};
@@ -46,6 +47,11 @@ pub fn body() -> Value {
 
 impl Scene {
     pub fn new() -> Self {
+        Self::with_gateway(CallRate::HIGHEST)
+    }
+
+    /// Where the payment gateway is called at `rate`.
+    pub fn with_gateway(rate: CallRate) -> Self {
         let (store, edge, keys) = (
             MemoryStore::new(),
             TestEdge::new(11),
@@ -56,7 +62,7 @@ impl Scene {
             .with_deployers(KeySet::of(&[&deployer]).unwrap())
             .unwrap();
         let port = || store.clone();
-        let router = Api::router(port(), port(), port(), port(), operators, edge.clone());
+        let router = Api::router(port(), port(), port(), port(), rate, operators, edge.clone());
         Self {
             store,
             edge,

@@ -1,10 +1,5 @@
-//! What the tests of the running parts share.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "each test uses a part of it"
-)]
+//! Helpers for the tests of the stack's parts.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,7 +16,7 @@ use stampede_local::runtime::{Functions, OnDemand, Settings};
 use stampede_local::template::{Function, Model};
 use tempfile::TempDir;
 
-/// A model without anything.
+/// An empty model.
 pub fn empty() -> Model {
     Model {
         functions: BTreeMap::new(),
@@ -31,7 +26,7 @@ pub fn empty() -> Model {
     }
 }
 
-/// A function that is the probe.
+/// A function that runs the probe.
 pub fn probe(name: &str) -> Function {
     Function {
         name: name.to_owned(),
@@ -58,7 +53,7 @@ pub fn probe_binary() -> PathBuf {
     binary
 }
 
-/// Functions that are all the probe, in a folder of their own.
+/// Functions that all run the probe, in their own folder.
 pub struct Bench {
     pub functions: Arc<Functions>,
     pub meter: Arc<Meter>,
@@ -74,7 +69,7 @@ impl Bench {
         Self::of(model, concurrency, faults, OnDemand::default())
     }
 
-    /// With processes as Lambda starts them.
+    /// Starts processes as Lambda does.
     pub fn as_lambda(model: &Model, concurrency: usize, platform_share: Duration) -> Self {
         let on_demand = OnDemand::AsLambda { platform_share };
         Self::of(model, concurrency, Arc::default(), on_demand)
@@ -104,7 +99,7 @@ impl Bench {
         }
     }
 
-    /// What the probe noted.
+    /// The lines that the probe wrote.
     pub fn notes(&self) -> Vec<String> {
         read_lines(&self.folder.path().join("probe.txt"))
     }
@@ -118,7 +113,7 @@ fn read_lines(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What a server answers to a GET: head and body.
+/// A server's answer to a GET: head and body.
 pub fn get(url: &str, path: &str) -> String {
     let host = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();

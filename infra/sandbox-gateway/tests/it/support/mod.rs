@@ -1,5 +1,5 @@
 //! A sandbox on a free port and a client that speaks to it as any HTTP client would.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

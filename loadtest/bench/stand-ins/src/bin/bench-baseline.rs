@@ -1,8 +1,9 @@
-//! The least that any Rust function does that checks a token and writes one item: what a reserve's CPU is compared with.
+//! The minimal Rust function that checks a token and writes one item. The CPU time of a reservation is compared with
+//! it.
 //!
-//! The signature of the bearer token is verified, and nothing in it is read; the path names the item, and one
-//! `UpdateItem` with the condition of a reserve changes it. The client has the SDK's own defaults. No logs, no routes,
-//! no validation, no answer worth speaking of.
+//! It verifies the signature of the bearer token without reading the claims. The path names the item, and one
+//! `UpdateItem` with the condition of a reservation changes it. The client has the SDK's defaults. It has no logs, no
+//! routes, no validation, and a minimal answer.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An account of a test's own, with everything that the scene's baseline names.
+//! An account for one test, with everything that the scene's baseline names.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -32,10 +32,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::local::servers::{servers, tool};
 
-/// Under which path the documents are.
+/// The path of the documents.
 pub(crate) const DOCUMENTS: &str = "/stampede/prescale";
 
-/// Clients past the adapter.
+/// Clients that bypass the adapter.
 pub(crate) struct Past {
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) rds: aws_sdk_rds::Client,
@@ -45,7 +45,6 @@ pub(crate) struct Past {
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
 }
 
-/// The account.
 pub(crate) struct Local {
     pub(crate) account: AwsAccount<MemoryStore>,
     pub(crate) names: Names,
@@ -53,13 +52,13 @@ pub(crate) struct Local {
     documents: Documents,
 }
 
-/// Everything of `number`'s account, at this server.
+/// The SDK configuration for account `number` at the local server.
 fn config(number: u64, service: Service) -> SdkConfig {
     let server = match service {
         Service::DynamoDb => &servers().moto,
         _ => &servers().ministack,
     };
-    // The key says whose account it is.
+    // The emulator derives the account from the access key.
     let credentials = Credentials::new(format!("{number:012}"), "secret", None, None, "tests");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -206,7 +205,7 @@ pub(crate) fn texts(documents: &Documents) -> BTreeMap<String, String> {
     texts
 }
 
-/// A drop as people write it.
+/// A drop in the documents' format.
 fn written(drop: &CalendarDrop) -> Value {
     let moment = |at: Timestamp| {
         let seconds = at.as_millis() / 1_000;
@@ -221,7 +220,7 @@ fn written(drop: &CalendarDrop) -> Value {
     value
 }
 
-/// A function's code: a program that answers whatever it is sent, or one that ends at once.
+/// A function's code: a program that answers every event, or one that exits at once.
 fn code(answers: bool) -> &'static [u8] {
     const MAKE: &str = include_str!("code.py");
     static CODE: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
@@ -245,7 +244,7 @@ impl Past {
         alias.function_version("1").send().await.unwrap();
     }
 
-    /// A table with an index, as warm as new ones are.
+    /// A table with an index, with the warm throughput of new tables.
     async fn make_table(&self, name: &str) {
         let attribute = |name: &str| {
             dynamodb::AttributeDefinition::builder()
@@ -342,13 +341,13 @@ impl ControlPlanes for Local {
         }
     }
 
-    /// Here everything is complete at once.
+    /// The emulators complete every change at once.
     async fn settle(&self) {}
 
     async fn send(&self) {
         let send = self.past.sqs.send_message();
         let send = send.queue_url(&self.names.sources[scene::SOURCE].queue_url);
-        // Later than the test ends: whoever works the queue off must not be quicker than the look.
+        // Delayed beyond the test's end, so that no consumer removes the message before the look.
         send.message_body("{}").delay_seconds(900).send().await.unwrap();
     }
 

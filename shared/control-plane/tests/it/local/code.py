@@ -1,5 +1,5 @@
-"""Writes a function's code to standard output, as a zip: a program that answers whatever it is sent (`answers`), or one
-that ends at once."""
+"""Writes a function's code to standard output, as a zip: a program that answers every event (`answers`), or one that exits
+at once."""
 import io, sys, zipfile
 answers = """#!%s
 import json, os, urllib.request

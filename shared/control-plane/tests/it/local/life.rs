@@ -1,4 +1,5 @@
-//! A drop's life: the function's own runs on this account, from the preparation to the way back.
+//! A whole drop: the function's own runs on this account, from the preparation until the capacity is back at the
+//! baseline.
 
 use domain::prescale::observed::Observed;
 use domain::prescale::quotas::Quotas;
@@ -38,10 +39,10 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
         local.account.observe(&docs.baseline).await.unwrap().observed
     };
     let baseline = Observed::at_baseline(&docs.baseline);
-    // Long before, nothing is done.
+    // Long before the drop, nothing is changed.
     assert_eq!(run(60).await, baseline);
     assert_eq!(store.readiness_of(&drop.id), None);
-    // It opens after an hour; its crowd gathers ten minutes before, and preparing takes some minutes.
+    // The drop opens after an hour. Shoppers arrive from ten minutes before, and preparing takes some minutes.
     let prepared = run(2_700).await;
     let there = prepared.function(scene::API);
     // 900 requests a second at ten for each unit, with a headroom of 1.2.
@@ -52,11 +53,11 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
     assert_eq!(run(2_760).await, prepared);
     let ready = store.readiness_of(&drop.id).unwrap();
     assert!(ready.ready, "{ready:?}");
-    // While it runs nothing is lowered, by however many runs.
+    // During the drop nothing is lowered, by however many runs.
     for seconds in [3_600, 3_660, 7_140] {
         assert_eq!(run(seconds).await, prepared);
     }
-    // It is over; the first run that finds nothing wanted lowers nothing, the second one does.
+    // The drop is over. The first run without a wanted capacity lowers nothing, the second one does.
     assert_eq!(run(7_500).await, prepared);
     assert_eq!(run(7_560).await, baseline);
     assert_eq!(run(7_620).await, baseline);

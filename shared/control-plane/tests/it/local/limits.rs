@@ -23,7 +23,7 @@ async fn others_reservations_are_counted_and_ours_are_not() {
     let quotas = local.account.quotas(baseline).await.unwrap().unwrap();
     let expected = Quotas {
         account_concurrency: u32::try_from(account).unwrap(),
-        // What is declared to be provisioned by others comes on top.
+        // The declared provisioned concurrency of other functions is added.
         reserved_by_others: 30 + 12 + 7,
         provisioned_per_minute: 6_000,
         api_requests_per_second: 10_000,
@@ -102,7 +102,7 @@ async fn an_index_is_warmed_with_its_table() {
     let described = described.table_name(&local.names.tables[scene::TABLE]);
     let table = described.send().await.unwrap().table.unwrap();
     let index = table.global_secondary_indexes()[0].warm_throughput().unwrap();
-    // Its reads are its own.
+    // The index's reads count separately.
     assert_eq!(index.write_units_per_second(), Some(6_000));
     assert_eq!(index.read_units_per_second(), Some(12_000));
     let own = table.warm_throughput().unwrap();
@@ -133,7 +133,7 @@ async fn the_maximum_is_left_as_it_is() {
     );
 }
 
-/// A class that waits for its maintenance window is neither there nor under way.
+/// A change of class that waits for its maintenance window is neither complete nor in progress.
 #[tokio::test]
 async fn a_deferred_class_is_seen_and_put_right() {
     let local = Local::provisioned().await;

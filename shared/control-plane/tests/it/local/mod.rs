@@ -1,7 +1,7 @@
-//! The ports on control planes that others have written: `ministack` for Lambda, RDS, Parameter Store, SQS and CloudWatch,
-//! `moto` for DynamoDB's warm throughput. Both are installed by `infra/tools/setup test`.
+//! The ports on independently written emulators: `ministack` for Lambda, RDS, Parameter Store, SQS and CloudWatch,
+//! `moto` for DynamoDB's warm throughput. `infra/tools/setup test` installs both.
 //!
-//! What they are not: slow, busy, half done or silent. For that see `told`.
+//! The emulators are never slow, busy, incomplete or silent. The tests in `told` cover these cases.
 
 mod account;
 mod contract;

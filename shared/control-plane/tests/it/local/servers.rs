@@ -1,6 +1,7 @@
-//! Both servers, on free ports of the loopback, once for all tests of this process, and gone with it however it ends.
+//! Both servers, on free loopback ports, started once for all tests of this process. They stop with the process in
+//! every case.
 //!
-//! A shell stands between: it starts a server and waits for the end of its own input, which this process holds open.
+//! A shell starts a server and waits for the end of its standard input, which this process holds open.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -11,10 +12,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How long a server may take to be ready, on a busy machine.
+/// How long a server may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs the program `$2` with the remaining arguments in the folder `$1`.
+/// The shell script: runs the program `$2` with the remaining arguments in the folder `$1`.
 const WATCHED: &str = r#"
     folder=$1
     shift
@@ -34,7 +35,6 @@ pub(crate) struct Servers {
     pub(crate) moto: Server,
 }
 
-/// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) url: String,
@@ -43,7 +43,7 @@ pub(crate) struct Server {
     _leash: ChildStdin,
 }
 
-/// Where the project's Python tools are.
+/// The path of one of the project's Python tools.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/venv/bin");
     let program = PathBuf::from(folder).join(name);
@@ -54,7 +54,7 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     program
 }
 
-/// The servers, ready.
+/// The servers, once they are ready.
 pub(crate) fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -72,7 +72,7 @@ pub(crate) fn servers() -> &'static Servers {
                 .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
                 .env("BIND_HOST", "127.0.0.1")
                 .env("MINISTACK_HOST", "localhost")
-                // Otherwise it depends on the machine.
+                // Otherwise the value depends on the machine.
                 .env("LAMBDA_ACCOUNT_CONCURRENCY", "1000")
                 .env("IOT_MTLS_ENABLED", "0")
                 .env("SFTP_ENABLED", "0");
@@ -88,7 +88,7 @@ fn start(program: impl Fn(&mut Command, u16)) -> Server {
         .local_addr()
         .unwrap()
         .port();
-    // The shell removes it.
+    // The shell removes this folder.
     let folder = tempfile::Builder::new()
         .prefix("planes-")
         .tempdir()
@@ -103,11 +103,11 @@ fn start(program: impl Fn(&mut Command, u16)) -> Server {
     shell.env("HOME", &folder).env("TMPDIR", &folder);
     program(&mut shell, port);
     shell.stdin(Stdio::piped()).stdout(Stdio::piped());
-    // In a group of its own: a Ctrl-C at the terminal reaches the tests, and these end the server.
+    // In its own process group: Ctrl-C at the terminal reaches only the tests, which then stop the server.
     shell.process_group(0);
     let mut shell = shell.spawn().unwrap();
     let (leash, log) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
-    // The server writes to this pipe as long as it lives: someone must read it.
+    // The server blocks when its log pipe is full, so a thread reads the pipe.
     let (lines, heard) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {

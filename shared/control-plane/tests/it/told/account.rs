@@ -1,4 +1,4 @@
-//! The account that is told about.
+//! The scripted account.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const NAMES: &str = r#"{
     "cluster": "ledger"
 }"#;
 
-/// The account behind a server that was told `rules`; reads are sent twice, and answers are waited for but shortly.
+/// The account behind a scripted server. Reads are sent twice, and time limits are short.
 pub(crate) fn account(told: &Told) -> AwsAccount<MemoryStore> {
     account_with(told, MemoryStore::new())
 }
@@ -78,7 +78,7 @@ pub(crate) fn patient_account(
     )
 }
 
-/// An account at the baseline, but for `rules`, which come first.
+/// An account at the baseline, with `rules` taking precedence.
 pub(crate) async fn told(rules: Vec<Rule>) -> Told {
     let mut all = rules;
     let capacity = Some((2.0, 64.0));

@@ -1,4 +1,4 @@
-//! Every change under every fault: what it means, and that it is sent once.
+//! Every change under every fault: the reported outcome, and that the change is sent once.
 
 use domain::prescale::steps::Step;
 use memory::contract::account::scene;
@@ -11,7 +11,7 @@ use crate::told::answers::{
 };
 use crate::told::server::Answer;
 
-/// The fault's wording in the service of an operation.
+/// The fault in the format of the operation's service.
 fn fault(operation: &str, lambda: (u16, &str), rds: (u16, &str), dynamodb: (u16, &str)) -> Answer {
     if operation.contains('/') {
         lambda_error(lambda.0, lambda.1)
@@ -22,7 +22,7 @@ fn fault(operation: &str, lambda: (u16, &str), rds: (u16, &str), dynamodb: (u16,
     }
 }
 
-/// Carries every step out against an answer made for its operation; each must end as `expected` after one request.
+/// Carries out every step against an answer made for its operation. Each must end as `expected` after one request.
 async fn each(answer: impl Fn(&str) -> Answer, expected: &ControlError) {
     for (operation, step) in every_step() {
         let told = told(vec![(operation, vec![answer(operation)])]).await;
@@ -108,7 +108,7 @@ async fn what_was_never_sent_is_busy() {
     }
 }
 
-/// What is accepted is begun, not done.
+/// An accepted change is started and not complete.
 #[tokio::test]
 async fn what_takes_its_time_is_begun() {
     for (operation, step) in every_step() {
@@ -139,7 +139,7 @@ async fn what_takes_its_time_is_begun() {
     }
 }
 
-/// An instance that says `available` for a moment after the change was taken has not changed yet.
+/// An instance may still report `available` for a moment after the change was accepted, before it has changed.
 #[tokio::test]
 async fn a_class_that_is_pending_is_not_there() {
     for (class, status, pending, expected) in [
@@ -202,7 +202,7 @@ async fn what_is_taken_away_may_be_gone_already() {
     assert!(told.requests(operation)[0].operation.contains("Qualifier=live"));
 }
 
-/// A warm-up under way is waited for by the next run, and nothing is sent.
+/// While a warm-up is in progress, nothing is sent; the next run looks again.
 #[tokio::test]
 async fn a_table_that_is_being_changed_is_left_alone() {
     let updating = crate::told::answers::table("UPDATING", "UPDATING", "ACTIVE", "ACTIVE");
@@ -235,8 +235,8 @@ async fn a_table_and_its_index_are_warmed_by_one_request() {
     );
 }
 
-/// Lambda's words while an alias routes by weights, as it does for a moment in every deployment: "Alias with weights can not be used
-/// with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). Any other invalid value stays a mistake.
+/// Lambda's error while an alias routes by weights, as it does briefly in every deployment: "Alias with weights can not
+/// be used with Provisioned Concurrency" (`PutProvisionedConcurrencyConfig`). Any other invalid value stays a mistake.
 #[tokio::test]
 async fn an_alias_that_is_being_shifted_is_left_alone() {
     let step = Step::Provision {
@@ -256,8 +256,8 @@ async fn an_alias_that_is_being_shifted_is_left_alone() {
     }
 }
 
-/// RDS accepts `SecondsUntilAutoPause` beside a minimum of 0 alone ("Scaling to Zero ACUs", Aurora's guide), so a cluster that pauses can be raised
-/// only without it.
+/// RDS accepts `SecondsUntilAutoPause` only beside a minimum of 0 ("Scaling to Zero ACUs", Aurora's guide), so a
+/// request that raises a pausing cluster must omit it.
 #[tokio::test]
 async fn the_time_until_a_pause_is_sent_only_with_a_minimum_of_nothing() {
     for (from, to, sent) in [(0.0, 4.0, false), (4.0, 0.0, true)] {

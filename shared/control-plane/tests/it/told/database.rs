@@ -1,4 +1,4 @@
-//! The database: slow, in between, and failing over.
+//! The database: slow, in transition, and failing over.
 
 use domain::prescale::observed::ObservedDatabase;
 use domain::prescale::steps::Step;
@@ -16,7 +16,7 @@ fn fail_over() -> Step {
     }
 }
 
-/// Who writes, whether the next change may begin, and whether all is settled.
+/// The writer, whether the next change may begin, and whether everything is settled.
 async fn look(told: &Told) -> (Option<String>, bool, bool) {
     let seen = account(told).observe(&provisioned().baseline).await.unwrap();
     let ObservedDatabase::Provisioned { instances, available } = seen.observed.database else {
@@ -26,7 +26,7 @@ async fn look(told: &Told) -> (Option<String>, bool, bool) {
     (writer, available, seen.database_available)
 }
 
-/// RDS names the new writer some time before all of it is available again.
+/// RDS reports the new writer some time before all parts are available again.
 #[tokio::test]
 async fn a_slow_fail_over_is_waited_for() {
     let one = || Some("one".to_owned());
@@ -58,13 +58,13 @@ async fn a_slow_fail_over_is_waited_for() {
     );
     assert_eq!(look(&told).await, (one(), false, false));
     assert_eq!(look(&told).await, (two(), false, false));
-    // Another run comes too early: the writer is as it shall be, so there is nothing to send.
+    // Another run comes too early: the writer is already correct, so there is nothing to send.
     assert_eq!(account.carry_out(&fail_over()).await, Ok(Carried::AlreadySo));
     assert_eq!(look(&told).await, (two(), true, true));
     assert_eq!(told.requests("FailoverDBCluster").len(), 1);
 }
 
-/// A second run that comes while the cluster fails over sends nothing.
+/// A second run during a failover sends nothing.
 #[tokio::test]
 async fn a_fail_over_under_way_is_not_begun_again() {
     let told = told(vec![(
@@ -77,7 +77,7 @@ async fn a_fail_over_under_way_is_not_begun_again() {
     assert_eq!(told.requests("FailoverDBCluster").len(), 0);
 }
 
-/// The fail-over was begun, and the answer lost: the next look shows it, and nothing is begun twice.
+/// The failover was started and the answer lost. The next look shows the failover, and it is not started twice.
 #[tokio::test]
 async fn a_fail_over_whose_answer_is_lost_is_seen_by_the_next_look() {
     let told = told(vec![
@@ -145,7 +145,7 @@ async fn a_minimum_waits_while_the_cluster_is_changed_and_keeps_the_maximum() {
     }
 }
 
-/// Only what is known to be safe is changed.
+/// Only a database that is known to be safe to change is changed.
 #[tokio::test]
 async fn a_database_of_the_other_kind_or_with_a_strange_writer_is_broken() {
     let without = told(vec![(

@@ -1,4 +1,4 @@
-//! Lists: in pages, up to a bound.
+//! Lists in pages, up to a bound.
 
 use control_plane::Patience;
 use domain::prescale::baseline::Baseline;
@@ -32,7 +32,7 @@ fn declared(more: Value) -> Answer {
     ok(json!({"Parameter": {"Name": "/stampede/prescale/quotas", "Value": quotas.to_string()}}))
 }
 
-/// An account of 1000 units, of which these are unreserved.
+/// An account of 1000 units, with this many unreserved.
 fn settings(unreserved: u32) -> Rule {
     let limit = json!({
         "TotalCodeSize": 1, "CodeSizeUnzipped": 1, "CodeSizeZipped": 1,
@@ -65,7 +65,8 @@ async fn quotas(rules: Vec<Rule>) -> (Result<Readable<Quotas>, ControlError>, To
     (account(&told).quotas(&baseline()).await, told)
 }
 
-/// Of 1000 units 130 are reserved, 20 of them by us; 15 more are provisioned by someone who has reserved nothing.
+/// Of 1000 units 130 are reserved, 20 of them by the baseline's functions. A function without a reservation has
+/// provisioned 15 more.
 #[tokio::test]
 async fn what_others_have_provisioned_counts_unless_it_is_within_their_reservation() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -146,7 +147,7 @@ async fn a_limit_that_cannot_be_read_fails_the_look() {
     );
 }
 
-/// A list without an end is not read for ever, and none of it is used.
+/// An endless list is not read forever, and no part of it is used.
 #[tokio::test]
 async fn an_endless_list_is_broken() {
     let page = ok(json!({"Parameters": [], "NextToken": "again"}));
@@ -156,7 +157,7 @@ async fn an_endless_list_is_broken() {
     assert_eq!(told.requests("GetParametersByPath").len(), 32);
 }
 
-/// Half of the calendar is no calendar.
+/// A part of the calendar must not be used as the calendar.
 #[tokio::test]
 async fn a_list_that_breaks_off_is_not_used() {
     let first = || ok(json!({"Parameters": [], "NextToken": "next"}));
@@ -171,7 +172,7 @@ async fn a_list_that_breaks_off_is_not_used() {
     }
 }
 
-/// An account with 60 functions besides ours, whose control plane has 10 calls a second left for us.
+/// An account with 60 other functions, whose control plane has 10 calls a second left for this process.
 async fn large_account() -> Told {
     let others: Vec<String> = (0..60).map(|n| format!("other-{n}")).collect();
     let told = told(vec![
@@ -188,8 +189,9 @@ async fn large_account() -> Told {
     told
 }
 
-/// Lambda's control plane takes 15 calls a second of the whole account (Lambda's guide, "Quotas"); somebody else takes a third of them.
-/// A whole look of 70 calls is no faster than that, throttles nobody, and takes a second look a few calls.
+/// Lambda's control plane allows 15 calls a second for the whole account (Lambda's guide, "Quotas"), and another client
+/// uses a third of them. A whole look of 70 calls keeps within the rest and is never throttled. A second look needs
+/// only a few calls.
 #[tokio::test]
 async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
     let told = large_account().await;
@@ -210,8 +212,8 @@ async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
     assert!(again < 15, "{again} calls");
 }
 
-/// A run of a drop's opening on the same account: it looks, changes the provisioned concurrency of seven functions, and looks again, within
-/// its 55 s. Each change is sent once, so one that Lambda throttled would be lost to this run.
+/// A run at a drop's opening on the same account: it looks, changes the provisioned concurrency of seven functions, and
+/// looks again, within its 55 s. Each change is sent once, so a throttled one would be lost for this run.
 #[tokio::test]
 async fn a_run_that_changes_seven_functions_keeps_the_pace() {
     let told = large_account().await;

@@ -1,4 +1,4 @@
-//! Looks at what is half done, given up, or silent.
+//! Looks at resources that are incomplete, failed, or silent.
 
 use domain::prescale::capacity::Polling;
 use domain::prescale::observed::{Allocation, ObservedFunction};
@@ -31,7 +31,7 @@ async fn what_lambda_says_is_not_what_is_there() {
         (100, 100, "READY", Allocation::Ready),
         (100, 0, "IN_PROGRESS", Allocation::InProgress),
         (100, 40, "IN_PROGRESS", Allocation::InProgress),
-        // All is allocated, and Lambda has not called it ready.
+        // Everything is allocated, but Lambda does not report it as ready.
         (100, 100, "IN_PROGRESS", Allocation::InProgress),
         (100, 40, "FAILED", Allocation::Failed),
         (100, 100, "A_WORD_OF_TOMORROW", Allocation::InProgress),
@@ -46,7 +46,7 @@ async fn what_lambda_says_is_not_what_is_there() {
     }
 }
 
-/// Nothing provisioned and nothing there are answered with the same status.
+/// A function without provisioned concurrency and a missing function have the same status code.
 #[tokio::test]
 async fn a_missing_function_is_told_from_one_with_nothing_provisioned() {
     assert_eq!(
@@ -101,7 +101,7 @@ async fn a_table_is_active_when_all_of_it_is() {
     }
 }
 
-/// Reads are repeated as far as the configuration says, unlike changes; then the error stands.
+/// Unlike changes, reads are repeated as often as the configuration allows; then the error is returned.
 #[tokio::test]
 async fn a_look_is_repeated_once_and_then_fails_as_it_failed() {
     let faults = || {

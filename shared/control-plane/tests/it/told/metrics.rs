@@ -1,4 +1,4 @@
-//! What was measured, when CloudWatch does not answer as it should.
+//! Metrics, when CloudWatch's answers are faulty.
 
 use memory::contract::account::scene::API;
 use memory::contract::scene::NOW;

@@ -1,6 +1,6 @@
-//! What no emulator does: slow, busy, half done, given up, silent. Answers come from a server that does as it is told.
+//! Cases that no emulator produces: slow, busy, incomplete, failed, silent. A scripted server gives the answers.
 //!
-//! The exchanges are written after AWS's API references and the SDK's own models; none was recorded on AWS.
+//! The exchanges are written by hand from AWS's API references and the SDK's models; none was recorded on AWS.
 
 mod account;
 mod answers;

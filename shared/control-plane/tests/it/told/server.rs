@@ -1,4 +1,4 @@
-//! A server that answers each kind of request with the next thing it was told.
+//! A server that answers each kind of request with its next scripted answer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,27 +10,24 @@ use tokio::time::Instant;
 
 use crate::told::answers::lambda_error;
 
-/// One answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// A status, further header fields, and a body.
+    /// A status, further headers, and a body.
     Body(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// The connection is closed once the request has been read.
     Close,
-    /// The request is read, and nothing follows.
+    /// The request is read and never answered.
     Silence,
 }
 
-/// One request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The operation, where the protocol names it, or method and path.
     pub(crate) operation: String,
-    /// With what.
     pub(crate) body: String,
 }
 
-/// The answers to requests whose operation contains this; the last one stays.
+/// The answers to requests whose operation contains this text; the last one repeats.
 pub(crate) type Rule = (&'static str, Vec<Answer>);
 
 #[derive(Debug, Default)]
@@ -40,7 +37,7 @@ struct State {
     bucket: Option<Bucket>,
 }
 
-/// A token bucket, as Lambda's control plane has one for the whole account. Others take their share of it.
+/// A token bucket, as Lambda's control plane has one for the whole account. Other clients use a part of it.
 #[derive(Debug)]
 struct Bucket {
     per_second: f64,
@@ -61,7 +58,7 @@ impl Bucket {
     }
 }
 
-/// The server.
+/// The scripted server.
 pub(crate) struct Told {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
@@ -75,7 +72,7 @@ impl Drop for Told {
 }
 
 impl Told {
-    /// Of several rules that fit a request, the first is used.
+    /// If several rules match a request, the first is used.
     pub(crate) async fn start(rules: Vec<Rule>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -93,7 +90,7 @@ impl Told {
         Self { url, state, server }
     }
 
-    /// Takes at most so many requests a second from now on; more are answered as throttled by Lambda.
+    /// Accepts at most this many requests a second from now on. Further ones are throttled as Lambda does.
     pub(crate) fn limit(&self, per_second: f64) {
         let (tokens, filled) = (per_second, Instant::now());
         self.state.lock().unwrap().bucket = Some(Bucket {
@@ -110,7 +107,6 @@ impl Told {
         of_key.cloned().collect()
     }
 
-    /// Stops listening.
     pub(crate) async fn stop(&mut self) {
         self.server.abort();
         let _ = (&mut self.server).await;
@@ -119,7 +115,7 @@ impl Told {
 
 impl State {
     fn answer(&mut self, request: Request) -> Answer {
-        // Lambda's requests name a path; the other services have limits of their own.
+        // Lambda's requests have a path. The other services have separate limits.
         let lambda = request.operation.contains('/');
         if lambda && self.bucket.as_mut().is_some_and(|bucket| !bucket.takes()) {
             self.requests.push(Request {
@@ -141,7 +137,7 @@ impl State {
     }
 }
 
-/// Serves one connection: HTTP/1.1 as far as the SDK speaks it.
+/// Serves one connection, with the parts of HTTP/1.1 that the SDK uses.
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
@@ -161,7 +157,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     }
 }
 
-/// One request; none when the connection has ended.
+/// Reads one request; `None` when the connection has ended.
 async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let (mut first, mut target, mut length) = (None, None, 0);
     loop {

@@ -10,19 +10,19 @@ use super::number::{Number, Numbers, numbers, with};
 /// One number over all runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
-    /// Its name, as people find it in the document. A share is told as the function's part of its group, 0 to 1.
+    /// Its name, as in the document. A share is given as the function's part of its group, 0 to 1.
     pub number: String,
-    /// What the profile said; none for one that it did not have.
+    /// The profile's former value; none for a number that it did not have.
     pub old: Option<f64>,
-    /// What it says now.
+    /// The new value.
     pub new: f64,
-    /// The least of the runs.
+    /// The smallest value of the runs.
     pub least: f64,
-    /// The middle one, or half way between the two in the middle.
+    /// The middle value, or the mean of the two middle ones.
     pub median: f64,
-    /// The largest.
+    /// The largest value of the runs.
     pub largest: f64,
-    /// How many runs could tell.
+    /// The number of runs with a value.
     pub runs: usize,
 }
 
@@ -33,12 +33,12 @@ pub struct Calibrated {
     pub profile: CapacityProfile,
     /// Each number that was measured.
     pub spread: Vec<Spread>,
-    /// Numbers that no run could tell: they are as they were.
+    /// Numbers that no run measured, which stay unchanged.
     pub kept: Vec<String>,
 }
 
-/// The profile that `runs` say: the median of them, and for percentiles the largest. What none of them measured, and what
-/// is people's to decide, stays as `profile` has it.
+/// The profile that follows from `runs`: the median of their values, and for percentiles the largest. Numbers that no
+/// run measured, and numbers that are set by hand, stay as in `profile`.
 #[must_use]
 pub fn calibrate(profile: &CapacityProfile, runs: &[Measured]) -> Calibrated {
     let mut seen: std::collections::BTreeMap<Number, Vec<f64>> = std::collections::BTreeMap::new();
@@ -90,7 +90,7 @@ pub fn calibrate(profile: &CapacityProfile, runs: &[Measured]) -> Calibrated {
     }
 }
 
-/// Of values in order.
+/// The median of sorted values.
 fn median(values: &[f64]) -> f64 {
     let middle = values.len() / 2;
     let at = |n: usize| values.get(n).copied().unwrap_or(0.0);

@@ -1,18 +1,18 @@
-//! What one measured drop says each number of the profile would have to be.
+//! The values of the profile's numbers that one measured drop implies.
 
 use super::super::measured::{FunctionMeasured, Measured, float};
 use super::super::phase::Phase;
 use super::super::profile::{ByPhase, CapacityProfile, Group, Per, TableUse, Through};
 use super::number::{Number, Numbers};
 
-/// Of fewer than so many values a 95th percentile is just the largest.
+/// Below this number of values, a 95th percentile is just the largest value.
 const LEAST_FOR_P95: u64 = 20;
 
-/// The numbers for which `measured` is evidence.
+/// The numbers for which `measured` has evidence.
 ///
-/// A group's weights and parts need the invocations of *all* its functions. Nothing sold is no evidence for what units
-/// cause, and an opening at which no shopper's request came is none for any shopper's weights there: a drop without
-/// shoppers cannot be planned for.
+/// A group's weights and parts need the invocations of *all* its functions. A drop without sales has no evidence for
+/// the load of units. An opening without any shopper's request has no evidence for shoppers' weights there, since a
+/// drop without shoppers cannot be planned.
 #[must_use]
 pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
     let mut found = Numbers::new();
@@ -62,7 +62,7 @@ pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
     found
 }
 
-/// A group's requests in each phase, where they count: those over queues in the tail.
+/// A group's requests in each phase where they count: those over queues count in the tail.
 pub(super) fn requests(group: &Group, measured: &Measured) -> Option<ByPhase<f64>> {
     let mut sum = ByPhase::each(|_| 0.0);
     for share in &group.functions {
@@ -74,7 +74,7 @@ pub(super) fn requests(group: &Group, measured: &Measured) -> Option<ByPhase<f64
     Some(sum)
 }
 
-/// One function's requests in each phase, where they count.
+/// One function's requests in each phase where they count.
 pub(super) fn counted(through: Through, seen: &FunctionMeasured) -> Option<ByPhase<f64>> {
     let invocations = seen.invocations?;
     Some(match through {
@@ -86,7 +86,7 @@ pub(super) fn counted(through: Through, seen: &FunctionMeasured) -> Option<ByPha
     })
 }
 
-/// Units that were sold, or those on sale where nobody counted; none if nothing was sold.
+/// Sold units, or the units on sale if sales were not counted; none if nothing was sold.
 fn units(measured: &Measured) -> Option<f64> {
     let units = f64::from(measured.sold.unwrap_or(measured.units));
     (units > 0.0).then_some(units)
@@ -122,8 +122,8 @@ fn weigh(found: &mut Numbers, group: &Group, measured: &Measured) {
     }
 }
 
-/// Takes back what would leave no group with shoppers' requests at the opening. Needed for one drop's numbers as for those
-/// that several are put together to: one may say that nobody browsed, another that nobody bought.
+/// Removes evidence that would leave no group with shoppers' requests at the opening. This is needed for one drop's
+/// numbers and for combined ones: one drop may have no browse requests, another no purchases.
 pub(super) fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
     let of_shoppers = || profile.groups.iter().filter(|g| g.per == Per::Shopper);
     let opening = |group: &Group| Number::Weight {
@@ -165,7 +165,7 @@ fn tabulate(found: &mut Numbers, profile: &CapacityProfile, table: &TableUse, me
         }
         return;
     }
-    // Nobody can tell who read: all that the profile names read more or less than it says, in the same proportion.
+    // The readers of the units are unknown, so all readers in the profile are scaled by the same factor.
     let mut expected = 0.0;
     for group in &profile.groups {
         if let Some(units) = table.read_units_per_request.get(&group.name) {

@@ -1,4 +1,4 @@
-//! What was planned, against what came.
+//! Compares the plan with the measured load.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,21 +13,21 @@ use super::evidence::{counted, requests};
 /// One quantity, planned and actual.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Of what: `function.reserve.concurrency`.
+    /// The quantity: `function.reserve.concurrency`.
     pub what: String,
-    /// As planned, without headroom.
+    /// The planned value, without headroom.
     pub planned: f64,
-    /// As it came.
+    /// The measured value.
     pub actual: f64,
-    /// Actual ÷ planned: above 1, more came than was planned for. None where nothing was planned.
+    /// Actual ÷ planned: above 1 means more than planned. None if nothing was planned.
     pub ratio: Option<f64>,
-    /// Whether capacity follows from it. What it was made from (requests, times) is told beside it.
+    /// Whether capacity depends on it. Its inputs (requests, times) are listed beside it.
     pub sizes: bool,
 }
 
-/// The factor by which plan and drop are furthest apart, one way or the other, over all quantities that capacity follows
-/// from; 1 for a perfect plan. None where nothing can be compared. What was planned and did not come at all counts as
-/// [`MOST_APART`], and so does what came without a plan.
+/// The largest factor between plan and measurement, in either direction, over all quantities on which capacity depends;
+/// 1 for a perfect plan. None if nothing can be compared. A planned quantity that did not occur at all counts as
+/// [`MOST_APART`], and so does an unplanned one that occurred.
 #[must_use]
 pub fn largest(gaps: &[Gap]) -> Option<f64> {
     let apart = |gap: &Gap| match (gap.planned > 0.0, gap.actual > 0.0) {
@@ -40,13 +40,13 @@ pub fn largest(gaps: &[Gap]) -> Option<f64> {
     gaps.iter().filter(|gap| gap.sizes).map(apart).reduce(f64::max)
 }
 
-/// Further apart than this is no longer told apart.
+/// The largest factor that is reported.
 pub const MOST_APART: f64 = 1_000.0;
 
-/// Compares what `profile` made of `drop` with what came. Quantities that were not measured are left out.
+/// Compares the plan of `profile` for `drop` with the measurements. Quantities that were not measured are left out.
 ///
-/// Rates are those of the busiest second. What came is taken to have been as steep as planned within each phase, as nobody
-/// measures single seconds; in a phase for which nothing was planned, as steep as its arrivals.
+/// Rates are those of the busiest second. Single seconds are not measured, so the measured load of each phase is
+/// assumed to be as steep as planned. In a phase without a plan it is assumed to be as steep as the arrivals.
 #[must_use]
 pub fn gaps(profile: &CapacityProfile, drop: &CalendarDrop, measured: &Measured) -> Vec<Gap> {
     let mut gaps = Vec::new();
@@ -126,14 +126,14 @@ fn push(gaps: &mut Vec<Gap>, what: String, planned: f64, actual: Option<f64>, si
     }
 }
 
-/// What was planned for a group in one phase.
+/// The plan of a group in one phase.
 #[derive(Debug, Clone, Copy)]
 struct Planned {
     /// Requests a second, in the busiest second.
     rps: f64,
     /// Requests in the whole phase.
     requests: f64,
-    /// The busiest second over the mean.
+    /// The ratio of the busiest second to the mean.
     steepness: f64,
 }
 
@@ -144,7 +144,7 @@ fn planned(profile: &CapacityProfile, drop: &CalendarDrop, group: &Group) -> ByP
         let weight = *group.weight.of(phase);
         let rps = paces.of(phase).rps(group.per, weight);
         let stretch = stretches.of(phase);
-        // At the opening units have a pace of their own, and are all gone at the end of it.
+        // At the opening, units have their own rate, and all of them are gone at its end.
         let requests = if phase == Phase::Opening && group.per == Per::Unit {
             f64::from(drop.units) * weight
         } else {
@@ -189,7 +189,7 @@ fn of_functions(
         });
         push(gaps, at("requests_per_second"), expected, came, false);
         push(gaps, at("p95_ms"), share.p95_ms, seen.p95_ms, false);
-        // Without a percentile of its own, what came is sized by the planned one.
+        // Without a measured percentile, the planned one is used for the actual size.
         let p95_ms = seen.p95_ms.unwrap_or(share.p95_ms);
         push(
             gaps,

@@ -1,4 +1,4 @@
-//! What one drop taught, and when a drop may be learned from.
+//! The lesson of one drop, and when a drop may be learned from.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,36 +9,37 @@ use super::update::Change;
 use crate::ids::DropId;
 use crate::time::Timestamp;
 
-/// Figures of a drop are complete so long after its orders should be through, in ms: metrics come minutes late.
+/// A drop's metrics are complete this long after its orders should be complete, in ms, since metrics arrive minutes
+/// late.
 pub const SETTLES_MS: i64 = 600_000;
-/// A drop whose figures have not come so long after that is not learned from, in ms.
+/// A drop without metrics this long after that is not learned from, in ms.
 pub const FORGETS_AFTER_MS: i64 = 6 * 3_600_000;
 
-/// What one drop taught. Kept twice: before the profile is changed, and after.
+/// The lesson of one drop. Stored twice: before the profile is changed, and after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lesson {
     /// The drop.
     pub drop: DropId,
-    /// When this was kept.
+    /// When this was stored.
     pub at: Timestamp,
-    /// Who ran.
+    /// The run that stored it.
     pub run: String,
-    /// What it caused.
+    /// The measured load.
     pub measured: Measured,
-    /// The plan against what came, by the profile as it was.
+    /// The plan compared with the measurements, by the profile before the change.
     pub gaps: Vec<Gap>,
-    /// How far apart they are at most, as a factor; none if nothing can be compared.
+    /// The largest factor between them; none if nothing can be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest: Option<f64>,
-    /// What was changed, by the profile as it was.
+    /// The changes to the profile.
     pub changes: Vec<Change>,
     /// Whether the profile has been changed.
     pub written: bool,
 }
 
-/// The drops that may be learned from at `now`, oldest first: they took place, their time is over, and their figures have
-/// come.
+/// The drops that may be learned from at `now`, oldest first: they took place, their time is over, and their metrics
+/// are complete.
 #[must_use]
 pub fn due(calendar: &[CalendarDrop], now: Timestamp) -> Vec<&CalendarDrop> {
     let is_due = |drop: &&CalendarDrop| {

@@ -1,25 +1,26 @@
-//! The profile that follows from what drops caused.
+//! The profile that follows from the load of drops.
 //!
-//! **The problem.** A plan is as good as its [profile](super::profile), and nobody can guess requests for each shopper or a
-//! function's 95th percentile. Every drop shows them. But one drop is one drop: what it says must neither be ignored nor
-//! believed without bounds.
+//! **The problem.** A plan depends on its [profile](super::profile), and requests per shopper or a function's 95th
+//! percentile cannot be guessed. Every drop shows them. But the values of one drop must neither be ignored nor be used
+//! without limits.
 //!
-//! **The model.** A profile's learnable numbers have names ([`Number`]). A [measured drop](super::measured) says what each
-//! would have to be to have caused just that: its [`evidence`](evidence()). From there, two ways:
+//! **The model.** A profile's learnable numbers have names ([`Number`]). For a [measured drop](super::measured), the
+//! [`evidence`](evidence()) is the value of each number that would have caused exactly the measured load. There are two
+//! ways to use it:
 //!
-//! * [`calibrate`](calibrate()) forgets the old numbers: the median over all runs, the largest for percentiles, and how far
-//!   the runs are apart.
-//! * [`update`](update()) moves the old numbers by one drop: up at once, since what was short was a refused shopper or a
-//!   waiting order; down half way, since what was idle was only money, and one quiet drop is no proof.
+//! * [`calibrate`](calibrate()) discards the old numbers: it takes the median over all runs, the largest for
+//!   percentiles, and reports their spread.
+//! * [`update`](update()) moves the old numbers by one drop: fully up, since missing capacity meant refused shoppers or
+//!   waiting orders; half way down, since idle capacity only costs money, and one quiet drop is no proof.
 //!
-//! [`gaps`](gaps()) compares a plan with what came; a [`Lesson`] is all that one drop taught, as it is kept.
+//! [`gaps`](gaps()) compares a plan with the measurements; a [`Lesson`] is the stored result of one drop.
 //!
-//! **A walk through.** `evidence` divides: requests by shoppers or units sold, units of tables and messages by units sold.
-//! What a source left out is no evidence, and its number stays as it was, by name. What reaches functions over queues is
-//! counted in the tail, as in every profile: the queues even it out.
+//! **A walk through.** `evidence` divides requests by shoppers or sold units, and units of tables and messages by sold
+//! units. A number that the source did not measure has no evidence and stays unchanged. Requests that reach functions
+//! over queues count in the tail, as in every profile, since queues even them out.
 //!
-//! **What it does not do.** Headroom, lead times, limits and how groups are cut are people's. It does not tell a drop's own
-//! requests from others' that came at the same time.
+//! **What it does not do.** Headroom, lead times, limits and the division into groups are set by hand. It cannot
+//! separate a drop's own requests from other requests at the same time.
 
 mod calibrate;
 mod evidence;

@@ -1,4 +1,4 @@
-//! The profile's numbers that drops can teach, by name.
+//! The learnable numbers of the profile, by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,9 +60,9 @@ pub enum Number {
 /// Numbers by name.
 pub type Numbers = BTreeMap<Number, f64>;
 
-/// The least part of a group's requests that a function has: a share must be above nothing.
+/// The smallest part of a group's requests that a function has, since a share must be above zero.
 const LEAST_PART: f64 = 0.001;
-/// Learned numbers keep so many significant digits: more would say more than one drop can.
+/// The number of significant digits of learned numbers. One drop does not justify more.
 const DIGITS: i32 = 4;
 
 impl fmt::Display for Number {
@@ -84,13 +84,14 @@ impl fmt::Display for Number {
 }
 
 impl Number {
-    /// Whether it is a time at a percentile. Of several runs the largest counts: the mean of percentiles is none.
+    /// Whether it is a time at a percentile. Of several runs the largest counts, since a mean of percentiles has no
+    /// meaning.
     #[must_use]
     pub const fn is_percentile(&self) -> bool {
         matches!(self, Self::P95 { .. } | Self::Handling { .. })
     }
 
-    /// The nearest value that a profile takes.
+    /// The nearest value that is valid in a profile.
     pub(super) fn bounded(&self, value: f64) -> f64 {
         let (least, most) = match self {
             Self::Part { .. } => (LEAST_PART, 1.0),
@@ -101,7 +102,7 @@ impl Number {
     }
 }
 
-/// What `profile` says.
+/// The values of `profile`.
 #[must_use]
 pub fn numbers(profile: &CapacityProfile) -> Numbers {
     let mut numbers = Numbers::new();
@@ -140,7 +141,7 @@ pub fn numbers(profile: &CapacityProfile) -> Numbers {
     numbers
 }
 
-/// `profile` with these numbers, each within what a profile takes; the others as they are.
+/// `profile` with these numbers, each limited to its valid range; the others unchanged.
 #[must_use]
 pub(super) fn with(profile: &CapacityProfile, numbers: &Numbers) -> CapacityProfile {
     let found = |number: Number, old: f64| -> f64 {
@@ -190,7 +191,7 @@ pub(super) fn with(profile: &CapacityProfile, numbers: &Numbers) -> CapacityProf
     profile
 }
 
-/// Sets the shares of a group's functions from their parts, if any is there. The shares' sum stays.
+/// Sets the shares of a group's functions from their parts, if any part is given. The sum of the shares stays.
 fn share_out(group: &mut Group, numbers: &Numbers) {
     let part = |function: &str, old: f64| -> (f64, bool) {
         let number = Number::Part {
@@ -213,7 +214,7 @@ fn share_out(group: &mut Group, numbers: &Numbers) {
     }
 }
 
-/// With [`DIGITS`] significant digits; upward, since a number rounded down is capacity that is missing.
+/// Rounds to [`DIGITS`] significant digits, upward, since rounding down would remove capacity.
 fn rounded(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return value;
@@ -226,10 +227,10 @@ fn rounded(value: f64) -> f64 {
         scaled = value * factor;
     }
     if scaled >= most {
-        // Whole numbers of more digits are exact enough, and need no rounding to be short.
+        // Whole numbers with more digits are exact enough and short without rounding.
         return value.ceil();
     }
-    // What binary fractions add is no digit.
+    // The error of binary fractions must not add a digit.
     let up = (scaled - scaled * 1e-9).ceil();
     up / factor
 }

@@ -1,4 +1,4 @@
-//! The profile moved by one drop.
+//! Updates the profile by one drop.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,18 +11,18 @@ use super::number::{Number, Numbers, numbers, with};
 /// How far one drop may move a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Of the way up, 0 to 1.
+    /// The part of the way up, 0 to 1.
     pub up: f64,
-    /// Of the way down, 0 to 1.
+    /// The part of the way down, 0 to 1.
     pub down: f64,
-    /// No number grows to more than so many times itself: a figure that is beyond belief, or a crowd of machines, shall not
-    /// buy the next drop everything. The share of a function in its group is not held back.
+    /// The largest factor by which a number may grow, so that an implausible measurement, or requests of bots, cannot
+    /// multiply the next drop's capacity without limit. It does not limit a function's share of its group.
     pub at_most: f64,
 }
 
 impl Default for Pace {
-    /// Up at once, for what was short was felt by people; down half way, for what was idle was only paid for, and the next
-    /// drop may be busier. Four times at most.
+    /// Fully up, since missing capacity affected shoppers. Half way down, since idle capacity only cost money, and the
+    /// next drop may be busier. At most by a factor of four.
     fn default() -> Self {
         Self {
             up: 1.0,
@@ -37,13 +37,13 @@ impl Default for Pace {
 pub struct Change {
     /// Its name.
     pub number: String,
-    /// What the profile said; 0 for one that it did not have.
+    /// The former value; 0 for a number that the profile did not have.
     pub old: f64,
-    /// What the drop says.
+    /// The value that the drop implies.
     pub seen: f64,
-    /// What the profile says now.
+    /// The new value.
     pub new: f64,
-    /// Whether it was kept from growing as far as it should.
+    /// Whether its growth was limited.
     pub held_back: bool,
 }
 
@@ -54,15 +54,16 @@ pub struct Updated {
     pub profile: CapacityProfile,
     /// Numbers for which the drop was evidence.
     pub changes: Vec<Change>,
-    /// Numbers that the drop could not tell: they are as they were.
+    /// Numbers that the drop did not measure, which stay unchanged.
     pub kept: Vec<String>,
 }
 
-/// `profile` moved by what one drop caused. With no evidence at all the profile is the same, `source` included.
+/// `profile` updated by the measured load of one drop. Without any evidence the profile stays the same, `source`
+/// included.
 ///
-/// Afterwards each function has what the drop says it needs, unless it was held back: where shares of a group move, those
-/// that rise do so at once and those that fall only half way, which is more than the whole; so the group's weights grow by
-/// as much.
+/// Afterwards each function has the capacity that the drop implies, unless the growth was limited. When shares of a
+/// group move, rising ones move fully and falling ones only half way, so their sum exceeds the whole. The group's
+/// weights grow by the same factor.
 #[must_use]
 pub fn update(profile: &CapacityProfile, measured: &Measured, pace: Pace) -> Updated {
     let seen = evidence(profile, measured);
@@ -108,13 +109,13 @@ pub fn update(profile: &CapacityProfile, measured: &Measured, pace: Pace) -> Upd
     }
 }
 
-/// From `old` towards `seen`; whether it should have been further.
+/// Moves from `old` towards `seen`; also returns whether the growth was limited.
 fn step(old: f64, seen: f64, pace: Pace) -> (f64, bool) {
     if seen <= old {
         return (old + (seen - old) * pace.down, false);
     }
     let up = old + (seen - old) * pace.up;
-    // Nothing has no multiple.
+    // A multiple of zero would be no limit.
     let most = if old > 0.0 {
         old * pace.at_most
     } else {
@@ -123,7 +124,7 @@ fn step(old: f64, seen: f64, pace: Pace) -> (f64, bool) {
     (up.min(most), up > most)
 }
 
-/// Where a group's parts are more than the whole, lets its weights grow by as much, so that no function loses.
+/// If a group's parts exceed the whole, scales its weights up by the same factor, so that no function loses capacity.
 fn make_room(group: &Group, next: &mut Numbers) {
     let part = |(share, old): (&super::super::profile::FunctionShare, f64)| {
         let number = Number::Part {
@@ -146,7 +147,7 @@ fn make_room(group: &Group, next: &mut Numbers) {
     }
 }
 
-/// The drop that was last, and what there was before it: not the whole history, which has no bounds.
+/// The last drop and the original source. The full history would grow without limit.
 fn source(profile: &CapacityProfile, measured: &Measured) -> String {
     const MARK: &str = "; learned from ";
     let origin = profile.source.split(MARK).next().unwrap_or_default();

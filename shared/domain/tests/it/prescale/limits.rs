@@ -41,13 +41,13 @@ fn an_account_as_it_comes_serves_a_small_share_and_says_what_to_raise() {
     assert_eq!(met(&wanted, &Limit::ApiRate), lowering(10_000.0, 200_000.0));
     let burst = met(&wanted, &Limit::ApiBurst).unwrap();
     assert_eq!((burst.is, burst.needed), (5_000.0, 20_000.0));
-    // 7,840 + 19,600 reserved + 216 + 336 + 150 + 4, and 100 that stay unreserved
+    // 7,840 + 19,600 reserved + 216 + 336 + 50 + 4, and 100 that stay unreserved: `process-order` has no more than its event source invokes
     let concurrency = met(&wanted, &Limit::AccountConcurrency).unwrap();
-    assert_eq!((concurrency.is, concurrency.needed), (1_000.0, 28_246.0));
-    // 150 invocations of 2 calls in half a second; 50 are declared
+    assert_eq!((concurrency.is, concurrency.needed), (1_000.0, 28_146.0));
+    // 150 invocations of 2 calls in half a second
     let gateway = met(&wanted, &Limit::GatewayRate("payments".into())).unwrap();
     assert_eq!((gateway.is, gateway.needed), (100.0, 600.0));
-    assert_eq!(gateway.effect, Effect::DelaysOrders { times: 3.0 });
+    assert_eq!(gateway.effect, Effect::DelaysOrders { times: 6.0 });
     // Almost everything that may be taken is taken, and no more.
     let taken = wanted.capacity.concurrency_taken();
     assert!((895..=900).contains(&taken), "{taken}");
@@ -146,6 +146,8 @@ fn what_is_behind_the_queues_delays_orders_and_refuses_nobody() {
         wanted_now.capacity.queues["payments"],
         Polling::MaximumConcurrency(75)
     );
+    let worker = wanted_now.capacity.functions["process-order"];
+    assert_eq!((worker.provisioned, worker.reserved), (75, Some(75)));
     let gateway = met(&wanted_now, &Limit::GatewayRate("payments".into())).unwrap();
     assert_eq!((gateway.is, gateway.needed), (300.0, 600.0));
     assert_eq!(gateway.effect, Effect::DelaysOrders { times: 2.0 });

@@ -1,4 +1,4 @@
-//! A database of its own for each test: an embedded server on a free port of the loopback, spoken to over HTTP.
+//! One database for each test: an embedded server on a free loopback port, called over HTTP.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use memory::contract::{Database, DropPorts, IssuerPorts, OrderPorts, StatusPorts
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An empty database with its tables, gone when it is dropped.
+/// An empty database with its tables, which stops when it is dropped.
 pub(crate) struct Local {
     pub(crate) client: Client,
     pub(crate) tables: Tables,
@@ -30,7 +30,7 @@ impl Drop for Local {
     }
 }
 
-/// A client for a server on this machine, whatever it does.
+/// A client for a local server.
 pub(crate) fn client(url: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -82,7 +82,7 @@ impl Local {
         }
     }
 
-    /// An item, read past the adapters.
+    /// An item, read without the adapters.
     pub(crate) async fn item(&self, table: &str, key: &str) -> Option<HashMap<String, AttributeValue>> {
         let read = self.client.get_item().table_name(table).consistent_read(true);
         let read = read.key("pk", AttributeValue::S(key.to_owned()));
@@ -106,7 +106,7 @@ fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
         .unwrap()
 }
 
-/// Makes a table with the key `pk`, and indexes of a name, a text and a number.
+/// Creates a table with the key `pk`, and indexes with a name, a text key and a number key.
 async fn create(client: &Client, table: &str, indexes: &[(&str, &str, &str)]) {
     let mut create = client
         .create_table()

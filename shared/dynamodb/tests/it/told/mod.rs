@@ -1,4 +1,4 @@
-//! A server that answers each request with the next thing it was told.
+//! A server that answers each request with its next scripted answer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,29 +13,26 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// One answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// A status and a body.
+    /// A status and a JSON body.
     Json(u16, Value),
     /// A status and a body that is not JSON.
     Text(u16, &'static str),
     /// The connection is closed once the request has been read.
     Close,
-    /// The request is read, and nothing follows.
+    /// The request is read and never answered.
     Silence,
 }
 
-/// One request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// What was to be done.
+    /// The operation of the request.
     pub(crate) operation: String,
-    /// With what.
     pub(crate) body: String,
 }
 
-/// The server.
+/// The scripted server.
 pub(crate) struct Told {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -67,7 +64,7 @@ impl Told {
         }
     }
 
-    /// A client that repeats reads and writes, as far as it is up to the client, and soon gives up waiting.
+    /// A client that retries reads and writes as far as a client can, and has a short time limit.
     pub(crate) fn client(&self) -> Client {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300));
         let config = aws_sdk_dynamodb::Config::builder()
@@ -81,19 +78,18 @@ impl Told {
         Client::from_conf(config)
     }
 
-    /// Every request so far.
+    /// All requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Stops listening.
     pub(crate) async fn stop(mut self) {
         self.server.abort();
         let _ = (&mut self.server).await;
     }
 }
 
-/// Serves one connection: HTTP/1.1 as far as the SDK speaks it.
+/// Serves one connection, with the parts of HTTP/1.1 that the SDK uses.
 async fn serve(stream: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, requests: Arc<Mutex<Vec<Request>>>) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
@@ -114,7 +110,7 @@ async fn serve(stream: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, request
     }
 }
 
-/// One request; none when the connection has ended.
+/// Reads one request; `None` when the connection has ended.
 async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let (mut operation, mut length) = (String::new(), 0);
     loop {

@@ -1,5 +1,5 @@
 //! The adapter in front of a sandbox gateway, and of servers that misbehave.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub(crate) const KEY: &str = "sk_test_sandbox";
 pub(crate) struct Sandbox {
     pub(crate) url: String,
     log: PathBuf,
+    now: Arc<AtomicU64>,
     _dir: TempDir,
 }
 
@@ -37,7 +38,8 @@ impl Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("gateway.jsonl");
         let now = Arc::new(AtomicU64::new(1_800_000_000_000));
-        let clock = Arc::new(move || now.fetch_add(1, Ordering::Relaxed));
+        let ticking = Arc::clone(&now);
+        let clock = Arc::new(move || ticking.fetch_add(1, Ordering::Relaxed));
         let mut options = Options::new(KEY, &log, 42, clock);
         change(&mut options);
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -45,7 +47,12 @@ impl Sandbox {
             .unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(serve(listener, options, std::future::pending()));
-        Self { url, log, _dir: dir }
+        Self {
+            url,
+            log,
+            now,
+            _dir: dir,
+        }
     }
 
     pub(crate) fn adapter(&self) -> StripeGateway<MemorySecret> {
@@ -92,6 +99,24 @@ impl GatewayUnderTest for Sandbox {
     async fn charges(&self, order: &OrderId) -> usize {
         let charged = |line: &&Line| line.event == Event::Charged && line.order_id == order.as_str();
         self.logged().iter().filter(charged).count()
+    }
+
+    async fn store_failures(&self, after: Option<bool>) {
+        let faults = match after {
+            Some(false) => serde_json::json!({"stored_failure_before": 1.0}),
+            Some(true) => serde_json::json!({"stored_failure_after": 1.0}),
+            None => serde_json::json!({}),
+        };
+        self.faults(faults).await;
+    }
+
+    async fn throttle(&self, on: bool) {
+        self.faults(serde_json::json!({"calls_per_second": on.then_some(1)}))
+            .await;
+    }
+
+    fn let_keys_lapse(&self) {
+        self.now.fetch_add(25 * 3_600_000, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,87 @@
+//! The mail service's port, and what is kept about who was told.
+
+use std::sync::Arc;
+
+use domain::ids::OrderId;
+use loadtest::audit::Promise;
+use ports::StoreError;
+use ports::mail::{Contact, KeepContact, Mail, MailError, SendMail};
+
+use crate::faults::{Place, Stroke};
+use crate::ports::store::Store;
+use crate::ports::tell::short;
+use crate::process::Process;
+use crate::sabotage::Sabotage;
+
+/// The mail service as one process reaches it. What it takes is delivered; nobody here reads it.
+#[derive(Clone)]
+pub struct Mailbox {
+    process: Arc<Process>,
+}
+
+impl Mailbox {
+    /// The mail service as `process` reaches it.
+    #[must_use]
+    pub fn new(process: &Arc<Process>) -> Self {
+        Self {
+            process: Arc::clone(process),
+        }
+    }
+}
+
+impl SendMail for Mailbox {
+    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+        let world = &self.process.world;
+        let arrival = self.process.arrive(Place::Send);
+        world.sleep(arrival.before_ms).await;
+        match arrival.stroke {
+            Some(Stroke::DiesBefore) => self.process.die().await,
+            Some(Stroke::UnknownBefore) => return Err(MailError::Unknown),
+            _ => {}
+        }
+        world.note("mailed");
+        self.process.tell(|| format!("mail: {}", mail.subject));
+        match arrival.stroke {
+            Some(Stroke::DiesAfter) => self.process.die().await,
+            Some(Stroke::UnknownAfter) => return Err(MailError::Unknown),
+            _ => {}
+        }
+        world.sleep(arrival.after_ms).await;
+        Ok(())
+    }
+}
+
+impl KeepContact for Store {
+    async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
+        self.read(
+            "contact",
+            false,
+            || short(order).to_owned(),
+            |memory| async move { memory.contact(order).await },
+        )
+        .await
+    }
+
+    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+        let (id, what, world) = (order.clone(), what.to_owned(), self.world().clone());
+        let (begun_ms, forgets) = (
+            self.process.begun_ms(),
+            world.is_sabotaged(Sabotage::ForgetWhoWasTold),
+        );
+        let of = format!("{} {what}", short(order));
+        let act = move |memory: memory::MemoryStore| async move {
+            if let Some(before_ms) = world.watch.told(&id, &what, world.now_ms())
+                && before_ms < begun_ms
+            {
+                let line =
+                    format!("{id}: {what} was mailed although that was noted before the invocation began");
+                world.broken(Promise::Inconsistencies, line);
+            }
+            match forgets {
+                true => Ok(()),
+                false => memory.note_told(&id, &what).await,
+            }
+        };
+        self.write("note told", false, of, act).await
+    }
+}

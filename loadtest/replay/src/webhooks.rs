@@ -1,0 +1,185 @@
+//! The gateway's webhooks: signed as Stripe signs them, delivered to `receive-webhook` as well or as badly as the plan says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use data_encoding::HEXLOWER;
+use domain::ids::OrderId;
+use http::{Method, Request};
+use loadtest::audit::Promise;
+use memory::{MemoryGateway, PaymentChange};
+use ring::hmac;
+use serde_json::json;
+use stripe::webhook::{GATEWAY, SIGNATURE_HEADER};
+use tokio::sync::Notify;
+
+use crate::chance::keyed;
+use crate::fleet::{Fleet, Invoked};
+use crate::plan::WebhookPlan;
+use crate::process::Function;
+use crate::sabotage::Sabotage;
+use crate::world::World;
+
+/// The secret that both sides know.
+pub(crate) const SECRET: &str = "whsec_replay";
+/// What somebody else signs with.
+const WRONG_SECRET: &str = "whsec_guessed";
+/// How often an event is sent at most.
+const MOST_TRIES: u32 = 6;
+/// The pause after the first try, in milliseconds; it doubles with each.
+const PAUSE_MS: i64 = 500;
+/// The longest way of a prompt webhook, in milliseconds. Our own call's answer may take longer.
+const PROMPT_MS: u64 = 300;
+/// The longest way of a late webhook, in milliseconds.
+const LATE_MS: u64 = 40_000;
+
+/// What the gateway has to announce.
+#[derive(Default)]
+pub struct Hooks {
+    changes: Mutex<VecDeque<(OrderId, PaymentChange)>>,
+    more: Notify,
+}
+
+impl Hooks {
+    /// Hears of every change at `gateway`.
+    pub(crate) fn of(gateway: &MemoryGateway) -> Arc<Self> {
+        let hooks = Arc::new(Self::default());
+        let heard = Arc::clone(&hooks);
+        gateway.announce_to(move |order, change| {
+            heard.changes().push_back((order.clone(), change));
+            heard.more.notify_one();
+        });
+        hooks
+    }
+
+    fn changes(&self) -> MutexGuard<'_, VecDeque<(OrderId, PaymentChange)>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces what happens, for ever.
+    pub(crate) fn start(self: &Arc<Self>, world: &Arc<World>, fleet: &Arc<Fleet>, plan: WebhookPlan) {
+        let (hooks, world, fleet) = (Arc::clone(self), Arc::clone(world), Arc::clone(fleet));
+        world.clone().spawn(None, async move {
+            for nth in 1.. {
+                let (order, change) = loop {
+                    let next = hooks.changes().pop_front();
+                    match next {
+                        Some(next) => break next,
+                        None => hooks.more.notified().await,
+                    }
+                };
+                let event = Event { nth, order, change };
+                for delay_ms in event.delays(world.seed, plan) {
+                    let (world, fleet, event) = (Arc::clone(&world), Arc::clone(&fleet), event.clone());
+                    world.begin();
+                    world.clone().spawn(None, async move {
+                        world.sleep(delay_ms).await;
+                        event.deliver(&world, &fleet, plan).await;
+                        world.done();
+                    });
+                }
+            }
+        });
+    }
+}
+
+#[derive(Clone)]
+struct Event {
+    nth: u64,
+    order: OrderId,
+    change: PaymentChange,
+}
+
+impl Event {
+    /// How long each copy of it takes; nothing for one that is lost.
+    fn delays(&self, seed: u64, plan: WebhookPlan) -> Vec<i64> {
+        let drawn = |purpose: u64, below: u64| keyed(seed ^ 0x3eb, self.nth, purpose) % below.max(1);
+        let ms = |purpose: u64, longest: u64| i64::try_from(drawn(purpose, longest)).unwrap_or(0);
+        match plan {
+            WebhookPlan::Never => Vec::new(),
+            WebhookPlan::Prompt => vec![ms(1, PROMPT_MS)],
+            WebhookPlan::Unreliable => match drawn(2, 10) {
+                0..=2 => Vec::new(),
+                3..=5 => vec![ms(1, PROMPT_MS), ms(3, LATE_MS)],
+                6..=7 => vec![ms(3, LATE_MS)],
+                _ => vec![ms(1, PROMPT_MS)],
+            },
+        }
+    }
+
+    fn request(&self, world: &World, secret: &str) -> Option<Request<Body>> {
+        let kind = match self.change {
+            PaymentChange::Charged => "payment_intent.succeeded",
+            PaymentChange::Declined => "payment_intent.payment_failed",
+            PaymentChange::ActionRequired => "payment_intent.requires_action",
+            PaymentChange::Cancelled => "payment_intent.canceled",
+        };
+        let body = json!({
+            "id": format!("evt_{}", self.nth),
+            "type": kind,
+            "data": {"object": {"metadata": {"order_id": self.order.as_str()}}},
+        })
+        .to_string();
+        let seconds = world.now().as_millis().div_euclid(1_000);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
+        Request::builder()
+            .method(Method::POST)
+            .uri(format!("/payments/{GATEWAY}/webhook"))
+            .header(
+                SIGNATURE_HEADER,
+                format!("t={seconds},v1={}", HEXLOWER.encode(tag.as_ref())),
+            )
+            .body(Body::from(body))
+            .ok()
+    }
+
+    /// Sends it until it is answered 200, a few times at most. Where webhooks are unreliable, somebody else sends the same without
+    /// the secret first.
+    async fn deliver(&self, world: &Arc<World>, fleet: &Arc<Fleet>, plan: WebhookPlan) {
+        let label = format!("webhook:{}:{}", super::ports::short(&self.order), self.nth);
+        if plan == WebhookPlan::Unreliable {
+            // A function that does not look at signatures is one for which any of them fits.
+            let any = world.is_sabotaged(Sabotage::TakeAnyWebhook);
+            let secret = if any { SECRET } else { WRONG_SECRET };
+            let answered = self.send(world, fleet, format!("{label}:forged"), secret).await;
+            match answered {
+                None | Some(500..600) => {}
+                Some(401) => world.note("a forged webhook was refused"),
+                Some(status) => world.broken(
+                    Promise::UnexpectedAnswers,
+                    format!("a forged webhook was answered {status}"),
+                ),
+            }
+        }
+        let mut pause_ms = PAUSE_MS;
+        for attempt in 1..=MOST_TRIES {
+            match self
+                .send(world, fleet, format!("{label}:{attempt}"), SECRET)
+                .await
+            {
+                Some(200) => return world.note("a webhook arrived"),
+                None | Some(500..600) => {
+                    world.sleep(pause_ms).await;
+                    pause_ms *= 2;
+                }
+                Some(status) => {
+                    world.broken(
+                        Promise::UnexpectedAnswers,
+                        format!("a webhook was answered {status}"),
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, world: &Arc<World>, fleet: &Arc<Fleet>, label: String, secret: &str) -> Option<u16> {
+        let request = self.request(world, secret)?;
+        match fleet.request(Function::ReceiveWebhook, label, request).await {
+            Invoked::Answered(answer) => Some(answer.status),
+            Invoked::Failed => None,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The crowd: the load test's shoppers, more of them, at other times.
+//!
+//! What a shopper does is [`loadtest::behaviour`] of the default drop file, and the shopper is [`loadtest::shopper`]: the code of
+//! `make drop`. Only when they come is this module's.
+
+use anyhow::Context as _;
+use loadtest::drop_file::{DropFile, SkuLine};
+
+use crate::settings::{Settings, Shape};
+
+/// The drop file whose shoppers come.
+const DEFAULT: &str = include_str!("../../drops/default.toml");
+/// The share of shoppers who come before the opening and wait for it, and for how long at most, in seconds: as in that file.
+const BEFORE: (f64, f64) = (0.05, 6.0);
+/// How long a sustained crowd comes, in seconds.
+const SUSTAINED_SECONDS: f64 = 60.0;
+/// For so many seconds the rate of a ramp rises.
+const RAMP_SECONDS: f64 = 20.0;
+/// In so many seconds a steep crowd halves.
+const HALF_SECONDS: f64 = 10.0;
+
+/// The drop that `settings` ask for.
+///
+/// # Errors
+/// When the default drop file is none.
+pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
+    let mut file = DropFile::parse(DEFAULT).context("loadtest/drops/default.toml")?;
+    let skus = settings.skus.clamp(1, settings.units.max(1));
+    let first = file
+        .skus
+        .first()
+        .context("the default drop sells nothing")?
+        .clone();
+    file.skus = (0..skus)
+        .map(|nth| SkuLine {
+            sku: format!("SKU-{nth}"),
+            units: settings.units / skus + u32::from(nth < settings.units % skus),
+            weight: 1.0,
+            ..first.clone()
+        })
+        .collect();
+    file.title = "A drop of full size".to_owned();
+    file.shoppers = settings.shoppers;
+    file.hold_seconds = settings.hold_seconds;
+    file.payment_seconds = settings.payment_seconds;
+    file.open_seconds = settings.open_seconds;
+    Ok(file)
+}
+
+/// When each shopper comes, in µs from the opening, in order.
+#[must_use]
+pub fn arrivals(shape: Shape, shoppers: u32, seed: u64) -> Vec<i64> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x5ca1_ab1e);
+    let (share, seconds) = BEFORE;
+    let mut moments: Vec<i64> = (0..shoppers)
+        .map(|_| {
+            let drawn = rng.f64();
+            // Whoever comes early acts at the opening, which would be the busiest second of a rate that rises.
+            if shape != Shape::Ramp && rng.f64() < share {
+                return micros(-seconds * drawn);
+            }
+            micros(match shape {
+                Shape::Steep => -HALF_SECONDS * (1.0 - drawn).log2(),
+                Shape::Sustained => SUSTAINED_SECONDS * drawn,
+                Shape::Ramp => RAMP_SECONDS * drawn.sqrt(),
+            })
+        })
+        .collect();
+    moments.sort_unstable();
+    moments
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "seconds of a drop in µs")]
+fn micros(seconds: f64) -> i64 {
+    (seconds * 1e6) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn within(moments: &[i64], from_s: i64, to_s: i64) -> usize {
+        let range = from_s * 1_000_000..to_s * 1_000_000;
+        moments.iter().filter(|at| range.contains(at)).count()
+    }
+
+    #[test]
+    fn a_steep_crowd_halves_every_ten_seconds() {
+        let moments = arrivals(Shape::Steep, 100_000, 1);
+        assert!(moments.is_sorted());
+        let (first, second) = (within(&moments, 0, 10), within(&moments, 10, 20));
+        assert!((46_000..49_000).contains(&first), "{first}");
+        assert!((22_500..25_000).contains(&second), "{second}");
+        assert_eq!(arrivals(Shape::Steep, 1_000, 7), arrivals(Shape::Steep, 1_000, 7));
+        assert_ne!(arrivals(Shape::Steep, 1_000, 7), arrivals(Shape::Steep, 1_000, 8));
+    }
+
+    #[test]
+    fn a_ramp_rises_evenly() {
+        let moments = arrivals(Shape::Ramp, 40_000, 1);
+        let (half, quarter) = (within(&moments, 0, 10), within(&moments, 0, 5));
+        assert!((9_700..10_300).contains(&half), "{half}");
+        assert!((2_350..2_650).contains(&quarter), "{quarter}");
+    }
+
+    #[test]
+    fn a_sustained_crowd_comes_for_a_minute() {
+        let moments = arrivals(Shape::Sustained, 60_000, 1);
+        assert_eq!(within(&moments, -6, 60), 60_000);
+        let tenth = within(&moments, 50, 60);
+        assert!((9_100..9_900).contains(&tenth), "{tenth}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The largest spike that is served, and what ends it.
+//!
+//! The capacity stays as it is planned for the full crowd; only the crowd changes. Eight runs of ten virtual seconds halve the span
+//! between what is served and what is not. Then one run for each resource, at 1.1 times the limit and with a quarter more of
+//! that resource, names the one that ended it: the only one that lets the larger spike be served.
+
+use domain::prescale::capacity::Polling;
+use serde::Serialize;
+
+use crate::report::Report;
+use crate::run::run;
+use crate::settings::Settings;
+
+/// Runs that search.
+const PROBES: u32 = 8;
+/// How long each lasts after the opening, in virtual seconds.
+const SECONDS: u32 = 10;
+/// The least share of requests that must be served.
+const SERVED: f64 = 0.9999;
+/// The smallest crowd that is tried, in shoppers.
+const LEAST: u32 = 5_000;
+/// How much more of a resource a last run gets.
+const MORE: f64 = 1.25;
+
+/// What may end service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// API Gateway's rate and burst.
+    Api,
+    /// Environments: provisioned, reserved, and the account's.
+    Environments,
+    /// How fast a function starts environments.
+    Scaling,
+    /// Read units of a partition.
+    PartitionReads,
+    /// Write units of a partition.
+    PartitionWrites,
+    /// Units of a table.
+    TableUnits,
+    /// Batches of queues at a time.
+    Consumers,
+    /// The gateway's rate.
+    Gateway,
+    /// Rows of the ledger.
+    Ledger,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Api,
+        Self::Environments,
+        Self::Scaling,
+        Self::PartitionReads,
+        Self::PartitionWrites,
+        Self::TableUnits,
+        Self::Consumers,
+        Self::Gateway,
+        Self::Ledger,
+    ];
+
+    /// `settings` with a quarter more of it.
+    #[must_use]
+    pub fn raised(self, settings: &Settings) -> Settings {
+        let mut more = settings.clone();
+        let quotas = &mut more.capacity.quotas;
+        match self {
+            Self::Api => {
+                quotas.api_requests_per_second = up(quotas.api_requests_per_second);
+                quotas.api_burst = up(quotas.api_burst);
+            }
+            Self::Environments => {
+                quotas.account_concurrency = up(quotas.account_concurrency);
+                for function in more.capacity.functions.values_mut() {
+                    function.provisioned = up(function.provisioned);
+                    function.reserved = function.reserved.map(up);
+                }
+            }
+            Self::Scaling => {
+                more.limits.scaling_burst *= MORE;
+                more.limits.scaling_per_second *= MORE;
+            }
+            Self::PartitionReads => more.limits.partition_read_units *= MORE,
+            Self::PartitionWrites => more.limits.partition_write_units *= MORE,
+            Self::TableUnits => {
+                quotas.table_read_units = up(quotas.table_read_units);
+                quotas.table_write_units = up(quotas.table_write_units);
+            }
+            Self::Consumers => {
+                for polling in more.capacity.queues.values_mut() {
+                    if let Polling::MaximumConcurrency(most) = polling {
+                        *most = up(*most);
+                    }
+                }
+                more.limits.pollers = up(more.limits.pollers);
+                more.limits.pollers_per_minute = up(more.limits.pollers_per_minute);
+            }
+            Self::Gateway => quotas.gateway_calls_per_second = up(quotas.gateway_calls_per_second),
+            Self::Ledger => more.capacity.ledger_rows_per_second *= MORE,
+        }
+        more
+    }
+}
+
+/// A quarter more, rounded up.
+fn up(of: u32) -> u32 {
+    of.saturating_add(of.div_ceil(4))
+}
+
+/// One run of a search.
+#[derive(Debug, Clone, Serialize)]
+pub struct Probe {
+    /// Its shoppers.
+    pub shoppers: u32,
+    /// What it had more of.
+    pub raised: Option<Resource>,
+    /// Requests in its busiest second.
+    pub peak_rps: u64,
+    /// Requests answered other than 5xx and 429 ÷ all.
+    pub served_share: Option<f64>,
+    /// Whether that was enough and every promise was kept.
+    pub served: bool,
+    /// What refused first.
+    pub first_refusal: Option<String>,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Limit {
+    /// Requests in the busiest second of the largest spike that was served; none if the smallest was not.
+    pub served_rps: Option<u64>,
+    /// Its shoppers.
+    pub shoppers: Option<u32>,
+    /// The resource that ends service: raised alone by a quarter it serves 1.1 times as many. None if none does alone, or several do.
+    pub first_limit: Option<Resource>,
+    /// Every run.
+    pub probes: Vec<Probe>,
+}
+
+/// Whether a run was served. A run that was cut short has holds and orders under way, so only what must hold at every instant
+/// counts.
+fn is_served(report: &Report) -> bool {
+    let found = &report.findings;
+    let broken =
+        found.oversold + found.over_limit_shoppers + found.duplicate_orders + found.duplicate_charges;
+    report.served_share.is_some_and(|share| share >= SERVED) && broken == 0
+}
+
+fn probe(settings: &Settings, shoppers: u32, raised: Option<Resource>) -> anyhow::Result<Probe> {
+    let mut settings = raised.map_or_else(|| settings.clone(), |resource| resource.raised(settings));
+    settings.shoppers = shoppers;
+    settings.seconds = Some(SECONDS);
+    let report = run(&settings, |_| {})?;
+    Ok(Probe {
+        shoppers,
+        raised,
+        peak_rps: report.peak_rps,
+        served_share: report.served_share,
+        served: is_served(&report),
+        first_refusal: report.first_refusals.first().map(|first| first.limit.clone()),
+    })
+}
+
+/// Searches the largest spike that `settings` serve, from [`LEAST`] shoppers to theirs. `tell` gets each run.
+///
+/// # Errors
+/// When a run fails.
+pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit> {
+    let (mut served, mut refused): (Option<Probe>, u32) = (None, settings.shoppers);
+    let mut probes = Vec::new();
+    let mut shoppers = LEAST.min(settings.shoppers);
+    for _ in 0..PROBES {
+        let probe = probe(settings, shoppers, None)?;
+        tell(&probe);
+        probes.push(probe.clone());
+        if probe.served {
+            served = Some(probe);
+        } else {
+            refused = refused.min(shoppers);
+        }
+        let Some(least) = served.as_ref().map(|probe| probe.shoppers) else {
+            break;
+        };
+        // The mean of the logarithms: both ends are equally many times away.
+        let middle = u64::from(least) * u64::from(refused);
+        shoppers = u32::try_from(middle.isqrt()).unwrap_or(u32::MAX);
+        if shoppers <= least {
+            break;
+        }
+    }
+    let mut first_limit = None;
+    if let Some(served) = &served {
+        let beyond = served.shoppers.saturating_add(served.shoppers.div_ceil(10));
+        let mut lets = Vec::new();
+        for resource in Resource::ALL {
+            let probe = probe(settings, beyond, Some(resource))?;
+            tell(&probe);
+            lets.extend(probe.served.then_some(resource));
+            probes.push(probe);
+        }
+        first_limit = match lets.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        };
+    }
+    Ok(Limit {
+        served_rps: served.as_ref().map(|probe| probe.peak_rps),
+        shoppers: served.as_ref().map(|probe| probe.shoppers),
+        first_limit,
+        probes,
+    })
+}

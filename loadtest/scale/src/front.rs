@@ -1,0 +1,285 @@
+//! The way from shoppers to functions: a CDN if there is one, API Gateway's limit, and the routes.
+//!
+//! The CDN has 13 regional caches and one origin shield. A cache keeps what the API allows for a second; whoever comes while
+//! it fetches gets the copy of before if that is at most a second too old, and waits for the new one otherwise. All others fetch
+//! through the shield, which does the same towards the API.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Method, Request};
+use loadtest::client::{Answer, Call, IDEMPOTENCY_KEY, Silence};
+use loadtest::world::{Reach, Waiting};
+use ports::payment::PaymentId;
+use replay::process::Function;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use crate::fleet::{Fleet, Served};
+use crate::settings::Lifted;
+use crate::world::{Bucket, LEAD_US, World};
+
+/// Regional caches of the CDN.
+const REGIONS: u64 = 13;
+/// The shield's number among the caches.
+const SHIELD: u64 = REGIONS;
+/// How long a copy is fresh, in µs: the API's `max-age`.
+const FRESH_US: i64 = 1_000_000;
+/// How much longer it may be shown while it is renewed: the API's `stale-while-revalidate`.
+const STALE_US: i64 = 1_000_000;
+/// Where the bank's page is.
+const BANK: &str = "/authenticate/";
+
+#[derive(Default)]
+struct Copy {
+    kept: Option<(i64, Served)>,
+    fetching: Option<Arc<Notify>>,
+}
+
+/// See the module's page.
+pub struct Front {
+    world: Arc<World>,
+    fleet: Arc<Fleet>,
+    limit: Mutex<Bucket>,
+    copies: Mutex<BTreeMap<(u64, String), Copy>>,
+}
+
+/// The function that a path leads to.
+fn function_of(path: &str) -> Option<Function> {
+    let mut parts = path.split('/').skip(1);
+    match (parts.next()?, parts.nth(1)) {
+        ("operator", _) => Some(Function::OperateDrop),
+        ("drops", Some("reservations")) => Some(Function::Reserve),
+        ("drops", _) => Some(Function::GetDrop),
+        ("orders", None) if path == "/orders" => Some(Function::Checkout),
+        ("orders", _) => Some(Function::GetOrder),
+        _ => None,
+    }
+}
+
+impl Front {
+    /// The front of `fleet`.
+    #[must_use]
+    pub fn new(world: &Arc<World>, fleet: &Arc<Fleet>) -> Arc<Self> {
+        let quotas = &world.settings.capacity.quotas;
+        let (rate, burst) = (quotas.api_requests_per_second, quotas.api_burst);
+        Arc::new(Self {
+            world: Arc::clone(world),
+            fleet: Arc::clone(fleet),
+            limit: Mutex::new(Bucket::full(f64::from(rate), f64::from(burst))),
+            copies: Mutex::default(),
+        })
+    }
+
+    fn copies(&self) -> MutexGuard<'_, BTreeMap<(u64, String), Copy>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request of a shopper, and counts it.
+    pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
+        let world = &self.world;
+        if call.uri.path().starts_with(BANK) {
+            return self.at_the_bank(&call);
+        }
+        world.count(|second| second.requests += 1);
+        world.takes(world.settings.times.front_us).await;
+        let cacheable = call.method == Method::GET && call.bearer.is_none();
+        let served = if world.settings.cdn && cacheable {
+            let region = world.draw() % REGIONS;
+            self.from_cdn(region, call).await
+        } else {
+            self.ask_origin(call).await
+        };
+        let status = served.answer.status;
+        world.count(|second| match status {
+            429 => second.too_many += 1,
+            500.. => second.errors += 1,
+            400.. => second.refused += 1,
+            _ => second.answered += 1,
+        });
+        served.answer
+    }
+
+    fn from_cdn(self: &Arc<Self>, cache: u64, call: Call) -> Waiting<'_, Served> {
+        Box::pin(async move {
+            let key = (cache, call.uri.path().to_owned());
+            loop {
+                let now_us = self.world.timeline.now_us();
+                let fetched = {
+                    let mut copies = self.copies();
+                    let copy = copies.entry(key.clone()).or_default();
+                    let age_us = copy.kept.as_ref().map(|(at_us, _)| now_us - at_us);
+                    let shown = match (age_us, &copy.fetching) {
+                        (Some(age_us), _) if age_us < FRESH_US => true,
+                        (Some(age_us), Some(_)) => age_us < FRESH_US + STALE_US,
+                        _ => false,
+                    };
+                    if shown && let Some((_, served)) = &copy.kept {
+                        if cache != SHIELD {
+                            self.world.count(|second| second.from_cdn += 1);
+                        }
+                        return served.clone();
+                    }
+                    match &copy.fetching {
+                        Some(fetched) => Some(Arc::clone(fetched)),
+                        None => {
+                            copy.fetching = Some(Arc::default());
+                            None
+                        }
+                    }
+                };
+                if let Some(fetched) = fetched {
+                    fetched.notified().await;
+                    continue;
+                }
+                let served = if cache == SHIELD {
+                    self.ask_origin(call.clone()).await
+                } else {
+                    self.from_cdn(SHIELD, call.clone()).await
+                };
+                let mut copies = self.copies();
+                if let Some(copy) = copies.get_mut(&key) {
+                    if served.cacheable {
+                        copy.kept = Some((self.world.timeline.now_us(), served.clone()));
+                    }
+                    if let Some(fetched) = copy.fetching.take() {
+                        fetched.notify_waiters();
+                    }
+                }
+                return served;
+            }
+        })
+    }
+
+    async fn ask_origin(&self, call: Call) -> Served {
+        let admitted = self.world.settings.lifted.contains(&Lifted::Api) || {
+            let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+            limit.take(self.world.timeline.now_us())
+        };
+        if !admitted {
+            return Served::by_the_front(429);
+        }
+        match (function_of(call.uri.path()), request(call)) {
+            (Some(function), Some(request)) => self.fleet.request(function, request).await,
+            _ => Served::by_the_front(404),
+        }
+    }
+
+    /// The bank's page: the shopper confirms, or fails.
+    fn at_the_bank(&self, call: &Call) -> Answer {
+        let id = call
+            .uri
+            .path()
+            .strip_prefix(BANK)
+            .and_then(|id| id.parse::<PaymentId>().ok());
+        let confirms = call
+            .body
+            .as_ref()
+            .is_some_and(|(body, _)| body.ends_with(b"complete"));
+        let finished = id.is_some_and(|id| self.fleet.gateway.finish_action(&id, confirms));
+        Answer {
+            status: if finished { 200 } else { 404 },
+            retry_after: None,
+            modelled_us: 0,
+            body: bytes::Bytes::new(),
+        }
+    }
+}
+
+fn request(call: Call) -> Option<Request<Body>> {
+    let mut request = Request::builder().method(call.method).uri(call.uri.path());
+    if let Some(bearer) = call.bearer {
+        request = request.header(http::header::AUTHORIZATION, bearer);
+    }
+    if let Some(key) = call.key {
+        request = request.header(IDEMPOTENCY_KEY, key);
+    }
+    let body = match call.body {
+        Some((body, kind)) => {
+            request = request.header(http::header::CONTENT_TYPE, kind);
+            Body::from(body)
+        }
+        None => Body::empty(),
+    };
+    request.body(body).ok()
+}
+
+/// The way of the load test's shoppers through the model.
+pub struct Modelled {
+    front: Arc<Front>,
+    began: Instant,
+}
+
+impl std::fmt::Debug for Modelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Modelled").finish_non_exhaustive()
+    }
+}
+
+impl Modelled {
+    /// The way to `front`. Moments are told from `began`, of which only differences matter.
+    #[must_use]
+    pub fn new(front: &Arc<Front>, began: Instant) -> Self {
+        Self {
+            front: Arc::clone(front),
+            began,
+        }
+    }
+
+    /// The opening on the clock that shoppers act by.
+    #[must_use]
+    pub fn opening(&self) -> Instant {
+        self.at(LEAD_US)
+    }
+
+    fn at(&self, us: i64) -> Instant {
+        self.began + Duration::from_micros(us.unsigned_abs())
+    }
+}
+
+impl Reach for Modelled {
+    fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>> {
+        // The function goes on whether anyone waits or not.
+        let (answer, answered) = oneshot::channel();
+        let (front, call) = (Arc::clone(&self.front), call.clone());
+        self.front.world.timeline.spawn(None, async move {
+            answer.send(front.answer(call).await).ok();
+        });
+        Box::pin(async move { answered.await.map_err(|_| Silence::Connection) })
+    }
+
+    fn now(&self) -> Instant {
+        self.at(self.front.world.timeline.now_us())
+    }
+
+    fn wait_until(&self, due: Instant) -> Waiting<'_, ()> {
+        let us = due.saturating_duration_since(self.began).as_micros();
+        let until_us = i64::try_from(us).unwrap_or(i64::MAX);
+        Box::pin(self.front.world.timeline.sleep_until(until_us))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_leads_to_its_function() {
+        for (path, function) in [
+            ("/drops", Some(Function::GetDrop)),
+            ("/drops/d", Some(Function::GetDrop)),
+            ("/drops/d/status", Some(Function::GetDrop)),
+            ("/drops/d/reservations", Some(Function::Reserve)),
+            ("/drops/d/reservations/r", Some(Function::Reserve)),
+            ("/orders", Some(Function::Checkout)),
+            ("/orders/o", Some(Function::GetOrder)),
+            ("/orders/o/cancel", Some(Function::GetOrder)),
+            ("/operator/drops/d", Some(Function::OperateDrop)),
+            ("/", None),
+        ] {
+            assert_eq!(function_of(path), function, "{path}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Lambda's environments: which one takes a request, and when none does.
+//!
+//! An environment serves one request at a time, and ten a second at most: after a request it is free again a tenth of a second
+//! after it began with it, or when it has ended, whichever is later. Of the free ones the last one used is taken: assumed.
+//! Provisioned ones are there from the beginning. Beyond them a function starts environments on demand: 1,000 at once and 100 in
+//! each second, nothing saved up beyond that, within its reserved concurrency or what the account has left for all others.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use replay::process::Function;
+use serde::Serialize;
+
+use crate::settings::{Lifted, Limits, Settings};
+use crate::world::Bucket;
+
+/// How a request got an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// One that is warm; its place among the function's environments.
+    Warm(usize),
+    /// A new one, provisioned ahead.
+    Ahead(usize),
+    /// A new one that starts while the request waits.
+    Cold(usize),
+}
+
+/// Why it got none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// The function's scaling rate.
+    ScalingRate,
+    /// The function's reserved concurrency.
+    Reserved,
+    /// The account's concurrency.
+    Account,
+}
+
+#[derive(Debug)]
+struct Pool {
+    provisioned: usize,
+    reserved: Option<usize>,
+    environments: usize,
+    /// Environments in use, or used so shortly ago that they take no request yet.
+    taken: usize,
+    most_taken: usize,
+    free: Vec<usize>,
+    /// Those that will be free, by when.
+    cooling: BinaryHeap<Reverse<(i64, usize)>>,
+    scaling: Bucket,
+    figures: Figures,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Figures {
+    invocations: u64,
+    cold_starts: u64,
+    busy_us: u64,
+    refused: BTreeMap<Refused, u64>,
+    first_refused_us: Option<i64>,
+    timed_out: u64,
+}
+
+/// What became of a function's environments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FunctionReport {
+    /// Its name.
+    pub function: &'static str,
+    /// Environments provisioned ahead.
+    pub provisioned: usize,
+    /// Reserved concurrency.
+    pub reserved: Option<usize>,
+    /// Environments that served anything.
+    pub environments: usize,
+    /// The most that were in use at a time, a tenth of a second for a request at least.
+    pub most_taken: usize,
+    /// Invocations that ran.
+    pub invocations: u64,
+    /// Of them, those that waited for a cold start.
+    pub cold_starts: u64,
+    /// Invocations refused, by what they met.
+    pub refused: BTreeMap<Refused, u64>,
+    /// When the first was refused, in ms from the opening.
+    pub first_refused_ms: Option<i64>,
+    /// Invocations that took longer than the function's time-out.
+    pub timed_out: u64,
+    /// The environments' busy time together, in ms.
+    pub busy_ms: u64,
+}
+
+/// The environments of all functions.
+#[derive(Debug)]
+pub struct Lambda {
+    pools: BTreeMap<Function, Pool>,
+    /// Concurrency that no function has reserved or provisioned.
+    unreserved: usize,
+    limits: Limits,
+}
+
+fn count(of: u32) -> usize {
+    usize::try_from(of).unwrap_or(usize::MAX)
+}
+
+impl Lambda {
+    /// No environment yet.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let (capacity, limits) = (&settings.capacity, settings.limits);
+        let mut unreserved = count(capacity.quotas.account_concurrency)
+            .saturating_sub(count(capacity.quotas.reserved_by_others));
+        let pools = Function::ALL.into_iter().map(|function| {
+            let there = capacity
+                .functions
+                .get(function.name())
+                .copied()
+                .unwrap_or_default();
+            let reserved = there.reserved.or(function.limits().reserved_concurrency);
+            unreserved = unreserved.saturating_sub(count(there.provisioned.max(reserved.unwrap_or(0))));
+            let lifted = settings.lifted.contains(&Lifted::Environments);
+            let pool = Pool {
+                provisioned: if lifted {
+                    usize::MAX
+                } else {
+                    count(there.provisioned)
+                },
+                reserved: reserved.map(count).filter(|_| !lifted),
+                environments: 0,
+                taken: 0,
+                most_taken: 0,
+                free: Vec::new(),
+                cooling: BinaryHeap::new(),
+                scaling: Bucket::full(limits.scaling_per_second, limits.scaling_burst),
+                figures: Figures::default(),
+            };
+            (function, pool)
+        });
+        Self {
+            pools: pools.collect(),
+            unreserved,
+            limits,
+        }
+    }
+
+    /// Brings back those that may be used again.
+    fn cool(&mut self, now_us: i64) {
+        for pool in self.pools.values_mut() {
+            while let Some(Reverse((at_us, environment))) = pool.cooling.peek().copied() {
+                if at_us > now_us {
+                    break;
+                }
+                pool.cooling.pop();
+                pool.taken -= 1;
+                pool.free.push(environment);
+            }
+        }
+    }
+
+    /// An environment of `function`.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is none to be had.
+    pub fn take(&mut self, function: Function, now_us: i64) -> Result<Taken, Refused> {
+        self.cool(now_us);
+        let on_demand = |pool: &Pool| match pool.reserved {
+            Some(_) => 0,
+            None => pool.taken.saturating_sub(pool.provisioned),
+        };
+        let others: usize = self.pools.values().map(on_demand).sum();
+        let unreserved = self.unreserved;
+        let Some(pool) = self.pools.get_mut(&function) else {
+            return Err(Refused::Account);
+        };
+        let refused = match pool.reserved {
+            _ if pool.taken < pool.provisioned => None,
+            Some(reserved) => (pool.taken >= reserved).then_some(Refused::Reserved),
+            None => (others >= unreserved).then_some(Refused::Account),
+        };
+        let taken = match (refused, pool.free.pop()) {
+            (Some(refused), environment) => {
+                pool.free.extend(environment);
+                Err(refused)
+            }
+            (None, Some(environment)) => Ok(Taken::Warm(environment)),
+            (None, None) if pool.environments < pool.provisioned => Ok(Taken::Ahead(pool.environments)),
+            (None, None) if pool.scaling.take(now_us) => Ok(Taken::Cold(pool.environments)),
+            (None, None) => Err(Refused::ScalingRate),
+        };
+        match taken {
+            Ok(taken) => {
+                if !matches!(taken, Taken::Warm(_)) {
+                    pool.environments += 1;
+                }
+                pool.taken += 1;
+                pool.most_taken = pool.most_taken.max(pool.taken);
+                pool.figures.invocations += 1;
+                pool.figures.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
+            }
+            Err(refused) => {
+                *pool.figures.refused.entry(refused).or_default() += 1;
+                pool.figures.first_refused_us.get_or_insert(now_us);
+            }
+        }
+        taken
+    }
+
+    /// Gives back what was taken at `from_us`.
+    pub fn give_back(&mut self, function: Function, environment: usize, from_us: i64, now_us: i64) {
+        let Some(pool) = self.pools.get_mut(&function) else {
+            return;
+        };
+        let took_us = now_us - from_us;
+        pool.figures.busy_us += took_us.unsigned_abs();
+        pool.figures.timed_out += u64::from(took_us > function.limits().timeout_ms() * 1_000);
+        let free_us = now_us.max(from_us + self.limits.least_unit_us);
+        pool.cooling.push(Reverse((free_us, environment)));
+    }
+
+    /// The functions' figures; the drop opened at `opens_us`.
+    #[must_use]
+    pub fn report(&self, opens_us: i64) -> Vec<FunctionReport> {
+        let report = |(function, pool): (&Function, &Pool)| FunctionReport {
+            function: function.name(),
+            provisioned: pool.provisioned,
+            reserved: pool.reserved,
+            environments: pool.environments,
+            most_taken: pool.most_taken,
+            invocations: pool.figures.invocations,
+            cold_starts: pool.figures.cold_starts,
+            refused: pool.figures.refused.clone(),
+            first_refused_ms: (pool.figures.first_refused_us).map(|us| (us - opens_us).div_euclid(1_000)),
+            timed_out: pool.figures.timed_out,
+            busy_ms: pool.figures.busy_us / 1_000,
+        };
+        self.pools.iter().map(report).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::prescale::capacity::Concurrency;
+
+    fn lambda(account: u32, provisioned: u32, reserved: Option<u32>) -> Lambda {
+        let functions = [(
+            "reserve".to_owned(),
+            Concurrency {
+                provisioned,
+                reserved,
+            },
+        )];
+        let mut settings = Settings::of_new_account();
+        settings.capacity.quotas.account_concurrency = account;
+        settings.capacity.functions = functions.into();
+        Lambda::new(&settings)
+    }
+
+    fn taken(lambda: &mut Lambda, tries: usize, now_us: i64) -> (usize, Option<Refused>) {
+        let mut refused = None;
+        let got = (0..tries)
+            .filter(|_| match lambda.take(Function::Reserve, now_us) {
+                Ok(_) => true,
+                Err(why) => {
+                    refused = Some(why);
+                    false
+                }
+            })
+            .count();
+        (got, refused)
+    }
+
+    #[test]
+    fn a_function_starts_a_thousand_at_once_and_a_hundred_a_second() {
+        let mut lambda = lambda(30_000, 0, None);
+        let rate = Some(Refused::ScalingRate);
+        assert_eq!(taken(&mut lambda, 2_000, 0), (1_000, rate));
+        assert_eq!(taken(&mut lambda, 2_000, 1_000_000), (100, rate));
+        // What is not used is not saved up.
+        assert_eq!(taken(&mut lambda, 5_000, 3_600_000_000), (1_000, rate));
+    }
+
+    #[test]
+    fn provisioned_ones_come_first_and_the_rest_spills_over_within_the_account() {
+        let mut lambda = lambda(1_500, 1_200, None);
+        assert_eq!(taken(&mut lambda, 5_000, 0), (1_500, Some(Refused::Account)));
+        let report = lambda.report(0);
+        let reserve = report.iter().find(|report| report.function == "reserve").unwrap();
+        assert_eq!((reserve.cold_starts, reserve.environments), (300, 1_500));
+    }
+
+    #[test]
+    fn reserved_concurrency_is_a_ceiling() {
+        let mut lambda = lambda(30_000, 10, Some(20));
+        assert_eq!(taken(&mut lambda, 100, 0), (20, Some(Refused::Reserved)));
+    }
+
+    #[test]
+    fn an_environment_serves_ten_requests_a_second() {
+        let mut lambda = lambda(1, 0, None);
+        let mut served = 0;
+        for ms in 0..1_000 {
+            let now_us = ms * 1_000;
+            if let Ok(Taken::Warm(at) | Taken::Cold(at) | Taken::Ahead(at)) =
+                lambda.take(Function::Reserve, now_us)
+            {
+                served += 1;
+                lambda.give_back(Function::Reserve, at, now_us, now_us + 5_000);
+            }
+        }
+        assert_eq!(served, 10);
+    }
+}

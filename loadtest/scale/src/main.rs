@@ -1,0 +1,243 @@
+//! `scale`: a drop of full size, in virtual time.
+#![recursion_limit = "256"]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Parser;
+use scale::report::Report;
+use scale::run::{Progress, run};
+use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
+use scale::{find, page};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A payment gateway that takes longer than this for all units, in seconds, asks for longer holds and payments.
+const PATIENT_AFTER_S: u32 = 30;
+/// Calls of the gateway for a unit: one to create a payment, one to confirm it, and some again.
+const CALLS_PER_UNIT: u32 = 3;
+
+/// Plays a drop of full size in virtual time, and reports what met which limit.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// How the crowd comes.
+    #[arg(long, value_enum, default_value_t = Shape::Steep)]
+    crowd: Shape,
+    /// How many shoppers come; the crowd's full size if not given.
+    #[arg(long)]
+    shoppers: Option<u32>,
+    /// Units on sale.
+    #[arg(long, default_value_t = 10_000)]
+    units: u32,
+    /// SKUs; five if one cannot hold the units, and one otherwise.
+    #[arg(long)]
+    skus: Option<u32>,
+    /// Leave out pre-scaling's plan: only the declared baseline is there.
+    #[arg(long)]
+    no_plan: bool,
+    /// Put a CDN before the cacheable routes.
+    #[arg(long)]
+    cdn: bool,
+    /// Limits that refuse nothing in this run.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    lift: Vec<Lifted>,
+    /// End after so many virtual seconds.
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// The seed of every draw.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The folder of pre-scaling's documents.
+    #[arg(long, default_value = "infra/prescale")]
+    documents: PathBuf,
+    /// The account's limits.
+    #[arg(long, default_value = "infra/prescale/quotas-raised.toml")]
+    quotas: PathBuf,
+    /// Where the report goes.
+    #[arg(long, default_value = "target/scale")]
+    out: PathBuf,
+    /// Search the largest spike that is served, up to this crowd, and what ends it.
+    #[arg(long)]
+    find_limit: bool,
+    /// Do not tell how far it is.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Cli {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let shoppers = self.shoppers.unwrap_or_else(|| self.crowd.shoppers());
+        let capacity = capacity(
+            &self.documents,
+            &self.quotas,
+            self.crowd,
+            shoppers,
+            self.units,
+            !self.no_plan,
+        )?;
+        let calls = self.units.saturating_mul(CALLS_PER_UNIT);
+        let patient = calls / capacity.quotas.gateway_calls_per_second.max(1) > PATIENT_AFTER_S;
+        let of_one_sku = domain::limits::MAX_SHARD_UNITS * u32::from(domain::limits::MAX_SHARDS_PER_SKU);
+        let skus = if self.units > of_one_sku { 5 } else { 1 };
+        Ok(Settings {
+            seed: self.seed,
+            shape: self.crowd,
+            shoppers,
+            units: self.units,
+            skus: self.skus.unwrap_or(skus),
+            cdn: self.cdn,
+            lifted: self.lift.clone(),
+            seconds: self.seconds,
+            hold_seconds: if patient { 600 } else { 15 },
+            payment_seconds: if patient { 900 } else { 20 },
+            open_seconds: if patient { 1_800 } else { 120 },
+            capacity,
+            limits: LIMITS,
+            times: TIMES,
+        })
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let settings = cli.settings()?;
+    if cli.find_limit {
+        find(&cli, &settings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (quiet, shoppers) = (cli.quiet, settings.shoppers);
+    let began = Instant::now();
+    let report = run(&settings, move |progress| {
+        if !quiet && progress.requests > 0 {
+            tell(progress, shoppers);
+        }
+    })?;
+    let took = began.elapsed();
+    write(&cli, &report)?;
+    let mut out = std::io::stdout().lock();
+    for line in lines(&report) {
+        writeln!(out, "{line}")?;
+    }
+    let us = took.as_secs_f64() * 1e6 / f64::from(u32::try_from(report.requests.max(1)).unwrap_or(u32::MAX));
+    let seconds = took.as_secs_f64();
+    writeln!(out, "speed       {seconds:.1} s for it, {us:.1} µs a request")?;
+    writeln!(out, "report      {}", cli.out.join("report.json").display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(progress: Progress, shoppers: u32) {
+    let Progress {
+        second,
+        requests,
+        failed,
+        arrived,
+        ended,
+        reserved,
+        paid,
+    } = progress;
+    eprintln!(
+        "{second:>5} s  {requests:>7} requests, {failed:>7} failed; {arrived} of {shoppers} came, {ended} left; \
+         {reserved} reserved, {paid} paid"
+    );
+}
+
+fn write(cli: &Cli, report: &Report) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&cli.out).with_context(|| format!("making {}", cli.out.display()))?;
+    let json = cli.out.join("report.json");
+    std::fs::write(&json, serde_json::to_vec_pretty(report)?)
+        .with_context(|| format!("writing {}", json.display()))?;
+    let html = cli.out.join("report.html");
+    std::fs::write(&html, page::render(report)).with_context(|| format!("writing {}", html.display()))
+}
+
+/// Searches the largest spike that is served.
+fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+    let found = find::limit(settings, |probe| {
+        let with = probe.raised.map_or_else(String::new, |raised| {
+            format!(" with a quarter more of {raised:?}")
+        });
+        let share = probe.served_share.unwrap_or_default();
+        let first = probe.first_refusal.as_deref().unwrap_or("nothing");
+        eprintln!(
+            "{} shoppers{with}: {} requests in the busiest second, {:.4} % served; refused first by {first}",
+            probe.shoppers,
+            probe.peak_rps,
+            100.0 * share
+        );
+    })?;
+    std::fs::create_dir_all(&cli.out).with_context(|| format!("making {}", cli.out.display()))?;
+    let json = cli.out.join("limit.json");
+    std::fs::write(&json, serde_json::to_vec_pretty(&found)?)
+        .with_context(|| format!("writing {}", json.display()))?;
+    let mut out = std::io::stdout().lock();
+    match (found.served_rps, found.first_limit) {
+        (None, _) => writeln!(out, "not even the smallest spike is served")?,
+        (Some(rps), Some(limit)) => writeln!(
+            out,
+            "served      {rps} requests in the busiest second; {limit:?} ends it"
+        )?,
+        (Some(rps), None) => writeln!(
+            out,
+            "served      {rps} requests in the busiest second; no single resource, a quarter more of it, lets a tenth more be served"
+        )?,
+    }
+    writeln!(out, "report      {}", json.display())?;
+    Ok(())
+}
+
+/// What the report says, in a few lines.
+fn lines(report: &Report) -> Vec<String> {
+    let ms = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
+    let found = &report.findings;
+    let mut lines = vec![
+        format!(
+            "requests    {} ({:.2} for each of {} shoppers), {} in the busiest second",
+            report.requests, report.requests_per_shopper, report.settings.shoppers, report.peak_rps
+        ),
+        format!(
+            "served      {} of them, partition_use_max {:.2}",
+            report
+                .served_share
+                .map_or_else(|| "-".to_owned(), |share| format!("{:.4} %", 100.0 * share)),
+            report.partition_use_max
+        ),
+        format!(
+            "units       {} on sale, {} reserved, {} ordered, {} paid, {} free; all held {}, all paid {}",
+            found.allocated,
+            found.reserved,
+            found.ordered,
+            found.paid,
+            found.free,
+            ms(report.all_held_after_ms),
+            ms(report.all_paid_after_ms)
+        ),
+        format!(
+            "sold        {}; {}",
+            found
+                .sold_share
+                .map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
+            if report.left_undone {
+                "ended before all had come to rest"
+            } else {
+                "all came to rest"
+            }
+        ),
+    ];
+    lines.extend(
+        report
+            .first_refusals
+            .iter()
+            .take(12)
+            .map(|first| format!("refused     from {} ms on: {}", first.at_ms, first.limit)),
+    );
+    lines.push(format!(
+        "cost        {:.2} US dollars for what was used",
+        report.cost_usd.total
+    ));
+    lines
+}

@@ -1,0 +1,146 @@
+//! What is not AWS's: the payment gateway with its rate, and the ledger by rows a second.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::money::Money;
+use events::OrderEvent;
+use memory::{GatewayFault, MemoryGateway, MemoryLedger};
+use ports::ledger::{LedgerError, ProjectOrders, Projected};
+use ports::payment::{
+    GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, Refund,
+};
+
+use crate::process::Process;
+use crate::world::Bucket;
+
+/// Rows that one event writes: one of the history, and the order's own.
+const ROWS_OF_EVENT: f64 = 2.0;
+
+/// The gateway's rate, and how often it refused for that.
+#[derive(Debug)]
+pub struct Rate(Mutex<(Bucket, u64, u64)>);
+
+impl Rate {
+    /// So many calls a second, none saved up beyond a second's.
+    #[must_use]
+    pub const fn new(calls_per_second: u32) -> Self {
+        let rate = calls_per_second as f64;
+        Self(Mutex::new((Bucket::full(rate, rate), 0, 0)))
+    }
+
+    fn take(&self, now_us: i64) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = state.0.take(now_us);
+        state.1 += 1;
+        state.2 += u64::from(!taken);
+        taken
+    }
+
+    /// Calls, and those refused.
+    #[must_use]
+    pub fn calls(&self) -> (u64, u64) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.1, state.2)
+    }
+}
+
+/// The gateway as one environment reaches it.
+#[derive(Clone)]
+pub struct Gateway {
+    process: Arc<Process>,
+    memory: MemoryGateway,
+    rate: Arc<Rate>,
+}
+
+impl Gateway {
+    /// The gateway as `process` reaches it.
+    #[must_use]
+    pub fn new(process: &Arc<Process>, memory: &MemoryGateway, rate: &Arc<Rate>) -> Self {
+        Self {
+            process: Arc::clone(process),
+            memory: memory.clone(),
+            rate: Arc::clone(rate),
+        }
+    }
+
+    async fn call<T>(&self, act: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
+        let world = &self.process.world;
+        let admitted = self.rate.take(world.timeline.now_us());
+        world.takes(world.settings.times.gateway_us).await;
+        if !admitted {
+            return Err(GatewayFault::Throttled.error());
+        }
+        act.await
+    }
+}
+
+impl PaymentGateway for Gateway {
+    async fn create(&self, payment: &NewPayment, key: &IdempotencyKey) -> Result<Payment, GatewayError> {
+        self.call(self.memory.create(payment, key)).await
+    }
+
+    async fn confirm(
+        &self,
+        id: &PaymentId,
+        method: &PaymentMethod,
+        return_url: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Payment, GatewayError> {
+        self.call(self.memory.confirm(id, method, return_url, key)).await
+    }
+
+    async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
+        self.call(self.memory.find(id)).await
+    }
+
+    async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
+        self.call(self.memory.cancel(id)).await
+    }
+
+    async fn refund(
+        &self,
+        id: &PaymentId,
+        amount: Money,
+        key: &IdempotencyKey,
+    ) -> Result<Refund, GatewayError> {
+        self.call(self.memory.refund(id, amount, key)).await
+    }
+}
+
+/// The ledger as one environment reaches it. Batches queue for its rows in the order of their coming.
+#[derive(Clone)]
+pub struct Ledger {
+    process: Arc<Process>,
+    memory: MemoryLedger,
+    free_us: Arc<Mutex<i64>>,
+}
+
+impl Ledger {
+    /// The ledger as `process` reaches it; `free_us` says when it has written what came before.
+    #[must_use]
+    pub fn new(process: &Arc<Process>, memory: &MemoryLedger, free_us: &Arc<Mutex<i64>>) -> Self {
+        Self {
+            process: Arc::clone(process),
+            memory: memory.clone(),
+            free_us: Arc::clone(free_us),
+        }
+    }
+}
+
+impl ProjectOrders for Ledger {
+    async fn project(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
+        let world = &self.process.world;
+        let count = f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX));
+        let seconds = count * ROWS_OF_EVENT / world.settings.capacity.ledger_rows_per_second;
+        #[allow(clippy::cast_possible_truncation, reason = "seconds in µs")]
+        let takes_us = (seconds * 1e6) as i64;
+        let done_us = {
+            let mut free_us = self.free_us.lock().unwrap_or_else(PoisonError::into_inner);
+            *free_us = (*free_us).max(world.timeline.now_us()) + takes_us;
+            *free_us
+        };
+        world.timeline.sleep_until(done_us).await;
+        world.takes(world.settings.times.ledger_us).await;
+        self.memory.project(events).await
+    }
+}

@@ -1,0 +1,68 @@
+//! One environment of a function: its own clock, chance and caches.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::time::Timestamp;
+use ports::edge::Edge;
+use replay::chance::keyed;
+use replay::process::Function;
+
+use crate::world::World;
+
+/// An environment. It serves one invocation at a time.
+#[derive(Debug)]
+pub struct Process {
+    /// Its number.
+    pub id: u64,
+    /// Of which function.
+    pub function: Function,
+    /// Where it is.
+    pub world: Arc<World>,
+    skew_ms: i64,
+    randoms: AtomicU64,
+}
+
+impl Process {
+    /// A new one.
+    #[must_use]
+    pub fn start(world: &Arc<World>, function: Function) -> Arc<Self> {
+        let id = world.next_process();
+        let most = world.settings.times.skew_us;
+        let skew_us = world.drawn_us([-most, most]);
+        Arc::new(Self {
+            id,
+            function,
+            world: Arc::clone(world),
+            skew_ms: skew_us / 1_000,
+            randoms: AtomicU64::new(0),
+        })
+    }
+
+    /// The present moment by its clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.world.now().plus_millis(self.skew_ms)
+    }
+}
+
+/// Its clock, chance and waiting.
+#[derive(Debug, Clone)]
+pub struct ProcessEdge(pub Arc<Process>);
+
+impl Edge for ProcessEdge {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn random(&self) -> u64 {
+        let nth = self.0.randoms.fetch_add(1, Ordering::Relaxed);
+        keyed(self.0.world.settings.seed ^ 0xd1ce, self.0.id, nth)
+    }
+
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send {
+        let us = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        self.0.world.timeline.sleep(us)
+    }
+}

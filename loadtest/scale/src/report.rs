@@ -1,0 +1,312 @@
+//! `target/scale/report.json`.
+
+use std::collections::BTreeMap;
+
+use domain::prescale::prices::Prices;
+use loadtest::audit::Findings;
+use loadtest::facts::{Ending, Entry, Sampled, UnitCounts};
+use loadtest::measure::{Measured, Percentiles};
+use serde::Serialize;
+
+use crate::behind::QueueReport;
+use crate::fleet::Fleet;
+use crate::lambda::FunctionReport;
+use crate::settings::Settings;
+use crate::tables::PlaceReport;
+use crate::world::{LEAD_US, Second, World};
+
+/// The memory of a function in the template, in GB.
+const FUNCTION_GB: f64 = 0.25;
+/// SQS requests for a message: sent, received and deleted, in batches that are mostly small.
+const REQUESTS_PER_MESSAGE: f64 = 3.0;
+const MILLION: f64 = 1e6;
+
+/// What a report is made of.
+pub struct Ingredients<'a> {
+    /// What was run.
+    pub settings: &'a Settings,
+    /// Its world.
+    pub world: &'a World,
+    /// Its functions.
+    pub fleet: &'a Fleet,
+    /// What shoppers measured.
+    pub measured: &'a Measured,
+    /// What they were told.
+    pub journal: &'a [Entry],
+    /// What the audit found.
+    pub findings: Findings,
+    /// Whether it was ended before everything had come to rest.
+    pub left_undone: bool,
+    /// Answers that the API does not promise.
+    pub surprises: BTreeMap<String, u64>,
+    /// Shoppers who had not left.
+    pub unfinished: u64,
+}
+
+/// One second of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SecondReport {
+    /// Which, from the opening.
+    pub second: i64,
+    /// What happened in it.
+    #[serde(flatten)]
+    pub counts: Second,
+    /// What the busiest partition of all tables was asked over its ceiling, the worst placement.
+    pub partition_use: f64,
+}
+
+/// The units at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct UnitsReport {
+    /// When, in ms from the opening.
+    pub at_ms: i64,
+    /// By state, of all SKUs together.
+    #[serde(flatten)]
+    pub units: UnitCounts,
+}
+
+/// What came first of one kind of refusal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct First {
+    /// What refused.
+    pub limit: String,
+    /// When, in ms from the opening.
+    pub at_ms: i64,
+}
+
+/// What the requests and what they used cost by the list, in US dollars. What was provisioned ahead is not part of it:
+/// `make prescale-plan` tells that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Cost {
+    /// The API's requests.
+    pub api: f64,
+    /// Invocations and their time.
+    pub functions: f64,
+    /// DynamoDB's units.
+    pub tables: f64,
+    /// Queues.
+    pub queues: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// See the module's page. Everything in it is modelled.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Every figure comes from a model; docs/SCALE.md says of what.
+    pub modelled: bool,
+    /// What was run, with the limits and all assumptions.
+    pub settings: Settings,
+    /// Requests of shoppers.
+    pub requests: u64,
+    /// Requests in the busiest second.
+    pub peak_rps: u64,
+    /// Requests for each shopper.
+    pub requests_per_shopper: f64,
+    /// Requests answered other than 5xx and 429 ÷ all.
+    pub served_share: Option<f64>,
+    /// The busiest second of the busiest partition over its ceiling, refused requests included: the worst of ten placements.
+    pub partition_use_max: f64,
+    /// The first refusal of each limit that refused anything, the earliest first.
+    pub first_refusals: Vec<First>,
+    /// From the opening to the first look at which no unit was free, in ms (a look each 500 ms).
+    pub all_held_after_ms: Option<i64>,
+    /// From the opening to the first look at which every unit was sold, in ms.
+    pub all_paid_after_ms: Option<i64>,
+    /// Units and promises, as the audit of a load run finds them.
+    pub findings: Findings,
+    /// Shoppers by the end of their visit.
+    pub endings: BTreeMap<Ending, u64>,
+    /// Shoppers who had not left when the run ended.
+    pub unfinished_shoppers: u64,
+    /// Whether it was ended before everything had come to rest.
+    pub left_undone: bool,
+    /// Answers that the API does not promise.
+    pub surprises: BTreeMap<String, u64>,
+    /// Requests by endpoint, status and problem code.
+    pub status_counts: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    /// Latency from the intended start by endpoint, in ms.
+    pub latency_ms: BTreeMap<&'static str, Percentiles>,
+    /// Environments by function.
+    pub functions: Vec<FunctionReport>,
+    /// Partitions and keys of each table and index.
+    pub tables: Vec<PlaceReport>,
+    /// Writes that met a transaction.
+    pub transaction_conflicts: u64,
+    /// Queues.
+    pub queues: [QueueReport; 2],
+    /// Messages to shoppers, which have no consumer here.
+    pub mails: u64,
+    /// Calls of the payment gateway, and those that it refused for its rate.
+    pub gateway_calls: (u64, u64),
+    /// What it cost.
+    pub cost_usd: Cost,
+    /// By second.
+    pub seconds: Vec<SecondReport>,
+    /// Units by state.
+    pub units: Vec<UnitsReport>,
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+impl Report {
+    /// The report of a run that has ended.
+    #[must_use]
+    pub fn new(of: Ingredients<'_>) -> Self {
+        let counted = of.world.seconds();
+        let busiest: BTreeMap<i64, f64> = of.world.tables.busiest().into_iter().collect();
+        let seconds: Vec<SecondReport> = (counted.into_iter())
+            .map(|(second, counts)| SecondReport {
+                second,
+                counts,
+                partition_use: busiest.get(&second).copied().unwrap_or(0.0),
+            })
+            .collect();
+        let sum = |count: fn(&Second) -> u64| seconds.iter().map(|second| count(&second.counts)).sum::<u64>();
+        let requests = sum(|second| second.requests);
+        let ended = sum(|s| s.answered + s.refused + s.errors + s.too_many);
+        let failed = sum(|second| second.errors + second.too_many);
+        let tables = of.world.tables.report();
+        let functions = of.fleet.report();
+        let units: Vec<UnitsReport> = of.journal.iter().filter_map(units).collect();
+        let first = |is: &dyn Fn(&UnitCounts) -> bool| {
+            let at = units.iter().find(|look| look.at_ms >= 0 && is(&look.units));
+            at.map(|look| look.at_ms)
+        };
+        let mut endings: BTreeMap<Ending, u64> = BTreeMap::new();
+        for entry in of.journal {
+            if let Entry::Ended(ended) = entry {
+                *endings.entry(ended.ending).or_default() += 1;
+            }
+        }
+        let queues = of.fleet.behind.report();
+        Self {
+            modelled: true,
+            settings: of.settings.clone(),
+            requests,
+            peak_rps: seconds
+                .iter()
+                .map(|second| second.counts.requests)
+                .max()
+                .unwrap_or(0),
+            requests_per_shopper: float(requests) / f64::from(of.settings.shoppers.max(1)),
+            served_share: (ended > 0).then(|| 1.0 - float(failed) / float(ended)),
+            partition_use_max: tables
+                .iter()
+                .map(|table| table.partition_use_max)
+                .fold(0.0, f64::max),
+            first_refusals: first_refusals(&tables, &functions, &seconds),
+            all_held_after_ms: first(&|units| units.total() > 0 && units.free == 0),
+            all_paid_after_ms: first(&|units| units.total() > 0 && units.sold == units.total()),
+            findings: of.findings,
+            endings,
+            unfinished_shoppers: of.unfinished,
+            left_undone: of.left_undone,
+            surprises: of.surprises,
+            status_counts: (of.measured.counts().into_iter())
+                .map(|(endpoint, counts)| (endpoint.as_str(), counts))
+                .collect(),
+            latency_ms: (of.measured.latencies().into_iter())
+                .map(|(endpoint, found)| (endpoint.as_str(), found))
+                .collect(),
+            transaction_conflicts: of.world.tables.conflicted(),
+            mails: of.fleet.behind.mails(),
+            gateway_calls: of.fleet.rate.calls(),
+            cost_usd: loadtest::usage::prices()
+                .map(|prices| cost(&prices, requests, &functions, of.world.tables.units(), &queues))
+                .unwrap_or_default(),
+            functions,
+            tables,
+            queues,
+            seconds,
+            units,
+        }
+    }
+}
+
+fn units(entry: &Entry) -> Option<UnitsReport> {
+    let Entry::Sampled(Sampled { at_ms, skus, .. }) = entry else {
+        return None;
+    };
+    let mut units = UnitCounts::default();
+    for sku in skus {
+        units.free += sku.free;
+        units.held += sku.held;
+        units.ordered += sku.ordered;
+        units.sold += sku.sold;
+    }
+    let opened_ms = memory::TestEdge::START.as_millis() + LEAD_US / 1_000;
+    Some(UnitsReport {
+        at_ms: at_ms - opened_ms,
+        units,
+    })
+}
+
+fn first_refusals(
+    tables: &[PlaceReport],
+    functions: &[FunctionReport],
+    seconds: &[SecondReport],
+) -> Vec<First> {
+    let of_tables = tables.iter().filter_map(|table| {
+        let key = table.first_throttled_key.as_deref().unwrap_or_default();
+        Some(First {
+            limit: format!(
+                "{:?} {:?} units, first of the key {key}",
+                table.place, table.access
+            ),
+            at_ms: table.first_throttle_ms?,
+        })
+    });
+    let of_functions = functions.iter().filter_map(|function| {
+        let limits: Vec<String> = function
+            .refused
+            .keys()
+            .map(|limit| format!("{limit:?}"))
+            .collect();
+        Some(First {
+            limit: format!("{}: {}", function.function, limits.join(", ")),
+            at_ms: function.first_refused_ms?,
+        })
+    });
+    let of_front = seconds.iter().find(|second| second.counts.too_many > 0);
+    let of_front = of_front.map(|second| First {
+        limit: "API Gateway's rate".to_owned(),
+        at_ms: 1_000 * second.second,
+    });
+    let mut firsts: Vec<First> = of_tables.chain(of_functions).chain(of_front).collect();
+    firsts.sort_by(|a, b| (a.at_ms, &a.limit).cmp(&(b.at_ms, &b.limit)));
+    firsts
+}
+
+fn cost(
+    prices: &Prices,
+    requests: u64,
+    functions: &[FunctionReport],
+    (reads, writes): (f64, f64),
+    queues: &[QueueReport],
+) -> Cost {
+    let invocations: u64 = functions.iter().map(|function| function.invocations).sum();
+    let gb_seconds = |function: &FunctionReport| float(function.busy_ms) / 1e3 * FUNCTION_GB;
+    let time: f64 = (functions.iter())
+        .map(|function| {
+            let price = match function.provisioned {
+                0 => prices.on_demand_gb_second,
+                _ => prices.provisioned_gb_second,
+            };
+            gb_seconds(function) * price
+        })
+        .sum();
+    let sent: u64 = queues.iter().map(|queue| queue.sent).sum();
+    let mut cost = Cost {
+        api: float(requests) / MILLION * prices.api_per_million,
+        functions: float(invocations) / MILLION * prices.invocations_per_million + time,
+        tables: (reads * prices.read_units_per_million + writes * prices.write_units_per_million) / MILLION,
+        queues: float(sent) * REQUESTS_PER_MESSAGE / MILLION * prices.sqs_requests_per_million,
+        total: 0.0,
+    };
+    cost.total = cost.api + cost.functions + cost.tables + cost.queues;
+    cost
+}

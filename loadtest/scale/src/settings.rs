@@ -1,0 +1,311 @@
+//! What a run is made of: the crowd, AWS's limits, what pre-scaling leaves, and the times that are assumed.
+//!
+//! docs/SCALE.md names the source of each figure. What has none is an assumption, and stands in [`Times`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use domain::prescale::calendar::Stretch;
+use domain::prescale::capacity::{Concurrency, Polling, WarmThroughput};
+use domain::prescale::database::DatabaseBaseline;
+use domain::prescale::fit::LimitMet;
+use domain::prescale::observed::{Observed, ObservedDatabase};
+use domain::prescale::plan::plan;
+use domain::prescale::quotas::Quotas;
+use domain::time::Timestamp;
+use serde::Serialize;
+
+/// How a crowd comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// Most at the opening, and half as many every ten seconds.
+    Steep,
+    /// The same rate for sixty seconds.
+    Sustained,
+    /// A rate that rises evenly for twenty seconds to twice that of the others: each limit refuses first at a rate of its own.
+    Ramp,
+}
+
+impl Shape {
+    /// Shoppers of the full size.
+    #[must_use]
+    pub const fn shoppers(self) -> u32 {
+        match self {
+            Self::Steep => 1_000_000,
+            // 12,000,000 requests at 2.8 each.
+            Self::Sustained => 4_300_000,
+            // 200,000 requests a second on average for twenty seconds.
+            Self::Ramp => 1_430_000,
+        }
+    }
+
+    /// Requests in the busiest second that so many shoppers are expected to send.
+    #[must_use]
+    pub fn expected_peak_rps(self, shoppers: u32) -> u32 {
+        let of = u64::from(shoppers) * 200_000 / u64::from(self.shoppers());
+        u32::try_from(of).unwrap_or(u32::MAX)
+    }
+}
+
+/// What AWS limits, whatever is planned.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Limits {
+    /// Read units a second of one partition.
+    pub partition_read_units: f64,
+    /// Write units a second of one partition.
+    pub partition_write_units: f64,
+    /// Environments that a function may start at once.
+    pub scaling_burst: f64,
+    /// Environments that it may start in each second after that.
+    pub scaling_per_second: f64,
+    /// The shortest time for which a request takes an environment up, in µs: ten requests a second.
+    pub least_unit_us: i64,
+    /// Batches that an event source of a queue begins with at a time.
+    pub pollers: u32,
+    /// By how many more in each minute.
+    pub pollers_per_minute: u32,
+    /// At most so many.
+    pub pollers_most: u32,
+    /// Lanes in which one shard of a stream is relayed.
+    pub lanes_of_shard: u64,
+}
+
+/// AWS's limits; docs/SCALE.md has the sources.
+pub const LIMITS: Limits = Limits {
+    partition_read_units: 3_000.0,
+    partition_write_units: 1_000.0,
+    scaling_burst: 1_000.0,
+    scaling_per_second: 100.0,
+    least_unit_us: 100_000,
+    pollers: 5,
+    pollers_per_minute: 300,
+    pollers_most: 1_250,
+    lanes_of_shard: 10,
+};
+
+/// Times that are assumed, in microseconds: each is drawn evenly from the first to the second.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Times {
+    /// From the client through API Gateway to the function, and back.
+    pub front_us: [i64; 2],
+    /// A function's own work on a request: JSON and the check of the token's signature among it.
+    pub work_us: [i64; 2],
+    /// A cold start.
+    pub cold_start_us: [i64; 2],
+    /// One of twenty cold starts takes so long.
+    pub slow_start_us: [i64; 2],
+    /// A read of DynamoDB.
+    pub read_us: [i64; 2],
+    /// A write of one item.
+    pub write_us: [i64; 2],
+    /// A transaction.
+    pub transaction_us: [i64; 2],
+    /// A call of the payment gateway.
+    pub gateway_us: [i64; 2],
+    /// Sending a batch to a queue.
+    pub send_us: [i64; 2],
+    /// From a change of an order to its relay.
+    pub stream_us: [i64; 2],
+    /// From sending a message to its receipt by an idle poller.
+    pub queue_us: [i64; 2],
+    /// How far the clock of an environment is off, at most.
+    pub skew_us: i64,
+    /// A connection's way to the ledger and back; what the rows take comes on top.
+    pub ledger_us: [i64; 2],
+}
+
+/// What is assumed.
+pub const TIMES: Times = Times {
+    front_us: [4_000, 12_000],
+    work_us: [500, 1_500],
+    cold_start_us: [120_000, 280_000],
+    slow_start_us: [280_000, 900_000],
+    read_us: [2_000, 6_000],
+    write_us: [3_000, 9_000],
+    transaction_us: [8_000, 22_000],
+    gateway_us: [150_000, 550_000],
+    send_us: [5_000, 20_000],
+    stream_us: [50_000, 250_000],
+    queue_us: [10_000, 60_000],
+    skew_us: 20_000,
+    ledger_us: [2_000, 8_000],
+};
+
+/// The capacity that is there when the drop opens.
+#[derive(Debug, Clone, Serialize)]
+pub struct Capacity {
+    /// Whether pre-scaling's plan was applied; else the declared baseline is there.
+    pub planned: bool,
+    /// The account's limits.
+    pub quotas: Quotas,
+    /// By function.
+    pub functions: BTreeMap<String, Concurrency>,
+    /// By table; a table that no document names is as a new one.
+    pub tables: BTreeMap<String, WarmThroughput>,
+    /// By queue.
+    pub queues: BTreeMap<String, Polling>,
+    /// Rows that the ledger takes in each second.
+    pub ledger_rows_per_second: f64,
+    /// Limits that the plan says it meets.
+    pub plan_limits: Vec<LimitMet>,
+}
+
+/// A new on-demand table.
+pub const NEW_TABLE: WarmThroughput = WarmThroughput {
+    write_units: 4_000,
+    read_units: 12_000,
+};
+
+/// The capacity by the documents in `folder` and the account's limits in `quotas`, for a crowd of `shoppers` after `units`.
+///
+/// # Errors
+/// When a document cannot be read, or pre-scaling holds nothing for the drop.
+pub fn capacity(
+    folder: &Path,
+    quotas: &Path,
+    shape: Shape,
+    shoppers: u32,
+    units: u32,
+    planned: bool,
+) -> anyhow::Result<Capacity> {
+    let reference = folder.join("drops/reference-spike.toml");
+    let mut input = prescale_plan::documents::read(folder, quotas, &reference, &[])?;
+    let drop =
+        (input.documents.calendar.first_mut()).context("the reference spike is not on its calendar")?;
+    drop.shoppers = shoppers;
+    drop.units = units;
+    drop.peak_rps = Some(shape.expected_peak_rps(shoppers).max(1));
+    if shape == Shape::Sustained {
+        drop.opening = Stretch {
+            seconds: 60,
+            peak_factor: 1.0,
+        };
+    }
+    let hour_before = Timestamp::from_millis(drop.starts_at.as_millis() - 3_600_000);
+    let baseline = &input.documents.baseline;
+    let mut there = Observed::at_baseline(baseline);
+    let mut plan_limits = Vec::new();
+    if planned {
+        let plan = plan(&input.documents, &input.quotas, &there, &input.drop, hour_before)?;
+        there = plan.up.iter().fold(there, |there, step| there.after(&step.step));
+        plan_limits = plan.limits;
+    }
+    let per_acu = match &baseline.database {
+        DatabaseBaseline::Serverless {
+            rows_per_second_per_acu,
+            ..
+        } => *rows_per_second_per_acu,
+        DatabaseBaseline::Provisioned { .. } => 0.0,
+    };
+    let acu = match there.database {
+        ObservedDatabase::Serverless { minimum_acu } => minimum_acu,
+        ObservedDatabase::Provisioned { .. } => 0.0,
+    };
+    Ok(Capacity {
+        planned,
+        quotas: input.quotas,
+        functions: (there.functions.into_iter())
+            .map(|(name, function)| (name, function.asked))
+            .collect(),
+        tables: there.tables,
+        queues: there.queues,
+        ledger_rows_per_second: (acu * per_acu).max(1.0),
+        plan_limits,
+    })
+}
+
+impl Settings {
+    /// An account with its first limits and nothing planned, for a crowd of nobody.
+    #[must_use]
+    pub const fn of_new_account() -> Self {
+        Self {
+            seed: 1,
+            shape: Shape::Steep,
+            shoppers: 0,
+            units: 1,
+            skus: 1,
+            cdn: false,
+            lifted: Vec::new(),
+            seconds: None,
+            hold_seconds: 15,
+            payment_seconds: 20,
+            open_seconds: 120,
+            capacity: Capacity {
+                planned: false,
+                quotas: Quotas {
+                    account_concurrency: 1_000,
+                    reserved_by_others: 0,
+                    provisioned_per_minute: 6_000,
+                    api_requests_per_second: 10_000,
+                    api_burst: 5_000,
+                    table_write_units: 40_000,
+                    table_read_units: 40_000,
+                    gateway_calls_per_second: 100,
+                },
+                functions: BTreeMap::new(),
+                tables: BTreeMap::new(),
+                queues: BTreeMap::new(),
+                ledger_rows_per_second: 200.0,
+                plan_limits: Vec::new(),
+            },
+            limits: LIMITS,
+            times: TIMES,
+        }
+    }
+}
+
+/// A limit that a run may be freed from, to see those behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifted {
+    /// API Gateway's rate.
+    Api,
+    /// Environments: every function has as many as it asks for, ahead.
+    Environments,
+    /// The table of the stock.
+    Stock,
+    /// The table of the purchase counters.
+    Purchases,
+    /// The table of the orders and its indexes.
+    Orders,
+    /// The table of the drops and its calendar.
+    Drops,
+    /// The table of the status documents.
+    Status,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    /// Of every draw.
+    pub seed: u64,
+    /// How the crowd comes.
+    pub shape: Shape,
+    /// How many come.
+    pub shoppers: u32,
+    /// Units on sale.
+    pub units: u32,
+    /// SKUs, among which the units are shared out evenly.
+    pub skus: u32,
+    /// Whether a CDN stands before the cacheable routes.
+    pub cdn: bool,
+    /// Limits that refuse nothing.
+    pub lifted: Vec<Lifted>,
+    /// For how many virtual seconds after the opening it runs at most; none until all is done.
+    pub seconds: Option<u32>,
+    /// How long a reservation is held, in seconds.
+    pub hold_seconds: u32,
+    /// How long a shopper may take for what the payment asks for, in seconds.
+    pub payment_seconds: u32,
+    /// From the opening to the end of the drop, in seconds.
+    pub open_seconds: u32,
+    /// What is there.
+    pub capacity: Capacity,
+    /// What AWS limits.
+    pub limits: Limits,
+    /// What is assumed.
+    pub times: Times,
+}

@@ -1,0 +1,626 @@
+//! The database ports of one environment: the adapters in memory, behind the tables' partitions.
+//!
+//! A call does what the adapter in `shared/dynamodb` does: the same items, the SDK's own second attempt of a read and none of a
+//! write, keys that come back unprocessed asked for again twice. What an item costs is counted by [`stack_api::units`].
+//! Its whole time passes before its effect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::claim::Claim;
+use domain::drops::Drop;
+use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
+use domain::limits::STATUS_REPLICAS;
+use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
+use domain::rate::{CallsWanted, Turn};
+use domain::shard::Shard;
+use domain::status::DropStatus;
+use domain::survey::SeenClaim;
+use domain::time::Timestamp;
+use memory::MemoryStore;
+use ports::calls::TakeCalls;
+use ports::drops::{
+    DropPage, FreeCounts, HoldLease, Lease, ListDrops, Listing, ReadCounts, ReadDrop, ReadStatus, StoreDrop,
+    WriteStatus,
+};
+use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
+use ports::orders::{
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage, PlaceOrder,
+    Placing, PutOff, ReadOrder,
+};
+use ports::stock::{
+    AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, Peek, PeekStock, ReadClaim,
+    SurveyStock,
+};
+use ports::{Conditional, StoreError};
+use stack_api::units;
+
+use crate::behind::Behind;
+use crate::process::Process;
+use crate::tables::{Place, Tables, Touch};
+use crate::world::World;
+
+/// How often the SDK sends a read (`shared/startup/src/aws.rs`).
+const READ_ATTEMPTS: u32 = 2;
+/// How long the SDK waits before its second attempt at most, in µs (the same).
+const BACK_OFF_US: i64 = 20_000;
+/// How often keys that came back unprocessed are asked for again (`shared/dynamodb/src/batch.rs`).
+const REPEATS: u32 = 2;
+/// The most keys of one batch (the same).
+const BATCH_KEYS: usize = 100;
+/// How many batches of a survey are read at a time (`shared/dynamodb/src/stock.rs`).
+const SURVEY_CHUNKS: usize = 4;
+
+/// A stock shard is smaller than this, whatever is in it (asserted where the domain is compiled).
+const SHARD_BYTES: usize = domain::limits::WRITE_UNIT_BYTES;
+/// The names and the small attributes beside an order's document.
+const ORDER_ATTRIBUTES: usize = 160;
+/// A purchase counter, a lease, or an entry of an index that holds keys only: some attributes of some bytes.
+const SMALL_BYTES: usize = 120;
+
+/// Sizes of documents, by key.
+#[derive(Debug, Default)]
+pub struct Sizes(Mutex<BTreeMap<String, usize>>);
+
+impl Sizes {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The size of the document under `key`; 0 if there is none.
+    fn of(&self, key: &str) -> usize {
+        self.all().get(key).copied().unwrap_or(0)
+    }
+
+    /// Notes that the document under `key` has so many bytes.
+    pub fn put(&self, key: String, bytes: usize) {
+        self.all().insert(key, bytes);
+    }
+}
+
+fn json_bytes<T: serde::Serialize>(of: &T) -> usize {
+    serde_json::to_vec(of).map_or(0, |json| json.len())
+}
+
+fn order_bytes(order: &Order) -> usize {
+    json_bytes(order) + ORDER_ATTRIBUTES
+}
+
+/// Every database port of one environment.
+#[derive(Clone)]
+pub struct Store {
+    process: Arc<Process>,
+    memory: MemoryStore,
+    sizes: Arc<Sizes>,
+    behind: Arc<Behind>,
+}
+
+impl Store {
+    /// The database as `process` reaches it.
+    #[must_use]
+    pub fn new(
+        process: &Arc<Process>,
+        memory: &MemoryStore,
+        sizes: &Arc<Sizes>,
+        behind: &Arc<Behind>,
+    ) -> Self {
+        Self {
+            process: Arc::clone(process),
+            memory: memory.clone(),
+            sizes: Arc::clone(sizes),
+            behind: Arc::clone(behind),
+        }
+    }
+
+    fn world(&self) -> &World {
+        &self.process.world
+    }
+
+    fn ask(&self, touches: &[Touch], later: &[Touch]) -> bool {
+        let world = self.world();
+        let asked = world.tables.ask(world.timeline.now_us(), touches, later);
+        if !asked {
+            world.count(|second| second.throttled_items += 1);
+        }
+        asked
+    }
+
+    async fn back_off(&self) {
+        let world = self.world();
+        world.takes([0, BACK_OFF_US]).await;
+    }
+
+    /// A read of what `touches` names, in one request that is answered as a whole.
+    async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
+        let world = self.world();
+        for attempt in 0..READ_ATTEMPTS {
+            if attempt > 0 {
+                self.back_off().await;
+            }
+            world.takes(world.settings.times.read_us).await;
+            if self.ask(touches, &[]) {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Busy)
+    }
+
+    /// A batch of keys, each of which may come back unprocessed.
+    async fn batch(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
+        let world = self.world();
+        for _ in 0..=REPEATS {
+            let mut attempt = 0;
+            // A batch of which no key could be processed is refused as a whole, which the SDK sends again.
+            wanted = loop {
+                world.takes(world.settings.times.read_us).await;
+                let before = wanted.len();
+                let left: Vec<Touch> = std::mem::take(&mut wanted)
+                    .into_iter()
+                    .filter(|touch| !self.ask(std::slice::from_ref(touch), &[]))
+                    .collect();
+                if left.len() < before || left.is_empty() {
+                    break left;
+                }
+                attempt += 1;
+                if attempt >= READ_ATTEMPTS {
+                    return Err(StoreError::Busy);
+                }
+                self.back_off().await;
+                wanted = left;
+            };
+            if wanted.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Busy)
+    }
+
+    /// A write, sent once: `touches` in any case, `indexes` where `is_done` says that it was applied.
+    async fn write<T>(
+        &self,
+        touches: &[Touch],
+        indexes: &[Touch],
+        act: impl Future<Output = Result<T, StoreError>>,
+        is_done: impl FnOnce(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        let world = self.world();
+        let keys: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
+        let transaction = touches.len() > 1;
+        let locked = if transaction {
+            if world.tables.conflicts(&keys) {
+                world.takes(world.settings.times.write_us).await;
+                return Err(StoreError::Busy);
+            }
+            Some(world.tables.lock(keys))
+        } else {
+            None
+        };
+        let times = &world.settings.times;
+        let takes = if transaction {
+            times.transaction_us
+        } else {
+            times.write_us
+        };
+        world.takes(takes).await;
+        if !transaction {
+            let key: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
+            if world.tables.conflicts(&key) {
+                return Err(StoreError::Busy);
+            }
+        }
+        if !self.ask(touches, indexes) {
+            return Err(StoreError::Busy);
+        }
+        let answer = act.await;
+        drop(locked);
+        if answer.as_ref().is_ok_and(is_done) {
+            world.tables.take(world.timeline.now_us(), indexes);
+        }
+        answer
+    }
+
+    async fn conditional<T>(
+        &self,
+        touches: &[Touch],
+        indexes: &[Touch],
+        act: impl Future<Output = Result<Conditional<T>, StoreError>>,
+    ) -> Result<Conditional<T>, StoreError> {
+        self.write(touches, indexes, act, Conditional::is_done).await
+    }
+}
+
+/// A read that may lag of a small item.
+fn half(place: Place, key: String, bytes: usize) -> Touch {
+    Touch::read(place, key, units::read(bytes, false))
+}
+
+/// A write of one item in a request of its own.
+fn one(place: Place, key: String, bytes: usize) -> Touch {
+    Touch::write(place, key, units::write(bytes))
+}
+
+/// A write of one item in a transaction.
+fn in_transaction(place: Place, key: String, bytes: usize) -> Touch {
+    Touch::write(place, key, units::transaction_item(bytes, bytes))
+}
+
+fn counter(drop: &DropId, shopper: &ShopperId) -> String {
+    format!("{drop}#{shopper}")
+}
+
+fn status_key(drop: &DropId, replica: u8) -> String {
+    format!("{drop}#status#{replica}")
+}
+
+fn counts_key(drop: &DropId, sku: &SkuId) -> String {
+    format!("{drop}#counts#{sku}")
+}
+
+const fn listing_key(listing: Listing) -> &'static str {
+    match listing {
+        Listing::Listed => "listed=1",
+        Listing::Unlisted => "listed=0",
+    }
+}
+
+impl PeekStock for Store {
+    async fn peek(&self, drop: &DropId, shopper: &ShopperId, keys: &[ShardKey]) -> Result<Peek, StoreError> {
+        let mut wanted: Vec<Touch> = (keys.iter())
+            .map(|key| half(Place::Stock, key.to_string(), SHARD_BYTES))
+            .collect();
+        wanted.push(half(Place::Purchases, counter(drop, shopper), SMALL_BYTES));
+        self.batch(wanted).await?;
+        self.memory.peek(drop, shopper, keys).await
+    }
+}
+
+impl ClaimStock for Store {
+    async fn claim(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let touches = [one(Place::Stock, key.to_string(), SHARD_BYTES)];
+        self.conditional(&touches, &[], self.memory.claim(key, shopper, claim))
+            .await
+    }
+
+    async fn take_over(
+        &self,
+        key: &ShardKey,
+        shopper: &ShopperId,
+        claim: &Claim,
+        victim: &ShopperId,
+        seen: &Claim,
+    ) -> Result<Conditional<Option<Shard>>, StoreError> {
+        let touches = [one(Place::Stock, key.to_string(), SHARD_BYTES)];
+        let act = self.memory.take_over(key, shopper, claim, victim, seen);
+        self.conditional(&touches, &[], act).await
+    }
+}
+
+impl GiveBackStock for Store {
+    async fn give_back(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        let touches = [one(Place::Stock, seen.shard.to_string(), SHARD_BYTES)];
+        self.conditional(&touches, &[], self.memory.give_back(seen)).await
+    }
+}
+
+impl CountLapse for Store {
+    async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
+        let key = counter(&seen.shard.drop, &seen.shopper);
+        let touches = [one(Place::Purchases, key, SMALL_BYTES)];
+        self.conditional(&touches, &[], self.memory.count_lapse(seen))
+            .await
+    }
+}
+
+impl ReadClaim for Store {
+    async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
+        let touch = Touch::read(Place::Stock, key.to_string(), units::read(SHARD_BYTES, true));
+        self.read(&[touch]).await?;
+        self.memory.read_claim(key, shopper).await
+    }
+}
+
+impl SurveyStock for Store {
+    async fn survey(
+        &self,
+        keys: &[ShardKey],
+        consistency: Consistency,
+    ) -> Result<Vec<(ShardKey, Shard)>, StoreError> {
+        let distinct: Vec<&ShardKey> = keys.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let units = units::read(SHARD_BYTES, consistency == Consistency::Strong);
+        let chunks: Vec<Vec<Touch>> = (distinct.chunks(BATCH_KEYS))
+            .map(|keys| {
+                let touch = |key: &&ShardKey| Touch::read(Place::Stock, key.to_string(), units);
+                keys.iter().map(touch).collect()
+            })
+            .collect();
+        for at_once in chunks.chunks(SURVEY_CHUNKS) {
+            let batches = at_once.iter().map(|chunk| self.batch(chunk.clone()));
+            futures_util::future::try_join_all(batches).await?;
+        }
+        self.memory.survey(keys, consistency).await
+    }
+}
+
+impl AllocateStock for Store {
+    async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
+        let touches = [one(Place::Stock, key.to_string(), SMALL_BYTES)];
+        self.conditional(&touches, &[], self.memory.allocate(key, units))
+            .await
+    }
+}
+
+/// What a change of an order writes in the indexes: the shopper's, which holds everything, and that of open orders, whose entry
+/// moves when the order is due at another moment.
+fn index_touches(order: &Order, bytes: usize, is_new: bool) -> [Touch; 2] {
+    let by_shopper = one(Place::OrdersByShopper, order.shopper.to_string(), bytes);
+    // One that has ended leaves the bucket in which it was.
+    let was = Order {
+        status: OrderStatus::Placed,
+        ..order.clone()
+    };
+    let bucket = was
+        .open_bucket()
+        .map_or_else(String::new, |bucket| format!("{bucket:x}"));
+    let mut open = one(Place::OrdersOpen, bucket, SMALL_BYTES);
+    if !is_new && order.open_bucket().is_some() {
+        open.units *= 2.0;
+    }
+    [by_shopper, open]
+}
+
+impl PlaceOrder for Store {
+    async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
+        let order = &placing.order;
+        let bytes = order_bytes(order);
+        let key = &order.reservation.shard;
+        let touches = [
+            in_transaction(Place::Orders, order.id.to_string(), bytes),
+            in_transaction(Place::Stock, key.to_string(), SHARD_BYTES),
+            in_transaction(Place::Purchases, counter(&key.drop, &order.shopper), SMALL_BYTES),
+            in_transaction(
+                Place::Addresses,
+                order.id.to_string(),
+                placing.address.len() + SMALL_BYTES,
+            ),
+        ];
+        let indexes = index_touches(order, bytes, true);
+        let answer = self
+            .conditional(&touches, &indexes, self.memory.place(placing))
+            .await;
+        self.behind.take_changes(&self.memory);
+        answer
+    }
+}
+
+impl ReadOrder for Store {
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        // The document of an order of several cards is larger than 1 KB, and none is larger than 4 KB.
+        let touch = Touch::read(Place::Orders, id.to_string(), units::read(SHARD_BYTES, true));
+        self.read(&[touch]).await?;
+        self.memory.order(id).await
+    }
+}
+
+impl ListOrders for Store {
+    async fn orders_of(
+        &self,
+        shopper: &ShopperId,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OrderPage, StoreError> {
+        let touch = half(Place::OrdersByShopper, shopper.to_string(), SHARD_BYTES);
+        self.read(&[touch]).await?;
+        self.memory.orders_of(shopper, after, limit).await
+    }
+}
+
+impl FindDueOrders for Store {
+    async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        let due = self.memory.due_orders(bucket, now, limit).await?;
+        let touch = half(Place::OrdersOpen, format!("{bucket:x}"), due.len() * SMALL_BYTES);
+        self.read(&[touch]).await?;
+        Ok(due)
+    }
+}
+
+impl PutOff for Store {
+    async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
+        let bytes = order_bytes(seen);
+        let touches = [one(Place::Orders, seen.id.to_string(), bytes)];
+        let indexes = index_touches(seen, bytes, false);
+        let act = self.memory.put_off(seen, due_at);
+        self.conditional(&touches, &indexes, act).await
+    }
+}
+
+impl ListOpenOrders for Store {
+    async fn open_orders(
+        &self,
+        bucket: u8,
+        after: Option<&(Timestamp, OrderId)>,
+        limit: u16,
+    ) -> Result<OpenPage, StoreError> {
+        let page = self.memory.open_orders(bucket, after, limit).await?;
+        let entries = page.orders.len() * SMALL_BYTES;
+        let mut wanted = vec![half(Place::OrdersOpen, format!("{bucket:x}"), entries)];
+        wanted.extend(page.orders.iter().map(|order| {
+            let units = units::read(order_bytes(order), true);
+            Touch::read(Place::Orders, order.id.to_string(), units)
+        }));
+        self.batch(wanted).await?;
+        Ok(page)
+    }
+}
+
+impl TakeCalls for Store {
+    async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
+        let touches = [one(Place::Purchases, "#gateway".to_owned(), SMALL_BYTES)];
+        self.write(&touches, &[], self.memory.take_calls(wanted), |_| true)
+            .await
+    }
+}
+
+impl AdvanceOrder for Store {
+    async fn advance(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
+        let order = &step.order;
+        let bytes = order_bytes(order);
+        let key = &order.reservation.shard;
+        let touches = match step.effect {
+            None => vec![one(Place::Orders, order.id.to_string(), bytes)],
+            Some(effect) => {
+                let mut touches = vec![
+                    in_transaction(Place::Orders, order.id.to_string(), bytes),
+                    in_transaction(Place::Stock, key.to_string(), SHARD_BYTES),
+                ];
+                if effect == StockEffect::Undo {
+                    let counter = counter(&key.drop, &order.shopper);
+                    touches.push(in_transaction(Place::Purchases, counter, SMALL_BYTES));
+                }
+                touches
+            }
+        };
+        let indexes = index_touches(order, bytes, false);
+        let answer = self
+            .conditional(&touches, &indexes, self.memory.advance(step))
+            .await;
+        self.behind.take_changes(&self.memory);
+        answer
+    }
+}
+
+impl ReadDrop for Store {
+    async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        let bytes = self.sizes.of(id.as_str());
+        let touch = Touch::read(Place::Drops, id.as_str(), units::read(bytes, true));
+        self.read(&[touch]).await?;
+        self.memory.drop(id).await
+    }
+}
+
+impl ListDrops for Store {
+    async fn published(
+        &self,
+        listing: Listing,
+        after: Option<&(Timestamp, DropId)>,
+        limit: u16,
+    ) -> Result<DropPage, StoreError> {
+        let page = self.memory.published(listing, after, limit).await?;
+        let bytes = page
+            .drops
+            .iter()
+            .map(|drop| self.sizes.of(drop.id.as_str()))
+            .sum();
+        self.read(&[half(Place::Calendar, listing_key(listing).to_owned(), bytes)])
+            .await?;
+        Ok(page)
+    }
+}
+
+impl StoreDrop for Store {
+    async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
+        let bytes = json_bytes(drop) + SMALL_BYTES;
+        let touches = [one(Place::Drops, drop.id.to_string(), bytes)];
+        let listing = if drop.listed {
+            Listing::Listed
+        } else {
+            Listing::Unlisted
+        };
+        let index = [one(Place::Calendar, listing_key(listing).to_owned(), bytes)];
+        let stored = self
+            .conditional(&touches, &index, self.memory.store(drop))
+            .await?;
+        if stored.is_done() {
+            self.sizes.put(drop.id.to_string(), bytes);
+        }
+        Ok(stored)
+    }
+}
+
+impl ReadStatus for Store {
+    async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
+        let bytes = self.sizes.of(&status_key(drop, 0));
+        self.read(&[half(Place::Status, status_key(drop, replica), bytes)])
+            .await?;
+        self.memory.status(drop, replica).await
+    }
+}
+
+impl ReadCounts for Store {
+    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+        let key = counts_key(drop, sku);
+        let bytes = self.sizes.of(&key);
+        self.read(&[half(Place::Status, key, bytes)]).await?;
+        self.memory.counts(drop, sku).await
+    }
+}
+
+impl WriteStatus for Store {
+    async fn write_counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        counts: &FreeCounts,
+    ) -> Result<Conditional<()>, StoreError> {
+        let key = counts_key(drop, sku);
+        let bytes = counts.free.len() + SMALL_BYTES;
+        let touches = [one(Place::Status, key.clone(), bytes)];
+        self.sizes.put(key, bytes);
+        self.conditional(&touches, &[], self.memory.write_counts(drop, sku, counts))
+            .await
+    }
+
+    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+        let bytes = json_bytes(status) + SMALL_BYTES;
+        self.sizes.put(status_key(&status.drop, 0), bytes);
+        let world = self.world();
+        world.takes(world.settings.times.write_us).await;
+        // One write for each copy. The copies are one document here, so it stands for all of them that at least one was written.
+        let written = (0..STATUS_REPLICAS)
+            .filter(|replica| {
+                self.ask(
+                    &[one(Place::Status, status_key(&status.drop, *replica), bytes)],
+                    &[],
+                )
+            })
+            .count();
+        if written == 0 {
+            return Err(StoreError::Busy);
+        }
+        let stored = self.memory.write_status(status).await?;
+        if written < usize::from(STATUS_REPLICAS) && stored.is_done() {
+            return Err(StoreError::Busy);
+        }
+        Ok(stored)
+    }
+}
+
+impl HoldLease for Store {
+    async fn acquire(
+        &self,
+        drop: &DropId,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Result<Lease, Lease>, StoreError> {
+        let touches = [one(Place::Status, format!("{drop}#lease"), SMALL_BYTES)];
+        let act = self.memory.acquire(drop, holder, now, until);
+        self.write(&touches, &[], act, |_| true).await
+    }
+}
+
+impl ReadIssuers for Store {
+    async fn issuers(&self, list: IssuerList) -> Result<Option<IssuersDocument>, StoreError> {
+        let key = format!("issuers#{}", list.as_str());
+        let found = self.memory.issuers(list).await?;
+        let bytes = found
+            .as_ref()
+            .map_or(0, |document| document.text.len() + SMALL_BYTES);
+        self.read(&[half(Place::Drops, key, bytes)]).await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,605 @@
+//! DynamoDB's partitions: where items lie, what each second used, and what was refused for want of units.
+//!
+//! A hash places each key on one of a table's partitions; an index has partitions of its own. Within one second a partition lets
+//! requests through while less than its ceiling was used, and none after that: nothing is saved up. A table stops at its
+//! own ceiling likewise. Partitions never split: how soon AWS splits one for its heat is not documented.
+//!
+//! The first of [`PLACEMENTS`] placements decides what is refused. All of them count what was *asked* in each second,
+//! refused requests included, so that `partition_use_max` tells how far beyond the ceiling the demand was.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use replay::chance::{key_of, keyed};
+use serde::Serialize;
+
+use crate::settings::{LIMITS, Lifted, NEW_TABLE, Settings};
+
+/// Placements of the keys that are counted beside one another.
+pub const PLACEMENTS: usize = 10;
+/// How many keys of a table are told apart. A table of more is one of many keys, none of which matters.
+const MOST_KEYS: usize = 20_000;
+/// How many of a table's keys the report names.
+const TOLD_KEYS: usize = 8;
+
+/// A table or an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Place {
+    Stock,
+    Purchases,
+    Orders,
+    OrdersOpen,
+    OrdersByShopper,
+    Addresses,
+    Drops,
+    Calendar,
+    Status,
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Stock,
+        Self::Purchases,
+        Self::Orders,
+        Self::OrdersOpen,
+        Self::OrdersByShopper,
+        Self::Addresses,
+        Self::Drops,
+        Self::Calendar,
+        Self::Status,
+    ];
+
+    /// The limit that frees its table when it is lifted.
+    #[must_use]
+    pub const fn lifted_by(self) -> Option<Lifted> {
+        match self {
+            Self::Stock => Some(Lifted::Stock),
+            Self::Purchases => Some(Lifted::Purchases),
+            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => Some(Lifted::Orders),
+            Self::Addresses => None,
+            Self::Drops | Self::Calendar => Some(Lifted::Drops),
+            Self::Status => Some(Lifted::Status),
+        }
+    }
+
+    /// The name of its table in the template. Warm throughput of a table is that of its indexes too.
+    #[must_use]
+    pub const fn table(self) -> &'static str {
+        match self {
+            Self::Stock => "StockTable",
+            Self::Purchases => "PurchasesTable",
+            Self::Orders | Self::OrdersOpen | Self::OrdersByShopper => "OrdersTable",
+            Self::Addresses => "AddressesTable",
+            Self::Drops | Self::Calendar => "DropsTable",
+            Self::Status => "StatusTable",
+        }
+    }
+}
+
+/// Whether units are read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Read.
+    Read,
+    /// Written.
+    Write,
+}
+
+/// What a request wants of one item.
+#[derive(Debug, Clone)]
+pub struct Touch {
+    /// Where it lies.
+    pub place: Place,
+    /// Its key.
+    pub key: String,
+    /// Whether it is read or written.
+    pub access: Access,
+    /// How many units.
+    pub units: f64,
+}
+
+impl Touch {
+    /// A read.
+    #[must_use]
+    pub fn read(place: Place, key: impl Into<String>, units: f64) -> Self {
+        let (key, access) = (key.into(), Access::Read);
+        Self {
+            place,
+            key,
+            access,
+            units,
+        }
+    }
+
+    /// A write.
+    #[must_use]
+    pub fn write(place: Place, key: impl Into<String>, units: f64) -> Self {
+        let (key, access) = (key.into(), Access::Write);
+        Self {
+            place,
+            key,
+            access,
+            units,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        key_of(&self.key)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct KeyUse {
+    name: String,
+    second: i64,
+    in_second: f64,
+    peak: f64,
+    total: f64,
+}
+
+/// One kind of access to one table.
+#[derive(Debug)]
+struct Side {
+    ceiling: f64,
+    most_of_table: f64,
+    /// Whether it refuses nothing.
+    lifted: bool,
+    /// By partition, in this second, of the first placement.
+    used: Vec<f64>,
+    used_of_table: f64,
+    /// By placement and partition, in this second.
+    asked: Vec<f64>,
+    keys: HashMap<u64, KeyUse>,
+    total: f64,
+    throttled: u64,
+    first_throttle_us: Option<i64>,
+    first_throttled_key: Option<String>,
+    /// By placement: the most that a partition was asked in a second, over its ceiling.
+    use_max: [f64; PLACEMENTS],
+    busiest_second: i64,
+}
+
+impl Side {
+    fn new(partitions: usize, ceiling: f64, most_of_table: f64, lifted: bool) -> Self {
+        Self {
+            ceiling,
+            most_of_table,
+            lifted,
+            used: vec![0.0; partitions],
+            used_of_table: 0.0,
+            asked: vec![0.0; partitions * PLACEMENTS],
+            keys: HashMap::new(),
+            total: 0.0,
+            throttled: 0,
+            first_throttle_us: None,
+            first_throttled_key: None,
+            use_max: [0.0; PLACEMENTS],
+            busiest_second: 0,
+        }
+    }
+
+    fn partition(&self, seed: u64, placement: usize, hash: u64) -> usize {
+        let drawn = keyed(seed ^ 0x9a27, hash, placement as u64);
+        usize::try_from(drawn % (self.used.len() as u64).max(1)).unwrap_or(0)
+    }
+
+    fn ask(&mut self, seed: u64, hash: u64, second: i64, touch: &Touch) {
+        let partitions = self.used.len();
+        for placement in 0..PLACEMENTS {
+            let at = placement * partitions + self.partition(seed, placement, hash);
+            if let Some(asked) = self.asked.get_mut(at) {
+                *asked += touch.units;
+            }
+        }
+        if self.keys.len() >= MOST_KEYS && !self.keys.contains_key(&hash) {
+            return;
+        }
+        let key = self.keys.entry(hash).or_insert_with(|| KeyUse {
+            name: touch.key.clone(),
+            second,
+            in_second: 0.0,
+            peak: 0.0,
+            total: 0.0,
+        });
+        if key.second != second {
+            (key.second, key.in_second) = (second, 0.0);
+        }
+        key.in_second += touch.units;
+        key.total += touch.units;
+        key.peak = key.peak.max(key.in_second);
+    }
+
+    fn admits(&self, seed: u64, hash: u64) -> bool {
+        if self.lifted {
+            return true;
+        }
+        let used = self.used.get(self.partition(seed, 0, hash)).copied();
+        used.is_some_and(|used| used < self.ceiling) && self.used_of_table < self.most_of_table
+    }
+
+    fn take(&mut self, seed: u64, hash: u64, units: f64) {
+        let at = self.partition(seed, 0, hash);
+        if let Some(used) = self.used.get_mut(at) {
+            *used += units;
+        }
+        self.used_of_table += units;
+        self.total += units;
+    }
+
+    /// Ends a second: what the busiest partition was asked, over its ceiling.
+    fn end_second(&mut self, second: i64) -> f64 {
+        let partitions = self.used.len().max(1);
+        let mut busiest = 0.0_f64;
+        for (max, asked) in self.use_max.iter_mut().zip(self.asked.chunks(partitions)) {
+            let most = asked.iter().copied().fold(0.0, f64::max) / self.ceiling;
+            busiest = busiest.max(most);
+            *max = max.max(most);
+        }
+        let worst = self.use_max.iter().copied().fold(0.0, f64::max);
+        if busiest >= worst && busiest > 0.0 {
+            self.busiest_second = second;
+        }
+        self.used.fill(0.0);
+        self.asked.fill(0.0);
+        self.used_of_table = 0.0;
+        busiest
+    }
+}
+
+#[derive(Debug)]
+struct Sides {
+    place: Place,
+    read: Side,
+    write: Side,
+}
+
+impl Sides {
+    fn side(&mut self, access: Access) -> &mut Side {
+        match access {
+            Access::Read => &mut self.read,
+            Access::Write => &mut self.write,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    second: i64,
+    places: Vec<Sides>,
+    /// The most that any partition was asked in each second, over its ceiling.
+    busiest: Vec<(i64, f64)>,
+    /// Items that a transaction is about to change, with how many do.
+    locked: HashMap<u64, u32>,
+    conflicts: u64,
+}
+
+/// All tables of a run.
+#[derive(Debug)]
+pub struct Tables {
+    seed: u64,
+    opens_us: i64,
+    state: Mutex<State>,
+}
+
+/// A busy key.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeyReport {
+    /// The key.
+    pub key: String,
+    /// Units asked of it in its busiest second.
+    pub peak: f64,
+    /// Units asked of it in all.
+    pub total: f64,
+}
+
+/// What a table or an index was asked, in one kind of access.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlaceReport {
+    /// Which.
+    pub place: Place,
+    /// Whether read or written.
+    pub access: Access,
+    /// How many partitions it has.
+    pub partitions: usize,
+    /// Units used.
+    pub units: f64,
+    /// Requests for an item that were refused for want of units.
+    pub throttled: u64,
+    /// When the first was refused, in ms from the opening.
+    pub first_throttle_ms: Option<i64>,
+    /// The key that it was about.
+    pub first_throttled_key: Option<String>,
+    /// The busiest second of its busiest partition over the ceiling, refused requests included: the worst placement.
+    pub partition_use_max: f64,
+    /// The same by placement; the first one decides what is refused.
+    pub partition_use_by_placement: Vec<f64>,
+    /// Which second that was, from the opening.
+    pub busiest_second: i64,
+    /// Its busiest keys.
+    pub busiest_keys: Vec<KeyReport>,
+}
+
+impl Tables {
+    /// Tables with the partitions that the capacity of `settings` gives them, for a drop that opens at `opens_us`.
+    #[must_use]
+    pub fn new(settings: &Settings, opens_us: i64) -> Self {
+        let (capacity, limits) = (&settings.capacity, settings.limits);
+        let quotas = &capacity.quotas;
+        let sides = |place: Place| {
+            let warm = capacity
+                .tables
+                .get(place.table())
+                .map_or(NEW_TABLE, |warm| warm.max(NEW_TABLE));
+            let (read, write) = (f64::from(warm.read_units), f64::from(warm.write_units));
+            let partitions = (read / LIMITS.partition_read_units).max(write / LIMITS.partition_write_units);
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a quota over a thousand"
+            )]
+            let partitions = partitions.ceil() as usize;
+            let lifted = place
+                .lifted_by()
+                .is_some_and(|lift| settings.lifted.contains(&lift));
+            let side = |ceiling, most: u32| Side::new(partitions, ceiling, f64::from(most), lifted);
+            Sides {
+                place,
+                read: side(limits.partition_read_units, quotas.table_read_units),
+                write: side(limits.partition_write_units, quotas.table_write_units),
+            }
+        };
+        Self {
+            seed: settings.seed,
+            opens_us,
+            state: Mutex::new(State {
+                second: 0,
+                places: Place::ALL.into_iter().map(sides).collect(),
+                busiest: Vec::new(),
+                locked: HashMap::new(),
+                conflicts: 0,
+            }),
+        }
+    }
+
+    fn state(&self, now_us: i64) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = (now_us - self.opens_us).div_euclid(1_000_000);
+        if second != state.second {
+            self.end_second(&mut state);
+            state.second = second;
+        }
+        state
+    }
+
+    fn end_second(&self, state: &mut State) {
+        let second = state.second;
+        let mut busiest = 0.0_f64;
+        for sides in &mut state.places {
+            busiest = busiest.max(sides.read.end_second(second));
+            busiest = busiest.max(sides.write.end_second(second));
+        }
+        state.busiest.push((second, busiest));
+    }
+
+    /// Asks for the units of all `touches`, of `later` too, which are only taken by [`Tables::take`] once the outcome is known.
+    /// Either all units of `touches` are taken, or none, and the request is refused.
+    pub fn ask(&self, now_us: i64, touches: &[Touch], later: &[Touch]) -> bool {
+        let mut state = self.state(now_us);
+        let second = state.second;
+        let mut refused = false;
+        for touch in touches.iter().chain(later) {
+            let hash = touch.hash();
+            let Some(sides) = state.places.get_mut(touch.place as usize) else {
+                continue;
+            };
+            let side = sides.side(touch.access);
+            side.ask(self.seed, hash, second, touch);
+            if !side.admits(self.seed, hash) {
+                side.throttled += 1;
+                if side.first_throttle_us.is_none() {
+                    side.first_throttle_us = Some(now_us);
+                    side.first_throttled_key = Some(touch.key.clone());
+                }
+                refused = true;
+            }
+        }
+        if !refused {
+            self.take_from(&mut state, touches);
+        }
+        !refused
+    }
+
+    /// Takes units that were asked for before.
+    pub fn take(&self, now_us: i64, touches: &[Touch]) {
+        let mut state = self.state(now_us);
+        self.take_from(&mut state, touches);
+    }
+
+    fn take_from(&self, state: &mut State, touches: &[Touch]) {
+        for touch in touches {
+            if let Some(sides) = state.places.get_mut(touch.place as usize) {
+                let hash = touch.hash();
+                sides.side(touch.access).take(self.seed, hash, touch.units);
+            }
+        }
+    }
+
+    /// Whether a write of `keys` would meet a transaction on one of them.
+    pub fn conflicts(&self, keys: &[u64]) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = keys.iter().any(|key| state.locked.contains_key(key));
+        state.conflicts += u64::from(met);
+        met
+    }
+
+    /// Keeps `keys` from other writes until the answer is dropped.
+    pub fn lock(&self, keys: Vec<u64>) -> Locked<'_> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &keys {
+            *state.locked.entry(*key).or_default() += 1;
+        }
+        drop(state);
+        Locked { tables: self, keys }
+    }
+
+    /// The key of an item among those that transactions lock.
+    #[must_use]
+    pub fn lock_key(touch: &Touch) -> u64 {
+        keyed(touch.place as u64, touch.hash(), 0)
+    }
+
+    /// Items that were refused for want of units so far.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |sides: &Sides| sides.read.throttled + sides.write.throttled;
+        state.places.iter().map(of).sum()
+    }
+
+    /// Writes that met a transaction.
+    #[must_use]
+    pub fn conflicted(&self) -> u64 {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .conflicts
+    }
+
+    /// Units read and written in all.
+    #[must_use]
+    pub fn units(&self) -> (f64, f64) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |of: fn(&Sides) -> f64| state.places.iter().map(of).sum();
+        (sum(|sides| sides.read.total), sum(|sides| sides.write.total))
+    }
+
+    /// By second from the opening: what the busiest partition of all tables and placements was asked over its ceiling.
+    #[must_use]
+    pub fn busiest(&self) -> Vec<(i64, f64)> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_second(&mut state);
+        state.busiest.clone()
+    }
+
+    /// What each table was asked.
+    #[must_use]
+    pub fn report(&self) -> Vec<PlaceReport> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = Vec::new();
+        for sides in &state.places {
+            for (access, side) in [(Access::Read, &sides.read), (Access::Write, &sides.write)] {
+                let mut keys: Vec<&KeyUse> = side.keys.values().collect();
+                keys.sort_by(|a, b| b.peak.total_cmp(&a.peak).then_with(|| a.name.cmp(&b.name)));
+                reports.push(PlaceReport {
+                    place: sides.place,
+                    access,
+                    partitions: side.used.len(),
+                    units: side.total,
+                    throttled: side.throttled,
+                    first_throttle_ms: side
+                        .first_throttle_us
+                        .map(|us| (us - self.opens_us).div_euclid(1_000)),
+                    first_throttled_key: side.first_throttled_key.clone(),
+                    partition_use_max: side.use_max.iter().copied().fold(0.0, f64::max),
+                    partition_use_by_placement: side.use_max.to_vec(),
+                    busiest_second: side.busiest_second,
+                    busiest_keys: (keys.into_iter().take(TOLD_KEYS))
+                        .map(|key| KeyReport {
+                            key: key.name.clone(),
+                            peak: key.peak,
+                            total: key.total,
+                        })
+                        .collect(),
+                });
+            }
+        }
+        reports
+    }
+}
+
+/// Items that a transaction is about to change.
+pub struct Locked<'a> {
+    tables: &'a Tables,
+    keys: Vec<u64>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let mut state = self.tables.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &self.keys {
+            if let Some(count) = state.locked.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    state.locked.remove(key);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables() -> Tables {
+        Tables::new(&Settings::of_new_account(), 0)
+    }
+
+    fn write(key: &str) -> [Touch; 1] {
+        [Touch::write(Place::Stock, key, 1.0)]
+    }
+
+    #[test]
+    fn one_key_gets_one_partition_s_ceiling_in_each_second_and_saves_nothing_up() {
+        let tables = tables();
+        for second in [3, 4, 60] {
+            let through = (0..1_500)
+                .filter(|_| tables.ask(second * 1_000_000 + 5, &write("a"), &[]))
+                .count();
+            assert_eq!(through, 1_000, "{second}");
+        }
+        let _ = tables.busiest();
+        let report = &tables.report()[1];
+        assert_eq!((report.partitions, report.throttled), (4, 1_500));
+        assert_eq!(report.partition_use_max, 1.5);
+        assert_eq!(report.first_throttle_ms, Some(3_000));
+        assert_eq!(report.first_throttled_key.as_deref(), Some("a"));
+        assert_eq!(report.busiest_keys[0].peak, 1_500.0);
+    }
+
+    #[test]
+    fn a_request_takes_all_its_units_or_none_and_an_index_holds_its_table_back() {
+        let tables = tables();
+        let order = [Touch::write(Place::Orders, "o", 1.0)];
+        let index = [Touch::write(Place::OrdersOpen, "0", 1.0)];
+        while tables.ask(0, &index, &[]) {}
+        let before = tables.units();
+        assert!(!tables.ask(0, &order, &index));
+        assert_eq!(tables.units(), before);
+        assert!(tables.ask(0, &order, &[]));
+    }
+
+    #[test]
+    fn many_keys_spread_and_a_table_has_a_ceiling_too() {
+        let tables = tables();
+        let through = (0..60_000)
+            .filter(|n| tables.ask(0, &write(&n.to_string()), &[]))
+            .count();
+        assert_eq!(through, 4_000, "four partitions");
+    }
+
+    #[test]
+    fn a_transaction_keeps_others_away_until_it_ends() {
+        let tables = tables();
+        let key = Tables::lock_key(&write("a")[0]);
+        let held = tables.lock(vec![key]);
+        assert!(tables.conflicts(&[key]));
+        drop(held);
+        assert!(!tables.conflicts(&[key]));
+        assert_eq!(tables.conflicted(), 1);
+    }
+}

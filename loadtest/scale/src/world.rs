@@ -1,0 +1,201 @@
+//! What everything in a run shares: virtual time, the tables' partitions, and what is counted by second.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::time::Timestamp;
+use memory::TestEdge;
+use replay::chance::keyed;
+use replay::timeline::{Sleep, Timeline};
+use serde::Serialize;
+
+use crate::settings::Settings;
+use crate::tables::Tables;
+
+/// From the beginning to the opening, in virtual µs.
+pub const LEAD_US: i64 = 60_000_000;
+
+/// What happened in one second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Second {
+    /// Requests that reached the API, or the CDN before it.
+    pub requests: u64,
+    /// Of them, those that the CDN answered.
+    pub from_cdn: u64,
+    /// Answers below 400.
+    pub answered: u64,
+    /// Refusals: 4xx but 429.
+    pub refused: u64,
+    /// Answers 429: the API's own limit.
+    pub too_many: u64,
+    /// Answers 5xx.
+    pub errors: u64,
+    /// Of them, those for want of an environment.
+    pub no_environment: u64,
+    /// Cold starts.
+    pub cold_starts: u64,
+    /// Items that DynamoDB refused for want of units.
+    pub throttled_items: u64,
+    /// Messages that wait in the queue `payments`.
+    pub payments_waiting: u64,
+    /// Messages that wait in the queue `ledger`.
+    pub ledger_waiting: u64,
+}
+
+/// A bucket that fills up at a rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    rate: f64,
+    most: f64,
+    there: f64,
+    at_us: i64,
+}
+
+impl Bucket {
+    /// A full bucket of `most` that gains `rate` in each second.
+    #[must_use]
+    pub const fn full(rate: f64, most: f64) -> Self {
+        Self {
+            rate,
+            most,
+            there: most,
+            at_us: 0,
+        }
+    }
+
+    /// Takes one out, if there is one.
+    pub fn take(&mut self, now_us: i64) -> bool {
+        #[allow(clippy::cast_precision_loss, reason = "µs of a run")]
+        let seconds = (now_us - self.at_us).max(0) as f64 / 1e6;
+        self.there = (self.there + seconds * self.rate).min(self.most);
+        self.at_us = self.at_us.max(now_us);
+        let any = self.there >= 1.0;
+        if any {
+            self.there -= 1.0;
+        }
+        any
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    processes: u64,
+    draws: u64,
+    seconds: BTreeMap<i64, Second>,
+    busy: u64,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct World {
+    /// What is run.
+    pub settings: Settings,
+    /// Time and tasks.
+    pub timeline: Arc<Timeline>,
+    /// The tables' partitions.
+    pub tables: Tables,
+    state: Mutex<State>,
+}
+
+impl World {
+    /// A world at its beginning.
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            tables: Tables::new(&settings, LEAD_US),
+            timeline: Arc::default(),
+            state: Mutex::default(),
+            settings,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The true moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        TestEdge::START.plus_millis(self.timeline.now_us() / 1_000)
+    }
+
+    /// µs from the opening.
+    #[must_use]
+    pub fn since_opening_us(&self) -> i64 {
+        self.timeline.now_us() - LEAD_US
+    }
+
+    /// A number for a new environment.
+    pub fn next_process(&self) -> u64 {
+        let mut state = self.state();
+        state.processes += 1;
+        state.processes
+    }
+
+    /// A number that the seed decides.
+    pub fn draw(&self) -> u64 {
+        let mut state = self.state();
+        state.draws += 1;
+        keyed(self.settings.seed ^ 0xd4a3, state.draws, 0)
+    }
+
+    /// A time between the two, drawn evenly, in µs.
+    pub fn drawn_us(&self, [from, to]: [i64; 2]) -> i64 {
+        let span = (to - from).max(0).unsigned_abs() + 1;
+        from + i64::try_from(self.draw() % span).unwrap_or(0)
+    }
+
+    /// Waits for a time between the two.
+    pub fn takes(&self, us: [i64; 2]) -> Sleep {
+        self.timeline.sleep(self.drawn_us(us))
+    }
+
+    /// Counts something in this second.
+    pub fn count(&self, count: impl FnOnce(&mut Second)) {
+        let second = self.since_opening_us().div_euclid(1_000_000);
+        count(self.state().seconds.entry(second).or_default());
+    }
+
+    /// What happened in a second, from the opening.
+    #[must_use]
+    pub fn second(&self, second: i64) -> Second {
+        self.state().seconds.get(&second).copied().unwrap_or_default()
+    }
+
+    /// What happened by second, from the opening.
+    #[must_use]
+    pub fn seconds(&self) -> BTreeMap<i64, Second> {
+        self.state().seconds.clone()
+    }
+
+    /// Something is under way that must end before the drop is drained.
+    pub fn begin(&self) {
+        self.state().busy += 1;
+    }
+
+    /// What was begun has ended.
+    pub fn done(&self) {
+        let mut state = self.state();
+        state.busy = state.busy.saturating_sub(1);
+    }
+
+    /// Whether something is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.state().busy > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bucket;
+
+    #[test]
+    fn a_bucket_gives_what_it_holds_and_then_its_rate() {
+        let mut bucket = Bucket::full(100.0, 10.0);
+        assert_eq!((0..50).filter(|_| bucket.take(0)).count(), 10);
+        let later = (0..1_000).filter(|ms| bucket.take(ms * 1_000)).count();
+        assert!((98..=101).contains(&later), "{later}");
+        assert_eq!((0..50).filter(|_| bucket.take(3_600_000_000)).count(), 10);
+    }
+}

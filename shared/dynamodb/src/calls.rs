@@ -1,0 +1,90 @@
+//! The line of the calls to the payment gateway: one item, whose moment each lot of calls moves on.
+//!
+//! | key | item |
+//! |---|---|
+//! | `#gateway` | `line`: when the last turn that was taken is over, in microseconds since 1970 |
+//!
+//! It stands in the table of the purchases, which `process-order` writes anyway and which has no stream. A counter's key begins with its drop's id,
+//! so none can be this one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use domain::rate::{CallsWanted, Turn, from_micros, micros};
+use ports::StoreError;
+use ports::calls::TakeCalls;
+
+use crate::error::{Written, written};
+use crate::item::{KEY, n, number, s};
+use crate::orders::OrderStore;
+
+const TABLE: &str = "purchases";
+/// The item's key.
+const LINE_KEY: &str = "#gateway";
+/// Its one attribute.
+const LINE: &str = "line";
+/// Writes at most in one taking: another worker may have begun or ended the line between two of them.
+const MOST_WRITES: usize = 4;
+
+/// Where the line stood when this process last looked, to guess which of two conditional writes will be done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LineSeen(Arc<AtomicI64>);
+
+impl OrderStore {
+    fn move_line(&self) -> UpdateItemFluentBuilder {
+        self.clients
+            .writes
+            .update_item()
+            .table_name(&self.clients.tables.purchases)
+            .key(KEY, s(LINE_KEY))
+            .expression_attribute_names("#line", LINE)
+            .return_values(ReturnValue::UpdatedNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+impl TakeCalls for OrderStore {
+    async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
+        let (span, now) = (wanted.rate.span_us(wanted.calls), micros(wanted.now));
+        let (latest, farthest) = (micros(wanted.latest), micros(wanted.farthest()));
+        let mut line = Some(self.line.0.load(Ordering::Relaxed));
+        for _ in 0..MOST_WRITES {
+            let begins = wanted.begins_us(line);
+            // A line never goes back, so what was seen to be too far ahead still is.
+            if begins > latest {
+                return Ok(Turn::Later(from_micros(begins)));
+            }
+            let update = if line == Some(begins) {
+                // Some turns are taken: these follow, wherever the line stands by then.
+                self.move_line()
+                    .update_expression("SET #line = #line + :span")
+                    .condition_expression("#line BETWEEN :now AND :latest")
+                    .expression_attribute_values(":span", n(span))
+                    .expression_attribute_values(":now", n(now))
+                    .expression_attribute_values(":latest", n(latest))
+            } else {
+                self.move_line()
+                    .update_expression("SET #line = :line")
+                    .condition_expression("attribute_not_exists(#line) OR #line < :now OR #line > :farthest")
+                    .expression_attribute_values(":line", n(now.saturating_add(span)))
+                    .expression_attribute_values(":now", n(now))
+                    .expression_attribute_values(":farthest", n(farthest))
+            };
+            let seen = match written("UpdateItem", &self.clients.tables.purchases, update.send().await)? {
+                Written::Done(output) => {
+                    let item = output.attributes.unwrap_or_default();
+                    let line: i64 = number(TABLE, &item, LINE)?;
+                    self.line.0.store(line, Ordering::Relaxed);
+                    return Ok(Turn::From(from_micros(line.saturating_sub(span))));
+                }
+                Written::Refused(None) => None,
+                Written::Refused(Some(item)) => Some(number(TABLE, &item, LINE)?),
+            };
+            self.line.0.store(seen.unwrap_or_default(), Ordering::Relaxed);
+            line = seen;
+        }
+        Err(StoreError::Busy)
+    }
+}
