@@ -49,7 +49,7 @@ pub enum Sabotage {
     NobodyConducts,
     /// The conductor returns holds as if each shopper were allowed one unit.
     ReturnAllowedHolds,
-    /// No payment is confirmed, so that every order is cancelled at its deadline.
+    /// No payment is confirmed, and an order that has waited for the gateway for too long ends by nobody's act.
     CancelAtTheDeadline,
     /// Every second payment is taken for declined without having been confirmed.
     DeclineEverySecondCard,

@@ -41,7 +41,8 @@ pub(super) fn endings(facts: &Facts, journal: &Journal<'_>) -> Endings {
             (OrderStatus::Cancelled, Some(EndReason::GatewayUnavailable)) => {
                 unjustified_without_gateway(facts, journal, order)
             }
-            (OrderStatus::Declined, _) if declines(log) < order.tries.len() => {
+            // An order that takes no card is declined without asking the gateway.
+            (OrderStatus::Declined, _) if order.terms.cards > 0 && declines(log) < order.tries.len() => {
                 Some("the gateway declined fewer cards than were tried")
             }
             (OrderStatus::Cancelled, Some(EndReason::ByShopper))
@@ -126,6 +127,8 @@ mod tests {
         let of_another = |f: &mut Facts| f.money[1].declines = 1;
         assert_eq!(unjustified(status, reason, of_another), 1);
         assert_eq!(unjustified(status, reason, |f| f.money.clear()), 1);
+        let takes_no_card = |f: &mut Facts| f.orders[2].order.terms.cards = 0;
+        assert_eq!(unjustified(status, reason, takes_no_card), 0);
         let not_accepted = |f: &mut Facts| f.journal.retain(|entry| !matches!(entry, Entry::Ordered(_)));
         assert_eq!(unjustified(status, reason, not_accepted), 0);
     }

@@ -321,7 +321,7 @@ async fn a_call_that_is_allowed_passes_and_counts() {
     };
     assert_eq!(desk.used("operate-drop"), [times]);
     let unused = &desk.permissions.report()["operate-drop"].unused;
-    assert!(unused.contains(&"dynamodb:BatchGetItem table/stock".to_owned()) && unused.len() < 7);
+    assert!(unused.contains(&"dynamodb:BatchGetItem table/stock".to_owned()) && unused.len() < 12);
     // A call from outside has no policy.
     let (status, _) = desk.call(None, "PutItem", &put("addresses", "a")).await;
     assert_eq!(status, 200);

@@ -151,9 +151,14 @@ impl ListOpenOrders for Store {
 impl PutOff for Store {
     async fn put_off(&self, seen: &Order, due_at: Timestamp) -> Result<Conditional<()>, StoreError> {
         let (seen, stream) = (seen.clone(), self.stream.clone());
-        let of = short(&seen.id).to_owned();
+        let (of, now) = (short(&seen.id).to_owned(), self.process.now());
+        let is_late = seen.gateway_wait().is_some_and(|(_, until)| until <= now);
+        let ends = is_late && self.world().is_sabotaged(Sabotage::CancelAtTheDeadline);
         let act = move |memory: memory::MemoryStore| async move {
             let outcome = memory.put_off(&seen, due_at).await;
+            if ends && let Ok(step) = seen.request_cancel(domain::order::EndReason::GatewayUnavailable, now) {
+                memory.advance(&step).await.ok();
+            }
             stream.take_from(&memory);
             outcome
         };
