@@ -113,10 +113,10 @@ client: ## make a TypeScript client of docs/openapi.json and buy with it on a st
 	@infra/tools/build drop
 	@infra/tools/client
 
-scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit FIND=limit LASTS=seconds SEED=n
-	@case "$(PLAN)$(CDN)" in ''|off|on|offon) ;; *) echo "PLAN=off or nothing; CDN=on or nothing" >&2; exit 2 ;; esac
+scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit FIND=limit LASTS=seconds SEED=n
+	@[[ "$(PLAN):$(CDN):$(FIND)" =~ ^(off)?:(on)?:(limit)?$$ ]] || { echo "PLAN=off, CDN=on, FIND=limit, or nothing" >&2; exit 2; }
 	@infra/tools/build scale
-	@exec $(BIN)/scale $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
+	@exec $(BIN)/scale $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
 		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
 
 hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz

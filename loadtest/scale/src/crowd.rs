@@ -22,8 +22,11 @@ const HALF_SECONDS: f64 = 10.0;
 /// The drop that `settings` ask for.
 ///
 /// # Errors
-/// When the default drop file is none.
+/// When a drop file cannot be read, or is none.
 pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
+    if let Some(path) = &settings.drop {
+        return DropFile::load(path);
+    }
     let mut file = DropFile::parse(DEFAULT).context("loadtest/drops/default.toml")?;
     let skus = settings.skus.clamp(1, settings.units.max(1));
     let first = file
@@ -45,6 +48,15 @@ pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
     file.payment_seconds = settings.payment_seconds;
     file.open_seconds = settings.open_seconds;
     Ok(file)
+}
+
+/// When each shopper of a run comes, in µs from the opening, in order.
+#[must_use]
+pub fn schedule(settings: &Settings, file: &DropFile) -> Vec<i64> {
+    match settings.drop {
+        Some(_) => loadtest::arrivals::schedule(&file.arrivals, settings.shoppers, settings.seed),
+        None => arrivals(settings.shape, settings.shoppers, settings.seed),
+    }
 }
 
 /// When each shopper comes, in µs from the opening, in order.

@@ -10,7 +10,6 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
-use domain::ids::OrderId;
 use domain::rate::CallRate;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http_body_util::BodyExt as _;
@@ -311,11 +310,5 @@ impl Fleet {
     #[must_use]
     pub fn report(&self) -> Vec<FunctionReport> {
         lock(&self.lambda).report(LEAD_US)
-    }
-
-    /// Versions of an order in the ledger.
-    #[must_use]
-    pub fn versions(&self, order: &OrderId) -> usize {
-        self.ledger.history(order).len()
     }
 }

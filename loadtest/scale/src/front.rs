@@ -33,7 +33,7 @@ const STALE_US: i64 = 1_000_000;
 const BANK: &str = "/authenticate/";
 
 #[derive(Default)]
-struct Copy {
+struct Kept {
     kept: Option<(i64, Served)>,
     fetching: Option<Arc<Notify>>,
 }
@@ -43,7 +43,7 @@ pub struct Front {
     world: Arc<World>,
     fleet: Arc<Fleet>,
     limit: Mutex<Bucket>,
-    copies: Mutex<BTreeMap<(u64, String), Copy>>,
+    copies: Mutex<BTreeMap<(u64, String), Kept>>,
 }
 
 /// The function that a path leads to.
@@ -73,7 +73,7 @@ impl Front {
         })
     }
 
-    fn copies(&self) -> MutexGuard<'_, BTreeMap<(u64, String), Copy>> {
+    fn copies(&self) -> MutexGuard<'_, BTreeMap<(u64, String), Kept>> {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

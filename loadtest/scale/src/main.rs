@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Parser;
+use loadtest::drop_file::DropFile;
 use scale::report::Report;
 use scale::run::{Progress, run};
 use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
@@ -28,6 +29,9 @@ struct Cli {
     /// How the crowd comes.
     #[arg(long, value_enum, default_value_t = Shape::Steep)]
     crowd: Shape,
+    /// A drop file of the load test instead: what is sold, who comes and when.
+    #[arg(long, conflicts_with_all = ["crowd", "units", "skus"])]
+    drop: Option<PathBuf>,
     /// How many shoppers come; the crowd's full size if not given.
     #[arg(long)]
     shoppers: Option<u32>,
@@ -71,24 +75,32 @@ struct Cli {
 
 impl Cli {
     fn settings(&self) -> anyhow::Result<Settings> {
-        let shoppers = self.shoppers.unwrap_or_else(|| self.crowd.shoppers());
+        let file = self.drop.as_deref().map(DropFile::load).transpose()?;
+        let shoppers = match (self.shoppers, &file) {
+            (Some(shoppers), _) => shoppers,
+            (None, Some(file)) => file.shoppers,
+            (None, None) => self.crowd.shoppers(),
+        };
+        let units = file.as_ref().map_or(u64::from(self.units), DropFile::allocated);
+        let units = u32::try_from(units).context("more units than a drop can have")?;
         let capacity = capacity(
             &self.documents,
             &self.quotas,
             self.crowd,
             shoppers,
-            self.units,
+            units,
             !self.no_plan,
         )?;
-        let calls = self.units.saturating_mul(CALLS_PER_UNIT);
+        let calls = units.saturating_mul(CALLS_PER_UNIT);
         let patient = calls / capacity.quotas.gateway_calls_per_second.max(1) > PATIENT_AFTER_S;
         let of_one_sku = domain::limits::MAX_SHARD_UNITS * u32::from(domain::limits::MAX_SHARDS_PER_SKU);
-        let skus = if self.units > of_one_sku { 5 } else { 1 };
+        let skus = if units > of_one_sku { 5 } else { 1 };
         Ok(Settings {
             seed: self.seed,
             shape: self.crowd,
+            drop: self.drop.clone(),
             shoppers,
-            units: self.units,
+            units,
             skus: self.skus.unwrap_or(skus),
             cdn: self.cdn,
             lifted: self.lift.clone(),

@@ -199,7 +199,7 @@ impl Stage {
         }
         self.watch(tell);
         let settings = &self.world.settings;
-        let arrivals = crowd::arrivals(settings.shape, settings.shoppers, settings.seed);
+        let arrivals = crowd::schedule(settings, self.file());
         let until_us = settings
             .seconds
             .map_or(i64::MAX, |seconds| LEAD_US + 1_000_000 * i64::from(seconds));
@@ -243,7 +243,7 @@ impl Stage {
     async fn rest(&self, until_us: i64) {
         let world = &self.world;
         let drop: Option<DropId> = DROP.parse().ok();
-        let open_us = 1_000_000 * i64::from(world.settings.open_seconds);
+        let open_us = 1_000_000 * i64::from(self.file().open_seconds);
         let latest_us = until_us.min(LEAD_US + open_us + DRAIN_US);
         loop {
             let tally = &self.shoppers.tally;

@@ -3,7 +3,7 @@
 //! docs/SCALE.md names the source of each figure. What has none is an assumption, and stands in [`Times`].
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -224,6 +224,7 @@ impl Settings {
         Self {
             seed: 1,
             shape: Shape::Steep,
+            drop: None,
             shoppers: 0,
             units: 1,
             skus: 1,
@@ -284,6 +285,8 @@ pub struct Settings {
     pub seed: u64,
     /// How the crowd comes.
     pub shape: Shape,
+    /// The drop file that says instead what is sold, who comes and when.
+    pub drop: Option<PathBuf>,
     /// How many come.
     pub shoppers: u32,
     /// Units on sale.

@@ -1,8 +1,9 @@
 //! Whether the stores agree: orders, shards, purchase counters, ledger, gateway, queues and what shoppers were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::claim::ClaimState;
+use domain::ids::{Nonce, ShopperId};
 
 use super::journal::Journal;
 use super::orders::units_by_shopper;
@@ -75,6 +76,10 @@ fn sold(facts: &Facts, lines: &mut Vec<String>) {
             ));
         }
     }
+    let open: BTreeSet<(&ShopperId, &Nonce)> = (facts.orders.iter())
+        .filter(|o| o.order.status.is_open())
+        .map(|o| (&o.order.shopper, &o.order.reservation.nonce))
+        .collect();
     for fact in &facts.shards {
         for (shopper, claim) in fact
             .shard
@@ -82,12 +87,7 @@ fn sold(facts: &Facts, lines: &mut Vec<String>) {
             .iter()
             .filter(|(_, c)| c.state == ClaimState::Ordered)
         {
-            let backed = facts.orders.iter().any(|o| {
-                o.order.status.is_open()
-                    && o.order.shopper == *shopper
-                    && o.order.reservation.nonce == claim.nonce
-            });
-            if !backed {
+            if !open.contains(&(shopper, &claim.nonce)) {
                 lines.push(format!(
                     "{}: {shopper}'s ordered claim belongs to no open order",
                     fact.key

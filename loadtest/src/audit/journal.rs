@@ -1,5 +1,6 @@
 //! The journal, indexed for the checks.
 
+use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{CheckoutRefused, Ended, Entry, Ordered, Reserved, Sampled};
@@ -9,6 +10,8 @@ use crate::facts::{CheckoutRefused, Ended, Entry, Ordered, Reserved, Sampled};
 pub(super) struct Journal<'a> {
     /// The first 201 of each reservation.
     pub(super) reserved: BTreeMap<&'a str, &'a Reserved>,
+    /// The same by shopper.
+    pub(super) reserved_by: BTreeMap<&'a str, Vec<&'a Reserved>>,
     /// Reservations their shoppers gave back.
     pub(super) released: BTreeSet<&'a str>,
     /// Every 202.
@@ -28,16 +31,22 @@ pub(super) struct Journal<'a> {
 }
 
 impl<'a> Journal<'a> {
+    /// A shopper's reservations.
+    pub(super) fn reserved_by(&self, shopper: &str) -> &[&'a Reserved] {
+        self.reserved_by.get(shopper).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn read(entries: &'a [Entry]) -> Self {
         let mut journal = Self::default();
         for entry in entries {
             match entry {
                 Entry::Drop(_) => {}
                 Entry::Reserved(reserved) => {
-                    journal
-                        .reserved
-                        .entry(&reserved.reservation_id)
-                        .or_insert(reserved);
+                    if let Vacant(first) = journal.reserved.entry(&reserved.reservation_id) {
+                        first.insert(reserved);
+                        let of_shopper = journal.reserved_by.entry(&reserved.shopper).or_default();
+                        of_shopper.push(reserved);
+                    }
                 }
                 Entry::Released { reservation_id, .. } => {
                     journal.released.insert(reservation_id);

@@ -155,9 +155,8 @@ pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
 
 /// Whether the same shopper got another reservation of the SKU later.
 fn replaced(journal: &Journal<'_>, reserved: &Reserved) -> bool {
-    journal.reserved.values().any(|other| {
-        other.shopper == reserved.shopper
-            && other.sku == reserved.sku
+    journal.reserved_by(&reserved.shopper).iter().any(|other| {
+        other.sku == reserved.sku
             && other.reservation_id != reserved.reservation_id
             && other.at_ms >= reserved.at_ms
     })

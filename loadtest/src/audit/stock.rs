@@ -130,6 +130,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
     let mut found = Count::default();
     for (index, sku) in facts.drop.skus.iter().enumerate() {
         let free = count_units(&facts.shards, &sku.sku).free;
+        let least = least_spare(facts, journal, index, &sku.sku);
         let mut wishes: Vec<u32> = journal
             .ended
             .iter()
@@ -139,19 +140,10 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
                 Ending::Impatient if own_hold_in_the_way(journal, e) => false,
                 Ending::Impatient => {
                     let from_ms = e.at_ms - known_for_ms;
-                    let wanted = u64::from(e.quantity);
-                    let spare = |next: Option<&Sampled>, s: &Sampled| {
-                        let free = s.skus.get(index).map_or(0, |units| units.free);
-                        free.saturating_sub(unseen(facts, journal, &sku.sku, s, next))
-                    };
-                    let later = journal.sampled.iter().position(|s| s.at_ms >= from_ms);
-                    later.is_some_and(|first| {
-                        let window = journal.sampled.get(first..).unwrap_or_default();
-                        window
-                            .iter()
-                            .enumerate()
-                            .all(|(n, s)| spare(window.get(n + 1).copied(), s) >= wanted)
-                    })
+                    let first = journal.sampled.partition_point(|s| s.at_ms < from_ms);
+                    least
+                        .get(first)
+                        .is_some_and(|least| *least >= u64::from(e.quantity))
                 }
                 _ => false,
             })
@@ -174,25 +166,44 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
 fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
     let in_the_way = |reserved: &Reserved| {
         let since_ms = ended.at_ms - reserved.expires_at_ms;
-        (reserved.shopper.as_str(), reserved.sku.as_str()) == (ended.shopper.as_str(), ended.sku.as_str())
+        reserved.sku == ended.sku
             && (-CLOCK_SKEW_MS..=2 * CLOCK_SKEW_MS).contains(&since_ms)
             && !journal.released.contains(reserved.reservation_id.as_str())
     };
-    journal.reserved.values().any(|reserved| in_the_way(reserved))
+    let theirs = journal.reserved_by(&ended.shopper);
+    theirs.iter().any(|reserved| in_the_way(reserved))
 }
 
-/// Units of `sku` that may have been taken after the sample `s` and given back before the `next` one, so that neither shows
-/// it: those of reservations whose answers came in between, or just after.
-fn unseen(facts: &Facts, journal: &Journal<'_>, sku: &str, s: &Sampled, next: Option<&Sampled>) -> u64 {
-    let Some(next) = next.filter(|_| !facts.every_change_sampled) else {
-        return 0;
+/// For each sample the fewest units of the SKU that were spare in it or any later one: free, less those that may have been taken
+/// after it and given back before the next, so that neither shows them.
+fn least_spare(facts: &Facts, journal: &Journal<'_>, index: usize, sku: &str) -> Vec<u64> {
+    let mut reserved: Vec<(i64, u64)> = (journal.reserved.values())
+        .filter(|reserved| reserved.sku == sku)
+        .map(|reserved| (reserved.at_ms, u64::from(reserved.quantity)))
+        .collect();
+    reserved.sort_unstable();
+    let mut sums = vec![0];
+    for (_, units) in &reserved {
+        sums.push(sums.last().copied().unwrap_or(0) + units);
+    }
+    let before = |at_ms: i64| {
+        let count = reserved.partition_point(|(at, _)| *at < at_ms);
+        sums.get(count).copied().unwrap_or(0)
     };
-    let answered = s.at_ms..=next.at_ms + ANSWER_MS;
-    let between = journal.reserved.values().filter(|r| r.sku == sku);
-    between
-        .filter(|r| answered.contains(&r.at_ms))
-        .map(|r| u64::from(r.quantity))
-        .sum()
+    let mut least = u64::MAX;
+    let mut leasts = Vec::with_capacity(journal.sampled.len());
+    let mut next: Option<&Sampled> = None;
+    for sampled in journal.sampled.iter().rev() {
+        let free = sampled.skus.get(index).map_or(0, |units| units.free);
+        let unseen = next.filter(|_| !facts.every_change_sampled).map_or(0, |next| {
+            before(next.at_ms + ANSWER_MS + 1).saturating_sub(before(sampled.at_ms))
+        });
+        least = least.min(free.saturating_sub(unseen));
+        leasts.push(least);
+        next = Some(sampled);
+    }
+    leasts.reverse();
+    leasts
 }
 
 /// Holds that a sample during the sale saw longer after their deadline than is allowed: the conductor should have returned them.

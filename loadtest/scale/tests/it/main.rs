@@ -19,6 +19,7 @@ fn settings(shoppers: u32, units: u32) -> Settings {
     Settings {
         seed: 1,
         shape: Shape::Steep,
+        drop: None,
         shoppers,
         units,
         skus: 2,
