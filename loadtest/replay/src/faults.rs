@@ -89,6 +89,10 @@ pub enum Stroke {
     UnavailableBefore,
     /// Done, and the other side says that it is failing.
     UnavailableAfter,
+    /// Nothing done; the failure is stored under the call's key.
+    StoredBefore,
+    /// Done; a failure is stored under the call's key all the same.
+    StoredAfter,
     /// Comes once more.
     Again,
     /// Comes this many milliseconds later.

@@ -1,12 +1,13 @@
 //! What a thousand drops must have seen: a prover that never gets somewhere proves nothing about it.
 
 /// Every situation that is counted, and that must arise in a thousand drops.
-pub const ALL: [&str; 62] = [
+pub const ALL: [&str; 63] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
     "a card was declined",
     "a conductor stood by",
     "a conductor took over",
+    "a failure was stored",
     "a forged webhook was refused",
     "a message appeared again",
     "a message was not done with",

@@ -390,12 +390,17 @@ pub(crate) fn stroke_of(
         Fault::StaleReads => Some(Stroke::Stale),
         Fault::KillFunctions | Fault::RelayCrash => one_of(&[Stroke::DiesBefore, Stroke::DiesAfter]),
         Fault::QueueRefusals => one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter]),
-        Fault::GatewayTimeoutAfterCharge => one_of(&[Stroke::UnknownAfter, Stroke::UnavailableAfter]),
+        Fault::GatewayTimeoutAfterCharge => one_of(&[
+            Stroke::UnknownAfter,
+            Stroke::UnavailableAfter,
+            Stroke::StoredAfter,
+        ]),
         Fault::GatewayTimeoutBeforeCharge => one_of(&[
             Stroke::UnknownBefore,
             Stroke::UnavailableBefore,
             Stroke::NotSent,
             Stroke::Throttled,
+            Stroke::StoredBefore,
         ]),
         Fault::PostgresRestart if place == Place::Ledger => {
             one_of(&[Stroke::UnknownBefore, Stroke::UnknownAfter])

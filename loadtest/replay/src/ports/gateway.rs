@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use domain::money::Money;
-use memory::{GatewayFault, MemoryGateway};
+use memory::{GatewayFault, GatewayOp, MemoryGateway};
 use ports::payment::{
     Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
     PaymentState, Refund,
@@ -65,6 +65,12 @@ impl Gateway {
             Some(Stroke::UnknownAfter) => Some(GatewayFault::UnknownAfter),
             Some(Stroke::UnavailableBefore) => Some(GatewayFault::UnavailableBefore),
             Some(Stroke::UnavailableAfter) => Some(GatewayFault::UnavailableAfter),
+            // Calls without a key have nothing to store a failure under.
+            Some(Stroke::StoredBefore | Stroke::StoredAfter) if keyed_op(name).is_none() => {
+                Some(GatewayFault::UnavailableBefore)
+            }
+            Some(Stroke::StoredBefore) => Some(GatewayFault::StoredBefore),
+            Some(Stroke::StoredAfter) => Some(GatewayFault::StoredAfter),
             Some(Stroke::DiesBefore) => {
                 self.process.die().await;
                 None
@@ -73,6 +79,14 @@ impl Gateway {
         };
         let answer = match fault {
             None => act.await,
+            Some(fault @ (GatewayFault::StoredBefore | GatewayFault::StoredAfter)) => {
+                world.gateway_fails();
+                world.note("a failure was stored");
+                if let Some(op) = keyed_op(name) {
+                    self.memory.fail_next(op, fault);
+                }
+                act.await
+            }
             Some(fault) => {
                 world.gateway_fails();
                 if fault.takes_effect() {
@@ -100,6 +114,15 @@ impl Gateway {
         });
         world.sleep(arrival.after_ms).await;
         answer
+    }
+}
+
+/// The call as the gateway in memory names it, if it has an idempotency key.
+fn keyed_op(name: &str) -> Option<GatewayOp> {
+    match name {
+        "create" => Some(GatewayOp::Create),
+        "confirm" => Some(GatewayOp::Confirm),
+        _ => None,
     }
 }
 
@@ -154,9 +177,12 @@ impl PaymentGateway for Gateway {
         }
         let act = async {
             let answer = self.memory.confirm(id, method, return_url, key).await;
-            if let Ok(payment) = &answer
-                && payment.state == PaymentState::Processing
-            {
+            let payment = match &answer {
+                Ok(payment) => Some(payment.clone()),
+                // It may have been carried out all the same.
+                Err(_) => self.memory.find(id).await.ok().flatten(),
+            };
+            if payment.is_some_and(|payment| payment.state == PaymentState::Processing) {
                 self.bank_takes_its_time(id, method.as_str() == SLOW_PAYS);
             }
             answer
