@@ -18,7 +18,7 @@ const AT: &str = "2027-01-15T08:00:00.000Z";
 fn status(availability: &str) -> Value {
     json!({
         "drop_id": "d", "phase": "open", "as_of": AT, "server_time": AT, "starts_at": AT, "ends_at": "2027-01-15T08:01:15.000Z",
-        "skus": [{"sku": SKU, "availability": availability, "free": 1}], "message": null, "next_poll_seconds": 1
+        "skus": [{"sku": SKU, "availability": availability, "free": 1, "in_payment": 0}], "message": null, "next_poll_seconds": 1
     })
 }
 

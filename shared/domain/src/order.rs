@@ -945,7 +945,7 @@ mod tests {
         }
     }
 
-    const STEPS: u8 = 14;
+    const STEPS: u8 = 15;
 
     proptest! {
         #[test]
@@ -1099,7 +1099,7 @@ mod tests {
                 &[1, 2, 3, 4, 5, 8, 9, 10, 11],
             ),
             (&[0, 9], OrderStatus::PaymentFailed, &[2, 3, 4, 5, 11, 12]),
-            (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 13]),
+            (&[0, 9, 5], OrderStatus::PaymentFailed, &[2, 3, 4, 14]),
             (
                 &[0, 9, 12, 9, 12],
                 OrderStatus::Paying,

@@ -122,7 +122,7 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         (200, &json!(1_000))
     );
     let names: Value = serde_json::from_str(&stack.file.environment["NAMES"]).unwrap();
-    for (source, most) in [("PaymentsQueue", 50), ("LedgerQueue", 10)] {
+    for (source, most) in [("PaymentsQueue", 6), ("LedgerQueue", 10)] {
         let mapping = names["sources"][source]["mapping"].as_str().unwrap();
         let path = format!("/2015-03-31/event-source-mappings/{mapping}");
         let (status, there) = prescale.lambda("GET", &path, &nothing);

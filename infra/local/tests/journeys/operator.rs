@@ -210,19 +210,24 @@ pub(crate) async fn a_cancelled_drop_is_undone(world: &'static World) {
 pub(crate) async fn an_order_that_waits_for_the_gateway_is_kept_and_ended(world: &'static World) {
     let drop = "awaited";
     world.publish(&Plan::new(drop, &[("ONE", 2)])).await;
-    let ada = world.shopper("awaitedada");
     let by = &world.file.operator_token;
+    // Whoever is at the bank's page has the unit in payment until they act.
+    let bob = world.shopper("awaitedbob");
+    let at_the_bank = bob.order_one(drop, "ONE", "pm_card_authenticationRequired").await;
+    let in_payment = until("the status shows the unit in payment", || async move {
+        let status = world.get(&format!("/drops/{drop}/status")).await.expect(200);
+        (status["skus"][0]["in_payment"] == 1).then_some(())
+    });
+    in_payment.await;
+    let cancelled = bob.cancel(&at_the_bank).await;
+    assert!(cancelled.status < 300, "{}", cancelled.json);
     // The gateway takes a few seconds to answer, without having done anything.
+    let ada = world.shopper("awaitedada");
     let order = ada
         .order_one(drop, "ONE", "pm_sandbox_timeout_before_charge")
         .await;
     ada.until_status(&order, &["paying"]).await;
     let id = order["order_id"].as_str().unwrap();
-    let in_payment = until("the status shows the unit in payment", || async move {
-        let status = world.get(&format!("/drops/{drop}/status")).await.expect(200);
-        (status["skus"][0]["in_payment"] == 1).then_some(status)
-    });
-    in_payment.await;
     let mut path = "/operator/orders?turn=gateway&limit=100".to_owned();
     let listed = loop {
         let page = world.call(Method::GET, &path, by, None, None).await.expect(200);
