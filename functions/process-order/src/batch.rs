@@ -56,7 +56,7 @@ where
         Patience::Short
     };
     let (order, next_due) = (content.order(), content.next_due());
-    match driver.drive_with(order, next_due, patience).await {
+    match driver.drive(order, next_due, patience).await {
         Ok(driven) => {
             tracing::info!(event = content.as_str(), ?driven, "payment driven");
             true

@@ -165,20 +165,12 @@ where
         }
     }
 
-    /// Brings an order as far as it goes now. A reminder says when the next one is due: once the order is put off to later than that, the
-    /// reminder is stale and nothing is done.
+    /// Brings an order as far as it goes now, with this patience for the order's turn at the gateway. A reminder says when the next one is due:
+    /// once the order is put off to later than that, the reminder is stale and nothing is done.
     ///
     /// # Errors
     /// [`NotDriven`]: the message must come again.
-    pub async fn drive(&self, id: &OrderId, next_due: Option<Timestamp>) -> Result<Driven, NotDriven> {
-        self.drive_with(id, next_due, Patience::Long).await
-    }
-
-    /// The same, with this patience for the order's turn at the gateway.
-    ///
-    /// # Errors
-    /// [`NotDriven`]: the message must come again.
-    pub async fn drive_with(
+    pub async fn drive(
         &self,
         id: &OrderId,
         next_due: Option<Timestamp>,
@@ -272,7 +264,7 @@ where
             return Ok(Look::Done(Driven::Stale));
         }
         match self.advance(&order, effort).await {
-            // No engineer is needed for the one, and none but an engineer helps with the other.
+            // A 429 ends the message without a warning. A refusal fails the message: an engineer has to look.
             Err(NotDriven::Gateway(
                 error @ (GatewayError::Throttled { .. } | GatewayError::Refused { .. }),
             )) => Err(error.into()),

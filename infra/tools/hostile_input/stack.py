@@ -7,6 +7,7 @@ import http.client
 import json
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +34,13 @@ def child(command, **rest):
     libc = ctypes.CDLL(None)
     ends_with_parent = lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return subprocess.Popen(command, start_new_session=True, preexec_fn=ends_with_parent, **rest)
+
+
+def free_port():
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def end(process, sign=signal.SIGTERM):

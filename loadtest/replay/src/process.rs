@@ -7,7 +7,7 @@ use domain::time::Timestamp;
 use ports::edge::Edge;
 
 use crate::chance::{key_of, keyed};
-use crate::faults::{Place, Stroke};
+use crate::faults::{Fault, Place, Stroke};
 use crate::sabotage::Sabotage;
 use crate::timeline::Sleep;
 use crate::world::{World, faults_of, stroke_of};
@@ -137,7 +137,7 @@ impl Process {
             _ => i64::try_from((drawn >> 8) % (2 * half.unsigned_abs() + 1)).unwrap_or(0) - half,
         };
         if skew_ms != 0 {
-            world.count(crate::faults::Fault::ClockSkew);
+            world.count(Fault::ClockSkew);
         }
         Arc::new(Self {
             id,
@@ -220,6 +220,27 @@ impl Process {
             arrival.after_ms += slow;
         }
         arrival
+    }
+
+    /// Hands something over to a service that `away` stops at times. `take` runs if the service takes it. Whether the caller learns that.
+    pub async fn hand_over(&self, away: Option<Fault>, take: impl FnOnce()) -> bool {
+        let arrival = self.arrive(Place::Send);
+        self.world.sleep(arrival.before_ms).await;
+        if arrival.stroke == Some(Stroke::DiesBefore) {
+            self.die().await;
+        }
+        let is_away = away.is_some_and(|fault| self.world.is_away(fault));
+        if is_away || arrival.stroke == Some(Stroke::UnknownBefore) {
+            return false;
+        }
+        take();
+        match arrival.stroke {
+            Some(Stroke::DiesAfter) => self.die().await,
+            Some(Stroke::UnknownAfter) => return false,
+            _ => {}
+        }
+        self.world.sleep(arrival.after_ms).await;
+        true
     }
 
     /// Dies here: never comes back.

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
-use data_encoding::HEXLOWER;
 use domain::ids::OrderId;
 use http::{Method, Request};
 use loadtest::audit::Promise;
 use memory::{MemoryGateway, PaymentChange};
-use ring::hmac;
+use sandbox_gateway::webhooks::signature;
 use serde_json::json;
 use stripe::webhook::{GATEWAY, SIGNATURE_HEADER};
 use tokio::sync::Notify;
@@ -121,16 +120,11 @@ impl Event {
             "data": {"object": {"metadata": {"order_id": self.order.as_str()}}},
         })
         .to_string();
-        let seconds = world.now().as_millis().div_euclid(1_000);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
+        let seconds = world.now().as_millis().unsigned_abs() / 1_000;
         Request::builder()
             .method(Method::POST)
             .uri(format!("/payments/{GATEWAY}/webhook"))
-            .header(
-                SIGNATURE_HEADER,
-                format!("t={seconds},v1={}", HEXLOWER.encode(tag.as_ref())),
-            )
+            .header(SIGNATURE_HEADER, signature(secret, seconds, body.as_bytes()))
             .body(Body::from(body))
             .ok()
     }
@@ -140,7 +134,7 @@ impl Event {
     async fn deliver(&self, world: &Arc<World>, fleet: &Arc<Fleet>, plan: WebhookPlan) {
         let label = format!("webhook:{}:{}", super::ports::short(&self.order), self.nth);
         if plan == WebhookPlan::Unreliable {
-            // A function that does not look at signatures is one for which any of them fits.
+            // The sabotage signs forged webhooks with the valid secret, as if signatures were not checked.
             let any = world.is_sabotaged(Sabotage::TakeAnyWebhook);
             let secret = if any { SECRET } else { WRONG_SECRET };
             let answered = self.send(world, fleet, format!("{label}:forged"), secret).await;

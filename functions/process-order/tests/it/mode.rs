@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{FAST, Scene, VISA};
 use domain::order::OrderStatus;
 use memory::MemorySecret;
-use process_order::drive::{Driven, Driver};
+use process_order::drive::{Driven, Driver, Patience};
 use stripe::{Mode, StripeConfig, StripeGateway};
 
 /// A gateway that never answers, and tells whether somebody has come.
@@ -37,7 +37,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
             "https://shop.example/orders".to_owned(),
             scene.edge.clone(),
         );
-        let refused = driver.drive(&id, None).await;
+        let refused = driver.drive(&id, None, Patience::Long).await;
         assert_eq!(refused, Ok(Driven::WithoutGateway), "{mode}");
         assert!(
             listener.accept().is_err(),
@@ -48,7 +48,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
 
         secret.rotate(right);
         // Called now, and the outcome is open.
-        let called = driver.drive(&id, None).await;
+        let called = driver.drive(&id, None, Patience::Long).await;
         assert_eq!(called, Ok(Driven::WithoutGateway), "{mode}");
         assert!(listener.accept().is_ok());
     }

@@ -10,6 +10,7 @@ use memory::{GatewayFault, GatewayOp};
 use ports::edge::Edge as _;
 use ports::orders::{FindDueOrders as _, PutOff as _};
 use process_order::LIMITS;
+use process_order::drive::Patience;
 
 use crate::support::{Scene, TO_SIGN, VISA};
 
@@ -56,7 +57,7 @@ async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mu
         for mut message in due {
             if scene
                 .driver
-                .drive(&message.order, message.next_due)
+                .drive(&message.order, message.next_due, Patience::Long)
                 .await
                 .is_err()
             {

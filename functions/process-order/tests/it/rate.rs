@@ -80,7 +80,7 @@ async fn a_reminder_waits_for_a_moment_only() {
     let orders = orders(&scene, 2).await;
     assert_eq!(scene.drive(&orders[0]).await, PAID);
     let slept = scene.edge.slept_ms();
-    let short = scene.driver.drive_with(&orders[1], None, Patience::Short).await;
+    let short = scene.driver.drive(&orders[1], None, Patience::Short).await;
     assert_eq!(short, Ok(Driven::Waiting), "two seconds are taken");
     assert_eq!(scene.edge.slept_ms(), slept);
     assert_eq!(scene.drive(&orders[1]).await, PAID);

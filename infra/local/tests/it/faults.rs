@@ -337,22 +337,27 @@ async fn a_process_is_killed_at_work_and_another_takes_over() {
 async fn a_function_s_clock_is_off_by_two_seconds_at_most() {
     let (bench, faults, _folder) = bench("clock-skew");
     let now_ms = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    let invocation = bench.functions.identify();
-    let before = now_ms();
-    let run = bench
-        .functions
-        .invoke("probe", "test", invocation, http("/"), Waiting::Patiently, |_| {
-            200
-        });
-    let answer: Value = serde_json::from_slice(&run.await.unwrap()).unwrap();
-    let after = now_ms();
-    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-    let theirs = body["clock_ms"].as_i64().unwrap();
-    assert!((before - 2_000..=after + 2_000).contains(&theirs));
-    assert!(
-        !(before..=after).contains(&theirs),
-        "this seed's first clock is off"
-    );
+    // A call that takes longer than the clock is off shows nothing; the calls after the first find the process running.
+    let mut is_off = false;
+    for _ in 0..50 {
+        let invocation = bench.functions.identify();
+        let before = now_ms();
+        let run = bench
+            .functions
+            .invoke("probe", "test", invocation, http("/"), Waiting::Patiently, |_| {
+                200
+            });
+        let answer: Value = serde_json::from_slice(&run.await.unwrap()).unwrap();
+        let after = now_ms();
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        let theirs = body["clock_ms"].as_i64().unwrap();
+        assert!((before - 2_000..=after + 2_000).contains(&theirs));
+        is_off = !(before..=after).contains(&theirs);
+        if is_off {
+            break;
+        }
+    }
+    assert!(is_off, "this seed's first clock is off");
     assert_eq!(faults.report()["clock-skew"].strikes, 1);
     bench.functions.stop().await;
 }

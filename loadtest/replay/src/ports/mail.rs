@@ -7,7 +7,6 @@ use loadtest::audit::Promise;
 use ports::StoreError;
 use ports::mail::{Contact, KeepContact, Mail, MailError, SendMail};
 
-use crate::faults::{Place, Stroke};
 use crate::ports::store::Store;
 use crate::ports::tell::short;
 use crate::process::Process;
@@ -31,23 +30,16 @@ impl Mailbox {
 
 impl SendMail for Mailbox {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        let world = &self.process.world;
-        let arrival = self.process.arrive(Place::Send);
-        world.sleep(arrival.before_ms).await;
-        match arrival.stroke {
-            Some(Stroke::DiesBefore) => self.process.die().await,
-            Some(Stroke::UnknownBefore) => return Err(MailError::Unknown),
-            _ => {}
+        let process = &self.process;
+        let taken = process.hand_over(None, || {
+            process.world.note("mailed");
+            process.tell(|| format!("mail: {}", mail.subject));
+        });
+        if taken.await {
+            Ok(())
+        } else {
+            Err(MailError::Unknown)
         }
-        world.note("mailed");
-        self.process.tell(|| format!("mail: {}", mail.subject));
-        match arrival.stroke {
-            Some(Stroke::DiesAfter) => self.process.die().await,
-            Some(Stroke::UnknownAfter) => return Err(MailError::Unknown),
-            _ => {}
-        }
-        world.sleep(arrival.after_ms).await;
-        Ok(())
     }
 }
 

@@ -96,24 +96,12 @@ impl SendEvents for Queues {
 
 impl SendHint for Queues {
     async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
-        let world = &self.process.world;
-        let arrival = self.process.arrive(Place::Send);
-        world.sleep(arrival.before_ms).await;
-        if arrival.stroke == Some(Stroke::DiesBefore) {
-            self.process.die().await;
-        }
-        if world.is_away(Fault::QueueRefusals) || arrival.stroke == Some(Stroke::UnknownBefore) {
-            return Err(refused());
-        }
-        self.deliveries.accept_hint(world, hint);
-        self.process.tell(|| format!("hint {}", hint.event));
-        match arrival.stroke {
-            Some(Stroke::DiesAfter) => self.process.die().await,
-            Some(Stroke::UnknownAfter) => return Err(refused()),
-            _ => {}
-        }
-        world.sleep(arrival.after_ms).await;
-        Ok(())
+        let process = &self.process;
+        let taken = process.hand_over(Some(Fault::QueueRefusals), || {
+            self.deliveries.accept_hint(&process.world, hint);
+            process.tell(|| format!("hint {}", hint.event));
+        });
+        if taken.await { Ok(()) } else { Err(refused()) }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::paging::query;
 use crate::stock::{DECLINED, PURCHASES};
 use crate::transact::{Reason, Transacted, not_conditions, transact};
 
-use item::{OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
+use item::{DUE_AT, OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
 pub use item::{OrderImageError, order_from_stream_json};
 
 /// How many orders of a page are read at the same time.
@@ -170,7 +170,7 @@ impl ListOpenOrders for OrderStore {
             Item::from([
                 (KEY.to_owned(), s(id.as_str())),
                 ("open".to_owned(), s(bucket_key(bucket))),
-                ("due_at".to_owned(), ms(*due_at)),
+                (DUE_AT.to_owned(), ms(*due_at)),
             ])
         });
         let request = self
@@ -185,7 +185,7 @@ impl ListOpenOrders for OrderStore {
         let items = query(request, table, from, usize::from(limit) + 1).await?;
         let mut places = items
             .iter()
-            .map(|item| Ok((moment(TABLE, item, "due_at")?, parsed(TABLE, item, KEY)?)))
+            .map(|item| Ok((moment(TABLE, item, DUE_AT)?, parsed(TABLE, item, KEY)?)))
             .collect::<Result<Vec<(Timestamp, OrderId)>, StoreError>>()?;
         let next = page::cut(&mut places, limit, Clone::clone);
         // The index has keys only.

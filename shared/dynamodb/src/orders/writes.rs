@@ -50,23 +50,22 @@ pub(crate) fn place(tables: &Tables, placing: &Placing) -> Result<Vec<TransactWr
     // Where even a first order is beyond the limit, a counter that does not exist must not pass. The counter stays when orders are undone, so
     // it exists exactly if the shopper has placed an order in the drop.
     let fits = order.units <= placing.per_shopper_limit;
-    let within = if fits && order.terms.cards > 1 {
-        "attribute_not_exists(n)"
-    } else if fits {
-        "attribute_not_exists(n) OR n <= :rest"
-    } else {
-        "n <= :rest"
-    };
     let counter = counter_update(tables, order)
         .update_expression("ADD n :u")
-        .condition_expression(within)
         .expression_attribute_values(":u", n(order.units))
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let counter = if within.contains(":rest") {
-        let rest = i64::from(placing.per_shopper_limit) - i64::from(order.units);
-        counter.expression_attribute_values(":rest", n(rest))
+    let counter = if fits && order.terms.cards > 1 {
+        counter.condition_expression("attribute_not_exists(n)")
     } else {
+        let within = if fits {
+            "attribute_not_exists(n) OR n <= :rest"
+        } else {
+            "n <= :rest"
+        };
+        let rest = i64::from(placing.per_shopper_limit) - i64::from(order.units);
         counter
+            .condition_expression(within)
+            .expression_attribute_values(":rest", n(rest))
     };
     let address = Put::builder()
         .table_name(&tables.addresses)

@@ -11,7 +11,7 @@ use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing, ReadOrder as _}
 use ports::payment::{Payment, PaymentId, PaymentState};
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use process_order::Pace;
-use process_order::drive::{Driven, Driver, NotDriven};
+use process_order::drive::{Driven, Driver, NotDriven, Patience};
 
 pub(crate) const VISA: &str = "pm_card_visa";
 pub(crate) const DECLINED: &str = "pm_card_visa_chargeDeclined";
@@ -76,7 +76,7 @@ impl Scene {
     }
 
     pub(crate) async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
-        self.driver.drive(id, None).await
+        self.driver.drive(id, None, Patience::Long).await
     }
 
     /// As the queue and the sweeper do: again while it fails or the gateway is silent.

@@ -45,12 +45,8 @@ pub fn probe(name: &str) -> Function {
     }
 }
 
-/// The probe's binary, which cargo builds beside the tests.
 pub fn probe_binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().unwrap().parent().unwrap().join("examples/probe");
-    assert!(binary.is_file(), "cargo builds examples with the tests");
-    binary
+    PathBuf::from(env!("CARGO_BIN_EXE_probe"))
 }
 
 /// Functions that all run the probe, in their own folder.
