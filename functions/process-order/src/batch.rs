@@ -5,7 +5,7 @@ use events::PaymentWork;
 use futures_util::future::join_all;
 use ports::calls::TakeCalls;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::PaymentGateway;
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 use startup::spans::{of_event, of_order};
@@ -22,7 +22,7 @@ pub async fn handle<O, G, E>(
     event: SqsEvent,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
-    O: ReadOrder + AdvanceOrder + TakeCalls,
+    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
     E: Edge,
 {
@@ -42,7 +42,7 @@ where
 /// Whether the message is done with.
 async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
 where
-    O: ReadOrder + AdvanceOrder + TakeCalls,
+    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
     E: Edge,
 {

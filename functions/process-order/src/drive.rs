@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::ids::OrderId;
-use domain::limits::{CALLS_PER_PAYMENT, GATEWAY_TURN_MS, PROCESS_ORDER_TIMEOUT_SECONDS};
+use domain::limits::{CALLS_PER_PAYMENT, GATEWAY_TURN_MS, MAX_CARD_DECLINES, PROCESS_ORDER_TIMEOUT_SECONDS};
 use domain::order::{DeclineReason, EndReason, NotPossible, Order, OrderStatus, OrderStep};
 use domain::saga::{Action, Turn, step};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::edge::Edge;
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::{
-    GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
+    CardFingerprint, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId,
+    PaymentMethod, PaymentState,
 };
 use ports::retry::{self, IN_WORKER, Policy, Transient as _, look_again, retry, retry_if};
 use ports::{Conditional, StoreError};
@@ -137,6 +138,24 @@ enum Next {
     Told(Payment, Told),
 }
 
+/// What the gateway said of a declined try.
+struct Decline<'a> {
+    code: &'a str,
+    charge: Option<PaymentId>,
+    card: Option<CardFingerprint>,
+}
+
+impl<'a> Decline<'a> {
+    /// A try that made no charge.
+    const fn of(code: &'a str) -> Self {
+        Self {
+            code,
+            charge: None,
+            card: None,
+        }
+    }
+}
+
 /// What is counted within one message.
 struct Effort {
     /// When nothing new is begun any more.
@@ -150,7 +169,7 @@ struct Effort {
 
 impl<O, G, E> Driver<O, G, E>
 where
-    O: ReadOrder + AdvanceOrder + TakeCalls,
+    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
     E: Edge,
 {
@@ -385,7 +404,9 @@ where
             return Err(NotDriven::Contradiction("the order has no card"));
         };
         let Ok(method) = current.method.parse::<PaymentMethod>() else {
-            return self.declined(order, id, "invalid_account", None, effort).await;
+            return self
+                .declined(order, id, Decline::of("invalid_account"), effort)
+                .await;
         };
         let key = IdempotencyKey::of_try(&order.id, current);
         let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
@@ -418,7 +439,7 @@ where
         };
         // The gateway knows the payment and will not charge this card, now or later.
         tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
-        self.declined(order, id, code.as_str(), None, effort).await
+        self.declined(order, id, Decline::of(code.as_str()), effort).await
     }
 
     /// The gateway stored a failure under the key, and nothing was taken: the same call is to be made under the next key, which is stored first.
@@ -456,8 +477,15 @@ where
             PaymentState::Declined { .. } | PaymentState::Unconfirmed if open && told == Told::ByLookUp => {
                 return Ok(Next::Confirm(Box::new(order.clone())));
             }
-            PaymentState::Declined { reason, charge, .. } => {
-                return self.declined(order, id, reason.as_str(), charge, effort).await;
+            PaymentState::Declined {
+                reason, charge, card, ..
+            } => {
+                let decline = Decline {
+                    code: reason.as_str(),
+                    charge,
+                    card,
+                };
+                return self.declined(order, id, decline, effort).await;
             }
             PaymentState::Unconfirmed => Ok(Look::Again),
             PaymentState::ActionRequired { url } => {
@@ -489,15 +517,14 @@ where
         &self,
         order: &Order,
         id: &PaymentId,
-        code: &str,
-        charge: Option<PaymentId>,
+        decline: Decline<'_>,
         effort: &Effort,
     ) -> Result<Next, NotDriven> {
-        let (reason, now) = (DeclineReason::of_code(code), self.edge.now());
+        let (reason, now) = (DeclineReason::of_code(decline.code), self.edge.now());
         let n = order.tries.len();
         tracing::info!(payment = %id, attempt = n, reason = reason.as_str(), "the card was declined");
         if reason == DeclineReason::TryAgain && order.may_try_again() {
-            let step = order.try_again(reason, charge, now)?;
+            let step = order.try_again(reason, decline.charge, now)?;
             let next = if self.store(&step).await?.is_done() {
                 Next::Confirm(Box::new(step.order))
             } else {
@@ -505,12 +532,31 @@ where
             };
             return Ok(next);
         }
-        if order.cards_left > 0 {
-            let step = order.declined(reason, charge, now)?;
+        let is_tested = self.is_tested(order, decline.card.as_ref()).await?;
+        if order.cards_left > 0 && !is_tested {
+            let step = order.declined(reason, decline.charge, now)?;
             return Ok(Next::Done(Look::of(self.store(&step).await?, Driven::Waiting)));
         }
-        let step = order.declined_for_good(reason, charge, now)?;
+        let step = order.declined_for_good(reason, decline.charge, now)?;
         self.give_up_by(&step, id, effort).await.map(Next::Done)
+    }
+
+    /// Notes the declined card, and returns whether it was declined in so many orders of the drop that somebody seems to test it.
+    async fn is_tested(&self, order: &Order, card: Option<&CardFingerprint>) -> Result<bool, NotDriven> {
+        let Some(card) = card else {
+            return Ok(false);
+        };
+        let drop = &order.reservation.shard.drop;
+        let note = || self.orders.note_decline(drop, card, &order.id);
+        let orders = retry(&self.edge, IN_WORKER, note).await?;
+        let is_tested = orders >= MAX_CARD_DECLINES;
+        if is_tested {
+            tracing::warn!(
+                orders,
+                "one card was declined in many orders of the drop; the order takes no further card"
+            );
+        }
+        Ok(is_tested)
     }
 
     /// Whether the time of whose turn it is has passed.

@@ -57,7 +57,7 @@ use domain::limits::{
 use ports::calls::TakeCalls;
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
-use ports::orders::{AdvanceOrder, ReadOrder};
+use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::PaymentGateway;
 use startup::batch::WholeBatchFailed;
 
@@ -82,7 +82,7 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
 
 impl<O, G, E> Handle for Driver<O, G, E>
 where
-    O: ReadOrder + AdvanceOrder + TakeCalls + 'static,
+    O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline + 'static,
     G: PaymentGateway + 'static,
     E: Edge,
 {

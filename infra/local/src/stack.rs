@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use domain::limits::MAX_GATEWAY_CALLS_PER_SECOND;
-use sandbox_gateway::webhooks::{Target, WebhookFaults};
 use stack_api::StackFile;
 use time::OffsetDateTime;
 use tokens::Audience;
@@ -528,11 +527,10 @@ fn start_gateway(
     let (stop, stopped) = oneshot::channel();
     let mut options = sandbox_gateway::Options::new(GATEWAY_API_KEY, log, seed, Arc::new(now_millis));
     options.faults = faults.gateway();
-    options.webhooks.send_to(Some(Target {
-        url: format!("{api_url}/payments/stripe/webhook"),
-        secret: GATEWAY_WEBHOOK_SECRET.to_owned(),
-        faults: WebhookFaults::default(),
-    }));
+    options.webhooks = faults.webhooks(
+        format!("{api_url}/payments/stripe/webhook"),
+        GATEWAY_WEBHOOK_SECRET.to_owned(),
+    );
     let task = tokio::spawn(sandbox_gateway::serve(listener, options, async {
         let _ = stopped.await;
     }));

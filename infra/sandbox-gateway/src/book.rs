@@ -299,6 +299,10 @@ impl Book {
     fn fail(&mut self, intent: &mut Intent, failure: Failure) -> io::Result<()> {
         intent.failure = Some(Failure {
             payment_method: intent.payment_method.clone(),
+            fingerprint: intent
+                .payment_method
+                .as_ref()
+                .map(|token| methods::fingerprint(token, &intent.id)),
             ..failure
         });
         self.note(Event::Declined, intent, None)?;

@@ -50,6 +50,8 @@ pub struct Failure {
     pub charge: Option<String>,
     /// The card that failed.
     pub payment_method: Option<String>,
+    /// That card's fingerprint.
+    pub fingerprint: Option<String>,
 }
 
 impl Failure {
@@ -62,6 +64,7 @@ impl Failure {
             decline_code: Some(decline_code),
             charge: None,
             payment_method: None,
+            fingerprint: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl Failure {
             decline_code: None,
             charge: None,
             payment_method: None,
+            fingerprint: None,
         }
     }
 
@@ -90,7 +94,9 @@ impl Failure {
             "decline_code": self.decline_code,
             "message": "The payment attempt failed.",
             "charge": self.charge,
-            "payment_method": self.payment_method.as_ref().map(|id| json!({"id": id, "object": "payment_method"})),
+            "payment_method": self.payment_method.as_ref().map(|id| {
+                json!({"id": id, "object": "payment_method", "card": {"fingerprint": self.fingerprint}})
+            }),
         })
     }
 }

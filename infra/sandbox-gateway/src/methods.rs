@@ -3,6 +3,8 @@
 //! The `pm_card_…` tokens are those of Stripe's testing page (<https://docs.stripe.com/testing>), which lists some of them
 //! with and without `visa_`; both spellings are taken. The `pm_sandbox_…` tokens exist only here.
 
+use crate::ids::mix;
+
 /// What confirming with a token leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
@@ -41,4 +43,12 @@ pub fn behaviour(token: &str) -> Option<Behaviour> {
         "pm_sandbox_timeout_after_charge" => Behaviour::LostAfterCharge,
         _ => return None,
     })
+}
+
+/// The fingerprint of the card that a token stands for in a payment. The lost card is one card, whoever shows it; of every other token each
+/// payment has a card of its own, as shoppers do.
+#[must_use]
+pub fn fingerprint(token: &str, intent: &str) -> String {
+    let owner = if token.ends_with("LostCard") { "" } else { intent };
+    format!("{:016x}", mix(0, &[owner.as_bytes(), token.as_bytes()]))
 }

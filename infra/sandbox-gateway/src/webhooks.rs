@@ -81,10 +81,22 @@ impl WebhookFaults {
     }
 }
 
+/// How many events went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WebhooksStruck {
+    /// Never sent.
+    pub lost: u64,
+    /// Sent twice.
+    pub twice: u64,
+    /// Sent late.
+    pub late: u64,
+}
+
 /// The webhooks of a sandbox; whoever keeps a clone of the pointer to it can change where they go.
 #[derive(Default)]
 pub struct Webhooks {
     target: Mutex<Option<Target>>,
+    struck: Mutex<WebhooksStruck>,
 }
 
 impl Webhooks {
@@ -95,6 +107,26 @@ impl Webhooks {
     /// Sends webhooks to `target` from now on, or none.
     pub fn send_to(&self, target: Option<Target>) {
         *self.target() = target;
+    }
+
+    /// Changes what goes wrong from now on. Without a target nothing can.
+    pub fn strike_with(&self, faults: WebhookFaults) {
+        if let Some(target) = self.target().as_mut() {
+            target.faults = faults;
+        }
+    }
+
+    /// How many events went wrong so far.
+    #[must_use]
+    pub fn struck(&self) -> WebhooksStruck {
+        *self.struck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, delays: &[Duration]) {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        struck.lost += u64::from(delays.is_empty());
+        struck.twice += u64::from(delays.len() > 1);
+        struck.late += u64::from(delays.first().is_some_and(|delay| !delay.is_zero()));
     }
 }
 
@@ -157,7 +189,9 @@ impl Announcer {
             "type": kind,
         });
         let body = Bytes::from(body.to_string());
-        for delay in target.faults.delays(&id) {
+        let delays = target.faults.delays(&id);
+        self.webhooks.count(&delays);
+        for delay in delays {
             tokio::spawn(deliver(
                 target.clone(),
                 body.clone(),

@@ -74,6 +74,8 @@ faults! {
     GatewayTimeoutBeforeCharge = "gateway-timeout-before-charge",
     /// The gateway refuses everything, for seconds at a time; or once, for as long as the plan says.
     GatewayOutage = "gateway-outage",
+    /// The gateway's webhooks are lost, sent twice, or late and so out of order.
+    WebhookDisorder = "webhook-disorder",
     /// PostgreSQL crashes and restarts.
     PostgresRestart = "postgres-restart",
     /// PostgreSQL is down once, for a long time.
@@ -86,7 +88,7 @@ faults! {
 
 impl Fault {
     /// The faults of the local stack, in the order in which plans are written.
-    pub const IN_STACK: [Self; 14] = [
+    pub const IN_STACK: [Self; 15] = [
         Self::Throttle,
         Self::TransactionConflict,
         Self::TimeoutBeforeWrite,
@@ -98,6 +100,7 @@ impl Fault {
         Self::RelayCrash,
         Self::GatewayTimeoutAfterCharge,
         Self::GatewayOutage,
+        Self::WebhookDisorder,
         Self::PostgresRestart,
         Self::PostgresOutage,
         Self::ClockSkew,

@@ -142,6 +142,7 @@ pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) 
             reason: Code::or_unnamed("do_not_honor"),
             method: None,
             charge: None,
+            card: None,
         }),
         _ => None,
     }

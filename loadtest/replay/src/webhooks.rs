@@ -14,6 +14,7 @@ use stripe::webhook::{GATEWAY, SIGNATURE_HEADER};
 use tokio::sync::Notify;
 
 use crate::chance::keyed;
+use crate::faults::Fault;
 use crate::fleet::{Fleet, Invoked};
 use crate::plan::WebhookPlan;
 use crate::process::Function;
@@ -69,6 +70,9 @@ impl Hooks {
                     }
                 };
                 let event = Event { nth, order, change };
+                if plan == WebhookPlan::Unreliable {
+                    world.count(Fault::WebhookDisorder);
+                }
                 for delay_ms in event.delays(world.seed, plan) {
                     let (world, fleet, event) = (Arc::clone(&world), Arc::clone(&fleet), event.clone());
                     world.begin();

@@ -25,9 +25,10 @@ use ports::drops::{
 };
 use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage, PlaceOrder,
-    Placing, PutOff, ReadOrder,
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage, OrderPage,
+    PlaceOrder, Placing, PutOff, ReadOrder,
 };
+use ports::payment::CardFingerprint;
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, Peek, PeekStock, ReadClaim,
     SurveyStock,
@@ -462,6 +463,25 @@ impl TakeCalls for Store {
         let touches = [one(Place::Purchases, "#gateway".to_owned(), SMALL_BYTES)];
         self.write(&touches, &[], self.memory.take_calls(wanted), |_| true)
             .await
+    }
+}
+
+impl NoteDecline for Store {
+    async fn note_decline(
+        &self,
+        drop: &DropId,
+        card: &CardFingerprint,
+        order: &OrderId,
+    ) -> Result<u32, StoreError> {
+        let touches = [one(
+            Place::Purchases,
+            format!("#card#{drop}#{}", card.as_str()),
+            SMALL_BYTES,
+        )];
+        self.write(&touches, &[], self.memory.note_decline(drop, card, order), |_| {
+            true
+        })
+        .await
     }
 }
 

@@ -89,6 +89,8 @@ pub const MAX_CARDS: u32 = 3;
 pub const MAX_TRIES: usize = 4;
 /// The most cards of one shopper that may be declined in one drop before further orders of theirs are refused without asking the gateway.
 pub const MAX_DECLINES: u32 = 6;
+/// In how many orders of one drop a card may be declined before an order in which it is declined takes no further card.
+pub const MAX_CARD_DECLINES: u32 = 6;
 /// How long an order waits for the gateway before its shopper is taken to have left the page, in milliseconds.
 pub const LONG_WAIT_MS: i64 = 180_000;
 /// What a shopper who was waited for that long has at least when it is their turn again, in milliseconds.

@@ -25,6 +25,7 @@
 mod batch;
 mod calls;
 mod clients;
+mod declines;
 mod drops;
 mod error;
 mod fenced;

@@ -40,6 +40,8 @@ pub enum Op {
     Advance,
     /// `TakeCalls::take_calls`
     TakeCalls,
+    /// `NoteDecline::note_decline`
+    NoteDecline,
     /// `KeepContact::contact`
     Contact,
     /// `KeepContact::note_told`

@@ -7,8 +7,8 @@ use domain::ids::OrderId;
 use domain::limits::MAX_TRIES;
 use domain::money::Money;
 use ports::payment::{
-    Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod,
-    PaymentState, Refund,
+    CardFingerprint, Code, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId,
+    PaymentMethod, PaymentState, Refund,
 };
 
 use crate::faults::Faults;
@@ -149,6 +149,16 @@ pub struct PaymentEvents {
     pub cancels: u32,
 }
 
+/// One card, whoever shows it. Of every other token each payment has a card of its own.
+const LOST_CARD: &str = "pm_card_chargeDeclinedLostCard";
+
+fn fingerprint(id: &PaymentId, method: &PaymentMethod) -> Option<CardFingerprint> {
+    match method.as_str() {
+        LOST_CARD => "lost".parse().ok(),
+        _ => id.as_str().parse().ok(),
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Answer {
     Payment(Result<Payment, GatewayError>),
@@ -227,6 +237,7 @@ impl MemoryGateway {
             "pm_card_chargeDeclinedInsufficientFunds",
             PaymentOutcome::Decline("insufficient_funds"),
         );
+        gateway.on(LOST_CARD, PaymentOutcome::Decline("lost_card"));
         gateway.on("pm_card_authenticationRequired", PaymentOutcome::RequireAction);
         gateway.on(
             "pm_card_chargeDeclinedProcessingError",
@@ -420,6 +431,7 @@ impl State {
                     reason: Code::or_unnamed(code),
                     method: stored.method.clone(),
                     charge: format!("ch_{id}_{}", stored.confirms).parse().ok(),
+                    card: stored.method.as_ref().and_then(|method| fingerprint(id, method)),
                 }
             }
             PaymentOutcome::RequireAction => {

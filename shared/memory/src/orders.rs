@@ -2,17 +2,19 @@
 
 use std::cmp::Reverse;
 
-use domain::ids::{OrderId, ShopperId};
+use domain::ids::{DropId, OrderId, ShopperId};
 use domain::lapse::Lapses;
+use domain::limits::MAX_CARD_DECLINES;
 use domain::order::{Order, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
 use ports::mail::{Contact, KeepContact};
 use ports::orders::{
-    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage,
-    PlaceOrder, Placing, PutOff, ReadOrder,
+    AdvanceOrder, EffectError, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage,
+    OrderPage, PlaceOrder, Placing, PutOff, ReadOrder,
 };
+use ports::payment::CardFingerprint;
 use ports::{Conditional, StoreError, page};
 
 use crate::faults::Op;
@@ -24,6 +26,25 @@ impl TakeCalls for MemoryStore {
             let (turn, line) = wanted.take(state.line);
             state.line = line;
             Ok(turn)
+        })
+        .await
+    }
+}
+
+impl NoteDecline for MemoryStore {
+    async fn note_decline(
+        &self,
+        drop: &DropId,
+        card: &CardFingerprint,
+        order: &OrderId,
+    ) -> Result<u32, StoreError> {
+        let key = (drop.clone(), card.clone());
+        self.call(Op::NoteDecline, |state| {
+            let orders = state.declined_cards.entry(key.clone()).or_default();
+            if orders.len() < MAX_CARD_DECLINES as usize {
+                orders.insert(order.clone());
+            }
+            Ok(u32::try_from(orders.len()).unwrap_or(MAX_CARD_DECLINES))
         })
         .await
     }

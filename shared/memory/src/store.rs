@@ -13,6 +13,7 @@ use domain::status::DropStatus;
 use ports::StoreError;
 use ports::drops::{FreeCounts, Lease};
 use ports::issuers::{IssuerList, IssuersDocument};
+use ports::payment::CardFingerprint;
 
 use crate::faults::{Fault, Faults, Op};
 use crate::yielding::yield_now;
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) lapses: BTreeMap<(DropId, ShopperId), Lapses>,
     /// Cards that were declined, in orders that ended unpaid.
     pub(crate) declined: BTreeMap<(DropId, ShopperId), u32>,
+    /// The orders in which a card was declined.
+    pub(crate) declined_cards: BTreeMap<(DropId, CardFingerprint), BTreeSet<OrderId>>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
     /// The line of the calls to the gateway, in microseconds.
     pub(crate) line: Option<i64>,

@@ -3,10 +3,11 @@
 use std::future::Future;
 
 use domain::claim::Claim;
-use domain::ids::{OrderId, ShopperId};
+use domain::ids::{DropId, OrderId, ShopperId};
 use domain::order::{Order, OrderStep};
 use domain::time::Timestamp;
 
+use crate::payment::CardFingerprint;
 use crate::{Conditional, StoreError};
 
 /// An order to be placed, with what the transaction makes sure of.
@@ -135,4 +136,16 @@ pub trait AdvanceOrder: Send + Sync {
     /// counter. Refused: the order is at another version, so read it again. The repeat of a step that was stored is
     /// refused too.
     fn advance(&self, step: &OrderStep) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
+}
+
+/// Counts the orders of a drop in which one card was declined.
+pub trait NoteDecline: Send + Sync {
+    /// Notes that `card` was declined in `order`, and returns in how many orders of the drop it was, this one included. An order counts once,
+    /// and nothing counts beyond [`domain::limits::MAX_CARD_DECLINES`].
+    fn note_decline(
+        &self,
+        drop: &DropId,
+        card: &CardFingerprint,
+        order: &OrderId,
+    ) -> impl Future<Output = Result<u32, StoreError>> + Send;
 }

@@ -46,10 +46,18 @@ pub struct ErrorBody {
     pub error: Failure,
 }
 
-/// A PaymentMethod, of which only the id is read.
+/// A PaymentMethod, of which the id and the card's fingerprint are read.
 #[derive(Deserialize)]
 struct Method {
     id: String,
+    #[serde(default)]
+    card: Option<Card>,
+}
+
+#[derive(Deserialize)]
+struct Card {
+    #[serde(default)]
+    fingerprint: Option<String>,
 }
 
 impl std::fmt::Debug for Method {
@@ -131,6 +139,10 @@ impl Intent {
                         .as_ref()
                         .and_then(|method| method.id.parse().ok()),
                     charge: failure.charge.as_ref().and_then(|charge| charge.parse().ok()),
+                    card: failure
+                        .payment_method
+                        .as_ref()
+                        .and_then(|method| method.card.as_ref()?.fingerprint.as_ref()?.parse().ok()),
                 },
             },
             "requires_action" => match action_url(self.next_action) {
@@ -195,7 +207,7 @@ mod tests {
             currency: "EUR".parse().unwrap(),
         };
         let failed = r#","last_payment_error":{"code":"card_declined","decline_code":"lost_card"}"#;
-        let named = r#","last_payment_error":{"code":"card_declined","charge":"ch_1","payment_method":{"id":"pm_1","card":{}}}"#;
+        let named = r#","last_payment_error":{"code":"card_declined","charge":"ch_1","payment_method":{"id":"pm_1","card":{"fingerprint":"Xt5E"}}}"#;
         let action =
             r#","next_action":{"type":"redirect_to_url","redirect_to_url":{"url":"https://b.example/1"}}"#;
         for (status, rest, expected) in [
@@ -208,6 +220,7 @@ mod tests {
                     reason: Code::or_unnamed("lost_card"),
                     method: None,
                     charge: None,
+                    card: None,
                 },
             ),
             (
@@ -217,6 +230,7 @@ mod tests {
                     reason: Code::or_unnamed("card_declined"),
                     method: Some("pm_1".parse().unwrap()),
                     charge: Some("ch_1".parse().unwrap()),
+                    card: Some("Xt5E".parse().unwrap()),
                 },
             ),
             (

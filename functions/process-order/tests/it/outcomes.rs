@@ -1,6 +1,7 @@
 //! Every way an order can end, each step run twice.
 
-use crate::support::{DECLINED, POOR, Scene, TO_SIGN, VISA};
+use crate::support::{DECLINED, LOST, POOR, Scene, TO_SIGN, VISA};
+use domain::limits::MAX_CARD_DECLINES;
 use domain::order::{EndReason, OrderStatus};
 use memory::{GatewayOp, PaymentOutcome};
 use ports::orders::AdvanceOrder as _;
@@ -49,6 +50,31 @@ async fn after_a_decline_another_card_pays() {
         (scene.gateway.charges(&id), scene.gateway.payments_of(&id).len()),
         (1, 1)
     );
+}
+
+#[tokio::test]
+async fn a_card_that_was_declined_in_many_orders_ends_each_further_one() {
+    let scene = Scene::new(1).await;
+    let most = usize::try_from(MAX_CARD_DECLINES).unwrap();
+    for (nth, who) in ["ada", "ben", "cem", "dan", "eva", "fay", "gil"]
+        .into_iter()
+        .enumerate()
+    {
+        let id = scene.order(who, LOST).await;
+        let driven = scene.drive(&id).await;
+        if nth + 1 < most {
+            assert_eq!(driven, Ok(Driven::Waiting), "{who}");
+            // A message that comes twice counts once.
+            assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting), "{who}");
+        } else {
+            assert_eq!(driven, Ok(Driven::Ended(OrderStatus::Declined)), "{who}");
+            assert_eq!(scene.gateway.events()[&id].cancels, 1);
+        }
+        scene.audit();
+    }
+    // Other cards are tried as before.
+    let id = scene.order("hal", DECLINED).await;
+    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
 }
 
 #[tokio::test]

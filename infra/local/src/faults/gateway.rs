@@ -1,9 +1,10 @@
-//! The payment gateway is unavailable for seconds at a time, or does not answer after a charge.
+//! The payment gateway is unavailable for seconds at a time, does not answer after a charge, or its webhooks go wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandbox_gateway::faults::{Faults as GatewayFaults, Switch};
+use sandbox_gateway::webhooks::WebhookFaults;
 
 use super::Faults;
 use super::chance::Chance;
@@ -30,6 +31,26 @@ pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
         },
         seed,
         ..GatewayFaults::default()
+    }
+}
+
+/// Share of webhooks that are lost, of those that are sent twice, and of those that are late.
+pub const WEBHOOKS_LOST_TWICE_LATE: (f64, f64, f64) = (0.3, 0.3, 0.5);
+/// How late a late webhook is, in milliseconds.
+pub const WEBHOOK_LATE_MS: u64 = 5_000;
+
+/// What goes wrong with webhooks from the start.
+pub(super) fn of_webhooks(plan: &FaultPlan, seed: u64) -> WebhookFaults {
+    if !plan.has(Fault::WebhookDisorder) {
+        return WebhookFaults::default();
+    }
+    let (lost, twice, late) = WEBHOOKS_LOST_TWICE_LATE;
+    WebhookFaults {
+        lost,
+        twice,
+        late,
+        late_ms: WEBHOOK_LATE_MS,
+        seed,
     }
 }
 

@@ -14,7 +14,7 @@
 //! | a function's process | `kill-functions`, `clock-skew` | [`processes`], [`clock`] |
 //! | between a queue and its function | `queue-duplicates`, `queue-reorder` | [`queues`] |
 //! | send requests of the relay | `relay-crash` | [`relay`] |
-//! | the payment gateway | `gateway-timeout-after-charge`, `gateway-outage` | [`gateway`] |
+//! | the payment gateway | `gateway-timeout-after-charge`, `gateway-outage`, `webhook-disorder` | [`gateway`] |
 //! | PostgreSQL's process | `postgres-restart`, `postgres-outage` | [`ledger`] |
 //!
 //! **Walk-through.** The stack makes one [`Faults`] from the plan and the seed and passes it to its parts. Each part
@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sandbox_gateway::faults::Switch;
+use sandbox_gateway::webhooks::{Target, WebhookFaults, Webhooks};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
@@ -72,6 +73,7 @@ pub struct Faults {
     relay: relay::Relay,
     clock: Option<PathBuf>,
     gateway: Arc<Switch>,
+    webhooks: Arc<Webhooks>,
     kill: OnceLock<Kill>,
 }
 
@@ -101,6 +103,7 @@ impl Faults {
             relay: relay::Relay::new(&plan, seed),
             clock,
             gateway: Arc::new(Switch::new(gateway::of(&plan, seed))),
+            webhooks: Arc::default(),
             kill: OnceLock::new(),
             plan,
             seed,
@@ -135,6 +138,17 @@ impl Faults {
         Arc::clone(&self.gateway)
     }
 
+    /// The sandbox gateway's webhooks, sent to `url` and signed with `secret`.
+    #[must_use]
+    pub fn webhooks(&self, url: String, secret: String) -> Arc<Webhooks> {
+        self.webhooks.send_to(Some(Target {
+            url,
+            secret,
+            faults: gateway::of_webhooks(&self.plan, self.seed),
+        }));
+        Arc::clone(&self.webhooks)
+    }
+
     /// Starts the faults that need no request: outages and crashes.
     #[must_use]
     pub fn start(self: &Arc<Self>, postgres: &Arc<Mutex<Postgres>>) -> JoinSet<()> {
@@ -155,6 +169,7 @@ impl Faults {
     /// receive. Clock offsets stay.
     pub fn end(&self) {
         self.over.send_replace(true);
+        self.webhooks.strike_with(WebhookFaults::default());
         self.gateway.change(|faults| {
             *faults = sandbox_gateway::faults::Faults {
                 // A setting of the stack, no fault.
@@ -175,6 +190,7 @@ impl Faults {
     pub fn report(&self) -> BTreeMap<&'static str, Struck> {
         let mut report = self.strikes.report();
         let struck = self.gateway.struck();
+        let webhooks = self.webhooks.struck();
         for (fault, kind, count) in [
             (
                 Fault::GatewayTimeoutAfterCharge,
@@ -182,9 +198,12 @@ impl Faults {
                 struck.lost_after_charge,
             ),
             (Fault::GatewayOutage, "request refused", struck.refused),
+            (Fault::WebhookDisorder, "lost", webhooks.lost),
+            (Fault::WebhookDisorder, "twice", webhooks.twice),
+            (Fault::WebhookDisorder, "late", webhooks.late),
         ] {
             if let Some(figures) = report.get_mut(fault.name()) {
-                figures.strikes = count;
+                figures.strikes += count;
                 figures.kinds.insert(kind.to_owned(), count);
             }
         }

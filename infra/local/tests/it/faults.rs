@@ -396,7 +396,9 @@ async fn postgresql_crashes_and_comes_back_with_what_was_written() {
 async fn the_gateway_is_struck_from_the_start_until_the_faults_end() {
     let folder = tempfile::tempdir().unwrap();
     let faults = Faults::new(
-        "gateway-outage,gateway-timeout-after-charge".parse().unwrap(),
+        "gateway-outage,gateway-timeout-after-charge,webhook-disorder"
+            .parse()
+            .unwrap(),
         1,
         Keys::default(),
         folder.path(),
@@ -404,6 +406,7 @@ async fn the_gateway_is_struck_from_the_start_until_the_faults_end() {
     .unwrap();
     let now = faults.gateway().faults();
     assert!(now.outage && now.timeout_after_charge > 0.0);
+    assert_eq!(faults.report()["webhook-disorder"].strikes, 0);
     faults.end();
     assert_eq!(
         faults.gateway().faults(),

@@ -202,6 +202,7 @@ impl PaymentGateway for Gateway {
                         reason: Code::or_unnamed("timeout"),
                         method: None,
                         charge: None,
+                        card: None,
                     },
                     ..payment
                 });

@@ -1,6 +1,6 @@
 //! The order ports.
 
-use domain::ids::{OrderId, ShopperId};
+use domain::ids::{DropId, OrderId, ShopperId};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn};
 use domain::saga::Cause;
@@ -8,9 +8,10 @@ use domain::time::Timestamp;
 use loadtest::audit::Promise;
 use ports::calls::TakeCalls;
 use ports::orders::{
-    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, OpenPage, OrderPage, PlaceOrder,
-    Placing, PutOff, ReadOrder,
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage, OrderPage,
+    PlaceOrder, Placing, PutOff, ReadOrder,
 };
+use ports::payment::CardFingerprint;
 use ports::{Conditional, StoreError};
 
 use crate::ports::store::Store;
@@ -25,6 +26,21 @@ impl TakeCalls for Store {
         let of = format!("for {}", wanted.calls);
         let act = move |memory: memory::MemoryStore| async move { memory.take_calls(wanted).await };
         self.write("take calls", false, of, act).await
+    }
+}
+
+impl NoteDecline for Store {
+    async fn note_decline(
+        &self,
+        drop: &DropId,
+        card: &CardFingerprint,
+        order: &OrderId,
+    ) -> Result<u32, StoreError> {
+        let of = format!("of {}", short(order));
+        let (drop, card, order) = (drop.clone(), card.clone(), order.clone());
+        let act =
+            move |memory: memory::MemoryStore| async move { memory.note_decline(&drop, &card, &order).await };
+        self.write("note decline", false, of, act).await
     }
 }
 

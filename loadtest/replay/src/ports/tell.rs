@@ -42,6 +42,12 @@ impl<T: Tell> Tell for Option<T> {
     }
 }
 
+impl Tell for u32 {
+    fn tell(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Tell for () {
     fn tell(&self) -> String {
         "not as seen".to_owned()

@@ -1,8 +1,12 @@
 //! What the line of the calls to the gateway promises.
 
+use domain::ids::{DropId, OrderId};
+use domain::limits::MAX_CARD_DECLINES;
 use domain::rate::{CallRate, CallsWanted, Turn, micros};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
+use ports::orders::NoteDecline;
+use ports::payment::CardFingerprint;
 
 use crate::TestEdge;
 use crate::contract::race::race;
@@ -18,6 +22,7 @@ macro_rules! calls_contract {
             who_would_come_too_late_takes_nothing,
             a_line_from_a_wrong_clock_holds_nobody_up,
             of_many_at_once_each_has_turns_of_its_own,
+            a_card_is_counted_by_orders_up_to_the_bound,
         );
     };
 }
@@ -100,4 +105,28 @@ pub async fn of_many_at_once_each_has_turns_of_its_own(database: &impl Database)
     begun.sort_unstable();
     let expected: Vec<i64> = (0..16).map(|n| micros(NOW.plus_millis(80 * n))).collect();
     assert_eq!(begun, expected);
+}
+
+pub async fn a_card_is_counted_by_orders_up_to_the_bound(database: &impl Database) {
+    let orders = database.orders();
+    let [drop, other] = ["one", "two"].map(|id| id.parse::<DropId>().unwrap());
+    let [card, another] = ["fp1", "fp-2"].map(|text| text.parse::<CardFingerprint>().unwrap());
+    let order = |n: u32| {
+        format!("o{n:a>26}")
+            .replace(['0', '1', '8', '9'], "b")
+            .parse::<OrderId>()
+            .unwrap()
+    };
+    for n in 2..8 {
+        // An order that is noted again counts once.
+        for _ in 0..2 {
+            let noted = answered(orders.note_decline(&drop, &card, &order(n)).await);
+            assert_eq!(noted, n - 1);
+        }
+    }
+    let noted = answered(orders.note_decline(&drop, &card, &order(22)).await);
+    assert_eq!(noted, MAX_CARD_DECLINES);
+    for (drop, card) in [(&drop, &another), (&other, &card)] {
+        assert_eq!(answered(orders.note_decline(drop, card, &order(2)).await), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! What every payment gateway promises.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 
 use domain::ids::{OrderId, ReservationId};
@@ -71,6 +71,7 @@ impl GatewayUnderTest for MemoryGateway {
 
 const VISA: &str = "pm_card_visa";
 const DECLINED: &str = "pm_card_visa_chargeDeclined";
+const LOST: &str = "pm_card_chargeDeclinedLostCard";
 const POOR: &str = "pm_card_chargeDeclinedInsufficientFunds";
 const TO_SIGN: &str = "pm_card_authenticationRequired";
 const BACK: &str = "https://shop.example/orders";
@@ -225,6 +226,23 @@ pub async fn another_card_may_be_tried_and_each_decline_says_whose_it_is(test: &
     assert!(matches!(first.unwrap().state, PaymentState::Declined { .. }));
     assert_eq!(found(&gateway, &payment).await, captured(4900));
     assert_eq!(test.charges(&order).await, 1);
+}
+
+pub async fn a_decline_names_the_card(test: &impl GatewayUnderTest) {
+    let gateway = test.gateway();
+    let mut cards = Vec::new();
+    for (name, method) in [("1", LOST), ("2", LOST), ("3", DECLINED), ("4", DECLINED)] {
+        let order = order(name);
+        let payment = created(&gateway, &order).await;
+        let told = confirm(&gateway, &payment, method, &IdempotencyKey::confirm(&order, 1)).await;
+        let PaymentState::Declined { card: Some(card), .. } = told.unwrap().state else {
+            panic!("{name}: no card")
+        };
+        assert!(!format!("{card:?}").contains(card.as_str()));
+        cards.push(card);
+    }
+    assert_eq!(cards.first(), cards.get(1));
+    assert_eq!(BTreeSet::from_iter(cards).len(), 3);
 }
 
 pub async fn a_payment_takes_as_many_tries_as_we_make_and_too_many_end_it(test: &impl GatewayUnderTest) {
@@ -523,6 +541,7 @@ macro_rules! gateway_contract {
         $crate::contract_tests!($setup => [gateway]:
             creating_takes_no_money_and_repeats_are_one_payment,
             a_key_belongs_to_what_it_was_first_used_for,
+            a_decline_names_the_card,
             an_amount_is_positive,
             confirming_takes_the_money_once,
             a_decline_is_a_state_with_its_reason,

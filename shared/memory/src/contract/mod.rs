@@ -47,7 +47,9 @@ use ports::calls::TakeCalls;
 use ports::drops::{HoldLease, ListDrops, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::issuers::{ReadIssuers, StoreIssuers};
 use ports::mail::KeepContact;
-use ports::orders::{AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, PlaceOrder, PutOff, ReadOrder};
+use ports::orders::{
+    AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NoteDecline, PlaceOrder, PutOff, ReadOrder,
+};
 use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
 };
@@ -75,6 +77,7 @@ pub trait OrderPorts:
     + AdvanceOrder
     + KeepContact
     + TakeCalls
+    + NoteDecline
 {
 }
 impl<T> OrderPorts for T where
@@ -87,6 +90,7 @@ impl<T> OrderPorts for T where
         + AdvanceOrder
         + KeepContact
         + TakeCalls
+        + NoteDecline
 {
 }
 

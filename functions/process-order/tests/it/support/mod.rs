@@ -15,6 +15,7 @@ use process_order::drive::{Driven, Driver, NotDriven, Patience};
 
 pub(crate) const VISA: &str = "pm_card_visa";
 pub(crate) const DECLINED: &str = "pm_card_visa_chargeDeclined";
+pub(crate) const LOST: &str = "pm_card_chargeDeclinedLostCard";
 pub(crate) const POOR: &str = "pm_card_chargeDeclinedInsufficientFunds";
 pub(crate) const SOFT: &str = "pm_card_chargeDeclinedProcessingError";
 pub(crate) const TO_SIGN: &str = "pm_card_authenticationRequired";
