@@ -35,6 +35,7 @@ pub mod find;
 pub mod fleet;
 pub mod front;
 pub mod lambda;
+pub mod old;
 pub mod outside;
 pub mod page;
 pub mod process;

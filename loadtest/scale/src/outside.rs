@@ -65,6 +65,7 @@ impl Gateway {
 
     async fn call<T>(&self, act: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
         let world = &self.process.world;
+        self.process.goes_on().await;
         let admitted = self.rate.take(world.timeline.now_us());
         world.takes(world.settings.times.gateway_us).await;
         if !admitted {
@@ -130,6 +131,7 @@ impl Ledger {
 impl ProjectOrders for Ledger {
     async fn project(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
         let world = &self.process.world;
+        self.process.goes_on().await;
         let count = f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX));
         let seconds = count * ROWS_OF_EVENT / world.settings.capacity.ledger_rows_per_second;
         #[allow(clippy::cast_possible_truncation, reason = "seconds in µs")]

@@ -116,6 +116,12 @@ impl Store {
         &self.process.world
     }
 
+    /// Whether the handler's own reads of `touch` belong to an old design.
+    fn is_replaced(&self, touch: &Touch) -> bool {
+        let design = self.world().settings.design;
+        design.is_some_and(|design| design.replaces(touch.place))
+    }
+
     fn ask(&self, touches: &[Touch], later: &[Touch]) -> bool {
         let world = self.world();
         let asked = world.tables.ask(world.timeline.now_us(), touches, later);
@@ -132,11 +138,23 @@ impl Store {
 
     /// A read of what `touches` names, in one request that is answered as a whole.
     async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
+        match touches.iter().any(|touch| self.is_replaced(touch)) {
+            true => Ok(()),
+            false => self.read_units(touches).await,
+        }
+    }
+
+    /// The same, whatever the design.
+    ///
+    /// # Errors
+    /// When its units were refused, the SDK's second attempt too.
+    pub async fn read_units(&self, touches: &[Touch]) -> Result<(), StoreError> {
         let world = self.world();
         for attempt in 0..READ_ATTEMPTS {
             if attempt > 0 {
                 self.back_off().await;
             }
+            self.process.goes_on().await;
             world.takes(world.settings.times.read_us).await;
             if self.ask(touches, &[]) {
                 return Ok(());
@@ -147,11 +165,24 @@ impl Store {
 
     /// A batch of keys, each of which may come back unprocessed.
     async fn batch(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
+        wanted.retain(|touch| !self.is_replaced(touch));
+        match wanted.is_empty() {
+            true => Ok(()),
+            false => self.batch_units(wanted).await,
+        }
+    }
+
+    /// The same, whatever the design.
+    ///
+    /// # Errors
+    /// When some of its keys were refused to the end.
+    pub async fn batch_units(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         let world = self.world();
         for _ in 0..=REPEATS {
             let mut attempt = 0;
             // A batch of which no key could be processed is refused as a whole, which the SDK sends again.
             wanted = loop {
+                self.process.goes_on().await;
                 world.takes(world.settings.times.read_us).await;
                 let before = wanted.len();
                 let left: Vec<Touch> = std::mem::take(&mut wanted)
@@ -184,6 +215,7 @@ impl Store {
         is_done: impl FnOnce(&T) -> bool,
     ) -> Result<T, StoreError> {
         let world = self.world();
+        self.process.goes_on().await;
         let keys: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
         let transaction = touches.len() > 1;
         let locked = if transaction {

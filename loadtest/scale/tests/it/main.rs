@@ -25,6 +25,7 @@ fn settings(shoppers: u32, units: u32) -> Settings {
         skus: 2,
         cdn: false,
         lifted: Vec::new(),
+        design: None,
         seconds: None,
         hold_seconds: 15,
         payment_seconds: 20,
