@@ -44,5 +44,4 @@ pub mod run;
 pub mod settings;
 pub mod store;
 pub mod tables;
-pub mod tokens;
 pub mod world;

@@ -12,7 +12,7 @@ use loadtest::drop_file::DropFile;
 use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::{Progress, run};
-use scale::settings::{Capacity, LIMITS, Lifted, Limits, Settings, Shape, TIMES, capacity};
+use scale::settings::{Capacity, LIMITS, Lifted, Limits, Settings, Shape, TIMES, Times, capacity};
 use scale::{find, page};
 
 #[global_allocator]
@@ -90,13 +90,13 @@ impl Cli {
         };
         let units = file.as_ref().map_or(u64::from(self.units), DropFile::allocated);
         let units = u32::try_from(units).context("more units than a drop can have")?;
-        let (capacity, limits) = if self.here {
-            (Capacity::here(), Limits::here())
+        let (capacity, limits, times) = if self.here {
+            (Capacity::here(), Limits::here(), Times::here())
         } else {
             let (documents, quotas) = (&self.documents, &self.quotas);
             let planned = !self.no_plan;
             let capacity = capacity(documents, quotas, self.crowd, shoppers, units, planned)?;
-            (capacity, LIMITS)
+            (capacity, LIMITS, TIMES)
         };
         let calls = units.saturating_mul(CALLS_PER_UNIT);
         let patient = calls / capacity.quotas.gateway_calls_per_second.max(1) > PATIENT_AFTER_S;
@@ -118,7 +118,7 @@ impl Cli {
             open_seconds: if patient { 1_800 } else { 120 },
             capacity,
             limits,
-            times: TIMES,
+            times,
         })
     }
 }

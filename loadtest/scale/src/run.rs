@@ -22,6 +22,7 @@ use loadtest::world::{Addresses, Opening, Tally, World as Shoppers};
 use memory::TestEdge;
 use ports::issuers::{IssuerList, IssuersDocument, StoreIssuers as _};
 use replay::executor::{self, Ended};
+use replay::hashed;
 use replay::verdict;
 use tokens::{Audience, Issuers, KeySet, Published, SigningKey};
 use tokio::time::Instant;
@@ -31,7 +32,6 @@ use crate::fleet::Fleet;
 use crate::front::{Front, Modelled};
 use crate::report::{Ingredients, Report};
 use crate::settings::Settings;
-use crate::tokens as hashed;
 use crate::world::{LEAD_US, World};
 
 /// The drop's id.

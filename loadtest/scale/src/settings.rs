@@ -193,6 +193,22 @@ pub const TIMES: Times = Times {
     ledger_us: [2_000, 8_000],
 };
 
+impl Times {
+    /// The local stack's: everything is on one machine, and the sandbox gateway answers at once.
+    #[must_use]
+    pub const fn here() -> Self {
+        Self {
+            gateway_us: [5_000, 40_000],
+            send_us: [1_000, 5_000],
+            stream_us: [5_000, 50_000],
+            queue_us: [1_000, 20_000],
+            webhook_us: [5_000, 50_000],
+            skew_us: 0,
+            ..TIMES
+        }
+    }
+}
+
 /// The capacity that is there when the drop opens.
 #[derive(Debug, Clone, Serialize)]
 pub struct Capacity {

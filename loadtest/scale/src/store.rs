@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::claim::Claim;
-use domain::drops::Drop;
+use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::limits::STATUS_REPLICAS;
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
@@ -562,9 +562,13 @@ impl StoreDrop for Store {
         } else {
             Listing::Unlisted
         };
-        let index = [one(Place::Calendar, listing_key(listing).to_owned(), bytes)];
+        // A drop is on the calendar from its schedule on.
+        let index = match drop.state {
+            DropState::Draft | DropState::Publishing => None,
+            _ => Some(one(Place::Calendar, listing_key(listing).to_owned(), bytes)),
+        };
         let stored = self
-            .conditional(&touches, &index, self.memory.store(drop))
+            .conditional(&touches, index.as_slice(), self.memory.store(drop))
             .await?;
         if stored.is_done() {
             self.sizes.put(drop.id.to_string(), bytes);
