@@ -5,6 +5,7 @@
 //! Its whole time passes before its effect.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::claim::Claim;
@@ -12,7 +13,7 @@ use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::limits::STATUS_REPLICAS;
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
-use domain::rate::{CallsWanted, Turn};
+use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use domain::survey::SeenClaim;
@@ -93,6 +94,8 @@ pub struct Store {
     memory: MemoryStore,
     sizes: Arc<Sizes>,
     behind: Arc<Behind>,
+    /// Where the environment saw the line of the calls to the gateway last, in µs (`shared/dynamodb/src/calls.rs`).
+    line: Arc<AtomicI64>,
 }
 
 impl Store {
@@ -109,6 +112,7 @@ impl Store {
             memory: memory.clone(),
             sizes: Arc::clone(sizes),
             behind: Arc::clone(behind),
+            line: Arc::default(),
         }
     }
 
@@ -492,8 +496,25 @@ impl ListOpenOrders for Store {
 impl TakeCalls for Store {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
         let touches = [one(Place::Purchases, "#gateway".to_owned(), SMALL_BYTES)];
-        self.write(&touches, &[], self.memory.take_calls(wanted), |_| true)
-            .await
+        let seen = self.line.load(Ordering::Relaxed);
+        let begins = wanted.begins_us(Some(seen));
+        if begins > micros(wanted.latest) {
+            return Ok(Turn::Later(from_micros(begins)));
+        }
+        let taking = self.memory.take_calls(wanted);
+        let turn = self.write(&touches, &[], taking, |_| true).await?;
+        let line = match turn {
+            Turn::From(at) => micros(at).saturating_add(wanted.rate.span_us(wanted.calls)),
+            Turn::Later(at) => micros(at),
+        };
+        self.line.store(line, Ordering::Relaxed);
+        // Where another environment moved the line, or nobody did, the first write names the wrong place and is refused.
+        let follows = matches!(turn, Turn::From(at) if at > wanted.now);
+        if matches!(turn, Turn::From(_)) && follows != (begins == seen) {
+            let again = std::future::ready(Ok(()));
+            self.write(&touches, &[], again, |()| true).await?;
+        }
+        Ok(turn)
     }
 }
 
@@ -555,7 +576,12 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
-        let bytes = json_bytes(drop) + SMALL_BYTES;
+        // The attributes of the calendar come with the schedule.
+        let attributes = match drop.state {
+            DropState::Draft => 0,
+            _ => SMALL_BYTES,
+        };
+        let bytes = json_bytes(drop) + attributes;
         let touches = [one(Place::Drops, drop.id.to_string(), bytes)];
         let listing = if drop.listed {
             Listing::Listed
