@@ -186,17 +186,14 @@ impl Lambda {
             (None, None) if pool.scaling.take(now_us) => Ok(Taken::Cold(pool.environments)),
             (None, None) => Err(Refused::ScalingRate),
         };
-        match taken {
-            Ok(taken) => {
-                if !matches!(taken, Taken::Warm(_)) {
-                    pool.environments += 1;
-                }
-                pool.taken += 1;
-                pool.most_taken = pool.most_taken.max(pool.taken);
-                pool.figures.invocations += 1;
-                pool.figures.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
+        if let Ok(taken) = taken {
+            if !matches!(taken, Taken::Warm(_)) {
+                pool.environments += 1;
             }
-            Err(_) => {}
+            pool.taken += 1;
+            pool.most_taken = pool.most_taken.max(pool.taken);
+            pool.figures.invocations += 1;
+            pool.figures.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
         }
         taken
     }

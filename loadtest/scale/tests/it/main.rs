@@ -135,7 +135,7 @@ fn a_cdn_answers_what_everyone_asks() {
 #[test]
 fn a_former_design_meets_its_own_limit() {
     let mut settings = settings(3_000, 60);
-    settings.limits.partition_read_units = 30.0;
+    settings.limits.partition_read_units = 5.0;
     settings.lifted = vec![
         Lifted::Environments,
         Lifted::Purchases,
