@@ -25,6 +25,7 @@ UNITS ?=
 CDN ?=
 FIND ?=
 LIFT ?=
+DESIGN ?=
 LASTS ?=
 ONLY ?=
 ROUNDS ?=
@@ -47,7 +48,7 @@ BIN := target/release
 # This machine's processor, by Lambda's names.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 
-.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
+.PHONY: help build drop prescale-plan prescale-parameters calibrate bench faults prove replay scale scale-proof hostile mutants up token dev invoke logs client test lint template commands nightly openapi package package-twice bootstrap deploy deploy-test smoke status redrive ledger-rebuild rollback teardown clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,11 +114,18 @@ client: ## make a TypeScript client of docs/openapi.json and buy with it on a st
 	@infra/tools/build drop
 	@infra/tools/client
 
-scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit FIND=limit LASTS=seconds SEED=n
+scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
 	@[[ "$(PLAN):$(CDN):$(FIND)" =~ ^(off)?:(on)?:(limit)?$$ ]] || { echo "PLAN=off, CDN=on, FIND=limit, or nothing" >&2; exit 2; }
 	@infra/tools/build scale
 	@exec $(BIN)/scale $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
-		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
+		$(if $(PLAN),--no-plan) $(if $(CDN),--cdn) $(if $(LIFT),--lift $(LIFT)) $(if $(DESIGN),--design $(DESIGN)) $(if $(FIND),--find-limit) $(if $(LASTS),--seconds $(LASTS)) $(if $(SEED),--seed $(SEED))
+
+scale-proof: ## compare the model with load runs on this machine, drop by drop: DROPS=pairs,single SEED=1-5 SHOPPERS=n, or FROM=report of a run; target/scale-proof
+	@infra/tools/setup drop
+	@infra/tools/build drop
+	@infra/tools/build scale
+	@exec infra/tools/scale-proof $(if $(filter command% environment,$(origin FROM)),--report $(FROM)) $(if $(DROPS),--drops $(DROPS)) \
+		$(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS))
 
 hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
 	@infra/tools/setup drop

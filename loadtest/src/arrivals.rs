@@ -20,6 +20,14 @@ pub fn schedule(profile: &Profile, shoppers: u32, seed: u64) -> Vec<i64> {
     times
 }
 
+/// The place of each shopper in the order of arrivals: a shopper's number says nothing about the time.
+#[must_use]
+pub fn places(shoppers: u32, seed: u64) -> Vec<u32> {
+    let mut places: Vec<u32> = (0..shoppers).collect();
+    fastrand::Rng::with_seed(seed).shuffle(&mut places);
+    places
+}
+
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -120,9 +120,8 @@ pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<boo
         wall_ms()?.div_euclid(1_000),
     )?;
     let times = arrivals::schedule(&file.arrivals, shoppers, load.seed);
-    let mut order: Vec<usize> = (0..plans.len()).collect();
-    fastrand::Rng::with_seed(load.seed).shuffle(&mut order);
-    let mut people: Vec<_> = order.into_iter().zip(plans.into_iter().zip(bearers)).collect();
+    let places = arrivals::places(shoppers, load.seed);
+    let mut people: Vec<_> = places.into_iter().zip(plans.into_iter().zip(bearers)).collect();
     people.sort_unstable_by_key(|(place, _)| *place);
     let crowd: Vec<Arrival> = times
         .into_iter()

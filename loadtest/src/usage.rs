@@ -81,6 +81,8 @@ pub struct Usage {
     pub usd_per_order: Option<f64>,
     /// The parts of `usd_per_order` before the division.
     pub usd: BTreeMap<String, f64>,
+    /// By table: everything that was used, by invocations that still run and by callers that are no functions too.
+    pub tables: BTreeMap<String, TableUse>,
     /// By function, route and status.
     pub functions: Vec<FunctionUse>,
     pub processes: Vec<Processes>,
@@ -191,10 +193,19 @@ impl Usage {
             read_units_per_rejection: ratio(reserving(false).map(reads).sum(), rejected),
             usd_per_order: ratio(usd.values().sum(), sold.orders),
             usd,
+            tables: subtract_tables(&before.meter, &after.meter),
             functions,
             processes,
         }
     }
+}
+
+fn subtract_tables(before: &Meter, after: &Meter) -> BTreeMap<String, TableUse> {
+    let past = |table| before.tables.get(table).copied().unwrap_or_default();
+    let tables = after.tables.iter();
+    tables
+        .map(|(table, used)| (table.clone(), used.since(&past(table))))
+        .collect()
 }
 
 pub(crate) fn is_http(route: &str) -> bool {

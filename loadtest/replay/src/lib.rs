@@ -30,6 +30,7 @@ pub mod draw;
 pub mod executor;
 pub mod faults;
 pub mod fleet;
+pub mod hashed;
 pub mod operator;
 pub mod plan;
 pub mod ports;

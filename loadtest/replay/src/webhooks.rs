@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use domain::ids::OrderId;
+use domain::time::Timestamp;
 use http::{Method, Request};
 use loadtest::audit::Promise;
 use memory::{MemoryGateway, PaymentChange};
@@ -22,7 +23,7 @@ use crate::sabotage::Sabotage;
 use crate::world::World;
 
 /// The secret that both sides know.
-pub(crate) const SECRET: &str = "whsec_replay";
+pub const SECRET: &str = "whsec_replay";
 /// What somebody else signs with.
 const WRONG_SECRET: &str = "whsec_guessed";
 /// How often an event is sent at most.
@@ -87,6 +88,36 @@ impl Hooks {
     }
 }
 
+/// The `nth` webhook of a gateway, which tells of `change`, signed with `secret`.
+#[must_use]
+pub fn request(
+    nth: u64,
+    order: &OrderId,
+    change: PaymentChange,
+    now: Timestamp,
+    secret: &str,
+) -> Option<Request<Body>> {
+    let kind = match change {
+        PaymentChange::Charged => "payment_intent.succeeded",
+        PaymentChange::Declined => "payment_intent.payment_failed",
+        PaymentChange::ActionRequired => "payment_intent.requires_action",
+        PaymentChange::Cancelled => "payment_intent.canceled",
+    };
+    let body = json!({
+        "id": format!("evt_{nth}"),
+        "type": kind,
+        "data": {"object": {"metadata": {"order_id": order.as_str()}}},
+    })
+    .to_string();
+    let seconds = now.as_millis().unsigned_abs() / 1_000;
+    Request::builder()
+        .method(Method::POST)
+        .uri(format!("/payments/{GATEWAY}/webhook"))
+        .header(SIGNATURE_HEADER, signature(secret, seconds, body.as_bytes()))
+        .body(Body::from(body))
+        .ok()
+}
+
 #[derive(Clone)]
 struct Event {
     nth: u64,
@@ -112,25 +143,7 @@ impl Event {
     }
 
     fn request(&self, world: &World, secret: &str) -> Option<Request<Body>> {
-        let kind = match self.change {
-            PaymentChange::Charged => "payment_intent.succeeded",
-            PaymentChange::Declined => "payment_intent.payment_failed",
-            PaymentChange::ActionRequired => "payment_intent.requires_action",
-            PaymentChange::Cancelled => "payment_intent.canceled",
-        };
-        let body = json!({
-            "id": format!("evt_{}", self.nth),
-            "type": kind,
-            "data": {"object": {"metadata": {"order_id": self.order.as_str()}}},
-        })
-        .to_string();
-        let seconds = world.now().as_millis().unsigned_abs() / 1_000;
-        Request::builder()
-            .method(Method::POST)
-            .uri(format!("/payments/{GATEWAY}/webhook"))
-            .header(SIGNATURE_HEADER, signature(secret, seconds, body.as_bytes()))
-            .body(Body::from(body))
-            .ok()
+        request(self.nth, &self.order, self.change, world.now(), secret)
     }
 
     /// Sends it until it is answered 200, a few times at most. Where webhooks are unreliable, somebody else sends the same without

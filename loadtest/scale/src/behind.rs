@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use aws_lambda_events::sqs::SqsEvent;
 use domain::limits::{FunctionLimits, Trigger};
 use domain::prescale::capacity::Polling;
-use events::OrderEvent;
+use events::{OrderEvent, PaymentHint};
 use memory::{MemoryStore, OrderChange};
-use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
+use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 use relay_events::StreamBatch;
 use replay::chance::key_of;
 use replay::fleet::Invoked;
@@ -28,6 +28,9 @@ use crate::world::World;
 
 /// How long an event source waits before it tries a batch of the stream again, in µs: assumed.
 const RETRY_US: i64 = 1_000_000;
+
+/// How long a webhook's hint is out of sight, in µs: as `shared/queues` sends it.
+const HINT_US: i64 = 1_000_000;
 
 #[derive(Default)]
 struct Lane {
@@ -243,15 +246,32 @@ impl Behind {
     }
 
     fn accept(self: &Arc<Self>, of: Of, event: &OrderEvent) {
-        let Ok(body) = event.encode() else {
+        if let Ok(body) = event.encode() {
+            self.take(of, &event.id(), body);
+        }
+    }
+
+    /// Takes a webhook's hint, which can be received a second later.
+    fn accept_hint(self: &Arc<Self>, hint: &PaymentHint) {
+        let (Ok(body), id) = (hint.encode(), hint.event.clone()) else {
             return;
         };
+        let behind = Arc::clone(self);
+        self.world.begin();
+        self.world.timeline.spawn(None, async move {
+            behind.world.timeline.sleep(HINT_US).await;
+            behind.take(Of::Payments, &id, body);
+            behind.world.done();
+        });
+    }
+
+    fn take(self: &Arc<Self>, of: Of, id: &str, body: String) {
         let now_us = self.world.timeline.now_us();
         {
             let mut queue = self.queue(of);
             queue.sent += 1;
             queue.first_us.get_or_insert(now_us);
-            let id = format!("{}-{}", event.id(), queue.sent);
+            let id = format!("{id}-{}", queue.sent);
             queue.waiting.push_back(Message {
                 id,
                 body,
@@ -469,6 +489,7 @@ impl Queues {
 impl SendEvents for Queues {
     async fn send(&self, to: Destination, events: &[OrderEvent]) -> Vec<Result<(), SendError>> {
         let world = &self.process.world;
+        self.process.goes_on().await;
         world.takes(world.settings.times.send_us).await;
         for event in events {
             match to {
@@ -478,6 +499,16 @@ impl SendEvents for Queues {
             }
         }
         events.iter().map(|_| Ok(())).collect()
+    }
+}
+
+impl SendHint for Queues {
+    async fn hint(&self, hint: &PaymentHint) -> Result<(), SendError> {
+        let world = &self.process.world;
+        self.process.goes_on().await;
+        world.takes(world.settings.times.send_us).await;
+        self.behind.accept_hint(hint);
+        Ok(())
     }
 }
 

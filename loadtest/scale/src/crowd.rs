@@ -59,6 +59,17 @@ pub fn schedule(settings: &Settings, file: &DropFile) -> Vec<i64> {
     }
 }
 
+/// The numbers of the shoppers in the order in which they come: of a drop file as in a load run.
+#[must_use]
+pub fn order(settings: &Settings) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..settings.shoppers).collect();
+    if settings.drop.is_some() {
+        let places = loadtest::arrivals::places(settings.shoppers, settings.seed);
+        order.sort_by_key(|index| usize::try_from(*index).ok().and_then(|at| places.get(at)));
+    }
+    order
+}
+
 /// When each shopper comes, in µs from the opening, in order.
 #[must_use]
 pub fn arrivals(shape: Shape, shoppers: u32, seed: u64) -> Vec<i64> {

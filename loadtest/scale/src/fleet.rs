@@ -10,18 +10,22 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
+use domain::ids::OrderId;
 use domain::rate::CallRate;
+use futures_util::future::{Either, select};
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http_body_util::BodyExt as _;
 use loadtest::client::Answer;
-use memory::{MemoryGateway, MemoryLedger, MemoryStore};
+use memory::{MemoryGateway, MemoryLedger, MemorySecret, MemoryStore, PaymentChange};
 use ports::invocation::{Handle, Invocation};
 use process_order::Pace;
 use process_order::drive::Driver;
 use project_ledger::Projection;
+use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
 use replay::fleet::Invoked;
 use replay::process::Function;
+use replay::webhooks::{self, SECRET};
 use serde::de::IgnoredAny;
 use sweep_orders::Sweeper;
 use sweep_orders::schedule::Tick;
@@ -30,11 +34,20 @@ use web::Tokens;
 
 use crate::behind::{Behind, Queues};
 use crate::lambda::{FunctionReport, Lambda, Taken};
+use crate::old::Memory;
 use crate::outside::{Gateway, Ledger, Rate};
 use crate::process::{Process, ProcessEdge};
 use crate::store::{Sizes, Store};
 use crate::world::{LEAD_US, World};
 
+/// How soon a request that waits looks for an environment again, in µs.
+const LOOK_AGAIN_US: i64 = 1_000;
+/// The longest time for which a call of an environment that was ended may be under way, in µs.
+const LAST_CALL_US: i64 = 2_000_000;
+/// How often the payment gateway sends a webhook at most.
+const WEBHOOK_TRIES: u32 = 6;
+/// Its pause after the first try, in µs; it doubles with each.
+const WEBHOOK_PAUSE_US: i64 = 500_000;
 /// Where the bank would send shoppers back to.
 const RETURN_URL: &str = "https://shop.example/orders";
 
@@ -45,6 +58,8 @@ type Service = Arc<dyn Any + Send + Sync>;
 struct Environment {
     process: Arc<Process>,
     service: Service,
+    /// What an old design needs.
+    old: Option<Arc<(Store, Memory)>>,
 }
 
 /// An answer, and whether a cache may keep it for a second.
@@ -115,7 +130,35 @@ impl Fleet {
             environments: Mutex::default(),
         });
         behind.lead_to(&fleet);
+        let (hooked, mut nth) = (Arc::downgrade(&fleet), 0);
+        fleet.gateway.announce_to(move |order, change| {
+            nth += 1;
+            if let Some(fleet) = hooked.upgrade() {
+                let order = order.clone();
+                fleet.world.begin();
+                fleet.world.timeline.clone().spawn(None, async move {
+                    fleet.announce(nth, &order, change).await;
+                    fleet.world.done();
+                });
+            }
+        });
         fleet
+    }
+
+    /// Sends the gateway's `nth` webhook, again while it is refused.
+    async fn announce(&self, nth: u64, order: &OrderId, change: PaymentChange) {
+        let world = &self.world;
+        world.takes(world.settings.times.webhook_us).await;
+        for attempt in 0..WEBHOOK_TRIES {
+            let Some(request) = webhooks::request(nth, order, change, world.now(), SECRET) else {
+                return;
+            };
+            let served = self.request(Function::ReceiveWebhook, request).await;
+            if served.answer.status < 500 {
+                return;
+            }
+            world.timeline.sleep(WEBHOOK_PAUSE_US << attempt).await;
+        }
     }
 
     fn environment(&self, function: Function, at: usize) -> Environment {
@@ -189,54 +232,108 @@ impl Fleet {
                 Settings::default(),
             )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
-            // Webhooks and mail are not modelled: docs/SCALE.md.
-            Function::ReceiveWebhook | Function::NotifyShopper => Arc::new(()),
+            Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
+            // Mail is not modelled: docs/SCALE.md.
+            Function::NotifyShopper => Arc::new(()),
         };
-        Environment { process, service }
+        let old = self.world.settings.design.map(|_| {
+            let (store, memory) = (store(), Memory::default());
+            Arc::new((store, memory))
+        });
+        Environment {
+            process,
+            service,
+            old,
+        }
     }
 
-    /// Runs `serve` in an environment of `function`; none if there is none to be had.
-    async fn invoke<T, F>(
-        &self,
-        function: Function,
-        serve: impl FnOnce(Service, Arc<Process>) -> F,
-    ) -> Option<T>
+    /// An environment of `function`, waited for as long as the platform waits; none if there is none to be had.
+    async fn taken(&self, function: Function) -> Option<Taken> {
+        let world = &self.world;
+        let asked_us = world.timeline.now_us();
+        loop {
+            let now_us = world.timeline.now_us();
+            let why = match lock(&self.lambda).take(function, now_us) {
+                Ok(taken) => return Some(taken),
+                Err(why) => why,
+            };
+            if now_us - asked_us >= world.settings.limits.waits_us {
+                lock(&self.lambda).refuse(function, why, now_us);
+                return None;
+            }
+            world.timeline.sleep(LOOK_AGAIN_US).await;
+        }
+    }
+
+    fn cold_start_us(&self) -> i64 {
+        let (world, times) = (&self.world, &self.world.settings.times);
+        let slow = world.draw().is_multiple_of(20);
+        world.drawn_us(if slow {
+            times.slow_start_us
+        } else {
+            times.cold_start_us
+        })
+    }
+
+    /// Runs `serve` in an environment of `function` until it answers or its time is over; none then, and if there is no environment.
+    async fn invoke<T, F>(&self, function: Function, serve: impl FnOnce(Environment) -> F) -> Option<T>
     where
-        F: Future<Output = T>,
+        F: Future<Output = T> + Send + 'static,
     {
         let world = &self.world;
-        let taken = lock(&self.lambda).take(function, world.timeline.now_us());
-        let times = &world.settings.times;
-        let (at, starts_us) = match taken {
-            Ok(Taken::Warm(at) | Taken::Ahead(at)) => (at, 0),
-            Ok(Taken::Cold(at)) => {
+        let (at, starts_us) = match self.taken(function).await? {
+            Taken::Warm(at) | Taken::Ahead(at) => (at, 0),
+            Taken::Cold(at) => {
                 world.count(|second| second.cold_starts += 1);
-                let slow = world.draw().is_multiple_of(20);
-                let takes = if slow {
-                    times.slow_start_us
-                } else {
-                    times.cold_start_us
-                };
-                (at, world.drawn_us(takes))
+                (at, self.cold_start_us())
             }
-            Err(_) => return None,
         };
         let environment = self.environment(function, at);
         world
             .timeline
-            .sleep(starts_us + world.drawn_us(times.work_us))
+            .sleep(starts_us + world.drawn_us(world.settings.times.work_us))
             .await;
         // The platform's part of a cold start is not the function's.
         let from_us = world.timeline.now_us();
-        let answer = serve(environment.service, environment.process).await;
-        lock(&self.lambda).give_back(function, at, from_us, world.timeline.now_us());
-        Some(answer)
+        let until_us = from_us + function.limits().timeout_ms() * 1_000;
+        let process = Arc::clone(&environment.process);
+        let serving = Box::pin(serve(environment));
+        match select(serving, world.timeline.sleep_until(until_us)).await {
+            Either::Left((answer, _)) => {
+                lock(&self.lambda).give_back(function, at, from_us, world.timeline.now_us());
+                Some(answer)
+            }
+            Either::Right(((), serving)) => {
+                process.end();
+                // A call that is under way may still take effect.
+                let rest = world.timeline.sleep(LAST_CALL_US);
+                world.timeline.spawn(None, async move {
+                    select(serving, rest).await;
+                });
+                if let Some(of_function) = lock(&self.environments).get_mut(&function)
+                    && let Some(place) = of_function.get_mut(at)
+                {
+                    *place = None;
+                }
+                let start_us = self.cold_start_us();
+                lock(&self.lambda).time_out(function, at, from_us, world.timeline.now_us(), start_us);
+                None
+            }
+        }
     }
 
     /// Sends a request to a function's routes.
     pub async fn request(&self, function: Function, request: http::Request<Body>) -> Served {
-        let served = self.invoke(function, |service, _| async move {
-            let router = service.downcast_ref::<Router>()?.clone();
+        let world = Arc::clone(&self.world);
+        let served = self.invoke(function, move |environment| async move {
+            if let (Some(design), Some(old)) = (world.settings.design, &environment.old) {
+                let reserves = function == Function::Reserve && request.method() == http::Method::POST;
+                let (store, memory) = old.as_ref();
+                if !design.reads(&world, store, memory, function, reserves).await {
+                    return Some(Served::by_the_front(503));
+                }
+            }
+            let router = environment.service.downcast_ref::<Router>()?.clone();
             let Ok(response) = router.oneshot(request).await;
             let (head, body) = response.into_parts();
             let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -266,7 +363,8 @@ impl Fleet {
 
     /// Hands an event to an environment of `function`, whose handler is an `H`.
     async fn event<H: Handle>(&self, function: Function, event: H::Event) -> Invoked<H::Answer> {
-        let answer = self.invoke(function, move |service, process| async move {
+        let answer = self.invoke(function, move |environment| async move {
+            let Environment { process, service, .. } = environment;
             let deadline = process.now().plus_millis(function.limits().timeout_ms());
             let request_id = format!("{}:{}", function.name(), process.world.draw());
             let invocation = Invocation { request_id, deadline };

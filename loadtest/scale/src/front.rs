@@ -83,7 +83,11 @@ impl Front {
         if call.uri.path().starts_with(BANK) {
             return self.at_the_bank(&call);
         }
-        world.count(|second| second.requests += 1);
+        let reserves = call.method == Method::POST && function_of(call.uri.path()) == Some(Function::Reserve);
+        world.count(|second| {
+            second.requests += 1;
+            second.reservations += u64::from(reserves);
+        });
         world.takes(world.settings.times.front_us).await;
         let cacheable = call.method == Method::GET && call.bearer.is_none();
         let served = if world.settings.cdn && cacheable {

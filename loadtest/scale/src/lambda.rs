@@ -83,7 +83,7 @@ pub struct FunctionReport {
     pub refused: BTreeMap<Refused, u64>,
     /// When the first was refused, in ms from the opening.
     pub first_refused_ms: Option<i64>,
-    /// Invocations that took longer than the function's time-out.
+    /// Invocations that were ended at the function's time-out.
     pub timed_out: u64,
     /// The environments' busy time together, in ms.
     pub busy_ms: u64,
@@ -186,34 +186,52 @@ impl Lambda {
             (None, None) if pool.scaling.take(now_us) => Ok(Taken::Cold(pool.environments)),
             (None, None) => Err(Refused::ScalingRate),
         };
-        match taken {
-            Ok(taken) => {
-                if !matches!(taken, Taken::Warm(_)) {
-                    pool.environments += 1;
-                }
-                pool.taken += 1;
-                pool.most_taken = pool.most_taken.max(pool.taken);
-                pool.figures.invocations += 1;
-                pool.figures.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
+        if let Ok(taken) = taken {
+            if !matches!(taken, Taken::Warm(_)) {
+                pool.environments += 1;
             }
-            Err(refused) => {
-                *pool.figures.refused.entry(refused).or_default() += 1;
-                pool.figures.first_refused_us.get_or_insert(now_us);
-            }
+            pool.taken += 1;
+            pool.most_taken = pool.most_taken.max(pool.taken);
+            pool.figures.invocations += 1;
+            pool.figures.cold_starts += u64::from(matches!(taken, Taken::Cold(_)));
         }
         taken
     }
 
+    /// Counts an invocation that was refused for good.
+    pub fn refuse(&mut self, function: Function, why: Refused, now_us: i64) {
+        if let Some(pool) = self.pools.get_mut(&function) {
+            *pool.figures.refused.entry(why).or_default() += 1;
+            pool.figures.first_refused_us.get_or_insert(now_us);
+        }
+    }
+
     /// Gives back what was taken at `from_us`.
     pub fn give_back(&mut self, function: Function, environment: usize, from_us: i64, now_us: i64) {
-        let Some(pool) = self.pools.get_mut(&function) else {
-            return;
-        };
-        let took_us = now_us - from_us;
-        pool.figures.busy_us += took_us.unsigned_abs();
-        pool.figures.timed_out += u64::from(took_us > function.limits().timeout_ms() * 1_000);
         let free_us = now_us.max(from_us + self.limits.least_unit_us);
-        pool.cooling.push(Reverse((free_us, environment)));
+        self.free_again(function, environment, from_us, now_us, free_us);
+    }
+
+    /// Ends an invocation that began at `from_us` and took too long. Its environment starts again, which takes `start_us`.
+    pub fn time_out(
+        &mut self,
+        function: Function,
+        environment: usize,
+        from_us: i64,
+        now_us: i64,
+        start_us: i64,
+    ) {
+        if let Some(pool) = self.pools.get_mut(&function) {
+            pool.figures.timed_out += 1;
+        }
+        self.free_again(function, environment, from_us, now_us, now_us + start_us);
+    }
+
+    fn free_again(&mut self, function: Function, at: usize, from_us: i64, now_us: i64, free_us: i64) {
+        if let Some(pool) = self.pools.get_mut(&function) {
+            pool.figures.busy_us += (now_us - from_us).unsigned_abs();
+            pool.cooling.push(Reverse((free_us, at)));
+        }
     }
 
     /// The functions' figures; the drop opened at `opens_us`.

@@ -9,9 +9,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Parser;
 use loadtest::drop_file::DropFile;
+use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::{Progress, run};
-use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
+use scale::settings::{Capacity, LIMITS, Lifted, Limits, Settings, Shape, TIMES, Times, capacity};
 use scale::{find, page};
 
 #[global_allocator]
@@ -32,6 +33,9 @@ struct Cli {
     /// A drop file of the load test instead: what is sold, who comes and when.
     #[arg(long, conflicts_with_all = ["crowd", "units", "skus"])]
     drop: Option<PathBuf>,
+    /// Play the drop file on the local stack's platform instead of AWS's, to compare it with a load run.
+    #[arg(long, requires = "drop")]
+    here: bool,
     /// How many shoppers come; the crowd's full size if not given.
     #[arg(long)]
     shoppers: Option<u32>,
@@ -50,6 +54,9 @@ struct Cli {
     /// Limits that refuse nothing in this run.
     #[arg(long, value_enum, value_delimiter = ',')]
     lift: Vec<Lifted>,
+    /// Play a former design of the hot path instead of today's.
+    #[arg(long, value_enum)]
+    design: Option<OldDesign>,
     /// End after so many virtual seconds.
     #[arg(long)]
     seconds: Option<u32>,
@@ -83,14 +90,14 @@ impl Cli {
         };
         let units = file.as_ref().map_or(u64::from(self.units), DropFile::allocated);
         let units = u32::try_from(units).context("more units than a drop can have")?;
-        let capacity = capacity(
-            &self.documents,
-            &self.quotas,
-            self.crowd,
-            shoppers,
-            units,
-            !self.no_plan,
-        )?;
+        let (capacity, limits, times) = if self.here {
+            (Capacity::here(), Limits::here(), Times::here())
+        } else {
+            let (documents, quotas) = (&self.documents, &self.quotas);
+            let planned = !self.no_plan;
+            let capacity = capacity(documents, quotas, self.crowd, shoppers, units, planned)?;
+            (capacity, LIMITS, TIMES)
+        };
         let calls = units.saturating_mul(CALLS_PER_UNIT);
         let patient = calls / capacity.quotas.gateway_calls_per_second.max(1) > PATIENT_AFTER_S;
         let of_one_sku = domain::limits::MAX_SHARD_UNITS * u32::from(domain::limits::MAX_SHARDS_PER_SKU);
@@ -104,13 +111,14 @@ impl Cli {
             skus: self.skus.unwrap_or(skus),
             cdn: self.cdn,
             lifted: self.lift.clone(),
+            design: self.design,
             seconds: self.seconds,
             hold_seconds: if patient { 600 } else { 15 },
             payment_seconds: if patient { 900 } else { 20 },
             open_seconds: if patient { 1_800 } else { 120 },
             capacity,
-            limits: LIMITS,
-            times: TIMES,
+            limits,
+            times,
         })
     }
 }

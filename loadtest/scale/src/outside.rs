@@ -1,5 +1,6 @@
 //! What is not AWS's: the payment gateway with its rate, and the ledger by rows a second.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::money::Money;
@@ -16,16 +17,32 @@ use crate::world::Bucket;
 /// Rows that one event writes: one of the history, and the order's own.
 const ROWS_OF_EVENT: f64 = 2.0;
 
-/// The gateway's rate, and how often it refused for that.
+/// How long the gateway's client waits for an answer, in µs (`shared/stripe/src/config.rs`).
+const ANSWER_TIMEOUT_US: i64 = 5_000_000;
+/// Cards whose first confirmation gets no answer, as at the sandbox gateway (`loadtest::behaviour`), and whether it takes effect.
+const LOST: [(&str, GatewayFault); 2] = [
+    ("pm_sandbox_timeout_before_charge", GatewayFault::UnknownBefore),
+    ("pm_sandbox_timeout_after_charge", GatewayFault::UnknownAfter),
+];
+
+/// The gateway's rate with how often it refused for that, and the payments of which an answer was lost.
 #[derive(Debug)]
-pub struct Rate(Mutex<(Bucket, u64, u64)>);
+pub struct Rate(Mutex<(Bucket, u64, u64)>, Mutex<BTreeSet<String>>);
 
 impl Rate {
     /// So many calls a second, none saved up beyond a second's.
     #[must_use]
     pub const fn new(calls_per_second: u32) -> Self {
         let rate = calls_per_second as f64;
-        Self(Mutex::new((Bucket::full(rate, rate), 0, 0)))
+        let lost = Mutex::new(BTreeSet::new());
+        Self(Mutex::new((Bucket::full(rate, rate), 0, 0)), lost)
+    }
+
+    /// How a confirmation is lost, if it is.
+    fn loses(&self, id: &PaymentId, method: &PaymentMethod) -> Option<GatewayFault> {
+        let (_, fault) = LOST.iter().find(|(card, _)| *card == method.as_str())?;
+        let mut lost = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.insert(id.to_string()).then_some(*fault)
     }
 
     fn take(&self, now_us: i64) -> bool {
@@ -65,6 +82,7 @@ impl Gateway {
 
     async fn call<T>(&self, act: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
         let world = &self.process.world;
+        self.process.goes_on().await;
         let admitted = self.rate.take(world.timeline.now_us());
         world.takes(world.settings.times.gateway_us).await;
         if !admitted {
@@ -86,7 +104,15 @@ impl PaymentGateway for Gateway {
         return_url: &str,
         key: &IdempotencyKey,
     ) -> Result<Payment, GatewayError> {
-        self.call(self.memory.confirm(id, method, return_url, key)).await
+        let confirmed = self.memory.confirm(id, method, return_url, key);
+        let Some(fault) = self.rate.loses(id, method) else {
+            return self.call(confirmed).await;
+        };
+        if fault == GatewayFault::UnknownAfter {
+            self.call(confirmed).await?;
+        }
+        self.process.world.timeline.sleep(ANSWER_TIMEOUT_US).await;
+        Err(fault.error())
     }
 
     async fn find(&self, id: &PaymentId) -> Result<Option<Payment>, GatewayError> {
@@ -130,6 +156,7 @@ impl Ledger {
 impl ProjectOrders for Ledger {
     async fn project(&self, events: &[OrderEvent]) -> Vec<Result<Projected, LedgerError>> {
         let world = &self.process.world;
+        self.process.goes_on().await;
         let count = f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX));
         let seconds = count * ROWS_OF_EVENT / world.settings.capacity.ledger_rows_per_second;
         #[allow(clippy::cast_possible_truncation, reason = "seconds in µs")]

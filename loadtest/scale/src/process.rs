@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::time::Timestamp;
 use ports::edge::Edge;
@@ -22,6 +22,7 @@ pub struct Process {
     pub world: Arc<World>,
     skew_ms: i64,
     randoms: AtomicU64,
+    ended: AtomicBool,
 }
 
 impl Process {
@@ -37,7 +38,20 @@ impl Process {
             world: Arc::clone(world),
             skew_ms: skew_us / 1_000,
             randoms: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
         })
+    }
+
+    /// Ends it: none of its calls begins any more. One that is under way may still take effect.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Comes back while the environment is there, and never once it has ended.
+    pub async fn goes_on(&self) {
+        if self.ended.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The present moment by its clock.

@@ -22,6 +22,7 @@ use loadtest::world::{Addresses, Opening, Tally, World as Shoppers};
 use memory::TestEdge;
 use ports::issuers::{IssuerList, IssuersDocument, StoreIssuers as _};
 use replay::executor::{self, Ended};
+use replay::hashed;
 use replay::verdict;
 use tokens::{Audience, Issuers, KeySet, Published, SigningKey};
 use tokio::time::Instant;
@@ -31,7 +32,6 @@ use crate::fleet::Fleet;
 use crate::front::{Front, Modelled};
 use crate::report::{Ingredients, Report};
 use crate::settings::Settings;
-use crate::tokens as hashed;
 use crate::world::{LEAD_US, World};
 
 /// The drop's id.
@@ -44,8 +44,17 @@ const SAMPLE_US: i64 = 500_000;
 const DRAIN_US: i64 = 900_000_000;
 /// How long tokens are valid before and after the beginning, in seconds.
 const TOKENS_S: i64 = 6 * 3_600;
-/// How long before the opening the drop is published, in µs.
+/// How long before the opening the drop is published, in µs; a drop file says it itself.
 const PUBLISH_BEFORE_US: i64 = 50_000_000;
+
+/// When the drop is published, in µs from the beginning.
+fn publish_us(settings: &Settings, file: &DropFile) -> i64 {
+    let before_us = match settings.drop {
+        Some(_) => 1_000_000 * i64::from(file.lead_seconds),
+        None => PUBLISH_BEFORE_US,
+    };
+    (LEAD_US - before_us).max(0)
+}
 /// How many different answers that surprise are told.
 const MOST_SURPRISES: usize = 20;
 /// A shopper's tries (`loadtest::faults`).
@@ -108,7 +117,7 @@ pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static)
     let starts_at_ms = TestEdge::START.as_millis() + LEAD_US / 1_000;
     let facts = DropFacts {
         drop_id: DROP.to_owned(),
-        published_at_ms: starts_at_ms - PUBLISH_BEFORE_US / 1_000,
+        published_at_ms: TestEdge::START.as_millis() + publish_us(settings, &file) / 1_000,
         starts_at_ms,
         ends_at_ms: starts_at_ms + 1_000 * i64::from(file.open_seconds),
         hold_seconds: file.hold_seconds,
@@ -200,17 +209,18 @@ impl Stage {
         self.watch(tell);
         let settings = &self.world.settings;
         let arrivals = crowd::schedule(settings, self.file());
+        let order = crowd::order(settings);
         let until_us = settings
             .seconds
             .map_or(i64::MAX, |seconds| LEAD_US + 1_000_000 * i64::from(seconds));
-        for (index, at_us) in arrivals.into_iter().enumerate() {
+        for (at_us, index) in arrivals.into_iter().zip(order) {
             if LEAD_US + at_us >= until_us {
                 break;
             }
             if LEAD_US + at_us > self.world.timeline.now_us() {
                 self.world.timeline.sleep_until(LEAD_US + at_us).await;
             }
-            self.arrive(u32::try_from(index).unwrap_or(u32::MAX), at_us);
+            self.arrive(index, at_us);
         }
         self.rest(until_us).await;
     }
@@ -280,7 +290,7 @@ impl Stage {
             store.store_issuers(list, &document).await?;
         }
         self.fleet.behind.start_schedules();
-        let publish_us = LEAD_US - PUBLISH_BEFORE_US;
+        let publish_us = publish_us(&self.world.settings, self.file());
         self.world.timeline.sleep_until(publish_us).await;
         let facts = &self.shoppers.facts;
         let body = operator::body(self.file(), facts.starts_at_ms, facts.ends_at_ms)?;

@@ -15,7 +15,10 @@ use domain::prescale::observed::{Observed, ObservedDatabase};
 use domain::prescale::plan::plan;
 use domain::prescale::quotas::Quotas;
 use domain::time::Timestamp;
+use replay::process::Function;
 use serde::Serialize;
+
+use crate::old::OldDesign;
 
 /// How a crowd comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
@@ -63,6 +66,8 @@ pub struct Limits {
     pub scaling_per_second: f64,
     /// The shortest time for which a request takes an environment up, in µs: ten requests a second.
     pub least_unit_us: i64,
+    /// How long a request waits for an environment before it is refused, in µs.
+    pub waits_us: i64,
     /// Batches that an event source of a queue begins with at a time.
     pub pollers: u32,
     /// By how many more in each minute.
@@ -80,11 +85,62 @@ pub const LIMITS: Limits = Limits {
     scaling_burst: 1_000.0,
     scaling_per_second: 100.0,
     least_unit_us: 100_000,
+    waits_us: 0,
     pollers: 5,
     pollers_per_minute: 300,
     pollers_most: 1_250,
     lanes_of_shard: 10,
 };
+
+/// Processes of a function on the local stack.
+const PROCESSES_HERE: u32 = 8;
+/// More of anything than the local stack is asked for.
+const PLENTY: u32 = 1_000_000;
+
+impl Limits {
+    /// The local stack's: a process serves request after request, and a request waits a second for one.
+    #[must_use]
+    pub const fn here() -> Self {
+        Self {
+            scaling_burst: PLENTY as f64,
+            least_unit_us: 0,
+            waits_us: 1_000_000,
+            ..LIMITS
+        }
+    }
+}
+
+impl Capacity {
+    /// The local stack's: a few processes of each function, new tables, and nothing else that refuses.
+    #[must_use]
+    pub fn here() -> Self {
+        let of_function = |function: Function| {
+            let concurrency = Concurrency {
+                provisioned: 0,
+                reserved: Some(PROCESSES_HERE),
+            };
+            (function.name().to_owned(), concurrency)
+        };
+        Self {
+            planned: false,
+            quotas: Quotas {
+                account_concurrency: PLENTY,
+                reserved_by_others: 0,
+                provisioned_per_minute: 6_000,
+                api_requests_per_second: PLENTY,
+                api_burst: PLENTY,
+                table_write_units: 40_000,
+                table_read_units: 40_000,
+                gateway_calls_per_second: domain::limits::MAX_GATEWAY_CALLS_PER_SECOND,
+            },
+            functions: Function::ALL.into_iter().map(of_function).collect(),
+            tables: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            ledger_rows_per_second: f64::from(PLENTY),
+            plan_limits: Vec::new(),
+        }
+    }
+}
 
 /// Times that are assumed, in microseconds: each is drawn evenly from the first to the second.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -113,6 +169,8 @@ pub struct Times {
     pub queue_us: [i64; 2],
     /// How far the clock of an environment is off, at most.
     pub skew_us: i64,
+    /// From a change at the payment gateway to its webhook.
+    pub webhook_us: [i64; 2],
     /// A connection's way to the ledger and back; what the rows take comes on top.
     pub ledger_us: [i64; 2],
 }
@@ -131,8 +189,25 @@ pub const TIMES: Times = Times {
     stream_us: [50_000, 250_000],
     queue_us: [10_000, 60_000],
     skew_us: 20_000,
+    webhook_us: [50_000, 300_000],
     ledger_us: [2_000, 8_000],
 };
+
+impl Times {
+    /// The local stack's: everything is on one machine, and the sandbox gateway answers at once.
+    #[must_use]
+    pub const fn here() -> Self {
+        Self {
+            gateway_us: [5_000, 40_000],
+            send_us: [1_000, 5_000],
+            stream_us: [5_000, 50_000],
+            queue_us: [1_000, 20_000],
+            webhook_us: [5_000, 50_000],
+            skew_us: 0,
+            ..TIMES
+        }
+    }
+}
 
 /// The capacity that is there when the drop opens.
 #[derive(Debug, Clone, Serialize)]
@@ -230,6 +305,7 @@ impl Settings {
             skus: 1,
             cdn: false,
             lifted: Vec::new(),
+            design: None,
             seconds: None,
             hold_seconds: 15,
             payment_seconds: 20,
@@ -297,6 +373,8 @@ pub struct Settings {
     pub cdn: bool,
     /// Limits that refuse nothing.
     pub lifted: Vec<Lifted>,
+    /// The former design of the hot path that is played instead of today's.
+    pub design: Option<OldDesign>,
     /// For how many virtual seconds after the opening it runs at most; none until all is done.
     pub seconds: Option<u32>,
     /// How long a reservation is held, in seconds.

@@ -5,14 +5,15 @@
 //! Its whole time passes before its effect.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::claim::Claim;
-use domain::drops::Drop;
+use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::limits::STATUS_REPLICAS;
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
-use domain::rate::{CallsWanted, Turn};
+use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use domain::survey::SeenClaim;
@@ -94,6 +95,8 @@ pub struct Store {
     memory: MemoryStore,
     sizes: Arc<Sizes>,
     behind: Arc<Behind>,
+    /// Where the environment saw the line of the calls to the gateway last, in µs (`shared/dynamodb/src/calls.rs`).
+    line: Arc<AtomicI64>,
 }
 
 impl Store {
@@ -110,11 +113,18 @@ impl Store {
             memory: memory.clone(),
             sizes: Arc::clone(sizes),
             behind: Arc::clone(behind),
+            line: Arc::default(),
         }
     }
 
     fn world(&self) -> &World {
         &self.process.world
+    }
+
+    /// Whether the handler's own reads of `touch` belong to an old design.
+    fn is_replaced(&self, touch: &Touch) -> bool {
+        let design = self.world().settings.design;
+        design.is_some_and(|design| design.replaces(touch.place))
     }
 
     fn ask(&self, touches: &[Touch], later: &[Touch]) -> bool {
@@ -133,11 +143,23 @@ impl Store {
 
     /// A read of what `touches` names, in one request that is answered as a whole.
     async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
+        match touches.iter().any(|touch| self.is_replaced(touch)) {
+            true => Ok(()),
+            false => self.read_units(touches).await,
+        }
+    }
+
+    /// The same, whatever the design.
+    ///
+    /// # Errors
+    /// When its units were refused, the SDK's second attempt too.
+    pub async fn read_units(&self, touches: &[Touch]) -> Result<(), StoreError> {
         let world = self.world();
         for attempt in 0..READ_ATTEMPTS {
             if attempt > 0 {
                 self.back_off().await;
             }
+            self.process.goes_on().await;
             world.takes(world.settings.times.read_us).await;
             if self.ask(touches, &[]) {
                 return Ok(());
@@ -148,11 +170,24 @@ impl Store {
 
     /// A batch of keys, each of which may come back unprocessed.
     async fn batch(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
+        wanted.retain(|touch| !self.is_replaced(touch));
+        match wanted.is_empty() {
+            true => Ok(()),
+            false => self.batch_units(wanted).await,
+        }
+    }
+
+    /// The same, whatever the design.
+    ///
+    /// # Errors
+    /// When some of its keys were refused to the end.
+    pub async fn batch_units(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         let world = self.world();
         for _ in 0..=REPEATS {
             let mut attempt = 0;
             // A batch of which no key could be processed is refused as a whole, which the SDK sends again.
             wanted = loop {
+                self.process.goes_on().await;
                 world.takes(world.settings.times.read_us).await;
                 let before = wanted.len();
                 let left: Vec<Touch> = std::mem::take(&mut wanted)
@@ -185,6 +220,7 @@ impl Store {
         is_done: impl FnOnce(&T) -> bool,
     ) -> Result<T, StoreError> {
         let world = self.world();
+        self.process.goes_on().await;
         let keys: Vec<u64> = touches.iter().map(Tables::lock_key).collect();
         let transaction = touches.len() > 1;
         let locked = if transaction {
@@ -461,8 +497,25 @@ impl ListOpenOrders for Store {
 impl TakeCalls for Store {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
         let touches = [one(Place::Purchases, "#gateway".to_owned(), SMALL_BYTES)];
-        self.write(&touches, &[], self.memory.take_calls(wanted), |_| true)
-            .await
+        let seen = self.line.load(Ordering::Relaxed);
+        let begins = wanted.begins_us(Some(seen));
+        if begins > micros(wanted.latest) {
+            return Ok(Turn::Later(from_micros(begins)));
+        }
+        let taking = self.memory.take_calls(wanted);
+        let turn = self.write(&touches, &[], taking, |_| true).await?;
+        let line = match turn {
+            Turn::From(at) => micros(at).saturating_add(wanted.rate.span_us(wanted.calls)),
+            Turn::Later(at) => micros(at),
+        };
+        self.line.store(line, Ordering::Relaxed);
+        // Where another environment moved the line, or nobody did, the first write names the wrong place and is refused.
+        let follows = matches!(turn, Turn::From(at) if at > wanted.now);
+        if matches!(turn, Turn::From(_)) && follows != (begins == seen) {
+            let again = std::future::ready(Ok(()));
+            self.write(&touches, &[], again, |()| true).await?;
+        }
+        Ok(turn)
     }
 }
 
@@ -543,16 +596,25 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
-        let bytes = json_bytes(drop) + SMALL_BYTES;
+        // The attributes of the calendar come with the schedule.
+        let attributes = match drop.state {
+            DropState::Draft => 0,
+            _ => SMALL_BYTES,
+        };
+        let bytes = json_bytes(drop) + attributes;
         let touches = [one(Place::Drops, drop.id.to_string(), bytes)];
         let listing = if drop.listed {
             Listing::Listed
         } else {
             Listing::Unlisted
         };
-        let index = [one(Place::Calendar, listing_key(listing).to_owned(), bytes)];
+        // A drop is on the calendar from its schedule on.
+        let index = match drop.state {
+            DropState::Draft | DropState::Publishing => None,
+            _ => Some(one(Place::Calendar, listing_key(listing).to_owned(), bytes)),
+        };
         let stored = self
-            .conditional(&touches, &index, self.memory.store(drop))
+            .conditional(&touches, index.as_slice(), self.memory.store(drop))
             .await?;
         if stored.is_done() {
             self.sizes.put(drop.id.to_string(), bytes);

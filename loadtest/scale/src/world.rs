@@ -20,7 +20,9 @@ pub const LEAD_US: i64 = 60_000_000;
 pub struct Second {
     /// Requests that reached the API, or the CDN before it.
     pub requests: u64,
-    /// Of them, those that the CDN answered.
+    /// Of them, those for a reservation.
+    pub reservations: u64,
+    /// Of all, those that the CDN answered.
     pub from_cdn: u64,
     /// Answers below 400.
     pub answered: u64,

@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::run;
 use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
@@ -25,6 +26,7 @@ fn settings(shoppers: u32, units: u32) -> Settings {
         skus: 2,
         cdn: false,
         lifted: Vec::new(),
+        design: None,
         seconds: None,
         hold_seconds: 15,
         payment_seconds: 20,
@@ -128,4 +130,44 @@ fn a_cdn_answers_what_everyone_asks() {
             > 1_000
     );
     assert!(with.findings.kept(), "{:?}", with.findings);
+}
+
+#[test]
+fn a_former_design_meets_its_own_limit() {
+    let mut settings = settings(3_000, 60);
+    settings.limits.partition_read_units = 5.0;
+    settings.lifted = vec![
+        Lifted::Environments,
+        Lifted::Purchases,
+        Lifted::Orders,
+        Lifted::Stock,
+        Lifted::Status,
+    ];
+    for (design, place) in [
+        (OldDesign::OneDropItem, Lifted::Drops),
+        (OldDesign::FewShards, Lifted::Stock),
+        (OldDesign::OneCountsItem, Lifted::Status),
+    ] {
+        let mut former = settings.clone();
+        former.design = Some(design);
+        former.lifted.push(Lifted::Drops);
+        former.lifted.retain(|lifted| *lifted != place);
+        let first = report(&former).first_refusals;
+        assert!(first[0].limit.contains("old#"), "{design:?}: {first:?}");
+    }
+}
+
+#[test]
+fn an_invocation_ends_at_its_time_limit_and_breaks_no_promise() {
+    let mut settings = settings(500, 60);
+    settings.times.write_us = [1_000_000, 12_000_000];
+    let slow = report(&settings);
+    let reserve = slow.functions.iter().find(|report| report.function == "reserve");
+    let timed_out = reserve.unwrap().timed_out;
+    assert!(timed_out > 0, "{timed_out}");
+    assert!(slow.served_share.unwrap() < 1.0, "{:?}", slow.served_share);
+    let found = &slow.findings;
+    let broken =
+        found.oversold + found.over_limit_shoppers + found.duplicate_orders + found.duplicate_charges;
+    assert_eq!(broken, 0, "{found:?}");
 }

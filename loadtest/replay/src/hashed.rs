@@ -1,14 +1,14 @@
 //! Tokens whose signature is a hash.
 //!
-//! Functions read, parse and check them as always; only the signature costs nothing here. A run of millions of requests would
-//! otherwise spend its time on Ed25519. What a check takes is part of [`crate::settings::Times::work_us`].
+//! Functions read, parse and check them as always; only the signature costs nothing. A run of millions of requests would
+//! otherwise spend its time on Ed25519.
 
 use std::sync::OnceLock;
 
+use crate::chance::{key_of, keyed};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
-use replay::chance::{key_of, keyed};
 use signature::{Error as SignatureError, Signer, Verifier};
 
 static PROVIDER: CryptoProvider = CryptoProvider {

@@ -1,0 +1,133 @@
+//! Former designs of the hot path, as switches of the model: what each costs before every request, in place of what today's code
+//! does for the same purpose.
+//!
+//! A switch stands between the platform and the handler, so it does not change with the product: it asks the tables for what
+//! the design read, and answers 503 where the design had nothing to go on with. The handler's own reads for that purpose cost
+//! nothing then.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use clap::ValueEnum;
+use domain::limits::MAX_SHARD_UNITS;
+use replay::process::Function;
+use serde::Serialize;
+use stack_api::units;
+
+use crate::store::Store;
+use crate::tables::{Place, Touch};
+use crate::world::World;
+
+/// How often a read of the drop was tried.
+const DROP_TRIES: u32 = 10;
+/// How long an environment kept what it had read, in µs.
+const KEPT_US: i64 = 1_000_000;
+/// Shards that were read where the counts could not be.
+const MORE_SHARDS: u64 = 6;
+/// The size of a document of counts, in bytes: one for each shard at most.
+const COUNTS_BYTES: usize = 1_024;
+
+/// A design that the product had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OldDesign {
+    /// Every environment reads the one item of its drop once a second, strongly consistent, and has nothing to go on with when that
+    /// is refused.
+    OneDropItem,
+    /// An allocation is cut into shards of 24 units, whoever comes, and every request for a reservation reads both of its shopper's.
+    FewShards,
+    /// One item of counts for each SKU, which every environment of `reserve` reads once a second. When it cannot be read, six more
+    /// shards are, and nothing is remembered.
+    OneCountsItem,
+}
+
+/// What an environment remembered under an old design.
+#[derive(Debug, Default)]
+pub struct Memory {
+    read_us: AtomicI64,
+}
+
+impl OldDesign {
+    /// Whether the handler's own reads of `place` are this design's now.
+    #[must_use]
+    pub const fn replaces(self, place: Place) -> bool {
+        match self {
+            Self::OneDropItem => matches!(place, Place::Drops),
+            Self::FewShards => matches!(place, Place::Stock),
+            Self::OneCountsItem => matches!(place, Place::Status),
+        }
+    }
+
+    /// Reads what the design reads before a request to `function`, of which `reserves` says whether it is one for a reservation.
+    /// False when the request ends with it.
+    pub async fn reads(
+        self,
+        world: &World,
+        store: &Store,
+        memory: &Memory,
+        function: Function,
+        reserves: bool,
+    ) -> bool {
+        match self {
+            Self::OneDropItem => match function {
+                Function::GetDrop | Function::Reserve | Function::Checkout => {
+                    self.drop_is_read(world, store, memory).await
+                }
+                _ => true,
+            },
+            Self::FewShards if reserves => {
+                let shards = u64::from(world.settings.units.div_ceil(MAX_SHARD_UNITS));
+                let (first, second) = (world.draw() % shards, world.draw() % shards);
+                let mut wanted = vec![shard(first)];
+                wanted.extend((second != first).then(|| shard(second)));
+                store.batch_units(wanted).await.is_ok()
+            }
+            Self::OneCountsItem if reserves => {
+                if memory.is_fresh(world) {
+                    return true;
+                }
+                let counts = Touch::read(Place::Status, "old#counts", units::read(COUNTS_BYTES, false));
+                if store.read_units(&[counts]).await.is_ok() {
+                    memory.has_read(world);
+                    return true;
+                }
+                let shards = u64::from(world.settings.units.div_ceil(MAX_SHARD_UNITS));
+                let more = (0..MORE_SHARDS.min(shards)).map(|_| shard(world.draw() % shards));
+                store.batch_units(more.collect()).await.is_ok()
+            }
+            Self::FewShards | Self::OneCountsItem => true,
+        }
+    }
+
+    async fn drop_is_read(self, world: &World, store: &Store, memory: &Memory) -> bool {
+        if memory.is_fresh(world) {
+            return true;
+        }
+        for _ in 0..DROP_TRIES {
+            let item = Touch::read(Place::Drops, "old#drop", units::read(COUNTS_BYTES, true));
+            if store.read_units(&[item]).await.is_ok() {
+                memory.has_read(world);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Memory {
+    fn is_fresh(&self, world: &World) -> bool {
+        let read_us = self.read_us.load(Ordering::Relaxed);
+        read_us > 0 && world.timeline.now_us() - read_us < KEPT_US
+    }
+
+    fn has_read(&self, world: &World) {
+        self.read_us.store(world.timeline.now_us(), Ordering::Relaxed);
+    }
+}
+
+fn shard(number: u64) -> Touch {
+    Touch::read(
+        Place::Stock,
+        format!("old#shard#{number}"),
+        units::read(COUNTS_BYTES, false),
+    )
+}
