@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
-use domain::search::{Act, Refused, Request, Reserved, Step, Wanted};
-use domain::status::SkuCounts;
+use domain::search::{Act, Refused, Request, Reserved, Scarcity, Step, Wanted};
+use domain::status::{Availability, SkuCounts};
 use domain::time::Timestamp;
-use ports::cached::CachedDrops;
+use ports::cached::{CachedDrops, Known};
 use ports::drops::{FreeCounts, ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
@@ -30,7 +31,7 @@ pub enum NotReserved {
 }
 
 pub struct Create<D, S, T, E> {
-    /// The drops, read at most once a second.
+    /// The drops, each read about once a second.
     pub drops: Arc<CachedDrops<D, E>>,
     pub stock: S,
     /// The conductor's status and counts.
@@ -50,18 +51,28 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
     /// # Errors
     /// [`NotReserved`].
     pub async fn create(&self, request: &Request, scope: Scope) -> Result<Reserved, NotReserved> {
+        let drop_id = &request.drop;
+        let Known { drop, is_stale } = self.drops.get(drop_id).await?.ok_or(Refused::UnknownDrop)?;
+        if !scope.covers(drop.listed) {
+            return Err(NotReserved::OutOfScope);
+        }
+        match self.search(request, &drop, is_stale).await {
+            Err(NotReserved::Refused(refused)) if is_stale && refused.needs_the_newest_drop() => {
+                Err(StoreError::Busy.into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn search(&self, request: &Request, drop: &Drop, is_stale: bool) -> Result<Reserved, NotReserved> {
         let Request {
             drop: drop_id,
             sku,
             shopper,
             ..
         } = request;
-        let drop = self.drops.get(drop_id).await?.ok_or(Refused::UnknownDrop)?;
-        if !scope.covers(drop.listed) {
-            return Err(NotReserved::OutOfScope);
-        }
         let now = self.edge.now();
-        let wanted = Wanted::check(request, &drop, now)?;
+        let wanted = Wanted::check(request, drop, now)?;
         let of_sku = (drop_id.clone(), sku.clone());
         let known = &self.knowledge;
         let scarcity = known.scarce.fresh(&of_sku, now);
@@ -109,7 +120,10 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                 }
                 Step::Survey(survey) => survey.showed(self.surveyed(&of_sku).await.as_ref()),
                 Step::Done(outcome, learnt) => {
-                    if let Some(scarcity) = learnt {
+                    // By a stale copy all units may be sold that it knows, and more of them be on sale.
+                    let holds =
+                        |scarcity: &Scarcity| !is_stale || scarcity.availability != Availability::Gone;
+                    if let Some(scarcity) = learnt.filter(holds) {
                         known.scarce.note(of_sku, scarcity, now);
                     }
                     return Ok(outcome?);

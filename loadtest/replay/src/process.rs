@@ -1,8 +1,10 @@
 //! One process of one function: its own clock, its own dice, and a gate before every call of a port.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::limits::{CLOCK_SKEW_MS, FunctionLimits};
+use domain::drops::Drop;
+use domain::limits::{CLOCK_SKEW_MS, FunctionLimits, STALE_MS};
 use domain::time::Timestamp;
 use ports::edge::Edge;
 
@@ -115,6 +117,7 @@ pub struct Process {
     pub world: Arc<World>,
     skew_ms: i64,
     randoms: Mutex<u64>,
+    old_drop: Mutex<Option<(i64, Drop)>>,
     invocation: Mutex<Invocation>,
 }
 
@@ -145,6 +148,7 @@ impl Process {
             world: Arc::clone(world),
             skew_ms,
             randoms: Mutex::new(0),
+            old_drop: Mutex::default(),
             invocation: Mutex::default(),
         })
     }
@@ -250,6 +254,29 @@ impl Process {
             .tell(|| format!("{} dies at {}", self.name(), self.label()));
         self.world.kill(self.id);
         std::future::pending::<()>().await;
+    }
+
+    /// The drop as the process read it up to [`STALE_MS`] ago, if the sabotage keeps it, or else what `read` finds.
+    pub async fn stale_drop<X>(
+        &self,
+        read: impl Future<Output = Result<Option<Drop>, X>>,
+    ) -> Result<Option<Drop>, X> {
+        let keeps = matches!(
+            self.function,
+            Function::GetDrop | Function::Reserve | Function::Checkout
+        ) && self.world.is_sabotaged(Sabotage::StaleSaysGone);
+        let now_ms = self.world.now_ms();
+        if keeps
+            && let Some((read_ms, drop)) = lock(&self.old_drop).clone()
+            && now_ms - read_ms < STALE_MS
+        {
+            return Ok(Some(drop));
+        }
+        let read = read.await?;
+        if keeps {
+            *lock(&self.old_drop) = read.clone().map(|drop| (now_ms, drop));
+        }
+        Ok(read)
     }
 
     /// What it is called in the history.

@@ -371,6 +371,13 @@ impl Drop {
         }
     }
 
+    /// Whether its phase at `now` may be untrue by a newer document: it may have been published or extended since. A process that
+    /// goes by a stale copy does not say it.
+    #[must_use]
+    pub fn needs_the_newest(&self, now: Timestamp) -> bool {
+        matches!(self.phase(now), None | Some(Phase::Closed | Phase::Cancelled))
+    }
+
     /// When the last hold of this drop has expired on every clock: its last requests may claim shortly after the end.
     #[must_use]
     pub fn last_hold_ends_at(&self) -> Timestamp {

@@ -135,6 +135,18 @@ pub enum Refused {
     },
 }
 
+impl Refused {
+    /// Whether a newer document of the drop may make it untrue: the drop may have been published, resumed, extended or restocked.
+    /// A process that goes by a stale copy of the drop does not say it.
+    #[must_use]
+    pub const fn needs_the_newest_drop(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownDrop | Self::Paused | Self::Closed | Self::SoldOut(Availability::Gone)
+        )
+    }
+}
+
 /// A search found fewer than `units` of a SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scarcity {

@@ -18,11 +18,10 @@ use crate::sabotage::{self, Sabotage};
 
 impl ReadDrop for Store {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
-        let mut read = self
-            .read("drop", false, String::new, |memory| async move {
-                memory.drop(id).await
-            })
-            .await;
+        let read = self.read("drop", false, String::new, |memory| async move {
+            memory.drop(id).await
+        });
+        let mut read = self.process.stale_drop(read).await;
         let conducts = self.process.function == Function::ConductDrop;
         if conducts
             && self.world().is_sabotaged(Sabotage::ReturnAllowedHolds)
