@@ -166,7 +166,7 @@ async fn a_crowd_costs_one_reading_a_second() {
     }
     assert_eq!(
         scene.store.calls(Op::Drop),
-        4,
+        5,
         "that there is none is remembered too"
     );
 }

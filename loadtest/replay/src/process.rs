@@ -261,10 +261,7 @@ impl Process {
         &self,
         read: impl Future<Output = Result<Option<Drop>, X>>,
     ) -> Result<Option<Drop>, X> {
-        let keeps = matches!(
-            self.function,
-            Function::GetDrop | Function::Reserve | Function::Checkout
-        ) && self.world.is_sabotaged(Sabotage::StaleSaysGone);
+        let keeps = self.world.is_sabotaged(Sabotage::StaleSaysGone);
         let now_ms = self.world.now_ms();
         if keeps
             && let Some((read_ms, drop)) = lock(&self.old_drop).clone()

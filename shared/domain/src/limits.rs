@@ -62,7 +62,12 @@ pub const RESCHEDULE_BEFORE_MS: i64 = OUTDATED_MS + CLOCK_SKEW_MS + 2_000;
 pub const MAX_MESSAGE_BYTES: usize = 280;
 /// How far ahead a drop may start, in seconds: a year.
 pub const MAX_START_AHEAD_SECONDS: u32 = 366 * 86_400;
-/// Copies of the status document, so that no key is hot.
+/// Copies of a published drop's document, so that no key is hot: each process reads one of them. They change with the document, in one
+/// transaction.
+pub const DROP_COPIES: u8 = 64;
+/// The most writes of one transaction (DynamoDB's limit).
+pub const TRANSACTION_WRITES: usize = 100;
+/// Copies of the status document and of the free counts of a SKU, so that no key is hot.
 pub const STATUS_REPLICAS: u8 = 16;
 /// Buckets of the sparse index of open orders.
 pub const OPEN_BUCKETS: u8 = 16;
@@ -202,6 +207,10 @@ const _: () = assert!(
 const _: () = assert!(
     CACHE_MS < CLOCK_SKEW_MS,
     "what a cache hides must be within what clocks may hide"
+);
+const _: () = assert!(
+    (DROP_COPIES as usize) < TRANSACTION_WRITES,
+    "a drop and its copies change in one transaction"
 );
 const _: () = assert!(
     REFRESH_JITTER_MS + REFRESH_WAIT_MS < CACHE_MS && CACHE_MS + REFRESH_WAIT_MS < STALE_MS,

@@ -5,6 +5,9 @@
 //! knows, but it must not make a statement that a newer document may refute. While one request reads a drop again, the others
 //! go on with the copy, so that one read of a drop is in progress at a time. Only a process without a copy waits for
 //! repeated reads.
+//!
+//! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is hot. Only what has no
+//! copies, a draft or an unknown id, is read from the document itself.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,7 +16,7 @@ use std::task::Poll;
 
 use domain::drops::Drop;
 use domain::ids::DropId;
-use domain::limits::{CACHE_MS, REFRESH_JITTER_MS, REFRESH_WAIT_MS, STALE_MS};
+use domain::limits::{CACHE_MS, DROP_COPIES, REFRESH_JITTER_MS, REFRESH_WAIT_MS, STALE_MS};
 use domain::time::Timestamp;
 use hashlink::LruCache;
 
@@ -58,6 +61,8 @@ impl Remembered {
 pub struct CachedDrops<D, E> {
     drops: D,
     edge: E,
+    /// The copy of each document that this process reads.
+    copy: u8,
     copies: Mutex<LruCache<DropId, Remembered>>,
     absent: Recent<DropId, ()>,
 }
@@ -65,9 +70,11 @@ pub struct CachedDrops<D, E> {
 impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     /// A cache in front of `drops`.
     pub fn new(drops: D, edge: E) -> Self {
+        let drawn = edge.random() % u64::from(DROP_COPIES);
         Self {
             drops,
             edge,
+            copy: u8::try_from(drawn).unwrap_or(0),
             copies: Mutex::new(LruCache::new(MOST)),
             absent: Recent::new(MOST),
         }
@@ -82,23 +89,30 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
         if self.absent.fresh(id, now).is_some() {
             return Ok(None);
         }
-        let Some(copy) = self.copy(id, now) else {
-            let drop = retry(&self.edge, IN_REQUEST, || self.drops.drop(id)).await?;
+        let Some(copy) = self.known(id, now) else {
+            let drop = retry(&self.edge, IN_REQUEST, || self.read(id)).await?;
             return Ok(self.note(id, drop, now));
         };
         let Some(turn) = self.turn(id, now) else {
             return Ok(Some(copy));
         };
-        let read = within(&self.edge, REFRESH_WAIT_MS, self.drops.drop(id)).await;
+        let read = within(&self.edge, REFRESH_WAIT_MS, self.read(id)).await;
         std::mem::drop(turn);
         match read {
             Ok(drop) => Ok(self.note(id, drop, now)),
-            Err(error) => self.copy(id, self.edge.now()).map(Some).ok_or(error),
+            Err(error) => self.known(id, self.edge.now()).map(Some).ok_or(error),
+        }
+    }
+
+    async fn read(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        match self.drops.copy(id, self.copy).await? {
+            None => self.drops.drop(id).await,
+            found => Ok(found),
         }
     }
 
     /// The copy, unless it is too old or from the future, after a clock jumped back.
-    fn copy(&self, id: &DropId, now: Timestamp) -> Option<Known> {
+    fn known(&self, id: &DropId, now: Timestamp) -> Option<Known> {
         let mut copies = self.lock();
         let copy = copies.get(id)?;
         let age_ms = now.millis_since(copy.read_at);
@@ -132,14 +146,20 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
             self.absent.note(id.clone(), (), read_at);
             return None;
         };
+        let due_at = self.due_at(read_at);
+        let mut copies = self.lock();
+        // A read that lags may show an older document than an earlier read.
+        if let Some(newer) = copies.get(id).filter(|copy| copy.drop.version > drop.version) {
+            return Some(newer.known(read_at));
+        }
         let copy = Remembered {
             drop: Arc::new(drop),
             read_at,
-            due_at: self.due_at(read_at),
+            due_at,
             reading: false,
         };
         let known = copy.known(read_at);
-        self.lock().insert(id.clone(), copy);
+        copies.insert(id.clone(), copy);
         Some(known)
     }
 

@@ -478,13 +478,14 @@ async fn phases_are_kept() {
         (
             domain::drops::Drop {
                 state: domain::drops::DropState::Publishing,
+                version: drop.version + 1,
                 ..drop.clone()
             },
             "not_found",
         ),
     ] {
         scene.store.put_drop(&drop);
-        scene.edge.advance(1_000);
+        scene.edge.advance(CACHE_MS);
         let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
         assert_eq!(body["code"], code);
         if code == "not_open" {
@@ -589,6 +590,48 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
         scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["availability"],
         "gone"
     );
+}
+
+/// With a crowd of 1,000,000 each process may look 0.36 times a second. Everybody else hears that all is held and when to ask again, and a repeat
+/// finds its reservation with the next look.
+#[tokio::test(flavor = "current_thread")]
+async fn a_crowd_beyond_the_looks_is_spread_over_time() {
+    let scene = scene(&[("TEE", 600)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 600)], 1);
+    scene.store.put_drop(&Drop {
+        expected_shoppers: 1_000_000,
+        ..drop
+    });
+    let (mut made, mut waits) = (Vec::new(), std::collections::BTreeSet::new());
+    for n in 0..400 {
+        scene.edge.advance(100);
+        let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        if status == 201 {
+            made.push((n, body["reservation_id"].clone()));
+            continue;
+        }
+        assert_eq!(
+            (status.as_u16(), &body["code"], &body["availability"]),
+            (409, &json!("sold_out"), &json!("all_held"))
+        );
+        let wait = body["retry_after_seconds"].as_u64().unwrap();
+        assert!((1..=278).contains(&wait), "{wait}");
+        waits.insert(wait);
+    }
+    let looks = scene.store.calls(Op::Peek);
+    assert!((13..=15).contains(&looks), "{looks} looks in 40 s");
+    let writes = scene.store.calls(Op::Claim);
+    assert!(u64::try_from(made.len()).unwrap() >= looks && writes <= 3 * looks + 40);
+    assert!(waits.len() > 100, "spread: {waits:?}");
+    let (n, id) = made.last().unwrap();
+    let found = loop {
+        scene.edge.advance(100);
+        let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        if status == 201 {
+            break body["reservation_id"].clone();
+        }
+    };
+    assert_eq!(found, *id);
 }
 
 #[tokio::test(flavor = "current_thread")]

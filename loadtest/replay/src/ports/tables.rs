@@ -18,10 +18,11 @@ use crate::sabotage::{self, Sabotage};
 
 impl ReadDrop for Store {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
-        let read = self.read("drop", false, String::new, |memory| async move {
-            memory.drop(id).await
-        });
-        let mut read = self.process.stale_drop(read).await;
+        let mut read = self
+            .read("drop", false, String::new, |memory| async move {
+                memory.drop(id).await
+            })
+            .await;
         let conducts = self.process.function == Function::ConductDrop;
         if conducts
             && self.world().is_sabotaged(Sabotage::ReturnAllowedHolds)
@@ -30,6 +31,13 @@ impl ReadDrop for Store {
             drop.per_shopper_limit = 1;
         }
         read
+    }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
+        let read = self.read("drop", true, String::new, |memory| async move {
+            memory.copy(id, copy).await
+        });
+        self.process.stale_drop(read).await
     }
 }
 
@@ -75,12 +83,17 @@ impl ReadStatus for Store {
 }
 
 impl ReadCounts for Store {
-    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+    async fn counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        replica: u8,
+    ) -> Result<Option<FreeCounts>, StoreError> {
         self.read(
             "counts",
             true,
             || sku.to_string(),
-            |memory| async move { memory.counts(drop, sku).await },
+            |memory| async move { memory.counts(drop, sku, replica).await },
         )
         .await
     }

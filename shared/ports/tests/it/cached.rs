@@ -91,11 +91,15 @@ struct Slow {
 
 impl ReadDrop for Slow {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        self.store.drop(id).await
+    }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
         let nth = self.begun.fetch_add(1, Ordering::SeqCst);
         if nth > 0 && !self.answers {
             pending::<()>().await;
         }
-        self.store.drop(id).await
+        self.store.copy(id, copy).await
     }
 }
 
@@ -150,4 +154,38 @@ async fn one_request_reads_and_the_others_go_on() {
     edge.advance(CACHE_MS);
     assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
     assert_eq!(slow.begun.load(Ordering::SeqCst), 3);
+}
+
+/// A read that lags never takes a process back to an older document.
+#[tokio::test(flavor = "current_thread")]
+async fn an_older_document_does_not_replace_a_newer_one() {
+    let (store, edge, cached) = scene(1);
+    let older = store.drop(&id()).await.unwrap().unwrap();
+    let newer = older.set_paused(true).unwrap();
+    store.put_drop(&newer);
+    cached.get(&id()).await.unwrap();
+    store.put_drop(&older);
+    for _ in 0..3 {
+        edge.advance(CACHE_MS);
+        let known = cached.get(&id()).await.unwrap().unwrap();
+        assert_eq!(known.drop.version, newer.version);
+    }
+    store.put_drop(&newer);
+    edge.advance(CACHE_MS);
+    assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_draft_and_an_unknown_id_have_no_copies() {
+    let (store, _, cached) = scene(1);
+    let draft = Drop {
+        state: domain::drops::DropState::Draft,
+        ..store.drop(&id()).await.unwrap().unwrap()
+    };
+    store.put_drop(&draft);
+    assert_eq!(*cached.get(&id()).await.unwrap().unwrap().drop, draft);
+    assert!(cached.get(&"none".parse().unwrap()).await.unwrap().is_none());
+    let calls = store.calls(Op::Drop);
+    assert!(cached.get(&"none".parse().unwrap()).await.unwrap().is_none());
+    assert_eq!(store.calls(Op::Drop), calls, "that there is none is remembered");
 }
