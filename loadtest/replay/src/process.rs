@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::drops::Drop;
-use domain::limits::{CLOCK_SKEW_MS, FunctionLimits, STALE_MS};
+use domain::limits::{CLOCK_SKEW_MS, FunctionLimits};
 use domain::time::Timestamp;
 use ports::edge::Edge;
 
@@ -117,7 +117,7 @@ pub struct Process {
     pub world: Arc<World>,
     skew_ms: i64,
     randoms: Mutex<u64>,
-    old_drop: Mutex<Option<(i64, Drop)>>,
+    old_drop: Mutex<Option<Drop>>,
     invocation: Mutex<Invocation>,
 }
 
@@ -256,22 +256,18 @@ impl Process {
         std::future::pending::<()>().await;
     }
 
-    /// The drop as the process read it up to [`STALE_MS`] ago, if the sabotage keeps it, or else what `read` finds.
+    /// The drop as the process first read it, if the sabotage keeps it, or else what `read` finds.
     pub async fn stale_drop<X>(
         &self,
         read: impl Future<Output = Result<Option<Drop>, X>>,
     ) -> Result<Option<Drop>, X> {
         let keeps = self.world.is_sabotaged(Sabotage::StaleSaysGone);
-        let now_ms = self.world.now_ms();
-        if keeps
-            && let Some((read_ms, drop)) = lock(&self.old_drop).clone()
-            && now_ms - read_ms < STALE_MS
-        {
+        if keeps && let Some(drop) = lock(&self.old_drop).clone() {
             return Ok(Some(drop));
         }
         let read = read.await?;
         if keeps {
-            *lock(&self.old_drop) = read.clone().map(|drop| (now_ms, drop));
+            lock(&self.old_drop).clone_from(&read);
         }
         Ok(read)
     }

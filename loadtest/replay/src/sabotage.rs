@@ -63,7 +63,7 @@ pub enum Sabotage {
     TakeAnyWebhook,
     /// No mail is sent, and its messages count as done.
     NobodyTells,
-    /// A process takes its copy of the drop for fresh for as long as it may go on with it.
+    /// A process takes its first copy of the drop for fresh for good.
     StaleSaysGone,
 }
 

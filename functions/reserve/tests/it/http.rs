@@ -499,13 +499,14 @@ async fn phases_are_kept() {
 /// document may refute.
 #[tokio::test(flavor = "current_thread")]
 async fn a_stale_copy_claims_and_says_nothing_for_good() {
+    type Change = Box<dyn Fn(&Drop) -> Drop>;
     let until = |ms| {
         move |drop: &Drop| Drop {
             ends_at: TestEdge::START.plus_millis(ms),
             ..drop.clone()
         }
     };
-    let changed: [(Box<dyn Fn(&Drop) -> Drop>, u16, &str); 6] = [
+    let changed: [(Change, u16, &str); 6] = [
         (Box::new(Drop::clone), 201, ""),
         (Box::new(until(3_001)), 201, ""),
         (Box::new(until(3_000)), 503, "throttled"),
