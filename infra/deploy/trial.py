@@ -530,7 +530,7 @@ class Shop:
             "ends_at": at(3_600),
             "hold_seconds": 600,
             "payment_seconds": 600,
-            "per_shopper_limit": 1,
+            "per_shopper_limit": 1, "expected_shoppers": 1000,
             "skus": [{"sku": "TRIAL", "title": "Trial", "price_minor": 100, "units": 480}],
         }
         by, path = ("stampede-operator", "trial"), f"/operator/drops/{self.drop}"

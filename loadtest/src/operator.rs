@@ -43,6 +43,7 @@ pub fn body(file: &DropFile, starts_at_ms: i64, ends_at_ms: i64) -> anyhow::Resu
         retry_seconds: file.retry_seconds,
         gateway_wait_seconds: file.gateway_wait_seconds,
         per_shopper_limit: file.per_shopper_limit,
+        expected_shoppers: file.shoppers,
         listed: true,
         start_may_be_past: true,
         skus: skus.collect::<anyhow::Result<_>>()?,

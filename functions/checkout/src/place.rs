@@ -7,7 +7,7 @@ use domain::money::Money;
 use domain::order::{Fingerprint, Order, Placement};
 use domain::saga::Terms;
 use domain::shard::Shard;
-use ports::cached::CachedDrops;
+use ports::cached::{CachedDrops, Known};
 use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::{NotPlaced, PlaceOrder, Placing, ReadOrder};
@@ -87,17 +87,16 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
     /// [`NotOrdered`].
     pub async fn place(&self, request: &Request) -> Result<Order, NotOrdered> {
         let key = &request.reservation.shard;
-        let drop = self
-            .drops
-            .get(&key.drop)
-            .await?
-            .ok_or(NotOrdered::UnknownReservation)?;
+        let known = self.drops.get(&key.drop).await?;
+        let Known { drop, is_stale } = known.ok_or(NotOrdered::UnknownReservation)?;
         if !request.scope.covers(drop.listed) {
             return Err(NotOrdered::OutOfScope);
         }
-        let phase = drop
-            .phase(self.edge.now())
-            .ok_or(NotOrdered::UnknownReservation)?;
+        let phase = drop.phase(self.edge.now());
+        if is_stale && matches!(phase, None | Some(Phase::Cancelled)) {
+            return Err(StoreError::Busy.into());
+        }
+        let phase = phase.ok_or(NotOrdered::UnknownReservation)?;
         let sku = drop.sku(&key.sku).ok_or(NotOrdered::UnknownReservation)?;
         let look = |_| async {
             let keys = std::slice::from_ref(key);

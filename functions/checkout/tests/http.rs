@@ -6,11 +6,13 @@ use axum::body::Body;
 use checkout::Api;
 use domain::claim::{Claim, ClaimState};
 use domain::ids::{CorrelationId, Nonce, ReservationId, ShardKey};
+use domain::limits::{CACHE_MS, STALE_MS};
 use domain::order::EndReason;
 use domain::survey::SeenClaim;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::orders::AdvanceOrder;
 use ports::stock::{ClaimStock, GiveBackStock};
@@ -478,4 +480,32 @@ async fn the_deployer_checks_out_in_unlisted_drops_only() {
     let placed = place(&deployer, "smoke-1").await.unwrap();
     assert_eq!(placed.status(), StatusCode::ACCEPTED);
     assert_eq!(scene.store.orders().len(), 1);
+}
+
+/// While the drop cannot be read, a checkout goes by the process's copy, and does not say that the drop was cancelled.
+#[tokio::test(flavor = "current_thread")]
+async fn a_stale_copy_is_enough_for_a_checkout() {
+    let scene = scene(2);
+    let first = scene.hold("ada", "TEE", 0, 1).await;
+    assert_eq!(scene.send("ada", "k", &scene.body(&first, 4900)).await.0, 202);
+    scene
+        .store
+        .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
+    scene.edge.advance(CACHE_MS);
+    let second = scene.hold("bob", "TEE", 1, 1).await;
+    assert_eq!(scene.send("bob", "k", &scene.body(&second, 4900)).await.0, 202);
+    scene.edge.advance(STALE_MS);
+    let third = scene.hold("eve", "TEE", 2, 1).await;
+    let body = scene.body(&third, 4900);
+    assert_eq!(scene.code("eve", "k", &body).await, problem(503, "throttled"));
+    scene.store.clear_plan();
+    let drop = scene.store.drop(&"d".parse().unwrap()).await.unwrap().unwrap();
+    scene.store.put_drop(&drop.cancel().unwrap());
+    assert_eq!(scene.code("eve", "k", &body).await, problem(409, "closed"));
+    scene
+        .store
+        .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
+    scene.edge.advance(CACHE_MS);
+    assert_eq!(scene.code("eve", "k", &body).await, problem(503, "throttled"));
+    scene.store.audit().unwrap();
 }

@@ -1,6 +1,6 @@
 //! The conductor's limits of time and number, and the conditions between them.
 
-use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
+use domain::limits::{CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_MS};
 
 /// The length of a lease, in milliseconds. When its holder dies, the drop is not conducted for at most this time.
 pub const LEASE_MS: i64 = 8_000;
@@ -38,7 +38,7 @@ const _: () = assert!(
     "a lease must outlive a late renewal"
 );
 const _: () = assert!(
-    REFRESH_MS + CONDUCTOR_PERIOD_MS < STALE_STATUS_MS,
+    REFRESH_MS + CONDUCTOR_PERIOD_MS < STALE_MS,
     "a conducted drop's status must never look stale"
 );
 const _: () = assert!(

@@ -18,7 +18,7 @@
 //! unit is held or ordered and the last request that could have claimed a unit ended long ago
 //! ([`LATE_MS`](domain::limits::LATE_MS)). A run without a drop ends after a minute, when the next one has begun.
 //!
-//! **The cost.** For each period and drop: one read unit for two shards, 16 write units for a changed status, 1 for
+//! **The cost.** For each period and drop: one read unit for two shards, 16 write units for a changed status, 16 for
 //! each changed SKU, 1 for the lease.
 //!
 //! **What it does not do.** It charges and refunds nothing. For an order with a payment it only requests the end; the

@@ -7,7 +7,7 @@ use domain::drops::Drop;
 use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::StoreError;
-use ports::cached::CachedDrops;
+use ports::cached::{CachedDrops, Known};
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop};
 use ports::edge::Edge;
 use ports::recent::Recent;
@@ -47,18 +47,20 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
         }
     }
 
-    /// The published drop of that id, at most a second old, or the last good copy while the database does not answer.
+    /// The published drop of that id: fresh, or stale while the database does not answer, if nothing that a newer document may
+    /// refute follows from it.
     ///
     /// # Errors
     /// [`NotShown`].
-    pub async fn published(&self, id: &DropId) -> Result<Arc<Drop>, NotShown> {
-        let published = |drop: &Arc<Drop>| drop.phase(self.edge.now()).is_some();
-        match self.drops.get(id).await {
-            Ok(found) => found.filter(published).ok_or(NotShown::Unknown),
-            Err(error) => {
-                let copy = self.drops.last_good(id).filter(published);
-                copy.ok_or(NotShown::Store(error))
-            }
+    pub async fn published(&self, id: &DropId) -> Result<Known, NotShown> {
+        let known = self.drops.get(id).await?.ok_or(NotShown::Unknown)?;
+        let now = self.edge.now();
+        if known.is_stale && known.drop.needs_the_newest(now) {
+            return Err(StoreError::Busy.into());
+        }
+        match known.drop.phase(now) {
+            Some(_) => Ok(known),
+            None => Err(NotShown::Unknown),
         }
     }
 
@@ -67,8 +69,8 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
     /// # Errors
     /// [`NotShown`].
     pub async fn show(&self, id: &DropId) -> Result<DropView, NotShown> {
-        let drop = self.published(id).await?;
-        DropView::of(&drop, self.edge.now()).ok_or(NotShown::Unknown)
+        let known = self.published(id).await?;
+        DropView::of(&known.drop, self.edge.now()).ok_or(NotShown::Unknown)
     }
 
     /// A page of the list, latest start first.

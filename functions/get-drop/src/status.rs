@@ -6,6 +6,7 @@ use api::drops::StatusView;
 use domain::ids::DropId;
 use domain::limits::STATUS_REPLICAS;
 use domain::status::DropStatus;
+use ports::cached::Known;
 use ports::drops::{ListDrops, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::recent::Recent;
@@ -44,10 +45,10 @@ impl<T: ReadStatus, E: Edge> Statuses<T, E> {
         drops: &Browse<D, L, E>,
         id: &DropId,
     ) -> Result<StatusView, NotShown> {
-        let drop = drops.published(id).await?;
+        let Known { drop, is_stale } = drops.published(id).await?;
         // `None` before the first survey.
         let read = || async { Ok(self.statuses.status(id, self.replica).await?.map(Arc::new)) };
         let status = self.known.read(&self.edge, id, read).await?;
-        StatusView::of(&drop, status.as_deref(), self.edge.now()).ok_or(NotShown::Unknown)
+        StatusView::of(&drop, is_stale, status.as_deref(), self.edge.now()).ok_or(NotShown::Unknown)
     }
 }

@@ -1,12 +1,14 @@
 //! Creates a reservation: carries out the steps of [`domain::search`] over the ports.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::crowd::{self, Looks};
+use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
-use domain::search::{Act, Refused, Request, Reserved, Step, Wanted};
-use domain::status::SkuCounts;
+use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
+use domain::status::{Availability, SkuCounts};
 use domain::time::Timestamp;
-use ports::cached::CachedDrops;
+use ports::cached::{CachedDrops, Known};
 use ports::drops::{FreeCounts, ReadCounts, ReadDrop, ReadStatus};
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
@@ -29,14 +31,28 @@ pub enum NotReserved {
     Store(#[from] StoreError),
 }
 
+/// How often a process logs the number of requests that it answered without a look, in milliseconds.
+const TOLD_MS: i64 = 10_000;
+
+/// A process's budget of looks.
+#[derive(Debug, Default)]
+pub struct LooksLeft {
+    looks: Looks,
+    /// Requests that were answered without a look since they were last logged.
+    refused: u32,
+    told_at: Timestamp,
+}
+
 pub struct Create<D, S, T, E> {
-    /// The drops, read at most once a second.
+    /// The drops, each read about once a second.
     pub drops: Arc<CachedDrops<D, E>>,
     pub stock: S,
     /// The conductor's status and counts.
     pub status: T,
     /// This process's cache of the stock.
     pub knowledge: Knowledge,
+    /// How often this process may still look at shards.
+    pub looks: Mutex<LooksLeft>,
     /// The copy of the status document that this process reads.
     pub replica: u8,
     /// Clock and randomness.
@@ -50,18 +66,42 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
     /// # Errors
     /// [`NotReserved`].
     pub async fn create(&self, request: &Request, scope: Scope) -> Result<Reserved, NotReserved> {
+        let drop_id = &request.drop;
+        let Known { drop, is_stale } = self.drops.get(drop_id).await?.ok_or(Refused::UnknownDrop)?;
+        if !scope.covers(drop.listed) {
+            return Err(NotReserved::OutOfScope);
+        }
+        match self.search(request, &drop, is_stale).await {
+            Err(NotReserved::Refused(refused)) if is_stale && refused.needs_the_newest_drop() => {
+                Err(StoreError::Busy.into())
+            }
+            Err(NotReserved::Refused(Refused::SoldOut(Availability::AllHeld))) => {
+                Err(self.all_held(&drop).into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The refusal while all units are held. A large crowd comes back at different moments.
+    fn all_held(&self, drop: &Drop) -> Refused {
+        let Some(seconds) = crowd::spread_seconds(drop.expected_shoppers) else {
+            return Refused::SoldOut(Availability::AllHeld);
+        };
+        let drawn = self.edge.random() % (u64::from(seconds) * 1_000);
+        Refused::Crowded {
+            in_ms: i64::try_from(drawn).unwrap_or(0),
+        }
+    }
+
+    async fn search(&self, request: &Request, drop: &Drop, is_stale: bool) -> Result<Reserved, NotReserved> {
         let Request {
             drop: drop_id,
             sku,
             shopper,
             ..
         } = request;
-        let drop = self.drops.get(drop_id).await?.ok_or(Refused::UnknownDrop)?;
-        if !scope.covers(drop.listed) {
-            return Err(NotReserved::OutOfScope);
-        }
         let now = self.edge.now();
-        let wanted = Wanted::check(request, &drop, now)?;
+        let wanted = Wanted::check(request, drop, now)?;
         let of_sku = (drop_id.clone(), sku.clone());
         let known = &self.knowledge;
         let scarcity = known.scarce.fresh(&of_sku, now);
@@ -70,6 +110,9 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         loop {
             step = match step {
                 Step::Look(look) => {
+                    if !self.may_look(&look, drop, now) {
+                        return Err(Refused::SoldOut(Availability::AllHeld).into());
+                    }
                     let peek = retry(&self.edge, IN_REQUEST, || {
                         self.stock.peek(drop_id, shopper, &look.shards)
                     })
@@ -109,7 +152,10 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                 }
                 Step::Survey(survey) => survey.showed(self.surveyed(&of_sku).await.as_ref()),
                 Step::Done(outcome, learnt) => {
-                    if let Some(scarcity) = learnt {
+                    // By a stale copy all units may be sold that it knows, and more of them be on sale.
+                    let holds =
+                        |scarcity: &Scarcity| !is_stale || scarcity.availability != Availability::Gone;
+                    if let Some(scarcity) = learnt.filter(holds) {
                         known.scarce.note(of_sku, scarcity, now);
                     }
                     return Ok(outcome?);
@@ -118,13 +164,35 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
     }
 
+    /// Whether the budget of looks has room for `look`. A request that has looked once goes on, and later requests wait for it.
+    fn may_look(&self, look: &Look<'_>, drop: &Drop, now: Timestamp) -> bool {
+        let mut budget = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        if look.is_further() {
+            budget.looks.charge(look.shards.len());
+            return true;
+        }
+        let chance = self.edge.random();
+        let may = budget.looks.take(drop.expected_shoppers, now, chance);
+        budget.refused += u32::from(!may);
+        if budget.refused > 0 && !(0..TOLD_MS).contains(&now.millis_since(budget.told_at)) {
+            tracing::info!(refused = budget.refused, "requests were answered without a look");
+            (budget.refused, budget.told_at) = (0, now);
+        }
+        may
+    }
+
     /// The conductor's free counts, at most a second old. If they cannot be read, the search continues without them.
     async fn counts(&self, of_sku: &(DropId, SkuId), now: Timestamp) -> Option<Arc<FreeCounts>> {
         let known = &self.knowledge.counts;
         if let Some(counts) = known.fresh(of_sku, now) {
             return Some(counts);
         }
-        let counts = Arc::new(self.status.counts(&of_sku.0, &of_sku.1).await.ok()??);
+        let counts = Arc::new(
+            self.status
+                .counts(&of_sku.0, &of_sku.1, self.replica)
+                .await
+                .ok()??,
+        );
         known.note(of_sku.clone(), Arc::clone(&counts), now);
         Some(counts)
     }

@@ -1,6 +1,6 @@
 //! The routes of this function and their answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use api::reservations::{ReservationView, ReserveBody};
 use axum::Router;
@@ -52,6 +52,7 @@ where
                 stock: stock.clone(),
                 status,
                 knowledge: Knowledge::default(),
+                looks: Mutex::default(),
                 replica: u8::try_from(replica).unwrap_or(0),
                 edge: edge.clone(),
             },
@@ -118,6 +119,13 @@ fn view(status: StatusCode, reserved: Reserved) -> Result<Response, Failure> {
     }
 }
 
+/// A wait in whole seconds, at least one.
+fn seconds(in_ms: i64) -> u32 {
+    u32::try_from(in_ms.max(0) / 1000)
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
+}
+
 fn not_reserved(error: NotReserved) -> Failure {
     let refused = match error {
         NotReserved::Store(error) => return Failure::store("reserve", &error),
@@ -135,10 +143,7 @@ fn not_reserved(error: NotReserved) -> Failure {
         )
         .field("quantity", format!("1 to {limit}")),
         Refused::NotOpen { in_ms } => {
-            let seconds = u32::try_from(in_ms.max(0) / 1000)
-                .unwrap_or(u32::MAX)
-                .saturating_add(1);
-            Problem::new(Code::NotOpen, "Ask again when the drop has started.").retry_after(seconds)
+            Problem::new(Code::NotOpen, "Ask again when the drop has started.").retry_after(seconds(in_ms))
         }
         Refused::Paused => Problem::new(
             Code::Paused,
@@ -187,12 +192,17 @@ fn not_reserved(error: NotReserved) -> Failure {
                 ..Problem::new(Code::OrderInProgress, detail).retry_after(5)
             }
         }
+        Refused::Crowded { in_ms } => {
+            let detail =
+                "Every unit is held, or more ask than can be answered at once. Ask again with the same key.";
+            Problem {
+                availability: Some(Availability::AllHeld),
+                ..Problem::new(Code::SoldOut, detail).retry_after(seconds(in_ms))
+            }
+        }
         Refused::HoldsUnused { in_ms } => {
-            let seconds = u32::try_from(in_ms.max(0) / 1000)
-                .unwrap_or(u32::MAX)
-                .saturating_add(1);
             let detail = "You let more than one reservation expire. Ask again later; others may take the units meanwhile.";
-            Problem::new(Code::HoldsUnused, detail).retry_after(seconds)
+            Problem::new(Code::HoldsUnused, detail).retry_after(seconds(in_ms))
         }
         Refused::OtherRequest => Problem::new(
             Code::IdempotencyMismatch,

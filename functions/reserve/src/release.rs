@@ -7,7 +7,7 @@ use domain::ids::{DropId, ReservationId, ShopperId};
 use domain::search::Reserved;
 use domain::survey::SeenClaim;
 use ports::StoreError;
-use ports::cached::CachedDrops;
+use ports::cached::{CachedDrops, Known};
 use ports::drops::ReadDrop;
 use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
@@ -52,7 +52,7 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
         shopper: &ShopperId,
     ) -> Result<Reserved, NoReservation> {
         let claim = self.find(drop, id, shopper).await?;
-        let drop = self.drops.get(drop).await?.ok_or(NoReservation::Unknown)?;
+        let Known { drop, .. } = self.drops.get(drop).await?.ok_or(NoReservation::Unknown)?;
         let sku = drop.sku(&id.shard.sku).ok_or(NoReservation::Unknown)?;
         if !claim.is_live(self.edge.now()) {
             return Err(NoReservation::Unknown);

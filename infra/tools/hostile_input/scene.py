@@ -23,7 +23,7 @@ def drop_body(opens_in_seconds=-5, ends_in_seconds=7_200, units=2_000, limit=12)
     return {
         "title": "Hostile", "currency": "EUR", "start_may_be_past": True, "starts_at": stacks.moment(opens_in_seconds),
         "ends_at": stacks.moment(ends_in_seconds), "hold_seconds": 3_600, "payment_seconds": 3_600,
-        "per_shopper_limit": limit, "skus": [sku("A"), sku("B")],
+        "per_shopper_limit": limit, "expected_shoppers": 1000, "skus": [sku("A"), sku("B")],
     }
 
 

@@ -114,6 +114,7 @@ fn drop(number: u32, shards: u16, now: Timestamp) -> anyhow::Result<Drop> {
         retry_seconds: 60,
         gateway_wait_seconds: 7_200,
         per_shopper_limit: 1,
+        expected_shoppers: 1_000,
         listed: true,
         skus: vec![Sku {
             sku: SKU.parse()?,

@@ -127,7 +127,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         let statuses = || StatusStore::new(&told(), &tables);
         let status = statuses().status(&drop, 0).await;
         note("status", status.is_ok_and(|status| status.is_some()));
-        let counts = statuses().counts(&drop, &sku).await;
+        let counts = statuses().counts(&drop, &sku, 0).await;
         note("counts", counts.is_ok_and(|counts| counts.is_some()));
         let lease = statuses()
             .acquire(&drop, "me", scene::NOW, scene::NOW.plus_seconds(9))

@@ -222,6 +222,7 @@ impl Operator {
             retry_seconds: plan.retry_seconds,
             gateway_wait_seconds: plan.gateway_wait_seconds,
             per_shopper_limit: plan.per_shopper_limit,
+            expected_shoppers: 1_000,
             listed: true,
             start_may_be_past: true,
             skus: plan.units.iter().enumerate().filter_map(sku).collect(),

@@ -1,7 +1,9 @@
 //! One process of one function: its own clock, its own dice, and a gate before every call of a port.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::drops::Drop;
 use domain::limits::{CLOCK_SKEW_MS, FunctionLimits};
 use domain::time::Timestamp;
 use ports::edge::Edge;
@@ -115,6 +117,7 @@ pub struct Process {
     pub world: Arc<World>,
     skew_ms: i64,
     randoms: Mutex<u64>,
+    old_drop: Mutex<Option<Drop>>,
     invocation: Mutex<Invocation>,
 }
 
@@ -145,6 +148,7 @@ impl Process {
             world: Arc::clone(world),
             skew_ms,
             randoms: Mutex::new(0),
+            old_drop: Mutex::default(),
             invocation: Mutex::default(),
         })
     }
@@ -250,6 +254,22 @@ impl Process {
             .tell(|| format!("{} dies at {}", self.name(), self.label()));
         self.world.kill(self.id);
         std::future::pending::<()>().await;
+    }
+
+    /// The drop as the process first read it, if the sabotage keeps it, or else what `read` finds.
+    pub async fn stale_drop<X>(
+        &self,
+        read: impl Future<Output = Result<Option<Drop>, X>>,
+    ) -> Result<Option<Drop>, X> {
+        let keeps = self.world.is_sabotaged(Sabotage::StaleSaysGone);
+        if keeps && let Some(drop) = lock(&self.old_drop).clone() {
+            return Ok(Some(drop));
+        }
+        let read = read.await?;
+        if keeps {
+            lock(&self.old_drop).clone_from(&read);
+        }
+        Ok(read)
     }
 
     /// What it is called in the history.

@@ -63,6 +63,8 @@ pub enum Sabotage {
     TakeAnyWebhook,
     /// No mail is sent, and its messages count as done.
     NobodyTells,
+    /// A process takes its first copy of the drop for fresh for good.
+    StaleSaysGone,
 }
 
 /// A bug, and how many seeds it may take to find it.
@@ -76,7 +78,7 @@ pub struct Expected {
 
 impl Sabotage {
     /// Every bug, and within how many seeds each must be found.
-    pub const ALL: [Expected; 24] = {
+    pub const ALL: [Expected; 25] = {
         const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
             Expected {
                 sabotage,
@@ -108,6 +110,7 @@ impl Sabotage {
             within(Self::ForgetWhoWasTold, 100),
             within(Self::TakeAnyWebhook, 100),
             within(Self::NobodyTells, 100),
+            within(Self::StaleSaysGone, 1_000),
         ]
     };
 

@@ -127,9 +127,13 @@ impl Shopper {
         let path = format!("/drops/{}/status", self.drop);
         let call = Call::new(Function::GetDrop, Method::GET, path);
         let answers = self.client.insist(&call, LOOK).await;
-        let status: StatusView = answers.first().filter(|answer| answer.status == 200)?.json()?;
+        let answer = answers.first().filter(|answer| answer.status == 200)?;
+        let status: StatusView = answer.json()?;
         match status.phase {
-            Phase::Cancelled | Phase::Closed => Some(Ending::Closed),
+            Phase::Cancelled | Phase::Closed => {
+                self.is_shut(answer, false, "the status told a shopper");
+                Some(Ending::Closed)
+            }
             Phase::Upcoming => {
                 let left = (self.opens_ms - self.client.world.now_ms()).clamp(0, 60_000);
                 let more = self.client.drawn(0x09e4, 0, 600);
@@ -161,6 +165,11 @@ impl Shopper {
             held |= claim.is_some_and(|claim| claim.state == ClaimState::Held);
         });
         held
+    }
+
+    fn is_shut(&self, by: &Answer, paused: bool, who: &str) {
+        let world = &self.client.world;
+        world.watch.shut(world, by.begun_at, paused, who);
     }
 
     fn is_gone(&self, sku: &SkuId, who: &str) {
@@ -209,6 +218,7 @@ impl Shopper {
                 Asked::Wait(Ending::GaveUp)
             }
             Code::Paused => {
+                self.is_shut(answer, true, "a refusal told a shopper");
                 world.note("asked while paused");
                 Asked::Wait(Ending::GaveUp)
             }
@@ -244,7 +254,10 @@ impl Shopper {
             }
             // About this shopper, not about the stock.
             Code::HoldsUnused => Asked::Wait(Ending::GaveUp),
-            Code::Closed => Asked::Ended(Ending::Closed),
+            Code::Closed => {
+                self.is_shut(answer, false, "a refusal told a shopper");
+                Asked::Ended(Ending::Closed)
+            }
             _ => Asked::Ended(self.surprised(answer)),
         }
     }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::claim::{Claim, ClaimState};
-use domain::drops::{Drop, DropState};
+use domain::drops::{Drop, DropState, Phase};
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId, SkuId};
-use domain::limits::{CLOCK_SKEW_MS, LATE_MS};
+use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, LATE_MS, READ_LAG_MS};
 use domain::order::{Order, OrderStatus};
 use domain::status::{Availability, DropStatus};
 use domain::survey::SeenClaim;
@@ -26,6 +26,9 @@ use crate::world::World;
 const SURPLUS_MS: i64 = 40_000;
 /// How long an answer may rest on a drop, a count or a status of before, in milliseconds.
 const KNOWLEDGE_MS: i64 = 40_000;
+/// How long before a request its answer may rest on a document that was replaced, in milliseconds: a fresh copy of a read that
+/// lagged.
+const FRESH_MS: i64 = CACHE_MS + READ_LAG_MS;
 
 /// Whether the hold `claim` in `key` was one too many among a shopper's claims of one moment: before it come orders and newer
 /// holds, and one of them is a hold of the same SKU, or the limit has no room for all of them and this one.
@@ -58,6 +61,8 @@ struct Seen {
     newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
     planned: u32,
+    /// The drop's documents, each with the moment from which on it was the newest.
+    documents: Vec<(i64, Drop)>,
     over_from: Option<Timestamp>,
     restocked_ms: Option<i64>,
     taken_back: BTreeSet<String>,
@@ -316,6 +321,7 @@ impl Watch {
     pub fn drop_stored(&self, world: &World, drop: &Drop) {
         let planned = drop.skus.iter().map(|sku| sku.plan.units()).sum();
         let mut seen = self.seen();
+        seen.documents.push((world.now_ms(), drop.clone()));
         if seen.planned > 0 && planned != seen.planned {
             seen.restocked_ms = Some(world.now_ms());
         }
@@ -375,6 +381,33 @@ impl Watch {
             world.broken(
                 Promise::Inconsistencies,
                 format!("{what} went back from {newest:?} to {place:?}"),
+            );
+        }
+    }
+
+    /// Somebody is told that the drop takes no reservations, for good or because it is paused. A document said so that was the newest
+    /// a moment before a function began with the request, at `begun_at`, or later.
+    pub fn shut(&self, world: &World, begun_at: Timestamp, paused: bool, who: &str) {
+        let from_ms = world.now_ms() - world.now().millis_since(begun_at) - FRESH_MS;
+        let by = world.now().plus_millis(CLOCK_SKEW_MS / 2);
+        let seen = self.seen();
+        let replaced = seen.documents.iter().skip(1).map(|(at_ms, _)| *at_ms);
+        let says_so = (seen.documents.iter())
+            .zip(replaced.chain([i64::MAX]))
+            .filter(|(_, until_ms)| *until_ms >= from_ms)
+            .any(|((_, drop), _)| {
+                if paused {
+                    drop.paused
+                } else {
+                    matches!(drop.phase(by), None | Some(Phase::Closed | Phase::Cancelled))
+                }
+            });
+        std::mem::drop(seen);
+        if !says_so {
+            let what = if paused { "paused" } else { "over" };
+            world.broken(
+                Promise::Undersold,
+                format!("{who} that the drop is {what}, by a document that was not the newest any more"),
             );
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::claim::Claim;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
-use domain::limits::STATUS_REPLICAS;
+use domain::limits::{DROP_COPIES, STATUS_REPLICAS};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use domain::shard::Shard;
@@ -256,6 +256,29 @@ impl Store {
         answer
     }
 
+    /// One write for each copy of a document. The copies are one document here, so it stands for all of them that at least one was
+    /// written.
+    async fn write_copies(
+        &self,
+        key: impl Fn(u8) -> String,
+        bytes: usize,
+        act: impl Future<Output = Result<Conditional<()>, StoreError>>,
+    ) -> Result<Conditional<()>, StoreError> {
+        let world = self.world();
+        world.takes(world.settings.times.write_us).await;
+        let written = (0..STATUS_REPLICAS)
+            .filter(|replica| self.ask(&[one(Place::Status, key(*replica), bytes)], &[]))
+            .count();
+        if written == 0 {
+            return Err(StoreError::Busy);
+        }
+        let stored = act.await?;
+        if written < usize::from(STATUS_REPLICAS) && stored.is_done() {
+            return Err(StoreError::Busy);
+        }
+        Ok(stored)
+    }
+
     async fn conditional<T>(
         &self,
         touches: &[Touch],
@@ -285,12 +308,16 @@ fn counter(drop: &DropId, shopper: &ShopperId) -> String {
     format!("{drop}#{shopper}")
 }
 
+fn copy_key(drop: &DropId, copy: u8) -> String {
+    format!("{drop}#copy#{copy}")
+}
+
 fn status_key(drop: &DropId, replica: u8) -> String {
     format!("{drop}#status#{replica}")
 }
 
-fn counts_key(drop: &DropId, sku: &SkuId) -> String {
-    format!("{drop}#counts#{sku}")
+fn counts_key(drop: &DropId, sku: &SkuId, replica: u8) -> String {
+    format!("{drop}#counts#{sku}#{replica}")
 }
 
 const fn listing_key(listing: Listing) -> &'static str {
@@ -573,6 +600,13 @@ impl ReadDrop for Store {
         self.read(&[touch]).await?;
         self.memory.drop(id).await
     }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
+        let bytes = self.sizes.of(id.as_str());
+        self.read(&[half(Place::Drops, copy_key(id, copy), bytes)])
+            .await?;
+        self.memory.copy(id, copy).await
+    }
 }
 
 impl ListDrops for Store {
@@ -602,7 +636,12 @@ impl StoreDrop for Store {
             _ => SMALL_BYTES,
         };
         let bytes = json_bytes(drop) + attributes;
-        let touches = [one(Place::Drops, drop.id.to_string(), bytes)];
+        let copies = if drop.is_published() { DROP_COPIES } else { 0 };
+        let copies = (0..copies).map(|copy| copy_key(&drop.id, copy));
+        let touches: Vec<Touch> = std::iter::once(drop.id.to_string())
+            .chain(copies)
+            .map(|key| in_transaction(Place::Drops, key, bytes))
+            .collect();
         let listing = if drop.listed {
             Listing::Listed
         } else {
@@ -633,11 +672,16 @@ impl ReadStatus for Store {
 }
 
 impl ReadCounts for Store {
-    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
-        let key = counts_key(drop, sku);
-        let bytes = self.sizes.of(&key);
+    async fn counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        replica: u8,
+    ) -> Result<Option<FreeCounts>, StoreError> {
+        let bytes = self.sizes.of(&counts_key(drop, sku, 0));
+        let key = counts_key(drop, sku, replica);
         self.read(&[half(Place::Status, key, bytes)]).await?;
-        self.memory.counts(drop, sku).await
+        self.memory.counts(drop, sku, replica).await
     }
 }
 
@@ -648,36 +692,19 @@ impl WriteStatus for Store {
         sku: &SkuId,
         counts: &FreeCounts,
     ) -> Result<Conditional<()>, StoreError> {
-        let key = counts_key(drop, sku);
         let bytes = counts.free.len() + SMALL_BYTES;
-        let touches = [one(Place::Status, key.clone(), bytes)];
-        self.sizes.put(key, bytes);
-        self.conditional(&touches, &[], self.memory.write_counts(drop, sku, counts))
+        self.sizes.put(counts_key(drop, sku, 0), bytes);
+        let key = |replica| counts_key(drop, sku, replica);
+        self.write_copies(key, bytes, self.memory.write_counts(drop, sku, counts))
             .await
     }
 
     async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
         let bytes = json_bytes(status) + SMALL_BYTES;
         self.sizes.put(status_key(&status.drop, 0), bytes);
-        let world = self.world();
-        world.takes(world.settings.times.write_us).await;
-        // One write for each copy. The copies are one document here, so it stands for all of them that at least one was written.
-        let written = (0..STATUS_REPLICAS)
-            .filter(|replica| {
-                self.ask(
-                    &[one(Place::Status, status_key(&status.drop, *replica), bytes)],
-                    &[],
-                )
-            })
-            .count();
-        if written == 0 {
-            return Err(StoreError::Busy);
-        }
-        let stored = self.memory.write_status(status).await?;
-        if written < usize::from(STATUS_REPLICAS) && stored.is_done() {
-            return Err(StoreError::Busy);
-        }
-        Ok(stored)
+        let key = |replica| status_key(&status.drop, replica);
+        self.write_copies(key, bytes, self.memory.write_status(status))
+            .await
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::claim::ClaimState;
 use domain::ids::{ReservationId, ShardKey};
-use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_STATUS_MS};
+use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, CONDUCTOR_PERIOD_MS, STALE_MS};
 use domain::shard::Shard;
 use domain::survey::Tally;
 
@@ -15,7 +15,7 @@ use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCount
 /// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
 const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
 /// The same when the conductor may have died: a status is believed until it is stale, by clocks that may be off.
-const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_STATUS_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
+const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
 /// How long a reservation's answer may be on its way after its write.
 const ANSWER_MS: i64 = 1_000;
 

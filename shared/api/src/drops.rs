@@ -2,7 +2,7 @@
 
 use domain::drops::{Drop, Phase};
 use domain::ids::{DropId, SkuId};
-use domain::limits::STALE_STATUS_MS;
+use domain::limits::STALE_MS;
 use domain::money::Money;
 use domain::status::{Availability, DropStatus, next_poll_seconds};
 use domain::time::Timestamp;
@@ -156,12 +156,13 @@ impl StatusView {
     /// The status at `now`, from the drop and the last survey; `None` while the drop is not published.
     ///
     /// Without a survey, or with one too old to trust, everything allocated counts as available: that only makes people
-    /// ask, while *gone* would send them away, and is said only when it is true.
+    /// ask, while *gone* would send them away, and is said only when it is true. By a stale copy of the drop it is not said of an
+    /// open drop: units may have been added.
     #[must_use]
-    pub fn of(drop: &Drop, status: Option<&DropStatus>, now: Timestamp) -> Option<Self> {
+    pub fn of(drop: &Drop, drop_is_stale: bool, status: Option<&DropStatus>, now: Timestamp) -> Option<Self> {
         let phase = drop.phase(now)?;
         let over = matches!(phase, Phase::Closed | Phase::Cancelled);
-        let fresh = status.filter(|s| now.millis_since(s.as_of) <= STALE_STATUS_MS || s.is_sold_out());
+        let fresh = status.filter(|s| now.millis_since(s.as_of) <= STALE_MS || s.is_sold_out());
         let view = |sku: &domain::drops::Sku| {
             let counts = fresh
                 .and_then(|s| s.of(&sku.sku))
@@ -170,10 +171,10 @@ impl StatusView {
                 Some(counts) => (counts.free, Availability::of(&counts.tally())),
                 None => (sku.plan.units(), Availability::Available),
             };
-            let (free, availability) = if over {
-                (0, Availability::Gone)
-            } else {
-                (free, counted)
+            let (free, availability) = match counted {
+                _ if over => (0, Availability::Gone),
+                Availability::Gone if drop_is_stale => (free, Availability::AllHeld),
+                counted => (free, counted),
             };
             SkuStatusView {
                 sku: sku.sku.clone(),

@@ -66,6 +66,10 @@ pub struct DropBody {
     /// The most units one shopper may buy.
     #[schema(minimum = 1, maximum = 12)]
     pub per_shopper_limit: u32,
+    /// How many shoppers are expected. Into how many shards a small allocation is cut follows from it, and how often each process may
+    /// look at them: an estimate that is too low makes hot keys, one that is too high makes shoppers wait longer between two requests.
+    #[schema(minimum = 1, maximum = 100_000_000)]
+    pub expected_shoppers: u32,
     /// Whether `GET /drops` shows the drop; true if not said. One that it does not show is found by its id alone, and is sold
     /// as any other.
     #[serde(default = "listed")]
@@ -110,6 +114,7 @@ impl From<DropBody> for DropDraft {
             retry_seconds: body.retry_seconds,
             gateway_wait_seconds: body.gateway_wait_seconds,
             per_shopper_limit: body.per_shopper_limit,
+            expected_shoppers: body.expected_shoppers,
             listed: body.listed,
             skus: body.skus.into_iter().map(sku).collect(),
         }
@@ -205,6 +210,8 @@ pub struct OperatorDropView {
     pub gateway_wait_seconds: u32,
     /// The most units one shopper may buy.
     pub per_shopper_limit: u32,
+    /// How many shoppers are expected.
+    pub expected_shoppers: u32,
     /// Whether `GET /drops` shows the drop once it is published.
     pub listed: bool,
     /// What is sold.
@@ -272,6 +279,7 @@ impl OperatorDropView {
             retry_seconds: drop.retry_seconds,
             gateway_wait_seconds: drop.gateway_wait_seconds,
             per_shopper_limit: drop.per_shopper_limit,
+            expected_shoppers: drop.expected_shoppers,
             listed: drop.listed,
             skus: drop.skus.iter().map(view).collect(),
             warnings: Vec::new(),

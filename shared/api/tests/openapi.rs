@@ -151,6 +151,12 @@ fn the_documents_bounds_are_the_domains() {
         ),
         (
             "DropBody",
+            "expected_shoppers",
+            "maximum",
+            i64::from(*domain::crowd::EXPECTED_SHOPPERS.end()),
+        ),
+        (
+            "DropBody",
             "skus",
             "maxItems",
             i64::try_from(l::MAX_SKUS).unwrap(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crowd::EXPECTED_SHOPPERS;
 use crate::ids::{DropId, ShardKey, SkuId};
 use crate::limits::{
     DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS, LATE_MS, MAX_CARDS, MAX_GATEWAY_WAIT_SECONDS,
@@ -84,6 +85,8 @@ pub struct DropDraft {
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
+    /// The number of shoppers that the operator expects: shards and budgets of looks follow from it.
+    pub expected_shoppers: u32,
     /// Whether lists show the drop once it is published.
     pub listed: bool,
     /// The goods; the plans are ignored.
@@ -130,6 +133,8 @@ pub struct Drop {
     pub gateway_wait_seconds: u32,
     /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
+    /// The number of shoppers that the operator expects: shards and budgets of looks follow from it.
+    pub expected_shoppers: u32,
     /// Whether lists show the drop once it is published. An unlisted drop is found only by its id, and is sold like any
     /// other.
     #[serde(default = "listed")]
@@ -253,6 +258,11 @@ impl DropDraft {
             format!("1 to {MAX_PER_SHOPPER}"),
         );
         check(
+            EXPECTED_SHOPPERS.contains(&self.expected_shoppers),
+            "expected_shoppers",
+            format!("{} to {}", EXPECTED_SHOPPERS.start(), EXPECTED_SHOPPERS.end()),
+        );
+        check(
             (1..=MAX_SKUS).contains(&self.skus.len()),
             "skus",
             format!("1 to {MAX_SKUS}"),
@@ -276,7 +286,7 @@ impl DropDraft {
                 &format!("skus[{n}].price_minor"),
                 format!("at most {MAX_ORDER_MINOR} for as many units as one shopper may have"),
             );
-            if let Err(error) = ShardPlan::default().extend(sku.units, limit, None) {
+            if let Err(error) = ShardPlan::default().extend(sku.units, limit, self.expected_shoppers, None) {
                 check(false, &format!("skus[{n}].units"), error.to_string());
             }
         }
@@ -318,6 +328,7 @@ impl Drop {
             retry_seconds: draft.retry_seconds,
             gateway_wait_seconds: draft.gateway_wait_seconds,
             per_shopper_limit: draft.per_shopper_limit,
+            expected_shoppers: draft.expected_shoppers,
             listed: draft.listed,
             message: None,
             skus,
@@ -350,7 +361,7 @@ impl Drop {
                 == (&edited.title, edited.currency, edited.starts_at, edited.ends_at)
             && (self.hold_seconds, self.terms(), self.per_shopper_limit)
                 == (edited.hold_seconds, edited.terms(), edited.per_shopper_limit)
-            && self.listed == edited.listed;
+            && (self.listed, self.expected_shoppers) == (edited.listed, edited.expected_shoppers);
         if unchanged {
             Ok(self.clone())
         } else {
@@ -369,6 +380,22 @@ impl Drop {
             DropState::Scheduled if now < self.starts_at => Some(Phase::Upcoming),
             DropState::Scheduled => Some(Phase::Open),
         }
+    }
+
+    /// Whether shoppers see it.
+    #[must_use]
+    pub const fn is_published(&self) -> bool {
+        matches!(
+            self.state,
+            DropState::Scheduled | DropState::Cancelling | DropState::Cancelled
+        )
+    }
+
+    /// Whether its phase at `now` may be untrue by a newer document: it may have been published or extended since. A process that
+    /// goes by a stale copy does not say it.
+    #[must_use]
+    pub fn needs_the_newest(&self, now: Timestamp) -> bool {
+        matches!(self.phase(now), None | Some(Phase::Closed | Phase::Cancelled))
     }
 
     /// When the last hold of this drop has expired on every clock: its last requests may claim shortly after the end.
@@ -442,7 +469,8 @@ impl Drop {
         let mut next = self.next(DropState::Publishing);
         for sku in &mut next.skus {
             sku.plan = ShardPlan::default();
-            sku.plan.extend(sku.units, self.per_shopper_limit, None)?;
+            sku.plan
+                .extend(sku.units, self.per_shopper_limit, self.expected_shoppers, None)?;
         }
         Ok(next)
     }
@@ -561,9 +589,12 @@ impl Drop {
             .iter_mut()
             .find(|s| s.sku == *sku)
             .ok_or(DropError::UnknownSku)?;
-        found
-            .plan
-            .extend(units, self.per_shopper_limit, Some(request.to_owned()))?;
+        found.plan.extend(
+            units,
+            self.per_shopper_limit,
+            self.expected_shoppers,
+            Some(request.to_owned()),
+        )?;
         Ok(next)
     }
 
@@ -628,6 +659,7 @@ mod tests {
             retry_seconds: 60,
             gateway_wait_seconds: 7_200,
             per_shopper_limit: 2,
+            expected_shoppers: 1_000,
             listed: true,
             skus: vec![Sku {
                 sku: "TEE-M".parse().unwrap(),
@@ -665,6 +697,7 @@ mod tests {
         bad.retry_seconds = 0;
         bad.gateway_wait_seconds = 0;
         bad.per_shopper_limit = 0;
+        bad.expected_shoppers = 0;
         let twin = Sku {
             price_minor: 0,
             units: 0,
@@ -683,6 +716,7 @@ mod tests {
                 "retry_seconds",
                 "gateway_wait_seconds",
                 "per_shopper_limit",
+                "expected_shoppers",
                 "skus[1].sku",
                 "skus[1].title",
                 "skus[1].price_minor",

@@ -24,6 +24,7 @@
 
 pub mod choice;
 pub mod claim;
+pub mod crowd;
 pub mod drops;
 pub mod ids;
 pub mod lapse;

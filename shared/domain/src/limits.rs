@@ -37,22 +37,37 @@ pub const WRITE_UNIT_BYTES: usize = 1024;
 pub const CLOCK_SKEW_MS: i64 = 4_000;
 /// How often the conductor walks over the shards of a drop that is on, in milliseconds.
 pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
-/// How long a process may go on using a drop document, a status or a count it has read, in milliseconds.
+/// The age at which what a process has read (a drop, a status, a count) stops being fresh, in milliseconds. It reads again by then.
 pub const CACHE_MS: i64 = 1_000;
-/// How long a process may go on with its last good status when it cannot read a newer one, in milliseconds.
-pub const STALE_STATUS_MS: i64 = 10_000;
+/// How much earlier than after [`CACHE_MS`] a process reads a drop again at most, in milliseconds: a random part of this, so that
+/// processes that started together do not read together.
+pub const REFRESH_JITTER_MS: i64 = CACHE_MS / 4;
+/// How long a process that has a copy of a drop waits for a newer one, in milliseconds.
+pub const REFRESH_WAIT_MS: i64 = 250;
+/// How long a process goes on with its last good copy of a drop or a status when it cannot read a newer one, in milliseconds.
+pub const STALE_MS: i64 = 10_000;
+/// How far an eventually consistent read is assumed to lag behind the latest write, in milliseconds. DynamoDB's documentation
+/// says that it is usually less than a second.
+pub const READ_LAG_MS: i64 = 2_000;
+/// For how long after a change of a drop some process still goes by the former document, in milliseconds, by its own clock.
+pub const OUTDATED_MS: i64 = STALE_MS + READ_LAG_MS;
 /// How long after the last moment at which a reservation may be granted a write of that request may still arrive, in
-/// milliseconds: the process may have judged by a drop it had cached, on a clock that is behind, and it may have taken
+/// milliseconds: the process may have judged by an outdated drop, on a clock that is behind, and it may have taken
 /// all the time its function has.
-pub const LATE_MS: i64 = CACHE_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000;
+pub const LATE_MS: i64 = OUTDATED_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000;
 /// How long before its start a drop's start can still be moved, in milliseconds: every process must know the new start before it admits
-/// anyone, however old its copy and wrong its clock, and the act itself takes a moment.
-pub const RESCHEDULE_BEFORE_MS: i64 = CACHE_MS + CLOCK_SKEW_MS + 2_000;
+/// anyone, however outdated its drop and wrong its clock, and the act itself takes a moment.
+pub const RESCHEDULE_BEFORE_MS: i64 = OUTDATED_MS + CLOCK_SKEW_MS + 2_000;
 /// The longest message to those who wait for a drop, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 280;
 /// How far ahead a drop may start, in seconds: a year.
 pub const MAX_START_AHEAD_SECONDS: u32 = 366 * 86_400;
-/// Copies of the status document, so that no key is hot.
+/// Copies of a published drop's document, so that no key is hot: each process reads one of them. They change with the document, in one
+/// transaction.
+pub const DROP_COPIES: u8 = 64;
+/// The most writes of one transaction (DynamoDB's limit).
+pub const TRANSACTION_WRITES: usize = 100;
+/// Copies of the status document and of the free counts of a SKU, so that no key is hot.
 pub const STATUS_REPLICAS: u8 = 16;
 /// Buckets of the sparse index of open orders.
 pub const OPEN_BUCKETS: u8 = 16;
@@ -196,8 +211,18 @@ const _: () = assert!(
     "what a cache hides must be within what clocks may hide"
 );
 const _: () = assert!(
-    STALE_STATUS_MS > CACHE_MS,
-    "a stale copy is older than a fresh one"
+    (DROP_COPIES as usize) < TRANSACTION_WRITES,
+    "a drop and its copies change in one transaction"
+);
+const _: () = assert!(
+    REFRESH_JITTER_MS + REFRESH_WAIT_MS < CACHE_MS && CACHE_MS + REFRESH_WAIT_MS < STALE_MS,
+    "a copy is read again several times before it is too old to go on with"
+);
+const _: () = assert!(
+    LATE_MS >= OUTDATED_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000
+        && RESCHEDULE_BEFORE_MS > OUTDATED_MS + CLOCK_SKEW_MS
+        && OUTDATED_MS > STALE_MS,
+    "what waits for the last request by a former document waits for the oldest copy, read with a lag, on the slowest clock"
 );
 const _: () = assert!(
     ACTION_POLL_MS < REDRIVE_MS,

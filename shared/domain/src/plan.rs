@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crowd;
 use crate::limits::{MAX_PER_SHOPPER, MAX_SEGMENTS_PER_SKU, MAX_SHARD_UNITS, MAX_SHARDS_PER_SKU};
 
 /// A range of shards that were allocated together: full ones, and the remainder in the last.
@@ -61,7 +62,8 @@ pub enum PlanError {
 }
 
 impl ShardPlan {
-    /// Appends shards for `units` more. `request` identifies a restock; a repeat of the same request changes nothing.
+    /// Appends shards for `units` more. A small allocation is cut into as many shards as a crowd of `expected_shoppers` needs, down to one
+    /// shopper's limit for each. `request` identifies a restock; a repeat of the same request changes nothing.
     ///
     /// # Errors
     /// [`PlanError`] when a limit would be exceeded. The plan then stays unchanged.
@@ -69,6 +71,7 @@ impl ShardPlan {
         &mut self,
         units: u32,
         per_shopper_limit: u32,
+        expected_shoppers: u32,
         request: Option<String>,
     ) -> Result<(), PlanError> {
         if request.is_some() && self.segments.iter().any(|s| s.request == request) {
@@ -83,7 +86,13 @@ impl ShardPlan {
         if self.segments.len() >= MAX_SEGMENTS_PER_SKU {
             return Err(PlanError::TooManySegments);
         }
-        let shard_units = MAX_SHARD_UNITS / per_shopper_limit * per_shopper_limit;
+        let whole_limits = |units: u32| units / per_shopper_limit * per_shopper_limit;
+        let (largest, wanted) = (whole_limits(MAX_SHARD_UNITS), crowd::shards(expected_shoppers));
+        let shard_units = if units.div_ceil(largest) >= wanted {
+            largest
+        } else {
+            whole_limits(units / wanted).clamp(per_shopper_limit, largest)
+        };
         let first = self.shards();
         if units.div_ceil(shard_units) > u32::from(MAX_SHARDS_PER_SKU - first) {
             return Err(PlanError::TooMany);
@@ -139,9 +148,9 @@ mod tests {
         fn a_plan_allocates_exactly_its_units(parts in proptest::collection::vec(1u32..3_000, 1..6), limit in 1u32..=MAX_PER_SHOPPER) {
             let mut plan = ShardPlan::default();
             for (n, units) in parts.iter().enumerate() {
-                plan.extend(*units, limit, (n > 0).then(|| n.to_string())).unwrap();
+                plan.extend(*units, limit, 1_000, (n > 0).then(|| n.to_string())).unwrap();
                 let once = plan.clone();
-                if n > 0 { plan.extend(*units, limit, Some(n.to_string())).unwrap(); }
+                if n > 0 { plan.extend(*units, limit, 1_000, Some(n.to_string())).unwrap(); }
                 prop_assert_eq!(&once, &plan, "a repeated restock changed the plan");
             }
             let shards: Vec<_> = plan.allocations().collect();
@@ -155,19 +164,66 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// A crowd cuts an allocation into as many shards as it needs and the limit allows, never into fewer than a small one does.
+        #[test]
+        fn a_crowd_is_spread_over_shards(units in 1u32..40_000, limit in 1u32..=MAX_PER_SHOPPER, shoppers in 1u32..10_000_000) {
+            let plan = |shoppers| {
+                let mut plan = ShardPlan::default();
+                plan.extend(units, limit, shoppers, None).unwrap();
+                plan
+            };
+            let (cut, least) = (plan(shoppers), plan(1));
+            prop_assert_eq!(cut.units(), units);
+            prop_assert!(cut.shards() >= least.shards());
+            let whole = units / limit;
+            let wanted = crowd::shards(shoppers).min(whole.max(1));
+            prop_assert!(u32::from(cut.shards()) >= wanted, "{} of {}", cut.shards(), wanted);
+            let shards: Vec<u32> = cut.allocations().map(|(_, units)| units).collect();
+            let full = shards[0];
+            prop_assert!(full <= MAX_SHARD_UNITS && (units < limit || full >= limit));
+            prop_assert!(shards.iter().rev().skip(1).all(|units| *units == full && units.is_multiple_of(limit)));
+        }
+    }
+
+    #[test]
+    fn a_few_units_for_many_are_cut_down_to_the_limit() {
+        for (units, limit, shoppers, shards) in [
+            (24, 1, 1_000, 1),
+            (24, 1, 1_000_000, 24),
+            (24, 2, 1_000_000, 12),
+            (24, 12, 1_000_000, 2),
+            (600, 1, 1_000, 25),
+            (600, 1, 1_000_000, 25),
+            (100, 1, 1_000_000, 17),
+            (5, 12, 1_000_000, 1),
+        ] {
+            let mut plan = ShardPlan::default();
+            plan.extend(units, limit, shoppers, None).unwrap();
+            assert_eq!(
+                plan.shards(),
+                shards,
+                "{units} units, {limit} each, {shoppers} shoppers"
+            );
+        }
+    }
+
     #[test]
     fn limits_are_kept() {
         let mut plan = ShardPlan::default();
-        assert_eq!(plan.extend(0, 1, None), Err(PlanError::NoUnits));
-        assert_eq!(plan.extend(1, 0, None), Err(PlanError::BadLimit));
+        assert_eq!(plan.extend(0, 1, 1_000, None), Err(PlanError::NoUnits));
+        assert_eq!(plan.extend(1, 0, 1_000, None), Err(PlanError::BadLimit));
         assert_eq!(
-            plan.extend(1, MAX_PER_SHOPPER + 1, None),
+            plan.extend(1, MAX_PER_SHOPPER + 1, 1_000, None),
             Err(PlanError::BadLimit)
         );
-        assert_eq!(plan.extend(u32::MAX, 1, None), Err(PlanError::TooMany));
+        assert_eq!(plan.extend(u32::MAX, 1, 1_000, None), Err(PlanError::TooMany));
         assert_eq!(plan, ShardPlan::default());
-        assert_eq!(plan.extend(24 * 4096, 1, None), Ok(()));
-        assert_eq!(plan.extend(1, 1, Some("r".into())), Err(PlanError::TooMany));
+        assert_eq!(plan.extend(24 * 4096, 1, 1_000, None), Ok(()));
+        assert_eq!(
+            plan.extend(1, 1, 1_000, Some("r".into())),
+            Err(PlanError::TooMany)
+        );
     }
 
     #[test]
@@ -175,15 +231,15 @@ mod tests {
         let mut plan = ShardPlan::default();
         assert_eq!(plan.shards(), 0);
         for n in 0..MAX_SEGMENTS_PER_SKU {
-            plan.extend(30, 5, (n > 0).then(|| n.to_string())).unwrap();
+            plan.extend(30, 5, 1_000, (n > 0).then(|| n.to_string())).unwrap();
         }
         let full = plan.clone();
         assert_eq!(
-            plan.extend(1, 5, Some("r".into())),
+            plan.extend(1, 5, 1_000, Some("r".into())),
             Err(PlanError::TooManySegments)
         );
         assert_eq!(
-            plan.extend(30, 5, Some("7".into())),
+            plan.extend(30, 5, 1_000, Some("7".into())),
             Ok(()),
             "a repeat adds nothing"
         );

@@ -23,6 +23,7 @@
 //! | | | no shard has enough | not found |
 //! | [`Look`] at further shards | as above | as above | as above, finally: not found |
 //! | not found | | more units were counted or seen than could be claimed | done: all held, since units may be free again soon |
+//! | | | the counts could not be read | done: all held, and scarce for the process's next requests |
 //! | | | an order of the shopper occupies the shard | done: order in progress |
 //! | | | some shard has fewer units | done: fewer left |
 //! | | | no units | survey |
@@ -128,11 +129,29 @@ pub enum Refused {
     OrderInProgress(ReservationId),
     /// The same key was used for another quantity.
     OtherRequest,
+    /// All units are held, or the process has made the looks that the expected crowd leaves it. The crowd is spread over the time in
+    /// which it can look.
+    Crowded {
+        /// Milliseconds until the shopper asks again.
+        in_ms: i64,
+    },
     /// Holds of the shopper expired unused, so the shopper must wait before a further one.
     HoldsUnused {
         /// The waiting time in milliseconds.
         in_ms: i64,
     },
+}
+
+impl Refused {
+    /// Whether a newer document of the drop may make it untrue: the drop may have been published, resumed, extended or restocked.
+    /// A process that goes by a stale copy of the drop does not say it.
+    #[must_use]
+    pub const fn needs_the_newest_drop(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownDrop | Self::Paused | Self::Closed | Self::SoldOut(Availability::Gone)
+        )
+    }
 }
 
 /// A search found fewer than `units` of a SKU.
@@ -352,7 +371,11 @@ enum Stage<'a> {
     /// At the shopper's shards; only for an earlier claim if `known` is set.
     Own { known: Option<Known<'a>> },
     /// At further shards, chosen by the free units counted in each.
-    Further { counted: Vec<u32> },
+    Further {
+        counted: Vec<u32>,
+        /// Whether the conductor's counts could be read; otherwise each shard's whole allocation counts.
+        known: bool,
+    },
 }
 
 /// The state that is passed from step to step.
@@ -418,7 +441,7 @@ impl<'a> Search<'a> {
                 None => scarcity.into(),
             }),
             Stage::Own { known: None } => Step::Count(Count(self)),
-            Stage::Further { counted } => self.shown.in_vain(self.wanted, &counted),
+            Stage::Further { counted, known } => self.shown.in_vain(self.wanted, &counted, known),
         }
     }
 }
@@ -452,15 +475,24 @@ impl Shown {
 
     /// The step when no shard is left to try. It reports the available amount by what was seen, and by the free units
     /// `counted` in the shards that were not read.
-    fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32]) -> Step<'a> {
+    fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32], known: bool) -> Step<'a> {
         let unseen = (0u16..)
             .zip(counted)
             .filter(|(index, _)| !self.looked_at.contains(index));
         let counted = unseen.map(|(_, free)| *free).max().unwrap_or(0);
         let (units, available) = (wanted.hold.units, counted.max(self.best_offer));
         if available >= units {
-            // Other requests were faster, or the count is outdated: units may be free again soon.
-            return Step::refused(Refused::SoldOut(Availability::AllHeld));
+            let availability = Availability::AllHeld;
+            // Other requests were faster, or the count is outdated: units may be free again soon. Where there is no count, what the
+            // looks showed is remembered: otherwise each request would look at as many shards in vain.
+            return match (known, &self.in_the_way) {
+                (false, None) if self.best_offer < units => Step::learnt(Scarcity {
+                    units,
+                    available: 0,
+                    availability,
+                }),
+                _ => Step::refused(Refused::SoldOut(availability)),
+            };
         }
         if let Some(reservation) = self.in_the_way {
             return Step::refused(Refused::OrderInProgress(reservation));
@@ -485,6 +517,12 @@ pub struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
+    /// Whether the request has looked before.
+    #[must_use]
+    pub const fn is_further(&self) -> bool {
+        matches!(self.search.stage, Stage::Further { .. })
+    }
+
     /// Takes the result of the read: the existing shards, in the requested order; the units of the drop that the
     /// shopper has `purchased` in open or paid orders; and the number of the shopper's holds that expired unused.
     #[must_use]
@@ -601,6 +639,7 @@ impl<'a> Count<'a> {
     pub fn showed(self, counts: Option<(Timestamp, &[u8])>) -> Step<'a> {
         let mut search = self.0;
         let (wanted, units) = (search.wanted, search.wanted.hold.units);
+        let known = counts.is_some();
         let (as_of, free) = counts.unwrap_or((wanted.now, &[]));
         let counted = |index: u16| free.get(usize::from(index)).map(|free| u32::from(*free));
         let allocations = wanted.sku.plan.allocations();
@@ -618,7 +657,7 @@ impl<'a> Count<'a> {
             };
             further.extend(wanted.own_shards().into_iter().filter(enough));
         }
-        search.stage = Stage::Further { counted };
+        search.stage = Stage::Further { counted, known };
         if further.is_empty() {
             return search.try_in(Candidates::new());
         }

@@ -1,20 +1,22 @@
-//! The drop ports: a drop is one document, written conditionally on its version; the calendar is a sparse index.
+//! The drop ports: a drop is one document, written conditionally on its version, and once it is published with its copies in one
+//! transaction; the calendar is a sparse index.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
+use domain::limits::DROP_COPIES;
 use domain::time::Timestamp;
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
-use ports::stock::Consistency::Strong;
+use ports::stock::Consistency::{Eventual, Strong};
 use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::conditional;
 use crate::item::{DOC, Item, KEY, document, json, ms, n, number, s, text, unreadable};
 use crate::paging::query;
+use crate::transact::{self, Transacted, not_conditions, transact};
 
 const TABLE: &str = "drops";
 const CALENDAR_INDEX: &str = "calendar";
@@ -40,31 +42,60 @@ impl DropStore {
         }
     }
 
-    /// Writes everything except the drop's calendar attributes.
-    fn update(&self, drop: &Drop, doc: AttributeValue) -> UpdateItemFluentBuilder {
-        let update = self
-            .clients
-            .writes
-            .update_item()
+    /// Writes the drop's item. A drop stays on the calendar in all later states, so only the state that adds it writes the
+    /// calendar's attribute.
+    fn update(&self, drop: &Drop, doc: &AttributeValue) -> UpdateBuilder {
+        let update = Update::builder()
             .table_name(&self.clients.tables.drops)
             .key(KEY, s(drop.id.as_str()))
             .expression_attribute_names("#doc", DOC)
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":doc", doc)
+            .expression_attribute_values(":doc", doc.clone())
             .expression_attribute_values(":version", n(drop.version))
             .expression_attribute_values(":starts_at", ms(drop.starts_at));
-        match drop.version.checked_sub(1) {
+        let update = match drop.version.checked_sub(1) {
             None | Some(0) => update.condition_expression("attribute_not_exists(pk)"),
             Some(before) => update
                 .condition_expression("#version = :before")
                 .expression_attribute_values(":before", n(before)),
+        };
+        if drop.state != DropState::Scheduled {
+            return update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at");
         }
+        let listing = if drop.listed {
+            Listing::Listed
+        } else {
+            Listing::Unlisted
+        };
+        update
+            .update_expression(
+                "SET #doc = :doc, #version = :version, starts_at = :starts_at, listed = :listed",
+            )
+            .expression_attribute_values(":listed", s(part(listing)))
+    }
+
+    /// Writes one of the drop's copies, which stand on no calendar.
+    fn update_copy(&self, drop: &Drop, doc: &AttributeValue, copy: u8) -> UpdateBuilder {
+        Update::builder()
+            .table_name(&self.clients.tables.drops)
+            .key(KEY, s(copy_key(&drop.id, copy)))
+            .expression_attribute_names("#doc", DOC)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":doc", doc.clone())
+            .expression_attribute_values(":version", n(drop.version))
+            .update_expression("SET #doc = :doc, #version = :version")
     }
 }
 
-fn drop_of(item: &Item) -> Result<Drop, StoreError> {
+fn copy_key(id: &DropId, copy: u8) -> String {
+    format!("{id}#copy#{copy}")
+}
+
+/// The drop in the item under `key`, which is its own or that of a copy.
+fn drop_of(item: &Item, key: &str) -> Result<Drop, StoreError> {
     let drop: Drop = document(TABLE, item)?;
-    if drop.id.as_str() != text(TABLE, item, KEY)? {
+    let of = text(TABLE, item, KEY)?;
+    if of != key || of.split('#').next() != Some(drop.id.as_str()) {
         return Err(unreadable(TABLE, KEY));
     }
     if drop.version != number::<u64>(TABLE, item, "version")? {
@@ -77,7 +108,13 @@ impl ReadDrop for DropStore {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
         let table = &self.clients.tables.drops;
         let item = self.clients.get(table, id.as_str(), Strong).await?;
-        item.as_ref().map(drop_of).transpose()
+        item.as_ref().map(|item| drop_of(item, id.as_str())).transpose()
+    }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
+        let (table, key) = (&self.clients.tables.drops, copy_key(id, copy));
+        let item = self.clients.get(table, &key, Eventual).await?;
+        item.as_ref().map(|item| drop_of(item, &key)).transpose()
     }
 }
 
@@ -106,7 +143,10 @@ impl ListDrops for DropStore {
             .scan_index_forward(false);
         // One more item than requested shows whether there is a next page.
         let items = query(request, &self.clients.tables.drops, from, usize::from(limit) + 1).await?;
-        let mut drops = items.iter().map(drop_of).collect::<Result<Vec<_>, _>>()?;
+        let mut drops = items
+            .iter()
+            .map(|item| drop_of(item, text(TABLE, item, KEY)?))
+            .collect::<Result<Vec<_>, _>>()?;
         let next = page::cut(&mut drops, limit, |drop| (drop.starts_at, drop.id.clone()));
         Ok(DropPage { drops, next })
     }
@@ -117,23 +157,19 @@ impl StoreDrop for DropStore {
         if drop.version == 0 {
             return Ok(Conditional::Refused(()));
         }
-        let update = self.update(drop, json("a drop", drop)?);
-        // A drop stays on the calendar in all later states, so only the state that adds it writes the calendar
-        // attributes.
-        let update = if drop.state == DropState::Scheduled {
-            let listing = if drop.listed {
-                Listing::Listed
-            } else {
-                Listing::Unlisted
-            };
-            update
-                .update_expression(
-                    "SET #doc = :doc, #version = :version, starts_at = :starts_at, listed = :listed",
-                )
-                .expression_attribute_values(":listed", s(part(listing)))
-        } else {
-            update.update_expression("SET #doc = :doc, #version = :version, starts_at = :starts_at")
-        };
-        conditional("UpdateItem", &self.clients.tables.drops, update.send().await)
+        let doc = json("a drop", drop)?;
+        let mut writes = vec![transact::update(self.update(drop, &doc).build())?];
+        if drop.is_published() {
+            for copy in 0..DROP_COPIES {
+                writes.push(transact::update(self.update_copy(drop, &doc, copy).build())?);
+            }
+        }
+        match transact(&self.clients.writes, &self.clients.tables.drops, writes).await? {
+            Transacted::Done => Ok(Conditional::Done),
+            Transacted::Cancelled(reasons) => match not_conditions(&reasons) {
+                Some(error) => Err(error),
+                None => Ok(Conditional::Refused(())),
+            },
+        }
     }
 }

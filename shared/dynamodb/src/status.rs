@@ -28,8 +28,8 @@ fn status_key(drop: &DropId, replica: u8) -> String {
     format!("{drop}#status#{replica}")
 }
 
-fn counts_key(drop: &DropId, sku: &SkuId) -> String {
-    format!("{drop}#counts#{sku}")
+fn counts_key(drop: &DropId, sku: &SkuId, replica: u8) -> String {
+    format!("{drop}#counts#{sku}#{replica}")
 }
 
 impl StatusStore {
@@ -45,15 +45,29 @@ impl StatusStore {
         self.clients.get(table, &key, Consistency::Eventual).await
     }
 
+    /// Replaces every copy of a document by `value`, as `name`; `key` is the key of each.
     async fn replace(
         &self,
-        key: String,
-        value: (&'static str, AttributeValue),
+        key: impl Fn(u8) -> String,
+        (name, value): (&'static str, AttributeValue),
         fencing: u64,
         as_of: Timestamp,
     ) -> Result<Conditional<()>, StoreError> {
         let table = &self.clients.tables.status;
-        replace(&self.clients, table, key, value, fencing, as_of).await
+        let writes = (0..STATUS_REPLICAS).map(|replica| {
+            let value = (name, value.clone());
+            replace(&self.clients, table, key(replica), value, fencing, as_of)
+        });
+        let mut failed = None;
+        for outcome in join_all(writes).await {
+            match outcome {
+                Ok(Conditional::Done) => {}
+                // A newer lease is visible in one copy before it is in all.
+                Ok(Conditional::Refused(())) => return Ok(Conditional::Refused(())),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(Conditional::Done), Err)
     }
 }
 
@@ -65,8 +79,13 @@ impl ReadStatus for StatusStore {
 }
 
 impl ReadCounts for StatusStore {
-    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
-        let Some(mut item) = self.read(counts_key(drop, sku)).await? else {
+    async fn counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        replica: u8,
+    ) -> Result<Option<FreeCounts>, StoreError> {
+        let Some(mut item) = self.read(counts_key(drop, sku, replica)).await? else {
             return Ok(None);
         };
         let Some(AttributeValue::B(free)) = item.remove("free") else {
@@ -87,26 +106,14 @@ impl WriteStatus for StatusStore {
         sku: &SkuId,
         counts: &FreeCounts,
     ) -> Result<Conditional<()>, StoreError> {
+        let key = |replica| counts_key(drop, sku, replica);
         let value = ("free", b(&counts.free));
-        self.replace(counts_key(drop, sku), value, counts.fencing, counts.as_of)
-            .await
+        self.replace(key, value, counts.fencing, counts.as_of).await
     }
 
     async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
-        let doc = json("a status", status)?;
-        let writes = (0..STATUS_REPLICAS).map(|replica| {
-            let key = status_key(&status.drop, replica);
-            self.replace(key, (DOC, doc.clone()), status.fencing, status.as_of)
-        });
-        let mut failed = None;
-        for outcome in join_all(writes).await {
-            match outcome {
-                Ok(Conditional::Done) => {}
-                // A newer lease is visible in one copy before it is in all.
-                Ok(Conditional::Refused(())) => return Ok(Conditional::Refused(())),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        failed.map_or(Ok(Conditional::Done), Err)
+        let key = |replica| status_key(&status.drop, replica);
+        let value = (DOC, json("a status", status)?);
+        self.replace(key, value, status.fencing, status.as_of).await
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, SkuId};
-use domain::limits::STATUS_REPLICAS;
+use domain::limits::{DROP_COPIES, STATUS_REPLICAS};
 use domain::prescale::readiness::Readiness;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
@@ -22,6 +22,16 @@ impl ReadDrop for MemoryStore {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
         self.call(Op::Drop, |state| {
             Ok(state.drops.get(id).map(|stored| stored.drop.clone()))
+        })
+        .await
+    }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
+        self.call(Op::Drop, |state| {
+            let found = state.drops.get(id).map(|stored| &stored.drop);
+            Ok(found
+                .filter(|drop| copy < DROP_COPIES && drop.is_published())
+                .cloned())
         })
         .await
     }
@@ -86,8 +96,16 @@ impl ReadStatus for MemoryStore {
 }
 
 impl ReadCounts for MemoryStore {
-    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+    async fn counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        replica: u8,
+    ) -> Result<Option<FreeCounts>, StoreError> {
         self.call(Op::Counts, |state| {
+            if replica >= STATUS_REPLICAS {
+                return Ok(None);
+            }
             Ok(state.counts.get(&(drop.clone(), sku.clone())).cloned())
         })
         .await

@@ -77,8 +77,9 @@ impl Edge for TestEdge {
         domain::choice::mix(before.wrapping_add(STEP))
     }
 
-    /// Moves the clock by `ms` at once. Sleepers at the same time add up: time passes as if they took turns.
+    /// Gives others a turn, and moves the clock by `ms` at once. Sleepers at the same time add up: time passes as if they took turns.
     async fn sleep(&self, ms: u64) {
+        yield_now().await;
         self.inner.slept_ms.fetch_add(ms, Ordering::SeqCst);
         self.advance(i64::try_from(ms).unwrap_or(i64::MAX));
         yield_now().await;

@@ -46,7 +46,7 @@ pub enum Op {
     Contact,
     /// `KeepContact::note_told`
     NoteTold,
-    /// `ReadDrop::drop`
+    /// `ReadDrop::drop` and `ReadDrop::copy`
     Drop,
     /// `ListDrops::published`
     Published,

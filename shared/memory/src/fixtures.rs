@@ -42,6 +42,7 @@ pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> D
         retry_seconds: 60,
         gateway_wait_seconds: 7_200,
         per_shopper_limit,
+        expected_shoppers: 1_000,
         listed: true,
         skus: skus.iter().map(sku).collect(),
     }

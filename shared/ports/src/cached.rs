@@ -1,9 +1,24 @@
-//! Drops as this process last read them, for at most a second.
+//! Drops as this process last read them.
+//!
+//! A copy is *fresh* for [`CACHE_MS`], and read again by then, at a moment of this process's own. When the database does not
+//! answer, the process goes on with its copy for [`STALE_MS`]: a *stale* copy may admit and claim until the end that it
+//! knows, but it must not make a statement that a newer document may refute. While one request reads a drop again, the others
+//! go on with the copy, so that one read of a drop is in progress at a time. Only a process without a copy waits for
+//! repeated reads.
+//!
+//! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is hot. Only what has no
+//! copies, a draft or an unknown id, is read from the document itself.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use domain::drops::Drop;
 use domain::ids::DropId;
+use domain::limits::{CACHE_MS, DROP_COPIES, REFRESH_JITTER_MS, REFRESH_WAIT_MS, STALE_MS};
+use domain::time::Timestamp;
+use hashlink::LruCache;
 
 use crate::StoreError;
 use crate::drops::ReadDrop;
@@ -14,49 +29,170 @@ use crate::retry::{IN_REQUEST, retry};
 /// How many drops a process remembers, and of how many ids it remembers that there is no such drop.
 const MOST: usize = 256;
 
+/// A drop as this process knows it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The drop.
+    pub drop: Arc<Drop>,
+    /// Whether it could not be read again in time: nothing that a newer document may refute follows from it.
+    pub is_stale: bool,
+}
+
+/// What is remembered of a drop.
+struct Remembered {
+    drop: Arc<Drop>,
+    read_at: Timestamp,
+    /// When it is read again.
+    due_at: Timestamp,
+    /// Whether a request is reading it again.
+    reading: bool,
+}
+
+impl Remembered {
+    fn known(&self, now: Timestamp) -> Known {
+        Known {
+            drop: Arc::clone(&self.drop),
+            is_stale: now.millis_since(self.read_at) >= CACHE_MS,
+        }
+    }
+}
+
 /// Reads drops, each at most once a second: also the absence of one.
 pub struct CachedDrops<D, E> {
     drops: D,
     edge: E,
-    found: Recent<DropId, Arc<Drop>>,
+    /// The copy of each document that this process reads.
+    copy: u8,
+    copies: Mutex<LruCache<DropId, Remembered>>,
     absent: Recent<DropId, ()>,
 }
 
 impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     /// A cache in front of `drops`.
     pub fn new(drops: D, edge: E) -> Self {
+        let drawn = edge.random() % u64::from(DROP_COPIES);
         Self {
             drops,
             edge,
-            found: Recent::new(MOST),
+            copy: u8::try_from(drawn).unwrap_or(0),
+            copies: Mutex::new(LruCache::new(MOST)),
             absent: Recent::new(MOST),
         }
     }
 
-    /// The drop, at most `domain::limits::CACHE_MS` old.
+    /// The drop: fresh, or stale while the database does not answer.
     ///
     /// # Errors
     /// [`StoreError`] when it had to be read and could not be.
-    pub async fn get(&self, id: &DropId) -> Result<Option<Arc<Drop>>, StoreError> {
+    pub async fn get(&self, id: &DropId) -> Result<Option<Known>, StoreError> {
         let now = self.edge.now();
-        if let Some(drop) = self.found.fresh(id, now) {
-            return Ok(Some(drop));
-        }
         if self.absent.fresh(id, now).is_some() {
             return Ok(None);
         }
-        let drop = retry(&self.edge, IN_REQUEST, || self.drops.drop(id)).await?;
-        let drop = drop.map(Arc::new);
-        match &drop {
-            Some(drop) => self.found.note(id.clone(), Arc::clone(drop), now),
-            None => self.absent.note(id.clone(), (), now),
+        let Some(copy) = self.known(id, now) else {
+            let drop = retry(&self.edge, IN_REQUEST, || self.read(id)).await?;
+            return Ok(self.note(id, drop, now));
+        };
+        let Some(turn) = self.turn(id, now) else {
+            return Ok(Some(copy));
+        };
+        let read = within(&self.edge, REFRESH_WAIT_MS, self.read(id)).await;
+        std::mem::drop(turn);
+        match read {
+            Ok(drop) => Ok(self.note(id, drop, now)),
+            Err(error) => self.known(id, self.edge.now()).map(Some).ok_or(error),
         }
-        Ok(drop)
     }
 
-    /// The drop as last read, at most `domain::limits::STALE_STATUS_MS` old: for a process that can do without the newest
-    /// while the database does not answer.
-    pub fn last_good(&self, id: &DropId) -> Option<Arc<Drop>> {
-        self.found.last_good(id, self.edge.now())
+    async fn read(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
+        match self.drops.copy(id, self.copy).await? {
+            None => self.drops.drop(id).await,
+            found => Ok(found),
+        }
     }
+
+    /// The copy, unless it is too old or from the future, after a clock jumped back.
+    fn known(&self, id: &DropId, now: Timestamp) -> Option<Known> {
+        let mut copies = self.lock();
+        let copy = copies.get(id)?;
+        let age_ms = now.millis_since(copy.read_at);
+        (0..STALE_MS).contains(&age_ms).then(|| copy.known(now))
+    }
+
+    /// The right to read the drop again, if that is due and no other request has it.
+    fn turn(&self, id: &DropId, now: Timestamp) -> Option<Turn<'_, D, E>> {
+        let due_at = self.due_at(now);
+        let mut copies = self.lock();
+        let copy = copies.get_mut(id)?;
+        if copy.reading || now < copy.due_at {
+            return None;
+        }
+        // Whether it succeeds or not, the next read is a second later: a table that refuses reads is not asked more often.
+        (copy.reading, copy.due_at) = (true, due_at);
+        Some(Turn {
+            of: self,
+            id: id.clone(),
+        })
+    }
+
+    fn due_at(&self, now: Timestamp) -> Timestamp {
+        let early = self.edge.random() % (REFRESH_JITTER_MS.unsigned_abs() + 1);
+        now.plus_millis(CACHE_MS - i64::try_from(early).unwrap_or(0))
+    }
+
+    fn note(&self, id: &DropId, drop: Option<Drop>, read_at: Timestamp) -> Option<Known> {
+        let Some(drop) = drop else {
+            self.lock().remove(id);
+            self.absent.note(id.clone(), (), read_at);
+            return None;
+        };
+        let due_at = self.due_at(read_at);
+        let mut copies = self.lock();
+        // A read that lags may show an older document than an earlier read.
+        if let Some(newer) = copies.get(id).filter(|copy| copy.drop.version > drop.version) {
+            return Some(newer.known(read_at));
+        }
+        let copy = Remembered {
+            drop: Arc::new(drop),
+            read_at,
+            due_at,
+            reading: false,
+        };
+        let known = copy.known(read_at);
+        copies.insert(id.clone(), copy);
+        Some(known)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<DropId, Remembered>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to read a drop again. It ends with the request, whether the read was answered or not.
+struct Turn<'a, D: ReadDrop, E: Edge> {
+    of: &'a CachedDrops<D, E>,
+    id: DropId,
+}
+
+impl<D: ReadDrop, E: Edge> std::ops::Drop for Turn<'_, D, E> {
+    fn drop(&mut self) {
+        if let Some(copy) = self.of.lock().get_mut(&self.id) {
+            copy.reading = false;
+        }
+    }
+}
+
+/// What `call` answers within `ms` milliseconds; afterwards its outcome is unknown, so it must be a read.
+async fn within<E: Edge, T>(
+    edge: &E,
+    ms: i64,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let mut call = pin!(call);
+    let mut end = pin!(edge.sleep(ms.unsigned_abs()));
+    std::future::poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Pending => end.as_mut().poll(context).map(|()| Err(StoreError::Unknown)),
+        ready => ready,
+    })
+    .await
 }

@@ -13,6 +13,10 @@ use crate::{Conditional, StoreError};
 pub trait ReadDrop: Send + Sync {
     /// The drop, strongly consistent; `None` if there is none.
     fn drop(&self, id: &DropId) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
+
+    /// The given copy (0 to `domain::limits::DROP_COPIES` - 1) of a published drop, eventually consistent; `None` if there is none, or
+    /// it is not published.
+    fn copy(&self, id: &DropId, copy: u8) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
 }
 
 /// One page of the calendar.
@@ -47,6 +51,7 @@ pub trait ListDrops: Send + Sync {
 /// Stores drops.
 pub trait StoreDrop: Send + Sync {
     /// Stores `drop` over the version before its own, or as a new one at version 1. Refused: another change came first.
+    /// The copies of a published drop change with it: there is no moment at which one of them is another version.
     /// A drop is on the calendar, in the part that its `listed` says, from the moment it is scheduled.
     fn store(&self, drop: &Drop) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
@@ -74,17 +79,18 @@ pub struct FreeCounts {
 
 /// Reads the free counts.
 pub trait ReadCounts: Send + Sync {
-    /// The free counts of a SKU, eventually consistent; `None` before the first survey.
+    /// The given copy (0 to 15) of the free counts of a SKU, eventually consistent; `None` before the first survey.
     fn counts(
         &self,
         drop: &DropId,
         sku: &SkuId,
+        replica: u8,
     ) -> impl Future<Output = Result<Option<FreeCounts>, StoreError>> + Send;
 }
 
 /// Writes what a survey found. A write under an older lease never replaces one under a newer.
 pub trait WriteStatus: Send + Sync {
-    /// Stores the free counts of a SKU. Refused: a newer lease has written.
+    /// Stores every copy of the free counts of a SKU. Refused: a newer lease has written.
     fn write_counts(
         &self,
         drop: &DropId,

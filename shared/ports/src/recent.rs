@@ -1,7 +1,7 @@
 //! The values that a process read or learnt a moment ago.
 //!
 //! A value is *fresh* for [`CACHE_MS`] after it was read. While the database does not answer, it is the *last good* one
-//! for [`STALE_STATUS_MS`]. The caller supplies the time; a value from the future, after a clock jumped back, is neither.
+//! for [`STALE_MS`]. The caller supplies the time; a value from the future, after a clock jumped back, is neither.
 //!
 //! **A full cache** forgets the value that was used least recently, so one that is in use stays. Keys that clients make up
 //! must have a cache of their own, as the absence of a drop has in [`CachedDrops`](crate::cached::CachedDrops): then they
@@ -11,7 +11,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::limits::{CACHE_MS, STALE_STATUS_MS};
+use domain::limits::{CACHE_MS, STALE_MS};
 use domain::time::Timestamp;
 use hashlink::LruCache;
 
@@ -35,9 +35,9 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         self.younger_than(CACHE_MS, key, now)
     }
 
-    /// The value if it was read less than [`STALE_STATUS_MS`] ago.
+    /// The value if it was read less than [`STALE_MS`] ago.
     pub fn last_good(&self, key: &K, now: Timestamp) -> Option<V> {
-        self.younger_than(STALE_STATUS_MS, key, now)
+        self.younger_than(STALE_MS, key, now)
     }
 
     /// Remembers that `value` was read at `now`.
@@ -95,8 +95,8 @@ mod tests {
         recent.note("a", 1, at(0));
         assert_eq!(recent.fresh(&"a", at(CACHE_MS - 1)), Some(1));
         assert_eq!(recent.fresh(&"a", at(CACHE_MS)), None);
-        assert_eq!(recent.last_good(&"a", at(STALE_STATUS_MS - 1)), Some(1));
-        assert_eq!(recent.last_good(&"a", at(STALE_STATUS_MS)), None);
+        assert_eq!(recent.last_good(&"a", at(STALE_MS - 1)), Some(1));
+        assert_eq!(recent.last_good(&"a", at(STALE_MS)), None);
         assert_eq!(recent.fresh(&"a", at(-1)), None, "the clock jumped back");
         assert_eq!(recent.last_good(&"a", at(-1)), None);
         recent.note("a", 2, at(5));

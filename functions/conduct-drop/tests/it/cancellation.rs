@@ -154,7 +154,7 @@ async fn finish(scene: &Scene, orders: &[OrderId; 3]) {
         scene.edge.advance(LEASE_MS);
         let process = scene.process();
         let mut run = process.begin(format!("finisher{n}"));
-        for _ in 0..12 {
+        for _ in 0..=LATE_MS / CONDUCTOR_PERIOD_MS + 2 {
             run.look().await;
             run.round().await;
             scene.edge.advance(CONDUCTOR_PERIOD_MS);

@@ -119,6 +119,7 @@ async fn all_mistakes_are_answered_at_once_and_change_nothing() {
     bad["ends_at"] = bad["starts_at"].clone();
     bad["hold_seconds"] = json!(0);
     bad["per_shopper_limit"] = json!(4_000_000_000u32);
+    bad["expected_shoppers"] = json!(0);
     bad["skus"][1]["sku"] = json!("TEE-M");
     bad["skus"][1]["price_minor"] = json!(-1);
     bad["skus"][1]["units"] = json!(4_000_000_000u32);
@@ -140,6 +141,7 @@ async fn all_mistakes_are_answered_at_once_and_change_nothing() {
             "ends_at",
             "hold_seconds",
             "per_shopper_limit",
+            "expected_shoppers",
             "skus[1].sku",
             "skus[1].price_minor",
             "skus[1].units"

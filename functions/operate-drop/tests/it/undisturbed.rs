@@ -323,6 +323,10 @@ impl ReadDrop for AlwaysSecond {
     async fn drop(&self, id: &DropId) -> Result<Option<Drop>, StoreError> {
         self.0.drop(id).await
     }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
+        self.0.copy(id, copy).await
+    }
 }
 
 impl StoreDrop for AlwaysSecond {

@@ -3,8 +3,10 @@
 use axum::Router;
 use axum::body::Body;
 use domain::claim::{Claim, ClaimState};
+use domain::drops::{Drop, DropState};
 use domain::ids::{OrderId, ReservationId, ShopperId};
-use domain::limits::CLOCK_SKEW_MS;
+use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, STALE_MS};
+use domain::shard::Shard;
 use domain::status::{DropStatus, SkuCounts};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -378,7 +380,7 @@ async fn every_fault_of_every_port_leaves_one_reservation_or_none() {
         assert_eq!(scene.held(), 1);
         let broken = scene.store.clone();
         broken.set_plan(move |called, _| (called == op).then_some(Fault::Broken));
-        scene.edge.advance(1_100);
+        scene.edge.advance(STALE_MS);
         if op != Op::Claim {
             assert_eq!(
                 scene.send(scene.ask("bob", "k", "TEE", 1)).await.1["code"],
@@ -476,13 +478,14 @@ async fn phases_are_kept() {
         (
             domain::drops::Drop {
                 state: domain::drops::DropState::Publishing,
+                version: drop.version + 1,
                 ..drop.clone()
             },
             "not_found",
         ),
     ] {
         scene.store.put_drop(&drop);
-        scene.edge.advance(1_000);
+        scene.edge.advance(CACHE_MS);
         let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
         assert_eq!(body["code"], code);
         if code == "not_open" {
@@ -490,6 +493,146 @@ async fn phases_are_kept() {
         }
     }
     assert_eq!(scene.held(), 0);
+}
+
+/// While the drop cannot be read, a process claims by its copy until the end that it knows. It says nothing of a drop that a newer
+/// document may refute.
+#[tokio::test(flavor = "current_thread")]
+async fn a_stale_copy_claims_and_says_nothing_for_good() {
+    type Change = Box<dyn Fn(&Drop) -> Drop>;
+    let until = |ms| {
+        move |drop: &Drop| Drop {
+            ends_at: TestEdge::START.plus_millis(ms),
+            ..drop.clone()
+        }
+    };
+    let changed: [(Change, u16, &str); 6] = [
+        (Box::new(Drop::clone), 201, ""),
+        (Box::new(until(3_001)), 201, ""),
+        (Box::new(until(3_000)), 503, "throttled"),
+        (Box::new(|drop| drop.set_paused(true).unwrap()), 503, "throttled"),
+        (Box::new(|drop| drop.cancel().unwrap()), 503, "throttled"),
+        (
+            Box::new(|drop| Drop {
+                state: DropState::Publishing,
+                ..drop.clone()
+            }),
+            503,
+            "throttled",
+        ),
+    ];
+    for (n, (change, status, code)) in changed.into_iter().enumerate() {
+        let scene = scene(&[("TEE", 60)], 1);
+        let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60)], 1);
+        scene.store.put_drop(&change(&drop));
+        scene.send(scene.ask("ada", "k", "NONE", 1)).await;
+        scene
+            .store
+            .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
+        scene.edge.advance(3_000);
+        let (answered, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+        assert_eq!(answered, status, "{n}: {body}");
+        assert_eq!(body["code"].as_str().unwrap_or_default(), code, "{n}");
+        if status == 503 {
+            assert!(body["retry_after_seconds"].is_u64(), "{n}");
+            scene.store.clear_plan();
+            scene.edge.advance(CACHE_MS);
+            let (answered, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
+            assert!(matches!(answered.as_u16(), 404 | 409), "{n}: {body}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
+    let scene = scene(&[("TEE", 1)], 1);
+    let settled = Shard {
+        sold: 1,
+        free: 0,
+        ..Shard::allocated(1)
+    };
+    scene.store.put_shard(&"d#TEE#0".parse().unwrap(), settled);
+    let counts = SkuCounts {
+        sku: fixtures::sku("TEE"),
+        allocated: 1,
+        free: 0,
+        held: 0,
+        ordered: 0,
+        sold: 1,
+    };
+    let status = DropStatus {
+        drop: "d".parse().unwrap(),
+        as_of: scene.edge.now(),
+        fencing: 1,
+        skus: vec![counts],
+    };
+    scene.store.write_status(&status).await.unwrap();
+    assert_eq!(
+        scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["availability"],
+        "gone"
+    );
+    scene
+        .store
+        .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
+    for _ in 0..3 {
+        scene.edge.advance(CACHE_MS);
+        assert_eq!(
+            scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["code"],
+            "throttled"
+        );
+    }
+    scene.store.clear_plan();
+    assert_eq!(
+        scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["code"],
+        "throttled"
+    );
+    scene.edge.advance(CACHE_MS);
+    assert_eq!(
+        scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["availability"],
+        "gone"
+    );
+}
+
+/// With a crowd of 1,000,000 each process may look 0.36 times a second. Everybody else hears that all is held and when to ask again, and a repeat
+/// finds its reservation with the next look.
+#[tokio::test(flavor = "current_thread")]
+async fn a_crowd_beyond_the_looks_is_spread_over_time() {
+    let scene = scene(&[("TEE", 600)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 600)], 1);
+    scene.store.put_drop(&Drop {
+        expected_shoppers: 1_000_000,
+        ..drop
+    });
+    let (mut made, mut waits) = (Vec::new(), std::collections::BTreeSet::new());
+    for n in 0..400 {
+        scene.edge.advance(100);
+        let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        if status == 201 {
+            made.push((n, body["reservation_id"].clone()));
+            continue;
+        }
+        assert_eq!(
+            (status.as_u16(), &body["code"], &body["availability"]),
+            (409, &json!("sold_out"), &json!("all_held"))
+        );
+        let wait = body["retry_after_seconds"].as_u64().unwrap();
+        assert!((1..=278).contains(&wait), "{wait}");
+        waits.insert(wait);
+    }
+    let looks = scene.store.calls(Op::Peek);
+    assert!((13..=15).contains(&looks), "{looks} looks in 40 s");
+    let writes = scene.store.calls(Op::Claim);
+    assert!(u64::try_from(made.len()).unwrap() >= looks && writes <= 3 * looks + 40);
+    assert!(waits.len() > 100, "spread: {waits:?}");
+    let (n, id) = made.last().unwrap();
+    let found = loop {
+        scene.edge.advance(100);
+        let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
+        if status == 201 {
+            break body["reservation_id"].clone();
+        }
+    };
+    assert_eq!(found, *id);
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -1,7 +1,7 @@
 //! A slow read of the stock, which changes during the read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use domain::claim::Claim;
 use domain::ids::{DropId, ShardKey, ShopperId};
@@ -76,6 +76,7 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
         stock: &stock,
         status: store,
         knowledge: Knowledge::default(),
+        looks: Mutex::default(),
         replica: 0,
         edge,
     };

@@ -62,7 +62,7 @@ impl<'a> Plan<'a> {
             "title": format!("Drop {}", self.drop), "currency": "EUR", "start_may_be_past": true, "starts_at": moment(self.opens_in_ms),
             "ends_at": moment(600_000), "hold_seconds": self.hold_seconds, "payment_seconds": self.payment_seconds,
             "retry_seconds": self.retry_seconds,
-            "per_shopper_limit": self.limit, "skus": skus,
+            "per_shopper_limit": self.limit, "expected_shoppers": 1000, "skus": skus,
         })
     }
 }

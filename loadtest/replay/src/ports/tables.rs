@@ -32,6 +32,13 @@ impl ReadDrop for Store {
         }
         read
     }
+
+    async fn copy(&self, id: &DropId, copy: u8) -> Result<Option<Drop>, StoreError> {
+        let read = self.read("drop", true, String::new, |memory| async move {
+            memory.copy(id, copy).await
+        });
+        self.process.stale_drop(read).await
+    }
 }
 
 impl ListDrops for Store {
@@ -76,12 +83,17 @@ impl ReadStatus for Store {
 }
 
 impl ReadCounts for Store {
-    async fn counts(&self, drop: &DropId, sku: &SkuId) -> Result<Option<FreeCounts>, StoreError> {
+    async fn counts(
+        &self,
+        drop: &DropId,
+        sku: &SkuId,
+        replica: u8,
+    ) -> Result<Option<FreeCounts>, StoreError> {
         self.read(
             "counts",
             true,
             || sku.to_string(),
-            |memory| async move { memory.counts(drop, sku).await },
+            |memory| async move { memory.counts(drop, sku, replica).await },
         )
         .await
     }

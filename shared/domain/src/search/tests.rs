@@ -36,6 +36,7 @@ impl Scene {
             retry_seconds: 60,
             gateway_wait_seconds: 7_200,
             per_shopper_limit: limit,
+            expected_shoppers: 1_000,
             listed: true,
             skus: vec![sku],
         };
@@ -230,7 +231,7 @@ fn a_restock_moves_no_shopper_to_other_shards() {
     let mut scene = ten_shards();
     let before = scene.wanted().choice.pair();
     let plan = &mut scene.drop.skus[0].plan;
-    plan.extend(2_400, 4, Some("r".into())).unwrap();
+    plan.extend(2_400, 4, 1_000, Some("r".into())).unwrap();
     assert_eq!((plan.first_shards(), plan.shards()), (10, 110));
     assert_eq!(scene.wanted().choice.pair(), before);
 }
@@ -654,14 +655,36 @@ fn units_that_were_counted_but_not_to_be_had_may_be_there_in_a_moment() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     // Ten shards are counted full; two and six of them are read, and two are not.
-    let step = count(own_are_empty(&wanted)).showed(None);
+    let full = Some((NOW, [20; 10].as_slice()));
+    let step = count(own_are_empty(&wanted)).showed(full);
     let step = shows(step, |_| shard(0, []));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
     // This also applies if an order of the shopper occupies another shard.
     let order = shard(5, [(ada(), ordered(1, "other"))]);
     let step = shows(wanted.search(None, None), |_| order.clone());
-    let step = shows(count(step).showed(None), |_| shard(0, []));
+    let step = shows(count(step).showed(full), |_| shard(0, []));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
+}
+
+#[test]
+fn scarcity_is_remembered_also_where_the_counts_cannot_be_read() {
+    let scene = ten_shards();
+    let wanted = scene.wanted();
+    let without_counts = |free| {
+        let step = count(own_are_empty(&wanted)).showed(None);
+        shows(step, |_| shard(free, []))
+    };
+    let (outcome, learnt) = done(without_counts(0));
+    let scarcity = Scarcity {
+        units: 2,
+        available: 0,
+        availability: Availability::AllHeld,
+    };
+    assert_eq!((outcome, learnt), (Err(scarcity.into()), Some(scarcity)));
+    // The next request of the process only looks for its own claim.
+    let next = shows(wanted.search(learnt, None), |_| shard(0, []));
+    assert_eq!(refusal(next), Refused::SoldOut(Availability::AllHeld));
+    assert!(matches!(without_counts(20), Step::Write(_)));
 }
 
 #[test]

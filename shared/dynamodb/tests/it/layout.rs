@@ -180,7 +180,7 @@ async fn drop_status_counts_and_lease_are_stored_as_described() {
             .unwrap()
             .is_done()
     );
-    let item = local.item("status", "autumn#counts#TEE-M").await.unwrap();
+    let item = local.item("status", "autumn#counts#TEE-M#0").await.unwrap();
     assert_eq!(item["free"].as_b().unwrap().as_ref(), [3, 0, 24]);
 
     let lease = store
@@ -237,7 +237,7 @@ async fn an_item_that_cannot_be_read_is_broken_and_not_quoted() {
     spoil(&local, "orders", order.id.as_str(), "doc", s("gibberish")).await;
     spoil(&local, "drops", "autumn", "doc", s("gibberish")).await;
     spoil(&local, "status", "autumn#status#0", "doc", s("gibberish")).await;
-    spoil(&local, "status", "autumn#counts#TEE-M", "free", s("gibberish")).await;
+    spoil(&local, "status", "autumn#counts#TEE-M#0", "free", s("gibberish")).await;
     let ada = shopper("ada");
     for (what, error) in [
         ("peek", stock.peek(&drop_id(), &ada, &[key(0)]).await.unwrap_err()),
@@ -264,7 +264,7 @@ async fn an_item_that_cannot_be_read_is_broken_and_not_quoted() {
         ),
         ("drop", drops.drop(&drop_id()).await.unwrap_err()),
         ("status", status.status(&drop_id(), 0).await.unwrap_err()),
-        ("counts", status.counts(&drop_id(), &sku()).await.unwrap_err()),
+        ("counts", status.counts(&drop_id(), &sku(), 0).await.unwrap_err()),
     ] {
         let StoreError::Broken(text) = error else {
             panic!("{what}: {error:?}");

@@ -2,6 +2,7 @@
 
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
+use domain::limits::DROP_COPIES;
 use domain::time::Timestamp;
 use ports::Conditional;
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
@@ -23,6 +24,7 @@ macro_rules! drops_contract {
             a_drop_that_was_never_scheduled_is_not_listed,
             the_calendar_comes_in_pages_latest_start_first,
             an_unlisted_drop_stands_in_a_part_of_its_own,
+            every_copy_changes_with_a_published_drop,
         );
     };
 }
@@ -207,4 +209,42 @@ pub async fn an_unlisted_drop_stands_in_a_part_of_its_own(database: &impl Databa
         let unlisted = answered(drops.published(Listing::Unlisted, None, 100).await);
         assert_eq!((unlisted.drops, unlisted.next), (vec![next], None));
     }
+}
+
+/// Whether every copy is `drop`.
+async fn is_copied(drops: &impl DropPorts, of: &str, drop: Option<&Drop>) {
+    for copy in 0..DROP_COPIES {
+        assert_eq!(
+            answered(drops.copy(&id(of), copy).await).as_ref(),
+            drop,
+            "copy {copy}"
+        );
+    }
+    assert_eq!(answered(drops.copy(&id(of), DROP_COPIES).await), None);
+}
+
+pub async fn every_copy_changes_with_a_published_drop(database: &impl Database) {
+    let drops = database.drops();
+    is_copied(&drops, "autumn", None).await;
+    let draft = draft("autumn", 60);
+    stored(&drops, &draft).await;
+    let publishing = draft.start_publishing(NOW).unwrap();
+    stored(&drops, &publishing).await;
+    is_copied(&drops, "autumn", None).await;
+    let scheduled = publishing.finish_publishing().unwrap();
+    stored(&drops, &scheduled).await;
+    is_copied(&drops, "autumn", Some(&scheduled)).await;
+    let paused = scheduled.set_paused(true).unwrap();
+    stored(&drops, &paused).await;
+    is_copied(&drops, "autumn", Some(&paused)).await;
+    let late = scheduled.announce(Some("Late.".to_owned())).unwrap();
+    assert_eq!(late.version, paused.version);
+    assert_eq!(answered(drops.store(&late).await), Conditional::Refused(()));
+    is_copied(&drops, "autumn", Some(&paused)).await;
+    let cancelling = paused.cancel().unwrap();
+    stored(&drops, &cancelling).await;
+    let cancelled = cancelling.finish_cancelling().unwrap();
+    stored(&drops, &cancelled).await;
+    is_copied(&drops, "autumn", Some(&cancelled)).await;
+    is_copied(&drops, "winter", None).await;
 }

@@ -128,6 +128,7 @@ pub fn draft(id: &str, starts_in: u32) -> Drop {
         retry_seconds: 60,
         gateway_wait_seconds: 7_200,
         per_shopper_limit: 2,
+        expected_shoppers: 1_000,
         listed: true,
         skus: vec![Sku {
             sku: sku(),

@@ -73,9 +73,9 @@ async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free
             Some(status(fencing, as_of, u32::from(free))),
             "copy {replica}"
         );
+        let found = answered(store.counts(&drop_id(), &sku(), replica).await);
+        assert_eq!(found, Some(counts(fencing, as_of, free)), "copy {replica}");
     }
-    let found = answered(store.counts(&drop_id(), &sku()).await);
-    assert_eq!(found, Some(counts(fencing, as_of, free)));
 }
 
 pub async fn a_status_is_written_in_every_copy(database: &impl Database) {
@@ -87,6 +87,10 @@ pub async fn a_status_is_written_in_every_copy(database: &impl Database) {
     is_there(&store, 1, NOW, 7).await;
     assert_eq!(answered(store.status(&id("winter"), 0).await), None);
     assert_eq!(answered(store.status(&drop_id(), STATUS_REPLICAS).await), None);
+    assert_eq!(
+        answered(store.counts(&drop_id(), &sku(), STATUS_REPLICAS).await),
+        None
+    );
     assert!(write(&store, 1, NOW.plus_seconds(1), 6).await);
     is_there(&store, 1, NOW.plus_seconds(1), 6).await;
 }
@@ -103,13 +107,13 @@ pub async fn free_counts_are_kept_by_sku(database: &impl Database) {
         ..many.clone()
     };
     let (tee, hat, cup): (SkuId, SkuId, SkuId) = (id("TEE"), id("HAT"), id("CUP"));
-    assert_eq!(answered(store.counts(&drop_id(), &tee).await), None);
+    assert_eq!(answered(store.counts(&drop_id(), &tee, 3).await), None);
     assert!(answered(store.write_counts(&drop_id(), &tee, &many).await).is_done());
     assert!(answered(store.write_counts(&drop_id(), &hat, &none).await).is_done());
-    assert_eq!(answered(store.counts(&drop_id(), &tee).await), Some(many));
-    assert_eq!(answered(store.counts(&drop_id(), &hat).await), Some(none));
-    assert_eq!(answered(store.counts(&drop_id(), &cup).await), None);
-    assert_eq!(answered(store.counts(&id("winter"), &tee).await), None);
+    assert_eq!(answered(store.counts(&drop_id(), &tee, 3).await), Some(many));
+    assert_eq!(answered(store.counts(&drop_id(), &hat, 3).await), Some(none));
+    assert_eq!(answered(store.counts(&drop_id(), &cup, 3).await), None);
+    assert_eq!(answered(store.counts(&id("winter"), &tee, 3).await), None);
 }
 
 pub async fn an_older_lease_never_overwrites(database: &impl Database) {

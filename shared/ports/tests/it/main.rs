@@ -1,4 +1,5 @@
 //! The ports' own behaviour, on a clock that the tests move.
 #![cfg(test)]
 
+mod cached;
 mod retry;

@@ -187,7 +187,7 @@ impl Scene {
     }
 
     pub async fn counts(&self, sku: &str) -> Option<FreeCounts> {
-        self.store.counts(&id(), &sku.parse().unwrap()).await.unwrap()
+        self.store.counts(&id(), &sku.parse().unwrap(), 7).await.unwrap()
     }
 
     /// The free units of each SKU in the status.

@@ -37,7 +37,7 @@ pub fn moment(seconds: u32) -> String {
 pub fn body() -> Value {
     json!({
         "title": "Autumn", "currency": "EUR", "starts_at": moment(100), "ends_at": moment(200),
-        "hold_seconds": 60, "payment_seconds": 60, "per_shopper_limit": 2,
+        "hold_seconds": 60, "payment_seconds": 60, "per_shopper_limit": 2, "expected_shoppers": 1000,
         "skus": [
             {"sku": "TEE-M", "title": "Tee, M", "price_minor": 4900, "units": 70},
             {"sku": "TEE-L", "title": "Tee, L", "price_minor": 4900, "units": 5},
