@@ -41,6 +41,7 @@ pub mod operator;
 pub mod prescaling;
 pub mod progress;
 pub mod report;
+pub mod room;
 pub mod run;
 pub mod sampler;
 pub mod shopper;

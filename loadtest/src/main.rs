@@ -14,6 +14,7 @@ use loadtest::compare::Compare;
 use loadtest::journal;
 use loadtest::progress::say;
 use loadtest::report::Report;
+use loadtest::room;
 use loadtest::run::{Load, Options, run, wall_ms};
 use loadtest::stack::{Start, go_first};
 use stack_api::StackFile;
@@ -166,13 +167,14 @@ async fn drop_on_own_stack(
     std::fs::create_dir_all(&load.out)?;
     let (folder, log) = (load.out.join("stack"), load.out.join("stack.log"));
     say("starting the stack");
+    let further = [further, &room::arguments(faults)].concat();
     let start = Start {
         functions,
         folder: &folder,
         log: &log,
         seed: load.seed,
         faults,
-        further,
+        further: &further,
     };
     let options = options(load, folder.join("keys"));
     let ran = start

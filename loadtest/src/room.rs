@@ -1,0 +1,55 @@
+//! How many function processes a run with faults may have.
+//!
+//! Without faults the processes of a stack are busy with computing, and more of them than the cores can use serve nobody better. A fault lets a process
+//! wait: for a slow table, for an answer that never comes, for its pause before a repeat. Lambda starts another environment then, and so
+//! does the stack, as far as memory allows.
+
+use stack_api::faults::FaultPlan;
+
+/// What one process is counted with, in KiB: twice what it uses.
+const PROCESS_KIB: u64 = 32 * 1_024;
+/// The most processes of one function.
+const MOST_EACH: u64 = 128;
+/// The functions that a crowd calls at the same time.
+const CROWD_FUNCTIONS: u64 = 4;
+
+/// The stack's arguments for a run with these faults.
+#[must_use]
+pub fn arguments(faults: &FaultPlan) -> Vec<String> {
+    if faults.is_empty() {
+        return Vec::new();
+    }
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    of_memory(&memory).map_or_else(Vec::new, |(each, all)| {
+        vec![
+            format!("--concurrency={each}"),
+            format!("--account-concurrency={all}"),
+        ]
+    })
+}
+
+/// Processes of each function, and of all together: half of the memory that is available. Nothing if that is less than the stack's own default.
+fn of_memory(meminfo: &str) -> Option<(u64, u64)> {
+    let available = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = available.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let all = kib / 2 / PROCESS_KIB;
+    let each = (all / CROWD_FUNCTIONS).min(MOST_EACH);
+    (each > 8 && all > 64).then_some((each, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_decides_and_the_default_is_the_least() {
+        let of = |kib: u64| of_memory(&format!("MemTotal: 1 kB\nMemAvailable:   {kib} kB\nX: 2 kB\n"));
+        assert_eq!(of(16 << 20), Some((64, 256)));
+        assert_eq!(of(64 << 20), Some((128, 1_024)));
+        assert_eq!(of(2 << 20), None);
+        assert_eq!(of_memory("nothing"), None);
+        assert!(arguments(&FaultPlan::default()).is_empty());
+    }
+}
