@@ -255,7 +255,7 @@ where
     }
 
     async fn stored(&self, list: IssuerList) -> Result<Option<IssuersDocument>, RunError> {
-        let read = retry(&self.edge, IN_WORKER, || self.store.issuers(list)).await;
+        let read = retry(&self.edge, IN_WORKER, || self.store.issuers(list, 0)).await;
         read.map_err(|error| RunError::Store(list, error))
     }
 

@@ -199,7 +199,7 @@ impl Scene {
     }
 
     async fn text(&self, list: IssuerList) -> Option<(u64, String)> {
-        let document = self.store.issuers(list).await.unwrap()?;
+        let document = self.store.issuers(list, 0).await.unwrap()?;
         Some((document.version, document.text))
     }
 

@@ -723,9 +723,9 @@ impl HoldLease for Store {
 }
 
 impl ReadIssuers for Store {
-    async fn issuers(&self, list: IssuerList) -> Result<Option<IssuersDocument>, StoreError> {
-        let key = format!("issuers#{}", list.as_str());
-        let found = self.memory.issuers(list).await?;
+    async fn issuers(&self, list: IssuerList, copy: u8) -> Result<Option<IssuersDocument>, StoreError> {
+        let key = format!("issuers#{}#{copy}", list.as_str());
+        let found = self.memory.issuers(list, copy).await?;
         let bytes = found
             .as_ref()
             .map_or(0, |document| document.text.len() + SMALL_BYTES);

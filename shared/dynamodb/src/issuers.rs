@@ -1,21 +1,24 @@
-//! The ports of the issuers' documents: two items in the table of drops, under keys that no drop can have.
+//! The ports of the issuers' documents: two documents in the table of drops, each in copies under keys that no drop can have.
 //!
 //! | key | item |
 //! |---|---|
-//! | `issuers#shoppers`, `issuers#operators` | `doc`: the token issuers with their keys; `version` |
+//! | `issuers#shoppers#{copy}`, `issuers#operators#{copy}` | `doc`: the token issuers with their keys; `version` |
+//!
+//! One transaction writes all copies of a document: of the largest one they are 3.2 MB, and a transaction may have 4 MB.
 //!
 //! They are in the table of drops, which nearly every function that checks tokens reads anyway, over the same
 //! connection. They have none of the calendar's attributes, so the index does not contain them.
 
 use aws_sdk_dynamodb::Client;
-use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
+use aws_sdk_dynamodb::types::Put;
+use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
 use ports::stock::Consistency::Eventual;
 use ports::{Conditional, StoreError};
 
 use crate::Tables;
 use crate::clients::Clients;
-use crate::error::conditional;
 use crate::item::{DOC, KEY, n, number, s, text};
+use crate::transact::{self, Transacted, not_conditions, transact};
 
 const TABLE: &str = "drops";
 
@@ -33,14 +36,14 @@ impl IssuerStore {
     }
 }
 
-fn key(list: IssuerList) -> String {
-    format!("issuers#{}", list.as_str())
+fn key(list: IssuerList, copy: u8) -> String {
+    format!("issuers#{}#{copy}", list.as_str())
 }
 
 impl ReadIssuers for IssuerStore {
-    async fn issuers(&self, list: IssuerList) -> Result<Option<IssuersDocument>, StoreError> {
+    async fn issuers(&self, list: IssuerList, copy: u8) -> Result<Option<IssuersDocument>, StoreError> {
         let table = &self.clients.tables.drops;
-        let item = self.clients.get(table, &key(list), Eventual).await?;
+        let item = self.clients.get(table, &key(list, copy), Eventual).await?;
         let document = |item| {
             Ok(IssuersDocument {
                 version: number(TABLE, &item, "version")?,
@@ -60,19 +63,29 @@ impl StoreIssuers for IssuerStore {
         let Some(before) = document.version.checked_sub(1) else {
             return Ok(Conditional::Refused(()));
         };
-        let put = self.clients.writes.put_item();
-        let put = put
-            .table_name(&self.clients.tables.drops)
-            .item(KEY, s(key(list)))
-            .item(DOC, s(document.text.as_str()))
-            .item("version", n(document.version));
-        let put = if before == 0 {
-            put.condition_expression("attribute_not_exists(pk)")
-        } else {
-            put.condition_expression("#version = :before")
-                .expression_attribute_names("#version", "version")
-                .expression_attribute_values(":before", n(before))
+        let table = &self.clients.tables.drops;
+        let put = |copy| {
+            let put = Put::builder()
+                .table_name(table)
+                .item(KEY, s(key(list, copy)))
+                .item(DOC, s(document.text.as_str()))
+                .item("version", n(document.version));
+            if before == 0 {
+                put.condition_expression("attribute_not_exists(pk)")
+            } else {
+                put.condition_expression("#version = :before")
+                    .expression_attribute_names("#version", "version")
+                    .expression_attribute_values(":before", n(before))
+            }
         };
-        conditional("PutItem", &self.clients.tables.drops, put.send().await)
+        let writes = (0..ISSUER_COPIES).map(|copy| transact::put(put(copy).build()));
+        let writes = writes.collect::<Result<Vec<_>, _>>()?;
+        match transact(&self.clients.writes, table, writes).await? {
+            Transacted::Done => Ok(Conditional::Done),
+            Transacted::Cancelled(reasons) => match not_conditions(&reasons) {
+                Some(error) => Err(error),
+                None => Ok(Conditional::Refused(())),
+            },
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ports::issuers::{IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers};
+use ports::issuers::{
+    ISSUER_COPIES, IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers,
+};
 use ports::{Conditional, StoreError};
 
 use crate::faults::Op;
@@ -11,9 +13,12 @@ use crate::store::MemoryStore;
 use crate::yielding::yield_now;
 
 impl ReadIssuers for MemoryStore {
-    async fn issuers(&self, list: IssuerList) -> Result<Option<IssuersDocument>, StoreError> {
-        self.call(Op::Issuers, |state| Ok(state.issuers.get(&list).cloned()))
-            .await
+    async fn issuers(&self, list: IssuerList, copy: u8) -> Result<Option<IssuersDocument>, StoreError> {
+        self.call(Op::Issuers, |state| {
+            let document = state.issuers.get(&list).filter(|_| copy < ISSUER_COPIES);
+            Ok(document.cloned())
+        })
+        .await
     }
 }
 

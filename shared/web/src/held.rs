@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::edge::Edge;
-use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
+use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers};
 use ports::retry::{IN_REQUEST, retry};
 use tokens::{Audience, Identity, Published, TokenError, Verifier};
 
@@ -72,9 +72,11 @@ impl Tokens {
         issuers: impl ReadIssuers + 'static,
         edge: impl Edge,
     ) -> Self {
+        let copy = edge.random() % u64::from(ISSUER_COPIES);
         Self(Arc::new(Held {
             audience,
             list,
+            copy: u8::try_from(copy).unwrap_or(0),
             issuers,
             edge,
             known: Mutex::default(),
@@ -111,6 +113,8 @@ impl Check for Verifier {
 struct Held<R, E> {
     audience: Audience,
     list: IssuerList,
+    /// The copy of the document that this process reads.
+    copy: u8,
     issuers: R,
     edge: E,
     known: Mutex<Known>,
@@ -217,7 +221,10 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
     /// Reads the document and caches its keys.
     async fn read(&self) -> Result<Keys, StoreError> {
         let read_at = self.edge.now();
-        let read = retry(&self.edge, IN_REQUEST, || self.issuers.issuers(self.list)).await;
+        let read = retry(&self.edge, IN_REQUEST, || {
+            self.issuers.issuers(self.list, self.copy)
+        })
+        .await;
         let keys = read.and_then(|document| {
             let jitter_ms = (self.edge.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
             Ok(Keys {

@@ -1,7 +1,7 @@
 //! What the ports of the issuers' documents promise.
 
 use ports::Conditional;
-use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
+use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
 
 use crate::contract::race::race;
 use crate::contract::{Database, IssuerPorts, answered};
@@ -32,13 +32,17 @@ async fn stored(issuers: &impl IssuerPorts, list: IssuerList, document: &Issuers
         answered(issuers.store_issuers(list, document).await),
         Conditional::Done
     );
-    assert_eq!(answered(issuers.issuers(list).await).as_ref(), Some(document));
+    for copy in [0, 1, ISSUER_COPIES - 1] {
+        let found = answered(issuers.issuers(list, copy).await);
+        assert_eq!(found.as_ref(), Some(document), "{copy}");
+    }
+    assert_eq!(answered(issuers.issuers(list, ISSUER_COPIES).await), None);
 }
 
 pub async fn a_document_is_stored_version_by_version(database: &impl Database) {
     let issuers = database.issuers();
     for list in IssuerList::ALL {
-        assert_eq!(answered(issuers.issuers(list).await), None);
+        assert_eq!(answered(issuers.issuers(list, 0).await), None);
         stored(&issuers, list, &document(1, "one")).await;
         stored(&issuers, list, &document(2, "two")).await;
     }
@@ -47,9 +51,9 @@ pub async fn a_document_is_stored_version_by_version(database: &impl Database) {
 pub async fn each_list_has_a_document_of_its_own(database: &impl Database) {
     let issuers = database.issuers();
     stored(&issuers, IssuerList::Shoppers, &document(1, "shoppers")).await;
-    assert_eq!(answered(issuers.issuers(IssuerList::Operators).await), None);
+    assert_eq!(answered(issuers.issuers(IssuerList::Operators, 0).await), None);
     stored(&issuers, IssuerList::Operators, &document(1, "operators")).await;
-    let shoppers = answered(issuers.issuers(IssuerList::Shoppers).await);
+    let shoppers = answered(issuers.issuers(IssuerList::Shoppers, 0).await);
     assert_eq!(shoppers, Some(document(1, "shoppers")));
 }
 
@@ -60,13 +64,13 @@ pub async fn a_document_out_of_turn_is_refused(database: &impl Database) {
         let refused = issuers.store_issuers(list, &document(version, "other")).await;
         assert_eq!(answered(refused), Conditional::Refused(()), "{version}");
     }
-    assert_eq!(answered(issuers.issuers(list).await), None);
+    assert_eq!(answered(issuers.issuers(list, 0).await), None);
     stored(&issuers, list, &document(1, "one")).await;
     for version in [0, 1, 3, u64::MAX] {
         let refused = issuers.store_issuers(list, &document(version, "other")).await;
         assert_eq!(answered(refused), Conditional::Refused(()), "{version}");
     }
-    assert_eq!(answered(issuers.issuers(list).await), Some(document(1, "one")));
+    assert_eq!(answered(issuers.issuers(list, 0).await), Some(document(1, "one")));
 }
 
 pub async fn of_8_documents_at_once_one_is_stored(database: &impl Database) {
@@ -78,7 +82,7 @@ pub async fn of_8_documents_at_once_one_is_stored(database: &impl Database) {
         let outcomes = race(8, |n| issuers.store_issuers(IssuerList::Shoppers, &documents[n])).await;
         let done: Vec<usize> = (0..8).filter(|n| outcomes[*n].is_done()).collect();
         assert_eq!(done.len(), 1);
-        let found = answered(issuers.issuers(IssuerList::Shoppers).await);
+        let found = answered(issuers.issuers(IssuerList::Shoppers, 0).await);
         assert_eq!(found.as_ref(), Some(&documents[done[0]]));
     }
 }
