@@ -57,7 +57,7 @@ async function publish(drop_id: string): Promise<void> {
     const at = (seconds: number) => new Date(Date.now() + seconds * 1_000).toISOString();
     const body: Schemas["DropBody"] = {
         title: "Autumn drop", currency: "EUR", starts_at: at(-5), start_may_be_past: true, ends_at: at(3_600), hold_seconds: 120, payment_seconds: 300,
-        per_shopper_limit: 2, skus: [{ sku: "TEE-M", title: "Tee, M", price_minor: 4_900, units: 20 }],
+        per_shopper_limit: 2, expected_shoppers: 100, skus: [{ sku: "TEE-M", title: "Tee, M", price_minor: 4_900, units: 20 }],
     };
     await answered(operator.PUT("/operator/drops/{drop_id}", { params, body }));
     const published = await answered(operator.POST("/operator/drops/{drop_id}/publish", { params }));
