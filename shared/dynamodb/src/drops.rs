@@ -16,7 +16,7 @@ use crate::Tables;
 use crate::clients::Clients;
 use crate::item::{DOC, Item, KEY, document, json, ms, n, number, s, text, unreadable};
 use crate::paging::query;
-use crate::transact::{self, Transacted, not_conditions, transact};
+use crate::transact;
 
 const TABLE: &str = "drops";
 const CALENDAR_INDEX: &str = "calendar";
@@ -164,12 +164,6 @@ impl StoreDrop for DropStore {
                 writes.push(transact::update(self.update_copy(drop, &doc, copy).build())?);
             }
         }
-        match transact(&self.clients.writes, &self.clients.tables.drops, writes).await? {
-            Transacted::Done => Ok(Conditional::Done),
-            Transacted::Cancelled(reasons) => match not_conditions(&reasons) {
-                Some(error) => Err(error),
-                None => Ok(Conditional::Refused(())),
-            },
-        }
+        transact::conditional(&self.clients.writes, &self.clients.tables.drops, writes).await
     }
 }

@@ -18,7 +18,7 @@ use ports::{Conditional, StoreError};
 use crate::Tables;
 use crate::clients::Clients;
 use crate::item::{DOC, KEY, n, number, s, text};
-use crate::transact::{self, Transacted, not_conditions, transact};
+use crate::transact;
 
 const TABLE: &str = "drops";
 
@@ -80,12 +80,6 @@ impl StoreIssuers for IssuerStore {
         };
         let writes = (0..ISSUER_COPIES).map(|copy| transact::put(put(copy).build()));
         let writes = writes.collect::<Result<Vec<_>, _>>()?;
-        match transact(&self.clients.writes, table, writes).await? {
-            Transacted::Done => Ok(Conditional::Done),
-            Transacted::Cancelled(reasons) => match not_conditions(&reasons) {
-                Some(error) => Err(error),
-                None => Ok(Conditional::Refused(())),
-            },
-        }
+        transact::conditional(&self.clients.writes, table, writes).await
     }
 }

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
 use connector::{Failure, Kind};
-use ports::StoreError;
+use ports::{Conditional, StoreError};
 
 use crate::error::store_error;
 use crate::item::Item;
@@ -102,6 +102,21 @@ pub(crate) fn not_conditions(reasons: &[Reason]) -> Option<StoreError> {
             _ => None,
         })
         .or_else(|| reasons.contains(&Reason::Busy).then_some(StoreError::Busy))
+}
+
+/// Sends a transaction once whose conditions all mean the same: they held, or the writes are refused.
+pub(crate) async fn conditional(
+    client: &Client,
+    table: &str,
+    writes: Vec<TransactWriteItem>,
+) -> Result<Conditional<()>, StoreError> {
+    match transact(client, table, writes).await? {
+        Transacted::Done => Ok(Conditional::Done),
+        Transacted::Cancelled(reasons) => match not_conditions(&reasons) {
+            Some(error) => Err(error),
+            None => Ok(Conditional::Refused(())),
+        },
+    }
 }
 
 #[cfg(test)]
