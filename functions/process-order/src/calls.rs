@@ -102,8 +102,11 @@ impl Calls {
         let turn = if calls == 0 || from > latest {
             Turn::From(from)
         } else {
+            let rate = self.pace.rate;
+            let drawn = edge.random() % u64::from(rate.lines());
             let wanted = CallsWanted {
-                rate: self.pace.rate,
+                line: u8::try_from(drawn).unwrap_or(0),
+                rate: rate.of_line(),
                 calls,
                 now: from,
                 latest,
@@ -141,7 +144,7 @@ impl Calls {
         if begins > micros(wanted.latest) {
             return Turn::Later(from_micros(begins));
         }
-        own.line = Some(begins.saturating_add(wanted.rate.span_us(calls)));
+        own.line = Some(begins.saturating_add(self.pace.rate.span_us(calls)));
         Turn::From(from_micros(begins))
     }
 }

@@ -1,8 +1,8 @@
 //! Creates a reservation: carries out the steps of [`domain::search`] over the ports.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::crowd::{self, Looks};
+use domain::crowd::{Demand, Looks};
 use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
 use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
@@ -41,6 +41,24 @@ pub struct LooksLeft {
     /// Requests that were answered without a look since they were last logged.
     refused: u32,
     told_at: Timestamp,
+}
+
+impl LooksLeft {
+    /// The budget of a process that has just started, at a stock table that gives so many read units a second.
+    #[must_use]
+    pub fn at_table(read_units: u32) -> Self {
+        Self {
+            looks: Looks::at_table(read_units),
+            ..Self::default()
+        }
+    }
+}
+
+fn demand(drop: &Drop) -> Demand {
+    Demand {
+        expected_shoppers: drop.expected_shoppers,
+        shards: drop.skus.iter().map(|sku| u32::from(sku.plan.shards())).sum(),
+    }
 }
 
 pub struct Create<D, S, T, E> {
@@ -84,7 +102,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
 
     /// The refusal while all units are held. A large crowd comes back at different moments.
     fn all_held(&self, drop: &Drop) -> Refused {
-        let Some(seconds) = crowd::spread_seconds(drop.expected_shoppers) else {
+        let Some(seconds) = self.budget().looks.spread_seconds(demand(drop)) else {
             return Refused::SoldOut(Availability::AllHeld);
         };
         let drawn = self.edge.random() % (u64::from(seconds) * 1_000);
@@ -101,7 +119,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             ..
         } = request;
         let now = self.edge.now();
-        let wanted = Wanted::check(request, drop, now)?;
+        let mut wanted = Wanted::check(request, drop, now)?;
+        wanted.most_further = self.budget().looks.further_shards(demand(drop));
         let of_sku = (drop_id.clone(), sku.clone());
         let known = &self.knowledge;
         let scarcity = known.scarce.fresh(&of_sku, now);
@@ -164,15 +183,19 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
     }
 
+    fn budget(&self) -> MutexGuard<'_, LooksLeft> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the budget of looks has room for `look`. A request that has looked once goes on, and later requests wait for it.
     fn may_look(&self, look: &Look<'_>, drop: &Drop, now: Timestamp) -> bool {
-        let mut budget = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budget = self.budget();
         if look.is_further() {
             budget.looks.charge(look.shards.len());
             return true;
         }
         let chance = self.edge.random();
-        let may = budget.looks.take(drop.expected_shoppers, now, chance);
+        let may = budget.looks.take(demand(drop), now, chance);
         budget.refused += u32::from(!may);
         if budget.refused > 0 && !(0..TOLD_MS).contains(&now.millis_since(budget.told_at)) {
             tracing::info!(refused = budget.refused, "requests were answered without a look");

@@ -19,7 +19,7 @@ use web::{
     Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
 };
 
-use crate::create::{Create, NotReserved};
+use crate::create::{Create, LooksLeft, NotReserved};
 use crate::knowledge::Knowledge;
 use crate::release::{Held, NoReservation};
 
@@ -35,9 +35,16 @@ where
     T: ReadStatus + ReadCounts + 'static,
     E: Edge,
 {
-    /// Builds the function's router over its ports. It reads one copy of the status documents, drawn here, so that no
-    /// copy is hot.
-    pub fn router(drops: D, stock: S, status: T, shoppers: impl Into<Tokens>, edge: E) -> Router {
+    /// Builds the function's router over its ports. `read_units` is what the stock table gives in a second. The process reads one copy
+    /// of the status documents, drawn here, so that no copy is hot.
+    pub fn router(
+        drops: D,
+        stock: S,
+        status: T,
+        shoppers: impl Into<Tokens>,
+        edge: E,
+        read_units: u32,
+    ) -> Router {
         let routes = Router::new()
             .route("/drops/{drop_id}/reservations", post(Self::create))
             .route(
@@ -52,7 +59,7 @@ where
                 stock: stock.clone(),
                 status,
                 knowledge: Knowledge::default(),
-                looks: Mutex::default(),
+                looks: Mutex::new(LooksLeft::at_table(read_units)),
                 replica: u8::try_from(replica).unwrap_or(0),
                 edge: edge.clone(),
             },

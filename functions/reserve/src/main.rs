@@ -15,12 +15,14 @@ fn main() -> ExitCode {
         let tables = Tables::read([Stock, Purchases, Drops, Status], |variable| {
             config.text(variable)
         });
+        let read_units: Option<u32> = config.made("STOCK_READ_UNITS", str::parse);
         Some(reserve::Api::router(
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
             Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
+            read_units?,
         ))
     })
 }

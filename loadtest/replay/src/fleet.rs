@@ -12,6 +12,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
+use domain::crowd::NEW_TABLE_READS;
 use domain::rate::CallRate;
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
@@ -157,7 +158,14 @@ impl Fleet {
         let edge = ProcessEdge(Arc::clone(&process));
         let service: Service = match function {
             Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), edge)),
-            Function::Reserve => Arc::new(reserve::Api::router(store(), store(), store(), shoppers, edge)),
+            Function::Reserve => Arc::new(reserve::Api::router(
+                store(),
+                store(),
+                store(),
+                shoppers,
+                edge,
+                NEW_TABLE_READS,
+            )),
             Function::Checkout => Arc::new(checkout::Api::router(store(), store(), store(), shoppers, edge)),
             Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, edge)),
             Function::OperateDrop => {

@@ -23,7 +23,6 @@ use replay::stream::record_json;
 
 use crate::fleet::Fleet;
 use crate::process::Process;
-use crate::settings::NEW_TABLE;
 use crate::world::World;
 
 /// How long an event source waits before it tries a batch of the stream again, in µs: assumed.
@@ -139,8 +138,7 @@ impl Behind {
     /// Nothing under way.
     #[must_use]
     pub fn new(world: &Arc<World>) -> Arc<Self> {
-        let warm = world.settings.capacity.tables.get("OrdersTable");
-        let warm = warm.map_or(NEW_TABLE, |warm| warm.max(NEW_TABLE));
+        let warm = world.settings.capacity.warm("OrdersTable");
         let shards = u64::from(
             warm.write_units
                 .div_ceil(1_000)

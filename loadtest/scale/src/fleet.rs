@@ -195,6 +195,7 @@ impl Fleet {
                 store(),
                 shoppers(),
                 edge.clone(),
+                self.world.settings.capacity.warm("StockTable").read_units,
             )),
             Function::Checkout => Arc::new(checkout::Api::router(
                 store(),

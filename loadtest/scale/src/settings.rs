@@ -228,8 +228,16 @@ pub struct Capacity {
     pub plan_limits: Vec<LimitMet>,
 }
 
+impl Capacity {
+    /// What a table gives in a second, by its name in the template.
+    #[must_use]
+    pub fn warm(&self, table: &str) -> WarmThroughput {
+        (self.tables.get(table)).map_or(NEW_TABLE, |warm| warm.max(NEW_TABLE))
+    }
+}
+
 /// A new on-demand table.
-pub const NEW_TABLE: WarmThroughput = WarmThroughput {
+const NEW_TABLE: WarmThroughput = WarmThroughput {
     write_units: 4_000,
     read_units: 12_000,
 };

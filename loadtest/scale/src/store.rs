@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::claim::Claim;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
-use domain::limits::{DROP_COPIES, STATUS_REPLICAS};
+use domain::limits::{MAX_LINES, DROP_COPIES, STATUS_REPLICAS};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use domain::shard::Shard;
@@ -95,8 +95,8 @@ pub struct Store {
     memory: MemoryStore,
     sizes: Arc<Sizes>,
     behind: Arc<Behind>,
-    /// Where the environment saw the line of the calls to the gateway last, in µs (`shared/dynamodb/src/calls.rs`).
-    line: Arc<AtomicI64>,
+    /// Where the environment saw each line of the calls to the gateway last, in µs (`shared/dynamodb/src/calls.rs`).
+    lines: Arc<[AtomicI64; MAX_LINES as usize]>,
 }
 
 impl Store {
@@ -113,7 +113,7 @@ impl Store {
             memory: memory.clone(),
             sizes: Arc::clone(sizes),
             behind: Arc::clone(behind),
-            line: Arc::default(),
+            lines: Arc::default(),
         }
     }
 
@@ -523,8 +523,11 @@ impl ListOpenOrders for Store {
 
 impl TakeCalls for Store {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
-        let touches = [one(Place::Purchases, "#gateway".to_owned(), SMALL_BYTES)];
-        let seen = self.line.load(Ordering::Relaxed);
+        let touches = [one(Place::Purchases, format!("#gateway#{}", wanted.line), SMALL_BYTES)];
+        let Some(seen_line) = self.lines.get(usize::from(wanted.line)) else {
+            return Err(StoreError::Broken("no such line".to_owned()));
+        };
+        let seen = seen_line.load(Ordering::Relaxed);
         let begins = wanted.begins_us(Some(seen));
         if begins > micros(wanted.latest) {
             return Ok(Turn::Later(from_micros(begins)));
@@ -535,7 +538,7 @@ impl TakeCalls for Store {
             Turn::From(at) => micros(at).saturating_add(wanted.rate.span_us(wanted.calls)),
             Turn::Later(at) => micros(at),
         };
-        self.line.store(line, Ordering::Relaxed);
+        seen_line.store(line, Ordering::Relaxed);
         // Where another environment moved the line, or nobody did, the first write names the wrong place and is refused.
         let follows = matches!(turn, Turn::From(at) if at > wanted.now);
         if matches!(turn, Turn::From(_)) && follows != (begins == seen) {

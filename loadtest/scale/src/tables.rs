@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use replay::chance::{key_of, keyed};
 use serde::Serialize;
 
-use crate::settings::{LIMITS, Lifted, NEW_TABLE, Settings};
+use crate::settings::{LIMITS, Lifted, Settings};
 
 /// Placements of the keys that are counted beside one another.
 pub const PLACEMENTS: usize = 10;
@@ -330,10 +330,7 @@ impl Tables {
         let (capacity, limits) = (&settings.capacity, settings.limits);
         let quotas = &capacity.quotas;
         let sides = |place: Place| {
-            let warm = capacity
-                .tables
-                .get(place.table())
-                .map_or(NEW_TABLE, |warm| warm.max(NEW_TABLE));
+            let warm = capacity.warm(place.table());
             let (read, write) = (f64::from(warm.read_units), f64::from(warm.write_units));
             let partitions = (read / LIMITS.partition_read_units).max(write / LIMITS.partition_write_units);
             #[allow(

@@ -123,10 +123,14 @@ pub const ACTION_POLL_MS: i64 = 4_000;
 /// The longest pause between two looks at an order that waits for its shopper, in milliseconds.
 pub const MAX_ACTION_POLL_MS: i64 = 64_000;
 
-/// The highest rate of calls to the payment gateway that an operator may set, in calls a second. All workers move one item's moment on, by one
-/// write for each lot of calls.
+/// The highest rate of calls to the payment gateway that an operator may set, in calls a second.
 pub const MAX_GATEWAY_CALLS_PER_SECOND: u32 = 1_000;
-/// The most writes a second of one item: a partition of a table takes no more (DynamoDB's limit), and an item lies in one.
+/// The most calls a second that one line hands out. A higher rate has several lines: each lot of calls is one write of the line's item, or
+/// two where another worker has moved it, and an item takes 1,000 writes a second (DynamoDB's limit of a partition).
+pub const LINE_CALLS_PER_SECOND: u32 = 250;
+/// The lines of the highest rate.
+pub const MAX_LINES: u8 = (MAX_GATEWAY_CALLS_PER_SECOND / LINE_CALLS_PER_SECOND) as u8;
+/// The most writes a second of one item.
 pub const ITEM_WRITES_PER_SECOND: u32 = 1_000;
 /// The calls of the quiet path to a paid order: one creates the payment, one confirms it.
 pub const CALLS_PER_PAYMENT: u32 = 2;
@@ -199,8 +203,9 @@ const _: () = assert!(
     "an order is driven several times before its operator has to decide"
 );
 const _: () = assert!(
-    MAX_GATEWAY_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND,
-    "each call may take a write of the one item that orders the calls"
+    2 * LINE_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND / 2
+        && MAX_LINES as u32 * LINE_CALLS_PER_SECOND == MAX_GATEWAY_CALLS_PER_SECOND,
+    "each call may take two writes of its line's item, which is never more than half busy"
 );
 const _: () = assert!(
     GATEWAY_TURN_MS as i64 + CLOCK_SKEW_MS < MAX_LINE_MS,

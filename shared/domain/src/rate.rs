@@ -1,11 +1,11 @@
 //! How many calls a second an outside service takes, and whose call comes when.
 //!
-//! All workers share one *line*: the moment at which the last call that was granted has had its turn. Whoever wants to make calls moves that moment
+//! All workers share a *line*, or several where the rate is high, each with an equal part of it. A line is the moment at which the last call that was granted has had its turn. Whoever wants to make calls moves that moment
 //! on by as many turns, and calls when its own begin (the generic cell rate algorithm, without a burst). Turns that nobody takes are not saved up.
 
 use std::str::FromStr;
 
-use crate::limits::{CALLS_PER_PAYMENT, MAX_GATEWAY_CALLS_PER_SECOND, MAX_LINE_MS};
+use crate::limits::{CALLS_PER_PAYMENT, LINE_CALLS_PER_SECOND, MAX_GATEWAY_CALLS_PER_SECOND, MAX_LINE_MS};
 use crate::time::Timestamp;
 
 /// Calls a second, from 1 to [`MAX_GATEWAY_CALLS_PER_SECOND`].
@@ -72,6 +72,18 @@ impl CallRate {
         self.0
     }
 
+    /// How many lines share the rate, from 1 to [`MAX_LINES`](crate::limits::MAX_LINES).
+    #[must_use]
+    pub fn lines(self) -> u8 {
+        u8::try_from(self.0.div_ceil(LINE_CALLS_PER_SECOND)).unwrap_or(u8::MAX)
+    }
+
+    /// The part of the rate that one line hands out. All parts together are never more than the rate.
+    #[must_use]
+    pub fn of_line(self) -> Self {
+        Self(self.0 / u32::from(self.lines()))
+    }
+
     /// How long the turns of so many calls take, in microseconds, rounded up.
     #[must_use]
     pub fn span_us(self, calls: u32) -> i64 {
@@ -95,7 +107,9 @@ impl FromStr for CallRate {
 /// What somebody who wants to make calls asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallsWanted {
-    /// The rate that all share.
+    /// Which of the rate's lines is asked, from 0.
+    pub line: u8,
+    /// What this line hands out.
     pub rate: CallRate,
     /// How many calls.
     pub calls: u32,
@@ -162,6 +176,7 @@ mod tests {
 
     fn wanted(rate: u32, calls: u32, now: Timestamp) -> CallsWanted {
         CallsWanted {
+            line: 0,
             rate: CallRate::new(rate).unwrap(),
             calls,
             now,
@@ -177,6 +192,20 @@ mod tests {
         }
         let rate = CallRate::new(25).unwrap();
         assert_eq!((rate.seconds_for(20_000), rate.seconds_for(1)), (800, 1));
+    }
+
+    #[test]
+    fn the_lines_of_a_rate_hand_out_no_more_than_the_rate() {
+        let lines = |rate: u32| {
+            let rate = CallRate::new(rate).unwrap();
+            (rate.lines(), rate.of_line().per_second())
+        };
+        assert_eq!([25, 250, 251, 627, 1_000].map(lines), [(1, 25), (1, 250), (2, 125), (3, 209), (4, 250)]);
+        assert_eq!(CallRate::HIGHEST.lines(), crate::limits::MAX_LINES);
+        for rate in 1..=MAX_GATEWAY_CALLS_PER_SECOND {
+            let (count, each) = lines(rate);
+            assert!(u32::from(count) * each <= rate && u32::from(count) * each + 4 > rate, "{rate}");
+        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ use std::collections::VecDeque;
 
 use crate::choice::{Choice, on_offer, well_filled};
 use crate::claim::{Claim, ClaimState};
+use crate::crowd;
 use crate::drops::{Drop, Phase, Sku};
 use crate::ids::{DropId, Nonce, ReservationId, ShardKey, ShopperId, SkuId};
 use crate::lapse::Lapses;
@@ -62,11 +63,8 @@ use crate::time::Timestamp;
 /// for the last units, the number of writes must stay bounded.
 pub const MOST_WRITES: u32 = 3;
 
-/// The largest number of further shards that one request reads, in addition to the shopper's two.
-const MOST_FURTHER: usize = 6;
-
 /// The largest number of shards in one look: the further ones, and the shopper's two again.
-pub const MOST_LOOKED_AT: usize = MOST_FURTHER + 2;
+pub const MOST_LOOKED_AT: usize = crowd::MOST_FURTHER + 2;
 
 /// A request for units.
 #[derive(Debug, Clone)]
@@ -179,6 +177,8 @@ impl From<Scarcity> for Refused {
 pub struct Wanted<'a> {
     /// The claim that every write of the search contains.
     pub hold: Claim,
+    /// How many further shards the search reads at most, beside the shopper's two.
+    pub most_further: usize,
     request: &'a Request,
     drop: &'a Drop,
     sku: &'a Sku,
@@ -223,6 +223,7 @@ impl<'a> Wanted<'a> {
             hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
             // A restock does not change a shopper's shards; otherwise a repeat after it would read the wrong shards.
             choice: Choice::of(drop_id, sku_id, shopper, sku.plan.first_shards()),
+            most_further: crowd::MOST_FURTHER,
             request,
             drop,
             sku,
@@ -646,7 +647,7 @@ impl<'a> Count<'a> {
         let counted: Vec<u32> = allocations
             .map(|(index, all)| counted(index).unwrap_or(all))
             .collect();
-        let mut further = wanted.choice.further(&counted, units, MOST_FURTHER);
+        let mut further = wanted.choice.further(&counted, units, wanted.most_further);
         if as_of > wanted.now {
             // The counts may be newer than the read of the shopper's shards, for which this request waited: those
             // shards may have changed since.

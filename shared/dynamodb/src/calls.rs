@@ -1,17 +1,18 @@
-//! The line of the calls to the payment gateway: one item, whose moment each lot of calls moves on.
+//! The lines of the calls to the payment gateway: one item for each line, whose moment each lot of calls moves on.
 //!
 //! | key | item |
 //! |---|---|
-//! | `#gateway` | `line`: when the last turn that was taken is over, in microseconds since 1970 |
+//! | `#gateway#{line}` | `line`: when the last turn that was taken is over, in microseconds since 1970 |
 //!
-//! It stands in the table of the purchases, which `process-order` writes anyway and which has no stream. A counter's key begins with its drop's id,
-//! so none can be this one.
+//! They are in the table of the purchases, which `process-order` writes anyway and which has no stream. A counter's key begins with its drop's id,
+//! so none can be one of these.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use domain::limits::MAX_LINES;
 use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use ports::StoreError;
 use ports::calls::TakeCalls;
@@ -21,24 +22,34 @@ use crate::item::{KEY, n, number, s};
 use crate::orders::OrderStore;
 
 const TABLE: &str = "purchases";
-/// The item's key.
-const LINE_KEY: &str = "#gateway";
-/// Its one attribute.
+/// The one attribute.
 const LINE: &str = "line";
 /// Writes at most in one taking: another worker may have begun or ended the line between two of them.
 const MOST_WRITES: usize = 4;
 
-/// Where the line stood when this process last looked, to guess which of two conditional writes will be done.
+/// Where each line stood when this process last looked, to guess which of two conditional writes will be done.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LineSeen(Arc<AtomicI64>);
+pub(crate) struct LinesSeen(Arc<[AtomicI64; MAX_LINES as usize]>);
+
+impl LinesSeen {
+    fn get(&self, line: u8) -> Option<i64> {
+        (self.0.get(usize::from(line))).map(|seen| seen.load(Ordering::Relaxed))
+    }
+
+    fn note(&self, line: u8, seen: i64) {
+        if let Some(place) = self.0.get(usize::from(line)) {
+            place.store(seen, Ordering::Relaxed);
+        }
+    }
+}
 
 impl OrderStore {
-    fn move_line(&self) -> UpdateItemFluentBuilder {
+    fn move_line(&self, line: u8) -> UpdateItemFluentBuilder {
         self.clients
             .writes
             .update_item()
             .table_name(&self.clients.tables.purchases)
-            .key(KEY, s(LINE_KEY))
+            .key(KEY, s(format!("#gateway#{line}")))
             .expression_attribute_names("#line", LINE)
             .return_values(ReturnValue::UpdatedNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -49,7 +60,7 @@ impl TakeCalls for OrderStore {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
         let (span, now) = (wanted.rate.span_us(wanted.calls), micros(wanted.now));
         let (latest, farthest) = (micros(wanted.latest), micros(wanted.farthest()));
-        let mut line = Some(self.line.0.load(Ordering::Relaxed));
+        let mut line = self.lines.get(wanted.line);
         for _ in 0..MOST_WRITES {
             let begins = wanted.begins_us(line);
             // A line never goes back, so what was seen to be too far ahead still is.
@@ -58,14 +69,14 @@ impl TakeCalls for OrderStore {
             }
             let update = if line == Some(begins) {
                 // Some turns are taken: these follow, wherever the line stands by then.
-                self.move_line()
+                self.move_line(wanted.line)
                     .update_expression("SET #line = #line + :span")
                     .condition_expression("#line BETWEEN :now AND :latest")
                     .expression_attribute_values(":span", n(span))
                     .expression_attribute_values(":now", n(now))
                     .expression_attribute_values(":latest", n(latest))
             } else {
-                self.move_line()
+                self.move_line(wanted.line)
                     .update_expression("SET #line = :line")
                     .condition_expression("attribute_not_exists(#line) OR #line < :now OR #line > :farthest")
                     .expression_attribute_values(":line", n(now.saturating_add(span)))
@@ -76,13 +87,13 @@ impl TakeCalls for OrderStore {
                 Written::Done(output) => {
                     let item = output.attributes.unwrap_or_default();
                     let line: i64 = number(TABLE, &item, LINE)?;
-                    self.line.0.store(line, Ordering::Relaxed);
+                    self.lines.note(wanted.line, line);
                     return Ok(Turn::From(from_micros(line.saturating_sub(span))));
                 }
                 Written::Refused(None) => None,
                 Written::Refused(Some(item)) => Some(number(TABLE, &item, LINE)?),
             };
-            self.line.0.store(seen.unwrap_or_default(), Ordering::Relaxed);
+            self.lines.note(wanted.line, seen.unwrap_or_default());
             line = seen;
         }
         Err(StoreError::Busy)

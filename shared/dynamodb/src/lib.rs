@@ -9,7 +9,7 @@
 //!
 //! **A walk through.** [`StockStore`] claims units by one `UpdateItem` and looks at shards by one `BatchGetItem`;
 //! [`OrderStore`] places an order by one `TransactWriteItems` over claim, purchase counter, order and address, and
-//! advances it the same way, and keeps the line of the calls to the gateway; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
+//! advances it the same way, and keeps the lines of the calls to the gateway; [`DropStore`] keeps drops and the calendar; [`StatusStore`] keeps what the conductor
 //! publishes, and its lease; [`IssuerStore`] keeps who may sign tokens; [`PrescaleStore`] keeps lease and record of pre-scaling's runs, their changes, and how ready
 //! drops are. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
 //! [`orders::order_from_stream_json`] reads an order out of the table's stream.
@@ -52,7 +52,7 @@ pub use stock::StockStore;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
     pub stock: String,
-    /// Units in open and paid orders, by drop and shopper; the line of the calls to the payment gateway.
+    /// Units in open and paid orders, by drop and shopper; the lines of the calls to the payment gateway.
     pub purchases: String,
     /// Orders; the table's stream is the outbox.
     pub orders: String,

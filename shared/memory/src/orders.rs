@@ -23,8 +23,11 @@ use crate::store::{MemoryStore, OrderChange, State};
 impl TakeCalls for MemoryStore {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
         self.call(Op::TakeCalls, |state| {
-            let (turn, line) = wanted.take(state.line);
-            state.line = line;
+            let line = state.lines.get(&wanted.line).copied();
+            let (turn, line) = wanted.take(line);
+            if let Some(line) = line {
+                state.lines.insert(wanted.line, line);
+            }
             Ok(turn)
         })
         .await

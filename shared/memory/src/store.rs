@@ -46,7 +46,7 @@ pub(crate) struct State {
     pub(crate) declined_cards: BTreeMap<(DropId, CardFingerprint), BTreeSet<OrderId>>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
     /// The line of the calls to the gateway, in microseconds.
-    pub(crate) line: Option<i64>,
+    pub(crate) lines: BTreeMap<u8, i64>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
     /// What shoppers were told, by order.
     pub(crate) told: BTreeMap<OrderId, BTreeSet<String>>,

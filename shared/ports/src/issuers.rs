@@ -35,13 +35,13 @@ impl IssuerList {
 pub struct IssuersDocument {
     /// How many times it was stored, from 1.
     pub version: u64,
-    /// The document; at most 200 KB, which the crate `tokens` asserts of the largest one.
+    /// The document; at most 100 KB, which the crate `tokens` asserts of the largest one.
     pub text: String,
 }
 
-/// How many copies of each document are stored. Each process of a crowd reads one when it starts, and a key gives 3,000 read units a second:
-/// 20,000 starts in one second are 1,250 reads of each copy.
-pub const ISSUER_COPIES: u8 = 16;
+/// How many copies of each document are stored. Each process of a crowd reads one when it starts: 20,000 starts in one second are 500 reads
+/// of each copy. Copies lie in partitions by chance, and a partition gives 3,000 read units a second.
+pub const ISSUER_COPIES: u8 = 40;
 
 /// Reads the documents.
 pub trait ReadIssuers: Send + Sync {

@@ -23,7 +23,7 @@ use crate::published::FORM;
 use crate::{Audience, ISSUER};
 
 /// The largest number of issuers in a document.
-pub const MAX_ISSUERS: usize = 8;
+pub const MAX_ISSUERS: usize = 4;
 
 /// The largest number of audiences of an issuer.
 pub const MAX_AUDIENCES: usize = 8;

@@ -52,6 +52,7 @@ async fn an_order_whose_turn_is_too_late_waits_without_a_call_and_is_never_cance
     let orders = orders(&scene, 5).await;
     // Others have taken all turns within reach.
     let wanted = domain::rate::CallsWanted {
+        line: 0,
         rate: CallRate::new(1).unwrap(),
         calls: 6,
         now: scene.edge.now(),

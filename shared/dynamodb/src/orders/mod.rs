@@ -17,7 +17,7 @@ use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
-use crate::calls::LineSeen;
+use crate::calls::LinesSeen;
 use crate::clients::Clients;
 use crate::error::conditional;
 use crate::item::{Item, KEY, moment, ms, n, number, parsed, s};
@@ -35,7 +35,7 @@ const READS_AT_ONCE: usize = 16;
 #[derive(Debug, Clone)]
 pub struct OrderStore {
     pub(crate) clients: Clients,
-    pub(crate) line: LineSeen,
+    pub(crate) lines: LinesSeen,
 }
 
 impl OrderStore {
@@ -45,7 +45,7 @@ impl OrderStore {
     pub fn new(client: &Client, tables: &Tables) -> Self {
         Self {
             clients: Clients::new(client, tables),
-            line: LineSeen::default(),
+            lines: LinesSeen::default(),
         }
     }
 

@@ -1,7 +1,8 @@
-//! What the line of the calls to the gateway promises.
+//! What the lines of the calls to the gateway promises.
 
 use domain::ids::{DropId, OrderId};
 use domain::limits::MAX_CARD_DECLINES;
+use domain::limits::MAX_LINES;
 use domain::rate::{CallRate, CallsWanted, Turn, micros};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
@@ -22,6 +23,7 @@ macro_rules! calls_contract {
             who_would_come_too_late_takes_nothing,
             a_line_from_a_wrong_clock_holds_nobody_up,
             of_many_at_once_each_has_turns_of_its_own,
+            each_line_hands_out_its_own_turns,
             a_card_is_counted_by_orders_up_to_the_bound,
         );
     };
@@ -31,6 +33,7 @@ const NOW: Timestamp = TestEdge::START;
 
 fn wanted(per_second: u32, calls: u32, now: Timestamp) -> CallsWanted {
     CallsWanted {
+        line: 0,
         rate: CallRate::new(per_second).unwrap(),
         calls,
         now,
@@ -89,6 +92,19 @@ pub async fn a_line_from_a_wrong_clock_holds_nobody_up(database: &impl Database)
     for (line, at) in [(database.orders(), 0), (line, 40)] {
         let turn = take(&line, wanted(25, 1, NOW)).await;
         assert_eq!(turn, Turn::From(NOW.plus_millis(at)));
+    }
+}
+
+pub async fn each_line_hands_out_its_own_turns(database: &impl Database) {
+    let orders = database.orders();
+    for at in [0, 40] {
+        for line in 0..MAX_LINES {
+            let wanted = CallsWanted {
+                line,
+                ..wanted(25, 1, NOW)
+            };
+            assert_eq!(take(&orders, wanted).await, Turn::From(NOW.plus_millis(at)), "{line}");
+        }
     }
 }
 
