@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::crowd::{Demand, Looks};
+use domain::crowd::{Demand, Looks, StockTable};
 use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
 use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
@@ -44,11 +44,11 @@ pub struct LooksLeft {
 }
 
 impl LooksLeft {
-    /// The budget of a process that has just started, at a stock table that gives so many read units a second.
+    /// The budget of a process that has just started.
     #[must_use]
-    pub fn at_table(read_units: u32) -> Self {
+    pub fn at(table: StockTable) -> Self {
         Self {
-            looks: Looks::at_table(read_units),
+            looks: Looks::at(table),
             ..Self::default()
         }
     }
@@ -119,8 +119,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             ..
         } = request;
         let now = self.edge.now();
-        let mut wanted = Wanted::check(request, drop, now)?;
-        wanted.most_further = self.budget().looks.further_shards(demand(drop));
+        let wanted = Wanted::check(request, drop, now)?;
         let of_sku = (drop_id.clone(), sku.clone());
         let known = &self.knowledge;
         let scarcity = known.scarce.fresh(&of_sku, now);
@@ -129,7 +128,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         loop {
             step = match step {
                 Step::Look(look) => {
-                    if !self.may_look(&look, drop, now) {
+                    if !self.may_look(&look, drop, scarcity.is_some(), now) {
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
                     let peek = retry(&self.edge, IN_REQUEST, || {
@@ -167,7 +166,13 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                 }
                 Step::Count(count) => {
                     let counts = self.counts(&of_sku, now).await;
-                    count.showed(counts.as_ref().map(|counts| (counts.as_of, &*counts.free)))
+                    let counts = counts.as_ref().map(|counts| (counts.as_of, &*counts.free));
+                    let free = counts.map_or(0, |(_, free)| free.iter().map(|free| u32::from(*free)).sum());
+                    let chance = self.edge.random();
+                    count.showed(
+                        counts,
+                        self.budget().looks.further_shards(demand(drop), free, chance),
+                    )
                 }
                 Step::Survey(survey) => survey.showed(self.surveyed(&of_sku).await.as_ref()),
                 Step::Done(outcome, learnt) => {
@@ -188,14 +193,14 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
     }
 
     /// Whether the budget of looks has room for `look`. A request that has looked once goes on, and later requests wait for it.
-    fn may_look(&self, look: &Look<'_>, drop: &Drop, now: Timestamp) -> bool {
+    fn may_look(&self, look: &Look<'_>, drop: &Drop, scarce: bool, now: Timestamp) -> bool {
         let mut budget = self.budget();
         if look.is_further() {
             budget.looks.charge(look.shards.len());
             return true;
         }
         let chance = self.edge.random();
-        let may = budget.looks.take(demand(drop), now, chance);
+        let may = budget.looks.take(demand(drop), scarce, now, chance);
         budget.refused += u32::from(!may);
         if budget.refused > 0 && !(0..TOLD_MS).contains(&now.millis_since(budget.told_at)) {
             tracing::info!(refused = budget.refused, "requests were answered without a look");

@@ -6,6 +6,7 @@ use api::reservations::{ReservationView, ReserveBody};
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use domain::crowd::StockTable;
 use domain::ids::{DropId, OrderId, ReservationId};
 use domain::limits::STATUS_REPLICAS;
 use domain::search::{Refused, Request, Reserved};
@@ -35,7 +36,7 @@ where
     T: ReadStatus + ReadCounts + 'static,
     E: Edge,
 {
-    /// Builds the function's router over its ports. `read_units` is what the stock table gives in a second. The process reads one copy
+    /// Builds the function's router over its ports. `table` is what the stock table gives in a second. The process reads one copy
     /// of the status documents, drawn here, so that no copy is hot.
     pub fn router(
         drops: D,
@@ -43,7 +44,7 @@ where
         status: T,
         shoppers: impl Into<Tokens>,
         edge: E,
-        read_units: u32,
+        table: StockTable,
     ) -> Router {
         let routes = Router::new()
             .route("/drops/{drop_id}/reservations", post(Self::create))
@@ -59,7 +60,7 @@ where
                 stock: stock.clone(),
                 status,
                 knowledge: Knowledge::default(),
-                looks: Mutex::new(LooksLeft::at_table(read_units)),
+                looks: Mutex::new(LooksLeft::at(table)),
                 replica: u8::try_from(replica).unwrap_or(0),
                 edge: edge.clone(),
             },

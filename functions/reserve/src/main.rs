@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use domain::crowd::StockTable;
 use dynamodb::Table::{Drops, Purchases, Status, Stock};
 use dynamodb::{DropStore, IssuerStore, StatusStore, StockStore, Tables};
 use startup::edge::SystemEdge;
@@ -15,14 +16,18 @@ fn main() -> ExitCode {
         let tables = Tables::read([Stock, Purchases, Drops, Status], |variable| {
             config.text(variable)
         });
-        let read_units: Option<u32> = config.made("STOCK_READ_UNITS", str::parse);
+        let read_units = config.made("STOCK_READ_UNITS", str::parse);
+        let write_units = config.made("STOCK_WRITE_UNITS", str::parse);
         Some(reserve::Api::router(
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
             Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
             SystemEdge,
-            read_units?,
+            StockTable {
+                read_units: read_units?,
+                write_units: write_units?,
+            },
         ))
     })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use axum::Router;
-use domain::crowd::NEW_TABLE_READS;
 use domain::claim::Claim;
+use domain::crowd::StockTable;
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
 use domain::money::Money;
@@ -251,7 +251,7 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] 
     [
         (
             "reserve",
-            reserve::Api::router(store(), store(), store(), shoppers(), edge(), NEW_TABLE_READS),
+            reserve::Api::router(store(), store(), store(), shoppers(), edge(), StockTable::NEW),
         ),
         (
             "checkout",

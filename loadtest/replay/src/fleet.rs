@@ -12,7 +12,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
-use domain::crowd::NEW_TABLE_READS;
+use domain::crowd::StockTable;
 use domain::rate::CallRate;
 use domain::time::Timestamp;
 use http_body_util::BodyExt as _;
@@ -164,7 +164,7 @@ impl Fleet {
                 store(),
                 shoppers,
                 edge,
-                NEW_TABLE_READS,
+                StockTable::NEW,
             )),
             Function::Checkout => Arc::new(checkout::Api::router(store(), store(), store(), shoppers, edge)),
             Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, edge)),

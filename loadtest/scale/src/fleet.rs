@@ -10,6 +10,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use conduct_drop::{Conductor, Settings};
+use domain::crowd::StockTable;
 use domain::ids::OrderId;
 use domain::rate::CallRate;
 use futures_util::future::{Either, select};
@@ -180,6 +181,14 @@ impl Fleet {
         Pace::of(CallRate::new(calls).unwrap_or(CallRate::HIGHEST))
     }
 
+    fn stock_table(&self) -> StockTable {
+        let warm = self.world.settings.capacity.warm("StockTable");
+        StockTable {
+            read_units: warm.read_units,
+            write_units: warm.write_units,
+        }
+    }
+
     /// Builds an environment as the function's `main.rs` does.
     fn start(&self, function: Function) -> Environment {
         let process = Process::start(&self.world, function);
@@ -195,7 +204,7 @@ impl Fleet {
                 store(),
                 shoppers(),
                 edge.clone(),
-                self.world.settings.capacity.warm("StockTable").read_units,
+                self.stock_table(),
             )),
             Function::Checkout => Arc::new(checkout::Api::router(
                 store(),

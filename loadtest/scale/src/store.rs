@@ -1,6 +1,6 @@
 //! The database ports of one environment: the adapters in memory, behind the tables' partitions.
 //!
-//! A call does what the adapter in `shared/dynamodb` does: the same items, the SDK's own second attempt of a read and none of a
+//! A call does what the adapter in `shared/dynamodb` does: the same items, no attempt of the SDK's own of a
 //! write, keys that come back unprocessed asked for again twice. What an item costs is counted by [`stack_api::units`].
 //! Its whole time passes before its effect.
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::claim::Claim;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
-use domain::limits::{MAX_LINES, DROP_COPIES, STATUS_REPLICAS};
+use domain::limits::{DROP_COPIES, MAX_LINES, STATUS_REPLICAS};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use domain::shard::Shard;
@@ -42,12 +42,8 @@ use crate::process::Process;
 use crate::tables::{Place, Tables, Touch};
 use crate::world::World;
 
-/// How often the SDK sends a read (`shared/startup/src/aws.rs`).
-const READ_ATTEMPTS: u32 = 2;
-/// How long the SDK waits before its second attempt at most, in µs (the same).
-const BACK_OFF_US: i64 = 20_000;
 /// How often keys that came back unprocessed are asked for again (`shared/dynamodb/src/batch.rs`).
-const REPEATS: u32 = 2;
+const REPEATS: u32 = 1;
 /// The most keys of one batch (the same).
 const BATCH_KEYS: usize = 100;
 /// How many batches of a survey are read at a time (`shared/dynamodb/src/stock.rs`).
@@ -136,11 +132,6 @@ impl Store {
         asked
     }
 
-    async fn back_off(&self) {
-        let world = self.world();
-        world.takes([0, BACK_OFF_US]).await;
-    }
-
     /// A read of what `touches` names, in one request that is answered as a whole.
     async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
         match touches.iter().any(|touch| self.is_replaced(touch)) {
@@ -152,20 +143,16 @@ impl Store {
     /// The same, whatever the design.
     ///
     /// # Errors
-    /// When its units were refused, the SDK's second attempt too.
+    /// When its units were refused.
     pub async fn read_units(&self, touches: &[Touch]) -> Result<(), StoreError> {
         let world = self.world();
-        for attempt in 0..READ_ATTEMPTS {
-            if attempt > 0 {
-                self.back_off().await;
-            }
-            self.process.goes_on().await;
-            world.takes(world.settings.times.read_us).await;
-            if self.ask(touches, &[]) {
-                return Ok(());
-            }
+        self.process.goes_on().await;
+        world.takes(world.settings.times.read_us).await;
+        if self.ask(touches, &[]) {
+            Ok(())
+        } else {
+            Err(StoreError::Busy)
         }
-        Err(StoreError::Busy)
     }
 
     /// A batch of keys, each of which may come back unprocessed.
@@ -184,28 +171,15 @@ impl Store {
     pub async fn batch_units(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         let world = self.world();
         for _ in 0..=REPEATS {
-            let mut attempt = 0;
-            // A batch of which no key could be processed is refused as a whole, which the SDK sends again.
-            wanted = loop {
-                self.process.goes_on().await;
-                world.takes(world.settings.times.read_us).await;
-                let before = wanted.len();
-                let left: Vec<Touch> = std::mem::take(&mut wanted)
-                    .into_iter()
-                    .filter(|touch| !self.ask(std::slice::from_ref(touch), &[]))
-                    .collect();
-                if left.len() < before || left.is_empty() {
-                    break left;
-                }
-                attempt += 1;
-                if attempt >= READ_ATTEMPTS {
-                    return Err(StoreError::Busy);
-                }
-                self.back_off().await;
-                wanted = left;
-            };
-            if wanted.is_empty() {
-                return Ok(());
+            self.process.goes_on().await;
+            world.takes(world.settings.times.read_us).await;
+            let before = wanted.len();
+            wanted.retain(|touch| !self.ask(std::slice::from_ref(touch), &[]));
+            match wanted.len() {
+                0 => return Ok(()),
+                // A batch of which no key could be processed is refused as a whole.
+                left if left == before => return Err(StoreError::Busy),
+                _ => {}
             }
         }
         Err(StoreError::Busy)
@@ -523,7 +497,11 @@ impl ListOpenOrders for Store {
 
 impl TakeCalls for Store {
     async fn take_calls(&self, wanted: CallsWanted) -> Result<Turn, StoreError> {
-        let touches = [one(Place::Purchases, format!("#gateway#{}", wanted.line), SMALL_BYTES)];
+        let touches = [one(
+            Place::Purchases,
+            format!("#gateway#{}", wanted.line),
+            SMALL_BYTES,
+        )];
         let Some(seen_line) = self.lines.get(usize::from(wanted.line)) else {
             return Err(StoreError::Broken("no such line".to_owned()));
         };

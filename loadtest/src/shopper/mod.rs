@@ -163,6 +163,7 @@ impl Shopper {
         let mut unanswered = 0;
         loop {
             let answer = self.ask(Endpoint::ShowStatus, &call).await;
+            let asked = answer.as_ref().and_then(|a| a.retry_after);
             let Some(status) = answer
                 .filter(|a| a.status == 200)
                 .and_then(|a| a.json::<StatusView>())
@@ -171,7 +172,7 @@ impl Shopper {
                 if unanswered >= self.world.tries {
                     return Look::Ended(Ending::GaveUp);
                 }
-                self.back_off(unanswered, None).await;
+                self.back_off(unanswered, asked).await;
                 continue;
             };
             unanswered = 0;

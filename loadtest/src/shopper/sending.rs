@@ -13,8 +13,8 @@ use super::Shopper;
 use crate::client::{Answer, Call, Silence};
 use crate::measure::Endpoint;
 
-/// The longest pause before a retry, in ms.
-const MAX_BACK_OFF_MS: u64 = 4_000;
+/// The longest pause before a retry that the server asked for no pause before, in ms: docs/API.md has it, too.
+const MAX_BACK_OFF_MS: u64 = 30_000;
 
 impl Shopper {
     pub(super) async fn ask(&mut self, endpoint: Endpoint, call: &Call) -> Option<Answer> {
@@ -102,8 +102,8 @@ impl Shopper {
 
     /// Waits before the next try: twice as long each time, with jitter, and at least as long as the server asked.
     pub(super) async fn back_off(&mut self, tries: u32, asked_seconds: Option<u32>) {
-        let base = 250_u64.saturating_mul(1 << tries.min(6)).min(MAX_BACK_OFF_MS);
-        let least = (u64::from(asked_seconds.unwrap_or(0)) * 1_000).min(MAX_BACK_OFF_MS);
+        let base = 250_u64.saturating_mul(1 << tries.min(8)).min(MAX_BACK_OFF_MS);
+        let least = u64::from(asked_seconds.unwrap_or(0)) * 1_000;
         let wait = self.rng.u64(base / 2..=base) + least;
         self.pause(wait).await;
     }

@@ -3,11 +3,15 @@
 //!
 //! **Arithmetic.** A crowd's busiest second has a request for every fifth shopper: 1,000,000 shoppers make 200,000. A process serves
 //! ten requests a second (Lambda's limit), so these are 20,000 processes; half of the requests are for reservations, and half of the
-//! processes serve these. A request that looks at its shopper's two shards costs one read unit. A table gives 12,000 read units a
-//! second when it is new, however many shards there are, and more after its warm throughput was raised; a key gives 3,000. Of each,
-//! 60 % are planned for. So a crowd of more than 36,000 shoppers cannot look with every request at a new table, and each process has
-//! a budget.
+//! processes serve these. A request that looks at its shopper's two shards costs one read unit, and one write unit more if it finds
+//! units. A new table gives 12,000 read units and 4,000 write units a second, however many shards there are, and more after its warm
+//! throughput was raised; a key gives 3,000 and 1,000. Of each, 60 % are planned for. So a crowd of more than 36,000 shoppers cannot
+//! look with every request at a new table, and each process has a budget.
+//!
+//! **The budget** counts read units. A look after which the request may write takes three, since a table gives three read units for
+//! each write unit; a look while the process knows that no unit is free takes one.
 
+use crate::limits::CONDUCTOR_PERIOD_MS;
 use crate::time::Timestamp;
 
 /// The fewest and the most shoppers an operator may expect.
@@ -18,8 +22,6 @@ const SHOPPERS_PER_REQUEST: u32 = 5;
 const REQUESTS_PER_PROCESS: u32 = 10;
 /// Of the requests and of the processes, those for reservations, in percent.
 const RESERVING_PERCENT: u32 = 50;
-/// Read units a second of a table that nobody prepared.
-pub const NEW_TABLE_READS: u32 = 12_000;
 /// Read units a second of one key.
 const KEY_READS: u32 = 3_000;
 /// The planned share of both, in percent.
@@ -31,22 +33,49 @@ const KEYS_PER_PARTITION: u32 = 4;
 const LOOKS_PER_SHARD: u32 = KEY_READS / 100 * PLANNED_PERCENT / KEYS_PER_PARTITION;
 /// The longest wait that a process without looks left asks for, in seconds.
 const MOST_SPREAD_SECONDS: u32 = 300;
-/// What a look at a shopper's two shards takes of a budget, in thousandths of a shard.
-const OWN_LOOK: i64 = 2_000;
+/// Read units a second of all looks together at most: a look reads half a unit of the purchases too, and nobody prepares that table.
+const MOST_LOOKS: u32 = 2 * StockTable::NEW.read_units / 100 * PLANNED_PERCENT;
+/// What a look costs while no unit is free, as far as the process knows, in millionths of a read unit.
+const LOOK: i64 = 1_000_000;
+/// What a look costs after which the request may write.
+const LOOK_TO_WRITE: i64 = 3 * LOOK;
+/// How many requests go after one unit that is free elsewhere, in each [`CONDUCTOR_PERIOD_MS`]. More would meet at its shard.
+const TRIES_PER_UNIT: u64 = 8;
 
 /// The most further shards that one request reads, beside its shopper's two.
 pub const MOST_FURTHER: usize = 6;
-/// Further shards where looks have a budget: as many as its first look read, so that each request costs two looks at most.
+/// Further shards where looks have a budget: as many as the first look read, so that each request costs two looks at most.
 const MOST_FURTHER_IN_BUDGET: usize = 2;
 
 const _: () = assert!(
-    planned_looks(NEW_TABLE_READS) == 7_200 && LOOKS_PER_SHARD == 450,
+    StockTable::NEW.looks() == 7_200 && LOOKS_PER_SHARD == 450 && MOST_LOOKS == 14_400,
     "the documentation has these numbers"
 );
 
-/// Looks at two shards that all processes together may make in a second, each of one read unit, at a table that gives `read_units`.
-const fn planned_looks(read_units: u32) -> u32 {
-    read_units / 100 * PLANNED_PERCENT
+/// What the stock table gives in a second, by its warm throughput.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StockTable {
+    /// Read units.
+    pub read_units: u32,
+    /// Write units.
+    pub write_units: u32,
+}
+
+impl StockTable {
+    /// A new table.
+    pub const NEW: Self = Self {
+        read_units: 12_000,
+        write_units: 4_000,
+    };
+
+    /// Read units a second that looks may take: what the reads allow, and three for each write.
+    const fn looks(self) -> u32 {
+        let (reads, writes) = (
+            self.read_units / 100 * PLANNED_PERCENT,
+            self.write_units / 100 * PLANNED_PERCENT,
+        );
+        if reads < 3 * writes { reads } else { 3 * writes }
+    }
 }
 
 /// Requests in the busiest second.
@@ -65,7 +94,7 @@ pub const fn processes(expected_shoppers: u32) -> u32 {
 #[must_use]
 pub fn shards(expected_shoppers: u32) -> u32 {
     busiest_second(expected_shoppers)
-        .clamp(1, planned_looks(NEW_TABLE_READS))
+        .clamp(1, StockTable::NEW.looks())
         .div_ceil(LOOKS_PER_SHARD)
 }
 
@@ -81,45 +110,44 @@ pub struct Demand {
 /// A process's budget of looks. It grows with time and is never saved up beyond a second's, or one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looks {
-    /// Read units a second that the stock table gives.
-    read_units: u32,
-    /// Millionths of a shard, and when they were that many; below 0 after a further look.
+    table: StockTable,
+    /// Millionths of a read unit, and when they were that many; below 0 after a further look.
     left: Option<(i64, Timestamp)>,
 }
 
 impl Default for Looks {
-    /// At a table that nobody prepared.
+    /// At a new table.
     fn default() -> Self {
-        Self::at_table(NEW_TABLE_READS)
+        Self::at(StockTable::NEW)
     }
 }
 
 impl Looks {
-    /// At a table that gives so many read units a second.
+    /// The budget of a process that has just started.
     #[must_use]
-    pub const fn at_table(read_units: u32) -> Self {
-        Self {
-            read_units,
-            left: None,
-        }
+    pub const fn at(table: StockTable) -> Self {
+        Self { table, left: None }
     }
 
-    /// Looks that all processes together may make in a second: as many as the table and the drop's shards serve.
+    /// Read units a second that the looks of all processes may take: what the tables and the drop's shards give.
     fn in_a_second(self, shards: u32) -> u32 {
-        planned_looks(self.read_units)
+        self.table
+            .looks()
+            .min(MOST_LOOKS)
             .min(shards.saturating_mul(LOOKS_PER_SHARD))
             .max(1)
     }
 
-    /// Thousandths of a shard that a process may read in a second; `None` if the crowd is small enough for a look with each request.
+    /// Millionths of a read unit that a process may take in a millisecond, times a thousand; `None` if the crowd is small enough for a
+    /// look with each request.
     fn budget(self, crowd: Demand) -> Option<i64> {
         let looks = self.in_a_second(crowd.shards);
         // What `shards` cut for is enough for a crowd that needs no budget.
-        if busiest_second(crowd.expected_shoppers) <= looks.max(planned_looks(NEW_TABLE_READS)) {
+        if busiest_second(crowd.expected_shoppers) <= looks.max(StockTable::NEW.looks()) {
             return None;
         }
         let reserving = (processes(crowd.expected_shoppers) * RESERVING_PERCENT).div_ceil(100);
-        Some(i64::from(looks) * OWN_LOOK / i64::from(reserving))
+        Some(i64::from(looks) * LOOK / i64::from(reserving))
     }
 
     /// The seconds over which those are spread who ask again while all units are held: in so long the crowd asks no more often than it
@@ -131,31 +159,40 @@ impl Looks {
         Some((2 * crowd.expected_shoppers.div_ceil(looks)).min(MOST_SPREAD_SECONDS))
     }
 
-    /// How many further shards a request reads when its shopper's two have no units.
+    /// How many further shards a request reads when its shopper's two have no units and `free` units are counted elsewhere. `chance`
+    /// chooses, of a crowd with a budget, as many requests as units can serve.
     #[must_use]
-    pub fn further_shards(self, crowd: Demand) -> usize {
-        match self.budget(crowd) {
-            None => MOST_FURTHER,
-            Some(_) => MOST_FURTHER_IN_BUDGET,
+    pub fn further_shards(self, crowd: Demand, free: u32, chance: u64) -> usize {
+        if self.budget(crowd).is_none() {
+            return MOST_FURTHER;
+        }
+        let period_ms = CONDUCTOR_PERIOD_MS.unsigned_abs();
+        let looks = u64::from(self.in_a_second(crowd.shards)) * period_ms / 3_000;
+        if chance % looks.max(1) < u64::from(free) * TRIES_PER_UNIT {
+            MOST_FURTHER_IN_BUDGET
+        } else {
+            0
         }
     }
 
-    /// Takes a request's first look at `now`; false if there is none left. `chance` decides how much of a budget a process begins with,
-    /// so that processes that begin together do not all look at once.
-    pub fn take(&mut self, crowd: Demand, now: Timestamp, chance: u64) -> bool {
+    /// Takes a request's first look at `now`; false if there is none left. `scarce`: the process knows that no unit is free, so the look
+    /// only finds an earlier reservation. `chance` decides how much of a budget a process begins with, so that processes that begin
+    /// together do not all look at once.
+    pub fn take(&mut self, crowd: Demand, scarce: bool, now: Timestamp, chance: u64) -> bool {
         let Some(budget) = self.budget(crowd) else {
             return true;
         };
-        let most = budget.max(OWN_LOOK) * 1_000;
+        let most = budget.max(LOOK_TO_WRITE);
         let left = match self.left {
             None => i64::try_from(chance % most.unsigned_abs()).unwrap_or(0),
             Some((left, at)) => {
                 let ms = now.millis_since(at).clamp(0, 60_000);
-                (left + budget * ms).min(most)
+                (left + budget * ms / 1_000).min(most)
             }
         };
-        let takes = left >= OWN_LOOK * 1_000;
-        let left = if takes { left - OWN_LOOK * 1_000 } else { left };
+        let cost = if scarce { LOOK } else { LOOK_TO_WRITE };
+        let takes = left >= cost;
+        let left = if takes { left - cost } else { left };
         self.left = Some((left, now));
         takes
     }
@@ -163,7 +200,7 @@ impl Looks {
     /// Charges a request's further look at so many `shards`. It is made in any case, and later looks wait for it.
     pub fn charge(&mut self, shards: usize) {
         if let Some((left, _)) = &mut self.left {
-            *left -= i64::try_from(shards).unwrap_or(0) * OWN_LOOK / 2 * 1_000;
+            *left -= i64::try_from(shards).unwrap_or(0) * LOOK_TO_WRITE / 2;
         }
     }
 }
@@ -193,20 +230,23 @@ mod tests {
         assert_eq!((processes(1), shards(1), shards(36_000)), (1, 1, 16));
     }
 
+    /// A table after its warm throughput was raised.
+    const WARM: StockTable = StockTable {
+        read_units: 40_000,
+        write_units: 8_000,
+    };
+
     #[test]
     fn the_budget_follows_from_the_table() {
-        let new = Looks::default();
-        assert_eq!(new.budget(crowd(1_000_000)), Some(1_440));
+        let (new, warm) = (Looks::default(), Looks::at(WARM));
+        assert_eq!(new.budget(crowd(1_000_000)), Some(720_000));
         assert_eq!(new.spread_seconds(crowd(1_000_000)), Some(278));
-        assert_eq!(new.further_shards(crowd(1_000_000)), 2);
         assert_eq!(new.budget(crowd(36_000)), None);
         assert_eq!(new.spread_seconds(crowd(36_000)), None);
-        assert_eq!(new.further_shards(crowd(36_000)), 6);
         assert_eq!(new.spread_seconds(crowd(u32::MAX)), Some(MOST_SPREAD_SECONDS));
-        let warm = Looks::at_table(40_000);
-        assert_eq!(warm.budget(crowd(1_000_000)), Some(4_800));
-        assert_eq!(warm.spread_seconds(crowd(1_000_000)), Some(84));
-        assert_eq!(warm.budget(crowd(120_000)), None);
+        assert_eq!(warm.budget(crowd(1_000_000)), Some(1_440_000));
+        assert_eq!(warm.spread_seconds(crowd(1_000_000)), Some(140));
+        assert_eq!(warm.budget(crowd(72_000)), None);
     }
 
     #[test]
@@ -215,30 +255,54 @@ mod tests {
             expected_shoppers: 1_000_000,
             shards: 12,
         };
-        assert_eq!(Looks::default().budget(few), Some(1_080));
-        assert_eq!(Looks::at_table(40_000).budget(few), Some(1_080));
+        assert_eq!(Looks::default().budget(few), Some(540_000));
+        assert_eq!(Looks::at(WARM).budget(few), Some(540_000));
+    }
+
+    #[test]
+    fn as_many_requests_look_further_as_units_can_serve() {
+        let further = |shoppers, free| {
+            let looks =
+                (0..36_000).map(|chance| Looks::default().further_shards(crowd(shoppers), free, chance));
+            looks.collect::<Vec<_>>()
+        };
+        assert!(further(36_000, 0).iter().all(|shards| *shards == 6));
+        for (free, tries) in [(0, 0), (1, 8), (100, 800), (450, 3_600), (100_000, 3_600)] {
+            let looking = further(1_000_000, free)
+                .iter()
+                .filter(|shards| **shards == 2)
+                .count();
+            assert_eq!(
+                looking,
+                10 * tries,
+                "of 10 times a period's looks, with {free} free units"
+            );
+        }
     }
 
     #[test]
     fn a_small_crowd_looks_with_every_request() {
         let mut looks = Looks::default();
-        assert!((0..10_000).all(|_| looks.take(crowd(36_000), at(0), 0)));
+        assert!((0..10_000).all(|_| looks.take(crowd(36_000), false, at(0), 0)));
         assert_eq!(looks, Looks::default());
     }
 
     #[test]
-    fn a_further_look_is_paid_for_later() {
-        let mut looks = Looks::default();
+    fn a_look_costs_less_while_nothing_is_free_and_a_further_one_is_paid_for_later() {
         let crowd = crowd(1_000_000);
-        assert!(!looks.take(crowd, at(0), 0));
-        assert!(!looks.take(crowd, at(1_388), 0));
-        assert!(looks.take(crowd, at(1_389), 0), "1,440 thousandths a second");
+        let next = |mut looks: Looks, scarce, from| {
+            let mut mine = looks;
+            let ms = (from..60_000).find(|ms| mine.take(crowd, scarce, at(*ms), 0));
+            looks = mine;
+            (ms.unwrap(), looks)
+        };
+        let (first, looks) = next(Looks::default(), true, 0);
+        assert_eq!(first, 1_389, "720,000 millionths a second");
+        let (second, mut looks) = next(looks, false, first);
+        assert!((4_160..4_180).contains(&(second - first)), "{second}");
         looks.charge(2);
-        let next = (1_390..60_000).find(|ms| looks.take(crowd, at(*ms), 0));
-        assert!(
-            next.is_some_and(|ms| (1_389 + 2_770..1_389 + 2_785).contains(&ms)),
-            "{next:?}"
-        );
+        let (third, _) = next(looks, true, second);
+        assert!((5_540..5_580).contains(&(third - second)), "{third}");
     }
 
     proptest! {
@@ -254,12 +318,12 @@ mod tests {
             let (mut now, mut taken) = (0, 0);
             for wait in waits {
                 now += wait;
-                taken += i64::from(looks.take(crowd, at(now), chance));
+                taken += i64::from(looks.take(crowd, true, at(now), chance));
             }
-            let most = budget.max(OWN_LOOK) + budget * now / 1_000;
-            prop_assert!(taken * OWN_LOOK <= most, "{taken} looks in {now} ms");
+            let most = budget.max(LOOK_TO_WRITE) + budget * now / 1_000;
+            prop_assert!(taken * LOOK <= most, "{taken} looks in {now} ms");
             // What grows while nobody asks may be lost: at most 299 ms' for each look.
-            let apart_ms = OWN_LOOK * 1_000 / budget.min(OWN_LOOK) + 2 * 300;
+            let apart_ms = LOOK * 1_000 / budget.min(LOOK) + 2 * 300;
             prop_assert!(taken >= now / apart_ms - 1, "{taken} looks in {now} ms of {budget}");
         }
 
@@ -273,11 +337,11 @@ mod tests {
             for ms in (0..1_000).step_by(100) {
                 for (n, looks) in all.iter_mut().enumerate() {
                     let chance = crate::choice::mix(seed ^ n as u64);
-                    taken += u32::from(looks.take(crowd(shoppers), at(ms), chance));
+                    taken += u32::from(looks.take(crowd(shoppers), true, at(ms), chance));
                 }
             }
             let share = f64::from(processes) / f64::from(reserving);
-            let allowed = f64::from(planned_looks(NEW_TABLE_READS)) * share;
+            let allowed = f64::from(StockTable::NEW.looks()) * share;
             prop_assert!(f64::from(taken) <= allowed * 2.0 + 60.0, "{taken} of {allowed}");
         }
     }

@@ -129,7 +129,7 @@ pub const MAX_GATEWAY_CALLS_PER_SECOND: u32 = 1_000;
 /// two where another worker has moved it, and an item takes 1,000 writes a second (DynamoDB's limit of a partition).
 pub const LINE_CALLS_PER_SECOND: u32 = 250;
 /// The lines of the highest rate.
-pub const MAX_LINES: u8 = (MAX_GATEWAY_CALLS_PER_SECOND / LINE_CALLS_PER_SECOND) as u8;
+pub const MAX_LINES: u8 = 4;
 /// The most writes a second of one item.
 pub const ITEM_WRITES_PER_SECOND: u32 = 1_000;
 /// The calls of the quiet path to a paid order: one creates the payment, one confirms it.

@@ -177,8 +177,6 @@ impl From<Scarcity> for Refused {
 pub struct Wanted<'a> {
     /// The claim that every write of the search contains.
     pub hold: Claim,
-    /// How many further shards the search reads at most, beside the shopper's two.
-    pub most_further: usize,
     request: &'a Request,
     drop: &'a Drop,
     sku: &'a Sku,
@@ -223,7 +221,6 @@ impl<'a> Wanted<'a> {
             hold: Claim::held(request.units, now.plus_seconds(drop.hold_seconds), nonce),
             // A restock does not change a shopper's shards; otherwise a repeat after it would read the wrong shards.
             choice: Choice::of(drop_id, sku_id, shopper, sku.plan.first_shards()),
-            most_further: crowd::MOST_FURTHER,
             request,
             drop,
             sku,
@@ -635,9 +632,10 @@ pub struct Count<'a>(Search<'a>);
 
 impl<'a> Count<'a> {
     /// Takes the free units by shard index, and the time of the count; `None` if unknown. Counts only guide the search:
-    /// without one, the whole allocation may be free.
+    /// without one, the whole allocation may be free. At most `most_further` further shards are read; with 0 none is, and
+    /// neither are the shopper's own again.
     #[must_use]
-    pub fn showed(self, counts: Option<(Timestamp, &[u8])>) -> Step<'a> {
+    pub fn showed(self, counts: Option<(Timestamp, &[u8])>, most_further: usize) -> Step<'a> {
         let mut search = self.0;
         let (wanted, units) = (search.wanted, search.wanted.hold.units);
         let known = counts.is_some();
@@ -647,8 +645,8 @@ impl<'a> Count<'a> {
         let counted: Vec<u32> = allocations
             .map(|(index, all)| counted(index).unwrap_or(all))
             .collect();
-        let mut further = wanted.choice.further(&counted, units, wanted.most_further);
-        if as_of > wanted.now {
+        let mut further = wanted.choice.further(&counted, units, most_further);
+        if as_of > wanted.now && most_further > 0 {
             // The counts may be newer than the read of the shopper's shards, for which this request waited: those
             // shards may have changed since.
             let enough = |index: &u16| {

@@ -15,7 +15,7 @@ pub(crate) const MOST_KEYS: usize = 100;
 
 /// How often unprocessed keys are requested again at once. After that the caller must wait, since only the caller has a
 /// clock.
-const REPEATS: u32 = 2;
+const REPEATS: u32 = 1;
 
 /// The keys to read from one table; they must be distinct.
 pub(crate) fn keys(

@@ -46,7 +46,7 @@ impl LinesSeen {
 impl OrderStore {
     fn move_line(&self, line: u8) -> UpdateItemFluentBuilder {
         self.clients
-            .writes
+            .client
             .update_item()
             .table_name(&self.clients.tables.purchases)
             .key(KEY, s(format!("#gateway#{line}")))

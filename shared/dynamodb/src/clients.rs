@@ -1,4 +1,5 @@
-//! One client for reads, and one for writes, which never sends twice.
+//! The client of every store. It sends each request once: the callers repeat, since they know whether a repeat is safe and how much
+//! time is left.
 
 use std::sync::Arc;
 
@@ -11,11 +12,10 @@ use crate::Tables;
 use crate::error::store_error;
 use crate::item::{Item, KEY, s};
 
-/// The two clients of every store, which share the connections.
+/// The client and the names of the tables.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    pub(crate) reads: Client,
-    pub(crate) writes: Client,
+    pub(crate) client: Client,
     pub(crate) tables: Arc<Tables>,
 }
 
@@ -23,8 +23,7 @@ impl Clients {
     pub(crate) fn new(client: &Client, tables: &Tables) -> Self {
         let once = client.config().to_builder().retry_config(RetryConfig::disabled());
         Self {
-            reads: client.clone(),
-            writes: Client::from_conf(once.build()),
+            client: Client::from_conf(once.build()),
             tables: Arc::new(tables.clone()),
         }
     }
@@ -36,7 +35,7 @@ impl Clients {
         key: &str,
         consistency: Consistency,
     ) -> Result<Option<Item>, StoreError> {
-        let get = self.reads.get_item().table_name(table).key(KEY, s(key));
+        let get = self.client.get_item().table_name(table).key(KEY, s(key));
         let sent = get
             .consistent_read(consistency == Consistency::Strong)
             .send()

@@ -29,7 +29,7 @@ impl NoteDecline for OrderStore {
         let table = &self.clients.tables.purchases;
         let update = self
             .clients
-            .writes
+            .client
             .update_item()
             .table_name(table)
             .key(KEY, s(format!("#card#{drop}#{}", card.as_str())))

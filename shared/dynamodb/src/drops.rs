@@ -134,7 +134,7 @@ impl ListDrops for DropStore {
         });
         let request = self
             .clients
-            .reads
+            .client
             .query()
             .table_name(&self.clients.tables.drops)
             .index_name(CALENDAR_INDEX)
@@ -164,6 +164,6 @@ impl StoreDrop for DropStore {
                 writes.push(transact::update(self.update_copy(drop, &doc, copy).build())?);
             }
         }
-        transact::conditional(&self.clients.writes, &self.clients.tables.drops, writes).await
+        transact::conditional(&self.clients.client, &self.clients.tables.drops, writes).await
     }
 }

@@ -19,7 +19,7 @@ pub(crate) async fn replace(
     as_of: Timestamp,
 ) -> Result<Conditional<()>, StoreError> {
     let result = clients
-        .writes
+        .client
         .put_item()
         .table_name(table)
         .item(KEY, s(key))

@@ -80,6 +80,6 @@ impl StoreIssuers for IssuerStore {
         };
         let writes = (0..ISSUER_COPIES).map(|copy| transact::put(put(copy).build()));
         let writes = writes.collect::<Result<Vec<_>, _>>()?;
-        transact::conditional(&self.clients.writes, table, writes).await
+        transact::conditional(&self.clients.client, table, writes).await
     }
 }

@@ -31,7 +31,7 @@ impl LeaseItem<'_> {
             ("#until".to_owned(), "until".to_owned()),
         ]);
         self.clients
-            .writes
+            .client
             .update_item()
             .table_name(self.table)
             .key(KEY, s(self.key.as_str()))

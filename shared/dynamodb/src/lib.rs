@@ -14,9 +14,9 @@
 //! drops are. All are built from a [`Client`] and [`Tables`], and are cheap to clone.
 //! [`orders::order_from_stream_json`] reads an order out of the table's stream.
 //!
-//! **Retries.** Reads keep the retries of the client's configuration. Writes are sent once: the SDK reports the last
-//! attempt only, and a throttled second attempt would hide that the first may have been applied. The caller decides
-//! about retries by the kind of error.
+//! **Retries.** Each request is sent once. Of a write the SDK reports the last attempt only, so a throttled second attempt
+//! would hide that the first may have been applied; and repeats of the SDK would multiply the caller's own. The caller
+//! decides about retries by the kind of error.
 //!
 //! **What it does not do.** It creates no tables, waits for nothing, and contains no rules of the domain except the
 //! conditions.

@@ -86,7 +86,7 @@ impl PrescaleStore {
     ) -> Result<Conditional<()>, StoreError> {
         let update = self
             .clients
-            .writes
+            .client
             .update_item()
             .table_name(self.table())
             .key(KEY, s(RUN))
@@ -159,7 +159,7 @@ impl WriteAudit for PrescaleStore {
             ("step".to_owned(), json("a step", &change.step)?),
             ("expires_at".to_owned(), n(expires_at)),
         ]);
-        let put = self.clients.writes.put_item().table_name(self.table());
+        let put = self.clients.client.put_item().table_name(self.table());
         let put = match &change.outcome {
             Some(outcome) => {
                 let words = match outcome {

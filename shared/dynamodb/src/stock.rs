@@ -45,7 +45,7 @@ impl StockStore {
     /// A conditional write on one shard in which `#me` is `shopper`.
     fn update(&self, key: &ShardKey, shopper: &ShopperId) -> UpdateItemFluentBuilder {
         self.clients
-            .writes
+            .client
             .update_item()
             .table_name(&self.clients.tables.stock)
             .key(KEY, s(key.to_string()))
@@ -90,7 +90,7 @@ impl PeekStock for StockStore {
             tables.purchases.clone(),
             built(keys(std::iter::once(counter), false))?,
         );
-        let found = batch_get(&self.clients.reads, &tables.stock, request).await?;
+        let found = batch_get(&self.clients.client, &tables.stock, request).await?;
         let mut unsorted = found
             .get(&tables.stock)
             .map_or(&[][..], Vec::as_slice)
@@ -204,7 +204,7 @@ impl GiveBackStock for StockStore {
 
 impl CountLapse for StockStore {
     async fn count_lapse(&self, seen: &SeenClaim) -> Result<Conditional<()>, StoreError> {
-        let update = self.clients.writes.update_item();
+        let update = self.clients.client.update_item();
         let result = update
             .table_name(&self.clients.tables.purchases)
             .key(KEY, s(purchases_key(&seen.shard.drop, &seen.shopper)))
@@ -224,7 +224,7 @@ impl ReadClaim for StockStore {
     async fn read_claim(&self, key: &ShardKey, shopper: &ShopperId) -> Result<Option<Claim>, StoreError> {
         let output = self
             .clients
-            .reads
+            .client
             .get_item()
             .table_name(&self.clients.tables.stock)
             .key(KEY, s(key.to_string()))
@@ -263,7 +263,7 @@ impl SurveyStock for StockStore {
             .map(|chunk| async move {
                 let wanted = built(keys(chunk.into_iter(), consistency == Consistency::Strong))?;
                 let request = HashMap::from([(table.clone(), wanted)]);
-                let found = batch_get(&self.clients.reads, table, request).await?;
+                let found = batch_get(&self.clients.client, table, request).await?;
                 let items = found.get(table).map_or(&[][..], Vec::as_slice);
                 items.iter().map(keyed_shard_of).collect::<Result<Vec<_>, _>>()
             })
@@ -278,7 +278,7 @@ impl AllocateStock for StockStore {
     async fn allocate(&self, key: &ShardKey, units: u32) -> Result<Conditional<()>, StoreError> {
         let result = self
             .clients
-            .writes
+            .client
             .put_item()
             .table_name(&self.clients.tables.stock)
             .set_item(Some(shard_item(key, &Shard::allocated(units))))

@@ -183,7 +183,7 @@ impl<D: ReadDrop, E: Edge> std::ops::Drop for Turn<'_, D, E> {
 }
 
 /// What `call` answers within `ms` milliseconds; afterwards its outcome is unknown, so it must be a read.
-async fn within<E: Edge, T>(
+pub(crate) async fn within<E: Edge, T>(
     edge: &E,
     ms: i64,
     call: impl Future<Output = Result<T, StoreError>>,

@@ -11,17 +11,26 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::limits::{CACHE_MS, STALE_MS};
+use domain::limits::{CACHE_MS, REFRESH_WAIT_MS, STALE_MS};
 use domain::time::Timestamp;
 use hashlink::LruCache;
 
 use crate::StoreError;
+use crate::cached::within;
 use crate::edge::Edge;
 use crate::retry::{IN_REQUEST, retry};
 
 /// A bounded cache of values and the time of their reading.
 #[derive(Debug)]
-pub struct Recent<K, V>(Mutex<LruCache<K, (Timestamp, V)>>);
+pub struct Recent<K, V>(Mutex<LruCache<K, Entry<V>>>);
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    read_at: Timestamp,
+    /// When a value that is no longer fresh may be read again.
+    due_at: Timestamp,
+}
 
 impl<K: Hash + Eq, V: Clone> Recent<K, V> {
     /// A cache of at most `most` values.
@@ -42,15 +51,26 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
 
     /// Remembers that `value` was read at `now`.
     pub fn note(&self, key: K, value: V, now: Timestamp) {
-        self.lock().insert(key, (now, value));
+        let entry = Entry {
+            value,
+            read_at: now,
+            due_at: now.plus_millis(CACHE_MS),
+        };
+        self.lock().insert(key, entry);
     }
 
-    /// The fresh value, or else what `read` finds, or else the last good value while the database does not answer.
-    /// `read` is retried within a request's budget.
+    /// The fresh value, or else what `read` finds, or else the last good value while the database does not answer. Where there is a last
+    /// good value, one `read` is made in a second and waited for [`REFRESH_WAIT_MS`]. Otherwise `read` is retried within a request's
+    /// budget.
     ///
     /// # Errors
     /// The last error of `read`, if there is no good value.
-    pub async fn read<E: Edge, F>(&self, edge: &E, key: &K, read: impl FnMut() -> F) -> Result<V, StoreError>
+    pub async fn read<E: Edge, F>(
+        &self,
+        edge: &E,
+        key: &K,
+        mut read: impl FnMut() -> F,
+    ) -> Result<V, StoreError>
     where
         K: Clone,
         F: Future<Output = Result<V, StoreError>>,
@@ -59,23 +79,36 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         if let Some(value) = self.fresh(key, now) {
             return Ok(value);
         }
-        match retry(edge, IN_REQUEST, read).await {
-            Ok(value) => {
-                self.note(key.clone(), value.clone(), now);
-                Ok(value)
-            }
-            Err(error) => self.last_good(key, edge.now()).ok_or(error),
-        }
+        let found = match self.last_good(key, now) {
+            None => retry(edge, IN_REQUEST, read).await?,
+            Some(good) if !self.is_due(key, now) => return Ok(good),
+            Some(_) => match within(edge, REFRESH_WAIT_MS, read()).await {
+                Ok(found) => found,
+                Err(error) => return self.last_good(key, edge.now()).ok_or(error),
+            },
+        };
+        self.note(key.clone(), found.clone(), now);
+        Ok(found)
+    }
+
+    /// Whether the value may be read again; the next read is then due a second later, whether this one succeeds or not.
+    fn is_due(&self, key: &K, now: Timestamp) -> bool {
+        let mut known = self.lock();
+        let Some(entry) = known.get_mut(key).filter(|entry| entry.due_at <= now) else {
+            return false;
+        };
+        entry.due_at = now.plus_millis(CACHE_MS);
+        true
     }
 
     fn younger_than(&self, ms: i64, key: &K, now: Timestamp) -> Option<V> {
         let mut known = self.lock();
-        let (read_at, value) = known.get(key)?;
-        let age_ms = now.millis_since(*read_at);
-        (0..ms).contains(&age_ms).then(|| value.clone())
+        let entry = known.get(key)?;
+        let age_ms = now.millis_since(entry.read_at);
+        (0..ms).contains(&age_ms).then(|| entry.value.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<K, (Timestamp, V)>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<K, Entry<V>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

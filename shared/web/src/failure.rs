@@ -57,6 +57,9 @@ impl IntoResponse for Failure {
         let retry_after = problem.retry_after_seconds;
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.extensions_mut().insert(problem);
+        }
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

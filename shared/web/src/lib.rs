@@ -10,19 +10,21 @@
 
 mod body;
 mod cursor;
+mod distress;
 mod failure;
 mod held;
 mod identity;
 mod path;
 
-use axum::Router;
 use axum::response::IntoResponse;
+use axum::{Router, middleware};
 use domain::ids::{OrderId, ReservationId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 pub use api::problem::{Code, FieldProblem, Problem};
 pub use body::{IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
+pub use distress::LONGEST_SECONDS as LONGEST_RETRY_AFTER_SECONDS;
 pub use failure::Failure;
 pub use held::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};
@@ -66,7 +68,8 @@ pub fn about_order(reservation: &ReservationId, order: &OrderId) {
     span.record("order", order.as_str());
 }
 
-/// Adds the problem documents for unknown paths and methods, which all API functions share.
+/// Adds what all API functions share: the problem documents for unknown paths and methods, and a `Retry-After` that grows while the process
+/// answers 503.
 pub fn conventions<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(|| async { Failure::from(Problem::new(Code::NotFound, "There is nothing at this path.")) })
@@ -76,4 +79,8 @@ pub fn conventions<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Route
                 "This path does not take this method.",
             ))
         })
+        .layer(middleware::from_fn_with_state(
+            distress::Distress::default(),
+            distress::ask_for_patience,
+        ))
 }

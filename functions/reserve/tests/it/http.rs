@@ -2,8 +2,8 @@
 
 use axum::Router;
 use axum::body::Body;
-use domain::crowd::NEW_TABLE_READS;
 use domain::claim::{Claim, ClaimState};
+use domain::crowd::StockTable;
 use domain::drops::{Drop, DropState};
 use domain::ids::{OrderId, ReservationId, ShopperId};
 use domain::limits::{CACHE_MS, CLOCK_SKEW_MS, STALE_MS};
@@ -30,7 +30,7 @@ struct Scene {
 fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[keys]).unwrap());
     let port = || store.clone();
-    Api::router(port(), port(), port(), shoppers, edge.clone(), NEW_TABLE_READS)
+    Api::router(port(), port(), port(), shoppers, edge.clone(), StockTable::NEW)
 }
 
 fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {
@@ -770,7 +770,14 @@ async fn the_same_subject_of_two_issuers_is_two_shoppers() {
     let issuers = Issuers::parse(&issuers.to_string()).unwrap();
     let tokens = Verifier::of(Audience::Shopper, issuers).unwrap();
     let port = || scene.store.clone();
-    let router = Api::router(port(), port(), port(), tokens, scene.edge.clone(), NEW_TABLE_READS);
+    let router = Api::router(
+        port(),
+        port(),
+        port(),
+        tokens,
+        scene.edge.clone(),
+        StockTable::NEW,
+    );
     let now = scene.edge.now().as_seconds();
     let subject = "auth0|507f1f77bcf86cd799439011";
     let claims =
@@ -803,7 +810,14 @@ async fn the_deployer_reserves_in_unlisted_drops_only() {
         .with_deployers(set(&deployer))
         .unwrap();
     let port = || scene.store.clone();
-    let router = Api::router(port(), port(), port(), tokens, scene.edge.clone(), NEW_TABLE_READS);
+    let router = Api::router(
+        port(),
+        port(),
+        port(),
+        tokens,
+        scene.edge.clone(),
+        StockTable::NEW,
+    );
     let now = scene.edge.now().as_seconds();
     let bearer = |key: &SigningKey, sub, life| {
         let token = key.sign(Audience::Shopper, sub, now, now + life).unwrap();

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::crowd::MOST_FURTHER;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -438,7 +439,7 @@ fn the_first_shard_wins_if_it_is_well_filled_else_the_fuller_one() {
 fn of_further_shards_the_fullest_wins_and_equal_ones_in_the_order_of_the_look() {
     let scene = ten_shards();
     let wanted = scene.wanted();
-    let further = || count(own_are_empty(&wanted)).showed(None);
+    let further = || count(own_are_empty(&wanted)).showed(None, MOST_FURTHER);
     let asked = indices(&look(further()));
     let chosen = |free: &dyn Fn(u16) -> u32| write(shows(further(), |i| shard(free(i), []))).shard.index;
     assert_eq!(chosen(&|_| 20), asked[0]);
@@ -492,7 +493,7 @@ fn there_is_no_fourth_write() {
         step = write(step).refused(Some(shard(5, [])));
     }
     // Units that were seen and could not be claimed may be free again soon.
-    let step = count(step).showed(Some((NOW, &[0; 10])));
+    let step = count(step).showed(Some((NOW, &[0; 10])), MOST_FURTHER);
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
 }
 
@@ -543,9 +544,11 @@ fn counts_name_the_further_shards() {
     let own = [first, second];
     let asked = |as_of_ms: i64, free: &[u8]| {
         let as_of = NOW.plus_millis(as_of_ms);
-        indices(&look(count(own_are_empty(&wanted)).showed(Some((as_of, free)))))
+        indices(&look(
+            count(own_are_empty(&wanted)).showed(Some((as_of, free)), MOST_FURTHER),
+        ))
     };
-    let without_counts = indices(&look(count(own_are_empty(&wanted)).showed(None)));
+    let without_counts = indices(&look(count(own_are_empty(&wanted)).showed(None, MOST_FURTHER)));
     assert_eq!(without_counts.len(), MOST_FURTHER);
     assert!(without_counts.iter().all(|index| !own.contains(index)));
     let others: Vec<u16> = (0..10).filter(|index| !own.contains(index)).collect();
@@ -569,19 +572,19 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     let mut counts = [0; 10];
-    let step = count(own_are_empty(&wanted)).showed(Some((NOW, &counts)));
+    let step = count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER);
     survey(step);
     let other = (0..10)
         .find(|i| ![wanted.choice.pair().0, wanted.choice.pair().1].contains(i))
         .unwrap();
     counts[usize::from(other)] = 1;
-    let (outcome, learnt) = done(count(own_are_empty(&wanted)).showed(Some((NOW, &counts))));
+    let (outcome, learnt) = done(count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER));
     assert_eq!(outcome, Err(Refused::FewerLeft(1)));
     assert_eq!(learnt, Some(scarce(2, 1, Availability::Available)));
     // A count is ignored for a shard that was read later.
     let mut counts = [0; 10];
     counts[usize::from(wanted.first_shard().index)] = 24;
-    survey(count(own_are_empty(&wanted)).showed(Some((NOW, &counts))));
+    survey(count(own_are_empty(&wanted)).showed(Some((NOW, &counts)), MOST_FURTHER));
 }
 
 // Searches that find no units.
@@ -589,7 +592,7 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
 /// The last step of a search in which each shard looks like `image` and every other one is counted empty.
 fn in_vain<'a>(wanted: &'a Wanted<'a>, image: &Shard) -> Step<'a> {
     let step = shows(wanted.search(None, None), |_| image.clone());
-    count(step).showed(Some((NOW, &[0; 10])))
+    count(step).showed(Some((NOW, &[0; 10])), MOST_FURTHER)
 }
 
 #[test]
@@ -633,7 +636,7 @@ fn the_best_of_several_offers_is_said() {
                     shard(free, [])
                 }
             });
-            let (outcome, _) = done(count(step).showed(Some((NOW, &[0; 10]))));
+            let (outcome, _) = done(count(step).showed(Some((NOW, &[0; 10])), MOST_FURTHER));
             assert_eq!(outcome, Err(Refused::FewerLeft(3)));
         }
     }
@@ -656,13 +659,13 @@ fn units_that_were_counted_but_not_to_be_had_may_be_there_in_a_moment() {
     let wanted = scene.wanted();
     // Ten shards are counted full; two and six of them are read, and two are not.
     let full = Some((NOW, [20; 10].as_slice()));
-    let step = count(own_are_empty(&wanted)).showed(full);
+    let step = count(own_are_empty(&wanted)).showed(full, MOST_FURTHER);
     let step = shows(step, |_| shard(0, []));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
     // This also applies if an order of the shopper occupies another shard.
     let order = shard(5, [(ada(), ordered(1, "other"))]);
     let step = shows(wanted.search(None, None), |_| order.clone());
-    let step = shows(count(step).showed(full), |_| shard(0, []));
+    let step = shows(count(step).showed(full, MOST_FURTHER), |_| shard(0, []));
     assert_eq!(refusal(step), Refused::SoldOut(Availability::AllHeld));
 }
 
@@ -671,7 +674,7 @@ fn scarcity_is_remembered_also_where_the_counts_cannot_be_read() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     let without_counts = |free| {
-        let step = count(own_are_empty(&wanted)).showed(None);
+        let step = count(own_are_empty(&wanted)).showed(None, MOST_FURTHER);
         shows(step, |_| shard(free, []))
     };
     let (outcome, learnt) = done(without_counts(0));
@@ -911,7 +914,10 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
                 counts += 1;
                 prop_assert_eq!((counts, looks.len()), (1, 1));
                 let counts = script.counts.as_ref();
-                count.showed(counts.map(|(ms, free)| (NOW.plus_millis(*ms), free.as_slice())))
+                count.showed(
+                    counts.map(|(ms, free)| (NOW.plus_millis(*ms), free.as_slice())),
+                    MOST_FURTHER,
+                )
             }
             Step::Survey(survey) => {
                 surveys += 1;
@@ -1059,7 +1065,7 @@ proptest! {
                         write.refused(Some(found))
                     }
                 }
-                Step::Count(count) => count.showed(Some((NOW, &world.counts()))),
+                Step::Count(count) => count.showed(Some((NOW, &world.counts())), MOST_FURTHER),
                 Step::Survey(survey) => survey.showed(None),
                 Step::Done(outcome, _) => break outcome,
             };
@@ -1091,7 +1097,7 @@ proptest! {
                     prop_assert!(world.write(&wanted, &write));
                     write.taken()
                 }
-                Step::Count(count) => count.showed(Some((NOW, &world.counts()))),
+                Step::Count(count) => count.showed(Some((NOW, &world.counts())), MOST_FURTHER),
                 Step::Survey(survey) => survey.showed(None),
                 Step::Done(outcome, _) => break outcome,
             };

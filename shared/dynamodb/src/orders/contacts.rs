@@ -33,7 +33,7 @@ impl KeepContact for OrderStore {
         let table = &self.clients.tables.addresses;
         let result = self
             .clients
-            .writes
+            .client
             .update_item()
             .table_name(table)
             .key(KEY, s(order.as_str()))

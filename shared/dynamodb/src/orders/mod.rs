@@ -59,7 +59,7 @@ impl OrderStore {
 impl PlaceOrder for OrderStore {
     async fn place(&self, placing: &Placing) -> Result<Conditional<NotPlaced>, StoreError> {
         let writes = writes::place(&self.clients.tables, placing)?;
-        let reasons = match transact(&self.clients.writes, &self.clients.tables.orders, writes).await? {
+        let reasons = match transact(&self.clients.client, &self.clients.tables.orders, writes).await? {
             Transacted::Done => return Ok(Conditional::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
@@ -125,7 +125,7 @@ impl ListOrders for OrderStore {
         });
         let request = self
             .clients
-            .reads
+            .client
             .query()
             .table_name(&self.clients.tables.orders)
             .index_name(SHOPPER_INDEX)
@@ -144,7 +144,7 @@ impl FindDueOrders for OrderStore {
     async fn due_orders(&self, bucket: u8, now: Timestamp, limit: u16) -> Result<Vec<OrderId>, StoreError> {
         let request = self
             .clients
-            .reads
+            .client
             .query()
             .table_name(&self.clients.tables.orders)
             .index_name(OPEN_INDEX)
@@ -175,7 +175,7 @@ impl ListOpenOrders for OrderStore {
         });
         let request = self
             .clients
-            .reads
+            .client
             .query()
             .table_name(table)
             .index_name(OPEN_INDEX)
@@ -206,7 +206,7 @@ impl PutOff for OrderStore {
         let table = &self.clients.tables.orders;
         let result = self
             .clients
-            .writes
+            .client
             .update_item()
             .table_name(table)
             .key(KEY, s(seen.id.as_str()))
@@ -229,7 +229,7 @@ impl AdvanceOrder for OrderStore {
             return self.replace(step).await;
         };
         let writes = writes::advance(&self.clients.tables, step, effect)?;
-        let reasons = match transact(&self.clients.writes, &self.clients.tables.orders, writes).await? {
+        let reasons = match transact(&self.clients.client, &self.clients.tables.orders, writes).await? {
             Transacted::Done => return Ok(Conditional::Done),
             Transacted::Cancelled(reasons) => reasons,
         };
@@ -258,7 +258,7 @@ impl OrderStore {
         let (condition, placeholder, name) = writes::AT_VERSION;
         let result = self
             .clients
-            .writes
+            .client
             .put_item()
             .table_name(&self.clients.tables.orders)
             .set_item(Some(order_item(&step.order)?))

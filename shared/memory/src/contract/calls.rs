@@ -103,7 +103,11 @@ pub async fn each_line_hands_out_its_own_turns(database: &impl Database) {
                 line,
                 ..wanted(25, 1, NOW)
             };
-            assert_eq!(take(&orders, wanted).await, Turn::From(NOW.plus_millis(at)), "{line}");
+            assert_eq!(
+                take(&orders, wanted).await,
+                Turn::From(NOW.plus_millis(at)),
+                "{line}"
+            );
         }
     }
 }
