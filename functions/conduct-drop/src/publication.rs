@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::crowd;
 use domain::drops::{Drop, Sku};
 use domain::ids::SkuId;
 use domain::limits::CONDUCTOR_PERIOD_MS;
@@ -67,6 +68,7 @@ impl Publication {
                 return Ok(Published::Fenced);
             }
         }
+        let copies = crowd::status_copies(drop.expected_shoppers);
         let status = DropStatus {
             drop: drop.id.clone(),
             as_of: survey.as_of,
@@ -79,7 +81,7 @@ impl Publication {
         if current && !always {
             return Ok(Published::Unchanged);
         }
-        if !retry(edge, IN_REQUEST, || statuses.write_status(&status))
+        if !retry(edge, IN_REQUEST, || statuses.write_status(&status, copies))
             .await?
             .is_done()
         {
@@ -98,6 +100,7 @@ impl Publication {
         survey: &Survey,
         fencing: u64,
     ) -> Result<Published, StoreError> {
+        let copies = crowd::status_copies(drop.expected_shoppers);
         let counts = FreeCounts {
             as_of: survey.as_of,
             fencing,
@@ -110,7 +113,7 @@ impl Publication {
             return Ok(Published::Unchanged);
         }
         let written = retry(edge, IN_REQUEST, || {
-            statuses.write_counts(&drop.id, &sku.sku, &counts)
+            statuses.write_counts(&drop.id, &sku.sku, &counts, copies)
         })
         .await?;
         if !written.is_done() {

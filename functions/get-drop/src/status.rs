@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::drops::StatusView;
+use domain::crowd;
 use domain::ids::DropId;
 use domain::limits::STATUS_REPLICAS;
 use domain::status::DropStatus;
@@ -47,7 +48,8 @@ impl<T: ReadStatus, E: Edge> Statuses<T, E> {
     ) -> Result<StatusView, NotShown> {
         let Known { drop, is_stale } = drops.published(id).await?;
         // `None` before the first survey.
-        let read = || async { Ok(self.statuses.status(id, self.replica).await?.map(Arc::new)) };
+        let copy = self.replica % crowd::status_copies(drop.expected_shoppers);
+        let read = || async { Ok(self.statuses.status(id, copy).await?.map(Arc::new)) };
         let status = self.known.read(&self.edge, id, read).await?;
         StatusView::of(&drop, is_stale, status.as_deref(), self.edge.now()).ok_or(NotShown::Unknown)
     }

@@ -64,7 +64,7 @@ impl Scene {
             fencing: 1,
             skus: vec![counts("A", 30, free, held, sold), counts("B", 5, 5, 0, 0)],
         };
-        assert!(self.store.write_status(&status).await.unwrap().is_done());
+        assert!(self.store.write_status(&status, 4).await.unwrap().is_done());
     }
 
     async fn change(&self, change: impl Fn(&Drop) -> Drop) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::crowd::{Demand, Looks, StockTable};
+use domain::crowd::{self, Demand, Looks, StockTable};
 use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
 use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
@@ -71,7 +71,7 @@ pub struct Create<D, S, T, E> {
     pub knowledge: Knowledge,
     /// How often this process may still look at shards.
     pub looks: Mutex<LooksLeft>,
-    /// The copy of the status document that this process reads.
+    /// Which copy of the status documents this process reads, of as many as a drop has.
     pub replica: u8,
     /// Clock and randomness.
     pub edge: E,
@@ -165,7 +165,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     }
                 }
                 Step::Count(count) => {
-                    let counts = self.counts(&of_sku, now).await;
+                    let counts = self.counts(&of_sku, self.copy_of(drop), now).await;
                     let counts = counts.as_ref().map(|counts| (counts.as_of, &*counts.free));
                     let free = counts.map_or(0, |(_, free)| free.iter().map(|free| u32::from(*free)).sum());
                     let chance = self.edge.random();
@@ -174,7 +174,9 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                         self.budget().looks.further_shards(demand(drop), free, chance),
                     )
                 }
-                Step::Survey(survey) => survey.showed(self.surveyed(&of_sku).await.as_ref()),
+                Step::Survey(survey) => {
+                    survey.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())
+                }
                 Step::Done(outcome, learnt) => {
                     // By a stale copy all units may be sold that it knows, and more of them be on sale.
                     let holds =
@@ -209,25 +211,25 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         may
     }
 
+    /// The copy of the status documents of `drop` that this process reads.
+    fn copy_of(&self, drop: &Drop) -> u8 {
+        self.replica % crowd::status_copies(drop.expected_shoppers)
+    }
+
     /// The conductor's free counts, at most a second old. If they cannot be read, the search continues without them.
-    async fn counts(&self, of_sku: &(DropId, SkuId), now: Timestamp) -> Option<Arc<FreeCounts>> {
+    async fn counts(&self, of_sku: &(DropId, SkuId), copy: u8, now: Timestamp) -> Option<Arc<FreeCounts>> {
         let known = &self.knowledge.counts;
         if let Some(counts) = known.fresh(of_sku, now) {
             return Some(counts);
         }
-        let counts = Arc::new(
-            self.status
-                .counts(&of_sku.0, &of_sku.1, self.replica)
-                .await
-                .ok()??,
-        );
+        let counts = Arc::new(self.status.counts(&of_sku.0, &of_sku.1, copy).await.ok()??);
         known.note(of_sku.clone(), Arc::clone(&counts), now);
         Some(counts)
     }
 
     /// The SKU's counts in the status document. If they cannot be read, the search continues without them.
-    async fn surveyed(&self, (drop, sku): &(DropId, SkuId)) -> Option<SkuCounts> {
-        let status = self.status.status(drop, self.replica).await.ok()??;
+    async fn surveyed(&self, (drop, sku): &(DropId, SkuId), copy: u8) -> Option<SkuCounts> {
+        let status = self.status.status(drop, copy).await.ok()??;
         status.of(sku).cloned()
     }
 }

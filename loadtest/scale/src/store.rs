@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::claim::Claim;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
-use domain::limits::{DROP_COPIES, MAX_LINES, STATUS_REPLICAS};
+use domain::limits::{DROP_COPIES, MAX_LINES};
 use domain::order::{Order, OrderStatus, OrderStep, StockEffect};
 use domain::rate::{CallsWanted, Turn, from_micros, micros};
 use domain::shard::Shard;
@@ -234,20 +234,20 @@ impl Store {
     /// written.
     async fn write_copies(
         &self,
-        key: impl Fn(u8) -> String,
+        (copies, key): (u8, impl Fn(u8) -> String),
         bytes: usize,
         act: impl Future<Output = Result<Conditional<()>, StoreError>>,
     ) -> Result<Conditional<()>, StoreError> {
         let world = self.world();
         world.takes(world.settings.times.write_us).await;
-        let written = (0..STATUS_REPLICAS)
+        let written = (0..copies)
             .filter(|replica| self.ask(&[one(Place::Status, key(*replica), bytes)], &[]))
             .count();
         if written == 0 {
             return Err(StoreError::Busy);
         }
         let stored = act.await?;
-        if written < usize::from(STATUS_REPLICAS) && stored.is_done() {
+        if written < usize::from(copies) && stored.is_done() {
             return Err(StoreError::Busy);
         }
         Ok(stored)
@@ -672,20 +672,21 @@ impl WriteStatus for Store {
         drop: &DropId,
         sku: &SkuId,
         counts: &FreeCounts,
+        copies: u8,
     ) -> Result<Conditional<()>, StoreError> {
         let bytes = counts.free.len() + SMALL_BYTES;
         self.sizes.put(counts_key(drop, sku, 0), bytes);
         let key = |replica| counts_key(drop, sku, replica);
-        self.write_copies(key, bytes, self.memory.write_counts(drop, sku, counts))
-            .await
+        let write = self.memory.write_counts(drop, sku, counts, copies);
+        self.write_copies((copies, key), bytes, write).await
     }
 
-    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+    async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
         let bytes = json_bytes(status) + SMALL_BYTES;
         self.sizes.put(status_key(&status.drop, 0), bytes);
         let key = |replica| status_key(&status.drop, replica);
-        self.write_copies(key, bytes, self.memory.write_status(status))
-            .await
+        let write = self.memory.write_status(status, copies);
+        self.write_copies((copies, key), bytes, write).await
     }
 }
 

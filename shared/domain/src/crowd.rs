@@ -11,7 +11,7 @@
 //! **The budget** counts read units. A look after which the request may write takes three, since a table gives three read units for
 //! each write unit; a look while the process knows that no unit is free takes one.
 
-use crate::limits::CONDUCTOR_PERIOD_MS;
+use crate::limits::{CONDUCTOR_PERIOD_MS, STATUS_REPLICAS};
 use crate::time::Timestamp;
 
 /// The fewest and the most shoppers an operator may expect.
@@ -31,6 +31,10 @@ const KEYS_PER_PARTITION: u32 = 4;
 
 /// Looks in a second for which one shard is enough.
 const LOOKS_PER_SHARD: u32 = KEY_READS / 100 * PLANNED_PERCENT / KEYS_PER_PARTITION;
+/// Processes that read one copy of a status document.
+const PROCESSES_PER_COPY: u32 = 320;
+/// The fewest copies of a status document: a crowd may be larger than expected.
+const FEWEST_COPIES: u8 = 4;
 /// The longest wait that a process without looks left asks for, in seconds.
 const MOST_SPREAD_SECONDS: u32 = 300;
 /// Read units a second of all looks together at most: a look reads half a unit of the purchases too, and nobody prepares that table.
@@ -88,6 +92,16 @@ pub const fn busiest_second(expected_shoppers: u32) -> u32 {
 #[must_use]
 pub const fn processes(expected_shoppers: u32) -> u32 {
     busiest_second(expected_shoppers).div_ceil(REQUESTS_PER_PROCESS)
+}
+
+/// Copies of a drop's status document and of the free counts of each SKU: each process reads one of each in a second, half a unit, and a
+/// copy is read by 320 processes, so that a partition takes several of them. A small drop's few copies cost the conductor few writes.
+#[must_use]
+pub fn status_copies(expected_shoppers: u32) -> u8 {
+    let copies = processes(expected_shoppers).div_ceil(PROCESSES_PER_COPY);
+    u8::try_from(copies)
+        .unwrap_or(u8::MAX)
+        .clamp(FEWEST_COPIES, STATUS_REPLICAS)
 }
 
 /// The shards of a SKU that its crowd needs, so that no shard's reads are hot.
@@ -228,6 +242,8 @@ mod tests {
         assert_eq!(processes(1_000_000), 20_000);
         assert_eq!(shards(1_000_000), 16);
         assert_eq!((processes(1), shards(1), shards(36_000)), (1, 1, 16));
+        let copies = [1, 64_001, 1_000_000, u32::MAX].map(status_copies);
+        assert_eq!(copies, [4, 5, 63, STATUS_REPLICAS]);
     }
 
     /// A table after its warm throughput was raised.

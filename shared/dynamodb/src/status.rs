@@ -3,7 +3,6 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ids::{DropId, SkuId};
-use domain::limits::STATUS_REPLICAS;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use futures_util::future::join_all;
@@ -45,16 +44,16 @@ impl StatusStore {
         self.clients.get(table, &key, Consistency::Eventual).await
     }
 
-    /// Replaces every copy of a document by `value`, as `name`; `key` is the key of each.
+    /// Replaces so many copies of a document by `value`, as `name`; `key` is the key of each.
     async fn replace(
         &self,
-        key: impl Fn(u8) -> String,
+        (copies, key): (u8, impl Fn(u8) -> String),
         (name, value): (&'static str, AttributeValue),
         fencing: u64,
         as_of: Timestamp,
     ) -> Result<Conditional<()>, StoreError> {
         let table = &self.clients.tables.status;
-        let writes = (0..STATUS_REPLICAS).map(|replica| {
+        let writes = (0..copies).map(|replica| {
             let value = (name, value.clone());
             replace(&self.clients, table, key(replica), value, fencing, as_of)
         });
@@ -105,15 +104,18 @@ impl WriteStatus for StatusStore {
         drop: &DropId,
         sku: &SkuId,
         counts: &FreeCounts,
+        copies: u8,
     ) -> Result<Conditional<()>, StoreError> {
         let key = |replica| counts_key(drop, sku, replica);
         let value = ("free", b(&counts.free));
-        self.replace(key, value, counts.fencing, counts.as_of).await
+        self.replace((copies, key), value, counts.fencing, counts.as_of)
+            .await
     }
 
-    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+    async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
         let key = |replica| status_key(&status.drop, replica);
         let value = (DOC, json("a status", status)?);
-        self.replace(key, value, status.fencing, status.as_of).await
+        self.replace((copies, key), value, status.fencing, status.as_of)
+            .await
     }
 }

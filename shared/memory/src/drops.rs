@@ -86,7 +86,7 @@ impl StoreDrop for MemoryStore {
 impl ReadStatus for MemoryStore {
     async fn status(&self, drop: &DropId, replica: u8) -> Result<Option<DropStatus>, StoreError> {
         self.call(Op::Status, |state| {
-            if replica >= STATUS_REPLICAS {
+            if replica >= state.copies.get(drop).copied().unwrap_or(STATUS_REPLICAS) {
                 return Ok(None);
             }
             Ok(state.statuses.get(drop).cloned())
@@ -103,7 +103,7 @@ impl ReadCounts for MemoryStore {
         replica: u8,
     ) -> Result<Option<FreeCounts>, StoreError> {
         self.call(Op::Counts, |state| {
-            if replica >= STATUS_REPLICAS {
+            if replica >= state.copies.get(drop).copied().unwrap_or(STATUS_REPLICAS) {
                 return Ok(None);
             }
             Ok(state.counts.get(&(drop.clone(), sku.clone())).cloned())
@@ -124,6 +124,7 @@ impl WriteStatus for MemoryStore {
         drop: &DropId,
         sku: &SkuId,
         counts: &FreeCounts,
+        copies: u8,
     ) -> Result<Conditional<()>, StoreError> {
         self.call(Op::WriteCounts, |state| {
             let key = (drop.clone(), sku.clone());
@@ -131,18 +132,20 @@ impl WriteStatus for MemoryStore {
             if !may_replace(stored, counts.fencing, counts.as_of) {
                 return Ok(Conditional::Refused(()));
             }
+            state.copies.insert(drop.clone(), copies);
             state.counts.insert(key, counts.clone());
             Ok(Conditional::Done)
         })
         .await
     }
 
-    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+    async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
         self.call(Op::WriteStatus, |state| {
             let stored = state.statuses.get(&status.drop).map(|s| (s.fencing, s.as_of));
             if !may_replace(stored, status.fencing, status.as_of) {
                 return Ok(Conditional::Refused(()));
             }
+            state.copies.insert(status.drop.clone(), copies);
             state.statuses.insert(status.drop.clone(), status.clone());
             Ok(Conditional::Done)
         })

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) changes: Vec<OrderChange>,
     pub(crate) drops: BTreeMap<DropId, StoredDrop>,
     pub(crate) statuses: BTreeMap<DropId, DropStatus>,
+    /// How many copies the status and the counts of a drop were written in last.
+    pub(crate) copies: BTreeMap<DropId, u8>,
     pub(crate) counts: BTreeMap<(DropId, SkuId), FreeCounts>,
     pub(crate) leases: BTreeMap<DropId, Lease>,
     pub(crate) readiness: BTreeMap<DropId, Readiness>,

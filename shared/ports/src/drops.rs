@@ -58,7 +58,7 @@ pub trait StoreDrop: Send + Sync {
 
 /// Reads the status document.
 pub trait ReadStatus: Send + Sync {
-    /// The given copy (0 to 15) of the status document, eventually consistent; `None` before the first survey.
+    /// The given copy of the status document, counted from 0, eventually consistent; `None` before the first survey.
     fn status(
         &self,
         drop: &DropId,
@@ -79,7 +79,7 @@ pub struct FreeCounts {
 
 /// Reads the free counts.
 pub trait ReadCounts: Send + Sync {
-    /// The given copy (0 to 15) of the free counts of a SKU, eventually consistent; `None` before the first survey.
+    /// The given copy of the free counts of a SKU, counted from 0, eventually consistent; `None` before the first survey.
     fn counts(
         &self,
         drop: &DropId,
@@ -88,7 +88,7 @@ pub trait ReadCounts: Send + Sync {
     ) -> impl Future<Output = Result<Option<FreeCounts>, StoreError>> + Send;
 }
 
-/// Writes what a survey found. A write under an older lease never replaces one under a newer.
+/// Writes what a survey found, in as many copies as [`domain::crowd::status_copies`] says for the drop. A write under an older lease never replaces one under a newer.
 pub trait WriteStatus: Send + Sync {
     /// Stores every copy of the free counts of a SKU. Refused: a newer lease has written.
     fn write_counts(
@@ -96,12 +96,14 @@ pub trait WriteStatus: Send + Sync {
         drop: &DropId,
         sku: &SkuId,
         counts: &FreeCounts,
+        copies: u8,
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 
     /// Stores every copy of the status document. Refused: a newer lease has written.
     fn write_status(
         &self,
         status: &DropStatus,
+        copies: u8,
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 

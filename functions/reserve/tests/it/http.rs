@@ -220,7 +220,7 @@ async fn every_unit_is_found_and_none_twice() {
         };
         scene
             .store
-            .write_counts(&"d".parse().unwrap(), &fixtures::sku("TEE"), &counts)
+            .write_counts(&"d".parse().unwrap(), &fixtures::sku("TEE"), &counts, 4)
             .await
             .unwrap();
         if scene.edge.now() >= TestEdge::START.plus_seconds(fixtures::HOLD_SECONDS) {
@@ -309,7 +309,7 @@ async fn gone_is_said_only_when_all_is_paid_for() {
         fencing: 1,
         skus: vec![counts],
     };
-    scene.store.write_status(&publish(counts(1, 0))).await.unwrap();
+    scene.store.write_status(&publish(counts(1, 0)), 4).await.unwrap();
     assert_eq!(scene.send(ask(1)).await.1["availability"], "all_held");
     scene.edge.advance(1_100);
     // The shard itself is settled too, as the order's transaction does.
@@ -323,7 +323,7 @@ async fn gone_is_said_only_when_all_is_paid_for() {
         .unwrap();
     shard.settle(&who, &claim).unwrap();
     scene.store.put_shard(&key, shard);
-    scene.store.write_status(&publish(counts(0, 1))).await.unwrap();
+    scene.store.write_status(&publish(counts(0, 1)), 4).await.unwrap();
     let before = scene.store.calls(Op::Peek);
     assert_eq!(scene.send(ask(2)).await.1["availability"], "gone");
     assert_eq!(scene.send(ask(3)).await.1["availability"], "gone");
@@ -567,7 +567,7 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
         fencing: 1,
         skus: vec![counts],
     };
-    scene.store.write_status(&status).await.unwrap();
+    scene.store.write_status(&status, 4).await.unwrap();
     assert_eq!(
         scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["availability"],
         "gone"

@@ -66,7 +66,7 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
         fencing: 1,
         free: vec![1],
     };
-    store.write_counts(&drop, &sku, &counts).await.unwrap();
+    store.write_counts(&drop, &sku, &counts, 4).await.unwrap();
     let stock = SlowLook {
         store: store.clone(),
         looks: AtomicU32::new(0),

@@ -105,6 +105,7 @@ impl WriteStatus for Store {
         drop: &DropId,
         sku: &SkuId,
         counts: &FreeCounts,
+        copies: u8,
     ) -> Result<Conditional<()>, StoreError> {
         let of = format!("{sku} {}", counts.tell());
         let (drop, sku, counts, world) = (drop.clone(), sku.clone(), counts.clone(), self.world().clone());
@@ -113,7 +114,7 @@ impl WriteStatus for Store {
                 memory.put_counts(&drop, &sku, &counts);
                 Ok(Conditional::Done)
             } else {
-                memory.write_counts(&drop, &sku, &counts).await
+                memory.write_counts(&drop, &sku, &counts, copies).await
             };
             match &outcome {
                 Ok(Conditional::Done) => world.watch.counts_written(&world, &sku, &counts),
@@ -125,7 +126,7 @@ impl WriteStatus for Store {
         self.write("write counts", false, of, act).await
     }
 
-    async fn write_status(&self, status: &DropStatus) -> Result<Conditional<()>, StoreError> {
+    async fn write_status(&self, status: &DropStatus, copies: u8) -> Result<Conditional<()>, StoreError> {
         let mut status = status.clone();
         let world = self.world().clone();
         if world.is_sabotaged(Sabotage::CallHeldGone) {
@@ -137,7 +138,7 @@ impl WriteStatus for Store {
                 memory.put_status(&status);
                 Ok(Conditional::Done)
             } else {
-                memory.write_status(&status).await
+                memory.write_status(&status, copies).await
             };
             match &outcome {
                 Ok(Conditional::Done) => world.watch.status_written(&world, &memory, &status),

@@ -18,7 +18,7 @@ pub(crate) const SHOPPER_INDEX: &str = "by-shopper";
 /// When an open order is due.
 pub(crate) const DUE_AT: &str = "due_at";
 
-/// The bucket as the index `open` has it: one hexadecimal digit.
+/// The bucket as the index `open` has it: in hexadecimal.
 pub(crate) fn bucket_key(bucket: u8) -> String {
     format!("{bucket:x}")
 }

@@ -159,7 +159,7 @@ async fn drop_status_counts_and_lease_are_stored_as_described() {
         fencing: 7,
         skus: vec![],
     };
-    assert!(store.write_status(&status).await.unwrap().is_done());
+    assert!(store.write_status(&status, 16).await.unwrap().is_done());
     for replica in 0..16 {
         let item = local
             .item("status", &format!("autumn#status#{replica}"))
@@ -175,7 +175,7 @@ async fn drop_status_counts_and_lease_are_stored_as_described() {
     };
     assert!(
         store
-            .write_counts(&drop_id(), &sku(), &counts)
+            .write_counts(&drop_id(), &sku(), &counts, 4)
             .await
             .unwrap()
             .is_done()
@@ -211,7 +211,7 @@ async fn an_item_that_cannot_be_read_is_broken_and_not_quoted() {
         fencing: 1,
         skus: vec![],
     };
-    assert!(status.write_status(&written).await.unwrap().is_done());
+    assert!(status.write_status(&written, 4).await.unwrap().is_done());
     let counts = FreeCounts {
         as_of: NOW,
         fencing: 1,
@@ -219,7 +219,7 @@ async fn an_item_that_cannot_be_read_is_broken_and_not_quoted() {
     };
     assert!(
         status
-            .write_counts(&drop_id(), &sku(), &counts)
+            .write_counts(&drop_id(), &sku(), &counts, 4)
             .await
             .unwrap()
             .is_done()

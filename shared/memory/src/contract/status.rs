@@ -1,7 +1,6 @@
 //! What the status and lease ports promise.
 
 use domain::ids::SkuId;
-use domain::limits::STATUS_REPLICAS;
 use domain::status::{DropStatus, SkuCounts};
 use domain::time::Timestamp;
 use ports::Conditional;
@@ -55,18 +54,25 @@ fn counts(fencing: u64, as_of: Timestamp, free: u8) -> FreeCounts {
     }
 }
 
+/// Copies of each document: another number than that of other tests.
+const COPIES: u8 = 5;
+
 /// Writes both, and tells whether both were written; never only one.
 async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) -> bool {
-    let status = answered(store.write_status(&status(fencing, as_of, u32::from(free))).await);
+    let status = answered(
+        store
+            .write_status(&status(fencing, as_of, u32::from(free)), COPIES)
+            .await,
+    );
     let counts = counts(fencing, as_of, free);
-    let counts = answered(store.write_counts(&drop_id(), &sku(), &counts).await);
+    let counts = answered(store.write_counts(&drop_id(), &sku(), &counts, COPIES).await);
     assert_eq!(status, counts);
     status == Conditional::Done
 }
 
 /// Whether every copy is the one written with these.
 async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) {
-    for replica in 0..STATUS_REPLICAS {
+    for replica in 0..COPIES {
         let found = answered(store.status(&drop_id(), replica).await);
         assert_eq!(
             found,
@@ -80,17 +86,14 @@ async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free
 
 pub async fn a_status_is_written_in_every_copy(database: &impl Database) {
     let store = database.status();
-    for replica in 0..STATUS_REPLICAS {
+    for replica in 0..COPIES {
         assert_eq!(answered(store.status(&drop_id(), replica).await), None);
     }
     assert!(write(&store, 1, NOW, 7).await);
     is_there(&store, 1, NOW, 7).await;
     assert_eq!(answered(store.status(&id("winter"), 0).await), None);
-    assert_eq!(answered(store.status(&drop_id(), STATUS_REPLICAS).await), None);
-    assert_eq!(
-        answered(store.counts(&drop_id(), &sku(), STATUS_REPLICAS).await),
-        None
-    );
+    assert_eq!(answered(store.status(&drop_id(), COPIES).await), None);
+    assert_eq!(answered(store.counts(&drop_id(), &sku(), COPIES).await), None);
     assert!(write(&store, 1, NOW.plus_seconds(1), 6).await);
     is_there(&store, 1, NOW.plus_seconds(1), 6).await;
 }
@@ -108,8 +111,8 @@ pub async fn free_counts_are_kept_by_sku(database: &impl Database) {
     };
     let (tee, hat, cup): (SkuId, SkuId, SkuId) = (id("TEE"), id("HAT"), id("CUP"));
     assert_eq!(answered(store.counts(&drop_id(), &tee, 3).await), None);
-    assert!(answered(store.write_counts(&drop_id(), &tee, &many).await).is_done());
-    assert!(answered(store.write_counts(&drop_id(), &hat, &none).await).is_done());
+    assert!(answered(store.write_counts(&drop_id(), &tee, &many, COPIES).await).is_done());
+    assert!(answered(store.write_counts(&drop_id(), &hat, &none, COPIES).await).is_done());
     assert_eq!(answered(store.counts(&drop_id(), &tee, 3).await), Some(many));
     assert_eq!(answered(store.counts(&drop_id(), &hat, 3).await), Some(none));
     assert_eq!(answered(store.counts(&drop_id(), &cup, 3).await), None);
