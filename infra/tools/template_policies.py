@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import sys
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXPANDED = ROOT / "target/template"
@@ -315,6 +316,20 @@ def streams_lose_nothing(resources):
             yield name, "gives records up when the stream has forgotten them"
 
 
+# Functions that need no concurrency of their own: pre-scaling plans that of some (infra/prescale/baseline.toml), and the migration runs
+# while a deployment waits for it.
+WITHOUT_ROOM = {
+    f"{''.join(part.capitalize() for part in entry['function'].split('-'))}Function"
+    for entry in tomllib.loads((ROOT / "infra/prescale/baseline.toml").read_text())["function"]
+} | {"MigrateLedgerFunction"}
+
+
+def functions_have_room(resources):
+    for name, function in of_type(resources, "AWS::Lambda::Function").items():
+        if name not in WITHOUT_ROOM and "ReservedConcurrentExecutions" not in function["Properties"]:
+            yield name, "has no concurrency of its own, which a crowd may take away"
+
+
 def schedules_are_not_repeated(resources):
     """A run that failed is replaced by the next one, so its function says that an event is not tried again."""
     for name, rule in of_type(resources, "AWS::Events::Rule").items():
@@ -326,6 +341,7 @@ def schedules_are_not_repeated(resources):
 
 
 POLICIES = [
+    functions_have_room,
     no_wide_statement,
     wide_changes_have_a_condition,
     no_managed_policy,
@@ -422,6 +438,8 @@ MAPPING, QUEUED = "RelayEventsFunctionOrders", "ProjectLedgerFunctionLedger"
 MANAGED = "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
 PLANTED = {
     "template.json": [
+        (functions_have_room, "a crowd takes the conductor's room", without("ConductDropFunction", "Properties", "ReservedConcurrentExecutions")),
+        (functions_have_room, "unknown paths take all concurrency", without("AnswerDefaultFunction", "Properties", "ReservedConcurrentExecutions")),
         (no_wide_statement, "a role allows every action", allow("ReserveRole", "dynamodb:*", "arn:aws:dynamodb:r:1:table/t")),
         (no_wide_statement, "a role allows an action on everything", allow("ReserveRole", "dynamodb:GetItem", "*")),
         (no_wide_statement, "a role allows an action on all tables", allow("ReserveRole", ["dynamodb:GetItem"], {"Fn::Sub": "arn:${AWS::Partition}:dynamodb:::table/*"})),

@@ -44,6 +44,7 @@ pub fn load(text: &str, surroundings: &Surroundings) -> Result<Model> {
     let resolver = Resolver {
         surroundings,
         parameters: template.get("Parameters"),
+        conditions: template.get("Conditions"),
         resources: names,
     };
     let globals = template.get("Globals").and_then(|g| g.get("Function"));
@@ -164,9 +165,7 @@ impl Place<'_> {
             return Ok(None);
         };
         let json = self.resolver.resolve(node, &place)?;
-        serde_json::from_value(json)
-            .map(Some)
-            .map_err(|e| anyhow!("{place}: {e}"))
+        serde_json::from_value(json).map_err(|e| anyhow!("{place}: {e}"))
     }
 
     /// The resource's own property, else the property of `Globals`.

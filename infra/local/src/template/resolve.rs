@@ -1,6 +1,6 @@
 //! Resolves CloudFormation's intrinsic functions to local values.
 //!
-//! Supports what the template uses: `Ref`, `GetAtt`, `Sub`, dynamic references to Secrets Manager, and parameters with
+//! Supports what the template uses: `Ref`, `GetAtt`, `Sub`, `If` with `Equals` and `Not`, dynamic references to Secrets Manager, and parameters with
 //! values in Parameter Store. Anything else is an error that names the place.
 
 use std::collections::BTreeMap;
@@ -48,6 +48,7 @@ pub(super) enum Named {
 pub(super) struct Resolver<'a> {
     pub(super) surroundings: &'a Surroundings,
     pub(super) parameters: Option<&'a Yaml>,
+    pub(super) conditions: Option<&'a Yaml>,
     pub(super) resources: BTreeMap<String, Named>,
 }
 
@@ -119,6 +120,15 @@ impl Resolver<'_> {
                 }
                 Json::Object(object)
             }
+            Yaml::Tagged(tagged) if tagged.tag == "If" => {
+                let [condition, holds, fails] = arguments(&tagged.value, place)?;
+                let condition = condition
+                    .as_str()
+                    .with_context(|| format!("{place}: a condition that is no string"))?;
+                let taken = if self.holds(condition)? { holds } else { fails };
+                self.resolve(taken, place)?
+            }
+            Yaml::Tagged(tagged) if tagged.tag == "Ref" && tagged.value == "AWS::NoValue" => Json::Null,
             Yaml::Tagged(tagged) => {
                 let argument = || {
                     tagged
@@ -137,6 +147,31 @@ impl Resolver<'_> {
                 })
             }
         })
+    }
+
+    /// Whether a condition of the template holds.
+    fn holds(&self, name: &str) -> Result<bool> {
+        let place = format!("Conditions.{name}");
+        let condition = self.conditions.and_then(|conditions| conditions.get(name));
+        let condition = condition.ok_or_else(|| anyhow!("{place} is missing"))?;
+        self.is_true(condition, &place)
+    }
+
+    fn is_true(&self, condition: &Yaml, place: &str) -> Result<bool> {
+        let Yaml::Tagged(tagged) = condition else {
+            bail!("{place}: neither !Equals nor !Not");
+        };
+        match tagged.tag.to_string().trim_start_matches('!') {
+            "Equals" => {
+                let [one, other] = arguments(&tagged.value, place)?;
+                Ok(self.resolve(one, place)? == self.resolve(other, place)?)
+            }
+            "Not" => {
+                let [other] = arguments(&tagged.value, place)?;
+                Ok(!self.is_true(other, place)?)
+            }
+            other => bail!("{place}: the local stack does not know the condition !{other}"),
+        }
     }
 
     fn reference(&self, name: &str, place: &str) -> Result<String> {
@@ -244,6 +279,13 @@ impl Resolver<'_> {
         out.push_str(rest);
         Ok(out)
     }
+}
+
+/// The arguments of an intrinsic that takes `N`.
+fn arguments<'a, const N: usize>(node: &'a Yaml, place: &str) -> Result<&'a [Yaml; N]> {
+    node.as_sequence()
+        .and_then(|items| <&[Yaml; N]>::try_from(items.as_slice()).ok())
+        .with_context(|| format!("{place}: an intrinsic takes {N} arguments"))
 }
 
 fn scalar(node: &Yaml) -> Option<String> {
