@@ -431,6 +431,7 @@ def unwatched(name, index=None):
 def bare_log(resources):
     resources["NewFunction"] = copy.deepcopy(resources["ReserveFunction"])
     resources["NewAlarm"] = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "NewFunction"}}]}}
+    properties(resources, "NewFunction")["ReservedConcurrentExecutions"] = 1
     del properties(resources, "NewFunction")["LoggingConfig"]
 
 

@@ -1,7 +1,7 @@
 //! The database ports of one environment: the adapters in memory, behind the tables' partitions.
 //!
-//! A call does what the adapter in `shared/dynamodb` does: the same items, no attempt of the SDK's own of a
-//! write, keys that come back unprocessed asked for again twice. What an item costs is counted by [`stack_api::units`].
+//! A call does what the adapter in `shared/dynamodb` does: the same items, each request sent
+//! once, keys that come back unprocessed asked for again once. What an item costs is counted by [`stack_api::units`].
 //! Its whole time passes before its effect.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -308,7 +308,21 @@ impl Place<'_> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Document {
-            statement: Vec<Statement>,
+            statement: Vec<Written>,
+        }
+        /// A statement as it is written: it may name several resources.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Written {
+            resource: OneOrMany,
+            #[serde(flatten)]
+            rest: serde_json::Map<String, Json>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
         }
         let Some(arn) = self.optional::<String>("Role")? else {
             if self
@@ -326,11 +340,24 @@ impl Place<'_> {
         let place = format!("Resources.{id}.Properties");
         let json = self.resolver.resolve(node, &place)?;
         let role: Role = serde_json::from_value(json).map_err(|e| anyhow!("{place}: {e}"))?;
-        Ok(role
+        let mut statements = Vec::new();
+        for written in role
             .policies
             .into_iter()
             .flat_map(|p| p.policy_document.statement)
-            .collect())
+        {
+            let resources = match written.resource {
+                OneOrMany::One(resource) => vec![resource],
+                OneOrMany::Many(resources) => resources,
+            };
+            for resource in resources {
+                let mut one = written.rest.clone();
+                one.insert("Resource".to_owned(), Json::String(resource));
+                let one = serde_json::from_value(Json::Object(one));
+                statements.push(one.map_err(|e| anyhow!("{place}: {e}"))?);
+            }
+        }
+        Ok(statements)
     }
 }
 

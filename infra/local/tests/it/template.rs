@@ -94,6 +94,24 @@ fn a_variable_without_a_value_is_named() {
 }
 
 #[test]
+fn functions_that_no_drop_scales_have_concurrency_of_their_own_where_the_stage_says_so() {
+    let reserved = |value: &str| {
+        let mut surroundings = sample_surroundings();
+        (surroundings.parameters).insert("ReservedConcurrency".to_owned(), value.to_owned());
+        let functions = load(&text(), &surroundings).unwrap().functions;
+        let reserved = functions
+            .into_iter()
+            .filter_map(|(name, f)| Some((name, f.reserved?)));
+        reserved.collect::<Vec<_>>()
+    };
+    assert_eq!(reserved("false"), [("prescale".to_owned(), 1)]);
+    let all = reserved("true");
+    assert_eq!(all.len(), 8, "{all:?}");
+    // What the parameter's description and infra/prescale/quotas-raised.toml say.
+    assert_eq!(all.iter().map(|(_, units)| units).sum::<usize>(), 206);
+}
+
+#[test]
 fn a_received_message_stays_hidden_for_six_timeouts() {
     let model = model();
     for function in model.functions.values() {
@@ -293,6 +311,21 @@ fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
             .map(String::as_str)
             .collect();
         assert_eq!(told, declared, "{kind}");
+    }
+    let tables = names["tables"].as_object().unwrap().values();
+    let mut scaled: BTreeSet<&str> = tables.map(|table| table.as_str().unwrap()).collect();
+    scaled.insert("prescale");
+    let every: BTreeSet<&str> = model.tables.keys().map(String::as_str).collect();
+    assert_eq!(scaled, every, "a drop uses every table but pre-scaling's own");
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prescale/profile.toml");
+    let profile: toml::Value = toml::from_str(&std::fs::read_to_string(profile).unwrap()).unwrap();
+    for list in ["table", "queue"] {
+        let key = if list == "table" { "table" } else { "source" };
+        let listed = |document: &toml::Value| -> BTreeSet<String> {
+            let all = document[list].as_array().unwrap().iter();
+            all.map(|one| one[key].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(listed(&profile), listed(&baseline), "{list}");
     }
     for (name, function) in names["functions"].as_object().unwrap() {
         assert_eq!(
