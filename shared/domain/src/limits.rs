@@ -129,9 +129,9 @@ pub const MAX_ACTION_POLL_MS: i64 = 64_000;
 pub const MAX_GATEWAY_CALLS_PER_SECOND: u32 = 1_000;
 /// The most calls a second that one line hands out. A higher rate has several lines: each lot of calls is one write of the line's item, or
 /// two where another worker has moved it, and an item takes 1,000 writes a second (DynamoDB's limit of a partition).
-pub const LINE_CALLS_PER_SECOND: u32 = 250;
+pub const LINE_CALLS_PER_SECOND: u32 = 125;
 /// The lines of the highest rate.
-pub const MAX_LINES: u8 = 4;
+pub const MAX_LINES: u8 = 8;
 /// The most writes a second of one item.
 pub const ITEM_WRITES_PER_SECOND: u32 = 1_000;
 /// The calls of the quiet path to a paid order: one creates the payment, one confirms it.
@@ -205,9 +205,9 @@ const _: () = assert!(
     "an order is driven several times before its operator has to decide"
 );
 const _: () = assert!(
-    2 * LINE_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND / 2
+    2 * LINE_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND / 4
         && MAX_LINES as u32 * LINE_CALLS_PER_SECOND == MAX_GATEWAY_CALLS_PER_SECOND,
-    "each call may take two writes of its line's item, which is never more than half busy"
+    "each call may take two writes of its line's item, which then has a quarter of a partition at most"
 );
 const _: () = assert!(
     GATEWAY_TURN_MS as i64 + CLOCK_SKEW_MS < MAX_LINE_MS,

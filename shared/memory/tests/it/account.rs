@@ -1,7 +1,7 @@
 //! The contract of an account's control planes, on the account in memory.
 
-use domain::prescale::documents::Documents;
-use domain::prescale::quotas::Quotas;
+use capacity::documents::Documents;
+use capacity::quotas::Quotas;
 use memory::contract::account::{AccountPorts, ControlPlanes, scene};
 use memory::{MemoryAccount, TestEdge};
 

@@ -1,8 +1,8 @@
 //! A whole drop: the function's own runs on this account, from the preparation until the capacity is back at the
 //! baseline.
 
-use domain::prescale::observed::Observed;
-use domain::prescale::quotas::Quotas;
+use capacity::observed::Observed;
+use capacity::quotas::Quotas;
 use memory::contract::account::{ControlPlanes, scene};
 use memory::contract::scene::NOW;
 use memory::{MemoryAccount, MemoryStore, TestEdge};

@@ -1,9 +1,9 @@
 //! The account's limits, and documents with mistakes.
 
+use capacity::amounts::{Polling, WarmThroughput};
+use capacity::quotas::Quotas;
+use capacity::steps::Step;
 use domain::drops::FieldError;
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::quotas::Quotas;
-use domain::prescale::steps::Step;
 use memory::contract::account::{ControlPlanes, scene};
 use ports::prescale::{CarryOut, Observe, ReadDocuments, ReadQuotas};
 
@@ -139,8 +139,7 @@ async fn a_deferred_class_is_seen_and_put_right() {
     let local = Local::provisioned().await;
     let baseline = &local.documents().baseline;
     let seen = local.account.observe(baseline).await.unwrap();
-    let domain::prescale::observed::ObservedDatabase::Provisioned { instances, .. } = &seen.observed.database
-    else {
+    let capacity::observed::ObservedDatabase::Provisioned { instances, .. } = &seen.observed.database else {
         panic!("{seen:?}");
     };
     let reader = instances[1].name.clone();

@@ -1,6 +1,6 @@
 //! Every change under every fault: the reported outcome, and that the change is sent once.
 
-use domain::prescale::steps::Step;
+use capacity::steps::Step;
 use memory::contract::account::scene;
 use ports::prescale::{Carried, CarryOut, ControlError};
 use serde_json::{Value, json};

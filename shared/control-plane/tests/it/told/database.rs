@@ -1,7 +1,7 @@
 //! The database: slow, in transition, and failing over.
 
-use domain::prescale::observed::ObservedDatabase;
-use domain::prescale::steps::Step;
+use capacity::observed::ObservedDatabase;
+use capacity::steps::Step;
 use memory::contract::account::scene::SMALL;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe};
 

@@ -1,9 +1,9 @@
 //! Lists in pages, up to a bound.
 
+use capacity::baseline::Baseline;
+use capacity::quotas::Quotas;
+use capacity::steps::Step;
 use control_plane::Patience;
-use domain::prescale::baseline::Baseline;
-use domain::prescale::quotas::Quotas;
-use domain::prescale::steps::Step;
 use memory::MemoryStore;
 use memory::contract::account::scene;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};

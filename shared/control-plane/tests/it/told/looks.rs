@@ -1,8 +1,8 @@
 //! Looks at resources that are incomplete, failed, or silent.
 
-use domain::prescale::capacity::Polling;
-use domain::prescale::observed::{Allocation, ObservedFunction};
-use domain::prescale::readiness::Seen;
+use capacity::amounts::Polling;
+use capacity::observed::{Allocation, ObservedFunction};
+use capacity::readiness::Seen;
 use memory::contract::account::scene::{API, SOURCE, TABLE};
 use memory::contract::scene::{held, key, placing, shopper};
 use memory::{Fault, MemoryStore, Op};

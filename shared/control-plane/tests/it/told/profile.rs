@@ -1,6 +1,6 @@
 //! The profile and the demand of a drop, when Parameter Store or CloudWatch give faulty answers.
 
-use domain::prescale::profile::CapacityProfile;
+use capacity::profile::CapacityProfile;
 use memory::contract::account::scene;
 use ports::Conditional;
 use ports::prescale::{ControlError, MeasureDemand, WriteProfile};

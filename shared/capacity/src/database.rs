@@ -1,0 +1,236 @@
+//! The ledger's database: its declared kind and size, the sizes it may get, and the capacity of each.
+
+use serde::{Deserialize, Serialize};
+
+use super::amounts::DatabaseSize;
+use super::mistakes::Mistakes;
+use super::numbers::units_up;
+
+/// An instance class that the database may get.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSize {
+    /// Its name, such as `db.r6g.large`.
+    pub class: String,
+    /// The measured rate at which the ledger writes rows on it.
+    pub rows_per_second: f64,
+    /// Its connection limit.
+    pub connections: u32,
+    /// The list price of one instance for an hour, in US dollars.
+    pub usd_per_hour: f64,
+}
+
+/// The ledger's database between drops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DatabaseBaseline {
+    /// Aurora Serverless v2.
+    Serverless {
+        /// The minimum, in ACU: 1 or more, in steps of 0.5. RDS Proxy prevents auto-pause, so it never pauses.
+        minimum_acu: f64,
+        /// The maximum, in ACU. The number of connections depends on it and changes only with a restart, so it is never
+        /// changed.
+        maximum_acu: f64,
+        /// The measured rate at which the ledger writes rows, for each ACU.
+        rows_per_second_per_acu: f64,
+        /// The connection limit at that maximum.
+        connections: u32,
+    },
+    /// Instances of a class.
+    Provisioned {
+        /// The class of each instance.
+        class: String,
+        /// The instances. The first one is the declared writer. With only one instance, changing its class interrupts
+        /// the database.
+        instances: Vec<String>,
+        /// The classes that it may get, smallest first.
+        ladder: Vec<ClassSize>,
+    },
+}
+
+impl DatabaseBaseline {
+    /// The declared size.
+    #[must_use]
+    pub fn size(&self) -> DatabaseSize {
+        match self {
+            Self::Serverless { minimum_acu, .. } => DatabaseSize::MinimumAcu(*minimum_acu),
+            Self::Provisioned { class, .. } => DatabaseSize::Class(class.clone()),
+        }
+    }
+
+    /// The smallest size that writes `rows_per_second`, never below the declared one; the largest one if none does.
+    #[must_use]
+    pub fn size_for(&self, rows_per_second: f64) -> DatabaseSize {
+        match self {
+            Self::Serverless {
+                minimum_acu,
+                maximum_acu,
+                rows_per_second_per_acu,
+                ..
+            } => {
+                let halves = units_up(rows_per_second / rows_per_second_per_acu * 2.0);
+                let acu = f64::from(halves) / 2.0;
+                DatabaseSize::MinimumAcu(acu.max(*minimum_acu).min(*maximum_acu))
+            }
+            Self::Provisioned { class, ladder, .. } => {
+                let enough = |size: &&ClassSize| size.rows_per_second >= rows_per_second;
+                let at_least = ladder.iter().skip(self.rung(class));
+                let size = at_least.clone().find(enough).or(at_least.last());
+                DatabaseSize::Class(size.map_or(class, |s| &s.class).clone())
+            }
+        }
+    }
+
+    /// The rate at which the ledger writes rows at `size`.
+    #[must_use]
+    pub fn rows_per_second(&self, size: &DatabaseSize) -> f64 {
+        match (self, size) {
+            (
+                Self::Serverless {
+                    rows_per_second_per_acu,
+                    ..
+                },
+                DatabaseSize::MinimumAcu(acu),
+            ) => acu * rows_per_second_per_acu,
+            (Self::Provisioned { .. }, DatabaseSize::Class(class)) => {
+                self.class(class).map_or(0.0, |size| size.rows_per_second)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// The connection limit at `size`.
+    #[must_use]
+    pub fn connections(&self, size: &DatabaseSize) -> u32 {
+        match (self, size) {
+            (Self::Serverless { connections, .. }, _) => *connections,
+            (Self::Provisioned { .. }, DatabaseSize::Class(class)) => {
+                self.class(class).map_or(0, |s| s.connections)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The hourly cost of `size` for all instances, in US dollars.
+    #[must_use]
+    pub fn usd_per_hour(&self, size: &DatabaseSize, acu_hour: f64) -> f64 {
+        match (self, size) {
+            (_, DatabaseSize::MinimumAcu(acu)) => acu * acu_hour,
+            (Self::Provisioned { instances, .. }, DatabaseSize::Class(class)) => {
+                instances.iter().map(|_| self.class_usd_per_hour(class)).sum()
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// The hourly cost of one instance of `class`, in US dollars; 0 for an unknown class.
+    #[must_use]
+    pub fn class_usd_per_hour(&self, class: &str) -> f64 {
+        self.class(class).map_or(0.0, |size| size.usd_per_hour)
+    }
+
+    /// The larger of two sizes.
+    #[must_use]
+    pub fn larger(&self, one: &DatabaseSize, other: &DatabaseSize) -> DatabaseSize {
+        if self.rank(one) >= self.rank(other) {
+            one.clone()
+        } else {
+            other.clone()
+        }
+    }
+
+    /// The value by which sizes are ordered: ACU, or the index on the ladder.
+    #[must_use]
+    pub fn rank(&self, size: &DatabaseSize) -> f64 {
+        match size {
+            DatabaseSize::MinimumAcu(acu) => *acu,
+            DatabaseSize::Class(class) => f64::from(u32::try_from(self.rung(class)).unwrap_or(0)),
+        }
+    }
+
+    /// A class's index on the ladder; the first for an unknown one.
+    fn rung(&self, class: &str) -> usize {
+        match self {
+            Self::Serverless { .. } => 0,
+            Self::Provisioned { ladder, .. } => ladder.iter().position(|s| s.class == class).unwrap_or(0),
+        }
+    }
+
+    fn class(&self, class: &str) -> Option<&ClassSize> {
+        match self {
+            Self::Serverless { .. } => None,
+            Self::Provisioned { ladder, .. } => ladder.iter().find(|s| s.class == class),
+        }
+    }
+
+    pub(super) fn check(&self, m: &mut Mistakes) {
+        let at = "baseline.database";
+        match self {
+            Self::Serverless {
+                minimum_acu,
+                maximum_acu,
+                rows_per_second_per_acu,
+                ..
+            } => {
+                for (field, acu) in [("minimum_acu", *minimum_acu), ("maximum_acu", *maximum_acu)] {
+                    let halves = (acu * 2.0).fract() == 0.0;
+                    m.check(
+                        halves && (1.0..=256.0).contains(&acu),
+                        format!("{at}.{field}"),
+                        "1 to 256, in halves",
+                    );
+                }
+                m.check(
+                    minimum_acu <= maximum_acu,
+                    format!("{at}.maximum_acu"),
+                    "not below minimum_acu",
+                );
+                m.within(
+                    *rows_per_second_per_acu,
+                    0.1,
+                    1e6,
+                    format!("{at}.rows_per_second_per_acu"),
+                );
+            }
+            Self::Provisioned {
+                class,
+                instances,
+                ladder,
+            } => {
+                m.check(
+                    self.class(class).is_some(),
+                    format!("{at}.class"),
+                    "names a class of the ladder",
+                );
+                m.check(
+                    (1..=16).contains(&instances.len()),
+                    format!("{at}.instances"),
+                    "1 to 16",
+                );
+                for (n, instance) in instances.iter().enumerate() {
+                    m.name(
+                        instance,
+                        instances.iter().take(n).map(String::as_str),
+                        format!("{at}.instances[{n}]"),
+                    );
+                }
+                for (n, size) in ladder.iter().enumerate() {
+                    let at = format!("{at}.ladder[{n}]");
+                    m.name(
+                        &size.class,
+                        ladder.iter().take(n).map(|s| s.class.as_str()),
+                        format!("{at}.class"),
+                    );
+                    m.within(size.rows_per_second, 0.1, 1e7, format!("{at}.rows_per_second"));
+                    m.within(size.usd_per_hour, 0.0, 10_000.0, format!("{at}.usd_per_hour"));
+                    let larger = ladder.iter().take(n).all(|s| {
+                        s.rows_per_second < size.rows_per_second
+                            && s.connections <= size.connections
+                            && s.usd_per_hour <= size.usd_per_hour
+                    });
+                    m.check(larger, at, "larger than the class before it");
+                }
+            }
+        }
+    }
+}
