@@ -201,14 +201,14 @@ mod tests {
             (rate.lines(), rate.of_line().per_second())
         };
         assert_eq!(
-            [25, 250, 251, 627, 1_000].map(lines),
-            [(1, 25), (1, 250), (2, 125), (3, 209), (4, 250)]
+            [25, 125, 126, 627, 1_000].map(lines),
+            [(1, 25), (1, 125), (2, 63), (6, 104), (8, 125)]
         );
         assert_eq!(CallRate::HIGHEST.lines(), crate::limits::MAX_LINES);
         for rate in 1..=MAX_GATEWAY_CALLS_PER_SECOND {
             let (count, each) = lines(rate);
             assert!(
-                u32::from(count) * each <= rate && u32::from(count) * each + 4 > rate,
+                u32::from(count) * each <= rate && u32::from(count) * each + 8 > rate,
                 "{rate}"
             );
         }
