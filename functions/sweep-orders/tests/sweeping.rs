@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use contracts::scene::{key, placing_in, shopper};
 use domain::ids::OrderId;
-use domain::limits::{ACTION_POLL_MS, REDRIVE_MS};
+use domain::limits::{ACTION_POLL_MS, OPEN_BUCKETS, REDRIVE_MS};
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
 use events::EventType;
-use memory::contract::scene::{key, placing_in, shopper};
 use memory::{Fault, MemoryQueues, MemoryStore, Op, SendFault, TestEdge};
 use ports::edge::Edge as _;
 use ports::messages::Destination::{Ledger, Payments};
@@ -119,12 +119,12 @@ async fn an_order_that_waits_for_its_shopper_is_looked_at_more_often() {
 
 #[tokio::test]
 async fn all_buckets_are_swept() {
-    let (bench, orders) = Bench::with_orders(120).await;
+    let (bench, orders) = Bench::with_orders(600).await;
     let buckets: BTreeSet<_> = orders.iter().map(|order| order.open_bucket().unwrap()).collect();
-    assert_eq!(buckets.len(), 16);
+    assert_eq!(buckets, (0..OPEN_BUCKETS).collect());
     bench.due();
     let swept = bench.sweep().await;
-    assert_eq!((swept.found, swept.reminded, swept.failed), (120, 120, 0));
+    assert_eq!((swept.found, swept.reminded, swept.failed), (600, 600, 0));
     let reminded: BTreeSet<_> = bench.reminders().into_iter().map(|(id, _)| id).collect();
     assert_eq!(reminded, orders.iter().map(|order| order.id.clone()).collect());
 }

@@ -9,8 +9,8 @@ use capacity::numbers::Share;
 use capacity::readiness::{Readiness, Ruling};
 use capacity::steps::Step;
 use capacity::target::Record;
+use contracts::scene::{NOW, drop_id};
 use dynamodb::{AUDIT_DAYS, PrescaleStore};
-use memory::contract::scene::{NOW, drop_id};
 use ports::StoreError;
 use ports::prescale::{Audited, Carried, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
 

@@ -121,7 +121,7 @@ impl Scene {
             claim,
             payment_method: "pm_card".to_owned(),
             fingerprint: Fingerprint::of_request(b"k", b"f"),
-            terms: memory::contract::scene::TERMS,
+            terms: contracts::scene::TERMS,
         };
         let order = Order::place(placement, now);
         let placing = Placing {
@@ -183,11 +183,11 @@ impl Scene {
     }
 
     pub async fn status(&self) -> Option<DropStatus> {
-        self.store.status(&id(), 7).await.unwrap()
+        self.store.status(&id(), 3).await.unwrap()
     }
 
     pub async fn counts(&self, sku: &str) -> Option<FreeCounts> {
-        self.store.counts(&id(), &sku.parse().unwrap(), 7).await.unwrap()
+        self.store.counts(&id(), &sku.parse().unwrap(), 3).await.unwrap()
     }
 
     /// The free units of each SKU in the status.

@@ -3,8 +3,8 @@
 
 use capacity::observed::Observed;
 use capacity::quotas::Quotas;
-use memory::contract::account::{ControlPlanes, scene};
-use memory::contract::scene::NOW;
+use contracts::account::{ControlPlanes, scene};
+use contracts::scene::NOW;
 use memory::{MemoryAccount, MemoryStore, TestEdge};
 use ports::prescale::{Observe, ReadQuotas};
 use prescale::{Mode, Prescaler};

@@ -3,8 +3,8 @@
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::quotas::Quotas;
 use capacity::steps::Step;
+use contracts::account::{ControlPlanes, scene};
 use domain::drops::FieldError;
-use memory::contract::account::{ControlPlanes, scene};
 use ports::prescale::{CarryOut, Observe, ReadDocuments, ReadQuotas};
 
 use crate::local::account::Local;

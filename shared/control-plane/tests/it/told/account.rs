@@ -13,9 +13,9 @@ use aws_types::sdk_config::RetryConfig;
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::documents::Documents;
 use capacity::steps::Step;
+use contracts::account::scene;
 use control_plane::{AwsAccount, Clients, Names, Patience};
 use memory::MemoryStore;
-use memory::contract::account::scene;
 use serde_json::json;
 
 use crate::told::answers::{cluster, instances, nothing_provisioned, ok, reserved, source, table};

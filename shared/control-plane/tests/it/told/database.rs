@@ -2,7 +2,7 @@
 
 use capacity::observed::ObservedDatabase;
 use capacity::steps::Step;
-use memory::contract::account::scene::SMALL;
+use contracts::account::scene::SMALL;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe};
 
 use crate::told::account::{account, provisioned, serverless, told};

@@ -3,9 +3,9 @@
 use capacity::baseline::Baseline;
 use capacity::quotas::Quotas;
 use capacity::steps::Step;
+use contracts::account::scene;
 use control_plane::Patience;
 use memory::MemoryStore;
-use memory::contract::account::scene;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use capacity::amounts::Polling;
 use capacity::observed::{Allocation, ObservedFunction};
 use capacity::readiness::Seen;
-use memory::contract::account::scene::{API, SOURCE, TABLE};
-use memory::contract::scene::{held, key, placing, shopper};
+use contracts::account::scene::{API, SOURCE, TABLE};
+use contracts::scene::{held, key, placing, shopper};
 use memory::{Fault, MemoryStore, Op};
 use ports::orders::PlaceOrder;
 use ports::prescale::{CallFunction, ControlError, Observe};
