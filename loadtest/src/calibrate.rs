@@ -215,7 +215,7 @@ mod tests {
         };
         assert_eq!(
             cells("group.buy.weight.opening"),
-            ["group.buy.weight.opening", "8", "7", "2", "6..8"]
+            ["group.buy.weight.opening", "6", "7", "2", "6..8"]
         );
         assert_eq!(
             cells("function.reserve.p95_ms"),

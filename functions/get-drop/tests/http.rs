@@ -240,11 +240,20 @@ async fn the_last_good_copies_stand_in_for_a_while() {
             assert_eq!(scene.get(path).await.0, StatusCode::OK, "{path}");
         }
         scene.edge.set(read_at.plus_millis(STALE_MS));
-        for path in ["/drops", "/drops/d", "/drops/d/status", "/drops/other"] {
+        for (path, seconds) in [
+            ("/drops", 1),
+            ("/drops/d", 2),
+            ("/drops/d/status", 4),
+            ("/drops/other", 8),
+        ] {
             let (status, problem) = scene.get(path).await;
             assert_eq!(
                 (status, &problem["code"], &problem["retry_after_seconds"]),
-                (StatusCode::SERVICE_UNAVAILABLE, &json!("throttled"), &json!(1)),
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    &json!("throttled"),
+                    &json!(seconds)
+                ),
                 "{path}"
             );
         }

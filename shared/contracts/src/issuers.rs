@@ -92,7 +92,7 @@ pub async fn the_largest_document_is_stored(database: &impl Database) {
     stored(
         &issuers,
         IssuerList::Operators,
-        &document(1, &"x".repeat(200_000)),
+        &document(1, &"x".repeat(110_000)),
     )
     .await;
 }

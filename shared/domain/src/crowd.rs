@@ -20,8 +20,8 @@ pub const EXPECTED_SHOPPERS: std::ops::RangeInclusive<u32> = 1..=100_000_000;
 const SHOPPERS_PER_REQUEST: u32 = 5;
 /// The most requests a second that one process serves.
 const REQUESTS_PER_PROCESS: u32 = 10;
-/// Of the requests and of the processes, those for reservations, in percent.
-const RESERVING_PERCENT: u32 = 50;
+/// Of so many requests and processes, one is for reservations.
+const RESERVING: u32 = 2;
 /// Read units a second of one key.
 const KEY_READS: u32 = 3_000;
 /// The planned share of both, in percent.
@@ -160,7 +160,7 @@ impl Looks {
         if busiest_second(crowd.expected_shoppers) <= looks.max(StockTable::NEW.looks()) {
             return None;
         }
-        let reserving = (processes(crowd.expected_shoppers) * RESERVING_PERCENT).div_ceil(100);
+        let reserving = processes(crowd.expected_shoppers).div_ceil(RESERVING);
         Some(i64::from(looks) * LOOK / i64::from(reserving))
     }
 
@@ -196,7 +196,8 @@ impl Looks {
         let Some(budget) = self.budget(crowd) else {
             return true;
         };
-        let most = budget.max(LOOK_TO_WRITE);
+        let cost = if scarce { LOOK } else { LOOK_TO_WRITE };
+        let most = budget.max(cost);
         let left = match self.left {
             None => i64::try_from(chance % most.unsigned_abs()).unwrap_or(0),
             Some((left, at)) => {
@@ -204,7 +205,6 @@ impl Looks {
                 (left + budget * ms / 1_000).min(most)
             }
         };
-        let cost = if scarce { LOOK } else { LOOK_TO_WRITE };
         let takes = left >= cost;
         let left = if takes { left - cost } else { left };
         self.left = Some((left, now));

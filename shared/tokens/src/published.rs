@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn forty_of_the_largest_document_fit_into_a_transaction() {
+    fn copies_of_the_largest_document_fit_into_a_transaction() {
         let name = |first: usize, length: usize| format!("{first}{}", "\"".repeat(length - 1));
         let mut key = Outside::new(Algorithm::RS256, "a");
         let mut keys = Vec::new();
@@ -321,7 +321,7 @@ mod tests {
         let entries: Vec<_> = (0..MAX_ISSUERS).map(entry).collect();
         let document = json!({"form": FORM, "issuers": entries, "deployers": keys}).to_string();
         let written = Published::parse(&document).unwrap().to_json();
-        // DynamoDB's limit for a transaction is 4 MB.
-        assert!((75_000..100_000).contains(&written.len()), "{}", written.len());
+        // 36 copies, and DynamoDB's limit for a transaction is 4 MiB.
+        assert!((75_000..110_000).contains(&written.len()), "{}", written.len());
     }
 }

@@ -75,8 +75,8 @@ fn a_drop_that_is_over_changes_the_profile_once_and_tells_how_far_the_plan_was_o
     holds(&world, "once");
     let profile = world.account.declared_profile();
     assert_eq!(profile.groups[0].weight.opening, 8.0, "up at once");
-    // 240,000 ÷ 60,000 is 4, of 8 planned.
-    assert_eq!(profile.groups[1].weight.opening, 6.0, "down half way");
+    // 240,000 ÷ 60,000 is 4, of 6 planned.
+    assert_eq!(profile.groups[1].weight.opening, 5.0, "down half way");
     assert_eq!(profile.learned_from, Some("a".parse().unwrap()));
     let lesson = outcome.lesson.clone().unwrap();
     assert_eq!(world.account.lesson_of(&lesson.drop), Some(lesson.clone()));

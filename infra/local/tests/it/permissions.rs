@@ -220,8 +220,10 @@ fn policies_are_read_from_the_template() {
             ("checkout", "dynamodb:PutItem table/addresses"),
             ("notify-shopper", "dynamodb:GetItem table/addresses"),
             ("notify-shopper", "dynamodb:UpdateItem table/addresses"),
+            ("prescale", "dynamodb:DescribeTable table/addresses"),
+            ("prescale", "dynamodb:UpdateTable table/addresses"),
         ],
-        "one function reads addresses"
+        "one function reads addresses, and pre-scaling the table's capacity"
     );
 }
 
