@@ -75,7 +75,7 @@ struct Alone {
     /// The server's own folder.
     #[arg(long)]
     out: PathBuf,
-    /// Where the project keeps the tools it installs.
+    /// The folder of the project's installed tools.
     #[arg(long, default_value = ".tools")]
     tools: PathBuf,
 }
