@@ -88,7 +88,7 @@ impl Served {
     }
 }
 
-/// Everything behind the API.
+/// All functions and services behind the API.
 pub struct Fleet {
     world: Arc<World>,
     /// The tables.

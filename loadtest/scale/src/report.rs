@@ -93,7 +93,7 @@ pub struct Cost {
 /// The content of the report; see the module's documentation. Every figure is modelled.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// A statement that every figure comes from a model; docs/SCALE.md describes the model.
+    /// Always true: every figure comes from a model, which docs/SCALE.md describes.
     pub modelled: bool,
     /// The settings, with the limits and all assumptions.
     pub settings: Settings,
