@@ -179,7 +179,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     survey.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())
                 }
                 Step::Done(outcome, learnt) => {
-                    // By a stale copy all units may be sold that it knows, and more of them be on sale.
+                    // By a stale copy of the drop, all units may be sold although a newer document has more.
                     let holds =
                         |scarcity: &Scarcity| !is_stale || scarcity.availability != Availability::Gone;
                     if let Some(scarcity) = learnt.filter(holds) {
