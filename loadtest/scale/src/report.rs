@@ -132,7 +132,7 @@ pub struct Report {
     pub functions: Vec<FunctionReport>,
     /// Partitions and keys of each table and index.
     pub tables: Vec<PlaceReport>,
-    /// Mails to shoppers, which have no consumer in the model.
+    /// Writes that conflicted with a transaction.
     pub transaction_conflicts: u64,
     /// Queues.
     pub queues: [QueueReport; 2],
