@@ -500,9 +500,9 @@ impl Order {
         self.tries.last()
     }
 
-    /// Whether a decline that names this card and this charge is the current try's. A gateway goes on telling of an older decline until the
-    /// next try has an outcome. Where the answer does not tell the two apart, it is not the current try's: confirming again under the try's key
-    /// does no harm.
+    /// Whether a decline with this card and this charge belongs to the current try. A gateway reports an
+    /// older decline until the next try has a result. If the answer does not distinguish the two, the decline
+    /// does not count as the current try's, since confirming again under the try's key does no harm.
     #[must_use]
     pub fn is_of_current_try(&self, method: Option<&str>, charge: Option<&PaymentId>) -> bool {
         let Some((current, earlier)) = self.tries.split_last() else {

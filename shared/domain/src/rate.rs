@@ -47,7 +47,7 @@ impl SlowPayments {
     }
 }
 
-/// A text or number is no rate.
+/// A text or number that is not a valid rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("takes calls a second, 1 to {MAX_GATEWAY_CALLS_PER_SECOND}")]
 pub struct RateError;

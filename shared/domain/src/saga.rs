@@ -328,7 +328,7 @@ impl State {
                 {
                     Paying
                 }
-                // Money that was taken is stated whatever else is known.
+                // Money that was taken is reported in any state.
                 (open, Cause::Paid) if open.is_open() => Paid,
                 (Paid, Cause::Refunded) => Refunded,
                 _ => return not_possible,
