@@ -175,7 +175,7 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
                 return Ok(Told::Before);
             }
             if contact.told.len() >= MOST_TOLD {
-                tracing::warn!("no mail is sent: the shopper was told as often as one order may cause");
+                tracing::warn!("no mail is sent: the limit of mails for one order is reached");
                 return Ok(Told::Nothing);
             }
             Some(found.payment_deadline)
@@ -206,7 +206,7 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the shopper was not told; the message comes again");
+                tracing::warn!(%error, "the mail was not sent; the message is redelivered");
                 false
             }
         }

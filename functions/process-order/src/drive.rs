@@ -356,7 +356,7 @@ where
     async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
         if order.terms.cards == 0 {
             tracing::info!(
-                "too many cards of the shopper were declined in the drop; the gateway is not asked"
+                "too many cards of the shopper were declined in the drop; the gateway is not called"
             );
             return self.undo(order, EndReason::PaymentDeclined).await;
         }
@@ -573,7 +573,7 @@ where
         if is_tested {
             tracing::warn!(
                 orders,
-                "one card was declined in many orders of the drop; the order takes no further card"
+                "one card was declined in many orders of the drop; the order accepts no further card"
             );
         }
         Ok(is_tested)
@@ -616,7 +616,7 @@ where
             // The gateway cannot cancel a payment that it does not have.
             Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
                 Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
-                    tracing::warn!(payment = %id, "the gateway does not know the payment, as the operator stated");
+                    tracing::warn!(payment = %id, "the gateway does not have the payment, as the operator stated");
                     return self.undo(order, reason).await;
                 }
                 found => found?,

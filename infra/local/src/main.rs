@@ -131,7 +131,7 @@ fn run(options: &Options) -> Result<()> {
             () = &mut stopping => return Ok(()),
         };
         let (file, out) = (&stack.file, options.out.display());
-        tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "ready; {out}/stack.json tells the rest");
+        tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "ready; {out}/stack.json has the addresses");
         stopping.await;
         tracing::info!("stopping");
         stack.stop().await;

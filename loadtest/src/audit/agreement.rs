@@ -239,7 +239,7 @@ fn told(facts: &Facts, journal: &Journal<'_>, lines: &mut Vec<String>) {
     let owners = units_by_shopper(facts);
     for shopper in bought.keys().filter(|s| !owners.contains_key(*s)) {
         lines.push(format!(
-            "{shopper} was told that the order is paid and owns nothing"
+            "{shopper} got the answer that the order is paid, and owns nothing"
         ));
     }
 }

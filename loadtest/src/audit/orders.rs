@@ -127,7 +127,7 @@ pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
             .get(id)
             .is_some_and(|row| row.status == order.status.as_str());
         found.add(u64::from(!order.status.is_open() && !in_ledger), || {
-            format!("{id} is {} and the ledger does not know", order.status.as_str())
+            format!("{id} is {} and is not in the ledger", order.status.as_str())
         });
     }
     let units = units_by_shopper(facts);

@@ -157,7 +157,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
         let refused = u64::try_from(wishes.len()).unwrap_or(u64::MAX);
         found.add(free.min(refused), || {
             format!(
-                "{}: {free} units are free, {refused} shoppers were sent away",
+                "{}: {free} units are free, {refused} shoppers were refused",
                 sku.sku
             )
         });

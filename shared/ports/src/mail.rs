@@ -76,7 +76,7 @@ pub struct Mail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
     /// Nothing was sent: the service is throttling, or was not reached.
-    #[error("the mail service takes no more mails for the moment, or was not reached")]
+    #[error("the mail service is throttling, or was not reached")]
     Busy,
     /// Nothing was sent, and a repeat fails until a person changes something: the sender is not verified,
     /// sending is paused, a permission is missing, or the service does not accept the address.

@@ -265,7 +265,7 @@ pub enum GatewayError {
         code: Code,
     },
     /// Too many calls; this call was not carried out. Repeat it no sooner than the stated wait.
-    #[error("the gateway asks to slow down for {retry_after_ms} ms")]
+    #[error("the gateway requires a pause of {retry_after_ms} ms")]
     Throttled {
         /// The shortest wait, in milliseconds.
         retry_after_ms: u64,
