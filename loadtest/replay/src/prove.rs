@@ -25,7 +25,7 @@ pub struct Extent {
     pub first_seed: u64,
     /// How many drops at most.
     pub drops: u64,
-    /// How long at most.
+    /// The time limit.
     pub within: Option<Duration>,
     /// How many threads.
     pub threads: usize,

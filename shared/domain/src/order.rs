@@ -536,7 +536,7 @@ impl Order {
         SeenHold::of(hold).ok().filter(|_| of_hold).ok_or(NotOfThisHold)
     }
 
-    /// The bucket of the index of open orders in which it stands while it is open.
+    /// The bucket of the index of open orders that contains the order while it is open.
     #[must_use]
     pub fn open_bucket(&self) -> Option<u8> {
         self.status.is_open().then(|| bucket_of(&self.id))
