@@ -78,7 +78,7 @@ faults: ## run every fault alone and everything at once on three drops: SEED=1-5
 	@exec infra/tools/fault-matrix $(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DROPS),--drops $(DROPS))
 
-prescale-plan: ## print the capacity a drop wants, when, at what cost, within which limits: DROP=file QUOTAS=file JSON=1
+prescale-plan: ## print the capacity plan of a drop, with times, cost and limits: DROP=file QUOTAS=file JSON=1
 	@infra/tools/build plan
 	@exec $(BIN)/prescale-plan $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) \
 		$(if $(QUOTAS),--quotas $(QUOTAS)) $(if $(JSON),--json)
@@ -90,7 +90,7 @@ calibrate: ## make a capacity profile from measured drops: FROM="file ..." PROFI
 prescale-parameters: ## write infra/prescale as input for `aws ssm put-parameter`, into target/prescale: QUOTAS=file
 	@python3 infra/tools/prescale_parameters.py $(if $(QUOTAS),--quotas $(QUOTAS)) target/prescale
 
-up: ## run the local stack until Ctrl-C; target/local/stack.json says where: FAULTS=a,b
+up: ## run the local stack until Ctrl-C; target/local/stack.json has the addresses: FAULTS=a,b
 	@infra/tools/setup test
 	@infra/tools/build scaled
 	@exec $(BIN)/stampede-local up --control-planes infra/prescale $(if $(FAULTS),--faults $(FAULTS))
@@ -106,15 +106,15 @@ invoke: ## invoke one function with an event under `make dev`: FN=reserve EVENT=
 	@test -n "$(FN)" || { echo "FN=function EVENT=functions/FN/events/file.json" >&2; exit 2; }
 	@infra/tools/invoke $(FN) $(EVENT)
 
-logs: ## print the way of one order through the running stack of `make up`: ORDER=id (or last) FOLDER=folder
+logs: ## print the log lines of one order in the running stack of `make up`: ORDER=id (or last) FOLDER=folder
 	@infra/tools/logs $(or $(ORDER),last) $(FOLDER)
 
-client: ## make a TypeScript client of docs/openapi.json and buy with it on a stack of its own
+client: ## generate a TypeScript client from docs/openapi.json and buy a unit with it on a separate stack
 	@infra/tools/setup test
 	@infra/tools/build drop
 	@infra/tools/client
 
-scale: ## play a drop of full size in virtual time, on models of what AWS limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
+scale: ## run a drop of full size in virtual time, on models of AWS's limits; target/scale: CROWD=steep|sustained|ramp or DROP=file, SHOPPERS=n UNITS=n PLAN=off CDN=on LIFT=limit,limit DESIGN=old FIND=limit LASTS=seconds SEED=n
 	@[[ "$(PLAN):$(CDN):$(FIND)" =~ ^(off)?:(on)?:(limit)?$$ ]] || { echo "PLAN=off, CDN=on, FIND=limit, or nothing" >&2; exit 2; }
 	@infra/tools/build scale
 	@exec $(BIN)/scale $(if $(filter command% environment,$(origin DROP)),--drop $(DROP)) $(if $(CROWD),--crowd $(CROWD)) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(UNITS),--units $(UNITS)) \
@@ -127,7 +127,7 @@ scale-proof: ## compare the model with load runs on this machine, drop by drop: 
 	@exec infra/tools/scale-proof $(if $(filter command% environment,$(origin FROM)),--report $(FROM)) $(if $(DROPS),--drops $(DROPS)) \
 		$(if $(SEED),--seeds $(SEED)) $(if $(SHOPPERS),--shoppers $(SHOPPERS))
 
-hostile: ## send what outsiders might, fuzz every parser they reach: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
+hostile: ## send hostile requests, and fuzz every parser of outside input: CASES=n FUZZ_SECONDS=n (for each target) SEED=n ONLY=cases|raw|fuzz
 	@infra/tools/setup drop
 	@infra/tools/build drop
 	@exec infra/tools/hostile $(if $(CASES),--cases $(CASES)) $(if $(FUZZ_SECONDS),--fuzz-seconds $(FUZZ_SECONDS)) \
@@ -137,7 +137,7 @@ test: ## run every test: unit, property, contract, journeys, invocations, the te
 	@infra/tools/setup test
 	@infra/tools/steps test
 
-prove: ## replay drops until told, then hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, OF=orders, CASES=n FUZZ_SECONDS=n
+prove: ## replay many drops, then send hostile input; target/prove: DROPS=n or MINUTES=n (2), SEED=first, OF=orders, CASES=n FUZZ_SECONDS=n
 	@infra/tools/setup drop
 	@infra/tools/build prove
 	@$(BIN)/replay prove $(if $(OF),--of $(OF)) $(if $(DROPS),--drops $(DROPS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
@@ -193,15 +193,15 @@ package-twice: ## package in two folders with different names, and compare the z
 # The variables of a deployment's commands, each only where it is given.
 DEPLOY = .tools/deploy/bin/python infra/deploy $@ --stage $(or $(STAGE),$(error Say which stage: make $@ STAGE=dev)) $(if $(CONFIG),--config $(CONFIG)) $(if $(EMULATOR),--emulator)
 
-bootstrap: ## put bucket, keys, the gateway's secret and documents into the account, once for each stage: STAGE=name ROTATE=shopper|operator|deployer
+bootstrap: ## create a stage's bucket, keys, gateway secret and documents in the account, once for each stage: STAGE=name ROTATE=shopper|operator|deployer
 	@infra/tools/setup deploy
 	@$(DEPLOY) $(if $(ROTATE),--rotate $(ROTATE))
 
-deploy: ## package, migrate, deploy and test a stage; go back when the test fails: STAGE=name FORCE=1
+deploy: ## package, migrate, deploy and test a stage; roll back when the test fails: STAGE=name FORCE=1
 	@infra/tools/setup deploy
 	@$(DEPLOY) $(if $(FORCE),--force)
 
-smoke: ## put, reserve and release an unlisted drop on a deployed stage: STAGE=name
+smoke: ## publish an unlisted drop on a deployed stage, reserve a unit and release it: STAGE=name
 	@infra/tools/setup deploy
 	@$(DEPLOY)
 
@@ -209,11 +209,11 @@ status: ## show what is deployed, and what needs attention: STAGE=name
 	@infra/tools/setup deploy
 	@$(DEPLOY)
 
-redrive: ## give dead letters or failed stream records back to their consumers: STAGE=name QUEUE=payments|ledger|mail|relay SHOW=1
+redrive: ## return dead letters or failed stream records to their consumers: STAGE=name QUEUE=payments|ledger|mail|relay SHOW=1
 	@infra/tools/setup deploy
 	@$(DEPLOY) --queue "$(QUEUE)" $(if $(SHOW),--show)
 
-ledger-rebuild: ## send every order of the orders table to the ledger once more, which then has what it lost: STAGE=name
+ledger-rebuild: ## send every order of the orders table to the ledger again, to restore lost rows: STAGE=name
 	@infra/tools/setup deploy
 	@$(DEPLOY)
 

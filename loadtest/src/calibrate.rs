@@ -12,13 +12,14 @@ use domain::drops::FieldError;
 /// What to calibrate.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Calibrate {
-    /// Measured drops: `measured.json` of runs, or what was exported from production in the same form.
+    /// Measured drops: `measured.json` files of runs, or production data exported in the same form.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     pub from: Vec<PathBuf>,
-    /// The profile to start from: what was not measured, and what is people's to decide, comes from it.
+    /// The profile to start from. Numbers that were not measured, and numbers that people decide, stay as
+    /// they are in it.
     #[arg(long, default_value = "infra/prescale/profile.toml")]
     pub profile: PathBuf,
-    /// Where the new profile goes; without it, it is not written.
+    /// The file for the new profile. Without it, no profile is written.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }

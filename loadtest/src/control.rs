@@ -34,9 +34,10 @@ pub async fn post<T: DeserializeOwned>(
     send(stack, Method::POST, path, body, patience).await
 }
 
-/// What `GET path` answers at another of the stack's addresses.
+/// The answer to `GET path` at another of the stack's addresses.
 ///
 /// # Errors
+///
 /// See [`get`].
 pub async fn get_from<T: DeserializeOwned>(url: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
     send_to(url, Method::GET, path, None, patience).await

@@ -22,8 +22,8 @@ pub const TRIES: u32 = 6;
 /// How often a shopper sends the same request in a run with faults.
 pub const TRIES_IN_TROUBLE: u32 = 12;
 
-/// How long all that was killed or lost may take to come again, in seconds: a message twice its queue's visibility time, and
-/// the next run of a schedule.
+/// How long a killed or lost piece of work may take until it is repeated, in seconds: twice the visibility
+/// timeout of a message's queue, and the next run of a schedule.
 const AFTERMATH_SECONDS: u64 = 300;
 
 /// The time limit until everything that the faults stopped runs again.

@@ -1,4 +1,4 @@
-//! How the payment gateway was called, by its own count.
+//! Figures of the calls to the payment gateway, by the gateway's own count.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use stack_api::gateway_log::{Calls, Second};
 
 use crate::control;
 
-/// How long the gateway's answer is waited for.
+/// The time limit for the gateway's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The part of the calls whose pace is compared with the limit: without the first, when orders are still few, and the last, when few are left.
+/// The share of the calls whose rate is compared with the limit. The first calls, with few orders yet, and
+/// the last calls, with few orders left, are excluded.
 const PACED: (f64, f64) = (0.05, 0.9);
 
 /// The figures.
@@ -18,33 +19,35 @@ const PACED: (f64, f64) = (0.05, 0.9);
 pub struct GatewayFigures {
     /// Calls that the gateway let in.
     pub calls: u64,
-    /// The same for each paid order.
+    /// Admitted calls for each paid order.
     pub calls_per_paid_order: Option<f64>,
-    /// Calls beyond its rate, which it answered 429, as a share of all.
+    /// Calls beyond the rate, which the gateway answered 429, as a share of all calls.
     pub too_many_share: f64,
     /// Calls that an outage refused.
     pub refused: u64,
-    /// The rate that it and the functions were set to, in calls a second.
+    /// The rate that was set for the gateway and the functions, in calls a second.
     pub limit: Option<u32>,
-    /// Calls a second while the middle of them was made.
+    /// The rate of the middle calls, in calls a second.
     pub paced_rps: Option<f64>,
-    /// The same as a share of the limit.
+    /// The rate of the middle calls as a share of the limit.
     pub of_limit: Option<f64>,
 }
 
-/// The calls that the stack's gateway got, by its own count.
+/// The calls that the stack's gateway received, by its own count.
 ///
 /// # Errors
-/// When it does not answer.
+///
+/// When the gateway does not answer.
 pub async fn calls(stack: &StackFile) -> anyhow::Result<Calls> {
     control::get_from(&stack.gateway_url, "/sandbox/calls", PATIENCE).await
 }
 
 impl GatewayFigures {
-    /// Asks the stack's gateway, of whose orders `paid` were paid.
+    /// Requests the figures from the stack's gateway; `paid` is the number of paid orders.
     ///
     /// # Errors
-    /// When it does not answer.
+    ///
+    /// When the gateway does not answer.
     pub async fn read(stack: &StackFile, paid: usize) -> anyhow::Result<Self> {
         Ok(Self::of(
             &calls(stack).await?,
@@ -72,7 +75,8 @@ impl GatewayFigures {
     }
 }
 
-/// Calls a second from the second in which the first part of them had been made to the one in which the last part began.
+/// The mean rate from the second that completes the first part of the calls to the second that begins the
+/// last part.
 #[allow(clippy::cast_precision_loss, reason = "calls of a run are far below 2^52")]
 fn paced(seconds: &[Second], admitted: u64) -> Option<f64> {
     let (mut sum, mut from) = (0, None);
@@ -83,7 +87,7 @@ fn paced(seconds: &[Second], admitted: u64) -> Option<f64> {
             from = Some((second.at, sum));
         } else if sum as f64 >= PACED.1 * admitted as f64 {
             let (began, made) = from?;
-            // Whole seconds only: those after the one that is over, before the one that has begun.
+            // Only whole seconds count, without the first and the last.
             let took = second.at.saturating_sub(began).saturating_sub(1);
             return (took > 0).then(|| (before - made) as f64 / took as f64);
         }

@@ -12,7 +12,7 @@ use crate::facts::{DropFacts, Entry};
 #[derive(Debug)]
 struct Pages {
     entries: Vec<Entry>,
-    /// None where nobody reads it afterwards.
+    /// `None` if no reader needs the file later.
     file: Option<BufWriter<File>>,
     failed: Option<std::io::Error>,
 }

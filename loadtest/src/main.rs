@@ -39,15 +39,15 @@ enum Command {
         /// The folder of the functions' and the stack's binaries.
         #[arg(long, default_value = "target/release")]
         functions_dir: PathBuf,
-        /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
+        /// Faults to inject: names separated by commas, or `everything`.
         #[arg(long, env = "FAULTS", default_value = "")]
         faults: FaultPlan,
-        /// The payment gateway's rate, in calls a second: the functions keep to it, and the gateway answers 429 beyond it. Without it the gateway
-        /// has no limit, and the functions take the highest rate.
+        /// The payment gateway's rate, in calls a second: the functions keep to it, and the gateway answers
+        /// 429 beyond it. Without it the gateway has no limit, and the functions use the highest rate.
         #[arg(long, env = "GATEWAY_RATE", value_parser = clap::value_parser!(u32).range(1..=1_000))]
         gateway_rate: Option<u32>,
     },
-    /// Run a drop on a stack that is up already.
+    /// Run a drop on a stack that is already running.
     Run {
         #[command(flatten)]
         load: Load,
@@ -55,9 +55,10 @@ enum Command {
         #[arg(long, default_value = "target/local/stack.json")]
         stack: PathBuf,
     },
-    /// Run a drop with and without pre-scaling, on control planes and with starts as on Lambda, and compare.
+    /// Run a drop with and without pre-scaling, and compare. The stack has control planes and starts
+    /// processes as Lambda does.
     Compare(Compare),
-    /// Audit the last run again, on the stack it ran on.
+    /// Audit the last run again, on the stack of that run.
     Audit {
         /// The running stack's file.
         #[arg(long, default_value = "target/local/stack.json")]
@@ -68,7 +69,7 @@ enum Command {
     },
     /// Make a capacity profile from measured drops.
     Calibrate(Calibrate),
-    /// Print the names of all faults, one a line.
+    /// Print the names of all faults, one on each line.
     Faults,
 }
 

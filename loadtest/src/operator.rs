@@ -20,10 +20,11 @@ pub const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
 /// The pause before an operator repeats a request.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// What an operator writes down for the drop of `file`, which is on sale between two moments (ms since 1970).
+/// The operator's description of the drop of `file`, which is on sale between two times (ms since 1970).
 ///
 /// # Errors
-/// When the file has what no drop can have.
+///
+/// When the file contains a value that no drop can have.
 pub fn body(file: &DropFile, starts_at_ms: i64, ends_at_ms: i64) -> anyhow::Result<DropBody> {
     let skus = file.skus.iter().map(|sku| -> anyhow::Result<SkuBody> {
         Ok(SkuBody {
@@ -50,12 +51,12 @@ pub fn body(file: &DropFile, starts_at_ms: i64, ends_at_ms: i64) -> anyhow::Resu
     })
 }
 
-/// Puts the drop on sale under a new id, opening `lead_seconds` after `now_ms` (ms since 1970). An operator who `insists`
-/// sends again, unchanged, whatever fails for the moment.
+/// Puts the drop on sale under a new id. It opens `lead_seconds` after `now_ms` (ms since 1970). With
+/// `insists`, the operator repeats temporarily failed requests unchanged.
 ///
 /// # Errors
-/// When the API refuses or it takes longer than `within`.
-/// When the API refuses or it takes longer than `within`.
+///
+/// When the API refuses a request, or publishing takes longer than `within`.
 pub async fn publish(
     stack: &StackFile,
     name: &str,

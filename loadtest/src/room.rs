@@ -1,16 +1,17 @@
-//! How many function processes a run with faults may have.
+//! The number of function processes in a run with faults.
 //!
-//! Without faults the processes of a stack are busy with computing, and more of them than the cores can use serve nobody better. A fault lets a process
-//! wait: for a slow table, for an answer that never comes, for its pause before a repeat. Lambda starts another environment then, and so
-//! does the stack, as far as memory allows.
+//! Without faults the processes of a stack are busy computing, and more processes than the cores can use
+//! bring no benefit. A fault makes a process wait: for a slow table, for an answer that never arrives, for
+//! the pause before a repeat. Then Lambda starts another environment, and so does the stack, as far as memory
+//! allows.
 
 use stack_api::faults::FaultPlan;
 
-/// What one process is counted with, in KiB: twice what it uses.
+/// The memory planned for one process, in KiB: twice its usage.
 const PROCESS_KIB: u64 = 32 * 1_024;
-/// The most processes of one function.
+/// The largest number of processes of one function.
 const MOST_EACH: u64 = 128;
-/// The functions that a crowd calls at the same time.
+/// The functions that shoppers call at the same time.
 const CROWD_FUNCTIONS: u64 = 4;
 
 /// The stack's arguments for a run with these faults.
@@ -28,7 +29,8 @@ pub fn arguments(faults: &FaultPlan) -> Vec<String> {
     })
 }
 
-/// Processes of each function, and of all together: half of the memory that is available. Nothing if that is less than the stack's own default.
+/// The process limits for each function and for all together: half of the available memory. `None` if that is
+/// less than the stack's default.
 fn of_memory(meminfo: &str) -> Option<(u64, u64)> {
     let available = meminfo
         .lines()

@@ -81,7 +81,7 @@ pub struct Usage {
     pub usd_per_order: Option<f64>,
     /// The parts of `usd_per_order` before the division.
     pub usd: BTreeMap<String, f64>,
-    /// By table: everything that was used, by invocations that still run and by callers that are no functions too.
+    /// By table: the whole usage, including running invocations and callers that are not functions.
     pub tables: BTreeMap<String, TableUse>,
     /// By function, route and status.
     pub functions: Vec<FunctionUse>,

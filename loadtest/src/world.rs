@@ -40,7 +40,7 @@ impl Tally {
 /// Something to wait for.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How shoppers reach the API, and the clock that they act by: connections and real time, or the model of both in
+/// The shoppers' access to the API, and their clock: connections and real time, or the model of both in
 /// `loadtest/scale`.
 pub trait Reach: std::fmt::Debug + Send + Sync {
     /// Sends a request and waits for the whole answer.
@@ -153,7 +153,7 @@ impl Addresses {
 /// The state that all shoppers share.
 #[derive(Debug)]
 pub struct World {
-    /// The way to the API, and the clock.
+    /// The access to the API, and the clock.
     pub reach: Arc<dyn Reach>,
     /// Where to.
     pub addresses: Addresses,
@@ -181,7 +181,7 @@ impl World {
         self.reach.now().saturating_duration_since(moment)
     }
 
-    /// Notes something in the journal.
+    /// Adds an entry to the journal.
     pub fn note(&self, entry: Entry) {
         self.journal.write(entry);
     }

@@ -150,7 +150,8 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                     address: request.address.clone(),
                 }
             };
-            // Most orders are a shopper's first. The transaction makes sure of that, and only of another one costs a second transaction.
+            // Most orders are the shopper's first in the drop, so the counter is assumed to be absent. The
+            // transaction checks this. A later order needs a second transaction.
             let mut placing = placing_with(drop.terms());
             let mut placed = retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await?;
             if let Conditional::Refused(NotPlaced::NotFirst { declined }) = placed {

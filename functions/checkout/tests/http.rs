@@ -482,7 +482,8 @@ async fn the_deployer_checks_out_in_unlisted_drops_only() {
     assert_eq!(scene.store.orders().len(), 1);
 }
 
-/// While the drop cannot be read, a checkout goes by the process's copy, and does not say that the drop was cancelled.
+/// While the drop cannot be read, a checkout uses the process's copy of the drop, and does not report the
+/// drop as cancelled.
 #[tokio::test(flavor = "current_thread")]
 async fn a_stale_copy_is_enough_for_a_checkout() {
     let scene = scene(2);

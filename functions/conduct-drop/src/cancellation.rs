@@ -70,7 +70,7 @@ where
             Ok(false) => result.failed += 1,
             Err(error) => {
                 result.failed += 1;
-                tracing::debug!(%order, %error, "an order was not asked to end yet");
+                tracing::debug!(%order, %error, "the end of an order could not be requested yet");
             }
         }
     }
@@ -99,7 +99,7 @@ async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
         if asked.is_done() {
             tracing::info!(
                 status = step.order.status.as_str(),
-                "the drop was cancelled: the order was asked to end"
+                "the drop was cancelled: the end of the order was requested"
             );
         }
         Ok(Look::of(asked, true))

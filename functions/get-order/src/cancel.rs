@@ -5,10 +5,11 @@ use domain::time::Timestamp;
 
 use ports::change::Change;
 
-/// Cancels the order, or notes the wish. Again once it is cancelled or the wish is noted: changes nothing.
+/// Cancels the order, or stores the request to cancel it. A repeat changes nothing.
 ///
 /// # Errors
-/// The order has ended otherwise: its status.
+///
+/// The status of an order that has ended otherwise.
 pub fn cancel(order: Order, now: Timestamp) -> Result<Change, OrderStatus> {
     let is_wished = order.status.is_open() && order.cancel_requested.is_some();
     if order.status == OrderStatus::Cancelled || is_wished {

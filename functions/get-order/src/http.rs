@@ -30,7 +30,7 @@ where
     O: ReadOrder + ListOrders + AdvanceOrder + 'static,
     E: Edge,
 {
-    /// The function over its ports.
+    /// Builds the function's router over its ports.
     pub fn router(orders: O, shoppers: impl Into<Tokens>, edge: E) -> Router {
         let routes = Router::new()
             .route("/orders", get(Self::list))

@@ -1,7 +1,9 @@
-//! Follow an order: list, show, cancel, pay with another card. A shopper's own orders only; anybody else's do not exist.
+//! Lets a shopper follow orders: list, show, cancel, pay with another card. A shopper sees only their own
+//! orders; for any other order the answer is 404.
 //!
-//! Cancelling before a payment exists undoes the order at once. Once the gateway has one, only the gateway knows whether
-//! money moves: the wish is noted, `process-order` cancels there first, and the order's status tells how it ended.
+//! An order without a payment is cancelled at once. For an order with a payment, only the gateway can tell
+//! whether money was taken. So this function stores the request, `process-order` cancels the payment at the
+//! gateway first, and the order's status shows the result.
 #![forbid(unsafe_code)]
 
 pub mod cancel;
@@ -12,5 +14,5 @@ use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 
 pub use http::Api;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);

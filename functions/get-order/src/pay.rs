@@ -11,17 +11,19 @@ pub enum NotAccepted {
     /// The same key was used with another card.
     #[error("the key was used for another request")]
     OtherRequest,
-    /// The order does not wait for a card.
+    /// The order does not accept a card in its current status.
     #[error("it is {}", .0.as_str())]
     NotAwaited(OrderStatus),
-    /// The time for another card is over, or the order is about to end.
+    /// The time limit for another card has passed, or the order is about to end.
     #[error("too late")]
     TooLate,
 }
 
-/// Makes the card `method` the order's next try. A repeat of `request` changes nothing, whatever the order has become.
+/// Makes the card `method` the order's next try. A repeat of `request` changes nothing, in any status of the
+/// order.
 ///
 /// # Errors
+///
 /// [`NotAccepted`].
 pub fn pay(order: Order, method: &str, request: &Fingerprint, now: Timestamp) -> Result<Change, NotAccepted> {
     let mut earlier = order.tries.iter().filter_map(|one| one.request.as_ref());

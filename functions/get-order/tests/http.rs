@@ -1,4 +1,4 @@
-//! The function's whole HTTP behaviour, on memory.
+//! The function's complete HTTP behaviour, over memory.
 #![cfg(test)]
 
 use axum::Router;
@@ -330,7 +330,7 @@ async fn after_a_decline_another_card_is_taken_once() {
     }
     let stored = &scene.store.orders()[&order.id];
     assert_eq!((stored.tries.len(), stored.version), (2, 4));
-    // Whatever became of it, the key answers it.
+    // A repeat with the same key gets its answer in any status of the order.
     let paid = stored.settle(scene.edge.now()).unwrap();
     assert!(scene.store.advance(&paid).await.unwrap().is_done());
     let (status, view) = scene.pay("ada", &order, "pm_2", "k").await;

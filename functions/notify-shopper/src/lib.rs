@@ -1,26 +1,28 @@
-//! Tells shoppers by mail how their orders stand: confirmed, act now, another card, declined, cancelled. Each thing once.
+//! Sends shoppers mails about their orders: confirmed, act now, another card, declined, cancelled. Each news is sent once.
 //!
-//! **Problem.** Whoever closed the page learns nothing. A mail that came twice, or that says *act now* when the time is over, is worse
-//! than none; and the address that it goes to may stand in no event, queue or log.
+//! **Problem.** A shopper who closed the page gets no news. A mail that arrives twice, or that says *act now*
+//! after the time limit, does more harm than no mail. The address may be in no event, queue or log.
 //!
-//! **Model.** The outbox sends the events that are news to a queue of their own. A message names the order and what happened to it.
-//! The address is read here, from the item beside the order that is not streamed. The same item keeps what was told, so a
-//! message that comes again sends nothing.
+//! **Model.** The outbox sends events that are news to a separate queue. A message names the order and its
+//! change. This function reads the address from an item beside the order that is not streamed. The same item
+//! records the sent mails, so a redelivered message sends nothing.
 //!
-//! **Once.** The mark is written after the mail service took the mail. A process that dies between the two, a lost answer, or a message
-//! that two processes hold at the same time sends the mail once more. The other way round, a mark before the mail, the same accidents
-//! would leave a shopper without news of money: twice at worst is better than not at all.
+//! **Once.** The record is written after the mail service has accepted the mail. If a process dies between
+//! the two, an answer is lost, or two processes have the same message, the mail is sent twice. If the record
+//! were written first, the same failures would leave a shopper without news about money, which is worse than
+//! two mails.
 //!
 //! | message | what happens |
 //! |---|---|
-//! | no news, or told before | done. Each page of a bank and each declined card is told of once |
+//! | no news, or sent before | done. Each page of a bank and each declined card causes one mail |
 //! | act now or another card, and the order no longer waits for its shopper, or the time is over | done; nothing is sent |
-//! | the address is none that mail can be sent to | done, with a warning |
+//! | mail cannot be sent to the address | done, with a warning |
 //! | no sender is configured (`MAIL_FROM` is empty) | done; nothing is sent |
-//! | the service takes no more for the moment | repeated within the invocation's time, then it comes again |
-//! | the service refuses, or does not answer | it comes again; after [`LIMITS`]' receives it is a dead letter |
+//! | the service is throttling | repeated within the invocation's time, then redelivered |
+//! | the service refuses, or does not answer | redelivered; after the number of receives in [`LIMITS`] it is a dead letter |
 //!
-//! **What it does not do.** It sends plain text in one language, and nothing about a drop before an order. It hears of no bounce.
+//! **What it does not do.** It sends plain text in one language, and nothing about a drop before an order. It
+//! does not process bounces.
 #![forbid(unsafe_code)]
 
 mod text;
@@ -41,8 +43,8 @@ use startup::batch::{WholeBatchFailed, work};
 use startup::spans::of_event;
 use tracing::Instrument as _;
 
-/// What the platform gives the function. Two processes send some tens of mails a second, which is what SES allows an account at
-/// first; what it throttles comes again.
+/// The function's platform limits. Two processes send some tens of mails a second, which is the first quota
+/// of an SES account. Throttled mails are sent again.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(
     15,
     Trigger::Queue {
@@ -52,10 +54,10 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     },
 );
 
-/// Repeats of one mail that the service did not take.
+/// Repeats of one mail that the service did not accept.
 const SENDING: Policy = Policy::new(4, 200, 1_600);
-/// What one message may still take, in milliseconds, once it was begun or its last try was: a read, a mail and a mark at worst. None is
-/// begun later than that before the end of the invocation.
+/// The longest remaining time of a message after its start or its last try, in milliseconds: a read, a mail
+/// and a record. No message and no try begins later than this before the end of the invocation.
 const MESSAGE_MS: i64 = 9_000;
 
 const _: () = assert!(
@@ -63,31 +65,32 @@ const _: () = assert!(
     "an invocation begins at least some of its messages"
 );
 
-/// After how many mails about one order no further one asks for an act of the shopper: a gateway that names page after page floods nobody.
+/// The number of mails about one order after which no further mail asks the shopper to act. It limits the
+/// mails when a gateway sends a shopper to page after page.
 const MOST_TOLD: usize = 10;
 
-/// What became of a message.
+/// The result of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// The mail was sent.
     Now,
     /// It was sent before.
     Before,
-    /// There is nothing to say, or nothing any more.
+    /// There is no news, or the news is outdated.
     Nothing,
-    /// The order's address is none that mail can be sent to.
+    /// Mail cannot be sent to the order's address.
     NoAddress,
     /// No sender is configured.
     SwitchedOff,
 }
 
-/// Why a message must come again.
+/// Why a message must be redelivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTold {
-    /// The database did not answer, or holds something that cannot be read.
+    /// The database did not answer, or an item cannot be read.
     #[error("the database did not answer, or holds no readable item")]
     Store,
-    /// The mail service did not take the mail, as far as anyone knows.
+    /// The mail service did not accept the mail, or the outcome is unknown.
     #[error(transparent)]
     Mail(#[from] MailError),
 }
@@ -99,7 +102,7 @@ impl From<StoreError> for NotTold {
     }
 }
 
-/// The part of a stored address that matters here.
+/// The used part of a stored address.
 #[derive(Deserialize)]
 struct Address {
     email: String,
@@ -115,8 +118,8 @@ pub struct Notifier<O, M, E> {
 }
 
 impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
-    /// The function over its ports; without `mail` it sends none. A shopper follows an order at `orders_url`, a slash and the
-    /// order's id.
+    /// The function over its ports; without `mail` it sends none. A shopper can follow an order at
+    /// `orders_url`, a slash and the order's id.
     pub const fn new(orders: O, mail: Option<M>, orders_url: String, edge: E) -> Self {
         Self {
             orders,
@@ -126,10 +129,11 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         }
     }
 
-    /// Tells the shopper what an event says, if that is news. Nothing new is tried later than `until`.
+    /// Sends the shopper the mail for an event, if the event is news. No new try begins later than `until`.
     ///
     /// # Errors
-    /// [`NotTold`]: the message must come again.
+    ///
+    /// [`NotTold`]: the message must be redelivered.
     pub async fn tell(&self, event: &OrderEvent, until: Timestamp) -> Result<Told, NotTold> {
         let Some(news) = event.kind.news() else {
             return Ok(Told::Nothing);
@@ -164,14 +168,14 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
             let Some(found) = found.filter(waits) else {
                 return Ok(Told::Nothing);
             };
-            // Each page of a bank and each declined card is news of its own.
+            // Each page of a bank and each declined card is separate news.
             let what = found.page().unwrap_or_else(|| found.declines().to_string());
             mark = format!("{mark}:{what}");
             if told_before(&mark) {
                 return Ok(Told::Before);
             }
             if contact.told.len() >= MOST_TOLD {
-                tracing::warn!("no mail is sent: the shopper was told as often as one order may cause");
+                tracing::warn!("no mail is sent: the limit of mails for one order is reached");
                 return Ok(Told::Nothing);
             }
             Some(found.payment_deadline)
@@ -186,10 +190,10 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         Ok(Told::Now)
     }
 
-    /// Whether the message is done with.
+    /// Whether the message can be deleted.
     async fn one(&self, event: &OrderEvent, until: Timestamp) -> bool {
         if self.edge.now() >= until {
-            // Its visibility time brings it again.
+            // The message is redelivered after its visibility timeout.
             return false;
         }
         match self.tell(event, until).await {
@@ -202,7 +206,7 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the shopper was not told; the message comes again");
+                tracing::warn!(%error, "the mail was not sent; the message is redelivered");
                 false
             }
         }
@@ -219,7 +223,7 @@ where
     type Answer = SqsBatchResponse;
     type Error = WholeBatchFailed;
 
-    /// One mail after the other: the service counts them by the second.
+    /// One mail after the other, since the service limits the mails in each second.
     async fn handle(
         &self,
         event: SqsEvent,

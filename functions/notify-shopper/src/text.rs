@@ -7,7 +7,8 @@ use events::{News, OrderData};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// Subject and text of a mail about `order`. `deadline` is until when the shopper must act, where that is the news.
+/// Subject and text of a mail about `order`. `deadline` is the shopper's time limit, for news that asks the
+/// shopper to act.
 pub(crate) fn of(
     news: News,
     order: &OrderData,
@@ -60,7 +61,7 @@ pub(crate) fn of(
     (subject, text)
 }
 
-/// How long the shopper has, rounded down: nobody is promised more than there is.
+/// The shopper's remaining time, rounded down so that the mail never promises too much.
 fn time_left(deadline: Option<Timestamp>, now: Timestamp) -> String {
     let Some(deadline) = deadline else {
         return String::new();

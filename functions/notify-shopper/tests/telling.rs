@@ -1,4 +1,4 @@
-//! What is told, to whom, how often.
+//! The mails: their content, their recipients and their number.
 #![cfg(test)]
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
@@ -48,7 +48,7 @@ impl Scene {
         placing.order
     }
 
-    /// Stores what an order becomes, and answers with its event.
+    /// Stores a change of an order, and returns its event.
     async fn becomes(&self, before: &Order, after: domain::order::OrderStep) -> OrderEvent {
         assert!(self.store.advance(&after).await.unwrap().is_done());
         OrderEvent::of_change(Some(before), &after.order)
@@ -59,7 +59,7 @@ impl Scene {
         self.becomes(&order, order.settle(self.edge.now()).unwrap()).await
     }
 
-    /// An order with a payment, which the gateway works on.
+    /// An order whose payment is in progress at the gateway.
     async fn paying(&self, who: &str) -> Order {
         let order = self.placed(who, EMAIL).await;
         let payment = format!("pi_{who}").parse().unwrap();
@@ -153,7 +153,7 @@ async fn act_now_is_told_while_there_is_time() {
         mail.text
     );
 
-    // The payment ended before the message came: nothing is to be done any more.
+    // The payment ended before the message arrived, so no action is required any more.
     let bob = scene.paying("bob").await;
     let acting = bob
         .require_action("https://bank.example".to_owned(), scene.edge.now())
@@ -203,7 +203,7 @@ async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_mi
         "an older event tells of the page that is there"
     );
     assert_eq!(scene.mailbox.sent().len(), 2);
-    // A gateway that names page after page floods nobody.
+    // A gateway that requires page after page causes a limited number of mails.
     for n in 3..30 {
         let acting = page(&before, n);
         let event = scene.becomes(&before, acting.clone()).await;
@@ -226,7 +226,7 @@ async fn another_card_is_asked_for_while_there_is_time() {
     assert!(mail.subject.starts_with("Another card"), "{}", mail.subject);
     assert!(mail.text.contains("left, until 2027-01-15"), "{}", mail.text);
 
-    // Another card was brought before the message came.
+    // The shopper submitted another card before the message arrived.
     let paying = scene.paying("bob").await;
     let failed = paying.declined(DeclineReason::CardDeclined, None, scene.edge.now());
     let failed = failed.unwrap();

@@ -1,4 +1,4 @@
-//! Looking at a drop, and the acts that change its document and nothing else.
+//! Reads a drop, and does the actions that change only its document.
 
 use capacity::readiness::Readiness;
 use domain::drops::Drop;
@@ -11,9 +11,10 @@ use ports::retry::{IN_REQUEST, retry};
 use crate::NotDone;
 use crate::change::{Asked, change};
 
-/// The drop as it is.
+/// The drop as it is stored.
 ///
 /// # Errors
+///
 /// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::Store`].
 pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, of: &Asked) -> Result<Drop, NotDone> {
     let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
@@ -22,9 +23,10 @@ pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, of: &Asked) -> Resu
     Ok(drop)
 }
 
-/// The drop, and how ready its capacity is, by the last run of pre-scaling that looked.
+/// The drop, and the readiness of its capacity by the last run of pre-scaling for it.
 ///
 /// # Errors
+///
 /// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::NotPrepared`], [`NotDone::Store`].
 pub async fn readiness<D, R, E>(
     drops: &D,
@@ -42,9 +44,10 @@ where
     Ok((drop, found.ok_or(NotDone::NotPrepared)?))
 }
 
-/// Stops reservations, or takes them up again; holds, orders and payments go on.
+/// Pauses or resumes reservations. Holds, orders and payments continue.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn set_paused<D, E>(drops: &D, edge: &E, of: &Asked, paused: bool) -> Result<Drop, NotDone>
 where
@@ -54,9 +57,10 @@ where
     change(drops, edge, of, |drop, _| drop.set_paused(paused)).await
 }
 
-/// Moves the end to later.
+/// Moves the end later.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn extend<D, E>(drops: &D, edge: &E, of: &Asked, ends_at: Timestamp) -> Result<Drop, NotDone>
 where
@@ -66,9 +70,10 @@ where
     change(drops, edge, of, |drop, now| drop.extend(ends_at, now)).await
 }
 
-/// Moves the start, and with it the end, to later.
+/// Moves the start later, and the end by the same time.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn reschedule<D, E>(drops: &D, edge: &E, of: &Asked, starts_at: Timestamp) -> Result<Drop, NotDone>
 where
@@ -78,9 +83,10 @@ where
     change(drops, edge, of, |drop, now| drop.reschedule(starts_at, now)).await
 }
 
-/// Tells those who wait something, or nothing any more.
+/// Sets or removes the message to waiting shoppers.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn tell<D, E>(drops: &D, edge: &E, of: &Asked, message: Option<&str>) -> Result<Drop, NotDone>
 where
@@ -93,9 +99,10 @@ where
     .await
 }
 
-/// Calls the drop off. The conductor undoes holds and open orders afterwards.
+/// Cancels the drop. Afterwards the conductor returns holds and ends open orders.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn cancel<D, E>(drops: &D, edge: &E, of: &Asked) -> Result<Drop, NotDone>
 where

@@ -1,4 +1,4 @@
-//! Making the stock shards of a frozen plan, and reading back that they are all there.
+//! Creates the stock shards of a frozen plan, and reads them back to check that all exist.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,22 @@ use ports::stock::{AllocateStock, Consistency, SurveyStock};
 
 use crate::NotDone;
 
-/// How many shards are read, made and read back before the clock is looked at.
+/// The number of shards that are read, created and read back between two checks of the clock.
 const CHUNK: usize = 500;
-/// How many shards are made at the same time.
+/// The number of shards that are created concurrently.
 const AT_ONCE: usize = 16;
-/// How long one request may go on making shards, in milliseconds. The function's time-out in the template is 30 s, and
-/// API Gateway waits no longer.
+/// The time that one request may spend on creating shards, in milliseconds. The function's time-out in the
+/// template is 30 s, and API Gateway waits no longer.
 pub const BUDGET_MS: i64 = 20_000;
 
-/// Makes every shard of `plan` that is missing and reads all of them back, strongly consistent: afterwards they add up
-/// to the plan, shard by shard. What exists is left as it is, so that a repeat goes on where the one before ended.
+/// Creates every missing shard of `plan` and reads all shards back, strongly consistent. Afterwards they
+/// equal the plan, shard by shard. An existing shard stays unchanged, so a repeat continues where the former
+/// request stopped.
 ///
 /// # Errors
-/// [`NotDone::Unfinished`] when it is not done before `until`, [`NotDone::NotAsPlanned`] when a shard has another
-/// allocation or units unaccounted for, [`NotDone::Store`].
+///
+/// [`NotDone::Unfinished`] when it is not done before `until`, [`NotDone::NotAsPlanned`] when a shard has
+/// another allocation or units unaccounted for, [`NotDone::Store`].
 pub async fn allocate<S, E>(
     stock: &S,
     edge: &E,
@@ -45,7 +47,7 @@ where
         }
         stream::iter(missing)
             .map(|(key, units)| async move {
-                // Refused means that it exists by now, which is as good.
+                // A refusal means that the shard exists by now.
                 retry(edge, IN_REQUEST, || stock.allocate(&key, units))
                     .await
                     .map(|_| ())
@@ -60,7 +62,7 @@ where
     Ok(())
 }
 
-/// The shards of `plan` that do not exist, after a check of those that do.
+/// The missing shards of `plan`, after a check of the existing ones.
 async fn missing<S: SurveyStock, E: Edge>(
     stock: &S,
     edge: &E,

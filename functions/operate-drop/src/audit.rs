@@ -1,4 +1,4 @@
-//! The audit trail: who asked for which act on which drop or order, and how it ended.
+//! The audit trail: who requested which action on which drop or order, and its result.
 
 use std::future::Future;
 
@@ -8,9 +8,10 @@ use domain::order::Order;
 
 use crate::NotDone;
 
-/// The same for an act on an order.
+/// The same for an action on an order.
 ///
 /// # Errors
+///
 /// Those of `done`.
 pub async fn audited_order(
     operator: &str,
@@ -32,10 +33,11 @@ pub async fn audited_order(
     outcome
 }
 
-/// Runs `act` between two lines of the log. The first is written before anything is done, so that an act whose process
-/// died is on the trail too.
+/// Runs `act` between two log lines. The first line is written before any change, so that the trail also
+/// contains an action whose process died.
 ///
 /// # Errors
+///
 /// Those of `act`.
 pub async fn audited<T>(
     operator: &str,

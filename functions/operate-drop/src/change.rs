@@ -1,4 +1,5 @@
-//! One change of a drop's document: read, apply, store over the version read, and again when somebody came first.
+//! One change of a drop's document: read, apply, and store on condition of the version read; repeated when
+//! another change came first.
 
 use domain::drops::{Drop, DropError};
 use domain::ids::DropId;
@@ -10,11 +11,11 @@ use tokens::Scope;
 
 use crate::NotDone;
 
-/// Further looks of a change when another came first. Operators are few: more than this is a fault. The pauses are random,
-/// so that two operators do not keep colliding.
+/// The number of further reads when another change came first. There are few operators, so more conflicts
+/// than this indicate a fault. The pauses are random, so that two operators do not collide repeatedly.
 pub(crate) const LOOKS: Policy = Policy::new(7, 20, 20);
 
-/// The drop that a request names, and which drops its token is good for.
+/// The drop that a request names, and the drops that its token is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The drop.
@@ -24,7 +25,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Refuses a drop that the token is not good for.
+    /// Refuses a drop that the token is not valid for.
     pub(crate) fn check(&self, listed: bool) -> Result<(), NotDone> {
         if self.scope.covers(listed) {
             Ok(())
@@ -34,11 +35,13 @@ impl Asked {
     }
 }
 
-/// The drop after `apply`, stored. `apply` gets the drop as it is and the present moment, and answers the drop as it
-/// was (the same version) when nothing needs to change: that is how a repeat, and a store whose answer was lost, end.
+/// The drop after `apply`, stored. `apply` receives the stored drop and the present time. It returns the drop
+/// unchanged (the same version) when no change is needed. A repeat, and a store whose answer was lost, end in
+/// this way.
 ///
 /// # Errors
-/// [`NotDone`]: what `apply` refuses, no such drop, others coming first again and again, or the database.
+///
+/// [`NotDone`]: the refusal of `apply`, no such drop, repeated conflicts with other changes, or the database.
 pub async fn change<D, E>(
     drops: &D,
     edge: &E,

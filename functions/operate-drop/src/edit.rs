@@ -1,4 +1,4 @@
-//! Creating a drop, and editing its draft.
+//! Creates a drop, and edits its draft.
 
 use domain::drops::{Drop, DropDraft};
 use ports::drops::{ReadDrop, StoreDrop};
@@ -8,21 +8,21 @@ use ports::retry::{IN_REQUEST, Look, look_again, retry};
 use crate::NotDone;
 use crate::change::{Asked, LOOKS};
 
-/// A drop with the contents asked for.
+/// A drop with the requested contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// The drop as it is stored.
+    /// The stored drop.
     pub drop: Drop,
-    /// Whether this request made it.
+    /// Whether this request created it.
     pub created: bool,
 }
 
-/// Writes the draft of a drop, whether there was one or not. The same contents again change nothing, also after
-/// publishing.
+/// Creates the drop's draft or replaces it. The same contents again change nothing, also after publishing.
 ///
 /// # Errors
-/// [`NotDone`]: a listed drop that the token is not good for, mistakes in the contents, a start in the past unless `start_may_be_past`, other contents once the drop has left
-/// the draft, or the database.
+///
+/// [`NotDone`]: a listed drop that the token is not valid for, mistakes in the contents, a start in the past
+/// unless `start_may_be_past`, other contents once the drop has left the draft, or the database.
 pub async fn write_draft<D, E>(
     drops: &D,
     edge: &E,
@@ -50,8 +50,8 @@ where
             }
         };
         if let Some(drop) = found.filter(|drop| unchanged(drop, &next)) {
-            // Version 1 with these very contents, after a look that found no drop: this request made it, and the answer
-            // was lost.
+            // The stored drop is version 1 with exactly these contents, and an earlier read found no drop. So
+            // this request created it, and the answer was lost.
             let created = before > 0 && drop.version == 1;
             return Ok(Look::Done(Written { drop, created }));
         }
@@ -66,7 +66,7 @@ where
     done?.ok_or(NotDone::Conflict)
 }
 
-/// Whether two versions say the same.
+/// Whether two versions have the same contents.
 fn unchanged(drop: &Drop, next: &Drop) -> bool {
     *drop
         == Drop {

@@ -1,7 +1,7 @@
-//! Why an operator's act was not done, and how that is told.
+//! The reasons why an operator's action was not done, and their problems.
 //!
-//! Use cases fail with [`NotDone`]; the one match below turns it into what the operator sees. What belongs in our log and
-//! not in an answer is logged there too, by [`web::Failure`].
+//! Use cases fail with [`NotDone`], and one match converts it to the operator's answer. [`web::Failure`] logs
+//! the details that belong in the log and not in an answer.
 
 use domain::drops::{DropError, DropState, FieldError};
 use domain::ids::ShardKey;
@@ -11,37 +11,37 @@ use web::{Code, Failure, FieldProblem, Problem};
 
 use crate::orders::NotThisOrder;
 
-/// Why an operator's act was not done, or not to its end.
+/// Why an operator's action was not done, or not completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
     /// There is no such drop.
     #[error("there is no such drop")]
     Unknown,
-    /// The token is not good for this drop.
+    /// The token is not valid for this drop.
     #[error("the token is for unlisted drops only")]
     OutOfScope,
-    /// No run of pre-scaling has looked at the drop yet.
+    /// No run of pre-scaling has checked the drop yet.
     #[error("the drop is not prepared yet")]
     NotPrepared,
     /// There is no such order.
     #[error("there is no such order")]
     NoOrder,
-    /// The order is not one that can be kept or ended.
+    /// The order cannot be kept or ended.
     #[error(transparent)]
     NotThisOrder(#[from] NotThisOrder),
     /// The contents have these mistakes.
     #[error("{} mistakes in the contents", .0.len())]
     Mistakes(Vec<FieldError>),
-    /// It does not fit the drop.
+    /// The drop does not permit the action.
     #[error(transparent)]
     Refused(#[from] DropError),
-    /// Other changes came first, again and again.
+    /// Other changes came first, repeatedly.
     #[error("other changes came first")]
     Conflict,
-    /// The time for one request is used up; the same request again goes on from here.
+    /// The time for one request is used up. The same request, repeated, continues from here.
     #[error("not finished in the time of one request")]
     Unfinished,
-    /// A stock shard is not what the plan says. Never to be mended by repeating.
+    /// A stock shard differs from the plan. A repeat cannot correct this.
     #[error("shard {0} is not as planned")]
     NotAsPlanned(ShardKey),
     /// The database did not answer.

@@ -43,7 +43,7 @@ pub struct Api<D, S, R, O, E> {
     edge: E,
 }
 
-/// An act that takes no body.
+/// An action without a body.
 #[derive(Clone, Copy)]
 enum Act {
     Publish,
@@ -60,7 +60,7 @@ where
     O: ReadOrder + ListOpenOrders + AdvanceOrder + 'static,
     E: Edge,
 {
-    /// The function over its ports, where the payment gateway is called at `rate`.
+    /// The function over its ports. The payment gateway is called at `rate`.
     pub fn router(
         drops: D,
         stock: S,
@@ -225,7 +225,7 @@ where
         answer(status, Caching::Never, &OperatorDropView::of(drop, self.rate))
     }
 
-    /// Does the act to the drop, writes it to the audit trail, and shows the drop as it is then.
+    /// Does the action, writes it to the audit trail, and returns the drop after it.
     async fn acted(
         &self,
         operator: &str,
@@ -308,7 +308,7 @@ where
     }
 }
 
-/// The part of the query that [`Page`] does not read.
+/// The part of the query that [`Page`] does not parse.
 #[derive(serde::Deserialize)]
 struct Whose {
     turn: Option<String>,
@@ -318,7 +318,7 @@ fn order_view(status: StatusCode, order: &Order, now: Timestamp) -> Response {
     answer(status, Caching::Never, &OperatorOrderView::of(order, now))
 }
 
-/// The id of a drop that may be about to be made: here a bad one is the operator's mistake.
+/// The id of a drop that may not exist yet. An invalid id here is the operator's mistake.
 fn new_drop_id(path: Result<PathOf<String>, Failure>) -> Result<DropId, Failure> {
     let text = path.map(|PathOf(text)| text).unwrap_or_default();
     text.parse().map_err(|error: IdError| {

@@ -1,23 +1,24 @@
-//! Operate drops: create, edit, publish, pause, resume, extend, restock, cancel; and keep or end their orders that wait for the payment gateway ([`orders`]).
+//! Operate drops: create, edit, publish, pause, resume, extend, restock, cancel; and keep or end their orders
+//! that wait for the payment gateway ([`orders`]).
 //!
-//! **The problem.** An operator's act may be a thousand writes (publishing makes every stock shard), it may be sent
-//! twice, two operators may act at once, and the process may die anywhere in between. Whatever happens, sending the same
-//! request again must end where a single undisturbed request would have.
+//! **The problem.** An operator's action may need a thousand writes (publishing creates every stock shard).
+//! It may be sent twice, two operators may act at once, and the process may die at any point. In every case,
+//! a repeat of the request must lead to the result of a single undisturbed request.
 //!
-//! **The model.** A drop is one document with a version. Every act is a pure function of the document
-//! ([`domain::drops::Drop`]) that changes nothing the second time; [`change`] reads, applies and stores it over
-//! exactly the version it was made from, and starts again when somebody else came first. What an act does besides the
-//! document is either derived from it (the shards of a frozen plan: [`allocate`]) or left to the conductor (the sweep
-//! after a cancellation).
+//! **The model.** A drop is one document with a version. Every action is a pure function of the document
+//! ([`domain::drops::Drop`]) that changes nothing the second time. [`change`] reads the document, applies the
+//! action and stores the result on condition that the version is still the one read; after a conflict it
+//! starts again. Effects outside the document either follow from it (the shards of a frozen plan:
+//! [`allocate`]) or are left to the conductor (the sweep after a cancellation).
 //!
 //! **A walk through publishing** ([`publish`]). First the plan is frozen and stored: *publishing*. Then every
-//! shard of the plan that is missing is made, and all are read back, strongly consistent, until they add up to the plan
-//! exactly. Only then is the drop *scheduled*, and only then do shoppers see it. A restock ([`restock`]) appends to
-//! the plan first and then makes the shards, so that a repeat knows what is missing.
+//! missing shard of the plan is created, and all are read back, strongly consistent, until they equal the
+//! plan exactly. Only then is the drop *scheduled* and visible to shoppers. A restock ([`restock`]) first
+//! extends the plan and then creates the shards, so that a repeat can find the missing ones.
 //!
-//! **What it does not do.** It writes no status document: until the conductor has counted, shoppers are told that
-//! everything allocated is available, which is true before the start. It returns no hold and undoes no order: a
-//! cancelled drop is *cancelling* until the conductor has found nothing left.
+//! **What it does not do.** It writes no status document: until the first count of the conductor, the status
+//! reports all allocated units as available, which is true before the start. It returns no hold and undoes no
+//! order: a cancelled drop is *cancelling* until the conductor finds no hold and no open order.
 #![forbid(unsafe_code)]
 
 pub mod acts;
@@ -36,7 +37,7 @@ use domain::limits::{FunctionLimits, Trigger};
 pub use error::NotDone;
 pub use http::Api;
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(30, Trigger::Http);
 
 const _: () = assert!(

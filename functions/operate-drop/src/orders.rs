@@ -1,9 +1,10 @@
-//! Orders that wait for the payment gateway: which they are, and what the operator decides about one.
+//! Orders that wait for the payment gateway: lists them, and carries out the operator's decision about one.
 //!
-//! Nobody else ends such an order. To *keep* one moves the moment from which on an alarm asks for a decision. To *end* one stores the wish;
-//! `process-order` then asks the gateway to cancel the payment, and the order ends when the gateway confirms that, or is paid if the money was
-//! taken. An order without a payment ends at once. The operator may state besides that the gateway does not know the payment: then a
-//! look-up that finds nothing ends the order too.
+//! Only an operator ends such an order. To *keep* an order moves the time from which an alarm asks for a
+//! decision. To *end* an order stores the request; then `process-order` asks the gateway to cancel the
+//! payment, and the order ends when the gateway confirms the cancellation. If the money was taken, the order
+//! is paid. An order without a payment ends at once. In addition, the operator may state that the gateway
+//! does not have the payment. Then a look-up that finds nothing ends the order too.
 
 use domain::ids::OrderId;
 use domain::limits::OPEN_BUCKETS;
@@ -21,16 +22,16 @@ use crate::NotDone;
 use crate::acts::show;
 use crate::change::Asked;
 
-/// How many orders one page looks at, whether they are shown or not.
+/// The number of orders that one page reads, including those that it does not show.
 const MOST_LOOKS: usize = 500;
 
 /// Why an order is not kept or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotThisOrder {
-    /// The same key was used with another time.
+    /// The same key was used with another waiting time.
     #[error("the key was used for another request")]
     OtherRequest,
-    /// It does not wait for the gateway, or is to end, or was kept too often.
+    /// The order does not wait for the gateway, is about to end, or was kept too often.
     #[error("it is {}", .0.as_str())]
     WrongState(OrderStatus),
 }
@@ -40,14 +41,15 @@ pub enum NotThisOrder {
 pub struct Found {
     /// The orders.
     pub orders: Vec<Order>,
-    /// Where the next page begins.
+    /// The start of the next page.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
-/// Up to `limit` open orders after `after`, bucket by bucket; with a `turn`, those in which that one has to act.
+/// Up to `limit` open orders after `after`, bucket by bucket. With a `turn`, only the orders in this turn.
 ///
 /// # Errors
-/// [`NotDone::OutOfScope`] for a token that is not good for listed drops, [`NotDone::Store`].
+///
+/// [`NotDone::OutOfScope`] for a token that is not valid for listed drops, [`NotDone::Store`].
 pub async fn list<O: ListOpenOrders, E: Edge>(
     orders: &O,
     edge: &E,
@@ -84,7 +86,7 @@ pub async fn list<O: ListOpenOrders, E: Edge>(
             }
         }
         if full {
-            // After the last one of its bucket the next page finds the next bucket.
+            // After the last order of a bucket, the next page continues with the next bucket.
             return Ok(Found {
                 orders: found,
                 next: after.or(last),
@@ -96,6 +98,7 @@ pub async fn list<O: ListOpenOrders, E: Edge>(
 /// Lets the order wait for `seconds` more.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn keep<D, O, E>(
     drops: &D,
@@ -127,10 +130,11 @@ where
     Ok(change(orders, edge, id, |_| true, decide).await?)
 }
 
-/// Ends the order as [`EndReason::GatewayUnavailable`], or notes that it is to end. Again: changes nothing. With `not_at_gateway` it also notes that
-/// the gateway does not know the payment.
+/// Ends the order as [`EndReason::GatewayUnavailable`], or stores the request to end it. A repeat changes
+/// nothing. With `not_at_gateway` it also stores the statement that the gateway does not have the payment.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn end<D, O, E>(
     drops: &D,
@@ -153,7 +157,7 @@ where
             return Err(NotThisOrder::WrongState(order.status));
         }
         let step = order.request_cancel(EndReason::GatewayUnavailable, edge.now());
-        // The first wish to end an order stays.
+        // The first request to end an order stays.
         Ok(step.map_or(Change::Already(order), Change::Step))
     };
     let order = change(orders, edge, id, |_| true, wish).await?;
@@ -165,13 +169,13 @@ where
             return Ok(Change::Already(order));
         }
         let step = order.not_at_gateway(edge.now());
-        // One that has ended meanwhile needs no statement.
+        // An order that has ended in the meantime needs no statement.
         Ok::<_, NotThisOrder>(step.map_or(Change::Already(order), Change::Step))
     };
     Ok(change(orders, edge, id, |_| true, statement).await?)
 }
 
-/// Refuses an order of a drop that the token is not good for.
+/// Refuses an order of a drop that the token is not valid for.
 async fn in_scope<D: ReadDrop, O: ReadOrder, E: Edge>(
     drops: &D,
     orders: &O,

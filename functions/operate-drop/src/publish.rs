@@ -1,4 +1,4 @@
-//! Publishing: freeze the plan, make the shards, read them back, put the drop on the calendar.
+//! Publishing: freezes the plan, creates the shards, reads them back, and puts the drop on the calendar.
 
 use domain::drops::{Drop, DropState};
 use domain::ids::ShardKey;
@@ -10,10 +10,11 @@ use crate::NotDone;
 use crate::allocate::{BUDGET_MS, allocate};
 use crate::change::{Asked, change};
 
-/// Publishes a drop. Each step finds what the steps of an earlier call have done, so that a call that died anywhere is
-/// finished by sending it again.
+/// Publishes a drop. Each step detects the work of earlier calls, so a repeat completes a call that died at
+/// any point.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn publish<D, S, E>(drops: &D, stock: &S, edge: &E, of: &Asked) -> Result<Drop, NotDone>
 where

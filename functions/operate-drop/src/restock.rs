@@ -1,4 +1,4 @@
-//! Restocking: units of a SKU more, in shards of their own.
+//! Restocking: adds units of a SKU in new shards.
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::drops::Drop;
@@ -12,10 +12,12 @@ use crate::NotDone;
 use crate::allocate::{BUDGET_MS, allocate};
 use crate::change::{Asked, change};
 
-/// Adds `units` of `sku` once for each `idempotency_key`. The document remembers the request first, then its shards are
-/// made; whoever finds shards of the plan missing (the same request again, or the conductor) makes them.
+/// Adds `units` of `sku` once for each `idempotency_key`. First the document records the request, then the
+/// shards are created. A repeat of the request, or the conductor, creates shards of the plan that are
+/// missing.
 ///
 /// # Errors
+///
 /// [`NotDone`].
 pub async fn restock<D, S, E>(
     drops: &D,
@@ -55,8 +57,8 @@ where
     Ok(drop)
 }
 
-/// What the plan remembers of a key: 132 bits of its hash, so that the document stays small and holds no text of a
-/// client's.
+/// The plan's record of a key: 132 bits of its hash, so that the document stays small and contains no text of
+/// a client.
 fn request_of(idempotency_key: &str) -> String {
     let mut text = BASE64URL_NOPAD.encode(&Sha256::digest(idempotency_key.as_bytes()));
     text.truncate(22);

@@ -63,7 +63,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
                 Ok(Conditional::Refused(())) => {
                     tracing::warn!(
                         drop = id.as_str(),
-                        "somebody else changed the drop; the next run looks again"
+                        "another change of the drop came first; the next run reads it again"
                     );
                 }
                 Err(error) => {

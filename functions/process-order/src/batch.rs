@@ -1,4 +1,5 @@
-//! A batch of SQS messages: each decoded and driven by itself, the failed ones answered.
+//! Processes a batch of SQS messages: decodes and drives each message separately, and returns the failed
+//! ones.
 
 use aws_lambda_events::sqs::SqsEvent;
 use events::PaymentWork;
@@ -13,9 +14,10 @@ use tracing::Instrument as _;
 
 use crate::drive::{Driver, Patience};
 
-/// Drives the orders of a batch, at the same time, and answers which messages must come again.
+/// Drives the orders of a batch concurrently, and returns the messages that must be redelivered.
 ///
 /// # Errors
+///
 /// [`WholeBatchFailed`]
 pub async fn handle<O, G, E>(
     driver: &Driver<O, G, E>,
@@ -39,7 +41,7 @@ where
     .await
 }
 
-/// Whether the message is done with.
+/// Whether the message can be deleted.
 async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,

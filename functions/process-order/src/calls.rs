@@ -1,4 +1,5 @@
-//! When the gateway may be called: at the rate that all workers share, and not while it asks to be left alone.
+//! Decides when the gateway may be called: at the rate that all workers share, and not during a pause that
+//! the gateway requested.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,22 +13,25 @@ use ports::retry::{Policy, retry};
 
 use crate::{DEFAULT_CALLS_PER_SECOND, WORKERS};
 
-/// Attempts to take turns before this process goes on alone: a call's turn is not worth waiting longer for.
+/// Attempts to take turns in the database before this process uses its own line. A longer wait would cost
+/// more than the turn of a call is worth.
 const TAKING: Policy = Policy::new(2, 10, 40);
-/// The longest random wait after the gateway asked to be left alone, in milliseconds: not all processes come back at once.
+/// The longest random wait after a pause that the gateway requested, in milliseconds. It keeps the processes
+/// from resuming at the same moment.
 const SPREAD_MS: u64 = 250;
 
-/// How fast the gateway may be called, and by how many.
+/// The rate of gateway calls, and the number of workers that share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// The rate that all workers share.
     pub rate: CallRate,
-    /// How many workers there are at most.
+    /// The largest number of concurrent workers.
     pub workers: u32,
 }
 
 impl Pace {
-    /// The pace at a rate: with as many workers as `prescale` may set for it, and no fewer than there are without.
+    /// The pace at a rate. The number of workers is the largest that `prescale` may set for this rate, and at
+    /// least the number without `prescale`.
     #[must_use]
     pub fn of(rate: CallRate) -> Self {
         Self {
@@ -36,7 +40,7 @@ impl Pace {
         }
     }
 
-    /// Says so if there are more workers than can wait for their turns.
+    /// Logs a warning if there are more workers than can wait for their turns.
     pub fn warn(&self) {
         let calls_per_second = self.rate.per_second();
         if self.workers > payment_workers(calls_per_second) {
@@ -49,16 +53,16 @@ impl Pace {
     }
 }
 
-/// What a process knows of the rate by itself.
+/// The state of the rate limit that one process keeps.
 #[derive(Debug, Default)]
 struct Own {
-    /// Until when the gateway asked this process to be left alone.
+    /// The end of the pause that the gateway requested from this process.
     quiet_until: Timestamp,
-    /// This process's own line, in microseconds, while the shared one does not answer.
+    /// This process's own line, in microseconds, used while the shared one does not answer.
     line: Option<i64>,
 }
 
-/// Turns for one process. Clones share what it knows.
+/// Turns for the gateway calls of one process. Clones share the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
     pace: Pace,
@@ -77,7 +81,7 @@ impl Calls {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The gateway asks to be left alone for `ms` milliseconds.
+    /// Records that the gateway requested a pause of `ms` milliseconds.
     pub(crate) fn slow_down(&self, edge: &impl Edge, ms: u64) {
         let ms = ms.saturating_add(edge.random() % SPREAD_MS);
         let until = edge.now().plus_millis(i64::try_from(ms).unwrap_or(i64::MAX));
@@ -85,10 +89,12 @@ impl Calls {
         own.quiet_until = own.quiet_until.max(until);
     }
 
-    /// Waits for the turns of `calls` calls, or for nothing but the gateway's wish if that is 0. How long it waited, in milliseconds.
+    /// Waits for the turns of `calls` calls. With 0 calls it waits only for the end of a pause that the
+    /// gateway requested. Returns the waiting time in milliseconds.
     ///
     /// # Errors
-    /// [`GatewayError::Throttled`], without a wait, when they begin after `latest`.
+    ///
+    /// [`GatewayError::Throttled`], without a wait, when the turns begin after `latest`.
     pub(crate) async fn turn<E: Edge>(
         &self,
         line: &impl TakeCalls,
@@ -134,12 +140,13 @@ impl Calls {
         }
     }
 
-    /// A turn of this process's own line: as if each of all workers had an equal share of the rate. All together are never faster than the
-    /// rate; a payment that waited for the database to answer again would wait for nothing that it needs.
+    /// A turn of this process's own line, at an equal share of the rate for each worker. So all workers
+    /// together never exceed the rate. The payment does not need the database that is unavailable, so it must
+    /// not wait for it.
     fn own_share(&self, wanted: &CallsWanted) -> Turn {
         let calls = wanted.calls.saturating_mul(self.pace.workers.max(1));
         let mut own = self.own();
-        // Not `take`'s: one share's span may be longer than a line may stand ahead.
+        // `take` cannot be used here: the span of one share may be longer than the largest lead of a line.
         let begins = own.line.unwrap_or(i64::MIN).max(micros(wanted.now));
         if begins > micros(wanted.latest) {
             return Turn::Later(from_micros(begins));

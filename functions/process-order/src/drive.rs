@@ -1,4 +1,4 @@
-//! One order, one look, the next step.
+//! Drives one order for one message: reads it, asks the gateway, and takes the next step.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,18 +20,20 @@ use secrets::FETCH_TIMEOUT_MS;
 
 use crate::calls::{Calls, Pace};
 
-/// Looks at one order by one message, after a conflict or a lost answer: six at most.
+/// The largest number of reads of one order for one message. A conflict or a lost answer requires another
+/// read.
 const LOOKS: Policy = Policy::new(5, 60, 960);
-/// Repeats of one call to the gateway: enough to outwait an outage of a few seconds, which the budget bounds in any case.
-/// After that the order waits for the sweeper.
+/// Repeats of one call to the gateway. They bridge an outage of a few seconds; the message's time budget
+/// limits them too. After the last repeat, the order waits for the sweeper.
 const GATEWAY: Policy = Policy::new(6, 50, 1_600);
-/// Confirms per message, our own repeat of a card included; more are left to the sweeper.
+/// The largest number of confirms for one message, including repeats with the same card. Further confirms
+/// wait for the sweeper.
 const MOST_CONFIRMS: u32 = 3;
-/// How long after its turn at the gateway a message still starts something new, in milliseconds.
+/// How long after its turn at the gateway a message may begin a new step, in milliseconds.
 pub const BUDGET_MS: u64 = 6_000;
-/// How long one call to the gateway may take, in milliseconds.
+/// The time limit of one call to the gateway, in milliseconds.
 pub const GATEWAY_CALL_MS: u64 = 4_000;
-/// How long storing what the gateway said takes at worst in one go, in milliseconds: one attempt and a look.
+/// The longest time for storing the gateway's answer, in milliseconds: one attempt and one read.
 const STORE_MS: u64 = 4_000;
 
 const _: () = assert!(
@@ -44,25 +46,28 @@ const _: () = assert!(
     "a payment whose confirm was not answered is looked up by the same message"
 );
 
-/// What a message has come to.
+/// The result of processing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driven {
     /// The order has ended.
     Ended(OrderStatus),
-    /// The shopper or the gateway is at it, or the gateway's rate leaves no call for it now; the sweeper will look again.
+    /// The order waits for the shopper or the gateway, or the gateway's rate leaves no call for it now. The
+    /// sweeper sends a reminder later.
     Waiting,
-    /// The gateway gave no usable answer; the sweeper will look again.
+    /// The gateway gave no usable answer. The sweeper sends a reminder later.
     WithoutGateway,
-    /// A reminder that is stale: the order was put off again since, so another one comes or has come.
+    /// The reminder is stale: the order's due time was moved after this reminder was sent, so a later
+    /// reminder is or was sent.
     Stale,
 }
 
-/// How long a message waits for its turn at the gateway.
+/// How long a message may wait for its turn at the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// As long as its budget allows.
+    /// As long as the message's time budget allows.
     Long,
-    /// A moment: there is, or was, another message about the order, whose turn may come sooner. Turns that are taken for both would be lost.
+    /// A short time. Another message about the order exists or existed, and its turn may come earlier. If
+    /// both messages took turns, one message's turns would be wasted.
     Short,
 }
 
@@ -75,25 +80,27 @@ impl Patience {
     }
 }
 
-/// Why a message must come again.
+/// Why a message must be redelivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDriven {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The gateway refuses a call of ours: an engineer has to look. Any other failure of it becomes [`Driven::WithoutGateway`].
+    /// The gateway refuses a call because of a fault of this project, so an engineer must act. Every other
+    /// failure of the gateway becomes [`Driven::WithoutGateway`].
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// There is no such order.
     #[error("no such order")]
     NoOrder,
-    /// The gateway does not know the payment that the order names: another account, or another gateway. Becomes [`Driven::WithoutGateway`].
+    /// The gateway does not have the payment that the order names, because the payment belongs to another
+    /// account or another gateway. Becomes [`Driven::WithoutGateway`].
     #[error("the gateway does not know the order's payment")]
     NoPayment,
-    /// The order keeps changing, or the time is used up.
+    /// The order keeps changing, or the time budget is used up.
     #[error("not finished in time")]
     Unfinished,
-    /// Order and gateway contradict each other in a way that nothing here can cause.
+    /// The order and the gateway contradict each other in a way that no step of this function can cause.
     #[error("order and gateway contradict each other: {0}")]
     Contradiction(&'static str),
 }
@@ -114,31 +121,32 @@ pub struct Driver<O, G, E> {
     gateway: G,
     calls: Calls,
     edge: E,
-    /// Where the bank sends the shopper back to. Part of what a confirm's key stands for: a change shows to orders that
-    /// are being confirmed at that moment.
+    /// The URL to which the bank returns the shopper. It is a parameter of the confirm and therefore of its
+    /// idempotency key: a changed URL makes the gateway refuse the key for orders that are being confirmed at
+    /// that moment.
     return_url: String,
 }
 
-/// How it became known where a payment stands.
+/// How the payment's state was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// By the answer to the current try.
+    /// From the answer to the current try.
     ByConfirm,
-    /// By a look-up, which may tell of an earlier try.
+    /// From a look-up, which may report the result of an earlier try.
     ByLookUp,
 }
 
-/// What a message does next with a payment.
+/// The next action of a message on a payment.
 enum Next {
-    /// Nothing more in this look.
+    /// None in this read of the order.
     Done(Look),
-    /// Confirm it by the current try of this order, which is stored.
+    /// Confirm the payment with the current try of this order, which is stored.
     Confirm(Box<Order>),
-    /// Act on what the gateway says.
+    /// Act on the gateway's answer.
     Told(Payment, Told),
 }
 
-/// What the gateway said of a declined try.
+/// The gateway's reason for declining a try.
 struct Decline<'a> {
     code: &'a str,
     charge: Option<PaymentId>,
@@ -146,7 +154,7 @@ struct Decline<'a> {
 }
 
 impl<'a> Decline<'a> {
-    /// A try that made no charge.
+    /// A try that led to no charge.
     const fn of(code: &'a str) -> Self {
         Self {
             code,
@@ -156,14 +164,14 @@ impl<'a> Decline<'a> {
     }
 }
 
-/// What is counted within one message.
+/// Counts and limits of one message.
 struct Effort {
-    /// When nothing new is begun any more.
+    /// The time after which no new step begins.
     until: Timestamp,
-    /// [`GATEWAY`], within the message's budget.
+    /// The retry policy [`GATEWAY`], limited to the message's time budget.
     gateway: Policy,
     confirms: AtomicU32,
-    /// Calls of the gateway whose turns have come and that were not made yet.
+    /// Gateway calls whose turns have come and that have not been made yet.
     calls: AtomicU32,
 }
 
@@ -173,7 +181,8 @@ where
     G: PaymentGateway,
     E: Edge,
 {
-    /// The function over its ports. It calls the gateway at `pace`; the bank sends shoppers back to `return_url`.
+    /// The function over its ports. It calls the gateway at `pace`. The bank returns shoppers to
+    /// `return_url`.
     pub fn new(orders: O, gateway: G, pace: Pace, return_url: String, edge: E) -> Self {
         Self {
             orders,
@@ -184,11 +193,13 @@ where
         }
     }
 
-    /// Brings an order as far as it goes now, with this patience for the order's turn at the gateway. A reminder says when the next one is due:
-    /// once the order is put off to later than that, the reminder is stale and nothing is done.
+    /// Takes all steps of an order that are possible now. `patience` limits the wait for the order's turn at
+    /// the gateway. A reminder contains the time of the next reminder. If the order's due time is later than
+    /// that, the reminder is stale and nothing is done.
     ///
     /// # Errors
-    /// [`NotDriven`]: the message must come again.
+    ///
+    /// [`NotDriven`]: the message must be redelivered.
     pub async fn drive(
         &self,
         id: &OrderId,
@@ -197,8 +208,8 @@ where
     ) -> Result<Driven, NotDriven> {
         match self.try_drive(id, next_due, patience).await {
             Err(NotDriven::Gateway(GatewayError::Throttled { retry_after_ms })) => {
-                // The message is done with: coming again it would count towards the dead letters, and the order stands in the index of open
-                // orders, so that the sweeper reminds of it.
+                // The message is deleted, since a redelivery would count towards the dead-letter limit. The
+                // order is in the index of open orders, so the sweeper sends a reminder.
                 tracing::info!(
                     retry_after_ms,
                     "the payment gateway's rate leaves no call for the order now"
@@ -224,7 +235,7 @@ where
         if calls > 0 {
             let latest = self.edge.now().plus_millis(patience.ms());
             if self.calls.turn(&self.orders, &self.edge, calls, latest).await? > 0 {
-                // It may have changed meanwhile.
+                // The order may have changed during the wait.
                 read = None;
             }
         }
@@ -245,7 +256,7 @@ where
         order.ok_or(NotDriven::NoOrder)
     }
 
-    /// One call of the gateway, once its turn has come.
+    /// Makes one call to the gateway when its turn has come.
     async fn call<T, F>(&self, effort: &Effort, call: impl FnOnce() -> F) -> Result<T, GatewayError>
     where
         F: Future<Output = Result<T, GatewayError>>,
@@ -283,7 +294,8 @@ where
             return Ok(Look::Done(Driven::Stale));
         }
         match self.advance(&order, effort).await {
-            // A 429 ends the message without a warning. A refusal fails the message: an engineer has to look.
+            // A 429 ends the message without a warning. A refusal fails the message, since an engineer must
+            // act.
             Err(NotDriven::Gateway(
                 error @ (GatewayError::Throttled { .. } | GatewayError::Refused { .. }),
             )) => Err(error.into()),
@@ -314,7 +326,8 @@ where
         }
     }
 
-    /// The one place where the gateway's silence becomes a wait. The order waits as long as its operator lets it.
+    /// The only place that turns a missing answer of the gateway into a wait. The order waits until its
+    /// operator ends it.
     fn without_gateway(&self, order: &Order, why: &NotDriven) -> Look {
         let to_do = match why {
             NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode) => Some(
@@ -339,11 +352,11 @@ where
         }
     }
 
-    /// An order without a payment: nothing was ever confirmed. However late it is, it is tried first.
+    /// An order without a payment has had no confirm. It gets one try even after its deadline.
     async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
         if order.terms.cards == 0 {
             tracing::info!(
-                "too many cards of the shopper were declined in the drop; the gateway is not asked"
+                "too many cards of the shopper were declined in the drop; the gateway is not called"
             );
             return self.undo(order, EndReason::PaymentDeclined).await;
         }
@@ -352,12 +365,13 @@ where
             amount: order.amount,
         };
         let key = IdempotencyKey::create_after(&order.id, order.create_keys_used);
-        // Under one key a repeat is the same payment, so a lost answer is asked for again.
+        // A repeat with the same key returns the same payment, so a call whose answer was lost is repeated.
         let create = || self.call(effort, || self.gateway.create(&new, &key));
         let payment = match retry(&self.edge, effort.gateway, create).await {
             Ok(payment) => payment,
-            // Nobody can look for a payment by its key, and none is needed: what was never confirmed takes no money. The next key's payment is the
-            // one that is stored and confirmed; one that this key may have made stays unconfirmed for good.
+            // A payment cannot be looked up by its key. This is safe, since an unconfirmed payment takes no
+            // money. The payment of the next key is stored and confirmed. If the current key did create a
+            // payment, that payment stays unconfirmed forever.
             Err(GatewayError::StoredFailure) => return self.next_key(order).await,
             Err(error) => return Err(error.into()),
         };
@@ -369,12 +383,14 @@ where
             let next = Next::Confirm(Box::new(step.order.clone()));
             self.pay(&step.order, &payment.id, next, effort).await
         } else {
-            // This payment stays unconfirmed, or another worker stored the same id.
+            // Another payment id is stored, so this payment stays unconfirmed; or another worker stored the
+            // same id.
             Ok(Look::Again)
         }
     }
 
-    /// Confirms and follows until the message has nothing left to do. Bounded by [`MOST_CONFIRMS`].
+    /// Confirms the payment and follows the result until the message has no step left. [`MOST_CONFIRMS`]
+    /// limits the confirms.
     async fn pay(
         &self,
         order: &Order,
@@ -395,7 +411,8 @@ where
         }
     }
 
-    /// Takes the money by the current try. Only for a payment whose id and a try whose key are stored with the order.
+    /// Confirms with the current try, which takes the money. Requires that the payment's id and the try with
+    /// its key are stored with the order.
     async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Next, NotDriven> {
         if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
             return Err(GatewayError::Unknown.into());
@@ -427,7 +444,7 @@ where
         };
         let payment = self.find(id, effort).await?;
         if !is_open_to(order, &payment) {
-            // It was done, or had merely moved on.
+            // The confirm had taken effect, or the payment was only in a later state.
             return Ok(Next::Told(payment, Told::ByLookUp));
         }
         let Some(code) = code else {
@@ -437,12 +454,13 @@ where
             };
             return Ok(Next::Done(look));
         };
-        // The gateway knows the payment and will not charge this card, now or later.
+        // The gateway has the payment and will never charge this card.
         tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
         self.declined(order, id, Decline::of(code.as_str()), effort).await
     }
 
-    /// The gateway stored a failure under the key, and nothing was taken: the same call is to be made under the next key, which is stored first.
+    /// The gateway stored a failure under the key and took no money. The same call is made with the next key,
+    /// which is stored first.
     async fn next_key(&self, order: &Order) -> Result<Look, NotDriven> {
         match order.next_key(self.edge.now()) {
             Ok(step) => {
@@ -453,7 +471,7 @@ where
         }
     }
 
-    /// Stores what follows from where the payment stands.
+    /// Stores the step that follows from the payment's state.
     async fn follow(
         &self,
         order: &Order,
@@ -471,9 +489,10 @@ where
                 let step = order.settle(self.edge.now())?;
                 self.end(&step).await
             }
-            // Nobody here asked for it: the gateway ends a payment that was confirmed too often, and its users may cancel one.
+            // This function did not request the cancellation. The gateway ends a payment that was confirmed
+            // too often, and users of the gateway's dashboard may cancel a payment.
             PaymentState::Cancelled => self.undo(order, EndReason::PaymentDeclined).await,
-            // What a confirm answers is about its own try.
+            // The answer to a confirm is about the try of that confirm.
             PaymentState::Declined { .. } | PaymentState::Unconfirmed if open && told == Told::ByLookUp => {
                 return Ok(Next::Confirm(Box::new(order.clone())));
             }
@@ -541,7 +560,8 @@ where
         self.give_up_by(&step, id, effort).await.map(Next::Done)
     }
 
-    /// Notes the declined card, and returns whether it was declined in so many orders of the drop that somebody seems to test it.
+    /// Counts the declined card. Returns whether the card was declined in so many orders of the drop that it
+    /// is probably being tested.
     async fn is_tested(&self, order: &Order, card: Option<&CardFingerprint>) -> Result<bool, NotDriven> {
         let Some(card) = card else {
             return Ok(false);
@@ -553,18 +573,19 @@ where
         if is_tested {
             tracing::warn!(
                 orders,
-                "one card was declined in many orders of the drop; the order takes no further card"
+                "one card was declined in many orders of the drop; the order accepts no further card"
             );
         }
         Ok(is_tested)
     }
 
-    /// Whether the time of whose turn it is has passed.
+    /// Whether the time limit of the current turn (shopper or gateway) has passed.
     fn is_over(&self, order: &Order) -> bool {
         order.payment_deadline <= self.edge.now()
     }
 
-    /// Stores that the order is to end, and why, before the gateway is asked: from then on no further card is accepted.
+    /// Stores that the order is to end and why, before the gateway is called. After this write, no further
+    /// card is accepted.
     async fn give_up(&self, order: &Order, reason: EndReason, effort: &Effort) -> Result<Look, NotDriven> {
         let step = order.request_cancel(reason, self.edge.now())?;
         match &order.payment_id {
@@ -582,7 +603,7 @@ where
         }
     }
 
-    /// Asks the gateway to make sure that no money will be taken, and believes only its answer.
+    /// Requests that the gateway cancels the payment. Only the gateway's answer decides what follows.
     async fn cancel(
         &self,
         order: &Order,
@@ -592,10 +613,10 @@ where
     ) -> Result<Look, NotDriven> {
         let cancel = || self.call(effort, || self.gateway.cancel(id));
         let payment = match retry(&self.edge, effort.gateway, cancel).await {
-            // What the gateway does not know it does not cancel.
+            // The gateway cannot cancel a payment that it does not have.
             Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
                 Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
-                    tracing::warn!(payment = %id, "the gateway does not know the payment, as the operator stated");
+                    tracing::warn!(payment = %id, "the gateway does not have the payment, as the operator stated");
                     return self.undo(order, reason).await;
                 }
                 found => found?,
@@ -608,7 +629,7 @@ where
                 let step = order.settle(self.edge.now())?;
                 self.end(&step).await
             }
-            // It cannot be stopped any more and has not ended yet.
+            // The payment can no longer be stopped and has not ended yet.
             PaymentState::Processing => {
                 self.tell_if_late(order);
                 Ok(Look::Done(Driven::Waiting))
@@ -637,30 +658,33 @@ where
         Ok(Look::of(stored, Driven::Ended(step.order.status)))
     }
 
-    /// Stores the step. A lost answer is repeated, and a repeat of what was stored is refused: the next look then finds it.
+    /// Stores the step. After a lost answer the write is repeated. If the first write was done, the repeat is
+    /// refused, and the next read of the order finds the stored step.
     async fn store(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         retry(&self.edge, IN_WORKER, || self.orders.advance(step)).await
     }
 }
 
-/// Whether the reminder is stale: the order was put off to later than the next reminder that it tells of.
+/// Whether the reminder is stale: the order's due time is later than the next reminder that this reminder
+/// names.
 fn is_stale(order: &Order, next_due: Option<Timestamp>) -> bool {
     order.status.is_open() && next_due.is_some_and(|next| order.due_at > next)
 }
 
-/// The calls of the gateway that a message about this order makes at least.
+/// The smallest number of gateway calls for a message about this order.
 fn calls_ahead(order: &Order) -> u32 {
     match (step(order.status), &order.payment_id) {
         (None, _) => 0,
         (Some(_), None) if order.terms.cards == 0 => 0,
-        // To create and to confirm: a payment that is created and not confirmed costs a look-up more.
+        // One call creates the payment and one confirms it. A payment that was created and not confirmed
+        // needs one look-up more.
         (Some(_), None) => CALLS_PER_PAYMENT,
         (Some((Action::AwaitCard, _)), Some(_)) if order.cancel_requested.is_none() => 0,
         (Some(_), Some(_)) => 1,
     }
 }
 
-/// Whether the payment is open to the current try: nothing that the gateway says is about it yet.
+/// Whether the gateway has no result of the current try yet, so that the payment can be confirmed with it.
 fn is_open_to(order: &Order, payment: &Payment) -> bool {
     match &payment.state {
         PaymentState::Unconfirmed => true,

@@ -11,7 +11,7 @@ use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::edge::SystemEdge;
 use stripe::{Mode, StripeConfig, StripeGateway};
 
-/// Where shoppers come back to from their bank, unless `RETURN_URL` says otherwise.
+/// The URL to which banks return shoppers, without the setting `RETURN_URL`.
 const RETURN_URL: &str = "https://shop.invalid/orders";
 
 fn main() -> ExitCode {

@@ -1,29 +1,31 @@
 //! The payment gateway's webhooks: a checked signature becomes a hint on the payments' queue.
 //!
-//! **Problem.** A payment can end while no call of ours is open: after the bank's page, or when an answer was lost. The sweeper asks
-//! the gateway every few seconds. The gateway knows earlier and says so, to an address that everyone can reach.
+//! **Problem.** A payment can end while this system has no call in progress: after the bank's page, or when
+//! an answer was lost. The sweeper causes a look-up only every few seconds. The gateway reports the end
+//! earlier, to an address that everyone can reach.
 //!
-//! **Model.** `POST /payments/{gateway}/webhook` reads the raw body within a bound, checks the signature, and sends a hint with
-//! the order's id. It reads no table and asks the gateway nothing, so it answers within milliseconds. `process-order` reads the
-//! order: one that has ended needs nothing, and of an open one the gateway is asked, whose answer decides. So a webhook may come
-//! before our own call's answer or after it, late, twice, out of order, or never.
+//! **Model.** `POST /payments/{gateway}/webhook` reads the raw body within a bound, checks the signature, and
+//! sends a hint with the order's id. It reads no table and does not call the gateway, so it answers within
+//! milliseconds. `process-order` reads the order. It ignores an order that has ended; for an open order it
+//! calls the gateway, whose answer decides. So a webhook may arrive before or after the answer to the
+//! system's own call, late, twice, out of order, or never.
 //!
 //! | request | answer |
 //! |---|---|
 //! | of another gateway's path | 404 |
 //! | longer than [`MAX_BODY_BYTES`] | 413 |
 //! | without a signature that fits body, time and secret | 401, nothing is sent |
-//! | signed, and no event | 400 |
-//! | an event that can end an order of ours | 200 once the queue has the hint |
+//! | signed, and not an event | 400 |
+//! | an event that can end an order of this shop | 200 once the queue has the hint |
 //! | any other event | 200 |
 //! | the secret cannot be read, or the queue does not accept the hint | 503; the gateway sends the event again |
 //!
-//! **Repeats.** The last [`REMEMBERED`] events are kept by their ids in the process, and a repeat of one sends nothing. Another
-//! process does not know them. No table is needed for that: a second hint costs one read of the order, and one look-up at
-//! most while the order is open.
+//! **Repeats.** The last [`REMEMBERED`] events are kept by their ids in the process, and a repeat of one
+//! sends nothing. Other processes do not have this list. A table for it is not worth its cost: a second hint
+//! costs one read of the order, and at most one look-up while the order is open.
 //!
-//! **What it does not do.** It changes no order, and logs nothing of a body. Where webhooks do not arrive, the sweeper's looks settle
-//! every order.
+//! **What it does not do.** It changes no order, and logs no part of a body. If webhooks do not arrive, the
+//! sweeper's reminders complete every order.
 #![forbid(unsafe_code)]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,18 +48,18 @@ use stripe::webhook::{GATEWAY, MAX_BODY_BYTES, Notice, SIGNATURE_HEADER, Signatu
 use tracing::Instrument as _;
 use web::{Caching, Code, Failure, Problem, answer};
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trigger::Http);
 
-/// How many events a process remembers.
+/// The number of events that a process remembers.
 pub const REMEMBERED: usize = 4_096;
 
-/// The function over its ports: `secrets` reads the signing secrets, `queue` takes hints.
+/// The function over its ports: `secrets` reads the signing secrets, `queue` accepts hints.
 pub struct Webhooks<S, Q, E> {
     secrets: S,
     queue: Q,
     edge: E,
-    /// Ids of events whose hints the queue has.
+    /// The ids of events whose hints the queue has accepted.
     known: Mutex<LruCache<String, ()>>,
 }
 
@@ -128,7 +130,8 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, E: Edge> Webhooks<S, Q, E> 
             Err(error) => {
                 tracing::info!(%error, "a webhook was refused");
                 if error == SignatureError::Mismatch {
-                    // The secret may have been replaced. It is read again soon, and the gateway repeats the event.
+                    // The secret may have been replaced. It is read again soon, and the gateway sends the
+                    // event again.
                     self.secrets.refused().await;
                 }
                 let detail = "The signature does not fit the body, the time and the secret.";
@@ -137,7 +140,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, E: Edge> Webhooks<S, Q, E> 
         }
     }
 
-    /// Sends the hint, unless this process has sent it before.
+    /// Sends the hint, unless this process has already sent it.
     async fn pass_on(&self, notice: Notice) -> Result<(), Failure> {
         if self.known().get(&notice.event).is_some() {
             tracing::info!("webhook repeated");

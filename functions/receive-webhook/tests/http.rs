@@ -70,7 +70,7 @@ impl Scene {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    /// Sends a body as the gateway signs it now.
+    /// Sends a body with the signature that the gateway would make now.
     async fn send(&self, body: &str) -> u16 {
         let signature = self.signature(SECRET, body, 0);
         self.call(PATH, Some(&signature), body).await.0.as_u16()

@@ -4,9 +4,10 @@
 //! together. The orders table's stream is the outbox: every stored change is in the stream, in order for each order, at
 //! least once, for a day. The relay must forward it, and one unreadable record must not block the others for that day.
 //!
-//! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the ledger's queue,
-//! for the payments' queue too if it is one that `process-order` acts on, and for the mail queue if the shopper is told of it. What
-//! cannot be read is parked whole on a queue of its own, for an engineer; a removal, and a look that was put off, are nobody's business.
+//! **The model.** Each record is read by itself ([`record`]). A change becomes an [`OrderEvent`] for the
+//! ledger's queue, for the payments' queue too if it is one that `process-order` acts on, and for the mail
+//! queue if the shopper is told of it. An unreadable record is parked whole on a separate queue, for an
+//! engineer. A removal, and a change of the due time alone, cause no message.
 //!
 //! **A walk through.** [`Relay::relay`] takes a batch: it decodes all records, sends the events of each destination in
 //! as few requests as possible, retries refused ones for a bounded time, and returns the sequence number of the first
@@ -14,11 +15,12 @@
 //! and so may all if the process dies between two queues. Consumers tolerate repeats: every event has its order's
 //! version.
 //!
-//! **Rebuilding the ledger.** Handed the items of the orders table as records with the event name [`record::REBUILD`], it sends each order as it is to the ledger's
-//! queue, and to no other: nothing has happened to it.
+//! **Rebuilding the ledger.** For items of the orders table that arrive as records with the event name
+//! [`record::REBUILD`], it sends each order as it is to the ledger's queue only, since the order has not
+//! changed.
 //!
-//! **What it does not do.** It keeps no order among the messages of standard queues, writes to no table, and gives nothing
-//! up: how often a batch is tried again is the event source's setting.
+//! **What it does not do.** It keeps no order among the messages of standard queues, writes to no table, and
+//! never abandons a record: the event source's settings limit the retries of a batch.
 #![forbid(unsafe_code)]
 
 pub mod record;
@@ -178,7 +180,7 @@ fn sort(records: &[Value]) -> Sorted {
             }
             Reading::PutOff => {}
             Reading::Removal => {
-                // The project never deletes orders; an operator or an expiry did.
+                // This project never deletes orders. An operator or an expiry deleted this one.
                 tracing::warn!(sequence, "an order was removed; not relayed");
             }
             Reading::Undecodable(why) => {

@@ -9,7 +9,8 @@ pub const MAX_PARKED_BYTES: usize = 256 * 1024;
 /// The kept part of a longer record, in bytes. As a JSON string it may become twice as long.
 const KEPT_BYTES: usize = 100 * 1024;
 
-/// The event name of a record that no stream has: `make ledger-rebuild` hands over the items of the orders table under it.
+/// The event name of a record that no stream contains: `make ledger-rebuild` sends the items of the orders
+/// table under it.
 pub const REBUILD: &str = "REBUILD";
 
 /// What a record says.
@@ -17,9 +18,10 @@ pub const REBUILD: &str = "REBUILD";
 pub enum Reading {
     Change(Box<OrderEvent>),
     Removal,
-    /// The next look at an order was put off, which is no version of it.
+    /// Only the order's due time changed, which makes no new version.
     PutOff,
-    /// Nobody can tell, for this reason. It names what is missing and never what is there.
+    /// The record is unreadable for this reason. The reason names the missing part and contains no stored
+    /// value.
     Undecodable(String),
 }
 
@@ -45,7 +47,8 @@ fn change(record: &Value) -> Result<Reading, String> {
     let after = image("NewImage")
         .map_err(|error| error.to_string())?
         .ok_or("no image of the order")?;
-    // With an unreadable old image, the kind of change is unknown, and so is whether the payments need the event.
+    // With an unreadable old image, the kind of change is unknown, and so is whether `process-order` needs
+    // the event.
     let before = image("OldImage").map_err(|error| format!("before the change: {error}"))?;
     if before.as_ref().is_some_and(|before| before.id != after.id) {
         return Err("two orders in one change".to_owned());
@@ -58,9 +61,9 @@ fn change(record: &Value) -> Result<Reading, String> {
     {
         return Ok(Reading::PutOff);
     }
-    // As a change from itself an order is news for the ledger alone.
+    // An order without a change is sent to the ledger only.
     let event = OrderEvent::of_change(if rebuild { Some(&after) } else { before.as_ref() }, &after);
-    // What a consumer would refuse must not reach it.
+    // A record that a consumer would refuse must not be sent to it.
     match event.encode() {
         Ok(text) if text.len() <= MAX_EVENT_BYTES => Ok(Reading::Change(Box::new(event))),
         Ok(_) => Err("its event would be too long".to_owned()),

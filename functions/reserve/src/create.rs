@@ -31,10 +31,11 @@ pub enum NotReserved {
     Store(#[from] StoreError),
 }
 
-/// How often a process logs the number of requests that it answered without a look, in milliseconds.
+/// The interval at which a process logs the number of requests that it answered without a look at the shards,
+/// in milliseconds.
 const TOLD_MS: i64 = 10_000;
 
-/// A process's budget of looks.
+/// A process's budget of looks: reads of shards.
 #[derive(Debug, Default)]
 pub struct LooksLeft {
     looks: Looks,
@@ -71,7 +72,7 @@ pub struct Create<D, S, T, E> {
     pub knowledge: Knowledge,
     /// How often this process may still look at shards.
     pub looks: Mutex<LooksLeft>,
-    /// Which copy of the status documents this process reads, of as many as a drop has.
+    /// The copy of the status documents that this process reads, among the copies of a drop.
     pub replica: u8,
     /// Clock and randomness.
     pub edge: E,
@@ -100,7 +101,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
     }
 
-    /// The refusal while all units are held. A large crowd comes back at different moments.
+    /// The refusal while all units are held. For a large crowd, the times of the next requests are spread.
     fn all_held(&self, drop: &Drop) -> Refused {
         let Some(seconds) = self.budget().looks.spread_seconds(demand(drop)) else {
             return Refused::SoldOut(Availability::AllHeld);
@@ -178,7 +179,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     survey.showed(self.surveyed(&of_sku, self.copy_of(drop)).await.as_ref())
                 }
                 Step::Done(outcome, learnt) => {
-                    // By a stale copy all units may be sold that it knows, and more of them be on sale.
+                    // By a stale copy of the drop, all units may be sold although a newer document has more.
                     let holds =
                         |scarcity: &Scarcity| !is_stale || scarcity.availability != Availability::Gone;
                     if let Some(scarcity) = learnt.filter(holds) {
@@ -194,7 +195,8 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the budget of looks has room for `look`. A request that has looked once goes on, and later requests wait for it.
+    /// Whether the budget of looks has room for `look`. A request that has looked once continues, and later
+    /// requests wait for the budget.
     fn may_look(&self, look: &Look<'_>, drop: &Drop, scarce: bool, now: Timestamp) -> bool {
         let mut budget = self.budget();
         if look.is_further() {

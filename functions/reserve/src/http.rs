@@ -36,8 +36,8 @@ where
     T: ReadStatus + ReadCounts + 'static,
     E: Edge,
 {
-    /// Builds the function's router over its ports. `table` is what the stock table gives in a second. The process reads one copy
-    /// of the status documents, drawn here, so that no copy is hot.
+    /// Builds the function's router over its ports. `table` is the capacity of the stock table. The process
+    /// reads one copy of the status documents, drawn here, so that no copy is hot.
     pub fn router(
         drops: D,
         stock: S,

@@ -1,24 +1,26 @@
-//! Re-drive open orders whose time has come.
+//! Sends reminders of open orders that are due.
 //!
-//! **The problem.** An order waits for things that may never come: a message that got lost, a worker that died, a bank's
-//! page that was closed, a deadline. Somebody must look again, soon, without anybody telling.
+//! **The problem.** An order may wait for an event that never arrives: the message was lost, the worker died,
+//! or the shopper closed the bank's page. It may also reach its deadline. So open orders must be checked
+//! again soon, without a message.
 //!
-//! **The model.** Every open order is in a sparse index under the moment at which it is to be looked at again. A run walks
-//! over the index's buckets every few seconds until shortly before its own end; the schedule starts the next one. Of each
-//! order that is due the sweeper moves that moment on, by a conditional write that makes no new version, and sends `process-order` a reminder with
-//! the order as it now is. Each pause is about twice as long as the one before, up to a bound, so that a gateway that is away for an hour and a shopper
-//! who left the bank's page open cost little. What to do about it, `process-order` decides: repeat a step, ask the gateway, or undo what is
-//! past its payment deadline.
+//! **The model.** Every open order is in a sparse index under its due time, the time of its next check. A run
+//! reads the index's buckets every few seconds until shortly before its own end; the schedule starts the next
+//! run. For each due order, the sweeper moves the due time later by a conditional write that makes no new
+//! version, and sends `process-order` a reminder with the current order. Each pause is about twice as long as
+//! the one before, up to a limit, so that an hour-long outage of the gateway and a shopper who leaves the
+//! bank's page open cost little. `process-order` decides what to do: repeat a step, call the gateway, or undo
+//! an order past its deadline.
 //!
-//! **Why the write comes first.** The write is what makes one of several sweepers the one that reminds, and what keeps an
-//! order from being sent every few seconds while its worker is busy. Dying between the two loses one reminder, and the
-//! order comes due again at the moment just written; sending first would lose nothing, but flood the queue exactly when
-//! the workers are slow.
+//! **Why the write comes first.** The write selects one of several sweepers to send the reminder, and
+//! prevents a reminder every few seconds while the worker is busy. If the process dies between the write and
+//! the send, one reminder is lost, and the order is due again at the time just written. If the reminder were
+//! sent first, none would be lost, but slow workers would get a flood of messages.
 //!
 //! **A walk through.** [`Sweeper::run`] makes passes until its time is up; one pass takes a bounded number of orders of each
-//! bucket, the longest overdue first. A conflict means that the order moved on by itself and needs no reminder.
+//! bucket, the longest overdue first. A conflict means that the order has changed and needs no reminder.
 //!
-//! **What it does not do.** It talks to no gateway, moves no stock, and closes no order.
+//! **What it does not do.** It calls no gateway, changes no stock, and ends no order.
 #![forbid(unsafe_code)]
 
 mod remind;
@@ -39,17 +41,18 @@ use serde::Serialize;
 
 use crate::schedule::{Tick, until};
 
-/// What the platform gives the function.
+/// The function's platform limits.
 pub const LIMITS: FunctionLimits = FunctionLimits::new(60, Trigger::Schedule { every_seconds: 60 });
 
-/// From the beginning of one pass to that of the next, in milliseconds: well below the shortest time after which an order
-/// is looked at again.
+/// The time from the beginning of one pass to the beginning of the next, in milliseconds: far below the
+/// shortest pause between two checks of an order.
 pub const PERIOD_MS: i64 = 2_000;
-/// The most orders of one bucket in one pass. More are left for the next pass, the longest overdue first.
+/// The largest number of orders of one bucket in one pass. Further orders wait for the next pass. The longest
+/// overdue come first.
 pub const MAX_BUCKET_ORDERS: u16 = 100;
-/// How long after the end of its run a pass may still begin with a bucket, or send again, in milliseconds.
+/// How long after the end of its run a pass may still begin with a bucket, or repeat a send, in milliseconds.
 const OVERRUN_MS: i64 = 2_000;
-/// How many orders are in hand at the same time.
+/// The number of orders that are processed concurrently.
 const ORDERS_AT_ONCE: usize = 8;
 
 const _: () = assert!(
@@ -61,20 +64,20 @@ const _: () = assert!(
     "an awaited action is looked at as often as it is due"
 );
 
-/// What a run, a pass or a bucket came to.
+/// The counts of a run, a pass or a bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
     /// Passes over all buckets.
     pub passes: u64,
-    /// Orders that the index called due.
+    /// Orders that are due according to the index.
     pub found: u64,
     /// Reminders sent.
     pub reminded: u64,
-    /// Orders that had moved on, or were moved on by somebody else meanwhile.
+    /// Orders that had changed, or that another sweeper processed in the meantime.
     pub moved_on: u64,
-    /// Orders whose reminder was not accepted: they come due again.
+    /// Orders whose reminder was not accepted. They become due again.
     pub unsent: u64,
-    /// Buckets and orders that the database did not answer for: the next pass finds them.
+    /// Buckets and orders for which the database did not answer. The next pass reads them again.
     pub failed: u64,
 }
 
@@ -108,7 +111,7 @@ where
         Self { orders, queues, edge }
     }
 
-    /// Makes passes, one at least, until the next one would begin at `until` or later.
+    /// Makes passes until the next one would begin at `until` or later; at least one.
     pub async fn run(&self, until: Timestamp) -> Swept {
         let mut run = Swept::default();
         loop {
@@ -133,7 +136,8 @@ where
         run
     }
 
-    /// One pass over all buckets, begun at a random one: where time runs out, it is not always the same that go short.
+    /// One pass over all buckets, beginning with a random one. When time runs out, different buckets are left
+    /// out each time.
     async fn pass(&self, until: Timestamp) -> Swept {
         let mut pass = Swept {
             passes: 1,

@@ -10,7 +10,7 @@ use sweep_orders::Sweeper;
 fn main() -> ExitCode {
     startup::serve_events(|config| {
         let (dynamodb, sqs) = (startup::aws::dynamodb(config), startup::aws::sqs(config));
-        // Putting a look off moves no stock, so this function knows no other table.
+        // A change of the due time moves no stock, so this function needs no other table.
         let tables = Tables::read([Table::Orders], |variable| config.text(variable));
         let urls = QueueUrls {
             payments: Some(config.text("PAYMENTS_QUEUE_URL")),

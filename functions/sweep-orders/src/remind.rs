@@ -1,4 +1,4 @@
-//! One order at a time: put its next look off, then remind.
+//! Processes one order: moves its due time, then sends a reminder.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,7 @@ where
     Q: SendEvents,
     E: Edge,
 {
-    /// Moves the order's next look on. With the reminder to send, or `None` when the order is not due any more.
+    /// Moves the order's due time. Returns the reminder to send, or `None` when the order is no longer due.
     pub(crate) async fn put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
         let put_off = async {
             let outcome = self.try_put_off(id).await;
@@ -41,7 +41,7 @@ where
         };
         correlate(order.correlation.as_ref());
         let now = self.edge.now();
-        // The index lags: the order itself knows whether it is still open, and when it is due.
+        // The index may lag. Only the order shows whether it is still open, and when it is due.
         if order.due_at > now {
             return Ok(None);
         }
@@ -49,7 +49,7 @@ where
             return Ok(None);
         }
         let next = order.next_look(now);
-        // A repeat of a write that had been done after all is refused, as is one that somebody else forestalled.
+        // A repeat of a write that was done is refused. So is a write after another sweeper's write.
         let in_doubt = AtomicBool::new(false);
         let put_off = || async {
             let outcome = self.orders.put_off(&order, next).await;
@@ -74,7 +74,7 @@ where
         retry(&self.edge, IN_WORKER, || self.orders.order(id)).await
     }
 
-    /// Sends reminders, again until the moment `until`; how many were not accepted in the end.
+    /// Sends reminders, with repeats until `until`; returns the number that were finally not accepted.
     pub(crate) async fn send(&self, reminders: &[OrderEvent], until: Timestamp) -> u64 {
         let send =
             |left: Vec<OrderEvent>| async move { self.queues.send(Destination::Payments, &left).await };

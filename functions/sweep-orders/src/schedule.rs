@@ -3,13 +3,14 @@
 use domain::time::Timestamp;
 use serde::Deserialize;
 
-/// What is left at the end of a run for the pass that is under way, in milliseconds.
+/// The time at the end of a run that is left for the pass in progress, in milliseconds.
 pub const RESERVE_MS: i64 = 6_000;
-/// The longest run, in milliseconds. The schedule starts one each minute, and the local tools give functions much more
-/// time than that.
+/// The longest run, in milliseconds. The schedule starts one each minute, and the local tools give functions
+/// much more time than that.
 pub const MAX_RUN_MS: i64 = 58_000;
 
-/// The scheduled event, as far as it matters. The schedule says nothing; whoever invokes by hand may ask for a shorter run.
+/// The used part of the scheduled event. The schedule sends no value; a manual invocation may request a
+/// shorter run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Tick {
     /// What is asked for.
@@ -20,12 +21,12 @@ pub struct Tick {
 /// What a tick asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Detail {
-    /// The longest the run is to last, in seconds; 0 for a single pass.
+    /// The longest duration of the run, in seconds; 0 for a single pass.
     #[serde(default)]
     pub run_seconds: Option<u32>,
 }
 
-/// Until when a run that begins `now` makes passes, when its process has time until `deadline`.
+/// The time until which a run that begins at `now` makes passes, when its process has time until `deadline`.
 #[must_use]
 pub fn until(tick: Tick, now: Timestamp, deadline: Timestamp) -> Timestamp {
     let longest = tick

@@ -24,7 +24,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A bench with orders placed at the start of time, one for each of `count` shoppers.
+    /// A bench with one order for each of `count` shoppers, placed at the start of time.
     async fn with_orders(count: usize) -> (Self, Vec<Order>) {
         let bench = Self {
             store: MemoryStore::new(),
@@ -33,7 +33,7 @@ impl Bench {
         };
         let mut orders = Vec::new();
         for n in 0..count {
-            // A shard has room for a few.
+            // A shard has room for a few orders.
             let index = u16::try_from(n / 20).unwrap();
             if n % 20 == 0 {
                 assert!(bench.store.allocate(&key(index), 20).await.unwrap().is_done());
@@ -68,7 +68,7 @@ impl Bench {
         self.store.order(id).await.unwrap().unwrap()
     }
 
-    /// The reminders sent: which order, at which version.
+    /// The sent reminders: order and version.
     fn reminders(&self) -> Vec<(OrderId, u32)> {
         assert!(self.queues.sent_to(Ledger).is_empty());
         let sent = self.queues.sent_to(Payments);
@@ -148,7 +148,7 @@ async fn a_run_makes_passes_until_its_time_is_up() {
     assert_eq!(swept.passes, 50_000_u64.div_ceil(PERIOD_MS.unsigned_abs()));
     let ran = bench.edge.now().millis_since(began);
     assert!((50_000 - PERIOD_MS..50_000).contains(&ran), "{ran}");
-    // Due at 15 and 31 seconds, and then at 63: pauses double.
+    // Due at 15 and 31 seconds, and then at 63: the pauses double.
     assert_eq!(swept.reminded, 2);
 }
 
@@ -257,7 +257,8 @@ async fn a_reminder_that_is_not_accepted_is_sent_again_and_else_comes_due_again(
 }
 
 proptest! {
-    /// Under any faults: no pass fails, no stock moves, and once the faults are over every open order is reminded of.
+    /// Under all faults: no pass fails, no stock changes, and after the faults every open order gets a
+    /// reminder.
     #[test]
     fn every_open_order_is_reminded_of_in_the_end(
         seed in any::<u64>(),
@@ -285,7 +286,7 @@ proptest! {
             let until = |seconds| bench.edge.now().plus_seconds(seconds);
             bench.sweeper().run(until(60)).await;
             bench.store.clear_plan();
-            // Whatever was lost on the way comes due again.
+            // An order whose reminder was lost becomes due again.
             bench.sweeper().run(until(180)).await;
             let reminded: BTreeSet<_> = bench.reminders().into_iter().map(|(id, _)| id).collect();
             for (n, order) in orders.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Child processes that never outlive this process.
 //!
-//! A child asks the kernel for a signal when its parent dies, so that even SIGKILL of the stack leaves no process
-//! behind. The kernel watches the *thread* that started the child. So one dedicated thread starts all children and
-//! lives as long as the process.
+//! A child registers a signal with the kernel for the death of its parent, so that even SIGKILL of the stack
+//! leaves no process behind. The kernel sends this signal when the *thread* that started the child ends. So
+//! one dedicated thread starts all children and lives as long as the process.
 
 use std::io;
 use std::net::TcpListener;

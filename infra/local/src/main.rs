@@ -75,7 +75,7 @@ struct Alone {
     /// The server's own folder.
     #[arg(long)]
     out: PathBuf,
-    /// Where the project keeps the tools it installs.
+    /// The folder of the project's installed tools.
     #[arg(long, default_value = ".tools")]
     tools: PathBuf,
 }
@@ -131,7 +131,7 @@ fn run(options: &Options) -> Result<()> {
             () = &mut stopping => return Ok(()),
         };
         let (file, out) = (&stack.file, options.out.display());
-        tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "ready; {out}/stack.json tells the rest");
+        tracing::info!(api = %file.api_url, control = %file.control_url, mails = %file.mails.display(), "ready; {out}/stack.json has the addresses");
         stopping.await;
         tracing::info!("stopping");
         stack.stop().await;

@@ -384,13 +384,13 @@ fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
         let set = match statement.effect.as_str() {
             "Allow" => &mut allowed,
             "Deny" => &mut denied,
-            other => bail!("{function}: the local stack does not know the effect {other}"),
+            other => bail!("{function}: the local stack does not support the effect {other}"),
         };
         let conditions =
             Condition::all(statement).filter(|all| all.is_empty() || statement.effect == "Allow");
         let Some(conditions) = conditions else {
             bail!(
-                "{function}: the local stack does not know the condition {:?}",
+                "{function}: the local stack does not support the condition {:?}",
                 statement.condition
             );
         };
@@ -400,7 +400,7 @@ fn grants(function: &str, statements: &[Statement]) -> Result<Grants> {
             let denies_widely = statement.effect == "Deny" && beginning != pair.0;
             if denies_widely || [beginning, pair.1].iter().any(|text| text.contains(['*', '?'])) {
                 bail!(
-                    "{function}: the local stack does not know patterns: {} {}",
+                    "{function}: the local stack does not support patterns: {} {}",
                     pair.1,
                     pair.0
                 );

@@ -53,43 +53,45 @@ pub struct Options {
     /// The SAM template.
     #[arg(long, default_value = "infra/template.yaml")]
     pub template: PathBuf,
-    /// Where the functions' binaries lie.
+    /// The folder of the functions' binaries.
     #[arg(long = "functions-dir", default_value = "target/release")]
     pub binaries: PathBuf,
     /// The stack's own folder: stack.json, logs, keys.
     #[arg(long, default_value = "target/local")]
     pub out: PathBuf,
-    /// Where the project keeps the tools it installs, PostgreSQL among them.
+    /// The folder of the project's installed tools, such as PostgreSQL.
     #[arg(long, default_value = ".tools")]
     pub tools: PathBuf,
-    /// Start control planes too, at the baseline of the documents in this folder: `infra/prescale`. Without them, what speaks
-    /// to them is not run by its schedule.
+    /// Also start control planes, at the baseline of the documents in this folder: `infra/prescale`. Without
+    /// control planes, the schedules of functions that call them do not run.
     #[arg(long)]
     pub control_planes: Option<PathBuf>,
-    /// Processes per function at most.
+    /// The largest number of processes per function.
     #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     pub concurrency: usize,
-    /// Scale as AWS does: a process at once for every request that finds none idle, with so many ms added to its start for what
-    /// only the platform does; and, with control planes, a ledger's server of the size that they hold.
+    /// Scale as AWS does: start a process at once for every request that finds none idle, and add this many
+    /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that
+    /// they hold.
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
-    /// Invocations at the same time at most, all functions together.
+    /// The largest number of concurrent invocations of all functions together.
     #[arg(long, default_value_t = 64)]
     pub account_concurrency: usize,
-    /// The functions' log level, for instance `warn`; the template's own unless given.
+    /// The functions' log level, for instance `warn`; without it the template's level.
     #[arg(long)]
     pub function_log: Option<String>,
-    /// What the sandbox gateway's random draws follow from.
+    /// The seed of the sandbox gateway's random numbers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What goes wrong on purpose: names of faults separated by commas, or `everything`.
+    /// Faults to inject: names separated by commas, or `everything`.
     #[arg(long, env = "FAULTS", default_value = "")]
     pub faults: FaultPlan,
-    /// What the faults' random draws follow from.
+    /// The seed of the faults' random numbers.
     #[arg(long, default_value_t = 1)]
     pub fault_seed: u64,
-    /// The payment gateway's rate, in calls a second: the template's parameter, and what the sandbox answers 429 beyond. Without it the sandbox has no
-    /// limit, and the parameter is the highest rate.
+    /// The payment gateway's rate, in calls a second: the value of the template's parameter, and the limit
+    /// beyond which the sandbox answers 429. Without it the sandbox has no limit, and the parameter has the
+    /// highest rate.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_GATEWAY_CALLS_PER_SECOND)))]
     pub gateway_rate: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! Prints what will be changed for a drop, when, at what cost, and which limits it meets.
+//! Prints the planned changes for a drop: when they happen, their cost, and the limits that they reach.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
@@ -40,7 +40,7 @@ struct Cli {
     /// Print JSON; moments are milliseconds since 1970, shares are millionths.
     #[arg(long)]
     json: bool,
-    /// Instead of a plan, tell whether a deployment that takes so many seconds may begin.
+    /// Instead of a plan, report whether a deployment that takes this many seconds may begin.
     #[arg(long, value_name = "SECONDS")]
     deployable: Option<u32>,
 }

@@ -43,8 +43,9 @@ fn row(code: &str) -> Option<&'static (&'static str, Option<u64>, u64)> {
     CURRENCIES.iter().find(|(known, ..)| *known == code)
 }
 
-/// Whether so many minor units of `currency` are too little for an account that is paid out in `settlement`; without one, in the charge's own
-/// currency. Currencies that are not listed have no limit here.
+/// Whether this amount of `currency`, in minor units, is too small for an account that is paid out in
+/// `settlement`; without `settlement`, for the charge's own currency. Currencies that are not listed have no
+/// limit here.
 #[must_use]
 pub fn is_too_small(amount: u64, currency: &str, settlement: Option<&str>) -> bool {
     let paid_out = settlement.unwrap_or(currency);
@@ -62,7 +63,8 @@ mod tests {
     #[test]
     fn the_currency_that_is_paid_out_decides() {
         assert!(is_too_small(49, "eur", None) && !is_too_small(50, "eur", None));
-        // A US dollar is about 150 yen: 50 yen suffice where yen are paid out, and are not half a dollar.
+        // A US dollar is about 150 yen. So 50 yen suffice for a payout in yen, and are less than half a
+        // dollar.
         assert!(!is_too_small(50, "jpy", None) && is_too_small(50, "jpy", Some("usd")));
         assert!(!is_too_small(75, "jpy", Some("usd")));
         assert!(is_too_small(174, "bhd", Some("huf")) && !is_too_small(1_000, "bhd", Some("huf")));

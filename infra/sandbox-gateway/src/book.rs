@@ -17,11 +17,11 @@ use crate::methods::{self, Behaviour};
 use crate::request::Operation;
 use crate::webhooks::{Announcer, Webhooks};
 
-/// How often one intent may be confirmed. Stripe has such a limit and does not tell its number
-/// (<https://docs.stripe.com/api/payment_intents/confirm>); it is as many as our own tries.
+/// The largest number of confirms of one intent. Stripe has such a limit and does not publish the number
+/// (<https://docs.stripe.com/api/payment_intents/confirm>). It equals this project's largest number of tries.
 const MOST_CONFIRMS: u32 = 4;
 
-/// How the customer's visit to the bank's page ended.
+/// The result of the customer's visit to the bank's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Signed.
@@ -30,7 +30,7 @@ pub enum Outcome {
     Fail,
 }
 
-/// Everything the gateway knows.
+/// The gateway's whole state.
 pub struct Book {
     intents: HashMap<String, Intent>,
     refunds: HashMap<String, Refund>,
@@ -42,7 +42,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book that writes to `log` and tells `webhooks`.
+    /// An empty book that writes to `log` and announces changes to `webhooks`.
     #[must_use]
     pub fn new(seed: u64, log: Log, clock: Clock, base_url: String, webhooks: Arc<Webhooks>) -> Self {
         let announcer = Announcer::new(webhooks, seed, Arc::clone(&clock));
@@ -63,7 +63,7 @@ impl Book {
         self.log.path().to_owned()
     }
 
-    /// An intent, if there is one of that id.
+    /// The intent with this id; `None` if there is none.
     #[must_use]
     pub fn intent(&self, id: &str) -> Option<&Intent> {
         self.intents.get(id)
@@ -86,8 +86,8 @@ impl Book {
             .map_or_else(|| error::missing("refund"), |refund| Reply::ok(refund.json()))
     }
 
-    /// Counts a confirm that has begun; answers its number from 0, the order it is for, and the payment method it will
-    /// use. `None` for an unknown intent.
+    /// Counts a confirm that begins. Returns its number from 0, its order, and the payment method that it
+    /// will use. `None` for an unknown intent.
     pub fn begin_confirm(
         &mut self,
         id: &str,
@@ -307,7 +307,7 @@ impl Book {
         });
         self.note(Event::Declined, intent, None)?;
         intent.status = Status::RequiresPaymentMethod;
-        // As at Stripe: a method that failed is detached, another has to be brought.
+        // As at Stripe, a failed method is detached, and another must be attached.
         intent.payment_method = None;
         Ok(())
     }

@@ -1,27 +1,27 @@
-//! Answers and errors in the shape Stripe documents for its API.
+//! Answers and errors in the form that Stripe documents for its API.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-/// Stripe's `error.type` of something that the caller sent.
+/// Stripe's `error.type` for an invalid request.
 const INVALID_REQUEST: &str = "invalid_request_error";
-/// Stripe's `error.type` of an idempotency key that was used for something else, or is in use.
+/// Stripe's `error.type` for an idempotency key that was used for another request, or is in use.
 const IDEMPOTENCY: &str = "idempotency_error";
-/// Stripe's `error.type` of a card that could not be charged.
+/// Stripe's `error.type` for a card that could not be charged.
 const CARD: &str = "card_error";
-/// Stripe's `error.type` of a mistake of the gateway.
+/// Stripe's `error.type` for a fault of the gateway.
 const API: &str = "api_error";
 
-/// An answer as it is sent, and as it is kept for a repeated idempotency key.
+/// An answer as it is sent, and as it is stored for a repeated idempotency key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// HTTP status.
     pub status: StatusCode,
     /// JSON body.
     pub body: Value,
-    /// Whether endpoint code had begun: only such answers are kept for an idempotency key.
+    /// Whether endpoint code had begun. Only such answers are stored for an idempotency key.
     pub executed: bool,
 }
 
@@ -43,7 +43,7 @@ impl Reply {
         }
     }
 
-    /// An error from before anything was begun.
+    /// An error from before the endpoint code.
     fn refused(status: StatusCode, kind: &str, message: &str) -> Self {
         Self {
             status,
@@ -52,7 +52,7 @@ impl Reply {
         }
     }
 
-    /// An error of endpoint code that had begun.
+    /// An error of endpoint code.
     fn failed(status: StatusCode, kind: &str, message: &str) -> Self {
         Self {
             executed: true,
@@ -69,14 +69,14 @@ impl Reply {
     }
 }
 
-/// A parameter is missing, unknown or malformed: nothing was begun.
+/// A parameter is missing, unknown or malformed. The endpoint code has not begun.
 #[must_use]
 pub fn invalid(code: &str, param: &str, message: &str) -> Reply {
     let refused = Reply::refused(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
     refused.with("code", code).with("param", param)
 }
 
-/// A parameter is a text that is not allowed.
+/// A parameter has a text that is not allowed.
 #[must_use]
 pub fn invalid_text(param: &str, message: &str) -> Reply {
     invalid("parameter_invalid_string", param, message)
@@ -103,7 +103,7 @@ pub fn no_route() -> Reply {
     Reply::refused(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
 }
 
-/// The key came before with other parameters.
+/// The key was used before with other parameters.
 #[must_use]
 pub fn key_mismatch() -> Reply {
     let message =
@@ -118,28 +118,29 @@ pub fn key_in_use() -> Reply {
     Reply::refused(StatusCode::CONFLICT, IDEMPOTENCY, message).with("code", "idempotency_key_in_use")
 }
 
-/// The gateway is down, before anything was begun.
+/// The gateway is unavailable. The endpoint code has not begun.
 #[must_use]
 pub fn outage() -> Reply {
     let message = "The sandbox is in an outage.";
     Reply::refused(StatusCode::SERVICE_UNAVAILABLE, API, message)
 }
 
-/// The caller calls more often than it may. Every other such answer says how long to wait, as a proxy before the gateway might add it.
+/// The caller exceeds the rate. Every other such answer contains the time to wait, as a proxy in front of the
+/// gateway might add it.
 #[must_use]
 pub fn too_many() -> Reply {
     let message = "Request rate limit exceeded.";
     Reply::refused(StatusCode::TOO_MANY_REQUESTS, INVALID_REQUEST, message).with("code", "rate_limit")
 }
 
-/// What a kept-back answer ends with.
+/// The end of an answer that was held back.
 #[must_use]
 pub fn gave_up() -> Reply {
     let message = "The answer was lost on purpose.";
     Reply::refused(StatusCode::GATEWAY_TIMEOUT, API, message)
 }
 
-/// Something of ours failed; nothing was changed.
+/// A fault of the sandbox; nothing was changed.
 #[must_use]
 pub fn internal(message: &str) -> Reply {
     Reply::failed(StatusCode::INTERNAL_SERVER_ERROR, API, message)

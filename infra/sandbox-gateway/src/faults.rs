@@ -1,7 +1,7 @@
-//! Faults that hit every request from now on, until changed.
+//! Faults that apply to every request until they are changed.
 //!
-//! Whether one request is hit follows from the faults' seed, the order (or intent) and the number of the attempt, never
-//! from the order of arrival: the same run meets the same faults however its requests interleave.
+//! Whether a request is hit depends on the faults' seed, the order (or intent) and the number of the attempt,
+//! and not on the order of arrival. So the same run has the same faults in any interleaving.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 use crate::ids::draw;
 use crate::rate::Counter;
 
-/// What goes wrong. Absent fields mean "nothing".
+/// The active faults. Absent fields mean "nothing".
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// Added to every API request while it holds its idempotency key.
+    /// The delay of every API request while it holds its idempotency key, in milliseconds.
     pub latency_ms: u64,
-    /// 503 for every API request, before anything is begun.
+    /// 503 for every API request, before the endpoint code.
     pub outage: bool,
     /// Share of confirms (0 to 1) that are lost before they are carried out.
     pub timeout_before_charge: f64,
@@ -30,13 +30,13 @@ pub struct Faults {
     pub stored_failure_before: f64,
     /// Share of POSTs with an idempotency key (0 to 1) that are carried out and fail with a 500 all the same. It is stored under the key.
     pub stored_failure_after: f64,
-    /// Calls a second beyond which API requests are answered 429; none without a limit.
+    /// The rate in calls a second beyond which API requests are answered 429; without it there is no limit.
     pub calls_per_second: Option<u32>,
-    /// The draws follow from this.
+    /// The seed of the draws.
     pub seed: u64,
 }
 
-/// How often the faults struck; what a payment method brought about by itself is not counted.
+/// The counts of injected faults. Effects of a payment method itself are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Struck {
     /// Requests refused by an outage.
@@ -53,7 +53,7 @@ pub struct Struck {
     pub too_many: u64,
 }
 
-/// The faults of a running sandbox, and how often they struck; shared with whoever switches them.
+/// The faults of a running sandbox and their counts, shared with the code that switches them.
 #[derive(Debug, Default)]
 pub struct Switch {
     state: Mutex<(Faults, Struck)>,
@@ -63,7 +63,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A switch that stands at `faults`.
+    /// The state with these `faults`.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
         Self {
@@ -84,23 +84,23 @@ impl Switch {
         self.state().0
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes the faults from now on.
     pub fn change(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.state().0);
     }
 
-    /// How often the faults have struck.
+    /// The counts of the faults so far.
     #[must_use]
     pub fn struck(&self) -> Struck {
         self.state().1
     }
 
-    /// Waits until an outage has refused a request that no earlier call has learnt of.
+    /// Waits until an outage has refused a request that no earlier call has reported.
     pub async fn refusal(&self) {
         self.refusal.notified().await;
     }
 
-    /// Waits until an API request has come that no earlier call has learnt of.
+    /// Waits until an API request has arrived that no earlier call has reported.
     pub async fn call(&self) {
         self.called.notified().await;
     }
@@ -115,7 +115,7 @@ impl Switch {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an API request at `now_ms`, and says why it is not let in, if it is not.
+    /// Counts an API request at `now_ms`; returns the reason if it is not admitted.
     pub(crate) fn admit(&self, now_ms: u64) -> Result<(), Barred> {
         self.called.notify_one();
         let mut state = self.state();
@@ -134,7 +134,7 @@ impl Switch {
         })
     }
 
-    /// Whether the request under a key fails and the failure is stored; after it was carried out, if so.
+    /// Whether the request under a key fails with a stored failure, and whether it was carried out before.
     pub(crate) fn stored_failure(&self, key: &str) -> Option<StoredFailure> {
         let mut state = self.state();
         let failure = state.0.stored_failure(key);
@@ -142,7 +142,7 @@ impl Switch {
         failure
     }
 
-    /// Draws a confirm's fate, and counts it.
+    /// Draws the fault of a confirm, and counts it.
     pub(crate) fn confirm_fate(&self, subject: &str, attempt: u64) -> Fate {
         let mut state = self.state();
         let fate = state.0.confirm_fate(subject, attempt);
@@ -154,7 +154,7 @@ impl Switch {
         fate
     }
 
-    /// Draws the fate of any other POST, and counts it.
+    /// Draws the fault of any other POST, and counts it.
     pub(crate) fn other_fate(&self, operation: &str, subject: &str, nth: u64) -> Fate {
         let mut state = self.state();
         let fate = state.0.other_fate(operation, subject, nth);
@@ -163,14 +163,14 @@ impl Switch {
     }
 }
 
-/// Why a request is not let in.
+/// Why a request is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Barred {
     /// The gateway is down.
     Outage,
     /// There are too many.
     TooMany {
-        /// Whether the answer says when to come again.
+        /// Whether the answer contains the time to wait.
         says_when: bool,
     },
 }
@@ -184,19 +184,19 @@ pub enum StoredFailure {
     After,
 }
 
-/// What becomes of one request.
+/// The fault of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// Carried out and answered.
     Answered,
     /// Lost on its way here.
     LostBefore,
-    /// Carried out, its answer lost.
+    /// Carried out, and its answer lost.
     LostAfter,
 }
 
 impl Faults {
-    /// Draws a confirm's fate. `subject` is the order or intent, `attempt` counts its confirms from 0.
+    /// Draws the fault of a confirm. `subject` is the order or intent; `attempt` counts its confirms from 0.
     #[must_use]
     pub fn confirm_fate(&self, subject: &str, attempt: u64) -> Fate {
         let drawn = draw(
@@ -212,7 +212,7 @@ impl Faults {
         }
     }
 
-    /// Whether the request under `key` fails, and the failure is stored.
+    /// Whether the request under `key` fails, with a stored failure.
     #[must_use]
     pub fn stored_failure(&self, key: &str) -> Option<StoredFailure> {
         let drawn = draw(self.seed, &[b"stored", key.as_bytes()]);
@@ -225,7 +225,7 @@ impl Faults {
         }
     }
 
-    /// Draws the fate of any other POST; `nth` tells repeats of the same operation apart.
+    /// Draws the fault of any other POST. `nth` distinguishes repeats of the same operation.
     #[must_use]
     pub fn other_fate(&self, operation: &str, subject: &str, nth: u64) -> Fate {
         let drawn = draw(

@@ -1,7 +1,8 @@
 //! Idempotency keys as Stripe documents them (<https://docs.stripe.com/api/idempotent_requests>).
 //!
-//! The first answer under a key is kept, errors included, once endpoint code has begun; a repeat with the same parameters
-//! gets it back, with other parameters is refused, and while the first is running is refused as a conflict. A key lapses a day after its first use.
+//! Once endpoint code has begun, the first answer under a key is stored, including errors. A repeat with the
+//! same parameters gets the stored answer. A repeat with other parameters is refused, and so is a repeat
+//! while the first request is running. A key expires a day after its first use.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Reply;
 
-/// A key is at most this many characters.
+/// The largest length of a key, in characters.
 pub const MAX_KEY_CHARS: usize = 255;
 
 /// How long a key is remembered, in milliseconds: "at least 24 hours".
@@ -29,7 +30,7 @@ enum Slot {
 }
 
 impl Slot {
-    /// Whether it is forgotten at `now_ms`.
+    /// Whether the key has expired at `now_ms`.
     fn has_lapsed(&self, now_ms: u64) -> bool {
         matches!(self, Self::Done { since_ms, .. } if since_ms.saturating_add(KEY_LIFE_MS) <= now_ms)
     }
@@ -39,20 +40,20 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Keys(Mutex<HashMap<String, Slot>>);
 
-/// What a request that brought a key may do.
+/// The action that a request with a key may take.
 #[derive(Debug)]
 pub enum Claim<'a> {
     /// Carry it out, then [`Running::finish`].
     Mine(Running<'a>),
     /// Answer this, again.
     Replay(Reply),
-    /// Refuse: someone is at it.
+    /// Refuse: a request with this key is running.
     InUse,
     /// Refuse: the key belongs to other parameters.
     Mismatch,
 }
 
-/// The right to carry a request out under a key. Dropped unfinished, the key is free again.
+/// The right to carry out a request under a key. Dropping it unfinished frees the key.
 #[derive(Debug)]
 pub struct Running<'a> {
     keys: &'a Keys,
@@ -93,7 +94,7 @@ impl Keys {
 }
 
 impl Running<'_> {
-    /// Keeps the answer if endpoint code had begun, else frees the key.
+    /// Stores the answer if endpoint code had begun; otherwise frees the key.
     pub fn finish(mut self, reply: &Reply) {
         if !reply.executed {
             return;

@@ -1,4 +1,4 @@
-//! Ids and draws that follow from a seed alone, whatever order requests arrive in.
+//! Ids and draws that depend only on a seed, and not on the order of requests.
 
 /// Mixes a seed with labels into 64 well-spread bits (FNV-1a over the bytes, finished with SplitMix64's avalanche).
 /// Not for secrets.
@@ -18,13 +18,14 @@ pub fn mix(seed: u64, labels: &[&[u8]]) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number in `0.0..1.0` that follows from the seed and the labels.
+/// A number in `0.0..1.0` that depends only on the seed and the labels.
 #[must_use]
 pub fn draw(seed: u64, labels: &[&[u8]]) -> f64 {
     fastrand::Rng::with_seed(mix(seed, labels)).f64()
 }
 
-/// Makes ids such as `pi_5f0e…`: a counter keeps them unique, the seed keeps two sandboxes apart.
+/// Makes ids such as `pi_5f0e…`: a counter makes them unique, and the seed makes those of two sandboxes
+/// differ.
 #[derive(Debug)]
 pub struct Ids {
     seed: u64,

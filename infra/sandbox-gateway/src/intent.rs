@@ -2,18 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-/// Where an intent is in its life. Named as on the wire.
+/// The state of an intent, named as in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// No payment method yet, or the last attempt failed.
     RequiresPaymentMethod,
-    /// A payment method is attached; nobody confirmed.
+    /// A payment method is attached, and the intent is not confirmed.
     RequiresConfirmation,
-    /// The customer has to sign.
+    /// The customer must authenticate.
     RequiresAction,
     /// Money was taken.
     Succeeded,
-    /// Nothing can happen any more.
+    /// A final state.
     Canceled,
 }
 
@@ -30,7 +30,7 @@ impl Status {
         }
     }
 
-    /// Whether it may still be confirmed, cancelled or changed.
+    /// Whether the intent may still be confirmed, cancelled or changed.
     #[must_use]
     pub fn is_open(self) -> bool {
         !matches!(self, Self::Succeeded | Self::Canceled)
@@ -68,7 +68,7 @@ impl Failure {
         }
     }
 
-    /// The customer did not sign.
+    /// The customer did not authenticate.
     #[must_use]
     pub fn not_authenticated() -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// The most precise code there is.
+    /// The most precise code that exists.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.decline_code.unwrap_or(self.code)
@@ -112,11 +112,11 @@ pub struct Intent {
     pub currency: String,
     /// Where it is.
     pub status: Status,
-    /// What the caller attached.
+    /// The caller's metadata.
     pub metadata: Map<String, Value>,
     /// The attached payment method's token.
     pub payment_method: Option<String>,
-    /// Where the customer returns to after signing.
+    /// The URL to which the customer returns after the authentication.
     pub return_url: Option<String>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
@@ -124,7 +124,7 @@ pub struct Intent {
     pub charge: Option<String>,
     /// Refunded so far, minor units.
     pub refunded: u64,
-    /// Confirms begun, lost ones included.
+    /// The number of confirms that began, including lost ones.
     pub attempts: u64,
     /// Confirms carried out.
     pub confirms: u32,
@@ -133,7 +133,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The shop's order, from the metadata; empty if there is none.
+    /// The shop's order from the metadata; empty if there is none.
     #[must_use]
     pub fn order_id(&self) -> &str {
         self.metadata
@@ -142,7 +142,7 @@ impl Intent {
             .unwrap_or_default()
     }
 
-    /// The object as the API shows it; `base_url` is where the bank's page is.
+    /// The object as the API shows it. `base_url` is the address of the bank's page.
     #[must_use]
     pub fn json(&self, base_url: &str) -> Value {
         let next_action = match self.status {

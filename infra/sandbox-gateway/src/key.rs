@@ -1,11 +1,11 @@
-//! The key that callers show.
+//! The secret API key of callers.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use subtle::ConstantTimeEq as _;
 
-/// The one secret key that is accepted. A call with any other one is answered 401.
+/// The only accepted secret key. A call with another key is answered 401.
 pub struct ApiKey(Mutex<String>);
 
 impl ApiKey {
@@ -15,7 +15,7 @@ impl ApiKey {
         Self(Mutex::new(key.into()))
     }
 
-    /// Accepts `key` from now on, and the former one no longer.
+    /// Accepts `key` from now on, and no longer the former one.
     pub fn replace(&self, key: impl Into<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = key.into();
     }

@@ -1,19 +1,21 @@
 //! A payment gateway to test against.
 //!
-//! **Problem.** Whether an order is charged at most once is decided at the border between our functions and somebody
-//! else's payment system: answers get lost, calls are repeated, cards are declined, a bank asks its customer to sign.
-//! A test account at a real gateway shows few of these on demand, none of them under load, and needs the internet.
+//! **Problem.** Whether an order is charged at most once is decided at the interface between this project's
+//! functions and an external payment system: answers are lost, calls are repeated, cards are declined, a bank
+//! asks its customer to authenticate. A test account at a real gateway shows few of these on demand, none of
+//! them under load, and needs the internet.
 //!
-//! **Model.** This crate speaks the part of Stripe's public HTTP API that our adapter uses (PaymentIntents and refunds,
-//! form-encoded requests, JSON answers, `Idempotency-Key`, Stripe's error objects) and fails on purpose in chosen ways.
-//! What happens to a payment is chosen by its payment method's token ([`methods`]), or by faults switched on for all
-//! ([`faults`]). State is in memory. Beside it stands a [`log`] of its own: one JSON line per thing that happened to
-//! money, appended to a file before the answer leaves. An audit counts charges there, not in anything the shop wrote.
+//! **Model.** This crate implements the part of Stripe's public HTTP API that this project's adapter uses
+//! (PaymentIntents and refunds, form-encoded requests, JSON answers, `Idempotency-Key`, Stripe's error
+//! objects) and fails on purpose in chosen ways. What happens to a payment is chosen by its payment method's
+//! token ([`methods`]), or by faults switched on for all ([`faults`]). State is in memory. In addition, the
+//! gateway has its own [`log`]: one JSON line for each movement of money, appended to a file before the
+//! answer is sent. An audit counts charges in this log, not in the shop's data.
 //!
-//! **Walk-through.** [`serve`] runs it on a listener somebody else has bound. A POST is authenticated and validated
-//! ([`request`]), claims its idempotency key ([`idempotency`]), and then runs in a task of its own, so that a client that
-//! hangs up does not undo what it asked for, exactly as with a gateway far away. The [`book`] changes the intent
-//! ([`intent`]) and appends to the log under one lock.
+//! **Walk-through.** [`serve`] runs the gateway on a listener that the caller has bound. A POST is
+//! authenticated and validated ([`request`]), claims its idempotency key ([`idempotency`]), and then runs in
+//! a separate task, so that it completes even if the client closes the connection, as with a remote gateway.
+//! The [`book`] changes the intent ([`intent`]) and appends to the log under one lock.
 //!
 //! | route | |
 //! |---|---|
@@ -26,12 +28,13 @@
 //! | `POST /sandbox/webhooks` | where webhooks go from now on, and what goes wrong with them; `null` for nowhere |
 //! | `POST /sandbox/key` | the only key accepted from now on: `{"api_key": …}` |
 //!
-//! A declined intent can be confirmed again with another payment method; its `last_payment_error` names the charge and the payment method that failed. An
-//! intent that is confirmed too often is cancelled. What happens to an intent is sent to an address of the caller's as a signed event, where one is
-//! set ([`webhooks`]).
+//! A declined intent can be confirmed again with another payment method; its `last_payment_error` names the
+//! charge and the payment method that failed. An intent that is confirmed too often is cancelled. Changes of
+//! an intent are sent as signed events to the caller's address, if one is set ([`webhooks`]).
 //!
-//! A failure may be stored under its idempotency key; a key lapses a day after its first use ([`idempotency`]). Above a rate, requests are
-//! answered 429, with and without `Retry-After`. Too small amounts are refused, by the currency in which the account is paid out ([`amounts`]).
+//! A failure may be stored under its idempotency key; a key lapses a day after its first use
+//! ([`idempotency`]). Above a rate, requests are answered 429, with and without `Retry-After`. Too small
+//! amounts are refused, by the currency in which the account is paid out ([`amounts`]).
 //!
 //! **What it does not do.** Customers, manual capture, expansion, listing. It forgets intents when it stops (the
 //! log stays).
@@ -64,34 +67,35 @@ use tokio::sync::watch;
 
 pub use key::ApiKey;
 
-/// Tells the time in milliseconds since 1970-01-01 UTC. The sandbox never reads a clock by itself.
+/// Returns the time in milliseconds since 1970-01-01 UTC. The sandbox itself reads no clock.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// What a sandbox is started with.
+/// The settings of a sandbox.
 #[derive(Clone)]
 pub struct Options {
-    /// The secret key that is accepted as a bearer token; whoever keeps a clone can replace it while the sandbox runs.
+    /// The secret key that is accepted as a bearer token. The owner of a clone can replace it while the
+    /// sandbox runs.
     pub api_key: Arc<ApiKey>,
-    /// The file the log is appended to; made if it is not there.
+    /// The file to which the log is appended; created if it does not exist.
     pub log_path: PathBuf,
-    /// Ids and the faults' draws follow from this.
+    /// The seed of ids and of the faults' draws.
     pub seed: u64,
-    /// Where log lines and intents get their time from.
+    /// The source of the time in log lines and intents.
     pub clock: Clock,
-    /// How long a confirm with `pm_sandbox_slow` takes.
+    /// The duration of a confirm with `pm_sandbox_slow`.
     pub slow: Duration,
-    /// What goes wrong, and how often it did; whoever keeps a clone can change it while the sandbox runs.
+    /// The faults and their counts. The owner of a clone can change the faults while the sandbox runs.
     pub faults: Arc<faults::Switch>,
-    /// Where webhooks go; nowhere at first. Whoever keeps a clone can change it while the sandbox runs.
+    /// The address of webhooks; none at first. The owner of a clone can change it while the sandbox runs.
     pub webhooks: Arc<webhooks::Webhooks>,
-    /// The currency in which the account is paid out, in lower case; that of each charge if none.
+    /// The currency in which the account is paid out, in lower case; without it, that of each charge.
     pub settlement: Option<String>,
-    /// How long an answer that "never comes" is kept back before the connection is given a 504.
+    /// How long a lost answer is held back before the connection is answered 504.
     pub hang: Duration,
 }
 
 impl Options {
-    /// Options with a slow confirm of three seconds and lost answers kept back for two minutes.
+    /// Options with a slow confirm of three seconds, and with lost answers held back for two minutes.
     #[must_use]
     pub fn new(api_key: impl Into<String>, log_path: impl Into<PathBuf>, seed: u64, clock: Clock) -> Self {
         Self {
@@ -108,9 +112,10 @@ impl Options {
     }
 }
 
-/// Serves the gateway on `listener` until `shutdown` completes; answers being kept back are then let go at once.
+/// Serves the gateway on `listener` until `shutdown` completes. Held-back answers are then released at once.
 ///
 /// # Errors
+///
 /// When the log cannot be opened or the listener fails.
 pub async fn serve<F>(listener: TcpListener, options: Options, shutdown: F) -> io::Result<()>
 where

@@ -1,7 +1,7 @@
-//! The gateway's own record of what happened to money: append-only, one JSON object a line.
+//! The gateway's own record of money movements: append-only, one JSON object in each line.
 //!
-//! A line is written with one `write` call, before the change it reports takes effect and before any answer is sent; what
-//! is not in the log did not happen. Nothing in it comes from the shop but the order id and the amounts.
+//! A line is written with one `write` call, before the change takes effect and before any answer is sent. So
+//! an event that is not in the log did not happen. Only the order id and the amounts come from the shop.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -31,10 +31,11 @@ impl Log {
         })
     }
 
-    /// Appends one line; its `seq` is set here.
+    /// Appends one line and sets its `seq`.
     ///
     /// # Errors
-    /// When it cannot be written; the caller must then not let the event happen.
+    ///
+    /// When it cannot be written; the caller must then not make the change.
     pub fn append(&mut self, mut line: Line) -> io::Result<()> {
         line.seq = self.written + 1;
         let mut bytes = serde_json::to_vec(&line)?;

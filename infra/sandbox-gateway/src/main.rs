@@ -1,4 +1,5 @@
-//! `sandbox-gateway`: the gateway as a program of its own, for a deployment that reaches it over this machine's network.
+//! `sandbox-gateway`: the gateway as a separate program, for a deployment that reaches it over this machine's
+//! network.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -13,20 +14,20 @@ use sandbox_gateway::{Options, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A payment gateway to test against. Prints its URL once it answers, and runs until it gets SIGINT or SIGTERM.
+/// A payment gateway for tests. Prints its URL when it answers, and runs until SIGINT or SIGTERM.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox-gateway", version)]
 struct Arguments {
-    /// Address and port; port 0 takes a free one.
+    /// Address and port; port 0 selects a free port.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The file that the log of what happened to money is appended to.
+    /// The file to which the log of money movements is appended.
     #[arg(long)]
     log: PathBuf,
-    /// The secret key that callers show. `POST /sandbox/key` replaces it.
+    /// The secret key of callers. `POST /sandbox/key` replaces it.
     #[arg(long, default_value = "sk_test_local")]
     key: String,
-    /// What ids and faults are drawn from.
+    /// The seed of ids and faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -58,7 +59,7 @@ fn run(arguments: Arguments) -> Result<()> {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("listening on {listen}"))?;
-        // A caller that connects from now on is served: the listener queues it.
+        // Callers can connect from now on, since the listener queues connections.
         writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
         let options = Options::new(key, &log, seed, Arc::new(now_millis));
         let stopping = async move {

@@ -1,20 +1,21 @@
-//! Payment methods by token: what will happen when one is confirmed.
+//! Payment methods by token: the result of a confirm with each.
 //!
-//! The `pm_card_…` tokens are those of Stripe's testing page (<https://docs.stripe.com/testing>), which lists some of them
-//! with and without `visa_`; both spellings are taken. The `pm_sandbox_…` tokens exist only here.
+//! The `pm_card_…` tokens are those of Stripe's testing page (<https://docs.stripe.com/testing>), which lists
+//! some of them with and without `visa_`; both spellings are accepted. The `pm_sandbox_…` tokens exist only
+//! here.
 
 use crate::ids::mix;
 
-/// What confirming with a token leads to.
+/// The result of a confirm with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     /// Money is taken.
     Succeed,
     /// The bank refuses, with this decline code.
     Decline(&'static str),
-    /// The customer has to sign first.
+    /// The customer must authenticate first.
     Authenticate,
-    /// Money is taken, after a while; also if nobody waits for it.
+    /// Money is taken after a delay, even if no client waits for it.
     Slow,
     /// The first confirm is lost before anything happens; later ones succeed.
     LostBeforeCharge,
@@ -45,8 +46,9 @@ pub fn behaviour(token: &str) -> Option<Behaviour> {
     })
 }
 
-/// The fingerprint of the card that a token stands for in a payment. The lost card is one card, whoever shows it; of every other token each
-/// payment has a card of its own, as shoppers do.
+/// The fingerprint of the card that a token represents in a payment. The token of the lost card represents
+/// the same card in every payment. Any other token represents a different card in each payment, as shoppers
+/// have different cards.
 #[must_use]
 pub fn fingerprint(token: &str, intent: &str) -> String {
     let owner = if token.ends_with("LostCard") { "" } else { intent };

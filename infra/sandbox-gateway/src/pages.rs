@@ -1,4 +1,4 @@
-//! Routes a real gateway does not have: the bank's page, the log, the faults, the key.
+//! Routes that a real gateway does not have: the bank's page, the log, the faults, the key.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ struct Visit {
     outcome: Option<String>,
 }
 
-/// The bank's page; `?outcome=` decides at once, for clients without buttons.
+/// The bank's page. `?outcome=` decides at once, for clients without buttons.
 async fn page(
     State(gateway): Shared,
     Path(id): Path<String>,
@@ -55,7 +55,7 @@ async fn page(
         return error::missing("payment_intent").into_response();
     };
     let (amount, currency, status) = shown;
-    // The id was looked up, so it is one of ours and needs no escaping; currency is three letters.
+    // The id was found in the book, so it needs no escaping; the currency has three letters.
     Html(format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sandbox bank</title>\
          <h1>Sandbox bank</h1><p>Payment {id} of {amount} minor units of {currency}: {}.</p>\
@@ -101,7 +101,7 @@ fn decide(gateway: &Gateway, id: &str, visit: &Visit, headers: &HeaderMap) -> Re
     } else {
         "failed"
     };
-    // A browser is sent back to the shop; a program gets told.
+    // A browser is redirected to the shop; a program gets the result as an answer.
     let browser = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())

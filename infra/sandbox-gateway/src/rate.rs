@@ -1,7 +1,7 @@
-//! Calls a second: what was called, and what is too much.
+//! The rate of calls: counts calls, and finds those beyond the limit.
 //!
-//! The limit is a token bucket, as Stripe describes its own (<https://stripe.com/blog/rate-limiters>): it holds as many calls as one second
-//! allows, and fills at the rate.
+//! The limit is a token bucket, as Stripe describes its own (<https://stripe.com/blog/rate-limiters>): it
+//! holds as many calls as one second allows, and refills at the rate.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use stack_api::gateway_log::{Calls, Second};
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
     seconds: BTreeMap<u64, Second>,
-    /// What the bucket holds, in thousandths of a call, and when it was filled last. None before the first call under a limit.
+    /// The contents of the bucket, in thousandths of a call, and the time of the last refill. `None` before
+    /// the first call under a limit.
     bucket: Option<(u64, u64)>,
 }
 
@@ -34,7 +35,7 @@ impl Counter {
         admitted
     }
 
-    /// A rate of so many calls a second is as many thousandths a millisecond.
+    /// A rate in calls a second has the same value in thousandths of a call a millisecond.
     fn takes_one(&mut self, now_ms: u64, limit: u64) -> bool {
         let full = limit * 1_000;
         let (held, filled_ms) = self.bucket.unwrap_or((full, now_ms));
@@ -78,7 +79,7 @@ mod tests {
     fn a_second_s_calls_may_come_together_and_no_more() {
         let mut counter = Counter::default();
         assert_eq!(admitted(&mut counter, 25, [0; 60]), 25);
-        // 40 ms later there is room for one.
+        // After 40 ms, the bucket has room for one call.
         assert_eq!(admitted(&mut counter, 25, [39, 40, 41]), 1);
         assert_eq!(admitted(&mut counter, 25, (1_000..2_000).step_by(40)), 25);
         let total: u64 = counter

@@ -1,4 +1,4 @@
-//! What a POST asks for, checked before anything is begun.
+//! The parameters of a POST, checked before the endpoint code.
 
 use serde_json::{Map, Value};
 
@@ -14,13 +14,13 @@ pub type Params = Vec<(String, String)>;
 /// A validated POST.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    /// Make an intent, unconfirmed.
+    /// Create an intent, unconfirmed.
     Create {
         /// Minor units.
         amount: u64,
         /// Lower-case ISO 4217.
         currency: String,
-        /// Token, if one is attached at once.
+        /// The token, if one is attached at once.
         payment_method: Option<String>,
         /// `metadata[…]`.
         metadata: Map<String, Value>,
@@ -29,9 +29,9 @@ pub enum Operation {
     Confirm {
         /// The intent.
         intent: String,
-        /// Token; else the attached one.
+        /// The token; without it, the attached one.
         payment_method: Option<String>,
-        /// Where the customer returns to after signing.
+        /// The URL to which the customer returns after the authentication.
         return_url: Option<String>,
     },
     /// Make sure that an intent is never charged.
@@ -43,17 +43,17 @@ pub enum Operation {
     Refund {
         /// The intent.
         intent: String,
-        /// Minor units; all that is left if absent.
+        /// Minor units; without a value, the whole rest.
         amount: Option<u64>,
     },
 }
 
-/// What identifies a request under an idempotency key: its route and its parameters in any order.
+/// The identity of a request under an idempotency key: its route and its parameters in any order.
 #[must_use]
 pub fn fingerprint(path: &str, params: &Params) -> String {
     let mut sorted = params.clone();
     sorted.sort();
-    // Debug quoting keeps a separator inside a value from looking like two values.
+    // The debug form quotes values, so a separator inside a value cannot look like two values.
     format!("{path} {sorted:?}")
 }
 

@@ -1,4 +1,4 @@
-//! The API's routes: authenticate, validate, claim the key, carry out, answer or keep the answer back.
+//! The API's routes: authenticate, validate, claim the key, carry out, and answer or hold the answer back.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,9 +34,9 @@ pub struct Gateway {
 /// What came of a POST.
 enum Done {
     Answered(Reply),
-    /// Answered once more, as earlier under the same key.
+    /// The stored answer of an earlier request with the same key.
     Replayed(Reply),
-    /// Whatever was done, nobody is told.
+    /// The answer is lost, whether or not the request was carried out.
     Lost,
 }
 
@@ -57,7 +57,7 @@ impl Gateway {
         })
     }
 
-    /// The books. Held only between two awaits, never across one.
+    /// The books. The lock is never held across an await.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,7 +129,7 @@ impl Gateway {
         }
     }
 
-    /// What becomes of the request, and how long it takes beyond the general latency.
+    /// The fault of the request, and its delay beyond the general latency.
     fn decide(&self, operation: &Operation) -> (Fate, Duration) {
         let faults = self.faults();
         match operation {
@@ -165,7 +165,7 @@ impl Gateway {
         }
     }
 
-    /// Holds an answer back until the client is long gone, or the sandbox stops.
+    /// Holds an answer back until the client has given up, or the sandbox stops.
     async fn keep_back(&self) {
         let mut stopping = self.stopping.clone();
         tokio::select! {
@@ -191,10 +191,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 type Shared = State<Arc<Gateway>>;
 
-/// What a POST is answered; refused ones too.
+/// The answer to a POST, including refused ones.
 type Answered = Result<Response<Body>, Refused>;
 
-/// What a request is answered that was not carried out.
+/// The answer to a request that was not carried out.
 struct Refused {
     reply: Reply,
     /// With how long to wait.
@@ -286,7 +286,7 @@ async fn run(
         .into());
     }
     let fingerprint = request::fingerprint(&path, &params);
-    // In a task of its own: a client that hangs up does not take its request back.
+    // In a separate task, so that the request completes even if the client closes the connection.
     let task = {
         let gateway = Arc::clone(&gateway);
         tokio::spawn(async move { gateway.carry_out(operation, key, &fingerprint).await })

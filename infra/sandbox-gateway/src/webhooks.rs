@@ -1,7 +1,9 @@
-//! Webhooks: what happened to an intent is posted to an address, signed as Stripe signs, and delivered as badly as asked.
+//! Webhooks: changes of an intent are posted to an address, signed as Stripe signs, and delivered as
+//! unreliably as the faults require.
 //!
-//! Which event is late, sent twice or lost follows from the faults' seed and the event's id. Late events arrive after later ones,
-//! so they are out of order too. An event whose address does not answer 2xx is sent again, [`ATTEMPTS`] times in all.
+//! The faults' seed and the event's id determine which event is late, sent twice or lost. Late events arrive
+//! after later ones, so they are out of order too. An event whose address does not answer 2xx is sent again,
+//! [`ATTEMPTS`] times in all.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,39 +23,39 @@ use crate::Clock;
 use crate::ids::{draw, mix};
 use crate::log::Event;
 
-/// How often an event is sent at most.
+/// The largest number of sends of an event.
 pub const ATTEMPTS: u32 = 6;
-/// How long one attempt may take.
+/// The time limit of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The pause after the first attempt; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Where webhooks go and what becomes of them.
+/// The address of webhooks and the faults of their delivery.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The address, `http` only.
     pub url: String,
-    /// The secret that they are signed with.
+    /// The secret of the signatures.
     pub secret: String,
     /// What goes wrong.
     #[serde(default)]
     pub faults: WebhookFaults,
 }
 
-/// What goes wrong with webhooks. Shares are from 0 to 1; absent fields mean "nothing".
+/// Faults of webhooks. Shares are from 0 to 1; absent fields mean "nothing".
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookFaults {
-    /// Share that is never sent.
+    /// The share that is never sent.
     pub lost: f64,
-    /// Share that is sent twice.
+    /// The share that is sent twice.
     pub twice: f64,
     /// Share that is sent late.
     pub late: f64,
-    /// By how much, in milliseconds.
+    /// The delay, in milliseconds.
     pub late_ms: u64,
-    /// The draws follow from this.
+    /// The seed of the draws.
     pub seed: u64,
 }
 
@@ -65,7 +67,7 @@ impl WebhookFaults {
         shares.iter().all(|share| (0.0..=1.0).contains(share))
     }
 
-    /// How long before each time that an event is sent, counted from now; nothing for one that is lost.
+    /// The delay of each send of the event, from now; empty for a lost event.
     #[must_use]
     pub fn delays(&self, event: &str) -> Vec<Duration> {
         let hits = |what: &[u8], share: f64| draw(self.seed, &[what, event.as_bytes()]) < share;
@@ -81,7 +83,7 @@ impl WebhookFaults {
     }
 }
 
-/// How many events went wrong.
+/// The counts of the faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WebhooksStruck {
     /// Never sent.
@@ -92,7 +94,7 @@ pub struct WebhooksStruck {
     pub late: u64,
 }
 
-/// The webhooks of a sandbox; whoever keeps a clone of the pointer to it can change where they go.
+/// The webhooks of a sandbox. The owner of a clone of the pointer can change the address.
 #[derive(Default)]
 pub struct Webhooks {
     target: Mutex<Option<Target>>,
@@ -104,19 +106,19 @@ impl Webhooks {
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends webhooks to `target` from now on, or none.
+    /// Sends webhooks to `target` from now on; `None` stops them.
     pub fn send_to(&self, target: Option<Target>) {
         *self.target() = target;
     }
 
-    /// Changes what goes wrong from now on. Without a target nothing can.
+    /// Changes the faults from now on. Without a target they have no effect.
     pub fn strike_with(&self, faults: WebhookFaults) {
         if let Some(target) = self.target().as_mut() {
             target.faults = faults;
         }
     }
 
-    /// How many events went wrong so far.
+    /// The counts of the faults so far.
     #[must_use]
     pub fn struck(&self) -> WebhooksStruck {
         *self.struck.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,7 +144,7 @@ fn type_of(event: Event) -> Option<&'static str> {
     }
 }
 
-/// Announces what happens in one book.
+/// Announces the changes of one book.
 pub(crate) struct Announcer {
     webhooks: Arc<Webhooks>,
     seed: u64,
@@ -162,12 +164,12 @@ impl Announcer {
         }
     }
 
-    /// Notes that `event` is in the log. [`Announcer::announce`] sends it, once the intent shows it.
+    /// Records that `event` is in the log. [`Announcer::announce`] sends it once the intent shows the change.
     pub(crate) fn note(&mut self, event: Event) {
         self.next = type_of(event).or(self.next);
     }
 
-    /// Sends what was noted last, with the intent as it is now.
+    /// Sends the last recorded event, with the current intent.
     pub(crate) fn announce(&mut self, intent: &Value) {
         let Some(kind) = self.next.take() else { return };
         let Some(target) = self.webhooks.target().clone() else {

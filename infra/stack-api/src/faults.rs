@@ -72,7 +72,7 @@ faults! {
     GatewayTimeoutAfterCharge = "gateway-timeout-after-charge",
     /// The gateway does not carry out a request, and may or may not answer that.
     GatewayTimeoutBeforeCharge = "gateway-timeout-before-charge",
-    /// The gateway refuses everything, for seconds at a time; or once, for as long as the plan says.
+    /// The gateway refuses everything, for seconds at a time; or once, for the time that the plan sets.
     GatewayOutage = "gateway-outage",
     /// The gateway's webhooks are lost, sent twice, or late and so out of order.
     WebhookDisorder = "webhook-disorder",
@@ -121,7 +121,7 @@ pub struct FaultPlan {
     pub throttle_share: f64,
     /// The length of `postgres-outage`, in seconds.
     pub postgres_outage_seconds: u32,
-    /// How long the one outage of the gateway lasts, in seconds; none lets short ones come and go.
+    /// The length of the gateway's one outage, in seconds; without a value, outages are short and repeated.
     pub gateway_outage_seconds: Option<u32>,
 }
 
@@ -189,8 +189,9 @@ impl FaultPlan {
 impl FromStr for FaultPlan {
     type Err = PlanError;
 
-    /// Reads names separated by commas; `everything` stands for all, `throttle=0.05` sets the ceilings' share,
-    /// `postgres-outage=60` and `gateway-outage=60` the outage's seconds.
+    /// Parses names separated by commas. `everything` stands for all faults; `throttle=0.05` sets the
+    /// remaining share of the limits; `postgres-outage=60` and `gateway-outage=60` set the length of the
+    /// outage in seconds.
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut plan = Self::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {

@@ -44,17 +44,17 @@ pub struct Line {
     pub reason: Option<String>,
 }
 
-/// The API calls that the gateway got: the answer to `GET /sandbox/calls`.
+/// The API calls that the gateway received: the answer to `GET /sandbox/calls`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calls {
-    /// Each second in which there was one, the oldest first.
+    /// Each second with at least one call, the oldest first.
     pub seconds: Vec<Second>,
 }
 
 /// The calls of one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Second {
-    /// Which one, in seconds since 1970-01-01 UTC.
+    /// The second, since 1970-01-01 UTC.
     pub at: u64,
     /// Calls that were let in.
     pub admitted: u64,
@@ -74,7 +74,7 @@ impl Calls {
             .collect()
     }
 
-    /// How many there were by `count`.
+    /// The sum of `count` over all seconds.
     pub fn total(&self, count: impl Fn(&Second) -> u64) -> u64 {
         self.seconds.iter().map(count).sum()
     }

@@ -5,33 +5,36 @@
 //! refused costs by the size of the item that is there, at least one unit; each item of a transaction costs double, and a
 //! cancelled transaction costs what it would have cost.
 
-/// What an item of a transaction costs, compared with a write of its own.
+/// The cost factor of an item in a transaction, compared with a single write.
 pub const TRANSACTION_FACTOR: f64 = 2.0;
 
-/// How many blocks of `block` bytes an item of so many bytes takes up, at least one.
+/// The number of blocks of `block` bytes that an item of this size occupies, at least one.
 fn blocks(bytes: usize, block: usize) -> f64 {
     f64::from(u32::try_from(bytes.div_ceil(block).max(1)).unwrap_or(u32::MAX))
 }
 
-/// Write units of a single write of an item of so many bytes.
+/// Write units of a single write of an item of this size.
 #[must_use]
 pub fn write(bytes: usize) -> f64 {
     blocks(bytes, 1_024)
 }
 
-/// Read units of a read of an item of so many bytes (0 if there is none), or of all items of a query together.
+/// Read units of a read of one item of this size (0 bytes if it does not exist), or of all items of a query
+/// together.
 #[must_use]
 pub fn read(bytes: usize, consistent: bool) -> f64 {
     blocks(bytes, 4_096) * if consistent { 1.0 } else { 0.5 }
 }
 
-/// Write units of a single write that its condition refused, where the item that is there has so many bytes (0 if there is none).
+/// Write units of a single write that its condition refused. `bytes` is the size of the existing item (0 if
+/// it does not exist).
 #[must_use]
 pub fn refused_write(existing: usize) -> f64 {
     write(existing)
 }
 
-/// Write units of one item of a transaction, by the sizes before and after in bytes (0 if there is none): the larger counts.
+/// Write units of one item of a transaction. The larger of its sizes before and after counts (0 bytes if it
+/// does not exist).
 #[must_use]
 pub fn transaction_item(existing: usize, new: usize) -> f64 {
     write(existing.max(new)) * TRANSACTION_FACTOR

@@ -190,7 +190,7 @@ impl Host {
     /// When the function fails or does not return an HTTP response.
     pub async fn call(&self, function: &str, event: Bytes) -> anyhow::Result<Reply> {
         let answer = self.functions.call(function, "bench", event).await;
-        let answer = answer.with_context(|| format!("{function}; its log says more"))?;
+        let answer = answer.with_context(|| format!("{function}; see its log"))?;
         serde_json::from_slice(&answer)
             .with_context(|| format!("{function} answered {}", String::from_utf8_lossy(&answer)))
     }

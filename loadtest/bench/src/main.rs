@@ -48,24 +48,24 @@ enum Part {
     Tokens,
     /// Load on the whole stack.
     Load,
-    /// Reserves alone, without figures, for a profiler to look at; only when asked for.
+    /// Reservations alone, without figures, for a profiler. Runs only when requested.
     Profile,
 }
 
-/// Measures what a reserve costs, what the stack serves, and what a cold start takes.
+/// Measures the cost of a reservation, the throughput of the stack, and the time of a cold start.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Cli {
-    /// What to measure; everything unless told.
+    /// What to measure; without it everything.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
-    /// The folder of the functions' programs, as `infra/tools/package --stand-ins` leaves it.
+    /// The folder of the functions' programs, made by `infra/tools/package --stand-ins`.
     #[arg(long, default_value = FUNCTIONS_DIR)]
     functions_dir: PathBuf,
     /// The folder of the stack's program.
     #[arg(long, default_value = "target/release")]
     stack_dir: PathBuf,
-    /// The folder of the Node.js function, as `loadtest/bench/node/build` makes it.
+    /// The folder of the Node.js function, made by `loadtest/bench/node/build`.
     #[arg(long, default_value = "target/bench/node")]
     node_dir: PathBuf,
     /// The SAM template.
@@ -77,10 +77,10 @@ struct Cli {
     /// Where everything goes.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
-    /// Rounds of CPU time; a third as many of load, five times as many cold starts.
+    /// Rounds of the CPU measurement. The load has a third as many, the cold starts five times as many.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     rounds: u16,
-    /// Load with reservations alone instead of the mix, to see where their time goes.
+    /// Send reservations only instead of the mix, to profile them.
     #[arg(long)]
     reserves_only: bool,
     /// What draws follow from.

@@ -16,18 +16,18 @@ use crate::plan::{Card, Then, Wish};
 use crate::process::Function;
 use crate::shopper::{LOOK, Shopper};
 
-/// How long after its payment deadline a shopper still asks after an order, in milliseconds.
+/// How long after its payment deadline a shopper still requests an order's status, in milliseconds.
 const AFTER_DEADLINE_MS: i64 = 30_000;
-/// The gateway's token of a payment that takes its time and succeeds.
+/// The gateway's token of a payment that succeeds after a delay.
 pub(crate) const SLOW_PAYS: &str = "pm_slow_pays";
-/// The gateway's token of a payment that takes its time and is declined.
+/// The gateway's token of a payment that is declined after a delay.
 pub(crate) const SLOW_DECLINES: &str = "pm_slow_declines";
 
-/// The gateway's token of a card that is declined by a payment's first confirmation alone.
+/// The gateway's token of a card that is declined only at a payment's first confirmation.
 pub(crate) const PASSES: &str = "pm_passes";
 
 impl Card {
-    /// The gateway's token for it.
+    /// The gateway's token for this means of payment.
     #[must_use]
     pub const fn token(self) -> &'static str {
         match self {
@@ -87,8 +87,8 @@ impl Shopper {
             return Ending::GaveUp;
         };
         let problem = answer.json::<Problem>();
-        // The promise is about the clock of the process that refused, and here that clock is known: the audit's
-        // tolerance for clocks it cannot know is taken out.
+        // The promise is about the clock of the process that refused. In the replay that clock is known, so
+        // the audit's tolerance for unknown clocks is removed.
         self.client.journal.write(Entry::CheckoutRefused(CheckoutRefused {
             at_ms: answer.at.as_millis() - CLOCK_SKEW_MS,
             shopper: self.shopper.to_string(),
@@ -106,7 +106,7 @@ impl Shopper {
         }
     }
 
-    /// Follows an order to its end, doing what is asked for on the way.
+    /// Follows an order to its end, and takes the required actions on the way.
     async fn follow(
         &mut self,
         mut order: OrderView,
@@ -146,7 +146,7 @@ impl Shopper {
                 }
                 OrderStatus::PaymentFailed if order.payment_failure.is_some() => {
                     let Some(next) = cards.next() else {
-                        // The order ends by itself.
+                        // The order ends without further action.
                         return Ending::PaymentFailed;
                     };
                     let wait = i64::from(if next == Card::Ignored {
@@ -188,7 +188,7 @@ impl Shopper {
         }
     }
 
-    /// Brings another card; how the visit ends if the answer is a surprise.
+    /// Submits another card; returns how the visit ends if the answer is unexpected.
     async fn bring(&mut self, path: &str, order: &mut OrderView, card: Card) -> Option<Ending> {
         let (device, asked) = self.nth();
         let left = order
@@ -237,7 +237,7 @@ impl Shopper {
     }
 }
 
-/// Somebody else than us brings a payment to an end: the shopper at the bank, or the bank.
+/// Another party than this system ends the payment: the shopper at the bank, or the bank.
 pub(crate) fn finish(world: &crate::world::World, gateway: &MemoryGateway, id: &PaymentId, pays: bool) {
     let was_open = gateway.finish_action(id, pays);
     let how = if pays { "paid" } else { "refused" };

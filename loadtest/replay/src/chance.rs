@@ -1,11 +1,11 @@
-//! Chance that a seed decides: a stream of numbers for what happens in order, and a number by key for what must not
-//! move when something else is left out.
+//! Random decisions from a seed: a stream of numbers for decisions in order, and a number by key for
+//! decisions that must stay the same when others are left out.
 
 pub use domain::choice::mix;
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The number that belongs to a key.
+/// The number for a key.
 #[must_use]
 pub const fn keyed(seed: u64, key: u64, nth: u64) -> u64 {
     mix(mix(mix(seed.wrapping_add(STEP)) ^ key).wrapping_add(nth.wrapping_mul(STEP)))
@@ -47,7 +47,7 @@ impl Dice {
         from.saturating_add(u32::try_from(self.below(span)).unwrap_or(0))
     }
 
-    /// True `percent` times in a hundred.
+    /// True with a probability of `percent` percent.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

@@ -1,4 +1,5 @@
-//! What shoppers and operators do alike: send a request, wait so long, and send it again with the same key.
+//! What shoppers and operators have in common: they send a request, wait for a limited time, and send it
+//! again with the same key.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,16 +18,16 @@ use crate::process::Function;
 use crate::tokens::Keys;
 use crate::world::World;
 
-/// How often a request is sent before its sender gives up.
+/// The largest number of sends of one request before the client gives up.
 const MOST_TRIES: u32 = 7;
 
-/// How long an answer that is lost keeps a shopper waiting at most, in milliseconds.
+/// The longest wait for an answer that was lost, in milliseconds.
 const SILENCE_MS: i64 = 20_000;
 
-/// A request, as often as it is sent.
+/// A request, as it is sent each time.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Which function's route it is.
+    /// The function that serves the request's route.
     pub function: Function,
     /// Its method.
     pub method: Method,
@@ -51,7 +52,7 @@ impl Call {
         }
     }
 
-    /// The same with an idempotency key.
+    /// The same request with an idempotency key.
     #[must_use]
     pub fn key(mut self, key: String) -> Self {
         self.key = Some(key);
@@ -66,7 +67,7 @@ impl Call {
     }
 }
 
-/// Everything a client needs.
+/// The state that a client needs.
 #[derive(Clone)]
 pub struct Client {
     /// The world.
@@ -84,7 +85,7 @@ pub struct Client {
     sent: Arc<Mutex<u64>>,
 }
 
-/// What shoppers were told, as they saw it.
+/// The answers to shoppers, as the shoppers received them.
 #[derive(Debug, Default)]
 pub struct Journal(Mutex<Vec<Entry>>);
 
@@ -122,7 +123,7 @@ impl Client {
         }
     }
 
-    /// A number from `from` to `to`, of this client's own.
+    /// A number from `from` to `to`, from this client's own generator.
     #[must_use]
     pub fn drawn(&self, purpose: u64, from: u64, to: u64) -> i64 {
         let number = keyed(
@@ -133,13 +134,13 @@ impl Client {
         i64::try_from(from + number % (to.saturating_sub(from) + 1)).unwrap_or(0)
     }
 
-    /// Waits for a number of milliseconds of this client's own.
+    /// Waits for a number of milliseconds from this client's own generator.
     pub async fn pause(&self, purpose: u64, from: u64, to: u64) {
         self.world.sleep(self.drawn(purpose, from, to)).await;
     }
 
-    /// Sends a request as often as `sends` says, and again, until there is an answer that is not *later*. All final
-    /// answers that came, the first first; none when the sender gave up.
+    /// Sends a request as often as `sends` says and repeats it until it gets an answer that is not *later*.
+    /// Returns all final answers in order; none when the client gave up.
     pub async fn insist(&self, call: &Call, sends: Sends) -> Vec<Answer> {
         let mut clicks = sends.clicks.max(1);
         for attempt in 1..=MOST_TRIES {
@@ -173,7 +174,7 @@ impl Client {
             self.world.note("a request was sent again");
             let pause = 100 * u64::from(attempt);
             let pause = match self.drawn(0x1ea7, 0, 11) {
-                // Put away, and taken up again when the hold may be over.
+                // The client pauses, and continues when the hold may be over.
                 0 => self.drawn(0x90be, 12_000, 30_000),
                 _ => self.drawn(0xbac0, pause, 3 * pause),
             };
@@ -182,7 +183,7 @@ impl Client {
         Vec::new()
     }
 
-    /// Sends a request once. The function works on it whether anyone waits or not.
+    /// Sends a request once. The function processes it even if the client no longer waits.
     fn send(&self, call: &Call) -> oneshot::Receiver<Option<Answer>> {
         let nth = {
             let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +224,7 @@ impl Client {
             });
             world.done();
             if lost.is_some() {
-                // Nothing comes, not even word that nothing will.
+                // Neither an answer nor an error arrives.
                 world.sleep(SILENCE_MS).await;
             }
             let told = match invoked {
@@ -254,7 +255,8 @@ impl Client {
     }
 }
 
-/// Whether the same request is to be sent again later: what the API says of 409 `conflict`, 500 and 503.
+/// Whether the same request is to be sent again later. The API documents this for 409 `conflict`, 500 and
+/// 503.
 fn means_later(answer: &Answer) -> bool {
     match answer.status {
         500..600 => true,

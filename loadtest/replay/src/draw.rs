@@ -1,4 +1,5 @@
-//! From a seed to a plan. Small drops, so that everything meets everything: few units, few shoppers, little time.
+//! Draws a plan from a seed. Drops are small (few units, few shoppers, little time), so that many events
+//! coincide.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ pub enum Subject {
     /// Whole drops.
     #[default]
     Drops,
-    /// Orders: enough units for everybody, few of whom have a plain card, and trouble where orders are worked on.
+    /// Orders: enough units for every shopper, few plain cards, and faults where orders are processed.
     Orders,
 }
 
@@ -51,9 +52,9 @@ pub fn plan(seed: u64) -> Plan {
     }
 }
 
-/// How long a gateway may be away in an order's history, in milliseconds.
+/// The longest outage of the gateway in an order's history, in milliseconds.
 const GATEWAY_OUTAGE_MS: u32 = 3_600_000;
-/// When dead letters are moved back, in milliseconds after all else: two days.
+/// When dead letters are moved back, in milliseconds after all other work: two days.
 const REDRIVE_MS: u32 = 172_800_000;
 
 /// The plan of a seed for orders.
@@ -109,9 +110,9 @@ fn orders(seed: u64) -> Plan {
             to_ms,
         });
         system.calm_ms = system.calm_ms.max(to_ms);
-        // Processes that die at every few calls for so long would use up the receives of any message.
+        // With processes that die every few calls for so long, any message would use up its receives.
         faults.rates.remove(&Fault::KillFunctions);
-        // From then on an alarm asks the operator to decide.
+        // From this time on an alarm asks the operator to decide.
         let late_ms = from_ms + 1_000 * drop.gateway_wait_seconds;
         for _ in 0..dice.within(0, 2) {
             let at_ms = late_ms + dice.within(0, 120_000);
@@ -124,7 +125,7 @@ fn orders(seed: u64) -> Plan {
             }
         }
         acts.sort_by_key(|act| act.at_ms);
-        // A queue gives a message that long to every function that reads it.
+        // A queue retains a message for this time, for every function that reads the queue.
         system.visibility_ms = system
             .visibility_ms
             .max(1_000 * process_order::LIMITS.visibility_seconds());
@@ -265,7 +266,7 @@ fn card(dice: &mut Dice) -> Card {
 fn check_out(dice: &mut Dice, drop: &DropPlan) -> Then {
     let card = card(dice);
     let further = [(); 2].map(|()| dice.percent(60).then(|| self::card(dice)));
-    // Around the end of the hold, of the drop and of the payment's time is where it gets interesting.
+    // The ends of the hold, of the drop and of the payment's time are the moments with the most races.
     let hold_ms = 1000 * drop.hold_seconds;
     let after_ms = match dice.below(10) {
         0 => dice.within(hold_ms.saturating_sub(3_000), hold_ms + 3_000),
@@ -310,7 +311,7 @@ fn system(dice: &mut Dice, drop: &DropPlan, shoppers: &[ShopperPlan]) -> SystemP
 
 fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
     let mut rates = BTreeMap::new();
-    // A quiet run, a single fault, a few, or everything.
+    // A run without faults, with one fault, with a few, or with all.
     let percent = match dice.below(20) {
         0 => 0,
         1..=4 => {
@@ -347,7 +348,7 @@ fn faults(dice: &mut Dice, calm_ms: u32) -> FaultPlan {
     }
 }
 
-/// A rate up to the fault's own, mostly well below it.
+/// A rate up to the fault's largest rate, mostly far below it.
 fn rate(dice: &mut Dice, fault: Fault) -> u16 {
     let most = u32::from(most_per_10_000(fault));
     let bound = if dice.percent(30) { most } else { most / 4 };

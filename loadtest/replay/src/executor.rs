@@ -1,7 +1,7 @@
-//! Tasks one at a time, in an order that a seed decides.
+//! Runs tasks one at a time, in an order that a seed decides.
 //!
-//! Everything that can go on waits in one set; which of it goes on next is drawn. Only when nothing can go on does time
-//! move, straight to the next sleeper. A process that dies takes its tasks with it between two steps.
+//! All runnable tasks are in one set, and the next one is drawn from it. Only when no task is runnable does
+//! virtual time move, to the time of the next sleeper. When a process dies, its tasks end between two steps.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,12 +16,12 @@ use crate::timeline::Timeline;
 /// A task's work.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The tasks that can go on.
+/// The runnable tasks.
 #[derive(Default)]
 struct Ready(Mutex<Vec<Arc<Waking>>>);
 
 struct Waking {
-    /// Where the task is. When it has ended, another one may be there.
+    /// The slot of the task. After the task has ended, another task may use the slot.
     slot: usize,
     queued: AtomicBool,
     ready: Arc<Ready>,
@@ -49,15 +49,15 @@ struct Task {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The main task came to its end.
+    /// The main task has ended.
     Done,
-    /// Nobody can go on, and nobody sleeps.
+    /// No task is runnable, and none sleeps.
     Stuck,
     /// More steps than a drop can need.
     Endless,
 }
 
-/// The tasks under way. The slot of one that has ended is used again.
+/// The running tasks. The slot of an ended task is used again.
 #[derive(Default)]
 struct Tasks {
     slots: Vec<Option<Task>>,
@@ -77,7 +77,7 @@ impl Tasks {
         waking.wake_by_ref();
         if let Some(process) = process {
             let tasks = self.of_process.entry(process).or_default();
-            // Those that have ended are only known here.
+            // Ended tasks are detected only here.
             tasks.retain(|task| Arc::strong_count(task) > 1);
             tasks.push(Arc::clone(&waking));
         }
@@ -115,7 +115,8 @@ impl Tasks {
     }
 }
 
-/// Runs `main` and everything it spawns, until `main` ends or `most_steps` were made. Tasks that are left are dropped.
+/// Runs `main` and all tasks that it spawns, until `main` ends or `most_steps` steps were made. Remaining
+/// tasks are dropped.
 pub fn run(timeline: &Timeline, order: u64, most_steps: u64, main: Work) -> Ended {
     let mut dice = Dice::new(order);
     let mut tasks = Tasks::default();

@@ -1,10 +1,11 @@
-//! How often the faults strike a replayed drop, where, and what a single stroke of one does.
+//! The frequency of faults in a replayed drop, the calls that they can hit, and the effect of a single hit (a
+//! stroke).
 
 use serde::{Deserialize, Serialize};
 pub use stack_api::faults::Fault;
 
-/// The faults that a seed draws. An outage of an hour takes an hour of each run, so a test of its own makes it; webhooks have a plan of their
-/// own.
+/// The faults that a seed can draw. An outage of an hour takes an hour of each run, so a separate test makes
+/// it. Webhooks have their own plan.
 #[must_use]
 pub fn drawn() -> Vec<Fault> {
     let all = Fault::ALL.into_iter();
@@ -12,7 +13,7 @@ pub fn drawn() -> Vec<Fault> {
         .collect()
 }
 
-/// Whether a fault also, or only, lasts for a while.
+/// Whether a fault lasts for a period, in addition to single strokes or instead of them.
 #[must_use]
 pub const fn lasts(fault: Fault) -> bool {
     matches!(
@@ -21,7 +22,7 @@ pub const fn lasts(fault: Fault) -> bool {
     )
 }
 
-/// How often a fault may strike at most, in strokes for each 10,000 calls that it could strike.
+/// The largest frequency of a fault, in strokes for each 10,000 calls that it could hit.
 #[must_use]
 pub const fn most_per_10_000(fault: Fault) -> u16 {
     match fault {
@@ -40,17 +41,17 @@ pub const fn most_per_10_000(fault: Fault) -> u16 {
     }
 }
 
-/// Where a fault can strike.
+/// The calls that a fault can hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A read of the database, which may lag or not.
+    /// A read of the database, which may or may not lag.
     Read {
-        /// Whether its port allows it to lag.
+        /// Whether the port allows the read to lag.
         may_lag: bool,
     },
     /// A write to the database.
     Write {
-        /// Whether it is a transaction.
+        /// Whether the write is a transaction.
         transaction: bool,
     },
     /// A call of the gateway.
@@ -67,41 +68,41 @@ pub enum Place {
 pub enum Stroke {
     /// Refused, nothing done.
     Busy,
-    /// Nothing done, the caller cannot tell.
+    /// Not done, and the caller cannot know.
     UnknownBefore,
-    /// Done, the caller cannot tell.
+    /// Done, and the caller cannot know.
     UnknownAfter,
-    /// The caller is told that it cannot tell, and it is done this many milliseconds later.
+    /// The caller gets an unknown outcome, and the call is done this many milliseconds later.
     Late(u32),
-    /// Fails for good, nothing done.
+    /// Not done, and permanently failed.
     Broken,
-    /// Takes this many milliseconds longer.
+    /// The call takes this many milliseconds longer.
     Slow(u32),
-    /// The read shows a state of a moment ago.
+    /// The read returns the state of an earlier moment.
     Stale,
     /// The process dies before the call has an effect.
     DiesBefore,
-    /// The process dies after the call took effect, before it knows.
+    /// The process dies after the call took effect, before it gets the answer.
     DiesAfter,
-    /// Nothing done, and the caller learns it.
+    /// Not done, and the caller gets an error that says so.
     NotSent,
-    /// Nothing done, and the caller is asked to wait.
+    /// Not done, and the caller is asked to wait.
     Throttled,
-    /// Nothing done, the other side says that it is failing.
+    /// Not done, and the service reports an internal failure.
     UnavailableBefore,
-    /// Done, and the other side says that it is failing.
+    /// Done, and the service reports an internal failure.
     UnavailableAfter,
-    /// Nothing done; the failure is stored under the call's key.
+    /// Not done; the failure is stored under the call's key.
     StoredBefore,
-    /// Done; a failure is stored under the call's key all the same.
+    /// Done; a failure is stored under the call's key nevertheless.
     StoredAfter,
     /// Comes once more.
     Again,
-    /// Comes this many milliseconds later.
+    /// The message arrives this many milliseconds later.
     Delayed(u32),
 }
 
-/// A stroke that fell: which fault, and what it did.
+/// A stroke that occurred: the fault and its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Struck {
     /// The fault it belongs to.

@@ -1,7 +1,8 @@
-//! The fleet: processes of every function, started when needed, kept while they live, and what they are wired to.
+//! The fleet: processes of every function with their ports. A process is started when needed and kept while
+//! it lives.
 //!
-//! A process serves one invocation at a time and keeps its caches from one to the next, as Lambda's do. It is the function
-//! over ports in memory.
+//! A process serves one invocation at a time and keeps its caches between invocations, as Lambda's do. It
+//! runs the real function over ports in memory.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ use crate::tokens::Keys;
 use crate::webhooks::{Hooks, SECRET};
 use crate::world::World;
 
-/// Where the bank would send shoppers back to.
+/// The URL to which the bank would return shoppers.
 const RETURN_URL: &str = "https://shop.example/orders";
 /// The gateway's rate: so high that few orders wait for it.
 const PACE: Pace = Pace {
@@ -48,7 +49,7 @@ const PACE: Pace = Pace {
     workers: process_order::WORKERS,
 };
 
-/// What a process runs: the router of an HTTP function, or a [`Handle`].
+/// The function in a process: the router of an HTTP function, or a [`Handle`].
 type Service = Arc<dyn Any + Send + Sync>;
 
 #[derive(Clone)]
@@ -62,7 +63,7 @@ struct Warm {
 pub enum Invoked<T> {
     /// With an answer.
     Answered(T),
-    /// Without one: it failed, the process died, or its time was up.
+    /// Without an answer, the function failed, the process died, or its time limit passed.
     Failed,
 }
 
@@ -73,21 +74,22 @@ pub struct Answer {
     pub status: u16,
     /// Its body.
     pub body: Vec<u8>,
-    /// The moment of the answer by the clock of the process that gave it.
+    /// The time of the answer, by the clock of the process that gave it.
     pub at: Timestamp,
-    /// The true moment at which the function began with the request: an answer may rest on what was true from then on.
+    /// The true time at which the function began to process the request. An answer may be based on data from
+    /// then on.
     pub begun_at: Timestamp,
 }
 
 impl Answer {
-    /// The body as JSON, if it is that.
+    /// The body as JSON; `None` if it is not JSON.
     #[must_use]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 }
 
-/// Everything behind the API.
+/// All functions and services behind the API.
 pub struct Fleet {
     world: Arc<World>,
     keys: Arc<Keys>,
@@ -97,9 +99,9 @@ pub struct Fleet {
     pub gateway: MemoryGateway,
     /// The ledger.
     pub ledger: MemoryLedger,
-    /// The queues' sending side.
+    /// The sending side of the queues.
     pub queues: MemoryQueues,
-    /// The queues' receiving side.
+    /// The receiving side of the queues.
     pub deliveries: Arc<Deliveries>,
     /// The stream.
     pub stream: Arc<Stream>,
@@ -131,7 +133,7 @@ impl Fleet {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process that is free, or a new one.
+    /// An idle process, or a new one.
     fn process_of(&self, function: Function) -> Warm {
         let mut idle = self.idle();
         let free = idle.entry(function).or_default();
@@ -140,7 +142,7 @@ impl Fleet {
             self.world.now_ms().unsigned_abs(),
             function as u64,
         );
-        // Now and then one is retired and a new one started.
+        // At random, a process is retired and a new one is started.
         if free.is_empty() || drawn.is_multiple_of(16) {
             drop(idle);
             return self.start(function);
@@ -169,7 +171,7 @@ impl Fleet {
             Function::Checkout => Arc::new(checkout::Api::router(store(), store(), store(), shoppers, edge)),
             Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, edge)),
             Function::OperateDrop => {
-                // Nobody asks for readiness here: capacity is no part of a replay.
+                // The replay does not include readiness, since capacity is no part of it.
                 let (readiness, operators) = (self.memory.clone(), self.keys.operators.clone());
                 Arc::new(operate_drop::Api::router(
                     store(),
@@ -205,7 +207,7 @@ impl Fleet {
         Warm { process, service }
     }
 
-    /// Runs `serve` on a process of `function`, until it answers, dies, or has taken all its time.
+    /// Runs `serve` on a process of `function`, until it answers, dies, or reaches its time limit.
     async fn invoke<T, F>(
         self: &Arc<Self>,
         function: Function,
@@ -222,7 +224,7 @@ impl Fleet {
         let (answer, answered) = oneshot::channel();
         let served = serve(warm.service.clone(), process.clone());
         world.spawn(Some(process.id), async move {
-            // Nobody waits any more: the answer is lost.
+            // The caller no longer waits, so the answer is lost.
             answer.send(served.await).ok();
         });
         let timeout = world.sleep(function.limits().timeout_ms());
@@ -264,7 +266,8 @@ impl Fleet {
         .await
     }
 
-    /// Hands an event to a process of `function`, whose handler is an `H`. Its time began `late_ms` ago.
+    /// Passes an event to a process of `function`, whose handler is an `H`. The invocation began `late_ms`
+    /// ago.
     async fn event<H: Handle>(
         self: &Arc<Self>,
         function: Function,
@@ -290,31 +293,31 @@ impl Fleet {
         .await
     }
 
-    /// Hands a batch of the stream to the relay.
+    /// Passes a batch of the stream to the relay.
     pub async fn relay(self: &Arc<Self>, label: String, batch: StreamBatch) -> Invoked<BatchReport> {
         self.event::<Relay<Queues, ProcessEdge>>(Function::RelayEvents, label, batch, 0)
             .await
     }
 
-    /// Hands a batch of the payments' queue to `process-order`.
+    /// Passes a batch of the payments queue to `process-order`.
     pub async fn process(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Driver<Store, Gateway, ProcessEdge>>(Function::ProcessOrder, label, event, 0)
             .await
     }
 
-    /// Hands a batch of the ledger's queue to `project-ledger`.
+    /// Passes a batch of the ledger queue to `project-ledger`.
     pub async fn project(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, label, event, 0)
             .await
     }
 
-    /// Hands a batch of the mail queue to `notify-shopper`.
+    /// Passes a batch of the mail queue to `notify-shopper`.
     pub async fn notify(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Notifier<Store, Mailbox, ProcessEdge>>(Function::NotifyShopper, label, event, 0)
             .await
     }
 
-    /// Runs the conductor once; its time began `late_ms` ago.
+    /// Runs the conductor once. The invocation began `late_ms` ago.
     pub async fn conduct(self: &Arc<Self>, label: String, late_ms: i64) {
         if self.world.is_sabotaged(Sabotage::NobodyConducts) {
             return;
@@ -324,7 +327,7 @@ impl Fleet {
             .await;
     }
 
-    /// Runs the sweeper once; its time began `late_ms` ago.
+    /// Runs the sweeper once. The invocation began `late_ms` ago.
     pub async fn sweep(self: &Arc<Self>, label: String, late_ms: i64) {
         if self.world.is_sabotaged(Sabotage::NobodySweeps) {
             return;

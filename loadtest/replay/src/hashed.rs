@@ -1,7 +1,7 @@
-//! Tokens whose signature is a hash.
+//! Tokens with a hash as signature.
 //!
-//! Functions read, parse and check them as always; only the signature costs nothing. A run of millions of requests would
-//! otherwise spend its time on Ed25519.
+//! Functions read, parse and check tokens as usual; only the signature is cheap. Otherwise a run of millions
+//! of requests would spend its time on Ed25519.
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,8 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
-/// Makes hashes the signatures of this process, from now on. It must come before any key is made; whether it did.
+/// Sets the signatures of this process to hashes. It must be called before any key is made; returns whether
+/// it was.
 pub fn install() -> bool {
     *INSTALLED.get_or_init(|| PROVIDER.install_default().is_ok())
 }
@@ -34,7 +35,7 @@ fn verifier(_: &Algorithm, _: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Erro
 
 struct Hash;
 
-/// As long as a signature of Ed25519.
+/// The length of an Ed25519 signature.
 fn hash(message: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(message);
     let key = key_of(&text);

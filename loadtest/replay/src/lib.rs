@@ -1,26 +1,28 @@
 //! Whole small drops in one process, from a seed: the real handlers over adapters in memory, in virtual time, with
 //! faults and crashes at every step, and the audit of a load run afterwards.
 //!
-//! **The problem.** What breaks a drop is an order of events that nobody thought of: an answer that gets lost while a
-//! conductor is slow while a shopper clicks twice. A load run meets few of them and cannot repeat what it met.
+//! **The problem.** Drops break in unforeseen orders of events: an answer is lost while a conductor is slow
+//! and a shopper clicks twice. A load run has few of these orders and cannot repeat them.
 //!
-//! **The model.** A seed is drawn into a [`plan`]: what is sold, who comes and does what, how the machinery behaves, what
-//! goes wrong. Processes ([`process`]) are wired as each function's `main.rs` wires them ([`fleet`]), with ports behind
-//! a gate ([`ports`]). At the gate of every call the call takes its time, others go on, and a fault may strike: refused, lost
-//! before or after its effect, late, slow, or the death of the process. The [`executor`] runs one task at a time; which, the
-//! seed decides. Nothing else is left to chance, so that the same plan gives the same history, byte for byte.
+//! **The model.** A [`plan`] is drawn from a seed: the goods, the shoppers and their actions, the behaviour
+//! of the services, the faults. Processes ([`process`]) are wired as each function's `main.rs` wires them
+//! ([`fleet`]), with ports behind a gate ([`ports`]). At its gate every call takes virtual time while other
+//! tasks run, and a fault may hit it: the call is refused, lost before or after its effect, late or slow, or
+//! the process dies. The [`executor`] runs one task at a time, and the seed decides which. There is no other
+//! randomness, so the same plan gives the same history, byte for byte.
 //!
-//! **A walk through.** [`run::run`] publishes the drop through `operate-drop`, lets [`shopper`]s send requests to the real
-//! routes with real tokens, carries order changes over the [`stream`] to the relay and over [`queue`]s to the workers, and
-//! starts the scheduled functions. [`watch`] checks promises after every single write; when nothing is left to happen,
-//! [`verdict`] hands the facts to `loadtest::audit`. [`prove`] does so for many seeds; a seed that breaks a promise is
-//! made small by [`shrink`]. [`sabotage`] proves that bugs are found.
+//! **A walk through.** [`run::run`] publishes the drop through `operate-drop`, lets [`shopper`]s send
+//! requests to the real routes with real tokens, carries order changes over the [`stream`] to the relay and
+//! over [`queue`]s to the workers, and starts the scheduled functions. [`watch`] checks promises after every
+//! write. When no work is left, [`verdict`] passes the facts to `loadtest::audit`. [`prove`] does this for
+//! many seeds, and [`shrink`] reduces the plan of a seed that breaks a promise. [`sabotage`] proves that bugs
+//! are found.
 //!
-//! **What it does not do.** It does not run the adapters of AWS, of PostgreSQL and of the gateway: these are held to the same
-//! contract tests as the ones in memory. Network partitions exist as lost calls and answers only, and reads that may lag
-//! do so by a second, not by minutes. It says nothing about speed.
+//! **What it does not do.** It does not run the adapters of AWS, of PostgreSQL and of the gateway: the same
+//! contract tests check these and the ones in memory. Network partitions exist only as lost calls and
+//! answers, and reads lag by a second at most. The replay measures no speed.
 #![forbid(unsafe_code)]
-// The handlers' futures, nested in routers, are deeper than the compiler's usual bound.
+// The handlers' futures, nested in routers, exceed the compiler's default recursion limit.
 #![recursion_limit = "256"]
 
 pub mod buying;

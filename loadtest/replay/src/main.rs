@@ -21,10 +21,10 @@ use replay::shrink::shrink;
 use replay::situations;
 use replay::tokens::Keys;
 
-/// Runs that shrinking may take.
+/// The largest number of runs for shrinking.
 const SHRINK_RUNS: u32 = 3_000;
 
-/// Replays a whole small drop: the same seed gives the same history.
+/// Replays a whole small drop. The same seed gives the same history.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -39,56 +39,56 @@ struct One {
     /// The drop of this seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What to draw from the seed.
+    /// The kind of plan to draw from the seed.
     #[arg(long, value_enum, default_value_t)]
     of: Subject,
-    /// The drop of this file instead, as `--save` wrote it.
+    /// Replay the plan in this file, as `--save` wrote it.
     #[arg(long, conflicts_with = "seed")]
     plan: Option<PathBuf>,
     /// Put a bug in on purpose.
     #[arg(long)]
     sabotage: Option<Sabotage>,
-    /// Make a drop that breaks a promise smaller first, as long as it still does.
+    /// If the drop breaks a promise, shrink its plan as long as the promise stays broken.
     #[arg(long)]
     shrink: bool,
-    /// Runs that shrinking may take.
+    /// The largest number of runs for shrinking.
     #[arg(long, default_value_t = SHRINK_RUNS)]
     shrink_runs: u32,
     /// Write the plan to this file.
     #[arg(long)]
     save: Option<PathBuf>,
-    /// Print only what was broken.
+    /// Print only broken promises.
     #[arg(long)]
     quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Many {
-    /// Replay seed after seed, on all cores.
+    /// Replay one seed after the other, on all cores.
     Prove(Prove),
 }
 
 #[derive(Debug, Args)]
 struct Prove {
-    /// How many drops; without it as many as the time allows.
+    /// The number of drops; without it as many as the time allows.
     #[arg(long)]
     drops: Option<u64>,
-    /// How many minutes; without it until the drops are done.
+    /// The time limit in minutes; without it until all drops are done.
     #[arg(long)]
     minutes: Option<f64>,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What to draw from each seed.
+    /// The kind of plan to draw from each seed.
     #[arg(long, value_enum, default_value_t)]
     of: Subject,
-    /// Put a bug in on purpose.
+    /// Inject a bug on purpose.
     #[arg(long)]
     sabotage: Option<Sabotage>,
-    /// Go on after a broken promise.
+    /// Continue after a broken promise.
     #[arg(long)]
     go_on: bool,
-    /// Threads; all cores if not given.
+    /// The number of threads; without it one for each core.
     #[arg(long)]
     threads: Option<usize>,
     /// Where the summary goes.
@@ -163,7 +163,7 @@ fn one(what: &One, keys: &Arc<Keys>) -> anyhow::Result<ExitCode> {
     Ok(exit_code(outcome.violations.is_empty()))
 }
 
-/// What is told of sales beside the promises.
+/// The sales figures that are printed beside the promises.
 fn sales(paid: u64, sellable: u64, by_deadline: u64, elsewhere: u64, repeats: u64) -> String {
     let percent = share(paid, sellable).map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     format!(
@@ -265,7 +265,7 @@ fn tell(summary: &Summary, what: &Prove) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The options that a single replay needs too.
+/// The options that a single replay has too.
 fn again(what: &Prove) -> String {
     let of = match what.of {
         Subject::Drops => "",
@@ -277,7 +277,7 @@ fn again(what: &Prove) -> String {
     format!("{of}{sabotage}")
 }
 
-/// Makes the first seed that broke a promise small, and writes it beside the summary.
+/// Shrinks the first seed that broke a promise, and writes its plan beside the summary.
 fn shrink_into(what: &Prove, seed: u64, promise: Promise, keys: &Arc<Keys>) -> anyhow::Result<()> {
     let options = Options {
         sabotage: what.sabotage,

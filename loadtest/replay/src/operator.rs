@@ -1,4 +1,4 @@
-//! The operator: writes the drop down, publishes it, and does what the plan says.
+//! The operator: creates the drop, publishes it, and does the plan's actions.
 
 use api::operator::{
     DropBody, EndBody, ExtendBody, KeepBody, OperatorDropView, OperatorOrderList, RestockBody, SkuBody,
@@ -18,21 +18,21 @@ const SENDS: Sends = Sends {
     clicks: 1,
     patience_ms: 8_000,
 };
-/// How often an operator starts anew after giving up.
+/// How often an operator starts again after giving up.
 const MOST_ROUNDS: u32 = 20;
 
-/// What the operator put on sale, as it was confirmed.
+/// The units that the operator put on sale, as the API confirmed them.
 #[derive(Debug, Clone, Default)]
 pub struct OnSale {
     /// Units confirmed, by SKU.
     pub units: Vec<u32>,
-    /// Units asked for whose fate is not known, by SKU.
+    /// Restocked units with an unknown outcome, by SKU.
     pub in_doubt: Vec<u32>,
-    /// Whether it was published.
+    /// Whether the drop was published.
     pub published: bool,
     /// When a cancellation was first sent, in milliseconds since 1970.
     pub cancelled_ms: Option<i64>,
-    /// When units were last asked for, in milliseconds since 1970.
+    /// When a restock was last sent, in milliseconds since 1970.
     pub restocked_ms: Option<i64>,
 }
 
@@ -49,7 +49,7 @@ impl Operator {
         Self { client, drop }
     }
 
-    /// Writes the drop down and publishes it.
+    /// Creates the drop and publishes it.
     pub async fn publish(&self, plan: &DropPlan) -> OnSale {
         let mut on_sale = OnSale {
             units: plan.units.clone(),
@@ -59,7 +59,7 @@ impl Operator {
         let draft = self.call("", Method::PUT);
         let draft = self.body(plan).map_or(draft.clone(), |body| draft.json(&body));
         if self.act(draft, &[200, 201]).await.is_some() {
-            // 409: everything went so wrong that the drop's end came first.
+            // 409: so many faults occurred that the drop ended first.
             let published = self.act(self.call("/publish", Method::POST), &[200, 409]).await;
             on_sale.published = published == Some(200);
         }
@@ -79,7 +79,7 @@ impl Operator {
     async fn one(&self, nth: usize, kind: ActKind, plan: &DropPlan, on_sale: &mut OnSale) {
         let world = &self.client.world;
         let now_ms = world.now().as_millis();
-        // 409: the drop was over or cancelled by then, which an operator has to live with.
+        // 409: the drop was already over or cancelled, which is a valid outcome.
         const DONE: &[u16] = &[200, 409];
         match kind {
             ActKind::Pause => {
@@ -112,7 +112,7 @@ impl Operator {
                         world.note("restocked");
                         on_sale.units.get_mut(sku)
                     }
-                    // Refused or not answered: an earlier try of the same request may still be on its way.
+                    // Refused or not answered: an earlier try of the same request may still be in progress.
                     _ => on_sale.in_doubt.get_mut(sku),
                 };
                 if let Some(count) = count {
@@ -156,7 +156,7 @@ impl Operator {
             } else {
                 call.json(&KeepBody { seconds: 60 })
             };
-            // 409: it went on meanwhile.
+            // 409: the order changed in the meantime.
             if let Some(answer) = self.settled(&call, &[200, 202, 409]).await
                 && answer.status != 409
             {
@@ -173,7 +173,7 @@ impl Operator {
         Call::new(Function::OperateDrop, method, path)
     }
 
-    /// Sends an act until it is answered for good; the status.
+    /// Sends an action until it gets a final answer; returns the status.
     async fn act(&self, call: Call, expected: &[u16]) -> Option<u16> {
         let answer = self.settled(&call, expected).await?;
         if answer.status == 200 && answer.json::<OperatorDropView>().is_none() {
@@ -183,7 +183,7 @@ impl Operator {
         Some(answer.status)
     }
 
-    /// Sends a request until it is answered for good; none if that is with another status than is expected.
+    /// Sends a request until it gets a final answer; returns `None` if its status is not the expected one.
     async fn settled(&self, call: &Call, expected: &[u16]) -> Option<Answer> {
         let act = format!("{} {}", call.method, call.path);
         for _ in 0..MOST_ROUNDS {

@@ -1,5 +1,5 @@
-//! A drop to replay: all that is decided beforehand. A seed makes one ([`crate::draw`]), shrinking makes it smaller, and
-//! as JSON it can be kept and run again.
+//! The plan of a drop to replay: everything that is decided before the run. A seed gives a plan
+//! ([`crate::draw`]), shrinking reduces it, and as JSON it can be stored and run again.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::faults::{Fault, Struck};
 /// Everything that is decided before a run. The same plan gives the same history, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// What it was drawn from, and what the small decisions of the run follow from.
+    /// The seed of the plan and of the small decisions during the run.
     pub seed: u64,
     /// What is sold.
     pub drop: DropPlan,
-    /// Who comes. Two entries of one name are one shopper with two devices.
+    /// The shoppers. Two entries with one name are one shopper with two devices.
     pub shoppers: Vec<ShopperPlan>,
-    /// What the operator does after publishing.
+    /// The operator's actions after publishing.
     pub acts: Vec<Act>,
-    /// How the machinery behaves.
+    /// The behaviour of queues, stream and processes.
     pub system: SystemPlan,
     /// What goes wrong.
     pub faults: FaultPlan,
@@ -29,7 +29,7 @@ pub struct Plan {
 pub struct DropPlan {
     /// Units of each SKU.
     pub units: Vec<u32>,
-    /// The most units one shopper may buy.
+    /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
     /// How long a reservation is held, in seconds.
     pub hold_seconds: u32,
@@ -39,9 +39,9 @@ pub struct DropPlan {
     pub retry_seconds: u32,
     /// How long an order waits for the gateway, in seconds.
     pub gateway_wait_seconds: u32,
-    /// When it opens, in milliseconds from the beginning.
+    /// The opening, in milliseconds from the beginning.
     pub opens_ms: u32,
-    /// How long it is open, in milliseconds.
+    /// The time from the opening to the end of the drop, in milliseconds.
     pub lasts_ms: u32,
 }
 
@@ -50,43 +50,43 @@ pub struct DropPlan {
 pub struct ShopperPlan {
     /// Which shopper.
     pub name: u32,
-    /// When they arrive, in milliseconds from the beginning.
+    /// The arrival, in milliseconds from the beginning.
     pub arrives_ms: u32,
-    /// What they want, one after the other.
+    /// The wanted purchases, one after the other.
     pub wishes: Vec<Wish>,
 }
 
 /// Something wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
-    /// How long after the last wish, in milliseconds.
+    /// The pause after the previous purchase, in milliseconds.
     pub after_ms: u32,
-    /// Of which SKU, by its number.
+    /// The index of the SKU.
     pub sku: usize,
     /// How many.
     pub quantity: u32,
-    /// How often they look again while everything is held.
+    /// How often the shopper asks again while everything is held.
     pub looks: u32,
-    /// Whether they look at the status before they ask.
+    /// Whether the shopper reads the status before the reservation.
     pub browses: bool,
-    /// Whether they take fewer when fewer are left.
+    /// Whether the shopper accepts fewer units when fewer are left.
     pub takes_fewer: bool,
-    /// How the request for the reservation is sent.
+    /// How the reservation request is sent.
     pub sends: Sends,
-    /// What they do with a reservation.
+    /// The shopper's action with a reservation.
     pub then: Then,
 }
 
 /// How a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sends {
-    /// How often at the same time: twice is a double click.
+    /// The number of concurrent sends; two for a double click.
     pub clicks: u8,
-    /// After how many milliseconds without an answer it is sent again, with the same key.
+    /// The time without an answer after which the request is sent again with the same key, in milliseconds.
     pub patience_ms: u32,
 }
 
-/// What becomes of a reservation.
+/// The shopper's action with a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
@@ -94,29 +94,29 @@ pub enum Then {
     Abandon,
     /// Given back.
     Release {
-        /// After so many milliseconds.
+        /// The delay, in milliseconds.
         after_ms: u32,
     },
     /// Checked out.
     CheckOut {
-        /// After so many milliseconds.
+        /// The delay, in milliseconds.
         after_ms: u32,
         /// How the request is sent.
         sends: Sends,
         /// With what.
         card: Card,
-        /// With what else, one after the other, when a card is declined.
+        /// The further cards, one after the other, after a decline.
         #[serde(default)]
         further: [Option<Card>; 2],
-        /// Called off so many milliseconds after the order was accepted.
+        /// The time from the accepted order to its cancellation, in milliseconds.
         cancel_after_ms: Option<u32>,
-        /// How long the shopper, or a slow bank, takes to do what is asked, in milliseconds.
+        /// The delay of an action that the payment requires, by the shopper or a slow bank, in milliseconds.
         acts_after_ms: u32,
     },
 }
 
 impl Then {
-    /// Whether it is a purchase that the gateway will be paid for.
+    /// Whether the purchase ends with a payment.
     #[must_use]
     pub const fn buys(&self) -> bool {
         matches!(
@@ -130,7 +130,7 @@ impl Then {
     }
 }
 
-/// What a means of payment does.
+/// The behaviour of a means of payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Card {
@@ -138,26 +138,26 @@ pub enum Card {
     Works,
     /// Is declined.
     Declined,
-    /// Is declined for want of money.
+    /// Declined because of insufficient funds.
     NoFunds,
-    /// Is declined for a reason that passes: as a first card it pays when it is tried again.
+    /// Declined temporarily: as a first card it pays when it is tried again.
     Passes,
-    /// Asks for a confirmation, which is given.
+    /// Requires a confirmation, which succeeds.
     Confirmed,
-    /// Asks for a confirmation, which fails.
+    /// Requires a confirmation, which fails.
     Unconfirmed,
-    /// Asks for a confirmation, which nobody gives.
+    /// Requires a confirmation, which never happens.
     Ignored,
     /// Pays, after a while.
     SlowPays,
-    /// Is declined, after a while.
+    /// Declined after a delay.
     SlowDeclines,
 }
 
 /// An operator's act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
-    /// When, in milliseconds from the beginning.
+    /// The time, in milliseconds from the beginning.
     pub at_ms: u32,
     /// What.
     pub kind: ActKind,
@@ -171,11 +171,11 @@ pub enum ActKind {
     Pause,
     /// Takes them up again.
     Resume,
-    /// Moves the end later by so many milliseconds.
+    /// Moves the end later by this many milliseconds.
     Extend(u32),
     /// Adds units.
     Restock {
-        /// Of which SKU, by its number.
+        /// The index of the SKU.
         sku: usize,
         /// How many.
         units: u32,
@@ -189,66 +189,66 @@ pub enum ActKind {
     },
 }
 
-/// How the machinery behaves.
+/// The behaviour of queues, stream and processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemPlan {
-    /// What decides which of the runnable tasks goes on.
+    /// The seed that selects the next runnable task.
     pub order: u64,
-    /// The longest usual time of a call, in milliseconds.
+    /// The longest usual duration of a call, in milliseconds.
     pub latency_ms: u32,
-    /// How many lanes of the stream are relayed side by side.
+    /// The number of stream lanes that are relayed concurrently.
     pub lanes: u8,
-    /// The most records of the stream in one batch.
+    /// The largest number of stream records in one batch.
     pub stream_batch: u8,
-    /// The most messages of a queue in one batch.
+    /// The largest number of queue messages in one batch.
     pub queue_batch: u8,
-    /// The most batches of a queue in hand at once.
+    /// The largest number of concurrent batches of a queue.
     pub workers: u8,
-    /// After how long a message that was not done with appears again, in milliseconds.
+    /// The visibility timeout of a message that was not deleted, in milliseconds.
     pub visibility_ms: u32,
-    /// How often a message is received before it is put aside; as the template says without a number.
+    /// The number of receives before a message becomes a dead letter; without a number the template's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_receives: Option<u32>,
-    /// After how many milliseconds messages that were put aside are received once more: counted from when all else is done with, and
-    /// nothing runs in between.
+    /// When dead letters are received again, in milliseconds after all other work has ended. No function runs
+    /// in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redrive_ms: Option<u32>,
-    /// How the gateway's webhooks arrive.
+    /// The delivery of the gateway's webhooks.
     pub webhooks: WebhookPlan,
-    /// From when on nothing goes wrong any more, in milliseconds from the beginning.
+    /// The time after which no fault occurs, in milliseconds from the beginning.
     pub calm_ms: u32,
 }
 
-/// How the gateway's webhooks arrive.
+/// The delivery of the gateway's webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookPlan {
     /// They do not.
     Never,
-    /// Each soon, some of them before the answer to our own call.
+    /// Each arrives soon; some arrive before the answer to this system's own call.
     Prompt,
-    /// Late, twice, out of order, or not at all, and among forged ones.
+    /// Late, repeated, out of order or lost, and mixed with forged ones.
     Unreliable,
 }
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FaultPlan {
-    /// How often each fault strikes, in strokes for each 10,000 calls that it could strike.
+    /// The frequency of each fault, in strokes for each 10,000 calls that it could hit.
     pub rates: BTreeMap<Fault, u16>,
     /// When something is away.
     pub outages: Vec<Outage>,
-    /// Exactly these strokes and no others, by place; the rates then only say whether clocks differ.
+    /// Exactly these strokes and no others, by place. The rates then determine only whether clocks differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strokes: Option<BTreeMap<String, Struck>>,
 }
 
-/// A while in which something is away.
+/// A period in which a service is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// What.
     pub fault: Fault,
-    /// From when, in milliseconds from the beginning.
+    /// The start, in milliseconds from the beginning.
     pub from_ms: u32,
     /// Until when.
     pub to_ms: u32,

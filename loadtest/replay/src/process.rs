@@ -1,4 +1,4 @@
-//! One process of one function: its own clock, its own dice, and a gate before every call of a port.
+//! A process of a function, with its own clock, its own random numbers, and a gate before every port call.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,7 +60,7 @@ impl Function {
         Self::NotifyShopper,
     ];
 
-    /// Its name, as its folder has it.
+    /// The function's name, which is the name of its folder.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ struct Invocation {
     begun_ms: i64,
 }
 
-/// A process. It serves one invocation at a time, and keeps what it learnt until it dies.
+/// A process. It serves one invocation at a time, and keeps its state until it dies.
 pub struct Process {
     /// Its number.
     pub id: u64,
@@ -132,7 +132,7 @@ impl Process {
         let id = world.next_process();
         let half = CLOCK_SKEW_MS / 2;
         let drawn = keyed(world.seed ^ 0x5ce3, key_of(function.name()), id);
-        // The extremes are where things break, so they come often.
+        // Extreme offsets cause most failures, so they are drawn often.
         let skew_ms = match drawn % 4 {
             _ if !world.faults.skews_clocks() => 0,
             0 => half,
@@ -164,7 +164,7 @@ impl Process {
         };
     }
 
-    /// When its invocation began, in milliseconds since the beginning.
+    /// The start of its invocation, in milliseconds since the beginning.
     #[must_use]
     pub fn begun_ms(&self) -> i64 {
         lock(&self.invocation).begun_ms
@@ -176,14 +176,14 @@ impl Process {
         lock(&self.invocation).label.clone()
     }
 
-    /// The present moment by its clock.
+    /// The present time by the process's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.world.now().plus_millis(self.skew_ms)
     }
 
-    /// How long the next call takes before and after its effect, and what strikes it. Everything that may happen at a
-    /// call is decided here.
+    /// The time that the next call takes before and after its effect, and the stroke that hits it. Everything
+    /// that may happen at a call is decided here.
     pub fn arrive(&self, place: Place) -> Arrival {
         let (label, key, nth) = {
             let mut invocation = lock(&self.invocation);
@@ -204,7 +204,7 @@ impl Process {
                 stroke_of(fault, place, lives_long, chance)
             });
         let drawn = keyed(self.world.seed ^ 0x1a7e, key, nth);
-        // A gateway takes its time.
+        // Calls to a gateway take longer.
         let longest = u64::from(self.world.latency_ms) * if place == Place::Gateway { 10 } else { 1 };
         let ms = i64::try_from(drawn % (longest + 1)).unwrap_or(0);
         let before = if drawn >> 40 & 1 == 0 { ms } else { 0 };
@@ -217,7 +217,7 @@ impl Process {
             after_ms: ms - before,
             stroke,
         };
-        // A slow call is slow on its way there or on its way back.
+        // A slow call is delayed either before or after its effect.
         if drawn >> 41 & 1 == 0 {
             arrival.before_ms += slow;
         } else {
@@ -226,7 +226,8 @@ impl Process {
         arrival
     }
 
-    /// Hands something over to a service that `away` stops at times. `take` runs if the service takes it. Whether the caller learns that.
+    /// Passes work to a service that the fault `away` stops at times. `take` runs if the service accepts it.
+    /// Returns whether the caller gets the confirmation.
     pub async fn hand_over(&self, away: Option<Fault>, take: impl FnOnce()) -> bool {
         let arrival = self.arrive(Place::Send);
         self.world.sleep(arrival.before_ms).await;
@@ -247,7 +248,7 @@ impl Process {
         true
     }
 
-    /// Dies here: never comes back.
+    /// The process dies here: the call never returns.
     pub async fn die(&self) {
         self.world.note("a process died");
         self.world
@@ -256,7 +257,7 @@ impl Process {
         std::future::pending::<()>().await;
     }
 
-    /// The drop as the process first read it, if the sabotage keeps it, or else what `read` finds.
+    /// The drop as the process first read it if the sabotage requires that, otherwise the result of `read`.
     pub async fn stale_drop<X>(
         &self,
         read: impl Future<Output = Result<Option<Drop>, X>>,
@@ -272,13 +273,13 @@ impl Process {
         Ok(read)
     }
 
-    /// What it is called in the history.
+    /// The process's name in the history.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.function.name(), self.id)
     }
 
-    /// Writes a line about what it does.
+    /// Adds a line about the process's action to the history.
     pub fn tell(&self, line: impl FnOnce() -> String) {
         self.world
             .tell(|| format!("{} [{}] {}", self.name(), self.label(), line()));
@@ -288,15 +289,15 @@ impl Process {
 /// What awaits a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// How long it is on its way there, in milliseconds.
+    /// The delay before the effect, in milliseconds.
     pub before_ms: i64,
-    /// How long its answer is on its way back.
+    /// The delay of the answer, in milliseconds.
     pub after_ms: i64,
     /// What strikes it.
     pub stroke: Option<Stroke>,
 }
 
-/// A process's clock, dice and waiting.
+/// The clock, random numbers and waits of a process.
 #[derive(Clone)]
 pub struct ProcessEdge(pub Arc<Process>);
 

@@ -1,4 +1,4 @@
-//! Many seeds, on all cores, until told to stop.
+//! Replays many seeds on all cores until a limit is reached.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,17 +15,17 @@ use crate::sabotage::Sabotage;
 use crate::tokens::Keys;
 use crate::world::Tallies;
 
-/// How many failing seeds are kept with what they broke.
+/// The number of failing seeds that are kept with their broken promises.
 const MOST_FAILURES: usize = 20;
 
-/// What to prove, and how long.
+/// The seeds to replay and the limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
     /// The first seed.
     pub first_seed: u64,
     /// How many drops at most.
     pub drops: u64,
-    /// How long at most.
+    /// The time limit.
     pub within: Option<Duration>,
     /// How many threads.
     pub threads: usize,
@@ -33,7 +33,7 @@ pub struct Extent {
     pub stop_at_first: bool,
     /// A bug to put in.
     pub sabotage: Option<Sabotage>,
-    /// What is drawn from each seed.
+    /// The kind of plan that is drawn from each seed.
     pub subject: Subject,
 }
 
@@ -55,9 +55,9 @@ pub struct Summary {
     pub drops: u64,
     /// Steps of tasks in them.
     pub steps: u64,
-    /// Strokes of faults in them.
+    /// Strokes of faults in these drops.
     pub faults_injected: u64,
-    /// Broken promises: none is right.
+    /// Broken promises; must be 0.
     pub violations: u64,
     /// How long it took.
     pub seconds: f64,
@@ -65,19 +65,19 @@ pub struct Summary {
     pub drops_per_second: f64,
     /// Milliseconds of one thread for each drop.
     pub thread_ms_per_drop: f64,
-    /// Time that passed in the drops themselves, in seconds.
+    /// Virtual time of all drops, in seconds.
     pub virtual_seconds: u64,
     /// Units in paid orders.
     pub paid: u64,
-    /// Units that could have been sold, had nothing gone wrong and nobody cancelled.
+    /// Units that could have been sold without faults and cancellations.
     pub sellable: u64,
     /// The former ÷ the latter.
     pub sold_share: Option<f64>,
     /// Accepted orders that ended by their payment deadline.
     pub endings_by_deadline: u64,
-    /// 201s to a key that had been answered 201 before, while that reservation was held.
+    /// 201s to a key that had been answered 201 before, while the first reservation was held.
     pub repeats: u64,
-    /// Those of them that named another reservation.
+    /// The number of these repeats that named another reservation.
     pub repeats_elsewhere: u64,
     /// Their share.
     pub repeats_not_found: Option<f64>,
@@ -89,9 +89,9 @@ pub struct Summary {
     pub threads: usize,
     /// Strokes by fault.
     pub faults: BTreeMap<&'static str, u64>,
-    /// How often each interesting situation arose.
+    /// The number of occurrences of each situation.
     pub situations: BTreeMap<&'static str, u64>,
-    /// In how many drops each interesting situation arose.
+    /// The number of drops in which each situation occurred.
     pub drops_with_situation: BTreeMap<&'static str, u64>,
     /// The first seeds that broke a promise.
     pub failures: Vec<Failure>,
@@ -155,7 +155,8 @@ impl Summary {
     }
 }
 
-/// Replays seed after seed. `stop` ends it after the drops under way; `told` hears of every drop that is done.
+/// Replays one seed after the other. `stop` ends the work after the drops in progress; `told` is called for
+/// every finished drop.
 #[must_use]
 pub fn prove(
     extent: &Extent,

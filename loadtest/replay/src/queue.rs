@@ -1,4 +1,5 @@
-//! Standard queues: at least once, in no order, and again after the visibility time unless deleted.
+//! Standard queues: delivery at least once, in no order, and again after the visibility timeout unless a
+//! message is deleted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,10 +21,10 @@ use crate::world::World;
 
 /// The queues.
 const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
-/// How long a hint stays out of sight, in milliseconds, by [`ports::messages::SendHint`].
+/// The delivery delay of a hint, in milliseconds, by [`ports::messages::SendHint`].
 const HINT_MS: i64 = 1_000;
 
-/// How often a message is received before it is put aside, by the template.
+/// The number of receives before a message becomes a dead letter, by the template.
 fn max_receives(of: Destination) -> u32 {
     let function = match of {
         Destination::Payments => process_order::LIMITS,
@@ -48,14 +49,14 @@ struct Message {
 struct Queue {
     messages: Vec<Message>,
     dead: Vec<Message>,
-    /// Whether an operator has moved messages back.
+    /// Whether an operator has moved dead letters back.
     redriven: bool,
-    /// How often each event was sent, so that every copy has a name of its own.
+    /// The number of sends of each event, so that every copy has its own name.
     sent: BTreeMap<String, u64>,
     in_hand: u64,
 }
 
-/// The queues, and the event sources of those that a function here reads.
+/// The queues, and the event sources of those that a function in the replay reads.
 #[derive(Default)]
 pub struct Deliveries {
     payments: Mutex<Queue>,
@@ -91,9 +92,9 @@ impl Deliveries {
         }
     }
 
-    /// Takes an event that was accepted.
+    /// Adds an accepted event.
     pub fn accept(&self, world: &World, to: Destination, event: &OrderEvent) {
-        // What was accepted was encoded by its sender; this cannot fail then.
+        // The sender encoded the accepted event, so encoding cannot fail here.
         match event.encode() {
             Ok(body) => self.take(world, to, event.id(), body, 0),
             Err(_) => world.broken(
@@ -103,7 +104,7 @@ impl Deliveries {
         }
     }
 
-    /// Takes a hint that was accepted.
+    /// Adds an accepted hint.
     pub fn accept_hint(&self, world: &World, hint: &PaymentHint) {
         match hint.encode() {
             Ok(body) => self.take(world, Destination::Payments, hint.event.clone(), body, HINT_MS),
@@ -114,7 +115,7 @@ impl Deliveries {
         }
     }
 
-    /// Takes a message that becomes visible after `out_of_sight_ms`.
+    /// Adds a message that becomes visible after `out_of_sight_ms`.
     fn take(&self, world: &World, to: Destination, id: String, body: String, out_of_sight_ms: i64) {
         let mut queue = self.queue(to);
         let nth = {
@@ -152,25 +153,26 @@ impl Deliveries {
         self.more(to).notify_one();
     }
 
-    /// Whether every message was done with or put aside.
+    /// Whether every message was deleted or became a dead letter.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         ALL.into_iter().all(|of| self.queue(of).messages.is_empty())
     }
 
-    /// Messages that were put aside, by queue.
+    /// Dead letters, by queue.
     #[must_use]
     pub fn dead(&self) -> [(&'static str, u64); 3] {
         ALL.map(|of| (name(of), self.queue(of).dead.len() as u64))
     }
 
-    /// Messages that are left, by queue.
+    /// Remaining messages, by queue.
     #[must_use]
     pub fn left(&self) -> [(&'static str, u64); 3] {
         ALL.map(|of| (name(of), self.queue(of).messages.len() as u64))
     }
 
-    /// Moves what was put aside back to its queue, as an operator does once the cause is mended; how many messages that are.
+    /// Moves dead letters back to their queue, as an operator does after the cause is repaired; returns their
+    /// number.
     pub fn redrive(&self, world: &World) -> usize {
         let mut moved = 0;
         for of in ALL {
@@ -205,7 +207,8 @@ impl Deliveries {
         }
     }
 
-    /// Receives up to `most` visible messages in an order that chance decides; or says when the next will be visible.
+    /// Receives up to `most` visible messages in random order, or returns the time at which the next one
+    /// becomes visible.
     fn receive(
         &self,
         world: &World,
@@ -216,7 +219,7 @@ impl Deliveries {
         let most = usize::from(system.queue_batch.max(1));
         let visibility_ms = i64::from(system.visibility_ms);
         let mut queue = self.queue(of);
-        // What an operator moved back is received as often as the template allows.
+        // A message that an operator moved back is received as often as the template allows.
         let limit = system.max_receives.filter(|_| !queue.redriven);
         let limit = limit.unwrap_or_else(|| max_receives(of));
         let (dead, alive): (Vec<Message>, Vec<Message>) = std::mem::take(&mut queue.messages)
@@ -284,7 +287,7 @@ async fn poll(
                         futures_util::future::select(std::pin::pin!(notified), sleep).await;
                     }
                 }
-                // A poll takes a moment, in which more messages may come.
+                // A poll takes a moment, in which more messages may arrive.
                 let drawn = keyed(world.seed ^ 0x9011, world.now_ms().unsigned_abs(), 0) % 40;
                 world.sleep(i64::try_from(drawn).unwrap_or(0)).await;
             }
@@ -292,7 +295,7 @@ async fn poll(
     }
 }
 
-/// Hands a batch to the function and deletes what was done with.
+/// Passes a batch to the function and deletes the handled messages.
 async fn deliver(
     queues: &Deliveries,
     of: Destination,
@@ -343,7 +346,7 @@ async fn deliver(
     });
 }
 
-/// A batch of a queue as Lambda hands it over: of each message its id, how often it was received, and its body.
+/// A batch of a queue in Lambda's format: the id, the receive count and the body of each message.
 pub fn batch_json<'a>(
     queue: &str,
     messages: impl Iterator<Item = (&'a str, u32, &'a str)>,

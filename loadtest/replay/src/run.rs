@@ -28,14 +28,14 @@ use crate::world::{Tallies, World};
 pub(crate) const DROP: &str = "d";
 /// More steps than a small drop can need.
 const MOST_STEPS: u64 = 3_000_000;
-/// How long after everything has become calm a drop may take to drain, in milliseconds: every message may have to appear
-/// again several times.
+/// How long a drop may take to drain after the last fault, in milliseconds. Every message may have to be
+/// redelivered several times.
 const DRAIN_MS: i64 = 1_800_000;
-/// How often the shards are sampled and kept for reads that lag, in milliseconds.
+/// The interval at which the shards are sampled and kept for lagging reads, in milliseconds.
 const SAMPLE_MS: i64 = 500;
-/// How many of them are kept.
+/// The number of kept samples.
 const MOST_BEFORE: usize = 4;
-/// How often the schedule starts a function, in milliseconds.
+/// The interval of the schedule, in milliseconds.
 const fn schedule_ms(limits: FunctionLimits) -> i64 {
     match limits.trigger {
         Trigger::Schedule { every_seconds } => every_seconds as i64 * 1000,
@@ -43,12 +43,12 @@ const fn schedule_ms(limits: FunctionLimits) -> i64 {
     }
 }
 
-/// What to do besides replaying.
+/// Options beside the plan.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// A bug to put in.
     pub sabotage: Option<Sabotage>,
-    /// Whether to keep the history.
+    /// Whether to record the history.
     pub telling: bool,
 }
 
@@ -172,7 +172,7 @@ impl Stage {
         Client::new(&self.world, &self.fleet, &self.keys, &self.journal, name, token)
     }
 
-    /// Starts the scheduled functions each minute, as the minute began some time before the drop did.
+    /// Starts the scheduled functions each minute. The first minute began some time before the drop.
     fn schedules(&self) {
         for conducts in [true, false] {
             let (limits, salt) = if conducts {
@@ -202,7 +202,7 @@ impl Stage {
         }
     }
 
-    /// Looks at the shards every now and then, as a load run does, and keeps the tables for reads that lag.
+    /// Samples the shards periodically, as a load run does, and keeps the tables for lagging reads.
     fn samples(&self) {
         let (world, fleet) = (Arc::clone(&self.world), Arc::clone(&self.fleet));
         let lags = match &self.plan.faults.strokes {
@@ -223,7 +223,7 @@ impl Stage {
         });
     }
 
-    /// Waits until nothing is left to happen.
+    /// Waits until no work is left.
     async fn drain(&self, drop: &DropId, cancelled: bool) {
         let (world, fleet) = (&self.world, &self.fleet);
         let until_ms = world.now_ms().max(world.calm_ms) + DRAIN_MS;

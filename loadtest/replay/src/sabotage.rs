@@ -1,5 +1,5 @@
-//! Bugs on purpose, to prove the prover. Each is put in around the product, never into it, and each must be found within
-//! a stated number of seeds.
+//! Deliberate bugs, to show that the replay finds bugs. Each is added around the product's code and not
+//! inside it, and must be found within a stated number of seeds.
 
 use clap::ValueEnum;
 use domain::claim::Claim;
@@ -19,29 +19,29 @@ pub enum Sabotage {
     SkipCondition,
     /// A claim whose outcome is unknown is repeated under a new nonce.
     NewNonceOnRetry,
-    /// A release that finds nothing to release gives units back all the same.
+    /// A release that finds nothing to release returns units nevertheless.
     ReleaseTwice,
-    /// Checkout answers before its transaction is in.
+    /// Checkout answers before its transaction is done.
     AcknowledgeBeforeWriting,
-    /// A payment that timed out is taken for declined.
+    /// A payment that timed out is treated as declined.
     MoveOnAfterUnknownPayment,
-    /// Undoing an order leaves the purchase counter as it is.
+    /// Undoing an order does not change the purchase counter.
     ForgetCounterOnDecline,
-    /// The conductor returns holds as soon as they have expired on its own clock.
+    /// The conductor returns holds as soon as they have expired by its own clock.
     GiveBackWithoutSkew,
-    /// The relay loses a record for the ledger's queue and says that it is sent.
+    /// The relay loses a record for the ledger's queue and reports it as sent.
     RelayDropsRecord,
-    /// An order is undone without asking the gateway to cancel first.
+    /// An order is undone without a cancellation at the gateway.
     UndoBeforeCancel,
-    /// A conductor writes its status whoever holds the lease.
+    /// A conductor writes its status without holding the lease.
     ConductorWithoutFencing,
     /// A payment is confirmed before its id is stored.
     ConfirmBeforeStoring,
-    /// Checkout does not look at the limit per shopper.
+    /// Checkout does not check the limit per shopper.
     ForgetTheLimit,
     /// Units that are held or ordered are reported as sold.
     CallHeldGone,
-    /// A queue's messages are deleted though some could not be processed.
+    /// A queue's messages are deleted although some were not processed.
     AcknowledgeFailedMessages,
     /// The sweeper does nothing.
     NobodySweeps,
@@ -49,35 +49,36 @@ pub enum Sabotage {
     NobodyConducts,
     /// The conductor returns holds as if each shopper were allowed one unit.
     ReturnAllowedHolds,
-    /// No payment is confirmed, and an order that has waited for the gateway for too long ends by nobody's act.
+    /// No payment is confirmed, and an order that has waited too long for the gateway ends although no person
+    /// requested it.
     CancelAtTheDeadline,
-    /// Every second payment is taken for declined without having been confirmed.
+    /// Every second payment is treated as declined without having been confirmed.
     DeclineEverySecondCard,
-    /// A look-up that tells of an older try's decline is taken for the current try's.
+    /// A look-up that reports an older try's decline is treated as the current try's result.
     CountOlderDeclines,
-    /// A declined payment is taken for a cancelled one, though a later try may be in flight.
+    /// A declined payment is treated as a cancelled one, although a later try may be in progress.
     TakeDeclineForFinal,
-    /// What a shopper was told by mail is not kept.
+    /// The record of mails sent to a shopper is not stored.
     ForgetWhoWasTold,
-    /// The gateway's webhooks are taken without a look at their signature.
+    /// The gateway's webhooks are accepted without a signature check.
     TakeAnyWebhook,
-    /// No mail is sent, and its messages count as done.
+    /// No mail is sent, and the messages count as done.
     NobodyTells,
-    /// A process takes its first copy of the drop for fresh for good.
+    /// A process treats its first copy of the drop as fresh forever.
     StaleSaysGone,
 }
 
-/// A bug, and how many seeds it may take to find it.
+/// A bug, and the number of seeds in which it must be found.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected {
     /// The bug.
     pub sabotage: Sabotage,
-    /// Found within so many seeds, counted from 1.
+    /// Must be found within this many seeds, counted from 1.
     pub within_seeds: u64,
 }
 
 impl Sabotage {
-    /// Every bug, and within how many seeds each must be found.
+    /// Every bug, and the number of seeds in which it must be found.
     pub const ALL: [Expected; 25] = {
         const fn within(sabotage: Sabotage, within_seeds: u64) -> Expected {
             Expected {
@@ -114,7 +115,7 @@ impl Sabotage {
         ]
     };
 
-    /// Its name on the command line.
+    /// The bug's name on the command line.
     #[must_use]
     pub fn name(self) -> String {
         self.to_possible_value()
@@ -122,7 +123,7 @@ impl Sabotage {
     }
 }
 
-/// The same claim under a nonce of no request.
+/// The same claim with a nonce that no request has.
 pub(crate) fn with_new_nonce(claim: &Claim, key: &ShardKey, shopper: &ShopperId) -> Claim {
     Claim {
         nonce: Nonce::of_request(
@@ -136,7 +137,7 @@ pub(crate) fn with_new_nonce(claim: &Claim, key: &ShardKey, shopper: &ShopperId)
     }
 }
 
-/// What the gateway is said to have answered to the confirm of a payment that it never got.
+/// The answer that the sabotaged gateway reports for the confirm of a payment that it never received.
 pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) -> Option<PaymentState> {
     let second = id.as_str().bytes().last().is_some_and(|last| last % 2 == 0);
     match sabotage? {
@@ -151,7 +152,7 @@ pub(crate) fn instead_of_confirming(sabotage: Option<Sabotage>, id: &PaymentId) 
     }
 }
 
-/// The order as a worker sees it that takes any decline for the current try's.
+/// The order as seen by a worker that treats any decline as the current try's.
 pub(crate) fn with_any_decline_counting(order: Order) -> Order {
     let mut order = order;
     if let Some(current) = order.tries.last_mut() {
@@ -160,7 +161,7 @@ pub(crate) fn with_any_decline_counting(order: Order) -> Order {
     order
 }
 
-/// Claims whatever is there.
+/// Claims without a condition.
 pub(crate) fn claim_without_condition(
     memory: &MemoryStore,
     key: &ShardKey,
@@ -176,7 +177,7 @@ pub(crate) fn claim_without_condition(
     Ok(Conditional::Done)
 }
 
-/// Gives units back without looking.
+/// Returns units without a condition.
 pub(crate) fn give_back_again(memory: &MemoryStore, seen: &SeenClaim) {
     if let Some(mut shard) = memory.shard(&seen.shard) {
         shard.free += seen.claim.units;
@@ -184,14 +185,14 @@ pub(crate) fn give_back_again(memory: &MemoryStore, seen: &SeenClaim) {
     }
 }
 
-/// Counts an undone order's units on.
+/// Keeps an undone order's units in the counter.
 pub(crate) fn count_again(memory: &MemoryStore, order: &Order) {
     let drop = &order.reservation.shard.drop;
     let units = memory.purchased(drop, &order.shopper) + order.units;
     memory.put_purchased(drop, &order.shopper, units);
 }
 
-/// Says of everything that is taken that it is sold.
+/// Reports all held and ordered units as sold.
 pub(crate) fn count_held_as_sold(status: &mut DropStatus) {
     for counts in &mut status.skus {
         counts.sold += counts.held + counts.ordered;

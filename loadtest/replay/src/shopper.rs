@@ -1,4 +1,4 @@
-//! A shopper at one device: acts on what the API says, and only on that.
+//! A shopper on one device. The shopper acts only on the API's answers.
 
 use api::drops::StatusView;
 use api::problem::{Code, Problem};
@@ -17,12 +17,12 @@ use crate::fleet::Answer;
 use crate::plan::{Sends, ShopperPlan, Then, Wish};
 use crate::process::Function;
 
-/// How long a request that only looks is waited for.
+/// The time limit for the answer to a read request.
 pub(crate) const LOOK: Sends = Sends {
     clicks: 1,
     patience_ms: 3_000,
 };
-/// How often a shopper asks anew for one wish, whatever comes.
+/// The largest number of new requests of a shopper for one purchase.
 const MOST_ROUNDS: u32 = 12;
 
 /// A shopper under way.
@@ -33,14 +33,15 @@ pub struct Shopper {
     device: usize,
     asked: u32,
     opens_ms: i64,
-    /// When a function began with the request whose answer came last: that answer may rest on what was true then.
+    /// The time at which a function began with the last answered request. The answer may be based on data of
+    /// that time.
     asked_at: Timestamp,
 }
 
 /// What came of asking.
 enum Asked {
     Held(Box<ReservationView>),
-    /// Later perhaps; and how the visit ends for who has no patience left.
+    /// Not available now. Contains the end of the visit for a shopper without patience.
     Wait(Ending),
     Fewer(u32),
     Ended(Ending),
@@ -59,7 +60,7 @@ pub fn sku_name(number: usize) -> String {
 }
 
 impl Shopper {
-    /// A shopper who has not arrived. `device` tells two of one name apart.
+    /// A shopper who has not arrived. `device` distinguishes two devices of one shopper.
     #[must_use]
     pub fn new(client: Client, drop: DropId, shopper: ShopperId, device: usize, opens_ms: u32) -> Self {
         Self {
@@ -122,7 +123,7 @@ impl Shopper {
         Ending::GaveUp
     }
 
-    /// Looks at the status once; an ending if there is no point in asking.
+    /// Reads the status once; returns an ending if a reservation request is pointless.
     async fn look(&mut self, wish: &Wish) -> Option<Ending> {
         let path = format!("/drops/{}/status", self.drop);
         let call = Call::new(Function::GetDrop, Method::GET, path);
@@ -157,7 +158,8 @@ impl Shopper {
         }
     }
 
-    /// Whether a hold of the shopper is in a shard of `sku`. Who is refused beside it has one that has expired.
+    /// Whether a hold of the shopper is in a shard of `sku`. When the shopper was refused nevertheless, the
+    /// hold has expired.
     fn has_hold(&self, sku: &SkuId) -> bool {
         let mut held = false;
         self.client.fleet.memory.look_at_shards(|key, shard| {
@@ -180,7 +182,7 @@ impl Shopper {
             .gone(world, &self.client.fleet.memory, &self.drop, sku, who);
     }
 
-    /// Asks for a reservation, with a key of its own.
+    /// Requests a reservation with a new key.
     async fn ask(&mut self, wish: &Wish, quantity: u32) -> Asked {
         self.asked += 1;
         let Ok(sku) = sku_name(wish.sku).parse::<SkuId>() else {
@@ -226,7 +228,8 @@ impl Shopper {
                 self.is_gone(&sku, "a refusal told a shopper");
                 Asked::Ended(Ending::Gone)
             }
-            // Until others may take it, nothing else can be claimed in its shard, and what is free elsewhere is not looked for.
+            // Until others may take the expired hold, the shopper can claim nothing else in its shard, and
+            // free units elsewhere are not searched.
             Code::SoldOut if self.has_hold(&sku) => {
                 world.note("refused: the own expired hold is in the way");
                 Asked::Wait(Ending::GaveUp)
@@ -252,7 +255,7 @@ impl Shopper {
                 world.note("refused: an order in progress is in the way");
                 Asked::Wait(Ending::GaveUp)
             }
-            // About this shopper, not about the stock.
+            // The refusal concerns this shopper and not the stock.
             Code::HoldsUnused => Asked::Wait(Ending::GaveUp),
             Code::Closed => {
                 self.is_shut(answer, false, "a refusal told a shopper");
@@ -262,7 +265,7 @@ impl Shopper {
         }
     }
 
-    /// Notes every 201 to the request with `key`, and answers the first.
+    /// Records every 201 to the request with `key`, and returns the first.
     fn note_reserved(&self, key: &str, answers: &[Answer]) -> Option<ReservationView> {
         let mut first = None;
         for view in answers
@@ -285,7 +288,7 @@ impl Shopper {
         first
     }
 
-    /// Gives up a reservation that the API says there is.
+    /// Releases a reservation that the API has named.
     async fn forget(&mut self, id: Option<String>) {
         let Some(id) = id else {
             return;
@@ -308,9 +311,9 @@ impl Shopper {
         }
     }
 
-    /// Gives a reservation back. Whatever the answer, it is none of the shopper's any more.
+    /// Releases a reservation. After any answer, the shopper no longer counts it as their own.
     async fn release(&mut self, path: String, id: String) -> Ending {
-        // Sent is given up: the answer may get lost and the units be gone.
+        // A sent release counts as done, since the answer may get lost after the units were returned.
         self.client.journal.write(Entry::Released {
             at_ms: self.client.world.now().as_millis(),
             reservation_id: id,

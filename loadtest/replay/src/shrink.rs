@@ -1,8 +1,9 @@
-//! From a plan that breaks a promise to a small one that still does.
+//! Reduces a plan that breaks a promise to a small plan that still breaks it.
 //!
-//! First every stroke of chance becomes a stroke by name, so that leaving one out moves no other. Then whole parts are
-//! left out, as many at once as possible, then single ones; what is left is made smaller and plainer. A change stays when the
-//! run still breaks the same promise.
+//! First, every random stroke is replaced by a stroke at a named place, so that removing one does not move
+//! another. Then parts of the plan are removed, as many at once as possible and then single ones. The
+//! remaining values are made smaller and simpler. A change is kept when the run still breaks the same
+//! promise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub fn shrink(plan: &Plan, keys: &Arc<Keys>, options: Options, promise: Promise,
     }
 }
 
-/// How much there is to read.
+/// The size of the plan for a reader.
 fn size_of(plan: &Plan) -> usize {
     serde_json::to_string(plan).map_or(0, |text| text.len())
 }
@@ -75,7 +76,7 @@ impl Shrinker<'_> {
         outcome.violations.iter().any(|v| v.promise == self.promise)
     }
 
-    /// Takes `change` over if the plan still fails with it.
+    /// Keeps `change` if the plan still fails with it.
     fn attempt(&mut self, plan: &mut Plan, change: impl FnOnce(&mut Plan)) -> bool {
         let mut changed = plan.clone();
         change(&mut changed);
@@ -144,7 +145,7 @@ impl Shrinker<'_> {
         self.attempt(plan, |plan| plan.faults.rates.clear());
     }
 
-    /// Leaves out stretches of a list, half of it first, then ever shorter ones.
+    /// Removes ranges of a list, first half of it, then shorter and shorter ones.
     fn fewer(
         &mut self,
         plan: &mut Plan,

@@ -1,6 +1,7 @@
-//! What a thousand drops must have seen: a prover that never gets somewhere proves nothing about it.
+//! The situations that must occur in a thousand drops. A replay that never reaches a situation shows nothing
+//! about it.
 
-/// Every situation that is counted, and that must arise in a thousand drops.
+/// Every counted situation, which must occur in a thousand drops.
 pub const ALL: [&str; 64] = [
     "a batch of the stream was taken up where it failed",
     "a cancellation came to its end",
@@ -68,7 +69,7 @@ pub const ALL: [&str; 64] = [
     "units left",
 ];
 
-/// Situations that arise only in drops which are drawn for their orders.
+/// Situations that occur only in drops that are drawn for their orders.
 pub const OF_ORDERS: [&str; 4] = [
     "an operator ended an order",
     "an operator kept an order",

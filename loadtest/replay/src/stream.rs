@@ -1,4 +1,5 @@
-//! The orders table's stream: every change, in order for each order, at least once, relayed in lanes side by side.
+//! The stream of the orders table: every change, in order for each order, at least once, relayed in
+//! concurrent lanes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +15,9 @@ use crate::faults::{Fault, Stroke};
 use crate::fleet::{Fleet, Invoked};
 use crate::world::World;
 
-/// The longest pause before a batch that failed is tried again, in milliseconds.
+/// The longest pause before a failed batch is tried again, in milliseconds.
 const RETRY_MS: u64 = 2_000;
-/// How long a record is on its way to the relay at most, in milliseconds.
+/// The longest delay of a record before the relay receives it, in milliseconds.
 const LAG_MS: u64 = 150;
 
 struct Record {
@@ -42,7 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stream {
-    /// An empty stream of so many lanes, relayed in batches of at most `batch` records.
+    /// An empty stream with this many lanes, relayed in batches of at most `batch` records.
     #[must_use]
     pub fn new(lanes: u8, batch: u8) -> Arc<Self> {
         Arc::new(Self {
@@ -52,7 +53,7 @@ impl Stream {
         })
     }
 
-    /// Takes the table's latest changes up.
+    /// Adds the table's latest changes.
     pub fn take_from(&self, memory: &MemoryStore) {
         for change in memory.take_changes() {
             let number = {
@@ -69,7 +70,7 @@ impl Stream {
         }
     }
 
-    /// Whether everything was relayed.
+    /// Whether every record was relayed.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.lanes.iter().all(|lane| lock(&lane.records).is_empty())
@@ -84,7 +85,7 @@ impl Stream {
     }
 }
 
-/// Relays one lane for ever: a batch is over once the relay has answered for it, and begins again where it failed.
+/// Relays one lane endlessly. After the relay's answer, the next batch begins at the first failed record.
 async fn relay_lane(world: Arc<World>, fleet: Arc<Fleet>, lane: Arc<Lane>, most: u64) {
     let mut tries = 0_u64;
     let mut bound = most;
@@ -129,7 +130,7 @@ async fn relay_lane(world: Arc<World>, fleet: Arc<Fleet>, lane: Arc<Lane>, most:
     }
 }
 
-/// How many records are done with, as the report says.
+/// The number of handled records according to the report.
 fn done_of(report: &BatchReport, first: u64, size: u64, lane: &Lane) -> u64 {
     let Some(failed) = report.batch_item_failures.first() else {
         return size;
@@ -159,7 +160,7 @@ fn next_batch(lane: &Lane, most: u64, tries: u64) -> Option<(String, u64, Stream
     Some((label, first.number, batch))
 }
 
-/// The record of a change with this sequence number, as Lambda hands it over.
+/// The record of a change with this sequence number, in Lambda's format.
 #[must_use]
 pub fn record_json(number: u64, change: &OrderChange) -> Value {
     let OrderChange { before, after } = change;

@@ -1,6 +1,8 @@
-//! Virtual time, and the tasks that run in it: what [`crate::executor`] runs, and what the tasks wait for.
+//! Virtual time and the tasks that run in it. [`crate::executor`] runs the tasks, and this module holds what
+//! they wait for.
 //!
-//! Time stands still while any task can go on. It is counted in microseconds; [`crate::world`] shows it in milliseconds.
+//! Time stands still while any task is runnable. It is counted in microseconds; [`crate::world`] converts it
+//! to milliseconds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -47,7 +49,7 @@ struct State {
     steps: u64,
 }
 
-/// Virtual time from 0 on, its sleepers, and the tasks that are about to start or to end.
+/// Virtual time from 0 on, its sleepers, and the tasks that start or end next.
 #[derive(Default)]
 pub struct Timeline(Mutex<State>);
 
@@ -68,7 +70,7 @@ impl Timeline {
         self.state().now_us
     }
 
-    /// Comes back at `until_us` (microseconds since the beginning), after others have had a turn in any case.
+    /// Waits until `until_us` (microseconds since the beginning). Other tasks run first in any case.
     pub fn sleep_until(self: &Arc<Self>, until_us: i64) -> Sleep {
         Sleep {
             timeline: Arc::clone(self),
@@ -77,7 +79,7 @@ impl Timeline {
         }
     }
 
-    /// Comes back after `us` microseconds, after others have had a turn in any case.
+    /// Waits for `us` microseconds. Other tasks run first in any case.
     pub fn sleep(self: &Arc<Self>, us: i64) -> Sleep {
         self.sleep_until(self.now_us().saturating_add(us.max(0)))
     }
@@ -104,12 +106,12 @@ impl Timeline {
         true
     }
 
-    /// Moves time by `us` microseconds. Whoever would have woken in between wakes afterwards.
+    /// Moves time by `us` microseconds. Sleepers whose time has passed wake up afterwards.
     pub(crate) fn leap(&self, us: i64) {
         self.state().now_us += us;
     }
 
-    /// Starts a task; with `process` it ends when that process is killed.
+    /// Starts a task. With `process`, the task ends when that process is killed.
     pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
         self.state().spawned.push((process, Box::pin(work)));
     }
@@ -131,7 +133,7 @@ impl Timeline {
         self.state().steps += steps;
     }
 
-    /// Steps of tasks, once [`crate::executor::run`] has ended.
+    /// The number of steps of all tasks, after [`crate::executor::run`] has ended.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.state().steps

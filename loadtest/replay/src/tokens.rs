@@ -1,4 +1,5 @@
-//! Keys and tokens. Their signatures are hashes ([`crate::hashed`]), since Ed25519 is not what is tested here; all else is real.
+//! Keys and tokens. Their signatures are hashes ([`crate::hashed`]), since Ed25519 is not tested here;
+//! everything else is real.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,12 +31,13 @@ fn sign(key: &SigningKey, audience: Audience, sub: &str) -> anyhow::Result<Strin
 }
 
 impl Keys {
-    /// New keys. No history shows them, so that it does not depend on them.
+    /// New keys. The history does not contain them, so it does not depend on them.
     ///
     /// # Errors
+    ///
     /// When the system has no randomness.
     pub fn new() -> anyhow::Result<Arc<Self>> {
-        // A program that made keys before goes on with its own signatures.
+        // A program that made keys before keeps its own signatures.
         hashed::install();
         let shopper_key = SigningKey::generate("shoppers")?;
         let operator_key = SigningKey::generate("operators")?;
@@ -55,7 +57,7 @@ impl Keys {
         if let Some(token) = tokens.get(name) {
             return Arc::clone(token);
         }
-        // A token that could not be signed is refused as unauthenticated, which the run reports.
+        // A token that could not be signed is refused as unauthenticated, and the run reports this.
         let token: Arc<str> = sign(&self.shopper_key, Audience::Shopper, name)
             .unwrap_or_default()
             .into();

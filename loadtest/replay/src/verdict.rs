@@ -1,4 +1,4 @@
-//! The audit at the end: the same as after a load run, on facts from the memory.
+//! The audit at the end: the audit of a load run, on facts from the stores in memory.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::shopper::sku_name;
 use crate::world::World;
 
-/// How long after units were added somebody may still be told what was true before, in milliseconds.
+/// How long after a restock an answer may be based on the data before it, in milliseconds.
 const RESTOCK_MS: i64 = 40_000;
 
 /// The units of a SKU by state.
@@ -36,7 +36,7 @@ pub fn count(memory: &MemoryStore, sku: &str) -> UnitCounts {
     tally.into()
 }
 
-/// Judges a run that has ended.
+/// Audits a run that has ended.
 pub(crate) fn judge(
     plan: &Plan,
     world: &World,
@@ -100,7 +100,7 @@ pub(crate) fn judge(
         money: money(&fleet.gateway),
         queues: queues(fleet),
         unreadable: Vec::new(),
-        // In virtual time nobody is slow by chance: what holds without trouble holds here.
+        // In virtual time no process is slow by chance, so the limits for a run without faults apply.
         trouble: false,
         gateway_failed_ms: world.gateway_failed_ms(),
         overdue_after_ms: overdue_after_ms(false),
@@ -116,7 +116,7 @@ pub(crate) fn judge(
     findings
 }
 
-/// What was on sale by the drop's own document, which must be what the operator was told.
+/// The units on sale by the drop's document, which must equal those that the API confirmed to the operator.
 fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<SkuFacts> {
     let drop = crate::run::DROP.parse::<DropId>();
     let planned = drop.map_or_else(|_| BTreeMap::new(), |drop| memory.planned_units(&drop));
@@ -135,8 +135,8 @@ fn units_on_sale(world: &World, memory: &MemoryStore, on_sale: &OnSale) -> Vec<S
     skus
 }
 
-/// The journal, without what the audit of a load run knows nothing of: units added later, drops called off, and holds
-/// that were taken back rightly.
+/// The journal without entries that the audit of a load run does not support: restocks, cancelled drops, and
+/// holds that were rightly returned early.
 fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
     let taken_back = world.watch.taken_back();
     let restocked_ms = on_sale.restocked_ms.map_or(i64::MIN, |at| at + RESTOCK_MS);
@@ -147,7 +147,7 @@ fn entries(world: &World, on_sale: &OnSale, journal: Vec<Entry>) -> Vec<Entry> {
             Entry::CheckoutRefused(refused) if refused.code == Some(Code::Closed) => {
                 refused.at_ms + 2 * CLOCK_SKEW_MS < cancelled_ms
             }
-            // Checked when it was refused: an order that counted then may have been undone since.
+            // The replay checks this at the refusal. An order that counted then may have been undone since.
             Entry::CheckoutRefused(refused) => refused.code != Some(Code::LimitReached),
             _ => true,
         })
@@ -207,7 +207,7 @@ pub fn orders(memory: &MemoryStore) -> Vec<OrderFact> {
         .collect()
 }
 
-/// Each order, its version, and how many versions the ledger has.
+/// Each order, its version, and the number of its versions in the ledger.
 fn orders_and_rows(fleet: &Fleet) -> Vec<(String, usize, usize)> {
     fleet
         .memory
@@ -240,7 +240,7 @@ pub fn ledger(ledger: &MemoryLedger) -> Vec<LedgerFact> {
         .collect()
 }
 
-/// What the gateway says of each order's money.
+/// The charges and refunds of each order at the gateway.
 #[must_use]
 pub fn money(gateway: &MemoryGateway) -> Vec<MoneyFact> {
     let kept = gateway.captured_minor();

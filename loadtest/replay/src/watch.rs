@@ -1,5 +1,5 @@
-//! Promises that are checked at every step, right after each write: what the audit at the end could miss, since it was
-//! mended in between.
+//! Promises that are checked right after each write. The audit at the end could miss a violation that was
+//! corrected in between.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,17 +21,18 @@ use crate::shopper::sku_name;
 use crate::verdict::count;
 use crate::world::World;
 
-/// How long after a hold was one too many it may still go back as a surplus, in milliseconds: a step of a conductor that is
-/// slow.
+/// How long after a hold became surplus it may still be returned, in milliseconds: a step of a slow
+/// conductor.
 const SURPLUS_MS: i64 = 40_000;
-/// How long an answer may rest on a drop, a count or a status of before, in milliseconds.
+/// The largest age of the drop, count or status that an answer is based on, in milliseconds.
 const KNOWLEDGE_MS: i64 = 40_000;
-/// How long before a request its answer may rest on a document that was replaced, in milliseconds: a fresh copy of a read that
-/// lagged.
+/// The largest age of a replaced document that an answer is based on, in milliseconds before the request: a
+/// fresh copy of a lagging read.
 const FRESH_MS: i64 = CACHE_MS + READ_LAG_MS;
 
-/// Whether the hold `claim` in `key` was one too many among a shopper's claims of one moment: before it come orders and newer
-/// holds, and one of them is a hold of the same SKU, or the limit has no room for all of them and this one.
+/// Whether the hold `claim` in `key` was a surplus among a shopper's claims of one moment. Orders and newer
+/// holds precede it. It is a surplus if one of these is a hold of the same SKU, or if the limit has no room
+/// for all of them and this hold.
 fn is_surplus(claims: &[SeenClaim], key: &ShardKey, claim: &Claim, per_shopper_limit: u32) -> bool {
     let there = claims
         .iter()
@@ -51,9 +52,9 @@ fn is_surplus(claims: &[SeenClaim], key: &ShardKey, claim: &Claim, per_shopper_l
 #[derive(Debug, Default)]
 struct Seen {
     asked: BTreeMap<ShopperId, Vec<Nonce>>,
-    /// Claims that were tried, to tell a repeat.
+    /// Claims that were tried, to recognise repeats.
     tried: BTreeSet<(ShardKey, ShopperId, String)>,
-    /// The claims of each shopper after each change, with the moment of the change, as far as they matter for a surplus.
+    /// The claims of each shopper after each change with its time, as far as they matter for a surplus.
     claims: BTreeMap<ShopperId, VecDeque<(i64, Vec<SeenClaim>)>>,
     /// Holds that were found overdue.
     overdue: BTreeSet<String>,
@@ -61,16 +62,16 @@ struct Seen {
     newest: BTreeMap<String, (u64, Timestamp)>,
     fencing: u64,
     planned: u32,
-    /// The drop's documents, each with the moment from which on it was the newest.
+    /// The drop's documents, each with the time from which it was the newest.
     documents: Vec<(i64, Drop)>,
     over_from: Option<Timestamp>,
     restocked_ms: Option<i64>,
     taken_back: BTreeSet<String>,
-    /// When it was first noted that the shopper of an order was told something.
+    /// The first time at which each kind of mail to an order's shopper was recorded.
     told: BTreeMap<(OrderId, String), i64>,
 }
 
-/// The promises, with what has to be remembered for them.
+/// The promises, with the data that their checks need.
 #[derive(Debug, Default)]
 pub struct Watch {
     seen: Mutex<Seen>,
@@ -83,7 +84,7 @@ impl Watch {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing seen yet of a drop with so many SKUs and this limit.
+    /// The initial state for a drop with this many SKUs and this limit.
     #[must_use]
     pub fn new(skus: usize, per_shopper_limit: u32) -> Self {
         Self {
@@ -93,7 +94,8 @@ impl Watch {
         }
     }
 
-    /// Notes that the shopper of `order` was told `what`; when that was noted before, if it was.
+    /// Records that the shopper of `order` got the mail `what`. Returns the time of an earlier record of the
+    /// same mail.
     pub fn told(&self, order: &OrderId, what: &str, now_ms: i64) -> Option<i64> {
         let mut seen = self.seen();
         let key = (order.clone(), what.to_owned());
@@ -102,7 +104,7 @@ impl Watch {
         before_ms
     }
 
-    /// What the shopper of `order` was told.
+    /// The mails that the shopper of `order` got.
     #[must_use]
     pub fn news_of(&self, order: &OrderId) -> Vec<String> {
         let seen = self.seen();
@@ -110,7 +112,7 @@ impl Watch {
         of.map(|(_, what)| what.clone()).collect()
     }
 
-    /// Counts the units, as a load run does now and then; here after every change.
+    /// Counts the units, after every change. A load run does this at intervals.
     pub fn sample(&self, world: &World, memory: &MemoryStore) {
         let counts = (0..self.skus).map(|sku| count(memory, &sku_name(sku))).collect();
         self.seen().samples.push(Entry::Sampled(Sampled {
@@ -122,8 +124,9 @@ impl Watch {
         }));
     }
 
-    /// No hold is there long after its deadline: the conductor returns it, or somebody takes it over. When faults strike the
-    /// conductor, or kill it, the time counts from the last of them on, and there may be none until the next minute begins.
+    /// No hold exists long after its deadline, since the conductor returns it or a shopper takes it over.
+    /// When faults hit or kill the conductor, the time counts from the last fault, and no conductor may run
+    /// until the next minute begins.
     pub fn none_overdue(&self, world: &World, memory: &MemoryStore) {
         let at_ms = world.now().as_millis();
         let mut found = BTreeMap::new();
@@ -140,7 +143,7 @@ impl Watch {
         }
     }
 
-    /// All counts so far, taken out.
+    /// Removes and returns all counts so far.
     pub fn take_samples(&self) -> Vec<Entry> {
         std::mem::take(&mut self.seen().samples)
     }
@@ -158,7 +161,7 @@ impl Watch {
         self.seen().asked.entry(shopper.clone()).or_default().push(nonce);
     }
 
-    /// Whether this very claim was tried before.
+    /// Whether this claim, with the same content, was tried before.
     pub fn is_repeat(&self, key: &ShardKey, shopper: &ShopperId, claim: &Claim) -> bool {
         !self
             .seen()
@@ -166,7 +169,7 @@ impl Watch {
             .insert((key.clone(), shopper.clone(), claim.to_string()))
     }
 
-    /// Reservations that the system took back before their time and was right to.
+    /// Reservations that the system rightly returned before their time.
     pub fn taken_back(&self) -> BTreeSet<String> {
         self.seen().taken_back.clone()
     }
@@ -203,7 +206,7 @@ impl Watch {
         if claims >= 2 {
             world.note("two claims of one shopper");
         }
-        // The conductor counts on that: later claims would be nobody's.
+        // The conductor relies on this: no shopper would own a later claim.
         if over_from.is_some_and(|over| world.now() >= over.plus_millis(LATE_MS)) {
             let what = format!("{shopper} claimed in {key} long after the drop was over");
             world.broken(Promise::LeakedHolds, what);
@@ -216,8 +219,8 @@ impl Watch {
         }
     }
 
-    /// A hold went back. Before its time has passed on every clock, only its shopper may do that, or the conductor when
-    /// the drop was cancelled or the hold was one too many.
+    /// A hold was returned. Before its time has passed on every clock, only its shopper may return it, or the
+    /// conductor when the drop was cancelled or the hold was a surplus.
     pub fn returned(
         &self,
         world: &World,
@@ -264,7 +267,7 @@ impl Watch {
         }
     }
 
-    /// A shopper's claims are others than before.
+    /// A shopper's claims have changed.
     pub fn claims_changed(&self, world: &World, memory: &MemoryStore, drop: &DropId, shopper: &ShopperId) {
         let mut claims = Vec::new();
         memory.look_at_shards(|key, shard| {
@@ -279,7 +282,7 @@ impl Watch {
         let mut seen = self.seen();
         let moments = seen.claims.entry(shopper.clone()).or_default();
         moments.push_back((now_ms, claims));
-        // The claims of one moment are there until the next.
+        // The claims of one moment are valid until the next.
         while moments
             .get(1)
             .is_some_and(|(until_ms, _)| now_ms - until_ms >= SURPLUS_MS)
@@ -288,7 +291,7 @@ impl Watch {
         }
     }
 
-    /// Nobody has more units in open and paid orders than the limit.
+    /// No shopper has more units in open and paid orders than the limit.
     pub fn within_limit(
         &self,
         world: &World,
@@ -317,7 +320,7 @@ impl Watch {
         }
     }
 
-    /// The drop's document changed. When units were added, answers may lag for a while.
+    /// The drop's document has changed. After a restock, answers may lag for a while.
     pub fn drop_stored(&self, world: &World, drop: &Drop) {
         let planned = drop.skus.iter().map(|sku| sku.plan.units()).sum();
         let mut seen = self.seen();
@@ -333,7 +336,7 @@ impl Watch {
         };
     }
 
-    /// A checkout was refused for the limit: the shopper has as many in orders that count.
+    /// A checkout was refused because of the limit: the shopper has that many units in orders that count.
     pub fn limit_reached(&self, world: &World, memory: &MemoryStore, order: &Order, limit: u32) {
         let of_shopper = |other: &&Order| {
             let counts = !matches!(other.status, OrderStatus::Declined | OrderStatus::Cancelled);
@@ -385,8 +388,9 @@ impl Watch {
         }
     }
 
-    /// Somebody is told that the drop takes no reservations, for good or because it is paused. A document said so that was the newest
-    /// a moment before a function began with the request, at `begun_at`, or later.
+    /// An answer says that the drop takes no reservations, permanently or because it is paused. A document
+    /// with this state was the newest one shortly before a function began with the request, at `begun_at`, or
+    /// later.
     pub fn shut(&self, world: &World, begun_at: Timestamp, paused: bool, who: &str) {
         let from_ms = world.now_ms() - world.now().millis_since(begun_at) - FRESH_MS;
         let by = world.now().plus_millis(CLOCK_SKEW_MS / 2);
@@ -412,7 +416,7 @@ impl Watch {
         }
     }
 
-    /// Somebody is told that a SKU is gone: every unit is paid for, unless some were added a moment ago.
+    /// An answer says that a SKU is gone: every unit is paid for, unless a restock added some a moment ago.
     pub fn gone(&self, world: &World, memory: &MemoryStore, drop: &DropId, sku: &SkuId, who: &str) {
         let (allocated, sold) = memory.allocated_and_sold(drop, sku);
         let restocked_ms = self.seen().restocked_ms;

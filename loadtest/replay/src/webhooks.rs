@@ -1,4 +1,5 @@
-//! The gateway's webhooks: signed as Stripe signs them, delivered to `receive-webhook` as well or as badly as the plan says.
+//! The gateway's webhooks, signed as Stripe signs them and delivered to `receive-webhook` as reliably as the
+//! plan says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,20 +23,21 @@ use crate::process::Function;
 use crate::sabotage::Sabotage;
 use crate::world::World;
 
-/// The secret that both sides know.
+/// The secret that the gateway and the function share.
 pub const SECRET: &str = "whsec_replay";
-/// What somebody else signs with.
+/// The secret of a forger.
 const WRONG_SECRET: &str = "whsec_guessed";
-/// How often an event is sent at most.
+/// The largest number of sends of one event.
 const MOST_TRIES: u32 = 6;
 /// The pause after the first try, in milliseconds; it doubles with each.
 const PAUSE_MS: i64 = 500;
-/// The longest way of a prompt webhook, in milliseconds. Our own call's answer may take longer.
+/// The longest delay of a prompt webhook, in milliseconds. The answer to this system's own call may take
+/// longer.
 const PROMPT_MS: u64 = 300;
-/// The longest way of a late webhook, in milliseconds.
+/// The longest delay of a late webhook, in milliseconds.
 const LATE_MS: u64 = 40_000;
 
-/// What the gateway has to announce.
+/// Changes that the gateway has to announce.
 #[derive(Default)]
 pub struct Hooks {
     changes: Mutex<VecDeque<(OrderId, PaymentChange)>>,
@@ -43,7 +45,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Hears of every change at `gateway`.
+    /// Receives every change at `gateway`.
     pub(crate) fn of(gateway: &MemoryGateway) -> Arc<Self> {
         let hooks = Arc::new(Self::default());
         let heard = Arc::clone(&hooks);
@@ -58,7 +60,7 @@ impl Hooks {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Announces what happens, for ever.
+    /// Announces changes, endlessly.
     pub(crate) fn start(self: &Arc<Self>, world: &Arc<World>, fleet: &Arc<Fleet>, plan: WebhookPlan) {
         let (hooks, world, fleet) = (Arc::clone(self), Arc::clone(world), Arc::clone(fleet));
         world.clone().spawn(None, async move {
@@ -88,7 +90,7 @@ impl Hooks {
     }
 }
 
-/// The `nth` webhook of a gateway, which tells of `change`, signed with `secret`.
+/// The `nth` webhook of a gateway, about `change`, signed with `secret`.
 #[must_use]
 pub fn request(
     nth: u64,
@@ -126,7 +128,7 @@ struct Event {
 }
 
 impl Event {
-    /// How long each copy of it takes; nothing for one that is lost.
+    /// The delay of each copy of the webhook; empty for a lost one.
     fn delays(&self, seed: u64, plan: WebhookPlan) -> Vec<i64> {
         let drawn = |purpose: u64, below: u64| keyed(seed ^ 0x3eb, self.nth, purpose) % below.max(1);
         let ms = |purpose: u64, longest: u64| i64::try_from(drawn(purpose, longest)).unwrap_or(0);
@@ -146,8 +148,8 @@ impl Event {
         request(self.nth, &self.order, self.change, world.now(), secret)
     }
 
-    /// Sends it until it is answered 200, a few times at most. Where webhooks are unreliable, somebody else sends the same without
-    /// the secret first.
+    /// Sends the webhook until it is answered 200, a few times at most. Where webhooks are unreliable, a
+    /// forger first sends the same content without the secret.
     async fn deliver(&self, world: &Arc<World>, fleet: &Arc<Fleet>, plan: WebhookPlan) {
         let label = format!("webhook:{}:{}", super::ports::short(&self.order), self.nth);
         if plan == WebhookPlan::Unreliable {

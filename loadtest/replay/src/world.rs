@@ -1,4 +1,4 @@
-//! What everything in a replayed drop shares: virtual time, the history, and the counts.
+//! The state that all parts of a replayed drop share: virtual time, the history, and the counts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -30,21 +30,21 @@ struct State {
     violations: Vec<Broken>,
 }
 
-/// What all parts of a run share.
+/// The state that all parts of a run share.
 pub struct World {
     /// The plan's seed.
     pub seed: u64,
     /// The plan's faults.
     pub faults: FaultPlan,
-    /// From when on nothing goes wrong any more.
+    /// The time after which no fault occurs.
     pub calm_ms: i64,
     /// The longest usual time of a call, in milliseconds.
     pub latency_ms: u32,
-    /// The bug that was put in on purpose.
+    /// The deliberate bug of the run.
     pub sabotage: Option<Sabotage>,
     /// The promises that are checked at every step.
     pub watch: Watch,
-    /// The tables as they were a moment ago and before, the latest first, for reads that may lag.
+    /// The tables as they were at earlier moments, the latest first, for reads that may lag.
     pub before: Mutex<VecDeque<MemoryStore>>,
     /// Its time and its tasks.
     pub timeline: Arc<Timeline>,
@@ -52,7 +52,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world at its beginning. With `telling`, it keeps a history.
+    /// A world at its beginning. With `telling`, it records a history.
     #[must_use]
     pub fn new(plan: &Plan, sabotage: Option<Sabotage>, telling: bool) -> Arc<Self> {
         let state = State {
@@ -76,7 +76,7 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether that bug was put in.
+    /// Whether the run has this bug.
     #[must_use]
     pub fn is_sabotaged(&self, by: Sabotage) -> bool {
         self.sabotage == Some(by)
@@ -88,23 +88,23 @@ impl World {
         self.timeline.now_us() / 1_000
     }
 
-    /// The true moment, which no process knows exactly.
+    /// The true time, which no process can read exactly.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         TestEdge::START.plus_millis(self.now_ms())
     }
 
-    /// Comes back after `ms` milliseconds, after others have had a turn in any case.
+    /// Waits for `ms` milliseconds. Other tasks run first in any case.
     pub fn sleep(&self, ms: i64) -> Sleep {
         self.timeline.sleep(ms.saturating_mul(1_000))
     }
 
-    /// Lets so much time pass in which nothing happens.
+    /// Moves time on by this much without running a task.
     pub fn leap(&self, ms: i64) {
         self.timeline.leap(ms.saturating_mul(1_000));
     }
 
-    /// Starts a task; with `process` it dies with that process.
+    /// Starts a task. With `process`, the task ends when that process dies.
     pub fn spawn(&self, process: Option<u64>, work: impl Future<Output = ()> + Send + 'static) {
         self.timeline.spawn(process, work);
     }
@@ -121,24 +121,24 @@ impl World {
         state.processes
     }
 
-    /// Something is under way that must end before the drop is drained; [`World::done`] when it has.
+    /// Counts work in progress that must end before the drop is drained; [`World::done`] marks its end.
     pub fn begin(&self) {
         self.state().busy += 1;
     }
 
-    /// What was begun has ended.
+    /// Marks the end of work in progress.
     pub fn done(&self) {
         let mut state = self.state();
         state.busy = state.busy.saturating_sub(1);
     }
 
-    /// Whether something is under way.
+    /// Whether work is in progress.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.state().busy > 0
     }
 
-    /// Writes a line of the history, if one is kept.
+    /// Adds a line to the history, if one is recorded.
     pub fn tell(&self, line: impl FnOnce() -> String) {
         let mut state = self.state();
         let now_ms = self.now_ms();
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Counts an interesting situation.
+    /// Counts the occurrence of a situation.
     pub fn note(&self, situation: &'static str) {
         *self.state().situations.entry(situation).or_default() += 1;
     }
@@ -168,7 +168,7 @@ impl World {
         !self.state().violations.is_empty()
     }
 
-    /// Whether `fault` keeps something away at this moment.
+    /// Whether `fault` makes a service unavailable at this moment.
     pub fn is_away(&self, fault: Fault) -> bool {
         let now_ms = self.now_ms();
         let away = self.faults.outages.iter().any(|outage| {
@@ -180,7 +180,7 @@ impl World {
         away
     }
 
-    /// Notes that the gateway refuses or loses a call.
+    /// Records that the gateway refuses or loses a call.
     pub fn gateway_fails(&self) {
         let now_ms = self.now_ms();
         self.state().gateway_failed_ms.push(now_ms);
@@ -200,7 +200,7 @@ impl World {
         self.state().conductor_struck_ms
     }
 
-    /// Whether calls of the database may fail for good, which the API tells as its own mistake.
+    /// Whether calls of the database may fail permanently, which the API reports as an internal error.
     #[must_use]
     pub fn may_fail_for_good(&self) -> bool {
         let FaultPlan { rates, strokes, .. } = &self.faults;
@@ -215,7 +215,8 @@ impl World {
         *self.state().struck.entry(fault).or_default() += 1;
     }
 
-    /// Whether `fault` strikes the `nth` time at `label`, and how: `stroke` turns chance into a stroke.
+    /// Whether `fault` hits the `nth` call at `label`, and its effect: `stroke` turns a random number into a
+    /// stroke.
     pub fn strikes(
         &self,
         fault: Fault,
@@ -226,7 +227,7 @@ impl World {
         self.strike_one_of(label, key_of(label), nth, &[fault], |_, chance| stroke(chance))
     }
 
-    /// The stroke that falls on the `nth` call at `label`, of the faults that could.
+    /// The stroke that hits the `nth` call at `label`, among the possible faults.
     pub(crate) fn strike_one_of(
         &self,
         label: &str,
@@ -275,7 +276,7 @@ impl World {
         Some(struck.stroke)
     }
 
-    /// What the run came to. The history is taken out.
+    /// The result of the run. Removes the history.
     #[must_use]
     pub fn take_outcome(&self) -> Tallies {
         let mut state = self.state();
@@ -292,28 +293,28 @@ impl World {
     }
 }
 
-/// What was counted in a run.
+/// The counts of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Tallies {
     /// Steps of tasks.
     pub steps: u64,
-    /// How long the run was, in milliseconds of its own time.
+    /// The length of the run, in milliseconds of virtual time.
     pub virtual_ms: i64,
-    /// What happened, line by line.
+    /// The history, line by line.
     pub history: String,
-    /// The strokes that fell on calls, by place.
+    /// The strokes that hit calls, by place.
     pub strokes: BTreeMap<String, Struck>,
-    /// How often each fault struck.
+    /// The number of strokes of each fault.
     pub struck: BTreeMap<Fault, u64>,
-    /// How often interesting situations arose.
+    /// The number of occurrences of each situation.
     pub situations: BTreeMap<&'static str, u64>,
     /// Broken promises.
     pub violations: Vec<Broken>,
-    /// What the audit found; nothing of a drop that was not published.
+    /// The findings of the audit; `None` for a drop that was not published.
     pub findings: Findings,
 }
 
-/// Which faults can strike a place, the most telling first.
+/// The faults that can hit a place, those with the strongest effect first.
 pub(crate) fn faults_of(place: Place, of_relay: bool) -> &'static [Fault] {
     use Fault::{
         BrokenCall, GatewayTimeoutAfterCharge, GatewayTimeoutBeforeCharge, KillFunctions, PostgresRestart,
@@ -364,7 +365,7 @@ pub(crate) fn faults_of(place: Place, of_relay: bool) -> &'static [Fault] {
     }
 }
 
-/// What a fault does where it strikes, as chance has it.
+/// The effect of a fault at a place, drawn at random.
 pub(crate) fn stroke_of(
     fault: Fault,
     place: Place,

@@ -1,9 +1,10 @@
-//! What carries orders on: the stream of the orders table, the queues with their event sources, and the schedules.
+//! The asynchronous part of the model: the stream of the orders table, the queues with their event sources,
+//! and the schedules.
 //!
-//! The stream has a shard for each partition of the table and ten lanes for each shard, relayed in the batches that the
-//! template asks for. An event source of a queue begins with five batches at a time and may take three hundred more in each minute,
-//! within its maximum concurrency. A batch that failed comes again after the queue's visibility time-out. The mail queue has
-//! no consumer here: its messages are counted only.
+//! The stream has a shard for each partition of the table and ten lanes for each shard, relayed in the
+//! batches that the template asks for. An event source of a queue begins with five batches at a time and may
+//! take three hundred more in each minute, within its maximum concurrency. A failed batch is redelivered
+//! after the queue's visibility timeout. The mail queue has no consumer here: its messages are counted only.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -25,10 +26,10 @@ use crate::fleet::Fleet;
 use crate::process::Process;
 use crate::world::World;
 
-/// How long an event source waits before it tries a batch of the stream again, in µs: assumed.
+/// The pause of an event source before it tries a batch of the stream again, in µs: assumed.
 const RETRY_US: i64 = 1_000_000;
 
-/// How long a webhook's hint is out of sight, in µs: as `shared/queues` sends it.
+/// The delivery delay of a webhook's hint, in µs, as `shared/queues` sends it.
 const HINT_US: i64 = 1_000_000;
 
 #[derive(Default)]
@@ -47,9 +48,9 @@ struct Message {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Message>,
-    /// Messages in a consumer's hands, or away until they may be received again.
+    /// Messages that a consumer processes, or that wait for their redelivery.
     away: u64,
-    /// Batches in a consumer's hands.
+    /// Batches that consumers process.
     batches: u32,
     first_us: Option<i64>,
     sent: u64,
@@ -64,11 +65,11 @@ pub struct QueueReport {
     pub queue: &'static str,
     /// Messages sent to it.
     pub sent: u64,
-    /// The most that waited at a time.
+    /// The largest number of waiting messages at a time.
     pub most_waiting: u64,
     /// Messages that are left.
     pub left: u64,
-    /// Messages that were put aside.
+    /// Dead letters.
     pub dead: u64,
 }
 
@@ -88,7 +89,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The two queues that have a consumer here.
+/// The two queues that have a consumer in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Of {
     Payments,
@@ -122,7 +123,7 @@ impl Of {
     }
 }
 
-/// The most messages of a batch, the most batches at a time, and how often a message is received.
+/// The largest number of messages in a batch, of concurrent batches, and of receives of a message.
 const fn trigger(limits: FunctionLimits) -> (u32, u32, u32) {
     match limits.trigger {
         Trigger::Queue {
@@ -174,7 +175,7 @@ impl Behind {
         })
     }
 
-    /// Takes the orders table's latest changes up.
+    /// Adds the orders table's latest changes.
     pub fn take_changes(self: &Arc<Self>, memory: &MemoryStore) {
         for change in memory.take_changes() {
             let number = {
@@ -249,7 +250,7 @@ impl Behind {
         }
     }
 
-    /// Takes a webhook's hint, which can be received a second later.
+    /// Adds a webhook's hint, which can be received a second later.
     fn accept_hint(self: &Arc<Self>, hint: &PaymentHint) {
         let (Ok(body), id) = (hint.encode(), hint.event.clone()) else {
             return;
@@ -280,7 +281,7 @@ impl Behind {
         self.poll(of);
     }
 
-    /// How many batches may be in consumers' hands now.
+    /// The number of batches that consumers may process concurrently now.
     fn batches_most(&self, queue: &Queue, of: Of) -> u32 {
         let limits = &self.world.settings.limits;
         let since_us = queue
@@ -299,7 +300,7 @@ impl Behind {
         pollers.min(most)
     }
 
-    /// Starts consumers as far as there are messages for them.
+    /// Starts consumers for the available messages.
     fn poll(self: &Arc<Self>, of: Of) {
         let batch = usize::try_from(trigger(of.limits()).0).unwrap_or(1);
         loop {
@@ -307,7 +308,8 @@ impl Behind {
                 let mut queue = self.queue(of);
                 let wanted = queue.waiting.len().div_ceil(batch);
                 let idle = usize::try_from(queue.batches).unwrap_or(usize::MAX);
-                // A consumer takes a batch of what is there when it comes, so no more come than there are batches.
+                // A consumer takes the messages that are available when it starts, so no more consumers start
+                // than there are batches.
                 if queue.batches >= self.batches_most(&queue, of) || wanted == 0 || idle > wanted + 4 {
                     return;
                 }
@@ -324,7 +326,7 @@ impl Behind {
         }
     }
 
-    /// Hands one batch over; false if there is none.
+    /// Passes one batch to the function; false if there is none.
     async fn consume(self: &Arc<Self>, of: Of, most: usize) -> bool {
         let batch: Vec<Message> = {
             let mut queue = self.queue(of);
@@ -337,7 +339,7 @@ impl Behind {
         if batch.is_empty() {
             return false;
         }
-        // More consumers may come by now.
+        // More consumers may be allowed by now.
         self.poll(of);
         let messages = batch.iter().map(|m| (m.id.as_str(), m.receives, m.body.as_str()));
         let event = serde_json::from_value::<SqsEvent>(batch_json(of.name(), messages));
@@ -370,7 +372,7 @@ impl Behind {
         true
     }
 
-    /// Lets messages be received again once the visibility time-out is over.
+    /// Makes messages visible again after the visibility timeout.
     fn put_back(self: &Arc<Self>, of: Of, messages: Vec<Message>) {
         if messages.is_empty() {
             return;
@@ -397,7 +399,7 @@ impl Behind {
         (of(Of::Payments), of(Of::Ledger))
     }
 
-    /// Whether everything was carried on.
+    /// Whether no work is left in the stream and the queues.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let empty = |lane: &Mutex<Lane>| lock(lane).records.is_empty();
@@ -410,7 +412,7 @@ impl Behind {
         *lock(&self.mails)
     }
 
-    /// Records of the stream that could not be read.
+    /// Stream records that could not be read.
     #[must_use]
     pub fn parked(&self) -> u64 {
         *lock(&self.parked)
@@ -431,7 +433,7 @@ impl Behind {
         })
     }
 
-    /// Starts conductor and sweeper each minute, from now on.
+    /// Starts conductor and sweeper each minute from now on.
     pub fn start_schedules(self: &Arc<Self>) {
         for conducts in [true, false] {
             let limits = if conducts {
@@ -445,7 +447,7 @@ impl Behind {
             let every_us = i64::from(every_seconds) * 1_000_000;
             let behind = Arc::clone(self);
             self.world.timeline.spawn(None, async move {
-                // The schedule's minute is not the drop's.
+                // The schedule's minute is independent of the drop's times.
                 let early_us = i64::try_from(behind.world.draw() % every_us.unsigned_abs()).unwrap_or(0);
                 let mut wait_us = early_us / 8;
                 loop {
@@ -466,7 +468,7 @@ impl Behind {
     }
 }
 
-/// The queues as one environment reaches them.
+/// The queue port of one environment.
 #[derive(Clone)]
 pub struct Queues {
     process: Arc<Process>,
@@ -474,7 +476,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// The queues as `process` reaches them.
+    /// The queue port of `process`.
     #[must_use]
     pub fn new(process: &Arc<Process>, behind: &Arc<Behind>) -> Self {
         Self {

@@ -1,28 +1,30 @@
-//! The crowd: the load test's shoppers, more of them, at other times.
+//! The crowd: the load test's shoppers in a larger number and with other arrival times.
 //!
-//! What a shopper does is [`loadtest::behaviour`] of the default drop file, and the shopper is [`loadtest::shopper`]: the code of
-//! `make drop`. Only when they come is this module's.
+//! A shopper's choices are those of [`loadtest::behaviour`] with the default drop file, and the shopper is
+//! [`loadtest::shopper`]: the code of `make drop`. This module determines only the arrival times.
 
 use anyhow::Context as _;
 use loadtest::drop_file::{DropFile, SkuLine};
 
 use crate::settings::{Settings, Shape};
 
-/// The drop file whose shoppers come.
+/// The drop file whose shoppers arrive.
 const DEFAULT: &str = include_str!("../../drops/default.toml");
-/// The share of shoppers who come before the opening and wait for it, and for how long at most, in seconds: as in that file.
+/// The share of shoppers who arrive before the opening and wait for it, and their longest wait in seconds, as
+/// in that file.
 const BEFORE: (f64, f64) = (0.05, 6.0);
-/// How long a sustained crowd comes, in seconds.
+/// The duration of a sustained crowd's arrivals, in seconds.
 const SUSTAINED_SECONDS: f64 = 60.0;
-/// For so many seconds the rate of a ramp rises.
+/// The time in which the rate of a ramp rises, in seconds.
 const RAMP_SECONDS: f64 = 20.0;
-/// In so many seconds a steep crowd halves.
+/// The time in which the rate of a steep crowd halves, in seconds.
 const HALF_SECONDS: f64 = 10.0;
 
-/// The drop that `settings` ask for.
+/// The drop for `settings`.
 ///
 /// # Errors
-/// When a drop file cannot be read, or is none.
+///
+/// When a drop file cannot be read or is invalid.
 pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
     if let Some(path) = &settings.drop {
         return DropFile::load(path);
@@ -50,7 +52,7 @@ pub fn drop_file(settings: &Settings) -> anyhow::Result<DropFile> {
     Ok(file)
 }
 
-/// When each shopper of a run comes, in µs from the opening, in order.
+/// The arrival time of each shopper of a run, in µs from the opening, in order.
 #[must_use]
 pub fn schedule(settings: &Settings, file: &DropFile) -> Vec<i64> {
     match settings.drop {
@@ -59,7 +61,8 @@ pub fn schedule(settings: &Settings, file: &DropFile) -> Vec<i64> {
     }
 }
 
-/// The numbers of the shoppers in the order in which they come: of a drop file as in a load run.
+/// The numbers of the shoppers in the order of their arrival. With a drop file the order is that of a load
+/// run.
 #[must_use]
 pub fn order(settings: &Settings) -> Vec<u32> {
     let mut order: Vec<u32> = (0..settings.shoppers).collect();
@@ -70,7 +73,7 @@ pub fn order(settings: &Settings) -> Vec<u32> {
     order
 }
 
-/// When each shopper comes, in µs from the opening, in order.
+/// The arrival time of each shopper, in µs from the opening, in order.
 #[must_use]
 pub fn arrivals(shape: Shape, shoppers: u32, seed: u64) -> Vec<i64> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5ca1_ab1e);
@@ -78,7 +81,8 @@ pub fn arrivals(shape: Shape, shoppers: u32, seed: u64) -> Vec<i64> {
     let mut moments: Vec<i64> = (0..shoppers)
         .map(|_| {
             let drawn = rng.f64();
-            // Whoever comes early acts at the opening, which would be the busiest second of a rate that rises.
+            // Early shoppers act at the opening. With a rising rate, that would make the opening the busiest
+            // second.
             if shape != Shape::Ramp && rng.f64() < share {
                 return micros(-seconds * drawn);
             }

@@ -1,8 +1,9 @@
-//! The largest spike that is served, and what ends it.
+//! The largest spike that is served, and the limit that ends service.
 //!
-//! The capacity stays as it is planned for the full crowd; only the crowd changes. Eight runs of ten virtual seconds halve the span
-//! between what is served and what is not. Then one run for each resource, at 1.1 times the limit and with a quarter more of
-//! that resource, names the one that ended it: the only one that lets the larger spike be served.
+//! The capacity stays as planned for the full crowd; only the crowd changes. Eight runs of ten virtual
+//! seconds each halve the range between a served and an unserved crowd. Then one run for each resource, at
+//! 1.1 times the limit and with a quarter more of that resource, identifies the limiting resource: the only
+//! one with which the larger spike is served.
 
 use capacity::amounts::Polling;
 use serde::Serialize;
@@ -13,13 +14,13 @@ use crate::settings::Settings;
 
 /// Runs that search.
 const PROBES: u32 = 8;
-/// How long each lasts after the opening, in virtual seconds.
+/// The length of each run after the opening, in virtual seconds.
 const SECONDS: u32 = 10;
-/// The least share of requests that must be served.
+/// The smallest share of requests that must be served.
 const SERVED: f64 = 0.9999;
 /// The smallest crowd that is tried, in shoppers.
 const LEAST: u32 = 5_000;
-/// How much more of a resource a last run gets.
+/// The factor by which a resource is increased in a last run.
 const MORE: f64 = 1.25;
 
 /// What may end service.
@@ -30,7 +31,7 @@ pub enum Resource {
     Api,
     /// Environments: provisioned, reserved, and the account's.
     Environments,
-    /// How fast a function starts environments.
+    /// The rate at which a function starts environments.
     Scaling,
     /// Read units of a partition.
     PartitionReads,
@@ -38,7 +39,7 @@ pub enum Resource {
     PartitionWrites,
     /// Units of a table.
     TableUnits,
-    /// Batches of queues at a time.
+    /// Concurrent batches of queues.
     Consumers,
     /// The gateway's rate.
     Gateway,
@@ -60,7 +61,7 @@ impl Resource {
         Self::Ledger,
     ];
 
-    /// `settings` with a quarter more of it.
+    /// `settings` with a quarter more of the resource.
     #[must_use]
     pub fn raised(self, settings: &Settings) -> Settings {
         let mut more = settings.clone();
@@ -119,7 +120,7 @@ pub struct Probe {
     pub peak_rps: u64,
     /// Requests answered other than 5xx and 429 ÷ all.
     pub served_share: Option<f64>,
-    /// Whether that was enough and every promise was kept.
+    /// Whether the share was large enough and every promise was kept.
     pub served: bool,
     /// What refused first.
     pub first_refusal: Option<String>,
@@ -128,18 +129,20 @@ pub struct Probe {
 /// What a search found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Limit {
-    /// Requests in the busiest second of the largest spike that was served; none if the smallest was not.
+    /// Requests in the busiest second of the largest spike that was served; none if the smallest crowd was
+    /// not served.
     pub served_rps: Option<u64>,
     /// Its shoppers.
     pub shoppers: Option<u32>,
-    /// The resource that ends service: raised alone by a quarter it serves 1.1 times as many. None if none does alone, or several do.
+    /// The resource that ends service: with a quarter more of it alone, 1.1 times as many requests are
+    /// served. None if no single resource or more than one has this effect.
     pub first_limit: Option<Resource>,
     /// Every run.
     pub probes: Vec<Probe>,
 }
 
-/// Whether a run was served. A run that was cut short has holds and orders under way, so only what must hold at every instant
-/// counts.
+/// Whether a run was served. A run that was cut short has open holds and orders, so only promises that hold
+/// at every instant count.
 fn is_served(report: &Report) -> bool {
     let found = &report.findings;
     let broken =
@@ -162,9 +165,11 @@ fn probe(settings: &Settings, shoppers: u32, raised: Option<Resource>) -> anyhow
     })
 }
 
-/// Searches the largest spike that `settings` serve, from [`LEAST`] shoppers to theirs. `tell` gets each run.
+/// Searches for the largest spike that is served with `settings`, from [`LEAST`] shoppers to the settings'
+/// number. `tell` receives each run.
 ///
 /// # Errors
+///
 /// When a run fails.
 pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit> {
     let (mut served, mut refused): (Option<Probe>, u32) = (None, settings.shoppers);
@@ -182,7 +187,7 @@ pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit
         let Some(least) = served.as_ref().map(|probe| probe.shoppers) else {
             break;
         };
-        // The mean of the logarithms: both ends are equally many times away.
+        // The mean of the logarithms, so that the ratio to both ends is the same.
         let middle = u64::from(least) * u64::from(refused);
         shoppers = u32::try_from(middle.isqrt()).unwrap_or(u32::MAX);
         if shoppers <= least {

@@ -41,25 +41,25 @@ use crate::process::{Process, ProcessEdge};
 use crate::store::{Sizes, Store};
 use crate::world::{LEAD_US, World};
 
-/// How soon a request that waits looks for an environment again, in µs.
+/// The interval at which a waiting request looks for an environment again, in µs.
 const LOOK_AGAIN_US: i64 = 1_000;
-/// The longest time for which a call of an environment that was ended may be under way, in µs.
+/// How long a call of an ended environment may still be in progress, in µs.
 const LAST_CALL_US: i64 = 2_000_000;
-/// How often the payment gateway sends a webhook at most.
+/// The largest number of sends of a webhook by the payment gateway.
 const WEBHOOK_TRIES: u32 = 6;
-/// Its pause after the first try, in µs; it doubles with each.
+/// The gateway's pause after the first try, in µs; it doubles with each try.
 const WEBHOOK_PAUSE_US: i64 = 500_000;
-/// Where the bank would send shoppers back to.
+/// The URL to which the bank would return shoppers.
 const RETURN_URL: &str = "https://shop.example/orders";
 
-/// What an environment runs: the router of an HTTP function, or a [`Handle`].
+/// The function in an environment: the router of an HTTP function, or a [`Handle`].
 type Service = Arc<dyn Any + Send + Sync>;
 
 #[derive(Clone)]
 struct Environment {
     process: Arc<Process>,
     service: Service,
-    /// What an old design needs.
+    /// The state that an old design needs.
     old: Option<Arc<(Store, Memory)>>,
 }
 
@@ -68,12 +68,12 @@ struct Environment {
 pub struct Served {
     /// The answer.
     pub answer: Answer,
-    /// Whether it is everyone's.
+    /// Whether the answer is the same for every client.
     pub cacheable: bool,
 }
 
 impl Served {
-    /// What API Gateway answers by itself.
+    /// An answer of API Gateway itself.
     #[must_use]
     pub fn by_the_front(status: u16) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Served {
     }
 }
 
-/// Everything behind the API.
+/// All functions and services behind the API.
 pub struct Fleet {
     world: Arc<World>,
     /// The tables.
@@ -146,7 +146,7 @@ impl Fleet {
         fleet
     }
 
-    /// Sends the gateway's `nth` webhook, again while it is refused.
+    /// Sends the gateway's `nth` webhook, and repeats it while it is refused.
     async fn announce(&self, nth: u64, order: &OrderId, change: PaymentChange) {
         let world = &self.world;
         world.takes(world.settings.times.webhook_us).await;
@@ -175,7 +175,7 @@ impl Fleet {
         }
     }
 
-    /// The gateway's rate as its workers know it.
+    /// The gateway's rate as the workers are configured.
     fn pace(&self) -> Pace {
         let calls = self.world.settings.capacity.quotas.gateway_calls_per_second;
         Pace::of(CallRate::new(calls).unwrap_or(CallRate::HIGHEST))
@@ -243,7 +243,7 @@ impl Fleet {
             )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
             Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
-            // Mail is not modelled: docs/SCALE.md.
+            // Mail is not modelled; see docs/SCALE.md.
             Function::NotifyShopper => Arc::new(()),
         };
         let old = self.world.settings.design.map(|_| {
@@ -257,7 +257,8 @@ impl Fleet {
         }
     }
 
-    /// An environment of `function`, waited for as long as the platform waits; none if there is none to be had.
+    /// An environment of `function`. Waits as long as the platform does; `None` if no environment becomes
+    /// available.
     async fn taken(&self, function: Function) -> Option<Taken> {
         let world = &self.world;
         let asked_us = world.timeline.now_us();
@@ -285,7 +286,8 @@ impl Fleet {
         })
     }
 
-    /// Runs `serve` in an environment of `function` until it answers or its time is over; none then, and if there is no environment.
+    /// Runs `serve` in an environment of `function` until it answers or its time limit passes. `None` after
+    /// the time limit, or without an environment.
     async fn invoke<T, F>(&self, function: Function, serve: impl FnOnce(Environment) -> F) -> Option<T>
     where
         F: Future<Output = T> + Send + 'static,
@@ -303,7 +305,7 @@ impl Fleet {
             .timeline
             .sleep(starts_us + world.drawn_us(world.settings.times.work_us))
             .await;
-        // The platform's part of a cold start is not the function's.
+        // The platform's part of a cold start does not count towards the function's time limit.
         let from_us = world.timeline.now_us();
         let until_us = from_us + function.limits().timeout_ms() * 1_000;
         let process = Arc::clone(&environment.process);
@@ -315,7 +317,7 @@ impl Fleet {
             }
             Either::Right(((), serving)) => {
                 process.end();
-                // A call that is under way may still take effect.
+                // A call in progress may still take effect.
                 let rest = world.timeline.sleep(LAST_CALL_US);
                 world.timeline.spawn(None, async move {
                     select(serving, rest).await;
@@ -371,7 +373,7 @@ impl Fleet {
         }
     }
 
-    /// Hands an event to an environment of `function`, whose handler is an `H`.
+    /// Passes an event to an environment of `function`, whose handler is an `H`.
     async fn event<H: Handle>(&self, function: Function, event: H::Event) -> Invoked<H::Answer> {
         let answer = self.invoke(function, move |environment| async move {
             let Environment { process, service, .. } = environment;
@@ -384,19 +386,19 @@ impl Fleet {
         answer.await.flatten().map_or(Invoked::Failed, Invoked::Answered)
     }
 
-    /// Hands a batch of the stream to the relay.
+    /// Passes a batch of the stream to the relay.
     pub async fn relay(&self, batch: StreamBatch) -> Invoked<BatchReport> {
         self.event::<Relay<Queues, ProcessEdge>>(Function::RelayEvents, batch)
             .await
     }
 
-    /// Hands a batch of the payments' queue to `process-order`.
+    /// Passes a batch of the payments queue to `process-order`.
     pub async fn process(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Driver<Store, Gateway, ProcessEdge>>(Function::ProcessOrder, event)
             .await
     }
 
-    /// Hands a batch of the ledger's queue to `project-ledger`.
+    /// Passes a batch of the ledger queue to `project-ledger`.
     pub async fn project(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, event)
             .await

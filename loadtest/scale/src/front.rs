@@ -1,8 +1,9 @@
 //! The way from shoppers to functions: a CDN if there is one, API Gateway's limit, and the routes.
 //!
-//! The CDN has 13 regional caches and one origin shield. A cache keeps what the API allows for a second; whoever comes while
-//! it fetches gets the copy of before if that is at most a second too old, and waits for the new one otherwise. All others fetch
-//! through the shield, which does the same towards the API.
+//! The CDN has 13 regional caches and one origin shield. A cache keeps what the API allows for a second; a
+//! request that arrives during a fetch gets the former copy if that is at most a second too old, and waits
+//! for the new one otherwise. The regional caches fetch through the shield, which does the same towards the
+//! API.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,13 +24,13 @@ use crate::world::{Bucket, LEAD_US, World};
 
 /// Regional caches of the CDN.
 const REGIONS: u64 = 13;
-/// The shield's number among the caches.
+/// The index of the shield among the caches.
 const SHIELD: u64 = REGIONS;
 /// How long a copy is fresh, in µs: the API's `max-age`.
 const FRESH_US: i64 = 1_000_000;
-/// How much longer it may be shown while it is renewed: the API's `stale-while-revalidate`.
+/// How much longer a copy may be served while it is renewed: the API's `stale-while-revalidate`.
 const STALE_US: i64 = 1_000_000;
-/// Where the bank's page is.
+/// The address of the bank's page.
 const BANK: &str = "/authenticate/";
 
 #[derive(Default)]
@@ -77,7 +78,7 @@ impl Front {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request of a shopper, and counts it.
+    /// Answers a shopper's request, and counts it.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let world = &self.world;
         if call.uri.path().starts_with(BANK) {
@@ -171,7 +172,7 @@ impl Front {
         }
     }
 
-    /// The bank's page: the shopper confirms, or fails.
+    /// The bank's page: the shopper confirms, or refuses.
     fn at_the_bank(&self, call: &Call) -> Answer {
         let id = call
             .uri
@@ -210,7 +211,7 @@ fn request(call: Call) -> Option<Request<Body>> {
     request.body(body).ok()
 }
 
-/// The way of the load test's shoppers through the model.
+/// The access of the load test's shoppers to the model.
 pub struct Modelled {
     front: Arc<Front>,
     began: Instant,
@@ -223,7 +224,7 @@ impl std::fmt::Debug for Modelled {
 }
 
 impl Modelled {
-    /// The way to `front`. Moments are told from `began`, of which only differences matter.
+    /// The access to `front`. Times are counted from `began`; only their differences matter.
     #[must_use]
     pub fn new(front: &Arc<Front>, began: Instant) -> Self {
         Self {
@@ -232,7 +233,7 @@ impl Modelled {
         }
     }
 
-    /// The opening on the clock that shoppers act by.
+    /// The opening on the shoppers' clock.
     #[must_use]
     pub fn opening(&self) -> Instant {
         self.at(LEAD_US)
@@ -245,7 +246,7 @@ impl Modelled {
 
 impl Reach for Modelled {
     fn send<'a>(&'a self, call: &'a Call) -> Waiting<'a, Result<Answer, Silence>> {
-        // The function goes on whether anyone waits or not.
+        // The function continues even if the client no longer waits.
         let (answer, answered) = oneshot::channel();
         let (front, call) = (Arc::clone(&self.front), call.clone());
         self.front.world.timeline.spawn(None, async move {

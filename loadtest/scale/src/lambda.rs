@@ -1,9 +1,10 @@
-//! Lambda's environments: which one takes a request, and when none does.
+//! Lambda's environments: which one takes a request, and when a request is refused.
 //!
-//! An environment serves one request at a time, and ten a second at most: after a request it is free again a tenth of a second
-//! after it began with it, or when it has ended, whichever is later. Of the free ones the last one used is taken: assumed.
-//! Provisioned ones are there from the beginning. Beyond them a function starts environments on demand: 1,000 at once and 100 in
-//! each second, nothing saved up beyond that, within its reserved concurrency or what the account has left for all others.
+//! An environment serves one request at a time, and ten a second at most: after a request it is free again a
+//! tenth of a second after it began with it, or when it has ended, whichever is later. Of the free
+//! environments, the last one used is taken: assumed. Provisioned ones exist from the beginning. Beyond them
+//! a function starts environments on demand: 1,000 at once and 100 in each second, without saving unused
+//! starts, within its reserved concurrency or the account's unreserved concurrency.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -14,12 +15,12 @@ use serde::Serialize;
 use crate::settings::{Lifted, Limits, Settings};
 use crate::world::Bucket;
 
-/// How a request got an environment.
+/// How a request got its environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// One that is warm; its place among the function's environments.
+    /// A warm one, with its index among the function's environments.
     Warm(usize),
-    /// A new one, provisioned ahead.
+    /// A new provisioned one.
     Ahead(usize),
     /// A new one that starts while the request waits.
     Cold(usize),
@@ -42,11 +43,11 @@ struct Pool {
     provisioned: usize,
     reserved: Option<usize>,
     environments: usize,
-    /// Environments in use, or used so shortly ago that they take no request yet.
+    /// Environments in use, or used so recently that they take no request yet.
     taken: usize,
     most_taken: usize,
     free: Vec<usize>,
-    /// Those that will be free, by when.
+    /// Environments in use, by the time at which they become free.
     cooling: BinaryHeap<Reverse<(i64, usize)>>,
     scaling: Bucket,
     figures: Figures,
@@ -62,30 +63,30 @@ struct Figures {
     timed_out: u64,
 }
 
-/// What became of a function's environments.
+/// The figures of a function's environments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FunctionReport {
     /// Its name.
     pub function: &'static str,
-    /// Environments provisioned ahead.
+    /// Provisioned environments.
     pub provisioned: usize,
     /// Reserved concurrency.
     pub reserved: Option<usize>,
-    /// Environments that served anything.
+    /// Environments that served at least one request.
     pub environments: usize,
-    /// The most that were in use at a time, a tenth of a second for a request at least.
+    /// The largest number in use at a time, at least a tenth of a second for each request.
     pub most_taken: usize,
     /// Invocations that ran.
     pub invocations: u64,
-    /// Of them, those that waited for a cold start.
+    /// Of these requests, those that waited for a cold start.
     pub cold_starts: u64,
-    /// Invocations refused, by what they met.
+    /// Refused invocations, by the limit that refused them.
     pub refused: BTreeMap<Refused, u64>,
-    /// When the first was refused, in ms from the opening.
+    /// The time of the first refusal, in ms from the opening.
     pub first_refused_ms: Option<i64>,
     /// Invocations that were ended at the function's time-out.
     pub timed_out: u64,
-    /// The environments' busy time together, in ms.
+    /// The sum of the environments' busy times, in ms.
     pub busy_ms: u64,
 }
 
@@ -142,7 +143,7 @@ impl Lambda {
         }
     }
 
-    /// Brings back those that may be used again.
+    /// Frees the environments that may be used again.
     fn cool(&mut self, now_us: i64) {
         for pool in self.pools.values_mut() {
             while let Some(Reverse((at_us, environment))) = pool.cooling.peek().copied() {
@@ -159,7 +160,8 @@ impl Lambda {
     /// An environment of `function`.
     ///
     /// # Errors
-    /// [`Refused`] when there is none to be had.
+    ///
+    /// [`Refused`] when none is available.
     pub fn take(&mut self, function: Function, now_us: i64) -> Result<Taken, Refused> {
         self.cool(now_us);
         let on_demand = |pool: &Pool| match pool.reserved {
@@ -198,7 +200,7 @@ impl Lambda {
         taken
     }
 
-    /// Counts an invocation that was refused for good.
+    /// Counts an invocation that was finally refused.
     pub fn refuse(&mut self, function: Function, why: Refused, now_us: i64) {
         if let Some(pool) = self.pools.get_mut(&function) {
             *pool.figures.refused.entry(why).or_default() += 1;
@@ -206,13 +208,14 @@ impl Lambda {
         }
     }
 
-    /// Gives back what was taken at `from_us`.
+    /// Releases an environment that was taken at `from_us`.
     pub fn give_back(&mut self, function: Function, environment: usize, from_us: i64, now_us: i64) {
         let free_us = now_us.max(from_us + self.limits.least_unit_us);
         self.free_again(function, environment, from_us, now_us, free_us);
     }
 
-    /// Ends an invocation that began at `from_us` and took too long. Its environment starts again, which takes `start_us`.
+    /// Ends an invocation that began at `from_us` and exceeded its time limit. Its environment starts again,
+    /// which takes `start_us`.
     pub fn time_out(
         &mut self,
         function: Function,
@@ -293,7 +296,7 @@ mod tests {
         let rate = Some(Refused::ScalingRate);
         assert_eq!(taken(&mut lambda, 2_000, 0), (1_000, rate));
         assert_eq!(taken(&mut lambda, 2_000, 1_000_000), (100, rate));
-        // What is not used is not saved up.
+        // Unused starts are not saved.
         assert_eq!(taken(&mut lambda, 5_000, 3_600_000_000), (1_000, rate));
     }
 

@@ -1,4 +1,4 @@
-//! `scale`: a drop of full size, in virtual time.
+//! `scale`: a drop of full size in virtual time.
 #![recursion_limit = "256"]
 
 use std::io::Write as _;
@@ -18,46 +18,48 @@ use scale::{find, page};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A payment gateway that takes longer than this for all units, in seconds, asks for longer holds and payments.
+/// When the payment gateway needs longer than this for all units, in seconds, holds and payments get longer
+/// time limits.
 const PATIENT_AFTER_S: u32 = 30;
-/// Calls of the gateway for a unit: one to create a payment, one to confirm it, and some again.
+/// Gateway calls for each unit: one creates a payment, one confirms it, and some are repeated.
 const CALLS_PER_UNIT: u32 = 3;
 
-/// Plays a drop of full size in virtual time, and reports what met which limit.
+/// Runs a drop of full size in virtual time, and reports the limits that requests reached.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
     /// How the crowd comes.
     #[arg(long, value_enum, default_value_t = Shape::Steep)]
     crowd: Shape,
-    /// A drop file of the load test instead: what is sold, who comes and when.
+    /// Use this drop file of the load test instead. It sets the goods, the shoppers and their arrival times.
     #[arg(long, conflicts_with_all = ["crowd", "units", "skus"])]
     drop: Option<PathBuf>,
-    /// Play the drop file on the local stack's platform instead of AWS's, to compare it with a load run.
+    /// Run the drop file on the platform of the local stack instead of AWS's, for a comparison with a load
+    /// run.
     #[arg(long, requires = "drop")]
     here: bool,
-    /// How many shoppers come; the crowd's full size if not given.
+    /// The number of shoppers; without it the full size of the crowd.
     #[arg(long)]
     shoppers: Option<u32>,
     /// Units on sale.
     #[arg(long, default_value_t = 10_000)]
     units: u32,
-    /// SKUs; five if one cannot hold the units, and one otherwise.
+    /// The number of SKUs; without it one, or five if one cannot contain the units.
     #[arg(long)]
     skus: Option<u32>,
-    /// Leave out pre-scaling's plan: only the declared baseline is there.
+    /// Run without pre-scaling's plan, with the capacity of the declared baseline only.
     #[arg(long)]
     no_plan: bool,
     /// Put a CDN before the cacheable routes.
     #[arg(long)]
     cdn: bool,
-    /// Limits that refuse nothing in this run.
+    /// Limits to lift in this run, so that they refuse nothing.
     #[arg(long, value_enum, value_delimiter = ',')]
     lift: Vec<Lifted>,
-    /// Play a former design of the hot path instead of today's.
+    /// Run a former design of the hot path instead of the current one.
     #[arg(long, value_enum)]
     design: Option<OldDesign>,
-    /// End after so many virtual seconds.
+    /// End after this many virtual seconds.
     #[arg(long)]
     seconds: Option<u32>,
     /// The seed of every draw.
@@ -72,10 +74,10 @@ struct Cli {
     /// Where the report goes.
     #[arg(long, default_value = "target/scale")]
     out: PathBuf,
-    /// Search the largest spike that is served, up to this crowd, and what ends it.
+    /// Search for the largest spike that is served, up to this crowd, and for the limit that ends service.
     #[arg(long)]
     find_limit: bool,
-    /// Do not tell how far it is.
+    /// Print no progress.
     #[arg(long)]
     quiet: bool,
 }
@@ -175,7 +177,7 @@ fn write(cli: &Cli, report: &Report) -> anyhow::Result<()> {
     std::fs::write(&html, page::render(report)).with_context(|| format!("writing {}", html.display()))
 }
 
-/// Searches the largest spike that is served.
+/// Searches for the largest spike that is served.
 fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
     let found = find::limit(settings, |probe| {
         let with = probe.raised.map_or_else(String::new, |raised| {
@@ -210,7 +212,7 @@ fn find(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the report says, in a few lines.
+/// The report in a few lines.
 fn lines(report: &Report) -> Vec<String> {
     let ms = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
     let found = &report.findings;

@@ -1,9 +1,9 @@
-//! Former designs of the hot path, as switches of the model: what each costs before every request, in place of what today's code
-//! does for the same purpose.
+//! Former designs of the hot path, as switches of the model: the cost of each before every request, in place
+//! of the current code's cost for the same purpose.
 //!
-//! A switch stands between the platform and the handler, so it does not change with the product: it asks the tables for what
-//! the design read, and answers 503 where the design had nothing to go on with. The handler's own reads for that purpose cost
-//! nothing then.
+//! A switch is between the platform and the handler, so it does not change with the product. It requests from
+//! the tables the data that the design read, and answers 503 where the design could not continue. The
+//! handler's own reads for that purpose then cost nothing.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -17,37 +17,38 @@ use crate::store::Store;
 use crate::tables::{Place, Touch};
 use crate::world::World;
 
-/// How often a read of the drop was tried.
+/// The number of tries of a read of the drop.
 const DROP_TRIES: u32 = 10;
-/// How long an environment kept what it had read, in µs.
+/// How long an environment kept read data, in µs.
 const KEPT_US: i64 = 1_000_000;
-/// Shards that were read where the counts could not be.
+/// The number of shards that were read when the counts could not be read.
 const MORE_SHARDS: u64 = 6;
-/// The size of a document of counts, in bytes: one for each shard at most.
+/// The size of a document of counts, in bytes; at most one count for each shard.
 const COUNTS_BYTES: usize = 1_024;
 
-/// A design that the product had.
+/// A former design of the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum OldDesign {
-    /// Every environment reads the one item of its drop once a second, strongly consistent, and has nothing to go on with when that
-    /// is refused.
+    /// Every environment reads the single item of its drop once a second, strongly consistent, and cannot
+    /// continue when that read is refused.
     OneDropItem,
-    /// An allocation is cut into shards of 24 units, whoever comes, and every request for a reservation reads both of its shopper's.
+    /// An allocation is divided into shards of 24 units for a crowd of any size, and every reservation
+    /// request reads both shards of its shopper.
     FewShards,
-    /// One item of counts for each SKU, which every environment of `reserve` reads once a second. When it cannot be read, six more
-    /// shards are, and nothing is remembered.
+    /// One item of counts for each SKU, which every environment of `reserve` reads once a second. When it
+    /// cannot be read, six more shards are read, and no result is cached.
     OneCountsItem,
 }
 
-/// What an environment remembered under an old design.
+/// The state of an environment under an old design.
 #[derive(Debug, Default)]
 pub struct Memory {
     read_us: AtomicI64,
 }
 
 impl OldDesign {
-    /// Whether the handler's own reads of `place` are this design's now.
+    /// Whether this design replaces the handler's own reads of `place`.
     #[must_use]
     pub const fn replaces(self, place: Place) -> bool {
         match self {
@@ -57,8 +58,8 @@ impl OldDesign {
         }
     }
 
-    /// Reads what the design reads before a request to `function`, of which `reserves` says whether it is one for a reservation.
-    /// False when the request ends with it.
+    /// Makes the design's reads before a request to `function`. `reserves` tells whether it is a reservation
+    /// request. Returns false when the request ends here.
     pub async fn reads(
         self,
         world: &World,

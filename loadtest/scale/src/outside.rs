@@ -1,4 +1,4 @@
-//! What is not AWS's: the payment gateway with its rate, and the ledger by rows a second.
+//! Services outside AWS: the payment gateway with its rate, and the ledger with its rows a second.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,23 +14,24 @@ use ports::payment::{
 use crate::process::Process;
 use crate::world::Bucket;
 
-/// Rows that one event writes: one of the history, and the order's own.
+/// Rows that one event writes: one of the history and the order's own row.
 const ROWS_OF_EVENT: f64 = 2.0;
 
 /// How long the gateway's client waits for an answer, in µs (`shared/stripe/src/config.rs`).
 const ANSWER_TIMEOUT_US: i64 = 5_000_000;
-/// Cards whose first confirmation gets no answer, as at the sandbox gateway (`loadtest::behaviour`), and whether it takes effect.
+/// Cards whose first confirmation gets no answer, as at the sandbox gateway (`loadtest::behaviour`), and
+/// whether the confirmation takes effect.
 const LOST: [(&str, GatewayFault); 2] = [
     ("pm_sandbox_timeout_before_charge", GatewayFault::UnknownBefore),
     ("pm_sandbox_timeout_after_charge", GatewayFault::UnknownAfter),
 ];
 
-/// The gateway's rate with how often it refused for that, and the payments of which an answer was lost.
+/// The gateway's rate, the number of refused calls, and the payments of which an answer was lost.
 #[derive(Debug)]
 pub struct Rate(Mutex<(Bucket, u64, u64)>, Mutex<BTreeSet<String>>);
 
 impl Rate {
-    /// So many calls a second, none saved up beyond a second's.
+    /// This many calls a second, without saving unused calls beyond one second.
     #[must_use]
     pub const fn new(calls_per_second: u32) -> Self {
         let rate = calls_per_second as f64;
@@ -38,7 +39,7 @@ impl Rate {
         Self(Mutex::new((Bucket::full(rate, rate), 0, 0)), lost)
     }
 
-    /// How a confirmation is lost, if it is.
+    /// How a confirmation is lost; `None` if it is not.
     fn loses(&self, id: &PaymentId, method: &PaymentMethod) -> Option<GatewayFault> {
         let (_, fault) = LOST.iter().find(|(card, _)| *card == method.as_str())?;
         let mut lost = self.1.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +54,7 @@ impl Rate {
         taken
     }
 
-    /// Calls, and those refused.
+    /// All calls, and the refused ones.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +62,7 @@ impl Rate {
     }
 }
 
-/// The gateway as one environment reaches it.
+/// The gateway port of one environment.
 #[derive(Clone)]
 pub struct Gateway {
     process: Arc<Process>,
@@ -70,7 +71,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway as `process` reaches it.
+    /// The gateway port of `process`.
     #[must_use]
     pub fn new(process: &Arc<Process>, memory: &MemoryGateway, rate: &Arc<Rate>) -> Self {
         Self {
@@ -133,7 +134,7 @@ impl PaymentGateway for Gateway {
     }
 }
 
-/// The ledger as one environment reaches it. Batches queue for its rows in the order of their coming.
+/// The ledger port of one environment. Batches wait for their rows in the order of arrival.
 #[derive(Clone)]
 pub struct Ledger {
     process: Arc<Process>,
@@ -142,7 +143,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger as `process` reaches it; `free_us` says when it has written what came before.
+    /// The ledger port of `process`. `free_us` is the time at which all earlier rows are written.
     #[must_use]
     pub fn new(process: &Arc<Process>, memory: &MemoryLedger, free_us: &Arc<Mutex<i64>>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! `target/scale/report.html`: one page that needs nothing else.
+//! `target/scale/report.html`: one page without external files.
 
 use loadtest::report::charts::{self, RGBColor};
 use loadtest::report::{STYLE, key};

@@ -1,4 +1,4 @@
-//! One environment of a function: its own clock, chance and caches.
+//! An environment of a function, with its own clock, random numbers and caches.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -42,26 +42,26 @@ impl Process {
         })
     }
 
-    /// Ends it: none of its calls begins any more. One that is under way may still take effect.
+    /// Ends the environment: no further call begins. A call in progress may still take effect.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Comes back while the environment is there, and never once it has ended.
+    /// Continues if the environment still exists; never returns once it has ended.
     pub async fn goes_on(&self) {
         if self.ended.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
     }
 
-    /// The present moment by its clock.
+    /// The present time by the environment's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.world.now().plus_millis(self.skew_ms)
     }
 }
 
-/// Its clock, chance and waiting.
+/// The clock, random numbers and waits of an environment.
 #[derive(Debug, Clone)]
 pub struct ProcessEdge(pub Arc<Process>);
 

@@ -17,11 +17,11 @@ use crate::world::{LEAD_US, Second, World};
 
 /// The memory of a function in the template, in GB.
 const FUNCTION_GB: f64 = 0.25;
-/// SQS requests for a message: sent, received and deleted, in batches that are mostly small.
+/// SQS requests for a message: send, receive and delete, in mostly small batches.
 const REQUESTS_PER_MESSAGE: f64 = 3.0;
 const MILLION: f64 = 1e6;
 
-/// What a report is made of.
+/// The input of a report.
 pub struct Ingredients<'a> {
     /// What was run.
     pub settings: &'a Settings,
@@ -35,7 +35,7 @@ pub struct Ingredients<'a> {
     pub journal: &'a [Entry],
     /// What the audit found.
     pub findings: Findings,
-    /// Whether it was ended before everything had come to rest.
+    /// Whether the run was ended before all work was done.
     pub left_undone: bool,
     /// Answers that the API does not promise.
     pub surprises: BTreeMap<String, u64>,
@@ -51,36 +51,36 @@ pub struct SecondReport {
     /// What happened in it.
     #[serde(flatten)]
     pub counts: Second,
-    /// What the busiest partition of all tables was asked over its ceiling, the worst placement.
+    /// The demand on the busiest partition of all tables as a share of its limit, for the worst placement.
     pub partition_use: f64,
 }
 
 /// The units at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct UnitsReport {
-    /// When, in ms from the opening.
+    /// The time, in ms from the opening.
     pub at_ms: i64,
-    /// By state, of all SKUs together.
+    /// Units by state, over all SKUs.
     #[serde(flatten)]
     pub units: UnitCounts,
 }
 
-/// What came first of one kind of refusal.
+/// The first refusal of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct First {
     /// What refused.
     pub limit: String,
-    /// When, in ms from the opening.
+    /// The time, in ms from the opening.
     pub at_ms: i64,
 }
 
-/// What the requests and what they used cost by the list, in US dollars. What was provisioned ahead is not part of it:
-/// `make prescale-plan` tells that.
+/// The cost of the requests and their usage by list prices, in US dollars, without provisioned capacity,
+/// whose cost `make prescale-plan` prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Cost {
     /// The API's requests.
     pub api: f64,
-    /// Invocations and their time.
+    /// Invocations and their duration.
     pub functions: f64,
     /// DynamoDB's units.
     pub tables: f64,
@@ -90,12 +90,12 @@ pub struct Cost {
     pub total: f64,
 }
 
-/// See the module's page. Everything in it is modelled.
+/// The content of the report; see the module's documentation. Every figure is modelled.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Every figure comes from a model; docs/SCALE.md says of what.
+    /// Always true: every figure comes from a model, which docs/SCALE.md describes.
     pub modelled: bool,
-    /// What was run, with the limits and all assumptions.
+    /// The settings, with the limits and all assumptions.
     pub settings: Settings,
     /// Requests of shoppers.
     pub requests: u64,
@@ -105,21 +105,22 @@ pub struct Report {
     pub requests_per_shopper: f64,
     /// Requests answered other than 5xx and 429 ÷ all.
     pub served_share: Option<f64>,
-    /// The busiest second of the busiest partition over its ceiling, refused requests included: the worst of ten placements.
+    /// The busiest second of the busiest partition as a share of its limit, refused requests included: the
+    /// worst of ten placements.
     pub partition_use_max: f64,
-    /// The first refusal of each limit that refused anything, the earliest first.
+    /// The first refusal by each limit that refused a request, the earliest first.
     pub first_refusals: Vec<First>,
-    /// From the opening to the first look at which no unit was free, in ms (a look each 500 ms).
+    /// From the opening to the first sample without a free unit, in ms (one sample each 500 ms).
     pub all_held_after_ms: Option<i64>,
-    /// From the opening to the first look at which every unit was sold, in ms.
+    /// From the opening to the first sample in which every unit was sold, in ms.
     pub all_paid_after_ms: Option<i64>,
-    /// Units and promises, as the audit of a load run finds them.
+    /// Units and promises, as in the audit of a load run.
     pub findings: Findings,
     /// Shoppers by the end of their visit.
     pub endings: BTreeMap<Ending, u64>,
     /// Shoppers who had not left when the run ended.
     pub unfinished_shoppers: u64,
-    /// Whether it was ended before everything had come to rest.
+    /// Whether the run was ended before all work was done.
     pub left_undone: bool,
     /// Answers that the API does not promise.
     pub surprises: BTreeMap<String, u64>,
@@ -131,13 +132,13 @@ pub struct Report {
     pub functions: Vec<FunctionReport>,
     /// Partitions and keys of each table and index.
     pub tables: Vec<PlaceReport>,
-    /// Writes that met a transaction.
+    /// Writes that conflicted with a transaction.
     pub transaction_conflicts: u64,
     /// Queues.
     pub queues: [QueueReport; 2],
-    /// Messages to shoppers, which have no consumer here.
+    /// Messages to shoppers, which have no consumer in the model.
     pub mails: u64,
-    /// Calls of the payment gateway, and those that it refused for its rate.
+    /// Calls of the payment gateway, and those that it refused because of its rate.
     pub gateway_calls: (u64, u64),
     /// What it cost.
     pub cost_usd: Cost,

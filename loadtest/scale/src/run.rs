@@ -1,4 +1,4 @@
-//! One drop, from its publishing to the audit.
+//! One drop, from its publication to the audit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,16 +38,16 @@ use crate::world::{LEAD_US, World};
 const DROP: &str = "scale";
 /// More steps than a run can need.
 const MOST_STEPS: u64 = 20_000_000_000;
-/// From one look at the units to the next, in µs.
+/// The interval of samples of the units, in µs.
 const SAMPLE_US: i64 = 500_000;
-/// How long after the end of the drop everything may take to come to rest, in µs.
+/// The time limit after the end of the drop for all remaining work, in µs.
 const DRAIN_US: i64 = 900_000_000;
-/// How long tokens are valid before and after the beginning, in seconds.
+/// The validity of tokens before and after the beginning, in seconds.
 const TOKENS_S: i64 = 6 * 3_600;
-/// How long before the opening the drop is published, in µs; a drop file says it itself.
+/// The time from the drop's publication to the opening, in µs, without a drop file.
 const PUBLISH_BEFORE_US: i64 = 50_000_000;
 
-/// When the drop is published, in µs from the beginning.
+/// The time of the drop's publication, in µs from the beginning.
 fn publish_us(settings: &Settings, file: &DropFile) -> i64 {
     let before_us = match settings.drop {
         Some(_) => 1_000_000 * i64::from(file.lead_seconds),
@@ -55,12 +55,12 @@ fn publish_us(settings: &Settings, file: &DropFile) -> i64 {
     };
     (LEAD_US - before_us).max(0)
 }
-/// How many different answers that surprise are told.
+/// The largest number of different unexpected answers that are reported.
 const MOST_SURPRISES: usize = 20;
-/// A shopper's tries (`loadtest::faults`).
+/// The number of a shopper's tries (`loadtest::faults`).
 const TRIES: u32 = loadtest::faults::TRIES;
 
-/// What a run has come to so far.
+/// The state of a run in progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
     /// Virtual seconds from the opening.
@@ -104,9 +104,11 @@ impl Keys {
     }
 }
 
-/// Plays the drop of `settings`. The same settings give the same report. `tell` is called once in each virtual second.
+/// Runs the drop of `settings`. The same settings give the same report. `tell` is called once in each virtual
+/// second.
 ///
 /// # Errors
+///
 /// When the drop cannot be published.
 pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static) -> anyhow::Result<Report> {
     let keys = Keys::new()?;
@@ -185,7 +187,7 @@ pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static)
 struct Outcome {
     failed: Option<String>,
     left_undone: bool,
-    /// Answers that the API does not promise, with how often each came.
+    /// Answers that the API does not promise, with their counts.
     surprises: BTreeMap<String, u64>,
 }
 
@@ -249,7 +251,7 @@ impl Stage {
         });
     }
 
-    /// Waits until nothing is left to happen, or the time is up.
+    /// Waits until no work is left, or the time limit passes.
     async fn rest(&self, until_us: i64) {
         let world = &self.world;
         let drop: Option<DropId> = DROP.parse().ok();
@@ -276,7 +278,7 @@ impl Stage {
         }
     }
 
-    /// Stores the keys, writes the drop down, and publishes it, as an operator does.
+    /// Stores the keys, creates the drop, and publishes it, as an operator does.
     async fn publish(&self) -> anyhow::Result<()> {
         let store = &self.fleet.memory;
         for (list, audience, key) in [
@@ -297,7 +299,7 @@ impl Stage {
         let path = format!("/operator/drops/{DROP}");
         let bytes = Bytes::from(serde_json::to_vec(&body)?);
         self.operate(Method::PUT, &path, Some(bytes)).await?;
-        // A publication that ran out of time goes on where it stopped.
+        // A publication that reached its time limit continues where it stopped.
         for _ in 0..20 {
             let published = self.operate(Method::POST, &format!("{path}/publish"), None).await;
             if published.is_ok() {
@@ -325,7 +327,7 @@ impl Stage {
         Ok(answer)
     }
 
-    /// Looks at the units every now and then, and tells each second.
+    /// Samples the units periodically, and reports the progress each second.
     fn watch(self: &Arc<Self>, tell: Tell) {
         let stage = Arc::clone(self);
         self.world.timeline.spawn(None, async move {
@@ -409,7 +411,7 @@ impl Stage {
             money: verdict::money(&self.fleet.gateway),
             queues: queues.chain([parked]).collect(),
             unreadable: Vec::new(),
-            // Throttles are trouble, though nobody made them on purpose.
+            // Throttling counts as a fault, although no fault was injected.
             trouble: true,
             gateway_failed_ms: Vec::new(),
             overdue_after_ms: overdue_after_ms(false),

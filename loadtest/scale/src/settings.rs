@@ -1,6 +1,7 @@
-//! What a run is made of: the crowd, AWS's limits, what pre-scaling leaves, and the times that are assumed.
+//! The settings of a run: the crowd, AWS's limits, the planned capacity, and the assumed times.
 //!
-//! docs/SCALE.md names the source of each figure. What has none is an assumption, and stands in [`Times`].
+//! docs/SCALE.md names the source of each figure. A figure without a source is an assumption and is in
+//! [`Times`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,16 +25,17 @@ use crate::old::OldDesign;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// Most at the opening, and half as many every ten seconds.
+    /// The highest rate at the opening, and half of it every ten seconds.
     Steep,
     /// The same rate for sixty seconds.
     Sustained,
-    /// A rate that rises evenly for twenty seconds to twice that of the others: each limit refuses first at a rate of its own.
+    /// A rate that rises evenly for twenty seconds to twice that of the other crowds, so that each limit
+    /// first refuses at its own rate.
     Ramp,
 }
 
 impl Shape {
-    /// Shoppers of the full size.
+    /// The number of shoppers of the full size.
     #[must_use]
     pub const fn shoppers(self) -> u32 {
         match self {
@@ -45,7 +47,7 @@ impl Shape {
         }
     }
 
-    /// Requests in the busiest second that so many shoppers are expected to send.
+    /// The expected number of requests in the busiest second for this many shoppers.
     #[must_use]
     pub fn expected_peak_rps(self, shoppers: u32) -> u32 {
         let of = u64::from(shoppers) * 200_000 / u64::from(self.shoppers());
@@ -53,7 +55,7 @@ impl Shape {
     }
 }
 
-/// What AWS limits, whatever is planned.
+/// AWS's limits that do not depend on a plan.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Limits {
     /// Read units a second of one partition.
@@ -62,19 +64,19 @@ pub struct Limits {
     pub partition_write_units: f64,
     /// Environments that a function may start at once.
     pub scaling_burst: f64,
-    /// Environments that it may start in each second after that.
+    /// Environments that a function may start in each second after that.
     pub scaling_per_second: f64,
-    /// The shortest time for which a request takes an environment up, in µs: ten requests a second.
+    /// The shortest time for which a request occupies an environment, in µs: ten requests a second.
     pub least_unit_us: i64,
     /// How long a request waits for an environment before it is refused, in µs.
     pub waits_us: i64,
-    /// Batches that an event source of a queue begins with at a time.
+    /// The number of concurrent batches with which an event source of a queue begins.
     pub pollers: u32,
-    /// By how many more in each minute.
+    /// The increase of that number in each minute.
     pub pollers_per_minute: u32,
     /// At most so many.
     pub pollers_most: u32,
-    /// Lanes in which one shard of a stream is relayed.
+    /// Concurrent lanes of one shard of a stream.
     pub lanes_of_shard: u64,
 }
 
@@ -94,11 +96,12 @@ pub const LIMITS: Limits = Limits {
 
 /// Processes of a function on the local stack.
 const PROCESSES_HERE: u32 = 8;
-/// More of anything than the local stack is asked for.
+/// More of each resource than the local stack needs.
 const PLENTY: u32 = 1_000_000;
 
 impl Limits {
-    /// The local stack's: a process serves request after request, and a request waits a second for one.
+    /// The local stack's limits: a process serves one request after another, and a request waits a second for
+    /// a process.
     #[must_use]
     pub const fn here() -> Self {
         Self {
@@ -111,7 +114,7 @@ impl Limits {
 }
 
 impl Capacity {
-    /// The local stack's: a few processes of each function, new tables, and nothing else that refuses.
+    /// The local stack's capacity: a few processes of each function, new tables, and no other limit.
     #[must_use]
     pub fn here() -> Self {
         let of_function = |function: Function| {
@@ -142,16 +145,16 @@ impl Capacity {
     }
 }
 
-/// Times that are assumed, in microseconds: each is drawn evenly from the first to the second.
+/// Assumed times, in microseconds: each is drawn evenly from the first to the second value.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Times {
     /// From the client through API Gateway to the function, and back.
     pub front_us: [i64; 2],
-    /// A function's own work on a request: JSON and the check of the token's signature among it.
+    /// A function's own work on a request, such as JSON and the check of the token's signature.
     pub work_us: [i64; 2],
     /// A cold start.
     pub cold_start_us: [i64; 2],
-    /// One of twenty cold starts takes so long.
+    /// The time of one in twenty cold starts.
     pub slow_start_us: [i64; 2],
     /// A read of DynamoDB.
     pub read_us: [i64; 2],
@@ -165,13 +168,13 @@ pub struct Times {
     pub send_us: [i64; 2],
     /// From a change of an order to its relay.
     pub stream_us: [i64; 2],
-    /// From sending a message to its receipt by an idle poller.
+    /// From the send of a message to its receipt by an idle poller.
     pub queue_us: [i64; 2],
-    /// How far the clock of an environment is off, at most.
+    /// The largest offset of an environment's clock.
     pub skew_us: i64,
     /// From a change at the payment gateway to its webhook.
     pub webhook_us: [i64; 2],
-    /// A connection's way to the ledger and back; what the rows take comes on top.
+    /// The round trip of a connection to the ledger, without the time of the rows.
     pub ledger_us: [i64; 2],
 }
 
@@ -194,7 +197,7 @@ pub const TIMES: Times = Times {
 };
 
 impl Times {
-    /// The local stack's: everything is on one machine, and the sandbox gateway answers at once.
+    /// The local stack's times: all services are on one machine, and the sandbox gateway answers at once.
     #[must_use]
     pub const fn here() -> Self {
         Self {
@@ -209,27 +212,27 @@ impl Times {
     }
 }
 
-/// The capacity that is there when the drop opens.
+/// The capacity at the opening of the drop.
 #[derive(Debug, Clone, Serialize)]
 pub struct Capacity {
-    /// Whether pre-scaling's plan was applied; else the declared baseline is there.
+    /// Whether pre-scaling's plan was applied; otherwise the capacity is the declared baseline.
     pub planned: bool,
     /// The account's limits.
     pub quotas: Quotas,
     /// By function.
     pub functions: BTreeMap<String, Concurrency>,
-    /// By table; a table that no document names is as a new one.
+    /// The capacity by table. A table that no document names has the capacity of a new one.
     pub tables: BTreeMap<String, WarmThroughput>,
     /// By queue.
     pub queues: BTreeMap<String, Polling>,
-    /// Rows that the ledger takes in each second.
+    /// Rows a second of the ledger.
     pub ledger_rows_per_second: f64,
-    /// Limits that the plan says it meets.
+    /// Limits that the plan reaches.
     pub plan_limits: Vec<LimitMet>,
 }
 
 impl Capacity {
-    /// What a table gives in a second, by its name in the template.
+    /// The capacity of a table in a second, by its name in the template.
     #[must_use]
     pub fn warm(&self, table: &str) -> WarmThroughput {
         (self.tables.get(table)).map_or(NEW_TABLE, |warm| warm.max(NEW_TABLE))
@@ -242,10 +245,12 @@ const NEW_TABLE: WarmThroughput = WarmThroughput {
     read_units: 12_000,
 };
 
-/// The capacity by the documents in `folder` and the account's limits in `quotas`, for a crowd of `shoppers` after `units`.
+/// The capacity by the documents in `folder` and the account's limits in `quotas`, for a crowd of `shoppers`
+/// that wants `units`.
 ///
 /// # Errors
-/// When a document cannot be read, or pre-scaling holds nothing for the drop.
+///
+/// When a document cannot be read, or pre-scaling has no capacity planned for the drop.
 pub fn capacity(
     folder: &Path,
     quotas: &Path,
@@ -301,7 +306,7 @@ pub fn capacity(
 }
 
 impl Settings {
-    /// An account with its first limits and nothing planned, for a crowd of nobody.
+    /// An account with its first limits and without a plan or a crowd.
     #[must_use]
     pub const fn of_new_account() -> Self {
         Self {
@@ -342,13 +347,13 @@ impl Settings {
     }
 }
 
-/// A limit that a run may be freed from, to see those behind it.
+/// A limit that a run may lift, to observe the other limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifted {
     /// API Gateway's rate.
     Api,
-    /// Environments: every function has as many as it asks for, ahead.
+    /// Environments: every function has provisioned ones for all its requests.
     Environments,
     /// The table of the stock.
     Stock,
@@ -369,25 +374,25 @@ pub struct Settings {
     pub seed: u64,
     /// How the crowd comes.
     pub shape: Shape,
-    /// The drop file that says instead what is sold, who comes and when.
+    /// The drop file that replaces the goods, the shoppers and their arrival times.
     pub drop: Option<PathBuf>,
     /// How many come.
     pub shoppers: u32,
     /// Units on sale.
     pub units: u32,
-    /// SKUs, among which the units are shared out evenly.
+    /// The SKUs, among which the units are divided evenly.
     pub skus: u32,
-    /// Whether a CDN stands before the cacheable routes.
+    /// Whether a CDN is in front of the cacheable routes.
     pub cdn: bool,
-    /// Limits that refuse nothing.
+    /// Lifted limits, which refuse nothing.
     pub lifted: Vec<Lifted>,
-    /// The former design of the hot path that is played instead of today's.
+    /// The former design of the hot path that replaces the current one.
     pub design: Option<OldDesign>,
-    /// For how many virtual seconds after the opening it runs at most; none until all is done.
+    /// The longest run after the opening, in virtual seconds; `None` to run until no work is left.
     pub seconds: Option<u32>,
     /// How long a reservation is held, in seconds.
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks for, in seconds.
+    /// The time limit for actions that the payment requires of the shopper, in seconds.
     pub payment_seconds: u32,
     /// From the opening to the end of the drop, in seconds.
     pub open_seconds: u32,

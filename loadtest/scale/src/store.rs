@@ -42,21 +42,21 @@ use crate::process::Process;
 use crate::tables::{Place, Tables, Touch};
 use crate::world::World;
 
-/// How often keys that came back unprocessed are asked for again (`shared/dynamodb/src/batch.rs`).
+/// How often unprocessed keys are requested again (`shared/dynamodb/src/batch.rs`).
 const REPEATS: u32 = 1;
-/// The most keys of one batch (the same).
+/// The largest number of keys of one batch (`shared/dynamodb/src/batch.rs`).
 const BATCH_KEYS: usize = 100;
-/// How many batches of a survey are read at a time (`shared/dynamodb/src/stock.rs`).
+/// The number of concurrent batches of a survey (`shared/dynamodb/src/stock.rs`).
 const SURVEY_CHUNKS: usize = 4;
 
-/// A stock shard is smaller than this, whatever is in it (asserted where the domain is compiled).
+/// A stock shard of any content is smaller than this, in bytes (asserted in the domain when it is compiled).
 const SHARD_BYTES: usize = domain::limits::WRITE_UNIT_BYTES;
-/// The names and the small attributes beside an order's document.
+/// The size of the names and the small attributes beside an order's document, in bytes.
 const ORDER_ATTRIBUTES: usize = 160;
-/// A purchase counter, a lease, or an entry of an index that holds keys only: some attributes of some bytes.
+/// The size of a purchase counter, a lease, or an entry of a keys-only index, in bytes.
 const SMALL_BYTES: usize = 120;
 
-/// Sizes of documents, by key.
+/// Sizes of documents in bytes, by key.
 #[derive(Debug, Default)]
 pub struct Sizes(Mutex<BTreeMap<String, usize>>);
 
@@ -70,7 +70,7 @@ impl Sizes {
         self.all().get(key).copied().unwrap_or(0)
     }
 
-    /// Notes that the document under `key` has so many bytes.
+    /// Records the size of the document under `key`, in bytes.
     pub fn put(&self, key: String, bytes: usize) {
         self.all().insert(key, bytes);
     }
@@ -91,12 +91,13 @@ pub struct Store {
     memory: MemoryStore,
     sizes: Arc<Sizes>,
     behind: Arc<Behind>,
-    /// Where the environment saw each line of the calls to the gateway last, in µs (`shared/dynamodb/src/calls.rs`).
+    /// The position of each line of gateway calls that the environment read last, in µs
+    /// (`shared/dynamodb/src/calls.rs`).
     lines: Arc<[AtomicI64; MAX_LINES as usize]>,
 }
 
 impl Store {
-    /// The database as `process` reaches it.
+    /// The database ports of `process`.
     #[must_use]
     pub fn new(
         process: &Arc<Process>,
@@ -117,7 +118,7 @@ impl Store {
         &self.process.world
     }
 
-    /// Whether the handler's own reads of `touch` belong to an old design.
+    /// Whether an old design replaces the handler's own reads of `touch`.
     fn is_replaced(&self, touch: &Touch) -> bool {
         let design = self.world().settings.design;
         design.is_some_and(|design| design.replaces(touch.place))
@@ -132,7 +133,7 @@ impl Store {
         asked
     }
 
-    /// A read of what `touches` names, in one request that is answered as a whole.
+    /// A read of the items of `touches`, in one request that succeeds or fails as a whole.
     async fn read(&self, touches: &[Touch]) -> Result<(), StoreError> {
         match touches.iter().any(|touch| self.is_replaced(touch)) {
             true => Ok(()),
@@ -140,9 +141,10 @@ impl Store {
         }
     }
 
-    /// The same, whatever the design.
+    /// The same read under any design.
     ///
     /// # Errors
+    ///
     /// When its units were refused.
     pub async fn read_units(&self, touches: &[Touch]) -> Result<(), StoreError> {
         let world = self.world();
@@ -155,7 +157,7 @@ impl Store {
         }
     }
 
-    /// A batch of keys, each of which may come back unprocessed.
+    /// A batch of keys, each of which may be returned unprocessed.
     async fn batch(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         wanted.retain(|touch| !self.is_replaced(touch));
         match wanted.is_empty() {
@@ -164,10 +166,11 @@ impl Store {
         }
     }
 
-    /// The same, whatever the design.
+    /// The same batch under any design.
     ///
     /// # Errors
-    /// When some of its keys were refused to the end.
+    ///
+    /// When some of its keys were finally refused.
     pub async fn batch_units(&self, mut wanted: Vec<Touch>) -> Result<(), StoreError> {
         let world = self.world();
         for _ in 0..=REPEATS {
@@ -177,7 +180,7 @@ impl Store {
             wanted.retain(|touch| !self.ask(std::slice::from_ref(touch), &[]));
             match wanted.len() {
                 0 => return Ok(()),
-                // A batch of which no key could be processed is refused as a whole.
+                // A batch without a processed key is refused as a whole.
                 left if left == before => return Err(StoreError::Busy),
                 _ => {}
             }
@@ -185,7 +188,8 @@ impl Store {
         Err(StoreError::Busy)
     }
 
-    /// A write, sent once: `touches` in any case, `indexes` where `is_done` says that it was applied.
+    /// A write, sent once. It uses `touches` in any case, and `indexes` when `is_done` says that it was
+    /// applied.
     async fn write<T>(
         &self,
         touches: &[Touch],
@@ -230,8 +234,8 @@ impl Store {
         answer
     }
 
-    /// One write for each copy of a document. The copies are one document here, so it stands for all of them that at least one was
-    /// written.
+    /// One write for each copy of a document. The model keeps the copies as one document, which counts as
+    /// written when at least one copy was.
     async fn write_copies(
         &self,
         (copies, key): (u8, impl Fn(u8) -> String),
@@ -263,7 +267,7 @@ impl Store {
     }
 }
 
-/// A read that may lag of a small item.
+/// An eventually consistent read of a small item.
 fn half(place: Place, key: String, bytes: usize) -> Touch {
     Touch::read(place, key, units::read(bytes, false))
 }
@@ -392,11 +396,11 @@ impl AllocateStock for Store {
     }
 }
 
-/// What a change of an order writes in the indexes: the shopper's, which holds everything, and that of open orders, whose entry
-/// moves when the order is due at another moment.
+/// The index writes of an order's change: the shopper's index, which contains all attributes, and the index
+/// of open orders, whose entry moves when the order's due time changes.
 fn index_touches(order: &Order, bytes: usize, is_new: bool) -> [Touch; 2] {
     let by_shopper = one(Place::OrdersByShopper, order.shopper.to_string(), bytes);
-    // One that has ended leaves the bucket in which it was.
+    // An order that has ended leaves its bucket.
     let was = Order {
         status: OrderStatus::Placed,
         ..order.clone()
@@ -437,7 +441,7 @@ impl PlaceOrder for Store {
 
 impl ReadOrder for Store {
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
-        // The document of an order of several cards is larger than 1 KB, and none is larger than 4 KB.
+        // The document of an order with several cards is larger than 1 KB; no document is larger than 4 KB.
         let touch = Touch::read(Place::Orders, id.to_string(), units::read(SHARD_BYTES, true));
         self.read(&[touch]).await?;
         self.memory.order(id).await
@@ -517,7 +521,8 @@ impl TakeCalls for Store {
             Turn::Later(at) => micros(at),
         };
         seen_line.store(line, Ordering::Relaxed);
-        // Where another environment moved the line, or nobody did, the first write names the wrong place and is refused.
+        // When another environment has moved the line, or no worker has moved it yet, the first write has the
+        // wrong position and is refused.
         let follows = matches!(turn, Turn::From(at) if at > wanted.now);
         if matches!(turn, Turn::From(_)) && follows != (begins == seen) {
             let again = std::future::ready(Ok(()));
@@ -611,7 +616,7 @@ impl ListDrops for Store {
 
 impl StoreDrop for Store {
     async fn store(&self, drop: &Drop) -> Result<Conditional<()>, StoreError> {
-        // The attributes of the calendar come with the schedule.
+        // The drop gets the attributes of the calendar when it is scheduled.
         let attributes = match drop.state {
             DropState::Draft => 0,
             _ => SMALL_BYTES,
@@ -628,7 +633,7 @@ impl StoreDrop for Store {
         } else {
             Listing::Unlisted
         };
-        // A drop is on the calendar from its schedule on.
+        // A drop is on the calendar once it is scheduled.
         let index = match drop.state {
             DropState::Draft | DropState::Publishing => None,
             _ => Some(one(Place::Calendar, listing_key(listing).to_owned(), bytes)),

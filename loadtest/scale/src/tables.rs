@@ -1,11 +1,13 @@
-//! DynamoDB's partitions: where items lie, what each second used, and what was refused for want of units.
+//! DynamoDB's partitions: the placement of items, the units used in each second, and the requests refused for lack of units.
 //!
-//! A hash places each key on one of a table's partitions; an index has partitions of its own. Within one second a partition lets
-//! requests through while less than its ceiling was used, and none after that: nothing is saved up. A table stops at its
-//! own ceiling likewise. Partitions never split: how soon AWS splits one for its heat is not documented.
+//! A hash places each key on one of a table's partitions; an index has partitions of its own. Within one
+//! second a partition admits requests while less than its limit was used, and none after that. Unused units
+//! are not saved. A table has its own limit in the same way. Partitions never split: AWS does not document
+//! how soon it splits a busy one.
 //!
-//! The first of [`PLACEMENTS`] placements decides what is refused. All of them count what was *asked* in each second,
-//! refused requests included, so that `partition_use_max` tells how far beyond the ceiling the demand was.
+//! The first of [`PLACEMENTS`] placements decides what is refused. All of them count the *requested* units of
+//! each second, refused requests included, so `partition_use_max` shows how far the demand exceeded the
+//! limit.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,11 +17,12 @@ use serde::Serialize;
 
 use crate::settings::{LIMITS, Lifted, Settings};
 
-/// Placements of the keys that are counted beside one another.
+/// The number of placements of the keys that are counted in parallel.
 pub const PLACEMENTS: usize = 10;
-/// How many keys of a table are told apart. A table of more is one of many keys, none of which matters.
+/// The largest number of keys of a table that are counted separately. In a table with more keys, no single
+/// key matters.
 const MOST_KEYS: usize = 20_000;
-/// How many of a table's keys the report names.
+/// The number of a table's keys that the report names.
 const TOLD_KEYS: usize = 8;
 
 /// A table or an index.
@@ -52,7 +55,7 @@ impl Place {
         Self::Status,
     ];
 
-    /// The limit that frees its table when it is lifted.
+    /// The limit that must be lifted to lift the limits of its table.
     #[must_use]
     pub const fn lifted_by(self) -> Option<Lifted> {
         match self {
@@ -65,7 +68,7 @@ impl Place {
         }
     }
 
-    /// The name of its table in the template. Warm throughput of a table is that of its indexes too.
+    /// The name of its table in the template. A table's warm throughput also applies to its indexes.
     #[must_use]
     pub const fn table(self) -> &'static str {
         match self {
@@ -89,14 +92,14 @@ pub enum Access {
     Write,
 }
 
-/// What a request wants of one item.
+/// The units that a request needs of one item.
 #[derive(Debug, Clone)]
 pub struct Touch {
     /// Where it lies.
     pub place: Place,
     /// Its key.
     pub key: String,
-    /// Whether it is read or written.
+    /// Whether the item is read or written.
     pub access: Access,
     /// How many units.
     pub units: f64,
@@ -146,19 +149,19 @@ struct KeyUse {
 struct Side {
     ceiling: f64,
     most_of_table: f64,
-    /// Whether it refuses nothing.
+    /// Whether its limits are lifted.
     lifted: bool,
-    /// By partition, in this second, of the first placement.
+    /// Used units by partition in this second, for the first placement.
     used: Vec<f64>,
     used_of_table: f64,
-    /// By placement and partition, in this second.
+    /// Requested units by placement and partition in this second.
     asked: Vec<f64>,
     keys: HashMap<u64, KeyUse>,
     total: f64,
     throttled: u64,
     first_throttle_us: Option<i64>,
     first_throttled_key: Option<String>,
-    /// By placement: the most that a partition was asked in a second, over its ceiling.
+    /// By placement: the highest demand on a partition in a second, as a share of its limit.
     use_max: [f64; PLACEMENTS],
     busiest_second: i64,
 }
@@ -230,7 +233,7 @@ impl Side {
         self.total += units;
     }
 
-    /// Ends a second: what the busiest partition was asked, over its ceiling.
+    /// Ends a second: the highest demand on a partition as a share of its limit.
     fn end_second(&mut self, second: i64) -> f64 {
         let partitions = self.used.len().max(1);
         let mut busiest = 0.0_f64;
@@ -270,9 +273,9 @@ impl Sides {
 struct State {
     second: i64,
     places: Vec<Sides>,
-    /// The most that any partition was asked in each second, over its ceiling.
+    /// The highest demand on any partition in each second, as a share of its limit.
     busiest: Vec<(i64, f64)>,
-    /// Items that a transaction is about to change, with how many do.
+    /// Items that transactions in progress will change, with the number of these transactions.
     locked: HashMap<u64, u32>,
     conflicts: u64,
 }
@@ -290,34 +293,35 @@ pub struct Tables {
 pub struct KeyReport {
     /// The key.
     pub key: String,
-    /// Units asked of it in its busiest second.
+    /// Units requested in its busiest second.
     pub peak: f64,
-    /// Units asked of it in all.
+    /// Units requested in the whole run.
     pub total: f64,
 }
 
-/// What a table or an index was asked, in one kind of access.
+/// The demand on a table or an index, for reads or for writes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlaceReport {
     /// Which.
     pub place: Place,
     /// Whether read or written.
     pub access: Access,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub partitions: usize,
     /// Units used.
     pub units: f64,
-    /// Requests for an item that were refused for want of units.
+    /// Requests for an item that were refused for lack of units.
     pub throttled: u64,
-    /// When the first was refused, in ms from the opening.
+    /// The time of the first refusal, in ms from the opening.
     pub first_throttle_ms: Option<i64>,
-    /// The key that it was about.
+    /// The key of the first refusal.
     pub first_throttled_key: Option<String>,
-    /// The busiest second of its busiest partition over the ceiling, refused requests included: the worst placement.
+    /// The busiest second of its busiest partition as a share of the limit, refused requests included: the
+    /// worst placement.
     pub partition_use_max: f64,
-    /// The same by placement; the first one decides what is refused.
+    /// The same figure by placement; the first placement decides what is refused.
     pub partition_use_by_placement: Vec<f64>,
-    /// Which second that was, from the opening.
+    /// The second of that figure, from the opening.
     pub busiest_second: i64,
     /// Its busiest keys.
     pub busiest_keys: Vec<KeyReport>,
@@ -382,8 +386,8 @@ impl Tables {
         state.busiest.push((second, busiest));
     }
 
-    /// Asks for the units of all `touches`, of `later` too, which are only taken by [`Tables::take`] once the outcome is known.
-    /// Either all units of `touches` are taken, or none, and the request is refused.
+    /// Requests the units of all `touches` and of `later`; [`Tables::take`] takes those of `later` when the
+    /// outcome is known. Either all units of `touches` are taken, or none is and the request is refused.
     pub fn ask(&self, now_us: i64, touches: &[Touch], later: &[Touch]) -> bool {
         let mut state = self.state(now_us);
         let second = state.second;
@@ -410,7 +414,7 @@ impl Tables {
         !refused
     }
 
-    /// Takes units that were asked for before.
+    /// Takes units that were requested before.
     pub fn take(&self, now_us: i64, touches: &[Touch]) {
         let mut state = self.state(now_us);
         self.take_from(&mut state, touches);
@@ -425,7 +429,7 @@ impl Tables {
         }
     }
 
-    /// Whether a write of `keys` would meet a transaction on one of them.
+    /// Whether a write of `keys` would conflict with a transaction on one of them.
     pub fn conflicts(&self, keys: &[u64]) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let met = keys.iter().any(|key| state.locked.contains_key(key));
@@ -433,7 +437,7 @@ impl Tables {
         met
     }
 
-    /// Keeps `keys` from other writes until the answer is dropped.
+    /// Locks `keys` against other writes until the returned value is dropped.
     pub fn lock(&self, keys: Vec<u64>) -> Locked<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for key in &keys {
@@ -449,7 +453,7 @@ impl Tables {
         keyed(touch.place as u64, touch.hash(), 0)
     }
 
-    /// Items that were refused for want of units so far.
+    /// Items that were refused for lack of units so far.
     #[must_use]
     pub fn throttled(&self) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -457,7 +461,7 @@ impl Tables {
         state.places.iter().map(of).sum()
     }
 
-    /// Writes that met a transaction.
+    /// Writes that conflicted with a transaction.
     #[must_use]
     pub fn conflicted(&self) -> u64 {
         self.state
@@ -466,7 +470,7 @@ impl Tables {
             .conflicts
     }
 
-    /// Units read and written in all.
+    /// Units read and written in the whole run.
     #[must_use]
     pub fn units(&self) -> (f64, f64) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -474,7 +478,8 @@ impl Tables {
         (sum(|sides| sides.read.total), sum(|sides| sides.write.total))
     }
 
-    /// By second from the opening: what the busiest partition of all tables and placements was asked over its ceiling.
+    /// By second from the opening: the highest demand on a partition over all tables and placements, as a
+    /// share of its limit.
     #[must_use]
     pub fn busiest(&self) -> Vec<(i64, f64)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -482,7 +487,7 @@ impl Tables {
         state.busiest.clone()
     }
 
-    /// What each table was asked.
+    /// The demand on each table.
     #[must_use]
     pub fn report(&self) -> Vec<PlaceReport> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -518,7 +523,7 @@ impl Tables {
     }
 }
 
-/// Items that a transaction is about to change.
+/// Items that a transaction in progress will change.
 pub struct Locked<'a> {
     tables: &'a Tables,
     keys: Vec<u64>,

@@ -1,4 +1,5 @@
-//! What everything in a run shares: virtual time, the tables' partitions, and what is counted by second.
+//! The state that all parts of a run share: virtual time, the tables' partitions, and the counts of each
+//! second.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +16,14 @@ use crate::tables::Tables;
 /// From the beginning to the opening, in virtual µs.
 pub const LEAD_US: i64 = 60_000_000;
 
-/// What happened in one second.
+/// The counts of one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Second {
     /// Requests that reached the API, or the CDN before it.
     pub requests: u64,
     /// Of them, those for a reservation.
     pub reservations: u64,
-    /// Of all, those that the CDN answered.
+    /// Of all requests, those that the CDN answered.
     pub from_cdn: u64,
     /// Answers below 400.
     pub answered: u64,
@@ -32,11 +33,11 @@ pub struct Second {
     pub too_many: u64,
     /// Answers 5xx.
     pub errors: u64,
-    /// Of them, those for want of an environment.
+    /// Of these, those for lack of an environment.
     pub no_environment: u64,
     /// Cold starts.
     pub cold_starts: u64,
-    /// Items that DynamoDB refused for want of units.
+    /// Items that DynamoDB refused for lack of units.
     pub throttled_items: u64,
     /// Messages that wait in the queue `payments`.
     pub payments_waiting: u64,
@@ -44,7 +45,7 @@ pub struct Second {
     pub ledger_waiting: u64,
 }
 
-/// A bucket that fills up at a rate.
+/// A bucket that refills at a rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     rate: f64,
@@ -54,7 +55,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket of `most` that gains `rate` in each second.
+    /// A full bucket of `most` tokens that gains `rate` tokens in each second.
     #[must_use]
     pub const fn full(rate: f64, most: f64) -> Self {
         Self {
@@ -65,7 +66,7 @@ impl Bucket {
         }
     }
 
-    /// Takes one out, if there is one.
+    /// Takes a token, if one is left.
     pub fn take(&mut self, now_us: i64) -> bool {
         #[allow(clippy::cast_precision_loss, reason = "µs of a run")]
         let seconds = (now_us - self.at_us).max(0) as f64 / 1e6;
@@ -134,7 +135,7 @@ impl World {
         state.processes
     }
 
-    /// A number that the seed decides.
+    /// A random number from the seed.
     pub fn draw(&self) -> u64 {
         let mut state = self.state();
         state.draws += 1;
@@ -152,36 +153,36 @@ impl World {
         self.timeline.sleep(self.drawn_us(us))
     }
 
-    /// Counts something in this second.
+    /// Adds to a count of this second.
     pub fn count(&self, count: impl FnOnce(&mut Second)) {
         let second = self.since_opening_us().div_euclid(1_000_000);
         count(self.state().seconds.entry(second).or_default());
     }
 
-    /// What happened in a second, from the opening.
+    /// The counts of a second, from the opening.
     #[must_use]
     pub fn second(&self, second: i64) -> Second {
         self.state().seconds.get(&second).copied().unwrap_or_default()
     }
 
-    /// What happened by second, from the opening.
+    /// The counts by second, from the opening.
     #[must_use]
     pub fn seconds(&self) -> BTreeMap<i64, Second> {
         self.state().seconds.clone()
     }
 
-    /// Something is under way that must end before the drop is drained.
+    /// Counts work in progress that must end before the drop is drained.
     pub fn begin(&self) {
         self.state().busy += 1;
     }
 
-    /// What was begun has ended.
+    /// Marks the end of work in progress.
     pub fn done(&self) {
         let mut state = self.state();
         state.busy = state.busy.saturating_sub(1);
     }
 
-    /// Whether something is under way.
+    /// Whether work is in progress.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.state().busy > 0

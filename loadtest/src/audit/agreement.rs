@@ -1,4 +1,5 @@
-//! Whether the stores agree: orders, shards, purchase counters, ledger, gateway, queues and what shoppers were told.
+//! Checks whether the stores agree: orders, shards, purchase counters, ledger, gateway, queues, and the
+//! answers to shoppers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use super::orders::units_by_shopper;
 use super::stock::count_units;
 use crate::facts::{Ending, Facts};
 
-/// Disagreements, spelt out.
+/// Descriptions of disagreements.
 pub(super) fn inconsistencies(facts: &Facts, journal: &Journal<'_>) -> Vec<String> {
     let mut lines = facts.unreadable.clone();
     allocation(facts, &mut lines);
@@ -238,7 +239,7 @@ fn told(facts: &Facts, journal: &Journal<'_>, lines: &mut Vec<String>) {
     let owners = units_by_shopper(facts);
     for shopper in bought.keys().filter(|s| !owners.contains_key(*s)) {
         lines.push(format!(
-            "{shopper} was told that the order is paid and owns nothing"
+            "{shopper} got the answer that the order is paid, and owns nothing"
         ));
     }
 }
@@ -250,7 +251,7 @@ mod tests {
     use crate::facts::{Entry, LedgerFact, MoneyFact, Ordered};
     use domain::order::OrderStatus;
 
-    /// Plants something and expects a line with all of the words.
+    /// Plants an inconsistency and expects a line that contains all of the words.
     fn finds(plant: impl FnOnce(&mut Facts), words: &[&str]) {
         let mut facts = fixture::clean();
         plant(&mut facts);

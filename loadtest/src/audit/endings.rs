@@ -1,4 +1,4 @@
-//! Whether something justifies how an accepted order ended: the gateway's own log, or somebody's act.
+//! Checks whether the gateway's log or a person's action justifies the end of each accepted order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use super::Count;
 use super::journal::Journal;
 use crate::facts::{Facts, MoneyFact};
 
-/// How accepted orders ended that ended unpaid.
+/// The results of accepted orders that ended unpaid.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
-    /// Endings that nothing justifies.
+    /// Endings without a justification.
     pub(super) unjustified: Count,
     /// Orders that ended by their payment deadline.
     pub(super) by_deadline: u64,
@@ -72,7 +72,8 @@ fn declines(log: &MoneyFact) -> usize {
     usize::try_from(log.declines).unwrap_or(usize::MAX)
 }
 
-/// The shopper's time is over only if it was the shopper's turn: the gateway asked them to act, or declined a card; and only once it has passed.
+/// The shopper's time limit can end an order only in the shopper's turn, that is, after the gateway required
+/// an action or declined a card, and only when the limit has passed.
 fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static str> {
     if order.updated_at.plus_millis(CLOCK_SKEW_MS) < order.payment_deadline {
         Some("its deadline had not passed")
@@ -85,7 +86,8 @@ fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static st
     }
 }
 
-/// The gateway is given up only where an operator asked for that and the gateway failed while the order was open.
+/// An operator may end an order that waits for the gateway. This requires that the operator requested it and
+/// that the gateway failed while the order was open.
 fn unjustified_without_gateway(facts: &Facts, journal: &Journal<'_>, order: &Order) -> Option<&'static str> {
     let from = order.placed_at.plus_millis(-CLOCK_SKEW_MS).as_millis();
     let open = from..=order.updated_at.plus_millis(CLOCK_SKEW_MS).as_millis();

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{CheckoutRefused, Ended, Entry, Ordered, Reserved, Sampled};
 
-/// The journal by what the checks ask for.
+/// The journal's entries, indexed by the keys that the checks need.
 #[derive(Debug, Default)]
 pub(super) struct Journal<'a> {
     /// The first 201 of each reservation.
     pub(super) reserved: BTreeMap<&'a str, &'a Reserved>,
     /// The same by shopper.
     pub(super) reserved_by: BTreeMap<&'a str, Vec<&'a Reserved>>,
-    /// Reservations their shoppers gave back.
+    /// Reservations that their shoppers released.
     pub(super) released: BTreeSet<&'a str>,
     /// Every 202.
     pub(super) ordered: Vec<&'a Ordered>,
-    /// Orders that their shoppers asked to cancel.
+    /// Orders whose cancellation the shoppers requested.
     pub(super) cancel_asked: BTreeSet<&'a str>,
-    /// Orders that an operator asked to end.
+    /// Orders whose end an operator requested.
     pub(super) end_asked: BTreeSet<&'a str>,
     /// Whether the operator cancelled the drop.
     pub(super) drop_cancelled: bool,
@@ -26,7 +26,7 @@ pub(super) struct Journal<'a> {
     pub(super) refused: Vec<&'a CheckoutRefused>,
     /// Every end of a visit.
     pub(super) ended: Vec<&'a Ended>,
-    /// Every sample, in time's order.
+    /// Every sample, ordered by time.
     pub(super) sampled: Vec<&'a Sampled>,
 }
 

@@ -1,7 +1,7 @@
-//! The audit: promises 1 to 5, checked on facts that were collected around the API.
+//! The audit: checks promises 1 to 5 on facts that were collected without the API.
 //!
-//! Pure: [`audit`] takes [`Facts`] and answers [`Findings`]. Every figure has a test that plants a violation and
-//! shows that the figure sees it.
+//! The audit is a pure function: [`audit`] takes [`Facts`] and returns [`Findings`]. Every figure has a test
+//! that plants a violation and checks that the figure reports it.
 
 mod agreement;
 mod endings;
@@ -25,10 +25,11 @@ pub use stock::{count_units, overdue, overdue_after_ms};
 /// How many lines of explanation are kept per kind of finding.
 const MAX_LINES: usize = 20;
 
-/// What the audit found. What is promised must be 0, and the lists empty; the rest is told.
+/// The results of the audit. Figures of promises must be 0 and their lists empty. The other figures are for
+/// information.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Findings {
-    /// Units on sale, as the operator put them.
+    /// Units that the operator put on sale.
     pub allocated: u64,
     /// Units in distinct reservations that were answered 201.
     pub reserved: u64,
@@ -38,7 +39,8 @@ pub struct Findings {
     pub paid: u64,
     /// Units free at the end.
     pub free: u64,
-    /// Units that could have been sold: on sale, and wanted by shoppers who mean to buy and have a card that works.
+    /// Units that could have been sold: units that are on sale and wanted by shoppers who intend to buy and
+    /// have a working card.
     pub sellable: u64,
     /// Units in paid orders ÷ those that could have been sold; `None` if none could.
     pub sold_share: Option<f64>,
@@ -50,13 +52,13 @@ pub struct Findings {
     pub repeats_elsewhere: u64,
     /// Their share; `None` without repeats.
     pub repeats_not_found: Option<f64>,
-    /// Live claims and sold units beyond the allocation, and shards that did not add up, whenever they were seen.
+    /// Live claims and sold units beyond the allocation, and shards that did not add up, at any time.
     pub oversold: u64,
-    /// Units free although a shopper who wanted them was finally refused.
+    /// Units that were free although a shopper who wanted them was finally refused.
     pub undersold: u64,
-    /// Claims that should have been returned or settled by now.
+    /// Claims that should already have been returned or settled.
     pub leaked_holds: u64,
-    /// Holds that were there long after their deadline, during the sale.
+    /// Holds that existed long after their deadline, during the sale.
     pub overdue_holds: u64,
     /// Shoppers with more units than the limit.
     pub over_limit_shoppers: u64,
@@ -64,7 +66,7 @@ pub struct Findings {
     pub duplicate_orders: u64,
     /// Orders with more than one net charge.
     pub duplicate_charges: u64,
-    /// Accepted requests that came to nothing.
+    /// Accepted requests without a result.
     pub lost_requests: u64,
     /// Accepted orders with an ending that neither the gateway's log nor anybody's act justifies.
     pub unjustified_endings: u64,
@@ -72,14 +74,14 @@ pub struct Findings {
     pub fold_mismatches: u64,
     /// Messages in dead-letter queues.
     pub dlq_messages: u64,
-    /// Disagreements between the stores, spelt out.
+    /// Descriptions of disagreements between the stores.
     pub inconsistencies: Vec<String>,
-    /// What the other figures consist of, spelt out (at most 20 lines each).
+    /// The details of the other figures (at most 20 lines each).
     pub explanations: Vec<Broken>,
 }
 
 impl Findings {
-    /// How often each promise was broken, in the order of reports, and what its figure counts, for people.
+    /// The number of violations of each promise, in the order of reports, with a description of the figure.
     #[must_use]
     pub fn figures(&self) -> [(Promise, u64, &'static str); 12] {
         let inconsistencies = u64::try_from(self.inconsistencies.len()).unwrap_or(u64::MAX);
@@ -147,7 +149,7 @@ impl Findings {
         ]
     }
 
-    /// Everything that was found, a line each: disagreements between the stores first.
+    /// All findings, one line each, disagreements between the stores first.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let explained = self.explanations.iter().map(Broken::to_string);
         self.inconsistencies.iter().cloned().chain(explained)
@@ -160,7 +162,7 @@ impl Findings {
     }
 }
 
-/// Something that must not be, spelt out, and how often.
+/// A violation, with its description and its count.
 #[derive(Debug, Default)]
 struct Count {
     count: u64,
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(findings.free, 7);
     }
 
-    /// Others read the report by these names.
+    /// Other programs read the report by these names.
     #[test]
     fn each_figure_has_the_name_of_its_promise_in_the_report() {
         let findings = Findings {

@@ -1,4 +1,5 @@
-//! Promises 3 to 5: limits, one order and one charge per reservation, nothing accepted is lost.
+//! Promises 3 to 5: purchase limits, one order and one charge for each reservation, and no accepted request
+//! is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,8 @@ pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
     units
 }
 
-/// Reservations with two orders, in the table or in what shoppers were told; and accepted keys with two orders that count.
+/// Reservations with two orders, in the table or in the answers to shoppers, and accepted keys with two
+/// orders that count.
 pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
     let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for fact in &facts.orders {
@@ -60,7 +62,8 @@ pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
-/// The reservations with open and paid orders of each accepted key: orders that its answers named, and that were stored with it.
+/// The reservations with open and paid orders of each accepted key. Both the orders named by answers and the
+/// orders stored with the key count.
 fn ordered_by_key<'a>(
     facts: &'a Facts,
     journal: &Journal<'a>,
@@ -84,7 +87,7 @@ fn ordered_by_key<'a>(
     by_key
 }
 
-/// Orders for which the gateway took money more than once without giving it back.
+/// Orders for which the gateway took money more than once without a refund.
 pub(super) fn duplicate_charges(facts: &Facts) -> Count {
     let mut charges: BTreeMap<&str, i64> = BTreeMap::new();
     for money in &facts.money {
@@ -124,7 +127,7 @@ pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
             .get(id)
             .is_some_and(|row| row.status == order.status.as_str());
         found.add(u64::from(!order.status.is_open() && !in_ledger), || {
-            format!("{id} is {} and the ledger does not know", order.status.as_str())
+            format!("{id} is {} and is not in the ledger", order.status.as_str())
         });
     }
     let units = units_by_shopper(facts);
@@ -162,7 +165,7 @@ fn replaced(journal: &Journal<'_>, reserved: &Reserved) -> bool {
     })
 }
 
-/// Messages nothing will process any more.
+/// Messages that no function will process any more.
 pub(super) fn dead_letters(facts: &Facts) -> Count {
     let mut found = Count::default();
     for queue in facts.queues.iter().filter(|q| q.dead_letters) {
@@ -250,7 +253,8 @@ mod tests {
         assert_eq!(audit(&facts).duplicate_orders, 1);
     }
 
-    /// A second order of ada's, of another reservation; under the first one's key by what is stored or by what was told.
+    /// A second order of Ada's, for another reservation. The stored order or the answer has the key of the
+    /// first one.
     fn twice_under_one_key(stored: bool, told: bool, status: OrderStatus) -> u64 {
         let mut facts = fixture::clean();
         let mut twin = facts.orders[0].clone();

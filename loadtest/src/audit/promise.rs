@@ -1,4 +1,4 @@
-//! The promises by name, and what is told of a broken one.
+//! The promises by name, and the description of a violation.
 
 use std::fmt;
 
@@ -22,11 +22,11 @@ named! {
         DuplicateOrders = "duplicate_orders",
         /// Counts orders charged more than once.
         DuplicateCharges = "duplicate_charges",
-        /// Counts accepted requests that came to nothing.
+        /// Counts accepted requests without a result.
         LostRequests = "lost_requests",
         /// Counts accepted orders with an ending that nothing justifies.
         UnjustifiedEndings = "unjustified_endings",
-        /// Counts orders whose state is not what their history says.
+        /// Counts orders whose state does not follow from their history.
         FoldMismatches = "fold_mismatches",
         /// Counts messages in dead-letter queues.
         DlqMessages = "dlq_messages",
@@ -36,12 +36,12 @@ named! {
         UnaskedReservations = "unasked_reservations",
         /// Counts answers that the API does not describe. A load run reports them as surprises.
         UnexpectedAnswers = "unexpected_answers",
-        /// Counts runs whose work did not end. A load run lists what is left undone.
+        /// Counts runs whose work did not end. A load run lists the remaining work.
         NotDrained = "not_drained",
     }
 }
 
-/// A broken promise. Written as one line: the promise's name, a colon, what was seen.
+/// A violated promise. Written as one line: the promise's name, a colon, the description.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Broken {
     /// Which promise.

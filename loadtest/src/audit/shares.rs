@@ -1,19 +1,20 @@
-//! What is told beside the promises: how much of what could be sold was sold, and how many repeats found their reservation.
+//! Figures beside the promises: the sold share of the units that could be sold, and the share of repeats that
+//! found their reservation.
 
 use std::collections::BTreeMap;
 
 use super::journal::Journal;
 use crate::facts::{Entry, Facts, Reserved};
 
-/// `part` of `whole`; `None` of nothing.
+/// `part` divided by `whole`; `None` if `whole` is zero.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "counts of a drop, far below 2^53")]
 pub fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Units that could have been sold: those on sale, or those that shoppers wanted who mean to buy and have a card that works,
-/// each up to the limit, if that is less.
+/// Units that could have been sold: the smaller of the units on sale and the units wanted by shoppers who
+/// intend to buy and have a working card, each shopper up to the limit.
 pub(super) fn sellable(facts: &Facts, journal: &Journal<'_>) -> u64 {
     let limit = u64::from(facts.drop.per_shopper_limit);
     let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
@@ -34,8 +35,8 @@ pub(super) struct Repeats {
     pub(super) elsewhere: u64,
 }
 
-/// Counts repeats by the shopper's own answers: what a refused repeat would have found, or a first answer that got lost, the
-/// journal does not know.
+/// Counts repeats by the shopper's own answers. The journal does not contain what a refused repeat would have
+/// found, nor a first answer that was lost.
 pub(super) fn repeats(facts: &Facts, journal: &Journal<'_>) -> Repeats {
     let mut first: BTreeMap<(&str, &str, &str), &Reserved> = BTreeMap::new();
     let mut repeats = Repeats::default();
@@ -75,7 +76,7 @@ mod tests {
         let found = audit(&facts);
         assert_eq!((found.paid, found.sellable), (3, 3), "ada's and bob's");
         assert_eq!(found.sold_share, Some(1.0));
-        // Others who would have paid for 3 units, of whom one asks for more than the limit.
+        // Other shoppers who would have paid for 3 units; one of them wants more than the limit.
         for (shopper, quantity) in [("gus", 1), ("hal", 5)] {
             fixture::end(&mut facts, shopper, "A", quantity, Ending::Gone);
             let Some(Entry::Ended(ended)) = facts.journal.last_mut() else {

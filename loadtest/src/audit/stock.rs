@@ -1,4 +1,4 @@
-//! Promises 1 and 2: stock is neither sold twice nor stuck.
+//! Promises 1 and 2: no unit is sold twice, and no unit stays blocked.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,24 @@ use super::Count;
 use super::journal::Journal;
 use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCounts};
 
-/// How long an answer may rest on what a process or the status knew: two caches, a conductor's period and the way.
+/// The largest age of the data that an answer is based on, in ms: two caches, one conductor period, and the
+/// transfer.
 const KNOWLEDGE_AGE_MS: i64 = 2 * CACHE_MS + CONDUCTOR_PERIOD_MS + 1_500;
-/// The same when the conductor may have died: a status is believed until it is stale, by clocks that may be off.
+/// The same age when the conductor may have died: a status is used until it is stale, by clocks that may
+/// differ.
 const KNOWLEDGE_AGE_IN_TROUBLE_MS: i64 = STALE_MS + CLOCK_SKEW_MS + CACHE_MS + 1_500;
-/// How long a reservation's answer may be on its way after its write.
+/// The longest time between a reservation's write and the arrival of its answer, in ms.
 const ANSWER_MS: i64 = 1_000;
 
-/// How long after its deadline a hold may still be there, in ms: until its time has passed on every clock, a conductor whose
-/// lease another one left behind has waited for its end (8 s), and a step is made.
+/// How long after its deadline a hold may still exist, in ms: until the deadline has passed on every clock, a
+/// conductor has waited for the end of a lease that another run left behind (8 s), and it has completed a
+/// step.
 const OVERDUE_MS: i64 = 14_000;
-/// The same when functions are killed: the next run starts within a minute.
+/// The same time when functions are killed: the next run starts within a minute.
 const OVERDUE_AFTER_KILL_MS: i64 = 75_000;
 
-/// How long after its deadline a hold may still be there while the drop is on sale, in ms, when functions are killed and when
-/// they are not.
+/// How long after its deadline a hold may still exist while the drop is on sale, in ms, with and without
+/// killed functions.
 #[must_use]
 pub const fn overdue_after_ms(functions_are_killed: bool) -> i64 {
     if functions_are_killed {
@@ -36,8 +39,8 @@ pub const fn overdue_after_ms(functions_are_killed: bool) -> i64 {
     }
 }
 
-/// The holds in `shards` whose deadline was longer ago at `at_ms` than is allowed where no function is killed: by
-/// reservation, how many ms after its deadline it was still there.
+/// The holds in `shards` that at `at_ms` exceed the time that is allowed without killed functions: by
+/// reservation, the time since the deadline in ms.
 #[must_use]
 pub fn overdue<'a>(
     shards: impl Iterator<Item = (&'a ShardKey, &'a Shard)>,
@@ -103,7 +106,7 @@ pub(super) fn oversold(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
-/// A shard, in a line for people.
+/// The description of a shard in one line.
 pub(crate) fn describe(fact: &ShardFact) -> String {
     let s = &fact.shard;
     format!(
@@ -116,11 +119,12 @@ pub(crate) fn describe(fact: &ShardFact) -> String {
     )
 }
 
-/// Units free at the end while a shopper who wanted that many or fewer was finally refused; at most one refused
-/// shopper's wish per shopper.
+/// Units that are free at the end although a shopper who wanted that many or fewer was finally refused. Each
+/// refused shopper counts at most once.
 ///
-/// *Gone* is final by its own meaning. Losing patience while everything is held is the shopper's decision, unless units
-/// had been free from the last refusal on: then the refusal was wrong. *Closed* is no refusal of stock.
+/// A refusal as *gone* is final. A shopper who leaves while everything is held decides this alone, unless
+/// units had been free since the last refusal; then the refusal was wrong. *Closed* is not a refusal of
+/// stock.
 pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
     let known_for_ms = if facts.trouble {
         KNOWLEDGE_AGE_IN_TROUBLE_MS
@@ -153,7 +157,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
         let refused = u64::try_from(wishes.len()).unwrap_or(u64::MAX);
         found.add(free.min(refused), || {
             format!(
-                "{}: {free} units are free, {refused} shoppers were sent away",
+                "{}: {free} units are free, {refused} shoppers were refused",
                 sku.sku
             )
         });
@@ -161,8 +165,8 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
-/// Whether a shopper's own hold of the SKU had just expired when they were refused: it can be renewed no earlier than others may take
-/// it, and until then nothing else can be claimed in its shard.
+/// Whether a shopper's own hold of the SKU had just expired when the shopper was refused. The shopper can
+/// renew the hold no earlier than others may take it, and until then can claim nothing else in its shard.
 fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
     let in_the_way = |reserved: &Reserved| {
         let since_ms = ended.at_ms - reserved.expires_at_ms;
@@ -174,8 +178,9 @@ fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
     theirs.iter().any(|reserved| in_the_way(reserved))
 }
 
-/// For each sample the fewest units of the SKU that were spare in it or any later one: free, less those that may have been taken
-/// after it and given back before the next, so that neither shows them.
+/// For each sample, the smallest number of spare units of the SKU in this sample or any later one. Spare
+/// units are the free units less those that may have been taken and returned between two samples without
+/// appearing in either.
 fn least_spare(facts: &Facts, journal: &Journal<'_>, index: usize, sku: &str) -> Vec<u64> {
     let mut reserved: Vec<(i64, u64)> = (journal.reserved.values())
         .filter(|reserved| reserved.sku == sku)
@@ -206,7 +211,8 @@ fn least_spare(facts: &Facts, journal: &Journal<'_>, index: usize, sku: &str) ->
     leasts
 }
 
-/// Holds that a sample during the sale saw longer after their deadline than is allowed: the conductor should have returned them.
+/// Holds that a sample during the sale found longer after their deadline than is allowed. The conductor
+/// should have returned them.
 pub(super) fn overdue_holds(facts: &Facts, journal: &Journal<'_>) -> Count {
     let sale = facts.drop.starts_at_ms..=facts.drop.ends_at_ms;
     let mut longest: BTreeMap<&str, i64> = BTreeMap::new();
@@ -225,8 +231,8 @@ pub(super) fn overdue_holds(facts: &Facts, journal: &Journal<'_>) -> Count {
     found
 }
 
-/// Claims that should be gone: holds a conductor's round and the clocks' skew after their deadline, and orders' claims
-/// likewise after theirs.
+/// Claims that should no longer exist: holds one conductor round and the clock skew after their deadline, and
+/// claims of orders likewise after theirs.
 pub(super) fn leaked_holds(facts: &Facts) -> Count {
     let mut found = Count::default();
     for fact in &facts.shards {
@@ -282,7 +288,7 @@ mod tests {
     #[test]
     fn sold_beyond_the_operators_allocation_is_oversold() {
         let mut facts = fixture::clean();
-        // The shards agree with themselves, but there are more units than were put on sale.
+        // The shards are consistent, but contain more units than were put on sale.
         facts.drop.skus[0].units = 2;
         assert_eq!(audit(&facts).oversold, 1);
     }

@@ -152,7 +152,7 @@ pub(super) fn latency(seconds: &[Second], range: (f64, f64)) -> String {
     })
 }
 
-/// Figures by second, each line in its colour; `y` says what is counted.
+/// Figures by second, each as a line in its colour; `y` is the label of the counted quantity.
 #[must_use]
 pub fn lines(y: &str, lines: &[(RGBColor, Vec<(f64, f64)>)]) -> String {
     draw(SIZE, |area| {
@@ -176,7 +176,7 @@ pub fn lines(y: &str, lines: &[(RGBColor, Vec<(f64, f64)>)]) -> String {
     })
 }
 
-/// How many labels an axis of whole numbers up to `most` takes without repeating one.
+/// The largest number of labels on an axis of whole numbers up to `most` without a repeated label.
 fn whole_labels(most: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX).clamp(1, 7) + 1
 }

@@ -253,7 +253,7 @@ fn units(facts: &Facts) -> Vec<(f64, UnitCounts)> {
         .collect()
 }
 
-/// A colour of a plot and what it stands for.
+/// The meaning of a colour in a plot.
 #[must_use]
 pub fn key(colour: RGBColor, name: &str) -> Markup {
     let RGBColor(r, g, b) = colour;

@@ -13,7 +13,8 @@ use super::Shopper;
 use crate::client::{Answer, Call, Silence};
 use crate::measure::Endpoint;
 
-/// The longest pause before a retry that the server asked for no pause before, in ms: docs/API.md has it, too.
+/// The longest pause before a retry when the server requested none, in ms. docs/API.md states the same
+/// number.
 const MAX_BACK_OFF_MS: u64 = 30_000;
 
 impl Shopper {

@@ -1,4 +1,4 @@
-//! Every drop file is valid, is what its name says, and what is not valid is refused.
+//! Every drop file is valid and matches its name, and invalid files are refused.
 
 use std::path::{Path, PathBuf};
 

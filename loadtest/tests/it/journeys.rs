@@ -1,4 +1,4 @@
-//! Shoppers against an API that answers by script: what they send, and what the journal keeps.
+//! Shoppers against an API with scripted answers: their requests, and the journal's entries.
 
 use std::sync::Arc;
 
@@ -47,14 +47,15 @@ fn problem(status: u16, code: &str, more: Value) -> (u16, String) {
     (status, problem.to_string())
 }
 
-/// Sends one shopper to an API that answers by `script`, and answers what was sent and noted.
+/// Runs one shopper against an API with the answers of `script`; returns the requests and the journal's
+/// entries.
 async fn visit(
     script: impl Fn(&Seen, usize) -> (u16, String) + Clone + Send + Sync + 'static,
     change: impl FnOnce(&mut Plan),
 ) -> (Vec<Seen>, Vec<Entry>, Option<String>) {
     let log_of_script: Log = Log::default();
     let (url, log) = serve(move |seen, _| {
-        // The script learns how often it was asked the same.
+        // The script receives the number of earlier equal requests.
         let mut past = log_of_script.lock().unwrap();
         past.push(seen.clone());
         let times = past

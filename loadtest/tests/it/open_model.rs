@@ -1,5 +1,5 @@
-//! The open model: a stack that answers slowly, or not at all, does not slow the generator down, and its slowness is
-//! measured from the intended start.
+//! The open model: a stack that answers slowly or never does not slow the generator down, and the latency
+//! counts from the intended start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ const CLOSED: &str = r#"{"drop_id":"d","phase":"closed","as_of":"2027-01-15T08:0
 async fn nobody_waits_for_the_answers_of_others() {
     const SHOPPERS: usize = 300;
     const SPACING_US: i64 = 2_000;
-    // The server answers nobody before everybody has asked: a generator that waited would wait for ever.
+    // The server answers no request before all have arrived, so a generator that waited for an answer would
+    // wait forever.
     let (all_here, gate) = watch::channel(false);
     let (url, log) = serve(move |_, number| {
         if number == SHOPPERS {
@@ -56,7 +57,7 @@ async fn nobody_waits_for_the_answers_of_others() {
         .filter(|s| s.endpoint == Endpoint::ShowStatus)
         .collect();
     statuses.sort_by_key(|s| s.intended_ms);
-    // The first was answered after the last had asked, and its latency says so.
+    // The first answer came after the last request, and its latency shows this.
     let span_us = u32::try_from((i64::try_from(SHOPPERS).unwrap() - 1) * SPACING_US).unwrap();
     assert!(
         statuses[0].latency_us >= span_us,

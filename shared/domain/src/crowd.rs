@@ -1,54 +1,58 @@
-//! What follows from the number of shoppers that an operator expects: how many processes serve them, into how many shards a small
-//! allocation is cut, and how many reads of shards a process may make.
+//! Values that follow from the expected number of shoppers: the number of processes, the number of shards of
+//! a small allocation, and the number of shard reads ("looks") that a process may make.
 //!
-//! **Arithmetic.** A crowd's busiest second has a request for every fifth shopper: 1,000,000 shoppers make 200,000. A process serves
-//! ten requests a second (Lambda's limit), so these are 20,000 processes; half of the requests are for reservations, and half of the
-//! processes serve these. A request that looks at its shopper's two shards costs one read unit, and one write unit more if it finds
-//! units. A new table gives 12,000 read units and 4,000 write units a second, however many shards there are, and more after its warm
-//! throughput was raised; a key gives 3,000 and 1,000. Of each, 60 % are planned for. So a crowd of more than 36,000 shoppers cannot
-//! look with every request at a new table, and each process has a budget.
+//! **Arithmetic.** A crowd's busiest second has a request for every fifth shopper: 1,000,000 shoppers make
+//! 200,000. A process serves ten requests a second (Lambda's limit), so these are 20,000 processes; half of
+//! the requests are for reservations, and half of the processes serve these. A request that looks at its
+//! shopper's two shards costs one read unit, and one write unit more if it finds units. A new table gives
+//! 12,000 read units and 4,000 write units a second, however many shards there are, and more after its warm
+//! throughput was raised; a key gives 3,000 and 1,000. The plan uses 60 % of each. So a crowd of more than
+//! 36,000 shoppers cannot look with every request at a new table, and each process has a budget.
 //!
-//! **The budget** counts read units. A look after which the request may write takes three, since a table gives three read units for
-//! each write unit; a look while the process knows that no unit is free takes one.
+//! **The budget** counts read units. A look after which the request may write takes three, since a table
+//! gives three read units for each write unit; a look while the process knows that no unit is free takes one.
 
 use crate::limits::{CONDUCTOR_PERIOD_MS, STATUS_REPLICAS};
 use crate::time::Timestamp;
 
-/// The fewest and the most shoppers an operator may expect.
+/// The smallest and largest number of shoppers that an operator may expect.
 pub const EXPECTED_SHOPPERS: std::ops::RangeInclusive<u32> = 1..=100_000_000;
-/// One request in the busiest second for so many shoppers.
+/// One request in the busiest second for this many shoppers.
 const SHOPPERS_PER_REQUEST: u32 = 5;
-/// The most requests a second that one process serves.
+/// The largest number of requests a second that one process serves.
 const REQUESTS_PER_PROCESS: u32 = 10;
 /// Of so many requests and processes, one is for reservations.
 const RESERVING: u32 = 2;
 /// Read units a second of one key.
 const KEY_READS: u32 = 3_000;
-/// The planned share of both, in percent.
+/// The planned share of a key's and a table's units, in percent.
 const PLANNED_PERCENT: u32 = 60;
-/// So many busy keys may meet in one partition, whose units are a key's.
+/// The number of busy keys that may share one partition, whose units are those of one key.
 const KEYS_PER_PARTITION: u32 = 4;
 
-/// Looks in a second for which one shard is enough.
+/// The number of looks in a second for which one shard is enough.
 const LOOKS_PER_SHARD: u32 = KEY_READS / 100 * PLANNED_PERCENT / KEYS_PER_PARTITION;
-/// Processes that read one copy of a status document.
+/// The number of processes that read one copy of a status document.
 const PROCESSES_PER_COPY: u32 = 320;
-/// The fewest copies of a status document: a crowd may be larger than expected.
+/// The smallest number of copies of a status document, since a crowd may be larger than expected.
 const FEWEST_COPIES: u8 = 4;
-/// The longest wait that a process without looks left asks for, in seconds.
+/// The longest wait that a process without remaining looks requests, in seconds.
 const MOST_SPREAD_SECONDS: u32 = 300;
-/// Read units a second of all looks together at most: a look reads half a unit of the purchases too, and nobody prepares that table.
+/// The largest number of read units a second for all looks together. A look also reads half a unit of the
+/// purchases, and pre-scaling does not raise that table.
 const MOST_LOOKS: u32 = 2 * StockTable::NEW.read_units / 100 * PLANNED_PERCENT;
-/// What a look costs while no unit is free, as far as the process knows, in millionths of a read unit.
+/// The cost of a look while the process has read that no unit is free, in millionths of a read unit.
 const LOOK: i64 = 1_000_000;
-/// What a look costs after which the request may write.
+/// The cost of a look after which the request may write, in millionths of a read unit.
 const LOOK_TO_WRITE: i64 = 3 * LOOK;
-/// How many requests go after one unit that is free elsewhere, in each [`CONDUCTOR_PERIOD_MS`]. More would meet at its shard.
+/// The number of requests that try one unit in another shard, in each [`CONDUCTOR_PERIOD_MS`]. More requests
+/// would compete for its shard.
 const TRIES_PER_UNIT: u64 = 8;
 
-/// The most further shards that one request reads, beside its shopper's two.
+/// The largest number of further shards that one request reads, beside its shopper's two.
 pub const MOST_FURTHER: usize = 6;
-/// Further shards where looks have a budget: as many as the first look read, so that each request costs two looks at most.
+/// The number of further shards under a budget: as many as the first look read, so that a request costs at
+/// most two looks.
 const MOST_FURTHER_IN_BUDGET: usize = 2;
 
 const _: () = assert!(
@@ -56,7 +60,7 @@ const _: () = assert!(
     "the documentation has these numbers"
 );
 
-/// What the stock table gives in a second, by its warm throughput.
+/// The capacity of the stock table in a second, by its warm throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StockTable {
     /// Read units.
@@ -72,7 +76,8 @@ impl StockTable {
         write_units: 4_000,
     };
 
-    /// Read units a second that looks may take: what the reads allow, and three for each write.
+    /// The read units a second that looks may take: the limit by reads, or three for each write unit if that
+    /// is less.
     const fn looks(self) -> u32 {
         let (reads, writes) = (
             self.read_units / 100 * PLANNED_PERCENT,
@@ -94,8 +99,9 @@ pub const fn processes(expected_shoppers: u32) -> u32 {
     busiest_second(expected_shoppers).div_ceil(REQUESTS_PER_PROCESS)
 }
 
-/// Copies of a drop's status document and of the free counts of each SKU: each process reads one of each in a second, half a unit, and a
-/// copy is read by 320 processes, so that a partition takes several of them. A small drop's few copies cost the conductor few writes.
+/// The number of copies of a drop's status document and of the free counts of each SKU. Each process reads
+/// one copy of each in a second, at half a unit. 320 processes read a copy, so a partition can hold several
+/// copies. A small drop has few copies, which cost the conductor few writes.
 #[must_use]
 pub fn status_copies(expected_shoppers: u32) -> u8 {
     let copies = processes(expected_shoppers).div_ceil(PROCESSES_PER_COPY);
@@ -104,7 +110,7 @@ pub fn status_copies(expected_shoppers: u32) -> u8 {
         .clamp(FEWEST_COPIES, STATUS_REPLICAS)
 }
 
-/// The shards of a SKU that its crowd needs, so that no shard's reads are hot.
+/// The number of shards that a SKU needs for its crowd, so that no shard's reads are hot.
 #[must_use]
 pub fn shards(expected_shoppers: u32) -> u32 {
     busiest_second(expected_shoppers)
@@ -112,20 +118,21 @@ pub fn shards(expected_shoppers: u32) -> u32 {
         .div_ceil(LOOKS_PER_SHARD)
 }
 
-/// What a drop's crowd asks of the stock.
+/// The demand of a drop's crowd on the stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
-    /// The shoppers that the operator expects.
+    /// The number of shoppers that the operator expects.
     pub expected_shoppers: u32,
     /// The shards of all SKUs of the drop.
     pub shards: u32,
 }
 
-/// A process's budget of looks. It grows with time and is never saved up beyond a second's, or one look.
+/// A process's budget of looks. It grows with time, to at most the larger of one second's growth and one
+/// look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looks {
     table: StockTable,
-    /// Millionths of a read unit, and when they were that many; below 0 after a further look.
+    /// The budget in millionths of a read unit, and the time of that value; below 0 after a further look.
     left: Option<(i64, Timestamp)>,
 }
 
@@ -143,7 +150,8 @@ impl Looks {
         Self { table, left: None }
     }
 
-    /// Read units a second that the looks of all processes may take: what the tables and the drop's shards give.
+    /// The read units a second for the looks of all processes, by the capacity of the tables and the drop's
+    /// shards.
     fn in_a_second(self, shards: u32) -> u32 {
         self.table
             .looks()
@@ -164,8 +172,9 @@ impl Looks {
         Some(i64::from(looks) * LOOK / i64::from(reserving))
     }
 
-    /// The seconds over which those are spread who ask again while all units are held: in so long the crowd asks no more often than it
-    /// can look. `None` if it is small enough for a look with each request.
+    /// The time over which requests are spread that ask again while all units are held, in seconds. In this
+    /// time the crowd asks no more often than it can look. `None` if the crowd is small enough for a look
+    /// with each request.
     #[must_use]
     pub fn spread_seconds(self, crowd: Demand) -> Option<u32> {
         self.budget(crowd)?;
@@ -173,8 +182,8 @@ impl Looks {
         Some((2 * crowd.expected_shoppers.div_ceil(looks)).min(MOST_SPREAD_SECONDS))
     }
 
-    /// How many further shards a request reads when its shopper's two have no units and `free` units are counted elsewhere. `chance`
-    /// chooses, of a crowd with a budget, as many requests as units can serve.
+    /// The number of further shards that a request reads when its shopper's two have no units and `free`
+    /// units are counted elsewhere. With a budget, `chance` selects as many requests as the units can serve.
     #[must_use]
     pub fn further_shards(self, crowd: Demand, free: u32, chance: u64) -> usize {
         if self.budget(crowd).is_none() {

@@ -1,4 +1,4 @@
-//! A limit on everything, and the relations between limits, checked when this crate is compiled.
+//! All limits of the system, and the relations between them, which are checked when this crate is compiled.
 
 /// The longest drop id, in bytes.
 pub const DROP_ID_MAX_BYTES: usize = 20;
@@ -25,40 +25,45 @@ pub const MAX_SEGMENTS_PER_SKU: usize = 32;
 pub const MAX_PER_SHOPPER: u32 = 12;
 /// The longest title of a drop or SKU, in bytes.
 pub const MAX_TITLE_BYTES: usize = 120;
-/// The highest amount of one order, in minor units: what a card gateway takes at most in one payment (Stripe: eight
-/// digits).
+/// The highest amount of one order, in minor units: the largest amount of one payment at a card gateway
+/// (Stripe: eight digits).
 pub const MAX_ORDER_MINOR: i64 = 99_999_999;
 
-/// What a conditional write costs one write unit up to, in bytes (DynamoDB's unit of writing).
+/// The largest size of an item that a conditional write stores for one write unit, in bytes (DynamoDB's unit
+/// of writing).
 pub const WRITE_UNIT_BYTES: usize = 1024;
 
 /// How far the clocks of two processes may be apart, in milliseconds: each is within two seconds of the true time, so two of
 /// them are at most four apart.
 pub const CLOCK_SKEW_MS: i64 = 4_000;
-/// How often the conductor walks over the shards of a drop that is on, in milliseconds.
+/// How often the conductor reads the shards of an active drop, in milliseconds.
 pub const CONDUCTOR_PERIOD_MS: i64 = 1_500;
-/// The age at which what a process has read (a drop, a status, a count) stops being fresh, in milliseconds. It reads again by then.
+/// The age at which read data (a drop, a status, a count) is no longer fresh, in milliseconds. A process
+/// reads it again by then.
 pub const CACHE_MS: i64 = 1_000;
-/// How much earlier than after [`CACHE_MS`] a process reads a drop again at most, in milliseconds: a random part of this, so that
-/// processes that started together do not read together.
+/// The largest random time by which a process reads a drop earlier than [`CACHE_MS`] requires, in
+/// milliseconds, so that processes that started together do not read together.
 pub const REFRESH_JITTER_MS: i64 = CACHE_MS / 4;
-/// How long a process that has a copy of a drop waits for a newer one, in milliseconds.
+/// How long a process that has a copy of a drop waits for a newer copy, in milliseconds.
 pub const REFRESH_WAIT_MS: i64 = 250;
-/// How long a process goes on with its last good copy of a drop or a status when it cannot read a newer one, in milliseconds.
+/// How long a process uses its last good copy of a drop or a status when it cannot read a newer one, in
+/// milliseconds.
 pub const STALE_MS: i64 = 10_000;
 /// How far an eventually consistent read is assumed to lag behind the latest write, in milliseconds. DynamoDB's documentation
 /// says that it is usually less than a second.
 pub const READ_LAG_MS: i64 = 2_000;
-/// For how long after a change of a drop some process still goes by the former document, in milliseconds, by its own clock.
+/// How long after a change of a drop a process may still use the former document, in milliseconds, by its own
+/// clock.
 pub const OUTDATED_MS: i64 = STALE_MS + READ_LAG_MS;
-/// How long after the last moment at which a reservation may be granted a write of that request may still arrive, in
-/// milliseconds: the process may have judged by an outdated drop, on a clock that is behind, and it may have taken
-/// all the time its function has.
+/// How long after the last time at which a reservation may be granted its write may still arrive, in
+/// milliseconds. It is the sum of the age of an outdated drop, a clock that is behind, and the function's
+/// whole time limit.
 pub const LATE_MS: i64 = OUTDATED_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000;
-/// How long before its start a drop's start can still be moved, in milliseconds: every process must know the new start before it admits
-/// anyone, however outdated its drop and wrong its clock, and the act itself takes a moment.
+/// The shortest time before its start at which a drop's start can still be moved, in milliseconds. Every
+/// process must have read the new start before it admits a shopper, with the oldest allowed copy and the
+/// largest clock error. The operator's action itself takes some of this time.
 pub const RESCHEDULE_BEFORE_MS: i64 = OUTDATED_MS + CLOCK_SKEW_MS + 2_000;
-/// The longest message to those who wait for a drop, in bytes.
+/// The longest message to shoppers who wait for a drop, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 280;
 /// How far ahead a drop may start, in seconds: a year.
 pub const MAX_START_AHEAD_SECONDS: u32 = 366 * 86_400;
@@ -74,16 +79,18 @@ pub const STATUS_REPLICAS: u8 = 64;
 /// from checkout to its end, so 64 buckets take 12,000 orders a second. A pass over empty ones costs 32 read units.
 pub const OPEN_BUCKETS: u8 = 64;
 
-/// How long an API function may take, in seconds. The template repeats it; a test compares.
+/// The time limit of an API function, in seconds. The template repeats it; a test compares them.
 pub const API_TIMEOUT_SECONDS: u32 = 10;
-/// How long `process-order` may take for a batch, in seconds. The template repeats it; a test compares. Six times as long is
-/// a message that a dead process had received away from everyone, so it is as short as the gateway's time-outs allow.
+/// The time limit of `process-order` for a batch, in seconds. The template repeats it; a test compares them.
+/// A message that a process had received when it died stays invisible for six times this limit, so the limit
+/// is as short as the gateway's time-outs allow.
 pub const PROCESS_ORDER_TIMEOUT_SECONDS: u32 = 20;
-/// How long `project-ledger` may take for a batch, in seconds; as above.
+/// The time limit of `project-ledger` for a batch, in seconds. The template repeats it; a test compares them.
 pub const PROJECT_LEDGER_TIMEOUT_SECONDS: u32 = 10;
-/// How long `migrate-ledger` may take, in seconds: an index on a table that has grown is made within it.
+/// The time limit of `migrate-ledger`, in seconds. It must suffice for an index on a large table.
 pub const MIGRATE_LEDGER_TIMEOUT_SECONDS: u32 = 600;
-/// How long a run of `prescale` may take, in seconds: less than its lease, which is less than the minute between two.
+/// The time limit of a run of `prescale`, in seconds: shorter than its lease, which is shorter than the
+/// minute between two runs.
 pub const PRESCALE_TIMEOUT_SECONDS: u32 = 55;
 /// The shortest hold an operator may set, in seconds.
 pub const MIN_HOLD_SECONDS: u32 = 15;
@@ -101,28 +108,33 @@ pub const DEFAULT_GATEWAY_WAIT_SECONDS: u32 = 7_200;
 pub const MIN_GATEWAY_WAIT_SECONDS: u32 = 60;
 /// The most cards of one order.
 pub const MAX_CARDS: u32 = 3;
-/// The most confirmations of one payment, our own repeat of one card included. Stripe cancels a payment that is confirmed too often, at a number
-/// that it does not tell (<https://docs.stripe.com/api/payment_intents/confirm>).
+/// The largest number of confirmations of one payment, including this system's own repeat of one card. Stripe
+/// cancels a payment that is confirmed too often, and does not publish the number
+/// (<https://docs.stripe.com/api/payment_intents/confirm>).
 pub const MAX_TRIES: usize = 4;
-/// The most cards of one shopper that may be declined in one drop before further orders of theirs are refused without asking the gateway.
+/// The number of a shopper's declined cards in one drop after which further orders of the shopper are refused
+/// without a call to the gateway.
 pub const MAX_DECLINES: u32 = 6;
-/// In how many orders of one drop a card may be declined before an order in which it is declined takes no further card.
+/// The number of orders of one drop in which a card may be declined. After that, an order in which it is
+/// declined accepts no further card.
 pub const MAX_CARD_DECLINES: u32 = 6;
-/// How long an order waits for the gateway before its shopper is taken to have left the page, in milliseconds.
+/// The wait for the gateway after which the shopper is assumed to have left the page, in milliseconds.
 pub const LONG_WAIT_MS: i64 = 180_000;
-/// What a shopper who was waited for that long has at least when it is their turn again, in milliseconds.
+/// The least time that a shopper has after such a wait when it is the shopper's turn again, in milliseconds.
 pub const RETURN_MS: i64 = 600_000;
-/// How often the operator may let one order wait for longer.
+/// The largest number of times that the operator may keep one order.
 pub const MAX_KEEPS: usize = 10;
 /// The longest wait for the payment gateway that an operator may set or add at a time, in seconds: a day.
 pub const MAX_GATEWAY_WAIT_SECONDS: u32 = 86_400;
-/// How long after its last change an open order is looked at again, in milliseconds. Each further pause is twice as long.
+/// The time from an open order's last change to its first check, in milliseconds. Each further pause is twice
+/// as long.
 pub const REDRIVE_MS: i64 = 15_000;
-/// The longest pause between two looks at an order that waits for the gateway, in milliseconds.
+/// The longest pause between two checks of an order that waits for the gateway, in milliseconds.
 pub const MAX_REDRIVE_MS: i64 = 120_000;
-/// How long after its last change an order that waits for its shopper is looked at again, in milliseconds. Each further pause is twice as long.
+/// The time from the last change to the first check of an order that waits for its shopper, in milliseconds.
+/// Each further pause is twice as long.
 pub const ACTION_POLL_MS: i64 = 4_000;
-/// The longest pause between two looks at an order that waits for its shopper, in milliseconds.
+/// The longest pause between two checks of an order that waits for its shopper, in milliseconds.
 pub const MAX_ACTION_POLL_MS: i64 = 64_000;
 
 /// The highest rate of calls to the payment gateway that an operator may set, in calls a second.
@@ -134,19 +146,22 @@ pub const LINE_CALLS_PER_SECOND: u32 = 125;
 pub const MAX_LINES: u8 = 8;
 /// The most writes a second of one item.
 pub const ITEM_WRITES_PER_SECOND: u32 = 1_000;
-/// The calls of the quiet path to a paid order: one creates the payment, one confirms it.
+/// The number of calls for a payment without incidents: one creates it, one confirms it.
 pub const CALLS_PER_PAYMENT: u32 = 2;
-/// The most keys under which one call of a payment is made: a gateway that stored a failure under one answers it for good.
+/// The largest number of keys for one call of a payment. A gateway that stored a failure under a key returns
+/// it to every repeat.
 pub const MAX_KEYS: u32 = 3;
 /// How long a message waits for its turn at the gateway, in milliseconds.
 pub const GATEWAY_TURN_MS: u32 = 5_000;
-/// How far ahead of the present moment turns may be taken, in milliseconds, as another clock sees it. A line beyond is wrong.
+/// How far ahead of the present time turns may be taken, in milliseconds, as seen by another clock. A line
+/// further ahead is wrong.
 pub const MAX_LINE_MS: i64 = 60_000;
 /// Messages of the payments queue in one invocation.
 pub const PAYMENTS_BATCH: u32 = 10;
 
-/// How many invocations at a time can wait for their turns at the gateway: all payments of all their messages come within
-/// [`GATEWAY_TURN_MS`]. With more, messages would leave the queue without a call. An event source takes 2 at least.
+/// The number of concurrent invocations that can wait for their turns at the gateway: the calls for all
+/// payments of their messages fit into [`GATEWAY_TURN_MS`]. With more, messages would be received without a
+/// call. An event source needs at least 2.
 #[must_use]
 pub const fn payment_workers(calls_per_second: u32) -> u32 {
     let calls = PAYMENTS_BATCH * CALLS_PER_PAYMENT;
@@ -236,7 +251,8 @@ const _: () = assert!(
     "an awaited action is looked at sooner"
 );
 
-/// What the platform gives a function and what invokes it. The template repeats each number, and a test compares them.
+/// The platform limits of a function and its trigger. The template repeats each number, and a test compares
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionLimits {
     /// How long one invocation may take, in seconds.
@@ -249,7 +265,7 @@ pub struct FunctionLimits {
     pub trigger: Trigger,
 }
 
-/// For how long the ledger's database may be away without an event of an order becoming a dead letter, in seconds.
+/// The longest outage of the ledger's database in which no order event becomes a dead letter, in seconds.
 pub const LEDGER_OUTAGE_SECONDS: u32 = 3_600;
 
 /// What invokes a function.
@@ -302,8 +318,8 @@ impl FunctionLimits {
         self.timeout_seconds as i64 * 1000
     }
 
-    /// How long a queue hides a received message, in seconds: AWS asks for six time-outs of the function, so that a batch
-    /// that was throttled or repeated is not received twice meanwhile.
+    /// How long a queue hides a received message, in seconds. AWS requires six times the function's time-out,
+    /// so that a throttled or repeated batch is not received twice in this time.
     #[must_use]
     pub const fn visibility_seconds(&self) -> u32 {
         6 * self.timeout_seconds

@@ -34,23 +34,23 @@ named! {
         Placed = "placed",
         /// The gateway has a payment, and a card is being charged or may have been.
         Paying = "paying",
-        /// The gateway wants the shopper to do something first, for example to confirm at the bank.
+        /// The gateway requires an action of the shopper, for example a confirmation at the bank.
         ActionRequired = "action_required",
-        /// The card was declined; the shopper may bring another.
+        /// The card was declined. The shopper may submit another card.
         PaymentFailed = "payment_failed",
-        /// Paid; the units are sold.
+        /// The order is paid and its units are sold.
         Paid = "paid",
-        /// Every card was declined; the units went back.
+        /// Every card was declined, and the units were returned.
         Declined = "declined",
-        /// Cancelled by the shopper, the operator or a deadline; the units went back.
+        /// The shopper, the operator or a deadline cancelled the order, and the units were returned.
         Cancelled = "cancelled",
-        /// Paid, and the money given back.
+        /// The order was paid, and the money was refunded.
         Refunded = "refunded",
     }
 }
 
 impl OrderStatus {
-    /// Whether something is still to happen by itself.
+    /// Whether the order can still change without a new request.
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(
@@ -61,7 +61,7 @@ impl OrderStatus {
 }
 
 named! {
-    /// Who wants an order undone, or why it ended without payment.
+    /// Why an order is to end unpaid, or ended unpaid.
     pub enum EndReason {
         /// The gateway or the bank refused, and no further card may be tried.
         PaymentDeclined = "payment_declined",
@@ -71,13 +71,13 @@ named! {
         ByShopper = "by_shopper",
         /// The drop was cancelled.
         DropCancelled = "drop_cancelled",
-        /// The payment gateway was away for too long, and the operator ended the order.
+        /// The payment gateway was unavailable for too long, and the operator ended the order.
         GatewayUnavailable = "gateway_unavailable",
     }
 }
 
 impl EndReason {
-    /// Whether somebody asked for such an end. The others are decided while the payment is driven.
+    /// Whether a person requested such an end. The other reasons result from the payment.
     #[must_use]
     pub const fn is_asked_for(self) -> bool {
         matches!(
@@ -86,8 +86,8 @@ impl EndReason {
         )
     }
 
-    /// Whether such an end counts towards the price of holding ([`crate::lapse`]): the units were kept from others, and nobody but the shopper
-    /// is the reason.
+    /// Whether such an end counts as a lapse ([`crate::lapse`]): the units were kept from other shoppers, and
+    /// the shopper is the only reason.
     #[must_use]
     pub const fn counts_as_lapse(self) -> bool {
         matches!(self, Self::PaymentDeclined | Self::PaymentDeadline)
@@ -95,10 +95,10 @@ impl EndReason {
 }
 
 named! {
-    /// Why a card was declined, as far as shoppers may know. A stolen, lost or suspicious card reads as a plain decline: whoever holds it must
-    /// not learn that it is known to be one.
+    /// Why a card was declined, as far as shoppers may see it. A stolen, lost or suspicious card is reported
+    /// as a plain decline, since its holder must not learn that the card is reported.
     pub enum DeclineReason {
-        /// The bank refused, and says no more.
+        /// The bank refused without a further reason.
         CardDeclined = "card_declined",
         /// Not enough money or credit.
         InsufficientFunds = "insufficient_funds",
@@ -110,7 +110,7 @@ named! {
         AuthenticationFailed = "authentication_failed",
         /// The card cannot be used for this purchase.
         NotSupported = "not_supported",
-        /// The bank or its network could not decide. The same card may work a moment later.
+        /// The bank or its network could not decide. The same card may be accepted shortly afterwards.
         TryAgain = "try_again",
     }
 }
@@ -150,7 +150,7 @@ impl DeclineReason {
     }
 }
 
-/// One confirmation of the order's payment, stored before the gateway is asked.
+/// One confirmation of the order's payment, stored before the call to the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Try {
     /// From 1.
@@ -167,7 +167,8 @@ pub struct Try {
     /// How many keys of this try are used up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys_used: u32,
-    /// Whether the gateway's answer to this try is on record: what it says later is about this try or a later one.
+    /// Whether the gateway's answer to this try is stored. A later answer is then about this try or a later
+    /// one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
     /// Why it was declined.
@@ -202,7 +203,7 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The format of a stored order. Another number is refused when an order is read.
+/// The format number of a stored order. An order with another number is refused when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Format;
@@ -229,7 +230,7 @@ impl TryFrom<u8> for Format {
     }
 }
 
-/// What the gateway wants the shopper to do.
+/// The action that the gateway requires of the shopper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentAction {
     /// Where to do it.
@@ -276,16 +277,16 @@ pub struct Order {
     /// What the shopper has to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<PaymentAction>,
-    /// Why it is to end unpaid; decided once the gateway says that no money has moved.
+    /// Why the order is to end unpaid; the order ends once the gateway reports that no money was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<EndReason>,
     /// Who has to act next.
     pub turn: Turn,
-    /// What was left of the shopper's time when the turn began, in milliseconds.
+    /// The rest of the shopper's time when the turn began, in milliseconds.
     pub shopper_left_ms: i64,
-    /// How many further cards the shopper may bring.
+    /// The number of further cards that the shopper may submit.
     pub cards_left: u32,
-    /// How long whom it waits for, and how many cards it takes.
+    /// The order's time limits and its number of cards.
     pub terms: Terms,
     /// Hashes of the operator's request that kept it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -298,9 +299,10 @@ pub struct Order {
     pub placed_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// When the current turn is over: the end of the shopper's time, or of the wait for the gateway.
+    /// The end of the current turn: of the shopper's time, or of the wait for the gateway.
     pub payment_deadline: Timestamp,
-    /// When an open order is to be looked at again by the sweeper. A store keeps it beside the document, since it changes without a new version.
+    /// The order's due time: when the sweeper checks the open order again. It is stored beside the document,
+    /// since it changes without a new version.
     pub due_at: Timestamp,
 }
 
@@ -344,7 +346,7 @@ pub struct Placement {
     pub payment_method: String,
     /// Hashes of the request.
     pub fingerprint: Fingerprint,
-    /// How long whom the order waits for, and how many cards it takes.
+    /// The order's time limits and its number of cards.
     pub terms: Terms,
 }
 
@@ -498,9 +500,9 @@ impl Order {
         self.tries.last()
     }
 
-    /// Whether a decline that names this card and this charge is the current try's. A gateway goes on telling of an older decline until the
-    /// next try has an outcome. Where the answer does not tell the two apart, it is not the current try's: confirming again under the try's key
-    /// does no harm.
+    /// Whether a decline with this card and this charge belongs to the current try. A gateway reports an
+    /// older decline until the next try has a result. If the answer does not distinguish the two, the decline
+    /// does not count as the current try's, since confirming again under the try's key does no harm.
     #[must_use]
     pub fn is_of_current_try(&self, method: Option<&str>, charge: Option<&PaymentId>) -> bool {
         let Some((current, earlier)) = self.tries.split_last() else {
@@ -534,7 +536,7 @@ impl Order {
         SeenHold::of(hold).ok().filter(|_| of_hold).ok_or(NotOfThisHold)
     }
 
-    /// The bucket of the index of open orders in which it stands while it is open.
+    /// The bucket of the index of open orders that contains the order while it is open.
     #[must_use]
     pub fn open_bucket(&self) -> Option<u8> {
         self.status.is_open().then(|| bucket_of(&self.id))
@@ -675,13 +677,15 @@ impl Order {
         Some(text)
     }
 
-    /// Whether the gateway, or we, have to do the next thing: it is the gateway's turn, or the gateway has to confirm that no money will be taken.
+    /// Whether the gateway or this system must act next: it is the gateway's turn, or the gateway must
+    /// confirm that no money will be taken.
     #[must_use]
     pub fn waits_for_gateway(&self) -> bool {
         self.status.is_open() && (self.turn == Turn::Gateway || self.cancel_requested.is_some())
     }
 
-    /// Since when, and until when at most without the operator, it waits for the gateway; none while it does not.
+    /// The time since which the order waits for the gateway, and the time until which it waits without the
+    /// operator; `None` while it does not wait.
     #[must_use]
     pub fn gateway_wait(&self) -> Option<(Timestamp, Timestamp)> {
         if !self.waits_for_gateway() {
@@ -739,10 +743,12 @@ impl Order {
         u32::try_from(declined.count()).unwrap_or(u32::MAX)
     }
 
-    /// Asks for the order to end unpaid. While nothing was ever confirmed it is cancelled at once. The first reason stays.
+    /// Requests that the order ends unpaid. An order without a confirmed payment is cancelled at once. The
+    /// first reason stays.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is open and nobody has asked yet.
+    ///
+    /// [`NotPossible`] unless it is open and no end has been requested.
     pub fn request_cancel(&self, reason: EndReason, now: Timestamp) -> Result<OrderStep, NotPossible> {
         match step(self.status) {
             None => Err(NotPossible(self.status)),
@@ -751,9 +757,10 @@ impl Order {
         }
     }
 
-    /// The money is there: the units are sold.
+    /// The money was taken, so the units are sold.
     ///
     /// # Errors
+    ///
     /// [`NotPossible`] unless it is open.
     pub fn settle(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         self.after(Cause::Paid, now)
@@ -821,8 +828,8 @@ impl Order {
         Ok(self.step(order, effect, now))
     }
 
-    /// When the sweeper is to look at it after a look at `now`, if nothing happens: at the end of the shopper's time, and before that in pauses
-    /// that grow with the time since the last change.
+    /// When the sweeper checks the order after a check at `now`, without any change: at the end of the
+    /// shopper's time, and before that in pauses that grow with the time since the last change.
     #[must_use]
     pub fn next_look(&self, now: Timestamp) -> Timestamp {
         let since = now.millis_since(self.updated_at);

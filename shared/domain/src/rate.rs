@@ -1,7 +1,9 @@
-//! How many calls a second an outside service takes, and whose call comes when.
+//! The rate of calls to an outside service, and the order of the calls.
 //!
-//! All workers share a *line*, or several where the rate is high, each with an equal part of it. A line is the moment at which the last call that was granted has had its turn. Whoever wants to make calls moves that moment
-//! on by as many turns, and calls when its own begin (the generic cell rate algorithm, without a burst). Turns that nobody takes are not saved up.
+//! All workers share a *line*, or several lines if the rate is high, each with an equal part of the rate. A
+//! line is the time at which the last granted call has had its turn. A worker that wants to make calls moves
+//! that time by as many turns, and makes the calls when its own turns begin (the generic cell rate algorithm,
+//! without a burst). Unused turns are not saved.
 
 use std::str::FromStr;
 
@@ -21,18 +23,18 @@ pub struct CallRate(u32);
     rate.per_second()
 )]
 pub struct SlowPayments {
-    /// The units of the drop; each may be an order of its own.
+    /// The units of the drop. Each may be a separate order.
     pub units: u64,
     /// The gateway's rate.
     pub rate: CallRate,
-    /// How long the calls for all units take, in seconds.
+    /// The time for the calls of all units, in seconds.
     pub needed_seconds: u64,
-    /// How long a shopper may take to pay, in seconds.
+    /// The time that a shopper may take to pay, in seconds.
     pub payment_seconds: u32,
 }
 
 impl SlowPayments {
-    /// Compares the two; `None` when the rate suffices.
+    /// Compares the two times; `None` when the rate suffices.
     #[must_use]
     pub fn of(units: u64, payment_seconds: u32, rate: CallRate) -> Option<Self> {
         let needed_seconds = rate.seconds_for(units.saturating_mul(u64::from(CALLS_PER_PAYMENT)));
@@ -45,7 +47,7 @@ impl SlowPayments {
     }
 }
 
-/// A text or number is no rate.
+/// A text or number that is not a valid rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("takes calls a second, 1 to {MAX_GATEWAY_CALLS_PER_SECOND}")]
 pub struct RateError;
@@ -78,19 +80,19 @@ impl CallRate {
         u8::try_from(self.0.div_ceil(LINE_CALLS_PER_SECOND)).unwrap_or(u8::MAX)
     }
 
-    /// The part of the rate that one line hands out. All parts together are never more than the rate.
+    /// The rate of one line. The sum over all lines never exceeds the whole rate.
     #[must_use]
     pub fn of_line(self) -> Self {
         Self(self.0 / u32::from(self.lines()))
     }
 
-    /// How long the turns of so many calls take, in microseconds, rounded up.
+    /// The duration of the turns of this many calls, in microseconds, rounded up.
     #[must_use]
     pub fn span_us(self, calls: u32) -> i64 {
         (i64::from(calls) * 1_000_000 + i64::from(self.0) - 1) / i64::from(self.0)
     }
 
-    /// How long so many calls take in whole seconds, rounded up.
+    /// The duration of this many calls in whole seconds, rounded up.
     #[must_use]
     pub fn seconds_for(self, calls: u64) -> u64 {
         calls.div_ceil(u64::from(self.0))
@@ -104,31 +106,31 @@ impl FromStr for CallRate {
     }
 }
 
-/// What somebody who wants to make calls asks for.
+/// A request for turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallsWanted {
-    /// Which of the rate's lines is asked, from 0.
+    /// The index of the line, from 0.
     pub line: u8,
-    /// What this line hands out.
+    /// The rate of this line.
     pub rate: CallRate,
     /// How many calls.
     pub calls: u32,
     /// The present moment.
     pub now: Timestamp,
-    /// When the turns must begin at the latest.
+    /// The latest time at which the turns may begin.
     pub latest: Timestamp,
 }
 
 /// What they are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// The calls may be made from this moment on.
+    /// The calls may be made from this time on.
     From(Timestamp),
-    /// Nothing was taken: their turns would begin at this moment, which is too late.
+    /// No turn was taken: the turns would begin at this time, which is too late.
     Later(Timestamp),
 }
 
-/// The moment in microseconds since 1970, as a line keeps it.
+/// The time in microseconds since 1970, the unit of a line.
 #[must_use]
 pub const fn micros(moment: Timestamp) -> i64 {
     moment.as_millis().saturating_mul(1_000)
@@ -141,21 +143,21 @@ pub const fn from_micros(us: i64) -> Timestamp {
 }
 
 impl CallsWanted {
-    /// When the turns of these calls begin, in microseconds, if the line stands at `line`: now if nobody has turns left. A line further ahead than
-    /// anybody may take turns, [`MAX_LINE_MS`], was written by a clock that is wrong, and counts as none.
+    /// When the turns of these calls begin, in microseconds, if the line is at `line`: now if no earlier turn
+    /// is left. A line that is more than [`MAX_LINE_MS`] ahead was written by a wrong clock and is ignored.
     #[must_use]
     pub fn begins_us(&self, line: Option<i64>) -> i64 {
         let (now, farthest) = (micros(self.now), micros(self.farthest()));
         line.filter(|line| (now..=farthest).contains(line)).unwrap_or(now)
     }
 
-    /// How far ahead of now a line may stand.
+    /// How far ahead of now a line may be.
     #[must_use]
     pub const fn farthest(&self) -> Timestamp {
         self.now.plus_millis(MAX_LINE_MS)
     }
 
-    /// What they are told when the line stands at `line`, and where it stands then.
+    /// The answer to the request if the line is at `line`, and the line's next position.
     #[must_use]
     pub fn take(&self, line: Option<i64>) -> (Turn, Option<i64>) {
         let begins = self.begins_us(line);

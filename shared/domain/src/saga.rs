@@ -1,7 +1,8 @@
-//! The saga of an order: one table of what may happen to it, and the history from which its state follows.
+//! The saga of an order: one table of its transitions, and the history from which its state follows.
 //!
-//! A status names the *action* that comes next and the *compensation* that must come first if the order is to end unpaid ([`step`]). A
-//! [`Cause`] takes an order from one status to the next ([`State::after`]); a cause that the table does not have for a status is refused.
+//! A status names the *action* that comes next and the *compensation* that must come first if the order is to
+//! end unpaid ([`step`]). A [`Cause`] takes an order from one status to the next ([`State::after`]); a cause
+//! that the table does not have for a status is refused.
 //!
 //! | status | whose turn | action | compensation |
 //! |---|---|---|---|
@@ -10,9 +11,11 @@
 //! | action_required | shopper | look the payment up | cancel the payment at the gateway |
 //! | payment_failed | shopper | wait for another card | cancel the payment at the gateway |
 //!
-//! **Time.** The shopper has `shopper_left_ms` in all. They run only in the shopper's turn. The first decline sets them to the time for other
-//! cards. After that only a long wait for the gateway adds to them ([`RETURN_MS`]): whoever has waited for [`LONG_WAIT_MS`] is no longer at the page. In the
-//! gateway's turn the order waits for the gateway, as long as it takes; once `gateway_wait_seconds` are over, the operator keeps it or ends it.
+//! **Time.** The shopper has `shopper_left_ms` in all. This time runs only in the shopper's turn. The first
+//! decline sets it to the time for other cards. After that only a long wait for the gateway adds to it
+//! ([`RETURN_MS`]), since a shopper who has waited for [`LONG_WAIT_MS`] has probably left the page. In the
+//! gateway's turn the order waits without a time limit. After `gateway_wait_seconds`, the operator keeps it
+//! or ends it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,35 +28,35 @@ use crate::{named, serde_as_text};
 named! {
     /// Who has to act next.
     pub enum Turn {
-        /// The shopper: the time for payment runs.
+        /// The shopper: the shopper's time for payment runs.
         Shopper = "shopper",
-        /// The gateway, or we: the shopper's time stands still.
+        /// The gateway or this system: the shopper's time stands still.
         Gateway = "gateway",
     }
 }
 
 named! {
-    /// What changes an order's status, its turn, or the wish to end it.
+    /// A cause that changes an order's status, its turn, or the request to end it.
     pub enum Cause {
-        /// It was placed, with its first card.
+        /// The order was placed, with its first card.
         Placed = "placed",
         /// The gateway's payment was stored.
         Created = "created",
-        /// The gateway asks for an act of the shopper.
+        /// The gateway requires an action of the shopper.
         ActionNeeded = "action_needed",
-        /// The shopper acted, and the gateway works on the payment.
+        /// The shopper acted, and the gateway processes the payment.
         Acted = "acted",
-        /// A decline that may pass: the same card is tried again.
+        /// A temporary decline: the same card is tried again.
         TriedAgain = "tried_again",
         /// The card was declined.
         Declined = "declined",
-        /// The shopper brought another card.
+        /// The shopper submitted another card.
         AnotherCard = "another_card",
         /// The order is to end because no card is left.
         GiveUpDeclined = "give_up_declined",
         /// The order is to end because the shopper's time is over.
         GiveUpDeadline = "give_up_deadline",
-        /// The shopper asks to cancel.
+        /// The shopper requests the cancellation.
         GiveUpByShopper = "give_up_by_shopper",
         /// The drop was cancelled.
         GiveUpDropCancelled = "give_up_drop_cancelled",
@@ -65,23 +68,23 @@ named! {
         NotAtGateway = "not_at_gateway",
         /// The money was taken.
         Paid = "paid",
-        /// It ended: no card is left, or the payment was cancelled at the gateway by somebody else.
+        /// The order ended: no card is left, or the payment was cancelled at the gateway by another user.
         EndedDeclined = "ended_declined",
-        /// It ended: the shopper's time is over.
+        /// The order ended: the shopper's time has passed.
         EndedDeadline = "ended_deadline",
-        /// It ended: the shopper asked.
+        /// The order ended: the shopper requested it.
         EndedByShopper = "ended_by_shopper",
-        /// It ended: the drop was cancelled.
+        /// The order ended: the drop was cancelled.
         EndedDropCancelled = "ended_drop_cancelled",
-        /// It ended: the gateway was away for too long.
+        /// The order ended: the gateway was unavailable for too long.
         EndedGateway = "ended_gateway",
-        /// The money was given back.
+        /// The money was refunded.
         Refunded = "refunded",
     }
 }
 
 impl Cause {
-    /// The wish to end an order for `reason`.
+    /// The request to end an order for `reason`.
     #[must_use]
     pub const fn give_up(reason: EndReason) -> Self {
         match reason {
@@ -105,7 +108,7 @@ impl Cause {
         }
     }
 
-    /// What the cause does to an order, whatever its status.
+    /// The effect of the cause on an order of any status.
     fn kind(self) -> Kind {
         let reason = |cause: fn(EndReason) -> Self| EndReason::ALL.into_iter().find(|r| cause(*r) == self);
         reason(Self::give_up)
@@ -121,7 +124,7 @@ enum Kind {
     Step,
 }
 
-/// What comes next for an open order.
+/// The next action for an open order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Create the payment and store its id.
@@ -130,11 +133,11 @@ pub enum Action {
     Confirm,
     /// Look the payment up: the shopper is at the bank's page.
     LookUp,
-    /// Nothing, until the shopper brings another card or their time is over.
+    /// None, until the shopper submits another card or their time has passed.
     AwaitCard,
 }
 
-/// What must come before an open order's units may go back.
+/// The compensation that must come before an open order's units may be returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compensation {
     /// Nothing: no payment of the order was ever confirmed.
@@ -155,24 +158,26 @@ pub const fn step(status: OrderStatus) -> Option<(Action, Compensation)> {
     }
 }
 
-/// How long whom an order waits for, and how many cards it takes. Set when the order is placed.
+/// An order's time limits and its number of cards. Set when the order is placed.
 ///
-/// Stored as one text, `120/60/7200/1`: an order's item stays below one write unit. Without the last number the cards are [`MAX_CARDS`].
+/// Stored as one text, `120/60/7200/1`: an order's item stays below one write unit. Without the last number,
+/// the number of cards is [`MAX_CARDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// How long the shopper may take in all for what the first card asks, in seconds.
+    /// The shopper's whole time for actions that the first card requires, in seconds.
     pub payment_seconds: u32,
-    /// How long the shopper may take in all after the first decline, in seconds.
+    /// The shopper's whole time after the first decline, in seconds.
     pub retry_seconds: u32,
-    /// How long the order waits for the gateway in one go before the operator has to decide, in seconds.
+    /// The time that the order waits for the gateway before the operator must decide, in seconds.
     pub gateway_wait_seconds: u32,
-    /// How many cards may be tried, 0 to [`MAX_CARDS`]. Of none the gateway hears nothing.
+    /// The number of cards that may be tried, 0 to [`MAX_CARDS`]. With 0, the gateway is not called.
     pub cards: u32,
 }
 
 impl Terms {
-    /// How many cards a shopper's order takes: all of them for the first order in the drop, else one, and none once `declined` cards of the
-    /// shopper were declined in the drop: nobody tries cards by the dozen.
+    /// The number of cards that a shopper's order accepts: all for the first order in the drop, otherwise
+    /// one, and none after `declined` cards of the shopper were declined in the drop. This prevents card
+    /// testing.
     #[must_use]
     pub const fn cards_of(is_first: bool, declined: u32) -> u32 {
         if is_first {
@@ -231,15 +236,15 @@ pub struct State {
     pub status: OrderStatus,
     /// Why it ended without payment.
     pub reason: Option<EndReason>,
-    /// Why it is to end unpaid, once the gateway says that no money has moved.
+    /// The reason why the order is to end unpaid, once the gateway reports that no money was taken.
     pub cancel_requested: Option<EndReason>,
     /// Who has to act next.
     pub turn: Turn,
-    /// What was left of the shopper's time when the turn began, in milliseconds.
+    /// The rest of the shopper's time when the turn began, in milliseconds.
     pub shopper_left_ms: i64,
-    /// When the turn is over: the end of the shopper's time, or of the wait for the gateway.
+    /// The end of the turn: the end of the shopper's time, or of the wait for the gateway.
     pub payment_deadline: Timestamp,
-    /// How many further cards the shopper may bring.
+    /// The number of further cards that the shopper may submit.
     pub cards_left: u32,
 }
 
@@ -265,9 +270,10 @@ impl State {
             .plus_millis(-1_000 * i64::from(terms.gateway_wait_seconds))
     }
 
-    /// The state after `cause`, which came at `at`, and what happens to the units with it.
+    /// The state after `cause`, which occurred at `at`, and the effect on the units.
     ///
     /// # Errors
+    ///
     /// [`NotPossible`] when the table has no such transition.
     pub fn after(
         &self,
@@ -308,7 +314,7 @@ impl State {
                 return Ok((self.clone(), None));
             }
             (Kind::Step, from) => match (from, cause) {
-                // The order's terms have the longer wait.
+                // The longer wait is stored with the order's terms.
                 (Placed | Paying, Cause::Kept) if self.cancel_requested.is_none() => from,
                 (Placed, Cause::Created) => Paying,
                 (Paying, Cause::ActionNeeded) => ActionRequired,
@@ -322,7 +328,7 @@ impl State {
                 {
                     Paying
                 }
-                // Money that was taken is stated whatever else is known.
+                // Money that was taken is reported in any state.
                 (open, Cause::Paid) if open.is_open() => Paid,
                 (Paid, Cause::Refunded) => Refunded,
                 _ => return not_possible,
@@ -359,10 +365,10 @@ impl State {
     }
 }
 
-/// What happened to an order, the oldest first: causes, each with its moment in milliseconds after the placing.
+/// The history of an order: causes, the oldest first, each with its time in milliseconds after the placing.
 ///
-/// Stored as one text, `placed:0,created:412,paid:1200`. The table allows a few changes for each card, and a gateway that changes its mind
-/// without end is refused at [`History::MOST`].
+/// Stored as one text, `placed:0,created:412,paid:1200`. The table allows a few changes for each card. A
+/// gateway that changes its answer endlessly is refused at [`History::MOST`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History(Vec<(Cause, i64)>);
 
@@ -374,7 +380,7 @@ pub struct HistoryError;
 impl History {
     /// The most changes that are kept.
     pub const MOST: usize = 40;
-    /// The room that is kept for a wish to end and an end.
+    /// The room that is reserved for a request to end and an end.
     const ENDS: usize = 3;
 
     /// The history of an order that was just placed.
@@ -383,7 +389,7 @@ impl History {
         Self(vec![(Cause::Placed, 0)])
     }
 
-    /// With one more change; `None` when there is no room.
+    /// The history with one more change; `None` when there is no room.
     #[must_use]
     pub fn with(&self, cause: Cause, after_ms: i64) -> Option<Self> {
         let room = match cause.kind() {

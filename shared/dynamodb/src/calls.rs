@@ -1,11 +1,11 @@
-//! The lines of the calls to the payment gateway: one item for each line, whose moment each lot of calls moves on.
+//! The lines of the calls to the payment gateway: one item for each line. Taking turns moves the line's time later.
 //!
 //! | key | item |
 //! |---|---|
 //! | `#gateway#{line}` | `line`: when the last turn that was taken is over, in microseconds since 1970 |
 //!
-//! They are in the table of the purchases, which `process-order` writes anyway and which has no stream. A counter's key begins with its drop's id,
-//! so none can be one of these.
+//! They are in the table of the purchases, which `process-order` writes anyway and which has no stream. A
+//! counter's key begins with its drop's id, so none can be one of these.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,10 +24,12 @@ use crate::orders::OrderStore;
 const TABLE: &str = "purchases";
 /// The one attribute.
 const LINE: &str = "line";
-/// Writes at most in one taking: another worker may have begun or ended the line between two of them.
+/// The largest number of writes for one request for turns. Another worker may have created or removed the
+/// line between two of them.
 const MOST_WRITES: usize = 4;
 
-/// Where each line stood when this process last looked, to guess which of two conditional writes will be done.
+/// The position of each line that this process read last. It selects the conditional write that will probably
+/// succeed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LinesSeen(Arc<[AtomicI64; MAX_LINES as usize]>);
 
@@ -63,12 +65,12 @@ impl TakeCalls for OrderStore {
         let mut line = self.lines.get(wanted.line);
         for _ in 0..MOST_WRITES {
             let begins = wanted.begins_us(line);
-            // A line never goes back, so what was seen to be too far ahead still is.
+            // A line never goes back, so a line that was too far ahead still is.
             if begins > latest {
                 return Ok(Turn::Later(from_micros(begins)));
             }
             let update = if line == Some(begins) {
-                // Some turns are taken: these follow, wherever the line stands by then.
+                // Earlier turns are taken. These turns follow them, wherever the line is when the write is done.
                 self.move_line(wanted.line)
                     .update_expression("SET #line = #line + :span")
                     .condition_expression("#line BETWEEN :now AND :latest")

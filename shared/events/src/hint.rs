@@ -1,4 +1,4 @@
-//! Hints: messages which say that an order is worth a look, and nothing of what has happened to it.
+//! Hints: messages that name an order to check, without the change that happened to it.
 
 use domain::ids::OrderId;
 use domain::time::Timestamp;
@@ -11,15 +11,15 @@ pub const HINT_SOURCE: &str = "/stampede/payments";
 /// The `type` of hints.
 const HINT_TYPE: &str = "com.stampede.payment.hint";
 
-/// Something became of an order's payment at the gateway, says the gateway. What it was is not part of a hint: whoever acts on
-/// it reads the order, and asks the gateway if the order is open.
+/// The gateway reports a change of an order's payment. The hint does not contain the change. Its consumer
+/// reads the order, and asks the gateway if the order is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentHint {
-    /// The gateway's id of its own event.
+    /// The gateway's id of its event.
     pub event: String,
     /// The order.
     pub order: OrderId,
-    /// When the gateway's event arrived.
+    /// The time at which the gateway's event arrived.
     pub at: Timestamp,
 }
 
@@ -52,19 +52,20 @@ impl PaymentHint {
     }
 }
 
-/// A message of the payments' queue.
+/// A message of the payments queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentWork {
-    /// An order was changed, or is due.
+    /// An order was changed, or its next check is due.
     Event(Box<OrderEvent>),
-    /// The gateway says that something became of this order's payment.
+    /// The gateway reports a change of this order's payment.
     Hint(OrderId),
 }
 
 impl PaymentWork {
-    /// Reads a message of the payments' queue.
+    /// Reads a message of the payments queue.
     ///
     /// # Errors
+    ///
     /// [`EventError`] when it is neither an order event nor a hint.
     pub fn decode(text: &str) -> Result<Self, EventError> {
         if text.len() > MAX_EVENT_BYTES {
@@ -78,7 +79,7 @@ impl PaymentWork {
         }
     }
 
-    /// The order that it is about.
+    /// The order that the message is about.
     #[must_use]
     pub fn order(&self) -> &OrderId {
         match self {
@@ -87,7 +88,7 @@ impl PaymentWork {
         }
     }
 
-    /// Of a reminder: when the next one comes ([`OrderEvent::next_due`]).
+    /// For a reminder: the time of the next reminder ([`OrderEvent::next_due`]).
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         match self {
@@ -96,7 +97,7 @@ impl PaymentWork {
         }
     }
 
-    /// What it is, for log lines.
+    /// The kind of the message, for log lines.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -105,7 +106,7 @@ impl PaymentWork {
         }
     }
 
-    /// Whether it is the first message about something that happened to the order, neither a reminder nor a hint.
+    /// Whether the message is the first one about a change of the order, so neither a reminder nor a hint.
     #[must_use]
     pub fn is_first(&self) -> bool {
         match self {
@@ -114,7 +115,7 @@ impl PaymentWork {
         }
     }
 
-    /// Whether the order's payment has to be looked at.
+    /// Whether the order's payment must be checked.
     #[must_use]
     pub fn drives_payment(&self) -> bool {
         match self {

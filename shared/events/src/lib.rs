@@ -1,10 +1,10 @@
 //! The order events that leave the outbox, as CloudEvents 1.0 in structured JSON.
 //!
-//! An event carries the whole order at one version, so a consumer needs nothing else and can apply versions in any
-//! order of arrival: the highest wins, a known one changes nothing. What an event may contain is an allow-list: no
-//! address, no e-mail, no payment method.
+//! An event carries the whole order at one version, so a consumer needs no other data and can apply versions
+//! in any order of arrival. The highest version replaces lower ones, and a version that was applied before
+//! changes nothing. What an event may contain is an allow-list: no address, no e-mail, no payment method.
 //!
-//! Decoding is strict about what is needed and lenient about what is not known, so that a producer may add members.
+//! Decoding requires every member that is used and ignores unknown members, so that a producer may add members.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -25,25 +25,26 @@ pub const SOURCE: &str = "/stampede/orders";
 /// The longest event that is decoded, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 
-/// What has happened to the order.
+/// The change of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventType {
-    /// It was placed: the payment may begin.
+    /// The order was placed. The payment may begin.
     #[serde(rename = "com.stampede.order.placed")]
     Placed,
-    /// Something changed that is nobody's next step: a payment id was noted.
+    /// A change that requires no action: a payment id was stored.
     #[serde(rename = "com.stampede.order.updated")]
     Updated,
-    /// The shopper brought another card, and it is to be charged.
+    /// The shopper submitted another card, which must be charged.
     #[serde(rename = "com.stampede.order.card_added")]
     CardAdded,
     /// The shopper must act.
     #[serde(rename = "com.stampede.order.action_required")]
     ActionRequired,
-    /// The shopper or the operator wants it cancelled, or the operator states that the gateway does not know its payment: the gateway must be asked.
+    /// The shopper or the operator requested the cancellation, or the operator stated that the gateway does
+    /// not have the payment. The gateway must be asked.
     #[serde(rename = "com.stampede.order.cancel_requested")]
     CancelRequested,
-    /// The card was declined; the shopper may bring another.
+    /// The card was declined. The shopper may submit another card.
     #[serde(rename = "com.stampede.order.payment_failed")]
     PaymentFailed,
     /// It was paid.
@@ -55,16 +56,16 @@ pub enum EventType {
     /// It was called off.
     #[serde(rename = "com.stampede.order.cancelled")]
     Cancelled,
-    /// The money was given back.
+    /// The money was refunded.
     #[serde(rename = "com.stampede.order.refunded")]
     Refunded,
-    /// It is open and its time for another look has come. Sent by the sweeper, not by the outbox.
+    /// The order is open and its next check is due. The sweeper sends this event; the outbox does not.
     #[serde(rename = "com.stampede.order.due")]
     Due,
 }
 
 impl EventType {
-    /// The type's last part, for log lines.
+    /// The last part of the event's type, for log lines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,8 +83,8 @@ impl EventType {
         }
     }
 
-    /// Whether `process-order` has to act on such an event. The others report what it did itself, or need nothing from it:
-    /// they go to the ledger only, and `process-order` acknowledges one that reaches it all the same.
+    /// Whether `process-order` must act on the event. The other events report its own changes, or require no
+    /// action. They go to the ledger only; if one reaches `process-order`, it is acknowledged.
     #[must_use]
     pub const fn drives_payment(self) -> bool {
         match self {
@@ -98,7 +99,7 @@ impl EventType {
         }
     }
 
-    /// What the shopper is told by mail of such an event, if anything.
+    /// The news that the shopper gets by mail for the event; `None` for no mail.
     #[must_use]
     pub const fn news(self) -> Option<News> {
         match self {
@@ -117,23 +118,23 @@ impl EventType {
     }
 }
 
-/// What a shopper is told by mail.
+/// The news that a shopper gets by mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum News {
     /// The order is paid.
     Confirmed,
     /// The shopper must act before the payment can go on.
     ActNow,
-    /// The card was declined; the shopper may bring another.
+    /// The card was declined. The shopper may submit another card.
     CardDeclined,
     /// The payment was refused, and the order has ended.
     Declined,
-    /// The order was called off.
+    /// The order was cancelled.
     Cancelled,
 }
 
 impl News {
-    /// Its name, in log lines and where it is kept that it was told.
+    /// The name in log lines and in the stored list of sent news.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -146,7 +147,7 @@ impl News {
     }
 }
 
-/// The order at one version, as far as consumers may know it.
+/// The order at one version, with the data that consumers may see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderData {
     /// Which order.
@@ -155,27 +156,27 @@ pub struct OrderData {
     pub version: u32,
     /// Where it stands.
     pub status: OrderStatus,
-    /// Why it ended without payment.
+    /// The reason for an end without payment.
     pub reason: Option<EndReason>,
-    /// The reservation it was made from.
+    /// The reservation that became the order.
     pub reservation_id: ReservationId,
     /// The drop.
     pub drop_id: DropId,
     /// The SKU.
     pub sku: SkuId,
-    /// The shopper: a hash of whom the token named.
+    /// The shopper: a hash of the token's issuer and subject.
     pub shopper_id: ShopperId,
     /// How many units.
     pub quantity: u32,
-    /// For how much, in minor units.
+    /// The amount, in minor units.
     pub amount_minor: i64,
     /// In which currency.
     pub currency: String,
-    /// The gateway's id of the payment, once it has one.
+    /// The gateway's id of the payment, if a payment exists.
     pub payment_id: Option<String>,
-    /// When it was placed, in milliseconds since 1970.
+    /// The time of the order, in milliseconds since 1970.
     pub placed_at_ms: Timestamp,
-    /// When it came to this version, in milliseconds since 1970.
+    /// The time of this version, in milliseconds since 1970.
     pub updated_at_ms: Timestamp,
 }
 
@@ -186,18 +187,19 @@ pub struct OrderEvent {
     pub kind: EventType,
     /// The order after it.
     pub data: OrderData,
-    /// The purchase that it is part of; none of an order that was stored without one.
+    /// The purchase that the order belongs to; none for an order that was stored without one.
     pub correlation: Option<CorrelationId>,
-    /// Of a reminder: when the next one comes. By then this one is stale.
+    /// For a reminder: the time of the next reminder, after which this reminder is stale.
     pub next_due: Option<Timestamp>,
 }
 
-/// A message is not one of our events. Says nothing of its contents: they may be personal.
+/// The message is not an event of this project. The error contains no content of the message, which may be
+/// personal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an order event: {0}")]
 pub struct EventError(&'static str);
 
-/// The envelope, with the attributes that CloudEvents 1.0 requires and the ones we use.
+/// The envelope, with the attributes that CloudEvents 1.0 requires and the ones that this project uses.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     specversion: String,
@@ -208,18 +210,18 @@ struct Envelope {
     subject: String,
     time: String,
     datacontenttype: String,
-    /// Of the extension "Correlation":
+    /// The attribute of the extension "Correlation":
     /// <https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     correlationid: Option<CorrelationId>,
-    /// Ours, of reminders only: [`OrderEvent::next_due`] in milliseconds since 1970.
+    /// This project's own attribute, in reminders only: [`OrderEvent::next_due`] in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nextduems: Option<Timestamp>,
     data: OrderData,
 }
 
 impl OrderEvent {
-    /// The event that `after` is, seen after `before` (`None` if it is new).
+    /// The event for the change from `before` (`None` for a new order) to `after`.
     #[must_use]
     pub fn of_change(before: Option<&Order>, after: &Order) -> Self {
         let changed = before.is_none_or(|b| b.status != after.status);
@@ -233,7 +235,7 @@ impl OrderEvent {
             {
                 EventType::CancelRequested
             }
-            // Another page of the bank.
+            // A further page of the bank.
             OrderStatus::ActionRequired
                 if before.is_some_and(|b| b.page() != after.page() && after.page().is_some()) =>
             {
@@ -260,7 +262,7 @@ impl OrderEvent {
         }
     }
 
-    /// The sweeper's reminder that `order` is due for another look. `order` says already when it is due again.
+    /// The sweeper's reminder that a check of `order` is due. `order` already contains its next due time.
     #[must_use]
     pub fn due(order: &Order) -> Self {
         Self {
@@ -271,7 +273,7 @@ impl OrderEvent {
         }
     }
 
-    /// The event's `id`: the same event has the same one however often it is sent.
+    /// The event's `id`. It is the same each time the event is sent.
     #[must_use]
     pub fn id(&self) -> String {
         let suffix = match self.next_due {
@@ -284,6 +286,7 @@ impl OrderEvent {
     /// The event as CloudEvents JSON.
     ///
     /// # Errors
+    ///
     /// [`EventError`] when its time is outside the calendar.
     pub fn encode(&self) -> Result<String, EventError> {
         let envelope = Envelope {
@@ -301,10 +304,12 @@ impl OrderEvent {
         serde_json::to_string(&envelope).map_err(|_| EventError("encoding"))
     }
 
-    /// Reads an event back.
+    /// Reads an event.
     ///
     /// # Errors
-    /// [`EventError`] when it is too long, no CloudEvent 1.0, not from our source, or not an order.
+    ///
+    /// [`EventError`] when the text is too long, is not a CloudEvent 1.0, has another source, or does not
+    /// contain an order.
     pub fn decode(text: &str) -> Result<Self, EventError> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(EventError("too long"));
@@ -325,7 +330,7 @@ impl OrderEvent {
     }
 }
 
-/// A moment as CloudEvents writes it.
+/// A time as CloudEvents writes it.
 fn rfc3339(at: Timestamp) -> Result<String, EventError> {
     let nanos = i128::from(at.as_millis()) * 1_000_000;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| EventError("time"))?;
@@ -439,8 +444,9 @@ mod tests {
         );
     }
 
-    /// Every way to change an order, from every state that any changes lead to: a payment is driven by the order itself, by a
-    /// wish to cancel it that is still to be granted, and by the sweeper's reminder, and by nothing that the driver does.
+    /// Checks every change of an order from every state. `process-order` must act on the events of a new
+    /// order, of a granted cancellation request that is still open, and of the sweeper's reminder, and on
+    /// none that its own changes cause.
     #[test]
     fn a_payment_is_driven_by_what_others_want_of_it_in_every_state() {
         use OrderStatus::{
@@ -532,7 +538,7 @@ mod tests {
             let text = event.encode().unwrap();
             assert!(text.contains(r#""correlationid":"JKJaXmPLvHcESHA=""#), "{text}");
             assert_eq!(OrderEvent::decode(&text).unwrap(), event);
-            // CloudEvents forbids an empty one; an address is none.
+            // CloudEvents forbids an empty value, and an e-mail address is not a correlation id.
             for other in ["", "ada@example.org"] {
                 assert!(OrderEvent::decode(&text.replace("JKJaXmPLvHcESHA=", other)).is_err());
             }
@@ -550,7 +556,7 @@ mod tests {
         ] {
             assert!(OrderEvent::decode(&text.replace(from, to)).is_err(), "{from}");
         }
-        // Blanks after the event change nothing but its length.
+        // Spaces after the event change only its length.
         let padded = |bytes: usize| OrderEvent::decode(&format!("{text:bytes$}"));
         assert!(padded(MAX_EVENT_BYTES).is_ok());
         assert!(padded(MAX_EVENT_BYTES + 1).is_err());

@@ -1,9 +1,9 @@
 //! The mail port over Amazon SES (its API of version 2).
 //!
-//! **Problem.** A mail service says no in several ways, and one of them quotes the recipient's address. The address must reach no
-//! log.
+//! **Problem.** A mail service refuses a mail in several ways, and one of them quotes the recipient's
+//! address. The address must reach no log.
 //!
-//! **Model.** [`SesMail`] sends one mail of plain text in UTF-8. What came of it is a [`MailError`], made from the error's code
+//! **Model.** [`SesMail`] sends one mail of plain text in UTF-8. A failure is a [`MailError`], made from the error's code
 //! alone: the service's message is neither logged nor kept.
 //!
 //! | what came back | what it means |
@@ -14,9 +14,10 @@
 //!
 //! Source: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>.
 //!
-//! **Permission.** `ses:SendEmail` on the identity that was verified for the sender's address: its domain, or the address itself.
+//! **Permission.** `ses:SendEmail` on the identity that was verified for the sender's address: its domain, or
+//! the address itself.
 //!
-//! **What it does not do.** It sends no HTML and no attachments, repeats nothing, and hears of no bounce.
+//! **What it does not do.** It sends no HTML and no attachments, repeats nothing, and does not process bounces.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -31,9 +32,9 @@ use aws_types::SdkConfig;
 use connector::{Failure, Kind};
 use ports::mail::{Mail, MailError, SendMail};
 
-/// The variable that leads the client elsewhere, by the SDKs' rule for names.
+/// The environment variable that replaces the endpoint, named by the SDKs' rule.
 pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SESV2";
-/// How long one call may take, connecting included, in milliseconds.
+/// The time limit of one call, connecting included, in milliseconds.
 pub const SEND_TIMEOUT_MS: u64 = 3_000;
 
 /// Sends mails by SES.
@@ -44,7 +45,8 @@ pub struct SesMail {
 }
 
 impl SesMail {
-    /// Sends mails from the address `from`, over what `aws` says of region, credentials and HTTP client. Nothing is sent yet.
+    /// Sends mails from the address `from`. `aws` gives region, credentials and HTTP client. It sends no
+    /// request yet.
     #[must_use]
     pub fn new(aws: &SdkConfig, from: String) -> Self {
         let whole = Duration::from_millis(SEND_TIMEOUT_MS);

@@ -1,13 +1,13 @@
 //! Drops as this process last read them.
 //!
-//! A copy is *fresh* for [`CACHE_MS`], and read again by then, at a moment of this process's own. When the database does not
-//! answer, the process goes on with its copy for [`STALE_MS`]: a *stale* copy may admit and claim until the end that it
-//! knows, but it must not make a statement that a newer document may refute. While one request reads a drop again, the others
-//! go on with the copy, so that one read of a drop is in progress at a time. Only a process without a copy waits for
-//! repeated reads.
+//! A copy is *fresh* for [`CACHE_MS`], and read again by then, at a random time of this process. When the
+//! database does not answer, the process uses its copy for [`STALE_MS`]. With a *stale* copy it may accept
+//! reservations until the end in that copy, but must not make a statement that a newer document may refute.
+//! While one request reads a drop again, the other requests use the copy, so that one read of a drop is in
+//! progress at a time. Only a process without a copy waits for repeated reads.
 //!
-//! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is hot. Only what has no
-//! copies, a draft or an unknown id, is read from the document itself.
+//! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is
+//! hot. A drop without copies (a draft or an unknown id) is read from the document itself.
 
 use std::future::Future;
 use std::pin::pin;
@@ -26,25 +26,26 @@ use crate::edge::Edge;
 use crate::recent::Recent;
 use crate::retry::{IN_REQUEST, retry};
 
-/// How many drops a process remembers, and of how many ids it remembers that there is no such drop.
+/// The number of drops that a process caches, and the number of ids that it caches as absent.
 const MOST: usize = 256;
 
-/// A drop as this process knows it.
+/// A drop from the cache.
 #[derive(Debug, Clone)]
 pub struct Known {
     /// The drop.
     pub drop: Arc<Drop>,
-    /// Whether it could not be read again in time: nothing that a newer document may refute follows from it.
+    /// Whether the drop could not be read again in time. Then no statement is allowed that a newer document
+    /// may refute.
     pub is_stale: bool,
 }
 
-/// What is remembered of a drop.
+/// The cached state of a drop.
 struct Remembered {
     drop: Arc<Drop>,
     read_at: Timestamp,
     /// When it is read again.
     due_at: Timestamp,
-    /// Whether a request is reading it again.
+    /// Whether a request is reading the drop again.
     reading: bool,
 }
 
@@ -57,7 +58,7 @@ impl Remembered {
     }
 }
 
-/// Reads drops, each at most once a second: also the absence of one.
+/// Reads drops, each at most once a second. The absence of a drop is cached too.
 pub struct CachedDrops<D, E> {
     drops: D,
     edge: E,
@@ -83,7 +84,8 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     /// The drop: fresh, or stale while the database does not answer.
     ///
     /// # Errors
-    /// [`StoreError`] when it had to be read and could not be.
+    ///
+    /// [`StoreError`] when the drop had to be read and could not be.
     pub async fn get(&self, id: &DropId) -> Result<Option<Known>, StoreError> {
         let now = self.edge.now();
         if self.absent.fresh(id, now).is_some() {
@@ -111,7 +113,7 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
         }
     }
 
-    /// The copy, unless it is too old or from the future, after a clock jumped back.
+    /// The copy, unless it is too old, or newer than now because a clock jumped back.
     fn known(&self, id: &DropId, now: Timestamp) -> Option<Known> {
         let mut copies = self.lock();
         let copy = copies.get(id)?;
@@ -119,7 +121,7 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
         (0..STALE_MS).contains(&age_ms).then(|| copy.known(now))
     }
 
-    /// The right to read the drop again, if that is due and no other request has it.
+    /// The right to read the drop again, if a read is due and no other request has the right.
     fn turn(&self, id: &DropId, now: Timestamp) -> Option<Turn<'_, D, E>> {
         let due_at = self.due_at(now);
         let mut copies = self.lock();
@@ -127,7 +129,8 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
         if copy.reading || now < copy.due_at {
             return None;
         }
-        // Whether it succeeds or not, the next read is a second later: a table that refuses reads is not asked more often.
+        // After success or failure, the next read is a second later, so that a table that refuses reads gets
+        // no additional load.
         (copy.reading, copy.due_at) = (true, due_at);
         Some(Turn {
             of: self,
@@ -148,7 +151,7 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
         };
         let due_at = self.due_at(read_at);
         let mut copies = self.lock();
-        // A read that lags may show an older document than an earlier read.
+        // An eventually consistent read may return an older document than an earlier read.
         if let Some(newer) = copies.get(id).filter(|copy| copy.drop.version > drop.version) {
             return Some(newer.known(read_at));
         }
@@ -168,7 +171,7 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     }
 }
 
-/// The right to read a drop again. It ends with the request, whether the read was answered or not.
+/// The right to read a drop again. It ends with the request, whether or not the read was answered.
 struct Turn<'a, D: ReadDrop, E: Edge> {
     of: &'a CachedDrops<D, E>,
     id: DropId,
@@ -182,7 +185,8 @@ impl<D: ReadDrop, E: Edge> std::ops::Drop for Turn<'_, D, E> {
     }
 }
 
-/// What `call` answers within `ms` milliseconds; afterwards its outcome is unknown, so it must be a read.
+/// The result of `call` within `ms` milliseconds. Afterwards the outcome is unknown, so `call` must be a
+/// read.
 pub(crate) async fn within<E: Edge, T>(
     edge: &E,
     ms: i64,

@@ -6,9 +6,9 @@ use domain::rate::{CallsWanted, Turn};
 
 use crate::StoreError;
 
-/// Hands out turns to make calls.
+/// Grants turns for gateway calls.
 pub trait TakeCalls: Send + Sync {
-    /// Takes the next turns of one line, or none if they begin too late. A lost answer may have taken them; whoever asks again then leaves some
-    /// unused, which costs time and never makes the calls faster than the rate.
+    /// Takes the next turns of one line, or none if they begin too late. If the answer is lost, the turns may
+    /// have been taken. A repeat then leaves some turns unused, which costs time and never exceeds the rate.
     fn take_calls(&self, wanted: CallsWanted) -> impl Future<Output = Result<Turn, StoreError>> + Send;
 }

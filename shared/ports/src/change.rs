@@ -1,4 +1,4 @@
-//! Changing an order on somebody's wish: its shopper's or an operator's.
+//! Changes an order at the request of its shopper or an operator.
 
 use crate::StoreError;
 use crate::edge::Edge;
@@ -7,13 +7,13 @@ use crate::retry::{IN_REQUEST, Look, Policy, look_again, retry};
 use domain::ids::OrderId;
 use domain::order::{Order, OrderStep};
 
-/// Further looks when the order changed since it was read.
+/// The number of further reads when the order changed since it was read.
 const LOOKS: Policy = Policy::at_once(3);
 
 /// Why an order was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotChanged<R> {
-    /// No such order, or none that whoever asks may see.
+    /// The order does not exist, or the requester may not see it.
     #[error("no such order")]
     Unknown,
     /// The order does not permit the change.
@@ -35,9 +35,11 @@ pub enum Change {
     Step(OrderStep),
 }
 
-/// Stores what `decide` makes of the order, if `may_see` it whoever asks. When the order changed since it was read, `decide` is asked anew.
+/// Stores the result of `decide` for the order, if `may_see` allows the requester to see it. When the order
+/// changed since it was read, `decide` is called again.
 ///
 /// # Errors
+///
 /// [`NotChanged`].
 pub async fn change<O: ReadOrder + AdvanceOrder, E: Edge, R>(
     orders: &O,
@@ -53,7 +55,7 @@ pub async fn change<O: ReadOrder + AdvanceOrder, E: Edge, R>(
             Change::Already(order) => return Ok(Look::Done(order)),
             Change::Step(step) => step,
         };
-        // A repeat of a step that was stored is refused; the next look then finds it done.
+        // A repeat of a step that was stored is refused; the next read then finds the step.
         let stored = retry(edge, IN_REQUEST, || orders.advance(&step)).await?;
         Ok(Look::of(stored, step.order))
     };

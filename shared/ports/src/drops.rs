@@ -11,11 +11,11 @@ use crate::{Conditional, StoreError};
 
 /// Reads one drop.
 pub trait ReadDrop: Send + Sync {
-    /// The drop, strongly consistent; `None` if there is none.
+    /// The drop, strongly consistent; `None` if it does not exist.
     fn drop(&self, id: &DropId) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
 
-    /// The given copy (0 to `domain::limits::DROP_COPIES` - 1) of a published drop, eventually consistent; `None` if there is none, or
-    /// it is not published.
+    /// The given copy (0 to `domain::limits::DROP_COPIES` - 1) of a published drop, eventually consistent;
+    /// `None` if the drop does not exist or is not published.
     fn copy(&self, id: &DropId, copy: u8) -> impl Future<Output = Result<Option<Drop>, StoreError>> + Send;
 }
 
@@ -24,22 +24,23 @@ pub trait ReadDrop: Send + Sync {
 pub struct DropPage {
     /// Latest start first.
     pub drops: Vec<Drop>,
-    /// Where the next page begins, if there is one: start and id of the last drop on this one.
+    /// The start of the next page, if there is one: start and id of the last drop on this page.
     pub next: Option<(Timestamp, DropId)>,
 }
 
-/// The calendar is kept in two parts, so that a page of one is never short for what is in the other.
+/// The two parts of the calendar. They are separate so that a page of one part is never short because of
+/// drops in the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     /// The drops that lists show.
     Listed,
-    /// Those that they do not show.
+    /// The drops that lists do not show.
     Unlisted,
 }
 
 /// Lists published drops.
 pub trait ListDrops: Send + Sync {
-    /// Up to `limit` published drops of `listing`, latest start first, after `after`. May lag a moment behind.
+    /// Up to `limit` published drops of `listing`, latest start first, after `after`; eventually consistent.
     fn published(
         &self,
         listing: Listing,
@@ -50,9 +51,10 @@ pub trait ListDrops: Send + Sync {
 
 /// Stores drops.
 pub trait StoreDrop: Send + Sync {
-    /// Stores `drop` over the version before its own, or as a new one at version 1. Refused: another change came first.
-    /// The copies of a published drop change with it: there is no moment at which one of them is another version.
-    /// A drop is on the calendar, in the part that its `listed` says, from the moment it is scheduled.
+    /// Stores `drop` on condition that the stored version is the one before, or as a new drop at version 1.
+    /// Refused: another change came first. The copies of a published drop change in the same transaction, so
+    /// all of them have the same version at every moment. A drop is on the calendar, in the part that its
+    /// `listed` says, once it is scheduled.
     fn store(&self, drop: &Drop) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
@@ -88,7 +90,8 @@ pub trait ReadCounts: Send + Sync {
     ) -> impl Future<Output = Result<Option<FreeCounts>, StoreError>> + Send;
 }
 
-/// Writes what a survey found, in as many copies as [`domain::crowd::status_copies`] says for the drop. A write under an older lease never replaces one under a newer.
+/// Writes the results of a survey, in the number of copies that [`domain::crowd::status_copies`] gives for
+/// the drop. A write under an older lease never replaces one under a newer lease.
 pub trait WriteStatus: Send + Sync {
     /// Stores every copy of the free counts of a SKU. Refused: a newer lease has written.
     fn write_counts(
@@ -112,16 +115,16 @@ pub trait WriteStatus: Send + Sync {
 pub struct Lease {
     /// Who has it.
     pub holder: String,
-    /// Grows whenever the lease changes hands; goes with every write made under it.
+    /// Grows whenever the holder of the lease changes; part of every write under the lease.
     pub fencing: u64,
     /// Until when it is held.
     pub until: Timestamp,
 }
 
-/// Takes and keeps the lease.
+/// Takes and renews the lease.
 pub trait HoldLease: Send + Sync {
-    /// Takes the lease of `drop` for `holder` until `until`, if it is free at `now`, expired, or `holder`'s own.
-    /// Keeping one's own keeps its fencing number. Refused: the lease of whoever has it.
+    /// Takes the lease of `drop` for `holder` until `until`, if it is free at `now`, expired, or `holder`'s
+    /// own. A renewal keeps the fencing number. Refused: the current lease of another holder.
     fn acquire(
         &self,
         drop: &DropId,

@@ -1,19 +1,19 @@
-//! Time and chance, given from outside.
+//! Time and randomness, passed in by the caller.
 
 use std::fmt::Display;
 use std::future::Future;
 
 use domain::time::Timestamp;
 
-/// The clock, the dice and the waiting of a process. Real at the edge, virtual in a replay.
+/// The clock, the random numbers and the waits of a process: real in a deployment, virtual in a replay.
 pub trait Edge: Clone + Send + Sync + 'static {
-    /// The present moment by this process's clock.
+    /// The present time by this process's clock.
     fn now(&self) -> Timestamp;
 
     /// A random number, for jitter and for spreading reads. Not for secrets.
     fn random(&self) -> u64;
 
-    /// Comes back after `ms` milliseconds.
+    /// Returns after `ms` milliseconds.
     fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send;
 
     /// Writes a line of metrics, in CloudWatch's embedded metric format. Without a process that CloudWatch reads, nothing

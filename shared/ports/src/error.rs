@@ -1,23 +1,25 @@
-//! How a database port fails, and how a conditional write ends.
+//! The errors of database ports, and the outcomes of conditional writes.
 
 use crate::retry::Transient;
 
-/// Why a database port did not answer. A condition that did not hold is not among these.
+/// Why a database port failed. A condition that did not hold is not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Certainly not done: throttled, in conflict with another write, or never sent. Worth repeating shortly.
+    /// Certainly not done: throttled, in conflict with another write, or never sent. A repeat may succeed
+    /// soon.
     #[error("the database refused for the moment")]
     Busy,
-    /// Sent, and no answer came: it may have been done. Repeat the same conditional write, or look.
+    /// Sent without an answer: it may have been done. Repeat the same conditional write, or read the state.
     #[error("the outcome is unknown")]
     Unknown,
-    /// A mistake of ours that repeating cannot mend: a missing permission or table, an item that cannot be read.
+    /// A fault of this project that a repeat cannot correct: a missing permission or table, or an unreadable
+    /// item.
     #[error("the database cannot do that: {0}")]
     Broken(String),
 }
 
 impl StoreError {
-    /// [`StoreError::Broken`] with a statement of what is wrong. It must not quote what was stored.
+    /// [`StoreError::Broken`] with a description of the fault, which must not contain stored values.
     #[must_use]
     pub fn broken(what: impl ToString) -> Self {
         Self::Broken(what.to_string())
@@ -35,12 +37,12 @@ impl Transient for StoreError {
 pub enum Conditional<T> {
     /// It was written.
     Done,
-    /// The condition did not hold; nothing was written. With what was found instead.
+    /// The condition did not hold and nothing was written. Contains the state that was found.
     Refused(T),
 }
 
 impl<T> Conditional<T> {
-    /// The same outcome, with `change` made of what was found instead.
+    /// The same outcome, with the result of `change` on the state that was found.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Conditional<U> {
         match self {
             Self::Done => Conditional::Done,

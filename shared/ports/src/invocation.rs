@@ -1,4 +1,5 @@
-//! How a function that events invoke is called: by Lambda through `startup`, and by replays and tests directly.
+//! The interface of functions that events invoke. Lambda calls it through `startup`; replays and tests call
+//! it directly.
 
 use std::future::Future;
 
@@ -9,14 +10,14 @@ use crate::edge::Edge;
 /// One invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
-    /// The platform's id of the request. It comes again when the invocation is repeated.
+    /// The platform's id of the request. A repeated invocation has the same id.
     pub request_id: String,
-    /// When the platform ends the process at the latest.
+    /// The time at which the platform ends the process at the latest.
     pub deadline: Timestamp,
 }
 
 impl Invocation {
-    /// A name that no other invocation has, a repeated one included.
+    /// A name that no other invocation has, including repeats.
     pub fn unique_name(&self, edge: &impl Edge) -> String {
         format!("{}.{:016x}", self.request_id, edge.random())
     }
@@ -26,9 +27,9 @@ impl Invocation {
 pub trait Handle: Send + Sync + 'static {
     /// The event.
     type Event: Send;
-    /// What the function answers.
+    /// The function's answer.
     type Answer: Send;
-    /// Why the invocation failed as a whole, so that its event comes again as its source decides.
+    /// Why the invocation failed as a whole. Its source decides whether the event is delivered again.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Handles one event.

@@ -1,4 +1,4 @@
-//! Mail to shoppers, and what is kept about whom it went to.
+//! Mails to shoppers, and the record of sent mails.
 
 use std::fmt;
 use std::future::Future;
@@ -14,18 +14,18 @@ const MAX_ADDRESS_BYTES: usize = 254;
 /// The longest part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// An e-mail address in the form that mail services take everywhere: ASCII, a dot-atom before the `@`, a domain with a dot after
-/// it. `Debug` does not show it.
+/// An e-mail address in a form that every mail service accepts: ASCII, a dot-atom before the `@`, a domain
+/// with a dot after it. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailAddress(String);
 
-/// A text is no address that mail can be sent to. Holds nothing of it.
+/// A text that is not such an address. The error contains no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an address that mail can be sent to")]
 pub struct MailAddressError;
 
 impl MailAddress {
-    /// The address, for the mail service and for nobody else.
+    /// The address as text. Pass it to the mail service only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -72,14 +72,14 @@ pub struct Mail {
     pub text: String,
 }
 
-/// Why a mail was not sent, as far as anyone knows.
+/// Why a mail was not sent, or may not have been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
-    /// Nothing was sent: the service takes no more for the moment, or was not reached.
-    #[error("the mail service takes no more mails for the moment, or was not reached")]
+    /// Nothing was sent: the service is throttling, or was not reached.
+    #[error("the mail service is throttling, or was not reached")]
     Busy,
-    /// Nothing was sent, and a repeat would fare no better until somebody changes something: the sender is not verified, sending is
-    /// paused, a permission is missing, or the service does not take the address.
+    /// Nothing was sent, and a repeat fails until a person changes something: the sender is not verified,
+    /// sending is paused, a permission is missing, or the service does not accept the address.
     #[error("the mail service refused the mail")]
     Refused,
     /// It may have been sent.
@@ -95,16 +95,17 @@ impl Transient for MailError {
 
 /// Sends mails.
 pub trait SendMail: Send + Sync {
-    /// Sends one mail. It repeats nothing by itself.
+    /// Sends one mail, without repeats.
     fn send(&self, mail: &Mail) -> impl Future<Output = Result<(), MailError>> + Send;
 }
 
-/// What is stored beside an order and in no stream: the shipping address, and what its shopper was told by mail.
+/// Data beside an order that is in no stream: the shipping address, and the record of the mails to the
+/// shopper.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contact {
     /// The address as the order was placed with it, as JSON text.
     pub address: String,
-    /// The names of what was told.
+    /// The names of the sent news.
     pub told: Vec<String>,
 }
 
@@ -116,12 +117,12 @@ impl fmt::Debug for Contact {
     }
 }
 
-/// Keeps what shoppers were told.
+/// Reads and writes the record of sent mails.
 pub trait KeepContact: Send + Sync {
-    /// The contact of an order, as it certainly is; none if there is no such order.
+    /// The contact of an order, strongly consistent; `None` if the order does not exist.
     fn contact(&self, order: &OrderId) -> impl Future<Output = Result<Option<Contact>, StoreError>> + Send;
 
-    /// Notes that the shopper was told `what`. A repeat changes nothing.
+    /// Records that the shopper got the news `what`. A repeat changes nothing.
     fn note_told(&self, order: &OrderId, what: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

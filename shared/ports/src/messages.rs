@@ -1,4 +1,4 @@
-//! Queues: order events to the workers, and a place for what could not be relayed.
+//! Queues: order events for the workers, and a queue for records that could not be relayed.
 
 use std::future::Future;
 
@@ -17,7 +17,7 @@ pub enum Destination {
     Mail,
 }
 
-/// An event was not accepted, or nobody knows whether it was: send it again, since consumers bear repeats.
+/// An event was not accepted, or the outcome is unknown. Send it again, since consumers tolerate repeats.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the queue did not accept the message: {0}")]
 pub struct SendError(pub String);
@@ -30,7 +30,7 @@ impl Transient for SendError {
 
 /// Sends order events.
 pub trait SendEvents: Send + Sync {
-    /// Sends `events` (any number) and answers for each, in the same order.
+    /// Sends `events` (any number) and returns a result for each, in the same order.
     fn send(
         &self,
         to: Destination,
@@ -38,7 +38,7 @@ pub trait SendEvents: Send + Sync {
     ) -> impl Future<Output = Vec<Result<(), SendError>>> + Send;
 }
 
-/// Keeps what the relay could not make sense of.
+/// Parks records that the relay cannot read.
 pub trait ParkRecord: Send + Sync {
     /// Stores a raw stream record, as JSON text, where an engineer finds it.
     fn park(&self, raw: &str) -> impl Future<Output = Result<(), SendError>> + Send;
@@ -46,7 +46,7 @@ pub trait ParkRecord: Send + Sync {
 
 /// Sends hints to `process-order`.
 pub trait SendHint: Send + Sync {
-    /// Sends `hint`, to be received about a second later: by then the answer to our own call, which the gateway's event mostly
-    /// reports once more, is stored with the order, and no look-up is made for it.
+    /// Sends `hint`, to be received about a second later. By then the answer to the system's own call is
+    /// stored with the order, and the gateway's event mostly repeats that answer, so no look-up is needed.
     fn hint(&self, hint: &PaymentHint) -> impl Future<Output = Result<(), SendError>> + Send;
 }

@@ -1,4 +1,5 @@
-//! Orders: placed, advanced and read. What an order does to the stock happens in the same transaction.
+//! Orders: placing, advancing and reading them. The effect of an order on the stock is part of the same
+//! transaction.
 
 use std::future::Future;
 
@@ -10,7 +11,7 @@ use domain::time::Timestamp;
 use crate::payment::CardFingerprint;
 use crate::{Conditional, StoreError};
 
-/// An order to be placed, with what the transaction makes sure of.
+/// An order to place, with the conditions that the transaction checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placing {
     /// The order, at version 1.
@@ -26,24 +27,25 @@ pub struct Placing {
 /// Why an order was not placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotPlaced {
-    /// The reservation has its order already; this is it.
+    /// The reservation already has this order.
     Exists(Box<Order>),
-    /// The hold is not as it was seen: released, taken over, replaced, or expired and returned.
+    /// The hold has changed since it was read: released, taken over, replaced, or expired and returned.
     HoldChanged,
-    /// The shopper's limit would be passed.
+    /// The order would exceed the shopper's limit.
     LimitReached,
     /// The order takes further cards, and the shopper has placed an order in the drop before.
     NotFirst {
-        /// How many cards were declined in those of the shopper's orders that ended unpaid.
+        /// The number of cards that were declined in the shopper's orders that ended unpaid.
         declined: u32,
     },
 }
 
 /// Places orders.
 pub trait PlaceOrder: Send + Sync {
-    /// In one transaction: the hold becomes ordered, the purchase counter grows within the limit, the order and the
-    /// address are stored. An existing order is found before the claim or the limit is blamed, so that a repeat
-    /// finds its own order. An order that takes more than one card is placed only as the shopper's first in the drop.
+    /// In one transaction: the hold becomes ordered, the purchase counter grows within the limit, and the
+    /// order and the address are stored. An existing order is reported before a changed claim or the limit,
+    /// so that a repeat finds its own order. An order that accepts more than one card is placed only as the
+    /// shopper's first in the drop.
     fn place(
         &self,
         placing: &Placing,
@@ -52,7 +54,7 @@ pub trait PlaceOrder: Send + Sync {
 
 /// Reads one order.
 pub trait ReadOrder: Send + Sync {
-    /// The order as it certainly is; `None` if there is none.
+    /// The order, strongly consistent; `None` if it does not exist.
     fn order(&self, id: &OrderId) -> impl Future<Output = Result<Option<Order>, StoreError>> + Send;
 }
 
@@ -61,13 +63,13 @@ pub trait ReadOrder: Send + Sync {
 pub struct OrderPage {
     /// Newest first.
     pub orders: Vec<Order>,
-    /// Where the next page begins, if there is one: the placing time and id of the last order on this one.
+    /// The start of the next page, if there is one: the placing time and id of the last order on this page.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
 /// Lists a shopper's orders.
 pub trait ListOrders: Send + Sync {
-    /// Up to `limit` orders of `shopper`, newest first, after `after`. May lag a moment behind.
+    /// Up to `limit` orders of `shopper`, newest first, after `after`; eventually consistent.
     fn orders_of(
         &self,
         shopper: &ShopperId,
@@ -76,10 +78,10 @@ pub trait ListOrders: Send + Sync {
     ) -> impl Future<Output = Result<OrderPage, StoreError>> + Send;
 }
 
-/// Finds open orders whose time has come.
+/// Finds open orders that are due.
 pub trait FindDueOrders: Send + Sync {
-    /// Up to `limit` ids of open orders in `bucket` with `due_at <= now`, the longest overdue first. May lag a moment
-    /// behind: the caller reads each order before acting.
+    /// Up to `limit` ids of open orders in `bucket` with `due_at <= now`, the longest overdue first.
+    /// Eventually consistent, so the caller reads each order before acting.
     fn due_orders(
         &self,
         bucket: u8,
@@ -91,15 +93,16 @@ pub trait FindDueOrders: Send + Sync {
 /// One page of the open orders of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPage {
-    /// Orders that are still open, the one that is due first at the beginning.
+    /// Orders that are still open, the earliest due first.
     pub orders: Vec<Order>,
-    /// Where the next page begins, if there may be one.
+    /// The start of the next page, if there may be one.
     pub next: Option<(Timestamp, OrderId)>,
 }
 
 /// Lists open orders, whether they are due or not.
 pub trait ListOpenOrders: Send + Sync {
-    /// Up to `limit` open orders in `bucket` after `after`, each as it certainly is. Which they are may lag a moment behind.
+    /// Up to `limit` open orders in `bucket` after `after`, each strongly consistent. The selection is
+    /// eventually consistent.
     fn open_orders(
         &self,
         bucket: u8,
@@ -108,10 +111,11 @@ pub trait ListOpenOrders: Send + Sync {
     ) -> impl Future<Output = Result<OpenPage, StoreError>> + Send;
 }
 
-/// Puts the next look at an order off.
+/// Changes an order's due time.
 pub trait PutOff: Send + Sync {
-    /// Sets when the open order `seen` is due. This is no new version of it and no news. Refused: the order is at another version or due at another
-    /// moment than `seen`, or it has ended. The repeat of one that was done is refused too.
+    /// Sets when the open order `seen` is due, without a new version or an event. Refused: the order has
+    /// another version or due time than `seen`, or has ended. The repeat of a write that was done is refused
+    /// too.
     fn put_off(
         &self,
         seen: &Order,
@@ -119,10 +123,10 @@ pub trait PutOff: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// The stock does not fit the open order whose end should change it: a mistake of ours.
+/// The stock does not match the open order whose end should change it: a fault of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EffectError {
-    /// The claim is not as the order wrote it.
+    /// The claim differs from the one that the order wrote.
     #[error("the claim of an open order is not in its shard")]
     NoClaim,
     /// The counter would fall below zero.
@@ -132,16 +136,17 @@ pub enum EffectError {
 
 /// Changes orders.
 pub trait AdvanceOrder: Send + Sync {
-    /// Stores `step.order` over `step.from_version`, in one transaction with its effect on the claim and the purchase
-    /// counter. Refused: the order is at another version, so read it again. The repeat of a step that was stored is
-    /// refused too.
+    /// Stores `step.order` on condition that the version is `step.from_version`, in one transaction with its
+    /// effect on the claim and the purchase counter. Refused: the order has another version, so read it
+    /// again. The repeat of a step that was stored is refused too.
     fn advance(&self, step: &OrderStep) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
 /// Counts the orders of a drop in which one card was declined.
 pub trait NoteDecline: Send + Sync {
-    /// Notes that `card` was declined in `order`, and returns in how many orders of the drop it was, this one included. An order counts once,
-    /// and nothing counts beyond [`domain::limits::MAX_CARD_DECLINES`].
+    /// Records that `card` was declined in `order`, and returns the number of the drop's orders in which it
+    /// was declined, including this one. An order counts once, and the count ends at
+    /// [`domain::limits::MAX_CARD_DECLINES`].
     fn note_decline(
         &self,
         drop: &DropId,

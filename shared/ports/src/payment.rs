@@ -1,8 +1,9 @@
-//! The payment gateway: where money is taken and given back.
+//! The payment gateway: takes and refunds money.
 //!
-//! **The order of things.** [`PaymentGateway::create`] makes a payment that takes no money; its id is stored with the order;
-//! only then [`PaymentGateway::confirm`] takes the money. Whatever is lost on the way, there is an id to ask
-//! [`PaymentGateway::find`] about, and `find` is the authority: every other answer may be the replay of an earlier one.
+//! **The order of things.** [`PaymentGateway::create`] makes a payment that takes no money; its id is stored
+//! with the order; only then [`PaymentGateway::confirm`] takes the money. So after any loss there is an id
+//! for [`PaymentGateway::find`]. Only the answer of `find` is authoritative: every other answer may be the
+//! replay of an earlier one.
 //!
 //! **Keys.** Calls that make or move something carry an [`IdempotencyKey`] that follows from the order and the step alone,
 //! so that every process and every redelivery uses the same one. Where the gateway stored a failure under a key
@@ -22,10 +23,10 @@ use crate::retry::Transient;
 
 /// The longest reason or refusal code, in bytes; gateways name theirs in snake case.
 pub const MAX_CODE_BYTES: usize = 64;
-/// The longest URL a shopper is sent to, in bytes.
+/// The longest URL to which a shopper is sent, in bytes.
 pub const MAX_URL_BYTES: usize = 2_048;
 
-/// A text is not what it should be, or too long.
+/// A text has an invalid form or is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a {0}")]
 pub struct TextError(&'static str);
@@ -40,7 +41,7 @@ fn is_name(text: &str, max: usize) -> bool {
 pub struct PaymentMethod(String);
 
 impl PaymentMethod {
-    /// The token as text, to be sent to the gateway and nowhere else.
+    /// The token as text. Send it to the gateway only.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,7 +99,8 @@ impl fmt::Debug for CardFingerprint {
 pub struct Code(String);
 
 impl Code {
-    /// The code, if it is one; else `unnamed`, since a gateway's text is never worth failing over.
+    /// The code, if it is valid; otherwise `unnamed`, since an invalid code of a gateway must not cause a
+    /// failure.
     #[must_use]
     pub fn or_unnamed(text: &str) -> Self {
         Self(
@@ -172,7 +174,7 @@ impl IdempotencyKey {
 /// A payment to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPayment {
-    /// Whose payment it is; the gateway keeps it beside the payment, for the audit.
+    /// The order that the payment belongs to. The gateway stores it with the payment, for the audit.
     pub order: OrderId,
     /// How much. Positive.
     pub amount: Money,
@@ -181,14 +183,15 @@ pub struct NewPayment {
 /// Where a payment stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentState {
-    /// Nobody confirmed it: no money moved, and none will by itself.
+    /// The payment was not confirmed: no money was taken, and none will be without a confirmation.
     Unconfirmed,
-    /// The shopper has to act at `url` first. No money moved; it will when they do, unless the payment is cancelled.
+    /// The shopper must act at `url` first. No money was taken. It will be taken when the shopper acts,
+    /// unless the payment is cancelled.
     ActionRequired {
         /// Where to send the shopper; at most [`MAX_URL_BYTES`].
         url: String,
     },
-    /// The gateway is at it. Look again later.
+    /// The gateway is processing the payment. Look it up again later.
     Processing,
     /// The money is ours.
     Succeeded {
@@ -199,23 +202,24 @@ pub enum PaymentState {
     Declined {
         /// The bank's or the gateway's code.
         reason: Code,
-        /// The token of the card that was declined, if the gateway names it. A look-up may tell of an earlier confirmation than the last.
+        /// The token of the declined card, if the gateway names it. A look-up may report an earlier
+        /// confirmation than the last.
         method: Option<PaymentMethod>,
         /// The gateway's id of the declined charge, if there was one. Each confirmation has its own.
         charge: Option<PaymentId>,
         /// The card that was declined, if the gateway names it.
         card: Option<CardFingerprint>,
     },
-    /// No money moved and none ever will.
+    /// No money was taken and none will ever be.
     Cancelled,
 }
 
-/// A payment as the gateway tells of it.
+/// A payment as the gateway reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
     /// The gateway's id.
     pub id: PaymentId,
-    /// How much is or was to be paid.
+    /// The amount of the payment.
     pub amount: Money,
     /// Where it stands.
     pub state: PaymentState,
@@ -230,52 +234,55 @@ pub struct Refund {
     pub amount: Money,
 }
 
-/// Why the gateway gave no usable answer. A declined card is not among these: it is a [`PaymentState`].
+/// Why the gateway gave no usable answer. A declined card is a [`PaymentState`] and not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
-    /// Sent, and no answer that could be read came back: it may have been done. **Never treat this as failed.** With an
-    /// id: [`PaymentGateway::find`], and act on what is there. Without one (a `create`): the same call under the same
-    /// key. If that is unknown too, leave the order as it is and come back later.
+    /// Sent without a readable answer: it may have been done. **Never treat this as failed.** With an id, use
+    /// [`PaymentGateway::find`] and act on its answer. Without an id (a `create`), repeat the same call with
+    /// the same key. If that is unknown too, leave the order as it is and retry later.
     #[error("sent, and its outcome is unknown")]
     Unknown,
-    /// It certainly did not reach the gateway. Nothing was done; the same call may be repeated, after a pause.
+    /// The call certainly did not reach the gateway, so nothing was done. The same call may be repeated after
+    /// a pause.
     #[error("the gateway was not reached")]
     NotSent,
-    /// Nothing was done, for want of a key that the gateway takes: it refused the one that it was shown, which may have been
-    /// changed, or there was none to show. It says nothing about the payment. The same call may be repeated, and is then made
-    /// with the key as it is by then.
+    /// Nothing was done, because no accepted API key was available: the gateway refused the key, which may
+    /// have been replaced, or no key could be read. This gives no information about the payment. The same
+    /// call may be repeated, and then uses the key that is stored at that time.
     #[error("there is no key that the gateway takes")]
     NoKey,
-    /// Nothing was sent: the key that was read moves real money where none may move, or the reverse, or does not tell which. It
-    /// says nothing about the payment. The same call may be repeated, and is then made with the key as it is by then.
+    /// Nothing was sent: the API key has the wrong mode (live or test), or its mode is unknown. This gives no
+    /// information about the payment. The same call may be repeated, and then uses the key that is stored at
+    /// that time.
     #[error("the key is not of the mode that the function is for")]
     WrongMode,
-    /// The gateway understood and refused: the mistake is ours (a bad parameter, a payment that is past this step). Repeating will not help. If a payment is known, `find` tells whether it has merely moved on;
-    /// otherwise an engineer has to look.
+    /// The gateway refused the call because of a fault of this project (a bad parameter, or a payment in a
+    /// later state). A repeat does not help. If a payment exists, `find` shows whether it is only in a later
+    /// state; otherwise an engineer must act.
     #[error("the gateway refused: {code}")]
     Refused {
         /// The gateway's code.
         code: Code,
     },
-    /// Too many calls; this one was not carried out. Repeat no sooner than told.
-    #[error("the gateway asks to slow down for {retry_after_ms} ms")]
+    /// Too many calls; this call was not carried out. Repeat it no sooner than the stated wait.
+    #[error("the gateway requires a pause of {retry_after_ms} ms")]
     Throttled {
-        /// How long to wait at least, in milliseconds.
+        /// The shortest wait, in milliseconds.
         retry_after_ms: u64,
     },
-    /// The gateway answered that it is failing. A read may be repeated after a pause; whether a `create`, `confirm`,
-    /// `cancel` or `refund` was carried out is **unknown**, and is treated so.
+    /// The gateway reported an internal failure. A read may be repeated after a pause. For `create`,
+    /// `confirm`, `cancel` and `refund` the outcome is **unknown**, and must be treated so.
     #[error("the gateway is unavailable")]
     Unavailable,
-    /// The gateway answered once more that it failed, as it did when this key came first, and will answer the same to every repeat under the
-    /// key. Whether the call was carried out then is **unknown**. Once a look-up has shown that nothing was taken, the call is made under the next
-    /// key.
+    /// The gateway repeated a failure that it stored under this idempotency key, and will repeat it for every
+    /// call with the key. Whether the call was carried out is **unknown**. When a look-up has shown that no
+    /// money was taken, the call is made with the next key.
     #[error("the gateway repeats a failure that it stored under the key")]
     StoredFailure,
 }
 
 impl GatewayError {
-    /// Whether the call certainly changed nothing at the gateway.
+    /// Whether the call certainly had no effect at the gateway.
     #[must_use]
     pub const fn is_certainly_undone(&self) -> bool {
         matches!(
@@ -298,7 +305,7 @@ impl Transient for GatewayError {
     }
 }
 
-/// Takes money and gives it back.
+/// Takes and refunds money.
 pub trait PaymentGateway: Send + Sync {
     /// Makes a payment without taking money: [`PaymentState::Unconfirmed`]. The same key with the same payment answers
     /// the same one.
@@ -308,9 +315,10 @@ pub trait PaymentGateway: Send + Sync {
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// Takes the money, or says what is in the way: any state but [`PaymentState::Unconfirmed`]. The same key answers what
-    /// it answered first, even if the payment has moved on since. A payment that was declined may be confirmed again under another key, at
-    /// least [`domain::limits::MAX_TRIES`] times in all; after more the gateway may cancel it.
+    /// Takes the money, or returns what prevents it: any state except [`PaymentState::Unconfirmed`]. The same
+    /// key returns its first answer, even if the payment has changed since. A declined payment may be
+    /// confirmed again with another key, at least [`domain::limits::MAX_TRIES`] times in all; after more
+    /// confirmations the gateway may cancel it.
     fn confirm(
         &self,
         id: &PaymentId,
@@ -319,14 +327,15 @@ pub trait PaymentGateway: Send + Sync {
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// The payment as it is now; `None` if the gateway knows no such id.
+    /// The current payment; `None` if the gateway has no payment with this id.
     fn find(&self, id: &PaymentId) -> impl Future<Output = Result<Option<Payment>, GatewayError>> + Send;
 
-    /// Makes sure that no money will be taken, and answers the payment as it then is. If the money was taken first, that
-    /// is [`PaymentState::Succeeded`]: the caller must look before it gives anything back.
+    /// Makes sure that no money will be taken, and returns the payment's resulting state. If the money was
+    /// taken first, the state is [`PaymentState::Succeeded`], so the caller must check it before it returns
+    /// any units.
     fn cancel(&self, id: &PaymentId) -> impl Future<Output = Result<Payment, GatewayError>> + Send;
 
-    /// Gives `amount` of a succeeded payment back; more than is left is refused.
+    /// Refunds `amount` of a succeeded payment. An amount above the rest is refused.
     fn refund(
         &self,
         id: &PaymentId,

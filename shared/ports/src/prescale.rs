@@ -1,8 +1,9 @@
-//! Pre-scaling: the account as it is, the changes to it, and what a run leaves behind.
+//! Pre-scaling: reading the account, changing it, and the stored results of runs.
 //!
-//! Control planes are slow, throttle early and take one change of a thing at a time; none of their calls takes a fencing
-//! token. So each port tells apart what was certainly not done ([`ControlError::Busy`], [`ControlError::InProgress`])
-//! from what may have been ([`ControlError::Unknown`]), and a caller never assumes: the next look shows what is there.
+//! Control planes are slow, have low rate limits and accept one change of a resource at a time. Their calls
+//! take no fencing token. So each port separates changes that were certainly not done
+//! ([`ControlError::Busy`], [`ControlError::InProgress`]) from changes with an unknown outcome
+//! ([`ControlError::Unknown`]). A caller assumes nothing: the next read shows the state.
 
 use std::fmt;
 use std::future::Future;
@@ -25,51 +26,53 @@ use crate::drops::Lease;
 use crate::retry::Transient;
 use crate::{Conditional, StoreError};
 
-/// Why a control plane did not do what it was asked.
+/// Why a control plane did not carry out a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// Certainly not done: throttled, or never sent. Worth repeating shortly.
+    /// Certainly not done: throttled, or never sent. A repeat may succeed soon.
     #[error("the control plane refused for the moment")]
     Busy,
-    /// Certainly not done: another change of the same thing is under way, for minutes perhaps. The next run's matter.
+    /// Certainly not done: another change of the same resource is in progress, perhaps for minutes. The next
+    /// run tries again.
     #[error("another change is under way")]
     InProgress,
-    /// Certainly not done: a deployment is shifting the alias from one version to another, and Lambda takes no provisioned concurrency until it
-    /// has ended.
+    /// Certainly not done: a deployment is moving the alias from one version to another, and Lambda accepts
+    /// no provisioned concurrency until it has ended.
     #[error("a deployment is shifting the alias; it is left alone until that ends")]
     AliasShifting,
-    /// Sent, and no answer came: it may have been done. Look.
+    /// Sent without an answer: it may have been done. Read the state.
     #[error("the outcome is unknown")]
     Unknown,
-    /// Repeating is no use: a missing permission, a thing that is not there, a value that is not taken.
+    /// A repeat fails again: a missing permission or resource, or an invalid value.
     #[error("the control plane cannot do that: {0}")]
     Broken(String),
 }
 
 impl Transient for ControlError {
-    /// An unknown change may be repeated: all of them set a value, whatever was there.
+    /// An unknown change may be repeated, since every change sets a value whatever the former one is.
     fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Unknown)
     }
 }
 
-/// Documents, or all mistakes in their text. Only their form is checked here: whether they make sense together is
-/// [`Documents::mistakes`].
+/// Documents, or all mistakes in their text. Only the form is checked here; [`Documents::mistakes`] checks
+/// whether the documents are consistent.
 pub type Readable<T> = Result<T, Vec<FieldError>>;
 
-/// Reads what people declare (profile, baseline, budget, prices, calendar), each document as a whole.
+/// Reads the declared documents (profile, baseline, budget, prices, calendar), each as a whole.
 pub trait ReadDocuments: Send + Sync {
-    /// All documents. Mistakes name the document first: `calendar[2].starts_at`.
+    /// All documents. A mistake begins with the name of its document: `calendar[2].starts_at`.
     fn documents(&self) -> impl Future<Output = Result<Readable<Documents>, ControlError>> + Send;
 
-    /// The calendar alone, up to date: read again before anything is lowered.
+    /// The current calendar alone, for another read before a reduction.
     fn calendar(&self) -> impl Future<Output = Result<Readable<Vec<CalendarDrop>>, ControlError>> + Send;
 }
 
 /// Reads the account's limits.
 pub trait ReadQuotas: Send + Sync {
-    /// The limits; of the account's concurrency, what functions beside those of the baseline have reserved or
-    /// provisioned is counted as others'. Limits that no call tells (the payment gateway's) come from a declared document.
+    /// The limits. Of the account's concurrency, the part that functions outside the baseline have reserved
+    /// or provisioned counts as used by others. Limits that no call returns (the payment gateway's) come from
+    /// a declared document.
     fn quotas(
         &self,
         baseline: &Baseline,
@@ -78,9 +81,9 @@ pub trait ReadQuotas: Send + Sync {
 
 /// Looks at the account.
 pub trait Observe: Send + Sync {
-    /// Everything that the baseline names, by the baseline's names. What the account does not have is `Broken` for
-    /// functions and the database, and inactive for tables and event sources. `orders_draining` is `true` while orders are
-    /// open or messages wait, and when that cannot be told.
+    /// Everything that the baseline names, by the baseline's names. A missing function or database is
+    /// `Broken`; a missing table or event source is inactive. `orders_draining` is `true` while orders are
+    /// open or messages wait, and when this cannot be read.
     fn observe(&self, baseline: &Baseline) -> impl Future<Output = Result<Seen, ControlError>> + Send;
 }
 
@@ -89,9 +92,9 @@ pub trait Observe: Send + Sync {
 pub enum Carried {
     /// Complete.
     Done,
-    /// Accepted; it takes time. A look shows how far it is.
+    /// Accepted; the change takes time, and a read shows its progress.
     Started,
-    /// It was so already, and nothing was changed.
+    /// The value was already set, and nothing was changed.
     AlreadySo,
 }
 
@@ -107,15 +110,16 @@ impl fmt::Display for Carried {
 
 /// Changes the account.
 pub trait CarryOut: Send + Sync {
-    /// Carries out one step. It sets what the step says to `to`, whatever is there; only a fail-over, which has no value
-    /// to set, looks first whether `to` writes already. Nothing is waited for.
+    /// Carries out one step. It sets the step's value to `to`, whatever the former value is. Only a
+    /// fail-over, which sets no value, first checks whether `to` is already the writer. The call does not
+    /// wait for completion.
     fn carry_out(&self, step: &Step) -> impl Future<Output = Result<Carried, ControlError>> + Send;
 }
 
-/// Measures what is there beyond how it is set.
+/// Measures the existing capacity, as opposed to its settings.
 pub trait Measure: Send + Sync {
-    /// ACU that the Serverless v2 cluster ran with in the newest minute of the last five up to `now`; `None` if there is
-    /// no figure, and for instances of a class.
+    /// The ACU with which the Serverless v2 cluster ran in the newest minute of the last five up to `now`;
+    /// `None` if there is no figure, and for instances of a class.
     fn reached_acu(&self, now: Timestamp) -> impl Future<Output = Result<Option<f64>, ControlError>> + Send;
 
     /// Invocations of the live alias beyond its provisioned concurrency from `since` to `until`.
@@ -127,11 +131,11 @@ pub trait Measure: Send + Sync {
     ) -> impl Future<Output = Result<u64, ControlError>> + Send;
 }
 
-/// Measures what a drop has caused.
+/// Measures the load that a drop caused.
 pub trait MeasureDemand: Send + Sync {
-    /// What the baseline's functions, tables and queues did in the time of `drop`, by the calendar's phases; `None` if there
-    /// is no figure at all. What cannot be told is left out. Who came and what was sold nobody measures here: the expected
-    /// shoppers stand for them, and the units on sale.
+    /// The load of the baseline's functions, tables and queues in the time of `drop`, by the calendar's
+    /// phases; `None` if there is no figure at all. Missing figures are left out. The numbers of shoppers and
+    /// sold units are not measured here: the expected shoppers and the units on sale replace them.
     fn demand(
         &self,
         baseline: &Baseline,
@@ -141,12 +145,12 @@ pub trait MeasureDemand: Send + Sync {
 
 /// Changes the capacity profile.
 pub trait WriteProfile: Send + Sync {
-    /// The profile, up to date, and its version. Mistakes name the document first.
+    /// The current profile and its version. A mistake begins with the name of its document.
     fn profile(&self) -> impl Future<Output = Result<Readable<(CapacityProfile, u64)>, ControlError>> + Send;
 
-    /// Replaces the profile if `version` is still the current one. Refused: it is not, and nothing was changed. Where a
-    /// service cannot compare and write in one, someone who writes in that very moment is overwritten, which is told in the
-    /// log; the service's own history keeps what they wrote.
+    /// Replaces the profile if `version` is still the current one. Refused: it is not, and nothing was
+    /// changed. A service that cannot compare and write in one step may overwrite a concurrent change. The
+    /// log reports this, and the service's own history keeps the overwritten text.
     fn write_profile(
         &self,
         profile: &CapacityProfile,
@@ -156,11 +160,11 @@ pub trait WriteProfile: Send + Sync {
 
 /// Keeps what drops taught.
 pub trait KeepLessons: Send + Sync {
-    /// As last kept; `None` for a drop that was not learned from.
+    /// The lesson that was stored last; `None` for a drop without one.
     fn lesson(&self, drop: &DropId) -> impl Future<Output = Result<Option<Lesson>, StoreError>> + Send;
 
-    /// Keeps it under the lease with this fencing number. Refused: a run with a higher one has kept it, or the same run
-    /// later.
+    /// Stores the lesson under the lease with this fencing number. Refused: a run with a higher number has
+    /// stored one, or the same run a later one.
     fn keep_lesson(
         &self,
         fencing: u64,
@@ -168,38 +172,39 @@ pub trait KeepLessons: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Calls a function's live alias to see whether it answers.
+/// Calls a function's live alias to check whether it answers.
 pub trait CallFunction: Send + Sync {
-    /// Whether the function answered without an error of its own to an event that changes nothing: a request for a drop
-    /// that cannot be, or a batch without records.
+    /// Whether the function answered without an error to an event that changes nothing: a request for an
+    /// impossible drop, or a batch without records.
     fn answers(&self, function: &str) -> impl Future<Output = Result<bool, ControlError>> + Send;
 }
 
-/// A change, for the record.
+/// A change, for the audit record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Audited {
     /// The run's fencing number.
     pub fencing: u64,
-    /// The change's place in the run, from 1. With the fencing number it is the record's name: writing it again replaces it.
+    /// The index of the change in the run, from 1. With the fencing number it identifies the record, so a
+    /// second write replaces the record.
     pub number: u32,
     /// When it was begun.
     pub at: Timestamp,
     /// Who ran: the invocation.
     pub run: String,
-    /// What asked for it: `scheduled`, or the mode asked for by hand.
+    /// The trigger of the run: `scheduled`, or the mode of a manual run.
     pub mode: String,
-    /// For which drops capacity was wanted then; none on the way back.
+    /// The drops for which capacity was wanted; none while capacity is reduced to the baseline.
     pub drops: Vec<DropId>,
     /// The change.
     pub step: Step,
-    /// How it went; `None` before it is known.
+    /// The outcome of the change; `None` before it is known.
     pub outcome: Option<Result<Carried, ControlError>>,
 }
 
-/// Writes the record of changes.
+/// Writes the audit record of changes.
 pub trait WriteAudit: Send + Sync {
-    /// Stores it, or replaces the one of the same name. Written before the change with no outcome, and again after it; one
-    /// that is held up on its way and has no outcome never replaces one that has.
+    /// Stores the record, or replaces the one with the same name. It is written before the change without an
+    /// outcome, and again after it. A delayed write without an outcome never replaces a record that has one.
     fn audit(&self, change: &Audited) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -212,11 +217,11 @@ pub struct Held {
     pub record: Option<Record>,
 }
 
-/// One run at a time, and what it leaves for the next.
+/// Allows one run at a time, and passes a record to the next run.
 pub trait KeepRun: Send + Sync {
-    /// Takes the lease for `holder` until `until`, if it is free at `now`, expired, or `holder`'s own; keeping one's own
-    /// keeps its fencing number, any other taking raises it. With the record as then stored. Refused: the lease of whoever
-    /// has it.
+    /// Takes the lease for `holder` until `until`, if it is free at `now`, expired, or `holder`'s own. A
+    /// renewal keeps the fencing number; any other taking raises it. Returns the stored record too. Refused:
+    /// the current lease of another holder.
     fn take(
         &self,
         holder: &str,
@@ -227,14 +232,14 @@ pub trait KeepRun: Send + Sync {
     /// The lease as stored, strongly consistent.
     fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
-    /// Stores the record under the lease. Refused: a lease with another fencing number has been taken since.
+    /// Stores the record under the lease. Refused: another lease has been taken since.
     fn leave(
         &self,
         lease: &Lease,
         record: &Record,
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 
-    /// Ends the lease at `now`. Refused: it is not the current one any more.
+    /// Ends the lease at `now`. Refused: it is no longer the current one.
     fn release(
         &self,
         lease: &Lease,
@@ -242,10 +247,10 @@ pub trait KeepRun: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Stores how ready a drop is.
+/// Stores the readiness of a drop.
 pub trait StoreReadiness: Send + Sync {
-    /// Stores it under the lease with this fencing number. Refused: a run with a higher one has stored, or the same run a
-    /// later look.
+    /// Stores the readiness under the lease with this fencing number. Refused: a run with a higher number has
+    /// stored one, or the same run a later one.
     fn store_readiness(
         &self,
         fencing: u64,
@@ -253,8 +258,8 @@ pub trait StoreReadiness: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Reads how ready a drop is.
+/// Reads the readiness of a drop.
 pub trait ReadReadiness: Send + Sync {
-    /// As last stored; `None` if no run has prepared it.
+    /// The readiness that was stored last; `None` if no run has prepared the drop.
     fn readiness(&self, drop: &DropId) -> impl Future<Output = Result<Option<Readiness>, StoreError>> + Send;
 }

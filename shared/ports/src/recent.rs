@@ -1,11 +1,12 @@
-//! The values that a process read or learnt a moment ago.
+//! Values that a process read recently.
 //!
-//! A value is *fresh* for [`CACHE_MS`] after it was read. While the database does not answer, it is the *last good* one
-//! for [`STALE_MS`]. The caller supplies the time; a value from the future, after a clock jumped back, is neither.
+//! A value is *fresh* for [`CACHE_MS`] after it was read. While the database does not answer, it is the *last
+//! good* value for [`STALE_MS`]. The caller supplies the time. A value from the future, after a clock jumped
+//! back, is neither.
 //!
-//! **A full cache** forgets the value that was used least recently, so one that is in use stays. Keys that clients make up
-//! must have a cache of their own, as the absence of a drop has in [`CachedDrops`](crate::cached::CachedDrops): then they
-//! push out only each other.
+//! **A full cache** removes the least recently used value, so values in use stay. Keys that clients choose
+//! freely must have a separate cache, as the absence of a drop has in
+//! [`CachedDrops`](crate::cached::CachedDrops), so that they only remove each other.
 
 use std::future::Future;
 use std::hash::Hash;
@@ -28,7 +29,7 @@ pub struct Recent<K, V>(Mutex<LruCache<K, Entry<V>>>);
 struct Entry<V> {
     value: V,
     read_at: Timestamp,
-    /// When a value that is no longer fresh may be read again.
+    /// The time from which a value that is no longer fresh may be read again.
     due_at: Timestamp,
 }
 
@@ -59,11 +60,12 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         self.lock().insert(key, entry);
     }
 
-    /// The fresh value, or else what `read` finds, or else the last good value while the database does not answer. Where there is a last
-    /// good value, one `read` is made in a second and waited for [`REFRESH_WAIT_MS`]. Otherwise `read` is retried within a request's
-    /// budget.
+    /// The fresh value, otherwise the result of `read`, or the last good value while the database does not
+    /// answer. With a last good value, `read` is called at most once a second and may take
+    /// [`REFRESH_WAIT_MS`]. Without one, `read` is retried within a request's budget.
     ///
     /// # Errors
+    ///
     /// The last error of `read`, if there is no good value.
     pub async fn read<E: Edge, F>(
         &self,

@@ -1,7 +1,8 @@
-//! Repeating a call: bounded in number and time, with jitter, on the caller's clock.
+//! Repeats of a call, limited in number and time, with jitter, by the caller's clock.
 //!
-//! Every repeat in a function goes through here. [`retry`] repeats one call, [`retry_each`] a call about many items, of which
-//! some may succeed and others not, and [`look_again`] a read, a decision and a conditional write.
+//! Every repeat in a function uses this module. [`retry`] repeats one call, [`retry_each`] a call about many
+//! items, some of which may succeed and others not, and [`look_again`] a read, a decision and a conditional
+//! write.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use domain::time::Timestamp;
 use crate::Conditional;
 use crate::edge::Edge;
 
-/// How often and how patiently a call is repeated.
+/// The limits of the repeats of a call.
 ///
-/// The wait before the first repeat is `first_ms` to twice that, at random; each further one is up to twice as long, until
-/// `longest_ms` to twice that.
+/// The wait before the first repeat is `first_ms` to twice that, at random. Each further wait is up to twice
+/// as long, until `longest_ms` to twice that.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     retries: usize,
@@ -36,7 +37,8 @@ impl Policy {
         }
     }
 
-    /// At most `retries` repeats after the first try, at once: for conflicts of writers of which one always succeeds.
+    /// At most `retries` repeats after the first try, without waits: for conflicts of writers, one of which
+    /// always succeeds.
     #[must_use]
     pub const fn at_once(retries: usize) -> Self {
         Self::new(retries, 0, 0)
@@ -52,7 +54,7 @@ impl Policy {
         }
     }
 
-    /// The budget: all waits together take no longer than this, in milliseconds, jitter included.
+    /// The budget: the longest sum of all waits, in milliseconds, jitter included.
     #[must_use]
     pub const fn budget_ms(&self) -> u64 {
         2 * self.longest_ms * self.retries as u64
@@ -75,10 +77,10 @@ const _: () = assert!(
 
 /// An error that may pass.
 pub trait Transient {
-    /// Whether repeating the same call may help, and does no harm.
+    /// Whether a repeat of the same call may succeed and is harmless.
     fn is_transient(&self) -> bool;
 
-    /// How long the other side asked to be left alone, in milliseconds.
+    /// The wait that the service requested, in milliseconds.
     fn wait_at_least_ms(&self) -> u64 {
         0
     }
@@ -106,7 +108,8 @@ impl<'a, E: Edge> Waits<'a, E> {
         }
     }
 
-    /// Waits before another try, `at_least_ms` and jitter; false, without a wait, when there is to be none.
+    /// Waits before another try, at least `at_least_ms`, with jitter. Returns false, without a wait, when no
+    /// further try is allowed.
     async fn next(&mut self, at_least_ms: u64) -> bool {
         let Some(wait) = self.waits.next() else {
             return false;
@@ -123,11 +126,12 @@ impl<'a, E: Edge> Waits<'a, E> {
     }
 }
 
-/// Calls `operation` until it succeeds, fails for good, or `policy` is used up; then the last error stands. The
-/// operation must be one whose repeat is harmless: a read, or a write on a condition.
+/// Calls `operation` until it succeeds, fails permanently, or `policy` is used up. A repeat of the operation
+/// must be harmless: a read, or a conditional write.
 ///
 /// # Errors
-/// The last one.
+///
+/// The last error.
 pub async fn retry<E, T, X, F>(edge: &E, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
 where
     E: Edge,
@@ -137,10 +141,12 @@ where
     retry_if(edge, policy, X::is_transient, operation).await
 }
 
-/// As [`retry`], for an operation whose repeat is harmless after some of its transient errors only: those that `again` names.
+/// Like [`retry`], for an operation whose repeat is harmless only after the transient errors that `again`
+/// selects.
 ///
 /// # Errors
-/// The last one.
+///
+/// The last error.
 pub async fn retry_if<E, T, X, F>(
     edge: &E,
     policy: Policy,
@@ -164,10 +170,10 @@ where
     }
 }
 
-/// Calls `operation` with all `items`, and again with those that it did not answer for or whose error may pass, until there
-/// are none left or `policy` is used up. `operation` answers in the order of what it is given.
+/// Calls `operation` with all `items`, and again with those that got no answer or a temporary error, until
+/// none is left or `policy` is used up. `operation` answers in the order of its input.
 ///
-/// The last answer for each item, in the order of `items`; `None` for one that was never answered for.
+/// Returns the last answer for each item, in the order of `items`; `None` for an item without an answer.
 pub async fn retry_each<E, I, T, X, F>(
     edge: &E,
     policy: Policy,
@@ -208,12 +214,12 @@ where
 pub enum Look<T> {
     /// With this. Nothing was to be written, or it was written.
     Done(T),
-    /// What was read had changed when it was to be written, or an answer was lost: another look decides anew.
+    /// The data changed between the read and the write, or an answer was lost. Read it and decide again.
     Again,
 }
 
 impl<T> Look<T> {
-    /// Done with `done` if the write on the condition was done, else another look.
+    /// Done with `done` if the conditional write was done, otherwise another read.
     pub fn of<R>(written: Conditional<R>, done: T) -> Self {
         match written {
             Conditional::Done => Self::Done(done),
@@ -222,14 +228,15 @@ impl<T> Look<T> {
     }
 }
 
-/// Reads, decides on what was read, and writes on condition that it is unchanged: `look` does so once, and again while
-/// it answers [`Look::Again`], until `policy` is used up. It is told how many looks were before. `None` when it changed at
-/// every look.
+/// Reads, decides, and writes on condition that the data is unchanged. `look` does this once, and is called
+/// again while it returns [`Look::Again`], until `policy` is used up. Its argument is the number of earlier
+/// calls. `None` when the data changed each time.
 ///
-/// A write whose answer was lost shows at the next look, so `look` must find its own write done.
+/// If the answer to a write is lost, the next read shows its effect, so `look` must recognise its own write.
 ///
 /// # Errors
-/// Those of `look`, at once: it repeats its reads and writes itself.
+///
+/// Those of `look`, at once, since it repeats its own reads and writes.
 pub async fn look_again<E, T, X, F>(
     edge: &E,
     policy: Policy,

@@ -1,8 +1,8 @@
-//! Secrets that a function needs while it runs: the gateway's key, the database's password.
+//! Secrets that a function needs at run time: the gateway's key, the database's password.
 //!
-//! A secret stands in a store of secrets and in no environment variable, so that it can be changed without a deployment: who
-//! uses one reads it before each use, and says when it was refused. [`ReadSecret`] answers from a cache, so a read before each
-//! use costs nothing.
+//! A secret is in a secret store and in no environment variable, so that it can be changed without a
+//! deployment. The user of a secret reads it before each use, and reports when it was refused. [`ReadSecret`]
+//! answers from a cache, so a read before each use is cheap.
 
 use std::fmt;
 use std::future::Future;
@@ -23,7 +23,7 @@ impl SecretText {
         Self(Arc::new(Zeroizing::new(text)))
     }
 
-    /// The text, to be given to whom it is meant for and to nobody else.
+    /// The text. Pass it only to the service that the secret is for.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -36,16 +36,16 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// Why a secret cannot be read. No variant holds any of its text.
+/// Why a secret cannot be read. No variant contains any part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// The store of secrets does not answer, and nothing that was read before is young enough. Worth reading again.
+    /// The secret store does not answer, and no cached value is young enough. A later read may succeed.
     #[error("the store of secrets does not answer")]
     Unavailable,
-    /// There is no such secret, or the function may not read it.
+    /// The secret does not exist, or the function may not read it.
     #[error("there is no such secret, or the function may not read it")]
     Missing,
-    /// The secret is there and is not what its name says: no JSON with this member, no text, empty.
+    /// The secret has another form than its name says: no JSON with this member, no text, or empty.
     #[error("the secret is not in the form that its name says")]
     Malformed,
 }
@@ -58,11 +58,13 @@ impl Transient for SecretError {
 
 /// Reads one secret.
 pub trait ReadSecret: Send + Sync {
-    /// The secret as it was read last, or read anew when that is too long ago or [`ReadSecret::refused`] was called since.
+    /// The cached secret, or a new read if the cached one is too old or [`ReadSecret::refused`] was called
+    /// since.
     fn read(&self) -> impl Future<Output = Result<SecretText, SecretError>> + Send;
 
-    /// Says that who was shown the secret refused it: it may have been changed, so the next [`ReadSecret::read`] fetches it.
-    /// Calls shortly after each other cause one fetch, so that a wrong secret does not cause a fetch for each of its uses.
+    /// Reports that the secret was refused. It may have been replaced, so the next [`ReadSecret::read`]
+    /// fetches it. Several reports within a short time cause one fetch, so that a wrong secret does not cause
+    /// a fetch for each use.
     fn refused(&self) -> impl Future<Output = ()> + Send;
 }
 

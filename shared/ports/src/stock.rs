@@ -10,10 +10,10 @@ use domain::survey::SeenClaim;
 
 use crate::{Conditional, StoreError};
 
-/// What a shopper's look at a few shards found.
+/// The result of a shopper's read of a few shards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peek {
-    /// The shards that exist, in the order asked for.
+    /// The existing shards, in the requested order.
     pub shards: Vec<(ShardKey, Shard)>,
     /// Units the shopper has in open or paid orders of this drop.
     pub purchased: u32,
@@ -21,12 +21,13 @@ pub struct Peek {
     pub lapses: Option<Lapses>,
 }
 
-/// The most shards that one peek may look at.
+/// The largest number of shards in one peek.
 pub const MOST_PEEKED: usize = 8;
 
-/// The keys that a peek looks at: each once, in the order asked for.
+/// The keys that a peek reads: each once, in the requested order.
 ///
 /// # Errors
+///
 /// [`StoreError::Broken`] when there are more than [`MOST_PEEKED`], or one is of another drop.
 pub fn keys_to_peek<'a>(drop: &DropId, keys: &'a [ShardKey]) -> Result<Vec<&'a ShardKey>, StoreError> {
     if keys.len() > MOST_PEEKED || keys.iter().any(|key| key.drop != *drop) {
@@ -43,7 +44,7 @@ pub fn keys_to_peek<'a>(drop: &DropId, keys: &'a [ShardKey]) -> Result<Vec<&'a S
     Ok(distinct)
 }
 
-/// Looks at a few shards, cheaply and possibly a moment old.
+/// Reads a few shards, eventually consistent and at low cost.
 pub trait PeekStock: Send + Sync {
     /// The shards of `keys` (at most [`MOST_PEEKED`], all of `drop`) and `shopper`'s purchase counter, eventually consistent.
     fn peek(
@@ -56,10 +57,11 @@ pub trait PeekStock: Send + Sync {
 
 /// Takes units.
 pub trait ClaimStock: Send + Sync {
-    /// Takes `claim.units` free units of the shard, unless `shopper` has a claim in it. Refused: the shard as it is,
-    /// `None` if there is no such shard. Done: the units still free are not told; a peek finds them.
+    /// Takes `claim.units` free units of the shard, unless `shopper` has a claim in it. Refused: the current
+    /// shard, `None` if it does not exist. Done: the remaining free units are not returned; a peek reads
+    /// them.
     ///
-    /// The repeat of a claim that was taken is refused, and the shard that comes back holds it.
+    /// The repeat of a claim that was taken is refused, and the returned shard contains the claim.
     fn claim(
         &self,
         key: &ShardKey,
@@ -95,7 +97,7 @@ pub trait CountLapse: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// Reads one claim, as it certainly is.
+/// Reads one claim, strongly consistent.
 pub trait ReadClaim: Send + Sync {
     /// `shopper`'s claim in the shard, strongly consistent; `None` if there is none.
     fn read_claim(
@@ -105,10 +107,10 @@ pub trait ReadClaim: Send + Sync {
     ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
 }
 
-/// How fresh a survey must be.
+/// The consistency of a survey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consistency {
-    /// Possibly a moment old, at half the price.
+    /// Eventually consistent, at half the cost.
     Eventual,
     /// As it certainly is.
     Strong,
@@ -126,7 +128,7 @@ pub trait SurveyStock: Send + Sync {
 
 /// Makes shards.
 pub trait AllocateStock: Send + Sync {
-    /// Makes the shard with all its `units` free, unless it exists. Refused: it exists, whatever has happened to it since.
+    /// Creates the shard with all its `units` free, unless it exists. Refused: it exists, in any state.
     fn allocate(
         &self,
         key: &ShardKey,

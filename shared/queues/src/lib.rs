@@ -104,7 +104,7 @@ impl SqsQueues {
 }
 
 fn configured<'a>(url: Option<&'a str>, queue: &'static str) -> Result<&'a str, SendError> {
-    url.ok_or_else(|| SendError(format!("this process knows no queue `{queue}`")))
+    url.ok_or_else(|| SendError(format!("this process has no queue `{queue}`")))
 }
 
 /// The kind of failure and SQS's error code, without any content of the request.

@@ -13,12 +13,12 @@ use crate::config::{ConfigError, StripeConfig, authorization};
 use crate::mode::Mode;
 use crate::outcome::{Answer, without_answer};
 
-/// The API's version this adapter was written against.
+/// The API version that this adapter was written for.
 pub const API_VERSION: &str = "2024-06-20";
 /// The longest answer that is read, in bytes; an intent takes about 2 KB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// A gateway that speaks Stripe's API, and is shown the key that `S` reads.
+/// A gateway with Stripe's API. `S` reads the API key.
 #[derive(Debug, Clone)]
 pub struct StripeGateway<S> {
     client: Client,
@@ -28,12 +28,13 @@ pub struct StripeGateway<S> {
 }
 
 impl<S: ReadSecret> StripeGateway<S> {
-    /// Makes the adapter; connects to nothing and reads no key yet.
+    /// Makes the adapter. It connects to nothing and reads no key yet.
     ///
     /// # Errors
+    ///
     /// [`ConfigError::Client`]
     pub fn new(config: &StripeConfig, key: S) -> Result<Self, ConfigError> {
-        // The client insists on a TLS provider even for plain HTTP. A second installation changes nothing.
+        // The client requires a TLS provider even for plain HTTP. A second installation has no effect.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         headers.insert("stripe-version", HeaderValue::from_static(API_VERSION));
@@ -41,12 +42,13 @@ impl<S: ReadSecret> StripeGateway<S> {
             .default_headers(headers)
             .connect_timeout(config.connect_timeout)
             .timeout(config.total_timeout)
-            // Whether to send again is decided where the order is known, and a redirect would take the key elsewhere.
+            // The caller decides about retries, since only the caller has the order. A redirect would send
+            // the key to another server.
             .retry(retry::never())
             .redirect(redirect::Policy::none())
             .no_proxy();
         if config.base.scheme() == "http" {
-            // Spares reading the system's certificates where none will be needed.
+            // Avoids loading the system's certificates when no URL needs them.
             builder = builder.tls_certs_only([]);
         }
         let client = builder
@@ -64,7 +66,8 @@ impl<S: ReadSecret> StripeGateway<S> {
         self.client.post(format!("{}/v1/{path}", self.base)).form(form)
     }
 
-    /// Sends the request with the key as it is now. All log lines about it name the action, and the payment if it has an id.
+    /// Sends the request with the current key. All log lines about it contain the action, and the payment if
+    /// it has an id.
     async fn answer(
         &self,
         action: &'static str,
@@ -107,7 +110,7 @@ impl<S: ReadSecret> StripeGateway<S> {
 async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
     let response = request.send().await.map_err(|error| {
         let meaning = without_answer(&error);
-        // The URL carries nothing secret, but says nothing new either.
+        // The URL contains no secret, but also no information that the line lacks.
         tracing::warn!(error = %error.without_url(), %meaning, "the payment gateway did not answer");
         meaning
     })?;
@@ -117,10 +120,11 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
         .map(|seconds| seconds.saturating_mul(1_000));
-    // Under this id the gateway's own log has the request: <https://docs.stripe.com/api/request_ids>.
+    // The gateway's own log lists the request under this id: <https://docs.stripe.com/api/request_ids>.
     let gateway_request_id = response.headers().get("request-id");
     let gateway_request_id = gateway_request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
-    // Set on what was answered before under the same key: <https://docs.stripe.com/error-low-level#idempotency>.
+    // Set on an answer that was given before under the same key:
+    // <https://docs.stripe.com/error-low-level#idempotency>.
     let replayed = response.headers().get("idempotent-replayed");
     let replayed = replayed.is_some_and(|value| value.as_bytes() == b"true");
     let body = bounded_body(response).await.inspect_err(|meaning| {
@@ -142,7 +146,7 @@ async fn send(request: RequestBuilder) -> Result<Answer, GatewayError> {
 }
 
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, GatewayError> {
-    // A failing server often fails to end its answer too; its status suffices.
+    // A failing server often does not complete its answer either; its status suffices.
     let broken = if response.status().is_server_error() {
         GatewayError::Unavailable
     } else {
@@ -158,7 +162,7 @@ async fn bounded_body(mut response: Response) -> Result<Vec<u8>, GatewayError> {
     }
 }
 
-/// An amount as the API takes it.
+/// An amount in the API's format.
 fn amount_text(amount: Money) -> Result<String, GatewayError> {
     if amount.amount_minor <= 0 {
         return Err(GatewayError::Refused {
@@ -205,7 +209,8 @@ impl<S: ReadSecret> PaymentGateway for StripeGateway<S> {
     }
 
     async fn cancel(&self, id: &PaymentId) -> Result<Payment, GatewayError> {
-        // Without a key: a replay would tell how it was then, and a second cancel does no harm.
+        // Without an idempotency key: a replay would return an outdated state, and a second cancel is
+        // harmless.
         let request = self.post(&format!("payment_intents/{id}/cancel"), &[]);
         self.answer("cancel", Some(id), request).await?.cancelled()
     }

@@ -1,4 +1,4 @@
-//! Where the gateway is, how a key is shown to it, how long to wait.
+//! The gateway's address, the header with the key, and the time limits.
 
 use std::time::Duration;
 
@@ -8,26 +8,27 @@ use reqwest::header::HeaderValue;
 
 use crate::mode::Mode;
 
-/// How long connecting may take unless told otherwise.
+/// The default time limit for connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a call may take, connecting included, unless told otherwise.
+/// The default time limit of a call, connecting included.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The gateway cannot be talked to as configured.
+/// The configuration of the gateway is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Not an http or https URL.
+    /// The URL is not an http or https URL.
     #[error("the gateway's URL is not an http or https URL")]
     Url,
     /// Plain http would carry the secret key over a network.
     #[error("the gateway's URL must be https unless it is on this machine")]
     Insecure,
-    /// The HTTP client could not be made.
+    /// The HTTP client could not be created.
     #[error("the HTTP client could not be made: {0}")]
     Client(String),
 }
 
-/// The header that shows a key, which logs mask; none for a text that is no key: empty, or not of visible ASCII alone.
+/// The header that contains the key, masked in logs; `None` for an invalid key: empty, or not only visible
+/// ASCII.
 pub(crate) fn authorization(key: &SecretText) -> Option<HeaderValue> {
     let key = key.expose();
     if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
@@ -38,15 +39,15 @@ pub(crate) fn authorization(key: &SecretText) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// What an adapter is made from.
+/// The settings of an adapter.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
     pub(crate) base: Url,
-    /// The mode that a key must have to be used.
+    /// The mode that a key must have.
     pub(crate) mode: Mode,
-    /// How long connecting may take; then nothing was sent.
+    /// The time limit for connecting. After it, nothing was sent.
     pub connect_timeout: Duration,
-    /// How long a whole call may take; then its outcome is unknown.
+    /// The time limit of a whole call. After it, the outcome is unknown.
     pub total_timeout: Duration,
 }
 

@@ -1,12 +1,12 @@
 //! The payment gateway port over Stripe's HTTP API: PaymentIntents and refunds.
 //!
-//! **Problem.** A call to a gateway ends in more ways than success and failure, and taking one for the other charges
-//! somebody twice or gives goods away. The port names the ways ([`ports::payment::GatewayError`]); this crate decides, for
-//! every status, error code and broken connection, which it is.
+//! **Problem.** A call to a gateway ends in more ways than success and failure, and confusing two of them
+//! charges a shopper twice or delivers unpaid goods. The port names the outcomes
+//! ([`ports::payment::GatewayError`]); this crate decides, for every status, error code and broken
+//! connection, which it is.
 //!
 //! **Model.** A payment is a PaymentIntent: created without a means of payment, confirmed in a second call with one, its
-//! `metadata[order_id]` naming the order. [`wire`] reads what the API answers, [`outcome`] says what an answer means, [`client`]
-//! sends. Nothing is retried in here: the caller knows the order, and a retry needs that.
+//! `metadata[order_id]` naming the order. [`wire`] parses the API's answers, [`outcome`] maps an answer to its meaning, [`client`] sends requests. This crate retries nothing, since a retry needs the order and only the caller has it.
 //!
 //! | what came back | what it means |
 //! |---|---|
@@ -23,9 +23,10 @@
 //! | nothing, since the key is of the other mode or does not tell its mode | `WrongMode` |
 //! | any other 4xx | `Refused` |
 //!
-//! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and said to be refused when the gateway
-//! refuses it. A key that was changed is therefore used from the next call on. A key of another [`Mode`] than the configured
-//! one is shown to nobody: a live key in a test stage would move money that nobody meant to move.
+//! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and reported as
+//! refused when the gateway refuses it. A key that was changed is therefore used from the next call on. A key
+//! of another [`Mode`] than the configured one is never sent: a live key in a test stage would move real
+//! money by mistake.
 //!
 //! Sources: <https://docs.stripe.com/api/errors>, <https://docs.stripe.com/api/idempotent_requests>,
 //! <https://docs.stripe.com/payments/paymentintents/lifecycle>.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ports::secrets::SecretText;
 
-/// Whether payments move real money. Each of Stripe's keys has one mode, which its first characters tell.
+/// Whether payments move real money. Each of Stripe's keys has one mode, which its first characters show.
 ///
 /// Source: <https://docs.stripe.com/keys>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const PREFIXES: [(Mode, [&str; 2]); 2] = [
 ];
 
 impl Mode {
-    /// The mode of a key; none for a key that does not tell it.
+    /// The mode of a key; `None` if the key does not show it.
     #[must_use]
     pub fn of(key: &SecretText) -> Option<Self> {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.expose().starts_with(prefix));
@@ -41,7 +41,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A text that names no mode.
+/// A text that is not the name of a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither `test` nor `live`")]
 pub struct ModeError;

@@ -1,4 +1,4 @@
-//! What an answer means, or the lack of one.
+//! The meaning of an answer, or of a missing answer.
 
 use ports::payment::{GatewayError, Payment, Refund};
 use reqwest::StatusCode;
@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 
 use crate::wire::{ErrorBody, Intent, RefundBody};
 
-/// How long to wait when a 429 does not say, in milliseconds.
+/// The wait after a 429 without a stated wait, in milliseconds.
 pub const DEFAULT_RETRY_AFTER_MS: u64 = 1_000;
-/// The longest wait a 429 can impose, in milliseconds.
+/// The longest wait that a 429 can require, in milliseconds.
 pub const MAX_RETRY_AFTER_MS: u64 = 60_000;
 
 /// An answer as it came in.
@@ -16,9 +16,9 @@ pub const MAX_RETRY_AFTER_MS: u64 = 60_000;
 pub struct Answer {
     /// HTTP status.
     pub status: StatusCode,
-    /// `Retry-After`, in milliseconds, if it was given in seconds.
+    /// `Retry-After`, in milliseconds, if the answer has it in seconds.
     pub retry_after_ms: Option<u64>,
-    /// Whether it is what the gateway answered earlier under the same key.
+    /// Whether the gateway gave this answer before under the same key.
     pub replayed: bool,
     /// The body, whole.
     pub body: Vec<u8>,
@@ -29,10 +29,10 @@ impl Answer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// What an answer that is neither 2xx nor special to the call means.
+    /// The meaning of an answer that is neither 2xx nor special to the call.
     fn error(&self) -> GatewayError {
         match self.status {
-            // Under this key another call is running, and nobody knows yet how it ends.
+            // Another call with this key is running, so its outcome is unknown.
             StatusCode::CONFLICT => GatewayError::Unknown,
             StatusCode::TOO_MANY_REQUESTS => GatewayError::Throttled {
                 retry_after_ms: self
@@ -43,8 +43,8 @@ impl Answer {
             status if status.is_server_error() && self.replayed => GatewayError::StoredFailure,
             status if status.is_server_error() => GatewayError::Unavailable,
             _ if self.refuses_key() => GatewayError::NoKey,
-            // Something between us and the gateway answered with what is no error object of its: what became of the
-            // call is open.
+            // A proxy before the gateway answered, since the answer is not the gateway's error object. The
+            // outcome of the call is unknown.
             status if status.is_client_error() => {
                 self.read::<ErrorBody>()
                     .map_or(GatewayError::Unknown, |body| GatewayError::Refused {
@@ -55,7 +55,7 @@ impl Answer {
         }
     }
 
-    /// Whether the gateway did not take the key, or not for this call: then nothing was done.
+    /// Whether the gateway refused the API key, in general or for this call. Then nothing was done.
     ///
     /// Source: <https://docs.stripe.com/api/errors> (401 and 403).
     #[must_use]
@@ -68,10 +68,11 @@ impl Answer {
         (*self.read::<ErrorBody>()?.error.payment_intent?).into_payment()
     }
 
-    /// To a create or a confirm.
+    /// The answer to a create or a confirm.
     ///
     /// # Errors
-    /// As the crate's table says.
+    ///
+    /// See the crate's table.
     pub fn payment(&self) -> Result<Payment, GatewayError> {
         match self.status {
             StatusCode::OK => self
@@ -83,10 +84,11 @@ impl Answer {
         }
     }
 
-    /// To a look-up.
+    /// The answer to a look-up.
     ///
     /// # Errors
-    /// As the crate's table says.
+    ///
+    /// See the crate's table.
     pub fn found(&self) -> Result<Option<Payment>, GatewayError> {
         if self.status == StatusCode::NOT_FOUND && self.read::<ErrorBody>().is_some() {
             return Ok(None);
@@ -94,10 +96,11 @@ impl Answer {
         self.payment().map(Some)
     }
 
-    /// To a cancel: a payment past cancelling is an answer, not an error.
+    /// The answer to a cancel. A payment that can no longer be cancelled is an answer and not an error.
     ///
     /// # Errors
-    /// As the crate's table says.
+    ///
+    /// See the crate's table.
     pub fn cancelled(&self) -> Result<Payment, GatewayError> {
         if self.status == StatusCode::BAD_REQUEST
             && let Some(body) = self.read::<ErrorBody>()
@@ -109,10 +112,11 @@ impl Answer {
         self.payment()
     }
 
-    /// To a refund.
+    /// The answer to a refund.
     ///
     /// # Errors
-    /// As the crate's table says.
+    ///
+    /// See the crate's table.
     pub fn refunded(&self) -> Result<Refund, GatewayError> {
         match self.status {
             StatusCode::OK => self
@@ -124,10 +128,11 @@ impl Answer {
     }
 }
 
-/// What it means that no answer came.
+/// The meaning of a missing answer.
 #[must_use]
 pub fn without_answer(error: &reqwest::Error) -> GatewayError {
-    // A request that could not be built, or for which no connection could be made, never left. Everything else may have.
+    // A request that could not be built, or for which no connection was made, was not sent. Any other request
+    // may have been.
     if error.is_builder() || error.is_connect() {
         GatewayError::NotSent
     } else {

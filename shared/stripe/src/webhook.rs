@@ -1,11 +1,12 @@
 //! Webhooks: whether a request comes from the gateway, and which order it is about.
 //!
-//! **The signature.** The header `Stripe-Signature` is `t=SECONDS,v1=HEX,…`: a time and one or more signatures, each the
-//! HMAC-SHA256 of `SECONDS.BODY` under a signing secret. The body counts byte by byte, so it is checked before it is read as
-//! JSON. While a secret is being replaced the gateway signs with both, and here two may be valid.
+//! **The signature.** The header `Stripe-Signature` is `t=SECONDS,v1=HEX,…`: a time and one or more
+//! signatures, each the HMAC-SHA256 of `SECONDS.BODY` under a signing secret. The signature covers the exact
+//! bytes of the body, so it is checked before the body is parsed as JSON. During the replacement of a secret,
+//! the gateway signs with both secrets, so two secrets may be valid here.
 //!
-//! **The time** is refused when it is more than [`TOLERANCE_SECONDS`] away from now, so that a request which somebody recorded
-//! cannot be repeated later.
+//! **The time** is refused when it is more than [`TOLERANCE_SECONDS`] away from now, so that a recorded
+//! request cannot be repeated later.
 //!
 //! Sources: <https://docs.stripe.com/webhooks#verify-manually>, <https://docs.stripe.com/api/events/types>.
 
@@ -18,39 +19,40 @@ use serde::Deserialize;
 
 /// The name of this gateway in the webhook's path.
 pub const GATEWAY: &str = "stripe";
-/// The header that carries time and signatures.
+/// The header that contains time and signatures.
 pub const SIGNATURE_HEADER: &str = "stripe-signature";
-/// How far the signed time may be from now, in seconds; what Stripe's own libraries allow.
+/// The largest difference between the signed time and now, in seconds, as in Stripe's own libraries.
 pub const TOLERANCE_SECONDS: i64 = 300;
 /// The longest body that is read, in bytes. An event with an intent takes about 4 KB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The most signing secrets that are valid at a time.
+/// The largest number of signing secrets that are valid at a time.
 pub const MAX_SECRETS: usize = 2;
-/// The most signatures that are looked at.
+/// The largest number of signatures that are checked.
 const MAX_SIGNATURES: usize = 8;
 /// The longest id of an event, in bytes.
 const MAX_EVENT_ID_BYTES: usize = 255;
 
-/// The events after which an order can end. The others report what our own call's answer said, or are about something else.
+/// The events after which an order can end. The others repeat the answer to this system's own call, or are
+/// about something else.
 const SETTLING: [&str; 3] = [
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
     "payment_intent.canceled",
 ];
 
-/// Why a request is not taken for the gateway's. None holds anything of the request.
+/// Why a request is not accepted as the gateway's. No variant contains any part of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// The header is missing or not of its form.
+    /// The header is missing or malformed.
     #[error("the signature's header is not of the form t=SECONDS,v1=HEX")]
     Form,
     /// It was signed too long ago, or in the future.
     #[error("the signed time is too far from now")]
     Time,
-    /// No signature is by a secret that is valid: the body was changed, or the secret is another.
+    /// No signature was made with a valid secret: the body was changed, or the secret is another.
     #[error("no signature fits the body and a valid secret")]
     Mismatch,
-    /// There is no secret to check with.
+    /// No signing secret is available.
     #[error("the secret holds none or more than two signing secrets")]
     NoSecret,
 }
@@ -87,7 +89,7 @@ pub fn verify(header: &str, body: &[u8], secrets: &SecretText, now: Timestamp) -
     }
 }
 
-/// The time as it was written, and the signatures of the scheme `v1`. Schemes that are not known are skipped.
+/// The time as it was written, and the signatures of the scheme `v1`. Unknown schemes are skipped.
 fn read_header(header: &str) -> Option<(&str, Vec<Vec<u8>>)> {
     let mut time = None;
     let mut signatures = Vec::new();
@@ -104,16 +106,16 @@ fn read_header(header: &str) -> Option<(&str, Vec<Vec<u8>>)> {
     (!signatures.is_empty()).then_some((time?, signatures))
 }
 
-/// What an event tells: that something became of the payment of an order.
+/// The content of an event: a change of the payment of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The gateway's id of the event; a repeat has the same.
+    /// The gateway's id of the event. A repeat has the same id.
     pub event: String,
     /// The order that the intent's metadata names.
     pub order: OrderId,
 }
 
-/// The body is no event. Holds nothing of it.
+/// The body is not an event. The error contains no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is no event of the gateway")]
 pub struct NotAnEvent;
@@ -146,10 +148,11 @@ struct Metadata {
     order_id: Option<String>,
 }
 
-/// Reads an event whose signature was checked; none for one that asks for nothing: of another type, or of an intent without
-/// one of our orders.
+/// Parses an event whose signature was checked. `None` if it needs no action: an event of another type, or of
+/// an intent without an order of this shop.
 ///
 /// # Errors
+///
 /// [`NotAnEvent`]
 pub fn read(body: &[u8]) -> Result<Option<Notice>, NotAnEvent> {
     let event: Envelope = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
@@ -252,7 +255,7 @@ mod tests {
         for secret in ["whsec_new", "whsec_old"] {
             assert_eq!(check(&header(secret, AT, BODY), BODY, both, AT), Ok(()));
         }
-        // The gateway signs with both.
+        // The gateway signs with both secrets.
         let other = signature("whsec_other", AT, BODY);
         let rolled = format!("t={AT},v1={other},v1={}", signature("whsec_old", AT, BODY));
         assert_eq!(check(&rolled, BODY, both, AT), Ok(()));

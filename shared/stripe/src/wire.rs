@@ -1,4 +1,4 @@
-//! The parts of the API's answers that are read. Unknown fields are ignored: the API adds some without notice.
+//! The used parts of the API's answers. Unknown fields are ignored, since the API adds fields without notice.
 
 use domain::money::{Currency, Money};
 use ports::payment::{Code, MAX_URL_BYTES, Payment, PaymentState, Refund};
@@ -34,7 +34,7 @@ pub struct Failure {
     /// The card that was declined.
     #[serde(default)]
     payment_method: Option<Method>,
-    /// The intent as the error left it.
+    /// The intent after the error.
     #[serde(default)]
     pub payment_intent: Option<Box<Intent>>,
 }
@@ -89,7 +89,7 @@ pub struct RefundBody {
 }
 
 impl Failure {
-    /// The most precise code there is.
+    /// The most precise code that exists.
     #[must_use]
     pub fn code(&self) -> Code {
         let text = [&self.decline_code, &self.code, &self.kind]
@@ -98,7 +98,7 @@ impl Failure {
         Code::or_unnamed(text.unwrap_or_default())
     }
 
-    /// Whether the object was past the step that was asked for.
+    /// Whether the object was already past the requested step.
     #[must_use]
     pub fn is_unexpected_state(&self) -> bool {
         self.code.as_deref() == Some("payment_intent_unexpected_state")
@@ -122,16 +122,19 @@ fn action_url(next: Option<NextAction>) -> Option<String> {
 }
 
 impl Intent {
-    /// The payment this is; `None` if it cannot be one of ours as the API documents them.
+    /// The payment of an intent; `None` if the intent cannot be one of this project's by the API's
+    /// documentation.
     #[must_use]
     pub fn into_payment(self) -> Option<Payment> {
         let amount = money(self.amount, &self.currency)?;
         let state = match self.status.as_str() {
             "requires_confirmation" => PaymentState::Unconfirmed,
-            // Before the first attempt and after a failed one, alike; only the failure tells them apart.
+            // The API reports the same status before the first attempt and after a failed one. Only the error
+            // distinguishes the two.
             "requires_payment_method" => match &self.last_payment_error {
                 None => PaymentState::Unconfirmed,
-                // Of the last confirmation that has an outcome, which need not be the last one.
+                // The error of the last confirmation that has an outcome, which may not be the last
+                // confirmation.
                 Some(failure) => PaymentState::Declined {
                     reason: failure.code(),
                     method: failure
@@ -152,7 +155,8 @@ impl Intent {
                     PaymentState::Processing
                 }
             },
-            // We never ask for a later capture; should an account insist on it, the money is not ours yet.
+            // This project never requests a later capture. If an account enforces it, the money has not been
+            // taken yet.
             "processing" | "requires_capture" => PaymentState::Processing,
             "succeeded" => PaymentState::Succeeded {
                 captured: money(self.amount_received, &self.currency)?,
@@ -169,7 +173,7 @@ impl Intent {
 }
 
 impl RefundBody {
-    /// The refund, if it was accepted. `pending` is: banks take their time.
+    /// The refund, if it was accepted. `pending` counts as accepted, since banks need time.
     #[must_use]
     pub fn into_refund(self) -> Option<Refund> {
         if !matches!(self.status.as_str(), "succeeded" | "pending") {

@@ -13,7 +13,7 @@ pub struct Failure(Box<Problem>);
 impl Failure {
     /// A server error. `doing` and `error` go to the log and not to the client.
     pub fn internal(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
-        tracing::error!(doing, %error, "a request failed by our mistake");
+        tracing::error!(doing, %error, "a request failed because of an internal error");
         Self(Box::new(Problem::new(
             Code::Internal,
             "Something is wrong on our side. Nothing is lost; please look again later.",

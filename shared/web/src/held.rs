@@ -35,7 +35,7 @@ pub const STALE_MS: i64 = 60 * 60_000;
 /// The shortest time between the end of a read and the next read while a document is cached, in milliseconds.
 pub const PAUSE_MS: i64 = 5_000;
 
-/// Why a token identifies nobody.
+/// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unidentified {
     /// The token is invalid.

@@ -1,4 +1,4 @@
-//! The deployer acts on unlisted drops, and on no other.
+//! The deployer can act on unlisted drops only.
 
 use crate::support::{Scene, body, moment};
 use axum::body::Body;
@@ -7,7 +7,7 @@ use memory::TestEdge;
 use serde_json::{Value, json};
 use tokens::{Audience, SigningKey};
 
-/// Every route but the one that makes a drop, with a good body.
+/// Every route except the one that creates a drop, with a valid body.
 fn acts() -> Vec<(&'static str, &'static str, Option<Value>)> {
     vec![
         ("GET", "d", None),

@@ -1,4 +1,4 @@
-//! What operators may say, and what they are answered.
+//! The requests of operators and their answers.
 
 use crate::support::{Scene, body, moment};
 use axum::body::Body;

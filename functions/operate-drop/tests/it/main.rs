@@ -1,4 +1,4 @@
-//! The operator's API on memory.
+//! The operator's API over memory.
 #![cfg(test)]
 
 mod deployer;

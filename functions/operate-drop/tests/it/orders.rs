@@ -16,7 +16,8 @@ use tokens::Audience;
 
 use crate::support::Scene;
 
-/// An order of `who` of the drop `autumn`, which is stored as a draft: whether it is published plays no part here.
+/// An order of `who` in the drop `autumn`, which is stored as a draft. These tests do not depend on its
+/// publication.
 async fn placed(scene: &Scene, index: u16, who: &str) -> Order {
     let drop: Drop = scene::draft("autumn", 100);
     scene.store.store(&drop).await.unwrap();

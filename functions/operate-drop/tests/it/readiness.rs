@@ -1,4 +1,4 @@
-//! How ready a drop is, as operators are told.
+//! The readiness of a drop, as operators see it.
 
 use crate::support::{Scene, moment};
 use axum::body::Body;
@@ -75,7 +75,7 @@ async fn readiness_is_told_part_by_part() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_gateway_too_slow_for_the_drop_is_told_when_it_is_published_and_with_its_readiness() {
-    // 75 units, 60 seconds to pay: at 2 calls a second all are paid after 75.
+    // 75 units and 60 seconds to pay: at 2 calls a second, all are paid after 75 seconds.
     for (rate, warned) in [(2, true), (3, false)] {
         let scene = Scene::with_gateway(CallRate::new(rate).unwrap());
         let (_, draft) = scene.put(&crate::support::body()).await;
@@ -120,7 +120,7 @@ async fn it_is_never_cached_and_for_operators_only() {
 #[tokio::test(flavor = "current_thread")]
 async fn no_such_drop_and_not_prepared_yet_are_told_apart() {
     let scene = Scene::new();
-    // On the calendar of pre-scaling by a name that no drop has.
+    // The calendar of pre-scaling has an entry with a name that no drop has.
     scene.store.put_readiness(&readiness());
     for drop in ["d", "other", "Not-An-Id"] {
         let (status, problem) = asked(&scene, drop).await;

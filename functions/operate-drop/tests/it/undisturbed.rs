@@ -1,4 +1,5 @@
-//! Faults, deaths and races: whatever happens, repeating ends where a single undisturbed request would have.
+//! Faults, process deaths and races: in every case, a repeat leads to the result of a single undisturbed
+//! request.
 
 use crate::support::{Scene, body, killed_after};
 use domain::drops::{Drop, DropState};
@@ -15,12 +16,12 @@ use ports::{Conditional, StoreError};
 use serde_json::json;
 use tokens::Scope;
 
-/// What the drop should look like in the end, from a scene in which nothing went wrong.
+/// The expected result, from a scene without faults.
 async fn undisturbed_publication() -> (Option<Drop>, String) {
     Scene::new().published().await.all().await
 }
 
-/// Lets the `nth` call of `op` from now on fail, until the plan is cleared.
+/// Makes the `nth` call of `op` from now on fail, until the plan is cleared.
 fn fail_once(scene: &Scene, op: Op, nth: u64, fault: Fault) {
     let call = scene.store.calls(op) + nth;
     scene
@@ -194,7 +195,8 @@ async fn many_who_create_at_once_create_once() {
     let created = answers
         .iter()
         .filter(|(status, _)| *status == StatusCode::CREATED);
-    // Whoever lost the race cannot tell the winner's document from its own; nothing is stored twice either way.
+    // The request that lost the race cannot distinguish the other document from its own. In both cases,
+    // nothing is stored twice.
     assert!(created.count() >= 1 && answers.iter().all(|(status, _)| status.is_success()));
     assert_eq!(scene.drop().await.unwrap().version, 1);
 }
@@ -285,7 +287,7 @@ async fn publishing_that_takes_too_long_goes_on_when_repeated() {
     scene.put(&large).await;
     let clock = scene.edge.clone();
     scene.store.set_plan(move |op, _| {
-        // A slow database: each reading of shards takes six seconds.
+        // A slow database: each read of shards takes six seconds.
         if op == Op::Survey {
             clock.advance(6_000);
         }
@@ -316,7 +318,7 @@ async fn publishing_that_takes_too_long_goes_on_when_repeated() {
     );
 }
 
-/// Somebody else always comes first.
+/// Another change always comes first.
 struct AlwaysSecond(MemoryStore);
 
 impl ReadDrop for AlwaysSecond {

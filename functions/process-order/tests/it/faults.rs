@@ -1,4 +1,5 @@
-//! Every fault at every call, duplicates at once, and random histories: money and orders stay together.
+//! Tests every fault at every call, concurrent duplicates, and random histories. Charges and orders must stay
+//! consistent.
 
 use crate::support::{DECLINED, POOR, SOFT, Scene, TO_SIGN, VISA};
 use domain::ids::OrderId;
@@ -8,7 +9,7 @@ use memory::{Fault, GatewayFault, GatewayOp, Op};
 use process_order::drive::Driven;
 use proptest::prelude::*;
 
-/// How a scene begins, and the ends it may have when nothing is refused on purpose.
+/// The start of a scene, and the endings that it may have without injected refusals.
 #[derive(Debug, Clone, Copy)]
 enum Story {
     Pays,
@@ -111,7 +112,7 @@ async fn any_gateway_fault_at_any_call_changes_no_ending() {
                     scene.gateway.fail_nth(op, nth, fault);
                     let driven = scene.deliver(&id).await;
                     scene.audit();
-                    // A confirm refused for good is a decline, whatever else would have become of it.
+                    // A permanently refused confirm is a decline, whatever the card's own outcome is.
                     if fault != GatewayFault::Refused || op != GatewayOp::Confirm {
                         let end = Driven::Ended(story.end());
                         assert_eq!(driven, end, "{story:?} {op:?} {nth} {fault:?}");
@@ -169,7 +170,8 @@ async fn a_key_that_the_gateway_refuses_is_an_outage_and_never_a_decline() {
             scene.act(&id, true);
         }
         let before = scene.read(&id).await.status;
-        // Every later call takes the key, as after a rotation between two calls: a look-up must not make a decline of it.
+        // Every later call accepts the key, as after a key rotation between two calls. A look-up must not
+        // turn this into a decline.
         scene
             .gateway
             .set_plan(move |op, _| (op == refused).then_some(GatewayFault::NoKey));
@@ -258,7 +260,7 @@ async fn a_cancellation_against_the_capture_has_one_winner() {
     }
 }
 
-/// What happens around an order while it is driven.
+/// What happens to an order while a message drives it.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Drive { copies: usize },
@@ -321,7 +323,7 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
     let mut driven = Driven::Waiting;
     for _ in 0..2 {
         driven = scene.deliver(&id).await;
-        // Whoever was waited for has ten minutes.
+        // The shopper or the gateway has ten minutes for the current turn.
         scene.past_the_wait();
     }
     if matches!(driven, Driven::Waiting) {

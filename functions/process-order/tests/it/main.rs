@@ -1,4 +1,4 @@
-//! Payments on memory: batches, endings, faults.
+//! Tests of payments over memory: batches, endings, faults.
 #![cfg(test)]
 
 mod batch;

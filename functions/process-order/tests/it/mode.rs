@@ -1,4 +1,4 @@
-//! The gateway's key must be of the mode that the function is for.
+//! The mode of the gateway's key (test or live) must be the function's mode.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use memory::MemorySecret;
 use process_order::drive::{Driven, Driver, Patience};
 use stripe::{Mode, StripeConfig, StripeGateway};
 
-/// A gateway that never answers, and tells whether somebody has come.
+/// A gateway that never answers, and that reports whether it was called.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -47,7 +47,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         scene.audit();
 
         secret.rotate(right);
-        // Called now, and the outcome is open.
+        // The gateway has been called, and the result is open.
         let called = driver.drive(&id, None, Patience::Long).await;
         assert_eq!(called, Ok(Driven::WithoutGateway), "{mode}");
         assert!(listener.accept().is_ok());

@@ -1,4 +1,4 @@
-//! An hour without a gateway, with a queue that counts receives and a sweeper that puts looks off.
+//! An hour without a gateway, with a queue that counts receives and a sweeper that moves due times.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use process_order::drive::Patience;
 
 use crate::support::{Scene, TO_SIGN, VISA};
 
-/// From one pass of the sweeper to the next.
+/// The time between two passes of the sweeper.
 const PASS_SECONDS: u32 = 2;
 
 struct Message {
@@ -24,14 +24,15 @@ struct Message {
     receives: u32,
 }
 
-/// What was sent, received and given up.
+/// Counts of sent, received and abandoned messages.
 #[derive(Default)]
 struct Played {
     reminders: BTreeMap<OrderId, u32>,
     dead_letters: u32,
 }
 
-/// Plays so many seconds: each message is received when its time has come, and the sweeper reminds of what is due.
+/// Simulates this many seconds: each message is received at its time, and the sweeper sends reminders of due
+/// orders.
 async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mut Played) {
     let Trigger::Queue { max_receives, .. } = LIMITS.trigger else {
         panic!("a queue")
@@ -90,7 +91,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
             receives: 0,
         })
         .collect();
-    // The first try of one order is under way when the gateway goes.
+    // The first try of one order is in progress when the gateway becomes unavailable.
     scene
         .gateway
         .fail_next(GatewayOp::Confirm, GatewayFault::UnknownAfter);
@@ -116,7 +117,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
             "no look is a version"
         );
         let reminders = played.reminders[id];
-        // 15, 15, 30, 60 and then each 120 seconds.
+        // The pauses are 15, 15, 30 and 60 seconds, and then 120 seconds each.
         let most = scene.edge.now().millis_since(began) / MAX_REDRIVE_MS + 5;
         assert!(
             (10..=most).contains(&i64::from(reminders)),
@@ -163,7 +164,7 @@ async fn a_shopper_who_leaves_the_bank_s_page_open_is_asked_after_in_growing_pau
         (after.version, after.updated_at),
         (before.version, before.updated_at)
     );
-    // After 4, 8, 16, 32 and 64 seconds.
+    // The calls are repeated after 4, 8, 16, 32 and 64 seconds.
     assert_eq!(
         (
             played.reminders[&id],

@@ -1,4 +1,4 @@
-//! Every way an order can end, each step run twice.
+//! Every way in which an order can end, with each step run twice.
 
 use crate::support::{DECLINED, LOST, POOR, Scene, TO_SIGN, VISA};
 use domain::limits::MAX_CARD_DECLINES;
@@ -64,7 +64,7 @@ async fn a_card_that_was_declined_in_many_orders_ends_each_further_one() {
         let driven = scene.drive(&id).await;
         if nth + 1 < most {
             assert_eq!(driven, Ok(Driven::Waiting), "{who}");
-            // A message that comes twice counts once.
+            // A message that is delivered twice counts once.
             assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting), "{who}");
         } else {
             assert_eq!(driven, Ok(Driven::Ended(OrderStatus::Declined)), "{who}");
@@ -72,7 +72,7 @@ async fn a_card_that_was_declined_in_many_orders_ends_each_further_one() {
         }
         scene.audit();
     }
-    // Other cards are tried as before.
+    // Other cards are accepted as before.
     let id = scene.order("hal", DECLINED).await;
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
 }
@@ -127,7 +127,7 @@ async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
     scene.edge.advance_seconds(40);
     assert!(scene.bring(&id, POOR).await);
-    // While the gateway works, the shopper's time stands still.
+    // The shopper's time does not run while the gateway works.
     scene.edge.advance_seconds(170);
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
     let order = scene.read(&id).await;
@@ -170,7 +170,7 @@ async fn an_older_decline_is_none_of_the_current_try() {
     let id = scene.order("ada", DECLINED).await;
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
     assert!(scene.bring(&id, VISA).await);
-    // The second confirm is lost on its way, so the look-up still tells of the first card.
+    // The second confirm is lost on its way, so the look-up still reports the first card.
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(memory::GatewayFault::UnknownBefore));
@@ -424,7 +424,7 @@ async fn what_cannot_be_found_comes_again() {
     let id = scene.order("ada", VISA).await;
     let other = contracts::scene::placing("eve", "k", 1, 2).order.id;
     assert_eq!(scene.drive(&other).await, Err(NotDriven::NoOrder));
-    // Another account's payment.
+    // The payment belongs to another account.
     let order = scene.read(&id).await;
     let step = order
         .with_payment("pi_elsewhere".parse().unwrap(), memory::TestEdge::START)

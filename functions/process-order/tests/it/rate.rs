@@ -1,4 +1,4 @@
-//! The gateway's rate, its wish to be left alone, and failures that it stores under a key.
+//! The gateway's rate, pauses that the gateway requests, and failures that it stores under a key.
 
 use crate::support::{DECLINED, FAST, Scene, VISA};
 use domain::ids::OrderId;
@@ -23,7 +23,7 @@ fn calls(scene: &Scene) -> u64 {
     GatewayOp::ALL.iter().map(|op| scene.gateway.calls(*op)).sum()
 }
 
-/// Orders of as many shoppers.
+/// Orders of this many shoppers.
 async fn orders(scene: &Scene, count: usize) -> Vec<OrderId> {
     let mut orders = Vec::new();
     for n in 0..count {
@@ -41,7 +41,7 @@ async fn orders_one_after_another_are_paid_at_the_rate_by_two_calls_each() {
         assert_eq!(scene.drive(order).await, PAID);
     }
     assert_eq!(calls(&scene), 20);
-    // The first two calls wait for nobody.
+    // The first two calls have no wait.
     assert_eq!(scene.edge.now().millis_since(began), 18 * 40);
     scene.audit();
 }
@@ -50,7 +50,7 @@ async fn orders_one_after_another_are_paid_at_the_rate_by_two_calls_each() {
 async fn an_order_whose_turn_is_too_late_waits_without_a_call_and_is_never_cancelled() {
     let scene = Scene::paced(1, pace(1)).await;
     let orders = orders(&scene, 5).await;
-    // Others have taken all turns within reach.
+    // Other workers have taken all turns that a message may wait for.
     let wanted = domain::rate::CallsWanted {
         line: 0,
         rate: CallRate::new(1).unwrap(),
@@ -66,7 +66,7 @@ async fn an_order_whose_turn_is_too_late_waits_without_a_call_and_is_never_cance
         assert_eq!(scene.read(order).await.version, 1);
     }
     assert_eq!((calls(&scene), scene.edge.slept_ms()), (0, 0));
-    // Whoever has waited for longer than an order may wait for the gateway is tried all the same.
+    // An order that has waited longer than the drop's limit for the gateway is still tried.
     scene.past_the_wait();
     for order in &orders {
         assert_eq!(scene.drive(order).await, PAID);
@@ -94,7 +94,7 @@ async fn an_order_that_ended_while_it_waited_is_left_alone() {
     assert_eq!(scene.drive(&orders[0]).await, PAID);
     let confirms = scene.gateway.calls(GatewayOp::Confirm);
     let wish = async {
-        // The first time that others get to act is while the order waits.
+        // Other tasks first run while the order waits.
         while scene.edge.slept_ms() == 0 {
             tokio::task::yield_now().await;
         }
@@ -118,7 +118,7 @@ async fn without_the_shared_rate_a_process_keeps_to_its_own_share() {
         for order in &orders {
             assert_eq!(scene.drive(order).await, PAID);
         }
-        // Five workers share 20 calls a second: two calls take each of them half a second.
+        // Five workers share 20 calls a second, so two calls take each worker half a second.
         let took = scene.edge.now().millis_since(began);
         assert!((1_500..1_800).contains(&took), "{fault:?}: {took} ms");
     }
@@ -159,7 +159,7 @@ async fn a_failure_stored_under_a_key_is_met_by_the_next_key() {
         (GatewayOp::Create, GatewayFault::StoredBefore, (1, 0)),
         (GatewayOp::Create, GatewayFault::StoredAfter, (1, 0)),
         (GatewayOp::Confirm, GatewayFault::StoredBefore, (0, 1)),
-        // The look-up shows that the money was taken: no further key is used.
+        // The look-up shows that the money was taken, so no further key is used.
         (GatewayOp::Confirm, GatewayFault::StoredAfter, (0, 0)),
     ] {
         let scene = Scene::new(1).await;
@@ -196,7 +196,7 @@ async fn the_keys_are_bounded_and_then_the_gateway_is_waited_for() {
         assert_eq!(order.create_keys_used + order.tries[0].keys_used, MAX_KEYS - 1);
         assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
         scene.past_the_wait();
-        // Nobody but an operator ends it.
+        // Only an operator ends the order.
         assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
         assert!(scene.read(&id).await.status.is_open());
         scene.audit();
@@ -208,7 +208,7 @@ async fn a_message_that_comes_after_the_gateway_forgot_its_keys_charges_nobody_t
     for method in [VISA, DECLINED] {
         let scene = Scene::paced(1, FAST).await;
         let id = scene.order("ada", method).await;
-        // The worker dies after the confirm: nothing of its answer is stored.
+        // The worker dies after the confirm, so nothing of the answer is stored.
         scene.store.fail_nth(Op::Advance, 2, Fault::Broken);
         assert!(scene.drive(&id).await.is_err());
         scene.edge.advance_seconds(2 * 86_400);

@@ -14,7 +14,7 @@ async fn what_is_not_accepted_is_sent_again() {
     for fault in [SendFault::Lost, SendFault::Unconfirmed] {
         let bench = Bench::new();
         let life = life("ada");
-        // The second event to the ledger, and later the first to the payments.
+        // The second event to the ledger fails, and later the first to the payments queue.
         for fault in [None, Some(fault), None, None, Some(fault)] {
             bench.queues.fail_next_event(fault);
         }
@@ -46,7 +46,8 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
     for failing in 0..4 {
         let bench = Bench::new();
         let records = records(10, &life("ada"));
-        // The event at its first try, then every repeat of it, to the ledger. Payments are accepted in between.
+        // The event's first try and every repeat of it to the ledger fail. Sends to the payments queue
+        // succeed in between.
         for n in 0..4 {
             bench
                 .queues
@@ -59,7 +60,7 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
         }
         assert_eq!(bench.relay(&records).await, Some(sequence(10 + failing)));
         assert_eq!(bench.ledger().len(), 3, "what came after was sent");
-        // The next invocation, from there on.
+        // The next invocation starts at the returned sequence number.
         let bench = Bench::new();
         assert_eq!(bench.relay(&records[failing..]).await, None);
         assert_eq!(bench.ledger().len(), 4 - failing);
@@ -70,7 +71,7 @@ async fn the_stream_starts_again_at_the_first_that_was_never_accepted() {
 async fn payments_that_are_never_accepted_hold_the_stream() {
     let bench = Bench::new();
     for n in 0..30 {
-        // Four to the ledger, then only payments.
+        // Four sends go to the ledger, and all others to the payments queue.
         bench.queues.fail_next_event((n >= 4).then_some(SendFault::Lost));
     }
     assert_eq!(bench.relay(&records(1, &life("ada"))).await, Some(sequence(1)));

@@ -81,7 +81,7 @@ async fn a_ledger_that_lost_everything_has_the_same_rows_after_a_rebuild_from_th
         assert_eq!(bench.relay(&records(1, life)).await, None);
     }
     ledger.project(&bench.queues.sent_to(Ledger)).await;
-    // The table has each order as it is now.
+    // The table contains each order in its current state.
     let (items, rebuilt) = (
         lives.each_ref().map(|life| life.last().unwrap()),
         MemoryLedger::new(),

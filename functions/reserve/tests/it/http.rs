@@ -496,8 +496,8 @@ async fn phases_are_kept() {
     assert_eq!(scene.held(), 0);
 }
 
-/// While the drop cannot be read, a process claims by its copy until the end that it knows. It says nothing of a drop that a newer
-/// document may refute.
+/// While the drop cannot be read, a process accepts reservations by its copy until the end in that copy. It
+/// makes no statement that a newer document may refute.
 #[tokio::test(flavor = "current_thread")]
 async fn a_stale_copy_claims_and_says_nothing_for_good() {
     type Change = Box<dyn Fn(&Drop) -> Drop>;
@@ -594,8 +594,8 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
     );
 }
 
-/// With a crowd of 1,000,000 each process may look 0.36 times a second. Everybody else hears that all is held and when to ask again, and a repeat
-/// finds its reservation with the next look.
+/// With a crowd of 1,000,000, each process may look 0.36 times a second. All other requests are answered that
+/// all units are held and when to ask again, and a repeat finds its reservation with the next look.
 #[tokio::test(flavor = "current_thread")]
 async fn a_crowd_beyond_the_looks_is_spread_over_time() {
     let scene = scene(&[("TEE", 600)], 1);

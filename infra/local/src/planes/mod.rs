@@ -181,7 +181,7 @@ async fn answers(caller: &Caller, child: &mut Child) -> Result<()> {
             return Ok(());
         }
         if let Some(status) = child.try_wait()? {
-            bail!("the control planes ended ({status}); their log says why");
+            bail!("the control planes ended ({status}); see their log");
         }
         if Instant::now() > until {
             bail!("the control planes did not answer within {START_LIMIT:?}");

@@ -328,7 +328,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
     let killed = tokio::select! {
         status = child.wait() => {
             let status = status?;
-            tracing::warn!(function = %name, %status, "a process ended by itself; its log says more");
+            tracing::warn!(function = %name, %status, "a process ended by itself; see its log");
             false
         }
         () = told => {

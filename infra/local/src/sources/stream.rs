@@ -308,7 +308,7 @@ impl Stream {
         while let Err(error) = self.tell(destination, &notice, sequence(records.first())).await {
             tracing::error!(
                 ?destination,
-                "the on-failure destination could not be told: {error:#}"
+                "the failed batch could not be sent to the on-failure destination: {error:#}"
             );
             tokio::time::sleep(backoff(attempt)).await;
             attempt += 1;

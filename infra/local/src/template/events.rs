@@ -84,7 +84,7 @@ impl Destination {
         Ok(match self.r#type.as_str() {
             "SQS" => OnFailure::Queue(name()),
             "S3" => OnFailure::Bucket(name()),
-            other => bail!("the local stack knows no destination of type {other}"),
+            other => bail!("the local stack supports no destination of type {other}"),
         })
     }
 }

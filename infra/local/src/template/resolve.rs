@@ -143,7 +143,7 @@ impl Resolver<'_> {
                         let text = self.substitute(argument()?, place)?;
                         self.dynamic(&text, place)?
                     }
-                    other => bail!("{place}: the local stack does not know the intrinsic !{other}"),
+                    other => bail!("{place}: the local stack does not support the intrinsic !{other}"),
                 })
             }
         })
@@ -227,7 +227,7 @@ impl Resolver<'_> {
             (Named::Queue(queue), "QueueName") => queue.clone(),
             (Named::Function(function), "Arn") => function_arn(function),
             (Named::Other(other), "Arn") => format!("arn:aws:local:{REGION}:{ACCOUNT}:{other}"),
-            _ => bail!("{place}: the local stack does not know the attribute {path}"),
+            _ => bail!("{place}: the local stack does not support the attribute {path}"),
         })
     }
 
@@ -265,7 +265,7 @@ impl Resolver<'_> {
                 .ok_or_else(|| anyhow!("{place}: an unfinished dynamic reference"))?;
             let parts: Vec<&str> = reference.split(':').collect();
             let ["secretsmanager", secret, "SecretString", member] = parts.as_slice() else {
-                bail!("{place}: the local stack does not know the dynamic reference {reference}");
+                bail!("{place}: the local stack does not support the dynamic reference {reference}");
             };
             let key = format!("{secret}:{member}");
             let value = self

@@ -23,7 +23,7 @@ async fn race(sandbox: &Sandbox, path: &str, key: &str, form: &[(&str, &str)]) -
     set.join_all().await
 }
 
-/// Waits until the log holds what is waited for; the log is written by a task that no answer tells about.
+/// Waits until the log contains the expected lines. A task writes the log, and no answer reports its end.
 async fn until_logged(sandbox: &Sandbox, event: Event, count: usize) {
     tokio::time::timeout(Duration::from_secs(20), async {
         while sandbox.count(event).await < count {
@@ -121,7 +121,7 @@ async fn a_key_replays_its_answer_errors_included_and_refuses_other_parameters()
     assert!(replayed.replayed);
     assert_eq!(sandbox.count(Event::Declined).await, 1);
 
-    // A refusal before anything began is not kept: the corrected request may use the key.
+    // A refusal before the endpoint code is not stored, so the corrected request may use the key.
     let invalid = sandbox
         .post("/v1/payment_intents", Some("v"), &[("currency", "eur")])
         .await;
@@ -174,7 +174,8 @@ async fn a_client_that_hangs_up_is_charged_all_the_same() {
         tokio::spawn(async move { request.send().await.unwrap().status() })
     };
     let (mut one, mut two) = (send(), send());
-    // Whichever is refused proves that the other is being carried out; that one's client then goes away.
+    // The refused request shows that the other one is being carried out. The client of the other one then
+    // closes its connection.
     let refused = tokio::select! {
         status = &mut one => { two.abort(); status }
         status = &mut two => { one.abort(); status }
@@ -196,7 +197,7 @@ async fn faults_hit_the_share_they_are_told_and_the_same_orders_again() {
             let id = sandbox.create(&format!("o{n}"), "pm_card_visa").await;
             if sandbox.confirm(&id, &format!("o{n}/confirm")).await.status == 504 {
                 lost.push(n);
-                // The same key again: now answered or replayed, never charged twice.
+                // The same key again is answered or replayed, and never charged twice.
                 while sandbox.confirm(&id, &format!("o{n}/confirm")).await.status == 504 {}
             }
         }

@@ -1,4 +1,4 @@
-//! What each payment method leads to, over real HTTP.
+//! The result of each payment method, over real HTTP.
 
 use crate::support::{KEY, Sandbox};
 use sandbox_gateway::log::Event;

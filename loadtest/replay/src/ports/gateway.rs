@@ -16,10 +16,10 @@ use crate::faults::{Fault, Place, Stroke};
 use crate::process::Process;
 use crate::sabotage::{self, Sabotage};
 
-/// How long an answer is waited for in vain, in milliseconds.
+/// The time limit for an answer that does not arrive, in milliseconds.
 const ANSWER_MS: i64 = 5_000;
 
-/// The gateway as one process reaches it.
+/// The gateway port of one process.
 #[derive(Clone)]
 pub struct Gateway {
     process: Arc<Process>,
@@ -27,7 +27,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway as `process` reaches it.
+    /// The gateway port of `process`.
     #[must_use]
     pub fn new(process: &Arc<Process>, memory: &MemoryGateway) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Gateway {
             Some(Stroke::UnknownAfter) => Some(GatewayFault::UnknownAfter),
             Some(Stroke::UnavailableBefore) => Some(GatewayFault::UnavailableBefore),
             Some(Stroke::UnavailableAfter) => Some(GatewayFault::UnavailableAfter),
-            // Calls without a key have nothing to store a failure under.
+            // Calls without a key cannot have a stored failure.
             Some(Stroke::StoredBefore | Stroke::StoredAfter) if keyed_op(name).is_none() => {
                 Some(GatewayFault::UnavailableBefore)
             }
@@ -117,7 +117,7 @@ impl Gateway {
     }
 }
 
-/// The call as the gateway in memory names it, if it has an idempotency key.
+/// The call's name at the gateway in memory, if the call has an idempotency key.
 fn keyed_op(name: &str) -> Option<GatewayOp> {
     match name {
         "create" => Some(GatewayOp::Create),
@@ -126,11 +126,12 @@ fn keyed_op(name: &str) -> Option<GatewayOp> {
     }
 }
 
-/// The longest a slow bank takes, in milliseconds.
+/// The longest delay of a slow bank, in milliseconds.
 const BANK_MS: u64 = 20_000;
 
 impl Gateway {
-    /// The payment as an adapter tells of it that takes a decline for its end, if it was declined and such an adapter is wanted.
+    /// The payment as an adapter with the sabotage reports it: a decline appears as the payment's end.
+    /// Without this sabotage, or without a decline, the payment is unchanged.
     async fn declined_for_good(&self, id: &PaymentId) -> Option<Payment> {
         if !self.process.world.is_sabotaged(Sabotage::TakeDeclineForFinal) {
             return None;
@@ -179,7 +180,7 @@ impl PaymentGateway for Gateway {
             let answer = self.memory.confirm(id, method, return_url, key).await;
             let payment = match &answer {
                 Ok(payment) => Some(payment.clone()),
-                // It may have been carried out all the same.
+                // The call may have been carried out nevertheless.
                 Err(_) => self.memory.find(id).await.ok().flatten(),
             };
             if payment.is_some_and(|payment| payment.state == PaymentState::Processing) {
@@ -195,7 +196,7 @@ impl PaymentGateway for Gateway {
                 .world
                 .is_sabotaged(Sabotage::MoveOnAfterUnknownPayment)
         {
-            // A time-out taken for a refusal.
+            // Treats a time-out as a refusal.
             if let Ok(Some(payment)) = self.memory.find(id).await {
                 return Ok(Payment {
                     state: PaymentState::Declined {
@@ -223,7 +224,7 @@ impl PaymentGateway for Gateway {
         if self.process.world.is_sabotaged(Sabotage::UndoBeforeCancel)
             && let Ok(Some(payment)) = self.memory.find(id).await
         {
-            // The order is undone on the strength of having meant to cancel.
+            // Undoes the order although the gateway has not confirmed the cancellation.
             return Ok(Payment {
                 state: PaymentState::Cancelled,
                 ..payment

@@ -9,7 +9,7 @@ use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use crate::faults::{Fault, Place, Stroke};
 use crate::process::Process;
 
-/// The ledger as one process reaches it.
+/// The ledger port of one process.
 #[derive(Clone)]
 pub struct Ledger {
     process: Arc<Process>,
@@ -17,7 +17,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger as `process` reaches it.
+    /// The ledger port of `process`.
     #[must_use]
     pub fn new(process: &Arc<Process>, memory: &MemoryLedger) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The mail service's port, and what is kept about who was told.
+//! The ports of the mail service and of the record of sent mails.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::ports::tell::short;
 use crate::process::Process;
 use crate::sabotage::Sabotage;
 
-/// The mail service as one process reaches it. What it takes is delivered; nobody here reads it.
+/// The mail port of one process. An accepted mail is delivered, and no part of the replay reads it.
 #[derive(Clone)]
 pub struct Mailbox {
     process: Arc<Process>,
 }
 
 impl Mailbox {
-    /// The mail service as `process` reaches it.
+    /// The mail port of `process`.
     #[must_use]
     pub fn new(process: &Arc<Process>) -> Self {
         Self {

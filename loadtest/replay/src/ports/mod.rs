@@ -1,4 +1,4 @@
-//! The ports that functions are given here: those in memory, behind a gate at every call.
+//! The ports of the functions in a replay: the adapters in memory, with a gate before every call.
 
 mod gateway;
 mod ledger;

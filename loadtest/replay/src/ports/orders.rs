@@ -18,7 +18,7 @@ use crate::ports::store::Store;
 use crate::ports::tell::{Tell as _, short};
 use crate::sabotage::{self, Sabotage};
 
-/// How much later a write is done that was acknowledged before, in milliseconds.
+/// The delay of a write that was acknowledged before it was done, in milliseconds.
 const ACKNOWLEDGED_MS: i64 = 40;
 
 impl TakeCalls for Store {
@@ -57,7 +57,7 @@ impl PlaceOrder for Store {
         let process = self.process.clone();
         let act = move |memory: memory::MemoryStore| async move {
             if acknowledged_first {
-                // The write is under way in the process that says it is done, and dies with it.
+                // The write runs in the process that acknowledged it, and is lost when that process dies.
                 let inner = world.clone();
                 world.spawn(Some(process.id), async move {
                     inner.sleep(ACKNOWLEDGED_MS).await;
@@ -191,7 +191,7 @@ impl AdvanceOrder for Store {
             && names_payment
             && self.process.function == crate::process::Function::ProcessOrder
         {
-            // What is not awaited is written later, or never.
+            // A write that is not awaited is done later or never.
             let (memory, id) = (self.memory.clone(), self.process.id);
             let inner = world.clone();
             world.spawn(Some(id), async move {

@@ -1,4 +1,4 @@
-//! The queues' sending side.
+//! The sending side of the queues.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::process::{Function, Process};
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
 
-/// The queues as one process reaches them.
+/// The queue port of one process.
 #[derive(Clone)]
 pub struct Queues {
     process: Arc<Process>,
@@ -22,7 +22,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// The queues as `process` reaches them; what is accepted goes on to `deliveries`.
+    /// The queue port of `process`; accepted messages go to `deliveries`.
     #[must_use]
     pub fn new(process: &Arc<Process>, memory: &MemoryQueues, deliveries: &Arc<Deliveries>) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl SendEvents for Queues {
             self.process.tell(|| format!("the queue {to:?} is away"));
             return events.iter().map(|_| Err(refused())).collect();
         }
-        // A stroke hits some of a batch, as chance has it, and at least the first.
+        // A stroke hits a random part of a batch, and at least the first message.
         let hit = keyed(
             world.seed ^ 0x5e4d,
             self.process.id,
@@ -107,7 +107,7 @@ impl SendHint for Queues {
 
 impl ParkRecord for Queues {
     async fn park(&self, raw: &str) -> Result<(), SendError> {
-        // Nothing here makes a record that cannot be read; the audit counts it as a dead letter.
+        // No part of the replay makes an unreadable record; the audit counts one as a dead letter.
         self.memory.park(raw).await
     }
 }

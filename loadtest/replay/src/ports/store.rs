@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::stream::Stream;
 use crate::world::World;
 
-/// How long a client waits for an answer that does not come, in milliseconds, at most.
+/// The longest time that a client waits for an answer that does not arrive, in milliseconds.
 const ANSWER_MS: i64 = 2_000;
 
 /// Every database port of one process.
@@ -25,7 +25,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The database as `process` reaches it.
+    /// The database ports of `process`.
     #[must_use]
     pub fn new(process: &Arc<Process>, memory: &MemoryStore, stream: &Arc<Stream>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Store {
         &self.process.world
     }
 
-    /// A read. With `may_lag`, it may show the tables as they were a moment ago.
+    /// A read. With `may_lag`, it may return the state of an earlier moment.
     pub(super) async fn read<T, F>(
         &self,
         name: &'static str,
@@ -88,7 +88,7 @@ impl Store {
         answer
     }
 
-    /// A write: one atomic step, by itself or as a transaction.
+    /// A write: one atomic step, single or as a transaction.
     pub(super) async fn write<T, F>(
         &self,
         name: &'static str,
@@ -134,7 +134,7 @@ impl Store {
         answer
     }
 
-    /// Does something after its caller has given it up.
+    /// Does an operation after its caller has given up.
     pub(super) fn later<T: Tell>(
         &self,
         name: &'static str,
@@ -153,7 +153,7 @@ impl Store {
         });
     }
 
-    /// How the call fails without having had an effect, if it does.
+    /// The error of a call that had no effect, if the stroke causes one.
     async fn failure(&self, stroke: Option<Stroke>) -> Option<StoreError> {
         match stroke? {
             Stroke::Busy => Some(StoreError::Busy),
@@ -166,7 +166,8 @@ impl Store {
         }
     }
 
-    /// How long an answer is waited for in vain: a broken connection shows at once, silence takes its time.
+    /// How long the caller waits in vain: it notices a broken connection at once, and a missing answer at the
+    /// time-out.
     fn silence_ms(&self) -> i64 {
         let drawn = keyed(
             self.world().seed,

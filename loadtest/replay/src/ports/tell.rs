@@ -1,4 +1,4 @@
-//! Answers of ports, in a few words for the history.
+//! Short descriptions of the ports' answers for the history.
 
 use domain::claim::{Claim, ClaimState};
 use domain::drops::Drop;
@@ -13,11 +13,11 @@ use ports::mail::Contact;
 use ports::orders::{NotPlaced, OpenPage, OrderPage};
 use ports::stock::Peek;
 
-/// Can be told in a few words.
+/// A value with a short description.
 pub(crate) trait Tell {
     fn tell(&self) -> String;
 
-    /// Whether a reader of the history wants to know.
+    /// Whether the history includes the value.
     fn is_news(&self) -> bool {
         true
     }
@@ -101,7 +101,7 @@ impl Tell for Claim {
     }
 }
 
-/// A moment as the history writes it.
+/// The form of a time in the history.
 pub(crate) fn seconds(at: domain::time::Timestamp) -> String {
     let ms = at.millis_since(memory::TestEdge::START);
     format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
@@ -186,7 +186,7 @@ impl Tell for Vec<OrderId> {
     }
 }
 
-/// The beginning of an order's id, enough to tell orders of one drop apart.
+/// The beginning of an order's id, which is unique among the orders of one drop.
 pub(crate) fn short(id: &OrderId) -> &str {
     id.as_str().get(..7).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The replay proved: sabotages are found, drops keep their promises.
+//! Tests of the replay: deliberate bugs are found, and drops keep their promises.
 #![cfg(test)]
 #![allow(clippy::print_stdout)]
 

@@ -1,4 +1,4 @@
-//! The prover proved: every bug on purpose is found within its number of seeds, and what finds it shrinks.
+//! Every deliberate bug is found within its number of seeds, and a failing plan shrinks.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,7 @@ use replay::sabotage::{Expected, Sabotage};
 use replay::shrink::shrink;
 use replay::tokens::Keys;
 
-/// The promise that exists because of the bug, and must notice it first.
+/// The promise that the bug violates, and that must report it first.
 const fn noticed_as(sabotage: Sabotage) -> Option<Promise> {
     match sabotage {
         Sabotage::NobodyConducts => Some(Promise::OverdueHolds),
@@ -68,7 +68,7 @@ fn a_failing_drop_shrinks_to_a_small_one_that_still_fails() {
         sabotage: Some(Sabotage::ForgetTheLimit),
         telling: false,
     };
-    // Of earlier seeds one needs the timing of six shoppers to fail.
+    // One of the earlier seeds fails only with the timing of six shoppers.
     let (plan, promise) = (36..200)
         .find_map(|seed| {
             let plan = draw::plan(seed);

@@ -1,4 +1,4 @@
-//! A thousand drops: every promise kept, every situation met, every history repeatable.
+//! A thousand drops: every promise is kept, every situation occurs, and every history is repeatable.
 
 use std::sync::atomic::AtomicBool;
 
@@ -83,7 +83,7 @@ fn the_same_seed_gives_the_same_history_byte_for_byte() {
     };
     let keys = Keys::new().unwrap();
     for seed in (1..200).step_by(7) {
-        // Other keys, since no history may depend on them; another thread, since nothing may depend on that.
+        // The second run has other keys and another thread, since no history may depend on them.
         let first = run(&draw::plan(seed), &keys, options);
         let second = std::thread::spawn(move || run(&draw::plan(seed), &Keys::new().unwrap(), options))
             .join()

@@ -1,4 +1,4 @@
-//! Small runs of the model: as many shoppers as a test has time for.
+//! Small runs of the model, with as many shoppers as a test has time for.
 #![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,

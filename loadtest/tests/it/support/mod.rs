@@ -1,4 +1,4 @@
-//! A small API on a free port of 127.0.0.1 that answers as a test wants and remembers what it was sent.
+//! A small API on a free port of 127.0.0.1 that answers as a test needs and records its requests.
 #![allow(dead_code, unreachable_pub)]
 
 use std::convert::Infallible;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 pub const DROP: &str = "d";
 pub const START_MS: i64 = 1_800_000_000_000;
 
-/// A request as it was received.
+/// A received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub method: String,
@@ -38,7 +38,7 @@ pub struct Seen {
 
 pub type Log = Arc<Mutex<Vec<Seen>>>;
 
-/// Serves `answer` until the runtime ends; answers the base URL and the log.
+/// Serves `answer` until the runtime ends; returns the base URL and the log.
 pub async fn serve<F, A>(answer: F) -> (String, Log)
 where
     F: Fn(Seen, usize) -> A + Clone + Send + Sync + 'static,
@@ -91,7 +91,7 @@ async fn note(request: Request<Incoming>, log: &Log) -> (Seen, usize) {
     (seen, number)
 }
 
-/// A drop file for tests: quick, one SKU, everybody buys.
+/// A drop file for tests: short, one SKU, every shopper buys.
 pub fn drop_file() -> DropFile {
     let mut file = DropFile::parse(include_str!("../../../drops/default.toml")).unwrap();
     file.skus.truncate(1);

@@ -1,4 +1,5 @@
-//! What stands beside an order in the table `addresses`, which is not streamed: the address, and what its shopper was told.
+//! The item beside an order in the table `addresses`, which is not streamed: the address, and the record of
+//! mails to the shopper.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ids::OrderId;
@@ -11,7 +12,7 @@ use crate::error::conditional;
 use crate::item::{KEY, s, text, unreadable};
 
 const TABLE: &str = "addresses";
-/// The set of what was told; absent while nothing was.
+/// The set of sent news; absent if none was sent.
 const TOLD: &str = "told";
 
 impl KeepContact for OrderStore {

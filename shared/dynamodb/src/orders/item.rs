@@ -1,4 +1,4 @@
-//! An order's item: what indexes and people need as attributes of their own, and the whole order as JSON in `doc`.
+//! An order's item: the attributes that indexes and people need, and the whole order as JSON in `doc`.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ pub(crate) fn order_of(item: &Item) -> Result<Order, StoreError> {
         .map_err(|OrderImageError(what)| unreadable(TABLE, what))
 }
 
-/// An image of the stream is not an order. Says which attribute, never what it held.
+/// An image of the stream is not an order. The error names the attribute and not its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the image of an order has no readable `{0}`")]
 pub struct OrderImageError(&'static str);
@@ -73,7 +73,7 @@ pub fn order_from_stream_json(image: &Value) -> Result<Order, OrderImageError> {
     order_from_parts(part(KEY, "S")?, version, due_at, part(DOC, "S")?)
 }
 
-/// When an order is due stands beside its document too, and changes there alone when a look is put off.
+/// The due time is stored beside the document too, and changes only there when a check is moved.
 fn order_from_parts(
     key: &str,
     version: u32,

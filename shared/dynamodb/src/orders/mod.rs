@@ -1,4 +1,4 @@
-//! The order ports: an order and what it does to the stock change in one transaction.
+//! The order ports: an order and its effect on the stock change in one transaction.
 
 mod contacts;
 mod item;
@@ -28,7 +28,7 @@ use crate::transact::{Reason, Transacted, not_conditions, transact};
 use item::{DUE_AT, OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
 pub use item::{OrderImageError, order_from_stream_json};
 
-/// How many orders of a page are read at the same time.
+/// The number of orders of a page that are read concurrently.
 const READS_AT_ONCE: usize = 16;
 
 /// Orders, with the claims, purchase counters and addresses that change with them.
@@ -70,8 +70,8 @@ impl PlaceOrder for OrderStore {
         if let Some(error) = not_conditions(&reasons) {
             return Err(error);
         }
-        // The reasons name the conditions that were looked at before the transaction was given up; nothing promises that
-        // it was all of them. Only the order itself can say that there is none.
+        // The reasons name the conditions that were checked before the transaction was cancelled, and
+        // possibly not all of them. Only the order itself shows that it does not exist.
         if let Some(existing) = self.read(&placing.order.id).await? {
             return Ok(Conditional::Refused(NotPlaced::Exists(Box::new(existing))));
         }
@@ -80,13 +80,13 @@ impl PlaceOrder for OrderStore {
             (_, Some(Reason::Condition(counter))) => {
                 not_counted(placing, counter.as_ref()).map(Conditional::Refused)
             }
-            // The order was there a moment ago, or no reason was given at all: look again.
+            // The order existed a moment ago, or no reason was given: read again.
             _ => Err(StoreError::Busy),
         }
     }
 }
 
-/// Why the purchase counter, as it is, does not let the order pass.
+/// Why the current purchase counter does not admit the order.
 fn not_counted(placing: &Placing, counter: Option<&Item>) -> Result<NotPlaced, StoreError> {
     let order = &placing.order;
     let count = |name: &str| match counter.filter(|item| item.contains_key(name)) {
@@ -132,7 +132,7 @@ impl ListOrders for OrderStore {
             .key_condition_expression("shopper_id = :shopper")
             .expression_attribute_values(":shopper", s(shopper.as_str()))
             .scan_index_forward(false);
-        // One more than asked for tells whether there is a next page.
+        // One more order than requested shows whether there is a next page.
         let items = query(request, &self.clients.tables.orders, from, usize::from(limit) + 1).await?;
         let mut orders = items.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
         let next = page::cut(&mut orders, limit, |order| (order.placed_at, order.id.clone()));
@@ -239,7 +239,7 @@ impl AdvanceOrder for OrderStore {
         if let Some(error) = not_conditions(&reasons) {
             return Err(error);
         }
-        // As when placing: only the order itself can say that it is still at that version.
+        // As in placing: only the order itself shows that it still has that version.
         let version = self.read(&step.order.id).await?.map(|order| order.version);
         if version != Some(step.from_version) {
             return Ok(Conditional::Refused(()));
@@ -253,7 +253,7 @@ impl AdvanceOrder for OrderStore {
 }
 
 impl OrderStore {
-    /// Stores a step that leaves the stock alone: one write costs half of a transaction.
+    /// Stores a step that does not change the stock: one write costs half of a transaction.
     async fn replace(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
         let (condition, placeholder, name) = writes::AT_VERSION;
         let result = self

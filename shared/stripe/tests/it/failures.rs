@@ -1,4 +1,4 @@
-//! What the adapter makes of lost answers, refusals and servers that misbehave.
+//! The adapter's results for lost answers, refusals and faulty servers.
 
 use std::io::{Read as _, Seek as _};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use stripe::client::MAX_ANSWER_BYTES;
 use stripe::{Mode, StripeConfig, StripeGateway};
 use tokio::net::TcpListener;
 
-/// Short, so that an answer that never comes is given up soon; the sandbox answers all else within it.
+/// A short time limit for answers that never arrive. The sandbox gives all other answers within it.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
 async fn created(gateway: &StripeGateway<MemorySecret>) -> PaymentId {
@@ -104,7 +104,8 @@ async fn a_slow_charge_is_unknown_until_found() {
     let id = created(&gateway).await;
     let lost = confirm(&adapter(&sandbox.url, KEY, IMPATIENT), &id, "pm_sandbox_slow").await;
     assert_eq!(lost, Err(GatewayError::Unknown));
-    // While the first is at it, the key is in use: unknown, again; afterwards its answer is replayed.
+    // While the first call runs, the key is in use: the outcome is unknown, and the call is repeated.
+    // Afterwards the first call's answer is replayed.
     let paid = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             match confirm(&gateway, &id, "pm_sandbox_slow").await {
@@ -215,7 +216,7 @@ async fn a_changed_key_is_used_once_the_former_is_refused() {
 async fn without_a_key_nothing_is_sent() {
     let secret = MemorySecret::new(KEY);
     secret.fail(SecretError::Unavailable);
-    // Nobody listens there: a call that is sent is `NotSent`.
+    // No server listens there, so a call is `NotSent`.
     let gateway = with_secret("http://127.0.0.1:9", secret, Duration::from_secs(20));
     let create = gateway
         .create(&new_payment(), &IdempotencyKey::create(&order()))
@@ -232,7 +233,7 @@ async fn a_key_of_another_mode_is_shown_to_nobody() {
         let config = StripeConfig::new(&sandbox.url, mode).unwrap();
         (StripeGateway::new(&config, secret.clone()).unwrap(), secret)
     };
-    // The sandbox takes this very key, so only the mode stands in the way.
+    // The sandbox accepts this key, so only the mode prevents the call.
     let (live, _) = gateway("sk_live_secret", Mode::Live);
     let id = created(&live).await;
     let logged = sandbox.logged().len();
@@ -258,7 +259,7 @@ async fn a_key_of_another_mode_is_shown_to_nobody() {
         assert_eq!(gateway.find(&id).await.err(), wrong);
         assert_eq!(gateway.cancel(&id).await.err(), wrong);
         assert_eq!(gateway.refund(&id, amount, &refund).await.err(), wrong);
-        // Each refusal lets the key be read anew, so that one of the right mode is used once it is stored.
+        // After each refusal the key is read again, so a key of the right mode is used once it is stored.
         assert_eq!(secret.refusals(), 5);
     }
     drop(capturing);
@@ -404,7 +405,7 @@ async fn a_server_that_never_answers_is_given_up() {
         .await
         .unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    // Never accepted by us: the system completes the connection, and nobody reads.
+    // The test never accepts the connection: the operating system completes it, and no server reads.
     let gateway = adapter(&url, KEY, IMPATIENT);
     let id: PaymentId = "pi_1".parse().unwrap();
     assert_eq!(

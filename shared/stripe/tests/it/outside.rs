@@ -1,4 +1,5 @@
-//! The adapter and the reader of webhooks against a stand-in of Stripe that others wrote. `infra/tools/outside-gateway` starts it.
+//! The adapter and the parser of webhooks against an independent emulator of Stripe.
+//! `infra/tools/outside-gateway` starts it.
 
 use std::time::Duration;
 

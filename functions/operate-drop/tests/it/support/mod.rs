@@ -1,4 +1,4 @@
-//! A scene of operators on memory.
+//! Operators' requests over memory.
 #![allow(dead_code, unreachable_pub)]
 
 use std::future::{Future, poll_fn};
@@ -27,13 +27,13 @@ pub struct Scene {
     pub router: Router,
 }
 
-/// A moment of the test's clock, in seconds from its start, as the API writes it.
+/// A time of the test's clock, in seconds from its start, in the API's format.
 pub fn moment(seconds: u32) -> String {
     let at = api::moment::Moment(TestEdge::START.plus_seconds(seconds));
     serde_json::to_value(at).unwrap().as_str().unwrap().to_owned()
 }
 
-/// A good body: starts in 100 seconds, lasts as many; 70 units in shards of 24, and 5.
+/// A valid body: starts in 100 seconds and lasts 100 seconds; 70 units in shards of 24, and 5 units.
 pub fn body() -> Value {
     json!({
         "title": "Autumn", "currency": "EUR", "starts_at": moment(100), "ends_at": moment(200),
@@ -50,7 +50,7 @@ impl Scene {
         Self::with_gateway(CallRate::HIGHEST)
     }
 
-    /// Where the payment gateway is called at `rate`.
+    /// The function with a payment gateway that is called at `rate`.
     pub fn with_gateway(rate: CallRate) -> Self {
         let (store, edge, keys) = (
             MemoryStore::new(),
@@ -79,7 +79,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// A request of the operator's, with a body if it has one and a key if it has one.
+    /// An operator's request, with an optional body and key.
     pub fn request(
         &self,
         method: &str,
@@ -141,14 +141,14 @@ impl Scene {
         self.store.drop(&"d".parse().unwrap()).await.unwrap()
     }
 
-    /// Everything stored about drops and stock.
+    /// All stored data about drops and stock.
     pub async fn all(&self) -> (Option<Drop>, String) {
         (self.drop().await, format!("{:?}", self.store.shards()))
     }
 }
 
-/// Runs `work` for so many polls and then drops it, as the death of its process would; `None` if it was cut off. Each
-/// call of a memory port takes one poll more.
+/// Polls `work` this many times and then drops it, as the death of its process would; `None` if it was not
+/// finished. Each call of a memory port needs one more poll.
 pub async fn killed_after<F: Future>(polls: usize, work: F) -> Option<F::Output> {
     let mut work = pin!(work);
     let mut left = polls;

@@ -1,4 +1,4 @@
-//! Orders on memory, a gateway in memory, and the audit after every test.
+//! Orders over memory, a gateway in memory, and the audit after every test.
 #![allow(dead_code)]
 
 use contracts::scene;
@@ -27,7 +27,7 @@ pub(crate) struct Scene {
     pub(crate) driver: Driver<MemoryStore, MemoryGateway, TestEdge>,
 }
 
-/// So fast that nobody waits.
+/// A rate so high that no call waits.
 pub(crate) const FAST: Pace = Pace {
     rate: CallRate::HIGHEST,
     workers: 1,
@@ -38,7 +38,7 @@ impl Scene {
         Self::paced(seed, FAST).await
     }
 
-    /// With a gateway that may be called at `pace`.
+    /// The function over a gateway that may be called at `pace`.
     pub(crate) async fn paced(seed: u64, pace: Pace) -> Self {
         let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(seed));
         assert!(store.allocate(&scene::key(0), 20).await.unwrap().is_done());
@@ -52,12 +52,12 @@ impl Scene {
         }
     }
 
-    /// A placed order of `who`, with two minutes for what the payment asks of them.
+    /// A placed order of the shopper `who`, with two minutes for actions that the payment requires.
     pub(crate) async fn order(&self, who: &str, method: &str) -> OrderId {
         self.order_by(who, "k", method).await
     }
 
-    /// The same by a request with the key `key`.
+    /// Like the helper above, placed by a request with the key `key`.
     pub(crate) async fn order_by(&self, who: &str, key: &str, method: &str) -> OrderId {
         let placing = scene::placing_in(0, who, key, 1, 2, self.edge.now());
         let first = !(self.store.orders().values()).any(|order| order.shopper == placing.order.shopper);
@@ -80,7 +80,7 @@ impl Scene {
         self.driver.drive(id, None, Patience::Long).await
     }
 
-    /// As the queue and the sweeper do: again while it fails or the gateway is silent.
+    /// Repeats as the queue and the sweeper do, while the message fails or the gateway does not answer.
     pub(crate) async fn deliver(&self, id: &OrderId) -> Driven {
         let mut last = None;
         for _ in 0..12 {
@@ -98,7 +98,7 @@ impl Scene {
         self.store.order(id).await.unwrap().unwrap()
     }
 
-    /// As the shopper does; whether the wish was stored.
+    /// Requests the cancellation as the shopper does; returns whether the request was stored.
     pub(crate) async fn ask_to_cancel(&self, id: &OrderId) -> bool {
         let Ok(Some(order)) = self.store.order(id).await else {
             return false;
@@ -109,24 +109,24 @@ impl Scene {
         self.store.advance(&step).await.is_ok_and(|done| done.is_done())
     }
 
-    /// The shopper at the bank, if there is anything to do.
+    /// Completes the bank's page as the shopper, if the order requires it.
     pub(crate) fn act(&self, id: &OrderId, approves: bool) {
         for payment in self.gateway.payments_of(id) {
             self.gateway.finish_action(&payment.id, approves);
         }
     }
 
-    /// Past the shopper's time for the bank's page.
+    /// Moves the time past the shopper's limit for the bank's page.
     pub(crate) fn past_the_deadline(&self) {
         self.edge.advance_seconds(121);
     }
 
-    /// Past the time for which an order waits for the gateway.
+    /// Moves the time past the limit for which an order waits for the gateway.
     pub(crate) fn past_the_wait(&self) {
         self.edge.advance_seconds(7_201);
     }
 
-    /// As the shopper does; whether the card was accepted.
+    /// Submits another card as the shopper; returns whether it was accepted.
     pub(crate) async fn bring(&self, id: &OrderId, method: &str) -> bool {
         let Ok(Some(order)) = self.store.order(id).await else {
             return false;
@@ -138,7 +138,7 @@ impl Scene {
         self.store.advance(&step).await.is_ok_and(|done| done.is_done())
     }
 
-    /// What must hold at every moment, with or without open orders.
+    /// Checks what must hold at every moment, with or without open orders.
     pub(crate) fn audit(&self) {
         self.store.audit().unwrap();
         for (id, order) in self.store.orders() {

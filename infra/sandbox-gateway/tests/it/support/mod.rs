@@ -1,4 +1,4 @@
-//! A sandbox on a free port and a client that speaks to it as any HTTP client would.
+//! A sandbox on a free port, and a client that uses it over plain HTTP.
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ impl Sandbox {
         let task = tokio::spawn(serve(listener, options, async move {
             let _ = stopped.await;
         }));
-        // The client wants a TLS provider even where it speaks plain HTTP.
+        // The client requires a TLS provider even for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()

@@ -1,4 +1,4 @@
-//! The adapter in front of a sandbox gateway, and of servers that misbehave.
+//! The adapter with a sandbox gateway, and with faulty servers.
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 pub(crate) const KEY: &str = "sk_test_sandbox";
 
-/// A running sandbox; ends with the test's runtime.
+/// A running sandbox, which ends with the test's runtime.
 pub(crate) struct Sandbox {
     pub(crate) url: String,
     log: PathBuf,
@@ -160,7 +160,7 @@ pub(crate) async fn server_that_answers(bytes: Vec<u8>) -> String {
             let bytes = bytes.clone();
             tokio::spawn(async move {
                 let mut request = [0; 4096];
-                // The client's requests here fit one segment; whatever is left does not change the answer.
+                // The client's requests here fit into one segment; unread bytes do not change the answer.
                 let _ = stream.read(&mut request).await;
                 let _ = stream.write_all(&bytes).await;
                 let _ = stream.shutdown().await;
