@@ -2,9 +2,9 @@
 #![cfg(test)]
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use contracts::scene::{as_first, key, placing};
 use domain::order::{DeclineReason, EndReason, Fingerprint, Order};
 use events::OrderEvent;
-use memory::contract::scene::{as_first, key, placing};
 use memory::{Fault, MailFault, MemoryMailbox, MemoryStore, Op, TestEdge};
 use notify_shopper::{LIMITS, NotTold, Notifier, Told};
 use ports::edge::Edge as _;

@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 use aws_lambda_events::sqs::SqsEvent;
+use contracts::ledger::{cancelled_life, life};
 use events::{MAX_EVENT_BYTES, OrderEvent};
-use memory::contract::ledger::{cancelled_life, life};
 use memory::{MemoryLedger, TestEdge};
 use ports::edge::Edge as _;
 use ports::ledger::LedgerError;

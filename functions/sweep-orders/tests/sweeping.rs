@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use contracts::scene::{key, placing_in, shopper};
 use domain::ids::OrderId;
 use domain::limits::{ACTION_POLL_MS, REDRIVE_MS};
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
 use events::EventType;
-use memory::contract::scene::{key, placing_in, shopper};
 use memory::{Fault, MemoryQueues, MemoryStore, Op, SendFault, TestEdge};
 use ports::edge::Edge as _;
 use ports::messages::Destination::{Ledger, Payments};

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
+use contracts::scene;
 use domain::rate::CallRate;
 use events::{OrderEvent, PaymentWork};
-use memory::contract::scene;
 use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
 use ports::orders::PlaceOrder as _;

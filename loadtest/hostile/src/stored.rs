@@ -16,9 +16,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use contracts::scene;
 use domain::shard::Shard;
 use dynamodb::{DropStore, OrderStore, StatusStore, StockStore, Tables};
-use memory::contract::scene;
 use ports::drops::{HoldLease as _, ListDrops as _, ReadCounts as _, ReadDrop as _, ReadStatus as _};
 use ports::orders::{FindDueOrders as _, ListOrders as _, ReadOrder as _};
 use ports::stock::{ClaimStock as _, Consistency, PeekStock as _, ReadClaim as _, SurveyStock as _};

@@ -1,6 +1,6 @@
 //! Records of the orders' stream, one after another, as the relay reads them.
 
-use memory::contract::scene;
+use contracts::scene;
 use memory::{MemoryQueues, TestEdge};
 use ports::edge::Edge as _;
 use ports::messages::Destination;

@@ -1,12 +1,12 @@
-//! In-memory adapters of every port, and the contract tests that all adapters pass.
+//! In-memory adapters of every port.
 //!
 //! **The problem.** A handler is tested without a database, and what it relies on must be what the real database does,
 //! down to which of two refusals comes first and what a repeat is answered.
 //!
 //! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time;
 //! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`MemorySecret`] is a secret that tests change; [`TestEdge`] is a clock that tests move and dice that
-//! a seed decides. [`contract`] holds the tests that say what each port promises: they run on these adapters and on
-//! the real ones.
+//! a seed decides. The crate `contracts` holds the tests that say what each port promises: they run on these adapters
+//! and on the real ones.
 //!
 //! **A walk through.** Set the scene with [`MemoryStore::put_drop`]; run the handler on a clone of the store; let calls
 //! fail with [`MemoryStore::fail_next`] (or all of them by a [`MemoryStore::set_plan`]); check what is left with
@@ -18,7 +18,6 @@
 
 mod account;
 mod audit;
-pub mod contract;
 mod drops;
 mod edge;
 mod faults;

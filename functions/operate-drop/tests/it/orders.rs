@@ -1,11 +1,11 @@
 //! Orders that wait for the payment gateway: listed, kept, ended.
 
 use axum::body::Body;
+use contracts::scene::{self, as_first, key, placing_in};
 use domain::drops::Drop;
 use domain::order::{DeclineReason, EndReason, Order, OrderStatus};
 use domain::saga::Cause;
 use http::{Request, StatusCode};
-use memory::contract::scene::{self, as_first, key, placing_in};
 use memory::{Fault, Op};
 use ports::drops::StoreDrop as _;
 use ports::edge::Edge as _;

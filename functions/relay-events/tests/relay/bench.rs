@@ -1,9 +1,9 @@
 //! A relay, and the records of a stream.
 
+use contracts::scene::placing;
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
 use events::{EventType, OrderEvent};
-use memory::contract::scene::placing;
 use memory::{MemoryQueues, TestEdge};
 use ports::edge::Edge as _;
 use ports::messages::Destination::{Ledger, Mail, Payments};

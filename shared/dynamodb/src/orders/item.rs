@@ -95,8 +95,8 @@ fn order_from_parts(
 mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::AttributeValue;
+    use contracts::scene;
     use domain::order::EndReason;
-    use memory::contract::scene;
     use serde_json::json;
 
     /// An item as a stream record shows it.

@@ -1,9 +1,9 @@
 //! The outcome of each kind of failure, with scripted answers that no local server gives.
 
 use crate::told::{Answer, Told};
+use contracts::scene::{NOW, drop_id, held, key, placing, shopper};
 use domain::order::Order;
 use dynamodb::{OrderStore, StockStore, Tables};
-use memory::contract::scene::{NOW, drop_id, held, key, placing, shopper};
 use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, Consistency, GiveBackStock, PeekStock, SurveyStock};
 use ports::{Conditional, StoreError};

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
+use contracts::scene::{NOW, draft, drop_id, held, id, key, placing, shopper, sku};
 use domain::drops::Drop;
 use domain::order::EndReason;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use dynamodb::{DropStore, OrderStore, StatusStore, StockStore};
-use memory::contract::scene::{NOW, draft, drop_id, held, id, key, placing, shopper, sku};
 use ports::StoreError;
 use ports::drops::{FreeCounts, HoldLease, ReadCounts, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
 use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
+use contracts::scene::{NOW, drop_id};
 use domain::prescale::capacity::{Capacity, DatabaseSize};
 use domain::prescale::numbers::Share;
 use domain::prescale::readiness::{Readiness, Ruling};
 use domain::prescale::steps::Step;
 use domain::prescale::target::Record;
 use dynamodb::{AUDIT_DAYS, PrescaleStore};
-use memory::contract::scene::{NOW, drop_id};
 use ports::StoreError;
 use ports::prescale::{Audited, Carried, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};
 

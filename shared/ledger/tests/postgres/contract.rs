@@ -1,10 +1,10 @@
 //! The contract of the ledger port.
 
+use contracts::ledger::Ledger as UnderTest;
 use domain::ids::OrderId;
 use domain::order::{EndReason, OrderStatus};
 use domain::time::Timestamp;
 use events::{EventType, OrderData, OrderEvent};
-use memory::contract::ledger::Ledger as UnderTest;
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use tokio_postgres::Row;
 
@@ -96,4 +96,4 @@ impl UnderTest for Ledger {
     }
 }
 
-memory::ledger_contract!(Ledger::start().await);
+contracts::ledger_contract!(Ledger::start().await);

@@ -1,6 +1,6 @@
 //! Ledger entries: one capture for each paid order, one refund for each refunded order, and a sum of zero.
 
-use memory::contract::ledger::{cancelled_life, life};
+use contracts::ledger::{cancelled_life, life};
 use ports::ledger::ProjectOrders as _;
 use proptest::prelude::*;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use contracts::ledger::{Ledger as _, life};
 use ledger::{Address, Database, Limits, PostgresLedger, SignIn};
-use memory::contract::ledger::{Ledger as _, life};
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use tokio::net::TcpListener;
 

@@ -3,8 +3,8 @@
 //! A release whose migration affects the statement keeps the former statement as `tests/former/Vn.sql`, where `n` is
 //! the version of the schema that it was written for.
 
+use contracts::ledger::{Ledger as _, life};
 use events::OrderEvent;
-use memory::contract::ledger::{Ledger as _, life};
 use ports::ledger::ProjectOrders as _;
 use tokio_postgres::types::{ToSql, Type};
 

@@ -1,9 +1,9 @@
 //! A refused event reports the broken rule and blocks no other event.
 
+use contracts::ledger::{Ledger as _, cancelled_life, life};
 use domain::order::{EndReason, OrderStatus};
 use domain::time::Timestamp;
 use events::{OrderData, OrderEvent};
-use memory::contract::ledger::{Ledger as _, cancelled_life, life};
 use ports::ledger::{LedgerError, ProjectOrders as _, Projected};
 
 use crate::server::Ledger;

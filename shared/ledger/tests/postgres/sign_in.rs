@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_credential_types::Credentials;
+use contracts::ledger::life;
 use ledger::{Address, ConnectError, Database, PostgresLedger, SignIn, SignInError};
 use memory::TestEdge;
-use memory::contract::ledger::life;
 use ports::ledger::{LedgerError, ProjectOrders as _};
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,7 +1,7 @@
 //! The servers that a connection trusts: each failed verification is refused.
 
+use contracts::ledger::life;
 use ledger::{Address, ConnectError, Database, PostgresLedger, Roots, SignIn, UrlError};
-use memory::contract::ledger::life;
 use ports::ledger::{LedgerError, ProjectOrders as _};
 use tokio_postgres::NoTls;
 

@@ -1,8 +1,8 @@
 //! The contract of an account's control planes, on the account in memory.
 
+use contracts::account::{AccountPorts, ControlPlanes, scene};
 use domain::prescale::documents::Documents;
 use domain::prescale::quotas::Quotas;
-use memory::contract::account::{AccountPorts, ControlPlanes, scene};
 use memory::{MemoryAccount, TestEdge};
 
 /// Longer than anything takes.
@@ -60,11 +60,11 @@ impl ControlPlanes for Planes {
 }
 
 mod with_a_serverless_cluster {
-    memory::account_contract!(super::planes(super::scene::serverless()));
-    memory::serverless_contract!(super::planes(super::scene::serverless()));
+    contracts::account_contract!(super::planes(super::scene::serverless()));
+    contracts::serverless_contract!(super::planes(super::scene::serverless()));
 }
 
 mod with_instances {
-    memory::account_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
-    memory::classes_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
+    contracts::account_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
+    contracts::classes_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
 }

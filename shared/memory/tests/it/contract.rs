@@ -1,31 +1,31 @@
 //! The contracts of the ports, on the adapters in memory.
 
 mod stock {
-    memory::stock_contract!(memory::MemoryStore::new());
+    contracts::stock_contract!(memory::MemoryStore::new());
 }
 mod orders {
-    memory::orders_contract!(memory::MemoryStore::new());
+    contracts::orders_contract!(memory::MemoryStore::new());
 }
 mod calls {
-    memory::calls_contract!(memory::MemoryStore::new());
+    contracts::calls_contract!(memory::MemoryStore::new());
 }
 mod drops {
-    memory::drops_contract!(memory::MemoryStore::new());
+    contracts::drops_contract!(memory::MemoryStore::new());
 }
 mod status {
-    memory::status_contract!(memory::MemoryStore::new());
+    contracts::status_contract!(memory::MemoryStore::new());
 }
 mod issuers {
-    memory::issuers_contract!(memory::MemoryStore::new());
+    contracts::issuers_contract!(memory::MemoryStore::new());
 }
 mod messages {
-    memory::messages_contract!(memory::MemoryQueues::new());
+    contracts::messages_contract!(memory::MemoryQueues::new());
 }
 mod ledger {
-    memory::ledger_contract!(memory::MemoryLedger::new());
+    contracts::ledger_contract!(memory::MemoryLedger::new());
 }
 mod prescale {
-    memory::prescale_contract!(crate::contract::account());
+    contracts::prescale_contract!(crate::contract::account());
 }
 
 /// An account by the project's own documents, of which only what runs leave behind is of interest here.

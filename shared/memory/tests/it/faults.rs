@@ -1,8 +1,8 @@
 //! The faults, the audit and the clock: what other crates' tests lean on.
 
+use contracts::scene::{NOW, held, key, placing, shopper};
 use domain::order::EndReason;
 use domain::shard::Shard;
-use memory::contract::scene::{NOW, held, key, placing, shopper};
 use memory::{Fault, MemoryStore, Op, TestEdge};
 use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, PlaceOrder};

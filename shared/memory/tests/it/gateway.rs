@@ -1,3 +1,3 @@
 //! The contract of the payment gateway port, on the gateway in memory.
 
-memory::gateway_contract!(memory::MemoryGateway::new());
+contracts::gateway_contract!(memory::MemoryGateway::new());

@@ -1,8 +1,8 @@
 //! The contract of the message ports, on SQS.
 
 use crate::local::LocalSqs;
+use contracts::messages::Queues;
 use events::OrderEvent;
-use memory::contract::messages::Queues;
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
 use queues::{QueueUrls, SqsQueues};
 
@@ -59,4 +59,4 @@ impl Queues for Local {
     }
 }
 
-memory::messages_contract!(Local::start().await);
+contracts::messages_contract!(Local::start().await);

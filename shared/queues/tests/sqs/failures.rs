@@ -2,9 +2,9 @@
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::QueueAttributeName;
+use contracts::scene::placing;
 use domain::time::Timestamp;
 use events::OrderEvent;
-use memory::contract::scene::placing;
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
 use queues::{MAX_BATCH_BYTES, QueueUrls, SqsQueues};
 use tokio::net::TcpListener;

@@ -2,8 +2,8 @@
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use contracts::scene::placing;
 use events::OrderEvent;
-use memory::contract::scene::placing;
 use ports::messages::{Destination, SendEvents};
 use queues::{QueueUrls, SqsQueues};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers, with_secret};
+use contracts::gateway::GatewayUnderTest as _;
 use memory::MemorySecret;
-use memory::contract::gateway::GatewayUnderTest as _;
 use ports::payment::{
     Code, GatewayError, IdempotencyKey, Payment, PaymentGateway as _, PaymentId, PaymentState,
 };

@@ -121,7 +121,7 @@ impl Scene {
             claim,
             payment_method: "pm_card".to_owned(),
             fingerprint: Fingerprint::of_request(b"k", b"f"),
-            terms: memory::contract::scene::TERMS,
+            terms: contracts::scene::TERMS,
         };
         let order = Order::place(placement, now);
         let placing = Placing {

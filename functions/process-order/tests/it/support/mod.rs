@@ -1,10 +1,10 @@
 //! Orders on memory, a gateway in memory, and the audit after every test.
 #![allow(dead_code)]
 
+use contracts::scene;
 use domain::ids::OrderId;
 use domain::order::{EndReason, Fingerprint, Order, OrderStatus};
 use domain::rate::CallRate;
-use memory::contract::scene;
 use memory::{MemoryGateway, MemoryStore, TestEdge};
 use ports::edge::Edge as _;
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing, ReadOrder as _};

@@ -18,6 +18,7 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+use contracts::account::{AccountPorts, ControlPlanes, scene};
 use control_plane::{AwsAccount, Clients, FunctionName, Names, Patience, Service, SourceName, Trial};
 use domain::prescale::calendar::CalendarDrop;
 use domain::prescale::capacity::Polling;
@@ -25,7 +26,6 @@ use domain::prescale::database::DatabaseBaseline;
 use domain::prescale::documents::Documents;
 use domain::time::Timestamp;
 use memory::MemoryStore;
-use memory::contract::account::{AccountPorts, ControlPlanes, scene};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

@@ -1,10 +1,10 @@
 //! The account's limits, and documents with mistakes.
 
+use contracts::account::{ControlPlanes, scene};
 use domain::drops::FieldError;
 use domain::prescale::capacity::{Polling, WarmThroughput};
 use domain::prescale::quotas::Quotas;
 use domain::prescale::steps::Step;
-use memory::contract::account::{ControlPlanes, scene};
 use ports::prescale::{CarryOut, Observe, ReadDocuments, ReadQuotas};
 
 use crate::local::account::Local;

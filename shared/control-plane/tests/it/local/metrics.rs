@@ -2,9 +2,9 @@
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use contracts::account::{ControlPlanes, scene};
+use contracts::scene::NOW;
 use domain::time::Timestamp;
-use memory::contract::account::{ControlPlanes, scene};
-use memory::contract::scene::NOW;
 use ports::prescale::{Measure, MeasureDemand};
 
 use crate::local::account::Local;

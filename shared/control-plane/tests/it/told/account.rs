@@ -10,12 +10,12 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::RetryConfig;
+use contracts::account::scene;
 use control_plane::{AwsAccount, Clients, Names, Patience};
 use domain::prescale::capacity::{Polling, WarmThroughput};
 use domain::prescale::documents::Documents;
 use domain::prescale::steps::Step;
 use memory::MemoryStore;
-use memory::contract::account::scene;
 use serde_json::json;
 
 use crate::told::answers::{cluster, instances, nothing_provisioned, ok, reserved, source, table};

@@ -1,8 +1,8 @@
 //! The database: slow, in transition, and failing over.
 
+use contracts::account::scene::SMALL;
 use domain::prescale::observed::ObservedDatabase;
 use domain::prescale::steps::Step;
-use memory::contract::account::scene::SMALL;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe};
 
 use crate::told::account::{account, provisioned, serverless, told};

@@ -1,11 +1,11 @@
 //! Lists in pages, up to a bound.
 
+use contracts::account::scene;
 use control_plane::Patience;
 use domain::prescale::baseline::Baseline;
 use domain::prescale::quotas::Quotas;
 use domain::prescale::steps::Step;
 use memory::MemoryStore;
-use memory::contract::account::scene;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};
 

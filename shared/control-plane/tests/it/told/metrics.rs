@@ -1,7 +1,7 @@
 //! Metrics, when CloudWatch's answers are faulty.
 
-use memory::contract::account::scene::API;
-use memory::contract::scene::NOW;
+use contracts::account::scene::API;
+use contracts::scene::NOW;
 use ports::prescale::{ControlError, Measure};
 
 use crate::told::account::{account, told};

@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
     Projection, ProjectionType, ScalarAttributeType,
 };
+use contracts::prescale::{Entry, Ledger, PrescalePorts};
+use contracts::{Database, DropPorts, IssuerPorts, OrderPorts, StatusPorts, StockPorts};
 use domain::ids::OrderId;
 use domain::time::Timestamp;
 use dynamodb::{DropStore, IssuerStore, OrderStore, PrescaleStore, StatusStore, StockStore, Tables};
-use memory::contract::prescale::{Entry, Ledger, PrescalePorts};
-use memory::contract::{Database, DropPorts, IssuerPorts, OrderPorts, StatusPorts, StockPorts};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

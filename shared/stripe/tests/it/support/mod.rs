@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use contracts::gateway::GatewayUnderTest;
 use domain::ids::OrderId;
 use domain::money::Money;
 use memory::MemorySecret;
-use memory::contract::gateway::GatewayUnderTest;
 use ports::payment::{NewPayment, PaymentGateway, PaymentId};
 use sandbox_gateway::log::{Event, Line};
 use sandbox_gateway::{Options, serve};

@@ -8,8 +8,8 @@ pub mod races;
 
 use domain::order::Order;
 
-use crate::contract::scene::{drop_id, held, key, shopper};
-use crate::contract::{StockPorts, answered};
+use crate::scene::{drop_id, held, key, shopper};
+use crate::{StockPorts, answered};
 
 /// The contract of the order ports, as tests; `$setup` makes an empty database.
 #[macro_export]

@@ -8,9 +8,9 @@ use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, GiveBackStock};
 
 use super::{holds, is_ordered, purchased};
-use crate::contract::race::{insist, race};
-use crate::contract::scene::{NOW, held, id, key, placing, placing_in, shopper};
-use crate::contract::{Database, answered, shard};
+use crate::race::{insist, race};
+use crate::scene::{NOW, held, id, key, placing, placing_in, shopper};
+use crate::{Database, answered, shard};
 
 const ROUNDS: u16 = 8;
 

@@ -6,9 +6,9 @@ use domain::time::Timestamp;
 use ports::Conditional;
 use ports::drops::{FreeCounts, HoldLease, Lease, ReadCounts, ReadStatus, WriteStatus};
 
-use crate::contract::race::race;
-use crate::contract::scene::{NOW, drop_id, id, sku};
-use crate::contract::{Database, StatusPorts, answered};
+use crate::race::race;
+use crate::scene::{NOW, drop_id, id, sku};
+use crate::{Database, StatusPorts, answered};
 
 /// The contract of the status and lease ports, as tests; `$setup` makes an empty database.
 #[macro_export]

@@ -5,9 +5,9 @@ use domain::survey::SeenClaim;
 use ports::Conditional;
 use ports::stock::{ClaimStock, GiveBackStock};
 
-use crate::contract::race::race;
-use crate::contract::scene::{NOW, held, key, shopper};
-use crate::contract::{Database, StockPorts, allocated, answered, assert_broken, shard};
+use crate::race::race;
+use crate::scene::{NOW, held, key, shopper};
+use crate::{Database, StockPorts, allocated, answered, assert_broken, shard};
 
 /// A shard of 3 units in which ada holds 2.
 async fn ada_holds_two(stock: &impl StockPorts) -> Claim {

@@ -8,9 +8,9 @@ use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, SurveyStock,
 };
 
-use crate::contract::race::{insist, race};
-use crate::contract::scene::{NOW, drop_id, held, key, shopper};
-use crate::contract::{Database, allocated, answered, shard};
+use crate::race::{insist, race};
+use crate::scene::{NOW, drop_id, held, key, shopper};
+use crate::{Database, allocated, answered, shard};
 
 pub async fn a_shard_is_allocated_once(database: &impl Database) {
     let stock = database.stock();

@@ -6,9 +6,9 @@ use domain::ids::ShardKey;
 use domain::shard::Shard;
 use ports::stock::{AllocateStock, ClaimStock, Consistency, Peek, PeekStock, ReadClaim, SurveyStock};
 
-use crate::contract::race::race;
-use crate::contract::scene::{NOW, drop_id, held, id, key, shopper};
-use crate::contract::{Database, allocated, answered, assert_broken};
+use crate::race::race;
+use crate::scene::{NOW, drop_id, held, id, key, shopper};
+use crate::{Database, allocated, answered, assert_broken};
 
 pub async fn a_claim_is_read_as_it_is(database: &impl Database) {
     let stock = database.stock();

@@ -11,8 +11,8 @@ use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
 
-use crate::contract::scene::{drop_id, held, id, key};
-use crate::{GatewayFault, GatewayOp, MemoryGateway};
+use crate::scene::{drop_id, held, id, key};
+use memory::{GatewayFault, GatewayOp, MemoryGateway};
 
 /// A gateway under test, with a way of its own to see what was charged. Its means of payment are those of Stripe's page
 /// of test cards.

@@ -5,11 +5,12 @@
 //! one, and gets a test by each function's name:
 //!
 //! ```ignore
-//! mod stock { memory::stock_contract!(memory::MemoryStore::new()); }
+//! mod stock { contracts::stock_contract!(memory::MemoryStore::new()); }
 //! ```
 //!
 //! Races run as many futures of one task: against a server each is a request of its own, and in memory every call
 //! lets the others go first.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -54,7 +55,7 @@ use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, ReadClaim, SurveyStock,
 };
 
-use crate::MemoryStore;
+use memory::MemoryStore;
 
 /// Every stock port.
 pub trait StockPorts:
@@ -181,7 +182,7 @@ macro_rules! contract_tests {
         #[tokio::test]
         async fn $test() {
             let database = $setup;
-            $crate::contract::$($group)+::$test(&database).await;
+            $crate::$($group)+::$test(&database).await;
         }
     };
     ($setup:expr => $group:tt: $($test:ident),+ $(,)?) => {

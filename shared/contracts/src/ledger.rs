@@ -8,8 +8,8 @@ use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::ledger::{ProjectOrders, Projected};
 
-use crate::MemoryLedger;
-use crate::contract::scene::{NOW, id, placing};
+use crate::scene::{NOW, id, placing};
+use memory::MemoryLedger;
 
 /// The contract of the ledger, as tests; `$setup` makes an empty one.
 #[macro_export]

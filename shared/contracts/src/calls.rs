@@ -9,9 +9,9 @@ use ports::calls::TakeCalls;
 use ports::orders::NoteDecline;
 use ports::payment::CardFingerprint;
 
-use crate::TestEdge;
-use crate::contract::race::race;
-use crate::contract::{Database, answered};
+use crate::race::race;
+use crate::{Database, answered};
+use memory::TestEdge;
 
 /// The contract of the line of calls, as tests; `$setup` makes an empty database.
 #[macro_export]

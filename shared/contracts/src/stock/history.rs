@@ -8,9 +8,9 @@ use ports::edge::Edge;
 use ports::stock::{ClaimStock, GiveBackStock};
 use ports::{Conditional, StoreError};
 
-use crate::TestEdge;
-use crate::contract::scene::{held, key, shopper};
-use crate::contract::{Database, allocated, answered, shard};
+use crate::scene::{held, key, shopper};
+use crate::{Database, allocated, answered, shard};
+use memory::TestEdge;
 
 const STEPS: u32 = 300;
 const SEED: u64 = 20_270_115;

@@ -7,9 +7,9 @@ use domain::time::Timestamp;
 use ports::Conditional;
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
 
-use crate::contract::race::race;
-use crate::contract::scene::{NOW, draft, id};
-use crate::contract::{Database, DropPorts, answered};
+use crate::race::race;
+use crate::scene::{NOW, draft, id};
+use crate::{Database, DropPorts, answered};
 
 /// The contract of the drop ports, as tests; `$setup` makes an empty database.
 #[macro_export]

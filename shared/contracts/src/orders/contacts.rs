@@ -4,8 +4,8 @@ use ports::mail::KeepContact;
 use ports::orders::PlaceOrder;
 
 use super::holds;
-use crate::contract::scene::placing;
-use crate::contract::{Database, answered, assert_broken};
+use crate::scene::placing;
+use crate::{Database, answered, assert_broken};
 
 pub async fn what_was_told_is_kept_beside_the_address_once(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());

@@ -8,8 +8,8 @@ use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::messages::{Destination, ParkRecord, SendEvents};
 
-use crate::MemoryQueues;
-use crate::contract::scene::{NOW, placing};
+use crate::scene::{NOW, placing};
+use memory::MemoryQueues;
 
 /// The contract of the queues, as tests; `$setup` makes empty ones.
 #[macro_export]

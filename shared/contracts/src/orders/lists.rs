@@ -12,8 +12,8 @@ use ports::orders::{
 };
 
 use super::holds;
-use crate::contract::scene::{NOW, id, placing_in, shopper};
-use crate::contract::{Database, OrderPorts, answered};
+use crate::scene::{NOW, id, placing_in, shopper};
+use crate::{Database, OrderPorts, answered};
 
 /// `n` orders of ada, each placed a second after the one before, but for every third, which shares its moment.
 async fn orders_of_ada(database: &impl Database, n: u16) -> Vec<Order> {

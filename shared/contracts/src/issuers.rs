@@ -3,8 +3,8 @@
 use ports::Conditional;
 use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers, StoreIssuers};
 
-use crate::contract::race::race;
-use crate::contract::{Database, IssuerPorts, answered};
+use crate::race::race;
+use crate::{Database, IssuerPorts, answered};
 
 /// The contract of the ports of the issuers' documents, as tests; `$setup` makes an empty database.
 #[macro_export]

@@ -22,10 +22,10 @@ use ports::prescale::{
 };
 use serde_json::{Value, json};
 
-use crate::MemoryAccount;
-use crate::contract::answered;
-use crate::contract::race::{insist, race};
-use crate::contract::scene::{NOW, drop_id, id};
+use crate::answered;
+use crate::race::{insist, race};
+use crate::scene::{NOW, drop_id, id};
+use memory::MemoryAccount;
 
 /// The contract of what pre-scaling keeps, as tests; `$setup` makes an empty store.
 #[macro_export]

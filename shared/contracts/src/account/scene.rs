@@ -11,7 +11,7 @@ use domain::prescale::profile::{
 };
 use domain::prescale::quotas::Budget;
 
-use crate::contract::scene::{NOW, id};
+use crate::scene::{NOW, id};
 
 /// A function that answers requests.
 pub const API: &str = "get-drop";

@@ -6,8 +6,8 @@ use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, PeekStock, ReadClaim};
 
 use super::{holds, is_ordered, purchased};
-use crate::contract::scene::{NOW, drop_id, held, id, key, placing, placing_in, shopper};
-use crate::contract::{Database, answered, shard};
+use crate::scene::{NOW, drop_id, held, id, key, placing, placing_in, shopper};
+use crate::{Database, answered, shard};
 
 pub async fn a_step_without_effect_changes_the_order_only(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());

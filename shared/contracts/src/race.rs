@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use ports::StoreError;
 use ports::retry::{IN_WORKER, retry};
 
-use crate::TestEdge;
+use memory::TestEdge;
 
 /// Runs one call for each of `0..n` at the same time. A call that was refused for the moment is repeated, as every
 /// caller does.
