@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use capacity::learn::{self, Calibrated, Spread};
+use capacity::measured::Measured;
+use capacity::profile::CapacityProfile;
 use domain::drops::FieldError;
-use domain::prescale::learn::{self, Calibrated, Spread};
-use domain::prescale::measured::Measured;
-use domain::prescale::profile::CapacityProfile;
 
 /// What to calibrate.
 #[derive(Debug, Clone, clap::Args)]

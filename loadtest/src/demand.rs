@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use api::moment::Moment;
-use domain::prescale::measured::{
+use capacity::measured::{
     FunctionMeasured, Measured, QueueMeasured, TableMeasured, handling_p95_ms, percentile_95,
 };
-use domain::prescale::profile::ByPhase;
+use capacity::profile::ByPhase;
 use domain::time::Timestamp;
 use stack_api::{FunctionUse, Meter, RunTimes, StackFile, TableUse};
 use tokio::sync::oneshot;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use domain::prescale::prices::Prices;
+use capacity::prices::Prices;
 use serde::Serialize;
 use stack_api::{FunctionUse, Meter, Processes, StackFile, TableUse};
 

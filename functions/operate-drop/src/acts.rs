@@ -1,7 +1,7 @@
 //! Looking at a drop, and the acts that change its document and nothing else.
 
+use capacity::readiness::Readiness;
 use domain::drops::Drop;
-use domain::prescale::readiness::Readiness;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;

@@ -4,11 +4,11 @@
 //! The measurements are stored before the profile is changed, and the profile names the drop by which it was last
 //! changed. So after a run that died between any two calls, the next one can see whether the change was made.
 
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::learn::{Lesson, Pace, due, gaps, largest, update};
-use domain::prescale::measured::Measured;
-use domain::prescale::profile::CapacityProfile;
-use domain::prescale::reconcile::{Decision, reconcile};
+use capacity::calendar::CalendarDrop;
+use capacity::learn::{Lesson, Pace, due, gaps, largest, update};
+use capacity::measured::Measured;
+use capacity::profile::CapacityProfile;
+use capacity::reconcile::{Decision, reconcile};
 use ports::Conditional;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;

@@ -5,7 +5,7 @@
 //! twice, or be late.
 //!
 //! **The model.** Every minute a run takes the lease, reads the declared documents and the account's limits, reads the
-//! current capacity, lets [`domain::prescale::reconcile`] decide, stores the record of its decision, carries out the
+//! current capacity, lets [`capacity::reconcile`] decide, stores the record of its decision, carries out the
 //! differences, reads the capacity again, and stores each drop's readiness. It keeps no other state: the next run reads
 //! what exists.
 //!
@@ -21,7 +21,7 @@
 //! **Starts.** The calendar holds the expected load of a drop. The drop's document in the table of drops, once it
 //! exists, holds its start and end. Each run reads the document, so it follows an operator's change or cancellation
 //! within a minute. Where a drop's policy is to open later rather than with less capacity, and its
-//! [readiness](domain::prescale::readiness) requires it, the run moves the start itself.
+//! [readiness](capacity::readiness) requires it, the run moves the start itself.
 //!
 //! **What it does not do.** It does not wait for changes that take minutes; the next run reads their result.
 #![forbid(unsafe_code)]
@@ -32,15 +32,15 @@ pub mod outcome;
 mod steps;
 mod verify;
 
+use capacity::documents::Documents;
+use capacity::quotas::Quotas;
+use capacity::readiness::Seen;
+use capacity::reconcile::{Decision, reconcile};
+use capacity::target::{LEAST_BETWEEN_RUNS_MS, Record};
 use domain::drops::FieldError;
 use domain::ids::DropId;
 pub use domain::limits::PRESCALE_TIMEOUT_SECONDS as TIMEOUT_SECONDS;
 use domain::limits::{FunctionLimits, Trigger};
-use domain::prescale::documents::Documents;
-use domain::prescale::quotas::Quotas;
-use domain::prescale::readiness::Seen;
-use domain::prescale::reconcile::{Decision, reconcile};
-use domain::prescale::target::{LEAST_BETWEEN_RUNS_MS, Record};
 use domain::time::Timestamp;
 use ports::drops::{Lease, ReadDrop, StoreDrop};
 use ports::edge::Edge;

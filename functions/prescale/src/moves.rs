@@ -1,8 +1,8 @@
 //! Applies the times of the drops' own documents, and moves a start when the capacity is not ready.
 
+use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
+use capacity::readiness::{Readiness, Ruling};
 use domain::drops::{Drop, DropState};
-use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
-use domain::prescale::readiness::{Readiness, Ruling};
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};

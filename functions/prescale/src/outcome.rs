@@ -1,12 +1,12 @@
 //! The result of a run, as its answer and as metrics.
 
-use domain::prescale::learn::Lesson;
-use domain::prescale::plan::{Plan, plan};
-use domain::prescale::readiness::{Readiness, Ruling};
-use domain::prescale::reconcile::Decision;
-use domain::prescale::steps::Step;
-use domain::prescale::target::Warning;
-use domain::prescale::wanted::WantedDrop;
+use capacity::learn::Lesson;
+use capacity::plan::{Plan, plan};
+use capacity::readiness::{Readiness, Ruling};
+use capacity::reconcile::Decision;
+use capacity::steps::Step;
+use capacity::target::Warning;
+use capacity::wanted::WantedDrop;
 use domain::time::Timestamp;
 use ports::drops::Lease;
 use ports::prescale::{Carried, ControlError};

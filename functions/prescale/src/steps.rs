@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use domain::prescale::reconcile::{Decision, reconcile};
-use domain::prescale::steps::Step;
-use domain::prescale::target::Record;
+use capacity::reconcile::{Decision, reconcile};
+use capacity::steps::Step;
+use capacity::target::Record;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;

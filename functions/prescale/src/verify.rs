@@ -1,7 +1,7 @@
 //! Verification: the existing capacity, not the requested one.
 
-use domain::prescale::readiness::{Measured, PartKind, Readiness, readiness};
-use domain::prescale::reconcile::Decision;
+use capacity::readiness::{Measured, PartKind, Readiness, readiness};
+use capacity::reconcile::Decision;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
@@ -25,7 +25,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
         let mut measured = self.measure(read, decision, now).await;
         let all = |measured: &Measured| -> Vec<Readiness> {
-            let one = |wanted: &domain::prescale::wanted::WantedDrop| {
+            let one = |wanted: &capacity::wanted::WantedDrop| {
                 let drop = read.docs.drop(&wanted.drop)?;
                 let (docs, quotas) = (&read.docs, &read.quotas);
                 Some(readiness(docs, quotas, drop, wanted, &read.seen, measured, now))

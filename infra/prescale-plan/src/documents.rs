@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use api::moment::Moment;
+use capacity::calendar::CalendarDrop;
+use capacity::documents::Documents;
+use capacity::quotas::Quotas;
 use domain::ids::DropId;
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::documents::Documents;
-use domain::prescale::quotas::Quotas;
 use serde::de::DeserializeOwned;
 
 /// A drop's file: a drop of the calendar, with moments in readable form.

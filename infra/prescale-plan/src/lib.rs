@@ -3,7 +3,7 @@
 //! **Problem.** Before a change for a drop, people want to see what changes, when, at what cost, which steps cannot be
 //! undone, and which limits of the account prevent them.
 //!
-//! **Model.** [`domain::prescale`] makes all decisions. This crate has the input and the output: [`documents`] reads
+//! **Model.** [`capacity`] makes all decisions. This crate has the input and the output: [`documents`] reads
 //! and checks the declared documents and the drop's file; [`render`] prints a plan as tables.
 //!
 //! **Walk-through.** `make prescale-plan DROP=infra/prescale/drops/small.toml`, or the binary itself with `--json` for

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use api::moment::Moment;
+use capacity::freeze;
+use capacity::observed::Observed;
+use capacity::plan::plan;
 use clap::Parser;
-use domain::prescale::freeze;
-use domain::prescale::observed::Observed;
-use domain::prescale::plan::plan;
 use domain::time::Timestamp;
 use prescale_plan::{documents, render};
 

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use api::moment::Moment;
-use domain::prescale::capacity::Polling;
-use domain::prescale::cost::Cost;
-use domain::prescale::fit::{Effect, Limit, LimitMet};
-use domain::prescale::plan::{Plan, PlannedStep};
-use domain::prescale::quotas::Quotas;
-use domain::prescale::steps::Step;
-use domain::prescale::target::Warning;
+use capacity::capacity::Polling;
+use capacity::cost::Cost;
+use capacity::fit::{Effect, Limit, LimitMet};
+use capacity::plan::{Plan, PlannedStep};
+use capacity::quotas::Quotas;
+use capacity::steps::Step;
+use capacity::target::Warning;
 use domain::time::Timestamp;
 
 use crate::table::table;
@@ -126,9 +126,8 @@ fn describe(step: &Step) -> (String, String, String) {
         }
         Step::FailOver { from, to } => ("database, writer".to_owned(), from.clone(), to.clone()),
         Step::Warm { table, from, to } => {
-            let units = |w: &domain::prescale::capacity::WarmThroughput| {
-                format!("{} W, {} R", w.write_units, w.read_units)
-            };
+            let units =
+                |w: &capacity::capacity::WarmThroughput| format!("{} W, {} R", w.write_units, w.read_units);
             (format!("warm throughput of {table}"), units(from), units(to))
         }
         Step::Poll { source, from, to } => {

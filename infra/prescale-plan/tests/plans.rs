@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use domain::prescale::capacity::Polling;
+use capacity::capacity::Polling;
 use prescale_plan::documents;
 use serde_json::Value;
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use axum::Router;
+use capacity::numbers::Share;
+use capacity::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::claim::Claim;
 use domain::crowd::StockTable;
 use domain::drops::Drop;
 use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
 use domain::money::Money;
 use domain::order::{DeclineReason, Fingerprint, Order, Placement};
-use domain::prescale::numbers::Share;
-use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::rate::CallRate;
 use domain::shard::Shard;
 use http::Method;

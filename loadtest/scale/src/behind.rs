@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use aws_lambda_events::sqs::SqsEvent;
+use capacity::capacity::Polling;
 use domain::limits::{FunctionLimits, Trigger};
-use domain::prescale::capacity::Polling;
 use events::{OrderEvent, PaymentHint};
 use memory::{MemoryStore, OrderChange};
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};

@@ -4,7 +4,7 @@
 //! between what is served and what is not. Then one run for each resource, at 1.1 times the limit and with a quarter more of
 //! that resource, names the one that ended it: the only one that lets the larger spike be served.
 
-use domain::prescale::capacity::Polling;
+use capacity::capacity::Polling;
 use serde::Serialize;
 
 use crate::report::Report;

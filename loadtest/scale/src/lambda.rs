@@ -257,7 +257,7 @@ impl Lambda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::prescale::capacity::Concurrency;
+    use capacity::capacity::Concurrency;
 
     fn lambda(account: u32, provisioned: u32, reserved: Option<u32>) -> Lambda {
         let functions = [(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::prescale::prices::Prices;
+use capacity::prices::Prices;
 use loadtest::audit::Findings;
 use loadtest::facts::{Ending, Entry, Sampled, UnitCounts};
 use loadtest::measure::{Measured, Percentiles};

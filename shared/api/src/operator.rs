@@ -1,12 +1,12 @@
 //! What operators say and see.
 
+use capacity::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::drops::{Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, OrderId, SkuId};
 use domain::limits::{DEFAULT_GATEWAY_WAIT_SECONDS, DEFAULT_RETRY_SECONDS};
 use domain::money::{Currency, Money};
 use domain::order::{EndReason, Order, OrderStatus};
 use domain::plan::ShardPlan;
-use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::rate::{CallRate, SlowPayments};
 use domain::saga::Cause;
 use domain::time::Timestamp;

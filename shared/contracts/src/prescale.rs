@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use capacity::capacity::{Capacity, Concurrency, DatabaseSize, Polling, WarmThroughput};
+use capacity::learn::{Change, Gap, Lesson};
+use capacity::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured};
+use capacity::numbers::Share;
+use capacity::others::LastSet;
+use capacity::profile::ByPhase;
+use capacity::readiness::{Part, PartKind, Readiness, Ruling};
+use capacity::steps::Step;
+use capacity::target::Record;
 use domain::ids::DropId;
-use domain::prescale::capacity::{Capacity, Concurrency, DatabaseSize, Polling, WarmThroughput};
-use domain::prescale::learn::{Change, Gap, Lesson};
-use domain::prescale::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured};
-use domain::prescale::numbers::Share;
-use domain::prescale::others::LastSet;
-use domain::prescale::profile::ByPhase;
-use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
-use domain::prescale::steps::Step;
-use domain::prescale::target::Record;
 use domain::time::Timestamp;
 use futures_util::future::join;
 use ports::Conditional;

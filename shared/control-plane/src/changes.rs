@@ -4,8 +4,8 @@ use aws_sdk_lambda::types::{
     ProvisionedConcurrencyStatusEnum as Status, ProvisionedPollerConfig, ScalingConfig,
 };
 use aws_sdk_rds::types::ServerlessV2ScalingConfiguration;
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::steps::Step;
+use capacity::capacity::{Polling, WarmThroughput};
+use capacity::steps::Step;
 use ports::orders::FindDueOrders;
 use ports::prescale::{Carried, CarryOut, ControlError};
 

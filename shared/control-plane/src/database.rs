@@ -1,8 +1,8 @@
 //! The ledger's database as RDS describes it.
 
 use aws_sdk_rds::types::{DbCluster, DbInstance, Filter};
-use domain::prescale::database::DatabaseBaseline;
-use domain::prescale::observed::{Instance, ObservedDatabase};
+use capacity::database::DatabaseBaseline;
+use capacity::observed::{Instance, ObservedDatabase};
 use ports::prescale::ControlError;
 
 use crate::error::{Answered as _, broken};

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::prescale::baseline::Baseline;
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured, handling_p95_ms};
-use domain::prescale::phase::Phase;
-use domain::prescale::profile::ByPhase;
+use capacity::baseline::Baseline;
+use capacity::calendar::CalendarDrop;
+use capacity::measured::{FunctionMeasured, Measured, QueueMeasured, TableMeasured, handling_p95_ms};
+use capacity::phase::Phase;
+use capacity::profile::ByPhase;
 use domain::time::Timestamp;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, MeasureDemand};

@@ -1,10 +1,10 @@
 //! Reads the declared documents from Parameter Store.
 
+use capacity::baseline::Baseline;
+use capacity::calendar::CalendarDrop;
+use capacity::database::{ClassSize, DatabaseBaseline};
+use capacity::documents::Documents;
 use domain::drops::FieldError;
-use domain::prescale::baseline::Baseline;
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::database::{ClassSize, DatabaseBaseline};
-use domain::prescale::documents::Documents;
 use domain::time::Timestamp;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadDocuments, Readable};

@@ -12,7 +12,7 @@
 //! | `ReadDocuments` | `documents` | Parameter Store by path |
 //! | `ReadQuotas` | `quotas` | Lambda's account settings, other functions' provisioned concurrency; the document `quotas` for limits without an API |
 //! | `Observe` | `observe` | Lambda, RDS, DynamoDB, SQS |
-//! | `CarryOut` | `changes` | one change for each [`Step`](domain::prescale::steps::Step) |
+//! | `CarryOut` | `changes` | one change for each [`Step`](capacity::steps::Step) |
 //! | `Measure` | `measure` | CloudWatch's metric data |
 //! | `MeasureDemand` | `demand` | CloudWatch's metric data over the time of a drop |
 //! | `WriteProfile` | `profile` | Parameter Store's parameter `profile` |

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_lambda::types::ProvisionedConcurrencyStatusEnum as Status;
 use aws_sdk_sqs::types::QueueAttributeName;
+use capacity::baseline::Baseline;
+use capacity::capacity::{Concurrency, Polling, WarmThroughput};
+use capacity::observed::{Allocation, Observed, ObservedFunction};
+use capacity::readiness::Seen;
 use domain::limits::OPEN_BUCKETS;
-use domain::prescale::baseline::Baseline;
-use domain::prescale::capacity::{Concurrency, Polling, WarmThroughput};
-use domain::prescale::observed::{Allocation, Observed, ObservedFunction};
-use domain::prescale::readiness::Seen;
 use domain::time::Timestamp;
 use futures_util::try_join;
 use ports::orders::FindDueOrders;

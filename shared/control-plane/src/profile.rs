@@ -3,7 +3,7 @@
 //! Parameter Store has no conditional write. So the version is read just before the write and compared with the version
 //! after it. If another writer wrote in between, its text was overwritten and remains in Parameter Store's history.
 
-use domain::prescale::profile::CapacityProfile;
+use capacity::profile::CapacityProfile;
 use ports::Conditional;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Readable, WriteProfile};

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::prescale::baseline::Baseline;
-use domain::prescale::quotas::Quotas;
+use capacity::baseline::Baseline;
+use capacity::quotas::Quotas;
 use domain::rate::CallRate;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadQuotas, Readable};

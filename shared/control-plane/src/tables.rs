@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, IndexStatus, TableDescription, TableStatus,
     UpdateGlobalSecondaryIndexAction,
 };
-use domain::prescale::capacity::WarmThroughput;
+use capacity::capacity::WarmThroughput;
 
 /// The current state of a table.
 #[derive(Debug, PartialEq, Eq)]

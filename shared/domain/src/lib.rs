@@ -14,8 +14,6 @@
 //! [`Order`](order::Order)'s transitions say what may follow and what each does to the shard;
 //! [`survey`] finds holds that must go back, and [`status`] says what shoppers are told.
 //!
-//! Apart from all that stands [`prescale`]: the capacity a drop wants, when it must be there, and the steps to it and back.
-//!
 //! **What it does not do.** No input or output, no clock, no randomness: the moment is a
 //! [`Timestamp`](time::Timestamp) argument and every choice is a hash. Adapters store what is decided here, and the
 //! same rules run in memory in the tests.
@@ -32,7 +30,6 @@ pub mod limits;
 pub mod money;
 pub mod order;
 pub mod plan;
-pub mod prescale;
 pub mod rate;
 pub mod saga;
 pub mod search;

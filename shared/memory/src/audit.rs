@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use capacity::readiness::Readiness;
 use domain::claim::ClaimState;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::order::{Order, OrderStatus};
-use domain::prescale::readiness::Readiness;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::drops::FreeCounts;

@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
+use capacity::readiness::Readiness;
 use domain::drops::{Drop, DropState};
 use domain::ids::{DropId, SkuId};
 use domain::limits::{DROP_COPIES, STATUS_REPLICAS};
-use domain::prescale::readiness::Readiness;
 use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::drops::{

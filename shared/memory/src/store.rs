@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use capacity::readiness::Readiness;
 use domain::drops::Drop;
 use domain::ids::{DropId, OrderId, ShardKey, ShopperId, SkuId};
 use domain::lapse::Lapses;
 use domain::order::Order;
-use domain::prescale::readiness::Readiness;
 use domain::shard::Shard;
 use domain::status::DropStatus;
 use ports::StoreError;

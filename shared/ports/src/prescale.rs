@@ -7,18 +7,18 @@
 use std::fmt;
 use std::future::Future;
 
+use capacity::baseline::Baseline;
+use capacity::calendar::CalendarDrop;
+use capacity::documents::Documents;
+use capacity::learn::Lesson;
+use capacity::measured::Measured;
+use capacity::profile::CapacityProfile;
+use capacity::quotas::Quotas;
+use capacity::readiness::{Readiness, Seen};
+use capacity::steps::Step;
+use capacity::target::Record;
 use domain::drops::FieldError;
 use domain::ids::DropId;
-use domain::prescale::baseline::Baseline;
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::documents::Documents;
-use domain::prescale::learn::Lesson;
-use domain::prescale::measured::Measured;
-use domain::prescale::profile::CapacityProfile;
-use domain::prescale::quotas::Quotas;
-use domain::prescale::readiness::{Readiness, Seen};
-use domain::prescale::steps::Step;
-use domain::prescale::target::Record;
 use domain::time::Timestamp;
 
 use crate::drops::Lease;

@@ -2,8 +2,8 @@
 
 use crate::support::{Scene, moment};
 use axum::body::Body;
-use domain::prescale::numbers::Share;
-use domain::prescale::readiness::{Part, PartKind, Readiness, Ruling};
+use capacity::numbers::Share;
+use capacity::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::rate::CallRate;
 use http::{Request, StatusCode};
 use memory::{Fault, Op, TestEdge};

@@ -1,8 +1,8 @@
 //! Concurrent, cancelled, moved and late-published drops.
 
-use domain::prescale::calendar::CalendarState;
-use domain::prescale::lead::window;
-use domain::prescale::target::Warning;
+use capacity::calendar::CalendarState;
+use capacity::lead::window;
+use capacity::target::Warning;
 
 use crate::support::{World, documents, drop_at, in_minutes, quotas};
 

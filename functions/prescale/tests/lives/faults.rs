@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use domain::prescale::lead::window;
+use capacity::lead::window;
 use memory::AccountFault;
 use ports::edge::Edge as _;
 use prescale::Mode;

@@ -2,9 +2,9 @@
 
 use std::pin::pin;
 
-use domain::prescale::learn::{Pace, update};
-use domain::prescale::measured::{FunctionMeasured, Measured};
-use domain::prescale::profile::{ByPhase, CapacityProfile};
+use capacity::learn::{Pace, update};
+use capacity::measured::{FunctionMeasured, Measured};
+use capacity::profile::{ByPhase, CapacityProfile};
 use memory::AccountFault;
 use prescale::Mode;
 

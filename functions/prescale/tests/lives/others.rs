@@ -1,8 +1,8 @@
 //! Another controller on the same alias.
 
-use domain::prescale::others::LEFT_TO_OTHERS_MS;
-use domain::prescale::steps::Step;
-use domain::prescale::target::Warning;
+use capacity::others::LEFT_TO_OTHERS_MS;
+use capacity::steps::Step;
+use capacity::target::Warning;
 use prescale::Mode;
 use prescale::outcome::Outcome;
 

@@ -1,10 +1,10 @@
 //! The readiness of a drop, and the actions when it is not ready.
 
+use capacity::calendar::{CalendarDrop, NotReadyPolicy};
+use capacity::numbers::Share;
+use capacity::observed::Allocation;
+use capacity::readiness::{PartKind, Ruling};
 use domain::drops::{Drop, FieldError};
-use domain::prescale::calendar::{CalendarDrop, NotReadyPolicy};
-use domain::prescale::numbers::Share;
-use domain::prescale::observed::Allocation;
-use domain::prescale::readiness::{PartKind, Ruling};
 use memory::{Pace, fixtures};
 use ports::drops::ReadDrop as _;
 use ports::edge::Edge as _;

@@ -3,12 +3,12 @@
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
-use domain::prescale::documents::Documents;
-use domain::prescale::observed::Observed;
-use domain::prescale::quotas::Quotas;
-use domain::prescale::steps::{Step, steps};
-use domain::prescale::target::Target;
+use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
+use capacity::documents::Documents;
+use capacity::observed::Observed;
+use capacity::quotas::Quotas;
+use capacity::steps::{Step, steps};
+use capacity::target::Target;
 use domain::time::Timestamp;
 use memory::{MemoryAccount, MemoryStore, TestEdge};
 use ports::edge::Edge as _;

@@ -1,9 +1,9 @@
 //! One drop without faults.
 
-use domain::prescale::lead::window;
-use domain::prescale::observed::{Instance, ObservedDatabase};
-use domain::prescale::others::LEFT_TO_OTHERS_MS;
-use domain::prescale::steps::Step;
+use capacity::lead::window;
+use capacity::observed::{Instance, ObservedDatabase};
+use capacity::others::LEFT_TO_OTHERS_MS;
+use capacity::steps::Step;
 use domain::time::Timestamp;
 use prescale::{Mode, RunError};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::prescale::capacity::DatabaseSize;
-use domain::prescale::database::DatabaseBaseline;
+use capacity::capacity::DatabaseSize;
+use capacity::database::DatabaseBaseline;
 use tokio::sync::Notify;
 
 use super::caller::Caller;
@@ -138,7 +138,7 @@ fn writer(cluster: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::prescale::database::ClassSize;
+    use capacity::database::ClassSize;
 
     #[test]
     fn the_minimum_and_the_writer_are_found() {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use capacity::database::DatabaseBaseline;
 use data_encoding::BASE64;
-use domain::prescale::database::DatabaseBaseline;
 use http::Method;
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! Changing: each step sets what it says, and nothing else.
 
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::observed::{Allocation, Observed, ObservedDatabase};
-use domain::prescale::steps::Step;
+use capacity::capacity::{Polling, WarmThroughput};
+use capacity::observed::{Allocation, Observed, ObservedDatabase};
+use capacity::steps::Step;
 use ports::prescale::CarryOut;
 
 use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};

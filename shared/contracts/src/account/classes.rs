@@ -1,9 +1,9 @@
 //! A database of instances: their classes, and which of them writes.
 
-use domain::prescale::capacity::DatabaseSize;
-use domain::prescale::database::DatabaseBaseline;
-use domain::prescale::observed::{Instance, Observed, ObservedDatabase};
-use domain::prescale::steps::{Step, database_steps};
+use capacity::capacity::DatabaseSize;
+use capacity::database::DatabaseBaseline;
+use capacity::observed::{Instance, Observed, ObservedDatabase};
+use capacity::steps::{Step, database_steps};
 use ports::prescale::{Carried, CarryOut, Observe};
 
 use super::scene::{LARGE, SMALL};

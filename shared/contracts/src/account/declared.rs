@@ -1,6 +1,6 @@
 //! What people declare, read as it is.
 
-use domain::prescale::calendar::CalendarState;
+use capacity::calendar::CalendarState;
 use ports::Conditional;
 use ports::prescale::{MeasureDemand, ReadDocuments, WriteProfile};
 

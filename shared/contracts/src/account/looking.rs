@@ -1,9 +1,9 @@
 //! Looking: what is there, by the baseline's names.
 
-use domain::prescale::baseline::{FunctionBaseline, QueueBaseline, TableBaseline};
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::observed::Observed;
-use domain::prescale::readiness::Seen;
+use capacity::baseline::{FunctionBaseline, QueueBaseline, TableBaseline};
+use capacity::capacity::{Polling, WarmThroughput};
+use capacity::observed::Observed;
+use capacity::readiness::Seen;
 use ports::prescale::{CallFunction, Observe};
 
 use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};

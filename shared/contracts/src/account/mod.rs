@@ -15,9 +15,9 @@ pub use looking::*;
 
 use std::future::Future;
 
-use domain::prescale::documents::Documents;
-use domain::prescale::readiness::Seen;
-use domain::prescale::steps::Step;
+use capacity::documents::Documents;
+use capacity::readiness::Seen;
+use capacity::steps::Step;
 use ports::prescale::{
     CallFunction, Carried, CarryOut, ControlError, Measure, MeasureDemand, Observe, ReadDocuments,
     ReadQuotas, WriteProfile,

@@ -1,15 +1,15 @@
 //! What the tests' account holds between drops.
 
-use domain::prescale::baseline::{Baseline, FunctionBaseline, QueueBaseline, TableBaseline};
-use domain::prescale::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::database::{ClassSize, DatabaseBaseline};
-use domain::prescale::documents::Documents;
-use domain::prescale::prices::Prices;
-use domain::prescale::profile::{
+use capacity::baseline::{Baseline, FunctionBaseline, QueueBaseline, TableBaseline};
+use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy, Stretch};
+use capacity::capacity::{Polling, WarmThroughput};
+use capacity::database::{ClassSize, DatabaseBaseline};
+use capacity::documents::Documents;
+use capacity::prices::Prices;
+use capacity::profile::{
     ByPhase, CapacityProfile, DatabaseUse, FunctionShare, Group, LeadTimes, Per, Through,
 };
-use domain::prescale::quotas::Budget;
+use capacity::quotas::Budget;
 
 use crate::scene::{NOW, id};
 

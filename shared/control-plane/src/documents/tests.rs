@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use domain::prescale::calendar::CalendarState;
+use capacity::calendar::CalendarState;
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,5 +1,4 @@
-//! The import rules of the workspace, and pre-scaling's rules.
+//! The import rules of the workspace.
 #![cfg(test)]
 
 mod architecture;
-mod prescale;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
+use capacity::capacity::{Capacity, DatabaseSize};
+use capacity::numbers::Share;
+use capacity::readiness::{Readiness, Ruling};
+use capacity::steps::Step;
+use capacity::target::Record;
 use contracts::scene::{NOW, drop_id};
-use domain::prescale::capacity::{Capacity, DatabaseSize};
-use domain::prescale::numbers::Share;
-use domain::prescale::readiness::{Readiness, Ruling};
-use domain::prescale::steps::Step;
-use domain::prescale::target::Record;
 use dynamodb::{AUDIT_DAYS, PrescaleStore};
 use ports::StoreError;
 use ports::prescale::{Audited, Carried, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};

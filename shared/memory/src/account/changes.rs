@@ -1,8 +1,8 @@
 //! What each change does to the account, and when the account refuses it.
 
-use domain::prescale::observed::{Allocation, ObservedDatabase};
-use domain::prescale::quotas::ALWAYS_UNRESERVED;
-use domain::prescale::steps::Step;
+use capacity::observed::{Allocation, ObservedDatabase};
+use capacity::quotas::ALWAYS_UNRESERVED;
+use capacity::steps::Step;
 use domain::time::Timestamp;
 use ports::prescale::{Carried, ControlError};
 
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    fn instances(&self) -> Result<&[domain::prescale::observed::Instance], ControlError> {
+    fn instances(&self) -> Result<&[capacity::observed::Instance], ControlError> {
         match &self.database {
             ObservedDatabase::Provisioned { instances, .. } => Ok(instances),
             ObservedDatabase::Serverless { .. } => refuse("a Serverless v2 cluster has no class"),

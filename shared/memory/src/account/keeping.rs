@@ -1,9 +1,9 @@
 //! The ports to what runs leave behind.
 
+use capacity::learn::Lesson;
+use capacity::readiness::Readiness;
+use capacity::target::Record;
 use domain::ids::DropId;
-use domain::prescale::learn::Lesson;
-use domain::prescale::readiness::Readiness;
-use domain::prescale::target::Record;
 use domain::time::Timestamp;
 use ports::drops::Lease;
 use ports::prescale::{Audited, Held, KeepLessons, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use domain::prescale::baseline::Baseline;
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::database::DatabaseBaseline;
-use domain::prescale::documents::Documents;
-use domain::prescale::measured::Measured as Demanded;
-use domain::prescale::observed::ObservedDatabase;
-use domain::prescale::profile::CapacityProfile;
-use domain::prescale::quotas::Quotas;
-use domain::prescale::readiness::Seen;
-use domain::prescale::steps::Step;
+use capacity::baseline::Baseline;
+use capacity::calendar::CalendarDrop;
+use capacity::database::DatabaseBaseline;
+use capacity::documents::Documents;
+use capacity::measured::Measured as Demanded;
+use capacity::observed::ObservedDatabase;
+use capacity::profile::CapacityProfile;
+use capacity::quotas::Quotas;
+use capacity::readiness::Seen;
+use capacity::steps::Step;
 use domain::time::Timestamp;
 use ports::Conditional;
 use ports::prescale::{

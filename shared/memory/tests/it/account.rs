@@ -1,8 +1,8 @@
 //! The contract of an account's control planes, on the account in memory.
 
+use capacity::documents::Documents;
+use capacity::quotas::Quotas;
 use contracts::account::{AccountPorts, ControlPlanes, scene};
-use domain::prescale::documents::Documents;
-use domain::prescale::quotas::Quotas;
 use memory::{MemoryAccount, TestEdge};
 
 /// Longer than anything takes.

@@ -34,7 +34,7 @@ fn account() -> memory::MemoryAccount {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/prescale");
         std::fs::read_to_string(format!("{folder}/{name}.toml")).unwrap()
     };
-    let documents = domain::prescale::documents::Documents {
+    let documents = capacity::documents::Documents {
         profile: toml::from_str(&file("profile")).unwrap(),
         baseline: toml::from_str(&file("baseline")).unwrap(),
         budget: toml::from_str(&file("budget")).unwrap(),

@@ -18,12 +18,12 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+use capacity::calendar::CalendarDrop;
+use capacity::capacity::Polling;
+use capacity::database::DatabaseBaseline;
+use capacity::documents::Documents;
 use contracts::account::{AccountPorts, ControlPlanes, scene};
 use control_plane::{AwsAccount, Clients, FunctionName, Names, Patience, Service, SourceName, Trial};
-use domain::prescale::calendar::CalendarDrop;
-use domain::prescale::capacity::Polling;
-use domain::prescale::database::DatabaseBaseline;
-use domain::prescale::documents::Documents;
 use domain::time::Timestamp;
 use memory::MemoryStore;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! A whole drop: the function's own runs on this account, from the preparation until the capacity is back at the
 //! baseline.
 
+use capacity::observed::Observed;
+use capacity::quotas::Quotas;
 use contracts::account::{ControlPlanes, scene};
 use contracts::scene::NOW;
-use domain::prescale::observed::Observed;
-use domain::prescale::quotas::Quotas;
 use memory::{MemoryAccount, MemoryStore, TestEdge};
 use ports::prescale::{Observe, ReadQuotas};
 use prescale::{Mode, Prescaler};

@@ -1,10 +1,10 @@
 //! The account's limits, and documents with mistakes.
 
+use capacity::capacity::{Polling, WarmThroughput};
+use capacity::quotas::Quotas;
+use capacity::steps::Step;
 use contracts::account::{ControlPlanes, scene};
 use domain::drops::FieldError;
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::quotas::Quotas;
-use domain::prescale::steps::Step;
 use ports::prescale::{CarryOut, Observe, ReadDocuments, ReadQuotas};
 
 use crate::local::account::Local;
@@ -139,8 +139,7 @@ async fn a_deferred_class_is_seen_and_put_right() {
     let local = Local::provisioned().await;
     let baseline = &local.documents().baseline;
     let seen = local.account.observe(baseline).await.unwrap();
-    let domain::prescale::observed::ObservedDatabase::Provisioned { instances, .. } = &seen.observed.database
-    else {
+    let capacity::observed::ObservedDatabase::Provisioned { instances, .. } = &seen.observed.database else {
         panic!("{seen:?}");
     };
     let reader = instances[1].name.clone();

@@ -10,11 +10,11 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::RetryConfig;
+use capacity::capacity::{Polling, WarmThroughput};
+use capacity::documents::Documents;
+use capacity::steps::Step;
 use contracts::account::scene;
 use control_plane::{AwsAccount, Clients, Names, Patience};
-use domain::prescale::capacity::{Polling, WarmThroughput};
-use domain::prescale::documents::Documents;
-use domain::prescale::steps::Step;
 use memory::MemoryStore;
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! Every change under every fault: the reported outcome, and that the change is sent once.
 
+use capacity::steps::Step;
 use contracts::account::scene;
-use domain::prescale::steps::Step;
 use ports::prescale::{Carried, CarryOut, ControlError};
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! The database: slow, in transition, and failing over.
 
+use capacity::observed::ObservedDatabase;
+use capacity::steps::Step;
 use contracts::account::scene::SMALL;
-use domain::prescale::observed::ObservedDatabase;
-use domain::prescale::steps::Step;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe};
 
 use crate::told::account::{account, provisioned, serverless, told};

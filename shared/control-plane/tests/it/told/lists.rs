@@ -1,10 +1,10 @@
 //! Lists in pages, up to a bound.
 
+use capacity::baseline::Baseline;
+use capacity::quotas::Quotas;
+use capacity::steps::Step;
 use contracts::account::scene;
 use control_plane::Patience;
-use domain::prescale::baseline::Baseline;
-use domain::prescale::quotas::Quotas;
-use domain::prescale::steps::Step;
 use memory::MemoryStore;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};

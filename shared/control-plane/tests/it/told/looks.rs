@@ -1,10 +1,10 @@
 //! Looks at resources that are incomplete, failed, or silent.
 
+use capacity::capacity::Polling;
+use capacity::observed::{Allocation, ObservedFunction};
+use capacity::readiness::Seen;
 use contracts::account::scene::{API, SOURCE, TABLE};
 use contracts::scene::{held, key, placing, shopper};
-use domain::prescale::capacity::Polling;
-use domain::prescale::observed::{Allocation, ObservedFunction};
-use domain::prescale::readiness::Seen;
 use memory::{Fault, MemoryStore, Op};
 use ports::orders::PlaceOrder;
 use ports::prescale::{CallFunction, ControlError, Observe};

@@ -1,7 +1,7 @@
 //! The profile and the demand of a drop, when Parameter Store or CloudWatch give faulty answers.
 
+use capacity::profile::CapacityProfile;
 use contracts::account::scene;
-use domain::prescale::profile::CapacityProfile;
 use ports::Conditional;
 use ports::prescale::{ControlError, MeasureDemand, WriteProfile};
 use serde_json::json;

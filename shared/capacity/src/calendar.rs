@@ -1,0 +1,267 @@
+//! The calendar: the drops, their times, and the expected numbers of shoppers.
+
+use serde::{Deserialize, Serialize};
+
+use domain::ids::DropId;
+use domain::time::Timestamp;
+
+use super::mistakes::Mistakes;
+use super::profile::{ByPhase, Group, Per, Through};
+
+/// The states of a drop that matter for capacity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CalendarState {
+    /// The drop will take place, or is taking place.
+    #[default]
+    Scheduled,
+    /// Cancelled: no capacity is held for it.
+    Cancelled,
+    /// Every unit is paid for, or the drop has ended, and no order is open.
+    Drained,
+}
+
+/// The action when the capacity is not ready when the first shoppers arrive. From then on the start must not move, so
+/// the decision is made at that time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum NotReadyPolicy {
+    /// Open as announced, and admit only as many as the capacity serves.
+    #[default]
+    AdmitFewer,
+    /// Open later, if that is enough; otherwise admit fewer.
+    MoveStart {
+        /// The largest delay, in seconds.
+        at_most_seconds: u32,
+    },
+}
+
+/// A period in which requests arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// How long it lasts.
+    pub seconds: u32,
+    /// The ratio of its busiest second to its mean: 1 for an even rate, 2 for a rate that falls linearly to zero.
+    pub peak_factor: f64,
+}
+
+/// A drop on the calendar. Moments are milliseconds since 1970, or of the type `M` in files with another format.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarDrop<M = Timestamp> {
+    /// Its identifier.
+    pub id: DropId,
+    /// The drop's progress.
+    #[serde(default)]
+    pub state: CalendarState,
+    /// The action when the capacity is not ready in time.
+    #[serde(default)]
+    pub if_not_ready: NotReadyPolicy,
+    /// When reservations begin.
+    pub starts_at: M,
+    /// When reservations end.
+    pub ends_at: M,
+    /// The expected number of shoppers.
+    pub shoppers: u32,
+    /// Units on sale.
+    pub units: u32,
+    /// Requests in the busiest second of the opening, over all groups behind the API, if this is known better than the
+    /// opening's shape. The profile's weights then only distribute it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rps: Option<u32>,
+    /// The shortest time in which all units may be taken.
+    pub sold_within_seconds: u32,
+    /// The arrivals before the opening.
+    pub before: Stretch,
+    /// The surge, from the start on.
+    pub opening: Stretch,
+    /// The ratio of the sale's busiest second to its mean. The sale lasts from the end of the surge to the end of the
+    /// drop.
+    pub sale_peak_factor: f64,
+    /// From the end until open orders are complete.
+    pub tail: Stretch,
+}
+
+impl<M> CalendarDrop<M> {
+    /// The same drop with its moments in another type.
+    #[must_use]
+    pub fn with_moments<N>(self, read: impl Fn(M) -> N) -> CalendarDrop<N> {
+        CalendarDrop {
+            id: self.id,
+            state: self.state,
+            if_not_ready: self.if_not_ready,
+            starts_at: read(self.starts_at),
+            ends_at: read(self.ends_at),
+            shoppers: self.shoppers,
+            units: self.units,
+            peak_rps: self.peak_rps,
+            sold_within_seconds: self.sold_within_seconds,
+            before: self.before,
+            opening: self.opening,
+            sale_peak_factor: self.sale_peak_factor,
+            tail: self.tail,
+        }
+    }
+}
+
+impl CalendarDrop {
+    /// The phases as periods.
+    #[must_use]
+    pub fn stretches(&self) -> ByPhase<Stretch> {
+        let open_ms = self.ends_at.millis_since(self.starts_at).max(0);
+        let open_seconds = u32::try_from(open_ms / 1000).unwrap_or(u32::MAX);
+        ByPhase {
+            before: self.before,
+            opening: self.opening,
+            sale: Stretch {
+                seconds: open_seconds.saturating_sub(self.opening.seconds),
+                peak_factor: self.sale_peak_factor,
+            },
+            tail: self.tail,
+        }
+    }
+
+    /// When the first shoppers arrive.
+    #[must_use]
+    pub const fn gathers_at(&self) -> Timestamp {
+        self.starts_at.plus_millis(-(self.before.seconds as i64) * 1000)
+    }
+
+    /// When its surge ends.
+    #[must_use]
+    pub const fn rush_ends_at(&self) -> Timestamp {
+        self.starts_at.plus_seconds(self.opening.seconds)
+    }
+
+    /// When its orders should be complete.
+    #[must_use]
+    pub const fn drains_by(&self) -> Timestamp {
+        self.ends_at.plus_seconds(self.tail.seconds)
+    }
+
+    /// Whether capacity may be needed for the drop.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        matches!(self.state, CalendarState::Scheduled)
+    }
+
+    /// Shoppers and units per second at the busiest moment of a phase.
+    #[must_use]
+    pub fn pace(&self, stretch: Stretch) -> Pace {
+        if stretch.seconds == 0 {
+            return Pace::default();
+        }
+        let each = |count: u32| f64::from(count) * stretch.peak_factor / f64::from(stretch.seconds);
+        Pace {
+            shoppers_per_second: each(self.shoppers),
+            units_per_second: each(self.units),
+        }
+    }
+
+    /// The rates at the opening: from `peak_rps` if the drop states it, and for units at least the rate at which they
+    /// may be taken.
+    #[must_use]
+    pub fn opening_pace(&self, groups: &[Group]) -> Pace {
+        let units_per_second = f64::from(self.units) / f64::from(self.sold_within_seconds.max(1));
+        let by_shape = self.pace(self.opening).shoppers_per_second;
+        let weight = |per: Per| -> f64 {
+            let counted = groups
+                .iter()
+                .filter(|g| g.per == per && g.through == Through::Api);
+            counted.map(|g| g.weight.opening).sum()
+        };
+        let shoppers_per_second = match self.peak_rps {
+            Some(rps) if weight(Per::Shopper) > 0.0 => {
+                let of_units = units_per_second * weight(Per::Unit);
+                (f64::from(rps) - of_units).max(0.0) / weight(Per::Shopper)
+            }
+            _ => by_shape,
+        };
+        Pace {
+            shoppers_per_second,
+            units_per_second,
+        }
+    }
+
+    pub(super) fn check(&self, m: &mut Mistakes, at: &str) {
+        m.check(
+            self.starts_at < self.ends_at,
+            format!("{at}.ends_at"),
+            "after starts_at",
+        );
+        let open_ms = self.ends_at.millis_since(self.starts_at);
+        m.check(
+            open_ms <= 30 * 86_400_000,
+            format!("{at}.ends_at"),
+            "at most 30 days after starts_at",
+        );
+        m.check(
+            (1..=100_000_000).contains(&self.shoppers),
+            format!("{at}.shoppers"),
+            "1 to 100000000",
+        );
+        m.check(
+            (1..=10_000_000).contains(&self.units),
+            format!("{at}.units"),
+            "1 to 10000000",
+        );
+        if let Some(rps) = self.peak_rps {
+            m.check(
+                (1..=100_000_000).contains(&rps),
+                format!("{at}.peak_rps"),
+                "1 to 100000000",
+            );
+        }
+        m.check(
+            self.sold_within_seconds > 0,
+            format!("{at}.sold_within_seconds"),
+            "at least 1",
+        );
+        for (field, stretch) in [
+            ("before", self.before),
+            ("opening", self.opening),
+            ("tail", self.tail),
+        ] {
+            m.check(
+                (1..=86_400).contains(&stretch.seconds),
+                format!("{at}.{field}.seconds"),
+                "1 to 86400",
+            );
+            m.within(
+                stretch.peak_factor,
+                1.0,
+                100.0,
+                format!("{at}.{field}.peak_factor"),
+            );
+        }
+        let rush_fits = open_ms >= i64::from(self.opening.seconds) * 1000;
+        m.check(rush_fits, format!("{at}.opening.seconds"), "not beyond ends_at");
+        m.within(
+            self.sale_peak_factor,
+            1.0,
+            100.0,
+            format!("{at}.sale_peak_factor"),
+        );
+    }
+}
+
+/// Rates of shoppers and units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Shoppers for each second.
+    pub shoppers_per_second: f64,
+    /// Units for each second.
+    pub units_per_second: f64,
+}
+
+impl Pace {
+    /// The resulting requests a second of a group with this weight.
+    #[must_use]
+    pub fn rps(self, per: Per, weight: f64) -> f64 {
+        match per {
+            Per::Shopper => self.shoppers_per_second * weight,
+            Per::Unit => self.units_per_second * weight,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A profile from measured runs.
+
+use serde::Serialize;
+
+use super::evidence::{evidence, needs_shoppers};
+use super::number::{Number, Numbers, numbers, with};
+use crate::measured::Measured;
+use crate::profile::CapacityProfile;
+
+/// One number over all runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spread {
+    /// Its name, as in the document. A share is given as the function's part of its group, 0 to 1.
+    pub number: String,
+    /// The profile's former value; none for a number that it did not have.
+    pub old: Option<f64>,
+    /// The new value.
+    pub new: f64,
+    /// The smallest value of the runs.
+    pub least: f64,
+    /// The middle value, or the mean of the two middle ones.
+    pub median: f64,
+    /// The largest value of the runs.
+    pub largest: f64,
+    /// The number of runs with a value.
+    pub runs: usize,
+}
+
+/// A calibrated profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Calibrated {
+    /// The profile.
+    pub profile: CapacityProfile,
+    /// Each number that was measured.
+    pub spread: Vec<Spread>,
+    /// Numbers that no run measured, which stay unchanged.
+    pub kept: Vec<String>,
+}
+
+/// The profile that follows from `runs`: the median of their values, and for percentiles the largest. Numbers that no
+/// run measured, and numbers that are set by hand, stay as in `profile`.
+#[must_use]
+pub fn calibrate(profile: &CapacityProfile, runs: &[Measured]) -> Calibrated {
+    let mut seen: std::collections::BTreeMap<Number, Vec<f64>> = std::collections::BTreeMap::new();
+    for run in runs {
+        for (number, value) in evidence(profile, run) {
+            seen.entry(number).or_default().push(value);
+        }
+    }
+    let old = numbers(profile);
+    let mut found = Numbers::new();
+    for (number, values) in &mut seen {
+        values.sort_by(f64::total_cmp);
+        let chosen = if number.is_percentile() {
+            values.last().copied().unwrap_or(0.0)
+        } else {
+            median(values)
+        };
+        found.insert(number.clone(), chosen);
+    }
+    needs_shoppers(&mut found, profile);
+    seen.retain(|number, _| found.contains_key(number));
+    let mut calibrated = with(profile, &found);
+    let new = numbers(&calibrated);
+    let spread = seen
+        .iter()
+        .map(|(number, values)| Spread {
+            number: number.to_string(),
+            old: old.get(number).copied(),
+            new: new.get(number).copied().unwrap_or(0.0),
+            least: values.first().copied().unwrap_or(0.0),
+            median: median(values),
+            largest: values.last().copied().unwrap_or(0.0),
+            runs: values.len(),
+        })
+        .collect();
+    let kept = old.keys().filter(|number| !seen.contains_key(*number));
+    let kept: Vec<String> = kept.map(Number::to_string).collect();
+    if !seen.is_empty() {
+        let from: Vec<&str> = runs.iter().map(|run| run.source.as_str()).collect();
+        calibrated.source = format!("measured: {}", from.join("; "));
+        if !kept.is_empty() {
+            calibrated.source += &format!("; {} numbers as before: {}", kept.len(), profile.source);
+        }
+    }
+    Calibrated {
+        profile: calibrated,
+        spread,
+        kept,
+    }
+}
+
+/// The median of sorted values.
+fn median(values: &[f64]) -> f64 {
+    let middle = values.len() / 2;
+    let at = |n: usize| values.get(n).copied().unwrap_or(0.0);
+    if values.len() % 2 == 1 {
+        at(middle)
+    } else {
+        f64::midpoint(at(middle.saturating_sub(1)), at(middle))
+    }
+}

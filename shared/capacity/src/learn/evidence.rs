@@ -1,0 +1,194 @@
+//! The values of the profile's numbers that one measured drop implies.
+
+use super::number::{Number, Numbers};
+use crate::measured::{FunctionMeasured, Measured, float};
+use crate::phase::Phase;
+use crate::profile::{ByPhase, CapacityProfile, Group, Per, TableUse, Through};
+
+/// Below this number of values, a 95th percentile is just the largest value.
+const LEAST_FOR_P95: u64 = 20;
+
+/// The numbers for which `measured` has evidence.
+///
+/// A group's weights and parts need the invocations of *all* its functions. A drop without sales has no evidence for
+/// the load of units. An opening without any shopper's request has no evidence for shoppers' weights there, since a
+/// drop without shoppers cannot be planned.
+#[must_use]
+pub fn evidence(profile: &CapacityProfile, measured: &Measured) -> Numbers {
+    let mut found = Numbers::new();
+    for group in &profile.groups {
+        for share in &group.functions {
+            let function = || share.function.clone();
+            let Some(seen) = measured.function(&share.function) else {
+                continue;
+            };
+            if seen.total().is_some_and(|total| total < LEAST_FOR_P95) {
+                continue;
+            }
+            insert(&mut found, Number::P95 { function: function() }, seen.p95_ms);
+            insert(&mut found, Number::Mean { function: function() }, seen.mean_ms);
+        }
+        weigh(&mut found, group, measured);
+    }
+    needs_shoppers(&mut found, profile);
+    for table in &profile.tables {
+        tabulate(&mut found, profile, table, measured);
+    }
+    let units = units(measured);
+    for queue in &profile.queues {
+        let Some(seen) = measured.queue(&queue.source) else {
+            continue;
+        };
+        let source = || queue.source.clone();
+        let messages = seen.messages.map(float);
+        insert(
+            &mut found,
+            Number::Messages { source: source() },
+            ratio(messages, units),
+        );
+        if seen.messages.is_none_or(|messages| messages >= LEAST_FOR_P95) {
+            insert(
+                &mut found,
+                Number::Handling { source: source() },
+                seen.handling_p95_ms,
+            );
+        }
+    }
+    insert(
+        &mut found,
+        Number::Rows,
+        ratio(measured.ledger_rows.map(float), units),
+    );
+    found
+}
+
+/// A group's requests in each phase where they count: those over queues count in the tail.
+pub(super) fn requests(group: &Group, measured: &Measured) -> Option<ByPhase<f64>> {
+    let mut sum = ByPhase::each(|_| 0.0);
+    for share in &group.functions {
+        let seen = counted(group.through, measured.function(&share.function)?)?;
+        for phase in Phase::ALL {
+            *sum.of_mut(phase) += seen.of(phase);
+        }
+    }
+    Some(sum)
+}
+
+/// One function's requests in each phase where they count.
+pub(super) fn counted(through: Through, seen: &FunctionMeasured) -> Option<ByPhase<f64>> {
+    let invocations = seen.invocations?;
+    Some(match through {
+        Through::Api => ByPhase::each(|phase| float(*invocations.of(phase))),
+        Through::Events => {
+            let total = seen.total().map_or(0.0, float);
+            ByPhase::each(|phase| if phase == Phase::Tail { total } else { 0.0 })
+        }
+    })
+}
+
+/// Sold units, or the units on sale if sales were not counted; none if nothing was sold.
+fn units(measured: &Measured) -> Option<f64> {
+    let units = f64::from(measured.sold.unwrap_or(measured.units));
+    (units > 0.0).then_some(units)
+}
+
+fn weigh(found: &mut Numbers, group: &Group, measured: &Measured) {
+    let Some(requests) = requests(group, measured) else {
+        return;
+    };
+    let by = match group.per {
+        Per::Shopper => Some(f64::from(measured.shoppers)),
+        Per::Unit => units(measured),
+    };
+    for phase in Phase::ALL {
+        let number = Number::Weight {
+            group: group.name.clone(),
+            phase,
+        };
+        insert(found, number, ratio(Some(*requests.of(phase)), by));
+    }
+    let whole: f64 = requests.all().iter().sum();
+    if whole <= 0.0 {
+        return;
+    }
+    for share in &group.functions {
+        let total = measured
+            .function(&share.function)
+            .and_then(FunctionMeasured::total);
+        let number = Number::Part {
+            function: share.function.clone(),
+        };
+        insert(found, number, ratio(total.map(float), Some(whole)));
+    }
+}
+
+/// Removes evidence that would leave no group with shoppers' requests at the opening. This is needed for one drop's
+/// numbers and for combined ones: one drop may have no browse requests, another no purchases.
+pub(super) fn needs_shoppers(found: &mut Numbers, profile: &CapacityProfile) {
+    let of_shoppers = || profile.groups.iter().filter(|g| g.per == Per::Shopper);
+    let opening = |group: &Group| Number::Weight {
+        group: group.name.clone(),
+        phase: Phase::Opening,
+    };
+    let some = of_shoppers().any(|g| found.get(&opening(g)).copied().unwrap_or(g.weight.opening) > 0.0);
+    if !some {
+        for group in of_shoppers() {
+            found.remove(&opening(group));
+        }
+    }
+}
+
+fn tabulate(found: &mut Numbers, profile: &CapacityProfile, table: &TableUse, measured: &Measured) {
+    let Some(seen) = measured.table(&table.table) else {
+        return;
+    };
+    let number = Number::WriteUnits {
+        table: table.table.clone(),
+    };
+    insert(found, number, ratio(seen.write_units, units(measured)));
+    let reads = |group: &Group| Number::ReadUnits {
+        table: table.table.clone(),
+        group: group.name.clone(),
+    };
+    let requested = |group: &Group| {
+        let whole: f64 = requests(group, measured)?.all().iter().sum();
+        (whole > 0.0).then_some(whole)
+    };
+    if let Some(by_function) = &seen.read_units_by_function {
+        for group in &profile.groups {
+            let read: f64 = (group.functions.iter())
+                .map(|f| by_function.get(&f.function).copied().unwrap_or(0.0))
+                .sum();
+            if read > 0.0 || table.read_units_per_request.contains_key(&group.name) {
+                insert(found, reads(group), ratio(Some(read), requested(group)));
+            }
+        }
+        return;
+    }
+    // The readers of the units are unknown, so all readers in the profile are scaled by the same factor.
+    let mut expected = 0.0;
+    for group in &profile.groups {
+        if let Some(units) = table.read_units_per_request.get(&group.name) {
+            let Some(requested) = requested(group) else { return };
+            expected += units * requested;
+        }
+    }
+    if expected <= 0.0 {
+        return;
+    }
+    for group in &profile.groups {
+        if let (Some(units), Some(read)) = (table.read_units_per_request.get(&group.name), seen.read_units) {
+            found.insert(reads(group), units * read / expected);
+        }
+    }
+}
+
+fn ratio(amount: Option<f64>, by: Option<f64>) -> Option<f64> {
+    Some(amount? / by?)
+}
+
+fn insert(found: &mut Numbers, number: Number, value: Option<f64>) {
+    if let Some(value) = value.filter(|value| value.is_finite() && *value >= 0.0) {
+        found.insert(number, value);
+    }
+}

@@ -1,0 +1,266 @@
+//! The learnable numbers of the profile, by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::phase::Phase;
+use crate::profile::{CapacityProfile, Group, LEAST_MS, MOST_MS, MOST_PER};
+
+/// A number of the profile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Number {
+    /// Requests for each shopper or unit.
+    Weight {
+        /// The group.
+        group: String,
+        /// The phase.
+        phase: Phase,
+    },
+    /// A function's part of its group's requests, 0 to 1.
+    Part {
+        /// The function.
+        function: String,
+    },
+    /// The 95th percentile of a function's run time, in ms.
+    P95 {
+        /// The function.
+        function: String,
+    },
+    /// The mean of a function's run time, in ms.
+    Mean {
+        /// The function.
+        function: String,
+    },
+    /// A table's write units for each unit sold.
+    WriteUnits {
+        /// The table.
+        table: String,
+    },
+    /// A table's read units for each request of a group.
+    ReadUnits {
+        /// The table.
+        table: String,
+        /// The group.
+        group: String,
+    },
+    /// A queue's messages for each unit sold.
+    Messages {
+        /// The event source.
+        source: String,
+    },
+    /// The 95th percentile of the time for one of a queue's messages, in ms.
+    Handling {
+        /// The event source.
+        source: String,
+    },
+    /// The ledger's rows for each unit sold.
+    Rows,
+}
+
+/// Numbers by name.
+pub type Numbers = BTreeMap<Number, f64>;
+
+/// The smallest part of a group's requests that a function has, since a share must be above zero.
+const LEAST_PART: f64 = 0.001;
+/// The number of significant digits of learned numbers. One drop does not justify more.
+const DIGITS: i32 = 4;
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weight { group, phase } => write!(f, "group.{group}.weight.{phase}"),
+            Self::Part { function } => write!(f, "function.{function}.share"),
+            Self::P95 { function } => write!(f, "function.{function}.p95_ms"),
+            Self::Mean { function } => write!(f, "function.{function}.mean_ms"),
+            Self::WriteUnits { table } => write!(f, "table.{table}.write_units_per_unit"),
+            Self::ReadUnits { table, group } => {
+                write!(f, "table.{table}.read_units_per_request.{group}")
+            }
+            Self::Messages { source } => write!(f, "queue.{source}.messages_per_unit"),
+            Self::Handling { source } => write!(f, "queue.{source}.handling_ms"),
+            Self::Rows => f.write_str("database.rows_per_unit"),
+        }
+    }
+}
+
+impl Number {
+    /// Whether it is a time at a percentile. Of several runs the largest counts, since a mean of percentiles has no
+    /// meaning.
+    #[must_use]
+    pub const fn is_percentile(&self) -> bool {
+        matches!(self, Self::P95 { .. } | Self::Handling { .. })
+    }
+
+    /// The nearest value that is valid in a profile.
+    pub(super) fn bounded(&self, value: f64) -> f64 {
+        let (least, most) = match self {
+            Self::Part { .. } => (LEAST_PART, 1.0),
+            Self::P95 { .. } | Self::Mean { .. } | Self::Handling { .. } => (LEAST_MS, MOST_MS),
+            _ => (0.0, MOST_PER),
+        };
+        value.max(least).min(most)
+    }
+}
+
+/// The values of `profile`.
+#[must_use]
+pub fn numbers(profile: &CapacityProfile) -> Numbers {
+    let mut numbers = Numbers::new();
+    for group in &profile.groups {
+        for phase in Phase::ALL {
+            let number = Number::Weight {
+                group: group.name.clone(),
+                phase,
+            };
+            numbers.insert(number, *group.weight.of(phase));
+        }
+        for (share, part) in group.parts() {
+            let function = || share.function.clone();
+            numbers.insert(Number::Part { function: function() }, part);
+            numbers.insert(Number::P95 { function: function() }, share.p95_ms);
+            numbers.insert(Number::Mean { function: function() }, share.mean_ms);
+        }
+    }
+    for used in &profile.tables {
+        let table = || used.table.clone();
+        numbers.insert(Number::WriteUnits { table: table() }, used.write_units_per_unit);
+        for (group, units) in &used.read_units_per_request {
+            let number = Number::ReadUnits {
+                table: table(),
+                group: group.clone(),
+            };
+            numbers.insert(number, *units);
+        }
+    }
+    for queue in &profile.queues {
+        let source = || queue.source.clone();
+        numbers.insert(Number::Messages { source: source() }, queue.messages_per_unit);
+        numbers.insert(Number::Handling { source: source() }, queue.handling_ms);
+    }
+    numbers.insert(Number::Rows, profile.database.rows_per_unit);
+    numbers
+}
+
+/// `profile` with these numbers, each limited to its valid range; the others unchanged.
+#[must_use]
+pub(super) fn with(profile: &CapacityProfile, numbers: &Numbers) -> CapacityProfile {
+    let found = |number: Number, old: f64| -> f64 {
+        numbers
+            .get(&number)
+            .map_or(old, |value| number.bounded(rounded(number.bounded(*value))))
+    };
+    let mut profile = profile.clone();
+    for group in &mut profile.groups {
+        for phase in Phase::ALL {
+            let number = Number::Weight {
+                group: group.name.clone(),
+                phase,
+            };
+            let weight = group.weight.of_mut(phase);
+            *weight = found(number, *weight);
+        }
+        share_out(group, numbers);
+        for share in &mut group.functions {
+            let function = || share.function.clone();
+            share.p95_ms = found(Number::P95 { function: function() }, share.p95_ms);
+            share.mean_ms = found(Number::Mean { function: function() }, share.mean_ms);
+        }
+    }
+    let groups: Vec<String> = profile.groups.iter().map(|g| g.name.clone()).collect();
+    for used in &mut profile.tables {
+        let table = || used.table.clone();
+        used.write_units_per_unit = found(Number::WriteUnits { table: table() }, used.write_units_per_unit);
+        for group in &groups {
+            let number = Number::ReadUnits {
+                table: table(),
+                group: group.clone(),
+            };
+            let old = used.read_units_per_request.get(group).copied();
+            let new = found(number, old.unwrap_or(0.0));
+            if old.is_some() || new > 0.0 {
+                used.read_units_per_request.insert(group.clone(), new);
+            }
+        }
+    }
+    for queue in &mut profile.queues {
+        let source = || queue.source.clone();
+        queue.messages_per_unit = found(Number::Messages { source: source() }, queue.messages_per_unit);
+        queue.handling_ms = found(Number::Handling { source: source() }, queue.handling_ms);
+    }
+    profile.database.rows_per_unit = found(Number::Rows, profile.database.rows_per_unit);
+    profile
+}
+
+/// Sets the shares of a group's functions from their parts, if any part is given. The sum of the shares stays.
+fn share_out(group: &mut Group, numbers: &Numbers) {
+    let part = |function: &str, old: f64| -> (f64, bool) {
+        let number = Number::Part {
+            function: function.to_owned(),
+        };
+        let found = numbers.get(&number);
+        (number.bounded(found.copied().unwrap_or(old)), found.is_some())
+    };
+    let parts: Vec<(f64, bool)> = group
+        .parts()
+        .map(|(share, old)| part(&share.function, old))
+        .collect();
+    if !parts.iter().any(|(_, found)| *found) {
+        return;
+    }
+    let whole: f64 = parts.iter().map(|(part, _)| part).sum();
+    let shares: f64 = group.functions.iter().map(|f| f.share).sum();
+    for (function, (part, _)) in group.functions.iter_mut().zip(&parts) {
+        function.share = rounded(part / whole * shares).min(MOST_PER);
+    }
+}
+
+/// Rounds to [`DIGITS`] significant digits, upward, since rounding down would remove capacity.
+fn rounded(value: f64) -> f64 {
+    if value <= 0.0 || !value.is_finite() {
+        return value;
+    }
+    let mut factor = 1.0;
+    let mut scaled = value;
+    let (least, most) = (10f64.powi(DIGITS - 1), 10f64.powi(DIGITS));
+    while scaled < least {
+        factor *= 10.0;
+        scaled = value * factor;
+    }
+    if scaled >= most {
+        // Whole numbers with more digits are exact enough and short without rounding.
+        return value.ceil();
+    }
+    // The error of binary fractions must not add a digit.
+    let up = (scaled - scaled * 1e-9).ceil();
+    up / factor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_up_to_four_digits_and_noise_is_none() {
+        for (value, wanted) in [
+            (0.0, 0.0),
+            (20.0, 20.0),
+            (0.1 + 0.2, 0.3),
+            (20.001, 20.01),
+            (0.000_123_41, 0.000_123_5),
+            (123_456.1, 123_457.0),
+            (9_999.5, 10_000.0),
+        ] {
+            assert_eq!(rounded(value), wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_names_that_people_find_in_the_document() {
+        let number = Number::Weight {
+            group: "buy".to_owned(),
+            phase: Phase::Opening,
+        };
+        assert_eq!(number.to_string(), "group.buy.weight.opening");
+        assert_eq!(Number::Rows.to_string(), "database.rows_per_unit");
+    }
+}

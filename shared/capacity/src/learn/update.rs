@@ -1,0 +1,155 @@
+//! Updates the profile by one drop.
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::evidence;
+use super::number::{Number, Numbers, numbers, with};
+use crate::measured::Measured;
+use crate::phase::Phase;
+use crate::profile::{CapacityProfile, Group};
+
+/// How far one drop may move a number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// The part of the way up, 0 to 1.
+    pub up: f64,
+    /// The part of the way down, 0 to 1.
+    pub down: f64,
+    /// The largest factor by which a number may grow, so that an implausible measurement, or requests of bots, cannot
+    /// multiply the next drop's capacity without limit. It does not limit a function's share of its group.
+    pub at_most: f64,
+}
+
+impl Default for Pace {
+    /// Fully up, since missing capacity affected shoppers. Half way down, since idle capacity only cost money, and the
+    /// next drop may be busier. At most by a factor of four.
+    fn default() -> Self {
+        Self {
+            up: 1.0,
+            down: 0.5,
+            at_most: 4.0,
+        }
+    }
+}
+
+/// One number that was moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its name.
+    pub number: String,
+    /// The former value; 0 for a number that the profile did not have.
+    pub old: f64,
+    /// The value that the drop implies.
+    pub seen: f64,
+    /// The new value.
+    pub new: f64,
+    /// Whether its growth was limited.
+    pub held_back: bool,
+}
+
+/// An updated profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Updated {
+    /// The profile; its `source` names the drop.
+    pub profile: CapacityProfile,
+    /// Numbers for which the drop was evidence.
+    pub changes: Vec<Change>,
+    /// Numbers that the drop did not measure, which stay unchanged.
+    pub kept: Vec<String>,
+}
+
+/// `profile` updated by the measured load of one drop. Without any evidence the profile stays the same, `source`
+/// included.
+///
+/// Afterwards each function has the capacity that the drop implies, unless the growth was limited. When shares of a
+/// group move, rising ones move fully and falling ones only half way, so their sum exceeds the whole. The group's
+/// weights grow by the same factor.
+#[must_use]
+pub fn update(profile: &CapacityProfile, measured: &Measured, pace: Pace) -> Updated {
+    let seen = evidence(profile, measured);
+    let old = numbers(profile);
+    let was = |number: &Number| old.get(number).copied().unwrap_or(0.0);
+    let mut next = Numbers::new();
+    let mut held_back = std::collections::BTreeSet::new();
+    for (number, value) in &seen {
+        let free = Pace {
+            at_most: f64::INFINITY,
+            ..pace
+        };
+        let is_part = matches!(number, Number::Part { .. });
+        let (value, held) = step(was(number), *value, if is_part { free } else { pace });
+        next.insert(number.clone(), value);
+        if held {
+            held_back.insert(number.clone());
+        }
+    }
+    for group in &profile.groups {
+        make_room(group, &mut next);
+    }
+    let mut updated = with(profile, &next);
+    let now = numbers(&updated);
+    if !seen.is_empty() {
+        updated.source = source(profile, measured);
+        updated.learned_from = Some(measured.drop.clone());
+    }
+    let change = |(number, seen): (&Number, &f64)| Change {
+        number: number.to_string(),
+        old: was(number),
+        seen: *seen,
+        new: now.get(number).copied().unwrap_or(0.0),
+        held_back: held_back.contains(number),
+    };
+    Updated {
+        profile: updated,
+        changes: seen.iter().map(change).collect(),
+        kept: (old.keys())
+            .filter(|number| !seen.contains_key(*number))
+            .map(Number::to_string)
+            .collect(),
+    }
+}
+
+/// Moves from `old` towards `seen`; also returns whether the growth was limited.
+fn step(old: f64, seen: f64, pace: Pace) -> (f64, bool) {
+    if seen <= old {
+        return (old + (seen - old) * pace.down, false);
+    }
+    let up = old + (seen - old) * pace.up;
+    // A multiple of zero would be no limit.
+    let most = if old > 0.0 {
+        old * pace.at_most
+    } else {
+        f64::INFINITY
+    };
+    (up.min(most), up > most)
+}
+
+/// If a group's parts exceed the whole, scales its weights up by the same factor, so that no function loses capacity.
+fn make_room(group: &Group, next: &mut Numbers) {
+    let part = |(share, old): (&crate::profile::FunctionShare, f64)| {
+        let number = Number::Part {
+            function: share.function.clone(),
+        };
+        let found = next.get(&number).copied();
+        number.bounded(found.unwrap_or(old))
+    };
+    let whole: f64 = group.parts().map(part).sum();
+    if whole <= 1.0 {
+        return;
+    }
+    for phase in Phase::ALL {
+        let number = Number::Weight {
+            group: group.name.clone(),
+            phase,
+        };
+        let weight = next.entry(number).or_insert(*group.weight.of(phase));
+        *weight *= whole;
+    }
+}
+
+/// The last drop and the original source. The full history would grow without limit.
+fn source(profile: &CapacityProfile, measured: &Measured) -> String {
+    const MARK: &str = "; learned from ";
+    let origin = profile.source.split(MARK).next().unwrap_or_default();
+    format!("{origin}{MARK}{}", measured.source)
+}

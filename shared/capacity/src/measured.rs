@@ -1,0 +1,246 @@
+//! The measured load of one drop, as a local run or an exporter of production metrics writes it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use domain::drops::FieldError;
+use domain::ids::DropId;
+
+use super::mistakes::Mistakes;
+use super::phase::Phase;
+use super::profile::{ByPhase, MOST_MS};
+
+/// The measurements of one function. Values that the source cannot measure are omitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionMeasured {
+    /// The function's name in the profile.
+    pub function: String,
+    /// Invocations in each phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocations: Option<ByPhase<u64>>,
+    /// The 95th percentile of the duration, warm, in ms, over all routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<f64>,
+    /// The mean duration, warm, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_ms: Option<f64>,
+}
+
+/// The usage of one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableMeasured {
+    /// The table's name in the profile.
+    pub table: String,
+    /// Write units, including those of refused writes and indexes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_units: Option<f64>,
+    /// Read units of all readers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_units: Option<f64>,
+    /// Read units by function, for all functions that read, if the source can separate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_units_by_function: Option<BTreeMap<String, f64>>,
+}
+
+/// The messages of one queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueMeasured {
+    /// The event source's name in the profile.
+    pub source: String,
+    /// Messages delivered to the function; a redelivered message counts again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+    /// The 95th percentile of the time to handle one message, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handling_p95_ms: Option<f64>,
+}
+
+/// One drop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// The origin of the numbers: the run or export, its time, and what the source could not measure.
+    pub source: String,
+    /// The drop.
+    pub drop: DropId,
+    /// The number of shoppers. If it was not counted, the expected number; weights then count requests per expected
+    /// shopper.
+    pub shoppers: u32,
+    /// Units on sale.
+    pub units: u32,
+    /// Units sold. Omitted if they were not counted; the units on sale are then used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sold: Option<u32>,
+    /// The length of each phase, in seconds.
+    pub seconds: ByPhase<f64>,
+    /// Functions.
+    #[serde(rename = "function", default)]
+    pub functions: Vec<FunctionMeasured>,
+    /// Tables.
+    #[serde(rename = "table", default)]
+    pub tables: Vec<TableMeasured>,
+    /// Queues.
+    #[serde(rename = "queue", default)]
+    pub queues: Vec<QueueMeasured>,
+    /// Rows written to the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger_rows: Option<u64>,
+}
+
+/// The longest phase, in seconds: 31 days.
+const MOST_SECONDS: f64 = 2_678_400.0;
+/// The largest plausible count in one drop.
+const MOST_COUNT: f64 = 1e12;
+
+impl Measured {
+    /// All mistakes at once; none if the numbers can be used.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<FieldError> {
+        let mut m = Mistakes::default();
+        m.check(
+            !self.source.trim().is_empty(),
+            "source",
+            "says where the numbers come from",
+        );
+        m.check(
+            (1..=100_000_000).contains(&self.shoppers),
+            "shoppers",
+            "1 to 100000000",
+        );
+        m.check((1..=10_000_000).contains(&self.units), "units", "1 to 10000000");
+        m.check(
+            self.sold.is_none_or(|sold| sold <= self.units),
+            "sold",
+            "not above units",
+        );
+        for phase in Phase::ALL {
+            let seconds = *self.seconds.of(phase);
+            m.within(seconds, 0.0, MOST_SECONDS, format!("seconds.{phase}"));
+        }
+        m.check(self.seconds.opening > 0.0, "seconds.opening", "above 0");
+        for (n, function) in self.functions.iter().enumerate() {
+            let at = format!("function[{n}]");
+            let earlier = self.functions.iter().take(n).map(|f| f.function.as_str());
+            m.name(&function.function, earlier, format!("{at}.function"));
+            for (field, ms) in [("p95_ms", function.p95_ms), ("mean_ms", function.mean_ms)] {
+                within(&mut m, ms, MOST_MS, &at, field);
+            }
+            if let Some(invocations) = &function.invocations {
+                for phase in Phase::ALL {
+                    let count = float(*invocations.of(phase));
+                    m.within(count, 0.0, MOST_COUNT, format!("{at}.invocations.{phase}"));
+                }
+            }
+        }
+        for (n, table) in self.tables.iter().enumerate() {
+            let at = format!("table[{n}]");
+            let earlier = self.tables.iter().take(n).map(|t| t.table.as_str());
+            m.name(&table.table, earlier, format!("{at}.table"));
+            within(&mut m, table.write_units, MOST_COUNT, &at, "write_units");
+            within(&mut m, table.read_units, MOST_COUNT, &at, "read_units");
+            for (function, units) in table.read_units_by_function.iter().flatten() {
+                let at = format!("{at}.read_units_by_function");
+                within(&mut m, Some(*units), MOST_COUNT, &at, function);
+            }
+        }
+        for (n, queue) in self.queues.iter().enumerate() {
+            let at = format!("queue[{n}]");
+            let earlier = self.queues.iter().take(n).map(|q| q.source.as_str());
+            m.name(&queue.source, earlier, format!("{at}.source"));
+            within(&mut m, queue.messages.map(float), MOST_COUNT, &at, "messages");
+            within(&mut m, queue.handling_p95_ms, MOST_MS, &at, "handling_p95_ms");
+        }
+        m.check(
+            self.ledger_rows.is_none_or(|rows| float(rows) <= MOST_COUNT),
+            "ledger_rows",
+            format!("at most {MOST_COUNT}"),
+        );
+        m.found()
+    }
+
+    /// One function's figures.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&FunctionMeasured> {
+        self.functions.iter().find(|f| f.function == name)
+    }
+
+    /// One table's figures.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&TableMeasured> {
+        self.tables.iter().find(|t| t.table == name)
+    }
+
+    /// One queue's figures.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<&QueueMeasured> {
+        self.queues.iter().find(|q| q.source == name)
+    }
+}
+
+impl FunctionMeasured {
+    /// Invocations over the whole drop.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        self.invocations
+            .map(|by_phase| by_phase.all().into_iter().fold(0, u64::saturating_add))
+    }
+}
+
+fn within(m: &mut Mistakes, value: Option<f64>, most: f64, at: &str, field: &str) {
+    if let Some(value) = value {
+        m.within(value, 0.0, most, format!("{at}.{field}"));
+    }
+}
+
+/// Counts of one drop stay far below 2^53.
+#[allow(clippy::cast_precision_loss, reason = "counts of a drop")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// The 95th percentile, in ms, of times given with their counts (time in µs, count), shortest first; `None` without
+/// any.
+#[must_use]
+pub fn percentile_95(counts: &[(u64, u64)]) -> Option<f64> {
+    let whole: u64 = counts.iter().map(|(_, count)| count).sum();
+    let enough = whole.saturating_mul(95).div_ceil(100);
+    let mut so_far = 0;
+    let reached = counts.iter().filter(|(_, count)| *count > 0).find(|(_, count)| {
+        so_far += count;
+        so_far >= enough
+    });
+    reached.map(|(us, _)| float(*us) / 1000.0)
+}
+
+/// The 95th percentile of the time for one message of a queue, in ms: that of an invocation, divided by the mean number
+/// of messages of an invocation. `None` without messages.
+#[must_use]
+pub fn handling_p95_ms(p95_ms: f64, invocations: u64, messages: u64) -> Option<f64> {
+    (messages > 0).then(|| p95_ms * float(invocations.min(messages)) / float(messages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentile_is_the_time_that_enough_stay_within() {
+        assert_eq!(percentile_95(&[]), None);
+        assert_eq!(percentile_95(&[(1_000, 0)]), None);
+        assert_eq!(percentile_95(&[(1_000, 1)]), Some(1.0));
+        assert_eq!(percentile_95(&[(1_000, 95), (2_000, 5)]), Some(1.0));
+        assert_eq!(percentile_95(&[(1_000, 94), (2_000, 0), (3_000, 6)]), Some(3.0));
+    }
+
+    #[test]
+    fn a_message_takes_its_part_of_an_invocation() {
+        assert_eq!(handling_p95_ms(250.0, 12, 48), Some(62.5));
+        // Invocations without messages are not counted.
+        assert_eq!(handling_p95_ms(250.0, 12, 6), Some(250.0));
+        assert_eq!(handling_p95_ms(250.0, 12, 0), None);
+    }
+}

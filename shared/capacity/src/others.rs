@@ -1,0 +1,72 @@
+//! Detects other controllers that change the provisioned concurrency which runs set.
+//!
+//! **The problem.** Another controller on the same alias, such as a scaling policy of Application Auto Scaling or an
+//! engineer, may set its own value each time a run has set one. Without a rule, both would change the alias forever,
+//! Lambda would allocate again each time, and no one would be informed.
+//!
+//! **The model.** For each function, a run stores the values that the alias may have if no one else changes it: the
+//! value that it found, and the value that it requested, until Lambda has accepted the latter. The next run that finds
+//! another value logs a warning. It still increases the value to what a drop needs. An increase by another controller
+//! stays for [`LEFT_TO_OTHERS_MS`] and is then taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use domain::time::Timestamp;
+
+use super::capacity::Capacity;
+use super::observed::Observed;
+use super::target::Target;
+
+/// How long another controller's increase is kept, in milliseconds, so that an alerted operator can look at it. It also
+/// limits the cost of a process that was suspended before its call and continued later.
+pub const LEFT_TO_OTHERS_MS: i64 = 15 * 60_000;
+
+/// The values that runs set for one function's provisioned concurrency.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSet {
+    /// Requested units; the alias has one of these values if no one else changes it.
+    pub values: BTreeSet<u32>,
+    /// When a run first found another value, if one did and kept it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+}
+
+impl LastSet {
+    /// Since when another controller has changed the value, now `units`; `None` if runs set this value.
+    #[must_use]
+    pub fn changed_since(&self, units: u32, now: Timestamp) -> Option<Timestamp> {
+        (!self.values.contains(&units)).then(|| self.changed_at.unwrap_or(now))
+    }
+}
+
+/// The record for the next run, by function. `last` is the record of the previous run, `observed` the current state,
+/// `wanted` what drops need, and `target` what this run requests.
+#[must_use]
+pub fn left_for_next(
+    last: &BTreeMap<String, LastSet>,
+    observed: &Observed,
+    wanted: &Capacity,
+    target: &Target,
+    now: Timestamp,
+) -> BTreeMap<String, LastSet> {
+    let one = |(name, there): (&String, &super::observed::ObservedFunction)| {
+        let found = there.asked.provisioned;
+        let to = target.functions.get(name).map_or(found, |to| to.provisioned);
+        let left_alone = to == found && found != wanted.function(name).provisioned;
+        let last = last.get(name);
+        let left = match last.and_then(|last| Some((last, last.changed_since(found, now)?))) {
+            Some((last, since)) if left_alone => LastSet {
+                values: last.values.clone(),
+                changed_at: Some(since),
+            },
+            _ => LastSet {
+                values: BTreeSet::from([found, to]),
+                changed_at: None,
+            },
+        };
+        (name.clone(), left)
+    };
+    observed.functions.iter().map(one).collect()
+}

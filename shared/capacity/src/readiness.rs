@@ -1,0 +1,291 @@
+//! Whether the capacity that a drop needs is ready, when it will be, and what follows if it is not.
+//!
+//! [`readiness`] compares the needed capacity with what was [`Seen`], part by part. A *requested* value does not count:
+//! only what Lambda has allocated, the database has reached and a function has answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use domain::ids::DropId;
+use domain::time::Timestamp;
+
+use super::calendar::{CalendarDrop, NotReadyPolicy};
+use super::capacity::DatabaseSize;
+use super::documents::Documents;
+use super::lead::{allocation_seconds, database_seconds};
+use super::numbers::Share;
+use super::observed::{Allocation, Observed, ObservedDatabase};
+use super::quotas::Quotas;
+use super::wanted::WantedDrop;
+
+/// A start is moved to a whole minute.
+const MINUTE_MS: i64 = 60_000;
+
+/// The state of the account at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The capacity.
+    pub observed: Observed,
+    /// Whether cluster and instances are available, with no change in progress.
+    pub database_available: bool,
+    /// Tables that are not active or do not exist.
+    pub inactive_tables: BTreeSet<String>,
+    /// Event sources that do not poll or do not exist.
+    pub inactive_sources: BTreeSet<String>,
+}
+
+/// Measurements in addition to the settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The current ACU of the Serverless v2 cluster; none if there is no metric yet.
+    pub reached_acu: Option<f64>,
+    /// Whether each function answered a trial invocation; functions that were not invoked are absent.
+    pub answered: BTreeMap<String, bool>,
+    /// Invocations beyond provisioned concurrency in the last minute, by function.
+    pub spill_over: BTreeMap<String, u64>,
+}
+
+/// The kind of a part of the capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartKind {
+    /// Provisioned concurrency of a function's live alias, in units.
+    Function,
+    /// The ledger's database, in ACU, or in instances of the needed class or a larger one.
+    Database,
+    /// A table's warm throughput, in write units.
+    Table,
+    /// A queue's event source, in concurrent invocations.
+    Source,
+    /// A function's answer to a trial invocation: 1.
+    Answer,
+}
+
+/// One part of the capacity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its kind.
+    pub kind: PartKind,
+    /// Its name.
+    pub name: String,
+    /// The needed amount.
+    pub wanted: f64,
+    /// The existing amount.
+    pub there: f64,
+    /// Whether the amount is enough, with no change in progress.
+    pub ready: bool,
+}
+
+/// The consequence for the drop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ruling", rename_all = "snake_case")]
+pub enum Ruling {
+    /// It opens as announced, for as many shoppers as its plan serves.
+    AsPlanned,
+    /// It opens as announced, for fewer shoppers than its plan would serve.
+    AdmitFewer,
+    /// It must open later. Its start is moved, and the calendar follows.
+    MoveStart {
+        /// The new start, in ms since 1970.
+        to: Timestamp,
+    },
+}
+
+/// The readiness of a drop. Moments are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// The drop.
+    pub drop: DropId,
+    /// When the account was read.
+    pub at: Timestamp,
+    /// Whether all parts are ready.
+    pub ready: bool,
+    /// When all parts must be ready.
+    pub ready_by: Timestamp,
+    /// When all parts will be ready, by estimate; `at` if they are ready.
+    pub estimated_at: Timestamp,
+    /// Whether the estimate is in time.
+    pub on_course: bool,
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// The consequence.
+    pub ruling: Ruling,
+    /// The share of its demand that may be admitted: that of the plan, or less.
+    pub share: Share,
+    /// Shoppers a second that may be admitted at the opening.
+    pub shoppers_per_second: f64,
+    /// Invocations beyond provisioned concurrency in the minute before.
+    pub spill_over: u64,
+}
+
+/// The readiness of `drop` at `now`, from the observed state and the measurements.
+#[must_use]
+pub fn readiness(
+    docs: &Documents,
+    quotas: &Quotas,
+    drop: &CalendarDrop,
+    wanted: &WantedDrop,
+    seen: &Seen,
+    measured: &Measured,
+    now: Timestamp,
+) -> Readiness {
+    let parts = parts(docs, wanted, seen, measured);
+    let ready = parts.iter().all(|part| part.ready);
+    let ready_by = wanted.window.ready_by;
+    let estimated_at = if ready {
+        now
+    } else {
+        now.plus_seconds(seconds_to_go(docs, quotas, wanted, seen, &parts))
+    };
+    let ruling = ruling(drop, ready, ready_by, estimated_at, now);
+    let there = if ruling == Ruling::AdmitFewer {
+        served(&parts)
+    } else {
+        Share::WHOLE
+    };
+    let spill_over = measured.spill_over.values().copied().fold(0, u64::saturating_add);
+    Readiness {
+        drop: drop.id.clone(),
+        at: now,
+        ready,
+        ready_by,
+        estimated_at,
+        on_course: estimated_at <= ready_by || (ready && now > ready_by),
+        ruling,
+        share: Share::of(wanted.share.factor() * there.factor(), 1.0),
+        shoppers_per_second: wanted.shoppers_per_second * there.factor(),
+        spill_over,
+        parts,
+    }
+}
+
+fn parts(docs: &Documents, wanted: &WantedDrop, seen: &Seen, measured: &Measured) -> Vec<Part> {
+    let part = |kind, name: &str, wanted: f64, there: f64, at_rest: bool| Part {
+        kind,
+        name: name.to_owned(),
+        wanted,
+        there,
+        ready: at_rest && there >= wanted,
+    };
+    let mut parts = Vec::new();
+    let capacity = &wanted.capacity;
+    for (name, want) in &capacity.functions {
+        if want.provisioned > 0 {
+            let there = seen.observed.function(name);
+            let at_rest = there.allocation == Allocation::Ready && there.allocated == there.asked.provisioned;
+            let (want, there) = (f64::from(want.provisioned), f64::from(there.allocated));
+            parts.push(part(PartKind::Function, name, want, there, at_rest));
+        }
+        if let Some(answered) = measured.answered.get(name) {
+            let there = f64::from(u8::from(*answered));
+            parts.push(part(PartKind::Answer, name, 1.0, there, true));
+        }
+    }
+    let (want, there) = match (&seen.observed.database, &capacity.database) {
+        // The minimum is only a setting. The cluster must run with it.
+        (ObservedDatabase::Serverless { minimum_acu }, DatabaseSize::MinimumAcu(acu)) => {
+            (*acu, measured.reached_acu.unwrap_or(0.0).min(*minimum_acu))
+        }
+        (ObservedDatabase::Provisioned { instances, .. }, size @ DatabaseSize::Class(_)) => {
+            let declared = &docs.baseline.database;
+            let large =
+                |class: &String| declared.rank(&DatabaseSize::Class(class.clone())) >= declared.rank(size);
+            let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+            let enough = instances.iter().filter(|i| large(&i.class)).count();
+            (count(instances.len()), count(enough))
+        }
+        _ => (1.0, 0.0),
+    };
+    parts.push(part(
+        PartKind::Database,
+        "database",
+        want,
+        there,
+        seen.database_available,
+    ));
+    for (name, want) in &capacity.tables {
+        let there = seen.observed.tables.get(name).copied().unwrap_or_default();
+        let at_rest = !seen.inactive_tables.contains(name) && there.read_units >= want.read_units;
+        let (want, there) = (f64::from(want.write_units), f64::from(there.write_units));
+        parts.push(part(PartKind::Table, name, want, there, at_rest));
+    }
+    for (name, want) in &capacity.queues {
+        let there = seen
+            .observed
+            .queues
+            .get(name)
+            .map_or(0, |polling| polling.invocations());
+        let at_rest = !seen.inactive_sources.contains(name);
+        let want = f64::from(want.invocations());
+        parts.push(part(PartKind::Source, name, want, f64::from(there), at_rest));
+    }
+    parts
+}
+
+/// The time until everything is ready. The parts are prepared concurrently, so the longest counts, plus the
+/// verification.
+fn seconds_to_go(docs: &Documents, quotas: &Quotas, wanted: &WantedDrop, seen: &Seen, parts: &[Part]) -> u32 {
+    let lead = &docs.profile.lead;
+    let mut units: u32 = 0;
+    let mut prepares = false;
+    for (name, want) in &wanted.capacity.functions {
+        let there = seen.observed.function(name);
+        let missing = want.provisioned.saturating_sub(there.allocated);
+        units = units.saturating_add(missing);
+        let declared = docs.baseline.function(name).map_or(0, |f| f.provisioned);
+        prepares |= missing > 0 && there.allocated <= declared;
+    }
+    let preparation = if prepares { lead.preparation_seconds } else { 0 };
+    let concurrency = preparation + allocation_seconds(quotas, units);
+    let waits = |kind| parts.iter().any(|part| part.kind == kind && !part.ready);
+    let database = if waits(PartKind::Database) {
+        let steps = database_seconds(docs, &seen.observed, &wanted.capacity.database);
+        // The setting is made but not reached yet: it may take as long as a new setting.
+        if steps == 0 { lead.acu_seconds } else { steps }
+    } else {
+        0
+    };
+    let tables = if waits(PartKind::Table) {
+        lead.table_seconds
+    } else {
+        0
+    };
+    concurrency.max(database).max(tables) + lead.verification_seconds
+}
+
+/// The share of the needed capacity that exists, for parts that serve requests directly. The database and the event
+/// sources are behind queues: without them orders wait, but no shopper is refused.
+fn served(parts: &[Part]) -> Share {
+    let on_the_way = |part: &&Part| matches!(part.kind, PartKind::Function | PartKind::Table);
+    let share = |part: &Part| Share::of(part.there, part.wanted);
+    parts
+        .iter()
+        .filter(on_the_way)
+        .map(share)
+        .min()
+        .unwrap_or(Share::WHOLE)
+}
+
+fn ruling(
+    drop: &CalendarDrop,
+    ready: bool,
+    ready_by: Timestamp,
+    estimated_at: Timestamp,
+    now: Timestamp,
+) -> Ruling {
+    if ready || now < ready_by {
+        return Ruling::AsPlanned;
+    }
+    if let NotReadyPolicy::MoveStart { at_most_seconds } = drop.if_not_ready
+        && now < drop.starts_at
+    {
+        let late_ms = estimated_at.millis_since(ready_by).max(1);
+        let to = drop.starts_at.as_millis().saturating_add(late_ms);
+        let to = Timestamp::from_millis(to.saturating_add(MINUTE_MS - 1).div_euclid(MINUTE_MS) * MINUTE_MS);
+        if to <= drop.starts_at.plus_seconds(at_most_seconds) {
+            return Ruling::MoveStart { to };
+        }
+    }
+    Ruling::AdmitFewer
+}

@@ -1,0 +1,331 @@
+//! The changes to make now: increases at once, as far as they can be ready in time; reductions only when two runs
+//! agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use domain::ids::DropId;
+use domain::time::Timestamp;
+
+use super::capacity::{Capacity, Concurrency, DatabaseSize, Polling, WarmThroughput};
+use super::documents::Documents;
+use super::lead::database_seconds;
+use super::numbers::{Share, share_out, units_down};
+use super::observed::{Observed, ObservedDatabase};
+use super::others::{LEFT_TO_OTHERS_MS, LastSet};
+use super::quotas::Quotas;
+use super::wanted::Wanted;
+
+/// Two runs with a shorter distance count as one repeated run.
+pub const LEAST_BETWEEN_RUNS_MS: i64 = 30_000;
+/// Two runs with a longer distance do not confirm each other.
+pub const MOST_BETWEEN_RUNS_MS: i64 = 180_000;
+
+/// The record of a run for the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The time of the run.
+    pub at: Timestamp,
+    /// The capacity that it wanted.
+    pub wanted: Capacity,
+    /// The values that it set for each function's provisioned concurrency.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, LastSet>,
+}
+
+impl Record {
+    /// Records that Lambda has accepted `units` of provisioned concurrency for `function`.
+    pub fn accepted(&mut self, function: &str, units: u32) {
+        let values = BTreeSet::from([units]);
+        let changed_at = None;
+        self.set
+            .insert(function.to_owned(), LastSet { values, changed_at });
+    }
+}
+
+/// The capacity after this run's steps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Target {
+    /// By function.
+    pub functions: BTreeMap<String, Concurrency>,
+    /// The database; `None` leaves it unchanged.
+    pub database: Option<DatabaseSize>,
+    /// By table.
+    pub tables: BTreeMap<String, WarmThroughput>,
+    /// By queue; a queue without an entry stays unchanged.
+    pub queues: BTreeMap<String, Polling>,
+}
+
+/// A warning for operators.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "warning", rename_all = "snake_case")]
+pub enum Warning {
+    /// Not all provisioned concurrency can be ready when the next drop opens.
+    LateConcurrency {
+        /// The drop.
+        drop: DropId,
+        /// Units that are missing now.
+        missing: u32,
+        /// Missing units that can be ready in time.
+        in_time: u32,
+        /// The share of the needed units that will be ready, for the function that lacks most. Further requests wait
+        /// for cold starts unless fewer shoppers are admitted.
+        warm_share: Share,
+    },
+    /// The database would change its class during a drop, so it stays unchanged.
+    LateDatabase {
+        /// The drop.
+        drop: DropId,
+        /// How long the change would take, in seconds.
+        seconds: u32,
+    },
+    /// A queue's event source has another kind of setting than declared; it stays unchanged.
+    OtherPolling {
+        /// The event source.
+        source: String,
+    },
+    /// Another controller changes the provisioned concurrency of the same alias.
+    ChangedByOthers {
+        /// The function.
+        function: String,
+        /// Units that runs set; two values while it is unknown whether Lambda accepted the last change.
+        set: BTreeSet<u32>,
+        /// The units that were found instead.
+        found: u32,
+        /// Since when they differ.
+        since: Timestamp,
+    },
+    /// The database has one instance: changing its class interrupts it.
+    SingleInstance,
+}
+
+/// The target of a run that reads `observed` and wants `wanted`, after a run that left `previous`.
+#[must_use]
+pub fn target(
+    docs: &Documents,
+    quotas: &Quotas,
+    wanted: &Wanted,
+    observed: &Observed,
+    previous: Option<&Record>,
+    now: Timestamp,
+) -> (Target, Vec<Warning>) {
+    let last_set = |name: &String| previous.and_then(|record| record.set.get(name));
+    let between = LEAST_BETWEEN_RUNS_MS..=MOST_BETWEEN_RUNS_MS;
+    let agreeing = previous
+        .filter(|r| between.contains(&now.millis_since(r.at)))
+        .map(|r| &r.wanted);
+    let mut warnings = Vec::new();
+    let mut functions = BTreeMap::new();
+    for (name, want) in &wanted.capacity.functions {
+        let there = observed.function(name).asked;
+        let before = agreeing.map(|p| p.function(name));
+        let mut to = agreed_concurrency(there, *want, before);
+        let found = there.provisioned;
+        let changed = last_set(name).and_then(|last| Some((last, last.changed_since(found, now)?)));
+        if let Some((last, since)) = changed {
+            warnings.push(Warning::ChangedByOthers {
+                function: name.clone(),
+                set: last.values.clone(),
+                found,
+                since,
+            });
+            if now.millis_since(since) < LEFT_TO_OTHERS_MS && to.provisioned < found {
+                to = there;
+            }
+        }
+        functions.insert(name.clone(), to);
+    }
+    limit_to_time(docs, quotas, wanted, observed, now, &mut functions, &mut warnings);
+
+    let tables = wanted.capacity.tables.iter().map(|(name, want)| {
+        let there = observed.tables.get(name).copied().unwrap_or_default();
+        (name.clone(), want.max(there))
+    });
+    let mut queues = BTreeMap::new();
+    for (name, want) in &wanted.capacity.queues {
+        let before = agreeing.and_then(|p| p.queues.get(name));
+        match observed
+            .queues
+            .get(name)
+            .map(|there| agreed_polling(*there, *want, before.copied()))
+        {
+            Some(Some(polling)) => drop(queues.insert(name.clone(), polling)),
+            Some(None) => warnings.push(Warning::OtherPolling { source: name.clone() }),
+            None => {}
+        }
+    }
+    let target = Target {
+        functions,
+        database: database(docs, wanted, observed, agreeing, now, &mut warnings),
+        tables: tables.collect(),
+        queues,
+    };
+    (target, warnings)
+}
+
+/// Upward: the wanted value. Downward: the larger value of two runs, or no change if only one run has decided.
+fn agreed<T: Ord>(there: T, want: T, before: Option<T>) -> T {
+    match before {
+        _ if want >= there => want,
+        Some(before) => want.max(before.min(there)),
+        None => there,
+    }
+}
+
+fn agreed_concurrency(there: Concurrency, want: Concurrency, before: Option<Concurrency>) -> Concurrency {
+    let provisioned = agreed(there.provisioned, want.provisioned, before.map(|b| b.provisioned));
+    let reserved = agreed(there.reserved, want.reserved, before.map(|b| b.reserved));
+    Concurrency {
+        provisioned,
+        reserved: reserved.map(|reserved| reserved.max(provisioned)),
+    }
+}
+
+/// `None` when the event source has another kind of setting.
+fn agreed_polling(there: Polling, want: Polling, before: Option<Polling>) -> Option<Polling> {
+    use Polling::{MaximumConcurrency, ProvisionedPollers};
+    match (there, want) {
+        (MaximumConcurrency(there), MaximumConcurrency(want)) => {
+            let before = before.and_then(|b| {
+                if let MaximumConcurrency(n) = b {
+                    Some(n)
+                } else {
+                    None
+                }
+            });
+            Some(MaximumConcurrency(agreed(there, want, before)))
+        }
+        (
+            ProvisionedPollers { minimum, maximum },
+            ProvisionedPollers {
+                minimum: want_minimum,
+                maximum: want_maximum,
+            },
+        ) => {
+            let before = before.and_then(|b| match b {
+                ProvisionedPollers { minimum, maximum } => Some((minimum, maximum)),
+                MaximumConcurrency(_) => None,
+            });
+            let minimum = agreed(minimum, want_minimum, before.map(|b| b.0));
+            let maximum = agreed(maximum, want_maximum, before.map(|b| b.1)).max(minimum);
+            Some(ProvisionedPollers { minimum, maximum })
+        }
+        _ => None,
+    }
+}
+
+/// Requests only what can be ready when the next drop opens, since a request has no effect before all of it is
+/// allocated. If nothing can be ready, and nothing has been requested yet, everything is requested at once, since late
+/// capacity is still useful. From the opening on, everything is requested.
+fn limit_to_time(
+    docs: &Documents,
+    quotas: &Quotas,
+    wanted: &Wanted,
+    observed: &Observed,
+    now: Timestamp,
+    functions: &mut BTreeMap<String, Concurrency>,
+    warnings: &mut Vec<Warning>,
+) {
+    let ahead = wanted.drops.iter().filter(|d| d.window.starts_at > now);
+    let Some(next) = ahead.min_by_key(|d| d.window.starts_at) else {
+        return;
+    };
+    let more = |name: &String, to: &Concurrency| {
+        to.provisioned
+            .saturating_sub(observed.function(name).asked.provisioned)
+    };
+    let increases: Vec<u32> = functions.iter().map(|(name, to)| more(name, to)).collect();
+    let missing = increases.iter().copied().fold(0, u32::saturating_add);
+    let lead = &docs.profile.lead;
+    let overhead_ms = i64::from(lead.preparation_seconds + lead.verification_seconds) * 1000;
+    let left_ms = next
+        .window
+        .starts_at
+        .millis_since(now)
+        .saturating_sub(overhead_ms)
+        .max(0);
+    let left_seconds = f64::from(u32::try_from(left_ms / 1000).unwrap_or(u32::MAX));
+    let allocated = units_down(left_seconds * f64::from(quotas.provisioned_per_minute) / 60.0);
+    let in_time = allocated.saturating_sub(observed.allocating());
+    if missing <= in_time {
+        return;
+    }
+    let baseline = docs.baseline.capacity();
+    let asked_already = (observed.functions.iter())
+        .any(|(name, there)| there.asked.provisioned > baseline.function(name).provisioned);
+    let late = |warm_share| Warning::LateConcurrency {
+        drop: next.drop.clone(),
+        missing,
+        in_time,
+        warm_share,
+    };
+    let warm = |there: BTreeMap<&String, u32>| {
+        let share = |(name, units): (&&String, &u32)| {
+            let wanted = wanted.capacity.function(name).provisioned;
+            Share::of(f64::from(*units), f64::from(wanted))
+        };
+        there.iter().map(share).min().unwrap_or(Share::WHOLE)
+    };
+    if in_time == 0 && !asked_already {
+        let there = functions
+            .keys()
+            .map(|name| (name, observed.function(name).allocated));
+        warnings.push(late(warm(there.collect())));
+        return;
+    }
+    let parts = share_out(in_time, &increases);
+    for ((to, increase), part) in functions.values_mut().zip(&increases).zip(parts) {
+        to.provisioned -= increase.saturating_sub(part);
+    }
+    let there = functions.iter().map(|(name, to)| (name, to.provisioned));
+    warnings.push(late(warm(there.collect())));
+}
+
+fn database(
+    docs: &Documents,
+    wanted: &Wanted,
+    observed: &Observed,
+    previous: Option<&Capacity>,
+    now: Timestamp,
+    warnings: &mut Vec<Warning>,
+) -> Option<DatabaseSize> {
+    let declared = &docs.baseline.database;
+    let want = &wanted.capacity.database;
+    let there: Vec<DatabaseSize> = match &observed.database {
+        ObservedDatabase::Serverless { minimum_acu } => vec![DatabaseSize::MinimumAcu(*minimum_acu)],
+        ObservedDatabase::Provisioned { available: false, .. } => return None,
+        ObservedDatabase::Provisioned { instances, .. } => {
+            if instances.len() == 1
+                && instances
+                    .iter()
+                    .any(|i| DatabaseSize::Class(i.class.clone()) != *want)
+            {
+                warnings.push(Warning::SingleInstance);
+            }
+            instances
+                .iter()
+                .map(|i| DatabaseSize::Class(i.class.clone()))
+                .collect()
+        }
+    };
+    let largest = there.into_iter().reduce(|a, b| declared.larger(&a, &b))?;
+    if declared.rank(want) < declared.rank(&largest) {
+        let agreed = declared.larger(want, &previous?.database);
+        let down = declared.rank(&agreed) < declared.rank(&largest);
+        return (down && !observed.orders_draining).then_some(agreed);
+    }
+    // A change of class causes a failover, so it must not happen just before or during a drop. ACU increase without
+    // interruption.
+    if matches!(want, DatabaseSize::Class(_)) {
+        let seconds = database_seconds(docs, observed, want);
+        let too_late = |starts_at: Timestamp| starts_at.millis_since(now) < i64::from(seconds) * 1000;
+        let late = wanted.drops.iter().find(|d| too_late(d.window.starts_at));
+        if let (Some(late), true) = (late, seconds > 0) {
+            let drop = late.drop.clone();
+            warnings.push(Warning::LateDatabase { drop, seconds });
+            return None;
+        }
+    }
+    Some(want.clone())
+}

@@ -1,0 +1,181 @@
+//! Capacity and lead time of the reference spike, computed by hand.
+//!
+//! 200,000 requests a second at the peak. 10,000 units gone in 10 s are 1,000 units a second, 4 requests each: 4,000 of
+//! those requests. The other 196,000 come from shoppers who send 4 + 8 each: 16,333⅓ shoppers a second, hence 65,333⅓
+//! requests to browse and 130,666⅔ to buy.
+
+use capacity::capacity::{Concurrency, DatabaseSize, Polling, WarmThroughput};
+use capacity::demand::Demand;
+use capacity::lead::window;
+use capacity::numbers::Share;
+use capacity::wanted::wanted;
+
+use crate::support::{at, documents, plenty, reference, small, with_classes};
+
+const OPENING: i64 = 1_000_000;
+
+#[test]
+fn the_reference_spike_by_hand() {
+    let docs = documents(vec![reference("spike", OPENING)]);
+    assert_eq!(docs.mistakes(&plenty()), vec![]);
+    let wanted = wanted(&docs, &plenty(), at(OPENING));
+    let function = |name: &str| wanted.capacity.function(name);
+    let only = |provisioned| Concurrency {
+        provisioned,
+        reserved: None,
+    };
+    // 65,333.33 ÷ 10 × 1.2
+    assert_eq!(function("get-drop"), only(7_840));
+    // 130,666.67 ÷ 10 × 1.2, and a quarter more is reserved
+    let buy = Concurrency {
+        provisioned: 15_680,
+        reserved: Some(19_600),
+    };
+    assert_eq!(function("reserve"), buy);
+    // 3 of 10 of 4,000 requests, 150 ms each: 1,200 × 0.15 × 1.2
+    assert_eq!(function("checkout"), only(216));
+    // 2,800 ÷ 10 × 1.2
+    assert_eq!(function("get-order"), only(336));
+    // 10,000 ÷ 125 s × 2.5 = 200 a second, half a second each, × 1.5; what is declared as reserved follows
+    let settle = Concurrency {
+        provisioned: 150,
+        reserved: Some(150),
+    };
+    assert_eq!(function("process-order"), settle);
+    assert_eq!(
+        function("conduct-drop"),
+        Concurrency {
+            provisioned: 0,
+            reserved: Some(4)
+        }
+    );
+
+    // 1,000 × 6 × 1.25 and 130,666.67 × 0.2 × 1.25
+    let stock = WarmThroughput {
+        write_units: 7_500,
+        read_units: 32_667,
+    };
+    assert_eq!(wanted.capacity.table("stock"), stock);
+    // 80 units a second × 6 rows × 1.5 = 720 rows a second, 100 for each ACU, in halves
+    assert_eq!(wanted.capacity.database, DatabaseSize::MinimumAcu(7.5));
+    // 200 messages a second × 0.5 s × 1.5 = 150; the gateway takes 2,000 ÷ 2 × 0.5 = 500
+    assert_eq!(
+        wanted.capacity.queues["payments"],
+        Polling::MaximumConcurrency(150)
+    );
+    // 240 × 0.05 × 1.5 = 18 invocations: two pollers' worth, as declared; the database takes 750 ÷ 2 × 0.05 = 18
+    let ledger = Polling::ProvisionedPollers {
+        minimum: 2,
+        maximum: 4,
+    };
+    assert_eq!(wanted.capacity.queues["ledger"], ledger);
+    assert_eq!(wanted.drops[0].share.factor(), 1.0);
+    assert_eq!(wanted.drops[0].limits, vec![]);
+}
+
+#[test]
+fn the_lead_time_is_solved_backwards() {
+    let docs = documents(vec![reference("spike", OPENING)]);
+    let window = window(&docs, &plenty(), &docs.calendar[0]);
+    let parts: Vec<(&str, u32)> = window.parts.iter().map(|p| (p.part, p.seconds)).collect();
+    // 7,838 + 15,678 + 216 + 336 + 150 = 24,218 units above the baseline, 100 a second
+    let expected = [
+        ("next run notices", 60),
+        ("database", 120),
+        ("tables", 300),
+        ("provisioned concurrency prepares", 120),
+        ("provisioned concurrency allocates", 243),
+        ("verification", 60),
+        ("margin", 120),
+    ];
+    assert_eq!(parts, expected);
+    assert_eq!(window.ready_by, at(OPENING - 600));
+    assert_eq!(window.begins_at, at(OPENING - 600 - 1_023));
+    assert_eq!(window.released_at, at(OPENING + 3_600 + 125));
+    assert_eq!(window.held_seconds(), 1_023 + 600 + 3_600 + 125);
+}
+
+#[test]
+fn classes_take_their_steps_one_after_the_other() {
+    let docs = with_classes(vec![reference("spike", OPENING)]);
+    assert_eq!(docs.mistakes(&plenty()), vec![]);
+    // 720 rows a second: the largest class. Three changes and a fail-over.
+    let wanted = wanted(&docs, &plenty(), at(OPENING));
+    assert_eq!(wanted.capacity.database, DatabaseSize::Class("2xlarge".into()));
+    let window = window(&docs, &plenty(), &docs.calendar[0]);
+    let database = window.parts.iter().find(|p| p.part == "database").unwrap();
+    assert_eq!(database.seconds, 3 * 240 + 120);
+}
+
+#[test]
+fn a_drop_by_the_shape_of_its_arrivals() {
+    let docs = documents(vec![small("small", OPENING)]);
+    let demand = Demand::of(&docs, &docs.calendar[0]);
+    // 10,000 ÷ 60 s × 4 and × 8; the gathering's 10,000 ÷ 600 × 2 × 1 is less
+    assert!((demand.group_rps["browse"] - 666.666_666).abs() < 0.001);
+    assert!((demand.group_rps["buy"] - 1_333.333_333).abs() < 0.001);
+    // 100 units in 10 s, 4 requests each
+    assert!((demand.group_rps["order"] - 40.0).abs() < 1e-9);
+    assert!((demand.api_rps - 2_040.0).abs() < 1e-6);
+    let wanted = wanted(&docs, &plenty(), at(OPENING));
+    assert_eq!(wanted.capacity.function("get-drop").provisioned, 80);
+    assert_eq!(wanted.capacity.function("reserve").provisioned, 160);
+    // Nothing to raise for so few units.
+    assert_eq!(wanted.capacity.database, DatabaseSize::MinimumAcu(2.0));
+    assert_eq!(wanted.capacity.table("stock"), docs.baseline.tables[0].warm);
+}
+
+#[test]
+fn orders_come_over_a_longer_time_when_fewer_are_admitted() {
+    let docs = documents(vec![reference("spike", OPENING)]);
+    let settled = |part: f64| {
+        let share = Share::of(part, 1.0);
+        Demand::at(&docs, &docs.calendar[0], share).settled_units_per_second
+    };
+    assert_eq!((settled(1.0), settled(0.0)), (80.0, 0.0));
+    // A tenth: sold over 100 s instead of 10, so 10,000 units over 125 + 90 s
+    assert!((settled(0.1) - 10_000.0 / 215.0).abs() < 1e-9);
+    // Its payments slow down likewise, its requests to a tenth.
+    let tenth = Demand::at(&docs, &docs.calendar[0], Share::of(0.1, 1.0));
+    assert!((tenth.group_rps["settle"] - 25_000.0 / 215.0).abs() < 1e-9);
+    assert!((tenth.group_rps["order"] - 400.0).abs() < 1e-9);
+}
+
+#[test]
+fn outside_every_window_the_baseline_is_wanted() {
+    let docs = documents(vec![reference("spike", OPENING)]);
+    let window = window(&docs, &plenty(), &docs.calendar[0]);
+    let baseline = docs.baseline.capacity();
+    let moment = |now| wanted(&docs, &plenty(), now).capacity;
+    assert_eq!(moment(window.begins_at.plus_millis(-1)), baseline);
+    assert_ne!(moment(window.begins_at), baseline);
+    assert_ne!(moment(window.released_at.plus_millis(-1)), baseline);
+    assert_eq!(moment(window.released_at), baseline);
+}
+
+#[test]
+fn crowds_that_come_together_add_up_and_others_do_not() {
+    let provisioned = |starts: &[i64], now: i64| {
+        let names = ["one", "two", "three"];
+        let calendar = names
+            .iter()
+            .zip(starts)
+            .map(|(id, start)| small(id, *start))
+            .collect();
+        wanted(&documents(calendar), &plenty(), at(now))
+            .capacity
+            .function("get-drop")
+            .provisioned
+    };
+    assert_eq!(provisioned(&[OPENING], OPENING), 80);
+    assert_eq!(provisioned(&[OPENING, OPENING], OPENING), 160);
+    // The second gathers while the first has its rush.
+    assert_eq!(provisioned(&[OPENING, OPENING + 600], OPENING), 160);
+    // The second gathers after the first's rush.
+    assert_eq!(provisioned(&[OPENING, OPENING + 661], OPENING), 80);
+    // The middle one meets both others, which do not meet each other.
+    assert_eq!(
+        provisioned(&[OPENING, OPENING + 600, OPENING + 1_200], OPENING + 600),
+        160
+    );
+}
