@@ -1,4 +1,5 @@
 //! The import rules: the tables of docs/ARCHITECTURE.md, held against every crate's manifest.
+#![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

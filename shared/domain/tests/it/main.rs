@@ -1,4 +1,0 @@
-//! The import rules of the workspace.
-#![cfg(test)]
-
-mod architecture;
