@@ -15,7 +15,7 @@ use ports::orders::{PlaceOrder, ReadOrder};
 use ports::stock::SurveyStock;
 use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, Tokens, answer};
 
-use crate::place::{Checkout, NotOrdered, Request};
+use crate::place_order::{Checkout, NotOrdered, Request};
 
 pub struct Api<D, S, O, E>(Checkout<D, S, O, E>);
 

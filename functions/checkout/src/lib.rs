@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod http;
-pub mod place;
+pub mod place_order;
 
 use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 

@@ -20,7 +20,7 @@ const LOOKS: Policy = Policy::at_once(2);
 
 /// The result of cancelling the orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct CancelRequests {
     /// Orders whose end was requested. An order without a payment ends at once.
     pub asked: usize,
     /// Orders that were not read or keep changing. The next step tries again.
@@ -43,7 +43,7 @@ pub async fn end_orders<O, E>(
     edge: &E,
     ordered: &[SeenClaim],
     asked: &mut BTreeSet<OrderId>,
-) -> Asked
+) -> CancelRequests
 where
     O: ReadOrder + AdvanceOrder,
     E: Edge,
@@ -60,7 +60,7 @@ where
         .buffer_unordered(WRITES_AT_ONCE)
         .collect()
         .await;
-    let mut result = Asked::default();
+    let mut result = CancelRequests::default();
     for (order, outcome) in outcomes {
         match outcome {
             Ok(true) => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use startup::metrics::{COUNT, line};
 
-use crate::step::{Report, Stepped};
+use crate::step::{Report, StepOutcome};
 
 /// The work of a run since its last report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -33,10 +33,10 @@ fn many(count: usize) -> u64 {
 }
 
 impl Progress {
-    pub fn count(&mut self, stepped: &Stepped) {
+    pub fn count(&mut self, stepped: &StepOutcome) {
         match stepped {
-            Stepped::Standby => self.standby += 1,
-            Stepped::Conducted(report) | Stepped::Over(report) => self.report(report),
+            StepOutcome::Standby => self.standby += 1,
+            StepOutcome::Conducted(report) | StepOutcome::Over(report) => self.report(report),
         }
     }
 

@@ -17,11 +17,11 @@ use crate::bounds::{CALENDAR_MS, DROPS_AT_ONCE, LINGER_MS, MARGIN_MS, PROGRESS_M
 use crate::calendar::Calendar;
 use crate::lease;
 use crate::progress::Progress;
-use crate::step::{Drops, Memory, Orders, Reach, Report, Statuses, Stepped, Stock};
+use crate::step::{Drops, Memory, Orders, Ports, Report, Statuses, StepOutcome, Stock};
 
 /// The state that a process keeps from run to run.
 pub struct Conductor<D, S, O, T, E> {
-    reach: Reach<D, S, O, T, E>,
+    reach: Ports<D, S, O, T, E>,
     calendar: Calendar,
     settings: Settings,
 }
@@ -73,7 +73,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
     /// The function over its ports with the deployment's settings. It has read no drop yet.
     pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E, settings: Settings) -> Self {
         Self {
-            reach: Reach {
+            reach: Ports {
                 drops,
                 stock,
                 orders,
@@ -205,7 +205,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
                 Ok(stepped) => {
                     self.progress.count(&stepped);
                     log(&stepped);
-                    if !matches!(stepped, Stepped::Over(_)) {
+                    if !matches!(stepped, StepOutcome::Over(_)) {
                         self.on.insert(id, memory);
                     }
                 }
@@ -235,11 +235,11 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
 }
 
 /// Logs one line for a step with changes, and none for a step that only read.
-fn log(stepped: &Stepped) {
+fn log(stepped: &StepOutcome) {
     let (report, over) = match stepped {
-        Stepped::Standby => return,
-        Stepped::Conducted(report) => (report, false),
-        Stepped::Over(report) => (report, true),
+        StepOutcome::Standby => return,
+        StepOutcome::Conducted(report) => (report, false),
+        StepOutcome::Over(report) => (report, true),
     };
     let Report {
         shards,

@@ -14,7 +14,7 @@ use ports::retry::{IN_REQUEST, retry};
 use ports::stock::{AllocateStock, Consistency, CountLapse, GiveBackStock, SurveyStock};
 
 use crate::calendar::{Calendar, is_final};
-use crate::cancellation::{Asked, end_orders};
+use crate::cancellation::{CancelRequests, end_orders};
 use crate::lease;
 use crate::publication::{Publication, Published};
 use crate::returns::{Returned, SeenKey, count_lapses, give_back};
@@ -37,7 +37,7 @@ pub trait Statuses: ReadStatus + WriteStatus + HoldLease + 'static {}
 impl<T: ReadStatus + WriteStatus + HoldLease + 'static> Statuses for T {}
 
 /// All ports of the conductor.
-pub struct Reach<D, S, O, T, E> {
+pub struct Ports<D, S, O, T, E> {
     pub(crate) drops: D,
     pub(crate) stock: S,
     pub(crate) orders: O,
@@ -75,13 +75,13 @@ pub struct Report {
     /// The result of returning holds.
     pub returned: Returned,
     /// The result of ending a cancelled drop's orders.
-    pub asked: Asked,
+    pub asked: CancelRequests,
     pub written: bool,
 }
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stepped {
+pub enum StepOutcome {
     /// Another run conducts the drop.
     Standby,
     /// The step is done, and the drop may still change.
@@ -103,7 +103,7 @@ fn at(doing: &'static str) -> impl Fn(StoreError) -> StepError {
     move |error| StepError { doing, error }
 }
 
-impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
     /// Makes one step for the drop `id` as `holder`.
     ///
     /// # Errors
@@ -114,11 +114,11 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         id: &DropId,
         holder: &str,
         memory: &mut Memory,
-    ) -> Result<Stepped, StepError> {
+    ) -> Result<StepOutcome, StepError> {
         let held = lease::hold(&self.statuses, &self.edge, id, holder).await;
         let Some(lease) = held.map_err(at("take the lease"))? else {
             *memory = Memory::default();
-            return Ok(Stepped::Standby);
+            return Ok(StepOutcome::Standby);
         };
         if memory.fencing != Some(lease.fencing) {
             *memory = Memory {
@@ -129,13 +129,13 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
         let found = retry(&self.edge, IN_REQUEST, || self.drops.drop(id)).await;
         let mut report = Report::default();
         let Some(drop) = found.map_err(at("read the drop"))? else {
-            return Ok(Stepped::Over(report));
+            return Ok(StepOutcome::Over(report));
         };
         match drop.state {
             DropState::Scheduled | DropState::Cancelling => {}
             DropState::Draft | DropState::Publishing | DropState::Cancelled => {
                 calendar.note_over(&drop);
-                return Ok(Stepped::Over(report));
+                return Ok(StepOutcome::Over(report));
             }
         }
         let mut survey = self.survey(&drop, memory).await.map_err(at("read the shards"))?;
@@ -171,15 +171,15 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Reach<D, S, O, T, E> {
             Published::Unchanged => {}
             Published::Fenced => {
                 *memory = Memory::default();
-                return Ok(Stepped::Standby);
+                return Ok(StepOutcome::Standby);
             }
         }
         let over = self.is_over(&drop, &survey, memory).await;
         if over.map_err(at("finish the cancellation"))? {
             calendar.note_over(&drop);
-            return Ok(Stepped::Over(report));
+            return Ok(StepOutcome::Over(report));
         }
-        Ok(Stepped::Conducted(report))
+        Ok(StepOutcome::Conducted(report))
     }
 
     /// Reads the shards eventually consistently. Reads them again consistently before a statement that must not be

@@ -16,7 +16,7 @@ use ports::stock::{ClaimStock, PeekStock};
 use ports::{Conditional, StoreError};
 use tokens::Scope;
 
-use crate::knowledge::Knowledge;
+use crate::shard_cache::ShardCache;
 
 /// Why there is no reservation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +69,7 @@ pub struct Create<D, S, T, E> {
     /// The conductor's status and counts.
     pub status: T,
     /// This process's cache of the stock.
-    pub knowledge: Knowledge,
+    pub shard_cache: ShardCache,
     /// How often this process may still look at shards.
     pub looks: Mutex<LooksLeft>,
     /// The copy of the status documents that this process reads, among the copies of a drop.
@@ -122,7 +122,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         let now = self.edge.now();
         let wanted = Wanted::check(request, drop, now)?;
         let of_sku = (drop_id.clone(), sku.clone());
-        let known = &self.knowledge;
+        let known = &self.shard_cache;
         let scarcity = known.scarce.fresh(&of_sku, now);
         let free = known.free.fresh(&wanted.first_shard(), now);
         let mut step = wanted.search(scarcity, free);
@@ -220,7 +220,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
 
     /// The conductor's free counts, at most a second old. If they cannot be read, the search continues without them.
     async fn counts(&self, of_sku: &(DropId, SkuId), copy: u8, now: Timestamp) -> Option<Arc<FreeCounts>> {
-        let known = &self.knowledge.counts;
+        let known = &self.shard_cache.counts;
         if let Some(counts) = known.fresh(of_sku, now) {
             return Some(counts);
         }

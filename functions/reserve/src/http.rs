@@ -21,8 +21,8 @@ use web::{
 };
 
 use crate::create::{Create, LooksLeft, NotReserved};
-use crate::knowledge::Knowledge;
 use crate::release::{Held, NoReservation};
+use crate::shard_cache::ShardCache;
 
 pub struct Api<D, S, T, E> {
     create: Create<D, S, T, E>,
@@ -59,7 +59,7 @@ where
                 drops: Arc::clone(&drops),
                 stock: stock.clone(),
                 status,
-                knowledge: Knowledge::default(),
+                shard_cache: ShardCache::default(),
                 looks: Mutex::new(LooksLeft::at(table)),
                 replica: u8::try_from(replica).unwrap_or(0),
                 edge: edge.clone(),

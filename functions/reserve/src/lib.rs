@@ -4,7 +4,7 @@
 //! item, and a shopper who cannot have one is refused without a write, mostly without any database call.
 //!
 //! **A walk through `POST /drops/{drop_id}/reservations`.** The drop comes from a one-second cache. The process's cache
-//! of the stock may already show that no unit is left ([`knowledge`]). Otherwise one eventually consistent read of the
+//! of the stock may already show that no unit is left ([`shard_cache`]). Otherwise one eventually consistent read of the
 //! shopper's two shards finds free units, and an earlier claim of the shopper. The write goes to a shard with free
 //! units. If it is refused, the refusal contains the shard, and a few further shards are tried, chosen by the
 //! conductor's counts. [`domain::search`] decides each of these steps, and [`create`] carries them out.
@@ -15,8 +15,8 @@
 
 pub mod create;
 pub mod http;
-pub mod knowledge;
 pub mod release;
+pub mod shard_cache;
 
 use domain::limits::{API_TIMEOUT_SECONDS, FunctionLimits, Trigger};
 

@@ -23,7 +23,7 @@
 //! | [`control`] | metrics and state that CloudWatch and the console show |
 //! | [`faults`] | injected and counted faults |
 //!
-//! **Walk-through.** [`stack::Stack::start`] locks its folder ([`place`]), starts the parts, and writes `stack.json`
+//! **Walk-through.** [`stack::Stack::start`] locks its folder ([`workdir`]), starts the parts, and writes `stack.json`
 //! when all parts answer. The front end converts a request to an event and passes it to the process that became idle
 //! last; the reply becomes the response. The meter books each DynamoDB request to its invocation, and so to function,
 //! route and status. All parts listen on free ports of 127.0.0.1. Every child process asks the kernel to be ended with
@@ -43,7 +43,6 @@ mod http1;
 pub mod mail;
 pub mod meter;
 pub mod permissions;
-pub mod place;
 pub mod planes;
 pub mod postgres;
 pub mod runtime;
@@ -52,3 +51,4 @@ pub mod sources;
 pub mod sqs;
 pub mod stack;
 pub mod template;
+pub mod workdir;

@@ -55,7 +55,7 @@ const TLS_ONLY: &str = "hostssl all all 127.0.0.1/32 trust\n";
 
 /// The capacity of a server of some size.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stature {
+pub struct ServerCapacity {
     /// Connections of the functions.
     pub connections: u32,
     /// The delay of a commit for each written row.
@@ -64,19 +64,19 @@ pub struct Stature {
 
 /// Changes the capacity of a running server.
 #[derive(Debug, Clone)]
-pub struct Doors {
+pub struct CapacityControl {
     database: Database,
 }
 
-impl Doors {
+impl CapacityControl {
     /// Caps new connections and sets the delay for each committed row. Existing connections stay open.
     ///
     /// # Errors
     /// When the server refuses the statements.
-    pub async fn grow_to(&self, stature: Stature) -> Result<()> {
+    pub async fn grow_to(&self, capacity: ServerCapacity) -> Result<()> {
         let connected = self.database.connect().await?;
-        let connections = stature.connections.min(u32::try_from(CONNECTIONS)?);
-        let seconds = stature.row.as_secs_f64();
+        let connections = capacity.connections.min(u32::try_from(CONNECTIONS)?);
+        let seconds = capacity.row.as_secs_f64();
         let limit = format!("ALTER ROLE {WRITER} CONNECTION LIMIT {connections}");
         let time = format!("UPDATE stand_in.size SET seconds_per_row = {seconds}");
         execute(connected, &[&format!("{limit}; {time}")]).await
@@ -349,9 +349,9 @@ impl Postgres {
     ///
     /// # Errors
     /// When the server refuses the statements.
-    pub async fn sizeable(&mut self) -> Result<Doors> {
+    pub async fn sizeable(&mut self) -> Result<CapacityControl> {
         execute(self.connect("ledger").await?, &[SLOW_COMMITS]).await?;
-        Ok(Doors {
+        Ok(CapacityControl {
             database: self.database(SUPERUSER, "ledger")?,
         })
     }

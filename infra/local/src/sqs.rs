@@ -32,7 +32,7 @@ const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// How long a killed caller may take to exit.
-const FUNERAL: Duration = Duration::from_secs(5);
+const KILLED_CALLER_EXIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 pub struct Sqs {
@@ -323,7 +323,7 @@ impl Sqs {
                 self.faults.kill_relay(crash, caller);
             }
             // The kill closes the connection. No answer may arrive before that.
-            tokio::time::sleep(FUNERAL).await;
+            tokio::time::sleep(KILLED_CALLER_EXIT).await;
             return Err(Cut);
         }
         Ok(match self.dispatch(target, body).await {

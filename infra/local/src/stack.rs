@@ -22,7 +22,6 @@ use crate::front::{self, Front};
 use crate::mail::{self, Mailbox};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
-use crate::place::{Place, Signer};
 use crate::planes::{self, Planes};
 use crate::postgres::{self, Postgres};
 use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
@@ -30,6 +29,7 @@ use crate::secrets::{self, Secrets};
 use crate::sources::{self, Sources};
 use crate::sqs::{self, Sqs};
 use crate::template::{self, Model, REGION, Surroundings};
+use crate::workdir::{Place, Signer};
 
 /// The lifetime of the operator's token in `stack.json` and of the tokens of `stampede-local token`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
@@ -186,7 +186,7 @@ fn now_millis() -> u64 {
 /// # Errors
 /// When no stack was started there.
 pub fn token(out: &Path, audience: Audience, subject: &str) -> Result<String> {
-    let key = crate::place::key(out, Signer::of(audience))?;
+    let key = crate::workdir::key(out, Signer::of(audience))?;
     let now = now_seconds();
     let life = i64::try_from(TOKEN_LIFE.as_secs())?;
     Ok(key.sign(audience, subject, now, now + life)?)
@@ -246,7 +246,7 @@ impl Stack {
         let (superuser_url, authority) = (postgres.superuser_url(), postgres.authority().to_owned());
         let parameters = postgres.parameters();
         postgres.migrate().await.context("the ledger's migrations")?;
-        let doors = match options.on_demand().is_as_lambda() {
+        let capacity_control = match options.on_demand().is_as_lambda() {
             true => Some(postgres.sizeable().await.context("a server of any size")?),
             false => None,
         };
@@ -261,7 +261,7 @@ impl Stack {
                     &options.tools,
                     &logs,
                     &scratch,
-                    doors,
+                    capacity_control,
                     &spawner,
                 );
                 Some(started.await.context("the control planes")?)

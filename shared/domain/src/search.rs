@@ -439,7 +439,7 @@ impl<'a> Search<'a> {
                 None => scarcity.into(),
             }),
             Stage::Own { known: None } => Step::Count(Count(self)),
-            Stage::Further { counted, known } => self.shown.in_vain(self.wanted, &counted, known),
+            Stage::Further { counted, known } => self.shown.explain_refusal(self.wanted, &counted, known),
         }
     }
 }
@@ -473,7 +473,7 @@ impl Shown {
 
     /// The step when no shard is left to try. It reports the available amount by what was seen, and by the free units
     /// `counted` in the shards that were not read.
-    fn in_vain<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32], known: bool) -> Step<'a> {
+    fn explain_refusal<'a>(self, wanted: &'a Wanted<'a>, counted: &[u32], known: bool) -> Step<'a> {
         let unseen = (0u16..)
             .zip(counted)
             .filter(|(index, _)| !self.looked_at.contains(index));

@@ -330,7 +330,7 @@ async fn gone_is_said_only_when_all_is_paid_for() {
     assert_eq!(
         scene.store.calls(Op::Peek) - before,
         1,
-        "the second was answered from knowledge"
+        "the second was answered from the cache"
     );
 }
 

@@ -15,7 +15,7 @@ use ports::edge::Edge;
 use ports::stock::{ClaimStock, Peek, PeekStock};
 use ports::{Conditional, StoreError};
 use reserve::create::Create;
-use reserve::knowledge::Knowledge;
+use reserve::shard_cache::ShardCache;
 use tokens::Scope;
 
 /// A stock whose first read returns an outdated state without free units.
@@ -75,7 +75,7 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
         drops: Arc::new(CachedDrops::new(store.clone(), edge.clone())),
         stock: &stock,
         status: store,
-        knowledge: Knowledge::default(),
+        shard_cache: ShardCache::default(),
         looks: Mutex::default(),
         replica: 0,
         edge,

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::caller::Caller;
 use super::seed::{form, rds};
-use crate::postgres::{Doors, Stature};
+use crate::postgres::{CapacityControl, ServerCapacity};
 
 /// The time between two metric values. CloudWatch has one value for each minute.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -26,7 +26,7 @@ pub(super) struct Cluster {
     /// The declared capacity of each size.
     pub(super) declared: DatabaseBaseline,
     /// The local server, if it follows the cluster's size.
-    pub(super) server: Option<Doors>,
+    pub(super) server: Option<CapacityControl>,
     /// Notified when the cluster may have changed.
     pub(super) changed: Arc<Notify>,
 }
@@ -52,7 +52,7 @@ impl Cluster {
         let size = self.size().await?;
         if let Some(server) = &self.server {
             server
-                .grow_to(self.stature(&size))
+                .grow_to(self.server_capacity(&size))
                 .await
                 .context("the local server's size")?;
         }
@@ -64,11 +64,11 @@ impl Cluster {
     }
 
     /// The connections and the commit delay of a server of this size.
-    fn stature(&self, size: &DatabaseSize) -> Stature {
+    fn server_capacity(&self, size: &DatabaseSize) -> ServerCapacity {
         let connections = self.declared.connections(size);
         let writers = f64::from(connections.clamp(1, WRITERS));
         let rows = self.declared.rows_per_second(size).max(0.1);
-        Stature {
+        ServerCapacity {
             connections,
             row: Duration::from_secs_f64(writers / rows),
         }
@@ -174,19 +174,19 @@ mod tests {
             server: None,
             changed: Arc::default(),
         };
-        let stature = |class: &str| cluster.stature(&DatabaseSize::Class(class.to_owned()));
+        let server_capacity = |class: &str| cluster.server_capacity(&DatabaseSize::Class(class.to_owned()));
         // Five concurrent writers with 50 ms for each row: 100 rows a second.
         assert_eq!(
-            stature("small"),
-            Stature {
+            server_capacity("small"),
+            ServerCapacity {
                 connections: 5,
                 row: Duration::from_millis(50)
             }
         );
         // Ten concurrent writers at most, with 10 ms for each row: 1,000 rows a second.
         assert_eq!(
-            stature("large"),
-            Stature {
+            server_capacity("large"),
+            ServerCapacity {
                 connections: 40,
                 row: Duration::from_millis(10)
             }

@@ -43,7 +43,7 @@ impl Follower {
         match self.held(function).await {
             Ok((provisioned, reserved)) => {
                 self.functions.reserve(function, reserved);
-                self.functions.hold(function, provisioned);
+                self.functions.set_provisioned(function, provisioned);
             }
             Err(error) => tracing::warn!(function, "what is held of it is not known: {error:#}"),
         }

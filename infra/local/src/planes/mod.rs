@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 
 use crate::child::{self, Spawner};
 use crate::permissions::Tags;
-use crate::postgres::Doors;
+use crate::postgres::CapacityControl;
 use crate::template::Model;
 use caller::Caller;
 use cluster::Cluster;
@@ -91,7 +91,7 @@ impl Planes {
         tools: &Path,
         logs: &Path,
         scratch: &Path,
-        server: Option<Doors>,
+        server: Option<CapacityControl>,
         spawner: &Spawner,
     ) -> Result<Self> {
         let documents = seed::Documents::read(documents)?;

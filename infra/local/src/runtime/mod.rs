@@ -18,10 +18,10 @@
 //! that waits for a start takes any process that becomes free earlier. One is less favourable: starts share the
 //! machine's cores.
 
-mod ahead;
 mod api;
 mod pool;
 mod process;
+mod provisioned;
 mod scaling;
 
 use std::collections::BTreeMap;
@@ -30,11 +30,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use ahead::Allocation;
 use anyhow::Result;
 use bytes::Bytes;
 pub use pool::{Failure, Invocation};
 pub use process::standard_variables;
+pub use provisioned::Allocation;
 pub use scaling::{OnDemand, REQUESTS_PER_PROCESS, STARTS};
 use stack_api::Processes;
 
@@ -209,9 +209,9 @@ impl Functions {
 
     /// Starts processes of a function ahead of requests for `units` of provisioned concurrency, within the process
     /// limit. Ignores unknown functions.
-    pub fn hold(&self, function: &str, units: usize) {
+    pub fn set_provisioned(&self, function: &str, units: usize) {
         if let Some(pool) = self.pools.get(function) {
-            pool.hold(units);
+            pool.set_provisioned(units);
         }
     }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use stack_api::Processes;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::ahead::Ahead;
 use super::process::{self, Process};
+use super::provisioned::Provisioned;
 use super::scaling::Bucket;
 use super::{INIT_LIMIT, MAX_ANSWER_BYTES, PATIENCE, QUEUE_LENGTH, QUEUE_LIMIT, Settings, Waiting};
 use crate::child::Spawner;
@@ -90,7 +90,7 @@ pub(super) struct State {
     pub(super) idle: Idle,
     pub(super) waiting: VecDeque<Work>,
     pub(super) processes: Vec<Arc<Process>>,
-    pub(super) ahead: Ahead,
+    pub(super) provisioned: Provisioned,
     pub(super) reserved: Option<usize>,
     starts: Bucket,
     pub(super) figures: Processes,
@@ -103,7 +103,7 @@ impl State {
             idle: Idle::new(),
             waiting: VecDeque::new(),
             processes: Vec::new(),
-            ahead: Ahead::new(),
+            provisioned: Provisioned::new(),
             reserved,
             starts: Bucket::of_starts(now),
             figures: Processes::default(),
@@ -157,7 +157,7 @@ impl Pool {
         Processes {
             function: self.function.name.clone(),
             processes: state.processes.len(),
-            ahead: state.ahead_ready(),
+            ahead: state.provisioned_ready(),
             ..state.figures.clone()
         }
     }
@@ -385,8 +385,8 @@ impl Pool {
             let mut state = self.state();
             state.processes.retain(|p| !Arc::ptr_eq(p, process));
             state.idle_like(process).retain(|(p, _)| !Arc::ptr_eq(p, process));
-            if process.is_ahead() && !initialised && !process.is_leaving() {
-                state.ahead.failed = true;
+            if process.is_provisioned() && !initialised && !process.is_leaving() {
+                state.provisioned.failed = true;
             }
             if !initialised && state.processes.is_empty() {
                 // The process cannot start for other requests either. Clearing the queue drops their reply channels.

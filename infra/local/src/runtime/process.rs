@@ -85,7 +85,7 @@ impl Phase {
 #[derive(Debug)]
 pub(super) struct Process {
     /// Started as provisioned concurrency.
-    ahead: bool,
+    provisioned: bool,
     /// The request rate limit, as on Lambda.
     requests: Mutex<Bucket>,
     /// Receivers are notified only of the first request for work and of the end, since other changes come with every
@@ -94,9 +94,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new(ahead: bool) -> Self {
+    fn new(provisioned: bool) -> Self {
         Self {
-            ahead,
+            provisioned,
             requests: Mutex::new(Bucket::of_requests(Instant::now())),
             phase: watch::Sender::new(Phase::Starting { turn: None }),
         }
@@ -108,12 +108,12 @@ impl Process {
     }
 
     /// A provisioned process.
-    pub(super) fn ahead() -> Self {
+    pub(super) fn provisioned() -> Self {
         Self::new(true)
     }
 
-    pub(super) const fn is_ahead(&self) -> bool {
-        self.ahead
+    pub(super) const fn is_provisioned(&self) -> bool {
+        self.provisioned
     }
 
     /// Stores the start permit.
@@ -258,7 +258,7 @@ pub(super) async fn run(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Proce
 /// the process is no longer wanted.
 async fn comes(pool: &Pool, process: &Process) -> bool {
     let before = async {
-        if process.ahead {
+        if process.provisioned {
             if let Ok(turn) = Arc::clone(&pool.starting).acquire_owned().await {
                 process.begins(turn);
             }
@@ -283,7 +283,7 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
         .append(true)
         .open(pool.settings.logs.join(format!("{name}.log")))
         .context("the function's log")?;
-    let initialization = match process.ahead {
+    let initialization = match process.provisioned {
         true => "provisioned-concurrency",
         false => "on-demand",
     };

@@ -145,7 +145,7 @@ async fn stopping_ends_every_process() {
 
 /// Waits until all provisioned processes of `f` are running.
 async fn held(bench: &Bench, units: usize) {
-    bench.functions.hold("f", units);
+    bench.functions.set_provisioned("f", units);
     crate::support::until("what is held is there", || async {
         bench.functions.allocation("f").unwrap().allocated == units
     })
@@ -196,9 +196,9 @@ async fn one_held_ahead_that_dies_is_replaced_and_what_is_given_back_ends() {
     // Beyond the process limit, the units count as allocated with the processes that this machine starts.
     held(&bench, 40).await;
     assert_eq!(figures(&bench).processes, 4);
-    bench.functions.hold("f", 1);
+    bench.functions.set_provisioned("f", 1);
     crate::support::until("only one is left", || async { figures(&bench).processes == 1 }).await;
-    bench.functions.hold("f", 0);
+    bench.functions.set_provisioned("f", 0);
     crate::support::until("none is left", || async { figures(&bench).processes == 0 }).await;
     let nothing = Allocation {
         requested: 0,
@@ -215,7 +215,7 @@ async fn one_that_is_busy_when_it_is_given_back_answers_first() {
     held(&bench, 1).await;
     let (answer, ()) = tokio::join!(invoke(&bench, "/wait"), async {
         crate::support::until("it is busy", || async { figures(&bench).running == 1 }).await;
-        bench.functions.hold("f", 0);
+        bench.functions.set_provisioned("f", 0);
         std::fs::write(bench.folder.path().join("probe.txt.go"), "").unwrap();
     });
     assert!(answer.is_ok(), "{answer:?}");
@@ -231,7 +231,7 @@ async fn one_held_ahead_that_does_not_start_is_told() {
         .environment
         .insert("PROBE_START".to_owned(), "fails".to_owned());
     let bench = Bench::new(&model, 4);
-    bench.functions.hold("f", 2);
+    bench.functions.set_provisioned("f", 2);
     crate::support::until("it is told", || async {
         bench.functions.allocation("f").unwrap().failed
     })

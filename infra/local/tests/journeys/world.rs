@@ -13,9 +13,9 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use stack_api::StackFile;
 use stampede_local::faults::FaultPlan;
-use stampede_local::place::Signer;
 use stampede_local::runtime::DEFAULT_CONCURRENCY;
 use stampede_local::stack::{Options, Stack};
+use stampede_local::workdir::Signer;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokens::SigningKey;
@@ -128,7 +128,7 @@ impl World {
             gateway_rate: None,
         };
         let stack = Stack::start(&options).await?;
-        let key = |signer| stampede_local::place::key(Path::new(FOLDER), signer);
+        let key = |signer| stampede_local::workdir::key(Path::new(FOLDER), signer);
         let world = Self {
             file: stack.file.clone(),
             shoppers: key(Signer::Shopper)?,

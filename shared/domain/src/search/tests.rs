@@ -590,7 +590,7 @@ fn where_no_shard_was_counted_to_have_enough_nothing_is_looked_at() {
 // Searches that find no units.
 
 /// The last step of a search in which each shard looks like `image` and every other one is counted empty.
-fn in_vain<'a>(wanted: &'a Wanted<'a>, image: &Shard) -> Step<'a> {
+fn explain_refusal<'a>(wanted: &'a Wanted<'a>, image: &Shard) -> Step<'a> {
     let step = shows(wanted.search(None, None), |_| image.clone());
     count(step).showed(Some((NOW, &[0; 10])), MOST_FURTHER)
 }
@@ -600,7 +600,7 @@ fn fewer_units_in_one_shard_are_said_and_learnt() {
     let scene = Scene::new(240, 4, 4);
     let wanted = scene.wanted();
     let left = |image: &Shard| {
-        let (outcome, learnt) = done(in_vain(&wanted, image));
+        let (outcome, learnt) = done(explain_refusal(&wanted, image));
         let Err(Refused::FewerLeft(left)) = outcome else {
             panic!("{outcome:?}")
         };
@@ -649,8 +649,8 @@ fn an_order_in_progress_is_in_the_way_of_enough_units_only() {
     let order = ordered(1, "other");
     let image = |free| shard(free, [(ada(), order.clone())]);
     let behind = Refused::OrderInProgress(reservation(&wanted.key(wanted.choice.pair().1), &order));
-    assert_eq!(refusal(in_vain(&wanted, &image(2))), behind);
-    survey(in_vain(&wanted, &image(1)));
+    assert_eq!(refusal(explain_refusal(&wanted, &image(2))), behind);
+    survey(explain_refusal(&wanted, &image(1)));
 }
 
 #[test]
@@ -703,7 +703,7 @@ fn gone_is_said_and_learnt_only_when_every_unit_of_the_plan_is_sold() {
             ordered: 0,
             sold,
         });
-        let (outcome, learnt) = done(survey(in_vain(&wanted, &shard(0, []))).showed(counts.as_ref()));
+        let (outcome, learnt) = done(survey(explain_refusal(&wanted, &shard(0, []))).showed(counts.as_ref()));
         let learnt = learnt.unwrap();
         assert_eq!((learnt.units, learnt.available), (2, 0));
         assert_eq!(outcome, Err(Refused::SoldOut(learnt.availability)));

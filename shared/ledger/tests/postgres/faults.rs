@@ -103,8 +103,8 @@ async fn a_process_without_a_batch_keeps_nobody_out() {
     let life = life("ada");
     let other = ledger.server.connect().await;
     // A refused connection returns an error at once.
-    let doors = |limit: i32| format!("ALTER ROLE {WRITER} CONNECTION LIMIT {limit}");
-    other.batch_execute(&doors(1)).await.unwrap();
+    let connection_limit = |limit: i32| format!("ALTER ROLE {WRITER} CONNECTION LIMIT {limit}");
+    other.batch_execute(&connection_limit(1)).await.unwrap();
     let one = PostgresLedger::with_limits(ledger.server.database(WRITER), SHORT);
     let another = PostgresLedger::with_limits(ledger.server.database(WRITER), SHORT);
     for (n, version) in life.chunks(1).enumerate() {
@@ -123,7 +123,7 @@ async fn a_process_without_a_batch_keeps_nobody_out() {
             .unwrap();
         assert_eq!(answers, [Ok(Projected::Latest)]);
     }
-    other.batch_execute(&doors(0)).await.unwrap();
+    other.batch_execute(&connection_limit(0)).await.unwrap();
     let answers = one.project(&life[..1]).await;
     assert!(
         matches!(answers[..], [Err(LedgerError::NoConnection(_))]),

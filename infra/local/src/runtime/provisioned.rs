@@ -21,7 +21,7 @@ pub struct Allocation {
 }
 
 /// The provisioned processes of a function.
-pub(super) struct Ahead {
+pub(super) struct Provisioned {
     /// Requested units.
     units: usize,
     /// One of the processes did not start.
@@ -29,7 +29,7 @@ pub(super) struct Ahead {
     idle: Idle,
 }
 
-impl Ahead {
+impl Provisioned {
     pub(super) const fn new() -> Self {
         Self {
             units: 0,
@@ -41,11 +41,13 @@ impl Ahead {
 
 impl State {
     fn held(&self) -> impl Iterator<Item = &Arc<Process>> {
-        self.processes.iter().filter(|p| p.is_ahead() && !p.is_leaving())
+        self.processes
+            .iter()
+            .filter(|p| p.is_provisioned() && !p.is_leaving())
     }
 
     /// The number of provisioned processes that have started.
-    pub(super) fn ahead_ready(&self) -> usize {
+    pub(super) fn provisioned_ready(&self) -> usize {
         self.held().filter(|p| !p.is_starting()).count()
     }
 
@@ -53,7 +55,7 @@ impl State {
     /// process that has reached its request rate is skipped, unless no further process may start.
     pub(super) fn take_idle(&mut self, limited: bool) -> Option<(Arc<Process>, oneshot::Sender<Work>)> {
         let now = Instant::now();
-        [&mut self.ahead.idle, &mut self.idle]
+        [&mut self.provisioned.idle, &mut self.idle]
             .into_iter()
             .find_map(|idle| {
                 let at = idle
@@ -65,8 +67,8 @@ impl State {
 
     /// The idle list of this process.
     pub(super) fn idle_like(&mut self, process: &Process) -> &mut Idle {
-        if process.is_ahead() {
-            &mut self.ahead.idle
+        if process.is_provisioned() {
+            &mut self.provisioned.idle
         } else {
             &mut self.idle
         }
@@ -74,14 +76,14 @@ impl State {
 
     /// Counts spill-over when an on-demand process takes a request.
     pub(super) fn book_spill_over(&mut self, process: &Process) {
-        if self.ahead.units > 0 && !process.is_ahead() {
+        if self.provisioned.units > 0 && !process.is_provisioned() {
             self.figures.spill_over += 1;
         }
     }
 
     /// Ends a process that asks for work if it exceeds the requested units.
     pub(super) fn lets_go(&self, process: &Process) -> bool {
-        let too_many = process.is_ahead() && self.held().count() > self.ahead.units;
+        let too_many = process.is_provisioned() && self.held().count() > self.provisioned.units;
         if too_many {
             process.kill();
         }
@@ -91,15 +93,15 @@ impl State {
 
 impl Pool {
     /// Sets the provisioned units.
-    pub(super) fn hold(self: &Arc<Self>, units: usize) {
+    pub(super) fn set_provisioned(self: &Arc<Self>, units: usize) {
         {
             let mut state = self.state();
-            state.ahead.units = units;
-            state.ahead.failed = false;
+            state.provisioned.units = units;
+            state.provisioned.failed = false;
             // Busy processes are ended when they ask for more work.
             let mut surplus = state.held().count().saturating_sub(units);
             while surplus > 0
-                && let Some((process, _)) = state.ahead.idle.pop()
+                && let Some((process, _)) = state.provisioned.idle.pop()
             {
                 process.kill();
                 surplus -= 1;
@@ -113,10 +115,10 @@ impl Pool {
         let mut started = Vec::new();
         {
             let mut state = self.state();
-            let wanted = state.ahead.units.min(self.most(&state));
+            let wanted = state.provisioned.units.min(self.most(&state));
             let missing = wanted.saturating_sub(state.held().count());
-            if !state.stopping && !state.ahead.failed {
-                started.extend((0..missing).map(|_| Arc::new(Process::ahead())));
+            if !state.stopping && !state.provisioned.failed {
+                started.extend((0..missing).map(|_| Arc::new(Process::provisioned())));
                 state.processes.extend(started.iter().cloned());
             }
         }
@@ -127,8 +129,8 @@ impl Pool {
 
     pub(super) fn allocation(&self) -> Allocation {
         let state = self.state();
-        let requested = state.ahead.units;
-        let ready = state.ahead_ready();
+        let requested = state.provisioned.units;
+        let ready = state.provisioned_ready();
         Allocation {
             requested,
             allocated: if ready >= requested.min(self.most(&state)) {
@@ -136,7 +138,7 @@ impl Pool {
             } else {
                 ready
             },
-            failed: state.ahead.failed,
+            failed: state.provisioned.failed,
         }
     }
 }

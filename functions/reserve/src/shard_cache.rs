@@ -15,7 +15,7 @@ use ports::recent::Recent;
 const MOST: usize = 4096;
 
 /// The cache, shared by the requests of a process.
-pub struct Knowledge {
+pub struct ShardCache {
     /// SKUs for which a search found too few units.
     pub scarce: Recent<(DropId, SkuId), Scarcity>,
     /// The free units of a shard, less the units that this process took since.
@@ -23,7 +23,7 @@ pub struct Knowledge {
     pub counts: Recent<(DropId, SkuId), Arc<FreeCounts>>,
 }
 
-impl Default for Knowledge {
+impl Default for ShardCache {
     fn default() -> Self {
         Self {
             scarce: Recent::new(MOST),
