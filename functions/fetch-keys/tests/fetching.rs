@@ -330,7 +330,7 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
     ];
     // Each fault has its own issuer, so that all of them run concurrently and a hanging one delays the test only once.
     let names: Vec<String> = (0..lies.len()).map(|n| format!("issuer{n}")).collect();
-    for part in names.chunks(3) {
+    for part in names.chunks(2) {
         let mut listed: Vec<&str> = part.iter().map(String::as_str).collect();
         listed.push("honest");
         scene.list(&listed);

@@ -340,7 +340,7 @@ mod tests {
     fn what_shoppers_were_told() {
         finds(
             |f| fixture::end(f, "liar", "A", 1, Ending::Bought),
-            &["liar was told"],
+            &["liar got the answer"],
         );
         finds(
             |f| {

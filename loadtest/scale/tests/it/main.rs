@@ -80,6 +80,7 @@ fn what_is_missing_refuses_requests_and_breaks_no_promise() {
     let mut settings = settings(3_000, 60);
     settings.capacity.functions.clear();
     settings.capacity.quotas.account_concurrency = 30;
+    settings.capacity.quotas.reserved_by_others = 0;
     let few = report(&settings);
     assert!(few.served_share.unwrap() < 0.9, "{:?}", few.served_share);
     assert!(
