@@ -507,7 +507,7 @@ impl TakeCalls for Store {
             SMALL_BYTES,
         )];
         let Some(seen_line) = self.lines.get(usize::from(wanted.line)) else {
-            return Err(StoreError::Broken("no such line".to_owned()));
+            return Err(StoreError::broken("no such line"));
         };
         let seen = seen_line.load(Ordering::Relaxed);
         let begins = wanted.begins_us(Some(seen));

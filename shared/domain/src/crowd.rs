@@ -160,8 +160,7 @@ impl Looks {
             .max(1)
     }
 
-    /// Millionths of a read unit that a process may take in a millisecond, times a thousand; `None` if the crowd is small enough for a
-    /// look with each request.
+    /// Millionths of a read unit that a process may take in a second; `None` if the crowd is small enough for a look with each request.
     fn budget(self, crowd: Demand) -> Option<i64> {
         let looks = self.in_a_second(crowd.shards);
         // What `shards` cut for is enough for a crowd that needs no budget.

@@ -14,7 +14,7 @@ use http::StatusCode;
 use crate::{Failure, Problem};
 
 /// The longest wait that a process asks for, in seconds.
-pub const LONGEST_SECONDS: u32 = 16;
+const LONGEST_SECONDS: u32 = 16;
 
 /// The 503s in a row of one process. Clones share the count.
 #[derive(Debug, Clone, Default)]

@@ -24,7 +24,6 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 pub use api::problem::{Code, FieldProblem, Problem};
 pub use body::{IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
-pub use distress::LONGEST_SECONDS as LONGEST_RETRY_AFTER_SECONDS;
 pub use failure::Failure;
 pub use held::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};

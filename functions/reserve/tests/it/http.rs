@@ -29,8 +29,13 @@ struct Scene {
 /// A process of the function, with its own cache and the shared store.
 fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[keys]).unwrap());
+    router(store, shoppers, edge)
+}
+
+/// A process of the function that checks shoppers by `tokens`.
+fn router(store: &MemoryStore, tokens: Verifier, edge: &TestEdge) -> Router {
     let port = || store.clone();
-    Api::router(port(), port(), port(), shoppers, edge.clone(), StockTable::NEW)
+    Api::router(port(), port(), port(), tokens, edge.clone(), StockTable::NEW)
 }
 
 fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {
@@ -769,15 +774,7 @@ async fn the_same_subject_of_two_issuers_is_two_shoppers() {
     let issuers = json!({"issuers": [entry("stampede", "stampede-shopper", &scene.keys), entry(login, "drops", &outside)]});
     let issuers = Issuers::parse(&issuers.to_string()).unwrap();
     let tokens = Verifier::of(Audience::Shopper, issuers).unwrap();
-    let port = || scene.store.clone();
-    let router = Api::router(
-        port(),
-        port(),
-        port(),
-        tokens,
-        scene.edge.clone(),
-        StockTable::NEW,
-    );
+    let router = router(&scene.store, tokens, &scene.edge);
     let now = scene.edge.now().as_seconds();
     let subject = "auth0|507f1f77bcf86cd799439011";
     let claims =
@@ -809,15 +806,7 @@ async fn the_deployer_reserves_in_unlisted_drops_only() {
     let tokens = Verifier::new(Audience::Shopper, set(&scene.keys))
         .with_deployers(set(&deployer))
         .unwrap();
-    let port = || scene.store.clone();
-    let router = Api::router(
-        port(),
-        port(),
-        port(),
-        tokens,
-        scene.edge.clone(),
-        StockTable::NEW,
-    );
+    let router = router(&scene.store, tokens, &scene.edge);
     let now = scene.edge.now().as_seconds();
     let bearer = |key: &SigningKey, sub, life| {
         let token = key.sign(Audience::Shopper, sub, now, now + life).unwrap();
