@@ -1,7 +1,7 @@
 """Writes the documents of pre-scaling as Parameter Store takes them, one file each for
 `aws ssm put-parameter --cli-input-json file://FILE`: documents in a folder, drops in its folder `drops`.
 
-Usage: prescale_parameters.py [--path /stampede/prescale] [--folder infra/prescale] [--quotas FILE] OUT
+Usage: prescale_parameters.py [--path /stampede/prescale] [--folder infra/prescale] [--quotas FILE] [--baseline FILE] OUT
 """
 
 import argparse
@@ -13,6 +13,8 @@ import tomllib
 # Parameter Store's limit for parameters that cost nothing.
 MOST_BYTES = 4096
 DOCUMENTS = ["profile", "baseline", "budget", "prices", "quotas"]
+# Those that may come from another file.
+OTHERS = ["baseline", "quotas"]
 # The account is asked for these; written down they are only for plans away from it.
 ASKED = ["account_concurrency", "reserved_by_others"]
 
@@ -28,13 +30,13 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--path", default="/stampede/prescale")
     arguments.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("infra/prescale"))
-    arguments.add_argument("--quotas", type=pathlib.Path, help="another file than the folder's")
+    for other in OTHERS:
+        arguments.add_argument(f"--{other}", type=pathlib.Path, help="another file than the folder's")
     arguments.add_argument("out", type=pathlib.Path)
     given = arguments.parse_args()
 
     files = {name: given.folder / f"{name}.toml" for name in DOCUMENTS}
-    if given.quotas:
-        files["quotas"] = given.quotas
+    files |= {name: file for name in OTHERS if (file := getattr(given, name))}
     documents = {name: tomllib.loads(file.read_text()) for name, file in files.items()}
     for asked in ASKED:
         documents["quotas"].pop(asked, None)

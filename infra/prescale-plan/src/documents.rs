@@ -22,12 +22,25 @@ pub struct Input {
     pub drop: DropId,
 }
 
-/// Reads `profile.toml`, `baseline.toml`, `budget.toml` and `prices.toml` from `folder`, the limits from `quotas`, and
-/// the drops.
+/// Where the declared documents are: in a folder, by their names, but for those that are given.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    pub folder: PathBuf,
+    pub baseline: Option<PathBuf>,
+    pub quotas: Option<PathBuf>,
+}
+
+impl Files {
+    fn read<T: DeserializeOwned>(&self, name: &str, given: Option<&PathBuf>) -> anyhow::Result<T> {
+        document(given.unwrap_or(&self.folder.join(name)))
+    }
+}
+
+/// Reads the documents, the drop to plan, and the drops beside it.
 ///
 /// # Errors
 /// When a file cannot be read or is malformed; or with all mistakes of the documents together.
-pub fn read(folder: &Path, quotas: &Path, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<Input> {
+pub fn read(files: &Files, drop: &Path, beside: &[PathBuf]) -> anyhow::Result<Input> {
     let planned: DropFile = document(drop)?;
     let id = planned.id.clone();
     let moment = |moment: Moment| moment.0;
@@ -36,13 +49,13 @@ pub fn read(folder: &Path, quotas: &Path, drop: &Path, beside: &[PathBuf]) -> an
         calendar.push(document::<DropFile>(other)?.with_moments(moment));
     }
     let documents = Documents {
-        profile: document(&folder.join("profile.toml"))?,
-        baseline: document(&folder.join("baseline.toml"))?,
-        budget: document(&folder.join("budget.toml"))?,
-        prices: document(&folder.join("prices.toml"))?,
+        profile: files.read("profile.toml", None)?,
+        baseline: files.read("baseline.toml", files.baseline.as_ref())?,
+        budget: files.read("budget.toml", None)?,
+        prices: files.read("prices.toml", None)?,
         calendar,
     };
-    let quotas = document(quotas)?;
+    let quotas = files.read("quotas.toml", files.quotas.as_ref())?;
     let mistakes = documents.mistakes(&quotas);
     if !mistakes.is_empty() {
         let lines: Vec<String> = mistakes

@@ -13,7 +13,8 @@ use capacity::observed::Observed;
 use capacity::plan::plan;
 use clap::Parser;
 use domain::time::Timestamp;
-use prescale_plan::{documents, render};
+use prescale_plan::documents::{self, Files};
+use prescale_plan::render;
 
 /// The exit code when a deployment must not begin.
 const FROZEN: u8 = 3;
@@ -28,6 +29,9 @@ struct Cli {
     /// The folder of profile, baseline, budget and prices.
     #[arg(long, default_value = "infra/prescale")]
     documents: PathBuf,
+    /// The baseline [default: baseline.toml in that folder].
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// The account's limits [default: quotas.toml in that folder].
     #[arg(long)]
     quotas: Option<PathBuf>,
@@ -56,11 +60,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let quotas = cli
-        .quotas
-        .clone()
-        .unwrap_or_else(|| cli.documents.join("quotas.toml"));
-    let input = documents::read(&cli.documents, &quotas, &cli.drop, &cli.beside)?;
+    let files = Files {
+        folder: cli.documents.clone(),
+        baseline: cli.baseline.clone(),
+        quotas: cli.quotas.clone(),
+    };
+    let input = documents::read(&files, &cli.drop, &cli.beside)?;
     let now = match cli.now {
         Some(now) => now,
         None => clock()?,

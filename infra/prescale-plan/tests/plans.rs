@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use capacity::amounts::Polling;
-use prescale_plan::documents;
+use prescale_plan::documents::{self, Files};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -31,7 +31,11 @@ const RAISED: [&str; 2] = ["--quotas", "infra/prescale/quotas-raised.toml"];
 fn the_baseline_is_that_of_the_template() {
     let folder = root().join("infra/prescale");
     let drop = folder.join("drops/small.toml");
-    let input = documents::read(&folder, &folder.join("quotas.toml"), &drop, &[]).unwrap();
+    let files = Files {
+        folder,
+        ..Files::default()
+    };
+    let input = documents::read(&files, &drop, &[]).unwrap();
     let baseline = input.documents.baseline;
     let template = std::fs::read_to_string(root().join("infra/template.yaml")).unwrap();
     let template: yaml_serde::Value = yaml_serde::from_str(&template).unwrap();

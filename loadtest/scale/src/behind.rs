@@ -4,7 +4,7 @@
 //! The stream has a shard for each partition of the table and ten lanes for each shard, relayed in the
 //! batches that the template asks for. An event source of a queue begins with five batches at a time and may
 //! take three hundred more in each minute, within its maximum concurrency. A failed batch is redelivered
-//! after the queue's visibility timeout. The mail queue has no consumer here: its messages are counted only.
+//! after the queue's visibility timeout.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -81,7 +81,7 @@ pub struct Behind {
     numbers: Mutex<u64>,
     payments: Mutex<Queue>,
     ledger: Mutex<Queue>,
-    mails: Mutex<u64>,
+    mail: Mutex<Queue>,
     parked: Mutex<u64>,
 }
 
@@ -89,38 +89,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The two queues that have a consumer in the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Of {
-    Payments,
-    Ledger,
+const QUEUES: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
+
+const fn name(of: Destination) -> &'static str {
+    match of {
+        Destination::Payments => "payments",
+        Destination::Ledger => "ledger",
+        Destination::Mail => "mail",
+    }
 }
 
-impl Of {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Payments => "payments",
-            Self::Ledger => "ledger",
-        }
+const fn consumer(of: Destination) -> Function {
+    match of {
+        Destination::Payments => Function::ProcessOrder,
+        Destination::Ledger => Function::ProjectLedger,
+        Destination::Mail => Function::NotifyShopper,
     }
+}
 
-    const fn function(self) -> Function {
-        match self {
-            Self::Payments => Function::ProcessOrder,
-            Self::Ledger => Function::ProjectLedger,
-        }
+const fn source(of: Destination) -> &'static str {
+    match of {
+        Destination::Payments => "PaymentsQueue",
+        Destination::Ledger => "LedgerQueue",
+        Destination::Mail => "MailQueue",
     }
+}
 
-    const fn source(self) -> &'static str {
-        match self {
-            Self::Payments => "PaymentsQueue",
-            Self::Ledger => "LedgerQueue",
-        }
-    }
-
-    const fn limits(self) -> FunctionLimits {
-        self.function().limits()
-    }
+const fn limits(of: Destination) -> FunctionLimits {
+    consumer(of).limits()
 }
 
 /// The largest number of messages in a batch, of concurrent batches, and of receives of a message.
@@ -154,7 +150,7 @@ impl Behind {
             numbers: Mutex::default(),
             payments: Mutex::default(),
             ledger: Mutex::default(),
-            mails: Mutex::default(),
+            mail: Mutex::default(),
             parked: Mutex::default(),
         })
     }
@@ -168,10 +164,11 @@ impl Behind {
         self.fleet.get().and_then(Weak::upgrade)
     }
 
-    fn queue(&self, of: Of) -> MutexGuard<'_, Queue> {
+    fn queue(&self, of: Destination) -> MutexGuard<'_, Queue> {
         lock(match of {
-            Of::Payments => &self.payments,
-            Of::Ledger => &self.ledger,
+            Destination::Payments => &self.payments,
+            Destination::Ledger => &self.ledger,
+            Destination::Mail => &self.mail,
         })
     }
 
@@ -244,7 +241,7 @@ impl Behind {
         }
     }
 
-    fn accept(self: &Arc<Self>, of: Of, event: &OrderEvent) {
+    fn accept(self: &Arc<Self>, of: Destination, event: &OrderEvent) {
         if let Ok(body) = event.encode() {
             self.take(of, &event.id(), body);
         }
@@ -259,12 +256,12 @@ impl Behind {
         self.world.begin();
         self.world.timeline.spawn(None, async move {
             behind.world.timeline.sleep(HINT_US).await;
-            behind.take(Of::Payments, &id, body);
+            behind.take(Destination::Payments, &id, body);
             behind.world.done();
         });
     }
 
-    fn take(self: &Arc<Self>, of: Of, id: &str, body: String) {
+    fn take(self: &Arc<Self>, of: Destination, id: &str, body: String) {
         let now_us = self.world.timeline.now_us();
         {
             let mut queue = self.queue(of);
@@ -282,27 +279,27 @@ impl Behind {
     }
 
     /// The number of batches that consumers may process concurrently now.
-    fn batches_most(&self, queue: &Queue, of: Of) -> u32 {
-        let limits = &self.world.settings.limits;
+    fn batches_most(&self, queue: &Queue, of: Destination) -> u32 {
+        let aws = &self.world.settings.limits;
         let since_us = queue
             .first_us
             .map_or(0, |first_us| self.world.timeline.now_us() - first_us);
-        let more = since_us * i64::from(limits.pollers_per_minute) / 60_000_000;
-        let pollers = limits
+        let more = since_us * i64::from(aws.pollers_per_minute) / 60_000_000;
+        let pollers = aws
             .pollers
             .saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        let polling = self.world.settings.capacity.queues.get(of.source()).copied();
+        let polling = self.world.settings.capacity.queues.get(source(of)).copied();
         let (most, pollers) = match polling {
-            Some(Polling::MaximumConcurrency(most)) => (most, pollers.min(limits.pollers_most)),
+            Some(Polling::MaximumConcurrency(most)) => (most, pollers.min(aws.pollers_most)),
             Some(provisioned) => (u32::MAX, provisioned.invocations()),
-            None => (trigger(of.limits()).1, pollers),
+            None => (trigger(limits(of)).1, pollers),
         };
         pollers.min(most)
     }
 
     /// Starts consumers for the available messages.
-    fn poll(self: &Arc<Self>, of: Of) {
-        let batch = usize::try_from(trigger(of.limits()).0).unwrap_or(1);
+    fn poll(self: &Arc<Self>, of: Destination) {
+        let batch = usize::try_from(trigger(limits(of)).0).unwrap_or(1);
         loop {
             {
                 let mut queue = self.queue(of);
@@ -327,7 +324,7 @@ impl Behind {
     }
 
     /// Passes one batch to the function; false if there is none.
-    async fn consume(self: &Arc<Self>, of: Of, most: usize) -> bool {
+    async fn consume(self: &Arc<Self>, of: Destination, most: usize) -> bool {
         let batch: Vec<Message> = {
             let mut queue = self.queue(of);
             let size = most.min(queue.waiting.len());
@@ -342,13 +339,14 @@ impl Behind {
         // More consumers may be allowed by now.
         self.poll(of);
         let messages = batch.iter().map(|m| (m.id.as_str(), m.receives, m.body.as_str()));
-        let event = serde_json::from_value::<SqsEvent>(batch_json(of.name(), messages));
+        let event = serde_json::from_value::<SqsEvent>(batch_json(name(of), messages));
         let (Ok(event), Some(fleet)) = (event, self.fleet()) else {
             return false;
         };
         let answered = match of {
-            Of::Payments => fleet.process(event).await,
-            Of::Ledger => fleet.project(event).await,
+            Destination::Payments => fleet.process(event).await,
+            Destination::Ledger => fleet.project(event).await,
+            Destination::Mail => fleet.notify(event).await,
         };
         let failed: Option<Vec<String>> = match answered {
             Invoked::Answered(report) => {
@@ -364,7 +362,7 @@ impl Behind {
         {
             let mut queue = self.queue(of);
             let before = again.len();
-            again.retain(|message| message.receives < trigger(of.limits()).2);
+            again.retain(|message| message.receives < trigger(limits(of)).2);
             queue.dead += (before - again.len()) as u64;
             queue.away -= (handed - again.len()) as u64;
         }
@@ -373,12 +371,12 @@ impl Behind {
     }
 
     /// Makes messages visible again after the visibility timeout.
-    fn put_back(self: &Arc<Self>, of: Of, messages: Vec<Message>) {
+    fn put_back(self: &Arc<Self>, of: Destination, messages: Vec<Message>) {
         if messages.is_empty() {
             return;
         }
         let behind = Arc::clone(self);
-        let us = i64::from(of.limits().visibility_seconds()) * 1_000_000;
+        let us = i64::from(limits(of).visibility_seconds()) * 1_000_000;
         self.world.begin();
         self.world.timeline.spawn(None, async move {
             behind.world.timeline.sleep(us).await;
@@ -392,24 +390,19 @@ impl Behind {
         });
     }
 
-    /// Messages that wait in the queues `payments` and `ledger`.
+    /// Messages that wait in the queue.
     #[must_use]
-    pub fn waiting(&self) -> (u64, u64) {
-        let of = |of| self.queue(of).waiting.len() as u64;
-        (of(Of::Payments), of(Of::Ledger))
+    pub fn waiting(&self, of: Destination) -> u64 {
+        self.queue(of).waiting.len() as u64
     }
 
     /// Whether no work is left in the stream and the queues.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let empty = |lane: &Mutex<Lane>| lock(lane).records.is_empty();
-        self.waiting() == (0, 0) && self.lanes.iter().all(empty) && !self.world.is_busy()
-    }
-
-    /// Messages to shoppers.
-    #[must_use]
-    pub fn mails(&self) -> u64 {
-        *lock(&self.mails)
+        QUEUES.iter().all(|of| self.waiting(*of) == 0)
+            && self.lanes.iter().all(empty)
+            && !self.world.is_busy()
     }
 
     /// Stream records that could not be read.
@@ -420,11 +413,11 @@ impl Behind {
 
     /// The queues' figures.
     #[must_use]
-    pub fn report(&self) -> [QueueReport; 2] {
-        [Of::Payments, Of::Ledger].map(|of| {
+    pub fn report(&self) -> [QueueReport; 3] {
+        QUEUES.map(|of| {
             let queue = self.queue(of);
             QueueReport {
-                queue: of.name(),
+                queue: name(of),
                 sent: queue.sent,
                 most_waiting: queue.most_waiting,
                 left: queue.waiting.len() as u64 + queue.away,
@@ -492,11 +485,7 @@ impl SendEvents for Queues {
         self.process.goes_on().await;
         world.takes(world.settings.times.send_us).await;
         for event in events {
-            match to {
-                Destination::Payments => self.behind.accept(Of::Payments, event),
-                Destination::Ledger => self.behind.accept(Of::Ledger, event),
-                Destination::Mail => *lock(&self.behind.mails) += 1,
-            }
+            self.behind.accept(to, event);
         }
         events.iter().map(|_| Ok(())).collect()
     }

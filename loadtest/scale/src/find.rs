@@ -1,10 +1,11 @@
 //! The largest spike that is served, and the limit that ends service.
 //!
-//! The capacity stays as planned for the full crowd; only the crowd changes. Eight runs of ten virtual
-//! seconds each halve the range between a served and an unserved crowd. Then one run for each resource, at
+//! The capacity stays as planned for the settings' crowd; only the crowd changes. At most eight probes of ten virtual
+//! seconds each narrow the range between a served and an unserved crowd. Then one probe for each resource, at
 //! 1.1 times the limit and with a quarter more of that resource, identifies the limiting resource: the only
-//! one with which the larger spike is served.
+//! one with which the larger spike is served. A probe is two runs with two seeds, one on each of two threads.
 
+use anyhow::anyhow;
 use capacity::amounts::Polling;
 use serde::Serialize;
 
@@ -12,16 +13,18 @@ use crate::report::Report;
 use crate::run::run;
 use crate::settings::Settings;
 
-/// Runs that search.
-const PROBES: u32 = 8;
-/// The length of each run after the opening, in virtual seconds.
+/// The largest number of probes that search.
+const PROBES: usize = 8;
+/// The length of each probe after the opening, in virtual seconds.
 const SECONDS: u32 = 10;
 /// The smallest share of requests that must be served.
 const SERVED: f64 = 0.9999;
 /// The smallest crowd that is tried, in shoppers.
 const LEAST: u32 = 5_000;
-/// The factor by which a resource is increased in a last run.
+/// The factor by which a resource is increased in a last probe.
 const MORE: f64 = 1.25;
+/// The ratio between the crowd of the last probes and the largest one that was served.
+const BEYOND: f64 = 1.1;
 
 /// What may end service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,7 +112,7 @@ fn up(of: u32) -> u32 {
     of.saturating_add(of.div_ceil(4))
 }
 
-/// One run of a search.
+/// Two runs of one crowd: the figures of the one that was served worse.
 #[derive(Debug, Clone, Serialize)]
 pub struct Probe {
     /// Its shoppers.
@@ -154,45 +157,64 @@ fn probe(settings: &Settings, shoppers: u32, raised: Option<Resource>) -> anyhow
     let mut settings = raised.map_or_else(|| settings.clone(), |resource| resource.raised(settings));
     settings.shoppers = shoppers;
     settings.seconds = Some(SECONDS);
-    let report = run(&settings, |_| {})?;
-    Ok(Probe {
+    let other = Settings {
+        seed: settings.seed.wrapping_add(1),
+        ..settings.clone()
+    };
+    let of = |report: &Report| Probe {
         shoppers,
         raised,
         peak_rps: report.peak_rps,
         served_share: report.served_share,
-        served: is_served(&report),
+        served: is_served(report),
         first_refusal: report.first_refusals.first().map(|first| first.limit.clone()),
-    })
+    };
+    let (one, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(&other, |_| {}).map(|report| of(&report)));
+        let one = run(&settings, |_| {}).map(|report| of(&report));
+        (one, other.join())
+    });
+    let (one, other) = (one?, other.map_err(|_| anyhow!("a run panicked"))??);
+    let worse = |of: &Probe| (of.served, of.served_share.map(f64::to_bits));
+    Ok(if worse(&other) < worse(&one) { other } else { one })
 }
 
-/// Searches for the largest spike that is served with `settings`, from [`LEAST`] shoppers to the settings'
-/// number. `tell` receives each run.
+/// The crowd of the next probe between the largest that was served and the smallest that was not; `None` when the two
+/// are close enough or nothing smaller is tried.
+fn next(served: Option<u32>, unserved: Option<u32>) -> Option<u32> {
+    match (served, unserved) {
+        (Some(served), Some(unserved)) if f64::from(unserved) <= BEYOND * f64::from(served) => None,
+        // The mean of the logarithms, so that the ratio to both ends is the same.
+        (Some(served), Some(unserved)) => {
+            u32::try_from((u64::from(served) * u64::from(unserved)).isqrt()).ok()
+        }
+        (Some(served), None) => served.checked_mul(2),
+        (None, unserved) => unserved
+            .map(|unserved| unserved / 4)
+            .filter(|less| *less >= LEAST),
+    }
+}
+
+/// Searches for the largest spike that is served with `settings`, beginning with the settings' crowd. `tell` receives
+/// each probe.
 ///
 /// # Errors
 ///
 /// When a run fails.
 pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit> {
-    let (mut served, mut refused): (Option<Probe>, u32) = (None, settings.shoppers);
+    let (mut served, mut unserved): (Option<Probe>, Option<u32>) = (None, None);
     let mut probes = Vec::new();
-    let mut shoppers = LEAST.min(settings.shoppers);
-    for _ in 0..PROBES {
-        let probe = probe(settings, shoppers, None)?;
+    let mut shoppers = Some(settings.shoppers);
+    while let Some(crowd) = shoppers.take_if(|_| probes.len() < PROBES) {
+        let probe = probe(settings, crowd, None)?;
         tell(&probe);
         probes.push(probe.clone());
         if probe.served {
             served = Some(probe);
         } else {
-            refused = refused.min(shoppers);
+            unserved = Some(crowd);
         }
-        let Some(least) = served.as_ref().map(|probe| probe.shoppers) else {
-            break;
-        };
-        // The mean of the logarithms, so that the ratio to both ends is the same.
-        let middle = u64::from(least) * u64::from(refused);
-        shoppers = u32::try_from(middle.isqrt()).unwrap_or(u32::MAX);
-        if shoppers <= least {
-            break;
-        }
+        shoppers = next(served.as_ref().map(|probe| probe.shoppers), unserved);
     }
     let mut first_limit = None;
     if let Some(served) = &served {
@@ -215,4 +237,19 @@ pub fn limit(settings: &Settings, tell: impl Fn(&Probe)) -> anyhow::Result<Limit
         first_limit,
         probes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_doubles_quarters_and_halves() {
+        assert_eq!(next(Some(100_000), None), Some(200_000));
+        assert_eq!(next(None, Some(100_000)), Some(25_000));
+        assert_eq!(next(None, Some(4 * LEAST - 1)), None);
+        assert_eq!(next(Some(100_000), Some(400_000)), Some(200_000));
+        assert_eq!(next(Some(100_000), Some(111_000)), Some(105_356));
+        assert_eq!(next(Some(100_000), Some(110_000)), None);
+    }
 }

@@ -18,6 +18,7 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http_body_util::BodyExt as _;
 use loadtest::client::Answer;
 use memory::{MemoryGateway, MemoryLedger, MemorySecret, MemoryStore, PaymentChange};
+use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
 use process_order::Pace;
 use process_order::drive::Driver;
@@ -36,7 +37,7 @@ use web::Tokens;
 use crate::behind::{Behind, Queues};
 use crate::lambda::{FunctionReport, Lambda, Taken};
 use crate::old::Memory;
-use crate::outside::{Gateway, Ledger, Rate};
+use crate::outside::{Gateway, Ledger, Mailbox, Rate};
 use crate::process::{Process, ProcessEdge};
 use crate::store::{Sizes, Store};
 use crate::world::{LEAD_US, World};
@@ -97,6 +98,8 @@ pub struct Fleet {
     pub gateway: MemoryGateway,
     /// The gateway's rate.
     pub rate: Arc<Rate>,
+    /// The mail service's rate.
+    pub mails: Arc<Rate>,
     /// The ledger.
     pub ledger: MemoryLedger,
     /// Stream, queues and schedules.
@@ -123,6 +126,7 @@ impl Fleet {
             memory: MemoryStore::new(),
             gateway: MemoryGateway::new(),
             rate: Arc::new(Rate::new(capacity.quotas.gateway_calls_per_second)),
+            mails: Arc::new(Rate::new(world.settings.limits.mails_per_second)),
             ledger: MemoryLedger::new(),
             behind: Arc::clone(&behind),
             sizes: Arc::default(),
@@ -243,8 +247,10 @@ impl Fleet {
             )),
             Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
             Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
-            // Mail is not modelled; see docs/SCALE.md.
-            Function::NotifyShopper => Arc::new(()),
+            Function::NotifyShopper => {
+                let mailbox = Mailbox::new(&process, &self.mails);
+                Arc::new(Notifier::new(store(), Some(mailbox), RETURN_URL.to_owned(), edge))
+            }
         };
         let old = self.world.settings.design.map(|_| {
             let (store, memory) = (store(), Memory::default());
@@ -401,6 +407,12 @@ impl Fleet {
     /// Passes a batch of the ledger queue to `project-ledger`.
     pub async fn project(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
         self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, event)
+            .await
+    }
+
+    /// Passes a batch of the mail queue to `notify-shopper`.
+    pub async fn notify(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
+        self.event::<Notifier<Store, Mailbox, ProcessEdge>>(Function::NotifyShopper, event)
             .await
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Parser;
 use loadtest::drop_file::DropFile;
+use prescale_plan::documents::Files;
 use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::{Progress, run};
@@ -68,13 +69,17 @@ struct Cli {
     /// The folder of pre-scaling's documents.
     #[arg(long, default_value = "infra/prescale")]
     documents: PathBuf,
+    /// The baseline [default: baseline.toml in that folder].
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// The account's limits.
     #[arg(long, default_value = "infra/prescale/quotas-raised.toml")]
     quotas: PathBuf,
     /// Where the report goes.
     #[arg(long, default_value = "target/scale")]
     out: PathBuf,
-    /// Search for the largest spike that is served, up to this crowd, and for the limit that ends service.
+    /// Search for the largest spike that is served with the capacity planned for this crowd, and for the limit that ends
+    /// service.
     #[arg(long)]
     find_limit: bool,
     /// Print no progress.
@@ -95,9 +100,12 @@ impl Cli {
         let (capacity, limits, times) = if self.here {
             (Capacity::here(), Limits::here(), Times::here())
         } else {
-            let (documents, quotas) = (&self.documents, &self.quotas);
-            let planned = !self.no_plan;
-            let capacity = capacity(documents, quotas, self.crowd, shoppers, units, planned)?;
+            let files = Files {
+                folder: self.documents.clone(),
+                baseline: self.baseline.clone(),
+                quotas: Some(self.quotas.clone()),
+            };
+            let capacity = capacity(&files, self.crowd, shoppers, units, !self.no_plan)?;
             (capacity, LIMITS, TIMES)
         };
         let calls = units.saturating_mul(CALLS_PER_UNIT);

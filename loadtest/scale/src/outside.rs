@@ -1,4 +1,4 @@
-//! Services outside AWS: the payment gateway with its rate, and the ledger with its rows a second.
+//! The services behind the tables: the payment gateway and the mail service, each with its rate, and the ledger with its rows a second.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +7,7 @@ use domain::money::Money;
 use events::OrderEvent;
 use memory::{GatewayFault, MemoryGateway, MemoryLedger};
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
+use ports::mail::{Mail, MailError, SendMail};
 use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, Refund,
 };
@@ -26,7 +27,7 @@ const LOST: [(&str, GatewayFault); 2] = [
     ("pm_sandbox_timeout_after_charge", GatewayFault::UnknownAfter),
 ];
 
-/// The gateway's rate, the number of refused calls, and the payments of which an answer was lost.
+/// A service's rate, the number of refused calls, and the payments of which an answer was lost.
 #[derive(Debug)]
 pub struct Rate(Mutex<(Bucket, u64, u64)>, Mutex<BTreeSet<String>>);
 
@@ -131,6 +132,37 @@ impl PaymentGateway for Gateway {
         key: &IdempotencyKey,
     ) -> Result<Refund, GatewayError> {
         self.call(self.memory.refund(id, amount, key)).await
+    }
+}
+
+/// The mail port of one environment. An accepted mail is delivered.
+#[derive(Clone)]
+pub struct Mailbox {
+    process: Arc<Process>,
+    rate: Arc<Rate>,
+}
+
+impl Mailbox {
+    /// The mail port of `process`.
+    #[must_use]
+    pub fn new(process: &Arc<Process>, rate: &Arc<Rate>) -> Self {
+        Self {
+            process: Arc::clone(process),
+            rate: Arc::clone(rate),
+        }
+    }
+}
+
+impl SendMail for Mailbox {
+    async fn send(&self, _: &Mail) -> Result<(), MailError> {
+        let world = &self.process.world;
+        self.process.goes_on().await;
+        let admitted = self.rate.take(world.timeline.now_us());
+        world.takes(world.settings.times.mail_us).await;
+        match admitted {
+            true => Ok(()),
+            false => Err(MailError::Busy),
+        }
     }
 }
 

@@ -69,9 +69,10 @@ pub fn render(report: &Report) -> String {
                 }
                 div.plot {
                     h3 { "Messages that wait" }
-                    p { (key(charts::SOLD, "payments")) (key(charts::ORDERED, "ledger")) }
+                    p { (key(charts::SOLD, "payments")) (key(charts::ORDERED, "ledger")) (key(charts::HELD, "mail")) }
                     (lines(report, "messages", &[
                         (charts::SOLD, |s| float(s.counts.payments_waiting)), (charts::ORDERED, |s| float(s.counts.ledger_waiting)),
+                        (charts::HELD, |s| float(s.counts.mail_waiting)),
                     ]))
                 }
                 div.plot {

@@ -135,9 +135,9 @@ pub struct Report {
     /// Writes that conflicted with a transaction.
     pub transaction_conflicts: u64,
     /// Queues.
-    pub queues: [QueueReport; 2],
-    /// Messages to shoppers, which have no consumer in the model.
-    pub mails: u64,
+    pub queues: [QueueReport; 3],
+    /// Calls of the mail service, and those that it refused because of its rate.
+    pub mail_calls: (u64, u64),
     /// Calls of the payment gateway, and those that it refused because of its rate.
     pub gateway_calls: (u64, u64),
     /// What it cost.
@@ -214,7 +214,7 @@ impl Report {
                 .map(|(endpoint, found)| (endpoint.as_str(), found))
                 .collect(),
             transaction_conflicts: of.world.tables.conflicted(),
-            mails: of.fleet.behind.mails(),
+            mail_calls: of.fleet.mails.calls(),
             gateway_calls: of.fleet.rate.calls(),
             cost_usd: loadtest::usage::prices()
                 .map(|prices| cost(&prices, requests, &functions, of.world.tables.units(), &queues))

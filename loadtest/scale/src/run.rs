@@ -21,6 +21,7 @@ use loadtest::shopper::Shopper;
 use loadtest::world::{Addresses, Opening, Tally, World as Shoppers};
 use memory::TestEdge;
 use ports::issuers::{IssuerList, IssuersDocument, StoreIssuers as _};
+use ports::messages::Destination;
 use replay::executor::{self, Ended};
 use replay::hashed;
 use replay::verdict;
@@ -334,9 +335,11 @@ impl Stage {
             let world = &stage.world;
             for nth in 0_u64.. {
                 stage.sample();
-                let (payments, ledger) = stage.fleet.behind.waiting();
+                let waiting = |of| stage.fleet.behind.waiting(of);
                 world.count(|second| {
-                    (second.payments_waiting, second.ledger_waiting) = (payments, ledger);
+                    second.payments_waiting = waiting(Destination::Payments);
+                    second.ledger_waiting = waiting(Destination::Ledger);
+                    second.mail_waiting = waiting(Destination::Mail);
                 });
                 if nth.is_multiple_of(2) {
                     let second = world.since_opening_us().div_euclid(1_000_000) - 1;

@@ -4,7 +4,7 @@
 //! [`Times`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use capacity::amounts::{Concurrency, Polling, WarmThroughput};
@@ -16,6 +16,7 @@ use capacity::plan::plan;
 use capacity::quotas::Quotas;
 use clap::ValueEnum;
 use domain::time::Timestamp;
+use prescale_plan::documents::Files;
 use replay::process::Function;
 use serde::Serialize;
 
@@ -40,8 +41,8 @@ impl Shape {
     pub const fn shoppers(self) -> u32 {
         match self {
             Self::Steep => 1_000_000,
-            // 12,000,000 requests at 2.8 each.
-            Self::Sustained => 4_300_000,
+            // 12,000,000 requests within the minute.
+            Self::Sustained => 2_930_000,
             // 200,000 requests a second on average for twenty seconds.
             Self::Ramp => 1_430_000,
         }
@@ -78,6 +79,8 @@ pub struct Limits {
     pub pollers_most: u32,
     /// Concurrent lanes of one shard of a stream.
     pub lanes_of_shard: u64,
+    /// Mails a second.
+    pub mails_per_second: u32,
 }
 
 /// AWS's limits; docs/SCALE.md has the sources.
@@ -92,6 +95,7 @@ pub const LIMITS: Limits = Limits {
     pollers_per_minute: 300,
     pollers_most: 1_250,
     lanes_of_shard: 10,
+    mails_per_second: 14,
 };
 
 /// Processes of a function on the local stack.
@@ -108,6 +112,7 @@ impl Limits {
             scaling_burst: PLENTY as f64,
             least_unit_us: 0,
             waits_us: 1_000_000,
+            mails_per_second: PLENTY,
             ..LIMITS
         }
     }
@@ -164,6 +169,8 @@ pub struct Times {
     pub transaction_us: [i64; 2],
     /// A call of the payment gateway.
     pub gateway_us: [i64; 2],
+    /// A call of the mail service.
+    pub mail_us: [i64; 2],
     /// Sending a batch to a queue.
     pub send_us: [i64; 2],
     /// From a change of an order to its relay.
@@ -188,6 +195,7 @@ pub const TIMES: Times = Times {
     write_us: [3_000, 9_000],
     transaction_us: [8_000, 22_000],
     gateway_us: [150_000, 550_000],
+    mail_us: [20_000, 60_000],
     send_us: [5_000, 20_000],
     stream_us: [50_000, 250_000],
     queue_us: [10_000, 60_000],
@@ -202,6 +210,7 @@ impl Times {
     pub const fn here() -> Self {
         Self {
             gateway_us: [5_000, 40_000],
+            mail_us: [1_000, 10_000],
             send_us: [1_000, 5_000],
             stream_us: [5_000, 50_000],
             queue_us: [1_000, 20_000],
@@ -245,22 +254,20 @@ const NEW_TABLE: WarmThroughput = WarmThroughput {
     read_units: 12_000,
 };
 
-/// The capacity by the documents in `folder` and the account's limits in `quotas`, for a crowd of `shoppers`
-/// that wants `units`.
+/// The capacity by the documents in `files`, for a crowd of `shoppers` that wants `units`.
 ///
 /// # Errors
 ///
 /// When a document cannot be read, or pre-scaling has no capacity planned for the drop.
 pub fn capacity(
-    folder: &Path,
-    quotas: &Path,
+    files: &Files,
     shape: Shape,
     shoppers: u32,
     units: u32,
     planned: bool,
 ) -> anyhow::Result<Capacity> {
-    let reference = folder.join("drops/reference-spike.toml");
-    let mut input = prescale_plan::documents::read(folder, quotas, &reference, &[])?;
+    let reference = files.folder.join("drops/reference-spike.toml");
+    let mut input = prescale_plan::documents::read(files, &reference, &[])?;
     let drop =
         (input.documents.calendar.first_mut()).context("the reference spike is not on its calendar")?;
     drop.shoppers = shoppers;

@@ -25,6 +25,7 @@ use ports::drops::{
     WriteStatus,
 };
 use ports::issuers::{IssuerList, IssuersDocument, ReadIssuers};
+use ports::mail::{Contact, KeepContact};
 use ports::orders::{
     AdvanceOrder, FindDueOrders, ListOpenOrders, ListOrders, NotPlaced, NoteDecline, OpenPage, OrderPage,
     PlaceOrder, Placing, PutOff, ReadOrder,
@@ -445,6 +446,20 @@ impl ReadOrder for Store {
         let touch = Touch::read(Place::Orders, id.to_string(), units::read(SHARD_BYTES, true));
         self.read(&[touch]).await?;
         self.memory.order(id).await
+    }
+}
+
+impl KeepContact for Store {
+    async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
+        let touch = Touch::read(Place::Addresses, order.as_str(), units::read(SMALL_BYTES, true));
+        self.read(&[touch]).await?;
+        self.memory.contact(order).await
+    }
+
+    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+        let touches = [one(Place::Addresses, order.to_string(), SMALL_BYTES)];
+        self.write(&touches, &[], self.memory.note_told(order, what), |()| true)
+            .await
     }
 }
 

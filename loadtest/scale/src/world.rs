@@ -43,6 +43,8 @@ pub struct Second {
     pub payments_waiting: u64,
     /// Messages that wait in the queue `ledger`.
     pub ledger_waiting: u64,
+    /// Messages that wait in the queue `mail`.
+    pub mail_waiting: u64,
 }
 
 /// A bucket that refills at a rate.

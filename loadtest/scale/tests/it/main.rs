@@ -9,14 +9,19 @@
 
 use std::path::Path;
 
+use prescale_plan::documents::Files;
 use scale::old::OldDesign;
 use scale::report::Report;
 use scale::run::run;
 use scale::settings::{LIMITS, Lifted, Settings, Shape, TIMES, capacity};
 
 fn settings(shoppers: u32, units: u32) -> Settings {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/prescale");
-    let quotas = root.join("quotas-raised.toml");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/prescale");
+    let files = Files {
+        quotas: Some(folder.join("quotas-raised.toml")),
+        folder,
+        ..Files::default()
+    };
     Settings {
         seed: 1,
         shape: Shape::Steep,
@@ -31,7 +36,7 @@ fn settings(shoppers: u32, units: u32) -> Settings {
         hold_seconds: 15,
         payment_seconds: 20,
         open_seconds: 120,
-        capacity: capacity(&root, &quotas, Shape::Steep, shoppers, units, true).unwrap(),
+        capacity: capacity(&files, Shape::Steep, shoppers, units, true).unwrap(),
         limits: LIMITS,
         times: TIMES,
     }
