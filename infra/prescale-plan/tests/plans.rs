@@ -115,6 +115,21 @@ fn the_reference_spike_is_planned_in_full_on_a_raised_account() {
 }
 
 #[test]
+fn the_large_baseline_admits_everyone_to_a_hundred_thousand_units() {
+    let drop = std::fs::read_to_string(root().join("infra/prescale/drops/reference-spike.toml")).unwrap();
+    let large = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.toml");
+    std::fs::write(&large, drop.replace("units = 10_000", "units = 100_000")).unwrap();
+    let drop = ["--json", "--drop", large.to_str().unwrap()];
+    let share = |baseline: &str| -> Value {
+        let output = call(&[&drop[..], &RAISED[..], &NOW[..], &["--baseline", baseline]].concat());
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        plan["admission"]["share"].clone()
+    };
+    assert_eq!(share("infra/prescale/baseline-large.toml"), 1_000_000);
+    assert!(share("infra/prescale/baseline.toml").as_u64().unwrap() < 200_000);
+}
+
+#[test]
 fn on_an_account_as_it_comes_the_plan_names_every_limit() {
     let output = call(&[&["--json"][..], &NOW[..]].concat());
     assert!(output.status.success());
