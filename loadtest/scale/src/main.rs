@@ -45,7 +45,7 @@ struct Cli {
     /// Units on sale.
     #[arg(long, default_value_t = 10_000)]
     units: u32,
-    /// The number of SKUs; without it one, or five if one cannot contain the units.
+    /// The number of SKUs; without it one, or at least five if one cannot contain the units.
     #[arg(long)]
     skus: Option<u32>,
     /// Run without pre-scaling's plan, with the capacity of the declared baseline only.
@@ -111,7 +111,11 @@ impl Cli {
         let calls = units.saturating_mul(CALLS_PER_UNIT);
         let patient = calls / capacity.quotas.gateway_calls_per_second.max(1) > PATIENT_AFTER_S;
         let of_one_sku = domain::limits::MAX_SHARD_UNITS * u32::from(domain::limits::MAX_SHARDS_PER_SKU);
-        let skus = if units > of_one_sku { 5 } else { 1 };
+        let skus = if units > of_one_sku {
+            units.div_ceil(of_one_sku).max(5)
+        } else {
+            1
+        };
         Ok(Settings {
             seed: self.seed,
             shape: self.crowd,
@@ -247,7 +251,7 @@ fn lines(report: &Report) -> Vec<String> {
             ms(report.all_paid_after_ms)
         ),
         format!(
-            "sold        {}; {}",
+            "sold        {}; {}; at most {} ms between two steps of the conductor",
             found
                 .sold_share
                 .map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
@@ -255,7 +259,8 @@ fn lines(report: &Report) -> Vec<String> {
                 "ended before all had come to rest"
             } else {
                 "all came to rest"
-            }
+            },
+            report.conductor_period_max_ms
         ),
     ];
     lines.extend(

@@ -37,6 +37,7 @@ pub fn render(report: &Report) -> String {
                     tr { td { "units reserved, ordered, paid" } td.n { (found.reserved) ", " (found.ordered) ", " (found.paid) } }
                     tr { td { "sold_share" } td.n { (share(found.sold_share)) } }
                     tr { td { "all held, all paid after" } td.n { (ms(report.all_held_after_ms)) ", " (ms(report.all_paid_after_ms)) } }
+                    tr { td { "two steps of the conductor are apart at most" } td.n { (ms(Some(report.conductor_period_max_ms))) } }
                     tr { td { "cost of what was used" } td.n { (format!("{:.2} US dollars", report.cost_usd.total)) } }
                 }
                 h2 { "Promises" }

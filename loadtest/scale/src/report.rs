@@ -114,6 +114,8 @@ pub struct Report {
     pub all_held_after_ms: Option<i64>,
     /// From the opening to the first sample in which every unit was sold, in ms.
     pub all_paid_after_ms: Option<i64>,
+    /// The longest time between the beginnings of two steps of the conductor after the opening, in ms.
+    pub conductor_period_max_ms: i64,
     /// Units and promises, as in the audit of a load run.
     pub findings: Findings,
     /// Shoppers by the end of their visit.
@@ -202,6 +204,7 @@ impl Report {
             first_refusals: first_refusals(&tables, &functions, &seconds),
             all_held_after_ms: first(&|units| units.total() > 0 && units.free == 0),
             all_paid_after_ms: first(&|units| units.total() > 0 && units.sold == units.total()),
+            conductor_period_max_ms: of.world.longest_step_ms(),
             findings: of.findings,
             endings,
             unfinished_shoppers: of.unfinished,

@@ -720,7 +720,11 @@ impl HoldLease for Store {
     ) -> Result<Result<Lease, Lease>, StoreError> {
         let touches = [one(Place::Status, format!("{drop}#lease"), SMALL_BYTES)];
         let act = self.memory.acquire(drop, holder, now, until);
-        self.write(&touches, &[], act, |_| true).await
+        let answer = self.write(&touches, &[], act, |_| true).await;
+        if matches!(answer, Ok(Ok(_))) {
+            self.world().note_step();
+        }
+        answer
     }
 }
 

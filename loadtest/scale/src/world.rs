@@ -88,6 +88,8 @@ struct State {
     draws: u64,
     seconds: BTreeMap<i64, Second>,
     busy: u64,
+    /// When the conductor last began a step, and the longest time between two steps after the opening, in µs.
+    step: (i64, i64),
 }
 
 /// See the module's page.
@@ -128,6 +130,27 @@ impl World {
     #[must_use]
     pub fn since_opening_us(&self) -> i64 {
         self.timeline.now_us() - LEAD_US
+    }
+
+    /// Records that the conductor begins a step.
+    pub fn note_step(&self) {
+        let now_us = self.timeline.now_us();
+        let mut state = self.state();
+        let (last_us, longest_us) = state.step;
+        let counts = self.since_opening_us() > 0 && last_us > 0;
+        state.step = (
+            now_us,
+            if counts {
+                longest_us.max(now_us - last_us)
+            } else {
+                longest_us
+            },
+        );
+    }
+
+    /// The longest time between two steps of the conductor after the opening, in ms.
+    pub fn longest_step_ms(&self) -> i64 {
+        self.state().step.1 / 1_000
     }
 
     /// A number for a new environment.
