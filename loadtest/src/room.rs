@@ -7,10 +7,10 @@
 
 use stack_api::faults::FaultPlan;
 
-/// The memory planned for one process, in KiB: twice its usage.
-const PROCESS_KIB: u64 = 32 * 1_024;
+/// The memory planned for one process, in KiB: half as much again as its usage.
+const PROCESS_KIB: u64 = 24 * 1_024;
 /// The largest number of processes of one function.
-const MOST_EACH: u64 = 128;
+const MOST_EACH: u64 = 256;
 /// The functions that shoppers call at the same time.
 const CROWD_FUNCTIONS: u64 = 4;
 
@@ -29,14 +29,14 @@ pub fn arguments(faults: &FaultPlan) -> Vec<String> {
     })
 }
 
-/// The process limits for each function and for all together: half of the available memory. `None` if that is
+/// The process limits for each function and for all together: three quarters of the available memory. `None` if that is
 /// less than the stack's default.
 fn of_memory(meminfo: &str) -> Option<(u64, u64)> {
     let available = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = available.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    let all = kib / 2 / PROCESS_KIB;
+    let all = kib * 3 / 4 / PROCESS_KIB;
     let each = (all / CROWD_FUNCTIONS).min(MOST_EACH);
     (each > 8 && all > 64).then_some((each, all))
 }
@@ -48,8 +48,8 @@ mod tests {
     #[test]
     fn memory_decides_and_the_default_is_the_least() {
         let of = |kib: u64| of_memory(&format!("MemTotal: 1 kB\nMemAvailable:   {kib} kB\nX: 2 kB\n"));
-        assert_eq!(of(16 << 20), Some((64, 256)));
-        assert_eq!(of(64 << 20), Some((128, 1_024)));
+        assert_eq!(of(16 << 20), Some((128, 512)));
+        assert_eq!(of(64 << 20), Some((256, 2_048)));
         assert_eq!(of(2 << 20), None);
         assert_eq!(of_memory("nothing"), None);
         assert!(arguments(&FaultPlan::default()).is_empty());

@@ -10,14 +10,13 @@ use capacity::measured::Measured;
 use capacity::profile::CapacityProfile;
 use capacity::reconcile::{Decision, reconcile};
 use ports::Conditional;
-use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::ControlError;
 use ports::retry::{IN_WORKER, retry};
 
-use crate::{Account, Keeping, Prescaler, Read, Run};
+use crate::{Account, Drops, Keeping, Prescaler, Read, Run};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// The lesson of the oldest drop that has not been learned from; usually `None`. An error here must not fail the
     /// run, since capacity has priority.
     ///
@@ -123,8 +122,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         profile: &CapacityProfile,
         version: u64,
     ) -> Result<(), String> {
-        let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
-        let Ok(Ok(calendar)) = calendar else {
+        let Some(calendar) = self.calendar().await else {
             return Err("the calendar cannot be read again".to_owned());
         };
         let mut docs = read.docs.clone();

@@ -18,9 +18,11 @@
 //! `verify` measures, `lessons` changes the profile by the load of finished drops, [`outcome`] is the answer and the
 //! log.
 //!
-//! **Starts.** The calendar holds the expected load of a drop. The drop's document in the table of drops, once it
-//! exists, holds its start and end. Each run reads the document, so it follows an operator's change or cancellation
-//! within a minute. Where a drop's policy is to open later rather than with less capacity, and its
+//! **The calendar.** A listed drop is on the calendar by itself: its entry follows from the number of shoppers that
+//! its operator expects, its units and its times. A document `calendar/ID` replaces this entry where more is known. Each
+//! run reads the drops, so it follows an operator's change or cancellation within a minute.
+//!
+//! **Starts.** Where a drop's policy is to open later rather than with less capacity, and its
 //! [readiness](capacity::readiness) requires it, the run moves the start itself.
 //!
 //! **What it does not do.** It does not wait for changes that take minutes; the next run reads their result.
@@ -42,7 +44,7 @@ use domain::ids::DropId;
 pub use domain::limits::PRESCALE_TIMEOUT_SECONDS as TIMEOUT_SECONDS;
 use domain::limits::{FunctionLimits, Trigger};
 use domain::time::Timestamp;
-use ports::drops::{Lease, ReadDrop, StoreDrop};
+use ports::drops::{Lease, ListDrops, ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::prescale::{
@@ -187,6 +189,10 @@ impl<
 pub trait Keeping: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
 impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
 
+/// The drop ports of a run.
+pub trait Drops: ReadDrop + ListDrops + StoreDrop {}
+impl<T: ReadDrop + ListDrops + StoreDrop> Drops for T {}
+
 #[derive(Debug, Clone)]
 pub struct Prescaler<A, S, D, E> {
     account: A,
@@ -215,7 +221,7 @@ pub(crate) struct Run {
     pub(crate) changes: u32,
 }
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// The function over its ports. Its metrics have the deployment `stage` as dimension.
     pub fn new(account: A, store: S, drops: D, edge: E, stage: impl Into<String>) -> Self {
         Self {
@@ -398,7 +404,7 @@ impl<A, S, D, E> Handle for Prescaler<A, S, D, E>
 where
     A: Account + 'static,
     S: Keeping + 'static,
-    D: ReadDrop + StoreDrop + 'static,
+    D: Drops + 'static,
     E: Edge,
 {
     type Event = Event;

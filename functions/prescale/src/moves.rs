@@ -1,25 +1,83 @@
-//! Applies the times of the drops' own documents, and moves a start when the capacity is not ready.
+//! Applies the drops' own documents to the calendar, and moves a start when the capacity is not ready.
 
 use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
 use capacity::readiness::{Readiness, Ruling};
 use domain::drops::{Drop, DropState};
-use ports::drops::{ReadDrop, StoreDrop};
+use domain::limits::MAX_PAGE;
+use domain::time::Timestamp;
+use ports::drops::Listing;
 use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
 use ports::{Conditional, StoreError};
 
-use crate::{Account, Keeping, Prescaler};
+use crate::{Account, Drops, Keeping, Prescaler};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
-    /// Copies each drop's times, and its cancellation, from its document to the calendar.
-    pub(crate) async fn follow_drops(&self, calendar: &mut [CalendarDrop]) -> Result<(), StoreError> {
-        for entry in calendar {
+/// How long after its end a listed drop is on the calendar, in milliseconds: as long as its load may teach something.
+const KEPT_MS: i64 = 86_400_000;
+/// The longest time from the start to the end of a drop for which capacity is planned, in milliseconds.
+const LONGEST_MS: i64 = 30 * 86_400_000;
+/// The largest number of listed drops that are read.
+const MOST_DROPS: usize = 500;
+
+impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
+    /// The calendar, read again; `None` if it cannot be read or has mistakes.
+    pub(crate) async fn calendar(&self) -> Option<Vec<CalendarDrop>> {
+        let read = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
+        let mut calendar = read.ok()?.ok()?;
+        self.follow_drops(&mut calendar).await.ok()?;
+        Some(calendar)
+    }
+
+    /// Copies each drop's times, and its cancellation, from its document to the calendar, and adds the listed drops
+    /// that the calendar does not have. The deployer's drops are unlisted, and need no capacity.
+    pub(crate) async fn follow_drops(&self, calendar: &mut Vec<CalendarDrop>) -> Result<(), StoreError> {
+        for entry in calendar.iter_mut() {
             let drop = retry(&self.edge, IN_WORKER, || self.drops.drop(&entry.id)).await?;
             if let Some(drop) = drop {
                 follow(entry, &drop);
             }
         }
+        for drop in self.listed().await? {
+            if drop.state != DropState::Scheduled || calendar.iter().any(|entry| entry.id == drop.id) {
+                continue;
+            }
+            match CalendarDrop::expected(&drop) {
+                Ok(entry) => calendar.push(entry),
+                Err(mistakes) => {
+                    tracing::warn!(
+                        drop = drop.id.as_str(),
+                        ?mistakes,
+                        "no capacity is planned for the drop"
+                    );
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The listed drops that have not ended long ago.
+    async fn listed(&self) -> Result<Vec<Drop>, StoreError> {
+        let oldest_end = self.edge.now().plus_millis(-KEPT_MS);
+        let oldest_start = oldest_end.plus_millis(-LONGEST_MS);
+        let (mut found, mut seen, mut after) = (Vec::new(), 0, None);
+        loop {
+            let page = retry(&self.edge, IN_WORKER, || {
+                self.drops.published(Listing::Listed, after.as_ref(), MAX_PAGE)
+            })
+            .await?;
+            seen += page.drops.len();
+            found.extend(page.drops.into_iter().filter(|drop| drop.ends_at > oldest_end));
+            after = page
+                .next
+                .filter(|(starts_at, _): &(Timestamp, _)| *starts_at > oldest_start);
+            if after.is_none() {
+                return Ok(found);
+            }
+            if seen >= MOST_DROPS {
+                tracing::warn!(seen, "pre-scaling does not read all listed drops");
+                return Ok(found);
+            }
+        }
     }
 
     /// Moves the starts that must be moved. If a move fails, the drop keeps its announced start, and the next run

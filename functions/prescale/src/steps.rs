@@ -6,15 +6,14 @@ use capacity::reconcile::{Decision, reconcile};
 use capacity::steps::Step;
 use capacity::target::Record;
 use domain::time::Timestamp;
-use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::prescale::{Audited, Carried, ControlError};
 use ports::retry::{IN_WORKER, retry};
 
 use crate::outcome::{Skipped, Taken, Went};
-use crate::{Account, Keeping, Prescaler, Read, Run};
+use crate::{Account, Drops, Keeping, Prescaler, Read, Run};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// Carries out the decided steps. A failed step on one resource does not stop the others. The next run finds the
     /// remaining differences.
     pub(crate) async fn carry_out_all(
@@ -109,13 +108,9 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         previous: Option<&Record>,
         step: &Step,
     ) -> Result<(), Skipped> {
-        let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
-        let Ok(Ok(mut calendar)) = calendar else {
+        let Some(calendar) = self.calendar().await else {
             return Err(Skipped::Uncertain);
         };
-        if self.follow_drops(&mut calendar).await.is_err() {
-            return Err(Skipped::Uncertain);
-        }
         let mut docs = read.docs.clone();
         docs.calendar = calendar;
         if !docs.mistakes(&read.quotas).is_empty() {

@@ -3,16 +3,15 @@
 use capacity::readiness::{Measured, PartKind, Readiness, readiness};
 use capacity::reconcile::Decision;
 use domain::time::Timestamp;
-use ports::drops::{ReadDrop, StoreDrop};
 use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
 
-use crate::{Account, Keeping, Prescaler, Read};
+use crate::{Account, Drops, Keeping, Prescaler, Read};
 
 /// The period over which spill-over is counted, in ms.
 const SPILL_OVER_MS: i64 = 60_000;
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// The readiness of each drop whose time runs.
     pub(crate) async fn readiness_of_all(
         &self,

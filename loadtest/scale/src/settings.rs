@@ -42,7 +42,7 @@ impl Shape {
         match self {
             Self::Steep => 1_000_000,
             // 12,000,000 requests within the minute.
-            Self::Sustained => 2_930_000,
+            Self::Sustained => 3_300_000,
             // 200,000 requests a second on average for twenty seconds.
             Self::Ramp => 1_430_000,
         }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use domain::crowd::busiest_second;
+use domain::drops::{Drop, FieldError};
 use domain::ids::DropId;
 use domain::time::Timestamp;
 
@@ -105,7 +107,55 @@ impl<M> CalendarDrop<M> {
     }
 }
 
+/// The shape of a drop that the calendar does not have: assumed, as the profile is, until drops have been measured.
+const ASSUMED_BEFORE: Stretch = Stretch {
+    seconds: 600,
+    peak_factor: 2.0,
+};
+const ASSUMED_OPENING_SECONDS: u32 = 60;
+const ASSUMED_SALE_PEAK_FACTOR: f64 = 1.5;
+const ASSUMED_TAIL: Stretch = Stretch {
+    seconds: 120,
+    peak_factor: 1.0,
+};
+const ASSUMED_SOLD_WITHIN_SECONDS: u32 = 10;
+
 impl CalendarDrop {
+    /// The entry of a drop that the calendar does not have, by the number of shoppers that its operator expects.
+    ///
+    /// # Errors
+    /// The mistakes that such an entry would be.
+    pub fn expected(drop: &Drop) -> Result<Self, Vec<FieldError>> {
+        let open_ms = drop.ends_at.millis_since(drop.starts_at).max(0);
+        let open_seconds = u32::try_from(open_ms / 1_000).unwrap_or(u32::MAX);
+        let entry = Self {
+            id: drop.id.clone(),
+            state: CalendarState::Scheduled,
+            if_not_ready: NotReadyPolicy::AdmitFewer,
+            starts_at: drop.starts_at,
+            ends_at: drop.ends_at,
+            shoppers: drop.expected_shoppers,
+            units: drop.skus.iter().map(|sku| sku.plan.units()).sum(),
+            peak_rps: Some(busiest_second(drop.expected_shoppers)),
+            sold_within_seconds: ASSUMED_SOLD_WITHIN_SECONDS,
+            before: ASSUMED_BEFORE,
+            opening: Stretch {
+                seconds: ASSUMED_OPENING_SECONDS.min(open_seconds),
+                peak_factor: 1.0,
+            },
+            sale_peak_factor: ASSUMED_SALE_PEAK_FACTOR,
+            tail: ASSUMED_TAIL,
+        };
+        let mut mistakes = Mistakes::default();
+        entry.check(&mut mistakes, "drop");
+        let mistakes = mistakes.found();
+        if mistakes.is_empty() {
+            Ok(entry)
+        } else {
+            Err(mistakes)
+        }
+    }
+
     /// The phases as periods.
     #[must_use]
     pub fn stretches(&self) -> ByPhase<Stretch> {

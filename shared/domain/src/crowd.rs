@@ -9,8 +9,9 @@
 //! throughput was raised; a key gives 3,000 and 1,000. The plan uses 60 % of each. So a crowd of more than
 //! 36,000 shoppers cannot look with every request at a new table, and each process has a budget.
 //!
-//! **The budget** counts read units. A look after which the request may write takes three, since a table
-//! gives three read units for each write unit; a look while the process knows that no unit is free takes one.
+//! **The budget** counts read units. A look while the process knows that no unit is free takes one. A look after which
+//! the request may write takes as many as the table gives for each write unit: three of a new table, and one where the
+//! table gives more writes than reads.
 
 use crate::limits::{CONDUCTOR_PERIOD_MS, STATUS_REPLICAS};
 use crate::time::Timestamp;
@@ -43,8 +44,8 @@ const MOST_SPREAD_SECONDS: u32 = 300;
 const MOST_LOOKS: u32 = 2 * StockTable::NEW.read_units / 100 * PLANNED_PERCENT;
 /// The cost of a look while the process has read that no unit is free, in millionths of a read unit.
 const LOOK: i64 = 1_000_000;
-/// The cost of a look after which the request may write, in millionths of a read unit.
-const LOOK_TO_WRITE: i64 = 3 * LOOK;
+/// The largest cost of a look after which the request may write, in looks.
+const LOOKS_PER_WRITE: u32 = 3;
 /// The number of requests that try one unit in another shard, in each [`CONDUCTOR_PERIOD_MS`]. More requests
 /// would compete for its shard.
 const TRIES_PER_UNIT: u64 = 8;
@@ -79,11 +80,14 @@ impl StockTable {
     /// The read units a second that looks may take: the limit by reads, or three for each write unit if that
     /// is less.
     const fn looks(self) -> u32 {
-        let (reads, writes) = (
-            self.read_units / 100 * PLANNED_PERCENT,
-            self.write_units / 100 * PLANNED_PERCENT,
-        );
-        if reads < 3 * writes { reads } else { 3 * writes }
+        let reads = self.read_units / 100 * PLANNED_PERCENT;
+        let by_writes = LOOKS_PER_WRITE * self.writes();
+        if reads < by_writes { reads } else { by_writes }
+    }
+
+    /// The write units a second that are planned.
+    const fn writes(self) -> u32 {
+        self.write_units / 100 * PLANNED_PERCENT
     }
 }
 
@@ -189,12 +193,20 @@ impl Looks {
             return MOST_FURTHER;
         }
         let period_ms = CONDUCTOR_PERIOD_MS.unsigned_abs();
-        let looks = u64::from(self.in_a_second(crowd.shards)) * period_ms / 3_000;
+        let to_write =
+            u64::from(self.in_a_second(crowd.shards)) * LOOK.unsigned_abs() / self.to_write().unsigned_abs();
+        let looks = to_write * period_ms / 1_000;
         if chance % looks.max(1) < u64::from(free) * TRIES_PER_UNIT {
             MOST_FURTHER_IN_BUDGET
         } else {
             0
         }
+    }
+
+    /// The cost of a look after which the request may write, in millionths of a read unit.
+    fn to_write(self) -> i64 {
+        let writes = i64::from(self.table.writes().max(1));
+        LOOK.max(i64::from(self.table.looks()) * LOOK / writes)
     }
 
     /// Takes a request's first look at `now`; false if there is none left. `scarce`: the process knows that no unit is free, so the look
@@ -204,7 +216,7 @@ impl Looks {
         let Some(budget) = self.budget(crowd) else {
             return true;
         };
-        let cost = if scarce { LOOK } else { LOOK_TO_WRITE };
+        let cost = if scarce { LOOK } else { self.to_write() };
         let most = budget.max(cost);
         let left = match self.left {
             None => i64::try_from(chance % most.unsigned_abs()).unwrap_or(0),
@@ -221,8 +233,9 @@ impl Looks {
 
     /// Charges a request's further look at so many `shards`. It is made in any case, and later looks wait for it.
     pub fn charge(&mut self, shards: usize) {
+        let of_shard = self.to_write() / 2;
         if let Some((left, _)) = &mut self.left {
-            *left -= i64::try_from(shards).unwrap_or(0) * LOOK_TO_WRITE / 2;
+            *left -= i64::try_from(shards).unwrap_or(0) * of_shard;
         }
     }
 }
@@ -271,6 +284,16 @@ mod tests {
         assert_eq!(warm.budget(crowd(1_000_000)), Some(1_440_000));
         assert_eq!(warm.spread_seconds(crowd(1_000_000)), Some(140));
         assert_eq!(warm.budget(crowd(72_000)), None);
+    }
+
+    #[test]
+    fn a_table_of_many_writes_sells_with_every_look() {
+        let large = Looks::at(StockTable {
+            read_units: 20_000,
+            write_units: 60_000,
+        });
+        let cost = [Looks::default(), Looks::at(WARM), large].map(Looks::to_write);
+        assert_eq!(cost, [3 * LOOK, 3 * LOOK, LOOK]);
     }
 
     #[test]
@@ -344,7 +367,7 @@ mod tests {
                 now += wait;
                 taken += i64::from(looks.take(crowd, true, at(now), chance));
             }
-            let most = budget.max(LOOK_TO_WRITE) + budget * now / 1_000;
+            let most = budget.max(looks.to_write()) + budget * now / 1_000;
             prop_assert!(taken * LOOK <= most, "{taken} looks in {now} ms");
             // What grows while nobody asks may be lost: at most 299 ms' for each look.
             let apart_ms = LOOK * 1_000 / budget.min(LOOK) + 2 * 300;

@@ -1,6 +1,6 @@
 //! Concurrent, cancelled, moved and late-published drops.
 
-use capacity::calendar::CalendarState;
+use capacity::calendar::{CalendarDrop, CalendarState};
 use capacity::lead::window;
 use capacity::target::Warning;
 
@@ -63,6 +63,54 @@ fn a_moved_drop_is_ready_at_its_new_time() {
     assert!(!lowered.is_empty(), "nothing is held between");
     world.until(95);
     assert_eq!(world.off_baseline(), vec![]);
+}
+
+#[test]
+fn a_published_drop_is_prepared_without_an_entry() {
+    let mut world = World::new(documents(vec![]));
+    world.publish(&drop_at("a", 40));
+    world.until(38);
+    let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
+    assert!(readiness.ready, "{readiness:#?}");
+    assert!(!world.off_baseline().is_empty());
+    world.until(60);
+    assert_eq!(world.off_baseline(), vec![]);
+}
+
+#[test]
+fn an_entry_of_the_calendar_replaces_what_follows_from_the_drop() {
+    let prepared = |published: bool| {
+        let entry = drop_at("a", 40);
+        let mut world = World::new(documents(vec![entry.clone()]));
+        if published {
+            let crowd = CalendarDrop {
+                shoppers: 10 * entry.shoppers,
+                ..entry
+            };
+            world.publish(&crowd);
+        }
+        world.until(38);
+        world.observed()
+    };
+    assert_eq!(prepared(true), prepared(false));
+}
+
+#[test]
+fn a_published_drop_that_is_open_for_too_long_stops_no_other() {
+    let mut world = World::new(documents(vec![drop_at("a", 40)]));
+    let long = CalendarDrop {
+        ends_at: in_minutes(40 + 31 * 24 * 60),
+        ..drop_at("long", 40)
+    };
+    world.publish(&long);
+    world.until(38);
+    let ready = |id: &str| {
+        world
+            .account
+            .readiness_of(&id.parse().unwrap())
+            .map(|of| of.ready)
+    };
+    assert_eq!((ready("a"), ready("long")), (Some(true), None));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use capacity::numbers::Share;
 use capacity::observed::Allocation;
 use capacity::readiness::{PartKind, Ruling};
 use domain::drops::{Drop, FieldError};
-use memory::{Pace, fixtures};
+use memory::Pace;
 use ports::drops::ReadDrop as _;
 use ports::edge::Edge as _;
 use prescale::{Mode, RunError};
@@ -39,15 +39,6 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     assert_eq!((after.ready, after.share), (true, Share::WHOLE), "{after:#?}");
 }
 
-/// Publishes the document of a drop on the calendar.
-fn publish(world: &World, entry: &CalendarDrop) {
-    let mut draft = fixtures::draft(&world.edge, &[("A", 2_000)], 2);
-    (draft.starts_at, draft.ends_at) = (entry.starts_at, entry.ends_at);
-    let drop = Drop::draft(entry.id.clone(), draft);
-    let drop = drop.start_publishing(world.edge.now()).unwrap();
-    world.drops.put_drop(&drop.finish_publishing().unwrap());
-}
-
 fn document(world: &World) -> Drop {
     drive(&world.account, world.drops.drop(&"a".parse().unwrap()))
         .unwrap()
@@ -61,7 +52,7 @@ fn a_start_that_may_move_is_moved_to_a_whole_minute_and_no_further_than_allowed(
         let mut entry = drop_at("a", 40);
         entry.if_not_ready = NotReadyPolicy::MoveStart { at_most_seconds };
         let mut world = World::new(documents(vec![entry.clone()]));
-        publish(&world, &entry);
+        world.publish(&entry);
         world.account.set_pace(slow());
         let mut moved_to = Vec::new();
         for minute in 37..=60 {
@@ -92,7 +83,7 @@ fn a_start_that_may_move_is_moved_to_a_whole_minute_and_no_further_than_allowed(
 fn a_start_that_an_operator_moves_is_followed() {
     let entry = drop_at("a", 40);
     let mut world = World::new(documents(vec![entry.clone()]));
-    publish(&world, &entry);
+    world.publish(&entry);
     world.until(36);
     assert!(!world.off_baseline().is_empty());
     let moved = document(&world)

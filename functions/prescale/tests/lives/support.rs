@@ -9,8 +9,9 @@ use capacity::observed::Observed;
 use capacity::quotas::Quotas;
 use capacity::steps::{Step, steps};
 use capacity::target::Target;
+use domain::drops::Drop;
 use domain::time::Timestamp;
-use memory::{MemoryAccount, MemoryStore, TestEdge};
+use memory::{MemoryAccount, MemoryStore, TestEdge, fixtures};
 use ports::edge::Edge as _;
 use prescale::outcome::Outcome;
 use prescale::{Mode, Prescaler, RunError, TIMEOUT_SECONDS};
@@ -116,6 +117,16 @@ impl World {
             runs: 0,
             docs,
         }
+    }
+
+    /// Publishes the document of the drop that `entry` describes.
+    pub(crate) fn publish(&self, entry: &CalendarDrop) {
+        let mut draft = fixtures::draft(&self.edge, &[("A", entry.units)], 2);
+        (draft.starts_at, draft.ends_at) = (entry.starts_at, entry.ends_at);
+        draft.expected_shoppers = entry.shoppers;
+        let drop = Drop::draft(entry.id.clone(), draft);
+        let drop = drop.start_publishing(self.edge.now()).unwrap();
+        self.drops.put_drop(&drop.finish_publishing().unwrap());
     }
 
     /// One run now; `None` if its process died.
