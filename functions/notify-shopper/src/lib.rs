@@ -33,11 +33,11 @@ use domain::order::{Order, OrderStatus};
 use domain::time::Timestamp;
 use events::{News, OrderEvent};
 use ports::StoreError;
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::mail::{KeepContact, Mail, MailAddress, MailError, SendMail};
 use ports::orders::ReadOrder;
 use ports::retry::{IN_WORKER, Policy, retry};
+use ports::runtime::Runtime;
 use serde::Deserialize;
 use startup::batch::{WholeBatchFailed, work};
 use startup::spans::of_event;
@@ -110,22 +110,22 @@ struct Address {
 
 /// The function over its ports.
 #[derive(Debug, Clone)]
-pub struct Notifier<O, M, E> {
+pub struct Notifier<O, M, R> {
     orders: O,
     mail: Option<M>,
     orders_url: String,
-    edge: E,
+    runtime: R,
 }
 
-impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
+impl<O: KeepContact + ReadOrder, M: SendMail, R: Runtime> Notifier<O, M, R> {
     /// The function over its ports; without `mail` it sends none. A shopper can follow an order at
     /// `orders_url`, a slash and the order's id.
-    pub const fn new(orders: O, mail: Option<M>, orders_url: String, edge: E) -> Self {
+    pub const fn new(orders: O, mail: Option<M>, orders_url: String, runtime: R) -> Self {
         Self {
             orders,
             mail,
             orders_url,
-            edge,
+            runtime,
         }
     }
 
@@ -143,7 +143,7 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         };
         let order = &event.data.order_id;
         let patience = IN_WORKER.until(until);
-        let contact = retry(&self.edge, patience, || self.orders.contact(order)).await?;
+        let contact = retry(&self.runtime, patience, || self.orders.contact(order)).await?;
         let contact = contact.ok_or(NotTold::Store)?;
         let told_before = |mark: &str| contact.told.iter().any(|told| told == mark);
         if told_before(news.as_str()) {
@@ -160,8 +160,8 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         };
         let mut mark = news.as_str().to_owned();
         let deadline = if let Some(status) = waiting {
-            let found = retry(&self.edge, patience, || self.orders.order(order)).await?;
-            let now = self.edge.now();
+            let found = retry(&self.runtime, patience, || self.orders.order(order)).await?;
+            let now = self.runtime.now();
             let waits = |order: &Order| {
                 order.status == status && order.cancel_requested.is_none() && order.payment_deadline > now
             };
@@ -182,17 +182,17 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         } else {
             None
         };
-        let (subject, text) = text::of(news, &event.data, &self.orders_url, deadline, self.edge.now());
+        let (subject, text) = text::of(news, &event.data, &self.orders_url, deadline, self.runtime.now());
         let letter = Mail { to, subject, text };
-        retry(&self.edge, SENDING.until(until), || mail.send(&letter)).await?;
+        retry(&self.runtime, SENDING.until(until), || mail.send(&letter)).await?;
         tracing::info!(news = news.as_str(), "mail sent");
-        retry(&self.edge, IN_WORKER, || self.orders.note_told(order, &mark)).await?;
+        retry(&self.runtime, IN_WORKER, || self.orders.note_told(order, &mark)).await?;
         Ok(Told::Now)
     }
 
     /// Whether the message can be deleted.
     async fn one(&self, event: &OrderEvent, until: Timestamp) -> bool {
-        if self.edge.now() >= until {
+        if self.runtime.now() >= until {
             // The message is redelivered after its visibility timeout.
             return false;
         }
@@ -213,11 +213,11 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
     }
 }
 
-impl<O, M, E> Handle for Notifier<O, M, E>
+impl<O, M, R> Handle for Notifier<O, M, R>
 where
     O: KeepContact + ReadOrder + 'static,
     M: SendMail + 'static,
-    E: Edge,
+    R: Runtime,
 {
     type Event = SqsEvent;
     type Answer = SqsBatchResponse;

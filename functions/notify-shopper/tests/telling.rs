@@ -5,12 +5,12 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use contracts::scene::{as_first, key, placing};
 use domain::order::{DeclineReason, EndReason, Fingerprint, Order};
 use events::OrderEvent;
-use memory::{Fault, MailFault, MemoryMailbox, MemoryStore, Op, TestEdge};
+use memory::{Fault, MailFault, MemoryMailbox, MemoryStore, Op, TestRuntime};
 use notify_shopper::{LIMITS, NotTold, Notifier, Told};
-use ports::edge::Edge as _;
 use ports::invocation::{Handle as _, Invocation};
 use ports::mail::{KeepContact as _, MailError};
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _};
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 
 const EMAIL: &str = "planted@example.org";
@@ -18,20 +18,20 @@ const EMAIL: &str = "planted@example.org";
 struct Scene {
     store: MemoryStore,
     mailbox: MemoryMailbox,
-    edge: TestEdge,
-    notifier: Notifier<MemoryStore, MemoryMailbox, TestEdge>,
+    runtime: TestRuntime,
+    notifier: Notifier<MemoryStore, MemoryMailbox, TestRuntime>,
 }
 
 impl Scene {
     async fn new() -> Self {
-        let (store, mailbox, edge) = (MemoryStore::new(), MemoryMailbox::new(), TestEdge::new(3));
+        let (store, mailbox, runtime) = (MemoryStore::new(), MemoryMailbox::new(), TestRuntime::new(3));
         assert!(store.allocate(&key(0), 20).await.unwrap().is_done());
         let url = "https://shop.example/orders".to_owned();
-        let notifier = Notifier::new(store.clone(), Some(mailbox.clone()), url, edge.clone());
+        let notifier = Notifier::new(store.clone(), Some(mailbox.clone()), url, runtime.clone());
         Self {
             store,
             mailbox,
-            edge,
+            runtime,
             notifier,
         }
     }
@@ -56,20 +56,23 @@ impl Scene {
 
     async fn paid(&self, who: &str) -> OrderEvent {
         let order = self.placed(who, EMAIL).await;
-        self.becomes(&order, order.settle(self.edge.now()).unwrap()).await
+        self.becomes(&order, order.settle(self.runtime.now()).unwrap())
+            .await
     }
 
     /// An order whose payment is in progress at the gateway.
     async fn paying(&self, who: &str) -> Order {
         let order = self.placed(who, EMAIL).await;
         let payment = format!("pi_{who}").parse().unwrap();
-        let paying = order.with_payment(payment, self.edge.now()).unwrap();
+        let paying = order.with_payment(payment, self.runtime.now()).unwrap();
         assert!(self.store.advance(&paying).await.unwrap().is_done());
         paying.order
     }
 
     async fn tell(&self, event: &OrderEvent) -> Result<Told, NotTold> {
-        self.notifier.tell(event, self.edge.now().plus_seconds(5)).await
+        self.notifier
+            .tell(event, self.runtime.now().plus_seconds(5))
+            .await
     }
 
     fn subjects(&self) -> Vec<String> {
@@ -124,7 +127,7 @@ async fn every_end_is_told_with_its_reason() {
     ] {
         let order = scene.placed(who, EMAIL).await;
         let event = scene
-            .becomes(&order, order.undo(reason, scene.edge.now()).unwrap())
+            .becomes(&order, order.undo(reason, scene.runtime.now()).unwrap())
             .await;
         assert_eq!(scene.tell(&event).await, Ok(Told::Now), "{who}");
         let mail = scene.mailbox.sent().pop().unwrap();
@@ -141,7 +144,7 @@ async fn act_now_is_told_while_there_is_time() {
     let scene = Scene::new().await;
     let order = scene.paying("ada").await;
     let acting = order
-        .require_action("https://bank.example/secret".to_owned(), scene.edge.now())
+        .require_action("https://bank.example/secret".to_owned(), scene.runtime.now())
         .unwrap();
     let event = scene.becomes(&order, acting.clone()).await;
     assert_eq!(scene.tell(&event).await, Ok(Told::Now));
@@ -156,21 +159,21 @@ async fn act_now_is_told_while_there_is_time() {
     // The payment ended before the message arrived, so no action is required any more.
     let bob = scene.paying("bob").await;
     let acting = bob
-        .require_action("https://bank.example".to_owned(), scene.edge.now())
+        .require_action("https://bank.example".to_owned(), scene.runtime.now())
         .unwrap();
     let late = scene.becomes(&bob, acting.clone()).await;
     scene
-        .becomes(&acting.order, acting.order.settle(scene.edge.now()).unwrap())
+        .becomes(&acting.order, acting.order.settle(scene.runtime.now()).unwrap())
         .await;
     assert_eq!(scene.tell(&late).await, Ok(Told::Nothing));
 
     // The time is over.
     let cyd = scene.paying("cyd").await;
     let acting = cyd
-        .require_action("https://bank.example".to_owned(), scene.edge.now())
+        .require_action("https://bank.example".to_owned(), scene.runtime.now())
         .unwrap();
     let over = scene.becomes(&cyd, acting.clone()).await;
-    scene.edge.set(acting.order.payment_deadline);
+    scene.runtime.set(acting.order.payment_deadline);
     assert_eq!(scene.tell(&over).await, Ok(Told::Nothing));
     assert_eq!(scene.mailbox.sent().len(), 1);
 }
@@ -179,10 +182,10 @@ async fn act_now_is_told_while_there_is_time() {
 async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_minutes() {
     let scene = Scene::new().await;
     let order = scene.paying("ada").await;
-    scene.edge.advance_seconds(3_600);
+    scene.runtime.advance_seconds(3_600);
     let page = |order: &Order, n: u32| {
         let url = format!("https://bank.example/{n}");
-        order.require_action(url, scene.edge.now()).unwrap()
+        order.require_action(url, scene.runtime.now()).unwrap()
     };
     let mut before = order;
     let mut events = Vec::new();
@@ -217,7 +220,7 @@ async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_mi
 async fn another_card_is_asked_for_while_there_is_time() {
     let scene = Scene::new().await;
     let paying = scene.paying("ada").await;
-    let failed = paying.declined(DeclineReason::CardDeclined, None, scene.edge.now());
+    let failed = paying.declined(DeclineReason::CardDeclined, None, scene.runtime.now());
     let failed = failed.unwrap();
     let event = scene.becomes(&paying, failed.clone()).await;
     assert_eq!(scene.tell(&event).await, Ok(Told::Now));
@@ -228,13 +231,13 @@ async fn another_card_is_asked_for_while_there_is_time() {
 
     // The shopper submitted another card before the message arrived.
     let paying = scene.paying("bob").await;
-    let failed = paying.declined(DeclineReason::CardDeclined, None, scene.edge.now());
+    let failed = paying.declined(DeclineReason::CardDeclined, None, scene.runtime.now());
     let failed = failed.unwrap();
     let late = scene.becomes(&paying, failed.clone()).await;
     let request = Fingerprint::of_request(b"k2", b"pm_2");
     let again = failed
         .order
-        .another_card("pm_2".to_owned(), request, scene.edge.now());
+        .another_card("pm_2".to_owned(), request, scene.runtime.now());
     scene.becomes(&failed.order, again.unwrap()).await;
     assert_eq!(scene.tell(&late).await, Ok(Told::Nothing));
     assert_eq!(scene.mailbox.sent().len(), 1);
@@ -262,7 +265,7 @@ async fn an_address_that_cannot_be_sent_to_gets_nothing() {
     ] {
         let order = scene.placed(who, email).await;
         let event = scene
-            .becomes(&order, order.settle(scene.edge.now()).unwrap())
+            .becomes(&order, order.settle(scene.runtime.now()).unwrap())
             .await;
         assert_eq!(scene.tell(&event).await, Ok(Told::NoAddress));
     }
@@ -277,9 +280,9 @@ async fn without_a_sender_nothing_is_sent() {
         scene.store.clone(),
         None::<MemoryMailbox>,
         String::new(),
-        scene.edge.clone(),
+        scene.runtime.clone(),
     );
-    let told = silent.tell(&event, scene.edge.now().plus_seconds(5)).await;
+    let told = silent.tell(&event, scene.runtime.now().plus_seconds(5)).await;
     assert_eq!(told, Ok(Told::SwitchedOff));
     let contact = scene.store.contact(&event.data.order_id).await.unwrap().unwrap();
     assert!(contact.told.is_empty(), "it is not said to have been told");
@@ -341,7 +344,7 @@ async fn a_batch_answers_for_each_message_and_ends_in_time() {
     let failed = async |seconds: u32| {
         let invocation = Invocation {
             request_id: "r".to_owned(),
-            deadline: scene.edge.now().plus_seconds(seconds),
+            deadline: scene.runtime.now().plus_seconds(seconds),
         };
         let report = scene.notifier.handle(batch.clone(), &invocation).await.unwrap();
         let named = report

@@ -2,8 +2,8 @@
 
 use domain::drops::{Drop, DropDraft};
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, Look, look_again, retry};
+use ports::runtime::Runtime;
 
 use crate::NotDone;
 use crate::change::{Asked, LOOKS};
@@ -23,16 +23,16 @@ pub struct Written {
 ///
 /// [`NotDone`]: a listed drop that the token is not valid for, mistakes in the contents, a start in the past
 /// unless `start_may_be_past`, other contents once the drop has left the draft, or the database.
-pub async fn write_draft<D, E>(
+pub async fn write_draft<D, R>(
     drops: &D,
-    edge: &E,
+    runtime: &R,
     of: &Asked,
     draft: DropDraft,
     start_may_be_past: bool,
 ) -> Result<Written, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
     of.check(draft.listed)?;
     let mistakes = draft.mistakes();
@@ -41,7 +41,7 @@ where
     }
     let draft = &draft;
     let look = |before| async move {
-        let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
+        let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
         let next = match &found {
             None => Drop::draft(of.id.clone(), draft.clone()),
             Some(drop) => {
@@ -55,14 +55,14 @@ where
             let created = before > 0 && drop.version == 1;
             return Ok(Look::Done(Written { drop, created }));
         }
-        if let Some(mistake) = draft.mistimed(edge.now(), start_may_be_past) {
+        if let Some(mistake) = draft.mistimed(runtime.now(), start_may_be_past) {
             return Err(NotDone::Mistakes(vec![mistake]));
         }
-        let stored = retry(edge, IN_REQUEST, || drops.store(&next)).await?;
+        let stored = retry(runtime, IN_REQUEST, || drops.store(&next)).await?;
         let created = next.version == 1;
         Ok(Look::of(stored, Written { drop: next, created }))
     };
-    let done: Result<_, NotDone> = look_again(edge, LOOKS, look).await;
+    let done: Result<_, NotDone> = look_again(runtime, LOOKS, look).await;
     done?.ok_or(NotDone::Conflict)
 }
 

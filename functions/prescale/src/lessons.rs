@@ -11,13 +11,13 @@ use capacity::profile::CapacityProfile;
 use capacity::reconcile::{Decision, reconcile};
 use ports::Conditional;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::prescale::ControlError;
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 
 use crate::{Account, Keeping, Prescaler, Read, Run};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// The lesson of the oldest drop that has not been learned from; usually `None`. An error here must not fail the
     /// run, since capacity has priority.
     ///
@@ -26,11 +26,11 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         if !read.docs.profile.learns || !decision.wanted.drops.is_empty() {
             return None;
         }
-        for drop in due(&read.docs.calendar, self.edge.now()) {
-            if self.edge.now() >= run.until {
+        for drop in due(&read.docs.calendar, self.runtime.now()) {
+            if self.runtime.now() >= run.until {
                 return None;
             }
-            let kept = retry(&self.edge, IN_WORKER, || self.store.lesson(&drop.id)).await;
+            let kept = retry(&self.runtime, IN_WORKER, || self.store.lesson(&drop.id)).await;
             let kept = match kept {
                 Ok(kept) => kept,
                 Err(error) => {
@@ -63,7 +63,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         drop: &CalendarDrop,
         kept: Option<Lesson>,
     ) -> Result<Option<Lesson>, String> {
-        let (profile, version) = retry(&self.edge, IN_WORKER, || self.account.profile())
+        let (profile, version) = retry(&self.runtime, IN_WORKER, || self.account.profile())
             .await
             .map_err(|error| error.to_string())?
             .map_err(|_| "the profile cannot be read".to_owned())?;
@@ -91,7 +91,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         let gaps = gaps(&profile, drop, &measured);
         let lesson = Lesson {
             drop: drop.id.clone(),
-            at: self.edge.now(),
+            at: self.runtime.now(),
             run: run.lease.holder.clone(),
             largest: largest(&gaps),
             measured,
@@ -123,7 +123,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         profile: &CapacityProfile,
         version: u64,
     ) -> Result<(), String> {
-        let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
+        let calendar = retry(&self.runtime, IN_WORKER, || self.account.calendar()).await;
         let Ok(Ok(calendar)) = calendar else {
             return Err("the calendar cannot be read again".to_owned());
         };
@@ -136,13 +136,13 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
                 return Err("the changed profile does not go with the other documents".to_owned());
             }
             let seen = &read.seen.observed;
-            let again = reconcile(&docs, &read.quotas, seen, None, self.edge.now());
+            let again = reconcile(&docs, &read.quotas, seen, None, self.runtime.now());
             if !again.wanted.drops.is_empty() {
                 return Err("a drop's time has begun".to_owned());
             }
         }
-        let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
-        if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.edge.now() >= run.until {
+        let lease = retry(&self.runtime, IN_WORKER, || self.store.lease()).await;
+        if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.runtime.now() >= run.until {
             return Err("another run has taken over, or time is up".to_owned());
         }
         // Sent once. If it was carried out although the answer was lost, the next run reads that in the profile.
@@ -157,7 +157,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
     /// After the profile was changed: stores the lesson and logs it.
     async fn conclude_lesson(&self, run: &Run, mut lesson: Lesson) -> Result<Lesson, String> {
         lesson.written = true;
-        lesson.at = self.edge.now();
+        lesson.at = self.runtime.now();
         self.keep(run, &lesson).await?;
         for gap in &lesson.gaps {
             tracing::info!(
@@ -180,7 +180,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
 
     async fn keep(&self, run: &Run, lesson: &Lesson) -> Result<(), String> {
         let keep = || self.store.keep_lesson(run.lease.fencing, lesson);
-        match retry(&self.edge, IN_WORKER, keep).await {
+        match retry(&self.runtime, IN_WORKER, keep).await {
             Ok(Conditional::Done) => Ok(()),
             Ok(Conditional::Refused(())) => Err("another run has taken over".to_owned()),
             Err(error) => Err(error.to_string()),

@@ -4,17 +4,17 @@ use capacity::calendar::{CalendarDrop, CalendarState, NotReadyPolicy};
 use capacity::readiness::{Readiness, Ruling};
 use domain::drops::{Drop, DropState};
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 use ports::{Conditional, StoreError};
 
 use crate::{Account, Keeping, Prescaler};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// Copies each drop's times, and its cancellation, from its document to the calendar.
     pub(crate) async fn follow_drops(&self, calendar: &mut [CalendarDrop]) -> Result<(), StoreError> {
         for entry in calendar {
-            let drop = retry(&self.edge, IN_WORKER, || self.drops.drop(&entry.id)).await?;
+            let drop = retry(&self.runtime, IN_WORKER, || self.drops.drop(&entry.id)).await?;
             if let Some(drop) = drop {
                 follow(entry, &drop);
             }
@@ -30,9 +30,9 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
                 continue;
             };
             let id = &readiness.drop;
-            let found = retry(&self.edge, IN_WORKER, || self.drops.drop(id)).await;
+            let found = retry(&self.runtime, IN_WORKER, || self.drops.drop(id)).await;
             let moved = match found {
-                Ok(Some(drop)) => drop.reschedule(to, self.edge.now()),
+                Ok(Some(drop)) => drop.reschedule(to, self.runtime.now()),
                 Ok(None) => {
                     tracing::warn!(
                         drop = id.as_str(),
@@ -52,7 +52,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
                     continue;
                 }
             };
-            match retry(&self.edge, IN_WORKER, || self.drops.store(&moved)).await {
+            match retry(&self.runtime, IN_WORKER, || self.drops.store(&moved)).await {
                 Ok(Conditional::Done) => {
                     tracing::warn!(
                         drop = id.as_str(),

@@ -7,14 +7,14 @@ use capacity::steps::Step;
 use capacity::target::Record;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::prescale::{Audited, Carried, ControlError};
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 
 use crate::outcome::{Skipped, Taken, Went};
 use crate::{Account, Keeping, Prescaler, Read, Run};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// Carries out the decided steps. A failed step on one resource does not stop the others. The next run finds the
     /// remaining differences.
     pub(crate) async fn carry_out_all(
@@ -29,7 +29,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         for step in &decision.steps {
             let went = if stuck.contains(&step.thing()) {
                 Went::Skipped(Skipped::Waits)
-            } else if self.edge.now() >= run.until {
+            } else if self.runtime.now() >= run.until {
                 Went::Skipped(Skipped::OutOfTime)
             } else {
                 self.one(run, read, decision, previous, step).await
@@ -65,7 +65,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         let mut change = Audited {
             fencing: run.lease.fencing,
             number: run.changes,
-            at: self.edge.now(),
+            at: self.runtime.now(),
             run: run.lease.holder.clone(),
             mode: run.mode.name().to_owned(),
             drops: decision.wanted.drops.iter().map(|d| d.drop.clone()).collect(),
@@ -78,7 +78,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         }
         // Repeats stop at this run's end: a later change is for another run to decide.
         let carry_out = || async {
-            if self.edge.now() >= run.until {
+            if self.runtime.now() >= run.until {
                 return Err(ControlError::Unknown);
             }
             self.account.carry_out(step).await
@@ -87,7 +87,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         let outcome = if certain {
             carry_out().await
         } else {
-            retry(&self.edge, IN_WORKER, carry_out).await
+            retry(&self.runtime, IN_WORKER, carry_out).await
         };
         match &outcome {
             Ok(carried) => tracing::info!(?step, ?carried, number = change.number, "capacity changed"),
@@ -109,7 +109,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         previous: Option<&Record>,
         step: &Step,
     ) -> Result<(), Skipped> {
-        let calendar = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
+        let calendar = retry(&self.runtime, IN_WORKER, || self.account.calendar()).await;
         let Ok(Ok(mut calendar)) = calendar else {
             return Err(Skipped::Uncertain);
         };
@@ -126,14 +126,14 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
             &read.quotas,
             &read.seen.observed,
             previous,
-            self.edge.now(),
+            self.runtime.now(),
         );
         if !again.steps.contains(step) {
             return Err(Skipped::NotWanted);
         }
         // Read last, since a suspended run would have lost the lease.
-        let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
-        let now: Timestamp = self.edge.now();
+        let lease = retry(&self.runtime, IN_WORKER, || self.store.lease()).await;
+        let now: Timestamp = self.runtime.now();
         match lease {
             Ok(Some(lease)) if lease == run.lease && now < run.until => Ok(()),
             Ok(_) => Err(Skipped::Superseded),
@@ -142,7 +142,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
     }
 
     async fn audit(&self, change: &Audited) -> bool {
-        let written = retry(&self.edge, IN_WORKER, || self.store.audit(change)).await;
+        let written = retry(&self.runtime, IN_WORKER, || self.store.audit(change)).await;
         if let Err(error) = &written {
             tracing::error!(number = change.number, step = ?change.step, %error, "a change is not on record");
         }

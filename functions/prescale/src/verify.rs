@@ -4,15 +4,15 @@ use capacity::readiness::{Measured, PartKind, Readiness, readiness};
 use capacity::reconcile::Decision;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 
 use crate::{Account, Keeping, Prescaler, Read};
 
 /// The period over which spill-over is counted, in ms.
 const SPILL_OVER_MS: i64 = 60_000;
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// The readiness of each drop whose time runs.
     pub(crate) async fn readiness_of_all(
         &self,
@@ -36,7 +36,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
         // If functions are not warm, a trial invocation would only show that.
         if first.iter().any(|readiness| readiness.ready) {
             for name in decision.wanted.capacity.functions.keys() {
-                let answered = retry(&self.edge, IN_WORKER, || self.account.answers(name)).await;
+                let answered = retry(&self.runtime, IN_WORKER, || self.account.answers(name)).await;
                 if let Err(error) = &answered {
                     tracing::warn!(function = name, %error, "no answer to a trial call");
                 }
@@ -64,7 +64,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
     /// Values that cannot be measured count as missing.
     async fn measure(&self, read: &Read, decision: &Decision, now: Timestamp) -> Measured {
         let mut measured = Measured::default();
-        let reached = retry(&self.edge, IN_WORKER, || self.account.reached_acu(now)).await;
+        let reached = retry(&self.runtime, IN_WORKER, || self.account.reached_acu(now)).await;
         match reached {
             Ok(acu) => measured.reached_acu = acu,
             Err(error) => tracing::warn!(%error, "the database's size cannot be measured"),
@@ -74,7 +74,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, E: Edge> Prescaler<A, S, D
             if there.asked.provisioned == 0 || !decision.wanted.capacity.functions.contains_key(name) {
                 continue;
             }
-            let spilled = retry(&self.edge, IN_WORKER, || {
+            let spilled = retry(&self.runtime, IN_WORKER, || {
                 self.account.spill_over(name, since, now)
             })
             .await;

@@ -5,9 +5,9 @@ use aws_lambda_events::sqs::SqsEvent;
 use events::PaymentWork;
 use futures_util::future::join_all;
 use ports::calls::TakeCalls;
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::PaymentGateway;
+use ports::runtime::Runtime;
 use startup::batch::{BatchReport, Decoded, WholeBatchFailed, work};
 use startup::spans::{of_event, of_order};
 use tracing::Instrument as _;
@@ -19,14 +19,14 @@ use crate::drive::{Driver, Patience};
 /// # Errors
 ///
 /// [`WholeBatchFailed`]
-pub async fn handle<O, G, E>(
-    driver: &Driver<O, G, E>,
+pub async fn handle<O, G, R>(
+    driver: &Driver<O, G, R>,
     event: SqsEvent,
 ) -> Result<BatchReport, WholeBatchFailed>
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
-    E: Edge,
+    R: Runtime,
 {
     let about = |work: &PaymentWork| match work {
         PaymentWork::Event(event) => of_event(event),
@@ -42,11 +42,11 @@ where
 }
 
 /// Whether the message can be deleted.
-async fn one<O, G, E>(driver: &Driver<O, G, E>, message: Decoded<'_, PaymentWork>) -> bool
+async fn one<O, G, R>(driver: &Driver<O, G, R>, message: Decoded<'_, PaymentWork>) -> bool
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
-    E: Edge,
+    R: Runtime,
 {
     let content = message.content;
     if !content.drives_payment() {

@@ -8,13 +8,13 @@ use domain::order::{DeclineReason, EndReason, NotPossible, Order, OrderStatus, O
 use domain::saga::{Action, Turn, step};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::{
     CardFingerprint, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId,
     PaymentMethod, PaymentState,
 };
 use ports::retry::{self, IN_WORKER, Policy, Transient as _, look_again, retry, retry_if};
+use ports::runtime::Runtime;
 use ports::{Conditional, StoreError};
 use secrets::FETCH_TIMEOUT_MS;
 
@@ -116,11 +116,11 @@ type Look = retry::Look<Driven>;
 
 /// What looks at orders.
 #[derive(Debug, Clone)]
-pub struct Driver<O, G, E> {
+pub struct Driver<O, G, R> {
     orders: O,
     gateway: G,
     calls: Calls,
-    edge: E,
+    runtime: R,
     /// The URL to which the bank returns the shopper. It is a parameter of the confirm and therefore of its
     /// idempotency key: a changed URL makes the gateway refuse the key for orders that are being confirmed at
     /// that moment.
@@ -175,20 +175,20 @@ struct Effort {
     calls: AtomicU32,
 }
 
-impl<O, G, E> Driver<O, G, E>
+impl<O, G, R> Driver<O, G, R>
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
-    E: Edge,
+    R: Runtime,
 {
     /// The function over its ports. It calls the gateway at `pace`. The bank returns shoppers to
     /// `return_url`.
-    pub fn new(orders: O, gateway: G, pace: Pace, return_url: String, edge: E) -> Self {
+    pub fn new(orders: O, gateway: G, pace: Pace, return_url: String, runtime: R) -> Self {
         Self {
             orders,
             gateway,
             calls: Calls::new(pace),
-            edge,
+            runtime,
             return_url,
         }
     }
@@ -233,13 +233,18 @@ where
         let calls = calls_ahead(&order);
         let mut read = Some(order);
         if calls > 0 {
-            let latest = self.edge.now().plus_millis(patience.ms());
-            if self.calls.turn(&self.orders, &self.edge, calls, latest).await? > 0 {
+            let latest = self.runtime.now().plus_millis(patience.ms());
+            if self
+                .calls
+                .turn(&self.orders, &self.runtime, calls, latest)
+                .await?
+                > 0
+            {
                 // The order may have changed during the wait.
                 read = None;
             }
         }
-        let until = self.edge.now().plus_millis(BUDGET_MS.cast_signed());
+        let until = self.runtime.now().plus_millis(BUDGET_MS.cast_signed());
         let effort = Effort {
             until,
             gateway: GATEWAY.until(until),
@@ -247,12 +252,12 @@ where
             calls: AtomicU32::new(calls),
         };
         let look = |_| self.look(id, next_due, read.take(), &effort);
-        let driven = look_again(&self.edge, LOOKS.until(until), look).await?;
+        let driven = look_again(&self.runtime, LOOKS.until(until), look).await?;
         driven.ok_or(NotDriven::Unfinished)
     }
 
     async fn read(&self, id: &OrderId) -> Result<Order, NotDriven> {
-        let order = retry(&self.edge, IN_WORKER, || self.orders.order(id)).await?;
+        let order = retry(&self.runtime, IN_WORKER, || self.orders.order(id)).await?;
         order.ok_or(NotDriven::NoOrder)
     }
 
@@ -267,11 +272,11 @@ where
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
         let calls = u32::from(is_left.is_err());
         self.calls
-            .turn(&self.orders, &self.edge, calls, effort.until)
+            .turn(&self.orders, &self.runtime, calls, effort.until)
             .await?;
         let answer = call().await;
         if let Err(GatewayError::Throttled { retry_after_ms }) = &answer {
-            self.calls.slow_down(&self.edge, *retry_after_ms);
+            self.calls.slow_down(&self.runtime, *retry_after_ms);
         }
         answer
     }
@@ -345,7 +350,7 @@ where
     }
 
     fn tell_if_late(&self, order: &Order) {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         if order.gateway_wait().is_some_and(|(_, until)| until <= now) {
             // The alarm `GatewayAwaited` counts this line.
             tracing::error!("payment gateway away for too long; the operator keeps or ends the order");
@@ -367,7 +372,7 @@ where
         let key = IdempotencyKey::create_after(&order.id, order.create_keys_used);
         // A repeat with the same key returns the same payment, so a call whose answer was lost is repeated.
         let create = || self.call(effort, || self.gateway.create(&new, &key));
-        let payment = match retry(&self.edge, effort.gateway, create).await {
+        let payment = match retry(&self.runtime, effort.gateway, create).await {
             Ok(payment) => payment,
             // A payment cannot be looked up by its key. This is safe, since an unconfirmed payment takes no
             // money. The payment of the next key is stored and confirmed. If the current key did create a
@@ -378,7 +383,7 @@ where
         if payment.amount != order.amount {
             return Err(NotDriven::Contradiction("the payment is of another amount"));
         }
-        let step = order.with_payment(payment.id.clone(), self.edge.now())?;
+        let step = order.with_payment(payment.id.clone(), self.runtime.now())?;
         if self.store(&step).await?.is_done() {
             let next = Next::Confirm(Box::new(step.order.clone()));
             self.pay(&step.order, &payment.id, next, effort).await
@@ -432,7 +437,7 @@ where
                 self.gateway.confirm(id, &method, &self.return_url, &key)
             })
         };
-        let answer = retry_if(&self.edge, effort.gateway, not_done, confirm).await;
+        let answer = retry_if(&self.runtime, effort.gateway, not_done, confirm).await;
         let error = match answer {
             Ok(payment) => return Ok(Next::Told(payment, Told::ByConfirm)),
             Err(error) => error,
@@ -462,7 +467,7 @@ where
     /// The gateway stored a failure under the key and took no money. The same call is made with the next key,
     /// which is stored first.
     async fn next_key(&self, order: &Order) -> Result<Look, NotDriven> {
-        match order.next_key(self.edge.now()) {
+        match order.next_key(self.runtime.now()) {
             Ok(step) => {
                 self.store(&step).await?;
                 Ok(Look::Again)
@@ -486,7 +491,7 @@ where
                 if captured != order.amount {
                     tracing::error!(payment = %id, "another amount was captured");
                 }
-                let step = order.settle(self.edge.now())?;
+                let step = order.settle(self.runtime.now())?;
                 self.end(&step).await
             }
             // This function did not request the cancellation. The gateway ends a payment that was confirmed
@@ -516,11 +521,11 @@ where
                 if known {
                     return Ok(Next::Done(Look::Done(Driven::Waiting)));
                 }
-                let step = order.require_action(url, self.edge.now())?;
+                let step = order.require_action(url, self.runtime.now())?;
                 Ok(Look::of(self.store(&step).await?, Driven::Waiting))
             }
             PaymentState::Processing if order.status == OrderStatus::ActionRequired => {
-                let step = order.acted(self.edge.now())?;
+                let step = order.acted(self.runtime.now())?;
                 Ok(Look::of(self.store(&step).await?, Driven::Waiting))
             }
             PaymentState::Processing => {
@@ -539,7 +544,7 @@ where
         decline: Decline<'_>,
         effort: &Effort,
     ) -> Result<Next, NotDriven> {
-        let (reason, now) = (DeclineReason::of_code(decline.code), self.edge.now());
+        let (reason, now) = (DeclineReason::of_code(decline.code), self.runtime.now());
         let n = order.tries.len();
         tracing::info!(payment = %id, attempt = n, reason = reason.as_str(), "the card was declined");
         if reason == DeclineReason::TryAgain && order.may_try_again() {
@@ -568,7 +573,7 @@ where
         };
         let drop = &order.reservation.shard.drop;
         let note = || self.orders.note_decline(drop, card, &order.id);
-        let orders = retry(&self.edge, IN_WORKER, note).await?;
+        let orders = retry(&self.runtime, IN_WORKER, note).await?;
         let is_tested = orders >= MAX_CARD_DECLINES;
         if is_tested {
             tracing::warn!(
@@ -581,13 +586,13 @@ where
 
     /// Whether the time limit of the current turn (shopper or gateway) has passed.
     fn is_over(&self, order: &Order) -> bool {
-        order.payment_deadline <= self.edge.now()
+        order.payment_deadline <= self.runtime.now()
     }
 
     /// Stores that the order is to end and why, before the gateway is called. After this write, no further
     /// card is accepted.
     async fn give_up(&self, order: &Order, reason: EndReason, effort: &Effort) -> Result<Look, NotDriven> {
-        let step = order.request_cancel(reason, self.edge.now())?;
+        let step = order.request_cancel(reason, self.runtime.now())?;
         match &order.payment_id {
             Some(id) if step.effect.is_none() => self.give_up_by(&step, id, effort).await,
             _ => self.end(&step).await,
@@ -612,7 +617,7 @@ where
         effort: &Effort,
     ) -> Result<Look, NotDriven> {
         let cancel = || self.call(effort, || self.gateway.cancel(id));
-        let payment = match retry(&self.edge, effort.gateway, cancel).await {
+        let payment = match retry(&self.runtime, effort.gateway, cancel).await {
             // The gateway cannot cancel a payment that it does not have.
             Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
                 Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
@@ -626,7 +631,7 @@ where
         match payment.state {
             PaymentState::Cancelled => self.undo(order, reason).await,
             PaymentState::Succeeded { .. } => {
-                let step = order.settle(self.edge.now())?;
+                let step = order.settle(self.runtime.now())?;
                 self.end(&step).await
             }
             // The payment can no longer be stopped and has not ended yet.
@@ -642,12 +647,12 @@ where
 
     async fn find(&self, id: &PaymentId, effort: &Effort) -> Result<Payment, NotDriven> {
         let find = || self.call(effort, || self.gateway.find(id));
-        let found = retry(&self.edge, effort.gateway, find).await?;
+        let found = retry(&self.runtime, effort.gateway, find).await?;
         found.ok_or(NotDriven::NoPayment)
     }
 
     async fn undo(&self, order: &Order, reason: EndReason) -> Result<Look, NotDriven> {
-        self.end(&order.undo(reason, self.edge.now())?).await
+        self.end(&order.undo(reason, self.runtime.now())?).await
     }
 
     async fn end(&self, step: &OrderStep) -> Result<Look, NotDriven> {
@@ -661,7 +666,7 @@ where
     /// Stores the step. After a lost answer the write is repeated. If the first write was done, the repeat is
     /// refused, and the next read of the order finds the stored step.
     async fn store(&self, step: &OrderStep) -> Result<Conditional<()>, StoreError> {
-        retry(&self.edge, IN_WORKER, || self.orders.advance(step)).await
+        retry(&self.runtime, IN_WORKER, || self.orders.advance(step)).await
     }
 }
 

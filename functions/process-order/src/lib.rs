@@ -62,10 +62,10 @@ use domain::limits::{
     FunctionLimits, PAYMENTS_BATCH, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger, payment_workers,
 };
 use ports::calls::TakeCalls;
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::PaymentGateway;
+use ports::runtime::Runtime;
 use startup::batch::WholeBatchFailed;
 
 use crate::drive::Driver;
@@ -88,11 +88,11 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     },
 );
 
-impl<O, G, E> Handle for Driver<O, G, E>
+impl<O, G, R> Handle for Driver<O, G, R>
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline + 'static,
     G: PaymentGateway + 'static,
-    E: Edge,
+    R: Runtime,
 {
     type Event = SqsEvent;
     type Answer = SqsBatchResponse;

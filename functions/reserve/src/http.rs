@@ -14,7 +14,7 @@ use domain::status::Availability;
 use http::StatusCode;
 use ports::cached::CachedDrops;
 use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
-use ports::edge::Edge;
+use ports::runtime::Runtime;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
 use web::{
     Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
@@ -24,17 +24,17 @@ use crate::create::{Create, LooksLeft, NotReserved};
 use crate::release::{Held, NoReservation};
 use crate::shard_cache::ShardCache;
 
-pub struct Api<D, S, T, E> {
-    create: Create<D, S, T, E>,
-    held: Held<D, S, E>,
+pub struct Api<D, S, T, R> {
+    create: Create<D, S, T, R>,
+    held: Held<D, S, R>,
 }
 
-impl<D, S, T, E> Api<D, S, T, E>
+impl<D, S, T, R> Api<D, S, T, R>
 where
     D: ReadDrop + 'static,
     S: PeekStock + ClaimStock + ReadClaim + GiveBackStock + Clone + 'static,
     T: ReadStatus + ReadCounts + 'static,
-    E: Edge,
+    R: Runtime,
 {
     /// Builds the function's router over its ports. `table` is the capacity of the stock table. The process
     /// reads one copy of the status documents, drawn here, so that no copy is hot.
@@ -43,7 +43,7 @@ where
         stock: S,
         status: T,
         shoppers: impl Into<Tokens>,
-        edge: E,
+        runtime: R,
         table: StockTable,
     ) -> Router {
         let routes = Router::new()
@@ -52,8 +52,8 @@ where
                 "/drops/{drop_id}/reservations/{reservation_id}",
                 get(Self::show).delete(Self::release),
             );
-        let drops = Arc::new(CachedDrops::new(drops, edge.clone()));
-        let replica = edge.random() % u64::from(STATUS_REPLICAS);
+        let drops = Arc::new(CachedDrops::new(drops, runtime.clone()));
+        let replica = runtime.random() % u64::from(STATUS_REPLICAS);
         let api = Self {
             create: Create {
                 drops: Arc::clone(&drops),
@@ -62,19 +62,19 @@ where
                 shard_cache: ShardCache::default(),
                 looks: Mutex::new(LooksLeft::at(table)),
                 replica: u8::try_from(replica).unwrap_or(0),
-                edge: edge.clone(),
+                runtime: runtime.clone(),
             },
             held: Held {
                 drops,
                 stock,
-                edge: edge.clone(),
+                runtime: runtime.clone(),
             },
         };
-        web::with_tokens(routes, api, shoppers, edge)
+        web::with_tokens(routes, api, shoppers, runtime)
     }
 
     async fn create(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(drop): PathOf<String>,
         shopper: Shopper,
         IdempotencyKey(idempotency_key): IdempotencyKey,
@@ -92,7 +92,7 @@ where
     }
 
     async fn show(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(path): PathOf<(String, String)>,
         shopper: Shopper,
     ) -> Result<Response, Failure> {
@@ -102,7 +102,7 @@ where
     }
 
     async fn release(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(path): PathOf<(String, String)>,
         shopper: Shopper,
     ) -> Result<Response, Failure> {

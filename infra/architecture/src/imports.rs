@@ -374,8 +374,8 @@ fn a_dependency_counts_wherever_it_stands_and_by_its_own_name() {
 }
 
 #[test]
-fn only_the_edge_reads_the_clock_and_the_environment() {
-    // `clippy.toml` at the root forbids it by name; a folder with a clippy.toml of its own is edge by declaration.
+fn only_named_folders_read_the_clock_and_the_environment() {
+    // `clippy.toml` at the root forbids it by name; a folder with a clippy.toml of its own is exempt.
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let rules = std::fs::read_to_string(root.join("clippy.toml")).unwrap();
     for method in [

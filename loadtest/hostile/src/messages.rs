@@ -8,9 +8,9 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
 use contracts::scene;
 use domain::rate::CallRate;
 use events::{OrderEvent, PaymentWork};
-use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestRuntime};
 use ports::orders::PlaceOrder as _;
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use process_order::Pace;
 use process_order::drive::Driver;
@@ -96,14 +96,14 @@ fn named(failures: &[BatchItemFailure]) -> BTreeSet<String> {
 struct Bench {
     store: MemoryStore,
     gateway: MemoryGateway,
-    edge: TestEdge,
+    runtime: TestRuntime,
     ledger: MemoryLedger,
     good: String,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(5));
+        let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(5));
         let placing = scene::placing("ada", "k", 1, 2);
         let allocated = store.allocate(&scene::key(0), 20).await;
         assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
@@ -119,7 +119,7 @@ impl Bench {
         Self {
             store,
             gateway,
-            edge,
+            runtime,
             ledger: MemoryLedger::new(),
             good,
         }
@@ -133,15 +133,18 @@ impl Bench {
             rate: CallRate::HIGHEST,
             workers: 1,
         };
-        let driver = Driver::new(store, gateway, pace, return_url, self.edge.clone());
+        let driver = Driver::new(store, gateway, pace, return_url, self.runtime.clone());
         let report = process_order::batch::handle(&driver, event).await;
         report.ok().map(|report| report.batch_item_failures)
     }
 
     /// The failed messages; `None` when one of them has no id.
     async fn project(&self, event: &SqsEvent) -> Option<Vec<BatchItemFailure>> {
-        let projection = Projection::new(self.ledger.clone(), self.edge.clone());
-        let deadline = self.edge.now().plus_millis(project_ledger::LIMITS.timeout_ms());
+        let projection = Projection::new(self.ledger.clone(), self.runtime.clone());
+        let deadline = self
+            .runtime
+            .now()
+            .plus_millis(project_ledger::LIMITS.timeout_ms());
         let report = projection.project(event, deadline).await;
         report.ok().map(|report| report.batch_item_failures)
     }

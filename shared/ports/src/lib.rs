@@ -9,7 +9,8 @@
 //! conditional write or looks. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
 //! does not hold is an outcome, with what was found.
 //!
-//! **Time and chance** come in through [`edge::Edge`], so that a whole drop replays from a seed.
+//! **Time and random numbers** come in through [`runtime::Clock`] and [`runtime::Random`], so that a whole drop replays
+//! from a seed.
 //!
 //! [`cached::CachedDrops`] and the cache below it, [`recent::Recent`], bound how often a process reads the same thing.
 #![warn(missing_docs)]
@@ -19,7 +20,6 @@ pub mod cached;
 pub mod calls;
 pub mod change;
 pub mod drops;
-pub mod edge;
 mod error;
 pub mod invocation;
 pub mod issuers;
@@ -32,6 +32,7 @@ pub mod payment;
 pub mod prescale;
 pub mod recent;
 pub mod retry;
+pub mod runtime;
 pub mod secrets;
 pub mod stock;
 

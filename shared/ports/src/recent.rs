@@ -18,8 +18,8 @@ use hashlink::LruCache;
 
 use crate::StoreError;
 use crate::cached::within;
-use crate::edge::Edge;
 use crate::retry::{IN_REQUEST, retry};
+use crate::runtime::Runtime;
 
 /// A bounded cache of values and the time of their reading.
 #[derive(Debug)]
@@ -67,9 +67,9 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
     /// # Errors
     ///
     /// The last error of `read`, if there is no good value.
-    pub async fn read<E: Edge, F>(
+    pub async fn read<R: Runtime, F>(
         &self,
-        edge: &E,
+        runtime: &R,
         key: &K,
         mut read: impl FnMut() -> F,
     ) -> Result<V, StoreError>
@@ -77,16 +77,16 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         K: Clone,
         F: Future<Output = Result<V, StoreError>>,
     {
-        let now = edge.now();
+        let now = runtime.now();
         if let Some(value) = self.fresh(key, now) {
             return Ok(value);
         }
         let found = match self.last_good(key, now) {
-            None => retry(edge, IN_REQUEST, read).await?,
+            None => retry(runtime, IN_REQUEST, read).await?,
             Some(good) if !self.is_due(key, now) => return Ok(good),
-            Some(_) => match within(edge, REFRESH_WAIT_MS, read()).await {
+            Some(_) => match within(runtime, REFRESH_WAIT_MS, read()).await {
                 Ok(found) => found,
-                Err(error) => return self.last_good(key, edge.now()).ok_or(error),
+                Err(error) => return self.last_good(key, runtime.now()).ok_or(error),
             },
         };
         self.note(key.clone(), found.clone(), now);

@@ -11,7 +11,7 @@ use domain::limits::API_TIMEOUT_SECONDS;
 use domain::time::Timestamp;
 
 use crate::Conditional;
-use crate::edge::Edge;
+use crate::runtime::Runtime;
 
 /// The limits of the repeats of a call.
 ///
@@ -87,23 +87,23 @@ pub trait Transient {
 }
 
 /// The waits between the tries of one call.
-struct Waits<'a, E> {
-    edge: &'a E,
+struct Waits<'a, R> {
+    runtime: &'a R,
     until: Timestamp,
     waits: ExponentialBackoff,
 }
 
-impl<'a, E: Edge> Waits<'a, E> {
-    fn new(edge: &'a E, policy: Policy) -> Self {
+impl<'a, R: Runtime> Waits<'a, R> {
+    fn new(runtime: &'a R, policy: Policy) -> Self {
         Self {
-            edge,
+            runtime,
             until: policy.until,
             waits: ExponentialBuilder::default()
                 .with_min_delay(Duration::from_millis(policy.first_ms))
                 .with_max_delay(Duration::from_millis(policy.longest_ms))
                 .with_max_times(policy.retries)
                 .with_jitter()
-                .with_jitter_seed(edge.random())
+                .with_jitter_seed(runtime.random())
                 .build(),
         }
     }
@@ -116,11 +116,11 @@ impl<'a, E: Edge> Waits<'a, E> {
         };
         let ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         let ms = ms.saturating_add(i64::try_from(at_least_ms).unwrap_or(i64::MAX));
-        if self.edge.now().plus_millis(ms) > self.until {
+        if self.runtime.now().plus_millis(ms) > self.until {
             return false;
         }
         if ms > 0 {
-            self.edge.sleep(ms.unsigned_abs()).await;
+            self.runtime.sleep(ms.unsigned_abs()).await;
         }
         true
     }
@@ -132,13 +132,13 @@ impl<'a, E: Edge> Waits<'a, E> {
 /// # Errors
 ///
 /// The last error.
-pub async fn retry<E, T, X, F>(edge: &E, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
+pub async fn retry<R, T, X, F>(runtime: &R, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
 where
-    E: Edge,
+    R: Runtime,
     X: Transient,
     F: Future<Output = Result<T, X>>,
 {
-    retry_if(edge, policy, X::is_transient, operation).await
+    retry_if(runtime, policy, X::is_transient, operation).await
 }
 
 /// Like [`retry`], for an operation whose repeat is harmless only after the transient errors that `again`
@@ -147,18 +147,18 @@ where
 /// # Errors
 ///
 /// The last error.
-pub async fn retry_if<E, T, X, F>(
-    edge: &E,
+pub async fn retry_if<R, T, X, F>(
+    runtime: &R,
     policy: Policy,
     again: impl Fn(&X) -> bool,
     mut operation: impl FnMut() -> F,
 ) -> Result<T, X>
 where
-    E: Edge,
+    R: Runtime,
     X: Transient,
     F: Future<Output = Result<T, X>>,
 {
-    let mut waits = Waits::new(edge, policy);
+    let mut waits = Waits::new(runtime, policy);
     loop {
         let error = match operation().await {
             Err(error) if again(&error) => error,
@@ -174,14 +174,14 @@ where
 /// none is left or `policy` is used up. `operation` answers in the order of its input.
 ///
 /// Returns the last answer for each item, in the order of `items`; `None` for an item without an answer.
-pub async fn retry_each<E, I, T, X, F>(
-    edge: &E,
+pub async fn retry_each<R, I, T, X, F>(
+    runtime: &R,
     policy: Policy,
     items: &[I],
     mut operation: impl FnMut(Vec<I>) -> F,
 ) -> Vec<Option<Result<T, X>>>
 where
-    E: Edge,
+    R: Runtime,
     I: Clone,
     X: Transient,
     F: Future<Output = Vec<Result<T, X>>>,
@@ -192,7 +192,7 @@ where
         None => true,
     };
     let mut answers: Vec<Option<Result<T, X>>> = items.iter().map(|_| None).collect();
-    let mut waits = Waits::new(edge, policy);
+    let mut waits = Waits::new(runtime, policy);
     let mut tried = false;
     while answers.iter().any(is_left) && (!tried || waits.next(0).await) {
         tried = true;
@@ -237,16 +237,16 @@ impl<T> Look<T> {
 /// # Errors
 ///
 /// Those of `look`, at once, since it repeats its own reads and writes.
-pub async fn look_again<E, T, X, F>(
-    edge: &E,
+pub async fn look_again<R, T, X, F>(
+    runtime: &R,
     policy: Policy,
     mut look: impl FnMut(usize) -> F,
 ) -> Result<Option<T>, X>
 where
-    E: Edge,
+    R: Runtime,
     F: Future<Output = Result<Look<T>, X>>,
 {
-    let mut waits = Waits::new(edge, policy);
+    let mut waits = Waits::new(runtime, policy);
     for before in 0.. {
         if let Look::Done(done) = look(before).await? {
             return Ok(Some(done));

@@ -16,10 +16,10 @@
 pub mod aws;
 pub mod batch;
 pub mod config;
-pub mod edge;
 pub mod gateway;
 mod lines;
 pub mod metrics;
+pub mod runtime;
 pub mod spans;
 
 // Every function is built with these dependency features.

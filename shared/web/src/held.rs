@@ -20,9 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::time::Timestamp;
 use ports::StoreError;
-use ports::edge::Edge;
 use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers};
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use tokens::{Audience, Identity, Published, TokenError, Verifier};
 
 /// How long a document is used before it is read again, in milliseconds, less up to a fifth at random, so that
@@ -57,28 +57,28 @@ pub struct Tokens(Arc<dyn Check>);
 
 impl Tokens {
     /// Checks tokens of shoppers. `issuers` reads their document with the first request.
-    pub fn of_shoppers(issuers: impl ReadIssuers + 'static, edge: impl Edge) -> Self {
-        Self::held(Audience::Shopper, IssuerList::Shoppers, issuers, edge)
+    pub fn of_shoppers(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
+        Self::held(Audience::Shopper, IssuerList::Shoppers, issuers, runtime)
     }
 
     /// Checks tokens of operators. `issuers` reads their document with the first request.
-    pub fn of_operators(issuers: impl ReadIssuers + 'static, edge: impl Edge) -> Self {
-        Self::held(Audience::Operator, IssuerList::Operators, issuers, edge)
+    pub fn of_operators(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
+        Self::held(Audience::Operator, IssuerList::Operators, issuers, runtime)
     }
 
     fn held(
         audience: Audience,
         list: IssuerList,
         issuers: impl ReadIssuers + 'static,
-        edge: impl Edge,
+        runtime: impl Runtime,
     ) -> Self {
-        let copy = edge.random() % u64::from(ISSUER_COPIES);
+        let copy = runtime.random() % u64::from(ISSUER_COPIES);
         Self(Arc::new(Held {
             audience,
             list,
             copy: u8::try_from(copy).unwrap_or(0),
             issuers,
-            edge,
+            runtime,
             known: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         }))
@@ -110,13 +110,13 @@ impl Check for Verifier {
 }
 
 /// The cache; the module's table describes it.
-struct Held<R, E> {
+struct Held<I, R> {
     audience: Audience,
     list: IssuerList,
     /// The copy of the document that this process reads.
     copy: u8,
-    issuers: R,
-    edge: E,
+    issuers: I,
+    runtime: R,
     known: Mutex<Known>,
     /// Locked during a read.
     reading: tokio::sync::Mutex<()>,
@@ -172,7 +172,7 @@ impl Known {
     }
 }
 
-impl<R: ReadIssuers, E: Edge> Held<R, E> {
+impl<I: ReadIssuers, R: Runtime> Held<I, R> {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,7 +192,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
                 self.reading.lock().await
             }
         };
-        let tried = self.known().just_tried(now, self.edge.now());
+        let tried = self.known().just_tried(now, self.runtime.now());
         let found = match tried {
             Some(found) => found,
             None => self.read().await,
@@ -208,7 +208,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
             let is_newer = |keys: &Keys| !Arc::ptr_eq(&keys.verifier, &former.verifier);
             (
                 known.keys.clone().filter(is_newer),
-                known.just_tried(now, self.edge.now()),
+                known.just_tried(now, self.runtime.now()),
             )
         };
         match (current, tried) {
@@ -220,20 +220,20 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
 
     /// Reads the document and caches its keys.
     async fn read(&self) -> Result<Keys, StoreError> {
-        let read_at = self.edge.now();
-        let read = retry(&self.edge, IN_REQUEST, || {
+        let read_at = self.runtime.now();
+        let read = retry(&self.runtime, IN_REQUEST, || {
             self.issuers.issuers(self.list, self.copy)
         })
         .await;
         let keys = read.and_then(|document| {
-            let jitter_ms = (self.edge.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
+            let jitter_ms = (self.runtime.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
             Ok(Keys {
                 verifier: Arc::new(self.verifier(document)?),
                 read_at,
                 life_ms: LIFE_MS - jitter_ms,
             })
         });
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let mut known = self.known();
         known.tried = Some((now, keys.as_ref().err().cloned()));
         match &keys {
@@ -264,7 +264,7 @@ impl<R: ReadIssuers, E: Edge> Held<R, E> {
     }
 }
 
-impl<R: ReadIssuers + 'static, E: Edge> Check for Held<R, E> {
+impl<I: ReadIssuers + 'static, R: Runtime> Check for Held<I, R> {
     fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a> {
         Box::pin(async move {
             let keys = self.keys(now).await.map_err(Unidentified::Unknown)?;
@@ -284,21 +284,26 @@ impl<R: ReadIssuers + 'static, E: Edge> Check for Held<R, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memory::{Fault, MemoryStore, Op, TestEdge};
+    use memory::{Fault, MemoryStore, Op, TestRuntime};
     use ports::issuers::StoreIssuers as _;
+    use ports::runtime::Clock as _;
     use tokens::{Issuers, KeySet, SigningKey};
 
     struct Scene {
         store: MemoryStore,
-        edge: TestEdge,
+        runtime: TestRuntime,
         tokens: Tokens,
     }
 
     impl Scene {
         fn new() -> Self {
-            let (store, edge) = (MemoryStore::new(), TestEdge::new(7));
-            let tokens = Tokens::of_shoppers(store.clone(), edge.clone());
-            Self { store, edge, tokens }
+            let (store, runtime) = (MemoryStore::new(), TestRuntime::new(7));
+            let tokens = Tokens::of_shoppers(store.clone(), runtime.clone());
+            Self {
+                store,
+                runtime,
+                tokens,
+            }
         }
 
         /// Publishes these keys of the project's own issuer.
@@ -319,14 +324,14 @@ mod tests {
         }
 
         fn token(&self, key: &SigningKey) -> String {
-            let now = self.edge.now().as_seconds();
+            let now = self.runtime.now().as_seconds();
             key.sign(Audience::Shopper, "ada", now, now + 600).unwrap()
         }
 
         /// Checks a token one millisecond later than the check before, so that any earlier read has ended.
         async fn check(&self, key: &SigningKey) -> Result<(), Unidentified> {
-            self.edge.advance(1);
-            let checked = self.tokens.check(&self.token(key), self.edge.now()).await;
+            self.runtime.advance(1);
+            let checked = self.tokens.check(&self.token(key), self.runtime.now()).await;
             checked.map(|_| ())
         }
     }
@@ -346,10 +351,10 @@ mod tests {
             assert_eq!(scene.check(&a).await, Ok(()));
         }
         assert_eq!(scene.reads(), 1);
-        scene.edge.advance(LIFE_MS - LIFE_MS / 5 - 10);
+        scene.runtime.advance(LIFE_MS - LIFE_MS / 5 - 10);
         assert_eq!(scene.check(&a).await, Ok(()));
         assert_eq!(scene.reads(), 1);
-        scene.edge.advance(LIFE_MS / 5 + 10);
+        scene.runtime.advance(LIFE_MS / 5 + 10);
         assert_eq!(scene.check(&a).await, Ok(()));
         assert_eq!(scene.reads(), 2);
     }
@@ -360,7 +365,7 @@ mod tests {
         scene.publish(1, &[&a, &b]).await;
         assert_eq!(scene.check(&a).await, Ok(()));
         scene.publish(2, &[&b]).await;
-        scene.edge.advance(LIFE_MS);
+        scene.runtime.advance(LIFE_MS);
         assert_eq!(scene.check(&a).await, UNKNOWN_KEY);
         assert_eq!(scene.check(&b).await, Ok(()));
     }
@@ -372,7 +377,7 @@ mod tests {
         assert_eq!(scene.check(&a).await, Ok(()));
         scene.publish(2, &[&a, &b]).await;
         assert_eq!(scene.check(&b).await, UNKNOWN_KEY, "the last read just ended");
-        scene.edge.advance(PAUSE_MS);
+        scene.runtime.advance(PAUSE_MS);
         let of_b = scene.token(&b);
         let both = futures_of(&scene, &[&of_b, &of_b, &of_b]).await;
         assert_eq!(both, [Ok(()), Ok(()), Ok(())]);
@@ -380,7 +385,7 @@ mod tests {
         let invented: Vec<String> = (0..50)
             .map(|n| scene.token(&key(&format!("invented-{n}"))))
             .collect();
-        scene.edge.advance(PAUSE_MS);
+        scene.runtime.advance(PAUSE_MS);
         let invented: Vec<&str> = invented.iter().map(String::as_str).collect();
         assert_eq!(
             futures_of(&scene, &invented.iter().collect::<Vec<_>>()).await,
@@ -391,7 +396,7 @@ mod tests {
 
     /// Checks these tokens concurrently.
     async fn futures_of(scene: &Scene, tokens: &[impl AsRef<str>]) -> Vec<Result<(), Unidentified>> {
-        let now = scene.edge.now();
+        let now = scene.runtime.now();
         let checks = tokens.iter().map(|token| scene.tokens.check(token.as_ref(), now));
         let checked = futures_util::future::join_all(checks).await;
         checked.into_iter().map(|one| one.map(|_| ())).collect()
@@ -402,12 +407,12 @@ mod tests {
         let (scene, a) = (Scene::new(), key("a"));
         scene.publish(1, &[&a]).await;
         assert_eq!(scene.check(&a).await, Ok(()));
-        scene.edge.advance(PAUSE_MS);
-        let now = scene.edge.now().as_seconds();
+        scene.runtime.advance(PAUSE_MS);
+        let now = scene.runtime.now().as_seconds();
         let stranger =
             serde_json::json!({"iss": "https://other.example", "sub": "eve", "iat": now, "exp": now + 60});
         for token in ["", "a.b.c", &key("b").sign_claims(&stranger).unwrap()] {
-            assert!(scene.tokens.check(token, scene.edge.now()).await.is_err());
+            assert!(scene.tokens.check(token, scene.runtime.now()).await.is_err());
         }
         assert_eq!(scene.reads(), 1);
     }
@@ -420,7 +425,7 @@ mod tests {
         scene
             .store
             .set_plan(|op, _| (op == Op::Issuers).then_some(Fault::UnknownBefore));
-        scene.edge.advance(LIFE_MS);
+        scene.runtime.advance(LIFE_MS);
         let before = scene.reads();
         assert_eq!(scene.check(&a).await, Ok(()));
         let tried = scene.reads();
@@ -429,7 +434,7 @@ mod tests {
         assert_eq!(scene.reads(), tried, "no read within the pause");
         let unknown = Err(Unidentified::Unknown(StoreError::Unknown));
         assert_eq!(scene.check(&key("b")).await, unknown, "the key may be new");
-        scene.edge.advance(STALE_MS);
+        scene.runtime.advance(STALE_MS);
         assert_eq!(scene.check(&a).await, unknown);
         scene.store.clear_plan();
         assert_eq!(scene.check(&a).await, Ok(()), "no pause without keys");
@@ -445,7 +450,7 @@ mod tests {
         scene.publish(2, &[&a]).await;
         assert_eq!(scene.check(&a).await, Ok(()));
         scene.put(3, "{}".to_owned()).await;
-        scene.edge.advance(LIFE_MS);
+        scene.runtime.advance(LIFE_MS);
         assert_eq!(scene.check(&a).await, Ok(()), "the former keys hold");
     }
 }

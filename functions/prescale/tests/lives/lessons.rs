@@ -132,7 +132,7 @@ fn what_comes_hours_late_is_not_learned_from() {
     world.account.set_demand(None);
     world.until(DUE);
     world.account.set_demand(Some(measured()));
-    world.edge.set(in_minutes(DUE + 6 * 60));
+    world.runtime.set(in_minutes(DUE + 6 * 60));
     world.run(Mode::Apply).unwrap().unwrap();
     assert_eq!(world.account.declared_profile(), world.docs.profile);
 }
@@ -174,7 +174,7 @@ fn what_people_write_meanwhile_is_kept_and_learned_from_as_it_then_is() {
         let mut run = pin!(invoke(
             world.account.clone(),
             world.drops.clone(),
-            world.edge.clone(),
+            world.runtime.clone(),
             Mode::Apply,
             1_000
         ));
@@ -207,7 +207,7 @@ fn an_old_run_that_wakes_late_does_not_learn_a_second_time() {
         let mut old = pin!(invoke(
             world.account.clone(),
             world.drops.clone(),
-            world.edge.clone(),
+            world.runtime.clone(),
             Mode::Apply,
             1_000
         ));
@@ -215,7 +215,7 @@ fn an_old_run_that_wakes_late_does_not_learn_a_second_time() {
             assert!(nth > 8, "it asks for more than {nth} things");
             return;
         }
-        world.edge.set(in_minutes(DUE + 1));
+        world.runtime.set(in_minutes(DUE + 1));
         world.until(DUE + 4);
         world.account.resume();
         let _ = drive(&world.account, old.as_mut()).unwrap();

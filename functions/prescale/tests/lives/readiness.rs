@@ -7,7 +7,7 @@ use capacity::readiness::{PartKind, Ruling};
 use domain::drops::{Drop, FieldError};
 use memory::{Pace, fixtures};
 use ports::drops::ReadDrop as _;
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use prescale::{Mode, RunError};
 
 use crate::support::{World, documents, drive, drop_at, in_minutes};
@@ -41,10 +41,10 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
 
 /// Publishes the document of a drop on the calendar.
 fn publish(world: &World, entry: &CalendarDrop) {
-    let mut draft = fixtures::draft(&world.edge, &[("A", 2_000)], 2);
+    let mut draft = fixtures::draft(&world.runtime, &[("A", 2_000)], 2);
     (draft.starts_at, draft.ends_at) = (entry.starts_at, entry.ends_at);
     let drop = Drop::draft(entry.id.clone(), draft);
-    let drop = drop.start_publishing(world.edge.now()).unwrap();
+    let drop = drop.start_publishing(world.runtime.now()).unwrap();
     world.drops.put_drop(&drop.finish_publishing().unwrap());
 }
 
@@ -96,7 +96,7 @@ fn a_start_that_an_operator_moves_is_followed() {
     world.until(36);
     assert!(!world.off_baseline().is_empty());
     let moved = document(&world)
-        .reschedule(in_minutes(80), world.edge.now())
+        .reschedule(in_minutes(80), world.runtime.now())
         .unwrap();
     world.drops.put_drop(&moved);
     world.until(41);
@@ -166,7 +166,7 @@ fn with_mistakes_in_the_documents_nothing_is_changed_and_all_are_told() {
         message: "not TOML".to_owned(),
     };
     world.account.set_mistakes(vec![unreadable.clone()]);
-    world.edge.advance(60_000);
+    world.runtime.advance(60_000);
     assert_eq!(
         world.run(Mode::Apply).unwrap(),
         Err(RunError::Mistakes(vec![unreadable]))

@@ -10,8 +10,8 @@ use capacity::quotas::Quotas;
 use capacity::steps::{Step, steps};
 use capacity::target::Target;
 use domain::time::Timestamp;
-use memory::{MemoryAccount, MemoryStore, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryAccount, MemoryStore, TestRuntime};
+use ports::runtime::Clock as _;
 use prescale::outcome::Outcome;
 use prescale::{Mode, Prescaler, RunError, TIMEOUT_SECONDS};
 
@@ -63,7 +63,7 @@ pub(crate) fn quotas() -> Quotas {
 }
 
 pub(crate) fn in_minutes(minutes: i64) -> Timestamp {
-    TestEdge::START.plus_millis(minutes * 60_000)
+    TestRuntime::START.plus_millis(minutes * 60_000)
 }
 
 /// A short drop that opens `minutes` after the beginning of the test.
@@ -99,20 +99,20 @@ pub(crate) struct World {
     pub(crate) account: MemoryAccount,
     /// The drops' own documents. Without a document, the calendar alone determines a drop's start.
     pub(crate) drops: MemoryStore,
-    pub(crate) edge: TestEdge,
+    pub(crate) runtime: TestRuntime,
     pub(crate) runs: u32,
     pub(crate) docs: Documents,
 }
 
 impl World {
     pub(crate) fn new(docs: Documents) -> Self {
-        let edge = TestEdge::new(7);
-        let account = MemoryAccount::at_baseline(docs.clone(), quotas(), edge.clone());
+        let runtime = TestRuntime::new(7);
+        let account = MemoryAccount::at_baseline(docs.clone(), quotas(), runtime.clone());
         assert_eq!(docs.mistakes(&quotas()), vec![]);
         Self {
             account,
             drops: MemoryStore::new(),
-            edge,
+            runtime,
             runs: 0,
             docs,
         }
@@ -124,7 +124,7 @@ impl World {
         let ran = invoke(
             self.account.clone(),
             self.drops.clone(),
-            self.edge.clone(),
+            self.runtime.clone(),
             mode,
             self.runs,
         );
@@ -140,17 +140,17 @@ impl World {
         let mut all = Vec::new();
         let mut next = self.minute();
         while next < minute {
-            self.edge.set(in_minutes(next).max(self.edge.now()));
+            self.runtime.set(in_minutes(next).max(self.runtime.now()));
             all.push(self.run(Mode::Apply));
             next += 1;
         }
-        self.edge.set(in_minutes(minute).max(self.edge.now()));
+        self.runtime.set(in_minutes(minute).max(self.runtime.now()));
         all
     }
 
     /// The first whole minute that is not over.
     fn minute(&self) -> i64 {
-        let ms = self.edge.now().millis_since(TestEdge::START);
+        let ms = self.runtime.now().millis_since(TestRuntime::START);
         (ms + 59_999).div_euclid(60_000)
     }
 
@@ -183,12 +183,12 @@ impl World {
 pub(crate) async fn invoke(
     account: MemoryAccount,
     drops: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     mode: Mode,
     number: u32,
 ) -> Ran {
-    let deadline = edge.now().plus_seconds(TIMEOUT_SECONDS);
-    let prescaler = Prescaler::new(account.clone(), account, drops, edge, "test");
+    let deadline = runtime.now().plus_seconds(TIMEOUT_SECONDS);
+    let prescaler = Prescaler::new(account.clone(), account, drops, runtime, "test");
     prescaler.run(mode, &format!("run-{number}"), deadline).await
 }
 

@@ -83,7 +83,7 @@ fn restore_goes_back_at_once_but_not_while_a_drop_is_on() {
     let refused = world.run(Mode::Restore).unwrap();
     assert_eq!(refused, Err(RunError::DropIsOn("a".parse().unwrap())));
     world.account.declare(|docs| docs.calendar.clear());
-    world.edge.advance(60_000);
+    world.runtime.advance(60_000);
     world.run(Mode::Restore).unwrap().unwrap();
     assert_eq!(world.off_baseline(), vec![]);
 }

@@ -5,7 +5,7 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use domain::ids::OrderId;
 use domain::order::OrderStatus;
 use events::{OrderEvent, PaymentHint};
-use memory::{Fault, GatewayOp, Op, TestEdge};
+use memory::{Fault, GatewayOp, Op, TestRuntime};
 use ports::orders::PutOff as _;
 use process_order::batch::handle;
 use startup::batch::WholeBatchFailed;
@@ -61,7 +61,7 @@ fn hint(order: &OrderId) -> Option<String> {
     let hint = PaymentHint {
         event: "evt_1".to_owned(),
         order: order.clone(),
-        at: TestEdge::START,
+        at: TestRuntime::START,
     };
     Some(hint.encode().unwrap())
 }

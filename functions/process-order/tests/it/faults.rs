@@ -211,10 +211,10 @@ async fn an_outage_is_waited_for_only_so_long() {
         GatewayFault::NoKey,
     ] {
         scene.gateway.set_plan(move |_, _| Some(fault));
-        let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.edge.slept_ms());
+        let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.runtime.slept_ms());
         assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
         assert!(scene.gateway.calls(GatewayOp::Create) - calls <= 7);
-        assert!(scene.edge.slept_ms() - slept <= process_order::drive::BUDGET_MS);
+        assert!(scene.runtime.slept_ms() - slept <= process_order::drive::BUDGET_MS);
     }
     scene.gateway.clear_faults();
     assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
@@ -284,8 +284,8 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
     let scene = Scene::new(seed).await;
     let id = scene.order("ada", method).await;
     let dice = |salt: u64| {
-        let dice = memory::TestEdge::new(seed ^ salt);
-        move || ports::edge::Edge::random(&dice)
+        let dice = memory::TestRuntime::new(seed ^ salt);
+        move || ports::runtime::Random::random(&dice)
     };
     let roll = dice(1);
     scene.store.set_plan(move |op, _| {
@@ -314,7 +314,7 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
                 scene.bring(&id, method).await;
             }
             Act::Sign { approves } => scene.act(&id, *approves),
-            Act::Pass { ms } => scene.edge.advance(*ms),
+            Act::Pass { ms } => scene.runtime.advance(*ms),
         }
         scene.audit();
     }

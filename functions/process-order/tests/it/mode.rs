@@ -35,7 +35,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
             gateway,
             FAST,
             "https://shop.example/orders".to_owned(),
-            scene.edge.clone(),
+            scene.runtime.clone(),
         );
         let refused = driver.drive(&id, None, Patience::Long).await;
         assert_eq!(refused, Ok(Driven::WithoutGateway), "{mode}");

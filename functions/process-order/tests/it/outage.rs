@@ -7,8 +7,8 @@ use domain::limits::{MAX_REDRIVE_MS, OPEN_BUCKETS, Trigger};
 use domain::order::OrderStatus;
 use domain::time::Timestamp;
 use memory::{GatewayFault, GatewayOp};
-use ports::edge::Edge as _;
 use ports::orders::{FindDueOrders as _, PutOff as _};
+use ports::runtime::Clock as _;
 use process_order::LIMITS;
 use process_order::drive::Patience;
 
@@ -38,8 +38,8 @@ async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mu
         panic!("a queue")
     };
     for _ in 0..seconds / PASS_SECONDS {
-        scene.edge.advance_seconds(PASS_SECONDS);
-        let now = scene.edge.now();
+        scene.runtime.advance_seconds(PASS_SECONDS);
+        let now = scene.runtime.now();
         for bucket in 0..OPEN_BUCKETS {
             for id in scene.store.due_orders(bucket, now, 100).await.unwrap() {
                 let order = scene.read(&id).await;
@@ -87,7 +87,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         .map(|id| Message {
             order: id.clone(),
             next_due: None,
-            at: scene.edge.now(),
+            at: scene.runtime.now(),
             receives: 0,
         })
         .collect();
@@ -105,9 +105,9 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         ];
         (op != GatewayOp::Refund).then(|| faults[usize::try_from(nth % 4).unwrap()])
     });
-    let (mut played, began) = (Played::default(), scene.edge.now());
+    let (mut played, began) = (Played::default(), scene.runtime.now());
     play(&scene, &mut queue, 3_600, &mut played).await;
-    assert!(scene.edge.now().millis_since(began) >= 3_600_000);
+    assert!(scene.runtime.now().millis_since(began) >= 3_600_000);
     assert_eq!(played.dead_letters, 0);
     for id in &ids[1..] {
         let order = scene.read(id).await;
@@ -118,7 +118,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         );
         let reminders = played.reminders[id];
         // The pauses are 15, 15, 30 and 60 seconds, and then 120 seconds each.
-        let most = scene.edge.now().millis_since(began) / MAX_REDRIVE_MS + 5;
+        let most = scene.runtime.now().millis_since(began) / MAX_REDRIVE_MS + 5;
         assert!(
             (10..=most).contains(&i64::from(reminders)),
             "{reminders} of {most}"

@@ -94,7 +94,7 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
     }
     assert_eq!(scene.read(&first).await.reason, Some(EndReason::PaymentDeclined));
     assert_eq!((free(&scene), scene.gateway.events()[&first].declines), (20, 3));
-    scene.edge.advance(1);
+    scene.runtime.advance(1);
     let second = scene.order_by("ada", "k2", DECLINED).await;
     assert_eq!(
         scene.drive(&second).await,
@@ -108,7 +108,7 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
 async fn who_was_declined_too_often_is_declined_without_asking_the_gateway() {
     let scene = Scene::new(1).await;
     scene.order("ada", DECLINED).await;
-    let mut placing = contracts::scene::placing_in(0, "bob", "k", 1, 2, memory::TestEdge::START);
+    let mut placing = contracts::scene::placing_in(0, "bob", "k", 1, 2, memory::TestRuntime::START);
     placing.order.terms.cards = domain::saga::Terms::cards_of(false, 6);
     let id = scene.store_placing(placing).await;
     let calls = scene.gateway.calls(GatewayOp::Create);
@@ -125,14 +125,14 @@ async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by
     let scene = Scene::new(1).await;
     let id = scene.order("ada", DECLINED).await;
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
-    scene.edge.advance_seconds(40);
+    scene.runtime.advance_seconds(40);
     assert!(scene.bring(&id, POOR).await);
     // The shopper's time does not run while the gateway works.
-    scene.edge.advance_seconds(170);
+    scene.runtime.advance_seconds(170);
     assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
     let order = scene.read(&id).await;
     assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(20));
-    scene.edge.advance_seconds(20);
+    scene.runtime.advance_seconds(20);
     assert!(!scene.bring(&id, VISA).await);
     scene
         .gateway
@@ -331,7 +331,7 @@ async fn an_operator_ends_what_waits_and_the_gateway_confirms_it_or_says_that_it
             .gateway
             .set_plan(move |op, _| (op != GatewayOp::Create).then_some(lost));
         assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
-        let now = ports::edge::Edge::now(&scene.edge);
+        let now = ports::runtime::Clock::now(&scene.runtime);
         operator(&scene, &id, |order| {
             order.request_cancel(EndReason::GatewayUnavailable, now).unwrap()
         })
@@ -427,11 +427,11 @@ async fn what_cannot_be_found_comes_again() {
     // The payment belongs to another account.
     let order = scene.read(&id).await;
     let step = order
-        .with_payment("pi_elsewhere".parse().unwrap(), memory::TestEdge::START)
+        .with_payment("pi_elsewhere".parse().unwrap(), memory::TestRuntime::START)
         .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
     assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
-    let now = memory::TestEdge::START;
+    let now = memory::TestRuntime::START;
     operator(&scene, &id, |order| {
         order.request_cancel(EndReason::GatewayUnavailable, now).unwrap()
     })

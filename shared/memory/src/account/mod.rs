@@ -26,10 +26,10 @@ use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::Lease;
-use ports::edge::Edge as _;
 use ports::prescale::{Audited, ControlError};
+use ports::runtime::Clock as _;
 
-use crate::TestEdge;
+use crate::TestRuntime;
 use crate::yielding::yield_now;
 
 /// How a call fails, by its place among all calls.
@@ -170,17 +170,17 @@ pub(crate) struct State {
     hanging: bool,
 }
 
-/// Every port of pre-scaling, in memory. Clones share everything; time is the edge's.
+/// Every port of pre-scaling, in memory. Clones share everything; time is `TestRuntime`'s.
 #[derive(Debug, Clone)]
 pub struct MemoryAccount {
     pub(crate) state: Arc<Mutex<State>>,
-    pub(crate) edge: TestEdge,
+    pub(crate) runtime: TestRuntime,
 }
 
 impl MemoryAccount {
     /// An account at the declared baseline.
     #[must_use]
-    pub fn at_baseline(documents: Documents, quotas: Quotas, edge: TestEdge) -> Self {
+    pub fn at_baseline(documents: Documents, quotas: Quotas, runtime: TestRuntime) -> Self {
         let there = Observed::at_baseline(&documents.baseline);
         let function = |there: ObservedFunction| Function {
             there,
@@ -209,7 +209,7 @@ impl MemoryAccount {
             silent: BTreeSet::new(),
             spill_over: BTreeMap::new(),
             fail_allocation: 0,
-            settled_at: edge.now(),
+            settled_at: runtime.now(),
             changes: Vec::new(),
             lease: None,
             record: None,
@@ -226,7 +226,7 @@ impl MemoryAccount {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
-            edge,
+            runtime,
         }
     }
 
@@ -274,7 +274,7 @@ impl MemoryAccount {
 
     /// Changes the account behind pre-scaling's back, at once and for good.
     pub fn meddle(&self, step: &Step) {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let mut state = self.state();
         state.settle(now);
         state.meddle(step);
@@ -327,7 +327,7 @@ impl MemoryAccount {
     /// What is there now, without a call.
     #[must_use]
     pub fn look(&self) -> Seen {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let mut state = self.state();
         state.settle(now);
         state.seen()
@@ -392,7 +392,7 @@ impl MemoryAccount {
             }
         }
         let act = |state: &mut State| {
-            let now = self.edge.now();
+            let now = self.runtime.now();
             state.settle(now);
             act(state, now)
         };

@@ -3,19 +3,19 @@
 use capacity::documents::Documents;
 use capacity::quotas::Quotas;
 use contracts::account::{AccountPorts, ControlPlanes, scene};
-use memory::{MemoryAccount, TestEdge};
+use memory::{MemoryAccount, TestRuntime};
 
 /// Longer than anything takes.
 const ALL_OF_IT_SECONDS: u32 = 600;
 
 struct Planes {
     account: MemoryAccount,
-    edge: TestEdge,
+    runtime: TestRuntime,
     documents: Documents,
 }
 
 fn planes(documents: Documents) -> Planes {
-    let edge = TestEdge::new(1);
+    let runtime = TestRuntime::new(1);
     let quotas = Quotas {
         account_concurrency: 1_000,
         reserved_by_others: 10,
@@ -27,8 +27,8 @@ fn planes(documents: Documents) -> Planes {
         gateway_calls_per_second: 100,
     };
     Planes {
-        account: MemoryAccount::at_baseline(documents.clone(), quotas, edge.clone()),
-        edge,
+        account: MemoryAccount::at_baseline(documents.clone(), quotas, runtime.clone()),
+        runtime,
         documents,
     }
 }
@@ -47,7 +47,7 @@ impl ControlPlanes for Planes {
     }
 
     async fn settle(&self) {
-        self.edge.advance_seconds(ALL_OF_IT_SECONDS);
+        self.runtime.advance_seconds(ALL_OF_IT_SECONDS);
     }
 
     async fn send(&self) {

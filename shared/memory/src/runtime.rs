@@ -1,16 +1,16 @@
-//! A clock that tests move, and dice that always fall the same way.
+//! A clock that tests move, and random numbers that follow from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use domain::time::Timestamp;
-use ports::edge::Edge;
+use ports::runtime::{Clock, Metrics, Random};
 
 use crate::yielding::yield_now;
 
-/// Virtual time and seeded chance. Clones share both.
+/// Virtual time and seeded random numbers. Clones share both.
 #[derive(Debug, Clone)]
-pub struct TestEdge {
+pub struct TestRuntime {
     inner: Arc<Inner>,
 }
 
@@ -21,11 +21,11 @@ struct Inner {
     state: AtomicU64,
 }
 
-impl TestEdge {
+impl TestRuntime {
     /// Where the clock stands at first: 2027-01-15T08:00:00Z.
     pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    /// An edge whose random numbers follow from `seed` alone.
+    /// A runtime whose random numbers follow from `seed` alone.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -59,22 +59,15 @@ impl TestEdge {
     }
 }
 
-impl Default for TestEdge {
+impl Default for TestRuntime {
     fn default() -> Self {
         Self::new(1)
     }
 }
 
-impl Edge for TestEdge {
+impl Clock for TestRuntime {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.inner.now_ms.load(Ordering::SeqCst))
-    }
-
-    /// SplitMix64: one addition and a mix, so that a shared counter is all its state.
-    fn random(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let before = self.inner.state.fetch_add(STEP, Ordering::SeqCst);
-        domain::choice::mix(before.wrapping_add(STEP))
     }
 
     /// Gives others a turn, and moves the clock by `ms` at once. Sleepers at the same time add up: time passes as if they took turns.
@@ -85,3 +78,14 @@ impl Edge for TestEdge {
         yield_now().await;
     }
 }
+
+impl Random for TestRuntime {
+    /// SplitMix64: one addition and a mix, so that a shared counter is all its state.
+    fn random(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let before = self.inner.state.fetch_add(STEP, Ordering::SeqCst);
+        domain::choice::mix(before.wrapping_add(STEP))
+    }
+}
+
+impl Metrics for TestRuntime {}
