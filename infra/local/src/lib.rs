@@ -19,7 +19,7 @@
 //! | [`sources`] | event source mappings for queues and streams, with a folder in place of the bucket for failed records; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
 //! | `sandbox-gateway` | the payment gateway |
-//! | [`planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, if requested |
+//! | [`control_planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, if requested |
 //! | [`control`] | metrics and state that CloudWatch and the console show |
 //! | [`faults`] | injected and counted faults |
 //!
@@ -36,6 +36,7 @@
 mod authority;
 pub mod child;
 pub mod control;
+pub mod control_planes;
 pub mod dynamodb;
 pub mod faults;
 pub mod front;
@@ -43,7 +44,6 @@ mod http1;
 pub mod mail;
 pub mod meter;
 pub mod permissions;
-pub mod planes;
 pub mod postgres;
 pub mod runtime;
 pub mod secrets;

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use stampede_local::child::Spawner;
-use stampede_local::planes::relay::serve;
+use stampede_local::control_planes::relay::serve;
 use stampede_local::postgres::Postgres;
 use stampede_local::stack::{Options, Stack, token};
 use stampede_local::workdir::Place;

@@ -111,14 +111,19 @@ fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
 }
 
 /// What there is, everything being complete.
-async fn look(planes: &impl ControlPlanes) -> Seen {
-    planes.settle().await;
-    told(planes.account().observe(&planes.documents().baseline).await)
+async fn look(control_planes: &impl ControlPlanes) -> Seen {
+    control_planes.settle().await;
+    told(
+        control_planes
+            .account()
+            .observe(&control_planes.documents().baseline)
+            .await,
+    )
 }
 
 /// Carries out a step that is not so yet, and lets it be complete.
-async fn change(planes: &impl ControlPlanes, step: &Step) {
-    let carried = told(planes.account().carry_out(step).await);
+async fn change(control_planes: &impl ControlPlanes, step: &Step) {
+    let carried = told(control_planes.account().carry_out(step).await);
     assert_ne!(carried, Carried::AlreadySo, "{step:?}");
-    planes.settle().await;
+    control_planes.settle().await;
 }

@@ -6,8 +6,8 @@
 //! Every change is kept with its moment, so that a test can look at the whole history.
 
 mod changes;
+mod control_planes;
 mod keeping;
-mod planes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

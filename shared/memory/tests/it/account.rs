@@ -8,13 +8,13 @@ use memory::{MemoryAccount, TestRuntime};
 /// Longer than anything takes.
 const ALL_OF_IT_SECONDS: u32 = 600;
 
-struct Planes {
+struct MemoryControlPlanes {
     account: MemoryAccount,
     runtime: TestRuntime,
     documents: Documents,
 }
 
-fn planes(documents: Documents) -> Planes {
+fn control_planes(documents: Documents) -> MemoryControlPlanes {
     let runtime = TestRuntime::new(1);
     let quotas = Quotas {
         account_concurrency: 1_000,
@@ -26,14 +26,14 @@ fn planes(documents: Documents) -> Planes {
         table_read_units: 40_000,
         gateway_calls_per_second: 100,
     };
-    Planes {
+    MemoryControlPlanes {
         account: MemoryAccount::at_baseline(documents.clone(), quotas, runtime.clone()),
         runtime,
         documents,
     }
 }
 
-impl ControlPlanes for Planes {
+impl ControlPlanes for MemoryControlPlanes {
     fn account(&self) -> impl AccountPorts {
         self.account.clone()
     }
@@ -60,11 +60,15 @@ impl ControlPlanes for Planes {
 }
 
 mod with_a_serverless_cluster {
-    contracts::account_contract!(super::planes(super::scene::serverless()));
-    contracts::serverless_contract!(super::planes(super::scene::serverless()));
+    contracts::account_contract!(super::control_planes(super::scene::serverless()));
+    contracts::serverless_contract!(super::control_planes(super::scene::serverless()));
 }
 
 mod with_instances {
-    contracts::account_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
-    contracts::classes_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
+    contracts::account_contract!(super::control_planes(super::scene::provisioned([
+        "one", "two", "three"
+    ])));
+    contracts::classes_contract!(super::control_planes(super::scene::provisioned([
+        "one", "two", "three"
+    ])));
 }

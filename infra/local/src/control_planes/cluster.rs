@@ -21,7 +21,7 @@ const WRITERS: u32 = 10;
 /// Follows the size of the cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    pub(super) planes: Caller,
+    pub(super) control_planes: Caller,
     pub(super) name: String,
     /// The declared capacity of each size.
     pub(super) declared: DatabaseBaseline,
@@ -79,7 +79,7 @@ impl Cluster {
             ("Action", "DescribeDBClusters".to_owned()),
             ("DBClusterIdentifier", self.name.clone()),
         ];
-        rds(&self.planes, &describe).await
+        rds(&self.control_planes, &describe).await
     }
 
     /// The cluster's minimum ACU, or the class of its writer instance.
@@ -94,7 +94,7 @@ impl Cluster {
             ("Action", "DescribeDBInstances".to_owned()),
             ("DBInstanceIdentifier", writer.to_owned()),
         ];
-        let instance = rds(&self.planes, &describe).await?;
+        let instance = rds(&self.control_planes, &describe).await?;
         let class = within(&instance, "DBInstanceClass").context("no class")?;
         Ok(DatabaseSize::Class(class.to_owned()))
     }
@@ -117,7 +117,7 @@ impl Cluster {
             ("MetricData.member.1.Dimensions.member.1.Value", writer.to_owned()),
             ("MetricData.member.1.Value", acu.to_string()),
         ];
-        form(&self.planes, "monitoring", "2010-08-01", &put).await?;
+        form(&self.control_planes, "monitoring", "2010-08-01", &put).await?;
         Ok(())
     }
 }
@@ -164,7 +164,7 @@ mod tests {
             usd_per_hour: 1.0,
         };
         let cluster = Cluster {
-            planes: Caller::new("http://127.0.0.1:9"),
+            control_planes: Caller::new("http://127.0.0.1:9"),
             name: "ledger".to_owned(),
             declared: DatabaseBaseline::Provisioned {
                 class: "small".to_owned(),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::Planes;
+use super::ControlPlanes;
 use super::caller::Caller;
 use super::follow::Follower;
 use super::needs::{Call, about_concurrency, changes_database, invoked, lists_provisioned};
@@ -29,7 +29,7 @@ pub struct Front {
     permissions: Arc<Permissions>,
     /// Holds the stored parameters that the control planes do not have.
     secrets: Arc<Secrets>,
-    planes: Caller,
+    control_planes: Caller,
     follower: Follower,
     /// Notified when the ledger's cluster may have changed.
     database: Arc<Notify>,
@@ -38,25 +38,25 @@ pub struct Front {
 impl Front {
     /// A front end of these control planes. Their settings of the functions are applied to this stack.
     pub async fn new(
-        planes: &Planes,
+        control_planes: &ControlPlanes,
         functions: Arc<Functions>,
         permissions: Arc<Permissions>,
         secrets: Arc<Secrets>,
     ) -> Self {
         let follower = Follower {
             functions: Arc::clone(&functions),
-            planes: planes.caller(),
-            alias: planes.alias.clone(),
-            known: planes.functions.clone(),
+            control_planes: control_planes.caller(),
+            alias: control_planes.alias.clone(),
+            known: control_planes.functions.clone(),
         };
         follower.look_at_all().await;
         Self {
             functions,
             permissions,
             secrets,
-            planes: planes.caller(),
+            control_planes: control_planes.caller(),
             follower,
-            database: Arc::clone(&planes.database),
+            database: Arc::clone(&control_planes.database),
         }
     }
 
@@ -88,7 +88,7 @@ impl Front {
         let reads = parts.method == Method::GET;
         let (concurrency, database) = (about_concurrency(&call), changes_database(&call));
         let concurrency = concurrency.map(|(name, of)| (name.to_owned(), of.map(str::to_owned)));
-        match self.planes.forward(parts, body).await {
+        match self.control_planes.forward(parts, body).await {
             Ok(mut answer) => {
                 if database {
                     self.database.notify_one();

@@ -20,7 +20,7 @@ pub(super) fn provisioned_path(function: &str, alias: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) functions: Arc<Functions>,
-    pub(super) planes: Caller,
+    pub(super) control_planes: Caller,
     /// The alias whose provisioned concurrency counts.
     pub(super) alias: String,
     /// The functions that the control planes know.
@@ -66,7 +66,7 @@ impl Follower {
 
     async fn number(&self, path: &str, member: &str) -> Result<Option<usize>> {
         let answer = self
-            .planes
+            .control_planes
             .call("lambda", Method::GET, path, &[], Vec::new())
             .await?;
         match answer.status {
@@ -88,7 +88,9 @@ impl Follower {
         }
         let (arn, path) = (function_arn(function), self.provisioned_path(function));
         let corrected = |body: &[u8]| self.corrected(function, Some(&self.alias), body);
-        let list = self.planes.list_provisioned(&arn, &self.alias, &path, corrected);
+        let list = self
+            .control_planes
+            .list_provisioned(&arn, &self.alias, &path, corrected);
         list.await.map(Some)
     }
 

@@ -61,7 +61,7 @@ pub const ENDPOINTS: [&str; 4] = [
 ];
 
 #[derive(Debug)]
-pub struct Planes {
+pub struct ControlPlanes {
     child: Child,
     /// The address of the control planes behind the front.
     url: String,
@@ -78,7 +78,7 @@ pub struct Planes {
     _pulse: JoinSet<()>,
 }
 
-impl Planes {
+impl ControlPlanes {
     /// Starts the control planes at the baseline that the documents in `documents` declare. `tools` is the folder of
     /// the project's installed programs. The log goes to `logs`, other files to `scratch`. `server` follows the
     /// cluster's size.
@@ -131,7 +131,7 @@ impl Planes {
         let changed = Arc::new(Notify::new());
         if let Some(name) = documents.cluster(model) {
             let cluster = Cluster {
-                planes: caller,
+                control_planes: caller,
                 name,
                 declared: documents.database()?,
                 server,
