@@ -149,7 +149,7 @@ impl Database for MemoryStore {
 }
 
 /// The answer of a call that nothing disturbs.
-fn answered<T>(result: Result<T, StoreError>) -> T {
+fn answered<T>(result: Result<T, impl std::fmt::Display>) -> T {
     result.unwrap_or_else(|error| panic!("the call failed: {error}"))
 }
 

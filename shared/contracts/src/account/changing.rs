@@ -6,7 +6,8 @@ use capacity::steps::Step;
 use ports::prescale::CarryOut;
 
 use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
-use super::{ControlPlanes, assert_broken, change, look, told};
+use super::{ControlPlanes, assert_broken, change, look};
+use crate::answered;
 
 fn provision(function: &str, from: u32, to: u32) -> Step {
     Step::Provision {
@@ -106,13 +107,13 @@ pub async fn what_is_there_already_is_set_without_harm(control_planes: &impl Con
     }
     let seen = look(control_planes).await;
     for step in &steps {
-        told(control_planes.account().carry_out(step).await);
+        answered(control_planes.account().carry_out(step).await);
         assert_eq!(look(control_planes).await, seen, "{step:?}");
     }
     for step in [provision(API, 40, 0), reserve(WORKER, Some(30), None)] {
         change(control_planes, &step).await;
         let seen = look(control_planes).await;
-        told(control_planes.account().carry_out(&step).await);
+        answered(control_planes.account().carry_out(&step).await);
         assert_eq!(look(control_planes).await, seen, "{step:?}");
     }
 }
@@ -161,7 +162,7 @@ pub async fn the_minimum_is_set_and_set_back(control_planes: &impl ControlPlanes
         &[step(2.0, 16.0), step(16.0, 16.5), step(16.5, 2.0)],
     )
     .await;
-    let again = told(control_planes.account().carry_out(&step(16.5, 2.0)).await);
+    let again = answered(control_planes.account().carry_out(&step(16.5, 2.0)).await);
     assert_eq!(again, ports::prescale::Carried::AlreadySo);
     let there = look(control_planes).await.observed.database;
     assert_eq!(there, ObservedDatabase::Serverless { minimum_acu: 2.0 });

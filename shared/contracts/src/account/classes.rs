@@ -7,7 +7,8 @@ use capacity::steps::{Step, database_steps};
 use ports::prescale::{Carried, CarryOut, Observe};
 
 use super::scene::{LARGE, SMALL};
-use super::{ControlPlanes, assert_broken, change, look, told};
+use super::{ControlPlanes, assert_broken, change, look};
+use crate::answered;
 
 async fn instances(control_planes: &impl ControlPlanes) -> Vec<Instance> {
     match look(control_planes).await.observed.database {
@@ -61,7 +62,7 @@ pub async fn whoever_writes_already_is_not_failed_over_to(control_planes: &impl 
         from: before[0].name.clone(),
         to: name.to_owned(),
     };
-    let already = told(control_planes.account().carry_out(&to(&before[0].name)).await);
+    let already = answered(control_planes.account().carry_out(&to(&before[0].name)).await);
     assert_eq!(already, Carried::AlreadySo);
     assert_eq!(instances(control_planes).await, before);
     change(control_planes, &to(&before[2].name)).await;

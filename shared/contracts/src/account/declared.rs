@@ -4,20 +4,21 @@ use capacity::calendar::CalendarState;
 use ports::Conditional;
 use ports::prescale::{MeasureDemand, ReadDocuments, WriteProfile};
 
+use super::ControlPlanes;
 use super::scene::drop_on;
-use super::{ControlPlanes, told};
+use crate::answered;
 
 pub async fn documents_are_read_as_declared(control_planes: &impl ControlPlanes) {
     let account = control_planes.account();
     let mut docs = control_planes.documents().clone();
-    assert_eq!(told(account.documents().await), Ok(docs.clone()));
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar.clone()));
+    assert_eq!(answered(account.documents().await), Ok(docs.clone()));
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
     // More drops than fit on one page of anything, in the order of their names.
     docs.calendar = (10..45).map(|n| drop_on(&format!("drop-{n}"))).collect();
     docs.budget.usd_per_hour = 0.5;
     control_planes.declare(&docs).await;
-    assert_eq!(told(account.documents().await), Ok(docs.clone()));
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar));
+    assert_eq!(answered(account.documents().await), Ok(docs.clone()));
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar));
 }
 
 pub async fn a_drop_that_is_called_off_is_read_at_once(control_planes: &impl ControlPlanes) {
@@ -25,13 +26,13 @@ pub async fn a_drop_that_is_called_off_is_read_at_once(control_planes: &impl Con
     let mut docs = control_planes.documents().clone();
     docs.calendar[0].state = CalendarState::Cancelled;
     control_planes.declare(&docs).await;
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar.clone()));
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
     docs.calendar.remove(0);
     control_planes.declare(&docs).await;
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar.clone()));
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
     docs.calendar.clear();
     control_planes.declare(&docs).await;
-    assert_eq!(told(account.calendar().await), Ok(vec![]));
+    assert_eq!(answered(account.calendar().await), Ok(vec![]));
 }
 
 pub async fn a_drop_of_which_nothing_was_measured_has_no_demand(control_planes: &impl ControlPlanes) {
@@ -40,30 +41,30 @@ pub async fn a_drop_of_which_nothing_was_measured_has_no_demand(control_planes: 
         .account()
         .demand(&docs.baseline, &docs.calendar[0])
         .await;
-    assert_eq!(told(demand), None);
+    assert_eq!(answered(demand), None);
 }
 
 pub async fn the_profile_is_changed_at_the_version_that_was_read(control_planes: &impl ControlPlanes) {
     let account = control_planes.account();
-    let (mut profile, version) = told(account.profile().await).unwrap();
+    let (mut profile, version) = answered(account.profile().await).unwrap();
     assert_eq!(profile, control_planes.documents().profile);
     profile.source = "learned".to_owned();
     profile.learns = true;
     profile.learned_from = Some(control_planes.documents().calendar[0].id.clone());
     profile.groups[0].weight.opening = 4.321;
     assert_eq!(
-        told(account.write_profile(&profile, version).await),
+        answered(account.write_profile(&profile, version).await),
         Conditional::Done
     );
-    let (read, newer) = told(account.profile().await).unwrap();
+    let (read, newer) = answered(account.profile().await).unwrap();
     assert!(newer > version);
     assert_eq!(read, profile);
-    assert_eq!(told(account.documents().await).unwrap().profile, profile);
+    assert_eq!(answered(account.documents().await).unwrap().profile, profile);
     // Whoever read before that changes nothing.
     let mut late = profile.clone();
     late.source = "late".to_owned();
     assert_eq!(
-        told(account.write_profile(&late, version).await),
+        answered(account.write_profile(&late, version).await),
         Conditional::Refused(())
     );
     // Nor does whoever read before people wrote.
@@ -71,8 +72,8 @@ pub async fn the_profile_is_changed_at_the_version_that_was_read(control_planes:
     docs.profile.source = "by hand".to_owned();
     control_planes.declare(&docs).await;
     assert_eq!(
-        told(account.write_profile(&late, newer).await),
+        answered(account.write_profile(&late, newer).await),
         Conditional::Refused(())
     );
-    assert_eq!(told(account.documents().await).unwrap().profile, docs.profile);
+    assert_eq!(answered(account.documents().await).unwrap().profile, docs.profile);
 }

@@ -7,7 +7,8 @@ use capacity::readiness::Seen;
 use ports::prescale::{CallFunction, Observe};
 
 use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
-use super::{ControlPlanes, assert_broken, look, told};
+use super::{ControlPlanes, assert_broken, look};
+use crate::answered;
 
 pub async fn at_the_baseline_everything_is_as_declared(control_planes: &impl ControlPlanes) {
     let baseline = &control_planes.documents().baseline;
@@ -43,7 +44,7 @@ pub async fn tables_and_event_sources_that_are_not_there_are_inactive(control_pl
         function: WORKER.to_owned(),
         polling: Polling::MaximumConcurrency(2),
     });
-    let seen = told(control_planes.account().observe(&baseline).await);
+    let seen = answered(control_planes.account().observe(&baseline).await);
     assert_eq!(seen.inactive_tables, ["NoTable".to_owned()].into());
     assert_eq!(seen.inactive_sources, ["NoQueue".to_owned()].into());
     assert!(seen.observed.tables.keys().eq([TABLE]), "{seen:?}");
@@ -58,10 +59,10 @@ pub async fn messages_that_wait_are_orders_on_their_way(control_planes: &impl Co
 
 pub async fn a_function_answers_or_not(control_planes: &impl ControlPlanes) {
     let account = control_planes.account();
-    assert!(told(account.answers(API).await));
-    assert!(told(account.answers(WORKER).await));
+    assert!(answered(account.answers(API).await));
+    assert!(answered(account.answers(WORKER).await));
     assert_broken(account.answers("nobody").await);
     control_planes.spoil().await;
-    assert!(!told(account.answers(API).await));
-    assert!(told(account.answers(WORKER).await));
+    assert!(!answered(account.answers(API).await));
+    assert!(answered(account.answers(WORKER).await));
 }

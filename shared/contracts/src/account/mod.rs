@@ -1,6 +1,6 @@
 //! What the ports to an account's control planes promise.
 //!
-//! They are told once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
+//! They run once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
 
 mod changing;
 mod classes;
@@ -22,6 +22,8 @@ use ports::prescale::{
     CallFunction, Carried, CarryOut, ControlError, Measure, MeasureDemand, Observe, ReadDocuments,
     ReadQuotas, WriteProfile,
 };
+
+use crate::answered;
 
 /// Every port to the account.
 pub trait AccountPorts:
@@ -100,11 +102,6 @@ macro_rules! classes_contract {
     };
 }
 
-/// The answer of a call that nothing disturbs.
-fn told<T>(result: Result<T, ControlError>) -> T {
-    result.unwrap_or_else(|error| panic!("the call failed: {error}"))
-}
-
 /// A call that must be refused for good.
 fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
     assert!(matches!(result, Err(ControlError::Broken(_))), "{result:?}");
@@ -113,7 +110,7 @@ fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
 /// What there is, everything being complete.
 async fn look(control_planes: &impl ControlPlanes) -> Seen {
     control_planes.settle().await;
-    told(
+    answered(
         control_planes
             .account()
             .observe(&control_planes.documents().baseline)
@@ -123,7 +120,7 @@ async fn look(control_planes: &impl ControlPlanes) -> Seen {
 
 /// Carries out a step that is not so yet, and lets it be complete.
 async fn change(control_planes: &impl ControlPlanes, step: &Step) {
-    let carried = told(control_planes.account().carry_out(step).await);
+    let carried = answered(control_planes.account().carry_out(step).await);
     assert_ne!(carried, Carried::AlreadySo, "{step:?}");
     control_planes.settle().await;
 }

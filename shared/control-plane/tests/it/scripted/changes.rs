@@ -5,11 +5,11 @@ use contracts::account::scene;
 use ports::prescale::{Carried, CarryOut, ControlError};
 use serde_json::{Value, json};
 
-use crate::told::account::{account, every_step, told};
-use crate::told::answers::{
+use crate::scripted::account::{account, every_step, scripted};
+use crate::scripted::answers::{
     cluster_xml, json_error, lambda_error, lambda_refusal, ok, provisioned, rds, rds_error, source,
 };
-use crate::told::server::Answer;
+use crate::scripted::server::Answer;
 
 /// The fault in the format of the operation's service.
 fn fault(operation: &str, lambda: (u16, &str), rds: (u16, &str), dynamodb: (u16, &str)) -> Answer {
@@ -25,10 +25,10 @@ fn fault(operation: &str, lambda: (u16, &str), rds: (u16, &str), dynamodb: (u16,
 /// Carries out every step against an answer made for its operation. Each must end as `expected` after one request.
 async fn each(answer: impl Fn(&str) -> Answer, expected: &ControlError) {
     for (operation, step) in every_step() {
-        let told = told(vec![(operation, vec![answer(operation)])]).await;
-        let outcome = account(&told).carry_out(&step).await;
+        let server = scripted(vec![(operation, vec![answer(operation)])]).await;
+        let outcome = account(&server).carry_out(&step).await;
         assert_eq!(outcome.as_ref(), Err(expected), "{operation}");
-        assert_eq!(told.requests(operation).len(), 1, "{operation} is sent once");
+        assert_eq!(server.requests(operation).len(), 1, "{operation} is sent once");
     }
 }
 
@@ -89,8 +89,8 @@ async fn what_is_not_allowed_is_broken_and_quotes_nothing() {
             (403, "AccessDenied"),
             (400, "AccessDeniedException"),
         );
-        let told = told(vec![(operation, vec![denied])]).await;
-        let outcome = account(&told).carry_out(&step).await;
+        let server = scripted(vec![(operation, vec![denied])]).await;
+        let outcome = account(&server).carry_out(&step).await;
         let Err(ControlError::Broken(text)) = outcome else {
             panic!("{operation}: {outcome:?}");
         };
@@ -101,9 +101,9 @@ async fn what_is_not_allowed_is_broken_and_quotes_nothing() {
 #[tokio::test]
 async fn what_was_never_sent_is_busy() {
     for (operation, step) in every_step() {
-        let mut told = told(vec![]).await;
-        told.stop().await;
-        let outcome = account(&told).carry_out(&step).await;
+        let mut server = scripted(vec![]).await;
+        server.stop().await;
+        let outcome = account(&server).carry_out(&step).await;
         assert_eq!(outcome, Err(ControlError::Busy), "{operation}");
     }
 }
@@ -118,7 +118,7 @@ async fn what_takes_its_time_is_begun() {
                 operation,
                 &format!(
                     "<DBInstance>{}</DBInstance>",
-                    crate::told::answers::instance_xml(
+                    crate::scripted::answers::instance_xml(
                         "two",
                         "db.r6g.large",
                         "modifying",
@@ -133,8 +133,8 @@ async fn what_takes_its_time_is_begun() {
             (Step::Warm { .. }, _) => ok(json!({"TableDescription": {"TableStatus": "UPDATING"}})),
             _ => continue,
         };
-        let told = told(vec![(operation, vec![answer])]).await;
-        let carried = account(&told).carry_out(&step).await;
+        let server = scripted(vec![(operation, vec![answer])]).await;
+        let carried = account(&server).carry_out(&step).await;
         assert_eq!(carried, Ok(Carried::Started), "{operation}");
     }
 }
@@ -153,19 +153,19 @@ async fn a_class_that_is_pending_is_not_there() {
         ("db.r6g.xlarge", "modifying", None, Carried::Started),
         ("db.r6g.xlarge", "available", None, Carried::Done),
     ] {
-        let instance = crate::told::answers::instance_xml("two", class, status, pending);
+        let instance = crate::scripted::answers::instance_xml("two", class, status, pending);
         let answer = rds(
             "ModifyDBInstance",
             &format!("<DBInstance>{instance}</DBInstance>"),
         );
-        let told = told(vec![("ModifyDBInstance", vec![answer])]).await;
+        let server = scripted(vec![("ModifyDBInstance", vec![answer])]).await;
         let (_, step) = every_step().remove(5);
         assert_eq!(
-            account(&told).carry_out(&step).await,
+            account(&server).carry_out(&step).await,
             Ok(expected),
             "{class} {status}"
         );
-        let sent = &told.requests("ModifyDBInstance")[0].body;
+        let sent = &server.requests("ModifyDBInstance")[0].body;
         assert!(sent.contains("ApplyImmediately=true"), "{sent}");
         assert!(sent.contains("DBInstanceClass=db.r6g.xlarge"), "{sent}");
     }
@@ -181,10 +181,10 @@ async fn pollers_are_set_and_the_other_kind_is_left_alone() {
             json!({"ProvisionedPollerConfig": {"MinimumPollers": 5, "MaximumPollers": 30}}),
         ),
     ] {
-        let told = told(vec![(operation, vec![source("Enabled", json!({}))])]).await;
+        let server = scripted(vec![(operation, vec![source("Enabled", json!({}))])]).await;
         let (_, step) = every_step().remove(n);
-        assert_eq!(account(&told).carry_out(&step).await, Ok(Carried::Done));
-        let sent: Value = serde_json::from_str(&told.requests(operation)[0].body).unwrap();
+        assert_eq!(account(&server).carry_out(&step).await, Ok(Carried::Done));
+        let sent: Value = serde_json::from_str(&server.requests(operation)[0].body).unwrap();
         assert_eq!(sent, expected);
     }
 }
@@ -192,36 +192,36 @@ async fn pollers_are_set_and_the_other_kind_is_left_alone() {
 #[tokio::test]
 async fn what_is_taken_away_may_be_gone_already() {
     let operation = "DELETE /2019-09-30/functions/stack-get-drop/provisioned-concurrency";
-    let told = told(vec![(
+    let server = scripted(vec![(
         operation,
-        vec![crate::told::answers::nothing_provisioned()],
+        vec![crate::scripted::answers::nothing_provisioned()],
     )])
     .await;
     let (_, step) = every_step().remove(3);
-    assert_eq!(account(&told).carry_out(&step).await, Ok(Carried::AlreadySo));
-    assert!(told.requests(operation)[0].operation.contains("Qualifier=live"));
+    assert_eq!(account(&server).carry_out(&step).await, Ok(Carried::AlreadySo));
+    assert!(server.requests(operation)[0].operation.contains("Qualifier=live"));
 }
 
 /// While a warm-up is in progress, nothing is sent; the next run looks again.
 #[tokio::test]
 async fn a_table_that_is_being_changed_is_left_alone() {
-    let updating = crate::told::answers::table("UPDATING", "UPDATING", "ACTIVE", "ACTIVE");
-    let told = told(vec![("DescribeTable", vec![updating])]).await;
+    let updating = crate::scripted::answers::table("UPDATING", "UPDATING", "ACTIVE", "ACTIVE");
+    let server = scripted(vec![("DescribeTable", vec![updating])]).await;
     let (_, step) = every_step().remove(7);
     assert_eq!(
-        account(&told).carry_out(&step).await,
+        account(&server).carry_out(&step).await,
         Err(ControlError::InProgress)
     );
-    assert_eq!(told.requests("UpdateTable").len(), 0);
+    assert_eq!(server.requests("UpdateTable").len(), 0);
 }
 
 #[tokio::test]
 async fn a_table_and_its_index_are_warmed_by_one_request() {
     let updating = ok(json!({"TableDescription": {"TableStatus": "UPDATING"}}));
-    let told = told(vec![("UpdateTable", vec![updating])]).await;
+    let server = scripted(vec![("UpdateTable", vec![updating])]).await;
     let (_, step) = every_step().remove(7);
-    assert_eq!(account(&told).carry_out(&step).await, Ok(Carried::Started));
-    let sent: Value = serde_json::from_str(&told.requests("UpdateTable")[0].body).unwrap();
+    assert_eq!(account(&server).carry_out(&step).await, Ok(Carried::Started));
+    let sent: Value = serde_json::from_str(&server.requests("UpdateTable")[0].body).unwrap();
     assert_eq!(
         sent,
         json!({
@@ -247,8 +247,8 @@ async fn an_alias_that_is_being_shifted_is_left_alone() {
     let weights = "Alias with weights can not be used with Provisioned Concurrency";
     for (message, shifting) in [(weights, true), ("The value must be positive", false)] {
         let answer = lambda_refusal(400, "InvalidParameterValueException", message);
-        let told = told(vec![("provisioned-concurrency", vec![answer])]).await;
-        let outcome = account(&told).carry_out(&step).await;
+        let server = scripted(vec![("provisioned-concurrency", vec![answer])]).await;
+        let outcome = account(&server).carry_out(&step).await;
         match shifting {
             true => assert_eq!(outcome, Err(ControlError::AliasShifting)),
             false => assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}"),
@@ -265,7 +265,7 @@ async fn the_time_until_a_pause_is_sent_only_with_a_minimum_of_nothing() {
         let pausing = "</MaxCapacity><SecondsUntilAutoPause>300</SecondsUntilAutoPause>";
         let xml = xml.replace("</MaxCapacity>", pausing);
         let clusters = format!("<DBClusters><DBCluster>{xml}</DBCluster></DBClusters>");
-        let told = told(vec![
+        let server = scripted(vec![
             ("DescribeDBClusters", vec![rds("DescribeDBClusters", &clusters)]),
             (
                 "ModifyDBCluster",
@@ -274,8 +274,8 @@ async fn the_time_until_a_pause_is_sent_only_with_a_minimum_of_nothing() {
         ])
         .await;
         let step = Step::SetMinimumAcu { from, to };
-        assert_eq!(account(&told).carry_out(&step).await, Ok(Carried::Started));
-        let request = &told.requests("ModifyDBCluster")[0].body;
+        assert_eq!(account(&server).carry_out(&step).await, Ok(Carried::Started));
+        let request = &server.requests("ModifyDBCluster")[0].body;
         assert!(request.contains("MaxCapacity=64"), "{request}");
         assert_eq!(request.contains("SecondsUntilAutoPause=300"), sent, "{request}");
     }

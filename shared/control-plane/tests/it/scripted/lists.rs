@@ -9,9 +9,9 @@ use memory::MemoryStore;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
 use serde_json::{Value, json};
 
-use crate::told::account::{account, patient_account, serverless, told};
-use crate::told::answers::{json_error, lambda_error, nothing_provisioned, ok, provisioned, reserved};
-use crate::told::server::{Answer, Rule, Told};
+use crate::scripted::account::{account, patient_account, scripted, serverless};
+use crate::scripted::answers::{json_error, lambda_error, nothing_provisioned, ok, provisioned, reserved};
+use crate::scripted::server::{Answer, Rule, ScriptedServer};
 
 fn baseline() -> Baseline {
     serverless().baseline
@@ -60,9 +60,9 @@ fn configs(asked: &[u32], next: Option<&str>) -> Answer {
     ok(page)
 }
 
-async fn quotas(rules: Vec<Rule>) -> (Result<Readable<Quotas>, ControlError>, Told) {
-    let told = told(rules).await;
-    (account(&told).quotas(&baseline()).await, told)
+async fn quotas(rules: Vec<Rule>) -> (Result<Readable<Quotas>, ControlError>, ScriptedServer) {
+    let server = scripted(rules).await;
+    (account(&server).quotas(&baseline()).await, server)
 }
 
 /// Of 1000 units 130 are reserved, 20 of them by the baseline's functions. A function without a reservation has
@@ -91,14 +91,14 @@ async fn what_others_have_provisioned_counts_unless_it_is_within_their_reservati
             vec![functions(&first, Some("next")), functions(&second, None)],
         ),
     ];
-    let (quotas, told) = quotas(rules).await;
+    let (quotas, server) = quotas(rules).await;
     let quotas = quotas.unwrap().unwrap();
     assert_eq!(
         (quotas.account_concurrency, quotas.reserved_by_others),
         (1_000, 110 + 15)
     );
     assert_eq!(quotas.concurrency_for_us(), 775);
-    assert_eq!(told.requests("get-drop/provisioned-concurrency").len(), 0);
+    assert_eq!(server.requests("get-drop/provisioned-concurrency").len(), 0);
 }
 
 #[tokio::test]
@@ -110,9 +110,9 @@ async fn what_is_declared_of_others_is_not_asked_for() {
         ),
         settings(980),
     ];
-    let (quotas, told) = quotas(rules).await;
+    let (quotas, server) = quotas(rules).await;
     assert_eq!(quotas.unwrap().unwrap().reserved_by_others, 60);
-    assert_eq!(told.requests("GET /2015-03-31/functions").len(), 0);
+    assert_eq!(server.requests("GET /2015-03-31/functions").len(), 0);
 }
 
 #[tokio::test]
@@ -123,10 +123,10 @@ async fn too_many_others_must_be_declared() {
         settings(980),
         ("GET /2015-03-31/functions", vec![functions(&many, None)]),
     ];
-    let (quotas, told) = quotas(rules).await;
+    let (quotas, server) = quotas(rules).await;
     let mistakes = quotas.unwrap().unwrap_err();
     assert_eq!(mistakes[0].field, "quotas.provisioned_by_others");
-    assert_eq!(told.requests("other-").len(), 0);
+    assert_eq!(server.requests("other-").len(), 0);
 }
 
 #[tokio::test]
@@ -151,10 +151,10 @@ async fn a_limit_that_cannot_be_read_fails_the_look() {
 #[tokio::test]
 async fn an_endless_list_is_broken() {
     let page = ok(json!({"Parameters": [], "NextToken": "again"}));
-    let told = told(vec![("GetParametersByPath", vec![page])]).await;
-    let outcome = account(&told).documents().await;
+    let server = scripted(vec![("GetParametersByPath", vec![page])]).await;
+    let outcome = account(&server).documents().await;
     assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}");
-    assert_eq!(told.requests("GetParametersByPath").len(), 32);
+    assert_eq!(server.requests("GetParametersByPath").len(), 32);
 }
 
 /// A part of the calendar must not be used as the calendar.
@@ -167,15 +167,15 @@ async fn a_list_that_breaks_off_is_not_used() {
         (Answer::Silence, ControlError::Unknown),
         (Answer::Close, ControlError::Unknown),
     ] {
-        let told = told(vec![("GetParametersByPath", vec![first(), fault])]).await;
-        assert_eq!(account(&told).calendar().await, Err(expected));
+        let server = scripted(vec![("GetParametersByPath", vec![first(), fault])]).await;
+        assert_eq!(account(&server).calendar().await, Err(expected));
     }
 }
 
 /// An account with 60 other functions, whose control plane has 10 calls a second left for this process.
-async fn large_account() -> Told {
+async fn large_account() -> ScriptedServer {
     let others: Vec<String> = (0..60).map(|n| format!("other-{n}")).collect();
-    let told = told(vec![
+    let server = scripted(vec![
         ("GetParameter", vec![declared(json!({}))]),
         settings(1_000),
         ("/other-", vec![configs(&[], None)]),
@@ -185,8 +185,8 @@ async fn large_account() -> Told {
         ("GET /2015-03-31/functions", vec![functions(&others, None)]),
     ])
     .await;
-    told.limit(10.0);
-    told
+    server.limit(10.0);
+    server
 }
 
 /// Lambda's control plane allows 15 calls a second for the whole account (Lambda's guide, "Quotas"), and another client
@@ -194,20 +194,20 @@ async fn large_account() -> Told {
 /// only a few calls.
 #[tokio::test]
 async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
-    let told = large_account().await;
-    let account = patient_account(&told, MemoryStore::new(), Patience::default());
+    let server = large_account().await;
+    let account = patient_account(&server, MemoryStore::new(), Patience::default());
     let began = tokio::time::Instant::now();
     let look = async || {
         let quotas = account.quotas(&baseline()).await.unwrap();
         assert_eq!(quotas.unwrap().account_concurrency, 1_000);
         account.observe(&baseline()).await.unwrap();
-        told.requests("/").len()
+        server.requests("/").len()
     };
     let calls = look().await;
     assert!(calls >= 65, "{calls} calls");
     // A run has 55 s, and its changes need some of them.
     assert!(began.elapsed() < std::time::Duration::from_secs(20));
-    assert_eq!(told.requests("throttled").len(), 0);
+    assert_eq!(server.requests("throttled").len(), 0);
     let again = look().await - calls;
     assert!(again < 15, "{again} calls");
 }
@@ -216,8 +216,8 @@ async fn a_look_at_a_large_account_keeps_the_pace_of_lambdas_control_plane() {
 /// looks again, within its 55 s. Each change is sent once, so a throttled one would be lost for this run.
 #[tokio::test]
 async fn a_run_that_changes_seven_functions_keeps_the_pace() {
-    let told = large_account().await;
-    let account = patient_account(&told, MemoryStore::new(), Patience::default());
+    let server = large_account().await;
+    let account = patient_account(&server, MemoryStore::new(), Patience::default());
     let began = tokio::time::Instant::now();
     account.quotas(&baseline()).await.unwrap().unwrap();
     account.observe(&baseline()).await.unwrap();
@@ -231,6 +231,6 @@ async fn a_run_that_changes_seven_functions_keeps_the_pace() {
     }
     account.observe(&baseline()).await.unwrap();
     assert!(began.elapsed() < std::time::Duration::from_secs(25));
-    assert_eq!(told.requests("throttled").len(), 0);
-    assert_eq!(told.requests("PUT /2019-09-30").len(), 7);
+    assert_eq!(server.requests("throttled").len(), 0);
+    assert_eq!(server.requests("PUT /2019-09-30").len(), 7);
 }

@@ -33,19 +33,19 @@ pub(crate) struct Request {
 }
 
 /// The scripted server.
-pub(crate) struct Told {
+pub(crate) struct ScriptedServer {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
     server: JoinHandle<()>,
 }
 
-impl Drop for Told {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-impl Told {
+impl ScriptedServer {
     pub(crate) async fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -102,7 +102,7 @@ async fn serve(stream: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, request
             Some(Answer::Close) | None => return,
         };
         let head = format!(
-            "HTTP/1.1 {status} told\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} scripted\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();

@@ -6,9 +6,9 @@ use ports::Conditional;
 use ports::prescale::{ControlError, MeasureDemand, WriteProfile};
 use serde_json::json;
 
-use crate::told::account::{account, told};
-use crate::told::answers::{figures, json_error, ok};
-use crate::told::server::{Answer, Told};
+use crate::scripted::account::{account, scripted};
+use crate::scripted::answers::{figures, json_error, ok};
+use crate::scripted::server::{Answer, ScriptedServer};
 
 const PUT: &str = "PutParameter";
 
@@ -21,21 +21,21 @@ fn stored(version: u64) -> Answer {
     ok(json!({"Parameter": {"Name": "/stampede/prescale/profile", "Value": text, "Version": version}}))
 }
 
-async fn write(put: Answer) -> (Result<Conditional<()>, ControlError>, Told) {
-    let told = told(vec![(PUT, vec![put]), ("GetParameter", vec![stored(7)])]).await;
-    (account(&told).write_profile(&profile(), 7).await, told)
+async fn write(put: Answer) -> (Result<Conditional<()>, ControlError>, ScriptedServer) {
+    let server = scripted(vec![(PUT, vec![put]), ("GetParameter", vec![stored(7)])]).await;
+    (account(&server).write_profile(&profile(), 7).await, server)
 }
 
 #[tokio::test]
 async fn a_version_that_is_not_the_current_one_writes_nothing() {
-    let told = told(vec![("GetParameter", vec![stored(8)])]).await;
-    let account = account(&told);
+    let server = scripted(vec![("GetParameter", vec![stored(8)])]).await;
+    let account = account(&server);
     assert_eq!(account.profile().await, Ok(Ok((profile(), 8))));
     assert_eq!(
         account.write_profile(&profile(), 7).await,
         Ok(Conditional::Refused(()))
     );
-    assert_eq!(told.requests(PUT).len(), 0);
+    assert_eq!(server.requests(PUT).len(), 0);
 }
 
 #[tokio::test]
@@ -49,9 +49,9 @@ async fn a_change_is_sent_once_whatever_is_answered() {
         (Answer::Silence, Err(ControlError::Unknown)),
         (Answer::Close, Err(ControlError::Unknown)),
     ] {
-        let (outcome, told) = write(answer.clone()).await;
+        let (outcome, server) = write(answer.clone()).await;
         assert_eq!(outcome, expected, "{answer:?}");
-        assert_eq!(told.requests(PUT).len(), 1, "{answer:?}");
+        assert_eq!(server.requests(PUT).len(), 1, "{answer:?}");
     }
     let (outcome, _) = write(json_error(400, "AccessDeniedException")).await;
     assert!(matches!(outcome, Err(ControlError::Broken(_))), "{outcome:?}");
@@ -60,8 +60,8 @@ async fn a_change_is_sent_once_whatever_is_answered() {
 #[tokio::test]
 async fn a_profile_that_cannot_be_read_is_told_with_its_mistakes() {
     let odd = ok(json!({"Parameter": {"Value": "{\"source\":1}", "Version": 3}}));
-    let told = told(vec![("GetParameter", vec![odd])]).await;
-    let mistakes = account(&told).profile().await.unwrap().unwrap_err();
+    let server = scripted(vec![("GetParameter", vec![odd])]).await;
+    let mistakes = account(&server).profile().await.unwrap().unwrap_err();
     assert!(
         mistakes.iter().any(|m| m.field == "profile.source"),
         "{mistakes:?}"
@@ -72,8 +72,8 @@ async fn a_profile_that_cannot_be_read_is_told_with_its_mistakes() {
 async fn silent_metrics_are_no_demand_and_broken_ones_an_error() {
     let docs = scene::serverless();
     let demand = async |answer: Answer| {
-        let told = told(vec![("GetMetricData", vec![answer])]).await;
-        account(&told).demand(&docs.baseline, &docs.calendar[0]).await
+        let server = scripted(vec![("GetMetricData", vec![answer])]).await;
+        account(&server).demand(&docs.baseline, &docs.calendar[0]).await
     };
     assert_eq!(demand(figures(&[], "Complete", None)).await, Ok(None));
     assert_eq!(

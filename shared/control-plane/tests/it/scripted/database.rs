@@ -5,9 +5,9 @@ use capacity::steps::Step;
 use contracts::account::scene::SMALL;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe};
 
-use crate::told::account::{account, provisioned, serverless, told};
-use crate::told::answers::{cluster, instances, rds};
-use crate::told::server::Told;
+use crate::scripted::account::{account, provisioned, scripted, serverless};
+use crate::scripted::answers::{cluster, instances, rds};
+use crate::scripted::server::ScriptedServer;
 
 fn fail_over() -> Step {
     Step::FailOver {
@@ -17,8 +17,8 @@ fn fail_over() -> Step {
 }
 
 /// The writer, whether the next change may begin, and whether everything is settled.
-async fn look(told: &Told) -> (Option<String>, bool, bool) {
-    let seen = account(told).observe(&provisioned().baseline).await.unwrap();
+async fn look(server: &ScriptedServer) -> (Option<String>, bool, bool) {
+    let seen = account(server).observe(&provisioned().baseline).await.unwrap();
     let ObservedDatabase::Provisioned { instances, available } = seen.observed.database else {
         panic!("{seen:?}");
     };
@@ -31,7 +31,7 @@ async fn look(told: &Told) -> (Option<String>, bool, bool) {
 async fn a_slow_fail_over_is_waited_for() {
     let one = || Some("one".to_owned());
     let two = || Some("two".to_owned());
-    let told = told(vec![
+    let server = scripted(vec![
         (
             "DescribeDBClusters",
             vec![
@@ -48,39 +48,39 @@ async fn a_slow_fail_over_is_waited_for() {
         ),
     ])
     .await;
-    let account = account(&told);
+    let account = account(&server);
     assert_eq!(account.carry_out(&fail_over()).await, Ok(Carried::Started));
-    let sent = told.requests("FailoverDBCluster");
+    let sent = server.requests("FailoverDBCluster");
     assert_eq!(sent.len(), 1);
     assert!(
         sent[0].body.contains("TargetDBInstanceIdentifier=two"),
         "{sent:?}"
     );
-    assert_eq!(look(&told).await, (one(), false, false));
-    assert_eq!(look(&told).await, (two(), false, false));
+    assert_eq!(look(&server).await, (one(), false, false));
+    assert_eq!(look(&server).await, (two(), false, false));
     // Another run comes too early: the writer is already correct, so there is nothing to send.
     assert_eq!(account.carry_out(&fail_over()).await, Ok(Carried::AlreadySo));
-    assert_eq!(look(&told).await, (two(), true, true));
-    assert_eq!(told.requests("FailoverDBCluster").len(), 1);
+    assert_eq!(look(&server).await, (two(), true, true));
+    assert_eq!(server.requests("FailoverDBCluster").len(), 1);
 }
 
 /// A second run during a failover sends nothing.
 #[tokio::test]
 async fn a_fail_over_under_way_is_not_begun_again() {
-    let told = told(vec![(
+    let server = scripted(vec![(
         "DescribeDBClusters",
         vec![cluster("failing-over", "one", None)],
     )])
     .await;
-    let outcome = account(&told).carry_out(&fail_over()).await;
+    let outcome = account(&server).carry_out(&fail_over()).await;
     assert_eq!(outcome, Err(ControlError::InProgress));
-    assert_eq!(told.requests("FailoverDBCluster").len(), 0);
+    assert_eq!(server.requests("FailoverDBCluster").len(), 0);
 }
 
 /// The failover was started and the answer lost. The next look shows the failover, and it is not started twice.
 #[tokio::test]
 async fn a_fail_over_whose_answer_is_lost_is_seen_by_the_next_look() {
-    let told = told(vec![
+    let server = scripted(vec![
         (
             "DescribeDBClusters",
             vec![
@@ -88,13 +88,16 @@ async fn a_fail_over_whose_answer_is_lost_is_seen_by_the_next_look() {
                 cluster("available", "two", None),
             ],
         ),
-        ("FailoverDBCluster", vec![crate::told::server::Answer::Silence]),
+        (
+            "FailoverDBCluster",
+            vec![crate::scripted::server::Answer::Silence],
+        ),
     ])
     .await;
-    let account = account(&told);
+    let account = account(&server);
     assert_eq!(account.carry_out(&fail_over()).await, Err(ControlError::Unknown));
     assert_eq!(account.carry_out(&fail_over()).await, Ok(Carried::AlreadySo));
-    assert_eq!(told.requests("FailoverDBCluster").len(), 1);
+    assert_eq!(server.requests("FailoverDBCluster").len(), 1);
 }
 
 #[tokio::test]
@@ -113,8 +116,8 @@ async fn an_instance_that_is_being_changed_keeps_the_next_change_waiting() {
             ("two", SMALL, status, None),
             ("three", SMALL, "available", None),
         ];
-        let told = told(vec![("DescribeDBInstances", vec![instances(&all, None)])]).await;
-        let (_, available, settled) = look(&told).await;
+        let server = scripted(vec![("DescribeDBInstances", vec![instances(&all, None)])]).await;
+        let (_, available, settled) = look(&server).await;
         assert_eq!((available, settled), (usable, usable), "{status}");
     }
 }
@@ -123,7 +126,7 @@ async fn an_instance_that_is_being_changed_keeps_the_next_change_waiting() {
 async fn a_minimum_waits_while_the_cluster_is_changed_and_keeps_the_maximum() {
     let step = Step::SetMinimumAcu { from: 2.0, to: 16.0 };
     let capacity = Some((2.0, 64.0));
-    let busy = told(vec![(
+    let busy = scripted(vec![(
         "DescribeDBClusters",
         vec![cluster("modifying", "one", capacity)],
     )])
@@ -133,7 +136,7 @@ async fn a_minimum_waits_while_the_cluster_is_changed_and_keeps_the_maximum() {
         Err(ControlError::InProgress)
     );
     assert_eq!(busy.requests("ModifyDBCluster").len(), 0);
-    let free = told(vec![(
+    let free = scripted(vec![(
         "ModifyDBCluster",
         vec![rds("ModifyDBCluster", "<DBCluster></DBCluster>")],
     )])
@@ -148,14 +151,14 @@ async fn a_minimum_waits_while_the_cluster_is_changed_and_keeps_the_maximum() {
 /// Only a database that is known to be safe to change is changed.
 #[tokio::test]
 async fn a_database_of_the_other_kind_or_with_a_strange_writer_is_broken() {
-    let without = told(vec![(
+    let without = scripted(vec![(
         "DescribeDBClusters",
         vec![cluster("available", "one", None)],
     )])
     .await;
     let seen = account(&without).observe(&serverless().baseline).await;
     assert!(matches!(seen, Err(ControlError::Broken(_))), "{seen:?}");
-    let strange = told(vec![(
+    let strange = scripted(vec![(
         "DescribeDBClusters",
         vec![cluster("available", "four", None)],
     )])
@@ -172,9 +175,9 @@ async fn instances_come_in_pages() {
         page("two", Some("b")),
         page("three", None),
     ];
-    let told = told(vec![("DescribeDBInstances", pages)]).await;
-    assert_eq!(look(&told).await, (Some("one".to_owned()), true, true));
-    let sent = told.requests("DescribeDBInstances");
+    let server = scripted(vec![("DescribeDBInstances", pages)]).await;
+    assert_eq!(look(&server).await, (Some("one".to_owned()), true, true));
+    let sent = server.requests("DescribeDBInstances");
     assert_eq!(sent.len(), 3);
     assert!(sent[2].body.contains("Marker=b"), "{sent:?}");
 }

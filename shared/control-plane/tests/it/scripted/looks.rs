@@ -11,13 +11,13 @@ use ports::prescale::{CallFunction, ControlError, Observe};
 use ports::stock::{AllocateStock, ClaimStock};
 use serde_json::json;
 
-use crate::told::account::{account, account_with, serverless, told};
-use crate::told::answers::{json_error, lambda_error, ok, provisioned, source, table};
-use crate::told::server::{Answer, Rule, Told};
+use crate::scripted::account::{account, account_with, scripted, serverless};
+use crate::scripted::answers::{json_error, lambda_error, ok, provisioned, source, table};
+use crate::scripted::server::{Answer, Rule, ScriptedServer};
 
 async fn look(rules: Vec<Rule>) -> Result<Seen, ControlError> {
-    let told = told(rules).await;
-    account(&told).observe(&serverless().baseline).await
+    let server = scripted(rules).await;
+    account(&server).observe(&serverless().baseline).await
 }
 
 async fn function(answer: Answer) -> ObservedFunction {
@@ -50,7 +50,7 @@ async fn what_lambda_says_is_not_what_is_there() {
 #[tokio::test]
 async fn a_missing_function_is_told_from_one_with_nothing_provisioned() {
     assert_eq!(
-        function(crate::told::answers::nothing_provisioned()).await,
+        function(crate::scripted::answers::nothing_provisioned()).await,
         ObservedFunction::default()
     );
     for key in [
@@ -114,27 +114,27 @@ async fn a_look_is_repeated_once_and_then_fails_as_it_failed() {
     const KEY: &str = "event-source-mappings";
     for (fault, _) in faults() {
         let good = source("Enabled", json!({"ScalingConfig": {"MaximumConcurrency": 10}}));
-        let told = told(vec![(KEY, vec![fault, good])]).await;
-        let seen = account(&told).observe(&serverless().baseline).await;
+        let server = scripted(vec![(KEY, vec![fault, good])]).await;
+        let seen = account(&server).observe(&serverless().baseline).await;
         assert!(seen.is_ok(), "{seen:?}");
-        assert_eq!(told.requests(KEY).len(), 2);
+        assert_eq!(server.requests(KEY).len(), 2);
     }
     for (fault, expected) in faults() {
-        let told = told(vec![(KEY, vec![fault])]).await;
-        let seen = account(&told).observe(&serverless().baseline).await;
+        let server = scripted(vec![(KEY, vec![fault])]).await;
+        let seen = account(&server).observe(&serverless().baseline).await;
         assert_eq!(seen, Err(expected));
-        assert_eq!(told.requests(KEY).len(), 2);
+        assert_eq!(server.requests(KEY).len(), 2);
     }
 }
 
-async fn draining(told: &Told, orders: MemoryStore) -> bool {
-    let seen = account_with(told, orders).observe(&serverless().baseline).await;
+async fn draining(server: &ScriptedServer, orders: MemoryStore) -> bool {
+    let seen = account_with(server, orders).observe(&serverless().baseline).await;
     seen.unwrap().observed.orders_draining
 }
 
 #[tokio::test]
 async fn orders_are_on_their_way_wherever_they_are_and_when_nobody_can_tell() {
-    let quiet = told(vec![]).await;
+    let quiet = scripted(vec![]).await;
     assert!(!draining(&quiet, MemoryStore::new()).await);
     for counted in [
         "ApproximateNumberOfMessages",
@@ -147,12 +147,12 @@ async fn orders_are_on_their_way_wherever_they_are_and_when_nobody_can_tell() {
             "ApproximateNumberOfMessagesDelayed": "0",
         });
         counts[counted] = json!("1");
-        let told = told(vec![(
+        let server = scripted(vec![(
             "GetQueueAttributes",
             vec![ok(json!({"Attributes": counts}))],
         )])
         .await;
-        assert!(draining(&told, MemoryStore::new()).await, "{counted}");
+        assert!(draining(&server, MemoryStore::new()).await, "{counted}");
     }
     for silent in [
         ok(json!({})),
@@ -160,14 +160,14 @@ async fn orders_are_on_their_way_wherever_they_are_and_when_nobody_can_tell() {
         json_error(403, "AccessDenied"),
         Answer::Close,
     ] {
-        let told = told(vec![("GetQueueAttributes", vec![silent])]).await;
-        assert!(draining(&told, MemoryStore::new()).await);
+        let server = scripted(vec![("GetQueueAttributes", vec![silent])]).await;
+        assert!(draining(&server, MemoryStore::new()).await);
     }
 }
 
 #[tokio::test]
 async fn an_open_order_is_on_its_way_whenever_it_is_due() {
-    let quiet = told(vec![]).await;
+    let quiet = scripted(vec![]).await;
     let orders = MemoryStore::new();
     assert!(orders.allocate(&key(0), 10).await.unwrap().is_done());
     let claimed = orders.claim(&key(0), &shopper("ada"), &held("ada", "k", 1)).await;
@@ -182,8 +182,8 @@ async fn an_open_order_is_on_its_way_whenever_it_is_due() {
 }
 
 async fn call(answer: Answer) -> Result<bool, ControlError> {
-    let told = told(vec![("/invocations", vec![answer])]).await;
-    account(&told).answers(API).await
+    let server = scripted(vec![("/invocations", vec![answer])]).await;
+    account(&server).answers(API).await
 }
 
 #[tokio::test]
@@ -206,9 +206,9 @@ async fn a_trial_call_tells_a_refusal_from_an_error() {
 #[tokio::test]
 async fn a_trial_call_goes_to_the_live_alias_and_carries_no_token() {
     let answer = ok(json!({"statusCode": 404}));
-    let told = told(vec![("/invocations", vec![answer])]).await;
-    assert_eq!(account(&told).answers(API).await, Ok(true));
-    let sent = &told.requests("/invocations")[0];
+    let server = scripted(vec![("/invocations", vec![answer])]).await;
+    assert_eq!(account(&server).answers(API).await, Ok(true));
+    let sent = &server.requests("/invocations")[0];
     assert!(
         sent.operation
             .contains("stack-get-drop/invocations?Qualifier=live"),

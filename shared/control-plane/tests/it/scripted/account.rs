@@ -18,8 +18,8 @@ use control_plane::{AwsAccount, Clients, Names, Patience};
 use memory::MemoryStore;
 use serde_json::json;
 
-use crate::told::answers::{cluster, instances, nothing_provisioned, ok, reserved, source, table};
-use crate::told::server::{Rule, Told};
+use crate::scripted::answers::{cluster, instances, nothing_provisioned, ok, reserved, source, table};
+use crate::scripted::server::{Rule, ScriptedServer};
 
 const NAMES: &str = r#"{
     "alias": "live",
@@ -33,11 +33,11 @@ const NAMES: &str = r#"{
 }"#;
 
 /// The account behind a scripted server. Reads are sent twice, and time limits are short.
-pub(crate) fn account(told: &Told) -> AwsAccount<MemoryStore> {
-    account_with(told, MemoryStore::new())
+pub(crate) fn account(server: &ScriptedServer) -> AwsAccount<MemoryStore> {
+    account_with(server, MemoryStore::new())
 }
 
-pub(crate) fn account_with(told: &Told, orders: MemoryStore) -> AwsAccount<MemoryStore> {
+pub(crate) fn account_with(server: &ScriptedServer, orders: MemoryStore) -> AwsAccount<MemoryStore> {
     let patience = Patience {
         read_ms: 300,
         reads_ms: 1_000,
@@ -46,11 +46,11 @@ pub(crate) fn account_with(told: &Told, orders: MemoryStore) -> AwsAccount<Memor
         change_ms: 300,
         lambda_gap_ms: 0,
     };
-    patient_account(told, orders, patience)
+    patient_account(server, orders, patience)
 }
 
 pub(crate) fn patient_account(
-    told: &Told,
+    server: &ScriptedServer,
     orders: MemoryStore,
     patience: Patience,
 ) -> AwsAccount<MemoryStore> {
@@ -67,7 +67,7 @@ pub(crate) fn patient_account(
                 .with_max_attempts(2)
                 .with_initial_backoff(Duration::from_millis(1)),
         )
-        .endpoint_url(&told.url)
+        .endpoint_url(&server.url)
         .build();
     let clients = Clients::new(|_| config.clone(), patience);
     AwsAccount::new(
@@ -79,7 +79,7 @@ pub(crate) fn patient_account(
 }
 
 /// An account at the baseline, with `rules` taking precedence.
-pub(crate) async fn told(rules: Vec<Rule>) -> Told {
+pub(crate) async fn scripted(rules: Vec<Rule>) -> ScriptedServer {
     let mut all = rules;
     let capacity = Some((2.0, 64.0));
     let small = |name| (name, scene::SMALL, "available", None);
@@ -110,7 +110,7 @@ pub(crate) async fn told(rules: Vec<Rule>) -> Told {
             }}))],
         ),
     ]);
-    Told::start(all).await
+    ScriptedServer::start(all).await
 }
 
 pub(crate) fn serverless() -> Documents {

@@ -4,20 +4,20 @@ use contracts::account::scene::API;
 use contracts::scene::NOW;
 use ports::prescale::{ControlError, Measure};
 
-use crate::told::account::{account, told};
-use crate::told::answers::{cloudwatch_error, figures};
-use crate::told::server::Answer;
+use crate::scripted::account::{account, scripted};
+use crate::scripted::answers::{cloudwatch_error, figures};
+use crate::scripted::server::Answer;
 
 const KEY: &str = "GetMetricData";
 
 async fn reached(answers: Vec<Answer>) -> Result<Option<f64>, ControlError> {
-    let told = told(vec![(KEY, answers)]).await;
-    account(&told).reached_acu(NOW).await
+    let server = scripted(vec![(KEY, answers)]).await;
+    account(&server).reached_acu(NOW).await
 }
 
 async fn spilled(answers: Vec<Answer>) -> Result<u64, ControlError> {
-    let told = told(vec![(KEY, answers)]).await;
-    account(&told).spill_over(API, NOW, NOW.plus_seconds(60)).await
+    let server = scripted(vec![(KEY, answers)]).await;
+    account(&server).spill_over(API, NOW, NOW.plus_seconds(60)).await
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::told::answers::lambda_error;
+use crate::scripted::answers::lambda_error;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -59,19 +59,19 @@ impl Bucket {
 }
 
 /// The scripted server.
-pub(crate) struct Told {
+pub(crate) struct ScriptedServer {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
     server: JoinHandle<()>,
 }
 
-impl Drop for Told {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-impl Told {
+impl ScriptedServer {
     /// If several rules match a request, the first is used.
     pub(crate) async fn start(rules: Vec<Rule>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -126,7 +126,7 @@ impl State {
         }
         let fitting = |(key, _): &&mut (&'static str, VecDeque<Answer>)| request.operation.contains(*key);
         let rule = self.rules.iter_mut().find(fitting);
-        let (_, answers) = rule.unwrap_or_else(|| panic!("nothing was told about {request:?}"));
+        let (_, answers) = rule.unwrap_or_else(|| panic!("no rule matches {request:?}"));
         let answer = if answers.len() > 1 {
             answers.pop_front()
         } else {
@@ -147,7 +147,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
             Answer::Silence => std::future::pending().await,
             Answer::Close => return,
         };
-        let mut head = format!("HTTP/1.1 {status} told\r\ncontent-length: {}\r\n", body.len());
+        let mut head = format!("HTTP/1.1 {status} scripted\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

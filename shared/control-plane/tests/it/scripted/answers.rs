@@ -4,7 +4,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_smithy_cbor::Encoder;
 use serde_json::{Value, json};
 
-use crate::told::server::Answer;
+use crate::scripted::server::Answer;
 
 fn body(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Answer {
     Answer::Body(status, vec![("content-type", kind.to_owned())], body.into())
