@@ -10,14 +10,14 @@ use domain::shard::Shard;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::ReadDrop;
 use ports::orders::{NotPlaced, PlaceOrder, Placing, ReadOrder};
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
 use ports::runtime::Runtime;
 use ports::stock::{Consistency, SurveyStock};
 use ports::{Conditional, StoreError};
 use tokens::Scope;
 
 /// How often a checkout reads again when the hold has changed since the first read.
-const LOOKS: Policy = Policy::at_once(2);
+const ATTEMPTS: Policy = Policy::at_once(2);
 
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -98,7 +98,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
         }
         let phase = phase.ok_or(NotOrdered::UnknownReservation)?;
         let sku = drop.sku(&key.sku).ok_or(NotOrdered::UnknownReservation)?;
-        let look = |_| async {
+        let attempt = |_| async {
             let keys = std::slice::from_ref(key);
             let found = retry(&self.runtime, IN_REQUEST, || {
                 self.stock.survey(keys, Consistency::Strong)
@@ -114,7 +114,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
                 .get(&request.shopper)
                 .filter(|claim| claim.nonce == request.reservation.nonce);
             let Some(hold) = mine.filter(|claim| claim.state == ClaimState::Held) else {
-                return self.without_hold(request, &shard).await.map(Look::Done);
+                return self.without_hold(request, &shard).await.map(Attempt::Done);
             };
             let amount = drop
                 .price(sku)
@@ -163,13 +163,15 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkou
                 placed = retry(&self.runtime, IN_REQUEST, || self.orders.place(&placing)).await?;
             }
             match placed {
-                Conditional::Done => Ok(Look::Done(placing.order)),
-                Conditional::Refused(NotPlaced::Exists(order)) => repeat(request, *order).map(Look::Done),
+                Conditional::Done => Ok(Attempt::Done(placing.order)),
+                Conditional::Refused(NotPlaced::Exists(order)) => repeat(request, *order).map(Attempt::Done),
                 Conditional::Refused(NotPlaced::LimitReached) => Err(NotOrdered::LimitReached),
-                Conditional::Refused(NotPlaced::HoldChanged | NotPlaced::NotFirst { .. }) => Ok(Look::Again),
+                Conditional::Refused(NotPlaced::HoldChanged | NotPlaced::NotFirst { .. }) => {
+                    Ok(Attempt::Again)
+                }
             }
         };
-        let done: Result<_, NotOrdered> = look_again(&self.runtime, LOOKS, look).await;
+        let done: Result<_, NotOrdered> = retry_on_conflict(&self.runtime, ATTEMPTS, attempt).await;
         done?.ok_or(NotOrdered::Contended)
     }
 

@@ -8,7 +8,7 @@ use domain::survey::SeenClaim;
 use futures_util::{StreamExt as _, stream};
 use ports::StoreError;
 use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
 use ports::runtime::Runtime;
 use startup::spans::{correlate, of_order};
 use tracing::Instrument as _;
@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 
 /// How often one step reads an order again that has changed since the first read.
-const LOOKS: Policy = Policy::at_once(2);
+const ATTEMPTS: Policy = Policy::at_once(2);
 
 /// The result of cancelling the orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,16 +83,16 @@ async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
     runtime: &R,
     id: &OrderId,
 ) -> Result<bool, StoreError> {
-    let look = |_| async {
+    let attempt = |_| async {
         let Some(order) = retry(runtime, IN_REQUEST, || orders.order(id)).await? else {
             // The claim was read before the order was visible: the next step reads again.
-            return Ok(Look::Done(false));
+            return Ok(Attempt::Done(false));
         };
         if !order.status.is_open() || order.cancel_requested.is_some() {
-            return Ok(Look::Done(true));
+            return Ok(Attempt::Done(true));
         }
         let Ok(step) = order.request_cancel(EndReason::DropCancelled, runtime.now()) else {
-            return Ok(Look::Done(true));
+            return Ok(Attempt::Done(true));
         };
         correlate(order.correlation.as_ref());
         let asked = retry(runtime, IN_REQUEST, || orders.advance(&step)).await?;
@@ -102,7 +102,9 @@ async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
                 "the drop was cancelled: the end of the order was requested"
             );
         }
-        Ok(Look::of(asked, true))
+        Ok(Attempt::of(asked, true))
     };
-    Ok(look_again(runtime, LOOKS, look).await?.unwrap_or(false))
+    Ok(retry_on_conflict(runtime, ATTEMPTS, attempt)
+        .await?
+        .unwrap_or(false))
 }

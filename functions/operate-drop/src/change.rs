@@ -5,7 +5,7 @@ use domain::drops::{Drop, DropError};
 use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
 use ports::runtime::Runtime;
 use tokens::Scope;
 
@@ -13,7 +13,7 @@ use crate::NotDone;
 
 /// The number of further reads when another change came first. There are few operators, so more conflicts
 /// than this indicate a fault. The pauses are random, so that two operators do not collide repeatedly.
-pub(crate) const LOOKS: Policy = Policy::new(7, 20, 20);
+pub(crate) const ATTEMPTS: Policy = Policy::new(7, 20, 20);
 
 /// The drop that a request names, and the drops that its token is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +52,17 @@ where
     D: ReadDrop + StoreDrop,
     R: Runtime,
 {
-    let look = |_| async {
+    let attempt = |_| async {
         let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
         let drop = found.ok_or(NotDone::Unknown)?;
         of.check(drop.listed)?;
         let next = apply(&drop, runtime.now())?;
         if next.version == drop.version {
-            return Ok(Look::Done(next));
+            return Ok(Attempt::Done(next));
         }
         let stored = retry(runtime, IN_REQUEST, || drops.store(&next)).await?;
-        Ok(Look::of(stored, next))
+        Ok(Attempt::of(stored, next))
     };
-    let done: Result<_, NotDone> = look_again(runtime, LOOKS, look).await;
+    let done: Result<_, NotDone> = retry_on_conflict(runtime, ATTEMPTS, attempt).await;
     done?.ok_or(NotDone::Conflict)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dynamodb::Table::{Orders, Purchases, Stock};
 use dynamodb::{OrderStore, Tables};
 use process_order::Pace;
-use process_order::drive::{Driver, GATEWAY_CALL_MS};
+use process_order::advance_payment::{GATEWAY_CALL_MS, PaymentSaga};
 use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::runtime::SystemRuntime;
 use stripe::{Mode, StripeConfig, StripeGateway};
@@ -36,6 +36,6 @@ fn main() -> ExitCode {
         let orders = OrderStore::new(&client, &tables);
         let pace = Pace::of(rate?);
         pace.warn();
-        Some(Driver::new(orders, gateway, pace, return_url, SystemRuntime))
+        Some(PaymentSaga::new(orders, gateway, pace, return_url, SystemRuntime))
     })
 }

@@ -170,7 +170,7 @@ fn sort(records: &[Value]) -> Sorted {
         let sequence = record::sequence_number(value);
         match record::read(value) {
             Reading::Change(event) => {
-                if event.kind.drives_payment() {
+                if event.kind.advances_payment() {
                     sorted.payments.push((place, (*event).clone()));
                 }
                 if event.kind.news().is_some() {

@@ -9,12 +9,12 @@ use domain::survey::SeenClaim;
 use ports::StoreError;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::ReadDrop;
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
 use ports::runtime::Runtime;
 use ports::stock::{GiveBackStock, ReadClaim};
 
 /// How often a release reads again when the claim has changed since the first read.
-const LOOKS: Policy = Policy::at_once(2);
+const ATTEMPTS: Policy = Policy::at_once(2);
 
 /// Why there is no reservation to show or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,10 +74,10 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Held<D, S, R> {
         id: &ReservationId,
         shopper: &ShopperId,
     ) -> Result<(), NoReservation> {
-        let look = |before| async move {
+        let attempt = |before| async move {
             let claim = match self.find(drop, id, shopper).await {
                 // An earlier attempt of this call released it, although its write was not confirmed.
-                Err(NoReservation::Unknown) if before > 0 => return Ok(Look::Done(())),
+                Err(NoReservation::Unknown) if before > 0 => return Ok(Attempt::Done(())),
                 found => found?,
             };
             if claim.state == ClaimState::Ordered {
@@ -89,9 +89,9 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Held<D, S, R> {
                 claim,
             };
             let returned = retry(&self.runtime, IN_REQUEST, || self.stock.give_back(&seen)).await?;
-            Ok(Look::of(returned, ()))
+            Ok(Attempt::of(returned, ()))
         };
-        let done: Result<_, NoReservation> = look_again(&self.runtime, LOOKS, look).await;
+        let done: Result<_, NoReservation> = retry_on_conflict(&self.runtime, ATTEMPTS, attempt).await;
         done?.ok_or(NoReservation::Contended)
     }
 

@@ -21,7 +21,7 @@ use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemorySecret, MemoryStor
 use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
 use process_order::Pace;
-use process_order::drive::Driver;
+use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
 use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
@@ -192,7 +192,7 @@ impl Fleet {
             Function::RelayEvents => Arc::new(Relay::new(queues(), runtime)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway);
-                Arc::new(Driver::new(
+                Arc::new(PaymentSaga::new(
                     store(),
                     gateway,
                     PACE,
@@ -322,7 +322,7 @@ impl Fleet {
 
     /// Passes a batch of the payments queue to `process-order`.
     pub async fn process(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Driver<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, label, event, 0)
+        self.event::<PaymentSaga<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, label, event, 0)
             .await
     }
 

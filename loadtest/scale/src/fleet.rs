@@ -20,7 +20,7 @@ use loadtest::client::Answer;
 use memory::{MemoryGateway, MemoryLedger, MemorySecret, MemoryStore, PaymentChange};
 use ports::invocation::{Handle, Invocation};
 use process_order::Pace;
-use process_order::drive::Driver;
+use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
 use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
@@ -227,7 +227,7 @@ impl Fleet {
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway, &self.rate);
                 let url = RETURN_URL.to_owned();
-                Arc::new(Driver::new(store(), gateway, self.pace(), url, runtime))
+                Arc::new(PaymentSaga::new(store(), gateway, self.pace(), url, runtime))
             }
             Function::ProjectLedger => {
                 let ledger = Ledger::new(&process, &self.ledger, &self.ledger_free_us);
@@ -396,7 +396,7 @@ impl Fleet {
 
     /// Passes a batch of the payments queue to `process-order`.
     pub async fn process(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Driver<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, event)
+        self.event::<PaymentSaga<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, event)
             .await
     }
 

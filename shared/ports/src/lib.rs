@@ -6,7 +6,7 @@
 //!
 //! **Errors.** Every database port fails with [`StoreError`], which separates what was certainly not done from what may
 //! have been: a time-out after sending is [`StoreError::Unknown`], never a failure, and the caller repeats the same
-//! conditional write or looks. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
+//! conditional write or reads. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
 //! does not hold is an outcome, with what was found.
 //!
 //! **Time and random numbers** come in through [`runtime::Clock`] and [`runtime::Random`], so that a whole drop replays

@@ -1,7 +1,7 @@
 //! Repeats of a call, limited in number and time, with jitter, by the caller's clock.
 //!
 //! Every repeat in a function uses this module. [`retry`] repeats one call, [`retry_each`] a call about many
-//! items, some of which may succeed and others not, and [`look_again`] a read, a decision and a conditional
+//! items, some of which may succeed and others not, and [`retry_on_conflict`] a read, a decision and a conditional
 //! write.
 
 use std::time::Duration;
@@ -209,16 +209,16 @@ where
     answers
 }
 
-/// How one look ended.
+/// The result of one attempt to read, decide and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look<T> {
-    /// With this. Nothing was to be written, or it was written.
+pub enum Attempt<T> {
+    /// Nothing was to be written, or it was written.
     Done(T),
     /// The data changed between the read and the write, or an answer was lost. Read it and decide again.
     Again,
 }
 
-impl<T> Look<T> {
+impl<T> Attempt<T> {
     /// Done with `done` if the conditional write was done, otherwise another read.
     pub fn of<R>(written: Conditional<R>, done: T) -> Self {
         match written {
@@ -228,27 +228,27 @@ impl<T> Look<T> {
     }
 }
 
-/// Reads, decides, and writes on condition that the data is unchanged. `look` does this once, and is called
-/// again while it returns [`Look::Again`], until `policy` is used up. Its argument is the number of earlier
+/// Reads, decides, and writes on condition that the data is unchanged. `attempt` does this once, and is called
+/// again while it returns [`Attempt::Again`], until `policy` is used up. Its argument is the number of earlier
 /// calls. `None` when the data changed each time.
 ///
-/// If the answer to a write is lost, the next read shows its effect, so `look` must recognise its own write.
+/// If the answer to a write is lost, the next read shows its effect, so `attempt` must recognise its own write.
 ///
 /// # Errors
 ///
-/// Those of `look`, at once, since it repeats its own reads and writes.
-pub async fn look_again<R, T, X, F>(
+/// Those of `attempt`, at once, since it repeats its own reads and writes.
+pub async fn retry_on_conflict<R, T, X, F>(
     runtime: &R,
     policy: Policy,
-    mut look: impl FnMut(usize) -> F,
+    mut attempt: impl FnMut(usize) -> F,
 ) -> Result<Option<T>, X>
 where
     R: Runtime,
-    F: Future<Output = Result<Look<T>, X>>,
+    F: Future<Output = Result<Attempt<T>, X>>,
 {
     let mut waits = Waits::new(runtime, policy);
     for before in 0.. {
-        if let Look::Done(done) = look(before).await? {
+        if let Attempt::Done(done) = attempt(before).await? {
             return Ok(Some(done));
         }
         if !waits.next(0).await {

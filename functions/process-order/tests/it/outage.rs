@@ -10,7 +10,7 @@ use memory::{GatewayFault, GatewayOp};
 use ports::orders::{FindDueOrders as _, PutOff as _};
 use ports::runtime::Clock as _;
 use process_order::LIMITS;
-use process_order::drive::Patience;
+use process_order::advance_payment::Patience;
 
 use crate::support::{Scene, TO_SIGN, VISA};
 
@@ -57,8 +57,8 @@ async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mu
         let due: Vec<Message> = queue.extract_if(.., |message| message.at <= now).collect();
         for mut message in due {
             if scene
-                .driver
-                .drive(&message.order, message.next_due, Patience::Long)
+                .saga
+                .advance_payment(&message.order, message.next_due, Patience::Long)
                 .await
                 .is_err()
             {
@@ -95,7 +95,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
     scene
         .gateway
         .fail_next(GatewayOp::Confirm, GatewayFault::UnknownAfter);
-    assert!(scene.drive(&ids[0]).await.is_ok());
+    assert!(scene.advance(&ids[0]).await.is_ok());
     scene.gateway.set_plan(|op, nth| {
         let faults = [
             GatewayFault::NotSent,
@@ -155,7 +155,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
 async fn a_shopper_who_leaves_the_bank_s_page_open_is_asked_after_in_growing_pauses_without_a_version() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", TO_SIGN).await;
-    assert!(scene.drive(&id).await.is_ok());
+    assert!(scene.advance(&id).await.is_ok());
     let (before, calls) = (scene.read(&id).await, scene.gateway.calls(GatewayOp::Find));
     let (mut played, mut queue) = (Played::default(), Vec::new());
     play(&scene, &mut queue, 110, &mut played).await;

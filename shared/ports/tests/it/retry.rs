@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use memory::TestRuntime;
 use ports::Conditional;
 use ports::retry::{
-    IN_REQUEST, IN_WORKER, Look, Policy, SENDING, Transient, look_again, retry, retry_each, retry_if,
+    Attempt, IN_REQUEST, IN_WORKER, Policy, SENDING, Transient, retry, retry_each, retry_if,
+    retry_on_conflict,
 };
 use ports::runtime::Clock as _;
 use proptest::prelude::*;
@@ -194,12 +195,12 @@ fn of_writers_that_meet_each_one_succeeds_on_what_it_read_last() {
     let (runtime, value) = (TestRuntime::default(), Versioned::default());
     let count = |_| async {
         let next = value.read().await + 1;
-        Ok::<_, ()>(Look::of(value.write(next).await, next))
+        Ok::<_, ()>(Attempt::of(value.write(next).await, next))
     };
-    // At each conflict another writer succeeded, so the last of six needs six looks.
+    // At each conflict another writer succeeded, so the last of six needs six attempts.
     let policy = Policy::at_once(5);
     let all = run(futures_util::future::join_all(
-        (0..6).map(|_| look_again(&runtime, policy, count)),
+        (0..6).map(|_| retry_on_conflict(&runtime, policy, count)),
     ));
     let mut counted: Vec<u32> = all.into_iter().map(|done| done.unwrap().unwrap()).collect();
     counted.sort_unstable();
@@ -209,27 +210,30 @@ fn of_writers_that_meet_each_one_succeeds_on_what_it_read_last() {
 #[test]
 fn looks_are_bounded_and_an_error_ends_them() {
     let runtime = TestRuntime::default();
-    let looks = Cell::new(0);
+    let attempts = Cell::new(0);
     let again = |_| async {
-        looks.set(looks.get() + 1);
-        if looks.get() == 10 {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() == 10 {
             Err("fault")
         } else {
-            Ok(Look::<()>::Again)
+            Ok(Attempt::<()>::Again)
         }
     };
-    assert_eq!(run(look_again(&runtime, Policy::at_once(3), &again)), Ok(None));
-    assert_eq!((looks.get(), runtime.slept_ms()), (4, 0));
-    let late = Policy::new(9, 10, 10).until(runtime.now().plus_millis(9));
-    assert_eq!(run(look_again(&runtime, late, &again)), Ok(None));
     assert_eq!(
-        (looks.get(), runtime.slept_ms()),
+        run(retry_on_conflict(&runtime, Policy::at_once(3), &again)),
+        Ok(None)
+    );
+    assert_eq!((attempts.get(), runtime.slept_ms()), (4, 0));
+    let late = Policy::new(9, 10, 10).until(runtime.now().plus_millis(9));
+    assert_eq!(run(retry_on_conflict(&runtime, late, &again)), Ok(None));
+    assert_eq!(
+        (attempts.get(), runtime.slept_ms()),
         (5, 0),
         "no wait beyond the deadline"
     );
     assert_eq!(
-        run(look_again(&runtime, Policy::at_once(9), &again)),
+        run(retry_on_conflict(&runtime, Policy::at_once(9), &again)),
         Err("fault")
     );
-    assert_eq!(looks.get(), 10);
+    assert_eq!(attempts.get(), 10);
 }

@@ -11,7 +11,7 @@ use ports::payment::{Payment, PaymentId, PaymentState};
 use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use process_order::Pace;
-use process_order::drive::{Driven, Driver, NotDriven, Patience};
+use process_order::advance_payment::{Advanced, NotAdvanced, Patience, PaymentSaga};
 
 pub(crate) const VISA: &str = "pm_card_visa";
 pub(crate) const DECLINED: &str = "pm_card_visa_chargeDeclined";
@@ -24,7 +24,7 @@ pub(crate) struct Scene {
     pub(crate) store: MemoryStore,
     pub(crate) gateway: MemoryGateway,
     pub(crate) runtime: TestRuntime,
-    pub(crate) driver: Driver<MemoryStore, MemoryGateway, TestRuntime>,
+    pub(crate) saga: PaymentSaga<MemoryStore, MemoryGateway, TestRuntime>,
 }
 
 /// A rate so high that no call waits.
@@ -43,12 +43,12 @@ impl Scene {
         let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(seed));
         assert!(store.allocate(&scene::key(0), 20).await.unwrap().is_done());
         let return_url = "https://shop.example/orders".to_owned();
-        let driver = Driver::new(store.clone(), gateway.clone(), pace, return_url, runtime.clone());
+        let saga = PaymentSaga::new(store.clone(), gateway.clone(), pace, return_url, runtime.clone());
         Self {
             store,
             gateway,
             runtime,
-            driver,
+            saga,
         }
     }
 
@@ -76,22 +76,22 @@ impl Scene {
         placing.order.id
     }
 
-    pub(crate) async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
-        self.driver.drive(id, None, Patience::Long).await
+    pub(crate) async fn advance(&self, id: &OrderId) -> Result<Advanced, NotAdvanced> {
+        self.saga.advance_payment(id, None, Patience::Long).await
     }
 
     /// Repeats as the queue and the sweeper do, while the message fails or the gateway does not answer.
-    pub(crate) async fn deliver(&self, id: &OrderId) -> Driven {
+    pub(crate) async fn deliver(&self, id: &OrderId) -> Advanced {
         let mut last = None;
         for _ in 0..12 {
-            match self.drive(id).await {
-                Ok(Driven::WithoutGateway) => {}
-                Ok(driven) => return driven,
+            match self.advance(id).await {
+                Ok(Advanced::WithoutGateway) => {}
+                Ok(advanced) => return advanced,
                 Err(error) => last = Some(error),
             }
             self.runtime.advance(500);
         }
-        panic!("not driven in twelve deliveries: {last:?}")
+        panic!("not advanced in twelve deliveries: {last:?}")
     }
 
     pub(crate) async fn read(&self, id: &OrderId) -> Order {

@@ -1,4 +1,4 @@
-//! Drives one order for one message: reads it, asks the gateway, and takes the next step.
+//! Advances the payment of one order for one message: reads the order, asks the gateway, and takes the next step.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +13,7 @@ use ports::payment::{
     CardFingerprint, GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId,
     PaymentMethod, PaymentState,
 };
-use ports::retry::{self, IN_WORKER, Policy, Transient as _, look_again, retry, retry_if};
+use ports::retry::{self, IN_WORKER, Policy, Transient as _, retry, retry_if, retry_on_conflict};
 use ports::runtime::Runtime;
 use ports::{Conditional, StoreError};
 use secrets::FETCH_TIMEOUT_MS;
@@ -22,7 +22,7 @@ use crate::calls::{Calls, Pace};
 
 /// The largest number of reads of one order for one message. A conflict or a lost answer requires another
 /// read.
-const LOOKS: Policy = Policy::new(5, 60, 960);
+const ATTEMPTS: Policy = Policy::new(5, 60, 960);
 /// Repeats of one call to the gateway. They bridge an outage of a few seconds; the message's time budget
 /// limits them too. After the last repeat, the order waits for the sweeper.
 const GATEWAY: Policy = Policy::new(6, 50, 1_600);
@@ -48,7 +48,7 @@ const _: () = assert!(
 
 /// The result of processing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driven {
+pub enum Advanced {
     /// The order has ended.
     Ended(OrderStatus),
     /// The order waits for the shopper or the gateway, or the gateway's rate leaves no call for it now. The
@@ -82,19 +82,19 @@ impl Patience {
 
 /// Why a message must be redelivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotDriven {
+pub enum NotAdvanced {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The gateway refuses a call because of a fault of this project, so an engineer must act. Every other
-    /// failure of the gateway becomes [`Driven::WithoutGateway`].
+    /// failure of the gateway becomes [`Advanced::WithoutGateway`].
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// There is no such order.
     #[error("no such order")]
     NoOrder,
     /// The gateway does not have the payment that the order names, because the payment belongs to another
-    /// account or another gateway. Becomes [`Driven::WithoutGateway`].
+    /// account or another gateway. Becomes [`Advanced::WithoutGateway`].
     #[error("the gateway does not know the order's payment")]
     NoPayment,
     /// The order keeps changing, or the time budget is used up.
@@ -105,18 +105,17 @@ pub enum NotDriven {
     Contradiction(&'static str),
 }
 
-impl From<NotPossible> for NotDriven {
+impl From<NotPossible> for NotAdvanced {
     fn from(_: NotPossible) -> Self {
         Self::Contradiction("the step does not follow from the order")
     }
 }
 
-/// One look's end.
-type Look = retry::Look<Driven>;
+type Attempt = retry::Attempt<Advanced>;
 
-/// What looks at orders.
+/// Advances payments: reads an order, asks the gateway, and takes the next step.
 #[derive(Debug, Clone)]
-pub struct Driver<O, G, R> {
+pub struct PaymentSaga<O, G, R> {
     orders: O,
     gateway: G,
     calls: Calls,
@@ -129,21 +128,21 @@ pub struct Driver<O, G, R> {
 
 /// How the payment's state was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum FoundBy {
     /// From the answer to the current try.
-    ByConfirm,
+    Confirm,
     /// From a look-up, which may report the result of an earlier try.
-    ByLookUp,
+    LookUp,
 }
 
 /// The next action of a message on a payment.
 enum Next {
     /// None in this read of the order.
-    Done(Look),
+    Done(Attempt),
     /// Confirm the payment with the current try of this order, which is stored.
     Confirm(Box<Order>),
     /// Act on the gateway's answer.
-    Told(Payment, Told),
+    Follow(Payment, FoundBy),
 }
 
 /// The gateway's reason for declining a try.
@@ -165,7 +164,7 @@ impl<'a> Decline<'a> {
 }
 
 /// Counts and limits of one message.
-struct Effort {
+struct Budget {
     /// The time after which no new step begins.
     until: Timestamp,
     /// The retry policy [`GATEWAY`], limited to the message's time budget.
@@ -175,7 +174,7 @@ struct Effort {
     calls: AtomicU32,
 }
 
-impl<O, G, R> Driver<O, G, R>
+impl<O, G, R> PaymentSaga<O, G, R>
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline,
     G: PaymentGateway,
@@ -199,36 +198,36 @@ where
     ///
     /// # Errors
     ///
-    /// [`NotDriven`]: the message must be redelivered.
-    pub async fn drive(
+    /// [`NotAdvanced`]: the message must be redelivered.
+    pub async fn advance_payment(
         &self,
         id: &OrderId,
         next_due: Option<Timestamp>,
         patience: Patience,
-    ) -> Result<Driven, NotDriven> {
-        match self.try_drive(id, next_due, patience).await {
-            Err(NotDriven::Gateway(GatewayError::Throttled { retry_after_ms })) => {
+    ) -> Result<Advanced, NotAdvanced> {
+        match self.try_advance(id, next_due, patience).await {
+            Err(NotAdvanced::Gateway(GatewayError::Throttled { retry_after_ms })) => {
                 // The message is deleted, since a redelivery would count towards the dead-letter limit. The
                 // order is in the index of open orders, so the sweeper sends a reminder.
                 tracing::info!(
                     retry_after_ms,
                     "the payment gateway's rate leaves no call for the order now"
                 );
-                Ok(Driven::Waiting)
+                Ok(Advanced::Waiting)
             }
-            driven => driven,
+            advanced => advanced,
         }
     }
 
-    async fn try_drive(
+    async fn try_advance(
         &self,
         id: &OrderId,
         next_due: Option<Timestamp>,
         patience: Patience,
-    ) -> Result<Driven, NotDriven> {
+    ) -> Result<Advanced, NotAdvanced> {
         let order = self.read(id).await?;
         if is_stale(&order, next_due) {
-            return Ok(Driven::Stale);
+            return Ok(Advanced::Stale);
         }
         let calls = calls_ahead(&order);
         let mut read = Some(order);
@@ -245,34 +244,34 @@ where
             }
         }
         let until = self.runtime.now().plus_millis(BUDGET_MS.cast_signed());
-        let effort = Effort {
+        let budget = Budget {
             until,
             gateway: GATEWAY.until(until),
             confirms: AtomicU32::new(0),
             calls: AtomicU32::new(calls),
         };
-        let look = |_| self.look(id, next_due, read.take(), &effort);
-        let driven = look_again(&self.runtime, LOOKS.until(until), look).await?;
-        driven.ok_or(NotDriven::Unfinished)
+        let attempt = |_| self.attempt(id, next_due, read.take(), &budget);
+        let advanced = retry_on_conflict(&self.runtime, ATTEMPTS.until(until), attempt).await?;
+        advanced.ok_or(NotAdvanced::Unfinished)
     }
 
-    async fn read(&self, id: &OrderId) -> Result<Order, NotDriven> {
+    async fn read(&self, id: &OrderId) -> Result<Order, NotAdvanced> {
         let order = retry(&self.runtime, IN_WORKER, || self.orders.order(id)).await?;
-        order.ok_or(NotDriven::NoOrder)
+        order.ok_or(NotAdvanced::NoOrder)
     }
 
     /// Makes one call to the gateway when its turn has come.
-    async fn call<T, F>(&self, effort: &Effort, call: impl FnOnce() -> F) -> Result<T, GatewayError>
+    async fn call<T, F>(&self, budget: &Budget, call: impl FnOnce() -> F) -> Result<T, GatewayError>
     where
         F: Future<Output = Result<T, GatewayError>>,
     {
         let taken = |left: u32| left.checked_sub(1);
-        let is_left = effort
+        let is_left = budget
             .calls
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
         let calls = u32::from(is_left.is_err());
         self.calls
-            .turn(&self.orders, &self.runtime, calls, effort.until)
+            .turn(&self.orders, &self.runtime, calls, budget.until)
             .await?;
         let answer = call().await;
         if let Err(GatewayError::Throttled { retry_after_ms }) = &answer {
@@ -281,51 +280,51 @@ where
         answer
     }
 
-    async fn look(
+    async fn attempt(
         &self,
         id: &OrderId,
         next_due: Option<Timestamp>,
         read: Option<Order>,
-        effort: &Effort,
-    ) -> Result<Look, NotDriven> {
+        budget: &Budget,
+    ) -> Result<Attempt, NotAdvanced> {
         let order = match read {
             Some(order) => order,
             None => self.read(id).await?,
         };
         if !order.status.is_open() {
-            return Ok(Look::Done(Driven::Ended(order.status)));
+            return Ok(Attempt::Done(Advanced::Ended(order.status)));
         }
         if is_stale(&order, next_due) {
-            return Ok(Look::Done(Driven::Stale));
+            return Ok(Attempt::Done(Advanced::Stale));
         }
-        match self.advance(&order, effort).await {
+        match self.take_step(&order, budget).await {
             // A 429 ends the message without a warning. A refusal fails the message, since an engineer must
             // act.
-            Err(NotDriven::Gateway(
+            Err(NotAdvanced::Gateway(
                 error @ (GatewayError::Throttled { .. } | GatewayError::Refused { .. }),
             )) => Err(error.into()),
-            Err(why @ (NotDriven::Gateway(_) | NotDriven::NoPayment)) => {
+            Err(why @ (NotAdvanced::Gateway(_) | NotAdvanced::NoPayment)) => {
                 Ok(self.without_gateway(&order, &why))
             }
             done => done,
         }
     }
 
-    async fn advance(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn take_step(&self, order: &Order, budget: &Budget) -> Result<Attempt, NotAdvanced> {
         let (Some((action, _)), Some(id)) = (step(order.status), &order.payment_id) else {
-            return self.begin(order, effort).await;
+            return self.begin(order, budget).await;
         };
         if let Some(reason) = order.cancel_requested {
-            return self.cancel(order, id, reason, effort).await;
+            return self.cancel(order, id, reason, budget).await;
         }
         match action {
             Action::AwaitCard if self.is_over(order) => {
-                self.give_up(order, EndReason::PaymentDeadline, effort).await
+                self.give_up(order, EndReason::PaymentDeadline, budget).await
             }
-            Action::AwaitCard => Ok(Look::Done(Driven::Waiting)),
+            Action::AwaitCard => Ok(Attempt::Done(Advanced::Waiting)),
             Action::Create | Action::Confirm | Action::LookUp => {
-                let payment = self.find(id, effort).await?;
-                self.pay(order, id, Next::Told(payment, Told::ByLookUp), effort)
+                let payment = self.find(id, budget).await?;
+                self.pay(order, id, Next::Follow(payment, FoundBy::LookUp), budget)
                     .await
             }
         }
@@ -333,23 +332,23 @@ where
 
     /// The only place that turns a missing answer of the gateway into a wait. The order waits until its
     /// operator ends it.
-    fn without_gateway(&self, order: &Order, why: &NotDriven) -> Look {
+    fn without_gateway(&self, order: &Order, why: &NotAdvanced) -> Attempt {
         let to_do = match why {
-            NotDriven::Gateway(GatewayError::NoKey | GatewayError::WrongMode) => Some(
+            NotAdvanced::Gateway(GatewayError::NoKey | GatewayError::WrongMode) => Some(
                 "put the gateway's valid key, of the mode that GATEWAY_MODE names, into the secret that GATEWAY_SECRET names",
             ),
-            NotDriven::NoPayment => {
+            NotAdvanced::NoPayment => {
                 Some("see whether the key is of another account; if not, an operator ends the order")
             }
             _ => None,
         };
         // The alarm `GatewaySilent` counts this line.
         tracing::warn!(%why, to_do, "payment gateway gave no usable answer; the order waits");
-        self.tell_if_late(order);
-        Look::Done(Driven::WithoutGateway)
+        self.log_if_late(order);
+        Attempt::Done(Advanced::WithoutGateway)
     }
 
-    fn tell_if_late(&self, order: &Order) {
+    fn log_if_late(&self, order: &Order) {
         let now = self.runtime.now();
         if order.gateway_wait().is_some_and(|(_, until)| until <= now) {
             // The alarm `GatewayAwaited` counts this line.
@@ -358,7 +357,7 @@ where
     }
 
     /// An order without a payment has had no confirm. It gets one try even after its deadline.
-    async fn begin(&self, order: &Order, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn begin(&self, order: &Order, budget: &Budget) -> Result<Attempt, NotAdvanced> {
         if order.terms.cards == 0 {
             tracing::info!(
                 "too many cards of the shopper were declined in the drop; the gateway is not called"
@@ -371,8 +370,8 @@ where
         };
         let key = IdempotencyKey::create_after(&order.id, order.create_keys_used);
         // A repeat with the same key returns the same payment, so a call whose answer was lost is repeated.
-        let create = || self.call(effort, || self.gateway.create(&new, &key));
-        let payment = match retry(&self.runtime, effort.gateway, create).await {
+        let create = || self.call(budget, || self.gateway.create(&new, &key));
+        let payment = match retry(&self.runtime, budget.gateway, create).await {
             Ok(payment) => payment,
             // A payment cannot be looked up by its key. This is safe, since an unconfirmed payment takes no
             // money. The payment of the next key is stored and confirmed. If the current key did create a
@@ -381,16 +380,16 @@ where
             Err(error) => return Err(error.into()),
         };
         if payment.amount != order.amount {
-            return Err(NotDriven::Contradiction("the payment is of another amount"));
+            return Err(NotAdvanced::Contradiction("the payment is of another amount"));
         }
         let step = order.with_payment(payment.id.clone(), self.runtime.now())?;
         if self.store(&step).await?.is_done() {
             let next = Next::Confirm(Box::new(step.order.clone()));
-            self.pay(&step.order, &payment.id, next, effort).await
+            self.pay(&step.order, &payment.id, next, budget).await
         } else {
             // Another payment id is stored, so this payment stays unconfirmed; or another worker stored the
             // same id.
-            Ok(Look::Again)
+            Ok(Attempt::Again)
         }
     }
 
@@ -401,45 +400,45 @@ where
         order: &Order,
         id: &PaymentId,
         first: Next,
-        effort: &Effort,
-    ) -> Result<Look, NotDriven> {
+        budget: &Budget,
+    ) -> Result<Attempt, NotAdvanced> {
         let (mut order, mut next) = (order.clone(), first);
         loop {
             next = match next {
-                Next::Done(look) => return Ok(look),
+                Next::Done(attempt) => return Ok(attempt),
                 Next::Confirm(current) => {
                     order = *current;
-                    self.confirm(&order, id, effort).await?
+                    self.confirm(&order, id, budget).await?
                 }
-                Next::Told(payment, told) => self.follow(&order, payment, told, effort).await?,
+                Next::Follow(payment, found_by) => self.follow(&order, payment, found_by, budget).await?,
             };
         }
     }
 
     /// Confirms with the current try, which takes the money. Requires that the payment's id and the try with
     /// its key are stored with the order.
-    async fn confirm(&self, order: &Order, id: &PaymentId, effort: &Effort) -> Result<Next, NotDriven> {
-        if effort.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
+    async fn confirm(&self, order: &Order, id: &PaymentId, budget: &Budget) -> Result<Next, NotAdvanced> {
+        if budget.confirms.fetch_add(1, Ordering::Relaxed) >= MOST_CONFIRMS {
             return Err(GatewayError::Unknown.into());
         }
         let Some(current) = order.current_try() else {
-            return Err(NotDriven::Contradiction("the order has no card"));
+            return Err(NotAdvanced::Contradiction("the order has no card"));
         };
         let Ok(method) = current.method.parse::<PaymentMethod>() else {
             return self
-                .declined(order, id, Decline::of("invalid_account"), effort)
+                .declined(order, id, Decline::of("invalid_account"), budget)
                 .await;
         };
         let key = IdempotencyKey::of_try(&order.id, current);
         let not_done = |error: &GatewayError| error.is_transient() && error.is_certainly_undone();
         let confirm = || {
-            self.call(effort, || {
+            self.call(budget, || {
                 self.gateway.confirm(id, &method, &self.return_url, &key)
             })
         };
-        let answer = retry_if(&self.runtime, effort.gateway, not_done, confirm).await;
+        let answer = retry_if(&self.runtime, budget.gateway, not_done, confirm).await;
         let error = match answer {
-            Ok(payment) => return Ok(Next::Told(payment, Told::ByConfirm)),
+            Ok(payment) => return Ok(Next::Follow(payment, FoundBy::Confirm)),
             Err(error) => error,
         };
         let code = match &error {
@@ -447,30 +446,30 @@ where
             GatewayError::Refused { code } => Some(code),
             _ => return Err(error.into()),
         };
-        let payment = self.find(id, effort).await?;
+        let payment = self.find(id, budget).await?;
         if !is_open_to(order, &payment) {
             // The confirm had taken effect, or the payment was only in a later state.
-            return Ok(Next::Told(payment, Told::ByLookUp));
+            return Ok(Next::Follow(payment, FoundBy::LookUp));
         }
         let Some(code) = code else {
-            let look = match error {
+            let attempt = match error {
                 GatewayError::StoredFailure => self.next_key(order).await?,
-                _ => Look::Again,
+                _ => Attempt::Again,
             };
-            return Ok(Next::Done(look));
+            return Ok(Next::Done(attempt));
         };
         // The gateway has the payment and will never charge this card.
         tracing::error!(payment = %id, %code, "the payment gateway refused to confirm the payment");
-        self.declined(order, id, Decline::of(code.as_str()), effort).await
+        self.declined(order, id, Decline::of(code.as_str()), budget).await
     }
 
     /// The gateway stored a failure under the key and took no money. The same call is made with the next key,
     /// which is stored first.
-    async fn next_key(&self, order: &Order) -> Result<Look, NotDriven> {
+    async fn next_key(&self, order: &Order) -> Result<Attempt, NotAdvanced> {
         match order.next_key(self.runtime.now()) {
             Ok(step) => {
                 self.store(&step).await?;
-                Ok(Look::Again)
+                Ok(Attempt::Again)
             }
             Err(_) => Err(GatewayError::StoredFailure.into()),
         }
@@ -481,12 +480,12 @@ where
         &self,
         order: &Order,
         payment: Payment,
-        told: Told,
-        effort: &Effort,
-    ) -> Result<Next, NotDriven> {
+        found_by: FoundBy,
+        budget: &Budget,
+    ) -> Result<Next, NotAdvanced> {
         let id = &payment.id;
         let open = is_open_to(order, &payment);
-        let look = match payment.state {
+        let attempt = match payment.state {
             PaymentState::Succeeded { captured } => {
                 if captured != order.amount {
                     tracing::error!(payment = %id, "another amount was captured");
@@ -498,7 +497,9 @@ where
             // too often, and users of the gateway's dashboard may cancel a payment.
             PaymentState::Cancelled => self.undo(order, EndReason::PaymentDeclined).await,
             // The answer to a confirm is about the try of that confirm.
-            PaymentState::Declined { .. } | PaymentState::Unconfirmed if open && told == Told::ByLookUp => {
+            PaymentState::Declined { .. } | PaymentState::Unconfirmed
+                if open && found_by == FoundBy::LookUp =>
+            {
                 return Ok(Next::Confirm(Box::new(order.clone())));
             }
             PaymentState::Declined {
@@ -509,31 +510,31 @@ where
                     charge,
                     card,
                 };
-                return self.declined(order, id, decline, effort).await;
+                return self.declined(order, id, decline, budget).await;
             }
-            PaymentState::Unconfirmed => Ok(Look::Again),
+            PaymentState::Unconfirmed => Ok(Attempt::Again),
             PaymentState::ActionRequired { url } => {
                 let known = order.action.as_ref().is_some_and(|action| action.url == url);
                 if order.turn == Turn::Shopper && self.is_over(order) {
-                    let look = self.give_up(order, EndReason::PaymentDeadline, effort).await?;
-                    return Ok(Next::Done(look));
+                    let attempt = self.give_up(order, EndReason::PaymentDeadline, budget).await?;
+                    return Ok(Next::Done(attempt));
                 }
                 if known {
-                    return Ok(Next::Done(Look::Done(Driven::Waiting)));
+                    return Ok(Next::Done(Attempt::Done(Advanced::Waiting)));
                 }
                 let step = order.require_action(url, self.runtime.now())?;
-                Ok(Look::of(self.store(&step).await?, Driven::Waiting))
+                Ok(Attempt::of(self.store(&step).await?, Advanced::Waiting))
             }
             PaymentState::Processing if order.status == OrderStatus::ActionRequired => {
                 let step = order.acted(self.runtime.now())?;
-                Ok(Look::of(self.store(&step).await?, Driven::Waiting))
+                Ok(Attempt::of(self.store(&step).await?, Advanced::Waiting))
             }
             PaymentState::Processing => {
-                self.tell_if_late(order);
-                Ok(Look::Done(Driven::Waiting))
+                self.log_if_late(order);
+                Ok(Attempt::Done(Advanced::Waiting))
             }
         };
-        look.map(Next::Done)
+        attempt.map(Next::Done)
     }
 
     /// The current try was declined.
@@ -542,8 +543,8 @@ where
         order: &Order,
         id: &PaymentId,
         decline: Decline<'_>,
-        effort: &Effort,
-    ) -> Result<Next, NotDriven> {
+        budget: &Budget,
+    ) -> Result<Next, NotAdvanced> {
         let (reason, now) = (DeclineReason::of_code(decline.code), self.runtime.now());
         let n = order.tries.len();
         tracing::info!(payment = %id, attempt = n, reason = reason.as_str(), "the card was declined");
@@ -552,22 +553,25 @@ where
             let next = if self.store(&step).await?.is_done() {
                 Next::Confirm(Box::new(step.order))
             } else {
-                Next::Done(Look::Again)
+                Next::Done(Attempt::Again)
             };
             return Ok(next);
         }
         let is_tested = self.is_tested(order, decline.card.as_ref()).await?;
         if order.cards_left > 0 && !is_tested {
             let step = order.declined(reason, decline.charge, now)?;
-            return Ok(Next::Done(Look::of(self.store(&step).await?, Driven::Waiting)));
+            return Ok(Next::Done(Attempt::of(
+                self.store(&step).await?,
+                Advanced::Waiting,
+            )));
         }
         let step = order.declined_for_good(reason, decline.charge, now)?;
-        self.give_up_by(&step, id, effort).await.map(Next::Done)
+        self.give_up_by(&step, id, budget).await.map(Next::Done)
     }
 
     /// Counts the declined card. Returns whether the card was declined in so many orders of the drop that it
     /// is probably being tested.
-    async fn is_tested(&self, order: &Order, card: Option<&CardFingerprint>) -> Result<bool, NotDriven> {
+    async fn is_tested(&self, order: &Order, card: Option<&CardFingerprint>) -> Result<bool, NotAdvanced> {
         let Some(card) = card else {
             return Ok(false);
         };
@@ -591,20 +595,30 @@ where
 
     /// Stores that the order is to end and why, before the gateway is called. After this write, no further
     /// card is accepted.
-    async fn give_up(&self, order: &Order, reason: EndReason, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn give_up(
+        &self,
+        order: &Order,
+        reason: EndReason,
+        budget: &Budget,
+    ) -> Result<Attempt, NotAdvanced> {
         let step = order.request_cancel(reason, self.runtime.now())?;
         match &order.payment_id {
-            Some(id) if step.effect.is_none() => self.give_up_by(&step, id, effort).await,
+            Some(id) if step.effect.is_none() => self.give_up_by(&step, id, budget).await,
             _ => self.end(&step).await,
         }
     }
 
-    async fn give_up_by(&self, step: &OrderStep, id: &PaymentId, effort: &Effort) -> Result<Look, NotDriven> {
+    async fn give_up_by(
+        &self,
+        step: &OrderStep,
+        id: &PaymentId,
+        budget: &Budget,
+    ) -> Result<Attempt, NotAdvanced> {
         match step.order.cancel_requested {
             Some(reason) if self.store(step).await?.is_done() => {
-                self.cancel(&step.order, id, reason, effort).await
+                self.cancel(&step.order, id, reason, budget).await
             }
-            _ => Ok(Look::Again),
+            _ => Ok(Attempt::Again),
         }
     }
 
@@ -614,13 +628,13 @@ where
         order: &Order,
         id: &PaymentId,
         reason: EndReason,
-        effort: &Effort,
-    ) -> Result<Look, NotDriven> {
-        let cancel = || self.call(effort, || self.gateway.cancel(id));
-        let payment = match retry(&self.runtime, effort.gateway, cancel).await {
+        budget: &Budget,
+    ) -> Result<Attempt, NotAdvanced> {
+        let cancel = || self.call(budget, || self.gateway.cancel(id));
+        let payment = match retry(&self.runtime, budget.gateway, cancel).await {
             // The gateway cannot cancel a payment that it does not have.
-            Err(GatewayError::Refused { .. }) => match self.find(id, effort).await {
-                Err(NotDriven::NoPayment) if order.is_not_at_gateway() => {
+            Err(GatewayError::Refused { .. }) => match self.find(id, budget).await {
+                Err(NotAdvanced::NoPayment) if order.is_not_at_gateway() => {
                     tracing::warn!(payment = %id, "the gateway does not have the payment, as the operator stated");
                     return self.undo(order, reason).await;
                 }
@@ -636,31 +650,31 @@ where
             }
             // The payment can no longer be stopped and has not ended yet.
             PaymentState::Processing => {
-                self.tell_if_late(order);
-                Ok(Look::Done(Driven::Waiting))
+                self.log_if_late(order);
+                Ok(Attempt::Done(Advanced::Waiting))
             }
             PaymentState::Unconfirmed
             | PaymentState::ActionRequired { .. }
-            | PaymentState::Declined { .. } => Err(NotDriven::Contradiction("the gateway did not cancel")),
+            | PaymentState::Declined { .. } => Err(NotAdvanced::Contradiction("the gateway did not cancel")),
         }
     }
 
-    async fn find(&self, id: &PaymentId, effort: &Effort) -> Result<Payment, NotDriven> {
-        let find = || self.call(effort, || self.gateway.find(id));
-        let found = retry(&self.runtime, effort.gateway, find).await?;
-        found.ok_or(NotDriven::NoPayment)
+    async fn find(&self, id: &PaymentId, budget: &Budget) -> Result<Payment, NotAdvanced> {
+        let find = || self.call(budget, || self.gateway.find(id));
+        let found = retry(&self.runtime, budget.gateway, find).await?;
+        found.ok_or(NotAdvanced::NoPayment)
     }
 
-    async fn undo(&self, order: &Order, reason: EndReason) -> Result<Look, NotDriven> {
+    async fn undo(&self, order: &Order, reason: EndReason) -> Result<Attempt, NotAdvanced> {
         self.end(&order.undo(reason, self.runtime.now())?).await
     }
 
-    async fn end(&self, step: &OrderStep) -> Result<Look, NotDriven> {
+    async fn end(&self, step: &OrderStep) -> Result<Attempt, NotAdvanced> {
         let stored = self.store(step).await?;
         if stored.is_done() {
             tracing::info!(status = step.order.status.as_str(), "the order ended");
         }
-        Ok(Look::of(stored, Driven::Ended(step.order.status)))
+        Ok(Attempt::of(stored, Advanced::Ended(step.order.status)))
     }
 
     /// Stores the step. After a lost answer the write is repeated. If the first write was done, the repeat is
