@@ -23,7 +23,7 @@ pub mod runtime;
 pub mod spans;
 
 // Every function is built with these dependency features.
-use features as _;
+use feature_unification as _;
 
 use std::convert::Infallible;
 use std::future::Future;
