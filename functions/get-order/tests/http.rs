@@ -62,7 +62,7 @@ impl Scene {
         let first = self.store.orders().values().all(|order| order.shopper != shopper);
         let terms = Terms {
             cards: Terms::cards_of(first, 0),
-            ..contracts::scene::TERMS
+            ..contracts::fixtures::TERMS
         };
         let hold = Claim::held(1, now.plus_seconds(30), nonce.clone());
         assert!(self.store.claim(&shard, &shopper, &hold).await.unwrap().is_done());

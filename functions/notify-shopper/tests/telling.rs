@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use contracts::scene::{as_first, key, placing};
+use contracts::fixtures::{as_first, key, placing};
 use domain::order::{DeclineReason, EndReason, Fingerprint, Order};
 use events::OrderEvent;
 use memory::{Fault, MailFault, MemoryMailbox, MemoryStore, Op, TestRuntime};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use contracts::scene::{key, placing_in, shopper};
+use contracts::fixtures::{key, placing_in, shopper};
 use domain::ids::OrderId;
 use domain::limits::{ACTION_POLL_MS, OPEN_BUCKETS, REDRIVE_MS};
 use domain::order::{EndReason, Order};

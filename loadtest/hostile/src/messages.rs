@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
-use contracts::scene;
+use contracts::fixtures;
 use domain::rate::CallRate;
 use events::{OrderEvent, PaymentWork};
 use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestRuntime};
@@ -104,11 +104,11 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(5));
-        let placing = scene::placing("ada", "k", 1, 2);
-        let allocated = store.allocate(&scene::key(0), 20).await;
+        let placing = fixtures::placing("ada", "k", 1, 2);
+        let allocated = store.allocate(&fixtures::key(0), 20).await;
         assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
         let claimed = store
-            .claim(&scene::key(0), &scene::shopper("ada"), &placing.hold)
+            .claim(&fixtures::key(0), &fixtures::shopper("ada"), &placing.hold)
             .await;
         assert!(claimed.is_ok_and(|done| done.is_done()), "a hold");
         let placed = store.place(&placing).await;

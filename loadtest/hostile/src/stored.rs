@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use contracts::scene;
+use contracts::fixtures;
 use domain::shard::Shard;
 use dynamodb::{DropStore, OrderStore, StatusStore, StockStore, Tables};
 use ports::drops::{HoldLease as _, ListDrops as _, ReadCounts as _, ReadDrop as _, ReadStatus as _};
@@ -82,8 +82,8 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         ..Tables::default()
     };
     let told = || client(status, body);
-    let (drop, sku, ada) = (scene::drop_id(), scene::sku(), scene::shopper("ada"));
-    let placing = scene::placing("ada", "k", 1, 2);
+    let (drop, sku, ada) = (fixtures::drop_id(), fixtures::sku(), fixtures::shopper("ada"));
+    let placing = fixtures::placing("ada", "k", 1, 2);
     let mut found = Vec::new();
     let mut note = |name: &'static str, something: bool| {
         if something {
@@ -92,22 +92,22 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
     };
     run(async {
         let stock = || StockStore::new(&told(), &tables);
-        let peek = stock().peek(&drop, &ada, &[scene::key(0)]).await;
+        let peek = stock().peek(&drop, &ada, &[fixtures::key(0)]).await;
         note(
             "peek",
             peek.is_ok_and(|peek| peek.shards.iter().all(|(_, s)| looked_at(s)) && !peek.shards.is_empty()),
         );
         let survey = stock()
-            .survey(&[scene::key(0), scene::key(1)], Consistency::Strong)
+            .survey(&[fixtures::key(0), fixtures::key(1)], Consistency::Strong)
             .await;
         note(
             "survey",
             survey.is_ok_and(|all| all.iter().all(|(_, s)| looked_at(s)) && !all.is_empty()),
         );
-        let claim = stock().read_claim(&scene::key(0), &ada).await;
+        let claim = stock().read_claim(&fixtures::key(0), &ada).await;
         note("claim", claim.is_ok_and(|claim| claim.is_some()));
         // The answer to a refused write contains the item.
-        let refused = stock().claim(&scene::key(0), &ada, &placing.hold).await;
+        let refused = stock().claim(&fixtures::key(0), &ada, &placing.hold).await;
         note("refused claim", refused.is_ok_and(|refused| !refused.is_done()));
 
         let orders = || OrderStore::new(&told(), &tables);
@@ -115,7 +115,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         note("order", order.is_ok_and(|order| order.is_some()));
         let listed = orders().orders_of(&ada, None, 20).await;
         note("orders", listed.is_ok_and(|page| !page.orders.is_empty()));
-        let due = orders().due_orders(0, scene::NOW, 20).await;
+        let due = orders().due_orders(0, fixtures::NOW, 20).await;
         note("due orders", due.is_ok_and(|due| !due.is_empty()));
 
         let drops = || DropStore::new(&told(), &tables);
@@ -130,7 +130,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         let counts = statuses().counts(&drop, &sku, 0).await;
         note("counts", counts.is_ok_and(|counts| counts.is_some()));
         let lease = statuses()
-            .acquire(&drop, "me", scene::NOW, scene::NOW.plus_seconds(9))
+            .acquire(&drop, "me", fixtures::NOW, fixtures::NOW.plus_seconds(9))
             .await;
         note("lease", lease.is_ok_and(|lease| lease.is_err()));
     });
@@ -139,6 +139,10 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
 
 /// Sums must not overflow, whatever the numbers.
 fn looked_at(shard: &Shard) -> bool {
-    let _ = (shard.adds_up(), shard.claimed(), shard.returnable(1, scene::NOW));
+    let _ = (
+        shard.adds_up(),
+        shard.claimed(),
+        shard.returnable(1, fixtures::NOW),
+    );
     true
 }

@@ -1,6 +1,6 @@
 //! Records of the orders' stream, one after another, as the relay reads them.
 
-use contracts::scene;
+use contracts::fixtures;
 use memory::{MemoryQueues, TestRuntime};
 use ports::messages::Destination;
 use ports::runtime::Clock as _;
@@ -66,7 +66,7 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
 
 /// A valid record that any relay must forward.
 fn good() -> Value {
-    let order = scene::placing("ada", "k", 1, 2).order;
+    let order = fixtures::placing("ada", "k", 1, 2).order;
     json!({
         "eventName": "INSERT",
         "dynamodb": {

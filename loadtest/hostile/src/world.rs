@@ -134,7 +134,7 @@ async fn declined(store: &MemoryStore, runtime: &TestRuntime) {
         },
         payment_method: "pm_card_visa_chargeDeclined".to_owned(),
         fingerprint: Fingerprint::of_request(b"k", b"c"),
-        terms: contracts::scene::TERMS,
+        terms: contracts::fixtures::TERMS,
     };
     let order = Order::place(placement, now);
     let placing = Placing {

@@ -1,7 +1,7 @@
 //! Orders that wait for the payment gateway: listed, kept, ended.
 
 use axum::body::Body;
-use contracts::scene::{self, as_first, key, placing_in};
+use contracts::fixtures::{self, as_first, key, placing_in};
 use domain::drops::Drop;
 use domain::order::{DeclineReason, EndReason, Order, OrderStatus};
 use domain::saga::Cause;
@@ -19,7 +19,7 @@ use crate::support::Scene;
 /// An order of `who` in the drop `autumn`, which is stored as a draft. These tests do not depend on its
 /// publication.
 async fn placed(scene: &Scene, index: u16, who: &str) -> Order {
-    let drop: Drop = scene::draft("autumn", 100);
+    let drop: Drop = fixtures::draft("autumn", 100);
     scene.store.store(&drop).await.unwrap();
     scene.store.allocate(&key(index), 5).await.unwrap();
     let placing = as_first(placing_in(index, who, "k", 1, 2, scene.runtime.now()));

@@ -108,7 +108,7 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
 async fn who_was_declined_too_often_is_declined_without_asking_the_gateway() {
     let scene = Scene::new(1).await;
     scene.order("ada", DECLINED).await;
-    let mut placing = contracts::scene::placing_in(0, "bob", "k", 1, 2, memory::TestRuntime::START);
+    let mut placing = contracts::fixtures::placing_in(0, "bob", "k", 1, 2, memory::TestRuntime::START);
     placing.order.terms.cards = domain::saga::Terms::cards_of(false, 6);
     let id = scene.store_placing(placing).await;
     let calls = scene.gateway.calls(GatewayOp::Create);
@@ -203,7 +203,7 @@ async fn an_end_counts_as_a_lapse_when_the_shopper_is_its_reason() {
         let shopper = scene.read(&id).await.shopper;
         let peek = scene
             .store
-            .peek(&contracts::scene::drop_id(), &shopper, &[])
+            .peek(&contracts::fixtures::drop_id(), &shopper, &[])
             .await
             .unwrap();
         assert_eq!(peek.lapses.map(|lapses| lapses.count), count);
@@ -443,7 +443,7 @@ async fn a_payment_cancelled_at_the_gateway_by_someone_ends_the_order() {
 async fn what_cannot_be_found_comes_again() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
-    let other = contracts::scene::placing("eve", "k", 1, 2).order.id;
+    let other = contracts::fixtures::placing("eve", "k", 1, 2).order.id;
     assert_eq!(scene.advance(&other).await, Err(NotAdvanced::NoOrder));
     // The payment belongs to another account.
     let order = scene.read(&id).await;

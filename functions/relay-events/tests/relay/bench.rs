@@ -1,6 +1,6 @@
 //! A relay, and the records of a stream.
 
-use contracts::scene::placing;
+use contracts::fixtures::placing;
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
 use events::{EventType, OrderEvent};

@@ -14,12 +14,12 @@
 //! alias accepts weights beside provisioned concurrency, and no other user changes settings; the scripted server of
 //! `shared/control-plane`'s tests covers these cases.
 
+pub(crate) mod call_permissions;
 mod caller;
 mod cluster;
 mod follow;
 pub mod front;
-pub(crate) mod needs;
-pub mod relay;
+pub mod proxy;
 mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,7 @@ use capacity::observed::{Allocation, Observed, ObservedDatabase};
 use capacity::steps::Step;
 use ports::prescale::CarryOut;
 
-use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
+use super::account_fixtures::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
 use super::{ControlPlanes, assert_broken, change, look};
 use crate::answered;
 

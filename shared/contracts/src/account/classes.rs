@@ -6,7 +6,7 @@ use capacity::observed::{Instance, Observed, ObservedDatabase};
 use capacity::steps::{Step, database_steps};
 use ports::prescale::{Carried, CarryOut, Observe};
 
-use super::scene::{LARGE, SMALL};
+use super::account_fixtures::{LARGE, SMALL};
 use super::{ControlPlanes, assert_broken, change, look};
 use crate::answered;
 

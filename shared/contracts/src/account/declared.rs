@@ -5,7 +5,7 @@ use ports::Conditional;
 use ports::prescale::{MeasureDemand, ReadDocuments, WriteProfile};
 
 use super::ControlPlanes;
-use super::scene::drop_on;
+use super::account_fixtures::drop_on;
 use crate::answered;
 
 pub async fn documents_are_read_as_declared(control_planes: &impl ControlPlanes) {

@@ -6,7 +6,7 @@ use capacity::observed::Observed;
 use capacity::readiness::Seen;
 use ports::prescale::{CallFunction, Observe};
 
-use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
+use super::account_fixtures::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
 use super::{ControlPlanes, assert_broken, look};
 use crate::answered;
 

@@ -1,12 +1,12 @@
 //! What the ports to an account's control planes promise.
 //!
-//! They run once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
+//! They run once for a Serverless v2 cluster and once for instances of a class; [`account_fixtures`] has both.
 
+pub mod account_fixtures;
 mod changing;
 mod classes;
 mod declared;
 mod looking;
-pub mod scene;
 
 pub use changing::*;
 pub use classes::*;
@@ -46,14 +46,14 @@ pub trait ControlPlanes {
     fn declare(&self, documents: &Documents) -> impl Future<Output = ()>;
     /// Lets what takes its time be complete.
     fn settle(&self) -> impl Future<Output = ()>;
-    /// Puts a message into the queue of [`scene::SOURCE`].
+    /// Puts a message into the queue of [`account_fixtures::SOURCE`].
     fn send(&self) -> impl Future<Output = ()>;
-    /// Lets [`scene::API`] fail from now on, whatever it is sent.
+    /// Lets [`account_fixtures::API`] fail from now on, whatever it is sent.
     fn spoil(&self) -> impl Future<Output = ()>;
 }
 
-/// The contract of an account, whatever its database; `$setup` makes one at the baseline of [`scene::serverless`] or
-/// [`scene::provisioned`].
+/// The contract of an account, whatever its database; `$setup` makes one at the baseline of
+/// [`account_fixtures::serverless`] or [`account_fixtures::provisioned`].
 #[macro_export]
 macro_rules! account_contract {
     ($setup:expr) => {

@@ -4,7 +4,7 @@ use ports::mail::KeepContact;
 use ports::orders::PlaceOrder;
 
 use super::holds;
-use crate::scene::placing;
+use crate::fixtures::placing;
 use crate::{Database, answered, assert_broken};
 
 pub async fn what_was_told_is_kept_beside_the_address_once(database: &impl Database) {

@@ -8,7 +8,7 @@ pub mod races;
 
 use domain::order::Order;
 
-use crate::scene::{drop_id, held, key, shopper};
+use crate::fixtures::{drop_id, held, key, shopper};
 use crate::{StockPorts, answered};
 
 /// The contract of the order ports, as tests; `$setup` makes an empty database.

@@ -8,7 +8,7 @@ use ports::runtime::Random;
 use ports::stock::{ClaimStock, GiveBackStock};
 use ports::{Conditional, StoreError};
 
-use crate::scene::{held, key, shopper};
+use crate::fixtures::{held, key, shopper};
 use crate::{Database, allocated, answered, shard};
 use memory::TestRuntime;
 

@@ -1,7 +1,7 @@
 //! The outcome of each kind of failure, with scripted answers that no local server gives.
 
 use crate::scripted::{Answer, ScriptedServer};
-use contracts::scene::{NOW, drop_id, held, key, placing, shopper};
+use contracts::fixtures::{NOW, drop_id, held, key, placing, shopper};
 use domain::order::Order;
 use dynamodb::{OrderStore, StockStore, Tables};
 use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};

@@ -2,7 +2,7 @@
 
 use capacity::documents::Documents;
 use capacity::quotas::Quotas;
-use contracts::account::{AccountPorts, ControlPlanes, scene};
+use contracts::account::{AccountPorts, ControlPlanes, account_fixtures};
 use memory::{MemoryAccount, TestRuntime};
 
 /// Longer than anything takes.
@@ -55,20 +55,20 @@ impl ControlPlanes for MemoryControlPlanes {
     }
 
     async fn spoil(&self) {
-        self.account.set_silent(scene::API, true);
+        self.account.set_silent(account_fixtures::API, true);
     }
 }
 
 mod with_a_serverless_cluster {
-    contracts::account_contract!(super::control_planes(super::scene::serverless()));
-    contracts::serverless_contract!(super::control_planes(super::scene::serverless()));
+    contracts::account_contract!(super::control_planes(super::account_fixtures::serverless()));
+    contracts::serverless_contract!(super::control_planes(super::account_fixtures::serverless()));
 }
 
 mod with_instances {
-    contracts::account_contract!(super::control_planes(super::scene::provisioned([
+    contracts::account_contract!(super::control_planes(super::account_fixtures::provisioned([
         "one", "two", "three"
     ])));
-    contracts::classes_contract!(super::control_planes(super::scene::provisioned([
+    contracts::classes_contract!(super::control_planes(super::account_fixtures::provisioned([
         "one", "two", "three"
     ])));
 }

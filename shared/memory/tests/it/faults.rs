@@ -1,6 +1,6 @@
 //! The faults, the audit and the clock: what other crates' tests lean on.
 
-use contracts::scene::{NOW, held, key, placing, shopper};
+use contracts::fixtures::{NOW, held, key, placing, shopper};
 use domain::order::EndReason;
 use domain::shard::Shard;
 use memory::{Fault, MemoryStore, Op, TestRuntime};

@@ -127,7 +127,7 @@ impl Scene {
             claim,
             payment_method: "pm_card".to_owned(),
             fingerprint: Fingerprint::of_request(b"k", b"f"),
-            terms: contracts::scene::TERMS,
+            terms: contracts::fixtures::TERMS,
         };
         let order = Order::place(placement, now);
         let placing = Placing {

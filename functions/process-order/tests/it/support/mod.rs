@@ -1,7 +1,7 @@
 //! Orders over memory, a gateway in memory, and the audit after every test.
 #![allow(dead_code)]
 
-use contracts::scene;
+use contracts::fixtures;
 use domain::ids::OrderId;
 use domain::order::{EndReason, Fingerprint, Order, OrderStatus};
 use domain::rate::CallRate;
@@ -41,7 +41,7 @@ impl Scene {
     /// The function over a gateway that may be called at `pace`.
     pub(crate) async fn paced(seed: u64, pace: Pace) -> Self {
         let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(seed));
-        assert!(store.allocate(&scene::key(0), 20).await.unwrap().is_done());
+        assert!(store.allocate(&fixtures::key(0), 20).await.unwrap().is_done());
         let return_url = "https://shop.example/orders".to_owned();
         let saga = PaymentSaga::new(store.clone(), gateway.clone(), pace, return_url, runtime.clone());
         Self {
@@ -59,9 +59,13 @@ impl Scene {
 
     /// Like the helper above, placed by a request with the key `key`.
     pub(crate) async fn order_by(&self, who: &str, key: &str, method: &str) -> OrderId {
-        let placing = scene::placing_in(0, who, key, 1, 2, self.runtime.now());
+        let placing = fixtures::placing_in(0, who, key, 1, 2, self.runtime.now());
         let first = !(self.store.orders().values()).any(|order| order.shopper == placing.order.shopper);
-        let mut placing = if first { scene::as_first(placing) } else { placing };
+        let mut placing = if first {
+            fixtures::as_first(placing)
+        } else {
+            placing
+        };
         placing.order.tries[0].method = method.to_owned();
         self.store_placing(placing).await
     }
@@ -69,7 +73,7 @@ impl Scene {
     pub(crate) async fn store_placing(&self, placing: Placing) -> OrderId {
         let claimed = self
             .store
-            .claim(&scene::key(0), &placing.order.shopper, &placing.hold)
+            .claim(&fixtures::key(0), &placing.order.shopper, &placing.hold)
             .await;
         assert!(claimed.unwrap().is_done());
         assert!(self.store.place(&placing).await.unwrap().is_done());

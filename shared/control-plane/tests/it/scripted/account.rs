@@ -13,7 +13,7 @@ use aws_types::sdk_config::RetryConfig;
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::documents::Documents;
 use capacity::steps::Step;
-use contracts::account::scene;
+use contracts::account::account_fixtures;
 use control_plane::{AwsAccount, Clients, Names, Patience};
 use memory::MemoryStore;
 use serde_json::json;
@@ -82,7 +82,7 @@ pub(crate) fn patient_account(
 pub(crate) async fn scripted(rules: Vec<Rule>) -> ScriptedServer {
     let mut all = rules;
     let capacity = Some((2.0, 64.0));
-    let small = |name| (name, scene::SMALL, "available", None);
+    let small = |name| (name, account_fixtures::SMALL, "available", None);
     let three = [small("one"), small("two"), small("three")];
     all.extend([
         ("provisioned-concurrency", vec![nothing_provisioned()]),
@@ -114,18 +114,18 @@ pub(crate) async fn scripted(rules: Vec<Rule>) -> ScriptedServer {
 }
 
 pub(crate) fn serverless() -> Documents {
-    scene::serverless()
+    account_fixtures::serverless()
 }
 
 pub(crate) fn provisioned() -> Documents {
-    scene::provisioned(["one", "two", "three"])
+    account_fixtures::provisioned(["one", "two", "three"])
 }
 
 /// One step of each kind, with the operation that carries it out.
 pub(crate) fn every_step() -> Vec<(&'static str, Step)> {
-    let function = || scene::API.to_owned();
+    let function = || account_fixtures::API.to_owned();
     let poll = |to| Step::Poll {
-        source: scene::SOURCE.to_owned(),
+        source: account_fixtures::SOURCE.to_owned(),
         from: to,
         to,
     };
@@ -167,8 +167,8 @@ pub(crate) fn every_step() -> Vec<(&'static str, Step)> {
             "ModifyDBInstance",
             Step::ChangeClass {
                 instance: "two".to_owned(),
-                from: scene::SMALL.to_owned(),
-                to: scene::LARGE.to_owned(),
+                from: account_fixtures::SMALL.to_owned(),
+                to: account_fixtures::LARGE.to_owned(),
                 interrupts: false,
             },
         ),
@@ -182,8 +182,8 @@ pub(crate) fn every_step() -> Vec<(&'static str, Step)> {
         (
             "UpdateTable",
             Step::Warm {
-                table: scene::TABLE.to_owned(),
-                from: scene::NEW_TABLE,
+                table: account_fixtures::TABLE.to_owned(),
+                from: account_fixtures::NEW_TABLE,
                 to: WarmThroughput {
                     write_units: 6_000,
                     read_units: 12_000,

@@ -1,7 +1,7 @@
 //! Every change under every fault: the reported outcome, and that the change is sent once.
 
 use capacity::steps::Step;
-use contracts::account::scene;
+use contracts::account::account_fixtures;
 use ports::prescale::{Carried, CarryOut, ControlError};
 use serde_json::{Value, json};
 
@@ -240,7 +240,7 @@ async fn a_table_and_its_index_are_warmed_by_one_request() {
 #[tokio::test]
 async fn an_alias_that_is_being_shifted_is_left_alone() {
     let step = Step::Provision {
-        function: scene::API.to_owned(),
+        function: account_fixtures::API.to_owned(),
         from: 0,
         to: 5,
     };

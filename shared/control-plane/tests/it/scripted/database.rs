@@ -2,7 +2,7 @@
 
 use capacity::observed::ObservedDatabase;
 use capacity::steps::Step;
-use contracts::account::scene::SMALL;
+use contracts::account::account_fixtures::SMALL;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe};
 
 use crate::scripted::account::{account, provisioned, scripted, serverless};

@@ -3,7 +3,7 @@
 use capacity::baseline::Baseline;
 use capacity::quotas::Quotas;
 use capacity::steps::Step;
-use contracts::account::scene;
+use contracts::account::account_fixtures;
 use control_plane::Patience;
 use memory::MemoryStore;
 use ports::prescale::{Carried, CarryOut, ControlError, Observe, ReadDocuments, ReadQuotas, Readable};
@@ -223,7 +223,7 @@ async fn a_run_that_changes_seven_functions_keeps_the_pace() {
     account.observe(&baseline()).await.unwrap();
     for to in 50..57 {
         let step = Step::Provision {
-            function: scene::API.to_owned(),
+            function: account_fixtures::API.to_owned(),
             from: 0,
             to,
         };

@@ -3,8 +3,8 @@
 use capacity::amounts::Polling;
 use capacity::observed::{Allocation, ObservedFunction};
 use capacity::readiness::Seen;
-use contracts::account::scene::{API, SOURCE, TABLE};
-use contracts::scene::{held, key, placing, shopper};
+use contracts::account::account_fixtures::{API, SOURCE, TABLE};
+use contracts::fixtures::{held, key, placing, shopper};
 use memory::{Fault, MemoryStore, Op};
 use ports::orders::PlaceOrder;
 use ports::prescale::{CallFunction, ControlError, Observe};

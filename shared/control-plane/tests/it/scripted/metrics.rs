@@ -1,7 +1,7 @@
 //! Metrics, when CloudWatch's answers are faulty.
 
-use contracts::account::scene::API;
-use contracts::scene::NOW;
+use contracts::account::account_fixtures::API;
+use contracts::fixtures::NOW;
 use ports::prescale::{ControlError, Measure};
 
 use crate::scripted::account::{account, scripted};

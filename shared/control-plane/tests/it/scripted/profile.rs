@@ -1,7 +1,7 @@
 //! The profile and the demand of a drop, when Parameter Store or CloudWatch give faulty answers.
 
 use capacity::profile::CapacityProfile;
-use contracts::account::scene;
+use contracts::account::account_fixtures;
 use ports::Conditional;
 use ports::prescale::{ControlError, MeasureDemand, WriteProfile};
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::scripted::server::{Answer, ScriptedServer};
 const PUT: &str = "PutParameter";
 
 fn profile() -> CapacityProfile {
-    scene::serverless().profile
+    account_fixtures::serverless().profile
 }
 
 fn stored(version: u64) -> Answer {
@@ -70,7 +70,7 @@ async fn a_profile_that_cannot_be_read_is_told_with_its_mistakes() {
 
 #[tokio::test]
 async fn silent_metrics_are_no_demand_and_broken_ones_an_error() {
-    let docs = scene::serverless();
+    let docs = account_fixtures::serverless();
     let demand = async |answer: Answer| {
         let server = scripted(vec![("GetMetricData", vec![answer])]).await;
         account(&server).demand(&docs.baseline, &docs.calendar[0]).await

@@ -7,7 +7,7 @@ use crate::facts::{CheckoutRefused, Ended, Entry, Ordered, Reserved, Sampled};
 
 /// The journal's entries, indexed by the keys that the checks need.
 #[derive(Debug, Default)]
-pub(super) struct Journal<'a> {
+pub(super) struct JournalIndex<'a> {
     /// The first 201 of each reservation.
     pub(super) reserved: BTreeMap<&'a str, &'a Reserved>,
     /// The same by shopper.
@@ -30,7 +30,7 @@ pub(super) struct Journal<'a> {
     pub(super) sampled: Vec<&'a Sampled>,
 }
 
-impl<'a> Journal<'a> {
+impl<'a> JournalIndex<'a> {
     /// A shopper's reservations.
     pub(super) fn reserved_by(&self, shopper: &str) -> &[&'a Reserved] {
         self.reserved_by.get(shopper).map_or(&[], Vec::as_slice)

@@ -11,7 +11,7 @@ use capacity::profile::{
 };
 use capacity::quotas::Budget;
 
-use crate::scene::{NOW, id};
+use crate::fixtures::{NOW, id};
 
 /// A function that answers requests.
 pub const API: &str = "get-drop";

@@ -95,7 +95,7 @@ fn order_from_parts(
 mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::AttributeValue;
-    use contracts::scene;
+    use contracts::fixtures;
     use domain::order::EndReason;
     use serde_json::json;
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_order_survives_its_item_and_its_image() {
-        let order = scene::placing("ada", "k", 2, 3).order;
+        let order = fixtures::placing("ada", "k", 2, 3).order;
         let item = order_item(&order).unwrap();
         assert_eq!(order_of(&item).unwrap(), order);
         assert_eq!(order_from_stream_json(&image(&item)).unwrap(), order);
@@ -124,7 +124,7 @@ mod tests {
     /// An order whose first card is charged costs one write unit for each change, with identifiers as long as the gateway and the issuers make them.
     #[test]
     fn a_usual_order_stays_below_one_write_unit() {
-        let mut order = scene::placing("sixteen-bytes-id", "k", 1, 3).order;
+        let mut order = fixtures::placing("sixteen-bytes-id", "k", 1, 3).order;
         order.correlation = Some("JKJaXmPLvHcESHA=".parse().unwrap());
         order.tries[0].method = "pm_1PgafyB7WZ01zgkWa4yI9wW7".to_owned();
         let at = |seconds| order.placed_at.plus_seconds(seconds);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_an_open_order_is_in_the_index_of_open_ones() {
-        let order = scene::placing("ada", "k", 1, 3).order;
+        let order = fixtures::placing("ada", "k", 1, 3).order;
         let bucket = order.open_bucket().unwrap();
         let item = order_item(&order).unwrap();
         assert_eq!(item.get("open"), Some(&s(format!("{bucket:x}"))));
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_image_that_is_no_order_says_what_is_missing_and_nothing_else() {
-        let order = scene::placing("ada", "k", 1, 3).order;
+        let order = fixtures::placing("ada", "k", 1, 3).order;
         let good = image(&order_item(&order).unwrap());
         let broken = [
             ("pk", json!({"S": "o".repeat(27)}), "pk"),
