@@ -8,7 +8,7 @@
 
 use domain::ids::OrderId;
 use domain::limits::OPEN_BUCKETS;
-use domain::order::{EndReason, Fingerprint, Order, OrderStatus, bucket_of};
+use domain::order::{EndReason, Fingerprint, Order, bucket_of};
 use domain::saga::Turn;
 use domain::time::Timestamp;
 use ports::change::{Change, NotChanged, change};
@@ -21,20 +21,10 @@ use tokens::Scope;
 use crate::NotDone;
 use crate::acts::show;
 use crate::change::Asked;
+use crate::error::NotThisOrder;
 
 /// The number of orders that one page reads, including those that it does not show.
 const MOST_LOOKS: usize = 500;
-
-/// Why an order is not kept or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotThisOrder {
-    /// The same key was used with another waiting time.
-    #[error("the key was used for another request")]
-    OtherRequest,
-    /// The order does not wait for the gateway, is about to end, or was kept too often.
-    #[error("it is {}", .0.as_str())]
-    WrongState(OrderStatus),
-}
 
 /// A page of open orders.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ const GIVEN: [&str; 4] = ["lib.rs", "main.rs", "mod.rs", "tests.rs"];
 const NO_SRC: &str = "loadtest/fuzz";
 
 /// The Rust files of the crate in `folder`, by their paths relative to its `src`.
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     let src = root().join(folder).join("src");
     let (mut folders, mut files) = (vec![src.clone()], Vec::new());
     if folder == NO_SRC {

@@ -34,6 +34,7 @@
 //! by IAM. Times are those of this machine, not of AWS.
 
 mod authority;
+mod call_permissions;
 pub mod child;
 pub mod control;
 pub mod control_planes;

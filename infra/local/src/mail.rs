@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::control_planes::call_permissions::{Call, SEND_EMAIL_PATH};
+use crate::call_permissions::{Call, SEND_EMAIL_PATH};
 use crate::http1;
 use crate::permissions::Permissions;
 

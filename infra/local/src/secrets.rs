@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-use crate::control_planes::call_permissions::Call;
+use crate::call_permissions::Call;
 use crate::http1;
 use crate::permissions::Permissions;
 use crate::template::{Surroundings, parameter_arn, secret_arn};

@@ -9,10 +9,7 @@
 //! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is
 //! hot. A drop without copies (a draft or an unknown id) is read from the document itself.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use domain::drops::Drop;
 use domain::ids::DropId;
@@ -24,7 +21,8 @@ use crate::StoreError;
 use crate::drops::ReadDrop;
 use crate::recent::Recent;
 use crate::retry::{IN_REQUEST, retry};
-use crate::runtime::{Clock, Runtime};
+use crate::runtime::Runtime;
+use crate::time_limit::within;
 
 /// The number of drops that a process caches, and the number of ids that it caches as absent.
 const MOST: usize = 256;
@@ -183,20 +181,4 @@ impl<D: ReadDrop, R: Runtime> std::ops::Drop for Turn<'_, D, R> {
             copy.reading = false;
         }
     }
-}
-
-/// The result of `call` within `ms` milliseconds. Afterwards the outcome is unknown, so `call` must be a
-/// read.
-pub(crate) async fn within<T>(
-    clock: &impl Clock,
-    ms: i64,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let mut call = pin!(call);
-    let mut end = pin!(clock.sleep(ms.unsigned_abs()));
-    std::future::poll_fn(|context| match call.as_mut().poll(context) {
-        Poll::Pending => end.as_mut().poll(context).map(|()| Err(StoreError::Unknown)),
-        ready => ready,
-    })
-    .await
 }

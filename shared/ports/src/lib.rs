@@ -35,5 +35,6 @@ pub mod retry;
 pub mod runtime;
 pub mod secrets;
 pub mod stock;
+mod time_limit;
 
 pub use error::{Conditional, StoreError};

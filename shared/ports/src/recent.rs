@@ -17,9 +17,9 @@ use domain::time::Timestamp;
 use hashlink::LruCache;
 
 use crate::StoreError;
-use crate::cached::within;
 use crate::retry::{IN_REQUEST, retry};
 use crate::runtime::Runtime;
+use crate::time_limit::within;
 
 /// A bounded cache of values and the time of their reading.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use domain::limits::API_TIMEOUT_SECONDS;
 use domain::time::Timestamp;
 
 use crate::Conditional;
+pub use crate::error::Transient;
 use crate::runtime::Runtime;
 
 /// The limits of the repeats of a call.
@@ -74,17 +75,6 @@ const _: () = assert!(
     IN_REQUEST.budget_ms() <= API_TIMEOUT_SECONDS as u64 * 1000 / 10,
     "a request's repeats must leave it time for its calls"
 );
-
-/// An error that may pass.
-pub trait Transient {
-    /// Whether a repeat of the same call may succeed and is harmless.
-    fn is_transient(&self) -> bool;
-
-    /// The wait that the service requested, in milliseconds.
-    fn wait_at_least_ms(&self) -> u64 {
-        0
-    }
-}
 
 /// The waits between the tries of one call.
 struct Waits<'a, R> {

@@ -18,9 +18,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::keys::{Algorithm, KeySet, KeySetError, Member, is_visible};
-use crate::published::FORM;
+use crate::keys::{Algorithm, KeySet, KeySetError, Member};
+use crate::text::is_visible;
 use crate::{Audience, ISSUER};
+
+/// The format version of a [`Published`](crate::Published) document. A release that changes it must also read the former version, since functions of
+/// two releases run at the same time.
+pub const FORM: u64 = 1;
 
 /// The largest number of issuers in a document.
 pub const MAX_ISSUERS: usize = 4;

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::ControlPlanes;
-use super::call_permissions::{Call, about_concurrency, changes_database, invoked, lists_provisioned};
 use super::caller::Caller;
 use super::follow::Follower;
+use crate::call_permissions::{Call, about_concurrency, changes_database, invoked, lists_provisioned};
 use crate::http1;
 use crate::permissions::Permissions;
 use crate::runtime::{Failure, Functions};

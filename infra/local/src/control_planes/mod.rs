@@ -14,7 +14,6 @@
 //! alias accepts weights beside provisioned concurrency, and no other user changes settings; the scripted server of
 //! `shared/control-plane`'s tests covers these cases.
 
-pub(crate) mod call_permissions;
 mod caller;
 mod cluster;
 mod follow;

@@ -9,10 +9,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use super::call_permissions::{Call, lists_provisioned};
 use super::caller::Caller;
 use super::follow::provisioned_path;
 use super::front::{MAX_BODY_BYTES, silent};
+use crate::call_permissions::{Call, lists_provisioned};
 use crate::http1;
 use crate::template::function_arn;
 

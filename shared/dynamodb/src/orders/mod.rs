@@ -1,5 +1,6 @@
 //! The order ports: an order and its effect on the stock change in one transaction.
 
+mod calls;
 mod contacts;
 mod order_item;
 mod writes;
@@ -17,7 +18,6 @@ use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
-use crate::calls::LinesSeen;
 use crate::clients::Clients;
 use crate::error::conditional;
 use crate::item::{Item, KEY, moment, ms, n, number, parsed, s};
@@ -25,6 +25,7 @@ use crate::paging::query;
 use crate::stock::{DECLINED, PURCHASES};
 use crate::transact::{Reason, Transacted, not_conditions, transact};
 
+use calls::LinesSeen;
 use order_item::{DUE_AT, OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
 pub use order_item::{OrderImageError, order_from_stream_json};
 
