@@ -140,8 +140,8 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R
         }
         let mut survey = self.survey(&drop, memory).await.map_err(at("read the shards"))?;
         report.shards = survey.len();
-        if drop.state == DropState::Scheduled && !survey.is_whole() {
-            let healed = survey.heal(&self.stock, &self.runtime).await;
+        if drop.state == DropState::Scheduled && !survey.is_complete() {
+            let healed = survey.repair(&self.stock, &self.runtime).await;
             report.healed = healed.map_err(at("make the missing shards"))?;
         }
         // Holds that a cancellation returns did not expire.

@@ -79,7 +79,7 @@ impl Survey {
     ///
     /// # Errors
     /// The first [`StoreError`], after all were tried.
-    pub async fn heal<S: AllocateStock, R: Runtime>(
+    pub async fn repair<S: AllocateStock, R: Runtime>(
         &self,
         stock: &S,
         runtime: &R,
@@ -99,7 +99,7 @@ impl Survey {
 
     /// Whether every shard of the plan was found.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
     }
 

@@ -224,7 +224,7 @@ where
             shoppers: issuers(shoppers, &texts.0)?,
             operators: issuers(operators, &texts.1)?,
         };
-        let apart = configured.shoppers.check_apart(&configured.operators);
+        let apart = configured.shoppers.check_disjoint(&configured.operators);
         apart.map_err(|error| RunError::Issuers(operators.to_owned(), error))?;
         let mut addresses = self.addresses(IssuerList::Shoppers, &configured.shoppers)?;
         addresses.extend(self.addresses(IssuerList::Operators, &configured.operators)?);

@@ -9,9 +9,9 @@ use domain::time::Timestamp;
 use ports::StoreError;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop};
-use ports::recent::Recent;
 use ports::retry::{IN_REQUEST, retry};
 use ports::runtime::Runtime;
+use ports::timed_cache::TimedCache;
 use web::{Page, encode_cursor};
 
 /// How many first pages a process caches, one for each requested `limit`. Further pages are not cached: clients choose
@@ -34,7 +34,7 @@ pub struct Browse<D, L, R> {
     drops: CachedDrops<D, R>,
     calendar: L,
     runtime: R,
-    first_pages: Recent<u16, Arc<DropPage>>,
+    first_pages: TimedCache<u16, Arc<DropPage>>,
 }
 
 impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
@@ -43,7 +43,7 @@ impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
             drops: CachedDrops::new(drops, runtime.clone()),
             calendar,
             runtime,
-            first_pages: Recent::new(MOST_PAGES),
+            first_pages: TimedCache::new(MOST_PAGES),
         }
     }
 

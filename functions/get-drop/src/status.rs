@@ -9,8 +9,8 @@ use domain::limits::STATUS_REPLICAS;
 use domain::status::DropStatus;
 use ports::cached::Known;
 use ports::drops::{ListDrops, ReadDrop, ReadStatus};
-use ports::recent::Recent;
 use ports::runtime::Runtime;
+use ports::timed_cache::TimedCache;
 
 use crate::browse::{Browse, NotShown};
 
@@ -22,7 +22,7 @@ pub struct Statuses<T, R> {
     statuses: T,
     runtime: R,
     replica: u8,
-    known: Recent<DropId, Option<Arc<DropStatus>>>,
+    known: TimedCache<DropId, Option<Arc<DropStatus>>>,
 }
 
 impl<T: ReadStatus, R: Runtime> Statuses<T, R> {
@@ -33,7 +33,7 @@ impl<T: ReadStatus, R: Runtime> Statuses<T, R> {
             statuses,
             runtime,
             replica: u8::try_from(drawn).unwrap_or(0),
-            known: Recent::new(MOST_STATUSES),
+            known: TimedCache::new(MOST_STATUSES),
         }
     }
 

@@ -15,9 +15,9 @@ use ports::prescale::ControlError;
 use ports::retry::{IN_WORKER, retry};
 use ports::runtime::Runtime;
 
-use crate::{Account, Keeping, Prescaler, Read, Run};
+use crate::{Account, Prescaler, Read, Run, RunStore};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
+impl<A: Account, S: RunStore, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// The lesson of the oldest drop that has not been learned from; usually `None`. An error here must not fail the
     /// run, since capacity has priority.
     ///

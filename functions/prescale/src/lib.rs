@@ -184,8 +184,8 @@ impl<
 }
 
 /// The storage ports of a run.
-pub trait Keeping: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
-impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
+pub trait RunStore: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
+impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> RunStore for T {}
 
 #[derive(Debug, Clone)]
 pub struct Prescaler<A, S, D, R> {
@@ -215,7 +215,7 @@ pub(crate) struct Run {
     pub(crate) changes: u32,
 }
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
+impl<A: Account, S: RunStore, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// The function over its ports. Its metrics have the deployment `stage` as dimension.
     pub fn new(account: A, store: S, drops: D, runtime: R, stage: impl Into<String>) -> Self {
         Self {
@@ -397,7 +397,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S
 impl<A, S, D, R> Handle for Prescaler<A, S, D, R>
 where
     A: Account + 'static,
-    S: Keeping + 'static,
+    S: RunStore + 'static,
     D: ReadDrop + StoreDrop + 'static,
     R: Runtime + Metrics,
 {

@@ -8,9 +8,9 @@ use ports::retry::{IN_WORKER, retry};
 use ports::runtime::Runtime;
 use ports::{Conditional, StoreError};
 
-use crate::{Account, Keeping, Prescaler};
+use crate::{Account, Prescaler, RunStore};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
+impl<A: Account, S: RunStore, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// Copies each drop's times, and its cancellation, from its document to the calendar.
     pub(crate) async fn follow_drops(&self, calendar: &mut [CalendarDrop]) -> Result<(), StoreError> {
         for entry in calendar {

@@ -11,10 +11,10 @@ use ports::prescale::{Audited, Carried, ControlError};
 use ports::retry::{IN_WORKER, retry};
 use ports::runtime::Runtime;
 
-use crate::outcome::{Skipped, Taken, Went};
-use crate::{Account, Keeping, Prescaler, Read, Run};
+use crate::outcome::{Skipped, StepResult, Taken};
+use crate::{Account, Prescaler, Read, Run, RunStore};
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
+impl<A: Account, S: RunStore, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// Carries out the decided steps. A failed step on one resource does not stop the others. The next run finds the
     /// remaining differences.
     pub(crate) async fn carry_out_all(
@@ -28,16 +28,16 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S
         let mut all = Vec::new();
         for step in &decision.steps {
             let went = if stuck.contains(&step.thing()) {
-                Went::Skipped(Skipped::Waits)
+                StepResult::Skipped(Skipped::Waits)
             } else if self.runtime.now() >= run.until {
-                Went::Skipped(Skipped::OutOfTime)
+                StepResult::Skipped(Skipped::OutOfTime)
             } else {
                 self.one(run, read, decision, previous, step).await
             };
-            let complete = matches!(went, Went::Carried(Carried::Done | Carried::AlreadySo));
+            let complete = matches!(went, StepResult::Carried(Carried::Done | Carried::AlreadySo));
             // The database takes one change at a time, and a reservation must exist before the provisioned concurrency
             // within it.
-            if !complete && (step.thing().0 == "database" || !matches!(went, Went::Carried(_))) {
+            if !complete && (step.thing().0 == "database" || !matches!(went, StepResult::Carried(_))) {
                 stuck.insert(step.thing());
             }
             all.push(Taken {
@@ -55,11 +55,11 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S
         decision: &Decision,
         previous: Option<&Record>,
         step: &Step,
-    ) -> Went {
+    ) -> StepResult {
         let certain = step.needs_certainty(&read.docs.baseline.database);
         if certain && let Err(why) = self.make_certain(run, read, previous, step).await {
             tracing::info!(?step, ?why, "left as it is");
-            return Went::Skipped(why);
+            return StepResult::Skipped(why);
         }
         run.changes += 1;
         let mut change = Audited {
@@ -74,7 +74,7 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S
         };
         // Shoppers cannot wait for the record, so increases continue without it. Reductions can wait a minute.
         if !self.audit(&change).await && certain {
-            return Went::Skipped(Skipped::NoAudit);
+            return StepResult::Skipped(Skipped::NoAudit);
         }
         // Repeats stop at this run's end: a later change is for another run to decide.
         let carry_out = || async {
@@ -96,8 +96,8 @@ impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S
         change.outcome = Some(outcome.clone());
         self.audit(&change).await;
         match outcome {
-            Ok(carried) => Went::Carried(carried),
-            Err(error) => Went::Failed(error),
+            Ok(carried) => StepResult::Carried(carried),
+            Err(error) => StepResult::Failed(error),
         }
     }
 

@@ -7,12 +7,12 @@ use ports::drops::{ReadDrop, StoreDrop};
 use ports::retry::{IN_WORKER, retry};
 use ports::runtime::Runtime;
 
-use crate::{Account, Keeping, Prescaler, Read};
+use crate::{Account, Prescaler, Read, RunStore};
 
 /// The period over which spill-over is counted, in ms.
 const SPILL_OVER_MS: i64 = 60_000;
 
-impl<A: Account, S: Keeping, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
+impl<A: Account, S: RunStore, D: ReadDrop + StoreDrop, R: Runtime> Prescaler<A, S, D, R> {
     /// The readiness of each drop whose time runs.
     pub(crate) async fn readiness_of_all(
         &self,

@@ -29,7 +29,7 @@ use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use ports::retry::{Policy, retry_each};
 use ports::runtime::Runtime;
 pub use startup::batch::WholeBatchFailed;
-use startup::batch::{BatchReport, Decoded, hopeless, work};
+use startup::batch::{BatchReport, Decoded, log_unprocessable, work};
 use startup::spans::of_event;
 
 /// The function's platform limits.
@@ -128,7 +128,7 @@ impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
                 }
                 Some(Err(LedgerError::Refused(rule))) => {
                     refused += 1;
-                    hopeless(message.id, message.is_first_receive, &rule);
+                    log_unprocessable(message.id, message.is_first_receive, &rule);
                 }
                 error => {
                     left += 1;

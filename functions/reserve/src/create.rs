@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::crowd::{self, Demand, Looks, StockTable};
+use domain::crowd::{self, Demand, LookBudget, StockTable};
 use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
 use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
@@ -33,23 +33,23 @@ pub enum NotReserved {
 
 /// The interval at which a process logs the number of requests that it answered without a look at the shards,
 /// in milliseconds.
-const TOLD_MS: i64 = 10_000;
+const LOG_INTERVAL_MS: i64 = 10_000;
 
 /// A process's budget of looks: reads of shards.
 #[derive(Debug, Default)]
-pub struct LooksLeft {
-    looks: Looks,
+pub struct ProcessBudget {
+    looks: LookBudget,
     /// Requests that were answered without a look since they were last logged.
     refused: u32,
-    told_at: Timestamp,
+    logged_at: Timestamp,
 }
 
-impl LooksLeft {
+impl ProcessBudget {
     /// The budget of a process that has just started.
     #[must_use]
     pub fn at(table: StockTable) -> Self {
         Self {
-            looks: Looks::at(table),
+            looks: LookBudget::at(table),
             ..Self::default()
         }
     }
@@ -71,7 +71,7 @@ pub struct Create<D, S, T, R> {
     /// This process's cache of the stock.
     pub shard_cache: ShardCache,
     /// How often this process may still look at shards.
-    pub looks: Mutex<LooksLeft>,
+    pub looks: Mutex<ProcessBudget>,
     /// The copy of the status documents that this process reads, among the copies of a drop.
     pub replica: u8,
     /// Clock and randomness.
@@ -191,7 +191,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         }
     }
 
-    fn budget(&self) -> MutexGuard<'_, LooksLeft> {
+    fn budget(&self) -> MutexGuard<'_, ProcessBudget> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -206,9 +206,9 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runt
         let chance = self.runtime.random();
         let may = budget.looks.take(demand(drop), scarce, now, chance);
         budget.refused += u32::from(!may);
-        if budget.refused > 0 && !(0..TOLD_MS).contains(&now.millis_since(budget.told_at)) {
+        if budget.refused > 0 && !(0..LOG_INTERVAL_MS).contains(&now.millis_since(budget.logged_at)) {
             tracing::info!(refused = budget.refused, "requests were answered without a look");
-            (budget.refused, budget.told_at) = (0, now);
+            (budget.refused, budget.logged_at) = (0, now);
         }
         may
     }

@@ -20,13 +20,13 @@ use web::{
     Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
 };
 
-use crate::create::{Create, LooksLeft, NotReserved};
-use crate::release::{Held, NoReservation};
+use crate::create::{Create, NotReserved, ProcessBudget};
+use crate::release::{NoReservation, Reservations};
 use crate::shard_cache::ShardCache;
 
 pub struct Api<D, S, T, R> {
     create: Create<D, S, T, R>,
-    held: Held<D, S, R>,
+    reservations: Reservations<D, S, R>,
 }
 
 impl<D, S, T, R> Api<D, S, T, R>
@@ -60,11 +60,11 @@ where
                 stock: stock.clone(),
                 status,
                 shard_cache: ShardCache::default(),
-                looks: Mutex::new(LooksLeft::at(table)),
+                looks: Mutex::new(ProcessBudget::at(table)),
                 replica: u8::try_from(replica).unwrap_or(0),
                 runtime: runtime.clone(),
             },
-            held: Held {
+            reservations: Reservations {
                 drops,
                 stock,
                 runtime: runtime.clone(),
@@ -97,7 +97,7 @@ where
         shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let reserved = context.service.held.show(&drop, &id, &shopper.id).await;
+        let reserved = context.service.reservations.show(&drop, &id, &shopper.id).await;
         view(StatusCode::OK, reserved.map_err(no_reservation)?)
     }
 
@@ -107,7 +107,11 @@ where
         shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let released = context.service.held.release(&drop, &id, &shopper.id).await;
+        let released = context
+            .service
+            .reservations
+            .release(&drop, &id, &shopper.id)
+            .await;
         released.map_err(no_reservation)?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }

@@ -32,7 +32,8 @@ pub enum NoReservation {
     Store(#[from] StoreError),
 }
 
-pub struct Held<D, S, R> {
+/// The existing reservations of shoppers.
+pub struct Reservations<D, S, R> {
     /// The drops, for prices.
     pub drops: Arc<CachedDrops<D, R>>,
     pub stock: S,
@@ -40,7 +41,7 @@ pub struct Held<D, S, R> {
     pub runtime: R,
 }
 
-impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Held<D, S, R> {
+impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Reservations<D, S, R> {
     /// The shopper's reservation of that id in that drop.
     ///
     /// # Errors

@@ -32,12 +32,12 @@ pub fn target(input: &[u8]) {
 
 /// Answers with the input once, then with an empty answer.
 #[derive(Debug)]
-struct Told(Mutex<Option<(u16, Vec<u8>)>>);
+struct ScriptedAnswer(Mutex<Option<(u16, Vec<u8>)>>);
 
-impl HttpConnector for Told {
+impl HttpConnector for ScriptedAnswer {
     fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
-        let told = self.0.lock().ok().and_then(|mut told| told.take());
-        let (status, body) = told.unwrap_or_else(|| (200, b"{}".to_vec()));
+        let scripted = self.0.lock().ok().and_then(|mut scripted| scripted.take());
+        let (status, body) = scripted.unwrap_or_else(|| (200, b"{}".to_vec()));
         let status = StatusCode::try_from(status).unwrap_or(StatusCode::try_from(200).expect("a status"));
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
     }
@@ -45,14 +45,14 @@ impl HttpConnector for Told {
 
 /// A client that gets this answer.
 fn client(status: u16, body: &[u8]) -> Client {
-    let told = SharedHttpConnector::new(Told(Mutex::new(Some((status, body.to_vec())))));
+    let scripted = SharedHttpConnector::new(ScriptedAnswer(Mutex::new(Some((status, body.to_vec())))));
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("key", "secret", None, None, "fuzz"))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
-        .http_client(http_client_fn(move |_, _| told.clone()))
+        .http_client(http_client_fn(move |_, _| scripted.clone()))
         .endpoint_url("http://127.0.0.1:1")
         .build();
     Client::from_conf(config)
@@ -81,7 +81,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         status: "status".to_owned(),
         ..Tables::default()
     };
-    let told = || client(status, body);
+    let scripted = || client(status, body);
     let (drop, sku, ada) = (fixtures::drop_id(), fixtures::sku(), fixtures::shopper("ada"));
     let placing = fixtures::placing("ada", "k", 1, 2);
     let mut found = Vec::new();
@@ -91,7 +91,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         }
     };
     run(async {
-        let stock = || StockStore::new(&told(), &tables);
+        let stock = || StockStore::new(&scripted(), &tables);
         let peek = stock().peek(&drop, &ada, &[fixtures::key(0)]).await;
         note(
             "peek",
@@ -110,7 +110,7 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         let refused = stock().claim(&fixtures::key(0), &ada, &placing.hold).await;
         note("refused claim", refused.is_ok_and(|refused| !refused.is_done()));
 
-        let orders = || OrderStore::new(&told(), &tables);
+        let orders = || OrderStore::new(&scripted(), &tables);
         let order = orders().order(&placing.order.id).await;
         note("order", order.is_ok_and(|order| order.is_some()));
         let listed = orders().orders_of(&ada, None, 20).await;
@@ -118,13 +118,13 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         let due = orders().due_orders(0, fixtures::NOW, 20).await;
         note("due orders", due.is_ok_and(|due| !due.is_empty()));
 
-        let drops = || DropStore::new(&told(), &tables);
+        let drops = || DropStore::new(&scripted(), &tables);
         let read = drops().drop(&drop).await;
         note("drop", read.is_ok_and(|drop| drop.is_some()));
         let published = drops().published(ports::drops::Listing::Listed, None, 20).await;
         note("drops", published.is_ok_and(|page| !page.drops.is_empty()));
 
-        let statuses = || StatusStore::new(&told(), &tables);
+        let statuses = || StatusStore::new(&scripted(), &tables);
         let status = statuses().status(&drop, 0).await;
         note("status", status.is_ok_and(|status| status.is_some()));
         let counts = statuses().counts(&drop, &sku, 0).await;

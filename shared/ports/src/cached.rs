@@ -19,10 +19,10 @@ use hashlink::LruCache;
 
 use crate::StoreError;
 use crate::drops::ReadDrop;
-use crate::recent::Recent;
 use crate::retry::{IN_REQUEST, retry};
 use crate::runtime::Runtime;
 use crate::time_limit::within;
+use crate::timed_cache::TimedCache;
 
 /// The number of drops that a process caches, and the number of ids that it caches as absent.
 const MOST: usize = 256;
@@ -63,7 +63,7 @@ pub struct CachedDrops<D, R> {
     /// The copy of each document that this process reads.
     copy: u8,
     copies: Mutex<LruCache<DropId, Remembered>>,
-    absent: Recent<DropId, ()>,
+    absent: TimedCache<DropId, ()>,
 }
 
 impl<D: ReadDrop, R: Runtime> CachedDrops<D, R> {
@@ -75,7 +75,7 @@ impl<D: ReadDrop, R: Runtime> CachedDrops<D, R> {
             runtime,
             copy: u8::try_from(drawn).unwrap_or(0),
             copies: Mutex::new(LruCache::new(MOST)),
-            absent: Recent::new(MOST),
+            absent: TimedCache::new(MOST),
         }
     }
 

@@ -12,7 +12,8 @@
 //! **Time and random numbers** come in through [`runtime::Clock`] and [`runtime::Random`], so that a whole drop replays
 //! from a seed.
 //!
-//! [`cached::CachedDrops`] and the cache below it, [`recent::Recent`], bound how often a process reads the same thing.
+//! [`cached::CachedDrops`] and [`timed_cache::TimedCache`], on which it is built, bound how often a process reads the same
+//! thing.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -30,11 +31,11 @@ pub mod orders;
 pub mod page;
 pub mod payment;
 pub mod prescale;
-pub mod recent;
 pub mod retry;
 pub mod runtime;
 pub mod secrets;
 pub mod stock;
 mod time_limit;
+pub mod timed_cache;
 
 pub use error::{Conditional, StoreError};

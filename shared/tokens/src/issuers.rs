@@ -388,7 +388,7 @@ impl Issuers {
     ///
     /// # Errors
     /// [`IssuersError::Shared`] names an issuer and an audience that are in both.
-    pub fn check_apart(&self, others: &Self) -> Result<(), IssuersError> {
+    pub fn check_disjoint(&self, others: &Self) -> Result<(), IssuersError> {
         for issuer in &self.0 {
             let theirs = others.find(&issuer.name).map(|other| &other.audiences);
             let shared = issuer
@@ -528,9 +528,9 @@ mod tests {
         let operators = parse(&[entry("stampede", "b"), outside]).unwrap();
         assert_eq!(operators.name_operators(), Ok(()));
         let shoppers = |issuer: &str, audience: &str| parse(&[entry(issuer, audience)]).unwrap();
-        assert_eq!(shoppers("stampede", "a").check_apart(&operators), Ok(()));
+        assert_eq!(shoppers("stampede", "a").check_disjoint(&operators), Ok(()));
         assert_eq!(
-            shoppers("https://other.example", "b").check_apart(&operators),
+            shoppers("https://other.example", "b").check_disjoint(&operators),
             Ok(())
         );
         let shared = IssuersError::Shared {
@@ -538,8 +538,8 @@ mod tests {
             audience: "operators".to_owned(),
         };
         let both = shoppers(&name, "operators");
-        assert_eq!(both.check_apart(&operators), Err(shared.clone()));
-        assert_eq!(operators.check_apart(&both), Err(shared));
+        assert_eq!(both.check_disjoint(&operators), Err(shared.clone()));
+        assert_eq!(operators.check_disjoint(&both), Err(shared));
     }
 
     #[test]

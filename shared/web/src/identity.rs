@@ -10,7 +10,7 @@ use http::request::Parts;
 use ports::runtime::Clock;
 use tokens::{Identity, Scope};
 
-use crate::held::{Tokens, Unidentified};
+use crate::token_check::{Tokens, Unidentified};
 use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
 

@@ -38,8 +38,8 @@ fn every_call(faults: &[AccountFault]) {
     for fault in faults {
         for nth in 1..=calls {
             let (world, _) = life(nth, Some(*fault));
-            let what = format!("{fault:?} at call {nth}: {:?}", world.account.struck());
-            assert_eq!(world.account.struck().len(), 1, "{what}");
+            let what = format!("{fault:?} at call {nth}: {:?}", world.account.injected());
+            assert_eq!(world.account.injected().len(), 1, "{what}");
             holds(&world, &what);
             let ready = world.account.changes();
             assert!(!ready.is_empty(), "{what}");
@@ -103,7 +103,7 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         if !stalls(&world.account, old.as_mut()) {
             break;
         }
-        let (_, method) = world.account.struck()[0];
+        let (_, method) = world.account.injected()[0];
         slept.push(method);
         // During the suspension, another drop that opens soon is published, and scheduled runs continue.
         world
@@ -162,7 +162,7 @@ fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
         if !stalls(&world.account, run.as_mut()) {
             break;
         }
-        let (_, method) = world.account.struck()[0];
+        let (_, method) = world.account.injected()[0];
         slept.push(method);
         let published_at = world.runtime.now();
         let made = world.account.changes().len();

@@ -56,7 +56,7 @@ impl Tell for () {
 
 impl Tell for Contact {
     fn tell(&self) -> String {
-        format!("told {:?}", self.told)
+        format!("sent {:?}", self.sent)
     }
 
     fn is_news(&self) -> bool {

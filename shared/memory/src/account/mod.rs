@@ -165,7 +165,7 @@ pub(crate) struct State {
     pub(crate) lessons: BTreeMap<DropId, (u64, Lesson)>,
     calls: u64,
     faults: BTreeMap<u64, AccountFault>,
-    struck: Vec<(u64, &'static str)>,
+    injected: Vec<(u64, &'static str)>,
     dead: bool,
     hanging: bool,
 }
@@ -220,7 +220,7 @@ impl MemoryAccount {
             lessons: BTreeMap::new(),
             calls: 0,
             faults: BTreeMap::new(),
-            struck: Vec::new(),
+            injected: Vec::new(),
             dead: false,
             hanging: false,
         };
@@ -273,11 +273,11 @@ impl MemoryAccount {
     }
 
     /// Changes the account behind pre-scaling's back, at once and for good.
-    pub fn meddle(&self, step: &Step) {
+    pub fn change_by_others(&self, step: &Step) {
         let now = self.runtime.now();
         let mut state = self.state();
         state.settle(now);
-        state.meddle(step);
+        state.change_by_others(step);
     }
 
     /// Lets the `nth` call of any port from now on fail; 1 is the next.
@@ -320,8 +320,8 @@ impl MemoryAccount {
 
     /// Which calls failed on purpose: their numbers and methods.
     #[must_use]
-    pub fn struck(&self) -> Vec<(u64, &'static str)> {
-        self.state().struck.clone()
+    pub fn injected(&self) -> Vec<(u64, &'static str)> {
+        self.state().injected.clone()
     }
 
     /// What is there now, without a call.
@@ -381,7 +381,7 @@ impl MemoryAccount {
             let number = state.calls;
             let fault = state.faults.remove(&number);
             if fault.is_some() {
-                state.struck.push((number, method));
+                state.injected.push((number, method));
             }
             fault
         };

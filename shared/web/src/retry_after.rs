@@ -18,11 +18,11 @@ const LONGEST_SECONDS: u32 = 16;
 
 /// The 503s in a row of one process. Clones share the count.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Distress(Arc<AtomicU32>);
+pub(crate) struct FailuresInARow(Arc<AtomicU32>);
 
 /// Replaces the wait in an answer 503.
-pub(crate) async fn ask_for_patience(
-    State(Distress(in_a_row)): State<Distress>,
+pub(crate) async fn replace_retry_after(
+    State(FailuresInARow(in_a_row)): State<FailuresInARow>,
     request: Request,
     next: Next,
 ) -> Response {

@@ -6,7 +6,7 @@ use contracts::fixtures::{as_first, key, placing};
 use domain::order::{DeclineReason, EndReason, Fingerprint, Order};
 use events::OrderEvent;
 use memory::{Fault, MailFault, MemoryMailbox, MemoryStore, Op, TestRuntime};
-use notify_shopper::{LIMITS, NotTold, Notifier, Told};
+use notify_shopper::{LIMITS, NotNotified, Notified, Notifier};
 use ports::invocation::{Handle as _, Invocation};
 use ports::mail::{KeepContact as _, MailError};
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _};
@@ -69,9 +69,9 @@ impl Scene {
         paying.order
     }
 
-    async fn tell(&self, event: &OrderEvent) -> Result<Told, NotTold> {
+    async fn notify(&self, event: &OrderEvent) -> Result<Notified, NotNotified> {
         self.notifier
-            .tell(event, self.runtime.now().plus_seconds(5))
+            .notify(event, self.runtime.now().plus_seconds(5))
             .await
     }
 
@@ -84,8 +84,8 @@ impl Scene {
 async fn a_paid_order_is_confirmed_once() {
     let scene = Scene::new().await;
     let event = scene.paid("ada").await;
-    assert_eq!(scene.tell(&event).await, Ok(Told::Now));
-    assert_eq!(scene.tell(&event).await, Ok(Told::Before));
+    assert_eq!(scene.notify(&event).await, Ok(Notified::Now));
+    assert_eq!(scene.notify(&event).await, Ok(Notified::Before));
     let sent = scene.mailbox.sent();
     assert_eq!((sent.len(), sent[0].to.expose()), (1, EMAIL));
     let id = event.data.order_id.as_str();
@@ -129,7 +129,7 @@ async fn every_end_is_told_with_its_reason() {
         let event = scene
             .becomes(&order, order.undo(reason, scene.runtime.now()).unwrap())
             .await;
-        assert_eq!(scene.tell(&event).await, Ok(Told::Now), "{who}");
+        assert_eq!(scene.notify(&event).await, Ok(Notified::Now), "{who}");
         let mail = scene.mailbox.sent().pop().unwrap();
         assert!(
             mail.subject.contains(subject) && mail.text.contains(said),
@@ -147,7 +147,7 @@ async fn act_now_is_told_while_there_is_time() {
         .require_action("https://bank.example/secret".to_owned(), scene.runtime.now())
         .unwrap();
     let event = scene.becomes(&order, acting.clone()).await;
-    assert_eq!(scene.tell(&event).await, Ok(Told::Now));
+    assert_eq!(scene.notify(&event).await, Ok(Notified::Now));
     let mail = scene.mailbox.sent().pop().unwrap();
     assert!(mail.text.contains("left, until 2027-01-15"), "{}", mail.text);
     assert!(
@@ -165,7 +165,7 @@ async fn act_now_is_told_while_there_is_time() {
     scene
         .becomes(&acting.order, acting.order.settle(scene.runtime.now()).unwrap())
         .await;
-    assert_eq!(scene.tell(&late).await, Ok(Told::Nothing));
+    assert_eq!(scene.notify(&late).await, Ok(Notified::Nothing));
 
     // The time is over.
     let cyd = scene.paying("cyd").await;
@@ -174,7 +174,7 @@ async fn act_now_is_told_while_there_is_time() {
         .unwrap();
     let over = scene.becomes(&cyd, acting.clone()).await;
     scene.runtime.set(acting.order.payment_deadline);
-    assert_eq!(scene.tell(&over).await, Ok(Told::Nothing));
+    assert_eq!(scene.notify(&over).await, Ok(Notified::Nothing));
     assert_eq!(scene.mailbox.sent().len(), 1);
 }
 
@@ -192,8 +192,8 @@ async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_mi
     for n in 1..=2 {
         let acting = page(&before, n);
         let event = scene.becomes(&before, acting.clone()).await;
-        for told in [Told::Now, Told::Before] {
-            assert_eq!(scene.tell(&event).await, Ok(told), "page {n}");
+        for notified in [Notified::Now, Notified::Before] {
+            assert_eq!(scene.notify(&event).await, Ok(notified), "page {n}");
         }
         let mail = scene.mailbox.sent().pop().unwrap();
         assert!(mail.text.contains("You have 10 minutes left"), "{}", mail.text);
@@ -201,8 +201,8 @@ async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_mi
         before = acting.order;
     }
     assert_eq!(
-        scene.tell(&events[0]).await,
-        Ok(Told::Before),
+        scene.notify(&events[0]).await,
+        Ok(Notified::Before),
         "an older event tells of the page that is there"
     );
     assert_eq!(scene.mailbox.sent().len(), 2);
@@ -210,7 +210,7 @@ async fn each_page_of_the_bank_is_told_of_once_and_after_a_long_wait_with_ten_mi
     for n in 3..30 {
         let acting = page(&before, n);
         let event = scene.becomes(&before, acting.clone()).await;
-        assert!(scene.tell(&event).await.is_ok());
+        assert!(scene.notify(&event).await.is_ok());
         before = acting.order;
     }
     assert_eq!(scene.mailbox.sent().len(), 10);
@@ -223,8 +223,8 @@ async fn another_card_is_asked_for_while_there_is_time() {
     let failed = paying.declined(DeclineReason::CardDeclined, None, scene.runtime.now());
     let failed = failed.unwrap();
     let event = scene.becomes(&paying, failed.clone()).await;
-    assert_eq!(scene.tell(&event).await, Ok(Told::Now));
-    assert_eq!(scene.tell(&event).await, Ok(Told::Before));
+    assert_eq!(scene.notify(&event).await, Ok(Notified::Now));
+    assert_eq!(scene.notify(&event).await, Ok(Notified::Before));
     let mail = scene.mailbox.sent().pop().unwrap();
     assert!(mail.subject.starts_with("Another card"), "{}", mail.subject);
     assert!(mail.text.contains("left, until 2027-01-15"), "{}", mail.text);
@@ -239,7 +239,7 @@ async fn another_card_is_asked_for_while_there_is_time() {
         .order
         .another_card("pm_2".to_owned(), request, scene.runtime.now());
     scene.becomes(&failed.order, again.unwrap()).await;
-    assert_eq!(scene.tell(&late).await, Ok(Told::Nothing));
+    assert_eq!(scene.notify(&late).await, Ok(Notified::Nothing));
     assert_eq!(scene.mailbox.sent().len(), 1);
 }
 
@@ -248,10 +248,13 @@ async fn what_is_no_news_is_told_to_nobody() {
     let scene = Scene::new().await;
     let order = scene.placed("ada", EMAIL).await;
     assert_eq!(
-        scene.tell(&OrderEvent::of_change(None, &order)).await,
-        Ok(Told::Nothing)
+        scene.notify(&OrderEvent::of_change(None, &order)).await,
+        Ok(Notified::Nothing)
     );
-    assert_eq!(scene.tell(&OrderEvent::due(&order)).await, Ok(Told::Nothing));
+    assert_eq!(
+        scene.notify(&OrderEvent::due(&order)).await,
+        Ok(Notified::Nothing)
+    );
     assert!(scene.mailbox.sent().is_empty());
 }
 
@@ -267,7 +270,7 @@ async fn an_address_that_cannot_be_sent_to_gets_nothing() {
         let event = scene
             .becomes(&order, order.settle(scene.runtime.now()).unwrap())
             .await;
-        assert_eq!(scene.tell(&event).await, Ok(Told::NoAddress));
+        assert_eq!(scene.notify(&event).await, Ok(Notified::NoAddress));
     }
     assert!(scene.mailbox.sent().is_empty());
 }
@@ -282,10 +285,10 @@ async fn without_a_sender_nothing_is_sent() {
         String::new(),
         scene.runtime.clone(),
     );
-    let told = silent.tell(&event, scene.runtime.now().plus_seconds(5)).await;
-    assert_eq!(told, Ok(Told::SwitchedOff));
+    let notified = silent.notify(&event, scene.runtime.now().plus_seconds(5)).await;
+    assert_eq!(notified, Ok(Notified::SwitchedOff));
     let contact = scene.store.contact(&event.data.order_id).await.unwrap().unwrap();
-    assert!(contact.told.is_empty(), "it is not said to have been told");
+    assert!(contact.sent.is_empty(), "it is not said to have been told");
 }
 
 #[tokio::test]
@@ -293,13 +296,16 @@ async fn a_mail_that_was_not_taken_comes_again() {
     let scene = Scene::new().await;
     let event = scene.paid("ada").await;
     scene.mailbox.fail_next(MailFault::Failed(MailError::Refused));
-    assert_eq!(scene.tell(&event).await, Err(NotTold::Mail(MailError::Refused)));
+    assert_eq!(
+        scene.notify(&event).await,
+        Err(NotNotified::Mail(MailError::Refused))
+    );
     for _ in 0..2 {
         scene.mailbox.fail_next(MailFault::Failed(MailError::Busy));
     }
     assert_eq!(
-        scene.tell(&event).await,
-        Ok(Told::Now),
+        scene.notify(&event).await,
+        Ok(Notified::Now),
         "a busy service is asked again at once"
     );
     assert_eq!(scene.subjects().len(), 1);
@@ -310,16 +316,19 @@ async fn a_lost_answer_or_mark_sends_it_twice_at_worst() {
     let scene = Scene::new().await;
     let ada = scene.paid("ada").await;
     scene.mailbox.fail_next(MailFault::Unconfirmed);
-    assert_eq!(scene.tell(&ada).await, Err(NotTold::Mail(MailError::Unknown)));
-    assert_eq!(scene.tell(&ada).await, Ok(Told::Now));
-    assert_eq!(scene.tell(&ada).await, Ok(Told::Before));
+    assert_eq!(
+        scene.notify(&ada).await,
+        Err(NotNotified::Mail(MailError::Unknown))
+    );
+    assert_eq!(scene.notify(&ada).await, Ok(Notified::Now));
+    assert_eq!(scene.notify(&ada).await, Ok(Notified::Before));
     assert_eq!(scene.subjects().len(), 2);
 
     let bob = scene.paid("bob").await;
-    scene.store.fail_next(Op::NoteTold, Fault::Broken);
-    assert_eq!(scene.tell(&bob).await, Err(NotTold::Store));
-    assert_eq!(scene.tell(&bob).await, Ok(Told::Now));
-    assert_eq!(scene.tell(&bob).await, Ok(Told::Before));
+    scene.store.fail_next(Op::NoteSent, Fault::Broken);
+    assert_eq!(scene.notify(&bob).await, Err(NotNotified::Store));
+    assert_eq!(scene.notify(&bob).await, Ok(Notified::Now));
+    assert_eq!(scene.notify(&bob).await, Ok(Notified::Before));
     assert_eq!(scene.subjects().len(), 4);
 }
 

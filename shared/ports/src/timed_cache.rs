@@ -23,7 +23,7 @@ use crate::time_limit::within;
 
 /// A bounded cache of values and the time of their reading.
 #[derive(Debug)]
-pub struct Recent<K, V>(Mutex<LruCache<K, Entry<V>>>);
+pub struct TimedCache<K, V>(Mutex<LruCache<K, Entry<V>>>);
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -33,7 +33,7 @@ struct Entry<V> {
     due_at: Timestamp,
 }
 
-impl<K: Hash + Eq, V: Clone> Recent<K, V> {
+impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
     /// A cache of at most `most` values.
     #[must_use]
     pub fn new(most: usize) -> Self {
@@ -126,60 +126,60 @@ mod tests {
 
     #[test]
     fn a_value_is_fresh_then_good_then_forgotten() {
-        let recent = Recent::new(2);
-        recent.note("a", 1, at(0));
-        assert_eq!(recent.fresh(&"a", at(CACHE_MS - 1)), Some(1));
-        assert_eq!(recent.fresh(&"a", at(CACHE_MS)), None);
-        assert_eq!(recent.last_good(&"a", at(STALE_MS - 1)), Some(1));
-        assert_eq!(recent.last_good(&"a", at(STALE_MS)), None);
-        assert_eq!(recent.fresh(&"a", at(-1)), None, "the clock jumped back");
-        assert_eq!(recent.last_good(&"a", at(-1)), None);
-        recent.note("a", 2, at(5));
-        assert_eq!(recent.fresh(&"a", at(6)), Some(2));
+        let cache = TimedCache::new(2);
+        cache.note("a", 1, at(0));
+        assert_eq!(cache.fresh(&"a", at(CACHE_MS - 1)), Some(1));
+        assert_eq!(cache.fresh(&"a", at(CACHE_MS)), None);
+        assert_eq!(cache.last_good(&"a", at(STALE_MS - 1)), Some(1));
+        assert_eq!(cache.last_good(&"a", at(STALE_MS)), None);
+        assert_eq!(cache.fresh(&"a", at(-1)), None, "the clock jumped back");
+        assert_eq!(cache.last_good(&"a", at(-1)), None);
+        cache.note("a", 2, at(5));
+        assert_eq!(cache.fresh(&"a", at(6)), Some(2));
     }
 
     #[test]
     fn a_full_cache_keeps_what_is_in_use() {
-        let recent = Recent::new(2);
-        recent.note("used", 0, at(0));
+        let cache = TimedCache::new(2);
+        cache.note("used", 0, at(0));
         for (n, key) in ["a", "b", "c", "d"].into_iter().enumerate() {
-            recent.note(key, n, at(1));
-            assert_eq!(recent.fresh(&key, at(1)), Some(n), "the newest has room");
-            assert_eq!(recent.fresh(&"used", at(1)), Some(0));
+            cache.note(key, n, at(1));
+            assert_eq!(cache.fresh(&key, at(1)), Some(n), "the newest has room");
+            assert_eq!(cache.fresh(&"used", at(1)), Some(0));
         }
-        assert_eq!(recent.fresh(&"c", at(1)), None);
-        recent.note("d", 7, at(2));
+        assert_eq!(cache.fresh(&"c", at(1)), None);
+        cache.note("d", 7, at(2));
         assert_eq!(
-            recent.fresh(&"used", at(2)),
+            cache.fresh(&"used", at(2)),
             Some(0),
             "renewing a value needs no room"
         );
-        assert_eq!(recent.fresh(&"d", at(2)), Some(7));
+        assert_eq!(cache.fresh(&"d", at(2)), Some(7));
     }
 
     proptest! {
         /// Against a list that is searched from its end: the last uses of distinct keys, at most `most` of them.
         #[test]
         fn it_holds_the_most_recently_used_values(most in 1usize..6, uses in proptest::collection::vec((0u8..9, any::<bool>(), 0i64..400), 0..60)) {
-            let recent = Recent::new(most);
+            let cache = TimedCache::new(most);
             let mut model: Vec<(u8, i64)> = Vec::new();
             let mut now = 0;
             for (key, noted, wait) in uses {
                 now += wait;
                 let found = model.iter().position(|(k, _)| *k == key).map(|n| model.remove(n));
                 if noted {
-                    recent.note(key, now, at(now));
+                    cache.note(key, now, at(now));
                     model.push((key, now));
                 } else {
                     let fresh = found.filter(|(_, read_at)| now - read_at < CACHE_MS).map(|(_, read_at)| read_at);
-                    prop_assert_eq!(recent.fresh(&key, at(now)), fresh);
+                    prop_assert_eq!(cache.fresh(&key, at(now)), fresh);
                     model.extend(found);
                 }
                 model.drain(..model.len().saturating_sub(most));
-                prop_assert!(recent.lock().len() <= most);
+                prop_assert!(cache.lock().len() <= most);
             }
             for (key, read_at) in model {
-                prop_assert_eq!(recent.last_good(&key, at(read_at)), Some(read_at));
+                prop_assert_eq!(cache.last_good(&key, at(read_at)), Some(read_at));
             }
         }
     }

@@ -3,7 +3,7 @@
 //! **Problem.** The keys of issuers change while a process runs. A check must not call another service for each
 //! request, must accept a new key and refuse a removed key soon, and must continue while the database is unavailable.
 //!
-//! **Model.** [`Held`] keeps the issuers' document that was read last:
+//! **Model.** [`CachedIssuers`] keeps the issuers' document that was read last:
 //!
 //! | age of the document | keys that check a token |
 //! |---|---|
@@ -58,22 +58,22 @@ pub struct Tokens(Arc<dyn Check>);
 impl Tokens {
     /// Checks tokens of shoppers. `issuers` reads their document with the first request.
     pub fn of_shoppers(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
-        Self::held(Audience::Shopper, IssuerList::Shoppers, issuers, runtime)
+        Self::cached(Audience::Shopper, IssuerList::Shoppers, issuers, runtime)
     }
 
     /// Checks tokens of operators. `issuers` reads their document with the first request.
     pub fn of_operators(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
-        Self::held(Audience::Operator, IssuerList::Operators, issuers, runtime)
+        Self::cached(Audience::Operator, IssuerList::Operators, issuers, runtime)
     }
 
-    fn held(
+    fn cached(
         audience: Audience,
         list: IssuerList,
         issuers: impl ReadIssuers + 'static,
         runtime: impl Runtime,
     ) -> Self {
         let copy = runtime.random() % u64::from(ISSUER_COPIES);
-        Self(Arc::new(Held {
+        Self(Arc::new(CachedIssuers {
             audience,
             list,
             copy: u8::try_from(copy).unwrap_or(0),
@@ -110,7 +110,7 @@ impl Check for Verifier {
 }
 
 /// The cache; the module's table describes it.
-struct Held<I, R> {
+struct CachedIssuers<I, R> {
     audience: Audience,
     list: IssuerList,
     /// The copy of the document that this process reads.
@@ -172,7 +172,7 @@ impl Known {
     }
 }
 
-impl<I: ReadIssuers, R: Runtime> Held<I, R> {
+impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -264,7 +264,7 @@ impl<I: ReadIssuers, R: Runtime> Held<I, R> {
     }
 }
 
-impl<I: ReadIssuers + 'static, R: Runtime> Check for Held<I, R> {
+impl<I: ReadIssuers + 'static, R: Runtime> Check for CachedIssuers<I, R> {
     fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a> {
         Box::pin(async move {
             let keys = self.keys(now).await.map_err(Unidentified::Unknown)?;
