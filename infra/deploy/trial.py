@@ -82,9 +82,9 @@ class Account:
         settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AWS_ENDPOINT_URL": self.url, "MINISTACK_HOST": "localhost"}
         settings |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "STATE_DIR": str(scratch), "S3_DATA_DIR": str(scratch)}
         # The account answers ListProvisionedConcurrencyConfigs with 404. Its functions inherit its environment.
-        relay = f"127.0.0.1:{free_port()}"
-        self.start("control-plane", [BIN / "stampede-local", "control-plane", "--listen", relay, "--account", self.url])
-        settings["AWS_ENDPOINT_URL_LAMBDA"] = f"http://{relay}"
+        proxy = f"127.0.0.1:{free_port()}"
+        self.start("control-plane", [BIN / "stampede-local", "control-plane", "--listen", proxy, "--account", self.url])
+        settings["AWS_ENDPOINT_URL_LAMBDA"] = f"http://{proxy}"
         self.start("account", [ROOT / ".tools/venv/bin/ministack"], inherited | settings)
         wait_for("the emulated account", lambda: urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1).status == 200)
         database = OUT / "database"

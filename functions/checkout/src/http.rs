@@ -10,36 +10,36 @@ use domain::order::Fingerprint;
 use http::StatusCode;
 use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
-use ports::edge::Edge;
 use ports::orders::{PlaceOrder, ReadOrder};
+use ports::runtime::Runtime;
 use ports::stock::SurveyStock;
 use web::{Caching, Code, Failure, IdempotencyKey, Json, Problem, Shared, Shopper, Tokens, answer};
 
 use crate::place_order::{Checkout, NotOrdered, Request};
 
-pub struct Api<D, S, O, E>(Checkout<D, S, O, E>);
+pub struct Api<D, S, O, R>(Checkout<D, S, O, R>);
 
-impl<D, S, O, E> Api<D, S, O, E>
+impl<D, S, O, R> Api<D, S, O, R>
 where
     D: ReadDrop + 'static,
     S: SurveyStock + 'static,
     O: PlaceOrder + ReadOrder + 'static,
-    E: Edge,
+    R: Runtime,
 {
     /// Builds the function's router over its ports.
-    pub fn router(drops: D, stock: S, orders: O, shoppers: impl Into<Tokens>, edge: E) -> Router {
+    pub fn router(drops: D, stock: S, orders: O, shoppers: impl Into<Tokens>, runtime: R) -> Router {
         let api = Self(Checkout {
-            drops: CachedDrops::new(drops, edge.clone()),
+            drops: CachedDrops::new(drops, runtime.clone()),
             stock,
             orders,
-            edge: edge.clone(),
+            runtime: runtime.clone(),
         });
         let routes = Router::new().route("/orders", post(Self::place));
-        web::with_tokens(routes, api, shoppers, edge)
+        web::with_tokens(routes, api, shoppers, runtime)
     }
 
     async fn place(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         shopper: Shopper,
         IdempotencyKey(key): IdempotencyKey,
         correlation: Option<Extension<CorrelationId>>,

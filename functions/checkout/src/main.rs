@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use dynamodb::Table::{Addresses, Drops, Orders, Purchases, Stock};
 use dynamodb::{DropStore, IssuerStore, OrderStore, StockStore, Tables};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 use web::Tokens;
 
 startup::request_allocator!();
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             OrderStore::new(&client, &tables),
-            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
-            SystemEdge,
+            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemRuntime),
+            SystemRuntime,
         ))
     })
 }

@@ -9,15 +9,15 @@ use domain::saga::Terms;
 use domain::shard::Shard;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::ReadDrop;
-use ports::edge::Edge;
 use ports::orders::{NotPlaced, PlaceOrder, Placing, ReadOrder};
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
+use ports::runtime::Runtime;
 use ports::stock::{Consistency, SurveyStock};
 use ports::{Conditional, StoreError};
 use tokens::Scope;
 
 /// How often a checkout reads again when the hold has changed since the first read.
-const LOOKS: Policy = Policy::at_once(2);
+const ATTEMPTS: Policy = Policy::at_once(2);
 
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -70,17 +70,17 @@ pub enum NotOrdered {
     Store(#[from] StoreError),
 }
 
-pub struct Checkout<D, S, O, E> {
+pub struct Checkout<D, S, O, R> {
     /// The drops, for prices and limits.
-    pub drops: CachedDrops<D, E>,
+    pub drops: CachedDrops<D, R>,
     /// The stock, to read the hold.
     pub stock: S,
     pub orders: O,
     /// Clock and randomness.
-    pub edge: E,
+    pub runtime: R,
 }
 
-impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D, S, O, E> {
+impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, R: Runtime> Checkout<D, S, O, R> {
     /// The order of the reservation: a new one, or the one that an earlier attempt of the same request placed.
     ///
     /// # Errors
@@ -92,15 +92,15 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
         if !request.scope.covers(drop.listed) {
             return Err(NotOrdered::OutOfScope);
         }
-        let phase = drop.phase(self.edge.now());
+        let phase = drop.phase(self.runtime.now());
         if is_stale && matches!(phase, None | Some(Phase::Cancelled)) {
             return Err(StoreError::Busy.into());
         }
         let phase = phase.ok_or(NotOrdered::UnknownReservation)?;
         let sku = drop.sku(&key.sku).ok_or(NotOrdered::UnknownReservation)?;
-        let look = |_| async {
+        let attempt = |_| async {
             let keys = std::slice::from_ref(key);
-            let found = retry(&self.edge, IN_REQUEST, || {
+            let found = retry(&self.runtime, IN_REQUEST, || {
                 self.stock.survey(keys, Consistency::Strong)
             })
             .await?;
@@ -114,7 +114,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
                 .get(&request.shopper)
                 .filter(|claim| claim.nonce == request.reservation.nonce);
             let Some(hold) = mine.filter(|claim| claim.state == ClaimState::Held) else {
-                return self.without_hold(request, &shard).await.map(Look::Done);
+                return self.without_hold(request, &shard).await.map(Attempt::Done);
             };
             let amount = drop
                 .price(sku)
@@ -126,7 +126,7 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
             if phase == Phase::Cancelled {
                 return Err(NotOrdered::DropCancelled);
             }
-            let now = self.edge.now();
+            let now = self.runtime.now();
             let claim = hold
                 .ordered(now, now.plus_seconds(drop.payment_seconds))
                 .map_err(|_| NotOrdered::Expired)?;
@@ -153,30 +153,32 @@ impl<D: ReadDrop, S: SurveyStock, O: PlaceOrder + ReadOrder, E: Edge> Checkout<D
             // Most orders are the shopper's first in the drop, so the counter is assumed to be absent. The
             // transaction checks this. A later order needs a second transaction.
             let mut placing = placing_with(drop.terms());
-            let mut placed = retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await?;
+            let mut placed = retry(&self.runtime, IN_REQUEST, || self.orders.place(&placing)).await?;
             if let Conditional::Refused(NotPlaced::NotFirst { declined }) = placed {
                 let cards = Terms::cards_of(false, declined);
                 placing = placing_with(Terms {
                     cards,
                     ..drop.terms()
                 });
-                placed = retry(&self.edge, IN_REQUEST, || self.orders.place(&placing)).await?;
+                placed = retry(&self.runtime, IN_REQUEST, || self.orders.place(&placing)).await?;
             }
             match placed {
-                Conditional::Done => Ok(Look::Done(placing.order)),
-                Conditional::Refused(NotPlaced::Exists(order)) => repeat(request, *order).map(Look::Done),
+                Conditional::Done => Ok(Attempt::Done(placing.order)),
+                Conditional::Refused(NotPlaced::Exists(order)) => repeat(request, *order).map(Attempt::Done),
                 Conditional::Refused(NotPlaced::LimitReached) => Err(NotOrdered::LimitReached),
-                Conditional::Refused(NotPlaced::HoldChanged | NotPlaced::NotFirst { .. }) => Ok(Look::Again),
+                Conditional::Refused(NotPlaced::HoldChanged | NotPlaced::NotFirst { .. }) => {
+                    Ok(Attempt::Again)
+                }
             }
         };
-        let done: Result<_, NotOrdered> = look_again(&self.edge, LOOKS, look).await;
+        let done: Result<_, NotOrdered> = retry_on_conflict(&self.runtime, ATTEMPTS, attempt).await;
         done?.ok_or(NotOrdered::Contended)
     }
 
     /// The reservation has no hold: it has become an order, open or ended, or no longer exists.
     async fn without_hold(&self, request: &Request, shard: &Shard) -> Result<Order, NotOrdered> {
         let id = OrderId::of_reservation(&request.reservation);
-        if let Some(order) = retry(&self.edge, IN_REQUEST, || self.orders.order(&id)).await? {
+        if let Some(order) = retry(&self.runtime, IN_REQUEST, || self.orders.order(&id)).await? {
             return repeat(request, order);
         }
         let somebody_elses = shard

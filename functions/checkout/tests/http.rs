@@ -11,10 +11,10 @@ use domain::order::EndReason;
 use domain::survey::SeenClaim;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use memory::{Fault, MemoryStore, Op, TestRuntime, fixtures};
 use ports::drops::ReadDrop;
-use ports::edge::Edge;
 use ports::orders::AdvanceOrder;
+use ports::runtime::Clock;
 use ports::stock::{ClaimStock, GiveBackStock};
 use serde_json::{Value, json};
 use tokens::{Audience, KeySet, SigningKey, Verifier};
@@ -22,24 +22,24 @@ use tower::ServiceExt;
 
 struct Scene {
     store: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     keys: SigningKey,
     router: Router,
 }
 
 fn scene(limit: u32) -> Scene {
-    let (store, edge, keys) = (
+    let (store, runtime, keys) = (
         MemoryStore::new(),
-        TestEdge::new(7),
+        TestRuntime::new(7),
         SigningKey::generate("a").unwrap(),
     );
-    fixtures::open_drop(&store, &edge, "d", &[("TEE", 60), ("CAP", 60)], limit);
+    fixtures::open_drop(&store, &runtime, "d", &[("TEE", 60), ("CAP", 60)], limit);
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[&keys]).unwrap());
     let port = || store.clone();
-    let router = Api::router(port(), port(), port(), shoppers, edge.clone());
+    let router = Api::router(port(), port(), port(), shoppers, runtime.clone());
     Scene {
         store,
-        edge,
+        runtime,
         keys,
         router,
     }
@@ -54,7 +54,7 @@ impl Scene {
             &fixtures::sku(sku),
             &shopper,
             &index.to_string(),
-            TestEdge::START,
+            TestRuntime::START,
         );
         let shard = ShardKey {
             drop,
@@ -63,7 +63,7 @@ impl Scene {
         };
         let hold = Claim::held(
             units,
-            self.edge.now().plus_seconds(fixtures::HOLD_SECONDS),
+            self.runtime.now().plus_seconds(fixtures::HOLD_SECONDS),
             nonce.clone(),
         );
         assert!(self.store.claim(&shard, &shopper, &hold).await.unwrap().is_done());
@@ -81,7 +81,7 @@ impl Scene {
     }
 
     fn request(&self, who: &str, key: &str, body: &Value) -> Request<Body> {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         let token = self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap();
         Request::post("/orders")
             .header("authorization", format!("Bearer {token}"))
@@ -154,7 +154,9 @@ async fn a_repeat_finds_its_order_also_after_the_end() {
     let body = scene.body(&reservation, 4900);
     assert_eq!(scene.send("ada", "k", &body).await.0, 202);
     let order = scene.store.orders().into_values().next().unwrap();
-    let step = order.undo(EndReason::PaymentDeclined, scene.edge.now()).unwrap();
+    let step = order
+        .undo(EndReason::PaymentDeclined, scene.runtime.now())
+        .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
     let (status, view) = scene.send("ada", "k", &body).await;
     assert_eq!(
@@ -238,7 +240,7 @@ async fn an_expired_released_or_foreign_hold_is_refused() {
     let reservation = scene.hold("ada", "TEE", 0, 1).await;
     let body = scene.body(&reservation, 4900);
     assert_eq!(scene.code("eve", "k", &body).await, problem(404, "not_found"));
-    scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
+    scene.runtime.advance_seconds(fixtures::HOLD_SECONDS);
     assert_eq!(
         scene.code("ada", "k", &body).await,
         problem(409, "reservation_expired")
@@ -266,14 +268,14 @@ async fn checkout_races_expiry_and_one_of_them_wins() {
         let body = scene.body(&reservation, 4900);
         let ada = fixtures::shopper("ada");
         let claim = scene.store.shard(&reservation.shard).unwrap().claims[&ada].clone();
-        scene.edge.set(claim.deadline.plus_millis(ms));
+        scene.runtime.set(claim.deadline.plus_millis(ms));
         let seen = SeenClaim {
             shard: reservation.shard.clone(),
             shopper: ada,
             claim: claim.clone(),
         };
         let sweep = async {
-            if claim.is_returnable(scene.edge.now()) {
+            if claim.is_returnable(scene.runtime.now()) {
                 scene.store.give_back(&seen).await.unwrap();
             }
         };
@@ -327,7 +329,7 @@ async fn a_cancelled_drop_takes_no_order() {
     let reservation = scene.hold("ada", "TEE", 0, 1).await;
     let drop = fixtures::open_drop(
         &MemoryStore::new(),
-        &scene.edge,
+        &scene.runtime,
         "d",
         &[("TEE", 60), ("CAP", 60)],
         2,
@@ -452,9 +454,9 @@ async fn the_deployer_checks_out_in_unlisted_drops_only() {
         .with_deployers(set(&deployer))
         .unwrap();
     let port = || scene.store.clone();
-    let router = Api::router(port(), port(), port(), tokens, scene.edge.clone());
+    let router = Api::router(port(), port(), port(), tokens, scene.runtime.clone());
     let hold = scene.hold("smoke-1", "TEE", 0, 1).await;
-    let now = scene.edge.now().as_seconds();
+    let now = scene.runtime.now().as_seconds();
     let place = |key: &SigningKey, sub| {
         let token = key.sign(Audience::Shopper, sub, now, now + 300).unwrap();
         let mut request = scene.request("-", "k", &scene.body(&hold, 4900));
@@ -471,12 +473,12 @@ async fn the_deployer_checks_out_in_unlisted_drops_only() {
     assert_eq!(impostor.status(), StatusCode::UNAUTHORIZED);
     assert!(scene.store.orders().is_empty());
 
-    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60), ("CAP", 60)], 2);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 60), ("CAP", 60)], 2);
     scene.store.put_drop(&domain::drops::Drop {
         listed: false,
         ..drop
     });
-    scene.edge.advance(1_000);
+    scene.runtime.advance(1_000);
     let placed = place(&deployer, "smoke-1").await.unwrap();
     assert_eq!(placed.status(), StatusCode::ACCEPTED);
     assert_eq!(scene.store.orders().len(), 1);
@@ -492,10 +494,10 @@ async fn a_stale_copy_is_enough_for_a_checkout() {
     scene
         .store
         .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     let second = scene.hold("bob", "TEE", 1, 1).await;
     assert_eq!(scene.send("bob", "k", &scene.body(&second, 4900)).await.0, 202);
-    scene.edge.advance(STALE_MS);
+    scene.runtime.advance(STALE_MS);
     let third = scene.hold("eve", "TEE", 2, 1).await;
     let body = scene.body(&third, 4900);
     assert_eq!(scene.code("eve", "k", &body).await, problem(503, "throttled"));
@@ -506,7 +508,7 @@ async fn a_stale_copy_is_enough_for_a_checkout() {
     scene
         .store
         .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     assert_eq!(scene.code("eve", "k", &body).await, problem(503, "throttled"));
     scene.store.audit().unwrap();
 }

@@ -10,8 +10,8 @@ use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::{ListDrops, Listing, ReadStatus};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 
 use crate::bounds::{LEAD_MS, MOST_DROPS};
 use crate::survey::is_gone;
@@ -29,25 +29,25 @@ impl Calendar {
     ///
     /// # Errors
     /// [`StoreError`] when the calendar could not be read completely.
-    pub async fn on<D, T, E>(&self, drops: &D, statuses: &T, edge: &E) -> Result<Vec<DropId>, StoreError>
+    pub async fn on<D, T, R>(&self, drops: &D, statuses: &T, runtime: &R) -> Result<Vec<DropId>, StoreError>
     where
         D: ListDrops,
         T: ReadStatus,
-        E: Edge,
+        R: Runtime,
     {
-        let now = edge.now();
+        let now = runtime.now();
         let mut on = Vec::new();
         for listing in [Listing::Listed, Listing::Unlisted] {
             let mut seen = 0;
             let mut after = None;
             loop {
-                let page = retry(edge, IN_REQUEST, || {
+                let page = retry(runtime, IN_REQUEST, || {
                     drops.published(listing, after.as_ref(), MAX_PAGE)
                 })
                 .await?;
                 seen += page.drops.len();
                 for drop in &page.drops {
-                    if self.is_on(statuses, edge, drop, now).await {
+                    if self.is_on(statuses, runtime, drop, now).await {
                         on.push(drop.id.clone());
                     }
                 }
@@ -79,10 +79,10 @@ impl Calendar {
         over.get(&drop.id).is_some_and(|version| *version >= drop.version)
     }
 
-    async fn is_on<T: ReadStatus, E: Edge>(
+    async fn is_on<T: ReadStatus, R: Runtime>(
         &self,
         statuses: &T,
-        edge: &E,
+        runtime: &R,
         drop: &Drop,
         now: Timestamp,
     ) -> bool {
@@ -99,7 +99,7 @@ impl Calendar {
         }
         // This process does not know the drop, so the last status of an earlier run decides. An unreadable status
         // decides nothing. Conducting a finished drop once more is harmless.
-        match retry(edge, IN_REQUEST, || statuses.status(&drop.id, 0)).await {
+        match retry(runtime, IN_REQUEST, || statuses.status(&drop.id, 0)).await {
             Ok(Some(status)) if is_final(&status, drop) => {
                 self.note_over(drop);
                 false

@@ -7,16 +7,16 @@ use domain::order::EndReason;
 use domain::survey::SeenClaim;
 use futures_util::{StreamExt as _, stream};
 use ports::StoreError;
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
+use ports::runtime::Runtime;
 use startup::spans::{correlate, of_order};
 use tracing::Instrument as _;
 
 use crate::bounds::{MOST_WRITES, WRITES_AT_ONCE};
 
 /// How often one step reads an order again that has changed since the first read.
-const LOOKS: Policy = Policy::at_once(2);
+const ATTEMPTS: Policy = Policy::at_once(2);
 
 /// The result of cancelling the orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,15 +38,15 @@ pub fn order_of(seen: &SeenClaim) -> OrderId {
 
 /// Requests the end of the open orders of `ordered`. `asked` remembers the requested ones, so that each run requests
 /// each order's end once; orders that are gone are removed from it.
-pub async fn end_orders<O, E>(
+pub async fn end_orders<O, R>(
     orders: &O,
-    edge: &E,
+    runtime: &R,
     ordered: &[SeenClaim],
     asked: &mut BTreeSet<OrderId>,
 ) -> CancelRequests
 where
     O: ReadOrder + AdvanceOrder,
-    E: Edge,
+    R: Runtime,
 {
     let open: BTreeSet<OrderId> = ordered.iter().map(order_of).collect();
     asked.retain(|order| open.contains(order));
@@ -54,7 +54,7 @@ where
     let outcomes: Vec<_> = stream::iter(to_ask)
         .map(|order| async move {
             let span = of_order(&order);
-            let outcome = end_order(orders, edge, &order).instrument(span).await;
+            let outcome = end_order(orders, runtime, &order).instrument(span).await;
             (order, outcome)
         })
         .buffer_unordered(WRITES_AT_ONCE)
@@ -78,31 +78,33 @@ where
 }
 
 /// Whether the order has ended, or its end was requested.
-async fn end_order<O: ReadOrder + AdvanceOrder, E: Edge>(
+async fn end_order<O: ReadOrder + AdvanceOrder, R: Runtime>(
     orders: &O,
-    edge: &E,
+    runtime: &R,
     id: &OrderId,
 ) -> Result<bool, StoreError> {
-    let look = |_| async {
-        let Some(order) = retry(edge, IN_REQUEST, || orders.order(id)).await? else {
+    let attempt = |_| async {
+        let Some(order) = retry(runtime, IN_REQUEST, || orders.order(id)).await? else {
             // The claim was read before the order was visible: the next step reads again.
-            return Ok(Look::Done(false));
+            return Ok(Attempt::Done(false));
         };
         if !order.status.is_open() || order.cancel_requested.is_some() {
-            return Ok(Look::Done(true));
+            return Ok(Attempt::Done(true));
         }
-        let Ok(step) = order.request_cancel(EndReason::DropCancelled, edge.now()) else {
-            return Ok(Look::Done(true));
+        let Ok(step) = order.request_cancel(EndReason::DropCancelled, runtime.now()) else {
+            return Ok(Attempt::Done(true));
         };
         correlate(order.correlation.as_ref());
-        let asked = retry(edge, IN_REQUEST, || orders.advance(&step)).await?;
+        let asked = retry(runtime, IN_REQUEST, || orders.advance(&step)).await?;
         if asked.is_done() {
             tracing::info!(
                 status = step.order.status.as_str(),
                 "the drop was cancelled: the end of the order was requested"
             );
         }
-        Ok(Look::of(asked, true))
+        Ok(Attempt::of(asked, true))
     };
-    Ok(look_again(edge, LOOKS, look).await?.unwrap_or(false))
+    Ok(retry_on_conflict(runtime, ATTEMPTS, attempt)
+        .await?
+        .unwrap_or(false))
 }

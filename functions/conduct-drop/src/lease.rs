@@ -3,8 +3,8 @@
 use domain::ids::DropId;
 use ports::StoreError;
 use ports::drops::{HoldLease, Lease};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::{Clock, Runtime};
 
 use crate::bounds::LEASE_MS;
 
@@ -12,22 +12,22 @@ use crate::bounds::LEASE_MS;
 ///
 /// # Errors
 /// [`StoreError`]. The lease may have been taken; the next call shows it.
-pub async fn hold<L: HoldLease, E: Edge>(
+pub async fn hold<L: HoldLease, R: Runtime>(
     leases: &L,
-    edge: &E,
+    runtime: &R,
     drop: &DropId,
     holder: &str,
 ) -> Result<Option<Lease>, StoreError> {
-    let answer = retry(edge, IN_REQUEST, || {
-        let now = edge.now();
+    let answer = retry(runtime, IN_REQUEST, || {
+        let now = runtime.now();
         leases.acquire(drop, holder, now, now.plus_millis(LEASE_MS))
     });
     Ok(answer.await?.ok())
 }
 
 /// Ends the lease of `drop` now, so that the next run need not wait for it. A failure costs only that wait.
-pub async fn release<L: HoldLease, E: Edge>(leases: &L, edge: &E, drop: &DropId, holder: &str) {
-    let now = edge.now();
+pub async fn release<L: HoldLease>(leases: &L, clock: &impl Clock, drop: &DropId, holder: &str) {
+    let now = clock.now();
     if let Err(error) = leases.acquire(drop, holder, now, now).await {
         tracing::debug!(%drop, %error, "a lease was left to lapse by itself");
     }

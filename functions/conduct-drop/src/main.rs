@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use conduct_drop::{Conductor, Settings};
 use dynamodb::Table::{Drops, Orders, Purchases, Status, Stock};
 use dynamodb::{DropStore, OrderStore, StatusStore, StockStore, Tables};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 fn main() -> ExitCode {
     startup::serve_events(|config| {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             StockStore::new(&client, &tables),
             OrderStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
-            SystemEdge,
+            SystemRuntime,
             settings?,
         ))
     })

@@ -10,8 +10,8 @@ use domain::status::DropStatus;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::{FreeCounts, WriteStatus};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 
 use crate::bounds::REFRESH_MS;
 use crate::survey::Survey;
@@ -50,10 +50,10 @@ impl Publication {
     ///
     /// # Errors
     /// [`StoreError`]; the next step writes again.
-    pub async fn publish<T: WriteStatus, E: Edge>(
+    pub async fn publish<T: WriteStatus, R: Runtime>(
         &mut self,
         statuses: &T,
-        edge: &E,
+        runtime: &R,
         drop: &Drop,
         survey: &Survey,
         fencing: u64,
@@ -61,7 +61,7 @@ impl Publication {
     ) -> Result<Published, StoreError> {
         for sku in &drop.skus {
             if self
-                .publish_counts(statuses, edge, drop, sku, survey, fencing)
+                .publish_counts(statuses, runtime, drop, sku, survey, fencing)
                 .await?
                 == Published::Fenced
             {
@@ -81,7 +81,7 @@ impl Publication {
         if current && !always {
             return Ok(Published::Unchanged);
         }
-        if !retry(edge, IN_REQUEST, || statuses.write_status(&status, copies))
+        if !retry(runtime, IN_REQUEST, || statuses.write_status(&status, copies))
             .await?
             .is_done()
         {
@@ -91,10 +91,10 @@ impl Publication {
         Ok(Published::Written)
     }
 
-    async fn publish_counts<T: WriteStatus, E: Edge>(
+    async fn publish_counts<T: WriteStatus, R: Runtime>(
         &mut self,
         statuses: &T,
-        edge: &E,
+        runtime: &R,
         drop: &Drop,
         sku: &Sku,
         survey: &Survey,
@@ -112,7 +112,7 @@ impl Publication {
         if current {
             return Ok(Published::Unchanged);
         }
-        let written = retry(edge, IN_REQUEST, || {
+        let written = retry(runtime, IN_REQUEST, || {
             statuses.write_counts(&drop.id, &sku.sku, &counts, copies)
         })
         .await?;

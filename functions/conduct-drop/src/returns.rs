@@ -7,8 +7,8 @@ use domain::ids::{Nonce, ShardKey, ShopperId};
 use domain::lapse::has_lapsed;
 use domain::survey::{ReturnReason, SeenClaim, holds_to_return};
 use futures_util::{StreamExt as _, stream};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use ports::stock::{Consistency, CountLapse, GiveBackStock, SurveyStock};
 use ports::{Conditional, StoreError};
 
@@ -52,17 +52,17 @@ impl Returned {
 /// Counts the holds that expired unused, before other shoppers may take their units. `counted` has the holds that this
 /// run has already counted. A failed count is tried again at the next step, until the hold has been returned. An
 /// uncounted hold causes its shopper no waiting time.
-pub async fn count_lapses<S, E>(
+pub async fn count_lapses<S, R>(
     stock: &S,
-    edge: &E,
+    runtime: &R,
     survey: &Survey,
     counted: &mut BTreeSet<SeenKey>,
 ) -> usize
 where
     S: CountLapse,
-    E: Edge,
+    R: Runtime,
 {
-    let now = edge.now();
+    let now = runtime.now();
     let key = |seen: &SeenClaim| (seen.shard.clone(), seen.claim.nonce.clone());
     let mut lapsed = survey.claims();
     lapsed.retain(|seen| has_lapsed(&seen.claim, now));
@@ -73,7 +73,7 @@ where
     lapsed.sort_by_key(|seen| seen.claim.deadline);
     let outcomes: Vec<_> = stream::iter(lapsed.into_iter().take(MOST_WRITES))
         .map(|seen| async move {
-            let outcome = retry(edge, IN_REQUEST, || stock.count_lapse(&seen)).await;
+            let outcome = retry(runtime, IN_REQUEST, || stock.count_lapse(&seen)).await;
             (seen, outcome)
         })
         .buffer_unordered(WRITES_AT_ONCE)
@@ -98,20 +98,20 @@ where
 ///
 /// # Errors
 /// [`StoreError`] when a surplus could not be confirmed. Then no hold was returned.
-pub async fn give_back<S, E>(
+pub async fn give_back<S, R>(
     stock: &S,
-    edge: &E,
+    runtime: &R,
     drop: &Drop,
     survey: &mut Survey,
 ) -> Result<Returned, StoreError>
 where
     S: GiveBackStock + SurveyStock,
-    E: Edge,
+    R: Runtime,
 {
-    let back = holds_that_must_go(stock, edge, drop, survey).await?;
+    let back = holds_that_must_go(stock, runtime, drop, survey).await?;
     let outcomes: Vec<_> = stream::iter(back.into_iter().take(MOST_WRITES))
         .map(|(seen, reason)| async move {
-            let outcome = retry(edge, IN_REQUEST, || stock.give_back(&seen)).await;
+            let outcome = retry(runtime, IN_REQUEST, || stock.give_back(&seen)).await;
             (seen, reason, outcome)
         })
         .buffer_unordered(WRITES_AT_ONCE)
@@ -137,14 +137,14 @@ where
 /// The holds that must be returned. An expired hold may come from any read, since the write is conditional on it. A
 /// *surplus* hold is certain only while the newer claim exists, and an eventually consistent read may show a newer
 /// claim that is already gone. So those shoppers' shards are read again consistently.
-async fn holds_that_must_go<S: SurveyStock, E: Edge>(
+async fn holds_that_must_go<S: SurveyStock, R: Runtime>(
     stock: &S,
-    edge: &E,
+    runtime: &R,
     drop: &Drop,
     survey: &mut Survey,
 ) -> Result<Vec<(SeenClaim, ReturnReason)>, StoreError> {
     let cancelled = drop.state == DropState::Cancelling;
-    let now = edge.now();
+    let now = runtime.now();
     let claims = survey.claims();
     let back = holds_to_return(&claims, drop.per_shopper_limit, cancelled, now);
     let doubtful: BTreeSet<&ShopperId> = back
@@ -161,7 +161,7 @@ async fn holds_that_must_go<S: SurveyStock, E: Edge>(
         .map(|seen| seen.shard.clone())
         .collect();
     let theirs: Vec<ShardKey> = theirs.into_iter().collect();
-    survey.refresh(stock, edge, &theirs).await?;
+    survey.refresh(stock, runtime, &theirs).await?;
     let mut back = holds_to_return(&survey.claims(), drop.per_shopper_limit, cancelled, now);
     back.retain(|(seen, reason)| *reason != ReturnReason::Surplus || doubtful.contains(&seen.shopper));
     Ok(back)

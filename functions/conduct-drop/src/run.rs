@@ -7,8 +7,8 @@ use domain::ids::DropId;
 use domain::limits::CONDUCTOR_PERIOD_MS;
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
+use ports::runtime::{Metrics, Runtime};
 use serde::de::IgnoredAny;
 use startup::spans::of_drop;
 use tracing::Instrument as _;
@@ -20,8 +20,8 @@ use crate::progress::Progress;
 use crate::step::{Drops, Memory, Orders, Ports, Report, Statuses, StepOutcome, Stock};
 
 /// The state that a process keeps from run to run.
-pub struct Conductor<D, S, O, T, E> {
-    reach: Ports<D, S, O, T, E>,
+pub struct Conductor<D, S, O, T, R> {
+    reach: Ports<D, S, O, T, R>,
     calendar: Calendar,
     settings: Settings,
 }
@@ -61,24 +61,24 @@ impl Settings {
 }
 
 /// A run in progress.
-pub struct Run<'a, D, S, O, T, E> {
-    conductor: &'a Conductor<D, S, O, T, E>,
+pub struct Run<'a, D, S, O, T, R> {
+    conductor: &'a Conductor<D, S, O, T, R>,
     holder: String,
     on: BTreeMap<DropId, Memory>,
     looked_at: Option<Timestamp>,
     progress: Progress,
 }
 
-impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, E> {
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Conductor<D, S, O, T, R> {
     /// The function over its ports with the deployment's settings. It has read no drop yet.
-    pub fn new(drops: D, stock: S, orders: O, statuses: T, edge: E, settings: Settings) -> Self {
+    pub fn new(drops: D, stock: S, orders: O, statuses: T, runtime: R, settings: Settings) -> Self {
         Self {
             reach: Ports {
                 drops,
                 stock,
                 orders,
                 statuses,
-                edge,
+                runtime,
             },
             calendar: Calendar::default(),
             settings,
@@ -86,7 +86,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
     }
 
     /// Begins a run as `holder`, which must be unique among runs.
-    pub fn begin(&self, holder: impl Into<String>) -> Run<'_, D, S, O, T, E> {
+    pub fn begin(&self, holder: impl Into<String>) -> Run<'_, D, S, O, T, R> {
         Run {
             conductor: self,
             holder: holder.into(),
@@ -104,13 +104,13 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
         deadline: Timestamp,
         mut tell: impl FnMut(&Progress, Timestamp),
     ) -> Progress {
-        let edge = &self.reach.edge;
-        let began = edge.now();
+        let runtime = &self.reach.runtime;
+        let began = runtime.now();
         let mut run = self.begin(holder);
         let mut all = Progress::default();
         let mut told = began;
         loop {
-            let round = edge.now();
+            let round = runtime.now();
             if round.plus_millis(MARGIN_MS) >= deadline {
                 break;
             }
@@ -119,7 +119,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
                 break;
             }
             run.round().await;
-            let now = edge.now();
+            let now = runtime.now();
             if now.millis_since(told) >= PROGRESS_MS {
                 let stretch = run.take_progress();
                 tell(&stretch, now);
@@ -127,35 +127,35 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Conductor<D, S, O, T, 
                 told = now;
             }
             let pause = (CONDUCTOR_PERIOD_MS - now.millis_since(round)).max(SHORTEST_PAUSE_MS);
-            edge.sleep(u64::try_from(pause).unwrap_or_default()).await;
+            runtime.sleep(u64::try_from(pause).unwrap_or_default()).await;
         }
         run.release().await;
         let stretch = run.take_progress();
-        tell(&stretch, edge.now());
+        tell(&stretch, runtime.now());
         all.add(&stretch);
         all
     }
 }
 
-impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Handle for Conductor<D, S, O, T, E> {
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime + Metrics> Handle for Conductor<D, S, O, T, R> {
     type Event = IgnoredAny;
     type Answer = Progress;
     type Error = Infallible;
 
     async fn handle(&self, _: IgnoredAny, invocation: &Invocation) -> Result<Progress, Infallible> {
-        let edge = &self.reach.edge;
+        let runtime = &self.reach.runtime;
         // CloudWatch bills a metric for each hour in which it is written, so a run without a drop writes none.
         let tell = |progress: &Progress, now| {
             if *progress != Progress::default() {
-                edge.put_metrics(progress.metrics(&self.settings.stage, now));
+                runtime.put_metrics(progress.metrics(&self.settings.stage, now));
             }
         };
-        let holder = invocation.unique_name(edge);
+        let holder = invocation.unique_name(runtime);
         Ok(self.run(holder, invocation.deadline, tell).await)
     }
 }
 
-impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E> {
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Run<'_, D, S, O, T, R> {
     /// The drops that were on at the last calendar read.
     pub fn on(&self) -> impl Iterator<Item = &DropId> {
         self.on.keys()
@@ -164,12 +164,12 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
     /// Reads the calendar if it is due. When it cannot be read, the known drops stay.
     pub async fn look(&mut self) {
         let Conductor { reach, calendar, .. } = self.conductor;
-        let now = reach.edge.now();
+        let now = reach.runtime.now();
         let fresh = |looked: Timestamp| (0..CALENDAR_MS).contains(&now.millis_since(looked));
         if self.looked_at.is_some_and(fresh) {
             return;
         }
-        match calendar.on(&reach.drops, &reach.statuses, &reach.edge).await {
+        match calendar.on(&reach.drops, &reach.statuses, &reach.runtime).await {
             Ok(on) => {
                 let mut before = std::mem::take(&mut self.on);
                 let with_memory = |id: DropId| {
@@ -223,7 +223,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Run<'_, D, S, O, T, E>
         let reach = &self.conductor.reach;
         for (id, memory) in std::mem::take(&mut self.on) {
             if memory.holds_lease() {
-                lease::release(&reach.statuses, &reach.edge, &id, &self.holder).await;
+                lease::release(&reach.statuses, &reach.runtime, &id, &self.holder).await;
             }
         }
     }

@@ -8,9 +8,9 @@ use domain::limits::LATE_MS;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::{HoldLease, ListDrops, ReadDrop, ReadStatus, StoreDrop, WriteStatus};
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, Consistency, CountLapse, GiveBackStock, SurveyStock};
 
 use crate::calendar::{Calendar, is_final};
@@ -37,13 +37,13 @@ pub trait Statuses: ReadStatus + WriteStatus + HoldLease + 'static {}
 impl<T: ReadStatus + WriteStatus + HoldLease + 'static> Statuses for T {}
 
 /// All ports of the conductor.
-pub struct Ports<D, S, O, T, E> {
+pub struct Ports<D, S, O, T, R> {
     pub(crate) drops: D,
     pub(crate) stock: S,
     pub(crate) orders: O,
     pub(crate) statuses: T,
     /// Clock and randomness.
-    pub(crate) edge: E,
+    pub(crate) runtime: R,
 }
 
 /// What a run remembers of a drop between steps. Losing it causes additional writes and no errors.
@@ -103,7 +103,7 @@ fn at(doing: &'static str) -> impl Fn(StoreError) -> StepError {
     move |error| StepError { doing, error }
 }
 
-impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
+impl<D: Drops, S: Stock, O: Orders, T: Statuses, R: Runtime> Ports<D, S, O, T, R> {
     /// Makes one step for the drop `id` as `holder`.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
         holder: &str,
         memory: &mut Memory,
     ) -> Result<StepOutcome, StepError> {
-        let held = lease::hold(&self.statuses, &self.edge, id, holder).await;
+        let held = lease::hold(&self.statuses, &self.runtime, id, holder).await;
         let Some(lease) = held.map_err(at("take the lease"))? else {
             *memory = Memory::default();
             return Ok(StepOutcome::Standby);
@@ -126,7 +126,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
                 ..Memory::default()
             };
         }
-        let found = retry(&self.edge, IN_REQUEST, || self.drops.drop(id)).await;
+        let found = retry(&self.runtime, IN_REQUEST, || self.drops.drop(id)).await;
         let mut report = Report::default();
         let Some(drop) = found.map_err(at("read the drop"))? else {
             return Ok(StepOutcome::Over(report));
@@ -140,26 +140,26 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
         }
         let mut survey = self.survey(&drop, memory).await.map_err(at("read the shards"))?;
         report.shards = survey.len();
-        if drop.state == DropState::Scheduled && !survey.is_whole() {
-            let healed = survey.heal(&self.stock, &self.edge).await;
+        if drop.state == DropState::Scheduled && !survey.is_complete() {
+            let healed = survey.repair(&self.stock, &self.runtime).await;
             report.healed = healed.map_err(at("make the missing shards"))?;
         }
         // Holds that a cancellation returns did not expire.
         if drop.state == DropState::Scheduled {
-            report.lapsed = count_lapses(&self.stock, &self.edge, &survey, &mut memory.lapsed).await;
+            report.lapsed = count_lapses(&self.stock, &self.runtime, &survey, &mut memory.lapsed).await;
         }
-        let returned = give_back(&self.stock, &self.edge, &drop, &mut survey).await;
+        let returned = give_back(&self.stock, &self.runtime, &drop, &mut survey).await;
         report.returned = returned.map_err(at("look for holds to return"))?;
         if drop.state == DropState::Cancelling {
             let ordered = survey.ordered();
-            report.asked = end_orders(&self.orders, &self.edge, &ordered, &mut memory.asked).await;
+            report.asked = end_orders(&self.orders, &self.runtime, &ordered, &mut memory.asked).await;
         }
         let last_word = survey.as_of >= drop.ends_at.plus_millis(LATE_MS) && survey.is_drained();
         let published = memory
             .publication
             .publish(
                 &self.statuses,
-                &self.edge,
+                &self.runtime,
                 &drop,
                 &survey,
                 lease.fencing,
@@ -185,12 +185,12 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
     /// Reads the shards eventually consistently. Reads them again consistently before a statement that must not be
     /// wrong: that a SKU is gone, or that an ended drop has no units left.
     async fn survey(&self, drop: &Drop, memory: &Memory) -> Result<Survey, StoreError> {
-        let survey = Survey::take(&self.stock, &self.edge, drop, Consistency::Eventual).await?;
+        let survey = Survey::take(&self.stock, &self.runtime, drop, Consistency::Eventual).await?;
         let cancelled = drop.state == DropState::Cancelling;
         let ended = cancelled || survey.as_of >= drop.ends_at.plus_millis(LATE_MS);
         let last_word = ended && survey.drains(cancelled, survey.as_of);
         if last_word || self.says_gone(drop, &survey, memory) {
-            return Survey::take(&self.stock, &self.edge, drop, Consistency::Strong).await;
+            return Survey::take(&self.stock, &self.runtime, drop, Consistency::Strong).await;
         }
         Ok(survey)
     }
@@ -227,7 +227,7 @@ impl<D: Drops, S: Stock, O: Orders, T: Statuses, E: Edge> Ports<D, S, O, T, E> {
         };
         // Refused: another run has finished the drop, or the answer to this run's write was lost. The next step reads
         // which.
-        Ok(retry(&self.edge, IN_REQUEST, || self.drops.store(&cancelled))
+        Ok(retry(&self.runtime, IN_REQUEST, || self.drops.store(&cancelled))
             .await?
             .is_done())
     }

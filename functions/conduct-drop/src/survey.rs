@@ -12,8 +12,8 @@ use domain::survey::{SeenClaim, Tally};
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use ports::StoreError;
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, Consistency, SurveyStock};
 
 use crate::bounds::{MOST_WRITES, SHARDS_AT_ONCE, WRITES_AT_ONCE};
@@ -33,18 +33,18 @@ impl Survey {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn take<S: SurveyStock, E: Edge>(
+    pub async fn take<S: SurveyStock, R: Runtime>(
         stock: &S,
-        edge: &E,
+        runtime: &R,
         drop: &Drop,
         consistency: Consistency,
     ) -> Result<Self, StoreError> {
-        let as_of = edge.now();
+        let as_of = runtime.now();
         let plan: Vec<(ShardKey, u32)> = drop.allocations().collect();
         let keys: Vec<ShardKey> = plan.iter().map(|(key, _)| key.clone()).collect();
         let mut shards = BTreeMap::new();
         for keys in keys.chunks(SHARDS_AT_ONCE) {
-            shards.extend(retry(edge, IN_REQUEST, || stock.survey(keys, consistency)).await?);
+            shards.extend(retry(runtime, IN_REQUEST, || stock.survey(keys, consistency)).await?);
         }
         let missing = plan
             .into_iter()
@@ -62,14 +62,14 @@ impl Survey {
     ///
     /// # Errors
     /// [`StoreError`]; the survey stays unchanged.
-    pub async fn refresh<S: SurveyStock, E: Edge>(
+    pub async fn refresh<S: SurveyStock, R: Runtime>(
         &mut self,
         stock: &S,
-        edge: &E,
+        runtime: &R,
         keys: &[ShardKey],
     ) -> Result<(), StoreError> {
         for keys in keys.chunks(SHARDS_AT_ONCE) {
-            let found = retry(edge, IN_REQUEST, || stock.survey(keys, Consistency::Strong)).await?;
+            let found = retry(runtime, IN_REQUEST, || stock.survey(keys, Consistency::Strong)).await?;
             self.shards.extend(found);
         }
         Ok(())
@@ -79,11 +79,15 @@ impl Survey {
     ///
     /// # Errors
     /// The first [`StoreError`], after all were tried.
-    pub async fn heal<S: AllocateStock, E: Edge>(&self, stock: &S, edge: &E) -> Result<usize, StoreError> {
+    pub async fn repair<S: AllocateStock, R: Runtime>(
+        &self,
+        stock: &S,
+        runtime: &R,
+    ) -> Result<usize, StoreError> {
         let missing = self.missing.iter().take(MOST_WRITES).cloned();
         let made: Vec<Result<bool, StoreError>> = stream::iter(missing)
             .map(|(key, units)| async move {
-                let made = retry(edge, IN_REQUEST, || stock.allocate(&key, units)).await?;
+                let made = retry(runtime, IN_REQUEST, || stock.allocate(&key, units)).await?;
                 Ok(made.is_done())
             })
             .buffer_unordered(WRITES_AT_ONCE)
@@ -95,7 +99,7 @@ impl Survey {
 
     /// Whether every shard of the plan was found.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
     }
 

@@ -30,10 +30,10 @@ use std::collections::BTreeMap;
 
 use domain::limits::{FunctionLimits, Trigger};
 use futures_util::future::{join_all, try_join3};
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::issuers::{IssuerList, IssuersDocument, ParameterError, ReadIssuers, ReadParameter, StoreIssuers};
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::{Metrics, Runtime};
 use ports::{Conditional, StoreError};
 use reqwest::Url;
 use serde::Serialize;
@@ -111,10 +111,10 @@ pub struct Outcome {
 }
 
 #[derive(Debug, Clone)]
-pub struct Fetcher<P, S, E> {
+pub struct Fetcher<P, S, R> {
     parameters: P,
     store: S,
-    edge: E,
+    runtime: R,
     settings: Settings,
 }
 
@@ -136,17 +136,17 @@ struct Asked {
 /// The answers of issuers, by list and name.
 type Answers = BTreeMap<(IssuerList, String), KeySet>;
 
-impl<P, S, E> Fetcher<P, S, E>
+impl<P, S, R> Fetcher<P, S, R>
 where
     P: ReadParameter,
     S: ReadIssuers + StoreIssuers,
-    E: Edge,
+    R: Runtime + Metrics,
 {
-    pub const fn new(parameters: P, store: S, edge: E, settings: Settings) -> Self {
+    pub const fn new(parameters: P, store: S, runtime: R, settings: Settings) -> Self {
         Self {
             parameters,
             store,
-            edge,
+            runtime,
             settings,
         }
     }
@@ -188,10 +188,10 @@ where
                 Err(error) => failed = Some(error),
             }
         }
-        self.edge.put_metrics(line(
+        self.runtime.put_metrics(line(
             "issuers asked",
             &self.settings.stage,
-            self.edge.now(),
+            self.runtime.now(),
             &[
                 ("IssuersAsked", COUNT, outcome.asked.into()),
                 ("IssuersUnanswered", COUNT, outcome.unanswered.into()),
@@ -224,7 +224,7 @@ where
             shoppers: issuers(shoppers, &texts.0)?,
             operators: issuers(operators, &texts.1)?,
         };
-        let apart = configured.shoppers.check_apart(&configured.operators);
+        let apart = configured.shoppers.check_disjoint(&configured.operators);
         apart.map_err(|error| RunError::Issuers(operators.to_owned(), error))?;
         let mut addresses = self.addresses(IssuerList::Shoppers, &configured.shoppers)?;
         addresses.extend(self.addresses(IssuerList::Operators, &configured.operators)?);
@@ -235,7 +235,7 @@ where
     }
 
     async fn parameter(&self, name: &str) -> Result<String, RunError> {
-        let read = retry(&self.edge, IN_WORKER, || self.parameters.parameter(name)).await;
+        let read = retry(&self.runtime, IN_WORKER, || self.parameters.parameter(name)).await;
         read.map_err(|error| RunError::Parameter(name.to_owned(), error))
     }
 
@@ -255,7 +255,7 @@ where
     }
 
     async fn stored(&self, list: IssuerList) -> Result<Option<IssuersDocument>, RunError> {
-        let read = retry(&self.edge, IN_WORKER, || self.store.issuers(list, 0)).await;
+        let read = retry(&self.runtime, IN_WORKER, || self.store.issuers(list, 0)).await;
         read.map_err(|error| RunError::Store(list, error))
     }
 
@@ -275,7 +275,7 @@ where
             read.ok()
         });
         let answer = |issuer: &str| answers.get(&(list, issuer.to_owned())).cloned();
-        let now_s = self.edge.now().as_seconds();
+        let now_s = self.runtime.now().as_seconds();
         Published::merge(issuers, deployers, former.as_ref(), answer, now_s)
     }
 
@@ -302,7 +302,7 @@ where
             text,
         };
         let write = || self.store.store_issuers(list, &document);
-        let written = retry(&self.edge, IN_WORKER, write).await;
+        let written = retry(&self.runtime, IN_WORKER, write).await;
         let written = written.map_err(|error| RunError::Store(list, error))?;
         let (list, version) = (list.as_str(), document.version);
         match written {
@@ -343,11 +343,11 @@ async fn ask(addresses: &[Asked]) -> Answers {
     join_all(answers).await.into_iter().flatten().collect()
 }
 
-impl<P, S, E> Handle for Fetcher<P, S, E>
+impl<P, S, R> Handle for Fetcher<P, S, R>
 where
     P: ReadParameter + 'static,
     S: ReadIssuers + StoreIssuers + 'static,
-    E: Edge,
+    R: Runtime + Metrics,
 {
     type Event = IgnoredAny;
     type Answer = Outcome;

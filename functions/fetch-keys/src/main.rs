@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use dynamodb::{IssuerStore, Table, Tables};
 use fetch_keys::{Fetcher, PlainHttp, Settings};
 use parameters::ParameterStore;
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 fn main() -> ExitCode {
     startup::serve_events(|config| {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Some(Fetcher::new(
             ParameterStore::new(&aws),
             IssuerStore::new(&client, &tables),
-            SystemEdge,
+            SystemRuntime,
             settings,
         ))
     })

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use domain::time::Timestamp;
 use fetch_keys::client::MAX_ANSWER_BYTES;
 use fetch_keys::{Fetcher, Outcome, PlainHttp, RunError, Settings};
-use memory::{Fault, MemoryParameters, MemoryStore, Op, TestEdge};
-use ports::edge::Edge as _;
+use memory::{Fault, MemoryParameters, MemoryStore, Op, TestRuntime};
 use ports::invocation::{Handle as _, Invocation};
 use ports::issuers::{IssuerList, ReadIssuers as _};
+use ports::runtime::Clock as _;
 use serde_json::{Value, json};
 use tokens::{
     Audience, Issuers, KEPT_SECONDS, KeySet, NOTED_SECONDS, Published, SigningKey, TokenError, Verifier,
@@ -125,9 +125,9 @@ struct Scene {
     web: Web,
     parameters: MemoryParameters,
     store: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     own: SigningKey,
-    fetcher: Fetcher<MemoryParameters, MemoryStore, TestEdge>,
+    fetcher: Fetcher<MemoryParameters, MemoryStore, TestRuntime>,
 }
 
 const SHOPPERS: &str = "/stampede/shopper-keys";
@@ -141,8 +141,12 @@ impl Scene {
     }
 
     async fn with(plain_http: PlainHttp) -> Self {
-        let (parameters, store, edge) = (MemoryParameters::default(), MemoryStore::new(), TestEdge::new(3));
-        edge.set(Timestamp::from_millis(1_800_000_000_000));
+        let (parameters, store, runtime) = (
+            MemoryParameters::default(),
+            MemoryStore::new(),
+            TestRuntime::new(3),
+        );
+        runtime.set(Timestamp::from_millis(1_800_000_000_000));
         let settings = Settings {
             stage: "dev".to_owned(),
             shoppers: SHOPPERS.to_owned(),
@@ -152,10 +156,10 @@ impl Scene {
         };
         let scene = Self {
             web: Web::start().await,
-            fetcher: Fetcher::new(parameters.clone(), store.clone(), edge.clone(), settings),
+            fetcher: Fetcher::new(parameters.clone(), store.clone(), runtime.clone(), settings),
             parameters,
             store,
-            edge,
+            runtime,
             own: key("own"),
         };
         scene.configure(SHOPPERS, &[]);
@@ -213,14 +217,14 @@ impl Scene {
 
     /// Whether the published document accepts a token of this issuer and key.
     async fn takes(&self, issuer: &str, key: &SigningKey) -> Result<(), TokenError> {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         let claims = json!({"iss": issuer, "aud": "drops", "sub": "ada", "iat": now, "exp": now + 600});
         let token = key.sign_claims(&claims).unwrap();
         self.verifier().await.verify(&token, now).map(|_| ())
     }
 
     async fn takes_own(&self) -> bool {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         let token = self.own.sign(Audience::Shopper, "ada", now, now + 60).unwrap();
         self.verifier().await.verify(&token, now).is_ok()
     }
@@ -239,7 +243,7 @@ async fn without_outside_issuers_the_configuration_is_published_and_nobody_is_as
         }
     );
     assert!(scene.takes_own().await);
-    let now = scene.edge.now().as_seconds();
+    let now = scene.runtime.now().as_seconds();
     let smoke = deployer
         .sign(Audience::Shopper, "smoke-1", now, now + 60)
         .unwrap();
@@ -278,7 +282,7 @@ async fn an_issuers_key_comes_and_goes() {
         1,
         "the other list is as it was"
     );
-    scene.edge.advance(NOTED_SECONDS * 1_000);
+    scene.runtime.advance(NOTED_SECONDS * 1_000);
     assert_eq!(
         scene.run().await.written,
         1,
@@ -398,11 +402,11 @@ async fn a_silence_is_counted_and_after_a_week_its_keys_go() {
     scene.run().await;
     scene.web.set("/login", Script::Closes);
     for days in 1..7 {
-        scene.edge.advance(86_400_000);
+        scene.runtime.advance(86_400_000);
         assert_eq!(scene.run().await.silent_seconds, days * 86_400);
         assert_eq!(scene.takes("login", &a).await, Ok(()));
     }
-    scene.edge.advance(86_400_000);
+    scene.runtime.advance(86_400_000);
     let outcome = scene.run().await;
     assert_eq!((outcome.silent_seconds, outcome.written), (KEPT_SECONDS, 1));
     assert_eq!(scene.takes("login", &a).await, Err(TokenError::UnknownKey));

@@ -9,9 +9,9 @@ use domain::time::Timestamp;
 use ports::StoreError;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop};
-use ports::edge::Edge;
-use ports::recent::Recent;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
+use ports::timed_cache::TimedCache;
 use web::{Page, encode_cursor};
 
 /// How many first pages a process caches, one for each requested `limit`. Further pages are not cached: clients choose
@@ -30,20 +30,20 @@ pub enum NotShown {
 }
 
 /// Reads drops through a cache.
-pub struct Browse<D, L, E> {
-    drops: CachedDrops<D, E>,
+pub struct Browse<D, L, R> {
+    drops: CachedDrops<D, R>,
     calendar: L,
-    edge: E,
-    first_pages: Recent<u16, Arc<DropPage>>,
+    runtime: R,
+    first_pages: TimedCache<u16, Arc<DropPage>>,
 }
 
-impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
-    pub fn new(drops: D, calendar: L, edge: E) -> Self {
+impl<D: ReadDrop, L: ListDrops, R: Runtime> Browse<D, L, R> {
+    pub fn new(drops: D, calendar: L, runtime: R) -> Self {
         Self {
-            drops: CachedDrops::new(drops, edge.clone()),
+            drops: CachedDrops::new(drops, runtime.clone()),
             calendar,
-            edge,
-            first_pages: Recent::new(MOST_PAGES),
+            runtime,
+            first_pages: TimedCache::new(MOST_PAGES),
         }
     }
 
@@ -54,7 +54,7 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
     /// [`NotShown`].
     pub async fn published(&self, id: &DropId) -> Result<Known, NotShown> {
         let known = self.drops.get(id).await?.ok_or(NotShown::Unknown)?;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         if known.is_stale && known.drop.needs_the_newest(now) {
             return Err(StoreError::Busy.into());
         }
@@ -70,7 +70,7 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
     /// [`NotShown`].
     pub async fn show(&self, id: &DropId) -> Result<DropView, NotShown> {
         let known = self.published(id).await?;
-        DropView::of(&known.drop, self.edge.now()).ok_or(NotShown::Unknown)
+        DropView::of(&known.drop, self.runtime.now()).ok_or(NotShown::Unknown)
     }
 
     /// A page of the list, latest start first.
@@ -79,7 +79,7 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
     /// [`NotShown::Store`].
     pub async fn list(&self, page: &Page<DropId>) -> Result<DropList, NotShown> {
         let found = self.page(page).await?;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         Ok(DropList {
             drops: found.drops.iter().filter_map(|drop| summary(drop, now)).collect(),
             next_cursor: found.next.as_ref().map(|(at, id)| encode_cursor(*at, id)),
@@ -93,8 +93,8 @@ impl<D: ReadDrop, L: ListDrops, E: Edge> Browse<D, L, E> {
             page.map(Arc::new)
         };
         match after {
-            None => self.first_pages.read(&self.edge, &limit, read).await,
-            Some(_) => retry(&self.edge, IN_REQUEST, read).await,
+            None => self.first_pages.read(&self.runtime, &limit, read).await,
+            Some(_) => retry(&self.runtime, IN_REQUEST, read).await,
         }
     }
 }

@@ -9,32 +9,32 @@ use axum::response::Response;
 use axum::routing::get;
 use domain::ids::DropId;
 use ports::drops::{ListDrops, ReadDrop, ReadStatus};
-use ports::edge::Edge;
+use ports::runtime::Runtime;
 use web::{Caching, Code, DropInPath, Failure, Page, Problem, answer};
 
 use crate::browse::{Browse, NotShown};
 use crate::status::Statuses;
 
-pub struct Api<D, T, E> {
-    browse: Browse<D, D, E>,
-    statuses: Statuses<T, E>,
+pub struct Api<D, T, R> {
+    browse: Browse<D, D, R>,
+    statuses: Statuses<T, R>,
 }
 
-impl<D, T, E> Api<D, T, E>
+impl<D, T, R> Api<D, T, R>
 where
     D: ReadDrop + ListDrops + Clone + 'static,
     T: ReadStatus + 'static,
-    E: Edge,
+    R: Runtime,
 {
     /// Builds the function's router over its ports.
-    pub fn router(drops: D, statuses: T, edge: E) -> Router {
+    pub fn router(drops: D, statuses: T, runtime: R) -> Router {
         let routes = Router::new()
             .route("/drops", get(Self::list))
             .route("/drops/{drop_id}", get(Self::show))
             .route("/drops/{drop_id}/status", get(Self::status));
         web::conventions(routes).with_state(Arc::new(Self {
-            browse: Browse::new(drops.clone(), drops, edge.clone()),
-            statuses: Statuses::new(statuses, edge),
+            browse: Browse::new(drops.clone(), drops, runtime.clone()),
+            statuses: Statuses::new(statuses, runtime),
         }))
     }
 

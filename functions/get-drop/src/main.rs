@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use dynamodb::{DropStore, StatusStore, Table, Tables};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 startup::request_allocator!();
 
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Some(get_drop::Api::router(
             DropStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
-            SystemEdge,
+            SystemRuntime,
         ))
     })
 }

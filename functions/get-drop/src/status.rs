@@ -9,8 +9,8 @@ use domain::limits::STATUS_REPLICAS;
 use domain::status::DropStatus;
 use ports::cached::Known;
 use ports::drops::{ListDrops, ReadDrop, ReadStatus};
-use ports::edge::Edge;
-use ports::recent::Recent;
+use ports::runtime::Runtime;
+use ports::timed_cache::TimedCache;
 
 use crate::browse::{Browse, NotShown};
 
@@ -18,22 +18,22 @@ use crate::browse::{Browse, NotShown};
 const MOST_STATUSES: usize = 256;
 
 /// Reads statuses through a cache.
-pub struct Statuses<T, E> {
+pub struct Statuses<T, R> {
     statuses: T,
-    edge: E,
+    runtime: R,
     replica: u8,
-    known: Recent<DropId, Option<Arc<DropStatus>>>,
+    known: TimedCache<DropId, Option<Arc<DropStatus>>>,
 }
 
-impl<T: ReadStatus, E: Edge> Statuses<T, E> {
+impl<T: ReadStatus, R: Runtime> Statuses<T, R> {
     /// Reads `statuses`, always from one copy, which is drawn here.
-    pub fn new(statuses: T, edge: E) -> Self {
-        let drawn = edge.random() % u64::from(STATUS_REPLICAS);
+    pub fn new(statuses: T, runtime: R) -> Self {
+        let drawn = runtime.random() % u64::from(STATUS_REPLICAS);
         Self {
             statuses,
-            edge,
+            runtime,
             replica: u8::try_from(drawn).unwrap_or(0),
-            known: Recent::new(MOST_STATUSES),
+            known: TimedCache::new(MOST_STATUSES),
         }
     }
 
@@ -43,14 +43,14 @@ impl<T: ReadStatus, E: Edge> Statuses<T, E> {
     /// [`NotShown`].
     pub async fn show<D: ReadDrop, L: ListDrops>(
         &self,
-        drops: &Browse<D, L, E>,
+        drops: &Browse<D, L, R>,
         id: &DropId,
     ) -> Result<StatusView, NotShown> {
         let Known { drop, is_stale } = drops.published(id).await?;
         // `None` before the first survey.
         let copy = self.replica % crowd::status_copies(drop.expected_shoppers);
         let read = || async { Ok(self.statuses.status(id, copy).await?.map(Arc::new)) };
-        let status = self.known.read(&self.edge, id, read).await?;
-        StatusView::of(&drop, is_stale, status.as_deref(), self.edge.now()).ok_or(NotShown::Unknown)
+        let status = self.known.read(&self.runtime, id, read).await?;
+        StatusView::of(&drop, is_stale, status.as_deref(), self.runtime.now()).ok_or(NotShown::Unknown)
     }
 }

@@ -9,28 +9,32 @@ use domain::status::{DropStatus, SkuCounts};
 use get_drop::Api;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use memory::{Fault, MemoryStore, Op, TestRuntime, fixtures};
 use ports::drops::{ReadDrop as _, StoreDrop as _, WriteStatus as _};
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 struct Scene {
     store: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     router: Router,
 }
 
-fn process(store: &MemoryStore, edge: &TestEdge) -> Router {
-    Api::router(store.clone(), store.clone(), edge.clone())
+fn process(store: &MemoryStore, runtime: &TestRuntime) -> Router {
+    Api::router(store.clone(), store.clone(), runtime.clone())
 }
 
 impl Scene {
     fn new() -> Self {
-        let (store, edge) = (MemoryStore::new(), TestEdge::new(3));
-        fixtures::open_drop(&store, &edge, "d", &[("A", 30), ("B", 5)], 2);
-        let router = process(&store, &edge);
-        Self { store, edge, router }
+        let (store, runtime) = (MemoryStore::new(), TestRuntime::new(3));
+        fixtures::open_drop(&store, &runtime, "d", &[("A", 30), ("B", 5)], 2);
+        let router = process(&store, &runtime);
+        Self {
+            store,
+            runtime,
+            router,
+        }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -60,7 +64,7 @@ impl Scene {
         };
         let status = DropStatus {
             drop: "d".parse().unwrap(),
-            as_of: self.edge.now(),
+            as_of: self.runtime.now(),
             fencing: 1,
             skus: vec![counts("A", 30, free, held, sold), counts("B", 5, 5, 0, 0)],
         };
@@ -110,7 +114,7 @@ async fn phases_follow_the_clock_though_everything_is_cached() {
         (drop.ends_at.plus_millis(-1), "open"),
         (drop.ends_at, "closed"),
     ] {
-        scene.edge.set(at);
+        scene.runtime.set(at);
         for path in ["/drops/d", "/drops/d/status"] {
             assert_eq!(scene.get(path).await.1["phase"], phase, "{path}");
         }
@@ -135,7 +139,7 @@ async fn the_status_tells_what_was_counted() {
         ((0, 20, 10), (json!("all_held"), json!(0))),
         ((0, 0, 30), (json!("gone"), json!(0))),
     ] {
-        scene.edge.advance(CACHE_MS);
+        scene.runtime.advance(CACHE_MS);
         scene.count(counts.0, counts.1, counts.2).await;
         assert_eq!(scene.first_sku().await, told);
     }
@@ -159,7 +163,7 @@ async fn a_crowd_costs_one_reading_a_second() {
         for op in [Op::Published, Op::Drop, Op::Status] {
             assert_eq!(scene.store.calls(op), second, "{op:?}");
         }
-        scene.edge.advance(CACHE_MS);
+        scene.runtime.advance(CACHE_MS);
     }
     for _ in 0..50 {
         assert_eq!(scene.get("/drops/nothing").await.0, StatusCode::NOT_FOUND);
@@ -185,7 +189,7 @@ async fn ids_that_nobody_has_push_out_no_drop() {
     scene.get("/drops/no-599").await;
     scene.get("/drops/d").await;
     assert_eq!(scene.store.calls(Op::Drop), reads);
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     scene
         .store
         .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
@@ -208,13 +212,13 @@ async fn a_change_is_seen_within_a_second() {
     scene.first_sku().await;
     scene.count(9, 21, 0).await;
     scene.change(|drop| drop.set_paused(true).unwrap()).await;
-    scene.edge.advance(CACHE_MS - REFRESH_JITTER_MS - 1);
+    scene.runtime.advance(CACHE_MS - REFRESH_JITTER_MS - 1);
     let (_, body) = scene.get("/drops/d/status").await;
     assert_eq!(
         (&body["phase"], &body["skus"][0]["free"]),
         (&json!("open"), &json!(10))
     );
-    scene.edge.advance(REFRESH_JITTER_MS + 1);
+    scene.runtime.advance(REFRESH_JITTER_MS + 1);
     let (_, body) = scene.get("/drops/d/status").await;
     assert_eq!(
         (&body["phase"], &body["skus"][0]["free"]),
@@ -230,16 +234,16 @@ async fn the_last_good_copies_stand_in_for_a_while() {
         for path in ["/drops", "/drops/d", "/drops/d/status"] {
             assert_eq!(scene.get(path).await.0, StatusCode::OK);
         }
-        let read_at = scene.edge.now();
+        let read_at = scene.runtime.now();
         scene
             .store
             .set_plan(move |op, _| matches!(op, Op::Drop | Op::Published | Op::Status).then_some(fault));
-        scene.edge.advance(CACHE_MS);
+        scene.runtime.advance(CACHE_MS);
         assert_eq!(scene.first_sku().await, (json!("all_held"), json!(0)));
         for path in ["/drops", "/drops/d"] {
             assert_eq!(scene.get(path).await.0, StatusCode::OK, "{path}");
         }
-        scene.edge.set(read_at.plus_millis(STALE_MS));
+        scene.runtime.set(read_at.plus_millis(STALE_MS));
         for (path, seconds) in [
             ("/drops", 1),
             ("/drops/d", 2),
@@ -268,9 +272,11 @@ async fn a_stale_drop_says_neither_closed_nor_gone() {
     let scene = Scene::new();
     scene.count(0, 0, 30).await;
     assert_eq!(scene.first_sku().await.0, json!("gone"));
-    let (read_at, busy) = (scene.edge.now(), |op, _| (op == Op::Drop).then_some(Fault::Busy));
+    let (read_at, busy) = (scene.runtime.now(), |op, _| {
+        (op == Op::Drop).then_some(Fault::Busy)
+    });
     scene.store.set_plan(busy);
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     assert_eq!(scene.first_sku().await.0, json!("all_held"));
     scene.store.clear_plan();
     scene
@@ -280,10 +286,10 @@ async fn a_stale_drop_says_neither_closed_nor_gone() {
             ..drop.clone()
         })
         .await;
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     assert_eq!(scene.first_sku().await.0, json!("gone"));
     scene.store.set_plan(busy);
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     for path in ["/drops/d", "/drops/d/status"] {
         let (status, problem) = scene.get(path).await;
         assert_eq!(
@@ -293,7 +299,7 @@ async fn a_stale_drop_says_neither_closed_nor_gone() {
         );
     }
     scene.store.clear_plan();
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     assert_eq!(scene.get("/drops/d/status").await.1["phase"], "closed");
 }
 
@@ -325,7 +331,7 @@ async fn a_moment_of_trouble_is_not_noticed() {
 async fn a_count_that_is_too_old_never_says_gone() {
     let scene = Scene::new();
     scene.count(0, 30, 0).await;
-    scene.edge.advance(STALE_MS + 1);
+    scene.runtime.advance(STALE_MS + 1);
     assert_eq!(scene.first_sku().await, (json!("available"), json!(30)));
     let (_, body) = scene.get("/drops/d/status").await;
     assert!(body["message"].is_string());
@@ -336,10 +342,10 @@ async fn what_is_not_published_is_not_there() {
     let scene = Scene::new();
     let draft = Drop::draft(
         "draft".parse().unwrap(),
-        fixtures::draft(&scene.edge, &[("A", 1)], 1),
+        fixtures::draft(&scene.runtime, &[("A", 1)], 1),
     );
     scene.store.store(&draft).await.unwrap();
-    let publishing = draft.start_publishing(scene.edge.now()).unwrap();
+    let publishing = draft.start_publishing(scene.runtime.now()).unwrap();
     scene.store.put_drop(&Drop {
         id: "publishing".parse().unwrap(),
         ..publishing
@@ -382,8 +388,8 @@ async fn a_cancelled_drop_says_so() {
 async fn the_list_comes_in_pages() {
     let scene = Scene::new();
     for n in 1..=6 {
-        scene.edge.advance(1_000);
-        fixtures::open_drop(&scene.store, &scene.edge, &format!("d{n}"), &[("A", 1)], 1);
+        scene.runtime.advance(1_000);
+        fixtures::open_drop(&scene.store, &scene.runtime, &format!("d{n}"), &[("A", 1)], 1);
     }
     let mut seen = Vec::new();
     let mut path = "/drops?limit=3".to_owned();
@@ -445,15 +451,15 @@ async fn other_methods_and_paths_get_problems() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_large_drop_has_a_small_status() {
-    let (store, edge) = (MemoryStore::new(), TestEdge::new(3));
+    let (store, runtime) = (MemoryStore::new(), TestRuntime::new(3));
     let names: Vec<String> = (0..40).map(|n| format!("SKU-NAME-{n:07}")).collect();
     let skus: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 2_400)).collect();
-    let drop = fixtures::open_drop(&store, &edge, "d", &skus, 1);
+    let drop = fixtures::open_drop(&store, &runtime, "d", &skus, 1);
     assert!(drop.skus.iter().all(|sku: &Sku| sku.plan.shards() == 100));
     let scene = Scene {
-        router: process(&store, &edge),
+        router: process(&store, &runtime),
         store,
-        edge,
+        runtime,
     };
     let (_, body) = scene.get("/drops/d/status").await;
     assert!(body.to_string().len() < 4_096, "{}", body.to_string().len());
@@ -467,7 +473,7 @@ async fn an_unlisted_drop_is_found_by_its_address_alone() {
     // that is not.
     for n in 0..6 {
         let id = format!("d{n}");
-        let drop = fixtures::open_drop(&scene.store, &scene.edge, &id, &[("A", 30)], 2);
+        let drop = fixtures::open_drop(&scene.store, &scene.runtime, &id, &[("A", 30)], 2);
         scene.store.put_drop(&Drop {
             listed: n % 2 == 0,
             ..drop

@@ -8,9 +8,9 @@ use domain::ids::OrderId;
 use domain::order::{Fingerprint, Order, OrderStatus};
 use http::StatusCode;
 use ports::change::{NotChanged, change};
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use web::{
     Caching, Code, Failure, IdempotencyKey, Json, Page, PathOf, Problem, Shared, Shopper, Tokens, answer,
     encode_cursor, path_id,
@@ -20,18 +20,18 @@ use crate::cancel::cancel;
 use crate::pay::{NotAccepted, pay};
 
 /// What the routes share.
-pub struct Api<O, E> {
+pub struct Api<O, R> {
     orders: O,
-    edge: E,
+    runtime: R,
 }
 
-impl<O, E> Api<O, E>
+impl<O, R> Api<O, R>
 where
     O: ReadOrder + ListOrders + AdvanceOrder + 'static,
-    E: Edge,
+    R: Runtime,
 {
     /// Builds the function's router over its ports.
-    pub fn router(orders: O, shoppers: impl Into<Tokens>, edge: E) -> Router {
+    pub fn router(orders: O, shoppers: impl Into<Tokens>, runtime: R) -> Router {
         let routes = Router::new()
             .route("/orders", get(Self::list))
             .route("/orders/{order_id}", get(Self::show))
@@ -39,18 +39,18 @@ where
             .route("/orders/{order_id}/payments", post(Self::pay));
         let api = Self {
             orders,
-            edge: edge.clone(),
+            runtime: runtime.clone(),
         };
-        web::with_tokens(routes, api, shoppers, edge)
+        web::with_tokens(routes, api, shoppers, runtime)
     }
 
     async fn list(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Shopper { id: shopper, .. }: Shopper,
         page: Page<OrderId>,
     ) -> Result<Response, Failure> {
-        let Self { orders, edge } = &context.service;
-        let found = retry(edge, IN_REQUEST, || {
+        let Self { orders, runtime } = &context.service;
+        let found = retry(runtime, IN_REQUEST, || {
             orders.orders_of(&shopper, page.after.as_ref(), page.limit)
         })
         .await
@@ -63,13 +63,13 @@ where
     }
 
     async fn show(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(id): PathOf<String>,
         Shopper { id: shopper, .. }: Shopper,
     ) -> Result<Response, Failure> {
-        let Self { orders, edge } = &context.service;
+        let Self { orders, runtime } = &context.service;
         let id: OrderId = path_id("order", &id)?;
-        let found = retry(edge, IN_REQUEST, || orders.order(&id))
+        let found = retry(runtime, IN_REQUEST, || orders.order(&id))
             .await
             .map_err(|error| Failure::store("show an order", &error))?;
         match found.filter(|order| order.shopper == shopper) {
@@ -79,14 +79,14 @@ where
     }
 
     async fn cancel(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(id): PathOf<String>,
         Shopper { id: shopper, .. }: Shopper,
     ) -> Result<Response, Failure> {
-        let Self { orders, edge } = &context.service;
+        let Self { orders, runtime } = &context.service;
         let id: OrderId = path_id("order", &id)?;
         let own = |order: &Order| order.shopper == shopper;
-        let order = change(orders, edge, &id, own, |order| cancel(order, edge.now()))
+        let order = change(orders, runtime, &id, own, |order| cancel(order, runtime.now()))
             .await
             .map_err(|error| not_changed("cancel an order", error, not_cancelled))?;
         let status = if order.status.is_open() {
@@ -98,13 +98,13 @@ where
     }
 
     async fn pay(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(id): PathOf<String>,
         Shopper { id: shopper, .. }: Shopper,
         IdempotencyKey(key): IdempotencyKey,
         Json(body): Json<PaymentBody>,
     ) -> Result<Response, Failure> {
-        let Self { orders, edge } = &context.service;
+        let Self { orders, runtime } = &context.service;
         let id: OrderId = path_id("order", &id)?;
         let mistakes = body.mistakes();
         if !mistakes.is_empty() {
@@ -119,9 +119,9 @@ where
         }
         let method = &body.payment_method;
         let request = Fingerprint::of_request(key.as_bytes(), method.as_bytes());
-        let decide = |order| pay(order, method, &request, edge.now());
+        let decide = |order| pay(order, method, &request, runtime.now());
         let own = |order: &Order| order.shopper == shopper;
-        let order = change(orders, edge, &id, own, decide)
+        let order = change(orders, runtime, &id, own, decide)
             .await
             .map_err(|error| not_changed("bring another card", error, not_accepted))?;
         Ok(answer(

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use dynamodb::Table::{Drops, Orders, Purchases, Stock};
 use dynamodb::{IssuerStore, OrderStore, Tables};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 use web::Tokens;
 
 startup::request_allocator!();
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         let orders = OrderStore::new(&client, &tables);
         Some(get_order::Api::router(
             orders,
-            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
-            SystemEdge,
+            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemRuntime),
+            SystemRuntime,
         ))
     })
 }

@@ -11,9 +11,9 @@ use domain::saga::Terms;
 use get_order::Api;
 use http::Request;
 use http_body_util::BodyExt;
-use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
-use ports::edge::Edge;
+use memory::{Fault, MemoryStore, Op, TestRuntime, fixtures};
 use ports::orders::{AdvanceOrder, PlaceOrder, Placing};
+use ports::runtime::Clock;
 use ports::stock::ClaimStock;
 use serde_json::Value;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
@@ -21,23 +21,23 @@ use tower::ServiceExt;
 
 struct Scene {
     store: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     keys: SigningKey,
     router: Router,
 }
 
 fn scene() -> Scene {
-    let (store, edge, keys) = (
+    let (store, runtime, keys) = (
         MemoryStore::new(),
-        TestEdge::new(7),
+        TestRuntime::new(7),
         SigningKey::generate("a").unwrap(),
     );
-    fixtures::open_drop(&store, &edge, "d", &[("TEE", 600)], 12);
+    fixtures::open_drop(&store, &runtime, "d", &[("TEE", 600)], 12);
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[&keys]).unwrap());
-    let router = Api::router(store.clone(), shoppers, edge.clone());
+    let router = Api::router(store.clone(), shoppers, runtime.clone());
     Scene {
         store,
-        edge,
+        runtime,
         keys,
         router,
     }
@@ -51,18 +51,18 @@ impl Scene {
             &fixtures::sku("TEE"),
             &shopper,
             &index.to_string(),
-            TestEdge::START,
+            TestRuntime::START,
         );
         let shard = ShardKey {
             drop,
             sku: fixtures::sku("TEE"),
             index,
         };
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let first = self.store.orders().values().all(|order| order.shopper != shopper);
         let terms = Terms {
             cards: Terms::cards_of(first, 0),
-            ..contracts::scene::TERMS
+            ..contracts::fixtures::TERMS
         };
         let hold = Claim::held(1, now.plus_seconds(30), nonce.clone());
         assert!(self.store.claim(&shard, &shopper, &hold).await.unwrap().is_done());
@@ -92,7 +92,7 @@ impl Scene {
     }
 
     async fn send(&self, method: &str, who: &str, path: &str) -> (u16, Value) {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         let token = self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap();
         let request = Request::builder().method(method).uri(path);
         let request = request
@@ -135,7 +135,7 @@ async fn a_list_is_walked_page_by_page_without_gap_or_repeat() {
     let mut expected = Vec::new();
     for index in 0..5 {
         expected.insert(0, scene.order("ada", index).await.id.to_string());
-        scene.edge.advance(10);
+        scene.runtime.advance(10);
     }
     scene.order("bob", 0).await;
     let (mut found, mut path) = (Vec::new(), "/orders?limit=2".to_owned());
@@ -179,7 +179,7 @@ async fn with_a_payment_the_wish_is_noted_once() {
     let scene = scene();
     let order = scene.order("ada", 0).await;
     let step = order
-        .with_payment("pi_1".parse().unwrap(), scene.edge.now())
+        .with_payment("pi_1".parse().unwrap(), scene.runtime.now())
         .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
     let path = format!("/orders/{}/cancel", order.id);
@@ -207,7 +207,7 @@ async fn cancel_races_capture_and_one_of_them_wins() {
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
-            let step = order.settle(scene.edge.now()).unwrap();
+            let step = order.settle(scene.runtime.now()).unwrap();
             scene.store.advance(&step).await.unwrap().is_done()
         };
         let ((status, view), settled) = tokio::join!(scene.send("POST", "ada", &path), settle);
@@ -252,9 +252,9 @@ async fn the_deployer_sees_its_own_orders_only() {
     let tokens = Verifier::new(Audience::Shopper, set(&scene.keys))
         .with_deployers(set(&deployer))
         .unwrap();
-    let router = Api::router(scene.store.clone(), tokens, scene.edge.clone());
+    let router = Api::router(scene.store.clone(), tokens, scene.runtime.clone());
     let (adas, own) = (scene.order("ada", 0).await, scene.order("smoke-1", 1).await);
-    let now = scene.edge.now().as_seconds();
+    let now = scene.runtime.now().as_seconds();
     let get = |sub: &'static str, path: String| {
         let token = deployer.sign(Audience::Shopper, sub, now, now + 300).unwrap();
         let request = Request::get(path).header("authorization", format!("Bearer {token}"));
@@ -280,7 +280,7 @@ async fn the_deployer_sees_its_own_orders_only() {
 /// An order whose first card was declined.
 async fn declined(scene: &Scene) -> Order {
     let order = scene.order("ada", 0).await;
-    let now = scene.edge.now();
+    let now = scene.runtime.now();
     let paying = order.with_payment("pi_1".parse().unwrap(), now).unwrap();
     let failed = paying
         .order
@@ -294,7 +294,7 @@ async fn declined(scene: &Scene) -> Order {
 
 impl Scene {
     async fn pay(&self, who: &str, order: &Order, card: &str, key: &str) -> (u16, Value) {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         let token = self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap();
         let request = Request::post(format!("/orders/{}/payments", order.id))
             .header("authorization", format!("Bearer {token}"))
@@ -331,7 +331,7 @@ async fn after_a_decline_another_card_is_taken_once() {
     let stored = &scene.store.orders()[&order.id];
     assert_eq!((stored.tries.len(), stored.version), (2, 4));
     // A repeat with the same key gets its answer in any status of the order.
-    let paid = stored.settle(scene.edge.now()).unwrap();
+    let paid = stored.settle(scene.runtime.now()).unwrap();
     assert!(scene.store.advance(&paid).await.unwrap().is_done());
     let (status, view) = scene.pay("ada", &order, "pm_2", "k").await;
     assert_eq!((status, &view["status"]), (202, &"paid".into()));
@@ -356,7 +356,7 @@ async fn a_card_that_comes_too_late_or_after_a_wish_to_cancel_is_refused() {
             let path = format!("/orders/{}/cancel", order.id);
             assert_eq!(scene.send("POST", "ada", &path).await.0, 202);
         } else {
-            scene.edge.advance_seconds(60);
+            scene.runtime.advance_seconds(60);
         }
         let (status, problem) = scene.pay("ada", &order, "pm_2", "k").await;
         assert_eq!((status, &problem["code"]), (409, &"wrong_state".into()));

@@ -20,8 +20,8 @@ use std::time::Duration;
 use domain::limits::{FunctionLimits, MIGRATE_LEDGER_TIMEOUT_SECONDS, Trigger};
 use domain::time::Timestamp;
 use ledger::{Database, MigrationError, Role};
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
+use ports::runtime::Clock;
 use serde::{Deserialize, Serialize};
 
 /// The function's platform limits.
@@ -45,19 +45,19 @@ pub struct Answer {
 }
 
 #[derive(Debug, Clone)]
-pub struct Migration<E> {
+pub struct Migration<C> {
     database: Database,
     writer: Role,
-    edge: E,
+    clock: C,
 }
 
-impl<E: Edge> Migration<E> {
+impl<C: Clock> Migration<C> {
     /// The function for `database`. `writer` is the role of `project-ledger`.
-    pub const fn new(database: Database, writer: Role, edge: E) -> Self {
+    pub const fn new(database: Database, writer: Role, clock: C) -> Self {
         Self {
             database,
             writer,
-            edge,
+            clock,
         }
     }
 
@@ -66,7 +66,7 @@ impl<E: Edge> Migration<E> {
     /// # Errors
     /// [`MigrationError`]. Migrations applied before the error stay applied, and the next invocation continues.
     pub async fn migrate(&self, deadline: Timestamp) -> Result<Answer, MigrationError> {
-        let left_ms = deadline.as_millis() - MARGIN_MS - self.edge.now().as_millis();
+        let left_ms = deadline.as_millis() - MARGIN_MS - self.clock.now().as_millis();
         let limit = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
         let migrated = ledger::migrate(&self.database, &self.writer, limit).await?;
         tracing::info!(applied = ?migrated.applied, version = migrated.version, "migrated");
@@ -77,7 +77,7 @@ impl<E: Edge> Migration<E> {
     }
 }
 
-impl<E: Edge> Handle for Migration<E> {
+impl<C: Clock> Handle for Migration<C> {
     type Event = Ask;
     type Answer = Answer;
     type Error = MigrationError;

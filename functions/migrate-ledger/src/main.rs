@@ -6,7 +6,7 @@ use ledger::{Address, Database, Role, Roots, SignIn};
 use migrate_ledger::Migration;
 use secrets::{CachedSecret, SecretName, SecretsManager};
 use startup::aws;
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 fn main() -> ExitCode {
     startup::serve_events(|config| {
@@ -17,19 +17,19 @@ fn main() -> ExitCode {
         let service = aws::service(config, secrets::ENDPOINT_VARIABLE);
         let secret = config.optional("DATABASE_SECRET");
         let sign_in = config.made("DATABASE_SIGN_IN", |how| match how {
-            "iam" => Ok(SignIn::iam(keys, region, SystemEdge)),
+            "iam" => Ok(SignIn::iam(keys, region, SystemRuntime)),
             "secret" => {
                 let name: SecretName = secret
                     .ok_or("`secret` needs DATABASE_SECRET")?
                     .parse()
                     .map_err(|_| "DATABASE_SECRET is no name of a secret")?;
-                let password = CachedSecret::new(SecretsManager::new(&service, name), SystemEdge);
+                let password = CachedSecret::new(SecretsManager::new(&service, name), SystemRuntime);
                 Ok(SignIn::secret(password))
             }
             "none" => Ok(SignIn::nothing()),
             _ => Err("neither `iam` nor `secret` nor `none`"),
         });
         let database = Database::new(address?, roots?, sign_in?);
-        Some(Migration::new(database, writer?, SystemEdge))
+        Some(Migration::new(database, writer?, SystemRuntime))
     })
 }

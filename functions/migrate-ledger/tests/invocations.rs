@@ -3,20 +3,24 @@
 
 use domain::limits::{FunctionLimits, Trigger};
 use ledger::{Database, MigrationError, SignIn};
-use memory::TestEdge;
+use memory::TestRuntime;
 use migrate_ledger::{Answer, Ask, LIMITS, Migration};
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use tokio::net::TcpListener;
 
 /// The function for a database on that port.
-fn migration(port: u16) -> Migration<TestEdge> {
+fn migration(port: u16) -> Migration<TestRuntime> {
     let address = format!("postgresql://postgres@127.0.0.1:{port}/ledger");
     let database = Database::new(
         address.parse().unwrap(),
         "rds".parse().unwrap(),
         SignIn::nothing(),
     );
-    Migration::new(database, "project_ledger".parse().unwrap(), TestEdge::default())
+    Migration::new(
+        database,
+        "project_ledger".parse().unwrap(),
+        TestRuntime::default(),
+    )
 }
 
 #[test]
@@ -64,7 +68,7 @@ async fn a_database_that_is_not_there_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let deadline = TestEdge::START.plus_millis(LIMITS.timeout_ms());
+    let deadline = TestRuntime::START.plus_millis(LIMITS.timeout_ms());
     let error = migration(port).migrate(deadline).await.unwrap_err();
     assert!(matches!(error, MigrationError::Connect(_)), "{error}");
     assert!(
@@ -78,7 +82,7 @@ async fn a_database_that_says_nothing_is_given_up_before_the_deadline() {
     // The operating system completes TCP connections for a listener that never accepts.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let migration = migration(silent.local_addr().unwrap().port());
-    let now = TestEdge::default().now();
+    let now = TestRuntime::default().now();
     for ms in [5_200, 1_000, -1_000] {
         let error = migration.migrate(now.plus_millis(ms)).await.unwrap_err();
         assert!(matches!(error, MigrationError::TimedOut), "{error}");

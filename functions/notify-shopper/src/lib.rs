@@ -33,11 +33,11 @@ use domain::order::{Order, OrderStatus};
 use domain::time::Timestamp;
 use events::{News, OrderEvent};
 use ports::StoreError;
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::mail::{KeepContact, Mail, MailAddress, MailError, SendMail};
 use ports::orders::ReadOrder;
 use ports::retry::{IN_WORKER, Policy, retry};
+use ports::runtime::Runtime;
 use serde::Deserialize;
 use startup::batch::{WholeBatchFailed, work};
 use startup::spans::of_event;
@@ -67,11 +67,11 @@ const _: () = assert!(
 
 /// The number of mails about one order after which no further mail asks the shopper to act. It limits the
 /// mails when a gateway sends a shopper to page after page.
-const MOST_TOLD: usize = 10;
+const MOST_MAILS: usize = 10;
 
 /// The result of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Notified {
     /// The mail was sent.
     Now,
     /// It was sent before.
@@ -86,7 +86,7 @@ pub enum Told {
 
 /// Why a message must be redelivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotTold {
+pub enum NotNotified {
     /// The database did not answer, or an item cannot be read.
     #[error("the database did not answer, or holds no readable item")]
     Store,
@@ -95,7 +95,7 @@ pub enum NotTold {
     Mail(#[from] MailError),
 }
 
-impl From<StoreError> for NotTold {
+impl From<StoreError> for NotNotified {
     // The adapter has logged it.
     fn from(_: StoreError) -> Self {
         Self::Store
@@ -110,22 +110,22 @@ struct Address {
 
 /// The function over its ports.
 #[derive(Debug, Clone)]
-pub struct Notifier<O, M, E> {
+pub struct Notifier<O, M, R> {
     orders: O,
     mail: Option<M>,
     orders_url: String,
-    edge: E,
+    runtime: R,
 }
 
-impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
+impl<O: KeepContact + ReadOrder, M: SendMail, R: Runtime> Notifier<O, M, R> {
     /// The function over its ports; without `mail` it sends none. A shopper can follow an order at
     /// `orders_url`, a slash and the order's id.
-    pub const fn new(orders: O, mail: Option<M>, orders_url: String, edge: E) -> Self {
+    pub const fn new(orders: O, mail: Option<M>, orders_url: String, runtime: R) -> Self {
         Self {
             orders,
             mail,
             orders_url,
-            edge,
+            runtime,
         }
     }
 
@@ -133,25 +133,25 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
     ///
     /// # Errors
     ///
-    /// [`NotTold`]: the message must be redelivered.
-    pub async fn tell(&self, event: &OrderEvent, until: Timestamp) -> Result<Told, NotTold> {
+    /// [`NotNotified`]: the message must be redelivered.
+    pub async fn notify(&self, event: &OrderEvent, until: Timestamp) -> Result<Notified, NotNotified> {
         let Some(news) = event.kind.news() else {
-            return Ok(Told::Nothing);
+            return Ok(Notified::Nothing);
         };
         let Some(mail) = &self.mail else {
-            return Ok(Told::SwitchedOff);
+            return Ok(Notified::SwitchedOff);
         };
         let order = &event.data.order_id;
         let patience = IN_WORKER.until(until);
-        let contact = retry(&self.edge, patience, || self.orders.contact(order)).await?;
-        let contact = contact.ok_or(NotTold::Store)?;
-        let told_before = |mark: &str| contact.told.iter().any(|told| told == mark);
-        if told_before(news.as_str()) {
-            return Ok(Told::Before);
+        let contact = retry(&self.runtime, patience, || self.orders.contact(order)).await?;
+        let contact = contact.ok_or(NotNotified::Store)?;
+        let sent_before = |mark: &str| contact.sent.iter().any(|sent| sent == mark);
+        if sent_before(news.as_str()) {
+            return Ok(Notified::Before);
         }
-        let address: Address = serde_json::from_str(&contact.address).map_err(|_| NotTold::Store)?;
+        let address: Address = serde_json::from_str(&contact.address).map_err(|_| NotNotified::Store)?;
         let Ok(to) = address.email.parse::<MailAddress>() else {
-            return Ok(Told::NoAddress);
+            return Ok(Notified::NoAddress);
         };
         let waiting = match news {
             News::ActNow => Some(OrderStatus::ActionRequired),
@@ -160,49 +160,49 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
         };
         let mut mark = news.as_str().to_owned();
         let deadline = if let Some(status) = waiting {
-            let found = retry(&self.edge, patience, || self.orders.order(order)).await?;
-            let now = self.edge.now();
+            let found = retry(&self.runtime, patience, || self.orders.order(order)).await?;
+            let now = self.runtime.now();
             let waits = |order: &Order| {
                 order.status == status && order.cancel_requested.is_none() && order.payment_deadline > now
             };
             let Some(found) = found.filter(waits) else {
-                return Ok(Told::Nothing);
+                return Ok(Notified::Nothing);
             };
             // Each page of a bank and each declined card is separate news.
             let what = found.page().unwrap_or_else(|| found.declines().to_string());
             mark = format!("{mark}:{what}");
-            if told_before(&mark) {
-                return Ok(Told::Before);
+            if sent_before(&mark) {
+                return Ok(Notified::Before);
             }
-            if contact.told.len() >= MOST_TOLD {
+            if contact.sent.len() >= MOST_MAILS {
                 tracing::warn!("no mail is sent: the limit of mails for one order is reached");
-                return Ok(Told::Nothing);
+                return Ok(Notified::Nothing);
             }
             Some(found.payment_deadline)
         } else {
             None
         };
-        let (subject, text) = text::of(news, &event.data, &self.orders_url, deadline, self.edge.now());
+        let (subject, text) = text::of(news, &event.data, &self.orders_url, deadline, self.runtime.now());
         let letter = Mail { to, subject, text };
-        retry(&self.edge, SENDING.until(until), || mail.send(&letter)).await?;
+        retry(&self.runtime, SENDING.until(until), || mail.send(&letter)).await?;
         tracing::info!(news = news.as_str(), "mail sent");
-        retry(&self.edge, IN_WORKER, || self.orders.note_told(order, &mark)).await?;
-        Ok(Told::Now)
+        retry(&self.runtime, IN_WORKER, || self.orders.note_sent(order, &mark)).await?;
+        Ok(Notified::Now)
     }
 
     /// Whether the message can be deleted.
     async fn one(&self, event: &OrderEvent, until: Timestamp) -> bool {
-        if self.edge.now() >= until {
+        if self.runtime.now() >= until {
             // The message is redelivered after its visibility timeout.
             return false;
         }
-        match self.tell(event, until).await {
-            Ok(Told::NoAddress) => {
+        match self.notify(event, until).await {
+            Ok(Notified::NoAddress) => {
                 tracing::warn!("no mail is sent: the order's address is none that mail can be sent to");
                 true
             }
-            Ok(told) => {
-                tracing::info!(event = event.kind.as_str(), ?told, "news handled");
+            Ok(notified) => {
+                tracing::info!(event = event.kind.as_str(), ?notified, "news handled");
                 true
             }
             Err(error) => {
@@ -213,11 +213,11 @@ impl<O: KeepContact + ReadOrder, M: SendMail, E: Edge> Notifier<O, M, E> {
     }
 }
 
-impl<O, M, E> Handle for Notifier<O, M, E>
+impl<O, M, R> Handle for Notifier<O, M, R>
 where
     O: KeepContact + ReadOrder + 'static,
     M: SendMail + 'static,
-    E: Edge,
+    R: Runtime,
 {
     type Event = SqsEvent;
     type Answer = SqsBatchResponse;
@@ -233,8 +233,8 @@ where
         work(&event, OrderEvent::decode, of_event, |messages| async move {
             let mut done = Vec::with_capacity(messages.len());
             for message in messages {
-                let told = self.one(&message.content, until).instrument(message.span);
-                done.push(told.await);
+                let notified = self.one(&message.content, until).instrument(message.span);
+                done.push(notified.await);
             }
             done
         })

@@ -6,7 +6,7 @@ use dynamodb::Table::{Addresses, Orders};
 use dynamodb::{OrderStore, Tables};
 use mail::SesMail;
 use notify_shopper::Notifier;
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 fn main() -> ExitCode {
     startup::serve_events(|config| {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             OrderStore::new(&client, &tables),
             mail,
             orders_url,
-            SystemEdge,
+            SystemRuntime,
         ))
     })
 }

@@ -4,9 +4,9 @@ use capacity::readiness::Readiness;
 use domain::drops::Drop;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::prescale::ReadReadiness;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 
 use crate::NotDone;
 use crate::change::{Asked, change};
@@ -16,8 +16,8 @@ use crate::change::{Asked, change};
 /// # Errors
 ///
 /// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::Store`].
-pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, of: &Asked) -> Result<Drop, NotDone> {
-    let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
+pub async fn show<D: ReadDrop, R: Runtime>(drops: &D, runtime: &R, of: &Asked) -> Result<Drop, NotDone> {
+    let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
     let drop = found.ok_or(NotDone::Unknown)?;
     of.check(drop.listed)?;
     Ok(drop)
@@ -28,19 +28,19 @@ pub async fn show<D: ReadDrop, E: Edge>(drops: &D, edge: &E, of: &Asked) -> Resu
 /// # Errors
 ///
 /// [`NotDone::Unknown`], [`NotDone::OutOfScope`], [`NotDone::NotPrepared`], [`NotDone::Store`].
-pub async fn readiness<D, R, E>(
+pub async fn readiness<D, P, R>(
     drops: &D,
-    readiness: &R,
-    edge: &E,
+    readiness: &P,
+    runtime: &R,
     of: &Asked,
 ) -> Result<(Drop, Readiness), NotDone>
 where
     D: ReadDrop,
-    R: ReadReadiness,
-    E: Edge,
+    P: ReadReadiness,
+    R: Runtime,
 {
-    let drop = show(drops, edge, of).await?;
-    let found = retry(edge, IN_REQUEST, || readiness.readiness(&of.id)).await?;
+    let drop = show(drops, runtime, of).await?;
+    let found = retry(runtime, IN_REQUEST, || readiness.readiness(&of.id)).await?;
     Ok((drop, found.ok_or(NotDone::NotPrepared)?))
 }
 
@@ -49,12 +49,12 @@ where
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn set_paused<D, E>(drops: &D, edge: &E, of: &Asked, paused: bool) -> Result<Drop, NotDone>
+pub async fn set_paused<D, R>(drops: &D, runtime: &R, of: &Asked, paused: bool) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
-    change(drops, edge, of, |drop, _| drop.set_paused(paused)).await
+    change(drops, runtime, of, |drop, _| drop.set_paused(paused)).await
 }
 
 /// Moves the end later.
@@ -62,12 +62,12 @@ where
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn extend<D, E>(drops: &D, edge: &E, of: &Asked, ends_at: Timestamp) -> Result<Drop, NotDone>
+pub async fn extend<D, R>(drops: &D, runtime: &R, of: &Asked, ends_at: Timestamp) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
-    change(drops, edge, of, |drop, now| drop.extend(ends_at, now)).await
+    change(drops, runtime, of, |drop, now| drop.extend(ends_at, now)).await
 }
 
 /// Moves the start later, and the end by the same time.
@@ -75,12 +75,17 @@ where
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn reschedule<D, E>(drops: &D, edge: &E, of: &Asked, starts_at: Timestamp) -> Result<Drop, NotDone>
+pub async fn reschedule<D, R>(
+    drops: &D,
+    runtime: &R,
+    of: &Asked,
+    starts_at: Timestamp,
+) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
-    change(drops, edge, of, |drop, now| drop.reschedule(starts_at, now)).await
+    change(drops, runtime, of, |drop, now| drop.reschedule(starts_at, now)).await
 }
 
 /// Sets or removes the message to waiting shoppers.
@@ -88,12 +93,12 @@ where
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn tell<D, E>(drops: &D, edge: &E, of: &Asked, message: Option<&str>) -> Result<Drop, NotDone>
+pub async fn tell<D, R>(drops: &D, runtime: &R, of: &Asked, message: Option<&str>) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
-    change(drops, edge, of, |drop, _| {
+    change(drops, runtime, of, |drop, _| {
         drop.announce(message.map(str::to_owned))
     })
     .await
@@ -104,10 +109,10 @@ where
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn cancel<D, E>(drops: &D, edge: &E, of: &Asked) -> Result<Drop, NotDone>
+pub async fn cancel<D, R>(drops: &D, runtime: &R, of: &Asked) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
-    change(drops, edge, of, |drop, _| drop.cancel()).await
+    change(drops, runtime, of, |drop, _| drop.cancel()).await
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::ids::ShardKey;
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, Consistency, SurveyStock};
 
 use crate::NotDone;
@@ -27,35 +27,35 @@ pub const BUDGET_MS: i64 = 20_000;
 ///
 /// [`NotDone::Unfinished`] when it is not done before `until`, [`NotDone::NotAsPlanned`] when a shard has
 /// another allocation or units unaccounted for, [`NotDone::Store`].
-pub async fn allocate<S, E>(
+pub async fn allocate<S, R>(
     stock: &S,
-    edge: &E,
+    runtime: &R,
     plan: &[(ShardKey, u32)],
     until: Timestamp,
 ) -> Result<(), NotDone>
 where
     S: SurveyStock + AllocateStock,
-    E: Edge,
+    R: Runtime,
 {
     for chunk in plan.chunks(CHUNK) {
-        if edge.now() >= until {
+        if runtime.now() >= until {
             return Err(NotDone::Unfinished);
         }
-        let missing = missing(stock, edge, chunk).await?;
+        let missing = missing(stock, runtime, chunk).await?;
         if missing.is_empty() {
             continue;
         }
         stream::iter(missing)
             .map(|(key, units)| async move {
                 // A refusal means that the shard exists by now.
-                retry(edge, IN_REQUEST, || stock.allocate(&key, units))
+                retry(runtime, IN_REQUEST, || stock.allocate(&key, units))
                     .await
                     .map(|_| ())
             })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
-        if let Some((key, _)) = self::missing(stock, edge, chunk).await?.into_iter().next() {
+        if let Some((key, _)) = self::missing(stock, runtime, chunk).await?.into_iter().next() {
             return Err(NotDone::NotAsPlanned(key));
         }
     }
@@ -63,16 +63,17 @@ where
 }
 
 /// The missing shards of `plan`, after a check of the existing ones.
-async fn missing<S: SurveyStock, E: Edge>(
+async fn missing<S: SurveyStock, R: Runtime>(
     stock: &S,
-    edge: &E,
+    runtime: &R,
     plan: &[(ShardKey, u32)],
 ) -> Result<Vec<(ShardKey, u32)>, NotDone> {
     let keys: Vec<ShardKey> = plan.iter().map(|(key, _)| key.clone()).collect();
-    let found: BTreeMap<ShardKey, _> = retry(edge, IN_REQUEST, || stock.survey(&keys, Consistency::Strong))
-        .await?
-        .into_iter()
-        .collect();
+    let found: BTreeMap<ShardKey, _> =
+        retry(runtime, IN_REQUEST, || stock.survey(&keys, Consistency::Strong))
+            .await?
+            .into_iter()
+            .collect();
     let mut missing = Vec::new();
     for (key, units) in plan {
         match found.get(key) {

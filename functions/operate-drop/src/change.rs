@@ -5,15 +5,15 @@ use domain::drops::{Drop, DropError};
 use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
+use ports::runtime::Runtime;
 use tokens::Scope;
 
 use crate::NotDone;
 
 /// The number of further reads when another change came first. There are few operators, so more conflicts
 /// than this indicate a fault. The pauses are random, so that two operators do not collide repeatedly.
-pub(crate) const LOOKS: Policy = Policy::new(7, 20, 20);
+pub(crate) const ATTEMPTS: Policy = Policy::new(7, 20, 20);
 
 /// The drop that a request names, and the drops that its token is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,27 +42,27 @@ impl Asked {
 /// # Errors
 ///
 /// [`NotDone`]: the refusal of `apply`, no such drop, repeated conflicts with other changes, or the database.
-pub async fn change<D, E>(
+pub async fn change<D, R>(
     drops: &D,
-    edge: &E,
+    runtime: &R,
     of: &Asked,
     apply: impl Fn(&Drop, Timestamp) -> Result<Drop, DropError> + Send + Sync,
 ) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
-    let look = |_| async {
-        let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
+    let attempt = |_| async {
+        let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
         let drop = found.ok_or(NotDone::Unknown)?;
         of.check(drop.listed)?;
-        let next = apply(&drop, edge.now())?;
+        let next = apply(&drop, runtime.now())?;
         if next.version == drop.version {
-            return Ok(Look::Done(next));
+            return Ok(Attempt::Done(next));
         }
-        let stored = retry(edge, IN_REQUEST, || drops.store(&next)).await?;
-        Ok(Look::of(stored, next))
+        let stored = retry(runtime, IN_REQUEST, || drops.store(&next)).await?;
+        Ok(Attempt::of(stored, next))
     };
-    let done: Result<_, NotDone> = look_again(edge, LOOKS, look).await;
+    let done: Result<_, NotDone> = retry_on_conflict(runtime, ATTEMPTS, attempt).await;
     done?.ok_or(NotDone::Conflict)
 }

@@ -2,11 +2,11 @@
 
 use domain::drops::{Drop, DropDraft};
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
-use ports::retry::{IN_REQUEST, Look, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, retry, retry_on_conflict};
+use ports::runtime::Runtime;
 
 use crate::NotDone;
-use crate::change::{Asked, LOOKS};
+use crate::change::{ATTEMPTS, Asked};
 
 /// A drop with the requested contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +23,16 @@ pub struct Written {
 ///
 /// [`NotDone`]: a listed drop that the token is not valid for, mistakes in the contents, a start in the past
 /// unless `start_may_be_past`, other contents once the drop has left the draft, or the database.
-pub async fn write_draft<D, E>(
+pub async fn write_draft<D, R>(
     drops: &D,
-    edge: &E,
+    runtime: &R,
     of: &Asked,
     draft: DropDraft,
     start_may_be_past: bool,
 ) -> Result<Written, NotDone>
 where
     D: ReadDrop + StoreDrop,
-    E: Edge,
+    R: Runtime,
 {
     of.check(draft.listed)?;
     let mistakes = draft.mistakes();
@@ -40,8 +40,8 @@ where
         return Err(NotDone::Mistakes(mistakes));
     }
     let draft = &draft;
-    let look = |before| async move {
-        let found = retry(edge, IN_REQUEST, || drops.drop(&of.id)).await?;
+    let attempt = |before| async move {
+        let found = retry(runtime, IN_REQUEST, || drops.drop(&of.id)).await?;
         let next = match &found {
             None => Drop::draft(of.id.clone(), draft.clone()),
             Some(drop) => {
@@ -53,16 +53,16 @@ where
             // The stored drop is version 1 with exactly these contents, and an earlier read found no drop. So
             // this request created it, and the answer was lost.
             let created = before > 0 && drop.version == 1;
-            return Ok(Look::Done(Written { drop, created }));
+            return Ok(Attempt::Done(Written { drop, created }));
         }
-        if let Some(mistake) = draft.mistimed(edge.now(), start_may_be_past) {
+        if let Some(mistake) = draft.mistimed(runtime.now(), start_may_be_past) {
             return Err(NotDone::Mistakes(vec![mistake]));
         }
-        let stored = retry(edge, IN_REQUEST, || drops.store(&next)).await?;
+        let stored = retry(runtime, IN_REQUEST, || drops.store(&next)).await?;
         let created = next.version == 1;
-        Ok(Look::of(stored, Written { drop: next, created }))
+        Ok(Attempt::of(stored, Written { drop: next, created }))
     };
-    let done: Result<_, NotDone> = look_again(edge, LOOKS, look).await;
+    let done: Result<_, NotDone> = retry_on_conflict(runtime, ATTEMPTS, attempt).await;
     done?.ok_or(NotDone::Conflict)
 }
 

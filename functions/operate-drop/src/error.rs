@@ -6,10 +6,20 @@
 use domain::drops::{DropError, DropState, FieldError};
 use domain::ids::ShardKey;
 use domain::limits::{MAX_KEEPS, MAX_MESSAGE_BYTES};
+use domain::order::OrderStatus;
 use ports::StoreError;
 use web::{Code, Failure, FieldProblem, Problem};
 
-use crate::orders::NotThisOrder;
+/// Why an order is not kept or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotThisOrder {
+    /// The same key was used with another waiting time.
+    #[error("the key was used for another request")]
+    OtherRequest,
+    /// The order does not wait for the gateway, is about to end, or was kept too often.
+    #[error("it is {}", .0.as_str())]
+    WrongState(OrderStatus),
+}
 
 /// Why an operator's action was not done, or not completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -19,9 +19,9 @@ use domain::rate::CallRate;
 use domain::saga::Turn;
 use domain::time::Timestamp;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOpenOrders, ReadOrder};
 use ports::prescale::ReadReadiness;
+use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, SurveyStock};
 use web::{
     Caching, Code, DropInPath, Failure, IdempotencyKey, Json, Operator, Page, PathOf, Problem, Shared,
@@ -33,14 +33,14 @@ use crate::change::Asked;
 use crate::{NotDone, acts, edit, orders, publish, restock};
 
 /// What the routes share.
-pub struct Api<D, S, R, O, E> {
+pub struct Api<D, S, P, O, R> {
     drops: D,
     stock: S,
-    readiness: R,
+    readiness: P,
     orders: O,
     /// The payment gateway's rate.
     rate: CallRate,
-    edge: E,
+    runtime: R,
 }
 
 /// An action without a body.
@@ -52,23 +52,23 @@ enum Act {
     Cancel,
 }
 
-impl<D, S, R, O, E> Api<D, S, R, O, E>
+impl<D, S, P, O, R> Api<D, S, P, O, R>
 where
     D: ReadDrop + StoreDrop + 'static,
     S: SurveyStock + AllocateStock + 'static,
-    R: ReadReadiness + 'static,
+    P: ReadReadiness + 'static,
     O: ReadOrder + ListOpenOrders + AdvanceOrder + 'static,
-    E: Edge,
+    R: Runtime,
 {
     /// The function over its ports. The payment gateway is called at `rate`.
     pub fn router(
         drops: D,
         stock: S,
-        readiness: R,
+        readiness: P,
         orders: O,
         rate: CallRate,
         operators: impl Into<Tokens>,
-        edge: E,
+        runtime: R,
     ) -> Router {
         let act = |act| post(move |context, operator, drop| Self::act(act, context, operator, drop));
         let routes = Router::new()
@@ -91,29 +91,29 @@ where
             readiness,
             orders,
             rate,
-            edge: edge.clone(),
+            runtime: runtime.clone(),
         };
-        web::with_tokens(routes, api, operators, edge)
+        web::with_tokens(routes, api, operators, runtime)
     }
 
     async fn show(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { scope, .. }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let of = Asked { id, scope };
-        Ok(api.view(StatusCode::OK, &acts::show(&api.drops, &api.edge, &of).await?))
+        Ok(api.view(StatusCode::OK, &acts::show(&api.drops, &api.runtime, &of).await?))
     }
 
     async fn readiness(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { scope, .. }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let of = Asked { id, scope };
-        let (drop, readiness) = acts::readiness(&api.drops, &api.readiness, &api.edge, &of).await?;
+        let (drop, readiness) = acts::readiness(&api.drops, &api.readiness, &api.runtime, &of).await?;
         Ok(answer(
             StatusCode::OK,
             Caching::Never,
@@ -122,16 +122,16 @@ where
     }
 
     async fn put(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         path: Result<PathOf<String>, Failure>,
         Json(body): Json<DropBody>,
     ) -> Result<Response, Failure> {
-        let Self { drops, edge, .. } = &context.service;
+        let Self { drops, runtime, .. } = &context.service;
         let id = new_drop_id(path)?;
         let of = Asked { id, scope };
         let start_may_be_past = body.start_may_be_past;
-        let act = edit::write_draft(drops, edge, &of, body.into(), start_may_be_past);
+        let act = edit::write_draft(drops, runtime, &of, body.into(), start_may_be_past);
         let written = audited(&name, &of.id, "put", act, |written| &written.drop).await?;
         let status = if written.created {
             StatusCode::CREATED
@@ -143,81 +143,90 @@ where
 
     async fn act(
         act: Act,
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
     ) -> Result<Response, Failure> {
         let api = &context.service;
         let Self {
-            drops, stock, edge, ..
+            drops,
+            stock,
+            runtime,
+            ..
         } = api;
         let of = Asked { id, scope };
         let (name, of) = (&*name, &of);
         match act {
             Act::Publish => {
-                api.acted(name, of, "publish", publish::publish(drops, stock, edge, of))
+                api.acted(name, of, "publish", publish::publish(drops, stock, runtime, of))
                     .await
             }
             Act::Pause => {
-                api.acted(name, of, "pause", acts::set_paused(drops, edge, of, true))
+                api.acted(name, of, "pause", acts::set_paused(drops, runtime, of, true))
                     .await
             }
             Act::Resume => {
-                api.acted(name, of, "resume", acts::set_paused(drops, edge, of, false))
+                api.acted(name, of, "resume", acts::set_paused(drops, runtime, of, false))
                     .await
             }
-            Act::Cancel => api.acted(name, of, "cancel", acts::cancel(drops, edge, of)).await,
+            Act::Cancel => {
+                api.acted(name, of, "cancel", acts::cancel(drops, runtime, of))
+                    .await
+            }
         }
     }
 
     async fn extend(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
         Json(body): Json<ExtendBody>,
     ) -> Result<Response, Failure> {
-        let Self { drops, edge, .. } = &context.service;
+        let Self { drops, runtime, .. } = &context.service;
         let of = Asked { id, scope };
-        let done = acts::extend(drops, edge, &of, body.ends_at.0);
+        let done = acts::extend(drops, runtime, &of, body.ends_at.0);
         context.service.acted(&name, &of, "extend", done).await
     }
 
     async fn reschedule(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
         Json(body): Json<RescheduleBody>,
     ) -> Result<Response, Failure> {
-        let Self { drops, edge, .. } = &context.service;
+        let Self { drops, runtime, .. } = &context.service;
         let of = Asked { id, scope };
-        let done = acts::reschedule(drops, edge, &of, body.starts_at.0);
+        let done = acts::reschedule(drops, runtime, &of, body.starts_at.0);
         context.service.acted(&name, &of, "reschedule", done).await
     }
 
     async fn message(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
         Json(body): Json<MessageBody>,
     ) -> Result<Response, Failure> {
-        let Self { drops, edge, .. } = &context.service;
+        let Self { drops, runtime, .. } = &context.service;
         let of = Asked { id, scope };
-        let done = acts::tell(drops, edge, &of, body.message.as_deref());
+        let done = acts::tell(drops, runtime, &of, body.message.as_deref());
         context.service.acted(&name, &of, "message", done).await
     }
 
     async fn restock(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         DropInPath(id): DropInPath,
         IdempotencyKey(key): IdempotencyKey,
         Json(RestockBody { sku, units }): Json<RestockBody>,
     ) -> Result<Response, Failure> {
         let Self {
-            drops, stock, edge, ..
+            drops,
+            stock,
+            runtime,
+            ..
         } = &context.service;
         let of = Asked { id, scope };
-        let done = restock::restock(drops, stock, edge, &of, &sku, units, &key);
+        let done = restock::restock(drops, stock, runtime, &of, &sku, units, &key);
         context.service.acted(&name, &of, "restock", done).await
     }
 
@@ -238,18 +247,18 @@ where
     }
 
     async fn list_orders(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { scope, .. }: Operator,
         page: Page<OrderId>,
         Query(Whose { turn }): Query<Whose>,
     ) -> Result<Response, Failure> {
-        let Self { orders, edge, .. } = &context.service;
+        let Self { orders, runtime, .. } = &context.service;
         let turn = turn.map(|turn| turn.parse::<Turn>()).transpose().map_err(|_| {
             Problem::new(Code::InvalidRequest, "Correct the parameters named.")
                 .field("turn", "`gateway` or `shopper`")
         })?;
-        let found = orders::list(orders, edge, &scope, turn, page.limit, page.after).await?;
-        let now = edge.now();
+        let found = orders::list(orders, runtime, &scope, turn, page.limit, page.after).await?;
+        let now = runtime.now();
         let body = OperatorOrderList {
             orders: found
                 .orders
@@ -262,14 +271,17 @@ where
     }
 
     async fn keep_order(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         PathOf(id): PathOf<String>,
         IdempotencyKey(key): IdempotencyKey,
         Json(KeepBody { seconds }): Json<KeepBody>,
     ) -> Result<Response, Failure> {
         let Self {
-            drops, orders, edge, ..
+            drops,
+            orders,
+            runtime,
+            ..
         } = &context.service;
         let id: OrderId = path_id("order", &id)?;
         let range = MIN_GATEWAY_WAIT_SECONDS..=MAX_GATEWAY_WAIT_SECONDS;
@@ -282,29 +294,32 @@ where
             .field("seconds", message)
             .into());
         }
-        let done = orders::keep(drops, orders, edge, (&id, &scope), seconds, &key);
+        let done = orders::keep(drops, orders, runtime, (&id, &scope), seconds, &key);
         let order = audited_order(&name, &id, "keep", done).await?;
-        Ok(order_view(StatusCode::OK, &order, edge.now()))
+        Ok(order_view(StatusCode::OK, &order, runtime.now()))
     }
 
     async fn end_order(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         Operator { name, scope }: Operator,
         PathOf(id): PathOf<String>,
         Json(EndBody { not_at_gateway }): Json<EndBody>,
     ) -> Result<Response, Failure> {
         let Self {
-            drops, orders, edge, ..
+            drops,
+            orders,
+            runtime,
+            ..
         } = &context.service;
         let id: OrderId = path_id("order", &id)?;
-        let done = orders::end(drops, orders, edge, (&id, &scope), not_at_gateway);
+        let done = orders::end(drops, orders, runtime, (&id, &scope), not_at_gateway);
         let order = audited_order(&name, &id, "end", done).await?;
         let status = if order.status.is_open() {
             StatusCode::ACCEPTED
         } else {
             StatusCode::OK
         };
-        Ok(order_view(status, &order, edge.now()))
+        Ok(order_view(status, &order, runtime.now()))
     }
 }
 

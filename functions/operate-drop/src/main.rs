@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use dynamodb::Table::{Drops, Orders, Prescale, Purchases, Stock};
 use dynamodb::{DropStore, IssuerStore, OrderStore, PrescaleStore, StockStore, Tables};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 use web::Tokens;
 
 fn main() -> ExitCode {
@@ -20,8 +20,8 @@ fn main() -> ExitCode {
             PrescaleStore::new(&client, &tables),
             OrderStore::new(&client, &tables),
             rate?,
-            Tokens::of_operators(IssuerStore::new(&client, &tables), SystemEdge),
-            SystemEdge,
+            Tokens::of_operators(IssuerStore::new(&client, &tables), SystemRuntime),
+            SystemRuntime,
         ))
     })
 }

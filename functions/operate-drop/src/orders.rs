@@ -8,33 +8,23 @@
 
 use domain::ids::OrderId;
 use domain::limits::OPEN_BUCKETS;
-use domain::order::{EndReason, Fingerprint, Order, OrderStatus, bucket_of};
+use domain::order::{EndReason, Fingerprint, Order, bucket_of};
 use domain::saga::Turn;
 use domain::time::Timestamp;
 use ports::change::{Change, NotChanged, change};
 use ports::drops::ReadDrop;
-use ports::edge::Edge;
 use ports::orders::{AdvanceOrder, ListOpenOrders, ReadOrder};
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use tokens::Scope;
 
 use crate::NotDone;
 use crate::acts::show;
 use crate::change::Asked;
+use crate::error::NotThisOrder;
 
 /// The number of orders that one page reads, including those that it does not show.
 const MOST_LOOKS: usize = 500;
-
-/// Why an order is not kept or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotThisOrder {
-    /// The same key was used with another waiting time.
-    #[error("the key was used for another request")]
-    OtherRequest,
-    /// The order does not wait for the gateway, is about to end, or was kept too often.
-    #[error("it is {}", .0.as_str())]
-    WrongState(OrderStatus),
-}
 
 /// A page of open orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +40,9 @@ pub struct Found {
 /// # Errors
 ///
 /// [`NotDone::OutOfScope`] for a token that is not valid for listed drops, [`NotDone::Store`].
-pub async fn list<O: ListOpenOrders, E: Edge>(
+pub async fn list<O: ListOpenOrders, R: Runtime>(
     orders: &O,
-    edge: &E,
+    runtime: &R,
     scope: &Scope,
     turn: Option<Turn>,
     limit: u16,
@@ -67,7 +57,7 @@ pub async fn list<O: ListOpenOrders, E: Edge>(
     let mut after = after;
     loop {
         let room = limit.saturating_sub(u16::try_from(found.len()).unwrap_or(limit));
-        let page = retry(edge, IN_REQUEST, || {
+        let page = retry(runtime, IN_REQUEST, || {
             orders.open_orders(bucket, after.as_ref(), room)
         })
         .await?;
@@ -100,10 +90,10 @@ pub async fn list<O: ListOpenOrders, E: Edge>(
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn keep<D, O, E>(
+pub async fn keep<D, O, R>(
     drops: &D,
     orders: &O,
-    edge: &E,
+    runtime: &R,
     (id, scope): (&OrderId, &Scope),
     seconds: u32,
     key: &str,
@@ -111,7 +101,7 @@ pub async fn keep<D, O, E>(
 where
     D: ReadDrop,
     O: ReadOrder + AdvanceOrder,
-    E: Edge,
+    R: Runtime,
 {
     let request = Fingerprint::of_request(key.as_bytes(), seconds.to_string().as_bytes());
     let decide = |order: Order| {
@@ -122,12 +112,12 @@ where
                 Err(NotThisOrder::OtherRequest)
             };
         }
-        let step = order.keep(seconds, request.clone(), edge.now());
+        let step = order.keep(seconds, request.clone(), runtime.now());
         step.map(Change::Step)
             .map_err(|not_possible| NotThisOrder::WrongState(not_possible.0))
     };
-    in_scope(drops, orders, edge, id, scope).await?;
-    Ok(change(orders, edge, id, |_| true, decide).await?)
+    in_scope(drops, orders, runtime, id, scope).await?;
+    Ok(change(orders, runtime, id, |_| true, decide).await?)
 }
 
 /// Ends the order as [`EndReason::GatewayUnavailable`], or stores the request to end it. A repeat changes
@@ -136,19 +126,19 @@ where
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn end<D, O, E>(
+pub async fn end<D, O, R>(
     drops: &D,
     orders: &O,
-    edge: &E,
+    runtime: &R,
     (id, scope): (&OrderId, &Scope),
     not_at_gateway: bool,
 ) -> Result<Order, NotDone>
 where
     D: ReadDrop,
     O: ReadOrder + AdvanceOrder,
-    E: Edge,
+    R: Runtime,
 {
-    in_scope(drops, orders, edge, id, scope).await?;
+    in_scope(drops, orders, runtime, id, scope).await?;
     let wish = |order: Order| {
         if order.reason == Some(EndReason::GatewayUnavailable) {
             return Ok(Change::Already(order));
@@ -156,11 +146,11 @@ where
         if !order.waits_for_gateway() {
             return Err(NotThisOrder::WrongState(order.status));
         }
-        let step = order.request_cancel(EndReason::GatewayUnavailable, edge.now());
+        let step = order.request_cancel(EndReason::GatewayUnavailable, runtime.now());
         // The first request to end an order stays.
         Ok(step.map_or(Change::Already(order), Change::Step))
     };
-    let order = change(orders, edge, id, |_| true, wish).await?;
+    let order = change(orders, runtime, id, |_| true, wish).await?;
     if !not_at_gateway {
         return Ok(order);
     }
@@ -168,28 +158,28 @@ where
         if order.is_not_at_gateway() {
             return Ok(Change::Already(order));
         }
-        let step = order.not_at_gateway(edge.now());
+        let step = order.not_at_gateway(runtime.now());
         // An order that has ended in the meantime needs no statement.
         Ok::<_, NotThisOrder>(step.map_or(Change::Already(order), Change::Step))
     };
-    Ok(change(orders, edge, id, |_| true, statement).await?)
+    Ok(change(orders, runtime, id, |_| true, statement).await?)
 }
 
 /// Refuses an order of a drop that the token is not valid for.
-async fn in_scope<D: ReadDrop, O: ReadOrder, E: Edge>(
+async fn in_scope<D: ReadDrop, O: ReadOrder, R: Runtime>(
     drops: &D,
     orders: &O,
-    edge: &E,
+    runtime: &R,
     id: &OrderId,
     scope: &Scope,
 ) -> Result<(), NotDone> {
-    let found = retry(edge, IN_REQUEST, || orders.order(id)).await?;
+    let found = retry(runtime, IN_REQUEST, || orders.order(id)).await?;
     let order = found.ok_or(NotDone::NoOrder)?;
     let of = Asked {
         id: order.reservation.shard.drop,
         scope: *scope,
     };
-    show(drops, edge, &of).await.map(drop)
+    show(drops, runtime, &of).await.map(drop)
 }
 
 impl From<NotChanged<NotThisOrder>> for NotDone {

@@ -3,7 +3,7 @@
 use domain::drops::{Drop, DropState};
 use domain::ids::ShardKey;
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
+use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, SurveyStock};
 
 use crate::NotDone;
@@ -16,18 +16,18 @@ use crate::change::{Asked, change};
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn publish<D, S, E>(drops: &D, stock: &S, edge: &E, of: &Asked) -> Result<Drop, NotDone>
+pub async fn publish<D, S, R>(drops: &D, stock: &S, runtime: &R, of: &Asked) -> Result<Drop, NotDone>
 where
     D: ReadDrop + StoreDrop,
     S: SurveyStock + AllocateStock,
-    E: Edge,
+    R: Runtime,
 {
-    let until = edge.now().plus_millis(BUDGET_MS);
-    let frozen = change(drops, edge, of, |drop, now| drop.start_publishing(now)).await?;
+    let until = runtime.now().plus_millis(BUDGET_MS);
+    let frozen = change(drops, runtime, of, |drop, now| drop.start_publishing(now)).await?;
     if frozen.state == DropState::Scheduled {
         return Ok(frozen);
     }
     let plan: Vec<(ShardKey, u32)> = frozen.allocations().collect();
-    allocate(stock, edge, &plan, until).await?;
-    change(drops, edge, of, |drop, _| drop.finish_publishing()).await
+    allocate(stock, runtime, &plan, until).await?;
+    change(drops, runtime, of, |drop, _| drop.finish_publishing()).await
 }

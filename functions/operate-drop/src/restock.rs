@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use domain::drops::Drop;
 use domain::ids::{ShardKey, SkuId};
 use ports::drops::{ReadDrop, StoreDrop};
-use ports::edge::Edge;
+use ports::runtime::Runtime;
 use ports::stock::{AllocateStock, SurveyStock};
 use sha2::{Digest as _, Sha256};
 
@@ -19,10 +19,10 @@ use crate::change::{Asked, change};
 /// # Errors
 ///
 /// [`NotDone`].
-pub async fn restock<D, S, E>(
+pub async fn restock<D, S, R>(
     drops: &D,
     stock: &S,
-    edge: &E,
+    runtime: &R,
     of: &Asked,
     sku: &SkuId,
     units: u32,
@@ -31,11 +31,11 @@ pub async fn restock<D, S, E>(
 where
     D: ReadDrop + StoreDrop,
     S: SurveyStock + AllocateStock,
-    E: Edge,
+    R: Runtime,
 {
-    let until = edge.now().plus_millis(BUDGET_MS);
+    let until = runtime.now().plus_millis(BUDGET_MS);
     let request = request_of(idempotency_key);
-    let drop = change(drops, edge, of, |drop, now| {
+    let drop = change(drops, runtime, of, |drop, now| {
         drop.restock(sku, units, &request, now)
     })
     .await?;
@@ -53,7 +53,7 @@ where
             segment.allocations().map(shard).collect()
         })
         .unwrap_or_default();
-    allocate(stock, edge, &plan, until).await?;
+    allocate(stock, runtime, &plan, until).await?;
     Ok(drop)
 }
 

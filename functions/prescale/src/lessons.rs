@@ -10,13 +10,13 @@ use capacity::measured::Measured;
 use capacity::profile::CapacityProfile;
 use capacity::reconcile::{Decision, reconcile};
 use ports::Conditional;
-use ports::edge::Edge;
 use ports::prescale::ControlError;
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 
-use crate::{Account, Drops, Keeping, Prescaler, Read, Run};
+use crate::{Account, Drops, Prescaler, Read, Run, RunStore};
 
-impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The lesson of the oldest drop that has not been learned from; usually `None`. An error here must not fail the
     /// run, since capacity has priority.
     ///
@@ -25,11 +25,11 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         if !read.docs.profile.learns || !decision.wanted.drops.is_empty() {
             return None;
         }
-        for drop in due(&read.docs.calendar, self.edge.now()) {
-            if self.edge.now() >= run.until {
+        for drop in due(&read.docs.calendar, self.runtime.now()) {
+            if self.runtime.now() >= run.until {
                 return None;
             }
-            let kept = retry(&self.edge, IN_WORKER, || self.store.lesson(&drop.id)).await;
+            let kept = retry(&self.runtime, IN_WORKER, || self.store.lesson(&drop.id)).await;
             let kept = match kept {
                 Ok(kept) => kept,
                 Err(error) => {
@@ -62,7 +62,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         drop: &CalendarDrop,
         kept: Option<Lesson>,
     ) -> Result<Option<Lesson>, String> {
-        let (profile, version) = retry(&self.edge, IN_WORKER, || self.account.profile())
+        let (profile, version) = retry(&self.runtime, IN_WORKER, || self.account.profile())
             .await
             .map_err(|error| error.to_string())?
             .map_err(|_| "the profile cannot be read".to_owned())?;
@@ -90,7 +90,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         let gaps = gaps(&profile, drop, &measured);
         let lesson = Lesson {
             drop: drop.id.clone(),
-            at: self.edge.now(),
+            at: self.runtime.now(),
             run: run.lease.holder.clone(),
             largest: largest(&gaps),
             measured,
@@ -134,13 +134,13 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
                 return Err("the changed profile does not go with the other documents".to_owned());
             }
             let seen = &read.seen.observed;
-            let again = reconcile(&docs, &read.quotas, seen, None, self.edge.now());
+            let again = reconcile(&docs, &read.quotas, seen, None, self.runtime.now());
             if !again.wanted.drops.is_empty() {
                 return Err("a drop's time has begun".to_owned());
             }
         }
-        let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
-        if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.edge.now() >= run.until {
+        let lease = retry(&self.runtime, IN_WORKER, || self.store.lease()).await;
+        if !matches!(lease, Ok(Some(lease)) if lease == run.lease) || self.runtime.now() >= run.until {
             return Err("another run has taken over, or time is up".to_owned());
         }
         // Sent once. If it was carried out although the answer was lost, the next run reads that in the profile.
@@ -155,7 +155,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// After the profile was changed: stores the lesson and logs it.
     async fn conclude_lesson(&self, run: &Run, mut lesson: Lesson) -> Result<Lesson, String> {
         lesson.written = true;
-        lesson.at = self.edge.now();
+        lesson.at = self.runtime.now();
         self.keep(run, &lesson).await?;
         for gap in &lesson.gaps {
             tracing::info!(
@@ -178,7 +178,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
 
     async fn keep(&self, run: &Run, lesson: &Lesson) -> Result<(), String> {
         let keep = || self.store.keep_lesson(run.lease.fencing, lesson);
-        match retry(&self.edge, IN_WORKER, keep).await {
+        match retry(&self.runtime, IN_WORKER, keep).await {
             Ok(Conditional::Done) => Ok(()),
             Ok(Conditional::Refused(())) => Err("another run has taken over".to_owned()),
             Err(error) => Err(error.to_string()),

@@ -45,13 +45,13 @@ pub use domain::limits::PRESCALE_TIMEOUT_SECONDS as TIMEOUT_SECONDS;
 use domain::limits::{FunctionLimits, Trigger};
 use domain::time::Timestamp;
 use ports::drops::{Lease, ListDrops, ReadDrop, StoreDrop};
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::prescale::{
     CallFunction, CarryOut, ControlError, Held, KeepLessons, KeepRun, Measure, MeasureDemand, Observe,
     ReadDocuments, ReadQuotas, StoreReadiness, WriteAudit, WriteProfile,
 };
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::{Metrics, Runtime};
 use ports::{Conditional, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -186,19 +186,19 @@ impl<
 }
 
 /// The storage ports of a run.
-pub trait Keeping: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
-impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> Keeping for T {}
+pub trait RunStore: KeepRun + WriteAudit + StoreReadiness + KeepLessons {}
+impl<T: KeepRun + WriteAudit + StoreReadiness + KeepLessons> RunStore for T {}
 
 /// The drop ports of a run.
 pub trait Drops: ReadDrop + ListDrops + StoreDrop {}
 impl<T: ReadDrop + ListDrops + StoreDrop> Drops for T {}
 
 #[derive(Debug, Clone)]
-pub struct Prescaler<A, S, D, E> {
+pub struct Prescaler<A, S, D, R> {
     account: A,
     store: S,
     drops: D,
-    edge: E,
+    runtime: R,
     stage: String,
 }
 
@@ -221,14 +221,14 @@ pub(crate) struct Run {
     pub(crate) changes: u32,
 }
 
-impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The function over its ports. Its metrics have the deployment `stage` as dimension.
-    pub fn new(account: A, store: S, drops: D, edge: E, stage: impl Into<String>) -> Self {
+    pub fn new(account: A, store: S, drops: D, runtime: R, stage: impl Into<String>) -> Self {
         Self {
             account,
             store,
             drops,
-            edge,
+            runtime,
             stage: stage.into(),
         }
     }
@@ -241,9 +241,9 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         if matches!(mode, Mode::Plan | Mode::Verify) {
             return self.look(mode).await;
         }
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let take = || self.store.take(holder, now, now.plus_millis(LEASE_MS));
-        let held = retry(&self.edge, IN_WORKER, take)
+        let held = retry(&self.runtime, IN_WORKER, take)
             .await
             .map_err(store("taking the lease"))?;
         let Held { lease, record } = match held {
@@ -261,7 +261,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
             _ => self.apply(&mut run, record.as_ref()).await,
         };
         // Best effort: a lease that is not ended expires before the next run.
-        let ended = self.store.release(&run.lease, self.edge.now()).await;
+        let ended = self.store.release(&run.lease, self.runtime.now()).await;
         if let Err(error) = ended {
             tracing::warn!(%error, "the lease was not given back; it runs out");
         }
@@ -270,7 +270,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
 
     async fn apply(&self, run: &mut Run, previous: Option<&Record>) -> Result<Outcome, RunError> {
         let read = self.read().await?;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
         self.leave(run, &decision.record).await?;
         for warning in &decision.warnings {
@@ -290,9 +290,9 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         let first = self.off_duty(&read)?;
         self.leave(run, &first.record).await?;
         let pause = u64::try_from(LEAST_BETWEEN_RUNS_MS).unwrap_or(0);
-        self.edge.sleep(pause).await;
+        self.runtime.sleep(pause).await;
         let read = self.read().await?;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         self.off_duty(&read)?;
         let previous = Some(&first.record);
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, previous, now);
@@ -303,7 +303,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
 
     /// The decision, if no drop's time runs.
     fn off_duty(&self, read: &Read) -> Result<Decision, RunError> {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, None, now);
         match decision.wanted.drops.first() {
             Some(on) => Err(RunError::DropIsOn(on.drop.clone())),
@@ -313,7 +313,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
 
     async fn look(&self, mode: Mode) -> Result<Outcome, RunError> {
         let read = self.read().await?;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let decision = reconcile(&read.docs, &read.quotas, &read.seen.observed, None, now);
         let mut outcome = Outcome::decided(mode, now, &decision);
         if mode == Mode::Plan {
@@ -338,11 +338,11 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         }
         let mut outcome = Outcome::decided(run.mode, began, &decision);
         outcome.taken = taken;
-        outcome.readiness = self.readiness_of_all(&read, &decision, self.edge.now()).await;
+        outcome.readiness = self.readiness_of_all(&read, &decision, self.runtime.now()).await;
         self.move_starts(&outcome.readiness).await;
         for readiness in &outcome.readiness {
             let put = || self.store.store_readiness(run.lease.fencing, readiness);
-            let stored = retry(&self.edge, IN_WORKER, put).await;
+            let stored = retry(&self.runtime, IN_WORKER, put).await;
             if stored.map_err(store("storing the readiness"))? != Conditional::Done {
                 return Err(RunError::Superseded);
             }
@@ -352,7 +352,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
 
     async fn leave(&self, run: &Run, record: &Record) -> Result<(), RunError> {
         let leave = || self.store.leave(&run.lease, record);
-        match retry(&self.edge, IN_WORKER, leave).await {
+        match retry(&self.runtime, IN_WORKER, leave).await {
             Ok(Conditional::Done) => Ok(()),
             Ok(Conditional::Refused(())) => Err(RunError::Superseded),
             Err(error) => Err(store("leaving the record")(error)),
@@ -374,14 +374,14 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     }
 
     async fn read(&self) -> Result<Read, RunError> {
-        let mut docs = retry(&self.edge, IN_WORKER, || self.account.documents())
+        let mut docs = retry(&self.runtime, IN_WORKER, || self.account.documents())
             .await
             .map_err(control("reading the documents"))?
             .map_err(RunError::Mistakes)?;
         self.follow_drops(&mut docs.calendar)
             .await
             .map_err(store("reading the drops"))?;
-        let quotas = retry(&self.edge, IN_WORKER, || self.account.quotas(&docs.baseline))
+        let quotas = retry(&self.runtime, IN_WORKER, || self.account.quotas(&docs.baseline))
             .await
             .map_err(control("reading the account's limits"))?
             .map_err(RunError::Mistakes)?;
@@ -394,29 +394,29 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     }
 
     async fn observe(&self, docs: &Documents) -> Result<Seen, RunError> {
-        retry(&self.edge, IN_WORKER, || self.account.observe(&docs.baseline))
+        retry(&self.runtime, IN_WORKER, || self.account.observe(&docs.baseline))
             .await
             .map_err(control("looking at the account"))
     }
 }
 
-impl<A, S, D, E> Handle for Prescaler<A, S, D, E>
+impl<A, S, D, R> Handle for Prescaler<A, S, D, R>
 where
     A: Account + 'static,
-    S: Keeping + 'static,
+    S: RunStore + 'static,
     D: Drops + 'static,
-    E: Edge,
+    R: Runtime + Metrics,
 {
     type Event = Event;
     type Answer = Outcome;
     type Error = RunError;
 
     async fn handle(&self, event: Event, invocation: &Invocation) -> Result<Outcome, RunError> {
-        let holder = invocation.unique_name(&self.edge);
+        let holder = invocation.unique_name(&self.runtime);
         let outcome = self.run(event.mode, &holder, invocation.deadline).await?;
         // CloudWatch bills a metric for each hour in which it is written, so a run without events writes none.
         if outcome.is_eventful() {
-            self.edge.put_metrics(outcome.metrics(&self.stage));
+            self.runtime.put_metrics(outcome.metrics(&self.stage));
         }
         Ok(outcome)
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use control_plane::{AwsAccount, Clients, Names, Patience};
 use dynamodb::{DropStore, OrderStore, PrescaleStore, Table, Tables};
 use prescale::{Prescaler, timeout_within_lease};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 fn main() -> ExitCode {
     startup::serve_events(|config| {
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             account,
             PrescaleStore::new(&client, &tables),
             DropStore::new(&client, &tables),
-            SystemEdge,
+            SystemRuntime,
             config.text("STAGE"),
         ))
     })

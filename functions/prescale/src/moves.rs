@@ -6,11 +6,11 @@ use domain::drops::{Drop, DropState};
 use domain::limits::MAX_PAGE;
 use domain::time::Timestamp;
 use ports::drops::Listing;
-use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 use ports::{Conditional, StoreError};
 
-use crate::{Account, Drops, Keeping, Prescaler};
+use crate::{Account, Drops, Prescaler, RunStore};
 
 /// How long after its end a listed drop is on the calendar, in milliseconds: as long as its load may teach something.
 const KEPT_MS: i64 = 86_400_000;
@@ -19,10 +19,10 @@ const LONGEST_MS: i64 = 30 * 86_400_000;
 /// The largest number of listed drops that are read.
 const MOST_DROPS: usize = 500;
 
-impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The calendar, read again; `None` if it cannot be read or has mistakes.
     pub(crate) async fn calendar(&self) -> Option<Vec<CalendarDrop>> {
-        let read = retry(&self.edge, IN_WORKER, || self.account.calendar()).await;
+        let read = retry(&self.runtime, IN_WORKER, || self.account.calendar()).await;
         let mut calendar = read.ok()?.ok()?;
         self.follow_drops(&mut calendar).await.ok()?;
         Some(calendar)
@@ -32,7 +32,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// that the calendar does not have. The deployer's drops are unlisted, and need no capacity.
     pub(crate) async fn follow_drops(&self, calendar: &mut Vec<CalendarDrop>) -> Result<(), StoreError> {
         for entry in calendar.iter_mut() {
-            let drop = retry(&self.edge, IN_WORKER, || self.drops.drop(&entry.id)).await?;
+            let drop = retry(&self.runtime, IN_WORKER, || self.drops.drop(&entry.id)).await?;
             if let Some(drop) = drop {
                 follow(entry, &drop);
             }
@@ -57,11 +57,11 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
 
     /// The listed drops that have not ended long ago.
     async fn listed(&self) -> Result<Vec<Drop>, StoreError> {
-        let oldest_end = self.edge.now().plus_millis(-KEPT_MS);
+        let oldest_end = self.runtime.now().plus_millis(-KEPT_MS);
         let oldest_start = oldest_end.plus_millis(-LONGEST_MS);
         let (mut found, mut seen, mut after) = (Vec::new(), 0, None);
         loop {
-            let page = retry(&self.edge, IN_WORKER, || {
+            let page = retry(&self.runtime, IN_WORKER, || {
                 self.drops.published(Listing::Listed, after.as_ref(), MAX_PAGE)
             })
             .await?;
@@ -88,9 +88,9 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
                 continue;
             };
             let id = &readiness.drop;
-            let found = retry(&self.edge, IN_WORKER, || self.drops.drop(id)).await;
+            let found = retry(&self.runtime, IN_WORKER, || self.drops.drop(id)).await;
             let moved = match found {
-                Ok(Some(drop)) => drop.reschedule(to, self.edge.now()),
+                Ok(Some(drop)) => drop.reschedule(to, self.runtime.now()),
                 Ok(None) => {
                     tracing::warn!(
                         drop = id.as_str(),
@@ -110,7 +110,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
                     continue;
                 }
             };
-            match retry(&self.edge, IN_WORKER, || self.drops.store(&moved)).await {
+            match retry(&self.runtime, IN_WORKER, || self.drops.store(&moved)).await {
                 Ok(Conditional::Done) => {
                     tracing::warn!(
                         drop = id.as_str(),

@@ -36,7 +36,7 @@ pub enum Skipped {
 
 /// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Went {
+pub enum StepResult {
     /// The account accepted the step.
     Carried(Carried),
     /// The account refused the step or did not answer.
@@ -44,7 +44,7 @@ pub enum Went {
     Skipped(Skipped),
 }
 
-impl Serialize for Went {
+impl Serialize for StepResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Carried(carried) => serializer.collect_str(carried),
@@ -59,7 +59,7 @@ impl Serialize for Went {
 pub struct Taken {
     #[serde(flatten)]
     pub step: Step,
-    pub went: Went,
+    pub went: StepResult,
 }
 
 impl Taken {
@@ -67,16 +67,16 @@ impl Taken {
     #[must_use]
     pub fn changed(&self) -> bool {
         match &self.went {
-            Went::Carried(carried) => *carried != Carried::AlreadySo,
-            Went::Failed(error) => *error == ControlError::Unknown,
-            Went::Skipped(_) => false,
+            StepResult::Carried(carried) => *carried != Carried::AlreadySo,
+            StepResult::Failed(error) => *error == ControlError::Unknown,
+            StepResult::Skipped(_) => false,
         }
     }
 
     /// The function and the provisioned concurrency that Lambda accepted by this step.
     pub(crate) fn accepted(&self) -> Option<(&str, u32)> {
         match (&self.step, &self.went) {
-            (Step::Provision { function, to, .. }, Went::Carried(_)) => Some((function, *to)),
+            (Step::Provision { function, to, .. }, StepResult::Carried(_)) => Some((function, *to)),
             _ => None,
         }
     }
@@ -167,7 +167,7 @@ impl Outcome {
     pub fn metrics(&self, stage: &str) -> Value {
         let count = |name: &'static str, number: usize| (name, COUNT, Value::from(number));
         let ready = |ready: &dyn Fn(&Readiness) -> bool| self.readiness.iter().filter(|r| ready(r)).count();
-        let failed = |taken: &&Taken| matches!(taken.went, Went::Failed(_));
+        let failed = |taken: &&Taken| matches!(taken.went, StepResult::Failed(_));
         let changed = |taken: &&Taken| taken.changed();
         // Spill-over is counted for the whole account, so every drop has the same value.
         let spill_over = self.readiness.iter().map(|r| r.spill_over).max().unwrap_or(0);

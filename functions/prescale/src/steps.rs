@@ -6,14 +6,14 @@ use capacity::reconcile::{Decision, reconcile};
 use capacity::steps::Step;
 use capacity::target::Record;
 use domain::time::Timestamp;
-use ports::edge::Edge;
 use ports::prescale::{Audited, Carried, ControlError};
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 
-use crate::outcome::{Skipped, Taken, Went};
-use crate::{Account, Drops, Keeping, Prescaler, Read, Run};
+use crate::outcome::{Skipped, StepResult, Taken};
+use crate::{Account, Drops, Prescaler, Read, Run, RunStore};
 
-impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// Carries out the decided steps. A failed step on one resource does not stop the others. The next run finds the
     /// remaining differences.
     pub(crate) async fn carry_out_all(
@@ -27,16 +27,16 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         let mut all = Vec::new();
         for step in &decision.steps {
             let went = if stuck.contains(&step.thing()) {
-                Went::Skipped(Skipped::Waits)
-            } else if self.edge.now() >= run.until {
-                Went::Skipped(Skipped::OutOfTime)
+                StepResult::Skipped(Skipped::Waits)
+            } else if self.runtime.now() >= run.until {
+                StepResult::Skipped(Skipped::OutOfTime)
             } else {
                 self.one(run, read, decision, previous, step).await
             };
-            let complete = matches!(went, Went::Carried(Carried::Done | Carried::AlreadySo));
+            let complete = matches!(went, StepResult::Carried(Carried::Done | Carried::AlreadySo));
             // The database takes one change at a time, and a reservation must exist before the provisioned concurrency
             // within it.
-            if !complete && (step.thing().0 == "database" || !matches!(went, Went::Carried(_))) {
+            if !complete && (step.thing().0 == "database" || !matches!(went, StepResult::Carried(_))) {
                 stuck.insert(step.thing());
             }
             all.push(Taken {
@@ -54,17 +54,17 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         decision: &Decision,
         previous: Option<&Record>,
         step: &Step,
-    ) -> Went {
+    ) -> StepResult {
         let certain = step.needs_certainty(&read.docs.baseline.database);
         if certain && let Err(why) = self.make_certain(run, read, previous, step).await {
             tracing::info!(?step, ?why, "left as it is");
-            return Went::Skipped(why);
+            return StepResult::Skipped(why);
         }
         run.changes += 1;
         let mut change = Audited {
             fencing: run.lease.fencing,
             number: run.changes,
-            at: self.edge.now(),
+            at: self.runtime.now(),
             run: run.lease.holder.clone(),
             mode: run.mode.name().to_owned(),
             drops: decision.wanted.drops.iter().map(|d| d.drop.clone()).collect(),
@@ -73,11 +73,11 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         };
         // Shoppers cannot wait for the record, so increases continue without it. Reductions can wait a minute.
         if !self.audit(&change).await && certain {
-            return Went::Skipped(Skipped::NoAudit);
+            return StepResult::Skipped(Skipped::NoAudit);
         }
         // Repeats stop at this run's end: a later change is for another run to decide.
         let carry_out = || async {
-            if self.edge.now() >= run.until {
+            if self.runtime.now() >= run.until {
                 return Err(ControlError::Unknown);
             }
             self.account.carry_out(step).await
@@ -86,7 +86,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         let outcome = if certain {
             carry_out().await
         } else {
-            retry(&self.edge, IN_WORKER, carry_out).await
+            retry(&self.runtime, IN_WORKER, carry_out).await
         };
         match &outcome {
             Ok(carried) => tracing::info!(?step, ?carried, number = change.number, "capacity changed"),
@@ -95,8 +95,8 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         change.outcome = Some(outcome.clone());
         self.audit(&change).await;
         match outcome {
-            Ok(carried) => Went::Carried(carried),
-            Err(error) => Went::Failed(error),
+            Ok(carried) => StepResult::Carried(carried),
+            Err(error) => StepResult::Failed(error),
         }
     }
 
@@ -121,14 +121,14 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
             &read.quotas,
             &read.seen.observed,
             previous,
-            self.edge.now(),
+            self.runtime.now(),
         );
         if !again.steps.contains(step) {
             return Err(Skipped::NotWanted);
         }
         // Read last, since a suspended run would have lost the lease.
-        let lease = retry(&self.edge, IN_WORKER, || self.store.lease()).await;
-        let now: Timestamp = self.edge.now();
+        let lease = retry(&self.runtime, IN_WORKER, || self.store.lease()).await;
+        let now: Timestamp = self.runtime.now();
         match lease {
             Ok(Some(lease)) if lease == run.lease && now < run.until => Ok(()),
             Ok(_) => Err(Skipped::Superseded),
@@ -137,7 +137,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     }
 
     async fn audit(&self, change: &Audited) -> bool {
-        let written = retry(&self.edge, IN_WORKER, || self.store.audit(change)).await;
+        let written = retry(&self.runtime, IN_WORKER, || self.store.audit(change)).await;
         if let Err(error) = &written {
             tracing::error!(number = change.number, step = ?change.step, %error, "a change is not on record");
         }

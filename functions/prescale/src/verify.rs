@@ -3,15 +3,15 @@
 use capacity::readiness::{Measured, PartKind, Readiness, readiness};
 use capacity::reconcile::Decision;
 use domain::time::Timestamp;
-use ports::edge::Edge;
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 
-use crate::{Account, Drops, Keeping, Prescaler, Read};
+use crate::{Account, Drops, Prescaler, Read, RunStore};
 
 /// The period over which spill-over is counted, in ms.
 const SPILL_OVER_MS: i64 = 60_000;
 
-impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
+impl<A: Account, S: RunStore, D: Drops, R: Runtime> Prescaler<A, S, D, R> {
     /// The readiness of each drop whose time runs.
     pub(crate) async fn readiness_of_all(
         &self,
@@ -35,7 +35,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
         // If functions are not warm, a trial invocation would only show that.
         if first.iter().any(|readiness| readiness.ready) {
             for name in decision.wanted.capacity.functions.keys() {
-                let answered = retry(&self.edge, IN_WORKER, || self.account.answers(name)).await;
+                let answered = retry(&self.runtime, IN_WORKER, || self.account.answers(name)).await;
                 if let Err(error) = &answered {
                     tracing::warn!(function = name, %error, "no answer to a trial call");
                 }
@@ -63,7 +63,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
     /// Values that cannot be measured count as missing.
     async fn measure(&self, read: &Read, decision: &Decision, now: Timestamp) -> Measured {
         let mut measured = Measured::default();
-        let reached = retry(&self.edge, IN_WORKER, || self.account.reached_acu(now)).await;
+        let reached = retry(&self.runtime, IN_WORKER, || self.account.reached_acu(now)).await;
         match reached {
             Ok(acu) => measured.reached_acu = acu,
             Err(error) => tracing::warn!(%error, "the database's size cannot be measured"),
@@ -73,7 +73,7 @@ impl<A: Account, S: Keeping, D: Drops, E: Edge> Prescaler<A, S, D, E> {
             if there.asked.provisioned == 0 || !decision.wanted.capacity.functions.contains_key(name) {
                 continue;
             }
-            let spilled = retry(&self.edge, IN_WORKER, || {
+            let spilled = retry(&self.runtime, IN_WORKER, || {
                 self.account.spill_over(name, since, now)
             })
             .await;

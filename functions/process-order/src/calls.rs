@@ -7,9 +7,9 @@ use domain::limits::payment_workers;
 use domain::rate::{CallRate, CallsWanted, Turn, from_micros, micros};
 use domain::time::Timestamp;
 use ports::calls::TakeCalls;
-use ports::edge::Edge;
 use ports::payment::GatewayError;
 use ports::retry::{Policy, retry};
+use ports::runtime::Runtime;
 
 use crate::{DEFAULT_CALLS_PER_SECOND, WORKERS};
 
@@ -82,9 +82,9 @@ impl Calls {
     }
 
     /// Records that the gateway requested a pause of `ms` milliseconds.
-    pub(crate) fn slow_down(&self, edge: &impl Edge, ms: u64) {
-        let ms = ms.saturating_add(edge.random() % SPREAD_MS);
-        let until = edge.now().plus_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    pub(crate) fn slow_down(&self, runtime: &impl Runtime, ms: u64) {
+        let ms = ms.saturating_add(runtime.random() % SPREAD_MS);
+        let until = runtime.now().plus_millis(i64::try_from(ms).unwrap_or(i64::MAX));
         let mut own = self.own();
         own.quiet_until = own.quiet_until.max(until);
     }
@@ -95,21 +95,21 @@ impl Calls {
     /// # Errors
     ///
     /// [`GatewayError::Throttled`], without a wait, when the turns begin after `latest`.
-    pub(crate) async fn turn<E: Edge>(
+    pub(crate) async fn turn<R: Runtime>(
         &self,
         line: &impl TakeCalls,
-        edge: &E,
+        runtime: &R,
         calls: u32,
         latest: Timestamp,
     ) -> Result<u64, GatewayError> {
-        let now = edge.now();
+        let now = runtime.now();
         let quiet_until = self.own().quiet_until;
         let from = now.max(quiet_until);
         let turn = if calls == 0 || from > latest {
             Turn::From(from)
         } else {
             let rate = self.pace.rate;
-            let drawn = edge.random() % u64::from(rate.lines());
+            let drawn = runtime.random() % u64::from(rate.lines());
             let wanted = CallsWanted {
                 line: u8::try_from(drawn).unwrap_or(0),
                 rate: rate.of_line(),
@@ -117,7 +117,7 @@ impl Calls {
                 now: from,
                 latest,
             };
-            match retry(edge, TAKING.until(latest), || line.take_calls(wanted)).await {
+            match retry(runtime, TAKING.until(latest), || line.take_calls(wanted)).await {
                 Ok(turn) => turn,
                 Err(error) => {
                     tracing::warn!(%error, "the shared rate of the payment gateway cannot be read; this process keeps to its own share");
@@ -125,12 +125,12 @@ impl Calls {
                 }
             }
         };
-        let wait = |at: Timestamp| u64::try_from(at.millis_since(edge.now())).unwrap_or(0);
+        let wait = |at: Timestamp| u64::try_from(at.millis_since(runtime.now())).unwrap_or(0);
         match turn {
             Turn::From(at) if at <= latest => {
                 let ms = wait(at);
                 if ms > 0 {
-                    edge.sleep(ms).await;
+                    runtime.sleep(ms).await;
                 }
                 Ok(ms)
             }

@@ -1,10 +1,10 @@
-//! Drives payments: reads messages from a queue, calls the gateway, and stores the results with the orders.
+//! Advances payments: reads messages from a queue, calls the gateway, and stores the results with the orders.
 //!
 //! **Problem.** An order that was accepted must end paid, declined or cancelled, with at most one charge,
 //! even if a process dies or a service does not answer, and although messages may arrive twice, late and out
 //! of order.
 //!
-//! **Model.** A message only names an order to check: [`drive`] reads the order, asks the gateway where the
+//! **Model.** A message only names an order to check: [`advance_payment`] reads the order, asks the gateway where the
 //! payment stands, and takes the one next step that follows from the two. No state is kept between messages,
 //! and of a message only the order's id is used. So a repeat, a stale event and the sweeper's reminder have
 //! the same effect.
@@ -51,9 +51,9 @@
 //! **What it does not do.** It makes no refunds, and it does not find orders whose messages were lost: `sweep-orders` does.
 #![forbid(unsafe_code)]
 
+pub mod advance_payment;
 pub mod batch;
 mod calls;
-pub mod drive;
 
 pub use calls::Pace;
 
@@ -62,13 +62,13 @@ use domain::limits::{
     FunctionLimits, PAYMENTS_BATCH, PROCESS_ORDER_TIMEOUT_SECONDS, Trigger, payment_workers,
 };
 use ports::calls::TakeCalls;
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::orders::{AdvanceOrder, NoteDecline, ReadOrder};
 use ports::payment::PaymentGateway;
+use ports::runtime::Runtime;
 use startup::batch::WholeBatchFailed;
 
-use crate::drive::Driver;
+use crate::advance_payment::PaymentSaga;
 
 /// The gateway's rate without the template's parameter, in calls a second. It is Stripe's rate for test
 /// traffic; the rate for live traffic is 100 (<https://docs.stripe.com/rate-limits>).
@@ -88,11 +88,11 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(
     },
 );
 
-impl<O, G, E> Handle for Driver<O, G, E>
+impl<O, G, R> Handle for PaymentSaga<O, G, R>
 where
     O: ReadOrder + AdvanceOrder + TakeCalls + NoteDecline + 'static,
     G: PaymentGateway + 'static,
-    E: Edge,
+    R: Runtime,
 {
     type Event = SqsEvent;
     type Answer = SqsBatchResponse;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use dynamodb::Table::{Orders, Purchases, Stock};
 use dynamodb::{OrderStore, Tables};
 use process_order::Pace;
-use process_order::drive::{Driver, GATEWAY_CALL_MS};
+use process_order::advance_payment::{GATEWAY_CALL_MS, PaymentSaga};
 use secrets::{CachedSecret, SecretName, SecretsManager};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 use stripe::{Mode, StripeConfig, StripeGateway};
 
 /// The URL to which banks return shoppers, without the setting `RETURN_URL`.
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             let mode = mode.ok_or("needs GATEWAY_MODE")?;
             let mut stripe = StripeConfig::new(url, mode).map_err(|error| error.to_string())?;
             stripe.total_timeout = Duration::from_millis(GATEWAY_CALL_MS);
-            let key = CachedSecret::new(secret, SystemEdge);
+            let key = CachedSecret::new(secret, SystemRuntime);
             StripeGateway::new(&stripe, key).map_err(|error| error.to_string())
         })?;
         let rate = config.made("GATEWAY_CALLS_PER_SECOND", str::parse);
@@ -36,6 +36,6 @@ fn main() -> ExitCode {
         let orders = OrderStore::new(&client, &tables);
         let pace = Pace::of(rate?);
         pace.warn();
-        Some(Driver::new(orders, gateway, pace, return_url, SystemEdge))
+        Some(PaymentSaga::new(orders, gateway, pace, return_url, SystemRuntime))
     })
 }

@@ -24,12 +24,12 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::limits::{FunctionLimits, LEDGER_OUTAGE_SECONDS, PROJECT_LEDGER_TIMEOUT_SECONDS, Trigger};
 use domain::time::Timestamp;
 use events::OrderEvent;
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::ledger::{LedgerError, ProjectOrders, Projected};
 use ports::retry::{Policy, retry_each};
+use ports::runtime::Runtime;
 pub use startup::batch::WholeBatchFailed;
-use startup::batch::{BatchReport, Decoded, hopeless, work};
+use startup::batch::{BatchReport, Decoded, log_unprocessable, work};
 use startup::spans::of_event;
 
 /// The function's platform limits.
@@ -64,14 +64,14 @@ const _: () = assert!(
 );
 
 #[derive(Debug, Clone)]
-pub struct Projection<L, E> {
+pub struct Projection<L, R> {
     ledger: L,
-    edge: E,
+    runtime: R,
 }
 
-impl<L: ProjectOrders, E: Edge> Projection<L, E> {
-    pub const fn new(ledger: L, edge: E) -> Self {
-        Self { ledger, edge }
+impl<L: ProjectOrders, R: Runtime> Projection<L, R> {
+    pub const fn new(ledger: L, runtime: R) -> Self {
+        Self { ledger, runtime }
     }
 
     /// Writes a batch before `deadline`.
@@ -94,7 +94,7 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
     async fn write(&self, policy: Policy, messages: Vec<Decoded<'_, OrderEvent>>) -> Vec<bool> {
         let (mut tries, delayed) = (0_usize, AtomicUsize::new(0));
         let left: Vec<&Decoded<'_, OrderEvent>> = messages.iter().collect();
-        let answers = retry_each(&self.edge, policy, &left, |left| {
+        let answers = retry_each(&self.runtime, policy, &left, |left| {
             tries += 1;
             let delayed = &delayed;
             async move {
@@ -128,7 +128,7 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
                 }
                 Some(Err(LedgerError::Refused(rule))) => {
                     refused += 1;
-                    hopeless(message.id, message.is_first_receive, &rule);
+                    log_unprocessable(message.id, message.is_first_receive, &rule);
                 }
                 error => {
                     left += 1;
@@ -154,7 +154,7 @@ impl<L: ProjectOrders, E: Edge> Projection<L, E> {
     }
 }
 
-impl<L: ProjectOrders + 'static, E: Edge> Handle for Projection<L, E> {
+impl<L: ProjectOrders + 'static, R: Runtime> Handle for Projection<L, R> {
     type Event = SqsEvent;
     type Answer = SqsBatchResponse;
     type Error = WholeBatchFailed;

@@ -4,30 +4,30 @@
 use aws_lambda_events::sqs::SqsEvent;
 use contracts::ledger::{cancelled_life, life};
 use events::{MAX_EVENT_BYTES, OrderEvent};
-use memory::{MemoryLedger, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryLedger, TestRuntime};
 use ports::ledger::LedgerError;
+use ports::runtime::Clock as _;
 use project_ledger::{Projection, WholeBatchFailed};
 use serde_json::{Value, json};
 
 struct Bench {
     ledger: MemoryLedger,
-    edge: TestEdge,
+    runtime: TestRuntime,
 }
 
 impl Bench {
     fn new() -> Self {
         Self {
             ledger: MemoryLedger::new(),
-            edge: TestEdge::default(),
+            runtime: TestRuntime::default(),
         }
     }
 
     async fn try_project(&self, records: &[Value], seconds: u32) -> Result<Vec<String>, WholeBatchFailed> {
-        let projection = Projection::new(self.ledger.clone(), self.edge.clone());
+        let projection = Projection::new(self.ledger.clone(), self.runtime.clone());
         let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
         let report = projection
-            .project(&batch, self.edge.now().plus_seconds(seconds))
+            .project(&batch, self.runtime.now().plus_seconds(seconds))
             .await?;
         let report = serde_json::to_value(report).unwrap();
         let failures = report["batchItemFailures"].as_array().unwrap();
@@ -94,7 +94,7 @@ async fn every_version_is_written_in_any_order_and_however_often() {
         bench.ledger.latest(&life[0].data.order_id).unwrap().data,
         life[4].data
     );
-    assert_eq!(bench.edge.slept_ms(), 0);
+    assert_eq!(bench.runtime.slept_ms(), 0);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn what_is_no_event_fails_alone() {
         ]
     );
     assert_eq!(bench.versions(&life), [1, 2]);
-    assert_eq!(bench.edge.slept_ms(), 0, "no repeat can mend it");
+    assert_eq!(bench.runtime.slept_ms(), 0, "no repeat can mend it");
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn what_the_ledger_refuses_fails_alone_and_at_once() {
         (bench.versions(&life), bench.versions(&other)),
         (vec![1, 3], vec![1])
     );
-    assert_eq!(bench.edge.slept_ms(), 0);
+    assert_eq!(bench.runtime.slept_ms(), 0);
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn while_the_database_is_away_for_a_moment_only_the_rest_is_tried_again() 
     bench.away(3);
     assert_eq!(bench.project(&messages(&life[..3])).await, Vec::<String>::new());
     assert_eq!(bench.versions(&life), [1, 2, 3]);
-    assert!(bench.edge.slept_ms() > 0);
+    assert!(bench.runtime.slept_ms() > 0);
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn no_try_begins_that_might_not_end_in_time() {
     bench.away(1);
     let batch = messages(&life("ada")[..1]);
     assert_eq!(bench.try_project(&batch, 5).await, Ok(vec!["1".to_owned()]));
-    assert_eq!(bench.edge.slept_ms(), 0);
+    assert_eq!(bench.runtime.slept_ms(), 0);
 }
 
 #[tokio::test]

@@ -39,9 +39,9 @@ use events::PaymentHint;
 use hashlink::LruCache;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use ports::edge::Edge;
 use ports::messages::{SendError, SendHint};
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use ports::secrets::ReadSecret;
 use startup::spans::of_order;
 use stripe::webhook::{GATEWAY, MAX_BODY_BYTES, Notice, SIGNATURE_HEADER, SignatureError, read, verify};
@@ -55,21 +55,21 @@ pub const LIMITS: FunctionLimits = FunctionLimits::new(API_TIMEOUT_SECONDS, Trig
 pub const REMEMBERED: usize = 4_096;
 
 /// The function over its ports: `secrets` reads the signing secrets, `queue` accepts hints.
-pub struct Webhooks<S, Q, E> {
+pub struct Webhooks<S, Q, R> {
     secrets: S,
     queue: Q,
-    edge: E,
+    runtime: R,
     /// The ids of events whose hints the queue has accepted.
     known: Mutex<LruCache<String, ()>>,
 }
 
-impl<S: ReadSecret + 'static, Q: SendHint + 'static, E: Edge> Webhooks<S, Q, E> {
+impl<S: ReadSecret + 'static, Q: SendHint + 'static, R: Runtime> Webhooks<S, Q, R> {
     /// The function's router.
-    pub fn router(secrets: S, queue: Q, edge: E) -> Router {
+    pub fn router(secrets: S, queue: Q, runtime: R) -> Router {
         let webhooks = Self {
             secrets,
             queue,
-            edge,
+            runtime,
             known: Mutex::new(LruCache::new(REMEMBERED)),
         };
         let routes = Router::new().route("/payments/{gateway}/webhook", post(Self::receive));
@@ -117,7 +117,7 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, E: Edge> Webhooks<S, Q, E> 
             .get(SIGNATURE_HEADER)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        let checked = verify(header, body, &secrets, self.edge.now());
+        let checked = verify(header, body, &secrets, self.runtime.now());
         match checked {
             Ok(()) => Ok(()),
             Err(SignatureError::NoSecret) => {
@@ -149,9 +149,9 @@ impl<S: ReadSecret + 'static, Q: SendHint + 'static, E: Edge> Webhooks<S, Q, E> 
         let hint = PaymentHint {
             event: notice.event,
             order: notice.order,
-            at: self.edge.now(),
+            at: self.runtime.now(),
         };
-        let sent = retry(&self.edge, IN_REQUEST, || self.queue.hint(&hint)).await;
+        let sent = retry(&self.runtime, IN_REQUEST, || self.queue.hint(&hint)).await;
         sent.map_err(|error: SendError| {
             tracing::warn!(%error, "the queue did not accept a hint; answered 503");
             unavailable()

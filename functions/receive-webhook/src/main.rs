@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use queues::{QueueUrls, SqsQueues};
 use receive_webhook::Webhooks;
 use secrets::{CachedSecret, SecretName, SecretsManager};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 startup::request_allocator!();
 
@@ -18,11 +18,11 @@ fn main() -> ExitCode {
         };
         let aws = startup::aws::service(config, secrets::ENDPOINT_VARIABLE);
         let name: SecretName = config.made("WEBHOOK_SECRET", str::parse)?;
-        let secrets = CachedSecret::new(SecretsManager::new(&aws, name), SystemEdge);
+        let secrets = CachedSecret::new(SecretsManager::new(&aws, name), SystemRuntime);
         Some(Webhooks::router(
             secrets,
             SqsQueues::new(&client, urls),
-            SystemEdge,
+            SystemRuntime,
         ))
     })
 }

@@ -7,8 +7,8 @@ use data_encoding::HEXLOWER;
 use domain::ids::OrderId;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use memory::{MemoryQueues, MemorySecret, SendFault, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryQueues, MemorySecret, SendFault, TestRuntime};
+use ports::runtime::Clock as _;
 use ports::secrets::SecretError;
 use receive_webhook::Webhooks;
 use ring::hmac;
@@ -24,7 +24,7 @@ struct Scene {
     router: Router,
     secret: MemorySecret,
     queues: MemoryQueues,
-    edge: TestEdge,
+    runtime: TestRuntime,
 }
 
 fn event(id: &str, kind: &str, order: &str) -> String {
@@ -39,18 +39,22 @@ fn paid(id: &str) -> String {
 
 impl Scene {
     fn new() -> Self {
-        let (secret, queues, edge) = (MemorySecret::new(SECRET), MemoryQueues::new(), TestEdge::new(1));
-        let router = Webhooks::router(secret.clone(), queues.clone(), edge.clone());
+        let (secret, queues, runtime) = (
+            MemorySecret::new(SECRET),
+            MemoryQueues::new(),
+            TestRuntime::new(1),
+        );
+        let router = Webhooks::router(secret.clone(), queues.clone(), runtime.clone());
         Self {
             router,
             secret,
             queues,
-            edge,
+            runtime,
         }
     }
 
     fn signature(&self, secret: &str, body: &str, before_seconds: i64) -> String {
-        let at = self.edge.now().as_millis() / 1_000 - before_seconds;
+        let at = self.runtime.now().as_millis() / 1_000 - before_seconds;
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let signature = hmac::sign(&key, format!("{at}.{body}").as_bytes());
         format!("t={at},v1={}", HEXLOWER.encode(signature.as_ref()))

@@ -28,10 +28,10 @@ pub mod record;
 use domain::limits::{FunctionLimits, Trigger};
 use domain::time::Timestamp;
 use events::OrderEvent;
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::messages::{Destination, ParkRecord, SendEvents};
 use ports::retry::{Policy, SENDING, retry, retry_each};
+use ports::runtime::Runtime;
 use serde::Deserialize;
 use serde_json::Value;
 use startup::batch::report;
@@ -72,14 +72,14 @@ struct Sorted {
 }
 
 #[derive(Debug, Clone)]
-pub struct Relay<Q, E> {
+pub struct Relay<Q, R> {
     queues: Q,
-    edge: E,
+    runtime: R,
 }
 
-impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
-    pub const fn new(queues: Q, edge: E) -> Self {
-        Self { queues, edge }
+impl<Q: SendEvents + ParkRecord, R: Runtime> Relay<Q, R> {
+    pub const fn new(queues: Q, runtime: R) -> Self {
+        Self { queues, runtime }
     }
 
     /// Forwards a batch before `deadline`.
@@ -118,7 +118,7 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
     async fn send(&self, policy: Policy, to: Destination, events: Vec<(usize, OrderEvent)>) -> Option<usize> {
         let (places, events): (Vec<usize>, Vec<OrderEvent>) = events.into_iter().unzip();
         let send = |events: Vec<OrderEvent>| async move { self.queues.send(to, &events).await };
-        let answers = retry_each(&self.edge, policy, &events, send).await;
+        let answers = retry_each(&self.runtime, policy, &events, send).await;
         let mut first_failed = None;
         for ((place, event), answer) in places.into_iter().zip(&events).zip(answers) {
             let _about = of_event(event).entered();
@@ -141,7 +141,7 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
     /// Parks records; returns the index of the first one that was not accepted.
     async fn park(&self, policy: Policy, records: &[(usize, String)]) -> Option<usize> {
         for (place, raw) in records {
-            if let Err(error) = retry(&self.edge, policy, || self.queues.park(raw)).await {
+            if let Err(error) = retry(&self.runtime, policy, || self.queues.park(raw)).await {
                 tracing::error!(?error, "a record could not be parked");
                 return Some(*place);
             }
@@ -150,7 +150,7 @@ impl<Q: SendEvents + ParkRecord, E: Edge> Relay<Q, E> {
     }
 }
 
-impl<Q: SendEvents + ParkRecord + 'static, E: Edge> Handle for Relay<Q, E> {
+impl<Q: SendEvents + ParkRecord + 'static, R: Runtime> Handle for Relay<Q, R> {
     type Event = StreamBatch;
     type Answer = BatchReport;
     type Error = WholeBatchFailed;
@@ -170,7 +170,7 @@ fn sort(records: &[Value]) -> Sorted {
         let sequence = record::sequence_number(value);
         match record::read(value) {
             Reading::Change(event) => {
-                if event.kind.drives_payment() {
+                if event.kind.advances_payment() {
                     sorted.payments.push((place, (*event).clone()));
                 }
                 if event.kind.news().is_some() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use queues::{QueueUrls, SqsQueues};
 use relay_events::Relay;
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 
 fn main() -> ExitCode {
     startup::serve_events(|config| {
@@ -17,6 +17,6 @@ fn main() -> ExitCode {
             mail: Some(config.text("MAIL_QUEUE_URL")),
             parked: Some(config.text("PARKED_QUEUE_URL")),
         };
-        Some(Relay::new(SqsQueues::new(&client, urls), SystemEdge))
+        Some(Relay::new(SqsQueues::new(&client, urls), SystemRuntime))
     })
 }

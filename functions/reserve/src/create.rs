@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::crowd::{self, Demand, Looks, StockTable};
+use domain::crowd::{self, Demand, LookBudget, StockTable};
 use domain::drops::Drop;
 use domain::ids::{DropId, SkuId};
 use domain::search::{Act, Look, Refused, Request, Reserved, Scarcity, Step, Wanted};
@@ -10,8 +10,8 @@ use domain::status::{Availability, SkuCounts};
 use domain::time::Timestamp;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::{FreeCounts, ReadCounts, ReadDrop, ReadStatus};
-use ports::edge::Edge;
 use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
 use ports::stock::{ClaimStock, PeekStock};
 use ports::{Conditional, StoreError};
 use tokens::Scope;
@@ -33,23 +33,23 @@ pub enum NotReserved {
 
 /// The interval at which a process logs the number of requests that it answered without a look at the shards,
 /// in milliseconds.
-const TOLD_MS: i64 = 10_000;
+const LOG_INTERVAL_MS: i64 = 10_000;
 
 /// A process's budget of looks: reads of shards.
 #[derive(Debug, Default)]
-pub struct LooksLeft {
-    looks: Looks,
+pub struct ProcessBudget {
+    looks: LookBudget,
     /// Requests that were answered without a look since they were last logged.
     refused: u32,
-    told_at: Timestamp,
+    logged_at: Timestamp,
 }
 
-impl LooksLeft {
+impl ProcessBudget {
     /// The budget of a process that has just started.
     #[must_use]
     pub fn at(table: StockTable) -> Self {
         Self {
-            looks: Looks::at(table),
+            looks: LookBudget::at(table),
             ..Self::default()
         }
     }
@@ -62,23 +62,23 @@ fn demand(drop: &Drop) -> Demand {
     }
 }
 
-pub struct Create<D, S, T, E> {
+pub struct Create<D, S, T, R> {
     /// The drops, each read about once a second.
-    pub drops: Arc<CachedDrops<D, E>>,
+    pub drops: Arc<CachedDrops<D, R>>,
     pub stock: S,
     /// The conductor's status and counts.
     pub status: T,
     /// This process's cache of the stock.
     pub shard_cache: ShardCache,
     /// How often this process may still look at shards.
-    pub looks: Mutex<LooksLeft>,
+    pub looks: Mutex<ProcessBudget>,
     /// The copy of the status documents that this process reads, among the copies of a drop.
     pub replica: u8,
     /// Clock and randomness.
-    pub edge: E,
+    pub runtime: R,
 }
 
-impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge> Create<D, S, T, E> {
+impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, R: Runtime> Create<D, S, T, R> {
     /// Reserves in a drop that `scope` covers, or returns the refusal. A repeat of the same request finds the same
     /// reservation.
     ///
@@ -106,7 +106,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         let Some(seconds) = self.budget().looks.spread_seconds(demand(drop)) else {
             return Refused::SoldOut(Availability::AllHeld);
         };
-        let drawn = self.edge.random() % (u64::from(seconds) * 1_000);
+        let drawn = self.runtime.random() % (u64::from(seconds) * 1_000);
         Refused::Crowded {
             in_ms: i64::try_from(drawn).unwrap_or(0),
         }
@@ -119,7 +119,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             shopper,
             ..
         } = request;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let wanted = Wanted::check(request, drop, now)?;
         let of_sku = (drop_id.clone(), sku.clone());
         let known = &self.shard_cache;
@@ -132,7 +132,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     if !self.may_look(&look, drop, scarcity.is_some(), now) {
                         return Err(Refused::SoldOut(Availability::AllHeld).into());
                     }
-                    let peek = retry(&self.edge, IN_REQUEST, || {
+                    let peek = retry(&self.runtime, IN_REQUEST, || {
                         self.stock.peek(drop_id, shopper, &look.shards)
                     })
                     .await?;
@@ -143,7 +143,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                 }
                 Step::Write(write) => {
                     let (key, hold) = (&write.shard, &wanted.hold);
-                    let outcome = retry(&self.edge, IN_REQUEST, || async {
+                    let outcome = retry(&self.runtime, IN_REQUEST, || async {
                         match &write.act {
                             Act::Claim => self.stock.claim(key, shopper, hold).await,
                             Act::TakeOver { victim, seen } => {
@@ -169,7 +169,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
                     let counts = self.counts(&of_sku, self.copy_of(drop), now).await;
                     let counts = counts.as_ref().map(|counts| (counts.as_of, &*counts.free));
                     let free = counts.map_or(0, |(_, free)| free.iter().map(|free| u32::from(*free)).sum());
-                    let chance = self.edge.random();
+                    let chance = self.runtime.random();
                     count.showed(
                         counts,
                         self.budget().looks.further_shards(demand(drop), free, chance),
@@ -191,7 +191,7 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
         }
     }
 
-    fn budget(&self) -> MutexGuard<'_, LooksLeft> {
+    fn budget(&self) -> MutexGuard<'_, ProcessBudget> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,12 +203,12 @@ impl<D: ReadDrop, S: PeekStock + ClaimStock, T: ReadStatus + ReadCounts, E: Edge
             budget.looks.charge(look.shards.len());
             return true;
         }
-        let chance = self.edge.random();
+        let chance = self.runtime.random();
         let may = budget.looks.take(demand(drop), scarce, now, chance);
         budget.refused += u32::from(!may);
-        if budget.refused > 0 && !(0..TOLD_MS).contains(&now.millis_since(budget.told_at)) {
+        if budget.refused > 0 && !(0..LOG_INTERVAL_MS).contains(&now.millis_since(budget.logged_at)) {
             tracing::info!(refused = budget.refused, "requests were answered without a look");
-            (budget.refused, budget.told_at) = (0, now);
+            (budget.refused, budget.logged_at) = (0, now);
         }
         may
     }

@@ -14,27 +14,27 @@ use domain::status::Availability;
 use http::StatusCode;
 use ports::cached::CachedDrops;
 use ports::drops::{ReadCounts, ReadDrop, ReadStatus};
-use ports::edge::Edge;
+use ports::runtime::Runtime;
 use ports::stock::{ClaimStock, GiveBackStock, PeekStock, ReadClaim};
 use web::{
     Caching, Code, Failure, IdempotencyKey, Json, PathOf, Problem, Shared, Shopper, Tokens, answer, path_id,
 };
 
-use crate::create::{Create, LooksLeft, NotReserved};
-use crate::release::{Held, NoReservation};
+use crate::create::{Create, NotReserved, ProcessBudget};
+use crate::release::{NoReservation, Reservations};
 use crate::shard_cache::ShardCache;
 
-pub struct Api<D, S, T, E> {
-    create: Create<D, S, T, E>,
-    held: Held<D, S, E>,
+pub struct Api<D, S, T, R> {
+    create: Create<D, S, T, R>,
+    reservations: Reservations<D, S, R>,
 }
 
-impl<D, S, T, E> Api<D, S, T, E>
+impl<D, S, T, R> Api<D, S, T, R>
 where
     D: ReadDrop + 'static,
     S: PeekStock + ClaimStock + ReadClaim + GiveBackStock + Clone + 'static,
     T: ReadStatus + ReadCounts + 'static,
-    E: Edge,
+    R: Runtime,
 {
     /// Builds the function's router over its ports. `table` is the capacity of the stock table. The process
     /// reads one copy of the status documents, drawn here, so that no copy is hot.
@@ -43,7 +43,7 @@ where
         stock: S,
         status: T,
         shoppers: impl Into<Tokens>,
-        edge: E,
+        runtime: R,
         table: StockTable,
     ) -> Router {
         let routes = Router::new()
@@ -52,29 +52,29 @@ where
                 "/drops/{drop_id}/reservations/{reservation_id}",
                 get(Self::show).delete(Self::release),
             );
-        let drops = Arc::new(CachedDrops::new(drops, edge.clone()));
-        let replica = edge.random() % u64::from(STATUS_REPLICAS);
+        let drops = Arc::new(CachedDrops::new(drops, runtime.clone()));
+        let replica = runtime.random() % u64::from(STATUS_REPLICAS);
         let api = Self {
             create: Create {
                 drops: Arc::clone(&drops),
                 stock: stock.clone(),
                 status,
                 shard_cache: ShardCache::default(),
-                looks: Mutex::new(LooksLeft::at(table)),
+                looks: Mutex::new(ProcessBudget::at(table)),
                 replica: u8::try_from(replica).unwrap_or(0),
-                edge: edge.clone(),
+                runtime: runtime.clone(),
             },
-            held: Held {
+            reservations: Reservations {
                 drops,
                 stock,
-                edge: edge.clone(),
+                runtime: runtime.clone(),
             },
         };
-        web::with_tokens(routes, api, shoppers, edge)
+        web::with_tokens(routes, api, shoppers, runtime)
     }
 
     async fn create(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(drop): PathOf<String>,
         shopper: Shopper,
         IdempotencyKey(idempotency_key): IdempotencyKey,
@@ -92,22 +92,26 @@ where
     }
 
     async fn show(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(path): PathOf<(String, String)>,
         shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let reserved = context.service.held.show(&drop, &id, &shopper.id).await;
+        let reserved = context.service.reservations.show(&drop, &id, &shopper.id).await;
         view(StatusCode::OK, reserved.map_err(no_reservation)?)
     }
 
     async fn release(
-        context: Shared<Self, E>,
+        context: Shared<Self, R>,
         PathOf(path): PathOf<(String, String)>,
         shopper: Shopper,
     ) -> Result<Response, Failure> {
         let (drop, id) = ids(&path)?;
-        let released = context.service.held.release(&drop, &id, &shopper.id).await;
+        let released = context
+            .service
+            .reservations
+            .release(&drop, &id, &shopper.id)
+            .await;
         released.map_err(no_reservation)?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }

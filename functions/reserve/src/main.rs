@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use domain::crowd::StockTable;
 use dynamodb::Table::{Drops, Purchases, Status, Stock};
 use dynamodb::{DropStore, IssuerStore, StatusStore, StockStore, Tables};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 use web::Tokens;
 
 startup::request_allocator!();
@@ -22,8 +22,8 @@ fn main() -> ExitCode {
             DropStore::new(&client, &tables),
             StockStore::new(&client, &tables),
             StatusStore::new(&client, &tables),
-            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemEdge),
-            SystemEdge,
+            Tokens::of_shoppers(IssuerStore::new(&client, &tables), SystemRuntime),
+            SystemRuntime,
             StockTable {
                 read_units: read_units?,
                 write_units: write_units?,

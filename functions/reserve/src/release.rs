@@ -9,12 +9,12 @@ use domain::survey::SeenClaim;
 use ports::StoreError;
 use ports::cached::{CachedDrops, Known};
 use ports::drops::ReadDrop;
-use ports::edge::Edge;
-use ports::retry::{IN_REQUEST, Look, Policy, look_again, retry};
+use ports::retry::{Attempt, IN_REQUEST, Policy, retry, retry_on_conflict};
+use ports::runtime::Runtime;
 use ports::stock::{GiveBackStock, ReadClaim};
 
 /// How often a release reads again when the claim has changed since the first read.
-const LOOKS: Policy = Policy::at_once(2);
+const ATTEMPTS: Policy = Policy::at_once(2);
 
 /// Why there is no reservation to show or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,15 +32,16 @@ pub enum NoReservation {
     Store(#[from] StoreError),
 }
 
-pub struct Held<D, S, E> {
+/// The existing reservations of shoppers.
+pub struct Reservations<D, S, R> {
     /// The drops, for prices.
-    pub drops: Arc<CachedDrops<D, E>>,
+    pub drops: Arc<CachedDrops<D, R>>,
     pub stock: S,
     /// Clock and randomness.
-    pub edge: E,
+    pub runtime: R,
 }
 
-impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
+impl<D: ReadDrop, S: ReadClaim + GiveBackStock, R: Runtime> Reservations<D, S, R> {
     /// The shopper's reservation of that id in that drop.
     ///
     /// # Errors
@@ -54,7 +55,7 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
         let claim = self.find(drop, id, shopper).await?;
         let Known { drop, .. } = self.drops.get(drop).await?.ok_or(NoReservation::Unknown)?;
         let sku = drop.sku(&id.shard.sku).ok_or(NoReservation::Unknown)?;
-        if !claim.is_live(self.edge.now()) {
+        if !claim.is_live(self.runtime.now()) {
             return Err(NoReservation::Unknown);
         }
         Ok(Reserved {
@@ -74,10 +75,10 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
         id: &ReservationId,
         shopper: &ShopperId,
     ) -> Result<(), NoReservation> {
-        let look = |before| async move {
+        let attempt = |before| async move {
             let claim = match self.find(drop, id, shopper).await {
                 // An earlier attempt of this call released it, although its write was not confirmed.
-                Err(NoReservation::Unknown) if before > 0 => return Ok(Look::Done(())),
+                Err(NoReservation::Unknown) if before > 0 => return Ok(Attempt::Done(())),
                 found => found?,
             };
             if claim.state == ClaimState::Ordered {
@@ -88,10 +89,10 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
                 shopper: shopper.clone(),
                 claim,
             };
-            let returned = retry(&self.edge, IN_REQUEST, || self.stock.give_back(&seen)).await?;
-            Ok(Look::of(returned, ()))
+            let returned = retry(&self.runtime, IN_REQUEST, || self.stock.give_back(&seen)).await?;
+            Ok(Attempt::of(returned, ()))
         };
-        let done: Result<_, NoReservation> = look_again(&self.edge, LOOKS, look).await;
+        let done: Result<_, NoReservation> = retry_on_conflict(&self.runtime, ATTEMPTS, attempt).await;
         done?.ok_or(NoReservation::Contended)
     }
 
@@ -104,7 +105,7 @@ impl<D: ReadDrop, S: ReadClaim + GiveBackStock, E: Edge> Held<D, S, E> {
         if id.shard.drop != *drop {
             return Err(NoReservation::Unknown);
         }
-        let claim = retry(&self.edge, IN_REQUEST, || {
+        let claim = retry(&self.runtime, IN_REQUEST, || {
             self.stock.read_claim(&id.shard, shopper)
         })
         .await?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use domain::ids::{DropId, ShardKey, SkuId};
 use domain::search::Scarcity;
 use ports::drops::FreeCounts;
-use ports::recent::Recent;
+use ports::timed_cache::TimedCache;
 
 /// The number of cached entries of each kind. Only SKUs and shards of existing drops are cached.
 const MOST: usize = 4096;
@@ -17,18 +17,18 @@ const MOST: usize = 4096;
 /// The cache, shared by the requests of a process.
 pub struct ShardCache {
     /// SKUs for which a search found too few units.
-    pub scarce: Recent<(DropId, SkuId), Scarcity>,
+    pub scarce: TimedCache<(DropId, SkuId), Scarcity>,
     /// The free units of a shard, less the units that this process took since.
-    pub free: Recent<ShardKey, u32>,
-    pub counts: Recent<(DropId, SkuId), Arc<FreeCounts>>,
+    pub free: TimedCache<ShardKey, u32>,
+    pub counts: TimedCache<(DropId, SkuId), Arc<FreeCounts>>,
 }
 
 impl Default for ShardCache {
     fn default() -> Self {
         Self {
-            scarce: Recent::new(MOST),
-            free: Recent::new(MOST),
-            counts: Recent::new(MOST),
+            scarce: TimedCache::new(MOST),
+            free: TimedCache::new(MOST),
+            counts: TimedCache::new(MOST),
         }
     }
 }

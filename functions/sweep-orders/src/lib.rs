@@ -32,11 +32,11 @@ use std::ops::AddAssign;
 use domain::limits::{FunctionLimits, OPEN_BUCKETS, Trigger};
 use domain::time::Timestamp;
 use futures_util::stream::{self, StreamExt as _};
-use ports::edge::Edge;
 use ports::invocation::{Handle, Invocation};
 use ports::messages::SendEvents;
 use ports::orders::{FindDueOrders, PutOff, ReadOrder};
 use ports::retry::{IN_WORKER, retry};
+use ports::runtime::Runtime;
 use serde::Serialize;
 
 use crate::schedule::{Tick, until};
@@ -94,35 +94,39 @@ impl AddAssign for Swept {
 
 /// The sweeper.
 #[derive(Debug, Clone)]
-pub struct Sweeper<O, Q, E> {
+pub struct Sweeper<O, Q, R> {
     orders: O,
     queues: Q,
-    edge: E,
+    runtime: R,
 }
 
-impl<O, Q, E> Sweeper<O, Q, E>
+impl<O, Q, R> Sweeper<O, Q, R>
 where
     O: FindDueOrders + ReadOrder + PutOff,
     Q: SendEvents,
-    E: Edge,
+    R: Runtime,
 {
     /// The function over its ports.
-    pub const fn new(orders: O, queues: Q, edge: E) -> Self {
-        Self { orders, queues, edge }
+    pub const fn new(orders: O, queues: Q, runtime: R) -> Self {
+        Self {
+            orders,
+            queues,
+            runtime,
+        }
     }
 
     /// Makes passes until the next one would begin at `until` or later; at least one.
     pub async fn run(&self, until: Timestamp) -> Swept {
         let mut run = Swept::default();
         loop {
-            let began = self.edge.now();
+            let began = self.runtime.now();
             run += self.pass(until).await;
             let next = began.plus_millis(PERIOD_MS);
             if next >= until {
                 break;
             }
-            let pause = next.millis_since(self.edge.now());
-            self.edge.sleep(u64::try_from(pause).unwrap_or(0)).await;
+            let pause = next.millis_since(self.runtime.now());
+            self.runtime.sleep(u64::try_from(pause).unwrap_or(0)).await;
         }
         tracing::info!(
             passes = run.passes,
@@ -144,10 +148,10 @@ where
             ..Swept::default()
         };
         let until = until.plus_millis(OVERRUN_MS);
-        let first = self.edge.random() % u64::from(OPEN_BUCKETS);
+        let first = self.runtime.random() % u64::from(OPEN_BUCKETS);
         let first = u8::try_from(first).unwrap_or(0);
         for n in 0..OPEN_BUCKETS {
-            if self.edge.now() >= until {
+            if self.runtime.now() >= until {
                 break;
             }
             pass += self.bucket((first + n) % OPEN_BUCKETS, until).await;
@@ -156,9 +160,9 @@ where
     }
 
     async fn bucket(&self, bucket: u8, until: Timestamp) -> Swept {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let find = || self.orders.due_orders(bucket, now, MAX_BUCKET_ORDERS);
-        let ids = match retry(&self.edge, IN_WORKER, find).await {
+        let ids = match retry(&self.runtime, IN_WORKER, find).await {
             Ok(ids) => ids,
             Err(error) => {
                 tracing::error!(bucket, %error, "a bucket of open orders cannot be read");
@@ -190,17 +194,19 @@ where
     }
 }
 
-impl<O, Q, E> Handle for Sweeper<O, Q, E>
+impl<O, Q, R> Handle for Sweeper<O, Q, R>
 where
     O: FindDueOrders + ReadOrder + PutOff + 'static,
     Q: SendEvents + 'static,
-    E: Edge,
+    R: Runtime,
 {
     type Event = Tick;
     type Answer = Swept;
     type Error = Infallible;
 
     async fn handle(&self, tick: Tick, invocation: &Invocation) -> Result<Swept, Infallible> {
-        Ok(self.run(until(tick, self.edge.now(), invocation.deadline)).await)
+        Ok(self
+            .run(until(tick, self.runtime.now(), invocation.deadline))
+            .await)
     }
 }

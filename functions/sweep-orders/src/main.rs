@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use dynamodb::{OrderStore, Table, Tables};
 use queues::{QueueUrls, SqsQueues};
-use startup::edge::SystemEdge;
+use startup::runtime::SystemRuntime;
 use sweep_orders::Sweeper;
 
 fn main() -> ExitCode {
@@ -17,6 +17,6 @@ fn main() -> ExitCode {
             ..QueueUrls::default()
         };
         let orders = OrderStore::new(&dynamodb, &tables);
-        Some(Sweeper::new(orders, SqsQueues::new(&sqs, urls), SystemEdge))
+        Some(Sweeper::new(orders, SqsQueues::new(&sqs, urls), SystemRuntime))
     })
 }

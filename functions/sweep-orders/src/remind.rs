@@ -6,10 +6,10 @@ use domain::ids::OrderId;
 use domain::order::Order;
 use domain::time::Timestamp;
 use events::OrderEvent;
-use ports::edge::Edge;
 use ports::messages::{Destination, SendEvents};
 use ports::orders::{FindDueOrders, PutOff, ReadOrder};
 use ports::retry::{IN_WORKER, SENDING, retry, retry_each};
+use ports::runtime::Runtime;
 use ports::{Conditional, StoreError};
 
 use startup::spans::{correlate, of_event, of_order};
@@ -17,11 +17,11 @@ use tracing::Instrument as _;
 
 use crate::Sweeper;
 
-impl<O, Q, E> Sweeper<O, Q, E>
+impl<O, Q, R> Sweeper<O, Q, R>
 where
     O: FindDueOrders + ReadOrder + PutOff,
     Q: SendEvents,
-    E: Edge,
+    R: Runtime,
 {
     /// Moves the order's due time. Returns the reminder to send, or `None` when the order is no longer due.
     pub(crate) async fn put_off(&self, id: &OrderId) -> Result<Option<OrderEvent>, StoreError> {
@@ -40,7 +40,7 @@ where
             return Ok(None);
         };
         correlate(order.correlation.as_ref());
-        let now = self.edge.now();
+        let now = self.runtime.now();
         // The index may lag. Only the order shows whether it is still open, and when it is due.
         if order.due_at > now {
             return Ok(None);
@@ -56,7 +56,7 @@ where
             in_doubt.fetch_or(outcome == Err(StoreError::Unknown), Ordering::Relaxed);
             outcome
         };
-        let ours = match retry(&self.edge, IN_WORKER, put_off).await? {
+        let ours = match retry(&self.runtime, IN_WORKER, put_off).await? {
             Conditional::Done => true,
             Conditional::Refused(()) => {
                 let stored = |found: Order| (found.version, found.due_at) == (order.version, next);
@@ -71,14 +71,14 @@ where
     }
 
     async fn read(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
-        retry(&self.edge, IN_WORKER, || self.orders.order(id)).await
+        retry(&self.runtime, IN_WORKER, || self.orders.order(id)).await
     }
 
     /// Sends reminders, with repeats until `until`; returns the number that were finally not accepted.
     pub(crate) async fn send(&self, reminders: &[OrderEvent], until: Timestamp) -> u64 {
         let send =
             |left: Vec<OrderEvent>| async move { self.queues.send(Destination::Payments, &left).await };
-        let answers = retry_each(&self.edge, SENDING.until(until), reminders, send).await;
+        let answers = retry_each(&self.runtime, SENDING.until(until), reminders, send).await;
         let mut unsent = 0;
         for (reminder, answer) in reminders.iter().zip(answers) {
             let _about = of_event(reminder).entered();

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use contracts::scene::{key, placing_in, shopper};
+use contracts::fixtures::{key, placing_in, shopper};
 use domain::ids::OrderId;
 use domain::limits::{ACTION_POLL_MS, OPEN_BUCKETS, REDRIVE_MS};
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
 use events::EventType;
-use memory::{Fault, MemoryQueues, MemoryStore, Op, SendFault, TestEdge};
-use ports::edge::Edge as _;
+use memory::{Fault, MemoryQueues, MemoryStore, Op, SendFault, TestRuntime};
 use ports::messages::Destination::{Ledger, Payments};
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, ReadOrder as _};
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use proptest::prelude::*;
 use sweep_orders::{PERIOD_MS, Sweeper, Swept};
@@ -20,7 +20,7 @@ use sweep_orders::{PERIOD_MS, Sweeper, Swept};
 struct Bench {
     store: MemoryStore,
     queues: MemoryQueues,
-    edge: TestEdge,
+    runtime: TestRuntime,
 }
 
 impl Bench {
@@ -29,7 +29,7 @@ impl Bench {
         let bench = Self {
             store: MemoryStore::new(),
             queues: MemoryQueues::new(),
-            edge: TestEdge::default(),
+            runtime: TestRuntime::default(),
         };
         let mut orders = Vec::new();
         for n in 0..count {
@@ -39,7 +39,7 @@ impl Bench {
                 assert!(bench.store.allocate(&key(index), 20).await.unwrap().is_done());
             }
             let name = format!("s{n}");
-            let placing = placing_in(index, &name, "k", 1, 1, TestEdge::START);
+            let placing = placing_in(index, &name, "k", 1, 1, TestRuntime::START);
             let claimed = bench
                 .store
                 .claim(&key(index), &shopper(&name), &placing.hold)
@@ -51,17 +51,17 @@ impl Bench {
         (bench, orders)
     }
 
-    fn sweeper(&self) -> Sweeper<MemoryStore, MemoryQueues, TestEdge> {
-        Sweeper::new(self.store.clone(), self.queues.clone(), self.edge.clone())
+    fn sweeper(&self) -> Sweeper<MemoryStore, MemoryQueues, TestRuntime> {
+        Sweeper::new(self.store.clone(), self.queues.clone(), self.runtime.clone())
     }
 
     /// One pass.
     async fn sweep(&self) -> Swept {
-        self.sweeper().run(self.edge.now()).await
+        self.sweeper().run(self.runtime.now()).await
     }
 
     fn due(&self) {
-        self.edge.set(TestEdge::START.plus_millis(REDRIVE_MS));
+        self.runtime.set(TestRuntime::START.plus_millis(REDRIVE_MS));
     }
 
     async fn order(&self, id: &OrderId) -> Order {
@@ -82,12 +82,12 @@ impl Bench {
 #[tokio::test]
 async fn an_order_is_reminded_of_when_its_time_has_come_and_not_before() {
     let (bench, orders) = Bench::with_orders(1).await;
-    bench.edge.set(TestEdge::START.plus_millis(REDRIVE_MS - 1));
+    bench.runtime.set(TestRuntime::START.plus_millis(REDRIVE_MS - 1));
     assert_eq!(bench.sweep().await.found, 0);
     bench.due();
     let swept = bench.sweep().await;
     assert_eq!((swept.passes, swept.found, swept.reminded), (1, 1, 1));
-    let now = bench.edge.now();
+    let now = bench.runtime.now();
     let order = bench.order(&orders[0].id).await;
     assert_eq!((order.version, order.due_at), (1, now.plus_millis(REDRIVE_MS)));
     assert_eq!(
@@ -96,7 +96,7 @@ async fn an_order_is_reminded_of_when_its_time_has_come_and_not_before() {
         "with the order as it now is"
     );
     assert_eq!(bench.sweep().await.found, 0, "not again before its next time");
-    bench.edge.advance(REDRIVE_MS);
+    bench.runtime.advance(REDRIVE_MS);
     assert_eq!(bench.sweep().await.reminded, 1);
 }
 
@@ -104,16 +104,16 @@ async fn an_order_is_reminded_of_when_its_time_has_come_and_not_before() {
 async fn an_order_that_waits_for_its_shopper_is_looked_at_more_often() {
     let (bench, orders) = Bench::with_orders(1).await;
     let paying = orders[0]
-        .with_payment("pi_1".parse().unwrap(), TestEdge::START)
+        .with_payment("pi_1".parse().unwrap(), TestRuntime::START)
         .unwrap();
     let acting = paying
         .order
-        .require_action("https://bank.example".to_owned(), TestEdge::START)
+        .require_action("https://bank.example".to_owned(), TestRuntime::START)
         .unwrap();
     for step in [paying, acting] {
         assert!(bench.store.advance(&step).await.unwrap().is_done());
     }
-    bench.edge.advance(ACTION_POLL_MS);
+    bench.runtime.advance(ACTION_POLL_MS);
     assert_eq!(bench.sweep().await.reminded, 1);
 }
 
@@ -132,7 +132,7 @@ async fn all_buckets_are_swept() {
 #[tokio::test]
 async fn a_closed_order_is_left_alone() {
     let (bench, orders) = Bench::with_orders(2).await;
-    let undone = orders[0].undo(EndReason::ByShopper, TestEdge::START).unwrap();
+    let undone = orders[0].undo(EndReason::ByShopper, TestRuntime::START).unwrap();
     assert!(bench.store.advance(&undone).await.unwrap().is_done());
     bench.due();
     assert_eq!(bench.sweep().await.found, 1);
@@ -143,10 +143,10 @@ async fn a_closed_order_is_left_alone() {
 #[tokio::test]
 async fn a_run_makes_passes_until_its_time_is_up() {
     let (bench, _) = Bench::with_orders(1).await;
-    let began = bench.edge.now();
+    let began = bench.runtime.now();
     let swept = bench.sweeper().run(began.plus_millis(50_000)).await;
     assert_eq!(swept.passes, 50_000_u64.div_ceil(PERIOD_MS.unsigned_abs()));
-    let ran = bench.edge.now().millis_since(began);
+    let ran = bench.runtime.now().millis_since(began);
     assert!((50_000 - PERIOD_MS..50_000).contains(&ran), "{ran}");
     // Due at 15 and 31 seconds, and then at 63: the pauses double.
     assert_eq!(swept.reminded, 2);
@@ -156,8 +156,8 @@ async fn a_run_makes_passes_until_its_time_is_up() {
 async fn a_run_whose_time_is_up_still_makes_one_pass() {
     let (bench, _) = Bench::with_orders(1).await;
     bench.due();
-    let swept = bench.sweeper().run(TestEdge::START).await;
-    assert_eq!((swept.passes, bench.edge.slept_ms()), (1, 0));
+    let swept = bench.sweeper().run(TestRuntime::START).await;
+    assert_eq!((swept.passes, bench.runtime.slept_ms()), (1, 0));
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn several_sweepers_at_once_remind_once() {
     let (bench, _) = Bench::with_orders(40).await;
     bench.due();
     let sweeper = bench.sweeper();
-    let now = bench.edge.now();
+    let now = bench.runtime.now();
     let all = tokio::join!(
         sweeper.run(now),
         sweeper.run(now),
@@ -225,9 +225,9 @@ async fn a_database_that_is_away_fails_nothing_for_good() {
     assert_eq!((swept.found, swept.reminded), (0, 0));
     assert!(swept.failed > 0, "it is told");
     let overrun = bench
-        .edge
+        .runtime
         .now()
-        .millis_since(TestEdge::START.plus_millis(REDRIVE_MS));
+        .millis_since(TestRuntime::START.plus_millis(REDRIVE_MS));
     assert!(
         overrun < sweep_orders::schedule::RESERVE_MS,
         "and given up in time: {overrun} ms"
@@ -246,13 +246,13 @@ async fn a_reminder_that_is_not_accepted_is_sent_again_and_else_comes_due_again(
     assert_eq!((swept.reminded, swept.unsent), (1, 0));
     assert_eq!(bench.reminders().len(), 2, "the unconfirmed one had arrived");
 
-    bench.edge.advance(REDRIVE_MS);
+    bench.runtime.advance(REDRIVE_MS);
     for _ in 0..5 {
         bench.queues.fail_next_event(Some(SendFault::Lost));
     }
     let swept = bench.sweep().await;
     assert_eq!((swept.reminded, swept.unsent), (0, 1));
-    bench.edge.advance(2 * REDRIVE_MS);
+    bench.runtime.advance(2 * REDRIVE_MS);
     assert_eq!(bench.sweep().await.reminded, 1);
 }
 
@@ -269,9 +269,9 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (bench, orders) = Bench::with_orders(24).await;
-            let bench = Bench { edge: TestEdge::new(seed), ..bench };
+            let bench = Bench { runtime: TestRuntime::new(seed), ..bench };
             for n in &closed {
-                let undone = orders[*n].undo(EndReason::ByShopper, TestEdge::START).unwrap();
+                let undone = orders[*n].undo(EndReason::ByShopper, TestRuntime::START).unwrap();
                 bench.store.advance(&undone).await.unwrap();
             }
             bench.due();
@@ -283,7 +283,7 @@ proptest! {
             for lost in sends {
                 bench.queues.fail_next_event(lost.map(|l| if l { SendFault::Lost } else { SendFault::Unconfirmed }));
             }
-            let until = |seconds| bench.edge.now().plus_seconds(seconds);
+            let until = |seconds| bench.runtime.now().plus_seconds(seconds);
             bench.sweeper().run(until(60)).await;
             bench.store.clear_plan();
             // An order whose reminder was lost becomes due again.

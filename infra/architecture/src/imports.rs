@@ -7,8 +7,8 @@ use toml::Table;
 
 /// A crate: its folder, its package's name, and the packages it imports.
 #[derive(Clone)]
-struct Manifest {
-    folder: String,
+pub(crate) struct Manifest {
+    pub(crate) folder: String,
     package: String,
     imports: BTreeSet<String>,
     /// What only its tests import.
@@ -48,9 +48,14 @@ impl Manifest {
     }
 }
 
+/// The project's folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
 /// Every crate that the workspace's manifest names, as a member or as left out.
-fn crates() -> Vec<Manifest> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+pub(crate) fn crates() -> Vec<Manifest> {
+    let root = root();
     let read = |folder: &str| std::fs::read_to_string(root.join(folder).join("Cargo.toml"));
     let workspace: Table = read("").unwrap().parse().unwrap();
     let shared = workspace["workspace"]["dependencies"].as_table().unwrap();
@@ -214,8 +219,7 @@ fn disagreements(page: &str, crates: &[Manifest]) -> Vec<String> {
 
 #[test]
 fn every_crate_imports_what_the_page_allows() {
-    let page = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ARCHITECTURE.md"));
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let found = disagreements(&page, &crates());
     assert!(found.is_empty(), "{found:#?}");
 }
@@ -374,9 +378,9 @@ fn a_dependency_counts_wherever_it_stands_and_by_its_own_name() {
 }
 
 #[test]
-fn only_the_edge_reads_the_clock_and_the_environment() {
-    // `clippy.toml` at the root forbids it by name; a folder with a clippy.toml of its own is edge by declaration.
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+fn only_named_folders_read_the_clock_and_the_environment() {
+    // `clippy.toml` at the root forbids it by name; a folder with a clippy.toml of its own is exempt.
+    let root = root();
     let rules = std::fs::read_to_string(root.join("clippy.toml")).unwrap();
     for method in [
         "SystemTime::now",

@@ -19,7 +19,7 @@
 //! | [`sources`] | event source mappings for queues and streams, with a folder in place of the bucket for failed records; EventBridge's schedules |
 //! | [`postgres`] | the ledger's database: a real server, fresh at each start |
 //! | `sandbox-gateway` | the payment gateway |
-//! | [`planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, if requested |
+//! | [`control_planes`] | the control planes of Lambda, RDS, Parameter Store and CloudWatch, if requested |
 //! | [`control`] | metrics and state that CloudWatch and the console show |
 //! | [`faults`] | injected and counted faults |
 //!
@@ -34,8 +34,10 @@
 //! by IAM. Times are those of this machine, not of AWS.
 
 mod authority;
+mod call_permissions;
 pub mod child;
 pub mod control;
+pub mod control_planes;
 pub mod dynamodb;
 pub mod faults;
 pub mod front;
@@ -43,7 +45,6 @@ mod http1;
 pub mod mail;
 pub mod meter;
 pub mod permissions;
-pub mod planes;
 pub mod postgres;
 pub mod runtime;
 pub mod secrets;

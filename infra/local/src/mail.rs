@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::call_permissions::{Call, SEND_EMAIL_PATH};
 use crate::http1;
 use crate::permissions::Permissions;
-use crate::planes::needs::{Call, SEND_EMAIL_PATH};
 
 /// More than a plain-text mail needs.
 const MAX_BODY_BYTES: usize = 256 * 1024;

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use stampede_local::child::Spawner;
-use stampede_local::planes::relay::serve;
+use stampede_local::control_planes::proxy::serve;
 use stampede_local::postgres::Postgres;
 use stampede_local::stack::{Options, Stack, token};
 use stampede_local::workdir::Place;
@@ -37,8 +37,8 @@ enum Command {
     Up(Options),
     /// Print a bearer token of the running stack.
     Token(Token),
-    /// Run a relay before Lambda's control plane of an emulated account until Ctrl-C, for deployments to it.
-    ControlPlane(Relay),
+    /// Run a proxy of Lambda's control plane of an emulated account until Ctrl-C, for deployments to it.
+    ControlPlane(Proxy),
     /// Run the stack's PostgreSQL server alone until Ctrl-C, for deployments to an emulated account; postgres.json says where.
     Postgres(Alone),
 }
@@ -58,8 +58,8 @@ struct Token {
 }
 
 #[derive(Debug, clap::Args)]
-struct Relay {
-    /// Where the relay listens.
+struct Proxy {
+    /// Where the proxy listens.
     #[arg(long)]
     listen: SocketAddr,
     /// The account's address.
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up(options) => run(&options),
         Command::Token(wanted) => print_token(&wanted),
-        Command::ControlPlane(relay) => run_relay(&relay),
+        Command::ControlPlane(proxy) => run_proxy(&proxy),
         Command::Postgres(alone) => run_postgres(&alone),
     };
     match done {
@@ -139,12 +139,12 @@ fn run(options: &Options) -> Result<()> {
     })
 }
 
-fn run_relay(relay: &Relay) -> Result<()> {
+fn run_proxy(proxy: &Proxy) -> Result<()> {
     until_stopped(async |stopping| {
-        let listener = TcpListener::bind(relay.listen).await?;
-        tracing::info!(listen = %relay.listen, "ready");
+        let listener = TcpListener::bind(proxy.listen).await?;
+        tracing::info!(listen = %proxy.listen, "ready");
         tokio::select! {
-            () = serve(listener, &relay.account, &relay.alias) => {}
+            () = serve(listener, &proxy.account, &proxy.alias) => {}
             () = stopping => {}
         }
         Ok(())

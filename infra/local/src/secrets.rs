@@ -15,9 +15,9 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
+use crate::call_permissions::Call;
 use crate::http1;
 use crate::permissions::Permissions;
-use crate::planes::needs::Call;
 use crate::template::{Surroundings, parameter_arn, secret_arn};
 
 /// More than an id and a version need.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::faults::Faults;
-use crate::faults::relay::Crash;
+use crate::faults::relay_crash::Crash;
 use crate::http1::{self, AMZ_JSON, Cut};
 use crate::meter::{Caller, Meter};
 use crate::permissions::{Denied, Need, Permissions, signer};

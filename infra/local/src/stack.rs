@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 
 use crate::child::Spawner;
 use crate::control::{self, Control};
+use crate::control_planes::{self, ControlPlanes};
 use crate::dynamodb::{self, Dynamo};
 use crate::faults::{FaultPlan, Faults, Keys};
 use crate::front::{self, Front};
 use crate::mail::{self, Mailbox};
 use crate::meter::Meter;
 use crate::permissions::Permissions;
-use crate::planes::{self, Planes};
 use crate::postgres::{self, Postgres};
 use crate::runtime::{DEFAULT_CONCURRENCY, Functions, OnDemand, Settings};
 use crate::secrets::{self, Secrets};
@@ -113,7 +113,7 @@ pub struct Stack {
     functions: Arc<Functions>,
     sqs: Sqs,
     sources: Option<Sources>,
-    planes: Option<Planes>,
+    control_planes: Option<ControlPlanes>,
     postgres: Arc<Mutex<Postgres>>,
     faults: Arc<Faults>,
     fault_tasks: JoinSet<()>,
@@ -207,10 +207,10 @@ impl Stack {
         let (gateway_at, gateway_url) = bind().await?;
         let (front_at, api_url) = bind().await?;
         let (control_at, control_url) = bind().await?;
-        let (planes_at, planes_url) = bind().await?;
+        let (control_planes_at, control_planes_url) = bind().await?;
         let (secrets_at, secrets_url) = bind().await?;
         let (mail_at, mail_url) = bind().await?;
-        let planes_url = options.control_planes.is_some().then_some(planes_url);
+        let control_planes_url = options.control_planes.is_some().then_some(control_planes_url);
         let operator = place.make_keys()?;
         let public_keys = place.public_keys()?;
         let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
@@ -236,7 +236,7 @@ impl Stack {
                 &sqs_url,
                 &secrets_url,
                 &mail_url,
-                planes_url.as_deref(),
+                control_planes_url.as_deref(),
             ),
             faults: Arc::clone(&faults),
         };
@@ -251,11 +251,11 @@ impl Stack {
             false => None,
         };
         let postgres = Arc::new(Mutex::new(postgres));
-        let planes = match &options.control_planes {
+        let control_planes = match &options.control_planes {
             None => None,
             Some(documents) => {
                 let (logs, scratch) = (place.logs(), place.tools()?);
-                let started = Planes::start(
+                let started = ControlPlanes::start(
                     &draft,
                     documents,
                     &options.tools,
@@ -267,7 +267,7 @@ impl Stack {
                 Some(started.await.context("the control planes")?)
             }
         };
-        let mappings = planes.as_ref().map(|planes| planes.mappings.clone());
+        let mappings = control_planes.as_ref().map(|it| it.mappings.clone());
         let around = around(parameters, &mappings.unwrap_or_default());
         let mut model = template::load(&text, &around)?;
         if let Some(level) = &options.function_log {
@@ -277,7 +277,7 @@ impl Stack {
         }
 
         let meter = Arc::new(Meter::default());
-        let tags = planes.as_ref().map(|planes| planes.tags.clone());
+        let tags = control_planes.as_ref().map(|it| it.tags.clone());
         let permissions = Permissions::of(&model)?.with_tags(tags.unwrap_or_default());
         permissions.check_lambda(&model)?;
         let permissions = Arc::new(permissions);
@@ -307,14 +307,17 @@ impl Stack {
             functions.is_some_and(|functions| functions.kill(function, invocation))
         });
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
-        if let Some(planes) = &planes {
-            let front = planes::front::Front::new(
-                planes,
+        if let Some(control_planes) = &control_planes {
+            let front = control_planes::front::Front::new(
+                control_planes,
                 Arc::clone(&functions),
                 Arc::clone(&permissions),
                 Arc::clone(&secrets),
             );
-            servers.spawn(planes::front::serve(planes_at, Arc::new(front.await)));
+            servers.spawn(control_planes::front::serve(
+                control_planes_at,
+                Arc::new(front.await),
+            ));
         }
         fetch_keys(&model, &functions).await?;
         let sources = sources::start(
@@ -325,7 +328,7 @@ impl Stack {
                 sqs: sqs.clone(),
                 concurrency: options.concurrency,
                 buckets: place.root().join("buckets"),
-                control_planes: planes.is_some(),
+                control_planes: control_planes.is_some(),
             },
         );
         let control = Arc::new(Control {
@@ -356,7 +359,7 @@ impl Stack {
                 &sqs_url,
                 &secrets_url,
                 &mail_url,
-                planes_url.as_deref(),
+                control_planes_url.as_deref(),
             ),
         );
         let file = StackFile {
@@ -370,7 +373,7 @@ impl Stack {
             gateway_log: place.gateway_log(),
             mails: place.mails(),
             control_url,
-            control_planes_url: planes_url,
+            control_planes_url,
             operator_token,
             pid: std::process::id(),
             faults: options.faults.clone(),
@@ -391,7 +394,7 @@ impl Stack {
             functions,
             sqs,
             sources: Some(sources),
-            planes,
+            control_planes,
             postgres,
             faults,
             fault_tasks,
@@ -415,8 +418,8 @@ impl Stack {
             let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
         }
         self.sqs.stop().await;
-        if let Some(planes) = self.planes.take() {
-            planes.stop().await;
+        if let Some(control_planes) = self.control_planes.take() {
+            control_planes.stop().await;
         }
         // These tasks end by themselves, after they have restarted a stopped server.
         while self.fault_tasks.join_next().await.is_some() {}
@@ -430,9 +433,10 @@ fn environment(
     sqs_url: &str,
     secrets_url: &str,
     mail_url: &str,
-    planes_url: Option<&str>,
+    control_planes_url: Option<&str>,
 ) -> BTreeMap<String, String> {
-    let planes = planes::ENDPOINTS.map(|variable| (variable, planes_url.unwrap_or(planes::NOWHERE)));
+    let control_planes = control_planes::ENDPOINTS
+        .map(|variable| (variable, control_planes_url.unwrap_or(control_planes::NOWHERE)));
     [
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url),
@@ -446,9 +450,9 @@ fn environment(
         ("PLAIN_HTTP_TO_LOOPBACK", "allowed"),
     ]
     .into_iter()
-    .chain(planes)
+    .chain(control_planes)
     // The control planes' front end also reads parameters from the stores.
-    .chain([("AWS_ENDPOINT_URL_SSM", planes_url.unwrap_or(secrets_url))])
+    .chain([("AWS_ENDPOINT_URL_SSM", control_planes_url.unwrap_or(secrets_url))])
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .collect()
 }

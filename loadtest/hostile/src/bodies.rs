@@ -4,7 +4,7 @@ use api::operator::{DropBody, ExtendBody, RestockBody};
 use api::orders::CheckoutBody;
 use api::reservations::ReserveBody;
 use domain::drops::{Drop, DropDraft};
-use memory::TestEdge;
+use memory::TestRuntime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -43,7 +43,7 @@ fn draft(body: DropBody) {
         return;
     }
     let drop = Drop::draft("d".parse().expect("an id"), draft);
-    if let Ok(publishing) = drop.start_publishing(TestEdge::START) {
+    if let Ok(publishing) = drop.start_publishing(TestRuntime::START) {
         let planned: u64 = publishing.allocations().map(|(_, units)| u64::from(units)).sum();
         assert_eq!(planned, asked);
     }

@@ -5,15 +5,15 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsEvent};
-use contracts::scene;
+use contracts::fixtures;
 use domain::rate::CallRate;
 use events::{OrderEvent, PaymentWork};
-use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestRuntime};
 use ports::orders::PlaceOrder as _;
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use process_order::Pace;
-use process_order::drive::Driver;
+use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub fn failures(input: &[u8]) -> usize {
             let bench = Bench::new().await;
             let records = event.records.len();
             let of_them = |failed: Vec<BatchItemFailure>| failed.len() <= records;
-            assert!(bench.drive(event.clone()).await.is_none_or(of_them));
+            assert!(bench.advance(event.clone()).await.is_none_or(of_them));
             assert!(bench.project(&event).await.is_none_or(of_them));
         });
     }
@@ -56,18 +56,18 @@ pub fn failures(input: &[u8]) -> usize {
             .map(|(n, _)| n.to_string())
             .collect();
         let no_work = |body: &&String| PaymentWork::decode(body).is_err();
-        let not_driven: BTreeSet<String> = bodies
+        let not_advanced: BTreeSet<String> = bodies
             .iter()
             .enumerate()
             .filter(|(_, body)| no_work(body))
             .map(|(n, _)| n.to_string())
             .collect();
-        let driven = named(&bench.drive(batch.clone()).await.expect("all messages have ids"));
+        let advanced = named(&bench.advance(batch.clone()).await.expect("all messages have ids"));
         assert!(
-            driven.is_superset(&not_driven),
-            "driven although unreadable: {not_driven:?}"
+            advanced.is_superset(&not_advanced),
+            "advanced although unreadable: {not_advanced:?}"
         );
-        assert!(!driven.contains(GOOD), "a good message failed among others");
+        assert!(!advanced.contains(GOOD), "a good message failed among others");
         let projected = named(&bench.project(&batch).await.expect("all messages have ids"));
         assert_eq!(projected, unreadable, "projected");
         bench.audit();
@@ -96,19 +96,19 @@ fn named(failures: &[BatchItemFailure]) -> BTreeSet<String> {
 struct Bench {
     store: MemoryStore,
     gateway: MemoryGateway,
-    edge: TestEdge,
+    runtime: TestRuntime,
     ledger: MemoryLedger,
     good: String,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(5));
-        let placing = scene::placing("ada", "k", 1, 2);
-        let allocated = store.allocate(&scene::key(0), 20).await;
+        let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(5));
+        let placing = fixtures::placing("ada", "k", 1, 2);
+        let allocated = store.allocate(&fixtures::key(0), 20).await;
         assert!(allocated.is_ok_and(|done| done.is_done()), "stock");
         let claimed = store
-            .claim(&scene::key(0), &scene::shopper("ada"), &placing.hold)
+            .claim(&fixtures::key(0), &fixtures::shopper("ada"), &placing.hold)
             .await;
         assert!(claimed.is_ok_and(|done| done.is_done()), "a hold");
         let placed = store.place(&placing).await;
@@ -119,29 +119,32 @@ impl Bench {
         Self {
             store,
             gateway,
-            edge,
+            runtime,
             ledger: MemoryLedger::new(),
             good,
         }
     }
 
     /// The failed messages; `None` when one of them has no id.
-    async fn drive(&self, event: SqsEvent) -> Option<Vec<BatchItemFailure>> {
+    async fn advance(&self, event: SqsEvent) -> Option<Vec<BatchItemFailure>> {
         let return_url = "https://shop.example/orders".to_owned();
         let (store, gateway) = (self.store.clone(), self.gateway.clone());
         let pace = Pace {
             rate: CallRate::HIGHEST,
             workers: 1,
         };
-        let driver = Driver::new(store, gateway, pace, return_url, self.edge.clone());
-        let report = process_order::batch::handle(&driver, event).await;
+        let saga = PaymentSaga::new(store, gateway, pace, return_url, self.runtime.clone());
+        let report = process_order::batch::handle(&saga, event).await;
         report.ok().map(|report| report.batch_item_failures)
     }
 
     /// The failed messages; `None` when one of them has no id.
     async fn project(&self, event: &SqsEvent) -> Option<Vec<BatchItemFailure>> {
-        let projection = Projection::new(self.ledger.clone(), self.edge.clone());
-        let deadline = self.edge.now().plus_millis(project_ledger::LIMITS.timeout_ms());
+        let projection = Projection::new(self.ledger.clone(), self.runtime.clone());
+        let deadline = self
+            .runtime
+            .now()
+            .plus_millis(project_ledger::LIMITS.timeout_ms());
         let report = projection.project(event, deadline).await;
         report.ok().map(|report| report.batch_item_failures)
     }

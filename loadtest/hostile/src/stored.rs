@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use contracts::scene;
+use contracts::fixtures;
 use domain::shard::Shard;
 use dynamodb::{DropStore, OrderStore, StatusStore, StockStore, Tables};
 use ports::drops::{HoldLease as _, ListDrops as _, ReadCounts as _, ReadDrop as _, ReadStatus as _};
@@ -32,12 +32,12 @@ pub fn target(input: &[u8]) {
 
 /// Answers with the input once, then with an empty answer.
 #[derive(Debug)]
-struct Told(Mutex<Option<(u16, Vec<u8>)>>);
+struct ScriptedAnswer(Mutex<Option<(u16, Vec<u8>)>>);
 
-impl HttpConnector for Told {
+impl HttpConnector for ScriptedAnswer {
     fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
-        let told = self.0.lock().ok().and_then(|mut told| told.take());
-        let (status, body) = told.unwrap_or_else(|| (200, b"{}".to_vec()));
+        let scripted = self.0.lock().ok().and_then(|mut scripted| scripted.take());
+        let (status, body) = scripted.unwrap_or_else(|| (200, b"{}".to_vec()));
         let status = StatusCode::try_from(status).unwrap_or(StatusCode::try_from(200).expect("a status"));
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
     }
@@ -45,14 +45,14 @@ impl HttpConnector for Told {
 
 /// A client that gets this answer.
 fn client(status: u16, body: &[u8]) -> Client {
-    let told = SharedHttpConnector::new(Told(Mutex::new(Some((status, body.to_vec())))));
+    let scripted = SharedHttpConnector::new(ScriptedAnswer(Mutex::new(Some((status, body.to_vec())))));
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("key", "secret", None, None, "fuzz"))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
-        .http_client(http_client_fn(move |_, _| told.clone()))
+        .http_client(http_client_fn(move |_, _| scripted.clone()))
         .endpoint_url("http://127.0.0.1:1")
         .build();
     Client::from_conf(config)
@@ -81,9 +81,9 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         status: "status".to_owned(),
         ..Tables::default()
     };
-    let told = || client(status, body);
-    let (drop, sku, ada) = (scene::drop_id(), scene::sku(), scene::shopper("ada"));
-    let placing = scene::placing("ada", "k", 1, 2);
+    let scripted = || client(status, body);
+    let (drop, sku, ada) = (fixtures::drop_id(), fixtures::sku(), fixtures::shopper("ada"));
+    let placing = fixtures::placing("ada", "k", 1, 2);
     let mut found = Vec::new();
     let mut note = |name: &'static str, something: bool| {
         if something {
@@ -91,46 +91,46 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
         }
     };
     run(async {
-        let stock = || StockStore::new(&told(), &tables);
-        let peek = stock().peek(&drop, &ada, &[scene::key(0)]).await;
+        let stock = || StockStore::new(&scripted(), &tables);
+        let peek = stock().peek(&drop, &ada, &[fixtures::key(0)]).await;
         note(
             "peek",
             peek.is_ok_and(|peek| peek.shards.iter().all(|(_, s)| looked_at(s)) && !peek.shards.is_empty()),
         );
         let survey = stock()
-            .survey(&[scene::key(0), scene::key(1)], Consistency::Strong)
+            .survey(&[fixtures::key(0), fixtures::key(1)], Consistency::Strong)
             .await;
         note(
             "survey",
             survey.is_ok_and(|all| all.iter().all(|(_, s)| looked_at(s)) && !all.is_empty()),
         );
-        let claim = stock().read_claim(&scene::key(0), &ada).await;
+        let claim = stock().read_claim(&fixtures::key(0), &ada).await;
         note("claim", claim.is_ok_and(|claim| claim.is_some()));
         // The answer to a refused write contains the item.
-        let refused = stock().claim(&scene::key(0), &ada, &placing.hold).await;
+        let refused = stock().claim(&fixtures::key(0), &ada, &placing.hold).await;
         note("refused claim", refused.is_ok_and(|refused| !refused.is_done()));
 
-        let orders = || OrderStore::new(&told(), &tables);
+        let orders = || OrderStore::new(&scripted(), &tables);
         let order = orders().order(&placing.order.id).await;
         note("order", order.is_ok_and(|order| order.is_some()));
         let listed = orders().orders_of(&ada, None, 20).await;
         note("orders", listed.is_ok_and(|page| !page.orders.is_empty()));
-        let due = orders().due_orders(0, scene::NOW, 20).await;
+        let due = orders().due_orders(0, fixtures::NOW, 20).await;
         note("due orders", due.is_ok_and(|due| !due.is_empty()));
 
-        let drops = || DropStore::new(&told(), &tables);
+        let drops = || DropStore::new(&scripted(), &tables);
         let read = drops().drop(&drop).await;
         note("drop", read.is_ok_and(|drop| drop.is_some()));
         let published = drops().published(ports::drops::Listing::Listed, None, 20).await;
         note("drops", published.is_ok_and(|page| !page.drops.is_empty()));
 
-        let statuses = || StatusStore::new(&told(), &tables);
+        let statuses = || StatusStore::new(&scripted(), &tables);
         let status = statuses().status(&drop, 0).await;
         note("status", status.is_ok_and(|status| status.is_some()));
         let counts = statuses().counts(&drop, &sku, 0).await;
         note("counts", counts.is_ok_and(|counts| counts.is_some()));
         let lease = statuses()
-            .acquire(&drop, "me", scene::NOW, scene::NOW.plus_seconds(9))
+            .acquire(&drop, "me", fixtures::NOW, fixtures::NOW.plus_seconds(9))
             .await;
         note("lease", lease.is_ok_and(|lease| lease.is_err()));
     });
@@ -139,6 +139,10 @@ pub fn read(input: &[u8]) -> Vec<&'static str> {
 
 /// Sums must not overflow, whatever the numbers.
 fn looked_at(shard: &Shard) -> bool {
-    let _ = (shard.adds_up(), shard.claimed(), shard.returnable(1, scene::NOW));
+    let _ = (
+        shard.adds_up(),
+        shard.claimed(),
+        shard.returnable(1, fixtures::NOW),
+    );
     true
 }

@@ -1,9 +1,9 @@
 //! Records of the orders' stream, one after another, as the relay reads them.
 
-use contracts::scene;
-use memory::{MemoryQueues, TestEdge};
-use ports::edge::Edge as _;
+use contracts::fixtures;
+use memory::{MemoryQueues, TestRuntime};
 use ports::messages::Destination;
+use ports::runtime::Clock as _;
 use relay_events::record::{MAX_PARKED_BYTES, Reading, read};
 use relay_events::{Relay, StreamBatch};
 use serde_json::{Value, json};
@@ -44,10 +44,10 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
     }
     records.push(good());
     run(async {
-        let (queues, edge) = (MemoryQueues::new(), TestEdge::new(3));
-        let relay = Relay::new(queues.clone(), edge.clone());
+        let (queues, runtime) = (MemoryQueues::new(), TestRuntime::new(3));
+        let relay = Relay::new(queues.clone(), runtime.clone());
         let batch = StreamBatch { records };
-        let report = relay.relay(&batch, edge.now().plus_seconds(30)).await;
+        let report = relay.relay(&batch, runtime.now().plus_seconds(30)).await;
         assert!(
             report.is_ok_and(|report| report.batch_item_failures.is_empty()),
             "a record held the stream up"
@@ -66,7 +66,7 @@ pub fn relayed(input: &[u8]) -> (usize, usize) {
 
 /// A valid record that any relay must forward.
 fn good() -> Value {
-    let order = scene::placing("ada", "k", 1, 2).order;
+    let order = fixtures::placing("ada", "k", 1, 2).order;
     json!({
         "eventName": "INSERT",
         "dynamodb": {

@@ -16,10 +16,10 @@ use domain::rate::CallRate;
 use domain::shard::Shard;
 use http::Method;
 use http_body_util::BodyExt as _;
-use memory::{MemoryQueues, MemorySecret, MemoryStore, TestEdge, fixtures};
+use memory::{MemoryQueues, MemorySecret, MemoryStore, TestRuntime, fixtures};
 use ports::drops::StoreDrop as _;
-use ports::edge::Edge as _;
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing};
+use ports::runtime::Clock as _;
 use ports::stock::ClaimStock as _;
 use receive_webhook::Webhooks;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
@@ -47,7 +47,7 @@ fn keys() -> &'static Keys {
 }
 
 fn token(key: &SigningKey, audience: Audience, who: &str) -> String {
-    let now = TestEdge::START.as_seconds();
+    let now = TestRuntime::START.as_seconds();
     let token = key.sign(audience, who, now, now + 3_600);
     format!("Bearer {}", token.expect("a token"))
 }
@@ -90,19 +90,19 @@ fn reservation(who: &str, index: u16) -> ReservationId {
     let (drop, shopper): (DropId, _) = (DROP.parse().expect("an id"), fixtures::shopper(who));
     let sku = fixtures::sku("A");
     ReservationId {
-        nonce: Nonce::of_request(&drop, &sku, &shopper, "planted", TestEdge::START),
+        nonce: Nonce::of_request(&drop, &sku, &shopper, "planted", TestRuntime::START),
         shard: ShardKey { drop, sku, index },
     }
 }
 
 /// The readiness that a pre-scaling run left on the open drop.
-fn half_ready(edge: &TestEdge) -> Readiness {
+fn half_ready(runtime: &TestRuntime) -> Readiness {
     Readiness {
         drop: DROP.parse().expect("an id"),
-        at: edge.now(),
+        at: runtime.now(),
         ready: false,
-        ready_by: edge.now(),
-        estimated_at: edge.now().plus_seconds(60),
+        ready_by: runtime.now(),
+        estimated_at: runtime.now().plus_seconds(60),
         on_course: false,
         parts: vec![Part {
             kind: PartKind::Function,
@@ -119,8 +119,8 @@ fn half_ready(edge: &TestEdge) -> Readiness {
 }
 
 /// Cora's order, whose first card was declined.
-async fn declined(store: &MemoryStore, edge: &TestEdge) {
-    let (reservation, shopper, now) = (reservation("cora", 0), fixtures::shopper("cora"), edge.now());
+async fn declined(store: &MemoryStore, runtime: &TestRuntime) {
+    let (reservation, shopper, now) = (reservation("cora", 0), fixtures::shopper("cora"), runtime.now());
     let hold = Claim::held(1, now.plus_seconds(600), reservation.nonce.clone());
     let claimed = store.claim(&reservation.shard, &shopper, &hold).await;
     assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
@@ -134,7 +134,7 @@ async fn declined(store: &MemoryStore, edge: &TestEdge) {
         },
         payment_method: "pm_card_visa_chargeDeclined".to_owned(),
         fingerprint: Fingerprint::of_request(b"k", b"c"),
-        terms: contracts::scene::TERMS,
+        terms: contracts::fixtures::TERMS,
     };
     let order = Order::place(placement, now);
     let placing = Placing {
@@ -174,29 +174,33 @@ pub(crate) struct Reply {
 /// The functions behind the API, one process of each.
 pub(crate) struct World {
     store: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     routers: [(&'static str, Router); 7],
 }
 
 impl World {
     /// An open drop of two SKUs in which Ada holds one unit and Cora has an order whose card was declined, and a draft.
     pub(crate) async fn new() -> Self {
-        let (store, edge) = (MemoryStore::new(), TestEdge::new(7));
-        fixtures::open_drop(&store, &edge, DROP, &[("A", 30), ("B", 2)], 3);
+        let (store, runtime) = (MemoryStore::new(), TestRuntime::new(7));
+        fixtures::open_drop(&store, &runtime, DROP, &[("A", 30), ("B", 2)], 3);
         let draft = Drop::draft(
             DRAFT.parse().expect("an id"),
-            fixtures::draft(&edge, &[("A", 30)], 2),
+            fixtures::draft(&runtime, &[("A", 30)], 2),
         );
         let stored = store.store(&draft).await;
         assert!(stored.is_ok_and(|stored| stored.is_done()), "a draft");
         let held = reservation("ada", 0);
-        let hold = Claim::held(1, edge.now().plus_seconds(600), held.nonce.clone());
+        let hold = Claim::held(1, runtime.now().plus_seconds(600), held.nonce.clone());
         let claimed = store.claim(&held.shard, &fixtures::shopper("ada"), &hold).await;
         assert!(claimed.is_ok_and(|claimed| claimed.is_done()), "a hold");
-        declined(&store, &edge).await;
-        store.put_readiness(&half_ready(&edge));
-        let routers = routers(&store, &edge);
-        Self { store, edge, routers }
+        declined(&store, &runtime).await;
+        store.put_readiness(&half_ready(&runtime));
+        let routers = routers(&store, &runtime);
+        Self {
+            store,
+            runtime,
+            routers,
+        }
     }
 
     pub(crate) fn image(&self) -> Image {
@@ -216,7 +220,7 @@ impl World {
 
     /// Lets the caches of processes become stale.
     pub(crate) fn a_moment_later(&self) {
-        self.edge.advance(1_001);
+        self.runtime.advance(1_001);
     }
 
     /// Sends a request to the function that API Gateway would choose by method and path.
@@ -243,22 +247,25 @@ impl World {
     }
 }
 
-fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] {
+fn routers(store: &MemoryStore, runtime: &TestRuntime) -> [(&'static str, Router); 7] {
     let key = |of: &SigningKey, audience| Verifier::new(audience, KeySet::of(&[of]).expect("a key"));
     let shoppers = || key(&keys().shoppers, Audience::Shopper);
     let operators = key(&keys().operators, Audience::Operator);
-    let (store, edge) = (|| store.clone(), || edge.clone());
+    let (store, runtime) = (|| store.clone(), || runtime.clone());
     [
         (
             "reserve",
-            reserve::Api::router(store(), store(), store(), shoppers(), edge(), StockTable::NEW),
+            reserve::Api::router(store(), store(), store(), shoppers(), runtime(), StockTable::NEW),
         ),
         (
             "checkout",
-            checkout::Api::router(store(), store(), store(), shoppers(), edge()),
+            checkout::Api::router(store(), store(), store(), shoppers(), runtime()),
         ),
-        ("get-order", get_order::Api::router(store(), shoppers(), edge())),
-        ("get-drop", get_drop::Api::router(store(), store(), edge())),
+        (
+            "get-order",
+            get_order::Api::router(store(), shoppers(), runtime()),
+        ),
+        ("get-drop", get_drop::Api::router(store(), store(), runtime())),
         (
             "operate-drop",
             operate_drop::Api::router(
@@ -268,12 +275,12 @@ fn routers(store: &MemoryStore, edge: &TestEdge) -> [(&'static str, Router); 7] 
                 store(),
                 CallRate::HIGHEST,
                 operators,
-                edge(),
+                runtime(),
             ),
         ),
         (
             "receive-webhook",
-            Webhooks::router(MemorySecret::new(WEBHOOK_SECRET), MemoryQueues::new(), edge()),
+            Webhooks::router(MemorySecret::new(WEBHOOK_SECRET), MemoryQueues::new(), runtime()),
         ),
         ("answer-default", answer_default::router()),
     ]

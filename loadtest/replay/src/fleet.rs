@@ -21,7 +21,7 @@ use memory::{MemoryGateway, MemoryLedger, MemoryQueues, MemorySecret, MemoryStor
 use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
 use process_order::Pace;
-use process_order::drive::Driver;
+use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
 use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
@@ -33,7 +33,7 @@ use tower::ServiceExt as _;
 
 use crate::chance::keyed;
 use crate::ports::{Gateway, Ledger, Mailbox, Queues, Store};
-use crate::process::{Function, Process, ProcessEdge};
+use crate::process::{Function, Process, ProcessRuntime};
 use crate::queue::Deliveries;
 use crate::sabotage::Sabotage;
 use crate::stream::Stream;
@@ -157,19 +157,25 @@ impl Fleet {
         let store = || Store::new(&process, &self.memory, &self.stream);
         let queues = || Queues::new(&process, &self.queues, &self.deliveries);
         let shoppers = self.keys.shoppers.clone();
-        let edge = ProcessEdge(Arc::clone(&process));
+        let runtime = ProcessRuntime(Arc::clone(&process));
         let service: Service = match function {
-            Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), edge)),
+            Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), runtime)),
             Function::Reserve => Arc::new(reserve::Api::router(
                 store(),
                 store(),
                 store(),
                 shoppers,
-                edge,
+                runtime,
                 StockTable::NEW,
             )),
-            Function::Checkout => Arc::new(checkout::Api::router(store(), store(), store(), shoppers, edge)),
-            Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, edge)),
+            Function::Checkout => Arc::new(checkout::Api::router(
+                store(),
+                store(),
+                store(),
+                shoppers,
+                runtime,
+            )),
+            Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers, runtime)),
             Function::OperateDrop => {
                 // The replay does not include readiness, since capacity is no part of it.
                 let (readiness, operators) = (self.memory.clone(), self.keys.operators.clone());
@@ -180,28 +186,43 @@ impl Fleet {
                     store(),
                     PACE.rate,
                     operators,
-                    edge,
+                    runtime,
                 ))
             }
-            Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
+            Function::RelayEvents => Arc::new(Relay::new(queues(), runtime)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway);
-                Arc::new(Driver::new(store(), gateway, PACE, RETURN_URL.to_owned(), edge))
+                Arc::new(PaymentSaga::new(
+                    store(),
+                    gateway,
+                    PACE,
+                    RETURN_URL.to_owned(),
+                    runtime,
+                ))
             }
-            Function::ProjectLedger => Arc::new(Projection::new(Ledger::new(&process, &self.ledger), edge)),
+            Function::ProjectLedger => {
+                Arc::new(Projection::new(Ledger::new(&process, &self.ledger), runtime))
+            }
             Function::ConductDrop => Arc::new(Conductor::new(
                 store(),
                 store(),
                 store(),
                 store(),
-                edge,
+                runtime,
                 Settings::default(),
             )),
-            Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
-            Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
+            Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), runtime)),
+            Function::ReceiveWebhook => {
+                Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), runtime))
+            }
             Function::NotifyShopper => {
                 let mailbox = Mailbox::new(&process);
-                Arc::new(Notifier::new(store(), Some(mailbox), RETURN_URL.to_owned(), edge))
+                Arc::new(Notifier::new(
+                    store(),
+                    Some(mailbox),
+                    RETURN_URL.to_owned(),
+                    runtime,
+                ))
             }
         };
         Warm { process, service }
@@ -295,25 +316,25 @@ impl Fleet {
 
     /// Passes a batch of the stream to the relay.
     pub async fn relay(self: &Arc<Self>, label: String, batch: StreamBatch) -> Invoked<BatchReport> {
-        self.event::<Relay<Queues, ProcessEdge>>(Function::RelayEvents, label, batch, 0)
+        self.event::<Relay<Queues, ProcessRuntime>>(Function::RelayEvents, label, batch, 0)
             .await
     }
 
     /// Passes a batch of the payments queue to `process-order`.
     pub async fn process(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Driver<Store, Gateway, ProcessEdge>>(Function::ProcessOrder, label, event, 0)
+        self.event::<PaymentSaga<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, label, event, 0)
             .await
     }
 
     /// Passes a batch of the ledger queue to `project-ledger`.
     pub async fn project(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, label, event, 0)
+        self.event::<Projection<Ledger, ProcessRuntime>>(Function::ProjectLedger, label, event, 0)
             .await
     }
 
     /// Passes a batch of the mail queue to `notify-shopper`.
     pub async fn notify(self: &Arc<Self>, label: String, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Notifier<Store, Mailbox, ProcessEdge>>(Function::NotifyShopper, label, event, 0)
+        self.event::<Notifier<Store, Mailbox, ProcessRuntime>>(Function::NotifyShopper, label, event, 0)
             .await
     }
 
@@ -322,7 +343,7 @@ impl Fleet {
         if self.world.is_sabotaged(Sabotage::NobodyConducts) {
             return;
         }
-        type OnStore = Conductor<Store, Store, Store, Store, ProcessEdge>;
+        type OnStore = Conductor<Store, Store, Store, Store, ProcessRuntime>;
         self.event::<OnStore>(Function::ConductDrop, label, IgnoredAny, late_ms)
             .await;
     }
@@ -333,7 +354,7 @@ impl Fleet {
             return;
         }
         let (function, tick) = (Function::SweepOrders, Tick::default());
-        let swept = self.event::<Sweeper<Store, Queues, ProcessEdge>>(function, label, tick, late_ms);
+        let swept = self.event::<Sweeper<Store, Queues, ProcessRuntime>>(function, label, tick, late_ms);
         if let Invoked::Answered(swept) = swept.await
             && swept.reminded > 0
         {

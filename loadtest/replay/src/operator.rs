@@ -89,7 +89,7 @@ impl Operator {
                 self.act(self.call("/resume", Method::POST), DONE).await;
             }
             ActKind::Extend(by_ms) => {
-                let ends_at = memory::TestEdge::START
+                let ends_at = memory::TestRuntime::START
                     .plus_millis(i64::from(plan.opens_ms) + i64::from(plan.lasts_ms) + i64::from(by_ms));
                 let body = ExtendBody {
                     ends_at: ends_at.into(),
@@ -203,7 +203,7 @@ impl Operator {
     }
 
     fn body(&self, plan: &DropPlan) -> Option<DropBody> {
-        let starts_at = memory::TestEdge::START.plus_millis(i64::from(plan.opens_ms));
+        let starts_at = memory::TestRuntime::START.plus_millis(i64::from(plan.opens_ms));
         let sku = |(number, units): (usize, &u32)| {
             Some(SkuBody {
                 sku: sku_name(number).parse().ok()?,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::drops::Drop;
 use domain::limits::{CLOCK_SKEW_MS, FunctionLimits};
 use domain::time::Timestamp;
-use ports::edge::Edge;
+use ports::runtime::{Clock, Metrics, Random};
 
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Place, Stroke};
@@ -299,9 +299,9 @@ pub struct Arrival {
 
 /// The clock, random numbers and waits of a process.
 #[derive(Clone)]
-pub struct ProcessEdge(pub Arc<Process>);
+pub struct ProcessRuntime(pub Arc<Process>);
 
-impl Edge for ProcessEdge {
+impl Clock for ProcessRuntime {
     fn now(&self) -> Timestamp {
         let now = self.0.now();
         match self.0.function {
@@ -312,15 +312,19 @@ impl Edge for ProcessEdge {
         }
     }
 
-    fn random(&self) -> u64 {
-        let mut randoms = lock(&self.0.randoms);
-        *randoms += 1;
-        keyed(self.0.world.seed ^ 0xd1ce, self.0.id, *randoms)
-    }
-
     fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send {
         let world = &self.0.world;
         let sleep: Sleep = world.sleep(i64::try_from(ms).unwrap_or(i64::MAX));
         sleep
     }
 }
+
+impl Random for ProcessRuntime {
+    fn random(&self) -> u64 {
+        let mut randoms = lock(&self.0.randoms);
+        *randoms += 1;
+        keyed(self.0.world.seed ^ 0xd1ce, self.0.id, *randoms)
+    }
+}
+
+impl Metrics for ProcessRuntime {}

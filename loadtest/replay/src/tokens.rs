@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use memory::TestEdge;
+use memory::TestRuntime;
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 
 use crate::hashed;
@@ -25,7 +25,7 @@ pub struct Keys {
 const VALID_SECONDS: i64 = 86_400;
 
 fn sign(key: &SigningKey, audience: Audience, sub: &str) -> anyhow::Result<String> {
-    let began = TestEdge::START.as_seconds();
+    let began = TestRuntime::START.as_seconds();
     key.sign(audience, sub, began - VALID_SECONDS, began + VALID_SECONDS)
         .context("signing a token")
 }

@@ -13,7 +13,7 @@ use loadtest::facts::{
     DropFacts, Ending, Entry, Facts, LedgerFact, MoneyFact, OrderFact, QueueFact, ShardFact, SkuFacts,
     UnitCounts,
 };
-use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestEdge};
+use memory::{MemoryGateway, MemoryLedger, MemoryStore, TestRuntime};
 
 use crate::fleet::Fleet;
 use crate::operator::OnSale;
@@ -81,9 +81,9 @@ pub(crate) fn judge(
     let facts = Facts {
         drop: DropFacts {
             drop_id: crate::run::DROP.to_owned(),
-            published_at_ms: TestEdge::START.as_millis(),
-            starts_at_ms: TestEdge::START.as_millis() + i64::from(plan.drop.opens_ms),
-            ends_at_ms: TestEdge::START.as_millis()
+            published_at_ms: TestRuntime::START.as_millis(),
+            starts_at_ms: TestRuntime::START.as_millis() + i64::from(plan.drop.opens_ms),
+            ends_at_ms: TestRuntime::START.as_millis()
                 + i64::from(plan.drop.opens_ms)
                 + i64::from(plan.drop.lasts_ms),
             hold_seconds: plan.drop.hold_seconds,

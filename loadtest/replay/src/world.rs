@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::time::Timestamp;
 use loadtest::audit::{Broken, Findings, Promise};
-use memory::{MemoryStore, TestEdge};
+use memory::{MemoryStore, TestRuntime};
 
 use crate::chance::{key_of, keyed};
 use crate::faults::{Fault, Place, Stroke, Struck};
@@ -91,7 +91,7 @@ impl World {
     /// The true time, which no process can read exactly.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        TestEdge::START.plus_millis(self.now_ms())
+        TestRuntime::START.plus_millis(self.now_ms())
     }
 
     /// Waits for `ms` milliseconds. Other tasks run first in any case.
@@ -190,7 +190,7 @@ impl World {
     #[must_use]
     pub fn gateway_failed_ms(&self) -> Vec<i64> {
         let state = self.state();
-        let at = |ms: &i64| TestEdge::START.plus_millis(*ms).as_millis();
+        let at = |ms: &i64| TestRuntime::START.plus_millis(*ms).as_millis();
         state.gateway_failed_ms.iter().map(at).collect()
     }
 

@@ -21,7 +21,7 @@ use memory::{MemoryGateway, MemoryLedger, MemorySecret, MemoryStore, PaymentChan
 use notify_shopper::Notifier;
 use ports::invocation::{Handle, Invocation};
 use process_order::Pace;
-use process_order::drive::Driver;
+use process_order::advance_payment::PaymentSaga;
 use project_ledger::Projection;
 use receive_webhook::Webhooks;
 use relay_events::{BatchReport, Relay, StreamBatch};
@@ -38,7 +38,7 @@ use crate::behind::{Behind, Queues};
 use crate::lambda::{FunctionReport, Lambda, Taken};
 use crate::old::Memory;
 use crate::outside::{Gateway, Ledger, Mailbox, Rate};
-use crate::process::{Process, ProcessEdge};
+use crate::process::{Process, ProcessRuntime};
 use crate::store::{Sizes, Store};
 use crate::world::{LEAD_US, World};
 
@@ -198,16 +198,16 @@ impl Fleet {
         let process = Process::start(&self.world, function);
         let store = || Store::new(&process, &self.memory, &self.sizes, &self.behind);
         let queues = || Queues::new(&process, &self.behind);
-        let edge = ProcessEdge(Arc::clone(&process));
-        let shoppers = || Tokens::of_shoppers(store(), edge.clone());
+        let runtime = ProcessRuntime(Arc::clone(&process));
+        let shoppers = || Tokens::of_shoppers(store(), runtime.clone());
         let service: Service = match function {
-            Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), edge)),
+            Function::GetDrop => Arc::new(get_drop::Api::router(store(), store(), runtime)),
             Function::Reserve => Arc::new(reserve::Api::router(
                 store(),
                 store(),
                 store(),
                 shoppers(),
-                edge.clone(),
+                runtime.clone(),
                 self.stock_table(),
             )),
             Function::Checkout => Arc::new(checkout::Api::router(
@@ -215,41 +215,48 @@ impl Fleet {
                 store(),
                 store(),
                 shoppers(),
-                edge.clone(),
+                runtime.clone(),
             )),
-            Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers(), edge.clone())),
+            Function::GetOrder => Arc::new(get_order::Api::router(store(), shoppers(), runtime.clone())),
             Function::OperateDrop => Arc::new(operate_drop::Api::router(
                 store(),
                 store(),
                 self.memory.clone(),
                 store(),
                 self.pace().rate,
-                Tokens::of_operators(store(), edge.clone()),
-                edge,
+                Tokens::of_operators(store(), runtime.clone()),
+                runtime,
             )),
-            Function::RelayEvents => Arc::new(Relay::new(queues(), edge)),
+            Function::RelayEvents => Arc::new(Relay::new(queues(), runtime)),
             Function::ProcessOrder => {
                 let gateway = Gateway::new(&process, &self.gateway, &self.rate);
                 let url = RETURN_URL.to_owned();
-                Arc::new(Driver::new(store(), gateway, self.pace(), url, edge))
+                Arc::new(PaymentSaga::new(store(), gateway, self.pace(), url, runtime))
             }
             Function::ProjectLedger => {
                 let ledger = Ledger::new(&process, &self.ledger, &self.ledger_free_us);
-                Arc::new(Projection::new(ledger, edge))
+                Arc::new(Projection::new(ledger, runtime))
             }
             Function::ConductDrop => Arc::new(Conductor::new(
                 store(),
                 store(),
                 store(),
                 store(),
-                edge,
+                runtime,
                 Settings::default(),
             )),
-            Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), edge)),
-            Function::ReceiveWebhook => Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), edge)),
+            Function::SweepOrders => Arc::new(Sweeper::new(store(), queues(), runtime)),
+            Function::ReceiveWebhook => {
+                Arc::new(Webhooks::router(MemorySecret::new(SECRET), queues(), runtime))
+            }
             Function::NotifyShopper => {
                 let mailbox = Mailbox::new(&process, &self.mails);
-                Arc::new(Notifier::new(store(), Some(mailbox), RETURN_URL.to_owned(), edge))
+                Arc::new(Notifier::new(
+                    store(),
+                    Some(mailbox),
+                    RETURN_URL.to_owned(),
+                    runtime,
+                ))
             }
         };
         let old = self.world.settings.design.map(|_| {
@@ -394,37 +401,37 @@ impl Fleet {
 
     /// Passes a batch of the stream to the relay.
     pub async fn relay(&self, batch: StreamBatch) -> Invoked<BatchReport> {
-        self.event::<Relay<Queues, ProcessEdge>>(Function::RelayEvents, batch)
+        self.event::<Relay<Queues, ProcessRuntime>>(Function::RelayEvents, batch)
             .await
     }
 
     /// Passes a batch of the payments queue to `process-order`.
     pub async fn process(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Driver<Store, Gateway, ProcessEdge>>(Function::ProcessOrder, event)
+        self.event::<PaymentSaga<Store, Gateway, ProcessRuntime>>(Function::ProcessOrder, event)
             .await
     }
 
     /// Passes a batch of the ledger queue to `project-ledger`.
     pub async fn project(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Projection<Ledger, ProcessEdge>>(Function::ProjectLedger, event)
+        self.event::<Projection<Ledger, ProcessRuntime>>(Function::ProjectLedger, event)
             .await
     }
 
     /// Passes a batch of the mail queue to `notify-shopper`.
     pub async fn notify(&self, event: SqsEvent) -> Invoked<SqsBatchResponse> {
-        self.event::<Notifier<Store, Mailbox, ProcessEdge>>(Function::NotifyShopper, event)
+        self.event::<Notifier<Store, Mailbox, ProcessRuntime>>(Function::NotifyShopper, event)
             .await
     }
 
     /// Runs the conductor once.
     pub async fn conduct(&self) {
-        type OnStore = Conductor<Store, Store, Store, Store, ProcessEdge>;
+        type OnStore = Conductor<Store, Store, Store, Store, ProcessRuntime>;
         self.event::<OnStore>(Function::ConductDrop, IgnoredAny).await;
     }
 
     /// Runs the sweeper once.
     pub async fn sweep(&self) {
-        self.event::<Sweeper<Store, Queues, ProcessEdge>>(Function::SweepOrders, Tick::default())
+        self.event::<Sweeper<Store, Queues, ProcessRuntime>>(Function::SweepOrders, Tick::default())
             .await;
     }
 

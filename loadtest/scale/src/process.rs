@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::time::Timestamp;
-use ports::edge::Edge;
+use ports::runtime::{Clock, Metrics, Random};
 use replay::chance::keyed;
 use replay::process::Function;
 
@@ -63,16 +63,11 @@ impl Process {
 
 /// The clock, random numbers and waits of an environment.
 #[derive(Debug, Clone)]
-pub struct ProcessEdge(pub Arc<Process>);
+pub struct ProcessRuntime(pub Arc<Process>);
 
-impl Edge for ProcessEdge {
+impl Clock for ProcessRuntime {
     fn now(&self) -> Timestamp {
         self.0.now()
-    }
-
-    fn random(&self) -> u64 {
-        let nth = self.0.randoms.fetch_add(1, Ordering::Relaxed);
-        keyed(self.0.world.settings.seed ^ 0xd1ce, self.0.id, nth)
     }
 
     fn sleep(&self, ms: u64) -> impl Future<Output = ()> + Send {
@@ -80,3 +75,12 @@ impl Edge for ProcessEdge {
         self.0.world.timeline.sleep(us)
     }
 }
+
+impl Random for ProcessRuntime {
+    fn random(&self) -> u64 {
+        let nth = self.0.randoms.fetch_add(1, Ordering::Relaxed);
+        keyed(self.0.world.settings.seed ^ 0xd1ce, self.0.id, nth)
+    }
+}
+
+impl Metrics for ProcessRuntime {}

@@ -242,7 +242,7 @@ fn units(entry: &Entry) -> Option<UnitsReport> {
         units.ordered += sku.ordered;
         units.sold += sku.sold;
     }
-    let opened_ms = memory::TestEdge::START.as_millis() + LEAD_US / 1_000;
+    let opened_ms = memory::TestRuntime::START.as_millis() + LEAD_US / 1_000;
     Some(UnitsReport {
         at_ms: at_ms - opened_ms,
         units,

@@ -19,7 +19,7 @@ use loadtest::measure::Recorder;
 use loadtest::operator;
 use loadtest::shopper::Shopper;
 use loadtest::world::{Addresses, Opening, Tally, World as Shoppers};
-use memory::TestEdge;
+use memory::TestRuntime;
 use ports::issuers::{IssuerList, IssuersDocument, StoreIssuers as _};
 use ports::messages::Destination;
 use replay::executor::{self, Ended};
@@ -97,7 +97,7 @@ impl Keys {
     }
 
     fn bearer(key: &SigningKey, audience: Audience, subject: &str) -> Option<HeaderValue> {
-        let began = TestEdge::START.as_seconds();
+        let began = TestRuntime::START.as_seconds();
         let token = key
             .sign(audience, subject, began - TOKENS_S, began + TOKENS_S)
             .ok()?;
@@ -117,10 +117,10 @@ pub fn run(settings: &Settings, tell: impl Fn(Progress) + Send + Sync + 'static)
     let fleet = Fleet::new(&world);
     let front = Front::new(&world, &fleet);
     let file = crowd::drop_file(settings)?;
-    let starts_at_ms = TestEdge::START.as_millis() + LEAD_US / 1_000;
+    let starts_at_ms = TestRuntime::START.as_millis() + LEAD_US / 1_000;
     let facts = DropFacts {
         drop_id: DROP.to_owned(),
-        published_at_ms: TestEdge::START.as_millis() + publish_us(settings, &file) / 1_000,
+        published_at_ms: TestRuntime::START.as_millis() + publish_us(settings, &file) / 1_000,
         starts_at_ms,
         ends_at_ms: starts_at_ms + 1_000 * i64::from(file.open_seconds),
         hold_seconds: file.hold_seconds,

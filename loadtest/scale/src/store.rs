@@ -456,9 +456,9 @@ impl KeepContact for Store {
         self.memory.contact(order).await
     }
 
-    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+    async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
         let touches = [one(Place::Addresses, order.to_string(), SMALL_BYTES)];
-        self.write(&touches, &[], self.memory.note_told(order, what), |()| true)
+        self.write(&touches, &[], self.memory.note_sent(order, what), |()| true)
             .await
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::time::Timestamp;
-use memory::TestEdge;
+use memory::TestRuntime;
 use replay::chance::keyed;
 use replay::timeline::{Sleep, Timeline};
 use serde::Serialize;
@@ -123,7 +123,7 @@ impl World {
     /// The true moment.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        TestEdge::START.plus_millis(self.timeline.now_us() / 1_000)
+        TestRuntime::START.plus_millis(self.timeline.now_us() / 1_000)
     }
 
     /// µs from the opening.

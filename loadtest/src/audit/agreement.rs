@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::claim::ClaimState;
 use domain::ids::{Nonce, ShopperId};
 
-use super::journal::Journal;
+use super::journal_index::JournalIndex;
 use super::orders::units_by_shopper;
 use super::stock::count_units;
 use crate::facts::{Ending, Facts};
 
 /// Descriptions of disagreements.
-pub(super) fn inconsistencies(facts: &Facts, journal: &Journal<'_>) -> Vec<String> {
+pub(super) fn inconsistencies(facts: &Facts, journal: &JournalIndex<'_>) -> Vec<String> {
     let mut lines = facts.unreadable.clone();
     allocation(facts, &mut lines);
     sold(facts, &mut lines);
@@ -196,7 +196,7 @@ fn money(facts: &Facts, lines: &mut Vec<String>) {
     );
 }
 
-fn told(facts: &Facts, journal: &Journal<'_>, lines: &mut Vec<String>) {
+fn told(facts: &Facts, journal: &JournalIndex<'_>, lines: &mut Vec<String>) {
     let orders: BTreeMap<&str, _> = facts
         .orders
         .iter()

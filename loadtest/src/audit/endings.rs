@@ -7,7 +7,7 @@ use domain::order::{EndReason, Order, OrderStatus};
 use domain::saga::Turn;
 
 use super::Count;
-use super::journal::Journal;
+use super::journal_index::JournalIndex;
 use crate::facts::{Facts, MoneyFact};
 
 /// The results of accepted orders that ended unpaid.
@@ -20,7 +20,7 @@ pub(super) struct Endings {
 }
 
 /// Judges the ending of every order that was answered 202.
-pub(super) fn endings(facts: &Facts, journal: &Journal<'_>) -> Endings {
+pub(super) fn endings(facts: &Facts, journal: &JournalIndex<'_>) -> Endings {
     let mut logged: BTreeMap<&str, MoneyFact> = BTreeMap::new();
     for money in &facts.money {
         let all = logged.entry(&money.order_id).or_default();
@@ -88,7 +88,11 @@ fn unjustified_by_deadline(order: &Order, log: &MoneyFact) -> Option<&'static st
 
 /// An operator may end an order that waits for the gateway. This requires that the operator requested it and
 /// that the gateway failed while the order was open.
-fn unjustified_without_gateway(facts: &Facts, journal: &Journal<'_>, order: &Order) -> Option<&'static str> {
+fn unjustified_without_gateway(
+    facts: &Facts,
+    journal: &JournalIndex<'_>,
+    order: &Order,
+) -> Option<&'static str> {
     let from = order.placed_at.plus_millis(-CLOCK_SKEW_MS).as_millis();
     let open = from..=order.updated_at.plus_millis(CLOCK_SKEW_MS).as_millis();
     if !facts.gateway_failed_ms.iter().any(|at_ms| open.contains(at_ms)) {

@@ -7,7 +7,7 @@ mod agreement;
 mod endings;
 #[cfg(test)]
 mod fixture;
-mod journal;
+mod journal_index;
 mod orders;
 mod promise;
 mod shares;
@@ -183,7 +183,7 @@ impl Count {
 /// Checks everything.
 #[must_use]
 pub fn audit(facts: &Facts) -> Findings {
-    let journal = journal::Journal::read(&facts.journal);
+    let journal = journal_index::JournalIndex::read(&facts.journal);
     let mut explanations = Vec::new();
     let mut explained = |promise, found: Count| {
         let lines = found.lines.into_iter();

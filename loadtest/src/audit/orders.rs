@@ -8,7 +8,7 @@ use domain::limits::CLOCK_SKEW_MS;
 use domain::order::{Fingerprint, Order};
 
 use super::Count;
-use super::journal::Journal;
+use super::journal_index::JournalIndex;
 use crate::facts::{Facts, Reserved};
 
 /// Shoppers with more units in open and paid orders than the limit.
@@ -34,7 +34,7 @@ pub(super) fn units_by_shopper(facts: &Facts) -> BTreeMap<&str, u32> {
 
 /// Reservations with two orders, in the table or in the answers to shoppers, and accepted keys with two
 /// orders that count.
-pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
+pub(super) fn duplicate_orders(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for fact in &facts.orders {
         orders
@@ -66,7 +66,7 @@ pub(super) fn duplicate_orders(facts: &Facts, journal: &Journal<'_>) -> Count {
 /// orders stored with the key count.
 fn ordered_by_key<'a>(
     facts: &'a Facts,
-    journal: &Journal<'a>,
+    journal: &JournalIndex<'a>,
 ) -> BTreeMap<(&'a str, &'a str), BTreeSet<String>> {
     let mut of_shopper: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
     for fact in facts.orders.iter().filter(|o| o.counts()) {
@@ -102,7 +102,7 @@ pub(super) fn duplicate_charges(facts: &Facts) -> Count {
 }
 
 /// 202s without a final order and its row in the ledger, and 201s that could not be checked out in time.
-pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
+pub(super) fn lost_requests(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut found = Count::default();
     let orders: BTreeMap<&str, _> = facts
         .orders
@@ -157,7 +157,7 @@ pub(super) fn lost_requests(facts: &Facts, journal: &Journal<'_>) -> Count {
 }
 
 /// Whether the same shopper got another reservation of the SKU later.
-fn replaced(journal: &Journal<'_>, reserved: &Reserved) -> bool {
+fn replaced(journal: &JournalIndex<'_>, reserved: &Reserved) -> bool {
     journal.reserved_by(&reserved.shopper).iter().any(|other| {
         other.sku == reserved.sku
             && other.reservation_id != reserved.reservation_id

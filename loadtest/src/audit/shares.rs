@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::journal::Journal;
+use super::journal_index::JournalIndex;
 use crate::facts::{Entry, Facts, Reserved};
 
 /// `part` divided by `whole`; `None` if `whole` is zero.
@@ -15,7 +15,7 @@ pub fn share(part: u64, whole: u64) -> Option<f64> {
 
 /// Units that could have been sold: the smaller of the units on sale and the units wanted by shoppers who
 /// intend to buy and have a working card, each shopper up to the limit.
-pub(super) fn sellable(facts: &Facts, journal: &Journal<'_>) -> u64 {
+pub(super) fn sellable(facts: &Facts, journal: &JournalIndex<'_>) -> u64 {
     let limit = u64::from(facts.drop.per_shopper_limit);
     let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
     for ended in journal.ended.iter().filter(|ended| ended.buys) {
@@ -37,7 +37,7 @@ pub(super) struct Repeats {
 
 /// Counts repeats by the shopper's own answers. The journal does not contain what a refused repeat would have
 /// found, nor a first answer that was lost.
-pub(super) fn repeats(facts: &Facts, journal: &Journal<'_>) -> Repeats {
+pub(super) fn repeats(facts: &Facts, journal: &JournalIndex<'_>) -> Repeats {
     let mut first: BTreeMap<(&str, &str, &str), &Reserved> = BTreeMap::new();
     let mut repeats = Repeats::default();
     for entry in &facts.journal {

@@ -9,7 +9,7 @@ use domain::shard::Shard;
 use domain::survey::Tally;
 
 use super::Count;
-use super::journal::Journal;
+use super::journal_index::JournalIndex;
 use crate::facts::{Ended, Ending, Facts, Reserved, Sampled, ShardFact, UnitCounts};
 
 /// The largest age of the data that an answer is based on, in ms: two caches, one conductor period, and the
@@ -74,7 +74,7 @@ pub fn count_units(shards: &[ShardFact], sku: &str) -> UnitCounts {
 }
 
 /// Units beyond the allocation, and shards that did not add up, during the run or at its end.
-pub(super) fn oversold(facts: &Facts, journal: &Journal<'_>) -> Count {
+pub(super) fn oversold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let mut found = Count::default();
     for sku in &facts.drop.skus {
         let allocated = u64::from(sku.units);
@@ -125,7 +125,7 @@ pub(crate) fn describe(fact: &ShardFact) -> String {
 /// A refusal as *gone* is final. A shopper who leaves while everything is held decides this alone, unless
 /// units had been free since the last refusal; then the refusal was wrong. *Closed* is not a refusal of
 /// stock.
-pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
+pub(super) fn undersold(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let known_for_ms = if facts.trouble {
         KNOWLEDGE_AGE_IN_TROUBLE_MS
     } else {
@@ -167,7 +167,7 @@ pub(super) fn undersold(facts: &Facts, journal: &Journal<'_>) -> Count {
 
 /// Whether a shopper's own hold of the SKU had just expired when the shopper was refused. The shopper can
 /// renew the hold no earlier than others may take it, and until then can claim nothing else in its shard.
-fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
+fn own_hold_in_the_way(journal: &JournalIndex<'_>, ended: &Ended) -> bool {
     let in_the_way = |reserved: &Reserved| {
         let since_ms = ended.at_ms - reserved.expires_at_ms;
         reserved.sku == ended.sku
@@ -181,7 +181,7 @@ fn own_hold_in_the_way(journal: &Journal<'_>, ended: &Ended) -> bool {
 /// For each sample, the smallest number of spare units of the SKU in this sample or any later one. Spare
 /// units are the free units less those that may have been taken and returned between two samples without
 /// appearing in either.
-fn least_spare(facts: &Facts, journal: &Journal<'_>, index: usize, sku: &str) -> Vec<u64> {
+fn least_spare(facts: &Facts, journal: &JournalIndex<'_>, index: usize, sku: &str) -> Vec<u64> {
     let mut reserved: Vec<(i64, u64)> = (journal.reserved.values())
         .filter(|reserved| reserved.sku == sku)
         .map(|reserved| (reserved.at_ms, u64::from(reserved.quantity)))
@@ -213,7 +213,7 @@ fn least_spare(facts: &Facts, journal: &Journal<'_>, index: usize, sku: &str) ->
 
 /// Holds that a sample during the sale found longer after their deadline than is allowed. The conductor
 /// should have returned them.
-pub(super) fn overdue_holds(facts: &Facts, journal: &Journal<'_>) -> Count {
+pub(super) fn overdue_holds(facts: &Facts, journal: &JournalIndex<'_>) -> Count {
     let sale = facts.drop.starts_at_ms..=facts.drop.ends_at_ms;
     let mut longest: BTreeMap<&str, i64> = BTreeMap::new();
     for sampled in journal.sampled.iter().filter(|s| sale.contains(&s.at_ms)) {

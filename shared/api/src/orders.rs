@@ -7,53 +7,9 @@ use domain::order::{DeclineReason, EndReason, Order, OrderStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::address;
+pub use crate::address::Shipping;
 use crate::moment::Moment;
 use crate::problem::FieldProblem;
-
-/// Where the goods go. Stored apart from the order, and in no event and no log.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Shipping {
-    /// Who receives it.
-    #[schema(min_length = 1, max_length = 200)]
-    pub name: String,
-    /// Street and number.
-    #[schema(min_length = 1, max_length = 200)]
-    pub line1: String,
-    /// What else the carrier needs to know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
-    pub line2: Option<String>,
-    /// Postal code, where the country has them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
-    pub postal_code: Option<String>,
-    /// Town, where addresses of the country have one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
-    pub city: Option<String>,
-    /// State, province, prefecture or emirate, where addresses of the country have one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
-    pub region: Option<String>,
-    /// Country, as in ISO 3166-1 alpha-2.
-    #[schema(pattern = "^[A-Z]{2}$")]
-    pub country: String,
-    /// Where news of the order goes.
-    #[schema(format = Email, max_length = 200)]
-    pub email: String,
-    /// For the carrier, in international form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[+][0-9 ().-]{5,30}$")]
-    pub phone: Option<String>,
-}
-
-impl std::fmt::Debug for Shipping {
-    /// Only that there is one: an address must not reach a log by accident.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shipping(..)")
-    }
-}
 
 /// The body of a checkout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -11,7 +11,7 @@ use ports::payment::CardFingerprint;
 
 use crate::race::race;
 use crate::{Database, answered};
-use memory::TestEdge;
+use memory::TestRuntime;
 
 /// The contract of the line of calls, as tests; `$setup` makes an empty database.
 #[macro_export]
@@ -29,7 +29,7 @@ macro_rules! calls_contract {
     };
 }
 
-const NOW: Timestamp = TestEdge::START;
+const NOW: Timestamp = TestRuntime::START;
 
 fn wanted(per_second: u32, calls: u32, now: Timestamp) -> CallsWanted {
     CallsWanted {

@@ -7,8 +7,8 @@ use domain::time::Timestamp;
 use ports::Conditional;
 use ports::drops::{DropPage, ListDrops, Listing, ReadDrop, StoreDrop};
 
+use crate::fixtures::{NOW, draft, id};
 use crate::race::race;
-use crate::scene::{NOW, draft, id};
 use crate::{Database, DropPorts, answered};
 
 /// The contract of the drop ports, as tests; `$setup` makes an empty database.

@@ -11,7 +11,7 @@ use ports::payment::{
     GatewayError, IdempotencyKey, NewPayment, Payment, PaymentGateway, PaymentId, PaymentMethod, PaymentState,
 };
 
-use crate::scene::{drop_id, held, id, key};
+use crate::fixtures::{drop_id, held, id, key};
 use memory::{GatewayFault, GatewayOp, MemoryGateway};
 
 /// A gateway under test, with a way of its own to see what was charged. Its means of payment are those of Stripe's page

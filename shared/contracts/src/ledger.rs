@@ -8,7 +8,7 @@ use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::ledger::{ProjectOrders, Projected};
 
-use crate::scene::{NOW, id, placing};
+use crate::fixtures::{NOW, id, placing};
 use memory::MemoryLedger;
 
 /// The contract of the ledger, as tests; `$setup` makes an empty one.

@@ -26,6 +26,7 @@
 pub mod account;
 pub mod calls;
 pub mod drops;
+pub mod fixtures;
 pub mod gateway;
 pub mod issuers;
 pub mod ledger;
@@ -33,7 +34,6 @@ pub mod messages;
 pub mod orders;
 pub mod prescale;
 mod race;
-pub mod scene;
 pub mod status;
 pub mod stock;
 
@@ -149,23 +149,23 @@ impl Database for MemoryStore {
 }
 
 /// The answer of a call that nothing disturbs.
-fn answered<T>(result: Result<T, StoreError>) -> T {
+fn answered<T>(result: Result<T, impl std::fmt::Display>) -> T {
     result.unwrap_or_else(|error| panic!("the call failed: {error}"))
 }
 
 /// One shard, as it certainly is.
 async fn shard(stock: &impl StockPorts, index: u16) -> Shard {
-    let mut found = answered(stock.survey(&[scene::key(index)], Consistency::Strong).await);
+    let mut found = answered(stock.survey(&[fixtures::key(index)], Consistency::Strong).await);
     assert_eq!(found.len(), 1, "shard {index} exists");
     let (key, shard) = found.remove(0);
-    assert_eq!(key, scene::key(index));
+    assert_eq!(key, fixtures::key(index));
     assert!(shard.adds_up(), "{shard:?}");
     shard
 }
 
 /// A fresh shard 0 with `units` free.
 async fn allocated(stock: &impl StockPorts, units: u32) {
-    assert!(answered(stock.allocate(&scene::key(0), units).await).is_done());
+    assert!(answered(stock.allocate(&fixtures::key(0), units).await).is_done());
 }
 
 /// A call that must be refused for good.

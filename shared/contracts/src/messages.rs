@@ -8,7 +8,7 @@ use events::OrderEvent;
 use futures_util::future::join_all;
 use ports::messages::{Destination, ParkRecord, SendEvents};
 
-use crate::scene::{NOW, placing};
+use crate::fixtures::{NOW, placing};
 use memory::MemoryQueues;
 
 /// The contract of the queues, as tests; `$setup` makes empty ones.

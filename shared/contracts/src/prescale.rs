@@ -23,8 +23,8 @@ use ports::prescale::{
 use serde_json::{Value, json};
 
 use crate::answered;
+use crate::fixtures::{NOW, drop_id, id};
 use crate::race::{insist, race};
-use crate::scene::{NOW, drop_id, id};
 use memory::MemoryAccount;
 
 /// The contract of what pre-scaling keeps, as tests; `$setup` makes an empty store.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use ports::StoreError;
 use ports::retry::{IN_WORKER, retry};
 
-use memory::TestEdge;
+use memory::TestRuntime;
 
 /// Runs one call for each of `0..n` at the same time. A call that was refused for the moment is repeated, as every
 /// caller does.
@@ -23,7 +23,7 @@ pub(super) async fn insist<T, F>(call: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    retry(&TestEdge::default(), IN_WORKER, call)
+    retry(&TestRuntime::default(), IN_WORKER, call)
         .await
         .unwrap_or_else(|error| panic!("the call failed: {error}"))
 }

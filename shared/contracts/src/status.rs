@@ -6,8 +6,8 @@ use domain::time::Timestamp;
 use ports::Conditional;
 use ports::drops::{FreeCounts, HoldLease, Lease, ReadCounts, ReadStatus, WriteStatus};
 
+use crate::fixtures::{NOW, drop_id, id, sku};
 use crate::race::race;
-use crate::scene::{NOW, drop_id, id, sku};
 use crate::{Database, StatusPorts, answered};
 
 /// The contract of the status and lease ports, as tests; `$setup` makes an empty database.

@@ -69,7 +69,7 @@ fn documents(texts: &[Named]) -> Readable<Documents> {
     for (name, _) in texts {
         let known = ["profile", "baseline", "budget", "prices", "quotas"].contains(&name.as_str());
         if !known && !name.starts_with("calendar/") {
-            mistakes.push(mistake(name, "no document is called that"));
+            mistakes.push(form::mistake(name, "no document is called that"));
         }
     }
     let profile = one(texts, "profile", &mut mistakes);
@@ -93,17 +93,10 @@ fn documents(texts: &[Named]) -> Readable<Documents> {
     }
 }
 
-pub(crate) fn mistake(field: &str, message: &str) -> FieldError {
-    FieldError {
-        field: field.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
 fn text<'a>(texts: &'a [Named], name: &str, mistakes: &mut Vec<FieldError>) -> Option<&'a str> {
     let found = texts.iter().find(|(found, _)| found == name);
     if found.is_none() {
-        mistakes.push(mistake(name, "is missing"));
+        mistakes.push(form::mistake(name, "is missing"));
     }
     found.map(|(_, text)| text.as_str())
 }
@@ -167,7 +160,7 @@ fn baseline(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Option<Baseline>
             })
         }
         _ => {
-            mistakes.push(mistake(
+            mistakes.push(form::mistake(
                 &format!("{AT}.kind"),
                 "expected `serverless` or `provisioned`",
             ));
@@ -212,7 +205,7 @@ fn calendar(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Vec<CalendarDrop
         };
         if read.id.as_str() != id {
             let at = format!("{name}.id");
-            mistakes.push(mistake(&at, "the same as the document's name"));
+            mistakes.push(form::mistake(&at, "the same as the document's name"));
         }
         drops.push(read.with_moments(|moment| moment.0));
     }

@@ -10,6 +10,13 @@ use domain::drops::FieldError;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+pub(crate) fn mistake(field: &str, message: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
 /// Further mistakes in one document are not reported: an author of so many mistakes must check the whole document
 /// first.
 const MOST_MISTAKES: usize = 64;

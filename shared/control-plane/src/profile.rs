@@ -8,8 +8,8 @@ use ports::Conditional;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Readable, WriteProfile};
 
-use crate::documents::mistake;
 use crate::error::{Answered as _, broken};
+use crate::form::mistake;
 use crate::{AwsAccount, form};
 
 const DOCUMENT: &str = "profile";

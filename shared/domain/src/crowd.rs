@@ -134,20 +134,20 @@ pub struct Demand {
 /// A process's budget of looks. It grows with time, to at most the larger of one second's growth and one
 /// look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Looks {
+pub struct LookBudget {
     table: StockTable,
     /// The budget in millionths of a read unit, and the time of that value; below 0 after a further look.
     left: Option<(i64, Timestamp)>,
 }
 
-impl Default for Looks {
+impl Default for LookBudget {
     /// At a new table.
     fn default() -> Self {
         Self::at(StockTable::NEW)
     }
 }
 
-impl Looks {
+impl LookBudget {
     /// The budget of a process that has just started.
     #[must_use]
     pub const fn at(table: StockTable) -> Self {
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_budget_follows_from_the_table() {
-        let (new, warm) = (Looks::default(), Looks::at(WARM));
+        let (new, warm) = (LookBudget::default(), LookBudget::at(WARM));
         assert_eq!(new.budget(crowd(1_000_000)), Some(720_000));
         assert_eq!(new.spread_seconds(crowd(1_000_000)), Some(278));
         assert_eq!(new.budget(crowd(36_000)), None);
@@ -288,11 +288,11 @@ mod tests {
 
     #[test]
     fn a_table_of_many_writes_sells_with_every_look() {
-        let large = Looks::at(StockTable {
+        let large = LookBudget::at(StockTable {
             read_units: 20_000,
             write_units: 60_000,
         });
-        let cost = [Looks::default(), Looks::at(WARM), large].map(Looks::to_write);
+        let cost = [LookBudget::default(), LookBudget::at(WARM), large].map(LookBudget::to_write);
         assert_eq!(cost, [3 * LOOK, 3 * LOOK, LOOK]);
     }
 
@@ -302,15 +302,15 @@ mod tests {
             expected_shoppers: 1_000_000,
             shards: 12,
         };
-        assert_eq!(Looks::default().budget(few), Some(540_000));
-        assert_eq!(Looks::at(WARM).budget(few), Some(540_000));
+        assert_eq!(LookBudget::default().budget(few), Some(540_000));
+        assert_eq!(LookBudget::at(WARM).budget(few), Some(540_000));
     }
 
     #[test]
     fn as_many_requests_look_further_as_units_can_serve() {
         let further = |shoppers, free| {
             let looks =
-                (0..36_000).map(|chance| Looks::default().further_shards(crowd(shoppers), free, chance));
+                (0..36_000).map(|chance| LookBudget::default().further_shards(crowd(shoppers), free, chance));
             looks.collect::<Vec<_>>()
         };
         assert!(further(36_000, 0).iter().all(|shards| *shards == 6));
@@ -329,21 +329,21 @@ mod tests {
 
     #[test]
     fn a_small_crowd_looks_with_every_request() {
-        let mut looks = Looks::default();
+        let mut looks = LookBudget::default();
         assert!((0..10_000).all(|_| looks.take(crowd(36_000), false, at(0), 0)));
-        assert_eq!(looks, Looks::default());
+        assert_eq!(looks, LookBudget::default());
     }
 
     #[test]
     fn a_look_costs_less_while_nothing_is_free_and_a_further_one_is_paid_for_later() {
         let crowd = crowd(1_000_000);
-        let next = |mut looks: Looks, scarce, from| {
+        let next = |mut looks: LookBudget, scarce, from| {
             let mut mine = looks;
             let ms = (from..60_000).find(|ms| mine.take(crowd, scarce, at(*ms), 0));
             looks = mine;
             (ms.unwrap(), looks)
         };
-        let (first, looks) = next(Looks::default(), true, 0);
+        let (first, looks) = next(LookBudget::default(), true, 0);
         assert_eq!(first, 1_389, "720,000 millionths a second");
         let (second, mut looks) = next(looks, false, first);
         assert!((4_160..4_180).contains(&(second - first)), "{second}");
@@ -360,7 +360,7 @@ mod tests {
             chance: u64,
             waits in proptest::collection::vec(0i64..300, 50..400),
         ) {
-            let (crowd, mut looks) = (crowd(shoppers), Looks::default());
+            let (crowd, mut looks) = (crowd(shoppers), LookBudget::default());
             let budget = looks.budget(crowd).unwrap();
             let (mut now, mut taken) = (0, 0);
             for wait in waits {
@@ -379,7 +379,7 @@ mod tests {
         fn a_crowd_stays_within_the_table(shoppers in 36_001u32..3_000_000, seed: u64) {
             let reserving = processes(shoppers).div_ceil(2);
             let processes = reserving.min(3_000);
-            let mut all: Vec<Looks> = vec![Looks::default(); processes as usize];
+            let mut all: Vec<LookBudget> = vec![LookBudget::default(); processes as usize];
             let mut taken = 0u32;
             for ms in (0..1_000).step_by(100) {
                 for (n, looks) in all.iter_mut().enumerate() {

@@ -9,7 +9,7 @@ use crate::limits::CLOCK_SKEW_MS;
 use crate::time::Timestamp;
 
 /// The number of holds that may expire without a waiting time.
-pub const FORGIVEN: u32 = 1;
+pub const FREE_LAPSES: u32 = 1;
 
 /// How long after its deadline a hold is counted, in milliseconds. This is half of the time until other shoppers may
 /// take it over. So a checkout by a slow clock comes first, and the count comes before the units are taken over.
@@ -42,7 +42,7 @@ impl Lapses {
     /// `hold_seconds`; 0 for no waiting time.
     #[must_use]
     pub fn wait_ms(&self, hold_seconds: u32, now: Timestamp) -> i64 {
-        if self.count <= FORGIVEN {
+        if self.count <= FREE_LAPSES {
             return 0;
         }
         self.last.plus_seconds(hold_seconds).millis_since(now).max(0)

@@ -104,7 +104,7 @@ pub const MAX_PAYMENT_SECONDS: u32 = 86_400;
 pub const DEFAULT_RETRY_SECONDS: u32 = 60;
 /// How long an order waits for the payment gateway unless the operator sets it, in seconds.
 pub const DEFAULT_GATEWAY_WAIT_SECONDS: u32 = 7_200;
-/// The shortest wait for the payment gateway an operator may set, in seconds: several re-drives of an order.
+/// The shortest wait for the payment gateway an operator may set, in seconds: several reminders of an order.
 pub const MIN_GATEWAY_WAIT_SECONDS: u32 = 60;
 /// The most cards of one order.
 pub const MAX_CARDS: u32 = 3;
@@ -217,7 +217,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     MIN_GATEWAY_WAIT_SECONDS as i64 * 1000 > 2 * REDRIVE_MS,
-    "an order is driven several times before its operator has to decide"
+    "an order gets several reminders before its operator has to decide"
 );
 const _: () = assert!(
     2 * LINE_CALLS_PER_SECOND <= ITEM_WRITES_PER_SECOND / 4

@@ -23,7 +23,6 @@
 #![forbid(unsafe_code)]
 
 mod batch;
-mod calls;
 mod clients;
 mod declines;
 mod drops;

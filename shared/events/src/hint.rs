@@ -117,9 +117,9 @@ impl PaymentWork {
 
     /// Whether the order's payment must be checked.
     #[must_use]
-    pub fn drives_payment(&self) -> bool {
+    pub fn advances_payment(&self) -> bool {
         match self {
-            Self::Event(event) => event.kind.drives_payment(),
+            Self::Event(event) => event.kind.advances_payment(),
             Self::Hint(_) => true,
         }
     }
@@ -140,7 +140,7 @@ mod tests {
         let work = PaymentWork::decode(&text).unwrap();
         assert_eq!(work, PaymentWork::Hint(hint.order.clone()));
         assert_eq!(
-            (work.order(), work.as_str(), work.drives_payment()),
+            (work.order(), work.as_str(), work.advances_payment()),
             (&hint.order, "hint", true)
         );
         assert!(OrderEvent::decode(&text).is_err());

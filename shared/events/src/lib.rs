@@ -86,7 +86,7 @@ impl EventType {
     /// Whether `process-order` must act on the event. The other events report its own changes, or require no
     /// action. They go to the ledger only; if one reaches `process-order`, it is acknowledged.
     #[must_use]
-    pub const fn drives_payment(self) -> bool {
+    pub const fn advances_payment(self) -> bool {
         match self {
             Self::Placed | Self::CardAdded | Self::CancelRequested | Self::Due => true,
             Self::Updated
@@ -454,7 +454,7 @@ mod tests {
         };
         let now = Timestamp::from_millis(1_800_000_001_000);
         let placed = order();
-        assert!(OrderEvent::of_change(None, &placed).kind.drives_payment());
+        assert!(OrderEvent::of_change(None, &placed).kind.advances_payment());
         let mut seen = Vec::new();
         let mut left = vec![placed];
         while let Some(before) = left.pop() {
@@ -463,7 +463,7 @@ mod tests {
                 continue;
             }
             seen.push(state(&before));
-            assert!(OrderEvent::due(&before).kind.drives_payment());
+            assert!(OrderEvent::due(&before).kind.advances_payment());
             let no = DeclineReason::CardDeclined;
             let by_driver = [
                 before.acted(now),
@@ -492,7 +492,7 @@ mod tests {
                 let Ok(step) = step else { continue };
                 let kind = OrderEvent::of_change(Some(&before), &step.order).kind;
                 let asks = (n == 13 && wishes && step.order.status.is_open()) || n == 14;
-                assert_eq!(kind.drives_payment(), asks, "{kind:?} of {before:?}");
+                assert_eq!(kind.advances_payment(), asks, "{kind:?} of {before:?}");
                 left.push(step.order);
             }
         }

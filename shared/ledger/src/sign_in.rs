@@ -10,7 +10,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use domain::time::Timestamp;
-use ports::edge::Edge;
+use ports::runtime::Clock;
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 
 use crate::address::Address;
@@ -76,11 +76,11 @@ impl SignIn {
         Self(How::Nothing)
     }
 
-    /// An IAM token, signed for each connection with these credentials at the time of `edge`. RDS and RDS Proxy accept
+    /// An IAM token, signed for each connection with these credentials at the time of `clock`. RDS and RDS Proxy accept
     /// it as a password.
     #[must_use]
-    pub fn iam(keys: Credentials, region: String, edge: impl Edge) -> Self {
-        let now = Box::new(move || edge.now());
+    pub fn iam(keys: Credentials, region: String, clock: impl Clock) -> Self {
+        let now = Box::new(move || clock.now());
         Self(How::Iam(Arc::new(Iam { keys, region, now })))
     }
 

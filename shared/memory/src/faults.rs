@@ -44,8 +44,8 @@ pub enum Op {
     NoteDecline,
     /// `KeepContact::contact`
     Contact,
-    /// `KeepContact::note_told`
-    NoteTold,
+    /// `KeepContact::note_sent`
+    NoteSent,
     /// `ReadDrop::drop` and `ReadDrop::copy`
     Drop,
     /// `ListDrops::published`

@@ -3,9 +3,9 @@
 use domain::drops::{Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, ShopperId, SkuId};
 use domain::plan::ShardPlan;
-use ports::edge::Edge;
+use ports::runtime::Clock;
 
-use crate::{MemoryStore, TestEdge};
+use crate::{MemoryStore, TestRuntime};
 
 /// How long the holds of [`open_drop`] last, in seconds.
 pub const HOLD_SECONDS: u32 = 30;
@@ -24,7 +24,7 @@ pub fn shopper(name: &str) -> ShopperId {
 /// When an identifier is none: a mistake of the test.
 #[must_use]
 #[allow(clippy::expect_used)]
-pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> DropDraft {
+pub fn draft(runtime: &TestRuntime, skus: &[(&str, u32)], per_shopper_limit: u32) -> DropDraft {
     let sku = |(sku, units): &(&str, u32)| Sku {
         sku: sku.parse().expect("a SKU"),
         title: format!("Edition {sku}"),
@@ -35,8 +35,8 @@ pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> D
     DropDraft {
         title: "Autumn".to_owned(),
         currency: "EUR".parse().expect("a currency"),
-        starts_at: edge.now().plus_millis(-60_000),
-        ends_at: edge.now().plus_seconds(3_600),
+        starts_at: runtime.now().plus_millis(-60_000),
+        ends_at: runtime.now().plus_seconds(3_600),
         hold_seconds: HOLD_SECONDS,
         payment_seconds: PAYMENT_SECONDS,
         retry_seconds: 60,
@@ -55,14 +55,14 @@ pub fn draft(edge: &TestEdge, skus: &[(&str, u32)], per_shopper_limit: u32) -> D
 #[allow(clippy::expect_used)]
 pub fn open_drop(
     store: &MemoryStore,
-    edge: &TestEdge,
+    runtime: &TestRuntime,
     id: &str,
     skus: &[(&str, u32)],
     per_shopper_limit: u32,
 ) -> Drop {
     let id: DropId = id.parse().expect("a drop id");
-    let draft = Drop::draft(id, draft(edge, skus, per_shopper_limit));
-    let drop = draft.start_publishing(edge.now()).expect("a plan");
+    let draft = Drop::draft(id, draft(runtime, skus, per_shopper_limit));
+    let drop = draft.start_publishing(runtime.now()).expect("a plan");
     let drop = Drop {
         state: DropState::Scheduled,
         ..drop

@@ -199,23 +199,23 @@ impl PutOff for MemoryStore {
 impl KeepContact for MemoryStore {
     async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
         self.call(Op::Contact, |state| {
-            let told = state.told.get(order).into_iter().flatten().cloned();
+            let sent = state.sent.get(order).into_iter().flatten().cloned();
             let address = state.addresses.get(order).cloned();
             Ok(address.map(|address| Contact {
                 address,
-                told: told.collect(),
+                sent: sent.collect(),
             }))
         })
         .await
     }
 
-    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
-        self.call(Op::NoteTold, |state| {
+    async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+        self.call(Op::NoteSent, |state| {
             if !state.addresses.contains_key(order) {
                 return Err(StoreError::broken("the order has no address"));
             }
-            let told = state.told.entry(order.clone()).or_default();
-            told.insert(what.to_owned());
+            let sent = state.sent.entry(order.clone()).or_default();
+            sent.insert(what.to_owned());
             Ok(())
         })
         .await

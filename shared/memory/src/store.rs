@@ -48,8 +48,8 @@ pub(crate) struct State {
     /// The line of the calls to the gateway, in microseconds.
     pub(crate) lines: BTreeMap<u8, i64>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
-    /// What shoppers were told, by order.
-    pub(crate) told: BTreeMap<OrderId, BTreeSet<String>>,
+    /// What shoppers were sent, by order.
+    pub(crate) sent: BTreeMap<OrderId, BTreeSet<String>>,
     pub(crate) changes: Vec<OrderChange>,
     pub(crate) drops: BTreeMap<DropId, StoredDrop>,
     pub(crate) statuses: BTreeMap<DropId, DropStatus>,

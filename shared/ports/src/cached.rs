@@ -9,10 +9,7 @@
 //! A process reads one of the copies of a drop's document, which it draws at its start, so that no key is
 //! hot. A drop without copies (a draft or an unknown id) is read from the document itself.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use domain::drops::Drop;
 use domain::ids::DropId;
@@ -22,9 +19,10 @@ use hashlink::LruCache;
 
 use crate::StoreError;
 use crate::drops::ReadDrop;
-use crate::edge::Edge;
-use crate::recent::Recent;
 use crate::retry::{IN_REQUEST, retry};
+use crate::runtime::Runtime;
+use crate::time_limit::within;
+use crate::timed_cache::TimedCache;
 
 /// The number of drops that a process caches, and the number of ids that it caches as absent.
 const MOST: usize = 256;
@@ -59,25 +57,25 @@ impl Remembered {
 }
 
 /// Reads drops, each at most once a second. The absence of a drop is cached too.
-pub struct CachedDrops<D, E> {
+pub struct CachedDrops<D, R> {
     drops: D,
-    edge: E,
+    runtime: R,
     /// The copy of each document that this process reads.
     copy: u8,
     copies: Mutex<LruCache<DropId, Remembered>>,
-    absent: Recent<DropId, ()>,
+    absent: TimedCache<DropId, ()>,
 }
 
-impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
+impl<D: ReadDrop, R: Runtime> CachedDrops<D, R> {
     /// A cache in front of `drops`.
-    pub fn new(drops: D, edge: E) -> Self {
-        let drawn = edge.random() % u64::from(DROP_COPIES);
+    pub fn new(drops: D, runtime: R) -> Self {
+        let drawn = runtime.random() % u64::from(DROP_COPIES);
         Self {
             drops,
-            edge,
+            runtime,
             copy: u8::try_from(drawn).unwrap_or(0),
             copies: Mutex::new(LruCache::new(MOST)),
-            absent: Recent::new(MOST),
+            absent: TimedCache::new(MOST),
         }
     }
 
@@ -87,22 +85,22 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     ///
     /// [`StoreError`] when the drop had to be read and could not be.
     pub async fn get(&self, id: &DropId) -> Result<Option<Known>, StoreError> {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         if self.absent.fresh(id, now).is_some() {
             return Ok(None);
         }
         let Some(copy) = self.known(id, now) else {
-            let drop = retry(&self.edge, IN_REQUEST, || self.read(id)).await?;
+            let drop = retry(&self.runtime, IN_REQUEST, || self.read(id)).await?;
             return Ok(self.note(id, drop, now));
         };
         let Some(turn) = self.turn(id, now) else {
             return Ok(Some(copy));
         };
-        let read = within(&self.edge, REFRESH_WAIT_MS, self.read(id)).await;
+        let read = within(&self.runtime, REFRESH_WAIT_MS, self.read(id)).await;
         std::mem::drop(turn);
         match read {
             Ok(drop) => Ok(self.note(id, drop, now)),
-            Err(error) => self.known(id, self.edge.now()).map(Some).ok_or(error),
+            Err(error) => self.known(id, self.runtime.now()).map(Some).ok_or(error),
         }
     }
 
@@ -122,7 +120,7 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     }
 
     /// The right to read the drop again, if a read is due and no other request has the right.
-    fn turn(&self, id: &DropId, now: Timestamp) -> Option<Turn<'_, D, E>> {
+    fn turn(&self, id: &DropId, now: Timestamp) -> Option<Turn<'_, D, R>> {
         let due_at = self.due_at(now);
         let mut copies = self.lock();
         let copy = copies.get_mut(id)?;
@@ -139,7 +137,7 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
     }
 
     fn due_at(&self, now: Timestamp) -> Timestamp {
-        let early = self.edge.random() % (REFRESH_JITTER_MS.unsigned_abs() + 1);
+        let early = self.runtime.random() % (REFRESH_JITTER_MS.unsigned_abs() + 1);
         now.plus_millis(CACHE_MS - i64::try_from(early).unwrap_or(0))
     }
 
@@ -172,31 +170,15 @@ impl<D: ReadDrop, E: Edge> CachedDrops<D, E> {
 }
 
 /// The right to read a drop again. It ends with the request, whether or not the read was answered.
-struct Turn<'a, D: ReadDrop, E: Edge> {
-    of: &'a CachedDrops<D, E>,
+struct Turn<'a, D: ReadDrop, R: Runtime> {
+    of: &'a CachedDrops<D, R>,
     id: DropId,
 }
 
-impl<D: ReadDrop, E: Edge> std::ops::Drop for Turn<'_, D, E> {
+impl<D: ReadDrop, R: Runtime> std::ops::Drop for Turn<'_, D, R> {
     fn drop(&mut self) {
         if let Some(copy) = self.of.lock().get_mut(&self.id) {
             copy.reading = false;
         }
     }
-}
-
-/// The result of `call` within `ms` milliseconds. Afterwards the outcome is unknown, so `call` must be a
-/// read.
-pub(crate) async fn within<E: Edge, T>(
-    edge: &E,
-    ms: i64,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let mut call = pin!(call);
-    let mut end = pin!(edge.sleep(ms.unsigned_abs()));
-    std::future::poll_fn(|context| match call.as_mut().poll(context) {
-        Poll::Pending => end.as_mut().poll(context).map(|()| Err(StoreError::Unknown)),
-        ready => ready,
-    })
-    .await
 }

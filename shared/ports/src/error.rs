@@ -1,6 +1,15 @@
 //! The errors of database ports, and the outcomes of conditional writes.
 
-use crate::retry::Transient;
+/// An error that may pass.
+pub trait Transient {
+    /// Whether a repeat of the same call may succeed and is harmless.
+    fn is_transient(&self) -> bool;
+
+    /// The wait that the service requested, in milliseconds.
+    fn wait_at_least_ms(&self) -> u64 {
+        0
+    }
+}
 
 /// Why a database port failed. A condition that did not hold is not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

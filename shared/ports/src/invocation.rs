@@ -5,7 +5,7 @@ use std::future::Future;
 
 use domain::time::Timestamp;
 
-use crate::edge::Edge;
+use crate::runtime::Random;
 
 /// One invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Invocation {
 
 impl Invocation {
     /// A name that no other invocation has, including repeats.
-    pub fn unique_name(&self, edge: &impl Edge) -> String {
-        format!("{}.{:016x}", self.request_id, edge.random())
+    pub fn unique_name(&self, random: &impl Random) -> String {
+        format!("{}.{:016x}", self.request_id, random.random())
     }
 }
 

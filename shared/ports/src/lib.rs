@@ -6,12 +6,14 @@
 //!
 //! **Errors.** Every database port fails with [`StoreError`], which separates what was certainly not done from what may
 //! have been: a time-out after sending is [`StoreError::Unknown`], never a failure, and the caller repeats the same
-//! conditional write or looks. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
+//! conditional write or reads. [`retry`] does so, bounded and with jitter. Refusals are not errors: a condition that
 //! does not hold is an outcome, with what was found.
 //!
-//! **Time and chance** come in through [`edge::Edge`], so that a whole drop replays from a seed.
+//! **Time and random numbers** come in through [`runtime::Clock`] and [`runtime::Random`], so that a whole drop replays
+//! from a seed.
 //!
-//! [`cached::CachedDrops`] and the cache below it, [`recent::Recent`], bound how often a process reads the same thing.
+//! [`cached::CachedDrops`] and [`timed_cache::TimedCache`], on which it is built, bound how often a process reads the same
+//! thing.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -19,7 +21,6 @@ pub mod cached;
 pub mod calls;
 pub mod change;
 pub mod drops;
-pub mod edge;
 mod error;
 pub mod invocation;
 pub mod issuers;
@@ -30,9 +31,11 @@ pub mod orders;
 pub mod page;
 pub mod payment;
 pub mod prescale;
-pub mod recent;
 pub mod retry;
+pub mod runtime;
 pub mod secrets;
 pub mod stock;
+mod time_limit;
+pub mod timed_cache;
 
 pub use error::{Conditional, StoreError};

@@ -106,13 +106,13 @@ pub struct Contact {
     /// The address as the order was placed with it, as JSON text.
     pub address: String,
     /// The names of the sent news.
-    pub told: Vec<String>,
+    pub sent: Vec<String>,
 }
 
 impl fmt::Debug for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contact")
-            .field("told", &self.told)
+            .field("sent", &self.sent)
             .finish_non_exhaustive()
     }
 }
@@ -123,7 +123,7 @@ pub trait KeepContact: Send + Sync {
     fn contact(&self, order: &OrderId) -> impl Future<Output = Result<Option<Contact>, StoreError>> + Send;
 
     /// Records that the shopper got the news `what`. A repeat changes nothing.
-    fn note_told(&self, order: &OrderId, what: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn note_sent(&self, order: &OrderId, what: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
         };
         let contact = Contact {
             address: r#"{"email":"ada@example.com"}"#.to_owned(),
-            told: vec!["confirmed".to_owned()],
+            sent: vec!["confirmed".to_owned()],
         };
         let printed = format!("{mail:?} {contact:?}");
         assert!(

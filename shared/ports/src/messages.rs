@@ -9,7 +9,7 @@ use crate::retry::Transient;
 /// Where an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
-    /// To `process-order`, which drives the payment.
+    /// To `process-order`, which advances the payment.
     Payments,
     /// To `project-ledger`, which writes the ledger.
     Ledger,

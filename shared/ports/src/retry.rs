@@ -1,7 +1,7 @@
 //! Repeats of a call, limited in number and time, with jitter, by the caller's clock.
 //!
 //! Every repeat in a function uses this module. [`retry`] repeats one call, [`retry_each`] a call about many
-//! items, some of which may succeed and others not, and [`look_again`] a read, a decision and a conditional
+//! items, some of which may succeed and others not, and [`retry_on_conflict`] a read, a decision and a conditional
 //! write.
 
 use std::time::Duration;
@@ -11,7 +11,8 @@ use domain::limits::API_TIMEOUT_SECONDS;
 use domain::time::Timestamp;
 
 use crate::Conditional;
-use crate::edge::Edge;
+pub use crate::error::Transient;
+use crate::runtime::Runtime;
 
 /// The limits of the repeats of a call.
 ///
@@ -75,35 +76,24 @@ const _: () = assert!(
     "a request's repeats must leave it time for its calls"
 );
 
-/// An error that may pass.
-pub trait Transient {
-    /// Whether a repeat of the same call may succeed and is harmless.
-    fn is_transient(&self) -> bool;
-
-    /// The wait that the service requested, in milliseconds.
-    fn wait_at_least_ms(&self) -> u64 {
-        0
-    }
-}
-
 /// The waits between the tries of one call.
-struct Waits<'a, E> {
-    edge: &'a E,
+struct Waits<'a, R> {
+    runtime: &'a R,
     until: Timestamp,
     waits: ExponentialBackoff,
 }
 
-impl<'a, E: Edge> Waits<'a, E> {
-    fn new(edge: &'a E, policy: Policy) -> Self {
+impl<'a, R: Runtime> Waits<'a, R> {
+    fn new(runtime: &'a R, policy: Policy) -> Self {
         Self {
-            edge,
+            runtime,
             until: policy.until,
             waits: ExponentialBuilder::default()
                 .with_min_delay(Duration::from_millis(policy.first_ms))
                 .with_max_delay(Duration::from_millis(policy.longest_ms))
                 .with_max_times(policy.retries)
                 .with_jitter()
-                .with_jitter_seed(edge.random())
+                .with_jitter_seed(runtime.random())
                 .build(),
         }
     }
@@ -116,11 +106,11 @@ impl<'a, E: Edge> Waits<'a, E> {
         };
         let ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         let ms = ms.saturating_add(i64::try_from(at_least_ms).unwrap_or(i64::MAX));
-        if self.edge.now().plus_millis(ms) > self.until {
+        if self.runtime.now().plus_millis(ms) > self.until {
             return false;
         }
         if ms > 0 {
-            self.edge.sleep(ms.unsigned_abs()).await;
+            self.runtime.sleep(ms.unsigned_abs()).await;
         }
         true
     }
@@ -132,13 +122,13 @@ impl<'a, E: Edge> Waits<'a, E> {
 /// # Errors
 ///
 /// The last error.
-pub async fn retry<E, T, X, F>(edge: &E, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
+pub async fn retry<R, T, X, F>(runtime: &R, policy: Policy, operation: impl FnMut() -> F) -> Result<T, X>
 where
-    E: Edge,
+    R: Runtime,
     X: Transient,
     F: Future<Output = Result<T, X>>,
 {
-    retry_if(edge, policy, X::is_transient, operation).await
+    retry_if(runtime, policy, X::is_transient, operation).await
 }
 
 /// Like [`retry`], for an operation whose repeat is harmless only after the transient errors that `again`
@@ -147,18 +137,18 @@ where
 /// # Errors
 ///
 /// The last error.
-pub async fn retry_if<E, T, X, F>(
-    edge: &E,
+pub async fn retry_if<R, T, X, F>(
+    runtime: &R,
     policy: Policy,
     again: impl Fn(&X) -> bool,
     mut operation: impl FnMut() -> F,
 ) -> Result<T, X>
 where
-    E: Edge,
+    R: Runtime,
     X: Transient,
     F: Future<Output = Result<T, X>>,
 {
-    let mut waits = Waits::new(edge, policy);
+    let mut waits = Waits::new(runtime, policy);
     loop {
         let error = match operation().await {
             Err(error) if again(&error) => error,
@@ -174,14 +164,14 @@ where
 /// none is left or `policy` is used up. `operation` answers in the order of its input.
 ///
 /// Returns the last answer for each item, in the order of `items`; `None` for an item without an answer.
-pub async fn retry_each<E, I, T, X, F>(
-    edge: &E,
+pub async fn retry_each<R, I, T, X, F>(
+    runtime: &R,
     policy: Policy,
     items: &[I],
     mut operation: impl FnMut(Vec<I>) -> F,
 ) -> Vec<Option<Result<T, X>>>
 where
-    E: Edge,
+    R: Runtime,
     I: Clone,
     X: Transient,
     F: Future<Output = Vec<Result<T, X>>>,
@@ -192,7 +182,7 @@ where
         None => true,
     };
     let mut answers: Vec<Option<Result<T, X>>> = items.iter().map(|_| None).collect();
-    let mut waits = Waits::new(edge, policy);
+    let mut waits = Waits::new(runtime, policy);
     let mut tried = false;
     while answers.iter().any(is_left) && (!tried || waits.next(0).await) {
         tried = true;
@@ -209,16 +199,16 @@ where
     answers
 }
 
-/// How one look ended.
+/// The result of one attempt to read, decide and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look<T> {
-    /// With this. Nothing was to be written, or it was written.
+pub enum Attempt<T> {
+    /// Nothing was to be written, or it was written.
     Done(T),
     /// The data changed between the read and the write, or an answer was lost. Read it and decide again.
     Again,
 }
 
-impl<T> Look<T> {
+impl<T> Attempt<T> {
     /// Done with `done` if the conditional write was done, otherwise another read.
     pub fn of<R>(written: Conditional<R>, done: T) -> Self {
         match written {
@@ -228,27 +218,27 @@ impl<T> Look<T> {
     }
 }
 
-/// Reads, decides, and writes on condition that the data is unchanged. `look` does this once, and is called
-/// again while it returns [`Look::Again`], until `policy` is used up. Its argument is the number of earlier
+/// Reads, decides, and writes on condition that the data is unchanged. `attempt` does this once, and is called
+/// again while it returns [`Attempt::Again`], until `policy` is used up. Its argument is the number of earlier
 /// calls. `None` when the data changed each time.
 ///
-/// If the answer to a write is lost, the next read shows its effect, so `look` must recognise its own write.
+/// If the answer to a write is lost, the next read shows its effect, so `attempt` must recognise its own write.
 ///
 /// # Errors
 ///
-/// Those of `look`, at once, since it repeats its own reads and writes.
-pub async fn look_again<E, T, X, F>(
-    edge: &E,
+/// Those of `attempt`, at once, since it repeats its own reads and writes.
+pub async fn retry_on_conflict<R, T, X, F>(
+    runtime: &R,
     policy: Policy,
-    mut look: impl FnMut(usize) -> F,
+    mut attempt: impl FnMut(usize) -> F,
 ) -> Result<Option<T>, X>
 where
-    E: Edge,
-    F: Future<Output = Result<Look<T>, X>>,
+    R: Runtime,
+    F: Future<Output = Result<Attempt<T>, X>>,
 {
-    let mut waits = Waits::new(edge, policy);
+    let mut waits = Waits::new(runtime, policy);
     for before in 0.. {
-        if let Look::Done(done) = look(before).await? {
+        if let Attempt::Done(done) = attempt(before).await? {
             return Ok(Some(done));
         }
         if !waits.next(0).await {

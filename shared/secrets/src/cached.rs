@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::time::Timestamp;
-use ports::edge::Edge;
+use ports::runtime::Runtime;
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 
 /// How long a value is used before it is fetched again, in milliseconds, plus up to a fifth at random, so that
@@ -26,9 +26,9 @@ pub trait FetchSecret: Send + Sync {
 
 /// A secret that `F` fetches and [the crate's table](crate) describes.
 #[derive(Debug)]
-pub struct CachedSecret<F, E> {
+pub struct CachedSecret<F, R> {
     store: F,
-    edge: E,
+    runtime: R,
     kept: Mutex<Kept>,
     /// Locked during a fetch.
     fetching: tokio::sync::Mutex<()>,
@@ -90,12 +90,12 @@ impl Kept {
     }
 }
 
-impl<F: FetchSecret, E: Edge> CachedSecret<F, E> {
+impl<F: FetchSecret, R: Runtime> CachedSecret<F, R> {
     /// Caches the secret of `store`. It fetches nothing yet.
-    pub fn new(store: F, edge: E) -> Self {
+    pub fn new(store: F, runtime: R) -> Self {
         Self {
             store,
-            edge,
+            runtime,
             kept: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
         }
@@ -107,12 +107,12 @@ impl<F: FetchSecret, E: Edge> CachedSecret<F, E> {
 
     async fn fetch(&self) -> Result<SecretText, SecretError> {
         let fetched = self.store.fetch().await;
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let mut kept = self.kept();
         kept.tried = Some((now, fetched.as_ref().err().copied()));
         match fetched {
             Ok(text) => {
-                let jitter_ms = (self.edge.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
+                let jitter_ms = (self.runtime.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
                 kept.value = Some(Value {
                     text: text.clone(),
                     fetched_at: now,
@@ -126,9 +126,9 @@ impl<F: FetchSecret, E: Edge> CachedSecret<F, E> {
     }
 }
 
-impl<F: FetchSecret, E: Edge> ReadSecret for CachedSecret<F, E> {
+impl<F: FetchSecret, R: Runtime> ReadSecret for CachedSecret<F, R> {
     async fn read(&self) -> Result<SecretText, SecretError> {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         if let Some(answer) = self.kept().answer(now) {
             return answer;
         }
@@ -142,7 +142,7 @@ impl<F: FetchSecret, E: Edge> ReadSecret for CachedSecret<F, E> {
             }
         };
         // Another caller's fetch may have ended in the meantime.
-        let known = self.kept().answer(self.edge.now());
+        let known = self.kept().answer(self.runtime.now());
         match known {
             Some(answer) => answer,
             None => self.fetch().await,

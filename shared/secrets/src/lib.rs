@@ -20,7 +20,7 @@
 //! ```ignore
 //! let aws = startup::aws::service(config, secrets::ENDPOINT_VARIABLE);
 //! let name: SecretName = config.made("GATEWAY_SECRET", str::parse)?;
-//! let key = CachedSecret::new(SecretsManager::new(&aws, name), SystemEdge);
+//! let key = CachedSecret::new(SecretsManager::new(&aws, name), SystemRuntime);
 //! ```
 //!
 //! **Permissions.** `secretsmanager:GetSecretValue` on the secret. With a customer managed KMS key also `kms:Decrypt`

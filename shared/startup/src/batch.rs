@@ -63,7 +63,7 @@ where
                 })
             }
             Err(error) => {
-                hopeless(id, is_first_receive, &error);
+                log_unprocessable(id, is_first_receive, &error);
                 None
             }
         }
@@ -92,7 +92,7 @@ pub fn report<'a>(
 
 /// Logs once that a message will end in the dead-letter queue; it is redelivered several times before that. The line
 /// holds nothing of the message, which may contain personal data.
-pub fn hopeless(id: Option<&str>, is_first_receive: bool, why: &dyn Display) {
+pub fn log_unprocessable(id: Option<&str>, is_first_receive: bool, why: &dyn Display) {
     if is_first_receive {
         tracing::error!(message_id = id, %why, "a message can never be processed");
     } else {

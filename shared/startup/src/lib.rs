@@ -16,14 +16,14 @@
 pub mod aws;
 pub mod batch;
 pub mod config;
-pub mod edge;
 pub mod gateway;
 mod lines;
 pub mod metrics;
+pub mod runtime;
 pub mod spans;
 
 // Every function is built with these dependency features.
-use features as _;
+use feature_unification as _;
 
 use std::convert::Infallible;
 use std::future::Future;

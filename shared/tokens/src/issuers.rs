@@ -18,9 +18,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::keys::{Algorithm, KeySet, KeySetError, Member, is_visible};
-use crate::published::FORM;
+use crate::keys::{Algorithm, KeySet, KeySetError, Member};
+use crate::text::is_visible;
 use crate::{Audience, ISSUER};
+
+/// The format version of a [`Published`](crate::Published) document. A release that changes it must also read the former version, since functions of
+/// two releases run at the same time.
+pub const FORM: u64 = 1;
 
 /// The largest number of issuers in a document.
 pub const MAX_ISSUERS: usize = 4;
@@ -384,7 +388,7 @@ impl Issuers {
     ///
     /// # Errors
     /// [`IssuersError::Shared`] names an issuer and an audience that are in both.
-    pub fn check_apart(&self, others: &Self) -> Result<(), IssuersError> {
+    pub fn check_disjoint(&self, others: &Self) -> Result<(), IssuersError> {
         for issuer in &self.0 {
             let theirs = others.find(&issuer.name).map(|other| &other.audiences);
             let shared = issuer
@@ -524,9 +528,9 @@ mod tests {
         let operators = parse(&[entry("stampede", "b"), outside]).unwrap();
         assert_eq!(operators.name_operators(), Ok(()));
         let shoppers = |issuer: &str, audience: &str| parse(&[entry(issuer, audience)]).unwrap();
-        assert_eq!(shoppers("stampede", "a").check_apart(&operators), Ok(()));
+        assert_eq!(shoppers("stampede", "a").check_disjoint(&operators), Ok(()));
         assert_eq!(
-            shoppers("https://other.example", "b").check_apart(&operators),
+            shoppers("https://other.example", "b").check_disjoint(&operators),
             Ok(())
         );
         let shared = IssuersError::Shared {
@@ -534,8 +538,8 @@ mod tests {
             audience: "operators".to_owned(),
         };
         let both = shoppers(&name, "operators");
-        assert_eq!(both.check_apart(&operators), Err(shared.clone()));
-        assert_eq!(operators.check_apart(&both), Err(shared));
+        assert_eq!(both.check_disjoint(&operators), Err(shared.clone()));
+        assert_eq!(operators.check_disjoint(&both), Err(shared));
     }
 
     #[test]

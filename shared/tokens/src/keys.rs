@@ -8,15 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::SigningKey;
+use crate::text::{MAX_KID_BYTES, is_kid};
 
 /// The largest number of keys in a set. A rotation needs two; some issuers publish ten.
 pub const MAX_KEYS: usize = 16;
 
 /// The largest number of keys in an issuer's answer, including unusable ones.
 pub const MAX_ANSWERED_KEYS: usize = 64;
-
-/// The longest `kid`, in bytes.
-pub const MAX_KID_BYTES: usize = 128;
 
 /// The sizes of an RSA key, in bits of its modulus. Shorter ones are not safe, and longer ones cost too much CPU time
 /// for each request.
@@ -205,16 +203,6 @@ impl std::fmt::Debug for KeySet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.named()).finish()
     }
-}
-
-/// Whether a text is a valid `kid`.
-pub(crate) fn is_kid(text: &str) -> bool {
-    is_visible(text, MAX_KID_BYTES)
-}
-
-/// Whether a text is short enough and consists of visible ASCII characters.
-pub(crate) fn is_visible(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn public_key(at: usize, member: Member) -> Result<PublicKey, KeySetError> {

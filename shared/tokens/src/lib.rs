@@ -33,6 +33,7 @@ mod outside;
 mod provider;
 mod published;
 mod signing;
+mod text;
 
 use jsonwebtoken::dangerous::{insecure_decode, insecure_decode_claims};
 use jsonwebtoken::{Header, TokenData};
@@ -41,13 +42,14 @@ use serde_json::Value;
 
 use issuers::Issuer;
 pub use issuers::{
-    Issuers, IssuersError, MAX_AUDIENCES, MAX_ISSUERS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_URI_BYTES,
+    FORM, Issuers, IssuersError, MAX_AUDIENCES, MAX_ISSUERS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_URI_BYTES,
     OWN_LIFE_SECONDS,
 };
 use keys::PublicKey;
-pub use keys::{Algorithm, KeySet, KeySetError, MAX_ANSWERED_KEYS, MAX_KEYS, MAX_KID_BYTES};
-pub use published::{FORM, KEPT_SECONDS, Merged, NOTED_SECONDS, Published};
+pub use keys::{Algorithm, KeySet, KeySetError, MAX_ANSWERED_KEYS, MAX_KEYS};
+pub use published::{KEPT_SECONDS, Merged, NOTED_SECONDS, Published};
 pub use signing::{KeyError, SigningKey};
+pub use text::MAX_KID_BYTES;
 
 /// The `iss` of the project's own tokens.
 pub const ISSUER: &str = "stampede";

@@ -12,13 +12,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::issuers::{Entry, Form, Issuer, Issuers, IssuersError, MAX_LIFE_SECONDS, read};
+use crate::issuers::{Entry, FORM, Form, Issuer, Issuers, IssuersError, MAX_LIFE_SECONDS, read};
 use crate::keys::{KeySet, KeySetError, Member};
 use crate::{Audience, Verifier};
-
-/// The format version of the document. A release that changes it must also read the former version, since functions of
-/// two releases run at the same time.
-pub const FORM: u64 = 1;
 
 /// How old the recorded time of an issuer's last answer may become, in seconds. A newer answer with the same keys is
 /// not recorded earlier, so that an issuer that answers each minute causes one write an hour.

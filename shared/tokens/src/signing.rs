@@ -7,7 +7,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::keys::is_kid;
+use crate::text::is_kid;
 use crate::{Audience, ISSUER, provider};
 
 /// A key could not be made or parsed, or a token could not be signed.

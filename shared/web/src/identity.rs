@@ -7,39 +7,39 @@ use axum::extract::FromRequestParts;
 use domain::ids::ShopperId;
 use http::header;
 use http::request::Parts;
-use ports::edge::Edge;
+use ports::runtime::Clock;
 use tokens::{Identity, Scope};
 
-use crate::held::{Tokens, Unidentified};
+use crate::token_check::{Tokens, Unidentified};
 use crate::{Failure, conventions};
 use api::problem::{Code, Problem};
 
 /// The state that the routes of a function share: its use cases and its token checks.
-pub struct Context<S, E> {
+pub struct Context<S, C> {
     pub service: S,
     tokens: Tokens,
-    edge: E,
+    clock: C,
 }
 
 /// Extracts the [`Context`] in a handler.
-pub type Shared<S, E> = axum::extract::State<Arc<Context<S, E>>>;
+pub type Shared<S, C> = axum::extract::State<Arc<Context<S, C>>>;
 
-/// Adds the shared `service` to the routes. `tokens` checks the tokens of [`Shopper`]s or [`Operator`]s by the clock of
-/// `edge`.
-pub fn with_tokens<S, E>(
-    routes: Router<Arc<Context<S, E>>>,
+/// Adds the shared `service` to the routes. `tokens` checks the tokens of [`Shopper`]s or [`Operator`]s by
+/// `clock`.
+pub fn with_tokens<S, C>(
+    routes: Router<Arc<Context<S, C>>>,
     service: S,
     tokens: impl Into<Tokens>,
-    edge: E,
+    clock: C,
 ) -> Router
 where
     S: Send + Sync + 'static,
-    E: Edge,
+    C: Clock,
 {
     conventions(routes).with_state(Arc::new(Context {
         service,
         tokens: tokens.into(),
-        edge,
+        clock,
     }))
 }
 
@@ -71,7 +71,7 @@ pub fn out_of_scope() -> Problem {
 
 /// The identity of the request's token. The answer does not say why a token was refused, since that would help only an
 /// attacker.
-async fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<Identity, Failure> {
+async fn identity<S, C: Clock>(parts: &Parts, context: &Context<S, C>) -> Result<Identity, Failure> {
     let refused = |detail: &str| Failure::from(Problem::new(Code::Unauthenticated, detail));
     let header = parts
         .headers
@@ -83,7 +83,7 @@ async fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("Send `Authorization: Bearer` and a token."));
     }
-    let checked = context.tokens.check(token.trim(), context.edge.now()).await;
+    let checked = context.tokens.check(token.trim(), context.clock.now()).await;
     checked.map_err(|unidentified| match unidentified {
         Unidentified::Refused(error) => {
             tracing::debug!(%error, "a token was refused");
@@ -93,9 +93,9 @@ async fn identity<S, E: Edge>(parts: &Parts, context: &Context<S, E>) -> Result<
     })
 }
 
-impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
+impl<S: Send + Sync, C: Clock> FromRequestParts<Arc<Context<S, C>>> for Shopper {
     type Rejection = Failure;
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, C>>) -> Result<Self, Failure> {
         let identity = identity(parts, context).await?;
         Ok(Self {
             id: ShopperId::of(&identity.claims.iss, &identity.claims.sub),
@@ -104,9 +104,9 @@ impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Shopper {
     }
 }
 
-impl<S: Send + Sync, E: Edge> FromRequestParts<Arc<Context<S, E>>> for Operator {
+impl<S: Send + Sync, C: Clock> FromRequestParts<Arc<Context<S, C>>> for Operator {
     type Rejection = Failure;
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, E>>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context<S, C>>) -> Result<Self, Failure> {
         let identity = identity(parts, context).await?;
         Ok(Self {
             name: identity.claims.sub,

@@ -10,11 +10,11 @@
 
 mod body;
 mod cursor;
-mod distress;
 mod failure;
-mod held;
 mod identity;
 mod path;
+mod retry_after;
+mod token_check;
 
 use axum::response::IntoResponse;
 use axum::{Router, middleware};
@@ -25,9 +25,9 @@ pub use api::problem::{Code, FieldProblem, Problem};
 pub use body::{IdempotencyKey, Json};
 pub use cursor::{Page, PageQuery, decode_cursor, encode_cursor};
 pub use failure::Failure;
-pub use held::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 pub use identity::{Context, Operator, Shared, Shopper, out_of_scope, with_tokens};
 pub use path::{DropInPath, PathOf, path_id};
+pub use token_check::{LIFE_MS, PAUSE_MS, STALE_MS, Tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
@@ -79,7 +79,7 @@ pub fn conventions<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Route
             ))
         })
         .layer(middleware::from_fn_with_state(
-            distress::Distress::default(),
-            distress::ask_for_patience,
+            retry_after::FailuresInARow::default(),
+            retry_after::replace_retry_after,
         ))
 }

@@ -7,7 +7,7 @@ use domain::ids::OrderId;
 use domain::limits::{CONDUCTOR_PERIOD_MS, LATE_MS};
 use domain::order::{EndReason, OrderStatus};
 use memory::{Fault, Op};
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 
 /// Holds, an order without a payment, one with a payment, a paid one; then the drop is cancelled.
 async fn cancelled_scene() -> (Scene, [OrderId; 3]) {
@@ -64,7 +64,7 @@ async fn holds_go_back_and_orders_end_before_the_drop_is_cancelled() {
     scene.store.audit().unwrap();
 
     for _ in 0..40 {
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
         run.look().await;
         run.round().await;
     }
@@ -80,13 +80,13 @@ async fn holds_go_back_and_orders_end_before_the_drop_is_cancelled() {
     );
 
     scene.end_if_asked(&orders[1]).await;
-    let clean = scene.edge.now();
+    let clean = scene.runtime.now();
     while run.on().count() > 0 {
         run.round().await;
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
-        assert!(scene.edge.now().millis_since(clean) < 10 * LATE_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
+        assert!(scene.runtime.now().millis_since(clean) < 10 * LATE_MS);
     }
-    assert!(scene.edge.now().millis_since(clean) >= LATE_MS);
+    assert!(scene.runtime.now().millis_since(clean) >= LATE_MS);
     is_swept(&scene, &orders).await;
     let surveys = scene.store.calls(Op::Survey);
     scene.conduct("later").await;
@@ -106,21 +106,21 @@ async fn a_request_that_was_on_its_way_is_swept_too() {
     run.look().await;
     run.round().await;
     // The reservation's write arrives as late as a request from before the cancellation can be, and is checked out.
-    scene.edge.advance(LATE_MS - 1);
+    scene.runtime.advance(LATE_MS - 1);
     scene.hold("A", 0, "ada", 2).await;
     scene.hold("A", 1, "bob", 1).await;
     let order = scene.order("A", 0, "ada").await.unwrap();
     run.round().await;
     assert_eq!((scene.held(), scene.open_orders()), (0, 0));
     assert_eq!(scene.order_as_it_is(&order.id).status, OrderStatus::Cancelled);
-    scene.edge.advance(1);
+    scene.runtime.advance(1);
     run.round().await;
     assert_eq!(
         scene.drop().await.state,
         DropState::Cancelling,
         "the wait begins anew"
     );
-    scene.edge.advance(LATE_MS);
+    scene.runtime.advance(LATE_MS);
     run.round().await;
     assert_eq!(scene.drop().await.state, DropState::Cancelled);
     scene.store.audit().unwrap();
@@ -135,7 +135,7 @@ async fn an_order_that_is_paid_in_between_stays_paid() {
     run.round().await;
     scene.settle(&orders[1]).await;
     for _ in 0..20 {
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
         run.look().await;
         run.round().await;
     }
@@ -151,13 +151,13 @@ async fn finish(scene: &Scene, orders: &[OrderId; 3]) {
             return;
         }
         scene.end_if_asked(&orders[1]).await;
-        scene.edge.advance(LEASE_MS);
+        scene.runtime.advance(LEASE_MS);
         let process = scene.process();
         let mut run = process.begin(format!("finisher{n}"));
         for _ in 0..=LATE_MS / CONDUCTOR_PERIOD_MS + 2 {
             run.look().await;
             run.round().await;
-            scene.edge.advance(CONDUCTOR_PERIOD_MS);
+            scene.runtime.advance(CONDUCTOR_PERIOD_MS);
         }
     }
     panic!("never cancelled");
@@ -173,7 +173,7 @@ async fn a_sweep_that_died_anywhere_is_finished_by_the_next_run() {
             for _ in 0..3 {
                 run.look().await;
                 run.round().await;
-                scene.edge.advance(LATE_MS);
+                scene.runtime.advance(LATE_MS);
                 scene.end_if_asked(&orders[1]).await;
             }
         };
@@ -222,7 +222,7 @@ async fn a_sweep_survives_every_fault() {
                 for _ in 0..3 {
                     run.look().await;
                     run.round().await;
-                    scene.edge.advance(CONDUCTOR_PERIOD_MS);
+                    scene.runtime.advance(CONDUCTOR_PERIOD_MS);
                 }
                 scene.store.audit().unwrap();
                 scene.store.clear_plan();

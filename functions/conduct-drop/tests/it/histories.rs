@@ -7,7 +7,7 @@ use conduct_drop::bounds::LEASE_MS;
 use domain::claim::Claim;
 use domain::ids::{ShardKey, ShopperId};
 use memory::{Fault, Op, fixtures};
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ fn claims(scene: &Scene) -> Claims {
 
 /// Holds that must not be returned: live, and the only claim of their shopper.
 fn protected(before: &Claims, scene: &Scene) -> Claims {
-    let now = scene.edge.now();
+    let now = scene.runtime.now();
     let mut alone = before.clone();
     alone.retain(|(_, who), claim| {
         claim.is_live(now) && before.keys().filter(|(_, other)| other == who).count() == 1
@@ -115,7 +115,7 @@ async fn play(steps: Vec<Step>) {
                     scene.decline(&order).await;
                 }
             }
-            Step::Wait { ms } => scene.edge.advance(ms),
+            Step::Wait { ms } => scene.runtime.advance(ms),
             Step::Conduct { run } => {
                 let mut run = processes[usize::from(run)].begin(format!("run{run}"));
                 run.look().await;
@@ -136,7 +136,7 @@ async fn play(steps: Vec<Step>) {
             let after = claims(&scene);
             for (key, claim) in &protected {
                 // The hold may have expired while the conductor waited for an unavailable database.
-                let expired = claim.is_returnable(scene.edge.now());
+                let expired = claim.is_returnable(scene.runtime.now());
                 assert!(expired || after.get(key) == Some(claim), "{key:?} lost {claim}");
             }
             assert!(
@@ -146,11 +146,11 @@ async fn play(steps: Vec<Step>) {
         }
     }
     // An undisturbed conductor corrects everything that was left behind.
-    scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
+    scene.runtime.advance_seconds(fixtures::HOLD_SECONDS);
     let process = scene.process();
     let mut last = process.begin("last");
     for _ in 0..20 {
-        scene.edge.advance(LEASE_MS);
+        scene.runtime.advance(LEASE_MS);
         last.look().await;
         last.round().await;
     }

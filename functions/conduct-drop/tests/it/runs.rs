@@ -10,8 +10,8 @@ use domain::drops::Drop;
 use domain::limits::CONDUCTOR_PERIOD_MS;
 use domain::plan::ShardPlan;
 use futures_util::future::join;
-use memory::{MemoryStore, Op, TestEdge, fixtures};
-use ports::edge::Edge as _;
+use memory::{MemoryStore, Op, TestRuntime, fixtures};
+use ports::runtime::Clock as _;
 
 #[tokio::test(flavor = "current_thread")]
 async fn one_conducts_and_a_death_is_noticed_within_seconds() {
@@ -23,17 +23,17 @@ async fn one_conducts_and_a_death_is_noticed_within_seconds() {
             run.look().await;
             run.round().await;
         }
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
     }
     let (one, two) = (first.take_progress(), second.take_progress());
     assert_eq!((one.steps, one.standby, two.steps, two.standby), (10, 0, 0, 10));
 
-    let died = scene.edge.now();
+    let died = scene.runtime.now();
     while second.take_progress().steps == 0 {
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
         second.round().await;
     }
-    let without = scene.edge.now().millis_since(died);
+    let without = scene.runtime.now().millis_since(died);
     assert!(without <= LEASE_MS + CONDUCTOR_PERIOD_MS, "{without}");
     assert_eq!(scene.status().await.unwrap().fencing, 2);
 
@@ -57,7 +57,7 @@ async fn a_conductor_that_slept_too_long_overwrites_nothing() {
         let finished = {
             let mut round = pin!(slow.round());
             let finished = killed_after(polls, &mut round).await.is_some();
-            scene.edge.advance(LEASE_MS);
+            scene.runtime.advance(LEASE_MS);
             scene.hold("A", 0, "bob", 2).await;
             let mut quick = quick.begin("quick");
             quick.look().await;
@@ -86,13 +86,13 @@ async fn a_conductor_that_slept_too_long_overwrites_nothing() {
 async fn a_run_that_ends_hands_over_at_once() {
     let scene = Scene::new();
     let (first, second) = (scene.process(), scene.process());
-    let began = scene.edge.now();
+    let began = scene.runtime.now();
     let deadline = began.plus_millis(MARGIN_MS + 60_000);
     let mut told: Vec<Progress> = Vec::new();
     let all = first
         .run("one", deadline, |progress, _| told.push(*progress))
         .await;
-    let ended = scene.edge.now();
+    let ended = scene.runtime.now();
     assert!(ended < deadline, "never past its deadline");
     assert!(
         ended.plus_millis(MARGIN_MS + CONDUCTOR_PERIOD_MS) >= deadline,
@@ -115,7 +115,7 @@ async fn overlapping_runs_share_the_work_without_doing_it_twice() {
     let scene = Scene::new();
     scene.hold("A", 0, "ada", 2).await;
     let (first, second) = (scene.process(), scene.process());
-    let deadline = scene.edge.now().plus_millis(MARGIN_MS + 90_000);
+    let deadline = scene.runtime.now().plus_millis(MARGIN_MS + 90_000);
     let (one, two) = join(
         first.run("one", deadline, |_, _| ()),
         second.run("two", deadline, |_, _| ()),
@@ -132,12 +132,12 @@ async fn overlapping_runs_share_the_work_without_doing_it_twice() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_run_without_a_drop_waits_for_the_next_one_and_ends() {
-    let (store, edge) = (MemoryStore::new(), TestEdge::new(5));
-    let scene = Scene { store, edge };
-    let began = scene.edge.now();
+    let (store, runtime) = (MemoryStore::new(), TestRuntime::new(5));
+    let scene = Scene { store, runtime };
+    let began = scene.runtime.now();
     let deadline = began.plus_millis(180_000);
     let all = scene.process().run("one", deadline, |_, _| ()).await;
-    let lasted = scene.edge.now().millis_since(began);
+    let lasted = scene.runtime.now().millis_since(began);
     assert!(
         (LINGER_MS..LINGER_MS + 2 * CONDUCTOR_PERIOD_MS).contains(&lasted),
         "{lasted}"
@@ -151,10 +151,10 @@ async fn a_run_without_a_drop_waits_for_the_next_one_and_ends() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_drop_published_just_before_its_start_is_found() {
-    let (store, edge) = (MemoryStore::new(), TestEdge::new(5));
-    let scene = Scene { store, edge };
-    let (clock, publish) = (scene.edge.clone(), scene.store.clone());
-    let began = scene.edge.now();
+    let (store, runtime) = (MemoryStore::new(), TestRuntime::new(5));
+    let scene = Scene { store, runtime };
+    let (clock, publish) = (scene.runtime.clone(), scene.store.clone());
+    let began = scene.runtime.now();
     // Half a minute into the run, an operator publishes a drop that is open at once.
     scene.store.set_plan(move |op, n| {
         if op == Op::Published && n == 13 {
@@ -173,7 +173,7 @@ async fn a_drop_published_just_before_its_start_is_found() {
     let process = scene.process();
     let all = process.run("one", began.plus_millis(180_000), |_, _| ()).await;
     assert!(all.steps > 80, "{all:?}");
-    assert!(scene.edge.now().millis_since(began) > 160_000);
+    assert!(scene.runtime.now().millis_since(began) > 160_000);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -186,7 +186,7 @@ async fn a_run_goes_on_with_what_it_knows_while_the_calendar_is_silent() {
         .store
         .set_plan(|op, _| (op == Op::Published).then_some(memory::Fault::Busy));
     for _ in 0..6 {
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
         run.look().await;
         run.round().await;
     }

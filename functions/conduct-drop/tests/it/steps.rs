@@ -15,7 +15,7 @@ use domain::shard::Shard;
 use domain::survey::SeenClaim;
 use memory::{MemoryStore, Op, fixtures};
 use ports::drops::ReadDrop as _;
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock, Consistency, CountLapse, GiveBackStock, PeekStock as _, SurveyStock};
 use ports::{Conditional, StoreError};
 
@@ -36,7 +36,7 @@ async fn what_is_there_is_counted_and_told() {
         .map(|c| (c.sku.as_str(), c.allocated, c.free, c.held, c.ordered, c.sold))
         .collect();
     assert_eq!(told, [("A", 30, 27, 2, 1, 0), ("B", 5, 3, 0, 0, 2)]);
-    assert_eq!((status.as_of, status.fencing), (scene.edge.now(), 1));
+    assert_eq!((status.as_of, status.fencing), (scene.runtime.now(), 1));
     assert_eq!(scene.counts("A").await.unwrap().free, [22, 5]);
     assert_eq!(scene.counts("B").await.unwrap().free, [3]);
     assert!(
@@ -58,7 +58,7 @@ async fn an_unlisted_drop_is_conducted_as_any_other() {
     scene.conduct("one").await;
     assert_eq!(scene.counts("A").await.unwrap().free, [22, 6]);
     scene
-        .edge
+        .runtime
         .advance(i64::from(fixtures::HOLD_SECONDS) * 1_000 + 60_000);
     scene.conduct("one").await;
     assert_eq!(scene.counts("A").await.unwrap().free, [24, 6]);
@@ -73,9 +73,9 @@ async fn a_status_is_written_when_it_changes_and_before_it_looks_stale() {
     for _ in 0..20 {
         run.look().await;
         run.round().await;
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
         let status = scene.status().await.unwrap();
-        oldest = oldest.max(scene.edge.now().millis_since(status.as_of));
+        oldest = oldest.max(scene.runtime.now().millis_since(status.as_of));
     }
     assert!(oldest <= REFRESH_MS, "{oldest}");
     let quiet = scene.store.calls(Op::WriteStatus);
@@ -90,7 +90,7 @@ async fn a_status_is_written_when_it_changes_and_before_it_looks_stale() {
     );
     let before = scene.store.calls(Op::WriteCounts);
     scene.hold("B", 0, "ada", 1).await;
-    scene.edge.advance(1);
+    scene.runtime.advance(1);
     run.round().await;
     assert_eq!(
         scene.store.calls(Op::WriteCounts),
@@ -104,10 +104,10 @@ async fn a_hold_goes_back_once_it_has_expired_on_every_clock() {
     let scene = Scene::new();
     scene.hold("A", 0, "ada", 2).await;
     let deadline = scene.claim("A", 0, "ada").unwrap().deadline;
-    scene.edge.set(deadline.plus_millis(CLOCK_SKEW_MS - 1));
+    scene.runtime.set(deadline.plus_millis(CLOCK_SKEW_MS - 1));
     scene.conduct("one").await;
     assert_eq!((scene.held(), scene.told_free().await), (2, vec![28, 5]));
-    scene.edge.advance(1);
+    scene.runtime.advance(1);
     scene.conduct("one").await;
     assert_eq!(
         (scene.held(), scene.told_free().await),
@@ -121,7 +121,7 @@ async fn a_hold_goes_back_once_it_has_expired_on_every_clock() {
 async fn of_two_holds_of_one_shopper_the_newer_stays() {
     let scene = Scene::new();
     scene.hold("A", 0, "ada", 1).await;
-    scene.edge.advance(50);
+    scene.runtime.advance(50);
     scene.hold("A", 1, "ada", 1).await;
     scene.hold("A", 1, "bob", 2).await;
     scene.conduct("one").await;
@@ -135,7 +135,7 @@ async fn an_unpaid_order_keeps_its_units_whatever_the_time() {
     let scene = Scene::new();
     scene.hold("A", 0, "ada", 1).await;
     let order = scene.order("A", 0, "ada").await.unwrap();
-    scene.edge.advance_seconds(2 * fixtures::PAYMENT_SECONDS);
+    scene.runtime.advance_seconds(2 * fixtures::PAYMENT_SECONDS);
     scene.conduct("one").await;
     assert_eq!(scene.claim("A", 0, "ada").unwrap().state, ClaimState::Ordered);
     assert_eq!(scene.order_as_it_is(&order.id), order);
@@ -144,7 +144,7 @@ async fn an_unpaid_order_keeps_its_units_whatever_the_time() {
 #[tokio::test(flavor = "current_thread")]
 async fn the_shards_of_a_restock_that_died_are_made() {
     let scene = Scene::new();
-    let now = scene.edge.now();
+    let now = scene.runtime.now();
     let sku = "B".parse().unwrap();
     scene
         .change(|drop| drop.restock(&sku, 50, "request", now).unwrap())
@@ -165,7 +165,7 @@ async fn a_drop_is_on_from_shortly_before_its_start() {
     let scene = Scene::new();
     let starts_at = scene.drop().await.starts_at;
     for (before, on) in [(LEAD_MS + 1, false), (LEAD_MS, true), (0, true)] {
-        scene.edge.set(starts_at.plus_millis(-before));
+        scene.runtime.set(starts_at.plus_millis(-before));
         let process = scene.process();
         let mut run = process.begin("one");
         run.look().await;
@@ -199,7 +199,7 @@ async fn a_sold_out_drop_is_over_until_it_is_restocked() {
     assert!(scene.status().await.unwrap().is_sold_out());
 
     let surveys = scene.store.calls(Op::Survey);
-    scene.edge.advance_seconds(60);
+    scene.runtime.advance_seconds(60);
     for process in [&process, &scene.process()] {
         let mut later = process.begin("two");
         later.look().await;
@@ -212,7 +212,7 @@ async fn a_sold_out_drop_is_over_until_it_is_restocked() {
         "what is over is not surveyed again"
     );
 
-    let (sku, now) = ("A".parse().unwrap(), scene.edge.now());
+    let (sku, now) = ("A".parse().unwrap(), scene.runtime.now());
     scene
         .change(|drop| drop.restock(&sku, 2, "request", now).unwrap())
         .await;
@@ -228,22 +228,22 @@ async fn an_ended_drop_is_over_once_no_late_write_can_come() {
     let ends_at = scene.drop().await.ends_at;
     let process = scene.process();
     let mut run = process.begin("one");
-    scene.edge.set(ends_at.plus_millis(LATE_MS - 1));
+    scene.runtime.set(ends_at.plus_millis(LATE_MS - 1));
     run.look().await;
     run.round().await;
     assert_eq!(run.on().count(), 1);
     // The last moment at which a request that passed the time check may still write.
     scene.hold_for("A", 0, "ada", 1, 1).await;
-    scene.edge.advance(1);
+    scene.runtime.advance(1);
     run.round().await;
     assert_eq!(run.on().count(), 1, "a hold is left");
-    scene.edge.advance(1_000 + CLOCK_SKEW_MS);
+    scene.runtime.advance(1_000 + CLOCK_SKEW_MS);
     run.round().await;
     assert_eq!((scene.held(), run.on().count()), (0, 0));
     assert_eq!(scene.told_free().await, [30, 5], "the last status is true");
 
     let surveys = scene.store.calls(Op::Survey);
-    scene.edge.advance_seconds(86_400);
+    scene.runtime.advance_seconds(86_400);
     scene.conduct("another").await;
     assert_eq!(
         scene.store.calls(Op::Survey),
@@ -257,7 +257,7 @@ async fn an_extended_drop_is_on_again() {
     let scene = Scene::new();
     let ends_at = scene.drop().await.ends_at;
     let process = scene.process();
-    scene.edge.set(ends_at.plus_millis(LATE_MS));
+    scene.runtime.set(ends_at.plus_millis(LATE_MS));
     let mut run = process.begin("one");
     run.look().await;
     run.round().await;
@@ -328,7 +328,7 @@ fn lagging(
     scene: &Scene,
 ) -> (
     Lagging,
-    Conductor<MemoryStore, Lagging, MemoryStore, MemoryStore, memory::TestEdge>,
+    Conductor<MemoryStore, Lagging, MemoryStore, MemoryStore, memory::TestRuntime>,
 ) {
     let stock = Lagging {
         truth: scene.store.clone(),
@@ -341,7 +341,7 @@ fn lagging(
         stock.clone(),
         store(),
         store(),
-        scene.edge.clone(),
+        scene.runtime.clone(),
         Settings::default(),
     );
     (stock, conductor)
@@ -352,7 +352,7 @@ async fn a_surplus_that_only_an_old_read_shows_is_left() {
     let scene = Scene::new();
     let (stock, conductor) = lagging(&scene);
     scene.hold("A", 0, "ada", 1).await;
-    scene.edge.advance(50);
+    scene.runtime.advance(50);
     scene.hold("A", 1, "ada", 1).await;
     *stock.seen.lock().unwrap() = Some(scene.store.shards());
     let newer = SeenClaim {
@@ -378,7 +378,7 @@ async fn the_end_is_judged_by_what_certainly_is() {
     let (stock, conductor) = lagging(&scene);
     *stock.seen.lock().unwrap() = Some(scene.store.shards());
     scene.hold_for("A", 0, "ada", 1, 7_200).await;
-    scene.edge.set(scene.drop().await.ends_at.plus_millis(LATE_MS));
+    scene.runtime.set(scene.drop().await.ends_at.plus_millis(LATE_MS));
     let mut run = conductor.begin("one");
     run.look().await;
     run.round().await;
@@ -399,7 +399,7 @@ async fn gone_is_said_after_a_certain_look_and_only_one() {
     run.look().await;
     for _ in 0..3 {
         run.round().await;
-        scene.edge.advance(CONDUCTOR_PERIOD_MS);
+        scene.runtime.advance(CONDUCTOR_PERIOD_MS);
     }
     assert_eq!(*stock.strong.lock().unwrap(), 1);
     let status = scene.status().await.unwrap();
@@ -409,7 +409,7 @@ async fn gone_is_said_after_a_certain_look_and_only_one() {
 #[tokio::test(flavor = "current_thread")]
 async fn one_drop_in_trouble_does_not_hinder_another() {
     let scene = Scene::new();
-    fixtures::open_drop(&scene.store, &scene.edge, "other", &[("A", 3)], 1);
+    fixtures::open_drop(&scene.store, &scene.runtime, "other", &[("A", 3)], 1);
     // The read of the first drop's document fails permanently. Drops are processed in the order of their ids.
     let calls = scene.store.calls(Op::Drop);
     scene
@@ -439,16 +439,16 @@ async fn a_hold_that_expires_unused_is_counted_once_and_before_it_goes_back() {
         peek.lapses.map(|lapses| lapses.count)
     };
     let deadline = scene.claim("A", 0, "ada").unwrap().deadline;
-    scene.edge.set(deadline.plus_millis(COUNTED_AFTER_MS - 1));
+    scene.runtime.set(deadline.plus_millis(COUNTED_AFTER_MS - 1));
     scene.conduct("one").await;
     assert_eq!(counted("ada").await, None);
-    scene.edge.set(deadline.plus_millis(COUNTED_AFTER_MS));
+    scene.runtime.set(deadline.plus_millis(COUNTED_AFTER_MS));
     for holder in ["one", "one"] {
         scene.conduct(holder).await;
         assert_eq!(counted("ada").await, Some(1));
         assert!(scene.claim("A", 0, "ada").is_some(), "others may not take it yet");
     }
-    scene.edge.set(deadline.plus_millis(CLOCK_SKEW_MS));
+    scene.runtime.set(deadline.plus_millis(CLOCK_SKEW_MS));
     scene.conduct("one").await;
     assert!(scene.claim("A", 0, "ada").is_none());
     assert_eq!((counted("ada").await, counted("bob").await), (Some(1), None));

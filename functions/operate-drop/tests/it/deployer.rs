@@ -3,7 +3,7 @@
 use crate::support::{Scene, body, moment};
 use axum::body::Body;
 use http::{Request, StatusCode};
-use memory::TestEdge;
+use memory::TestRuntime;
 use serde_json::{Value, json};
 use tokens::{Audience, SigningKey};
 
@@ -35,7 +35,7 @@ impl Scene {
         life: i64,
         (method, path, body): (&str, &str, Option<&Value>),
     ) -> Request<Body> {
-        let now = TestEdge::START.as_seconds();
+        let now = TestRuntime::START.as_seconds();
         let token = key.sign(Audience::Operator, name, now, now + life).unwrap();
         let mut request = self.request(method, path, Some("k"), body);
         let bearer = format!("Bearer {token}").parse().unwrap();

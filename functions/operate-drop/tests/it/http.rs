@@ -4,7 +4,7 @@ use crate::support::{Scene, body, moment};
 use axum::body::Body;
 use domain::drops::DropState;
 use http::{Request, StatusCode};
-use memory::TestEdge;
+use memory::TestRuntime;
 use ports::drops::{ListDrops as _, Listing};
 use serde_json::{Value, json};
 use tokens::{Audience, SigningKey};
@@ -101,7 +101,7 @@ async fn what_nobody_has_seen_is_cancelled_at_once() {
     let scene = Scene::new();
     scene.put(&body()).await;
     let drop = scene.drop().await.unwrap();
-    let publishing = drop.start_publishing(TestEdge::START).unwrap();
+    let publishing = drop.start_publishing(TestRuntime::START).unwrap();
     scene.store.put_drop(&publishing);
     assert_eq!(scene.post("cancel").await.1["state"], "cancelled");
     let (status, problem) = scene.post("publish").await;
@@ -222,7 +222,7 @@ async fn each_bad_body_of_a_draft_gets_its_problem() {
 async fn only_operators_may() {
     let scene = Scene::new().published().await;
     let before = scene.all().await;
-    let now = TestEdge::START.as_seconds();
+    let now = TestRuntime::START.as_seconds();
     let sign = |keys: &SigningKey, audience, from, until| keys.sign(audience, "eve", from, until).unwrap();
     let other = SigningKey::generate("a").unwrap();
     let good = scene.token();
@@ -402,7 +402,7 @@ async fn acts_that_do_not_fit_change_nothing() {
     assert_eq!(scene.send(keyless).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(scene.all().await, before);
 
-    scene.edge.advance_seconds(200);
+    scene.runtime.advance_seconds(200);
     for (answer, done) in [
         (scene.extend(900).await, false),
         (scene.restock("late", "TEE-M", 1).await, false),
@@ -418,7 +418,7 @@ async fn acts_that_do_not_fit_change_nothing() {
 async fn a_draft_whose_end_has_passed_is_not_published() {
     let scene = Scene::new();
     scene.put(&body()).await;
-    scene.edge.advance_seconds(200);
+    scene.runtime.advance_seconds(200);
     let (status, problem) = scene.post("publish").await;
     assert_eq!(
         (status, problem["code"].as_str()),

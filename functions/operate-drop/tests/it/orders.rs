@@ -1,15 +1,15 @@
 //! Orders that wait for the payment gateway: listed, kept, ended.
 
 use axum::body::Body;
-use contracts::scene::{self, as_first, key, placing_in};
+use contracts::fixtures::{self, as_first, key, placing_in};
 use domain::drops::Drop;
 use domain::order::{DeclineReason, EndReason, Order, OrderStatus};
 use domain::saga::Cause;
 use http::{Request, StatusCode};
 use memory::{Fault, Op};
 use ports::drops::StoreDrop as _;
-use ports::edge::Edge as _;
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, ReadOrder as _};
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use serde_json::{Value, json};
 use tokens::Audience;
@@ -19,10 +19,10 @@ use crate::support::Scene;
 /// An order of `who` in the drop `autumn`, which is stored as a draft. These tests do not depend on its
 /// publication.
 async fn placed(scene: &Scene, index: u16, who: &str) -> Order {
-    let drop: Drop = scene::draft("autumn", 100);
+    let drop: Drop = fixtures::draft("autumn", 100);
     scene.store.store(&drop).await.unwrap();
     scene.store.allocate(&key(index), 5).await.unwrap();
-    let placing = as_first(placing_in(index, who, "k", 1, 2, scene.edge.now()));
+    let placing = as_first(placing_in(index, who, "k", 1, 2, scene.runtime.now()));
     let claimed = scene
         .store
         .claim(&key(index), &placing.order.shopper, &placing.hold)
@@ -35,7 +35,7 @@ async fn placed(scene: &Scene, index: u16, who: &str) -> Order {
 async fn paying(scene: &Scene, index: u16, who: &str) -> Order {
     let order = placed(scene, index, who).await;
     let step = order
-        .with_payment(format!("pi_{who}").parse().unwrap(), scene.edge.now())
+        .with_payment(format!("pi_{who}").parse().unwrap(), scene.runtime.now())
         .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
     step.order
@@ -83,20 +83,20 @@ async fn end(scene: &Scene, order: &Order, body: Value) -> (StatusCode, Value) {
 async fn an_order_is_kept_for_as_long_as_said_and_once_for_each_key() {
     let scene = Scene::new();
     let order = paying(&scene, 0, "ada").await;
-    scene.edge.advance_seconds(7_200);
+    scene.runtime.advance_seconds(7_200);
     let (status, late) = list(&scene, "?turn=gateway").await;
     assert_eq!(
         (status, &late["orders"][0]["late"]),
         (StatusCode::OK, &json!(true))
     );
-    let now = scene.edge.now();
+    let now = scene.runtime.now();
     let (status, kept) = keep(&scene, &order, "one", 600).await;
     assert_eq!(
         (status, &kept["late"], &kept["kept"]),
         (StatusCode::OK, &json!(false), &json!(1))
     );
     assert_eq!(read(&scene, &order).await.payment_deadline, now.plus_seconds(600));
-    scene.edge.advance_seconds(60);
+    scene.runtime.advance_seconds(60);
     assert_eq!(
         keep(&scene, &order, "one", 600).await.1["version"],
         kept["version"],
@@ -191,9 +191,9 @@ async fn who_waits_for_a_shopper_or_has_ended_is_neither_kept_nor_ended() {
     let scene = Scene::new();
     let (ada, bob) = (paying(&scene, 0, "ada").await, paying(&scene, 1, "bob").await);
     let failed = ada
-        .declined(DeclineReason::CardDeclined, None, scene.edge.now())
+        .declined(DeclineReason::CardDeclined, None, scene.runtime.now())
         .unwrap();
-    let paid = bob.settle(scene.edge.now()).unwrap();
+    let paid = bob.settle(scene.runtime.now()).unwrap();
     for step in [&failed, &paid] {
         assert!(scene.store.advance(step).await.unwrap().is_done());
     }
@@ -210,7 +210,7 @@ async fn who_waits_for_a_shopper_or_has_ended_is_neither_kept_nor_ended() {
     }
     assert_eq!(read(&scene, &ada).await, failed.order);
     assert_eq!(read(&scene, &bob).await, paid.order);
-    let nobody = placing_in(2, "eve", "k", 1, 2, scene.edge.now()).order;
+    let nobody = placing_in(2, "eve", "k", 1, 2, scene.runtime.now()).order;
     assert_eq!(
         end(&scene, &nobody, json!({"not_at_gateway": false})).await.0,
         StatusCode::NOT_FOUND
@@ -228,7 +228,7 @@ async fn open_orders_are_listed_by_whose_turn_it_is_page_by_page() {
     for index in 0..24 {
         let who = format!("s{index}");
         let order = paying(&scene, index, &who).await;
-        let now = scene.edge.now();
+        let now = scene.runtime.now();
         let step = match index % 4 {
             0 => order.settle(now),
             1 => order.declined(DeclineReason::CardDeclined, None, now),
@@ -283,7 +283,7 @@ async fn open_orders_are_listed_by_whose_turn_it_is_page_by_page() {
 async fn a_token_for_unlisted_drops_neither_lists_nor_decides() {
     let scene = Scene::new();
     let order = paying(&scene, 0, "ada").await;
-    let now = scene.edge.now().as_seconds();
+    let now = scene.runtime.now().as_seconds();
     let deployer = scene
         .deployer
         .sign(Audience::Operator, "smoke-x", now, now + 300)

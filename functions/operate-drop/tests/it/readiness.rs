@@ -6,7 +6,7 @@ use capacity::numbers::Share;
 use capacity::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::rate::CallRate;
 use http::{Request, StatusCode};
-use memory::{Fault, Op, TestEdge};
+use memory::{Fault, Op, TestRuntime};
 use serde_json::{Value, json};
 
 fn readiness() -> Readiness {
@@ -19,10 +19,10 @@ fn readiness() -> Readiness {
     };
     Readiness {
         drop: "d".parse().unwrap(),
-        at: TestEdge::START,
+        at: TestRuntime::START,
         ready: false,
-        ready_by: TestEdge::START.plus_seconds(40),
-        estimated_at: TestEdge::START.plus_seconds(100),
+        ready_by: TestRuntime::START.plus_seconds(40),
+        estimated_at: TestRuntime::START.plus_seconds(100),
         on_course: false,
         parts: vec![
             part(PartKind::Function, "reserve", 300.0, 150.0),
@@ -65,7 +65,7 @@ async fn readiness_is_told_part_by_part() {
 
     let mut moved = readiness();
     moved.ruling = Ruling::MoveStart {
-        to: TestEdge::START.plus_seconds(160),
+        to: TestRuntime::START.plus_seconds(160),
     };
     scene.store.put_readiness(&moved);
     expected["ruling"] = json!("move_start");

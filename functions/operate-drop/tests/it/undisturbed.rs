@@ -285,7 +285,7 @@ async fn publishing_that_takes_too_long_goes_on_when_repeated() {
     large["starts_at"] = json!(crate::support::moment(10_000));
     large["ends_at"] = json!(crate::support::moment(20_000));
     scene.put(&large).await;
-    let clock = scene.edge.clone();
+    let clock = scene.runtime.clone();
     scene.store.set_plan(move |op, _| {
         // A slow database: each read of shards takes six seconds.
         if op == Op::Survey {
@@ -346,7 +346,7 @@ async fn who_always_comes_second_is_told_so_in_the_end() {
         id: "d".parse().unwrap(),
         scope: Scope::Any,
     };
-    let outcome = acts::cancel(&drops, &scene.edge, &asked).await;
+    let outcome = acts::cancel(&drops, &scene.runtime, &asked).await;
     assert_eq!(outcome, Err(NotDone::Conflict));
     assert_eq!(
         web::Failure::from(NotDone::Conflict).problem().code,

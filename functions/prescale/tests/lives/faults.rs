@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use capacity::lead::window;
 use memory::AccountFault;
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use prescale::Mode;
 
 use crate::support::{World, documents, drive, drop_at, in_minutes, invoke, quotas, stalls};
@@ -16,7 +16,7 @@ const OVER: i64 = 52;
 fn life(nth: u64, fault: Option<AccountFault>) -> (World, u64) {
     let mut world = World::new(documents(vec![drop_at("a", 40)]));
     let begins_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).begins_at;
-    world.edge.set(begins_at.plus_millis(-90_000));
+    world.runtime.set(begins_at.plus_millis(-90_000));
     if let Some(fault) = fault {
         world.account.fail_nth(nth, fault);
     }
@@ -38,8 +38,8 @@ fn every_call(faults: &[AccountFault]) {
     for fault in faults {
         for nth in 1..=calls {
             let (world, _) = life(nth, Some(*fault));
-            let what = format!("{fault:?} at call {nth}: {:?}", world.account.struck());
-            assert_eq!(world.account.struck().len(), 1, "{what}");
+            let what = format!("{fault:?} at call {nth}: {:?}", world.account.injected());
+            assert_eq!(world.account.injected().len(), 1, "{what}");
             holds(&world, &what);
             let ready = world.account.changes();
             assert!(!ready.is_empty(), "{what}");
@@ -68,7 +68,7 @@ fn one_fault_does_not_make_a_drop_late() {
         for nth in (1..=calls).step_by(3) {
             let mut world = World::new(documents(vec![drop_at("a", 40)]));
             let begins_at = window(&world.docs, &quotas(), &world.docs.calendar[0]).begins_at;
-            world.edge.set(begins_at.plus_millis(-90_000));
+            world.runtime.set(begins_at.plus_millis(-90_000));
             world.account.fail_nth(nth, fault);
             world.until(38);
             world.account.clear_faults();
@@ -96,22 +96,22 @@ fn an_old_run_that_wakes_late_lowers_nothing() {
         let mut old = pin!(invoke(
             world.account.clone(),
             world.drops.clone(),
-            world.edge.clone(),
+            world.runtime.clone(),
             Mode::Apply,
             1_000
         ));
         if !stalls(&world.account, old.as_mut()) {
             break;
         }
-        let (_, method) = world.account.struck()[0];
+        let (_, method) = world.account.injected()[0];
         slept.push(method);
         // During the suspension, another drop that opens soon is published, and scheduled runs continue.
         world
             .account
             .declare(|docs| docs.calendar = vec![drop_at("b", minute + 20)]);
-        world.edge.set(in_minutes(minute + 1));
+        world.runtime.set(in_minutes(minute + 1));
         world.until(minute + 12);
-        let woke_at = world.edge.now();
+        let woke_at = world.runtime.now();
         world.account.resume();
         let _ = drive(&world.account, old.as_mut()).unwrap();
         let lowered = world.lowered(woke_at, woke_at.plus_millis(60_000));
@@ -155,21 +155,21 @@ fn a_drop_published_in_the_middle_of_a_run_loses_one_change_at_most() {
         let mut run = pin!(invoke(
             world.account.clone(),
             world.drops.clone(),
-            world.edge.clone(),
+            world.runtime.clone(),
             Mode::Apply,
             1_000
         ));
         if !stalls(&world.account, run.as_mut()) {
             break;
         }
-        let (_, method) = world.account.struck()[0];
+        let (_, method) = world.account.injected()[0];
         slept.push(method);
-        let published_at = world.edge.now();
+        let published_at = world.runtime.now();
         let made = world.account.changes().len();
         world
             .account
             .declare(|docs| docs.calendar = vec![drop_at("b", minute + 6)]);
-        world.edge.advance(1_000);
+        world.runtime.advance(1_000);
         world.account.resume();
         let _ = drive(&world.account, run.as_mut()).unwrap();
         let changes = world.account.changes();

@@ -132,7 +132,7 @@ fn what_comes_hours_late_is_not_learned_from() {
     world.account.set_demand(None);
     world.until(DUE);
     world.account.set_demand(Some(measured()));
-    world.edge.set(in_minutes(DUE + 6 * 60));
+    world.runtime.set(in_minutes(DUE + 6 * 60));
     world.run(Mode::Apply).unwrap().unwrap();
     assert_eq!(world.account.declared_profile(), world.docs.profile);
 }
@@ -174,12 +174,12 @@ fn what_people_write_meanwhile_is_kept_and_learned_from_as_it_then_is() {
         let mut run = pin!(invoke(
             world.account.clone(),
             world.drops.clone(),
-            world.edge.clone(),
+            world.runtime.clone(),
             Mode::Apply,
             1_000
         ));
         assert!(stalls(&world.account, run.as_mut()));
-        let (_, method) = world.account.struck()[0];
+        let (_, method) = world.account.injected()[0];
         if method != "write_profile" {
             continue;
         }
@@ -207,7 +207,7 @@ fn an_old_run_that_wakes_late_does_not_learn_a_second_time() {
         let mut old = pin!(invoke(
             world.account.clone(),
             world.drops.clone(),
-            world.edge.clone(),
+            world.runtime.clone(),
             Mode::Apply,
             1_000
         ));
@@ -215,12 +215,12 @@ fn an_old_run_that_wakes_late_does_not_learn_a_second_time() {
             assert!(nth > 8, "it asks for more than {nth} things");
             return;
         }
-        world.edge.set(in_minutes(DUE + 1));
+        world.runtime.set(in_minutes(DUE + 1));
         world.until(DUE + 4);
         world.account.resume();
         let _ = drive(&world.account, old.as_mut()).unwrap();
         world.until(DUE + 6);
-        holds(&world, &format!("asleep in {:?}", world.account.struck()));
+        holds(&world, &format!("asleep in {:?}", world.account.injected()));
     }
 }
 
@@ -241,8 +241,8 @@ fn whatever_fails_or_dies_on_the_way_it_learns_once() {
             world.until(DUE);
             world.account.fail_nth(nth, fault);
             world.until(DUE + 6);
-            let what = format!("{fault:?} at call {nth}: {:?}", world.account.struck());
-            assert_eq!(world.account.struck().len(), 1, "{what}");
+            let what = format!("{fault:?} at call {nth}: {:?}", world.account.injected());
+            assert_eq!(world.account.injected().len(), 1, "{what}");
             holds(&world, &what);
         }
     }

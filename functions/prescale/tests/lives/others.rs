@@ -12,7 +12,9 @@ use crate::support::{World, documents, drop_at};
 fn set_to(world: &World, to: u32) {
     let function = "reserve".to_owned();
     let from = world.observed().function(&function).asked.provisioned;
-    world.account.meddle(&Step::Provision { function, from, to });
+    world
+        .account
+        .change_by_others(&Step::Provision { function, from, to });
 }
 
 fn provisioned(world: &World) -> u32 {

@@ -1,13 +1,13 @@
 //! The readiness of a drop, and the actions when it is not ready.
 
-use capacity::calendar::{CalendarDrop, NotReadyPolicy};
+use capacity::calendar::NotReadyPolicy;
 use capacity::numbers::Share;
 use capacity::observed::Allocation;
 use capacity::readiness::{PartKind, Ruling};
 use domain::drops::{Drop, FieldError};
 use memory::Pace;
 use ports::drops::ReadDrop as _;
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use prescale::{Mode, RunError};
 
 use crate::support::{World, documents, drive, drop_at, in_minutes};
@@ -87,7 +87,7 @@ fn a_start_that_an_operator_moves_is_followed() {
     world.until(36);
     assert!(!world.off_baseline().is_empty());
     let moved = document(&world)
-        .reschedule(in_minutes(80), world.edge.now())
+        .reschedule(in_minutes(80), world.runtime.now())
         .unwrap();
     world.drops.put_drop(&moved);
     world.until(41);
@@ -157,7 +157,7 @@ fn with_mistakes_in_the_documents_nothing_is_changed_and_all_are_told() {
         message: "not TOML".to_owned(),
     };
     world.account.set_mistakes(vec![unreadable.clone()]);
-    world.edge.advance(60_000);
+    world.runtime.advance(60_000);
     assert_eq!(
         world.run(Mode::Apply).unwrap(),
         Err(RunError::Mistakes(vec![unreadable]))

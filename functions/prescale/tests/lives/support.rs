@@ -11,8 +11,8 @@ use capacity::steps::{Step, steps};
 use capacity::target::Target;
 use domain::drops::Drop;
 use domain::time::Timestamp;
-use memory::{MemoryAccount, MemoryStore, TestEdge, fixtures};
-use ports::edge::Edge as _;
+use memory::{MemoryAccount, MemoryStore, TestRuntime, fixtures};
+use ports::runtime::Clock as _;
 use prescale::outcome::Outcome;
 use prescale::{Mode, Prescaler, RunError, TIMEOUT_SECONDS};
 
@@ -64,7 +64,7 @@ pub(crate) fn quotas() -> Quotas {
 }
 
 pub(crate) fn in_minutes(minutes: i64) -> Timestamp {
-    TestEdge::START.plus_millis(minutes * 60_000)
+    TestRuntime::START.plus_millis(minutes * 60_000)
 }
 
 /// A short drop that opens `minutes` after the beginning of the test.
@@ -100,20 +100,20 @@ pub(crate) struct World {
     pub(crate) account: MemoryAccount,
     /// The drops' own documents. Without a document, the calendar alone determines a drop's start.
     pub(crate) drops: MemoryStore,
-    pub(crate) edge: TestEdge,
+    pub(crate) runtime: TestRuntime,
     pub(crate) runs: u32,
     pub(crate) docs: Documents,
 }
 
 impl World {
     pub(crate) fn new(docs: Documents) -> Self {
-        let edge = TestEdge::new(7);
-        let account = MemoryAccount::at_baseline(docs.clone(), quotas(), edge.clone());
+        let runtime = TestRuntime::new(7);
+        let account = MemoryAccount::at_baseline(docs.clone(), quotas(), runtime.clone());
         assert_eq!(docs.mistakes(&quotas()), vec![]);
         Self {
             account,
             drops: MemoryStore::new(),
-            edge,
+            runtime,
             runs: 0,
             docs,
         }
@@ -121,11 +121,11 @@ impl World {
 
     /// Publishes the document of the drop that `entry` describes.
     pub(crate) fn publish(&self, entry: &CalendarDrop) {
-        let mut draft = fixtures::draft(&self.edge, &[("A", entry.units)], 2);
+        let mut draft = fixtures::draft(&self.runtime, &[("A", entry.units)], 2);
         (draft.starts_at, draft.ends_at) = (entry.starts_at, entry.ends_at);
         draft.expected_shoppers = entry.shoppers;
         let drop = Drop::draft(entry.id.clone(), draft);
-        let drop = drop.start_publishing(self.edge.now()).unwrap();
+        let drop = drop.start_publishing(self.runtime.now()).unwrap();
         self.drops.put_drop(&drop.finish_publishing().unwrap());
     }
 
@@ -135,7 +135,7 @@ impl World {
         let ran = invoke(
             self.account.clone(),
             self.drops.clone(),
-            self.edge.clone(),
+            self.runtime.clone(),
             mode,
             self.runs,
         );
@@ -151,17 +151,17 @@ impl World {
         let mut all = Vec::new();
         let mut next = self.minute();
         while next < minute {
-            self.edge.set(in_minutes(next).max(self.edge.now()));
+            self.runtime.set(in_minutes(next).max(self.runtime.now()));
             all.push(self.run(Mode::Apply));
             next += 1;
         }
-        self.edge.set(in_minutes(minute).max(self.edge.now()));
+        self.runtime.set(in_minutes(minute).max(self.runtime.now()));
         all
     }
 
     /// The first whole minute that is not over.
     fn minute(&self) -> i64 {
-        let ms = self.edge.now().millis_since(TestEdge::START);
+        let ms = self.runtime.now().millis_since(TestRuntime::START);
         (ms + 59_999).div_euclid(60_000)
     }
 
@@ -194,12 +194,12 @@ impl World {
 pub(crate) async fn invoke(
     account: MemoryAccount,
     drops: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     mode: Mode,
     number: u32,
 ) -> Ran {
-    let deadline = edge.now().plus_seconds(TIMEOUT_SECONDS);
-    let prescaler = Prescaler::new(account.clone(), account, drops, edge, "test");
+    let deadline = runtime.now().plus_seconds(TIMEOUT_SECONDS);
+    let prescaler = Prescaler::new(account.clone(), account, drops, runtime, "test");
     prescaler.run(mode, &format!("run-{number}"), deadline).await
 }
 

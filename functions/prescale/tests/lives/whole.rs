@@ -83,7 +83,7 @@ fn restore_goes_back_at_once_but_not_while_a_drop_is_on() {
     let refused = world.run(Mode::Restore).unwrap();
     assert_eq!(refused, Err(RunError::DropIsOn("a".parse().unwrap())));
     world.account.declare(|docs| docs.calendar.clear());
-    world.edge.advance(60_000);
+    world.runtime.advance(60_000);
     world.run(Mode::Restore).unwrap().unwrap();
     assert_eq!(world.off_baseline(), vec![]);
 }
@@ -93,12 +93,14 @@ fn what_was_changed_by_hand_goes_back_to_what_is_declared() {
     let mut world = World::new(documents(vec![]));
     world.until(3);
     let function = "reserve".to_owned();
-    world.account.meddle(&Step::Provision {
+    world.account.change_by_others(&Step::Provision {
         function,
         from: 0,
         to: 77,
     });
-    world.account.meddle(&Step::SetMinimumAcu { from: 2.0, to: 9.0 });
+    world
+        .account
+        .change_by_others(&Step::SetMinimumAcu { from: 2.0, to: 9.0 });
     world.until(6);
     let left: Vec<_> = world.off_baseline().iter().map(|step| step.thing().0).collect();
     assert_eq!(

@@ -5,7 +5,7 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use domain::ids::OrderId;
 use domain::order::OrderStatus;
 use events::{OrderEvent, PaymentHint};
-use memory::{Fault, GatewayOp, Op, TestEdge};
+use memory::{Fault, GatewayOp, Op, TestRuntime};
 use ports::orders::PutOff as _;
 use process_order::batch::handle;
 use startup::batch::WholeBatchFailed;
@@ -28,7 +28,7 @@ async fn placed(scene: &Scene, order: &OrderId) -> Option<String> {
 async fn failures(scene: &Scene, records: Vec<SqsMessage>) -> Vec<String> {
     let mut event = SqsEvent::default();
     event.records = records;
-    let report = handle(&scene.driver, event).await.unwrap();
+    let report = handle(&scene.saga, event).await.unwrap();
     report
         .batch_item_failures
         .into_iter()
@@ -61,7 +61,7 @@ fn hint(order: &OrderId) -> Option<String> {
     let hint = PaymentHint {
         event: "evt_1".to_owned(),
         order: order.clone(),
-        at: TestEdge::START,
+        at: TestRuntime::START,
     };
     Some(hint.encode().unwrap())
 }
@@ -70,7 +70,7 @@ fn hint(order: &OrderId) -> Option<String> {
 async fn a_hint_makes_a_look_up_only_while_the_order_is_open() {
     let scene = Scene::new(1).await;
     let ada = scene.order("ada", VISA).await;
-    // The hint arrives before this project's own call. It drives the order as the order's event would.
+    // The hint arrives before this project's own call. It advances the payment as the order's event would.
     assert!(failures(&scene, vec![record("m1", hint(&ada))]).await.is_empty());
     assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
     let calls = scene.gateway.calls(GatewayOp::Find);
@@ -97,7 +97,7 @@ async fn a_failed_record_without_an_id_fails_the_batch_whose_other_records_bear_
     let mut event = SqsEvent::default();
     event.records = vec![record("m1", placed(&scene, &ada).await), record("", None)];
     for _ in 0..2 {
-        assert_eq!(handle(&scene.driver, event.clone()).await, Err(WholeBatchFailed));
+        assert_eq!(handle(&scene.saga, event.clone()).await, Err(WholeBatchFailed));
         assert_eq!(scene.read(&ada).await.status, OrderStatus::Paid);
     }
     assert_eq!(scene.gateway.charges(&ada), 1);

@@ -6,7 +6,7 @@ use domain::ids::OrderId;
 use domain::order::OrderStatus;
 use futures_util::future::{join, join_all};
 use memory::{Fault, GatewayFault, GatewayOp, Op};
-use process_order::drive::Driven;
+use process_order::advance_payment::Advanced;
 use proptest::prelude::*;
 
 /// The start of a scene, and the endings that it may have without injected refusals.
@@ -88,10 +88,10 @@ async fn any_database_fault_at_any_call_changes_no_ending() {
                     let scene = Scene::new(nth).await;
                     let id = story.begin(&scene).await;
                     scene.store.fail_nth(op, nth, fault);
-                    let driven = scene.deliver(&id).await;
+                    let advanced = scene.deliver(&id).await;
                     assert_eq!(
-                        driven,
-                        Driven::Ended(story.end()),
+                        advanced,
+                        Advanced::Ended(story.end()),
                         "{story:?} {op:?} {nth} {fault:?}"
                     );
                     scene.audit();
@@ -110,12 +110,12 @@ async fn any_gateway_fault_at_any_call_changes_no_ending() {
                     let scene = Scene::new(nth).await;
                     let id = story.begin(&scene).await;
                     scene.gateway.fail_nth(op, nth, fault);
-                    let driven = scene.deliver(&id).await;
+                    let advanced = scene.deliver(&id).await;
                     scene.audit();
                     // A permanently refused confirm is a decline, whatever the card's own outcome is.
                     if fault != GatewayFault::Refused || op != GatewayOp::Confirm {
-                        let end = Driven::Ended(story.end());
-                        assert_eq!(driven, end, "{story:?} {op:?} {nth} {fault:?}");
+                        let end = Advanced::Ended(story.end());
+                        assert_eq!(advanced, end, "{story:?} {op:?} {nth} {fault:?}");
                     }
                 }
             }
@@ -129,7 +129,7 @@ async fn a_charge_whose_answer_is_lost_is_found_not_repeated() {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", VISA).await;
         scene.gateway.fail_next(GatewayOp::Confirm, fault);
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         assert_eq!(
             (
                 scene.gateway.calls(GatewayOp::Confirm),
@@ -148,15 +148,15 @@ async fn what_stays_unknown_is_left_to_the_sweeper_and_the_order_stays_open() {
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(GatewayFault::UnknownBefore));
-    assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Find).then_some(GatewayFault::UnavailableBefore));
-    assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
     assert_eq!(scene.read(&id).await.status, OrderStatus::Paying);
     scene.audit();
     scene.gateway.clear_faults();
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
     scene.audit();
 }
 
@@ -166,7 +166,7 @@ async fn a_key_that_the_gateway_refuses_is_an_outage_and_never_a_decline() {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", TO_SIGN).await;
         if refused == GatewayOp::Find {
-            assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+            assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
             scene.act(&id, true);
         }
         let before = scene.read(&id).await.status;
@@ -175,17 +175,17 @@ async fn a_key_that_the_gateway_refuses_is_an_outage_and_never_a_decline() {
         scene
             .gateway
             .set_plan(move |op, _| (op == refused).then_some(GatewayFault::NoKey));
-        assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
         if refused != GatewayOp::Confirm {
             assert_eq!(scene.read(&id).await.status, before);
         }
         assert_eq!(scene.read(&id).await.tries.len(), 1);
         scene.audit();
         scene.gateway.clear_faults();
-        let driven = scene.drive(&id).await.unwrap();
-        assert_ne!(driven, Driven::Ended(OrderStatus::Declined));
+        let advanced = scene.advance(&id).await.unwrap();
+        assert_ne!(advanced, Advanced::Ended(OrderStatus::Declined));
         scene.act(&id, true);
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         scene.audit();
     }
 }
@@ -196,7 +196,7 @@ async fn an_order_is_paid_by_the_same_message_with_the_key_as_it_is_after_a_rota
         let scene = Scene::new(1).await;
         let id = scene.order("ada", VISA).await;
         scene.gateway.fail_next(op, GatewayFault::NoKey);
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         scene.audit();
     }
 }
@@ -211,13 +211,13 @@ async fn an_outage_is_waited_for_only_so_long() {
         GatewayFault::NoKey,
     ] {
         scene.gateway.set_plan(move |_, _| Some(fault));
-        let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.edge.slept_ms());
-        assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+        let (calls, slept) = (scene.gateway.calls(GatewayOp::Create), scene.runtime.slept_ms());
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
         assert!(scene.gateway.calls(GatewayOp::Create) - calls <= 7);
-        assert!(scene.edge.slept_ms() - slept <= process_order::drive::BUDGET_MS);
+        assert!(scene.runtime.slept_ms() - slept <= process_order::advance_payment::BUDGET_MS);
     }
     scene.gateway.clear_faults();
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
     scene.audit();
 }
 
@@ -227,10 +227,10 @@ async fn duplicates_at_once_end_alike() {
         for seed in 0..8 {
             let scene = Scene::new(seed).await;
             let id = story.begin(&scene).await;
-            let driven = join_all((0..6).map(|_| scene.drive(&id))).await;
-            for one in &driven {
+            let advanced = join_all((0..6).map(|_| scene.advance(&id))).await;
+            for one in &advanced {
                 assert!(
-                    matches!(one, Ok(Driven::Ended(end)) if *end == story.end()),
+                    matches!(one, Ok(Advanced::Ended(end)) if *end == story.end()),
                     "{story:?} {seed}: {one:?}"
                 );
             }
@@ -250,17 +250,17 @@ async fn a_cancellation_against_the_capture_has_one_winner() {
             }
             scene.ask_to_cancel(&id).await
         };
-        let (driven, _) = join(scene.drive(&id), wish).await;
-        assert!(driven.is_ok(), "seed {seed}: {driven:?}");
+        let (advanced, _) = join(scene.advance(&id), wish).await;
+        assert!(advanced.is_ok(), "seed {seed}: {advanced:?}");
         assert!(
-            matches!(scene.deliver(&id).await, Driven::Ended(_)),
+            matches!(scene.deliver(&id).await, Advanced::Ended(_)),
             "seed {seed}"
         );
         scene.audit();
     }
 }
 
-/// What happens to an order while a message drives it.
+/// What happens to an order while a message advances its payment.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Drive { copies: usize },
@@ -284,8 +284,8 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
     let scene = Scene::new(seed).await;
     let id = scene.order("ada", method).await;
     let dice = |salt: u64| {
-        let dice = memory::TestEdge::new(seed ^ salt);
-        move || ports::edge::Edge::random(&dice)
+        let dice = memory::TestRuntime::new(seed ^ salt);
+        move || ports::runtime::Random::random(&dice)
     };
     let roll = dice(1);
     scene.store.set_plan(move |op, _| {
@@ -305,7 +305,7 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
     for act in acts {
         match act {
             Act::Drive { copies } => {
-                join_all((0..*copies).map(|_| scene.drive(&id))).await;
+                join_all((0..*copies).map(|_| scene.advance(&id))).await;
             }
             Act::AskToCancel => {
                 scene.ask_to_cancel(&id).await;
@@ -314,24 +314,24 @@ async fn live_through(method: &str, acts: &[Act], seed: u64, share: u64) {
                 scene.bring(&id, method).await;
             }
             Act::Sign { approves } => scene.act(&id, *approves),
-            Act::Pass { ms } => scene.edge.advance(*ms),
+            Act::Pass { ms } => scene.runtime.advance(*ms),
         }
         scene.audit();
     }
     scene.store.clear_plan();
     scene.gateway.clear_faults();
-    let mut driven = Driven::Waiting;
+    let mut advanced = Advanced::Waiting;
     for _ in 0..2 {
-        driven = scene.deliver(&id).await;
+        advanced = scene.deliver(&id).await;
         // The shopper or the gateway has ten minutes for the current turn.
         scene.past_the_wait();
     }
-    if matches!(driven, Driven::Waiting) {
-        driven = scene.deliver(&id).await;
+    if matches!(advanced, Advanced::Waiting) {
+        advanced = scene.deliver(&id).await;
     }
     assert!(
-        matches!(driven, Driven::Ended(_)),
-        "past the deadline every order ends: {driven:?}"
+        matches!(advanced, Advanced::Ended(_)),
+        "past the deadline every order ends: {advanced:?}"
     );
     scene.audit();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{FAST, Scene, VISA};
 use domain::order::OrderStatus;
 use memory::MemorySecret;
-use process_order::drive::{Driven, Driver, Patience};
+use process_order::advance_payment::{Advanced, Patience, PaymentSaga};
 use stripe::{Mode, StripeConfig, StripeGateway};
 
 /// A gateway that never answers, and that reports whether it was called.
@@ -30,15 +30,15 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         config.total_timeout = Duration::from_millis(200);
         let secret = MemorySecret::new(wrong);
         let gateway = StripeGateway::new(&config, secret.clone()).unwrap();
-        let driver = Driver::new(
+        let saga = PaymentSaga::new(
             scene.store.clone(),
             gateway,
             FAST,
             "https://shop.example/orders".to_owned(),
-            scene.edge.clone(),
+            scene.runtime.clone(),
         );
-        let refused = driver.drive(&id, None, Patience::Long).await;
-        assert_eq!(refused, Ok(Driven::WithoutGateway), "{mode}");
+        let refused = saga.advance_payment(&id, None, Patience::Long).await;
+        assert_eq!(refused, Ok(Advanced::WithoutGateway), "{mode}");
         assert!(
             listener.accept().is_err(),
             "the gateway was called with a key of no {mode} mode"
@@ -48,8 +48,8 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
 
         secret.rotate(right);
         // The gateway has been called, and the result is open.
-        let called = driver.drive(&id, None, Patience::Long).await;
-        assert_eq!(called, Ok(Driven::WithoutGateway), "{mode}");
+        let called = saga.advance_payment(&id, None, Patience::Long).await;
+        assert_eq!(called, Ok(Advanced::WithoutGateway), "{mode}");
         assert!(listener.accept().is_ok());
     }
 }

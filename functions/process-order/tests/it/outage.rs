@@ -7,10 +7,10 @@ use domain::limits::{MAX_REDRIVE_MS, OPEN_BUCKETS, Trigger};
 use domain::order::OrderStatus;
 use domain::time::Timestamp;
 use memory::{GatewayFault, GatewayOp};
-use ports::edge::Edge as _;
 use ports::orders::{FindDueOrders as _, PutOff as _};
+use ports::runtime::Clock as _;
 use process_order::LIMITS;
-use process_order::drive::Patience;
+use process_order::advance_payment::Patience;
 
 use crate::support::{Scene, TO_SIGN, VISA};
 
@@ -38,8 +38,8 @@ async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mu
         panic!("a queue")
     };
     for _ in 0..seconds / PASS_SECONDS {
-        scene.edge.advance_seconds(PASS_SECONDS);
-        let now = scene.edge.now();
+        scene.runtime.advance_seconds(PASS_SECONDS);
+        let now = scene.runtime.now();
         for bucket in 0..OPEN_BUCKETS {
             for id in scene.store.due_orders(bucket, now, 100).await.unwrap() {
                 let order = scene.read(&id).await;
@@ -57,8 +57,8 @@ async fn play(scene: &Scene, queue: &mut Vec<Message>, seconds: u32, played: &mu
         let due: Vec<Message> = queue.extract_if(.., |message| message.at <= now).collect();
         for mut message in due {
             if scene
-                .driver
-                .drive(&message.order, message.next_due, Patience::Long)
+                .saga
+                .advance_payment(&message.order, message.next_due, Patience::Long)
                 .await
                 .is_err()
             {
@@ -87,7 +87,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         .map(|id| Message {
             order: id.clone(),
             next_due: None,
-            at: scene.edge.now(),
+            at: scene.runtime.now(),
             receives: 0,
         })
         .collect();
@@ -95,7 +95,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
     scene
         .gateway
         .fail_next(GatewayOp::Confirm, GatewayFault::UnknownAfter);
-    assert!(scene.drive(&ids[0]).await.is_ok());
+    assert!(scene.advance(&ids[0]).await.is_ok());
     scene.gateway.set_plan(|op, nth| {
         let faults = [
             GatewayFault::NotSent,
@@ -105,9 +105,9 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         ];
         (op != GatewayOp::Refund).then(|| faults[usize::try_from(nth % 4).unwrap()])
     });
-    let (mut played, began) = (Played::default(), scene.edge.now());
+    let (mut played, began) = (Played::default(), scene.runtime.now());
     play(&scene, &mut queue, 3_600, &mut played).await;
-    assert!(scene.edge.now().millis_since(began) >= 3_600_000);
+    assert!(scene.runtime.now().millis_since(began) >= 3_600_000);
     assert_eq!(played.dead_letters, 0);
     for id in &ids[1..] {
         let order = scene.read(id).await;
@@ -118,7 +118,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
         );
         let reminders = played.reminders[id];
         // The pauses are 15, 15, 30 and 60 seconds, and then 120 seconds each.
-        let most = scene.edge.now().millis_since(began) / MAX_REDRIVE_MS + 5;
+        let most = scene.runtime.now().millis_since(began) / MAX_REDRIVE_MS + 5;
         assert!(
             (10..=most).contains(&i64::from(reminders)),
             "{reminders} of {most}"
@@ -155,7 +155,7 @@ async fn an_hour_without_a_gateway_leaves_no_dead_letters_and_every_order_is_pai
 async fn a_shopper_who_leaves_the_bank_s_page_open_is_asked_after_in_growing_pauses_without_a_version() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", TO_SIGN).await;
-    assert!(scene.drive(&id).await.is_ok());
+    assert!(scene.advance(&id).await.is_ok());
     let (before, calls) = (scene.read(&id).await, scene.gateway.calls(GatewayOp::Find));
     let (mut played, mut queue) = (Played::default(), Vec::new());
     play(&scene, &mut queue, 110, &mut played).await;

@@ -5,14 +5,14 @@ use domain::limits::MAX_CARD_DECLINES;
 use domain::order::{EndReason, OrderStatus};
 use memory::{GatewayOp, PaymentOutcome};
 use ports::orders::AdvanceOrder as _;
-use process_order::drive::{Driven, NotDriven};
+use process_order::advance_payment::{Advanced, NotAdvanced};
 
 #[tokio::test]
 async fn a_good_card_is_charged_once_and_its_units_sold() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         scene.audit();
     }
     assert_eq!(scene.gateway.charges(&id), 1);
@@ -30,7 +30,7 @@ async fn after_a_decline_another_card_pays() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", DECLINED).await;
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
         let order = scene.read(&id).await;
         assert_eq!((order.status, order.cards_left), (OrderStatus::PaymentFailed, 2));
         assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(60));
@@ -43,7 +43,7 @@ async fn after_a_decline_another_card_pays() {
     );
     assert!(scene.bring(&id, VISA).await);
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         scene.audit();
     }
     assert_eq!(
@@ -61,20 +61,20 @@ async fn a_card_that_was_declined_in_many_orders_ends_each_further_one() {
         .enumerate()
     {
         let id = scene.order(who, LOST).await;
-        let driven = scene.drive(&id).await;
+        let advanced = scene.advance(&id).await;
         if nth + 1 < most {
-            assert_eq!(driven, Ok(Driven::Waiting), "{who}");
+            assert_eq!(advanced, Ok(Advanced::Waiting), "{who}");
             // A message that is delivered twice counts once.
-            assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting), "{who}");
+            assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting), "{who}");
         } else {
-            assert_eq!(driven, Ok(Driven::Ended(OrderStatus::Declined)), "{who}");
+            assert_eq!(advanced, Ok(Advanced::Ended(OrderStatus::Declined)), "{who}");
             assert_eq!(scene.gateway.events()[&id].cancels, 1);
         }
         scene.audit();
     }
     // Other cards are accepted as before.
     let id = scene.order("hal", DECLINED).await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
 }
 
 #[tokio::test]
@@ -82,23 +82,23 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
     let scene = Scene::new(1).await;
     let first = scene.order("ada", DECLINED).await;
     for card in [POOR, "pm_card_visa_chargeDeclined"] {
-        assert_eq!(scene.drive(&first).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&first).await, Ok(Advanced::Waiting));
         assert!(scene.bring(&first, card).await, "{card}");
     }
     for _ in 0..2 {
         assert_eq!(
-            scene.drive(&first).await,
-            Ok(Driven::Ended(OrderStatus::Declined))
+            scene.advance(&first).await,
+            Ok(Advanced::Ended(OrderStatus::Declined))
         );
         scene.audit();
     }
     assert_eq!(scene.read(&first).await.reason, Some(EndReason::PaymentDeclined));
     assert_eq!((free(&scene), scene.gateway.events()[&first].declines), (20, 3));
-    scene.edge.advance(1);
+    scene.runtime.advance(1);
     let second = scene.order_by("ada", "k2", DECLINED).await;
     assert_eq!(
-        scene.drive(&second).await,
-        Ok(Driven::Ended(OrderStatus::Declined))
+        scene.advance(&second).await,
+        Ok(Advanced::Ended(OrderStatus::Declined))
     );
     assert_eq!((free(&scene), scene.gateway.events()[&second].declines), (20, 1));
     scene.audit();
@@ -108,12 +108,15 @@ async fn a_second_order_of_the_drop_and_a_third_card_end_declined() {
 async fn who_was_declined_too_often_is_declined_without_asking_the_gateway() {
     let scene = Scene::new(1).await;
     scene.order("ada", DECLINED).await;
-    let mut placing = contracts::scene::placing_in(0, "bob", "k", 1, 2, memory::TestEdge::START);
+    let mut placing = contracts::fixtures::placing_in(0, "bob", "k", 1, 2, memory::TestRuntime::START);
     placing.order.terms.cards = domain::saga::Terms::cards_of(false, 6);
     let id = scene.store_placing(placing).await;
     let calls = scene.gateway.calls(GatewayOp::Create);
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Declined)));
+        assert_eq!(
+            scene.advance(&id).await,
+            Ok(Advanced::Ended(OrderStatus::Declined))
+        );
         scene.audit();
     }
     assert_eq!(scene.read(&id).await.reason, Some(EndReason::PaymentDeclined));
@@ -124,21 +127,21 @@ async fn who_was_declined_too_often_is_declined_without_asking_the_gateway() {
 async fn time_for_other_cards_is_never_started_again_and_its_end_is_confirmed_by_the_gateway() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", DECLINED).await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
-    scene.edge.advance_seconds(40);
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
+    scene.runtime.advance_seconds(40);
     assert!(scene.bring(&id, POOR).await);
     // The shopper's time does not run while the gateway works.
-    scene.edge.advance_seconds(170);
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    scene.runtime.advance_seconds(170);
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     let order = scene.read(&id).await;
     assert_eq!(order.payment_deadline, order.updated_at.plus_seconds(20));
-    scene.edge.advance_seconds(20);
+    scene.runtime.advance_seconds(20);
     assert!(!scene.bring(&id, VISA).await);
     scene
         .gateway
         .fail_next(GatewayOp::Cancel, memory::GatewayFault::UnknownBefore);
     for _ in 0..2 {
-        assert_eq!(scene.deliver(&id).await, Driven::Ended(OrderStatus::Cancelled));
+        assert_eq!(scene.deliver(&id).await, Advanced::Ended(OrderStatus::Cancelled));
         scene.audit();
     }
     assert_eq!(scene.read(&id).await.reason, Some(EndReason::PaymentDeadline));
@@ -156,7 +159,7 @@ async fn a_decline_that_may_pass_is_tried_again_once_by_ourselves() {
         let scene = Scene::new(1).await;
         scene.gateway.on("pm_soft", outcome);
         let id = scene.order("ada", "pm_soft").await;
-        assert!(scene.drive(&id).await.is_ok());
+        assert!(scene.advance(&id).await.is_ok());
         let order = scene.read(&id).await;
         assert_eq!((order.status, order.tries.len()), (status, 2));
         assert_eq!(scene.gateway.calls(GatewayOp::Confirm), 2);
@@ -168,16 +171,16 @@ async fn a_decline_that_may_pass_is_tried_again_once_by_ourselves() {
 async fn an_older_decline_is_none_of_the_current_try() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", DECLINED).await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     assert!(scene.bring(&id, VISA).await);
     // The second confirm is lost on its way, so the look-up still reports the first card.
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(memory::GatewayFault::UnknownBefore));
-    assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
     assert_eq!(scene.read(&id).await.status, OrderStatus::Paying);
     scene.gateway.clear_faults();
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
     scene.audit();
 }
 
@@ -187,17 +190,20 @@ async fn an_end_counts_as_a_lapse_when_the_shopper_is_its_reason() {
     for (by_shopper, count) in [(true, None), (false, Some(1))] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", DECLINED).await;
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
         if by_shopper {
             assert!(scene.ask_to_cancel(&id).await);
         } else {
             scene.past_the_deadline();
         }
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
+        assert_eq!(
+            scene.advance(&id).await,
+            Ok(Advanced::Ended(OrderStatus::Cancelled))
+        );
         let shopper = scene.read(&id).await.shopper;
         let peek = scene
             .store
-            .peek(&contracts::scene::drop_id(), &shopper, &[])
+            .peek(&contracts::fixtures::drop_id(), &shopper, &[])
             .await
             .unwrap();
         assert_eq!(peek.lapses.map(|lapses| lapses.count), count);
@@ -206,11 +212,14 @@ async fn an_end_counts_as_a_lapse_when_the_shopper_is_its_reason() {
 
 #[tokio::test]
 async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
-    for (approves, end) in [(true, Driven::Ended(OrderStatus::Paid)), (false, Driven::Waiting)] {
+    for (approves, end) in [
+        (true, Advanced::Ended(OrderStatus::Paid)),
+        (false, Advanced::Waiting),
+    ] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", TO_SIGN).await;
         for _ in 0..2 {
-            assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+            assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
             let order = scene.read(&id).await;
             let action = order.action.unwrap();
             assert_eq!(
@@ -223,7 +232,7 @@ async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
         }
         scene.act(&id, approves);
         for _ in 0..2 {
-            assert_eq!(scene.drive(&id).await, Ok(end));
+            assert_eq!(scene.advance(&id).await, Ok(end));
             scene.audit();
         }
         let status = scene.read(&id).await.status;
@@ -233,27 +242,30 @@ async fn a_shopper_who_signs_has_paid_and_one_who_refuses_is_declined() {
 
 #[tokio::test]
 async fn a_payment_in_progress_is_left_alone_until_it_ends() {
-    for (succeeds, end) in [(true, Driven::Ended(OrderStatus::Paid)), (false, Driven::Waiting)] {
+    for (succeeds, end) in [
+        (true, Advanced::Ended(OrderStatus::Paid)),
+        (false, Advanced::Waiting),
+    ] {
         let scene = Scene::new(1).await;
         scene.gateway.on("pm_patient", PaymentOutcome::Process);
         let id = scene.order("ada", "pm_patient").await;
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
         scene.past_the_deadline();
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
         assert_eq!(
             scene.read(&id).await.cancel_requested,
             None,
             "it is the gateway's turn"
         );
         scene.past_the_wait();
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
         assert_eq!(
             scene.read(&id).await.cancel_requested,
             None,
             "the operator decides"
         );
         scene.act(&id, succeeds);
-        assert_eq!(scene.drive(&id).await, Ok(end));
+        assert_eq!(scene.advance(&id).await, Ok(end));
         if !succeeds {
             let order = scene.read(&id).await;
             let left = order.payment_deadline.millis_since(order.updated_at);
@@ -267,10 +279,13 @@ async fn a_payment_in_progress_is_left_alone_until_it_ends() {
 async fn past_the_deadline_the_gateway_is_asked_before_anything_is_given_back() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", TO_SIGN).await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     scene.past_the_deadline();
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
+        assert_eq!(
+            scene.advance(&id).await,
+            Ok(Advanced::Ended(OrderStatus::Cancelled))
+        );
         scene.audit();
     }
     assert_eq!(scene.read(&id).await.reason, Some(EndReason::PaymentDeadline));
@@ -283,7 +298,7 @@ async fn an_order_that_nobody_tried_to_charge_is_tried_however_late() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
     scene.past_the_wait();
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
     scene.audit();
 }
 
@@ -296,13 +311,13 @@ async fn an_absent_gateway_is_waited_for_until_the_operator_decides() {
             .gateway
             .set_plan(move |op, _| (op == lost).then_some(memory::GatewayFault::UnavailableBefore));
         for _ in 0..2 {
-            assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway), "{lost:?}");
+            assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway), "{lost:?}");
             let order = scene.read(&id).await;
             assert!(order.status.is_open() && order.cancel_requested.is_none());
             scene.past_the_wait();
         }
         scene.gateway.clear_faults();
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         scene.audit();
     }
 }
@@ -330,16 +345,16 @@ async fn an_operator_ends_what_waits_and_the_gateway_confirms_it_or_says_that_it
         scene
             .gateway
             .set_plan(move |op, _| (op != GatewayOp::Create).then_some(lost));
-        assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
-        let now = ports::edge::Edge::now(&scene.edge);
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
+        let now = ports::runtime::Clock::now(&scene.runtime);
         operator(&scene, &id, |order| {
             order.request_cancel(EndReason::GatewayUnavailable, now).unwrap()
         })
         .await;
         scene.gateway.set_plan(|_, _| Some(memory::GatewayFault::NotSent));
         assert_eq!(
-            scene.drive(&id).await,
-            Ok(Driven::WithoutGateway),
+            scene.advance(&id).await,
+            Ok(Advanced::WithoutGateway),
             "the gateway has to confirm"
         );
         scene.audit();
@@ -350,7 +365,7 @@ async fn an_operator_ends_what_waits_and_the_gateway_confirms_it_or_says_that_it
             OrderStatus::Cancelled
         };
         for _ in 0..2 {
-            assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(end)));
+            assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(end)));
             scene.audit();
         }
     }
@@ -361,14 +376,14 @@ async fn money_that_came_first_beats_deadline_and_wish() {
     for by_shopper in [true, false] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", TO_SIGN).await;
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
         scene.act(&id, true);
         if by_shopper {
             assert!(scene.ask_to_cancel(&id).await);
         } else {
             scene.past_the_deadline();
         }
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Paid)));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::Ended(OrderStatus::Paid)));
         scene.audit();
     }
 }
@@ -377,11 +392,14 @@ async fn money_that_came_first_beats_deadline_and_wish() {
 async fn a_shopper_s_wish_is_granted_once_the_gateway_agrees() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", TO_SIGN).await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     assert!(scene.ask_to_cancel(&id).await);
     assert_eq!(scene.read(&id).await.status, OrderStatus::ActionRequired);
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
+        assert_eq!(
+            scene.advance(&id).await,
+            Ok(Advanced::Ended(OrderStatus::Cancelled))
+        );
         scene.audit();
     }
     assert_eq!(scene.read(&id).await.reason, Some(EndReason::ByShopper));
@@ -391,14 +409,14 @@ async fn a_shopper_s_wish_is_granted_once_the_gateway_agrees() {
 async fn a_means_of_payment_the_gateway_will_not_take_is_a_decline() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", "no such token").await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     assert_eq!(scene.read(&id).await.status, OrderStatus::PaymentFailed);
     scene.audit();
     let id = scene.order("bob", VISA).await;
     scene
         .gateway
         .fail_next(GatewayOp::Confirm, memory::GatewayFault::Refused);
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     assert_eq!(scene.read(&id).await.status, OrderStatus::PaymentFailed);
     scene.audit();
 }
@@ -408,13 +426,16 @@ async fn a_payment_cancelled_at_the_gateway_by_someone_ends_the_order() {
     use ports::payment::PaymentGateway as _;
     let scene = Scene::new(1).await;
     let id = scene.order("ada", TO_SIGN).await;
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     scene
         .gateway
         .cancel(&scene.gateway.payments_of(&id)[0].id)
         .await
         .unwrap();
-    assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Declined)));
+    assert_eq!(
+        scene.advance(&id).await,
+        Ok(Advanced::Ended(OrderStatus::Declined))
+    );
     scene.audit();
 }
 
@@ -422,35 +443,38 @@ async fn a_payment_cancelled_at_the_gateway_by_someone_ends_the_order() {
 async fn what_cannot_be_found_comes_again() {
     let scene = Scene::new(1).await;
     let id = scene.order("ada", VISA).await;
-    let other = contracts::scene::placing("eve", "k", 1, 2).order.id;
-    assert_eq!(scene.drive(&other).await, Err(NotDriven::NoOrder));
+    let other = contracts::fixtures::placing("eve", "k", 1, 2).order.id;
+    assert_eq!(scene.advance(&other).await, Err(NotAdvanced::NoOrder));
     // The payment belongs to another account.
     let order = scene.read(&id).await;
     let step = order
-        .with_payment("pi_elsewhere".parse().unwrap(), memory::TestEdge::START)
+        .with_payment("pi_elsewhere".parse().unwrap(), memory::TestRuntime::START)
         .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
-    assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
-    let now = memory::TestEdge::START;
+    assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
+    let now = memory::TestRuntime::START;
     operator(&scene, &id, |order| {
         order.request_cancel(EndReason::GatewayUnavailable, now).unwrap()
     })
     .await;
     assert_eq!(
-        scene.drive(&id).await,
-        Ok(Driven::WithoutGateway),
+        scene.advance(&id).await,
+        Ok(Advanced::WithoutGateway),
         "nobody has stated that it is not there"
     );
     operator(&scene, &id, |order| order.not_at_gateway(now).unwrap()).await;
     scene.gateway.set_plan(|_, _| Some(memory::GatewayFault::NotSent));
     assert_eq!(
-        scene.drive(&id).await,
-        Ok(Driven::WithoutGateway),
+        scene.advance(&id).await,
+        Ok(Advanced::WithoutGateway),
         "silence is no statement"
     );
     scene.gateway.clear_faults();
     for _ in 0..2 {
-        assert_eq!(scene.drive(&id).await, Ok(Driven::Ended(OrderStatus::Cancelled)));
+        assert_eq!(
+            scene.advance(&id).await,
+            Ok(Advanced::Ended(OrderStatus::Cancelled))
+        );
     }
     assert_eq!(scene.read(&id).await.reason, Some(EndReason::GatewayUnavailable));
     assert_eq!(scene.gateway.charges(&id), 0);

@@ -6,11 +6,11 @@ use domain::limits::{GATEWAY_TURN_MS, MAX_KEYS, payment_workers};
 use domain::order::OrderStatus;
 use domain::rate::CallRate;
 use memory::{Fault, GatewayFault, GatewayOp, Op};
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use process_order::Pace;
-use process_order::drive::{Driven, NotDriven, Patience};
+use process_order::advance_payment::{Advanced, NotAdvanced, Patience};
 
-const PAID: Result<Driven, NotDriven> = Ok(Driven::Ended(OrderStatus::Paid));
+const PAID: Result<Advanced, NotAdvanced> = Ok(Advanced::Ended(OrderStatus::Paid));
 
 fn pace(per_second: u32) -> Pace {
     Pace {
@@ -36,13 +36,13 @@ async fn orders(scene: &Scene, count: usize) -> Vec<OrderId> {
 async fn orders_one_after_another_are_paid_at_the_rate_by_two_calls_each() {
     let scene = Scene::paced(1, pace(25)).await;
     let orders = orders(&scene, 10).await;
-    let began = scene.edge.now();
+    let began = scene.runtime.now();
     for order in &orders {
-        assert_eq!(scene.drive(order).await, PAID);
+        assert_eq!(scene.advance(order).await, PAID);
     }
     assert_eq!(calls(&scene), 20);
     // The first two calls have no wait.
-    assert_eq!(scene.edge.now().millis_since(began), 18 * 40);
+    assert_eq!(scene.runtime.now().millis_since(began), 18 * 40);
     scene.audit();
 }
 
@@ -55,22 +55,22 @@ async fn an_order_whose_turn_is_too_late_waits_without_a_call_and_is_never_cance
         line: 0,
         rate: CallRate::new(1).unwrap(),
         calls: 6,
-        now: scene.edge.now(),
-        latest: scene.edge.now(),
+        now: scene.runtime.now(),
+        latest: scene.runtime.now(),
     };
     ports::calls::TakeCalls::take_calls(&scene.store, wanted)
         .await
         .unwrap();
     for order in &orders {
-        assert_eq!(scene.drive(order).await, Ok(Driven::Waiting));
+        assert_eq!(scene.advance(order).await, Ok(Advanced::Waiting));
         assert_eq!(scene.read(order).await.version, 1);
     }
-    assert_eq!((calls(&scene), scene.edge.slept_ms()), (0, 0));
+    assert_eq!((calls(&scene), scene.runtime.slept_ms()), (0, 0));
     // An order that has waited longer than the drop's limit for the gateway is still tried.
     scene.past_the_wait();
     for order in &orders {
-        assert_eq!(scene.drive(order).await, PAID);
-        scene.edge.advance(2_000);
+        assert_eq!(scene.advance(order).await, PAID);
+        scene.runtime.advance(2_000);
     }
     scene.audit();
 }
@@ -79,29 +79,32 @@ async fn an_order_whose_turn_is_too_late_waits_without_a_call_and_is_never_cance
 async fn a_reminder_waits_for_a_moment_only() {
     let scene = Scene::paced(1, pace(1)).await;
     let orders = orders(&scene, 2).await;
-    assert_eq!(scene.drive(&orders[0]).await, PAID);
-    let slept = scene.edge.slept_ms();
-    let short = scene.driver.drive(&orders[1], None, Patience::Short).await;
-    assert_eq!(short, Ok(Driven::Waiting), "two seconds are taken");
-    assert_eq!(scene.edge.slept_ms(), slept);
-    assert_eq!(scene.drive(&orders[1]).await, PAID);
+    assert_eq!(scene.advance(&orders[0]).await, PAID);
+    let slept = scene.runtime.slept_ms();
+    let short = scene
+        .saga
+        .advance_payment(&orders[1], None, Patience::Short)
+        .await;
+    assert_eq!(short, Ok(Advanced::Waiting), "two seconds are taken");
+    assert_eq!(scene.runtime.slept_ms(), slept);
+    assert_eq!(scene.advance(&orders[1]).await, PAID);
 }
 
 #[tokio::test]
 async fn an_order_that_ended_while_it_waited_is_left_alone() {
     let scene = Scene::paced(1, pace(1)).await;
     let orders = orders(&scene, 2).await;
-    assert_eq!(scene.drive(&orders[0]).await, PAID);
+    assert_eq!(scene.advance(&orders[0]).await, PAID);
     let confirms = scene.gateway.calls(GatewayOp::Confirm);
     let wish = async {
         // Other tasks first run while the order waits.
-        while scene.edge.slept_ms() == 0 {
+        while scene.runtime.slept_ms() == 0 {
             tokio::task::yield_now().await;
         }
         assert!(scene.ask_to_cancel(&orders[1]).await);
     };
-    let (driven, ()) = futures_util::future::join(scene.drive(&orders[1]), wish).await;
-    assert_eq!(driven, Ok(Driven::Ended(OrderStatus::Cancelled)));
+    let (advanced, ()) = futures_util::future::join(scene.advance(&orders[1]), wish).await;
+    assert_eq!(advanced, Ok(Advanced::Ended(OrderStatus::Cancelled)));
     assert_eq!(scene.gateway.calls(GatewayOp::Confirm), confirms);
     scene.audit();
 }
@@ -114,12 +117,12 @@ async fn without_the_shared_rate_a_process_keeps_to_its_own_share() {
             .store
             .set_plan(move |op, _| (op == Op::TakeCalls).then_some(fault));
         let orders = orders(&scene, 4).await;
-        let began = scene.edge.now();
+        let began = scene.runtime.now();
         for order in &orders {
-            assert_eq!(scene.drive(order).await, PAID);
+            assert_eq!(scene.advance(order).await, PAID);
         }
         // Five workers share 20 calls a second, so two calls take each worker half a second.
-        let took = scene.edge.now().millis_since(began);
+        let took = scene.runtime.now().millis_since(began);
         assert!((1_500..1_800).contains(&took), "{fault:?}: {took} ms");
     }
 }
@@ -131,13 +134,13 @@ async fn a_gateway_that_asks_to_slow_down_is_waited_for_by_the_whole_process() {
     scene
         .gateway
         .fail_next(GatewayOp::Create, GatewayFault::Throttled);
-    let began = scene.edge.now();
-    assert_eq!(scene.drive(&orders[0]).await, PAID);
-    assert!(scene.edge.now().millis_since(began) >= 200);
+    let began = scene.runtime.now();
+    assert_eq!(scene.advance(&orders[0]).await, PAID);
+    assert!(scene.runtime.now().millis_since(began) >= 200);
 
     scene.gateway.set_plan(|_, _| Some(GatewayFault::Throttled));
     let before = calls(&scene);
-    assert_eq!(scene.drive(&orders[1]).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&orders[1]).await, Ok(Advanced::Waiting));
     assert!(calls(&scene) - before <= 7);
     assert_eq!(
         scene.read(&orders[1]).await.version,
@@ -145,11 +148,11 @@ async fn a_gateway_that_asks_to_slow_down_is_waited_for_by_the_whole_process() {
         "nothing is counted against it"
     );
     scene.past_the_wait();
-    assert_eq!(scene.drive(&orders[1]).await, Ok(Driven::Waiting));
+    assert_eq!(scene.advance(&orders[1]).await, Ok(Advanced::Waiting));
     assert!(scene.read(&orders[1]).await.status.is_open());
     scene.gateway.clear_faults();
-    scene.edge.advance(GATEWAY_TURN_MS.into());
-    assert_eq!(scene.drive(&orders[1]).await, PAID);
+    scene.runtime.advance(GATEWAY_TURN_MS.into());
+    assert_eq!(scene.advance(&orders[1]).await, PAID);
     scene.audit();
 }
 
@@ -185,19 +188,22 @@ async fn the_keys_are_bounded_and_then_the_gateway_is_waited_for() {
             .gateway
             .set_plan(move |called, _| (called == op).then_some(GatewayFault::StoredBefore));
         for _ in 0..8 {
-            let driven = scene.drive(&id).await;
+            let advanced = scene.advance(&id).await;
             assert!(
-                matches!(driven, Ok(Driven::WithoutGateway) | Err(NotDriven::Unfinished)),
-                "{driven:?}"
+                matches!(
+                    advanced,
+                    Ok(Advanced::WithoutGateway) | Err(NotAdvanced::Unfinished)
+                ),
+                "{advanced:?}"
             );
-            scene.edge.advance(500);
+            scene.runtime.advance(500);
         }
         let order = scene.read(&id).await;
         assert_eq!(order.create_keys_used + order.tries[0].keys_used, MAX_KEYS - 1);
-        assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
         scene.past_the_wait();
         // Only an operator ends the order.
-        assert_eq!(scene.drive(&id).await, Ok(Driven::WithoutGateway));
+        assert_eq!(scene.advance(&id).await, Ok(Advanced::WithoutGateway));
         assert!(scene.read(&id).await.status.is_open());
         scene.audit();
     }
@@ -210,12 +216,12 @@ async fn a_message_that_comes_after_the_gateway_forgot_its_keys_charges_nobody_t
         let id = scene.order("ada", method).await;
         // The worker dies after the confirm, so nothing of the answer is stored.
         scene.store.fail_nth(Op::Advance, 2, Fault::Broken);
-        assert!(scene.drive(&id).await.is_err());
-        scene.edge.advance_seconds(2 * 86_400);
+        assert!(scene.advance(&id).await.is_err());
+        scene.runtime.advance_seconds(2 * 86_400);
         scene.gateway.forget_keys();
-        let driven = scene.deliver(&id).await;
+        let advanced = scene.deliver(&id).await;
         if method == VISA {
-            assert_eq!(Ok(driven), PAID);
+            assert_eq!(Ok(advanced), PAID);
         } else {
             assert_eq!(scene.read(&id).await.status, OrderStatus::PaymentFailed);
         }

@@ -1,32 +1,32 @@
 //! A relay, and the records of a stream.
 
-use contracts::scene::placing;
+use contracts::fixtures::placing;
 use domain::order::{EndReason, Order};
 use domain::time::Timestamp;
 use events::{EventType, OrderEvent};
-use memory::{MemoryQueues, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryQueues, TestRuntime};
 use ports::messages::Destination::{Ledger, Mail, Payments};
+use ports::runtime::Clock as _;
 use relay_events::{BatchReport, Relay, StreamBatch, WholeBatchFailed};
 use serde_json::{Value, json};
 
 pub(crate) struct Bench {
     pub(crate) queues: MemoryQueues,
-    pub(crate) edge: TestEdge,
+    pub(crate) runtime: TestRuntime,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
         Self {
             queues: MemoryQueues::new(),
-            edge: TestEdge::default(),
+            runtime: TestRuntime::default(),
         }
     }
 
     pub(crate) async fn try_relay(&self, records: &[Value]) -> Result<BatchReport, WholeBatchFailed> {
-        let relay = Relay::new(self.queues.clone(), self.edge.clone());
+        let relay = Relay::new(self.queues.clone(), self.runtime.clone());
         let batch: StreamBatch = serde_json::from_value(json!({ "Records": records })).unwrap();
-        relay.relay(&batch, self.edge.now().plus_seconds(30)).await
+        relay.relay(&batch, self.runtime.now().plus_seconds(30)).await
     }
 
     /// Relays a batch, and returns the sequence number from which the stream must restart.
@@ -108,7 +108,7 @@ pub(crate) fn order(name: &str) -> Order {
 }
 
 pub(crate) fn later(seconds: u32) -> Timestamp {
-    TestEdge::START.plus_seconds(seconds)
+    TestRuntime::START.plus_seconds(seconds)
 }
 
 /// The versions of an order that is cancelled while it is being paid.

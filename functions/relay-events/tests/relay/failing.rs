@@ -2,7 +2,7 @@
 
 use events::EventType;
 use memory::SendFault;
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use proptest::prelude::*;
 use relay_events::{Relay, StreamBatch, WholeBatchFailed};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ async fn what_is_not_accepted_is_sent_again() {
                 .any(|(_, kind)| *kind == EventType::CancelRequested),
             "{fault:?}"
         );
-        assert!(bench.edge.slept_ms() > 0);
+        assert!(bench.runtime.slept_ms() > 0);
     }
 }
 
@@ -118,16 +118,16 @@ async fn repeating_ends_long_before_the_deadline() {
     for _ in 0..20 {
         bench.queues.fail_next_event(Some(SendFault::Lost));
     }
-    let relay = Relay::new(bench.queues.clone(), bench.edge.clone());
+    let relay = Relay::new(bench.queues.clone(), bench.runtime.clone());
     let batch = StreamBatch {
         records: vec![record(1, None, Some(&order("ada")))],
     };
     let report = relay
-        .relay(&batch, bench.edge.now().plus_seconds(5))
+        .relay(&batch, bench.runtime.now().plus_seconds(5))
         .await
         .unwrap();
     assert_eq!(report.batch_item_failures.len(), 1);
-    assert_eq!(bench.edge.slept_ms(), 0);
+    assert_eq!(bench.runtime.slept_ms(), 0);
 }
 
 proptest! {

@@ -11,9 +11,9 @@ use domain::shard::Shard;
 use domain::status::{DropStatus, SkuCounts};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use memory::{Fault, MemoryStore, Op, TestRuntime, fixtures};
 use ports::drops::WriteStatus;
-use ports::edge::Edge;
+use ports::runtime::Clock;
 use reserve::Api;
 use serde_json::{Value, json};
 use tokens::{Audience, Issuers, KeySet, SigningKey, Verifier};
@@ -21,34 +21,34 @@ use tower::ServiceExt;
 
 struct Scene {
     store: MemoryStore,
-    edge: TestEdge,
+    runtime: TestRuntime,
     keys: SigningKey,
     router: Router,
 }
 
 /// A process of the function, with its own cache and the shared store.
-fn process(store: &MemoryStore, edge: &TestEdge, keys: &SigningKey) -> Router {
+fn process(store: &MemoryStore, runtime: &TestRuntime, keys: &SigningKey) -> Router {
     let shoppers = Verifier::new(Audience::Shopper, KeySet::of(&[keys]).unwrap());
-    router(store, shoppers, edge)
+    router(store, shoppers, runtime)
 }
 
 /// A process of the function that checks shoppers by `tokens`.
-fn router(store: &MemoryStore, tokens: Verifier, edge: &TestEdge) -> Router {
+fn router(store: &MemoryStore, tokens: Verifier, runtime: &TestRuntime) -> Router {
     let port = || store.clone();
-    Api::router(port(), port(), port(), tokens, edge.clone(), StockTable::NEW)
+    Api::router(port(), port(), port(), tokens, runtime.clone(), StockTable::NEW)
 }
 
 fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {
-    let (store, edge, keys) = (
+    let (store, runtime, keys) = (
         MemoryStore::new(),
-        TestEdge::new(7),
+        TestRuntime::new(7),
         SigningKey::generate("a").unwrap(),
     );
-    fixtures::open_drop(&store, &edge, "d", skus, limit);
-    let router = process(&store, &edge, &keys);
+    fixtures::open_drop(&store, &runtime, "d", skus, limit);
+    let router = process(&store, &runtime, &keys);
     Scene {
         store,
-        edge,
+        runtime,
         keys,
         router,
     }
@@ -56,7 +56,7 @@ fn scene(skus: &[(&str, u32)], limit: u32) -> Scene {
 
 impl Scene {
     fn token(&self, who: &str) -> String {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         self.keys.sign(Audience::Shopper, who, now, now + 3600).unwrap()
     }
 
@@ -90,7 +90,7 @@ impl Scene {
     fn order(&self, who: &ShopperId, id: &ReservationId) -> Claim {
         let mut shard = self.store.shard(&id.shard).unwrap();
         let hold = shard.claims[who].clone();
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let ordered = hold.ordered(now, now.plus_seconds(60)).unwrap();
         shard.order(who, &hold, ordered.clone()).unwrap();
         self.store.put_shard(&id.shard, shard);
@@ -145,7 +145,7 @@ async fn a_repeat_finds_its_own_reservation_in_any_process() {
     let first = scene.send(scene.ask("ada", "k1", "TEE", 1)).await;
     assert_eq!(first.0, 201);
     for _ in 0..3 {
-        let other = process(&scene.store, &scene.edge, &scene.keys);
+        let other = process(&scene.store, &scene.runtime, &scene.keys);
         assert_eq!(send(&other, scene.ask("ada", "k1", "TEE", 1)).await, first);
         assert_eq!(scene.send(scene.ask("ada", "k1", "TEE", 1)).await, first);
     }
@@ -170,7 +170,7 @@ async fn the_same_key_at_once_makes_one_reservation() {
         let scene = scene(&[("TEE", 600)], 1);
         let who = format!("s{seed}");
         let processes: Vec<_> = (0..8)
-            .map(|_| process(&scene.store, &scene.edge, &scene.keys))
+            .map(|_| process(&scene.store, &scene.runtime, &scene.keys))
             .collect();
         let asks = processes.iter().map(|p| send(p, scene.ask(&who, "k", "TEE", 1)));
         let answers = futures_util::future::join_all(asks).await;
@@ -186,7 +186,7 @@ async fn the_same_key_at_once_makes_one_reservation() {
 async fn thirty_two_shoppers_race_for_the_last_unit() {
     let scene = scene(&[("TEE", 1)], 1);
     let processes: Vec<_> = (0..32)
-        .map(|_| process(&scene.store, &scene.edge, &scene.keys))
+        .map(|_| process(&scene.store, &scene.runtime, &scene.keys))
         .collect();
     let asks = processes
         .iter()
@@ -212,14 +212,14 @@ async fn every_unit_is_found_and_none_twice() {
     let mut granted = 0;
     for n in 0..150 {
         // The conductor's counts, always fresh.
-        scene.edge.advance(1_100);
+        scene.runtime.advance(1_100);
         let (status, _) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
         granted += u32::from(status == 201);
         scene.store.audit().unwrap();
         let shards = scene.store.shards();
         let free = shards.values().map(|s| u8::try_from(s.free).unwrap()).collect();
         let counts = ports::drops::FreeCounts {
-            as_of: scene.edge.now(),
+            as_of: scene.runtime.now(),
             fencing: 1,
             free,
         };
@@ -228,8 +228,8 @@ async fn every_unit_is_found_and_none_twice() {
             .write_counts(&"d".parse().unwrap(), &fixtures::sku("TEE"), &counts, 4)
             .await
             .unwrap();
-        if scene.edge.now() >= TestEdge::START.plus_seconds(fixtures::HOLD_SECONDS) {
-            scene.edge.set(TestEdge::START); // Nothing expires while this drop sells out.
+        if scene.runtime.now() >= TestRuntime::START.plus_seconds(fixtures::HOLD_SECONDS) {
+            scene.runtime.set(TestRuntime::START); // Nothing expires while this drop sells out.
         }
     }
     assert_eq!((granted, scene.free()), (97, 0));
@@ -239,13 +239,13 @@ async fn every_unit_is_found_and_none_twice() {
 async fn an_expired_hold_is_taken_over_with_one_write() {
     let scene = scene(&[("TEE", 1)], 1);
     assert_eq!(scene.send(scene.ask("ada", "k", "TEE", 1)).await.0, 201);
-    scene.edge.advance_seconds(fixtures::HOLD_SECONDS + 1);
+    scene.runtime.advance_seconds(fixtures::HOLD_SECONDS + 1);
     assert_eq!(
         scene.send(scene.ask("bob", "k", "TEE", 1)).await.0,
         409,
         "its clock may still run for ada"
     );
-    scene.edge.advance(CLOCK_SKEW_MS);
+    scene.runtime.advance(CLOCK_SKEW_MS);
     let before = scene.store.calls(Op::TakeOver);
     assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 201);
     assert_eq!(scene.store.calls(Op::TakeOver) - before, 1);
@@ -261,7 +261,7 @@ async fn an_expired_hold_is_taken_over_with_one_write() {
 async fn ones_own_expired_hold_is_renewed_no_earlier_than_others_may_take_it() {
     let scene = scene(&[("TEE", 1)], 1);
     let first = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
-    scene.edge.advance_seconds(fixtures::HOLD_SECONDS);
+    scene.runtime.advance_seconds(fixtures::HOLD_SECONDS);
     let again = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(
         (
@@ -275,7 +275,7 @@ async fn ones_own_expired_hold_is_renewed_no_earlier_than_others_may_take_it() {
     assert_eq!(scene.send(scene.on("GET", "ada", id)).await.0, 404);
     // No other shopper gets the unit before the hold has expired on every clock.
     assert_eq!(scene.send(scene.ask("bob", "k", "TEE", 1)).await.0, 409);
-    scene.edge.advance(CLOCK_SKEW_MS);
+    scene.runtime.advance(CLOCK_SKEW_MS);
     // The same key makes a new reservation.
     let renewed = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
     assert_eq!(renewed.0, 201);
@@ -310,13 +310,13 @@ async fn gone_is_said_only_when_all_is_paid_for() {
     };
     let publish = |counts| DropStatus {
         drop: "d".parse().unwrap(),
-        as_of: scene.edge.now(),
+        as_of: scene.runtime.now(),
         fencing: 1,
         skus: vec![counts],
     };
     scene.store.write_status(&publish(counts(1, 0)), 4).await.unwrap();
     assert_eq!(scene.send(ask(1)).await.1["availability"], "all_held");
-    scene.edge.advance(1_100);
+    scene.runtime.advance(1_100);
     // The shard itself is settled too, as the order's transaction does.
     let key = "d#TEE#0".parse().unwrap();
     let mut shard = scene.store.shard(&key).unwrap();
@@ -386,7 +386,7 @@ async fn every_fault_of_every_port_leaves_one_reservation_or_none() {
         assert_eq!(scene.held(), 1);
         let broken = scene.store.clone();
         broken.set_plan(move |called, _| (called == op).then_some(Fault::Broken));
-        scene.edge.advance(STALE_MS);
+        scene.runtime.advance(STALE_MS);
         if op != Op::Claim {
             assert_eq!(
                 scene.send(scene.ask("bob", "k", "TEE", 1)).await.1["code"],
@@ -457,11 +457,11 @@ async fn what_lies_behind_ones_own_order_is_not_called_sold_out() {
 #[tokio::test(flavor = "current_thread")]
 async fn phases_are_kept() {
     let scene = scene(&[("TEE", 60)], 1);
-    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 60)], 1);
     for (drop, code) in [
         (
             domain::drops::Drop {
-                starts_at: scene.edge.now().plus_seconds(90),
+                starts_at: scene.runtime.now().plus_seconds(90),
                 ..drop.clone()
             },
             "not_open",
@@ -475,7 +475,7 @@ async fn phases_are_kept() {
         ),
         (
             domain::drops::Drop {
-                ends_at: scene.edge.now(),
+                ends_at: scene.runtime.now(),
                 ..drop.clone()
             },
             "closed",
@@ -491,7 +491,7 @@ async fn phases_are_kept() {
         ),
     ] {
         scene.store.put_drop(&drop);
-        scene.edge.advance(CACHE_MS);
+        scene.runtime.advance(CACHE_MS);
         let (_, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
         assert_eq!(body["code"], code);
         if code == "not_open" {
@@ -508,7 +508,7 @@ async fn a_stale_copy_claims_and_says_nothing_for_good() {
     type Change = Box<dyn Fn(&Drop) -> Drop>;
     let until = |ms| {
         move |drop: &Drop| Drop {
-            ends_at: TestEdge::START.plus_millis(ms),
+            ends_at: TestRuntime::START.plus_millis(ms),
             ..drop.clone()
         }
     };
@@ -529,20 +529,20 @@ async fn a_stale_copy_claims_and_says_nothing_for_good() {
     ];
     for (n, (change, status, code)) in changed.into_iter().enumerate() {
         let scene = scene(&[("TEE", 60)], 1);
-        let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60)], 1);
+        let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 60)], 1);
         scene.store.put_drop(&change(&drop));
         scene.send(scene.ask("ada", "k", "NONE", 1)).await;
         scene
             .store
             .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
-        scene.edge.advance(3_000);
+        scene.runtime.advance(3_000);
         let (answered, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
         assert_eq!(answered, status, "{n}: {body}");
         assert_eq!(body["code"].as_str().unwrap_or_default(), code, "{n}");
         if status == 503 {
             assert!(body["retry_after_seconds"].is_u64(), "{n}");
             scene.store.clear_plan();
-            scene.edge.advance(CACHE_MS);
+            scene.runtime.advance(CACHE_MS);
             let (answered, body) = scene.send(scene.ask("ada", "k", "TEE", 1)).await;
             assert!(matches!(answered.as_u16(), 404 | 409), "{n}: {body}");
         }
@@ -568,7 +568,7 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
     };
     let status = DropStatus {
         drop: "d".parse().unwrap(),
-        as_of: scene.edge.now(),
+        as_of: scene.runtime.now(),
         fencing: 1,
         skus: vec![counts],
     };
@@ -581,7 +581,7 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
         .store
         .set_plan(|op, _| (op == Op::Drop).then_some(Fault::Busy));
     for _ in 0..3 {
-        scene.edge.advance(CACHE_MS);
+        scene.runtime.advance(CACHE_MS);
         assert_eq!(
             scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["code"],
             "throttled"
@@ -592,7 +592,7 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
         scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["code"],
         "throttled"
     );
-    scene.edge.advance(CACHE_MS);
+    scene.runtime.advance(CACHE_MS);
     assert_eq!(
         scene.send(scene.ask("ada", "k", "TEE", 1)).await.1["availability"],
         "gone"
@@ -604,14 +604,14 @@ async fn a_stale_copy_says_that_all_is_held_and_not_that_it_is_gone() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_crowd_beyond_the_looks_is_spread_over_time() {
     let scene = scene(&[("TEE", 600)], 1);
-    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 600)], 1);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 600)], 1);
     scene.store.put_drop(&Drop {
         expected_shoppers: 1_000_000,
         ..drop
     });
     let (mut made, mut waits) = (Vec::new(), std::collections::BTreeSet::new());
     for n in 0..400 {
-        scene.edge.advance(100);
+        scene.runtime.advance(100);
         let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
         if status == 201 {
             made.push((n, body["reservation_id"].clone()));
@@ -632,7 +632,7 @@ async fn a_crowd_beyond_the_looks_is_spread_over_time() {
     assert!(waits.len() > 100, "spread: {waits:?}");
     let (n, id) = made.last().unwrap();
     let found = loop {
-        scene.edge.advance(100);
+        scene.runtime.advance(100);
         let (status, body) = scene.send(scene.ask(&format!("s{n}"), "k", "TEE", 1)).await;
         if status == 201 {
             break body["reservation_id"].clone();
@@ -655,7 +655,7 @@ async fn bad_input_is_answered_and_changes_nothing() {
             .body(Body::from(good.clone()))
             .unwrap()
     };
-    let now = scene.edge.now().as_seconds();
+    let now = scene.runtime.now().as_seconds();
     let expired = format!(
         "Bearer {}",
         scene
@@ -774,8 +774,8 @@ async fn the_same_subject_of_two_issuers_is_two_shoppers() {
     let issuers = json!({"issuers": [entry("stampede", "stampede-shopper", &scene.keys), entry(login, "drops", &outside)]});
     let issuers = Issuers::parse(&issuers.to_string()).unwrap();
     let tokens = Verifier::of(Audience::Shopper, issuers).unwrap();
-    let router = router(&scene.store, tokens, &scene.edge);
-    let now = scene.edge.now().as_seconds();
+    let router = router(&scene.store, tokens, &scene.runtime);
+    let now = scene.runtime.now().as_seconds();
     let subject = "auth0|507f1f77bcf86cd799439011";
     let claims =
         json!({"iss": login, "aud": ["account", "drops"], "sub": subject, "iat": now, "exp": now + 3_600});
@@ -806,8 +806,8 @@ async fn the_deployer_reserves_in_unlisted_drops_only() {
     let tokens = Verifier::new(Audience::Shopper, set(&scene.keys))
         .with_deployers(set(&deployer))
         .unwrap();
-    let router = router(&scene.store, tokens, &scene.edge);
-    let now = scene.edge.now().as_seconds();
+    let router = router(&scene.store, tokens, &scene.runtime);
+    let now = scene.runtime.now().as_seconds();
     let bearer = |key: &SigningKey, sub, life| {
         let token = key.sign(Audience::Shopper, sub, now, now + life).unwrap();
         format!("Bearer {token}")
@@ -839,12 +839,12 @@ async fn the_deployer_reserves_in_unlisted_drops_only() {
     }
     assert_eq!(scene.held(), 0);
 
-    let drop = fixtures::open_drop(&scene.store, &scene.edge, "d", &[("TEE", 60)], 2);
+    let drop = fixtures::open_drop(&scene.store, &scene.runtime, "d", &[("TEE", 60)], 2);
     scene.store.put_drop(&domain::drops::Drop {
         listed: false,
         ..drop
     });
-    scene.edge.advance(1_000);
+    scene.runtime.advance(1_000);
     let (status, held) = send(scene.ask("-", "k", "TEE", 1), &smoke).await;
     assert_eq!(status, 201, "{held}");
     let ada = bearer(&scene.keys, "ada", 300);

@@ -8,10 +8,10 @@ use domain::ids::{DropId, ShardKey, ShopperId};
 use domain::search::{Refused, Request};
 use domain::shard::Shard;
 use domain::status::Availability;
-use memory::{MemoryStore, TestEdge, fixtures};
+use memory::{MemoryStore, TestRuntime, fixtures};
 use ports::cached::CachedDrops;
 use ports::drops::{FreeCounts, WriteStatus};
-use ports::edge::Edge;
+use ports::runtime::Clock;
 use ports::stock::{ClaimStock, Peek, PeekStock};
 use ports::{Conditional, StoreError};
 use reserve::create::Create;
@@ -58,11 +58,11 @@ impl ClaimStock for &SlowLook {
 
 /// Requests the one unit of a drop, which was counted `counted_ms` after the request arrived.
 async fn ask(counted_ms: i64) -> (bool, u32) {
-    let (store, edge) = (MemoryStore::new(), TestEdge::new(7));
-    fixtures::open_drop(&store, &edge, "d", &[("TEE", 1)], 1);
+    let (store, runtime) = (MemoryStore::new(), TestRuntime::new(7));
+    fixtures::open_drop(&store, &runtime, "d", &[("TEE", 1)], 1);
     let (drop, sku): (DropId, _) = ("d".parse().unwrap(), fixtures::sku("TEE"));
     let counts = FreeCounts {
-        as_of: edge.now().plus_millis(counted_ms),
+        as_of: runtime.now().plus_millis(counted_ms),
         fencing: 1,
         free: vec![1],
     };
@@ -72,13 +72,13 @@ async fn ask(counted_ms: i64) -> (bool, u32) {
         looks: AtomicU32::new(0),
     };
     let create = Create {
-        drops: Arc::new(CachedDrops::new(store.clone(), edge.clone())),
+        drops: Arc::new(CachedDrops::new(store.clone(), runtime.clone())),
         stock: &stock,
         status: store,
         shard_cache: ShardCache::default(),
         looks: Mutex::default(),
         replica: 0,
-        edge,
+        runtime,
     };
     let request = Request {
         drop,

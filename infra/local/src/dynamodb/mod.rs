@@ -6,7 +6,7 @@
 //! and books the consumed capacity.
 
 mod capacity;
-mod needs;
+mod operation_permissions;
 mod operations;
 mod server;
 mod warm;
@@ -116,7 +116,7 @@ impl Dynamo {
     /// DynamoDB's refusal.
     pub fn authorize(&self, function: Option<&str>, operation: &str, body: &[u8]) -> Result<(), Answer> {
         let Some(function) = function else { return Ok(()) };
-        let needs = needs::needs(operation, body).map_err(|error| Answer {
+        let needs = operation_permissions::needs(operation, body).map_err(|error| Answer {
             status: error.status_code(),
             body: error.to_json().into(),
         })?;

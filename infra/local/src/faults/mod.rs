@@ -13,7 +13,7 @@
 //! | before and after a request to DynamoDB | `throttle`, `transaction-conflict`, `timeout-before-write`, `timeout-after-write`, `slow-dynamodb` | [`tables`], [`partitions`] |
 //! | a function's process | `kill-functions`, `clock-skew` | [`processes`], [`clock`] |
 //! | between a queue and its function | `queue-duplicates`, `queue-reorder` | [`queues`] |
-//! | send requests of the relay | `relay-crash` | [`relay`] |
+//! | send requests of the relay | `relay-crash` | [`relay_crash`] |
 //! | the payment gateway | `gateway-timeout-after-charge`, `gateway-outage`, `webhook-disorder` | [`gateway`] |
 //! | PostgreSQL's process | `postgres-restart`, `postgres-outage` | [`ledger`] |
 //!
@@ -32,7 +32,7 @@ pub mod ledger;
 pub mod partitions;
 pub mod processes;
 pub mod queues;
-pub mod relay;
+pub mod relay_crash;
 mod request;
 mod strikes;
 pub mod tables;
@@ -54,7 +54,7 @@ pub use stack_api::faults::{Fault, FaultPlan};
 use crate::meter::{Caller, Uses};
 use crate::postgres::Postgres;
 use crate::sqs::Message;
-use relay::Crash;
+use relay_crash::Crash;
 use stack_api::Struck;
 use strikes::Strikes;
 use tables::Fate;
@@ -70,7 +70,7 @@ pub struct Faults {
     tables: tables::Tables,
     queues: queues::Queues,
     processes: processes::Processes,
-    relay: relay::Relay,
+    relay: relay_crash::Relay,
     clock: Option<PathBuf>,
     gateway: Arc<Switch>,
     webhooks: Arc<Webhooks>,
@@ -100,7 +100,7 @@ impl Faults {
             tables: tables::Tables::new(&plan, seed, keys),
             queues: queues::Queues::new(&plan, seed),
             processes: processes::Processes::new(&plan, seed),
-            relay: relay::Relay::new(&plan, seed),
+            relay: relay_crash::Relay::new(&plan, seed),
             clock,
             gateway: Arc::new(Switch::new(gateway::of(&plan, seed))),
             webhooks: Arc::default(),
@@ -268,7 +268,7 @@ impl Faults {
             return None;
         };
         let sends = matches!(action, "SendMessage" | "SendMessageBatch");
-        if !self.is_on() || !sends || function != Some(relay::RELAY) {
+        if !self.is_on() || !sends || function != Some(relay_crash::RELAY) {
             return None;
         }
         self.relay.decide(invocation)
@@ -279,7 +279,7 @@ impl Faults {
         let (Caller::Invocation(invocation), Some(kill)) = (caller, self.kill.get()) else {
             return;
         };
-        if kill(relay::RELAY, invocation) {
+        if kill(relay_crash::RELAY, invocation) {
             let kind = match crash {
                 Crash::Before => "before sending",
                 Crash::After | Crash::Already => "after sending",

@@ -54,7 +54,7 @@ impl KeepContact for Store {
         .await
     }
 
-    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+    async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
         let (id, what, world) = (order.clone(), what.to_owned(), self.world().clone());
         let (begun_ms, forgets) = (
             self.process.begun_ms(),
@@ -71,7 +71,7 @@ impl KeepContact for Store {
             }
             match forgets {
                 true => Ok(()),
-                false => memory.note_told(&id, &what).await,
+                false => memory.note_sent(&id, &what).await,
             }
         };
         self.write("note told", false, of, act).await

@@ -56,7 +56,7 @@ impl Tell for () {
 
 impl Tell for Contact {
     fn tell(&self) -> String {
-        format!("told {:?}", self.told)
+        format!("sent {:?}", self.sent)
     }
 
     fn is_news(&self) -> bool {
@@ -103,7 +103,7 @@ impl Tell for Claim {
 
 /// The form of a time in the history.
 pub(crate) fn seconds(at: domain::time::Timestamp) -> String {
-    let ms = at.millis_since(memory::TestEdge::START);
+    let ms = at.millis_since(memory::TestRuntime::START);
     format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
 }
 

@@ -5,8 +5,9 @@ use capacity::observed::{Allocation, Observed, ObservedDatabase};
 use capacity::steps::Step;
 use ports::prescale::CarryOut;
 
-use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
-use super::{ControlPlanes, assert_broken, change, look, told};
+use super::account_fixtures::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
+use super::{ControlPlanes, assert_broken, change, look};
+use crate::answered;
 
 fn provision(function: &str, from: u32, to: u32) -> Step {
     Step::Provision {
@@ -44,16 +45,16 @@ fn warm(table: &str, write_units: u32, read_units: u32) -> Step {
 }
 
 /// Carries out one step after the other; after each, what is seen is what the domain says follows from it.
-async fn each(planes: &impl ControlPlanes, steps: &[Step]) {
-    let mut expected = look(planes).await.observed;
+async fn each(control_planes: &impl ControlPlanes, steps: &[Step]) {
+    let mut expected = look(control_planes).await.observed;
     for step in steps {
-        change(planes, step).await;
+        change(control_planes, step).await;
         expected = expected.after(step);
-        assert_eq!(look(planes).await.observed, expected, "{step:?}");
+        assert_eq!(look(control_planes).await.observed, expected, "{step:?}");
     }
 }
 
-pub async fn what_is_provisioned_goes_up_and_down_and_away(planes: &impl ControlPlanes) {
+pub async fn what_is_provisioned_goes_up_and_down_and_away(control_planes: &impl ControlPlanes) {
     let steps = [
         provision(API, 0, 40),
         provision(API, 40, 60),
@@ -61,40 +62,40 @@ pub async fn what_is_provisioned_goes_up_and_down_and_away(planes: &impl Control
         provision(API, 60, 5),
         provision(API, 5, 0),
     ];
-    each(planes, &steps).await;
-    let there = look(planes).await.observed.function(WORKER);
+    each(control_planes, &steps).await;
+    let there = look(control_planes).await.observed.function(WORKER);
     assert_eq!((there.allocated, there.allocation), (3, Allocation::Ready));
 }
 
-pub async fn a_reservation_is_set_and_changed_and_removed(planes: &impl ControlPlanes) {
+pub async fn a_reservation_is_set_and_changed_and_removed(control_planes: &impl ControlPlanes) {
     let steps = [
         reserve(API, None, Some(50)),
         reserve(API, Some(50), Some(30)),
         reserve(API, Some(30), None),
         reserve(WORKER, Some(20), Some(25)),
     ];
-    each(planes, &steps).await;
+    each(control_planes, &steps).await;
 }
 
-pub async fn an_event_source_is_set(planes: &impl ControlPlanes) {
-    each(planes, &[poll(SOURCE, 10, 200), poll(SOURCE, 200, 2)]).await;
+pub async fn an_event_source_is_set(control_planes: &impl ControlPlanes) {
+    each(control_planes, &[poll(SOURCE, 10, 200), poll(SOURCE, 200, 2)]).await;
 }
 
-pub async fn a_table_is_warmed_and_never_cooled(planes: &impl ControlPlanes) {
+pub async fn a_table_is_warmed_and_never_cooled(control_planes: &impl ControlPlanes) {
     let up = [warm(TABLE, 6_000, 12_000), warm(TABLE, 6_000, 15_000)];
-    each(planes, &up).await;
+    each(control_planes, &up).await;
     for lower in [
         warm(TABLE, 4_000, 12_000),
         warm(TABLE, 7_000, 12_000),
         warm(TABLE, 4_000, 16_000),
     ] {
-        assert_broken(planes.account().carry_out(&lower).await);
+        assert_broken(control_planes.account().carry_out(&lower).await);
     }
-    let there = look(planes).await.observed.tables[TABLE];
+    let there = look(control_planes).await.observed.tables[TABLE];
     assert_eq!((there.write_units, there.read_units), (6_000, 15_000));
 }
 
-pub async fn what_is_there_already_is_set_without_harm(planes: &impl ControlPlanes) {
+pub async fn what_is_there_already_is_set_without_harm(control_planes: &impl ControlPlanes) {
     let steps = [
         provision(API, 0, 40),
         reserve(WORKER, Some(20), Some(30)),
@@ -102,23 +103,23 @@ pub async fn what_is_there_already_is_set_without_harm(planes: &impl ControlPlan
         warm(TABLE, 5_000, 12_000),
     ];
     for step in &steps {
-        change(planes, step).await;
+        change(control_planes, step).await;
     }
-    let seen = look(planes).await;
+    let seen = look(control_planes).await;
     for step in &steps {
-        told(planes.account().carry_out(step).await);
-        assert_eq!(look(planes).await, seen, "{step:?}");
+        answered(control_planes.account().carry_out(step).await);
+        assert_eq!(look(control_planes).await, seen, "{step:?}");
     }
     for step in [provision(API, 40, 0), reserve(WORKER, Some(30), None)] {
-        change(planes, &step).await;
-        let seen = look(planes).await;
-        told(planes.account().carry_out(&step).await);
-        assert_eq!(look(planes).await, seen, "{step:?}");
+        change(control_planes, &step).await;
+        let seen = look(control_planes).await;
+        answered(control_planes.account().carry_out(&step).await);
+        assert_eq!(look(control_planes).await, seen, "{step:?}");
     }
 }
 
-pub async fn what_is_not_there_is_not_changed(planes: &impl ControlPlanes) {
-    let before = look(planes).await;
+pub async fn what_is_not_there_is_not_changed(control_planes: &impl ControlPlanes) {
+    let before = look(control_planes).await;
     for step in [
         provision("nobody", 0, 4),
         provision("nobody", 4, 0),
@@ -127,13 +128,13 @@ pub async fn what_is_not_there_is_not_changed(planes: &impl ControlPlanes) {
         poll("NoQueue", 2, 4),
         warm("NoTable", 5_000, 12_000),
     ] {
-        assert_broken(planes.account().carry_out(&step).await);
+        assert_broken(control_planes.account().carry_out(&step).await);
     }
-    assert_eq!(look(planes).await, before);
+    assert_eq!(look(control_planes).await, before);
 }
 
 /// Up and back, in steps as they are decided.
-pub async fn the_way_back_is_exact(planes: &impl ControlPlanes) {
+pub async fn the_way_back_is_exact(control_planes: &impl ControlPlanes) {
     let up = [
         reserve(API, None, Some(60)),
         provision(API, 0, 50),
@@ -148,17 +149,21 @@ pub async fn the_way_back_is_exact(planes: &impl ControlPlanes) {
         reserve(WORKER, Some(30), Some(20)),
         poll(SOURCE, 30, 10),
     ];
-    let baseline = Observed::at_baseline(&planes.documents().baseline);
-    each(planes, &up).await;
-    each(planes, &down).await;
-    assert_eq!(look(planes).await.observed, baseline);
+    let baseline = Observed::at_baseline(&control_planes.documents().baseline);
+    each(control_planes, &up).await;
+    each(control_planes, &down).await;
+    assert_eq!(look(control_planes).await.observed, baseline);
 }
 
-pub async fn the_minimum_is_set_and_set_back(planes: &impl ControlPlanes) {
+pub async fn the_minimum_is_set_and_set_back(control_planes: &impl ControlPlanes) {
     let step = |from, to| Step::SetMinimumAcu { from, to };
-    each(planes, &[step(2.0, 16.0), step(16.0, 16.5), step(16.5, 2.0)]).await;
-    let again = told(planes.account().carry_out(&step(16.5, 2.0)).await);
+    each(
+        control_planes,
+        &[step(2.0, 16.0), step(16.0, 16.5), step(16.5, 2.0)],
+    )
+    .await;
+    let again = answered(control_planes.account().carry_out(&step(16.5, 2.0)).await);
     assert_eq!(again, ports::prescale::Carried::AlreadySo);
-    let there = look(planes).await.observed.database;
+    let there = look(control_planes).await.observed.database;
     assert_eq!(there, ObservedDatabase::Serverless { minimum_acu: 2.0 });
 }

@@ -6,11 +6,12 @@ use capacity::observed::{Instance, Observed, ObservedDatabase};
 use capacity::steps::{Step, database_steps};
 use ports::prescale::{Carried, CarryOut, Observe};
 
-use super::scene::{LARGE, SMALL};
-use super::{ControlPlanes, assert_broken, change, look, told};
+use super::account_fixtures::{LARGE, SMALL};
+use super::{ControlPlanes, assert_broken, change, look};
+use crate::answered;
 
-async fn instances(planes: &impl ControlPlanes) -> Vec<Instance> {
-    match look(planes).await.observed.database {
+async fn instances(control_planes: &impl ControlPlanes) -> Vec<Instance> {
+    match look(control_planes).await.observed.database {
         ObservedDatabase::Provisioned { instances, available } => {
             assert!(available);
             instances
@@ -20,59 +21,59 @@ async fn instances(planes: &impl ControlPlanes) -> Vec<Instance> {
 }
 
 /// Takes the first step again and again, until none is left.
-async fn bring_to(planes: &impl ControlPlanes, class: &str) -> Vec<Step> {
+async fn bring_to(control_planes: &impl ControlPlanes, class: &str) -> Vec<Step> {
     let mut taken = Vec::new();
     let size = DatabaseSize::Class(class.to_owned());
     loop {
-        let seen = look(planes).await;
+        let seen = look(control_planes).await;
         assert!(seen.database_available);
         let steps = database_steps(&seen.observed.database, &size);
         let Some(next) = steps.first() else { return taken };
         assert!(taken.len() < 8, "{taken:?}");
-        change(planes, next).await;
+        change(control_planes, next).await;
         let expected = seen.observed.database.clone();
         let expected = Observed {
             database: expected,
             ..seen.observed
         };
-        assert_eq!(look(planes).await.observed, expected.after(next));
+        assert_eq!(look(control_planes).await.observed, expected.after(next));
         taken.push(next.clone());
     }
 }
 
-pub async fn classes_change_reader_by_reader_and_then_the_writer(planes: &impl ControlPlanes) {
-    let before = instances(planes).await;
+pub async fn classes_change_reader_by_reader_and_then_the_writer(control_planes: &impl ControlPlanes) {
+    let before = instances(control_planes).await;
     assert!(before.iter().all(|i| i.class == SMALL));
     let wrote = |all: &[Instance]| all.iter().find(|i| i.writer).map(|i| i.name.clone());
     for (n, class) in [LARGE, SMALL].into_iter().enumerate() {
-        let writer = wrote(&instances(planes).await);
-        let taken = bring_to(planes, class).await;
+        let writer = wrote(&instances(control_planes).await);
+        let taken = bring_to(control_planes, class).await;
         assert_eq!(taken.len(), 4, "{taken:?}");
         assert!(matches!(taken[2], Step::FailOver { .. }), "{taken:?}");
-        let after = instances(planes).await;
+        let after = instances(control_planes).await;
         assert!(after.iter().all(|i| i.class == class), "{after:?}");
         assert_ne!(wrote(&after), writer, "way {n}");
     }
 }
 
-pub async fn whoever_writes_already_is_not_failed_over_to(planes: &impl ControlPlanes) {
-    let before = instances(planes).await;
+pub async fn whoever_writes_already_is_not_failed_over_to(control_planes: &impl ControlPlanes) {
+    let before = instances(control_planes).await;
     let to = |name: &str| Step::FailOver {
         from: before[0].name.clone(),
         to: name.to_owned(),
     };
-    let already = told(planes.account().carry_out(&to(&before[0].name)).await);
+    let already = answered(control_planes.account().carry_out(&to(&before[0].name)).await);
     assert_eq!(already, Carried::AlreadySo);
-    assert_eq!(instances(planes).await, before);
-    change(planes, &to(&before[2].name)).await;
-    let after = instances(planes).await;
+    assert_eq!(instances(control_planes).await, before);
+    change(control_planes, &to(&before[2].name)).await;
+    let after = instances(control_planes).await;
     let writers: Vec<bool> = after.iter().map(|i| i.writer).collect();
     assert_eq!(writers, [false, false, true]);
 }
 
-pub async fn instances_that_are_not_there_are_broken(planes: &impl ControlPlanes) {
-    let before = instances(planes).await;
-    let account = planes.account();
+pub async fn instances_that_are_not_there_are_broken(control_planes: &impl ControlPlanes) {
+    let before = instances(control_planes).await;
+    let account = control_planes.account();
     let stranger = || "nobody".to_owned();
     assert_broken(
         account
@@ -92,23 +93,23 @@ pub async fn instances_that_are_not_there_are_broken(planes: &impl ControlPlanes
             })
             .await,
     );
-    let mut baseline = planes.documents().baseline.clone();
+    let mut baseline = control_planes.documents().baseline.clone();
     if let DatabaseBaseline::Provisioned { instances, .. } = &mut baseline.database {
         instances.push(stranger());
     }
     assert_broken(account.observe(&baseline).await);
-    assert_eq!(instances(planes).await, before);
+    assert_eq!(instances(control_planes).await, before);
 }
 
-pub async fn a_cluster_of_instances_has_no_minimum(planes: &impl ControlPlanes) {
+pub async fn a_cluster_of_instances_has_no_minimum(control_planes: &impl ControlPlanes) {
     let step = Step::SetMinimumAcu { from: 2.0, to: 4.0 };
-    assert_broken(planes.account().carry_out(&step).await);
+    assert_broken(control_planes.account().carry_out(&step).await);
 }
 
-pub async fn a_serverless_cluster_has_no_classes(planes: &impl ControlPlanes) {
+pub async fn a_serverless_cluster_has_no_classes(control_planes: &impl ControlPlanes) {
     let step = |to: &str| Step::FailOver {
         from: "one".to_owned(),
         to: to.to_owned(),
     };
-    assert_broken(planes.account().carry_out(&step("nobody")).await);
+    assert_broken(control_planes.account().carry_out(&step("nobody")).await);
 }

@@ -4,72 +4,76 @@ use capacity::calendar::CalendarState;
 use ports::Conditional;
 use ports::prescale::{MeasureDemand, ReadDocuments, WriteProfile};
 
-use super::scene::drop_on;
-use super::{ControlPlanes, told};
+use super::ControlPlanes;
+use super::account_fixtures::drop_on;
+use crate::answered;
 
-pub async fn documents_are_read_as_declared(planes: &impl ControlPlanes) {
-    let account = planes.account();
-    let mut docs = planes.documents().clone();
-    assert_eq!(told(account.documents().await), Ok(docs.clone()));
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar.clone()));
+pub async fn documents_are_read_as_declared(control_planes: &impl ControlPlanes) {
+    let account = control_planes.account();
+    let mut docs = control_planes.documents().clone();
+    assert_eq!(answered(account.documents().await), Ok(docs.clone()));
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
     // More drops than fit on one page of anything, in the order of their names.
     docs.calendar = (10..45).map(|n| drop_on(&format!("drop-{n}"))).collect();
     docs.budget.usd_per_hour = 0.5;
-    planes.declare(&docs).await;
-    assert_eq!(told(account.documents().await), Ok(docs.clone()));
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar));
+    control_planes.declare(&docs).await;
+    assert_eq!(answered(account.documents().await), Ok(docs.clone()));
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar));
 }
 
-pub async fn a_drop_that_is_called_off_is_read_at_once(planes: &impl ControlPlanes) {
-    let account = planes.account();
-    let mut docs = planes.documents().clone();
+pub async fn a_drop_that_is_called_off_is_read_at_once(control_planes: &impl ControlPlanes) {
+    let account = control_planes.account();
+    let mut docs = control_planes.documents().clone();
     docs.calendar[0].state = CalendarState::Cancelled;
-    planes.declare(&docs).await;
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar.clone()));
+    control_planes.declare(&docs).await;
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
     docs.calendar.remove(0);
-    planes.declare(&docs).await;
-    assert_eq!(told(account.calendar().await), Ok(docs.calendar.clone()));
+    control_planes.declare(&docs).await;
+    assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
     docs.calendar.clear();
-    planes.declare(&docs).await;
-    assert_eq!(told(account.calendar().await), Ok(vec![]));
+    control_planes.declare(&docs).await;
+    assert_eq!(answered(account.calendar().await), Ok(vec![]));
 }
 
-pub async fn a_drop_of_which_nothing_was_measured_has_no_demand(planes: &impl ControlPlanes) {
-    let docs = planes.documents();
-    let demand = planes.account().demand(&docs.baseline, &docs.calendar[0]).await;
-    assert_eq!(told(demand), None);
+pub async fn a_drop_of_which_nothing_was_measured_has_no_demand(control_planes: &impl ControlPlanes) {
+    let docs = control_planes.documents();
+    let demand = control_planes
+        .account()
+        .demand(&docs.baseline, &docs.calendar[0])
+        .await;
+    assert_eq!(answered(demand), None);
 }
 
-pub async fn the_profile_is_changed_at_the_version_that_was_read(planes: &impl ControlPlanes) {
-    let account = planes.account();
-    let (mut profile, version) = told(account.profile().await).unwrap();
-    assert_eq!(profile, planes.documents().profile);
+pub async fn the_profile_is_changed_at_the_version_that_was_read(control_planes: &impl ControlPlanes) {
+    let account = control_planes.account();
+    let (mut profile, version) = answered(account.profile().await).unwrap();
+    assert_eq!(profile, control_planes.documents().profile);
     profile.source = "learned".to_owned();
     profile.learns = true;
-    profile.learned_from = Some(planes.documents().calendar[0].id.clone());
+    profile.learned_from = Some(control_planes.documents().calendar[0].id.clone());
     profile.groups[0].weight.opening = 4.321;
     assert_eq!(
-        told(account.write_profile(&profile, version).await),
+        answered(account.write_profile(&profile, version).await),
         Conditional::Done
     );
-    let (read, newer) = told(account.profile().await).unwrap();
+    let (read, newer) = answered(account.profile().await).unwrap();
     assert!(newer > version);
     assert_eq!(read, profile);
-    assert_eq!(told(account.documents().await).unwrap().profile, profile);
+    assert_eq!(answered(account.documents().await).unwrap().profile, profile);
     // Whoever read before that changes nothing.
     let mut late = profile.clone();
     late.source = "late".to_owned();
     assert_eq!(
-        told(account.write_profile(&late, version).await),
+        answered(account.write_profile(&late, version).await),
         Conditional::Refused(())
     );
     // Nor does whoever read before people wrote.
-    let mut docs = planes.documents().clone();
+    let mut docs = control_planes.documents().clone();
     docs.profile.source = "by hand".to_owned();
-    planes.declare(&docs).await;
+    control_planes.declare(&docs).await;
     assert_eq!(
-        told(account.write_profile(&late, newer).await),
+        answered(account.write_profile(&late, newer).await),
         Conditional::Refused(())
     );
-    assert_eq!(told(account.documents().await).unwrap().profile, docs.profile);
+    assert_eq!(answered(account.documents().await).unwrap().profile, docs.profile);
 }

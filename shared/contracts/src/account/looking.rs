@@ -6,33 +6,34 @@ use capacity::observed::Observed;
 use capacity::readiness::Seen;
 use ports::prescale::{CallFunction, Observe};
 
-use super::scene::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
-use super::{ControlPlanes, assert_broken, look, told};
+use super::account_fixtures::{API, NEW_TABLE, SOURCE, TABLE, WORKER};
+use super::{ControlPlanes, assert_broken, look};
+use crate::answered;
 
-pub async fn at_the_baseline_everything_is_as_declared(planes: &impl ControlPlanes) {
-    let baseline = &planes.documents().baseline;
+pub async fn at_the_baseline_everything_is_as_declared(control_planes: &impl ControlPlanes) {
+    let baseline = &control_planes.documents().baseline;
     let expected = Seen {
         observed: Observed::at_baseline(baseline),
         database_available: true,
         inactive_tables: [].into(),
         inactive_sources: [].into(),
     };
-    assert_eq!(look(planes).await, expected);
+    assert_eq!(look(control_planes).await, expected);
 }
 
-pub async fn a_function_that_is_not_there_is_broken(planes: &impl ControlPlanes) {
-    let mut baseline = planes.documents().baseline.clone();
+pub async fn a_function_that_is_not_there_is_broken(control_planes: &impl ControlPlanes) {
+    let mut baseline = control_planes.documents().baseline.clone();
     baseline.functions.push(FunctionBaseline {
         function: "nobody".to_owned(),
         memory_mb: 256,
         provisioned: 0,
         reserved: None,
     });
-    assert_broken(planes.account().observe(&baseline).await);
+    assert_broken(control_planes.account().observe(&baseline).await);
 }
 
-pub async fn tables_and_event_sources_that_are_not_there_are_inactive(planes: &impl ControlPlanes) {
-    let mut baseline = planes.documents().baseline.clone();
+pub async fn tables_and_event_sources_that_are_not_there_are_inactive(control_planes: &impl ControlPlanes) {
+    let mut baseline = control_planes.documents().baseline.clone();
     baseline.tables.push(TableBaseline {
         table: "NoTable".to_owned(),
         warm: NEW_TABLE,
@@ -43,25 +44,25 @@ pub async fn tables_and_event_sources_that_are_not_there_are_inactive(planes: &i
         function: WORKER.to_owned(),
         polling: Polling::MaximumConcurrency(2),
     });
-    let seen = told(planes.account().observe(&baseline).await);
+    let seen = answered(control_planes.account().observe(&baseline).await);
     assert_eq!(seen.inactive_tables, ["NoTable".to_owned()].into());
     assert_eq!(seen.inactive_sources, ["NoQueue".to_owned()].into());
     assert!(seen.observed.tables.keys().eq([TABLE]), "{seen:?}");
     assert!(seen.observed.queues.keys().eq([SOURCE]), "{seen:?}");
 }
 
-pub async fn messages_that_wait_are_orders_on_their_way(planes: &impl ControlPlanes) {
-    assert!(!look(planes).await.observed.orders_draining);
-    planes.send().await;
-    assert!(look(planes).await.observed.orders_draining);
+pub async fn messages_that_wait_are_orders_on_their_way(control_planes: &impl ControlPlanes) {
+    assert!(!look(control_planes).await.observed.orders_draining);
+    control_planes.send().await;
+    assert!(look(control_planes).await.observed.orders_draining);
 }
 
-pub async fn a_function_answers_or_not(planes: &impl ControlPlanes) {
-    let account = planes.account();
-    assert!(told(account.answers(API).await));
-    assert!(told(account.answers(WORKER).await));
+pub async fn a_function_answers_or_not(control_planes: &impl ControlPlanes) {
+    let account = control_planes.account();
+    assert!(answered(account.answers(API).await));
+    assert!(answered(account.answers(WORKER).await));
     assert_broken(account.answers("nobody").await);
-    planes.spoil().await;
-    assert!(!told(account.answers(API).await));
-    assert!(told(account.answers(WORKER).await));
+    control_planes.spoil().await;
+    assert!(!answered(account.answers(API).await));
+    assert!(answered(account.answers(WORKER).await));
 }

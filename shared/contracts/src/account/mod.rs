@@ -1,12 +1,12 @@
 //! What the ports to an account's control planes promise.
 //!
-//! They are told once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
+//! They run once for a Serverless v2 cluster and once for instances of a class; [`account_fixtures`] has both.
 
+pub mod account_fixtures;
 mod changing;
 mod classes;
 mod declared;
 mod looking;
-pub mod scene;
 
 pub use changing::*;
 pub use classes::*;
@@ -22,6 +22,8 @@ use ports::prescale::{
     CallFunction, Carried, CarryOut, ControlError, Measure, MeasureDemand, Observe, ReadDocuments,
     ReadQuotas, WriteProfile,
 };
+
+use crate::answered;
 
 /// Every port to the account.
 pub trait AccountPorts:
@@ -44,14 +46,14 @@ pub trait ControlPlanes {
     fn declare(&self, documents: &Documents) -> impl Future<Output = ()>;
     /// Lets what takes its time be complete.
     fn settle(&self) -> impl Future<Output = ()>;
-    /// Puts a message into the queue of [`scene::SOURCE`].
+    /// Puts a message into the queue of [`account_fixtures::SOURCE`].
     fn send(&self) -> impl Future<Output = ()>;
-    /// Lets [`scene::API`] fail from now on, whatever it is sent.
+    /// Lets [`account_fixtures::API`] fail from now on, whatever it is sent.
     fn spoil(&self) -> impl Future<Output = ()>;
 }
 
-/// The contract of an account, whatever its database; `$setup` makes one at the baseline of [`scene::serverless`] or
-/// [`scene::provisioned`].
+/// The contract of an account, whatever its database; `$setup` makes one at the baseline of
+/// [`account_fixtures::serverless`] or [`account_fixtures::provisioned`].
 #[macro_export]
 macro_rules! account_contract {
     ($setup:expr) => {
@@ -100,25 +102,25 @@ macro_rules! classes_contract {
     };
 }
 
-/// The answer of a call that nothing disturbs.
-fn told<T>(result: Result<T, ControlError>) -> T {
-    result.unwrap_or_else(|error| panic!("the call failed: {error}"))
-}
-
 /// A call that must be refused for good.
 fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
     assert!(matches!(result, Err(ControlError::Broken(_))), "{result:?}");
 }
 
 /// What there is, everything being complete.
-async fn look(planes: &impl ControlPlanes) -> Seen {
-    planes.settle().await;
-    told(planes.account().observe(&planes.documents().baseline).await)
+async fn look(control_planes: &impl ControlPlanes) -> Seen {
+    control_planes.settle().await;
+    answered(
+        control_planes
+            .account()
+            .observe(&control_planes.documents().baseline)
+            .await,
+    )
 }
 
 /// Carries out a step that is not so yet, and lets it be complete.
-async fn change(planes: &impl ControlPlanes, step: &Step) {
-    let carried = told(planes.account().carry_out(step).await);
+async fn change(control_planes: &impl ControlPlanes, step: &Step) {
+    let carried = answered(control_planes.account().carry_out(step).await);
     assert_ne!(carried, Carried::AlreadySo, "{step:?}");
-    planes.settle().await;
+    control_planes.settle().await;
 }

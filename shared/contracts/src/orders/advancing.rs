@@ -6,7 +6,7 @@ use ports::orders::{AdvanceOrder, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, PeekStock, ReadClaim};
 
 use super::{holds, is_ordered, purchased};
-use crate::scene::{NOW, drop_id, held, id, key, placing, placing_in, shopper};
+use crate::fixtures::{NOW, drop_id, held, id, key, placing, placing_in, shopper};
 use crate::{Database, answered, shard};
 
 pub async fn a_step_without_effect_changes_the_order_only(database: &impl Database) {

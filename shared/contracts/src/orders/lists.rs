@@ -12,7 +12,7 @@ use ports::orders::{
 };
 
 use super::holds;
-use crate::scene::{NOW, id, placing_in, shopper};
+use crate::fixtures::{NOW, id, placing_in, shopper};
 use crate::{Database, OrderPorts, answered};
 
 /// `n` orders of ada, each placed a second after the one before, but for every third, which shares its moment.

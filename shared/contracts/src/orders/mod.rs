@@ -8,7 +8,7 @@ pub mod races;
 
 use domain::order::Order;
 
-use crate::scene::{drop_id, held, key, shopper};
+use crate::fixtures::{drop_id, held, key, shopper};
 use crate::{StockPorts, answered};
 
 /// The contract of the order ports, as tests; `$setup` makes an empty database.
@@ -37,8 +37,8 @@ macro_rules! orders_contract {
             what_was_undone_can_be_bought_again,
         );
         $crate::contract_tests!($setup => [orders::contacts]:
-            what_was_told_is_kept_beside_the_address_once,
-            of_no_order_nothing_is_told,
+            what_was_sent_is_kept_beside_the_address_once,
+            of_no_order_nothing_is_sent,
         );
         $crate::contract_tests!($setup => [orders::races]:
             of_16_repeats_of_a_placing_one_is_stored,

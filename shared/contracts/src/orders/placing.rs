@@ -8,7 +8,7 @@ use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, Placing, ReadOrder};
 use ports::stock::GiveBackStock;
 
 use super::{holds, is_ordered, purchased};
-use crate::scene::{NOW, as_first, held, id, key, placing, placing_in, shopper};
+use crate::fixtures::{NOW, as_first, held, id, key, placing, placing_in, shopper};
 use crate::{Database, answered, assert_broken, shard};
 
 fn exists(order: &domain::order::Order) -> Conditional<NotPlaced> {

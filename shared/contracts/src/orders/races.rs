@@ -8,8 +8,8 @@ use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};
 use ports::stock::{ClaimStock, GiveBackStock};
 
 use super::{holds, is_ordered, purchased};
+use crate::fixtures::{NOW, held, id, key, placing, placing_in, shopper};
 use crate::race::{insist, race};
-use crate::scene::{NOW, held, id, key, placing, placing_in, shopper};
 use crate::{Database, answered, shard};
 
 const ROUNDS: u16 = 8;

@@ -8,8 +8,8 @@ use ports::stock::{
     AllocateStock, ClaimStock, Consistency, CountLapse, GiveBackStock, PeekStock, SurveyStock,
 };
 
+use crate::fixtures::{NOW, drop_id, held, key, shopper};
 use crate::race::{insist, race};
-use crate::scene::{NOW, drop_id, held, key, shopper};
 use crate::{Database, allocated, answered, shard};
 
 pub async fn a_shard_is_allocated_once(database: &impl Database) {

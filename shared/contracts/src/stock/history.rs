@@ -4,13 +4,13 @@ use domain::claim::Claim;
 use domain::ids::ShopperId;
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
-use ports::edge::Edge;
+use ports::runtime::Random;
 use ports::stock::{ClaimStock, GiveBackStock};
 use ports::{Conditional, StoreError};
 
-use crate::scene::{held, key, shopper};
+use crate::fixtures::{held, key, shopper};
 use crate::{Database, allocated, answered, shard};
-use memory::TestEdge;
+use memory::TestRuntime;
 
 const STEPS: u32 = 300;
 const SEED: u64 = 20_270_115;
@@ -28,8 +28,8 @@ fn expected<E>(
 
 pub async fn a_long_history_is_as_the_domain_says(database: &impl Database) {
     let stock = database.stock();
-    let dice = TestEdge::new(SEED);
-    let pick = |below: u64| dice.random() % below;
+    let runtime = TestRuntime::new(SEED);
+    let pick = |below: u64| runtime.random() % below;
     let mut model = Shard::allocated(9);
     allocated(&stock, 9).await;
     // What has ever been seen, gone or not: conditions are put to the test by what no longer holds.
@@ -40,7 +40,7 @@ pub async fn a_long_history_is_as_the_domain_says(database: &impl Database) {
         let claim = held(&name, &pick(5).to_string(), units);
         let who = shopper(&name);
         let old = (!seen.is_empty())
-            .then(|| seen[usize::try_from(dice.random() % 64).unwrap() % seen.len()].clone());
+            .then(|| seen[usize::try_from(runtime.random() % 64).unwrap() % seen.len()].clone());
         let (outcome, right): (Result<Conditional<Option<Shard>>, StoreError>, _) = match (pick(3), old) {
             (0, _) | (_, None) => {
                 let outcome = stock.claim(&key(0), &who, &claim).await;

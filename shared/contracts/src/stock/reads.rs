@@ -6,8 +6,8 @@ use domain::ids::ShardKey;
 use domain::shard::Shard;
 use ports::stock::{AllocateStock, ClaimStock, Consistency, Peek, PeekStock, ReadClaim, SurveyStock};
 
+use crate::fixtures::{NOW, drop_id, held, id, key, shopper};
 use crate::race::race;
-use crate::scene::{NOW, drop_id, held, id, key, shopper};
 use crate::{Database, allocated, answered, assert_broken};
 
 pub async fn a_claim_is_read_as_it_is(database: &impl Database) {

@@ -5,8 +5,8 @@ use domain::survey::SeenClaim;
 use ports::Conditional;
 use ports::stock::{ClaimStock, GiveBackStock};
 
+use crate::fixtures::{NOW, held, key, shopper};
 use crate::race::race;
-use crate::scene::{NOW, held, key, shopper};
 use crate::{Database, StockPorts, allocated, answered, assert_broken, shard};
 
 /// A shard of 3 units in which ada holds 2.

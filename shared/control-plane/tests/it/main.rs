@@ -2,4 +2,4 @@
 #![cfg(test)]
 
 mod local;
-mod told;
+mod scripted;

@@ -13,7 +13,8 @@ use crate::item::{KEY, s, text, unreadable};
 
 const TABLE: &str = "addresses";
 /// The set of sent news; absent if none was sent.
-const TOLD: &str = "told";
+/// The attribute with the names of the sent news.
+const SENT: &str = "told";
 
 impl KeepContact for OrderStore {
     async fn contact(&self, order: &OrderId) -> Result<Option<Contact>, StoreError> {
@@ -21,16 +22,16 @@ impl KeepContact for OrderStore {
         let Some(item) = self.clients.get(table, order.as_str(), Strong).await? else {
             return Ok(None);
         };
-        let told = match item.get(TOLD) {
+        let sent = match item.get(SENT) {
             None => Vec::new(),
-            Some(AttributeValue::Ss(told)) => told.clone(),
-            Some(_) => return Err(unreadable(TABLE, TOLD)),
+            Some(AttributeValue::Ss(sent)) => sent.clone(),
+            Some(_) => return Err(unreadable(TABLE, SENT)),
         };
         let address = text(TABLE, &item, "address")?.to_owned();
-        Ok(Some(Contact { address, told }))
+        Ok(Some(Contact { address, sent }))
     }
 
-    async fn note_told(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
+    async fn note_sent(&self, order: &OrderId, what: &str) -> Result<(), StoreError> {
         let table = &self.clients.tables.addresses;
         let result = self
             .clients
@@ -40,7 +41,7 @@ impl KeepContact for OrderStore {
             .key(KEY, s(order.as_str()))
             .update_expression("ADD #told :what")
             .condition_expression("attribute_exists(pk)")
-            .expression_attribute_names("#told", TOLD)
+            .expression_attribute_names("#told", SENT)
             .expression_attribute_values(":what", AttributeValue::Ss(vec![what.to_owned()]))
             .send()
             .await;

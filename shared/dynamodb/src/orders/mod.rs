@@ -1,7 +1,8 @@
 //! The order ports: an order and its effect on the stock change in one transaction.
 
+mod calls;
 mod contacts;
-mod item;
+mod order_item;
 mod writes;
 
 use aws_sdk_dynamodb::Client;
@@ -17,7 +18,6 @@ use ports::stock::Consistency::Strong;
 use ports::{Conditional, StoreError, page};
 
 use crate::Tables;
-use crate::calls::LinesSeen;
 use crate::clients::Clients;
 use crate::error::conditional;
 use crate::item::{Item, KEY, moment, ms, n, number, parsed, s};
@@ -25,8 +25,9 @@ use crate::paging::query;
 use crate::stock::{DECLINED, PURCHASES};
 use crate::transact::{Reason, Transacted, not_conditions, transact};
 
-use item::{DUE_AT, OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
-pub use item::{OrderImageError, order_from_stream_json};
+use calls::LinesSeen;
+use order_item::{DUE_AT, OPEN_INDEX, SHOPPER_INDEX, TABLE, bucket_key, order_item, order_of};
+pub use order_item::{OrderImageError, order_from_stream_json};
 
 /// The number of orders of a page that are read concurrently.
 const READS_AT_ONCE: usize = 16;

@@ -8,7 +8,7 @@ use ports::orders::Placing;
 
 use crate::Tables;
 use crate::item::{KEY, ms, n, s};
-use crate::orders::item::order_item;
+use crate::orders::order_item::order_item;
 use crate::stock::{DECLINED, LAPSED_AT, LAPSES, purchases_key};
 use crate::transact::{put, update};
 

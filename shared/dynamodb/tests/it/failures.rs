@@ -1,7 +1,7 @@
 //! The outcome of each kind of failure, with scripted answers that no local server gives.
 
-use crate::told::{Answer, Told};
-use contracts::scene::{NOW, drop_id, held, key, placing, shopper};
+use crate::scripted::{Answer, ScriptedServer};
+use contracts::fixtures::{NOW, drop_id, held, key, placing, shopper};
 use domain::order::Order;
 use dynamodb::{OrderStore, StockStore, Tables};
 use ports::orders::{AdvanceOrder, NotPlaced, PlaceOrder, ReadOrder};
@@ -30,10 +30,10 @@ fn ok(body: Value) -> Answer {
 
 /// The result of a claim with these scripted answers, and the number of requests.
 async fn claim(answers: Vec<Answer>) -> (Result<(), StoreError>, usize) {
-    let told = Told::start(answers).await;
-    let stock = StockStore::new(&told.client(), &tables());
+    let server = ScriptedServer::start(answers).await;
+    let stock = StockStore::new(&server.client(), &tables());
     let outcome = stock.claim(&key(0), &shopper("ada"), &held("ada", "k", 1)).await;
-    (outcome.map(drop), told.requests().len())
+    (outcome.map(drop), server.requests().len())
 }
 
 #[tokio::test]
@@ -45,8 +45,8 @@ async fn what_was_refused_for_the_moment_is_busy_and_sent_once() {
         "LimitExceededException",
         "TransactionConflictException",
     ] {
-        let told = claim(vec![refusal(400, code), ok(json!({}))]).await;
-        assert_eq!(told, (Err(StoreError::Busy), 1), "{code}");
+        let outcome = claim(vec![refusal(400, code), ok(json!({}))]).await;
+        assert_eq!(outcome, (Err(StoreError::Busy), 1), "{code}");
     }
 }
 
@@ -61,8 +61,8 @@ async fn what_may_have_been_done_is_unknown_and_sent_once() {
         Answer::Silence,
     ] {
         let text = format!("{answer:?}");
-        let told = claim(vec![answer, ok(json!({}))]).await;
-        assert_eq!(told, (Err(StoreError::Unknown), 1), "{text}");
+        let outcome = claim(vec![answer, ok(json!({}))]).await;
+        assert_eq!(outcome, (Err(StoreError::Unknown), 1), "{text}");
     }
 }
 
@@ -84,9 +84,9 @@ async fn what_never_works_is_broken_and_quotes_nothing() {
 
 #[tokio::test]
 async fn what_was_never_sent_is_busy() {
-    let told = Told::start(vec![]).await;
-    let client = told.client();
-    told.stop().await;
+    let server = ScriptedServer::start(vec![]).await;
+    let client = server.client();
+    server.stop().await;
     let stock = StockStore::new(&client, &tables());
     let outcome = stock.claim(&key(0), &shopper("ada"), &held("ada", "k", 1)).await;
     assert_eq!(outcome.map(drop), Err(StoreError::Busy));
@@ -182,10 +182,10 @@ async fn a_refused_placing_blames_the_order_then_the_conflict_then_the_hold_then
     for (reasons, then, expected) in cases {
         let text = reasons.to_string();
         let requests = 1 + usize::from(then.is_some());
-        let told = Told::start(std::iter::once(cancelled(reasons)).chain(then).collect()).await;
-        let orders = OrderStore::new(&told.client(), &tables());
+        let server = ScriptedServer::start(std::iter::once(cancelled(reasons)).chain(then).collect()).await;
+        let orders = OrderStore::new(&server.client(), &tables());
         assert_eq!(orders.place(&placing).await, expected, "{text}");
-        assert_eq!(told.requests().len(), requests, "{text}");
+        assert_eq!(server.requests().len(), requests, "{text}");
     }
 }
 
@@ -193,10 +193,10 @@ async fn a_refused_placing_blames_the_order_then_the_conflict_then_the_hold_then
 async fn a_transaction_whose_earlier_attempt_is_on_its_way_is_unknown() {
     for code in ["TransactionInProgressException", "InternalServerError"] {
         let status = if code.starts_with('T') { 400 } else { 500 };
-        let told = Told::start(vec![refusal(status, code)]).await;
-        let orders = OrderStore::new(&told.client(), &tables());
+        let server = ScriptedServer::start(vec![refusal(status, code)]).await;
+        let orders = OrderStore::new(&server.client(), &tables());
         let outcome = orders.place(&placing("ada", "k", 2, 3)).await;
-        assert_eq!((outcome, told.requests().len()), (Err(StoreError::Unknown), 1));
+        assert_eq!((outcome, server.requests().len()), (Err(StoreError::Unknown), 1));
     }
 }
 
@@ -224,8 +224,8 @@ async fn a_refused_step_blames_the_version_before_the_stock() {
     ];
     for (reasons, then, expected) in cases {
         let text = reasons.to_string();
-        let told = Told::start(std::iter::once(cancelled(reasons)).chain(then).collect()).await;
-        let orders = OrderStore::new(&told.client(), &tables());
+        let server = ScriptedServer::start(std::iter::once(cancelled(reasons)).chain(then).collect()).await;
+        let orders = OrderStore::new(&server.client(), &tables());
         assert_eq!(orders.advance(&step).await, expected, "{text}");
     }
 }
@@ -244,19 +244,19 @@ fn unprocessed(indices: &[u16]) -> Value {
 
 #[tokio::test]
 async fn keys_that_came_back_unprocessed_are_asked_for_again() {
-    let told = Told::start(vec![
+    let server = ScriptedServer::start(vec![
         ok(json!({"Responses": {"stock": [shard_item(1)]}, "UnprocessedKeys": unprocessed(&[0])})),
         ok(json!({"Responses": {"stock": [shard_item(0)]}, "UnprocessedKeys": {}})),
     ])
     .await;
-    let stock = StockStore::new(&told.client(), &tables());
+    let stock = StockStore::new(&server.client(), &tables());
     let peek = stock
         .peek(&drop_id(), &shopper("ada"), &[key(0), key(1)])
         .await
         .unwrap();
     let found: Vec<u16> = peek.shards.iter().map(|(key, _)| key.index).collect();
     assert_eq!(found, [0, 1]);
-    let again: Value = serde_json::from_str(&told.requests()[1].body).unwrap();
+    let again: Value = serde_json::from_str(&server.requests()[1].body).unwrap();
     assert_eq!(
         again["RequestItems"]["stock"]["Keys"],
         unprocessed(&[0])["stock"]["Keys"]
@@ -267,10 +267,10 @@ async fn keys_that_came_back_unprocessed_are_asked_for_again() {
 #[tokio::test]
 async fn keys_that_stay_unprocessed_are_the_callers_to_wait_for() {
     let nothing = || ok(json!({"Responses": {}, "UnprocessedKeys": unprocessed(&[0])}));
-    let told = Told::start((0..2).map(|_| nothing()).collect()).await;
-    let stock = StockStore::new(&told.client(), &tables());
+    let server = ScriptedServer::start((0..2).map(|_| nothing()).collect()).await;
+    let stock = StockStore::new(&server.client(), &tables());
     let outcome = stock.survey(&[key(0)], Consistency::Eventual).await;
-    assert_eq!((outcome, told.requests().len()), (Err(StoreError::Busy), 2));
+    assert_eq!((outcome, server.requests().len()), (Err(StoreError::Busy), 2));
 }
 
 #[tokio::test]
@@ -281,10 +281,10 @@ async fn each_call_is_the_one_request_it_should_be() {
         ok(json!({})),
         ok(json!({})),
     ];
-    let told = Told::start(answers).await;
+    let server = ScriptedServer::start(answers).await;
     let (stock, orders) = (
-        StockStore::new(&told.client(), &tables()),
-        OrderStore::new(&told.client(), &tables()),
+        StockStore::new(&server.client(), &tables()),
+        OrderStore::new(&server.client(), &tables()),
     );
     let (ada, hold) = (shopper("ada"), held("ada", "k", 2));
     assert!(stock.claim(&key(0), &ada, &hold).await.unwrap().is_done());
@@ -296,7 +296,7 @@ async fn each_call_is_the_one_request_it_should_be() {
     };
     assert!(stock.give_back(&seen).await.unwrap().is_done());
     assert_eq!(orders.order(&placing("ada", "k", 2, 3).order.id).await, Ok(None));
-    let requests = told.requests();
+    let requests = server.requests();
     let operations: Vec<&str> = requests
         .iter()
         .map(|request| request.operation.as_str())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::support::Local;
 use aws_sdk_dynamodb::types::AttributeValue;
-use contracts::scene::{NOW, draft, drop_id, held, id, key, placing, shopper, sku};
+use contracts::fixtures::{NOW, draft, drop_id, held, id, key, placing, shopper, sku};
 use domain::drops::Drop;
 use domain::order::EndReason;
 use domain::status::DropStatus;

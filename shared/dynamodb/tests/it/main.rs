@@ -5,5 +5,5 @@ mod contract;
 mod failures;
 mod layout;
 mod prescale;
+mod scripted;
 mod support;
-mod told;

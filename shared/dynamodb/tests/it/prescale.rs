@@ -9,7 +9,7 @@ use capacity::numbers::Share;
 use capacity::readiness::{Readiness, Ruling};
 use capacity::steps::Step;
 use capacity::target::Record;
-use contracts::scene::{NOW, drop_id};
+use contracts::fixtures::{NOW, drop_id};
 use dynamodb::{AUDIT_DAYS, PrescaleStore};
 use ports::StoreError;
 use ports::prescale::{Audited, Carried, KeepRun, ReadReadiness, StoreReadiness, WriteAudit};

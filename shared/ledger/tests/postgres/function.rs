@@ -1,14 +1,14 @@
 //! The function `migrate-ledger` on a server.
 
 use ledger::{Database, MigrationError, SignIn};
-use memory::TestEdge;
+use memory::TestRuntime;
 use migrate_ledger::{Answer, LIMITS, Migration};
 
 use crate::authority::Authority;
 use crate::server::{Postgres, WRITER};
 
-fn migration(database: Database) -> Migration<TestEdge> {
-    Migration::new(database, WRITER.parse().unwrap(), TestEdge::default())
+fn migration(database: Database) -> Migration<TestRuntime> {
+    Migration::new(database, WRITER.parse().unwrap(), TestRuntime::default())
 }
 
 fn answer(applied: &[&str]) -> Answer {
@@ -22,7 +22,7 @@ fn answer(applied: &[&str]) -> Answer {
 async fn a_repeat_finds_nothing_to_apply() {
     let server = Postgres::start();
     let migration = migration(server.database("postgres"));
-    let deadline = TestEdge::START.plus_millis(LIMITS.timeout_ms());
+    let deadline = TestRuntime::START.plus_millis(LIMITS.timeout_ms());
     for expected in [
         answer(&["V1__ledger", "V2__correlation", "V3__another_card"]),
         answer(&[]),
@@ -37,7 +37,7 @@ async fn a_server_that_is_not_trusted_is_told() {
     let roots = Authority::new().pem().parse().unwrap();
     let address = server.url("postgres").parse().unwrap();
     let migration = migration(Database::new(address, roots, SignIn::nothing()));
-    let deadline = TestEdge::START.plus_millis(LIMITS.timeout_ms());
+    let deadline = TestRuntime::START.plus_millis(LIMITS.timeout_ms());
     let error = migration.migrate(deadline).await.unwrap_err();
     assert!(matches!(error, MigrationError::Connect(_)), "{error}");
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");

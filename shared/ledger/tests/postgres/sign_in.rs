@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use aws_credential_types::Credentials;
 use contracts::ledger::life;
 use ledger::{Address, ConnectError, Database, PostgresLedger, SignIn, SignInError};
-use memory::TestEdge;
+use memory::TestRuntime;
 use ports::ledger::{LedgerError, ProjectOrders as _};
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,7 +111,7 @@ fn address(user: &str, port: u16) -> Address {
         .unwrap()
 }
 
-fn iam(edge: &TestEdge) -> SignIn {
+fn iam(runtime: &TestRuntime) -> SignIn {
     let keys = Credentials::new(
         "AKIDEXAMPLE",
         "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
@@ -119,7 +119,7 @@ fn iam(edge: &TestEdge) -> SignIn {
         None,
         "test",
     );
-    SignIn::iam(keys, "eu-central-1".to_owned(), edge.clone())
+    SignIn::iam(keys, "eu-central-1".to_owned(), runtime.clone())
 }
 
 /// The query parameters of a token.
@@ -131,7 +131,7 @@ fn parts(token: &str) -> BTreeMap<String, String> {
 #[tokio::test]
 async fn a_connection_shows_a_token_for_its_address_and_user() {
     let server = Recorder::start().await;
-    let database = server.database(iam(&TestEdge::default()));
+    let database = server.database(iam(&TestRuntime::default()));
     database.connect().await.unwrap();
     let [(user, token)] = &server.heard()[..] else {
         panic!("{} sign-ins", server.heard().len());
@@ -174,10 +174,10 @@ async fn a_connection_shows_a_token_for_its_address_and_user() {
 #[tokio::test]
 async fn a_connection_opened_after_15_minutes_shows_a_new_token() {
     let server = Recorder::start().await;
-    let edge = TestEdge::default();
-    let ledger = PostgresLedger::new(server.database(iam(&edge)));
+    let runtime = TestRuntime::default();
+    let ledger = PostgresLedger::new(server.database(iam(&runtime)));
     for minutes in [0, 1, 15] {
-        edge.set(TestEdge::START.plus_millis(minutes * 60_000));
+        runtime.set(TestRuntime::START.plus_millis(minutes * 60_000));
         // This server accepts the sign-in and executes nothing.
         let answers = ledger.project(&life("ada")[..1]).await;
         assert!(
@@ -206,7 +206,11 @@ async fn no_password_is_shown_to_a_server_without_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let roots = Authority::new().pem().parse().unwrap();
-    let database = Database::new(address("project_ledger", port), roots, iam(&TestEdge::default()));
+    let database = Database::new(
+        address("project_ledger", port),
+        roots,
+        iam(&TestRuntime::default()),
+    );
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 8];
@@ -228,12 +232,12 @@ async fn no_password_is_shown_to_a_server_that_is_not_trusted() {
     let database = Database::new(
         address("project_ledger", server.port),
         roots,
-        iam(&TestEdge::default()),
+        iam(&TestRuntime::default()),
     );
     assert!(database.connect().await.is_err());
     // The server accepts one connection after the other, so the first one is finished.
     server
-        .database(iam(&TestEdge::default()))
+        .database(iam(&TestRuntime::default()))
         .connect()
         .await
         .unwrap();
@@ -316,7 +320,7 @@ fn neither_keys_nor_passwords_are_printed() {
     let database = Database::new(
         address("project_ledger", 1),
         Authority::new().pem().parse().unwrap(),
-        iam(&TestEdge::default()),
+        iam(&TestRuntime::default()),
     );
     let text = format!("{database:?}");
     assert!(text.contains("project_ledger"), "{text}");

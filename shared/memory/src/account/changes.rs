@@ -164,7 +164,7 @@ impl State {
         Ok(Carried::Started)
     }
 
-    pub(crate) fn meddle(&mut self, step: &Step) {
+    pub(crate) fn change_by_others(&mut self, step: &Step) {
         let after = self.seen().observed.after(step);
         for (name, there) in after.functions {
             let function = self.functions.entry(name).or_default();

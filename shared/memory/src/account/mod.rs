@@ -6,8 +6,8 @@
 //! Every change is kept with its moment, so that a test can look at the whole history.
 
 mod changes;
+mod control_planes;
 mod keeping;
-mod planes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,10 +26,10 @@ use domain::ids::DropId;
 use domain::time::Timestamp;
 use ports::StoreError;
 use ports::drops::Lease;
-use ports::edge::Edge as _;
 use ports::prescale::{Audited, ControlError};
+use ports::runtime::Clock as _;
 
-use crate::TestEdge;
+use crate::TestRuntime;
 use crate::yielding::yield_now;
 
 /// How a call fails, by its place among all calls.
@@ -165,22 +165,22 @@ pub(crate) struct State {
     pub(crate) lessons: BTreeMap<DropId, (u64, Lesson)>,
     calls: u64,
     faults: BTreeMap<u64, AccountFault>,
-    struck: Vec<(u64, &'static str)>,
+    injected: Vec<(u64, &'static str)>,
     dead: bool,
     hanging: bool,
 }
 
-/// Every port of pre-scaling, in memory. Clones share everything; time is the edge's.
+/// Every port of pre-scaling, in memory. Clones share everything; time is `TestRuntime`'s.
 #[derive(Debug, Clone)]
 pub struct MemoryAccount {
     pub(crate) state: Arc<Mutex<State>>,
-    pub(crate) edge: TestEdge,
+    pub(crate) runtime: TestRuntime,
 }
 
 impl MemoryAccount {
     /// An account at the declared baseline.
     #[must_use]
-    pub fn at_baseline(documents: Documents, quotas: Quotas, edge: TestEdge) -> Self {
+    pub fn at_baseline(documents: Documents, quotas: Quotas, runtime: TestRuntime) -> Self {
         let there = Observed::at_baseline(&documents.baseline);
         let function = |there: ObservedFunction| Function {
             there,
@@ -209,7 +209,7 @@ impl MemoryAccount {
             silent: BTreeSet::new(),
             spill_over: BTreeMap::new(),
             fail_allocation: 0,
-            settled_at: edge.now(),
+            settled_at: runtime.now(),
             changes: Vec::new(),
             lease: None,
             record: None,
@@ -220,13 +220,13 @@ impl MemoryAccount {
             lessons: BTreeMap::new(),
             calls: 0,
             faults: BTreeMap::new(),
-            struck: Vec::new(),
+            injected: Vec::new(),
             dead: false,
             hanging: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
-            edge,
+            runtime,
         }
     }
 
@@ -273,11 +273,11 @@ impl MemoryAccount {
     }
 
     /// Changes the account behind pre-scaling's back, at once and for good.
-    pub fn meddle(&self, step: &Step) {
-        let now = self.edge.now();
+    pub fn change_by_others(&self, step: &Step) {
+        let now = self.runtime.now();
         let mut state = self.state();
         state.settle(now);
-        state.meddle(step);
+        state.change_by_others(step);
     }
 
     /// Lets the `nth` call of any port from now on fail; 1 is the next.
@@ -320,14 +320,14 @@ impl MemoryAccount {
 
     /// Which calls failed on purpose: their numbers and methods.
     #[must_use]
-    pub fn struck(&self) -> Vec<(u64, &'static str)> {
-        self.state().struck.clone()
+    pub fn injected(&self) -> Vec<(u64, &'static str)> {
+        self.state().injected.clone()
     }
 
     /// What is there now, without a call.
     #[must_use]
     pub fn look(&self) -> Seen {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let mut state = self.state();
         state.settle(now);
         state.seen()
@@ -381,7 +381,7 @@ impl MemoryAccount {
             let number = state.calls;
             let fault = state.faults.remove(&number);
             if fault.is_some() {
-                state.struck.push((number, method));
+                state.injected.push((number, method));
             }
             fault
         };
@@ -392,7 +392,7 @@ impl MemoryAccount {
             }
         }
         let act = |state: &mut State| {
-            let now = self.edge.now();
+            let now = self.runtime.now();
             state.settle(now);
             act(state, now)
         };

@@ -2,20 +2,20 @@
 
 use capacity::documents::Documents;
 use capacity::quotas::Quotas;
-use contracts::account::{AccountPorts, ControlPlanes, scene};
-use memory::{MemoryAccount, TestEdge};
+use contracts::account::{AccountPorts, ControlPlanes, account_fixtures};
+use memory::{MemoryAccount, TestRuntime};
 
 /// Longer than anything takes.
 const ALL_OF_IT_SECONDS: u32 = 600;
 
-struct Planes {
+struct MemoryControlPlanes {
     account: MemoryAccount,
-    edge: TestEdge,
+    runtime: TestRuntime,
     documents: Documents,
 }
 
-fn planes(documents: Documents) -> Planes {
-    let edge = TestEdge::new(1);
+fn control_planes(documents: Documents) -> MemoryControlPlanes {
+    let runtime = TestRuntime::new(1);
     let quotas = Quotas {
         account_concurrency: 1_000,
         reserved_by_others: 10,
@@ -26,14 +26,14 @@ fn planes(documents: Documents) -> Planes {
         table_read_units: 40_000,
         gateway_calls_per_second: 100,
     };
-    Planes {
-        account: MemoryAccount::at_baseline(documents.clone(), quotas, edge.clone()),
-        edge,
+    MemoryControlPlanes {
+        account: MemoryAccount::at_baseline(documents.clone(), quotas, runtime.clone()),
+        runtime,
         documents,
     }
 }
 
-impl ControlPlanes for Planes {
+impl ControlPlanes for MemoryControlPlanes {
     fn account(&self) -> impl AccountPorts {
         self.account.clone()
     }
@@ -47,7 +47,7 @@ impl ControlPlanes for Planes {
     }
 
     async fn settle(&self) {
-        self.edge.advance_seconds(ALL_OF_IT_SECONDS);
+        self.runtime.advance_seconds(ALL_OF_IT_SECONDS);
     }
 
     async fn send(&self) {
@@ -55,16 +55,20 @@ impl ControlPlanes for Planes {
     }
 
     async fn spoil(&self) {
-        self.account.set_silent(scene::API, true);
+        self.account.set_silent(account_fixtures::API, true);
     }
 }
 
 mod with_a_serverless_cluster {
-    contracts::account_contract!(super::planes(super::scene::serverless()));
-    contracts::serverless_contract!(super::planes(super::scene::serverless()));
+    contracts::account_contract!(super::control_planes(super::account_fixtures::serverless()));
+    contracts::serverless_contract!(super::control_planes(super::account_fixtures::serverless()));
 }
 
 mod with_instances {
-    contracts::account_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
-    contracts::classes_contract!(super::planes(super::scene::provisioned(["one", "two", "three"])));
+    contracts::account_contract!(super::control_planes(super::account_fixtures::provisioned([
+        "one", "two", "three"
+    ])));
+    contracts::classes_contract!(super::control_planes(super::account_fixtures::provisioned([
+        "one", "two", "three"
+    ])));
 }

@@ -42,5 +42,5 @@ fn account() -> memory::MemoryAccount {
         calendar: vec![],
     };
     let quotas = toml::from_str(&file("quotas")).unwrap();
-    memory::MemoryAccount::at_baseline(documents, quotas, memory::TestEdge::new(1))
+    memory::MemoryAccount::at_baseline(documents, quotas, memory::TestRuntime::new(1))
 }

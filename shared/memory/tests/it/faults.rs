@@ -1,11 +1,11 @@
 //! The faults, the audit and the clock: what other crates' tests lean on.
 
-use contracts::scene::{NOW, held, key, placing, shopper};
+use contracts::fixtures::{NOW, held, key, placing, shopper};
 use domain::order::EndReason;
 use domain::shard::Shard;
-use memory::{Fault, MemoryStore, Op, TestEdge};
-use ports::edge::Edge;
+use memory::{Fault, MemoryStore, Op, TestRuntime};
 use ports::orders::{AdvanceOrder, PlaceOrder};
+use ports::runtime::{Clock, Random};
 use ports::stock::{AllocateStock, ClaimStock};
 use ports::{Conditional, StoreError};
 
@@ -162,17 +162,20 @@ async fn an_audit_names_what_does_not_add_up() {
 
 #[tokio::test]
 async fn time_passes_only_when_told_and_chance_repeats() {
-    let (edge, twin) = (TestEdge::new(7), TestEdge::new(7));
-    let first: Vec<u64> = (0..4).map(|_| edge.random()).collect();
+    let (runtime, twin) = (TestRuntime::new(7), TestRuntime::new(7));
+    let first: Vec<u64> = (0..4).map(|_| runtime.random()).collect();
     assert_eq!(first, (0..4).map(|_| twin.random()).collect::<Vec<_>>());
-    assert_ne!(first[0], TestEdge::new(8).random());
-    let start = edge.now();
-    assert_eq!(start, edge.now());
-    edge.clone().sleep(250).await;
-    assert_eq!((edge.now().millis_since(start), edge.slept_ms()), (250, 250));
-    edge.advance(-1000);
-    assert_eq!(edge.now().millis_since(start), -750);
-    edge.set(start);
-    edge.advance_seconds(2);
-    assert_eq!(edge.now(), start.plus_seconds(2));
+    assert_ne!(first[0], TestRuntime::new(8).random());
+    let start = runtime.now();
+    assert_eq!(start, runtime.now());
+    runtime.clone().sleep(250).await;
+    assert_eq!(
+        (runtime.now().millis_since(start), runtime.slept_ms()),
+        (250, 250)
+    );
+    runtime.advance(-1000);
+    assert_eq!(runtime.now().millis_since(start), -750);
+    runtime.set(start);
+    runtime.advance_seconds(2);
+    assert_eq!(runtime.now(), start.plus_seconds(2));
 }

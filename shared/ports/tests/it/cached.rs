@@ -9,33 +9,33 @@ use std::task::Poll;
 use domain::drops::Drop;
 use domain::ids::DropId;
 use domain::limits::{CACHE_MS, REFRESH_JITTER_MS, REFRESH_WAIT_MS, STALE_MS};
-use memory::{Fault, MemoryStore, Op, TestEdge, fixtures};
+use memory::{Fault, MemoryStore, Op, TestRuntime, fixtures};
 use ports::StoreError;
 use ports::cached::CachedDrops;
 use ports::drops::ReadDrop;
-use ports::edge::Edge;
+use ports::runtime::Clock;
 
 fn id() -> DropId {
     "d".parse().unwrap()
 }
 
-fn scene(seed: u64) -> (MemoryStore, TestEdge, CachedDrops<MemoryStore, TestEdge>) {
-    let (store, edge) = (MemoryStore::new(), TestEdge::new(seed));
-    fixtures::open_drop(&store, &edge, "d", &[("TEE", 60)], 1);
-    let cached = CachedDrops::new(store.clone(), edge.clone());
-    (store, edge, cached)
+fn scene(seed: u64) -> (MemoryStore, TestRuntime, CachedDrops<MemoryStore, TestRuntime>) {
+    let (store, runtime) = (MemoryStore::new(), TestRuntime::new(seed));
+    fixtures::open_drop(&store, &runtime, "d", &[("TEE", 60)], 1);
+    let cached = CachedDrops::new(store.clone(), runtime.clone());
+    (store, runtime, cached)
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_copy_is_fresh_then_stale_then_of_no_use() {
     for fault in [Fault::Busy, Fault::UnknownBefore, Fault::Broken] {
-        let (store, edge, cached) = scene(1);
+        let (store, runtime, cached) = scene(1);
         assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
-        let read_at = edge.now();
+        let read_at = runtime.now();
         store.set_plan(move |op, _| (op == Op::Drop).then_some(fault));
         let calls = store.calls(Op::Drop);
         for ms in 0..STALE_MS {
-            edge.set(read_at.plus_millis(ms));
+            runtime.set(read_at.plus_millis(ms));
             let known = cached.get(&id()).await.unwrap().unwrap();
             assert_eq!(known.is_stale, ms >= CACHE_MS, "after {ms} ms");
         }
@@ -45,11 +45,11 @@ async fn a_copy_is_fresh_then_stale_then_of_no_use() {
             (9..=most.unsigned_abs()).contains(&tried),
             "{tried} reads that the table refused"
         );
-        edge.set(read_at.plus_millis(STALE_MS));
+        runtime.set(read_at.plus_millis(STALE_MS));
         assert_eq!(cached.get(&id()).await.unwrap_err(), fault.error());
         store.clear_plan();
         assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
-        edge.set(read_at);
+        runtime.set(read_at);
         assert!(
             !cached.get(&id()).await.unwrap().unwrap().is_stale,
             "the clock jumped back"
@@ -66,13 +66,13 @@ async fn a_copy_is_fresh_then_stale_then_of_no_use() {
 async fn processes_read_again_within_a_second_and_not_together() {
     let mut moments = std::collections::BTreeSet::new();
     for seed in 0..64 {
-        let (store, edge, cached) = scene(seed);
+        let (store, runtime, cached) = scene(seed);
         cached.get(&id()).await.unwrap();
-        let (read_at, calls) = (edge.now(), store.calls(Op::Drop));
+        let (read_at, calls) = (runtime.now(), store.calls(Op::Drop));
         let mut ms = 0;
         while store.calls(Op::Drop) == calls {
             ms += 1;
-            edge.set(read_at.plus_millis(ms));
+            runtime.set(read_at.plus_millis(ms));
             cached.get(&id()).await.unwrap();
         }
         assert!(ms <= CACHE_MS, "{ms}");
@@ -104,27 +104,27 @@ impl ReadDrop for Slow {
     }
 }
 
-fn slow(answers: bool) -> (TestEdge, Slow, CachedDrops<Slow, TestEdge>) {
-    let (store, edge, _) = scene(1);
+fn slow(answers: bool) -> (TestRuntime, Slow, CachedDrops<Slow, TestRuntime>) {
+    let (store, runtime, _) = scene(1);
     let slow = Slow {
         store,
         begun: Arc::default(),
         answers,
     };
-    (edge.clone(), slow.clone(), CachedDrops::new(slow, edge))
+    (runtime.clone(), slow.clone(), CachedDrops::new(slow, runtime))
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_silent_table_is_not_waited_for() {
-    let (edge, _, cached) = slow(false);
+    let (runtime, _, cached) = slow(false);
     cached.get(&id()).await.unwrap();
-    edge.advance(CACHE_MS);
-    let before = edge.now();
+    runtime.advance(CACHE_MS);
+    let before = runtime.now();
     assert!(cached.get(&id()).await.unwrap().unwrap().is_stale);
-    assert_eq!(edge.now().millis_since(before), REFRESH_WAIT_MS);
+    assert_eq!(runtime.now().millis_since(before), REFRESH_WAIT_MS);
     assert!(cached.get(&id()).await.unwrap().unwrap().is_stale);
     assert_eq!(
-        edge.now().millis_since(before),
+        runtime.now().millis_since(before),
         REFRESH_WAIT_MS,
         "the next read is a second away"
     );
@@ -132,9 +132,9 @@ async fn a_silent_table_is_not_waited_for() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn one_request_reads_and_the_others_go_on() {
-    let (edge, slow, cached) = slow(true);
+    let (runtime, slow, cached) = slow(true);
     cached.get(&id()).await.unwrap();
-    edge.advance(CACHE_MS);
+    runtime.advance(CACHE_MS);
     {
         let id = id();
         let mut reader = pin!(cached.get(&id));
@@ -153,7 +153,7 @@ async fn one_request_reads_and_the_others_go_on() {
         assert_eq!(slow.begun.load(Ordering::SeqCst), 2);
         // The reader is given up here, and with it its turn.
     }
-    edge.advance(CACHE_MS);
+    runtime.advance(CACHE_MS);
     assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
     assert_eq!(slow.begun.load(Ordering::SeqCst), 3);
 }
@@ -161,19 +161,19 @@ async fn one_request_reads_and_the_others_go_on() {
 /// A read that lags never takes a process back to an older document.
 #[tokio::test(flavor = "current_thread")]
 async fn an_older_document_does_not_replace_a_newer_one() {
-    let (store, edge, cached) = scene(1);
+    let (store, runtime, cached) = scene(1);
     let older = store.drop(&id()).await.unwrap().unwrap();
     let newer = older.set_paused(true).unwrap();
     store.put_drop(&newer);
     cached.get(&id()).await.unwrap();
     store.put_drop(&older);
     for _ in 0..3 {
-        edge.advance(CACHE_MS);
+        runtime.advance(CACHE_MS);
         let known = cached.get(&id()).await.unwrap().unwrap();
         assert_eq!(known.drop.version, newer.version);
     }
     store.put_drop(&newer);
-    edge.advance(CACHE_MS);
+    runtime.advance(CACHE_MS);
     assert!(!cached.get(&id()).await.unwrap().unwrap().is_stale);
 }
 

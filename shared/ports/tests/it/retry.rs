@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use memory::TestEdge;
+use memory::TestRuntime;
 use ports::Conditional;
-use ports::edge::Edge as _;
 use ports::retry::{
-    IN_REQUEST, IN_WORKER, Look, Policy, SENDING, Transient, look_again, retry, retry_each, retry_if,
+    Attempt, IN_REQUEST, IN_WORKER, Policy, SENDING, Transient, retry, retry_each, retry_if,
+    retry_on_conflict,
 };
+use ports::runtime::Clock as _;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,13 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Fails always, `call_ms` after each call began; how long after the start each call began.
-fn failing(policy: Policy, fault: Fault, call_ms: i64, edge: &TestEdge) -> Vec<i64> {
+fn failing(policy: Policy, fault: Fault, call_ms: i64, runtime: &TestRuntime) -> Vec<i64> {
     let calls = RefCell::new(Vec::new());
-    let outcome = run(retry(edge, policy, || async {
-        calls.borrow_mut().push(edge.now().millis_since(TestEdge::START));
-        edge.advance(call_ms);
+    let outcome = run(retry(runtime, policy, || async {
+        calls
+            .borrow_mut()
+            .push(runtime.now().millis_since(TestRuntime::START));
+        runtime.advance(call_ms);
         Err::<(), _>(fault)
     }));
     assert_eq!(outcome, Err(fault));
@@ -51,22 +54,22 @@ fn failing(policy: Policy, fault: Fault, call_ms: i64, edge: &TestEdge) -> Vec<i
 #[test]
 fn what_passes_is_repeated_as_often_as_the_policy_says_and_what_stays_is_not() {
     for policy in [IN_REQUEST, IN_WORKER, SENDING, Policy::at_once(3)] {
-        let edge = TestEdge::default();
-        assert_eq!(failing(policy, Fault::Stays, 0, &edge), [0]);
-        failing(policy, PASSES, 0, &edge);
-        assert!(edge.slept_ms() <= policy.budget_ms(), "{policy:?}");
+        let runtime = TestRuntime::default();
+        assert_eq!(failing(policy, Fault::Stays, 0, &runtime), [0]);
+        failing(policy, PASSES, 0, &runtime);
+        assert!(runtime.slept_ms() <= policy.budget_ms(), "{policy:?}");
     }
     assert_eq!(
-        failing(Policy::at_once(3), PASSES, 1, &TestEdge::default()),
+        failing(Policy::at_once(3), PASSES, 1, &TestRuntime::default()),
         [0, 1, 2, 3]
     );
-    assert_eq!(failing(IN_REQUEST, PASSES, 0, &TestEdge::default()).len(), 5);
+    assert_eq!(failing(IN_REQUEST, PASSES, 0, &TestRuntime::default()).len(), 5);
 }
 
 #[test]
 fn a_call_that_succeeds_later_ends_the_repeats() {
-    let (edge, calls) = (TestEdge::default(), Cell::new(0));
-    let outcome = run(retry(&edge, IN_WORKER, || async {
+    let (runtime, calls) = (TestRuntime::default(), Cell::new(0));
+    let outcome = run(retry(&runtime, IN_WORKER, || async {
         calls.set(calls.get() + 1);
         if calls.get() < 3 {
             Err(PASSES)
@@ -75,14 +78,14 @@ fn a_call_that_succeeds_later_ends_the_repeats() {
         }
     }));
     assert_eq!((outcome, calls.get()), (Ok(3), 3));
-    assert!(edge.slept_ms() >= 25 + 50);
+    assert!(runtime.slept_ms() >= 25 + 50);
 }
 
 #[test]
 fn only_errors_that_the_caller_names_are_repeated() {
-    let (edge, calls) = (TestEdge::default(), Cell::new(0));
+    let (runtime, calls) = (TestRuntime::default(), Cell::new(0));
     let asks = |fault: &Fault| fault.wait_at_least_ms() > 0;
-    let outcome = run(retry_if(&edge, IN_WORKER, asks, || async {
+    let outcome = run(retry_if(&runtime, IN_WORKER, asks, || async {
         calls.set(calls.get() + 1);
         let wait_ms = if calls.get() < 3 { 10 } else { 0 };
         Err::<(), _>(Fault::Passes { wait_ms })
@@ -92,7 +95,7 @@ fn only_errors_that_the_caller_names_are_repeated() {
 
 #[test]
 fn processes_that_fail_together_do_not_come_again_together() {
-    let first_wait = |seed| failing(Policy::new(1, 1_000, 1_000), PASSES, 0, &TestEdge::new(seed))[1];
+    let first_wait = |seed| failing(Policy::new(1, 1_000, 1_000), PASSES, 0, &TestRuntime::new(seed))[1];
     let waits: std::collections::BTreeSet<i64> = (0..20).map(first_wait).collect();
     assert!(waits.len() > 15, "{waits:?}");
     assert!(
@@ -118,17 +121,17 @@ proptest! {
         (until_ms, call_ms, wait_ms) in (0..4_000_i64, 0..600_i64, 0..300_u64),
         seed in any::<u64>(),
     ) {
-        let edge = TestEdge::new(seed);
-        let policy = Policy::new(retries, first_ms, first_ms + more_ms).until(TestEdge::START.plus_millis(until_ms));
-        let calls = failing(policy, Fault::Passes { wait_ms }, call_ms, &edge);
+        let runtime = TestRuntime::new(seed);
+        let policy = Policy::new(retries, first_ms, first_ms + more_ms).until(TestRuntime::START.plus_millis(until_ms));
+        let calls = failing(policy, Fault::Passes { wait_ms }, call_ms, &runtime);
         prop_assert!(calls.len() <= 1 + retries && calls[0] == 0);
         for (before, after) in calls.iter().zip(&calls[1..]) {
             prop_assert!(*after <= until_ms);
             prop_assert!(after - before >= call_ms + wait_ms.cast_signed());
         }
         let asked = wait_ms * u64::try_from(calls.len() - 1).unwrap();
-        prop_assert!(edge.slept_ms() <= policy.budget_ms() + asked);
-        let ended = edge.now().millis_since(TestEdge::START);
+        prop_assert!(runtime.slept_ms() <= policy.budget_ms() + asked);
+        let ended = runtime.now().millis_since(TestRuntime::START);
         prop_assert_eq!(ended, calls[calls.len() - 1] + call_ms, "no wait without a call after it");
     }
 
@@ -140,12 +143,12 @@ proptest! {
         silent in prop::collection::vec(0..7_usize, 0..5),
         retries in 0..5_usize,
     ) {
-        let edge = TestEdge::default();
+        let runtime = TestRuntime::default();
         let items: Vec<usize> = (0..scripts.len()).collect();
         let mut sent = vec![0; items.len()];
         let mut expected = vec![None; items.len()];
         let mut calls = 0;
-        let got = run(retry_each(&edge, Policy::new(retries, 1, 4), &items, |left: Vec<usize>| {
+        let got = run(retry_each(&runtime, Policy::new(retries, 1, 4), &items, |left: Vec<usize>| {
             assert!(left.is_sorted() && !left.is_empty());
             let answered = left.len() - silent.get(calls).copied().unwrap_or(0).min(left.len());
             calls += 1;
@@ -189,15 +192,15 @@ impl Versioned {
 
 #[test]
 fn of_writers_that_meet_each_one_succeeds_on_what_it_read_last() {
-    let (edge, value) = (TestEdge::default(), Versioned::default());
+    let (runtime, value) = (TestRuntime::default(), Versioned::default());
     let count = |_| async {
         let next = value.read().await + 1;
-        Ok::<_, ()>(Look::of(value.write(next).await, next))
+        Ok::<_, ()>(Attempt::of(value.write(next).await, next))
     };
-    // At each conflict another writer succeeded, so the last of six needs six looks.
+    // At each conflict another writer succeeded, so the last of six needs six attempts.
     let policy = Policy::at_once(5);
     let all = run(futures_util::future::join_all(
-        (0..6).map(|_| look_again(&edge, policy, count)),
+        (0..6).map(|_| retry_on_conflict(&runtime, policy, count)),
     ));
     let mut counted: Vec<u32> = all.into_iter().map(|done| done.unwrap().unwrap()).collect();
     counted.sort_unstable();
@@ -206,25 +209,31 @@ fn of_writers_that_meet_each_one_succeeds_on_what_it_read_last() {
 
 #[test]
 fn looks_are_bounded_and_an_error_ends_them() {
-    let edge = TestEdge::default();
-    let looks = Cell::new(0);
+    let runtime = TestRuntime::default();
+    let attempts = Cell::new(0);
     let again = |_| async {
-        looks.set(looks.get() + 1);
-        if looks.get() == 10 {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() == 10 {
             Err("fault")
         } else {
-            Ok(Look::<()>::Again)
+            Ok(Attempt::<()>::Again)
         }
     };
-    assert_eq!(run(look_again(&edge, Policy::at_once(3), &again)), Ok(None));
-    assert_eq!((looks.get(), edge.slept_ms()), (4, 0));
-    let late = Policy::new(9, 10, 10).until(edge.now().plus_millis(9));
-    assert_eq!(run(look_again(&edge, late, &again)), Ok(None));
     assert_eq!(
-        (looks.get(), edge.slept_ms()),
+        run(retry_on_conflict(&runtime, Policy::at_once(3), &again)),
+        Ok(None)
+    );
+    assert_eq!((attempts.get(), runtime.slept_ms()), (4, 0));
+    let late = Policy::new(9, 10, 10).until(runtime.now().plus_millis(9));
+    assert_eq!(run(retry_on_conflict(&runtime, late, &again)), Ok(None));
+    assert_eq!(
+        (attempts.get(), runtime.slept_ms()),
         (5, 0),
         "no wait beyond the deadline"
     );
-    assert_eq!(run(look_again(&edge, Policy::at_once(9), &again)), Err("fault"));
-    assert_eq!(looks.get(), 10);
+    assert_eq!(
+        run(retry_on_conflict(&runtime, Policy::at_once(9), &again)),
+        Err("fault")
+    );
+    assert_eq!(attempts.get(), 10);
 }

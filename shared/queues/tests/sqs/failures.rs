@@ -2,7 +2,7 @@
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::QueueAttributeName;
-use contracts::scene::placing;
+use contracts::fixtures::placing;
 use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents};

@@ -2,7 +2,7 @@
 
 use crate::local::LocalSqs;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use contracts::scene::placing;
+use contracts::fixtures::placing;
 use events::OrderEvent;
 use ports::messages::{Destination, SendEvents};
 use queues::{QueueUrls, SqsQueues};

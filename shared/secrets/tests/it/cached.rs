@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use memory::TestEdge;
+use memory::TestRuntime;
 use ports::secrets::{ReadSecret as _, SecretError, SecretText};
 use secrets::{CachedSecret, FetchSecret, LIFE_MS, PAUSE_MS, STALE_MS};
 use tokio::sync::Semaphore;
@@ -46,14 +46,14 @@ impl FetchSecret for Store {
     }
 }
 
-type Cache = CachedSecret<Store, TestEdge>;
+type Cache = CachedSecret<Store, TestRuntime>;
 
-fn scene() -> (Arc<Cache>, Store, TestEdge) {
-    let (store, edge) = (Store::new(), TestEdge::new(7));
+fn scene() -> (Arc<Cache>, Store, TestRuntime) {
+    let (store, runtime) = (Store::new(), TestRuntime::new(7));
     (
-        Arc::new(CachedSecret::new(store.clone(), edge.clone())),
+        Arc::new(CachedSecret::new(store.clone(), runtime.clone())),
         store,
-        edge,
+        runtime,
     )
 }
 
@@ -67,19 +67,19 @@ fn text(text: &str) -> Result<String, SecretError> {
 
 #[tokio::test]
 async fn a_value_is_fetched_when_it_is_needed_and_again_when_its_life_is_over() {
-    let (cache, store, edge) = scene();
+    let (cache, store, runtime) = scene();
     assert_eq!(store.fetches(), 0);
     for _ in 0..3 {
         assert_eq!(read(&cache).await, text("first"));
-        edge.advance(LIFE_MS / 3 - 1);
+        runtime.advance(LIFE_MS / 3 - 1);
     }
     assert_eq!(store.fetches(), 1);
     store.holds(Ok("second"));
-    edge.advance(LIFE_MS / 5 + 3);
+    runtime.advance(LIFE_MS / 5 + 3);
     assert_eq!(read(&cache).await, text("second"));
     assert_eq!(store.fetches(), 2);
     // After the clock jumped back, the value does not count as younger.
-    edge.advance(-STALE_MS);
+    runtime.advance(-STALE_MS);
     store.holds(Ok("third"));
     assert_eq!(read(&cache).await, text("third"));
 }
@@ -88,12 +88,12 @@ async fn a_value_is_fetched_when_it_is_needed_and_again_when_its_life_is_over() 
 async fn processes_that_started_together_do_not_fetch_together() {
     let mut lives = std::collections::BTreeSet::new();
     for seed in 0..20 {
-        let (store, edge) = (Store::new(), TestEdge::new(seed));
-        let cache = CachedSecret::new(store.clone(), edge.clone());
+        let (store, runtime) = (Store::new(), TestRuntime::new(seed));
+        let cache = CachedSecret::new(store.clone(), runtime.clone());
         read(&cache).await.unwrap();
         let mut life = 0;
         while store.fetches() == 1 {
-            edge.advance(1_000);
+            runtime.advance(1_000);
             life += 1_000;
             read(&cache).await.unwrap();
         }
@@ -105,9 +105,9 @@ async fn processes_that_started_together_do_not_fetch_together() {
 
 #[tokio::test]
 async fn a_refused_value_is_fetched_again_but_not_at_every_refusal() {
-    let (cache, store, edge) = scene();
+    let (cache, store, runtime) = scene();
     assert_eq!(read(&cache).await, text("first"));
-    edge.advance(PAUSE_MS);
+    runtime.advance(PAUSE_MS);
     store.holds(Ok("second"));
     assert_eq!(read(&cache).await, text("first"), "nobody refused it");
     cache.refused().await;
@@ -116,7 +116,7 @@ async fn a_refused_value_is_fetched_again_but_not_at_every_refusal() {
     for _ in 0..100 {
         cache.refused().await;
         assert_eq!(read(&cache).await, text("second"));
-        edge.advance(PAUSE_MS / 50);
+        runtime.advance(PAUSE_MS / 50);
     }
     assert_eq!(store.fetches(), 3);
 }
@@ -128,11 +128,11 @@ async fn the_former_value_is_used_while_the_store_does_not_answer_and_no_longer_
         SecretError::Missing,
         SecretError::Malformed,
     ] {
-        let (cache, store, edge) = scene();
+        let (cache, store, runtime) = scene();
         assert_eq!(read(&cache).await, text("first"));
         store.holds(Err(error));
-        let fetched_at = ports::edge::Edge::now(&edge);
-        edge.advance(2 * LIFE_MS);
+        let fetched_at = ports::runtime::Clock::now(&runtime);
+        runtime.advance(2 * LIFE_MS);
         for _ in 0..100 {
             assert_eq!(read(&cache).await, text("first"));
         }
@@ -141,11 +141,11 @@ async fn the_former_value_is_used_while_the_store_does_not_answer_and_no_longer_
             2,
             "payments do not wait for a store that is away"
         );
-        edge.set(fetched_at.plus_millis(STALE_MS - 1));
+        runtime.set(fetched_at.plus_millis(STALE_MS - 1));
         assert_eq!(read(&cache).await, text("first"));
-        edge.set(fetched_at.plus_millis(STALE_MS));
+        runtime.set(fetched_at.plus_millis(STALE_MS));
         assert_eq!(read(&cache).await, Err(error));
-        edge.advance(PAUSE_MS);
+        runtime.advance(PAUSE_MS);
         store.holds(Ok("second"));
         assert_eq!(read(&cache).await, text("second"));
     }
@@ -153,20 +153,20 @@ async fn the_former_value_is_used_while_the_store_does_not_answer_and_no_longer_
 
 #[tokio::test]
 async fn without_any_value_the_error_is_told_and_fetched_for_once_in_a_pause() {
-    let (cache, store, edge) = scene();
+    let (cache, store, runtime) = scene();
     store.holds(Err(SecretError::Missing));
     for _ in 0..10 {
         assert_eq!(read(&cache).await, Err(SecretError::Missing));
     }
     assert_eq!(store.fetches(), 1);
-    edge.advance(PAUSE_MS);
+    runtime.advance(PAUSE_MS);
     store.holds(Ok("first"));
     assert_eq!(read(&cache).await, text("first"));
 }
 
 #[tokio::test]
 async fn one_fetch_serves_all_who_wait_for_it() {
-    let (cache, store, edge) = scene();
+    let (cache, store, runtime) = scene();
     store.permits.forget_permits(1_000);
     let readers: Vec<_> = (0..20)
         .map(|_| {
@@ -182,7 +182,7 @@ async fn one_fetch_serves_all_who_wait_for_it() {
     }
     assert_eq!(store.fetches(), 1);
     // With a value that was not refused, only the fetching caller waits.
-    edge.advance(2 * LIFE_MS);
+    runtime.advance(2 * LIFE_MS);
     store.holds(Ok("second"));
     let fetching = {
         let cache = Arc::clone(&cache);

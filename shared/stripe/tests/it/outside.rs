@@ -16,16 +16,16 @@ use crate::support::{KEY, adapter};
     clippy::disallowed_methods,
     reason = "the script that runs these tests sets them"
 )]
-fn told(name: &str) -> String {
+fn variable(name: &str) -> String {
     std::env::var(name).expect("infra/tools/outside-gateway sets it")
 }
 
 #[tokio::test]
 #[ignore = "infra/tools/outside-gateway runs it"]
 async fn outside_a_payment_is_made_found_and_cancelled() {
-    let gateway = adapter(&told("OUTSIDE_GATEWAY_URL"), KEY, Duration::from_secs(10));
+    let gateway = adapter(&variable("OUTSIDE_GATEWAY_URL"), KEY, Duration::from_secs(10));
     let new = NewPayment {
-        order: told("OUTSIDE_GATEWAY_ORDER").parse().unwrap(),
+        order: variable("OUTSIDE_GATEWAY_ORDER").parse().unwrap(),
         amount: Money {
             amount_minor: 4_900,
             currency: "EUR".parse().unwrap(),
@@ -59,9 +59,9 @@ struct Kept {
 #[test]
 #[ignore = "infra/tools/outside-gateway runs it"]
 fn outside_webhooks_are_signed_and_read_as_ours_are() {
-    let kept = std::fs::read(told("OUTSIDE_GATEWAY_WEBHOOKS")).unwrap();
+    let kept = std::fs::read(variable("OUTSIDE_GATEWAY_WEBHOOKS")).unwrap();
     let kept: Vec<Kept> = serde_json::from_slice(&kept).unwrap();
-    let secret = SecretText::new(told("OUTSIDE_GATEWAY_SECRET"));
+    let secret = SecretText::new(variable("OUTSIDE_GATEWAY_SECRET"));
     let other = SecretText::new("whsec_other".to_owned());
     let mut notices = Vec::new();
     for Kept { signature, body } in &kept {
@@ -82,7 +82,7 @@ fn outside_webhooks_are_signed_and_read_as_ours_are() {
     let orders: Vec<&str> = notices.iter().map(|notice| notice.order.as_str()).collect();
     assert_eq!(
         orders,
-        [told("OUTSIDE_GATEWAY_ORDER")],
+        [variable("OUTSIDE_GATEWAY_ORDER")],
         "of {} webhooks one is about an order",
         kept.len()
     );

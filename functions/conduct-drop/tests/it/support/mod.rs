@@ -12,17 +12,17 @@ use domain::ids::{DropId, Nonce, OrderId, ReservationId, ShardKey, ShopperId};
 use domain::money::Money;
 use domain::order::{EndReason, Fingerprint, Order, OrderStatus, Placement};
 use domain::status::DropStatus;
-use memory::{MemoryStore, TestEdge, fixtures};
+use memory::{MemoryStore, TestRuntime, fixtures};
 use ports::drops::{FreeCounts, ReadCounts as _, ReadDrop as _, ReadStatus as _, StoreDrop as _};
-use ports::edge::Edge as _;
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing};
+use ports::runtime::Clock as _;
 use ports::stock::ClaimStock as _;
 
-pub type OnMemory = Conductor<MemoryStore, MemoryStore, MemoryStore, MemoryStore, TestEdge>;
+pub type OnMemory = Conductor<MemoryStore, MemoryStore, MemoryStore, MemoryStore, TestRuntime>;
 
 pub struct Scene {
     pub store: MemoryStore,
-    pub edge: TestEdge,
+    pub runtime: TestRuntime,
 }
 
 pub fn id() -> DropId {
@@ -49,9 +49,9 @@ impl Scene {
     }
 
     pub fn with(skus: &[(&str, u32)]) -> Self {
-        let (store, edge) = (MemoryStore::new(), TestEdge::new(5));
-        fixtures::open_drop(&store, &edge, "d", skus, 2);
-        Self { store, edge }
+        let (store, runtime) = (MemoryStore::new(), TestRuntime::new(5));
+        fixtures::open_drop(&store, &runtime, "d", skus, 2);
+        Self { store, runtime }
     }
 
     /// A process of the function.
@@ -62,7 +62,7 @@ impl Scene {
             store(),
             store(),
             store(),
-            self.edge.clone(),
+            self.runtime.clone(),
             Settings::default(),
         )
     }
@@ -82,9 +82,15 @@ impl Scene {
     }
 
     pub async fn hold_for(&self, sku: &str, index: u16, who: &str, units: u32, seconds: u32) -> bool {
-        let key = format!("{sku}{index}{}", self.edge.now().as_millis());
-        let nonce = Nonce::of_request(&id(), &sku.parse().unwrap(), &shopper(who), &key, TestEdge::START);
-        let claim = Claim::held(units, self.edge.now().plus_seconds(seconds), nonce);
+        let key = format!("{sku}{index}{}", self.runtime.now().as_millis());
+        let nonce = Nonce::of_request(
+            &id(),
+            &sku.parse().unwrap(),
+            &shopper(who),
+            &key,
+            TestRuntime::START,
+        );
+        let claim = Claim::held(units, self.runtime.now().plus_seconds(seconds), nonce);
         let key = shard(sku, index);
         self.store
             .claim(&key, &shopper(who), &claim)
@@ -100,7 +106,7 @@ impl Scene {
 
     /// Checks a hold out; returns the order if it was placed.
     pub async fn order(&self, sku: &str, index: u16, who: &str) -> Option<Order> {
-        let now = self.edge.now();
+        let now = self.runtime.now();
         let hold = self.claim(sku, index, who)?;
         let claim = hold
             .ordered(now, now.plus_seconds(fixtures::PAYMENT_SECONDS))
@@ -121,7 +127,7 @@ impl Scene {
             claim,
             payment_method: "pm_card".to_owned(),
             fingerprint: Fingerprint::of_request(b"k", b"f"),
-            terms: contracts::scene::TERMS,
+            terms: contracts::fixtures::TERMS,
         };
         let order = Order::place(placement, now);
         let placing = Placing {
@@ -146,19 +152,21 @@ impl Scene {
     pub async fn start_payment(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
         let step = order
-            .with_payment("pi_1".parse().unwrap(), self.edge.now())
+            .with_payment("pi_1".parse().unwrap(), self.runtime.now())
             .unwrap();
         assert!(self.store.advance(&step).await.unwrap().is_done());
     }
 
     pub async fn settle(&self, id: &OrderId) {
-        let step = self.order_as_it_is(id).settle(self.edge.now()).unwrap();
+        let step = self.order_as_it_is(id).settle(self.runtime.now()).unwrap();
         assert!(self.store.advance(&step).await.unwrap().is_done());
     }
 
     pub async fn decline(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
-        let step = order.undo(EndReason::PaymentDeclined, self.edge.now()).unwrap();
+        let step = order
+            .undo(EndReason::PaymentDeclined, self.runtime.now())
+            .unwrap();
         assert!(self.store.advance(&step).await.unwrap().is_done());
     }
 
@@ -166,7 +174,7 @@ impl Scene {
     pub async fn end_if_asked(&self, id: &OrderId) {
         let order = self.order_as_it_is(id);
         if let Some(reason) = order.cancel_requested.filter(|_| order.status.is_open()) {
-            let step = order.undo(reason, self.edge.now()).unwrap();
+            let step = order.undo(reason, self.runtime.now()).unwrap();
             assert!(self.store.advance(&step).await.unwrap().is_done());
         }
     }

@@ -11,17 +11,17 @@ use domain::drops::Drop;
 use domain::rate::CallRate;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use memory::{MemoryStore, TestEdge};
+use memory::{MemoryStore, TestRuntime};
 use operate_drop::Api;
 use ports::drops::ReadDrop as _;
-use ports::edge::Edge as _;
+use ports::runtime::Clock as _;
 use serde_json::{Value, json};
 use tokens::{Audience, KeySet, SigningKey, Verifier};
 use tower::ServiceExt as _;
 
 pub struct Scene {
     pub store: MemoryStore,
-    pub edge: TestEdge,
+    pub runtime: TestRuntime,
     pub keys: SigningKey,
     pub deployer: SigningKey,
     pub router: Router,
@@ -29,7 +29,7 @@ pub struct Scene {
 
 /// A time of the test's clock, in seconds from its start, in the API's format.
 pub fn moment(seconds: u32) -> String {
-    let at = api::moment::Moment(TestEdge::START.plus_seconds(seconds));
+    let at = api::moment::Moment(TestRuntime::START.plus_seconds(seconds));
     serde_json::to_value(at).unwrap().as_str().unwrap().to_owned()
 }
 
@@ -52,9 +52,9 @@ impl Scene {
 
     /// The function with a payment gateway that is called at `rate`.
     pub fn with_gateway(rate: CallRate) -> Self {
-        let (store, edge, keys) = (
+        let (store, runtime, keys) = (
             MemoryStore::new(),
-            TestEdge::new(11),
+            TestRuntime::new(11),
             SigningKey::generate("a").unwrap(),
         );
         let deployer = SigningKey::generate("deployer").unwrap();
@@ -62,10 +62,10 @@ impl Scene {
             .with_deployers(KeySet::of(&[&deployer]).unwrap())
             .unwrap();
         let port = || store.clone();
-        let router = Api::router(port(), port(), port(), port(), rate, operators, edge.clone());
+        let router = Api::router(port(), port(), port(), port(), rate, operators, runtime.clone());
         Self {
             store,
-            edge,
+            runtime,
             keys,
             deployer,
             router,
@@ -73,7 +73,7 @@ impl Scene {
     }
 
     pub fn token(&self) -> String {
-        let now = self.edge.now().as_seconds();
+        let now = self.runtime.now().as_seconds();
         self.keys
             .sign(Audience::Operator, "olga", now, now + 600)
             .unwrap()

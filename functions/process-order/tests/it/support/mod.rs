@@ -1,17 +1,17 @@
 //! Orders over memory, a gateway in memory, and the audit after every test.
 #![allow(dead_code)]
 
-use contracts::scene;
+use contracts::fixtures;
 use domain::ids::OrderId;
 use domain::order::{EndReason, Fingerprint, Order, OrderStatus};
 use domain::rate::CallRate;
-use memory::{MemoryGateway, MemoryStore, TestEdge};
-use ports::edge::Edge as _;
+use memory::{MemoryGateway, MemoryStore, TestRuntime};
 use ports::orders::{AdvanceOrder as _, PlaceOrder as _, Placing, ReadOrder as _};
 use ports::payment::{Payment, PaymentId, PaymentState};
+use ports::runtime::Clock as _;
 use ports::stock::{AllocateStock as _, ClaimStock as _};
 use process_order::Pace;
-use process_order::drive::{Driven, Driver, NotDriven, Patience};
+use process_order::advance_payment::{Advanced, NotAdvanced, Patience, PaymentSaga};
 
 pub(crate) const VISA: &str = "pm_card_visa";
 pub(crate) const DECLINED: &str = "pm_card_visa_chargeDeclined";
@@ -23,8 +23,8 @@ pub(crate) const TO_SIGN: &str = "pm_card_authenticationRequired";
 pub(crate) struct Scene {
     pub(crate) store: MemoryStore,
     pub(crate) gateway: MemoryGateway,
-    pub(crate) edge: TestEdge,
-    pub(crate) driver: Driver<MemoryStore, MemoryGateway, TestEdge>,
+    pub(crate) runtime: TestRuntime,
+    pub(crate) saga: PaymentSaga<MemoryStore, MemoryGateway, TestRuntime>,
 }
 
 /// A rate so high that no call waits.
@@ -40,15 +40,15 @@ impl Scene {
 
     /// The function over a gateway that may be called at `pace`.
     pub(crate) async fn paced(seed: u64, pace: Pace) -> Self {
-        let (store, gateway, edge) = (MemoryStore::new(), MemoryGateway::new(), TestEdge::new(seed));
-        assert!(store.allocate(&scene::key(0), 20).await.unwrap().is_done());
+        let (store, gateway, runtime) = (MemoryStore::new(), MemoryGateway::new(), TestRuntime::new(seed));
+        assert!(store.allocate(&fixtures::key(0), 20).await.unwrap().is_done());
         let return_url = "https://shop.example/orders".to_owned();
-        let driver = Driver::new(store.clone(), gateway.clone(), pace, return_url, edge.clone());
+        let saga = PaymentSaga::new(store.clone(), gateway.clone(), pace, return_url, runtime.clone());
         Self {
             store,
             gateway,
-            edge,
-            driver,
+            runtime,
+            saga,
         }
     }
 
@@ -59,9 +59,13 @@ impl Scene {
 
     /// Like the helper above, placed by a request with the key `key`.
     pub(crate) async fn order_by(&self, who: &str, key: &str, method: &str) -> OrderId {
-        let placing = scene::placing_in(0, who, key, 1, 2, self.edge.now());
+        let placing = fixtures::placing_in(0, who, key, 1, 2, self.runtime.now());
         let first = !(self.store.orders().values()).any(|order| order.shopper == placing.order.shopper);
-        let mut placing = if first { scene::as_first(placing) } else { placing };
+        let mut placing = if first {
+            fixtures::as_first(placing)
+        } else {
+            placing
+        };
         placing.order.tries[0].method = method.to_owned();
         self.store_placing(placing).await
     }
@@ -69,29 +73,29 @@ impl Scene {
     pub(crate) async fn store_placing(&self, placing: Placing) -> OrderId {
         let claimed = self
             .store
-            .claim(&scene::key(0), &placing.order.shopper, &placing.hold)
+            .claim(&fixtures::key(0), &placing.order.shopper, &placing.hold)
             .await;
         assert!(claimed.unwrap().is_done());
         assert!(self.store.place(&placing).await.unwrap().is_done());
         placing.order.id
     }
 
-    pub(crate) async fn drive(&self, id: &OrderId) -> Result<Driven, NotDriven> {
-        self.driver.drive(id, None, Patience::Long).await
+    pub(crate) async fn advance(&self, id: &OrderId) -> Result<Advanced, NotAdvanced> {
+        self.saga.advance_payment(id, None, Patience::Long).await
     }
 
     /// Repeats as the queue and the sweeper do, while the message fails or the gateway does not answer.
-    pub(crate) async fn deliver(&self, id: &OrderId) -> Driven {
+    pub(crate) async fn deliver(&self, id: &OrderId) -> Advanced {
         let mut last = None;
         for _ in 0..12 {
-            match self.drive(id).await {
-                Ok(Driven::WithoutGateway) => {}
-                Ok(driven) => return driven,
+            match self.advance(id).await {
+                Ok(Advanced::WithoutGateway) => {}
+                Ok(advanced) => return advanced,
                 Err(error) => last = Some(error),
             }
-            self.edge.advance(500);
+            self.runtime.advance(500);
         }
-        panic!("not driven in twelve deliveries: {last:?}")
+        panic!("not advanced in twelve deliveries: {last:?}")
     }
 
     pub(crate) async fn read(&self, id: &OrderId) -> Order {
@@ -103,7 +107,7 @@ impl Scene {
         let Ok(Some(order)) = self.store.order(id).await else {
             return false;
         };
-        let Ok(step) = order.request_cancel(EndReason::ByShopper, self.edge.now()) else {
+        let Ok(step) = order.request_cancel(EndReason::ByShopper, self.runtime.now()) else {
             return false;
         };
         self.store.advance(&step).await.is_ok_and(|done| done.is_done())
@@ -118,12 +122,12 @@ impl Scene {
 
     /// Moves the time past the shopper's limit for the bank's page.
     pub(crate) fn past_the_deadline(&self) {
-        self.edge.advance_seconds(121);
+        self.runtime.advance_seconds(121);
     }
 
     /// Moves the time past the limit for which an order waits for the gateway.
     pub(crate) fn past_the_wait(&self) {
-        self.edge.advance_seconds(7_201);
+        self.runtime.advance_seconds(7_201);
     }
 
     /// Submits another card as the shopper; returns whether it was accepted.
@@ -132,7 +136,7 @@ impl Scene {
             return false;
         };
         let request = Fingerprint::of_request(method.as_bytes(), method.as_bytes());
-        let Ok(step) = order.another_card(method.to_owned(), request, self.edge.now()) else {
+        let Ok(step) = order.another_card(method.to_owned(), request, self.runtime.now()) else {
             return false;
         };
         self.store.advance(&step).await.is_ok_and(|done| done.is_done())

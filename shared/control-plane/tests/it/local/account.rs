@@ -22,7 +22,7 @@ use capacity::amounts::Polling;
 use capacity::calendar::CalendarDrop;
 use capacity::database::DatabaseBaseline;
 use capacity::documents::Documents;
-use contracts::account::{AccountPorts, ControlPlanes, scene};
+use contracts::account::{AccountPorts, ControlPlanes, account_fixtures};
 use control_plane::{AwsAccount, Clients, FunctionName, Names, Patience, Service, SourceName, Trial};
 use domain::time::Timestamp;
 use memory::MemoryStore;
@@ -73,14 +73,14 @@ fn config(number: u64, service: Service) -> SdkConfig {
 
 impl Local {
     pub(crate) async fn serverless() -> Self {
-        Self::start(|_| scene::serverless()).await
+        Self::start(|_| account_fixtures::serverless()).await
     }
 
     pub(crate) async fn provisioned() -> Self {
         Self::start(|number| {
             let name = |part| format!("db-{number}-{part}");
             let [one, two, three] = ["one", "two", "three"].map(name);
-            scene::provisioned([&one, &two, &three])
+            account_fixtures::provisioned([&one, &two, &three])
         })
         .await
     }
@@ -104,7 +104,10 @@ impl Local {
             sources: BTreeMap::new(),
             cluster: format!("ledger-{number}"),
         };
-        for (function, trial) in [(scene::API, "GET /drops/-"), (scene::WORKER, "batch")] {
+        for (function, trial) in [
+            (account_fixtures::API, "GET /drops/-"),
+            (account_fixtures::WORKER, "batch"),
+        ] {
             let name = format!("stack-{function}-{number}");
             past.make_function(&name).await;
             let trial = Trial::try_from(trial.to_owned()).unwrap();
@@ -127,7 +130,7 @@ impl Local {
             .send()
             .await
             .unwrap();
-        let worker = &names.functions[scene::WORKER].name;
+        let worker = &names.functions[account_fixtures::WORKER].name;
         let Polling::MaximumConcurrency(most) = documents.baseline.queues[0].polling else {
             panic!("{:?}", documents.baseline.queues);
         };
@@ -140,10 +143,10 @@ impl Local {
             mapping: mapping.uuid.unwrap(),
             queue_url: queue.queue_url.unwrap(),
         };
-        names.sources.insert(scene::SOURCE.to_owned(), source);
+        names.sources.insert(account_fixtures::SOURCE.to_owned(), source);
         let table = format!("stack-orders-{number}");
         past.make_table(&table).await;
-        names.tables.insert(scene::TABLE.to_owned(), table);
+        names.tables.insert(account_fixtures::TABLE.to_owned(), table);
         past.make_database(&names.cluster, &documents.baseline.database)
             .await;
         let clients = Clients::new(|service| config(number, service), Patience::default());
@@ -346,13 +349,13 @@ impl ControlPlanes for Local {
 
     async fn send(&self) {
         let send = self.past.sqs.send_message();
-        let send = send.queue_url(&self.names.sources[scene::SOURCE].queue_url);
+        let send = send.queue_url(&self.names.sources[account_fixtures::SOURCE].queue_url);
         // Delayed beyond the test's end, so that no consumer removes the message before the look.
         send.message_body("{}").delay_seconds(900).send().await.unwrap();
     }
 
     async fn spoil(&self) {
-        let name = &self.names.functions[scene::API].name;
+        let name = &self.names.functions[account_fixtures::API].name;
         let update = self.past.lambda.update_function_code().function_name(name);
         let update = update.zip_file(Blob::new(code(false))).publish(true);
         let version = update.send().await.unwrap().version.unwrap();

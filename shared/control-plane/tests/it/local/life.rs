@@ -3,9 +3,9 @@
 
 use capacity::observed::Observed;
 use capacity::quotas::Quotas;
-use contracts::account::{ControlPlanes, scene};
-use contracts::scene::NOW;
-use memory::{MemoryAccount, MemoryStore, TestEdge};
+use contracts::account::{ControlPlanes, account_fixtures};
+use contracts::fixtures::NOW;
+use memory::{MemoryAccount, MemoryStore, TestRuntime};
 use ports::prescale::{Observe, ReadQuotas};
 use prescale::{Mode, Prescaler};
 
@@ -20,17 +20,17 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
     let quotas: Quotas = local.account.quotas(&docs.baseline).await.unwrap().unwrap();
     assert_eq!(docs.mistakes(&quotas), vec![]);
     let drop = docs.calendar[0].clone();
-    let edge = TestEdge::new(1);
-    let store = MemoryAccount::at_baseline(docs.clone(), quotas, edge.clone());
+    let runtime = TestRuntime::new(1);
+    let store = MemoryAccount::at_baseline(docs.clone(), quotas, runtime.clone());
     let prescaler = Prescaler::new(
         local.account.clone(),
         store.clone(),
         MemoryStore::new(),
-        edge.clone(),
+        runtime.clone(),
         "test",
     );
     let run = async |seconds: u32| {
-        edge.set(NOW.plus_seconds(seconds));
+        runtime.set(NOW.plus_seconds(seconds));
         let deadline = NOW.plus_seconds(seconds + 55);
         prescaler
             .run(Mode::Apply, &format!("run-{seconds}"), deadline)
@@ -44,7 +44,7 @@ async fn a_drop_is_prepared_for_found_ready_and_given_back() {
     assert_eq!(store.readiness_of(&drop.id), None);
     // The drop opens after an hour. Shoppers arrive from ten minutes before, and preparing takes some minutes.
     let prepared = run(2_700).await;
-    let there = prepared.function(scene::API);
+    let there = prepared.function(account_fixtures::API);
     // 900 requests a second at ten for each unit, with a headroom of 1.2.
     assert_eq!((there.asked.provisioned, there.allocated), (108, 108));
     let waits = store.readiness_of(&drop.id).unwrap();

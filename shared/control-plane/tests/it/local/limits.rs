@@ -3,7 +3,7 @@
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::quotas::Quotas;
 use capacity::steps::Step;
-use contracts::account::{ControlPlanes, scene};
+use contracts::account::{ControlPlanes, account_fixtures};
 use domain::drops::FieldError;
 use ports::prescale::{CarryOut, Observe, ReadDocuments, ReadQuotas};
 
@@ -34,7 +34,7 @@ async fn others_reservations_are_counted_and_ours_are_not() {
     };
     assert_eq!(quotas, expected);
     let more = Step::Reserve {
-        function: scene::API.to_owned(),
+        function: account_fixtures::API.to_owned(),
         from: None,
         to: Some(60),
     };
@@ -93,13 +93,13 @@ async fn an_index_is_warmed_with_its_table() {
         read_units,
     };
     let step = Step::Warm {
-        table: scene::TABLE.to_owned(),
-        from: scene::NEW_TABLE,
+        table: account_fixtures::TABLE.to_owned(),
+        from: account_fixtures::NEW_TABLE,
         to: warm(6_000, 15_000),
     };
     local.account.carry_out(&step).await.unwrap();
     let described = local.past.dynamodb.describe_table();
-    let described = described.table_name(&local.names.tables[scene::TABLE]);
+    let described = described.table_name(&local.names.tables[account_fixtures::TABLE]);
     let table = described.send().await.unwrap().table.unwrap();
     let index = table.global_secondary_indexes()[0].warm_throughput().unwrap();
     // The index's reads count separately.
@@ -149,7 +149,7 @@ async fn a_deferred_class_is_seen_and_put_right() {
         .modify_db_instance()
         .db_instance_identifier(&reader);
     modify
-        .db_instance_class(scene::LARGE)
+        .db_instance_class(account_fixtures::LARGE)
         .apply_immediately(false)
         .send()
         .await
@@ -159,8 +159,8 @@ async fn a_deferred_class_is_seen_and_put_right() {
     assert_eq!(deferred.observed, seen.observed);
     let step = Step::ChangeClass {
         instance: reader,
-        from: scene::SMALL.to_owned(),
-        to: scene::LARGE.to_owned(),
+        from: account_fixtures::SMALL.to_owned(),
+        to: account_fixtures::LARGE.to_owned(),
         interrupts: false,
     };
     local.account.carry_out(&step).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_deferred_class_is_seen_and_put_right() {
 #[tokio::test]
 async fn an_event_source_without_a_setting_counts_as_unlimited() {
     let local = Local::serverless().await;
-    let worker = &local.names.functions[scene::WORKER].name;
+    let worker = &local.names.functions[account_fixtures::WORKER].name;
     local
         .past
         .sqs
@@ -181,7 +181,7 @@ async fn an_event_source_without_a_setting_counts_as_unlimited() {
         .send()
         .await
         .unwrap();
-    let source = &local.names.sources[scene::SOURCE];
+    let source = &local.names.sources[account_fixtures::SOURCE];
     let update = local
         .past
         .lambda
@@ -196,7 +196,7 @@ async fn an_event_source_without_a_setting_counts_as_unlimited() {
         .unwrap();
     let seen = local.account.observe(&local.documents().baseline).await.unwrap();
     assert_eq!(
-        seen.observed.queues[scene::SOURCE],
+        seen.observed.queues[account_fixtures::SOURCE],
         Polling::MaximumConcurrency(1_000)
     );
 }
@@ -204,7 +204,7 @@ async fn an_event_source_without_a_setting_counts_as_unlimited() {
 #[tokio::test]
 async fn an_event_source_that_is_switched_off_is_inactive() {
     let local = Local::serverless().await;
-    let source = &local.names.sources[scene::SOURCE];
+    let source = &local.names.sources[account_fixtures::SOURCE];
     let update = local
         .past
         .lambda
@@ -212,9 +212,12 @@ async fn an_event_source_that_is_switched_off_is_inactive() {
         .uuid(&source.mapping);
     update.enabled(false).send().await.unwrap();
     let seen = local.account.observe(&local.documents().baseline).await.unwrap();
-    assert_eq!(seen.inactive_sources, [scene::SOURCE.to_owned()].into());
     assert_eq!(
-        seen.observed.queues[scene::SOURCE],
+        seen.inactive_sources,
+        [account_fixtures::SOURCE.to_owned()].into()
+    );
+    assert_eq!(
+        seen.observed.queues[account_fixtures::SOURCE],
         Polling::MaximumConcurrency(10)
     );
 }

@@ -2,8 +2,8 @@
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
-use contracts::account::{ControlPlanes, scene};
-use contracts::scene::NOW;
+use contracts::account::{ControlPlanes, account_fixtures};
+use contracts::fixtures::NOW;
 use domain::time::Timestamp;
 use ports::prescale::{Measure, MeasureDemand};
 
@@ -29,7 +29,7 @@ impl Local {
     }
 
     async fn spilled(&self, alias: &str, at: Timestamp, value: f64) {
-        let name = self.names.functions[scene::API].name.as_str();
+        let name = self.names.functions[account_fixtures::API].name.as_str();
         let resource = format!("{name}:{alias}");
         let of = [("FunctionName", name), ("Resource", resource.as_str())];
         let metric = "ProvisionedConcurrencySpilloverInvocations";
@@ -57,7 +57,7 @@ async fn what_spilled_over_is_the_live_alias_and_summed_up() {
     let local = Local::serverless().await;
     let spilled = async |from, to| {
         let (from, to) = (NOW.plus_seconds(from), NOW.plus_seconds(to));
-        local.account.spill_over(scene::API, from, to).await
+        local.account.spill_over(account_fixtures::API, from, to).await
     };
     assert_eq!(spilled(0, 60).await, Ok(0));
     for (second, value) in [(0, 3.0), (30, 4.0), (70, 5.0), (130, 100.0)] {
@@ -73,8 +73,8 @@ async fn what_spilled_over_is_the_live_alias_and_summed_up() {
 #[tokio::test]
 async fn a_drops_demand_is_counted_by_phase_and_by_the_live_alias() {
     let local = Local::serverless().await;
-    let drop = scene::drop_on("autumn");
-    let name = local.names.functions[scene::API].name.clone();
+    let drop = account_fixtures::drop_on("autumn");
+    let name = local.names.functions[account_fixtures::API].name.clone();
     let put = async |alias: &str, metric: &str, second: i64, value: f64| {
         let resource = format!("{name}:{alias}");
         let of = [("FunctionName", name.as_str()), ("Resource", resource.as_str())];
@@ -98,7 +98,7 @@ async fn a_drops_demand_is_counted_by_phase_and_by_the_live_alias() {
     for (second, ms) in [(3_000, 900.0), (3_600, 20.0), (3_610, 40.0)] {
         put("live", "Duration", second, ms).await;
     }
-    let table = local.names.tables[scene::TABLE].clone();
+    let table = local.names.tables[account_fixtures::TABLE].clone();
     let of = [("TableName", table.as_str())];
     for (second, units) in [(3_600, 100.0), (3_700, 20.5)] {
         let at = NOW.plus_seconds(second);
@@ -119,14 +119,17 @@ async fn a_drops_demand_is_counted_by_phase_and_by_the_live_alias() {
         (10_000, 500, None)
     );
     assert_eq!(measured.seconds.all(), [600.0, 60.0, 3_540.0, 120.0]);
-    let function = measured.function(scene::API).unwrap();
+    let function = measured.function(account_fixtures::API).unwrap();
     assert_eq!(function.invocations.unwrap().all(), [40, 400, 50, 5]);
     // The value of the busiest minute, not of the slowest.
     let p95 = function.p95_ms.unwrap();
     assert!((20.0..=40.0).contains(&p95), "{p95}");
     // 30 invocations of 900 ms and 400 of 30 ms.
     assert!((function.mean_ms.unwrap() - 39_000.0 / 430.0).abs() < 1e-6);
-    let used = measured.table(scene::TABLE).unwrap();
+    let used = measured.table(account_fixtures::TABLE).unwrap();
     assert_eq!((used.write_units, used.read_units), (Some(120.5), None));
-    assert_eq!(measured.function(scene::WORKER).unwrap().invocations, None);
+    assert_eq!(
+        measured.function(account_fixtures::WORKER).unwrap().invocations,
+        None
+    );
 }

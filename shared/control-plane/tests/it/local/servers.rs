@@ -90,7 +90,7 @@ fn start(program: impl Fn(&mut Command, u16)) -> Server {
         .port();
     // The shell removes this folder.
     let folder = tempfile::Builder::new()
-        .prefix("planes-")
+        .prefix("control-planes-")
         .tempdir()
         .unwrap()
         .keep();

@@ -1,0 +1,456 @@
+//! Token verifiers, cached in the process.
+//!
+//! **Problem.** The keys of issuers change while a process runs. A check must not call another service for each
+//! request, must accept a new key and refuse a removed key soon, and must continue while the database is unavailable.
+//!
+//! **Model.** [`CachedIssuers`] keeps the issuers' document that was read last:
+//!
+//! | age of the document | keys that check a token |
+//! |---|---|
+//! | younger than [`LIFE_MS`], less up to a fifth at random | the cached keys, without a read |
+//! | older | the keys of a new read; if the database does not answer, the cached keys until they are [`STALE_MS`] old |
+//! | older than [`STALE_MS`], or no document | the keys of a new read; if the database does not answer, none: 503 |
+//!
+//! A token that names an unknown key of a known issuer also causes a read, since the key may be new. At most one read
+//! runs at a time in a process. While a document is cached, no read begins within [`PAUSE_MS`] of the end of the last
+//! one. So tokens with invented `kid`s cause one read in five seconds for each process, whatever their number.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::time::Timestamp;
+use ports::StoreError;
+use ports::issuers::{ISSUER_COPIES, IssuerList, IssuersDocument, ReadIssuers};
+use ports::retry::{IN_REQUEST, retry};
+use ports::runtime::Runtime;
+use tokens::{Audience, Identity, Published, TokenError, Verifier};
+
+/// How long a document is used before it is read again, in milliseconds, less up to a fifth at random, so that
+/// processes that started together do not read together. A removed key is refused after this time at the latest.
+pub const LIFE_MS: i64 = 60_000;
+
+/// How long a document is used while the database does not answer, in milliseconds.
+pub const STALE_MS: i64 = 60 * 60_000;
+
+/// The shortest time between the end of a read and the next read while a document is cached, in milliseconds.
+pub const PAUSE_MS: i64 = 5_000;
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unidentified {
+    /// The token is invalid.
+    Refused(TokenError),
+    /// The issuers' document cannot be read, so the token cannot be checked.
+    Unknown(StoreError),
+}
+
+/// The boxed future of a check.
+type Checked<'a> = Pin<Box<dyn Future<Output = Result<Identity, Unidentified>> + Send + 'a>>;
+
+trait Check: Send + Sync {
+    fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a>;
+}
+
+/// Checks the bearer tokens of a function's requests. Clones share the cache.
+#[derive(Clone)]
+pub struct Tokens(Arc<dyn Check>);
+
+impl Tokens {
+    /// Checks tokens of shoppers. `issuers` reads their document with the first request.
+    pub fn of_shoppers(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
+        Self::cached(Audience::Shopper, IssuerList::Shoppers, issuers, runtime)
+    }
+
+    /// Checks tokens of operators. `issuers` reads their document with the first request.
+    pub fn of_operators(issuers: impl ReadIssuers + 'static, runtime: impl Runtime) -> Self {
+        Self::cached(Audience::Operator, IssuerList::Operators, issuers, runtime)
+    }
+
+    fn cached(
+        audience: Audience,
+        list: IssuerList,
+        issuers: impl ReadIssuers + 'static,
+        runtime: impl Runtime,
+    ) -> Self {
+        let copy = runtime.random() % u64::from(ISSUER_COPIES);
+        Self(Arc::new(CachedIssuers {
+            audience,
+            list,
+            copy: u8::try_from(copy).unwrap_or(0),
+            issuers,
+            runtime,
+            known: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    pub(crate) async fn check(&self, token: &str, now: Timestamp) -> Result<Identity, Unidentified> {
+        self.0.check(token, now).await
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+/// Fixed keys that never change.
+impl From<Verifier> for Tokens {
+    fn from(verifier: Verifier) -> Self {
+        Self(Arc::new(verifier))
+    }
+}
+
+impl Check for Verifier {
+    fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a> {
+        let verified = self.verify(token, now.as_seconds());
+        Box::pin(std::future::ready(verified.map_err(Unidentified::Refused)))
+    }
+}
+
+/// The cache; the module's table describes it.
+struct CachedIssuers<I, R> {
+    audience: Audience,
+    list: IssuerList,
+    /// The copy of the document that this process reads.
+    copy: u8,
+    issuers: I,
+    runtime: R,
+    known: Mutex<Known>,
+    /// Locked during a read.
+    reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: Option<Keys>,
+    /// When the last read ended, and its error if it failed.
+    tried: Option<(Timestamp, Option<StoreError>)>,
+}
+
+#[derive(Clone)]
+struct Keys {
+    verifier: Arc<Verifier>,
+    /// When the read began.
+    read_at: Timestamp,
+    life_ms: i64,
+}
+
+impl Keys {
+    /// Whether the keys were read less than `ms` ago. A read time in the future, after the clock jumped back, does not
+    /// count.
+    fn is_younger_than(&self, ms: i64, now: Timestamp) -> bool {
+        (0..ms).contains(&now.millis_since(self.read_at))
+    }
+}
+
+impl Known {
+    fn fresh(&self, now: Timestamp) -> Option<&Keys> {
+        self.keys
+            .as_ref()
+            .filter(|keys| keys.is_younger_than(keys.life_ms, now))
+    }
+
+    fn stale(&self, now: Timestamp) -> Option<&Keys> {
+        self.keys
+            .as_ref()
+            .filter(|keys| keys.is_younger_than(STALE_MS, now))
+    }
+
+    /// The result of the last read if it ended after `began`, or so recently that no new read may begin.
+    fn just_tried(&self, began: Timestamp, now: Timestamp) -> Option<Result<Keys, StoreError>> {
+        let (ended, error) = self.tried.as_ref()?;
+        let pauses = self.stale(now).is_some() && (0..PAUSE_MS).contains(&now.millis_since(*ended));
+        if !pauses && *ended < began {
+            return None;
+        }
+        match error {
+            Some(error) => Some(Err(error.clone())),
+            None => self.keys.clone().map(Ok),
+        }
+    }
+}
+
+impl<I: ReadIssuers, R: Runtime> CachedIssuers<I, R> {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys to check with now.
+    async fn keys(&self, now: Timestamp) -> Result<Keys, StoreError> {
+        if let Some(keys) = self.known().fresh(now) {
+            return Ok(keys.clone());
+        }
+        let _mine = match self.reading.try_lock() {
+            Ok(mine) => mine,
+            Err(_) => {
+                // A request with usable keys does not wait for a read in progress.
+                if let Some(keys) = self.known().stale(now) {
+                    return Ok(keys.clone());
+                }
+                self.reading.lock().await
+            }
+        };
+        let tried = self.known().just_tried(now, self.runtime.now());
+        let found = match tried {
+            Some(found) => found,
+            None => self.read().await,
+        };
+        found.or_else(|error| self.known().stale(now).cloned().ok_or(error))
+    }
+
+    /// Newer keys than `former`. `None` if a read that ended just now returned the same keys.
+    async fn newer(&self, former: &Keys, now: Timestamp) -> Result<Option<Keys>, StoreError> {
+        let _mine = self.reading.lock().await;
+        let (current, tried) = {
+            let known = self.known();
+            let is_newer = |keys: &Keys| !Arc::ptr_eq(&keys.verifier, &former.verifier);
+            (
+                known.keys.clone().filter(is_newer),
+                known.just_tried(now, self.runtime.now()),
+            )
+        };
+        match (current, tried) {
+            (Some(current), _) => Ok(Some(current)),
+            (None, Some(found)) => found.map(|_| None),
+            (None, None) => self.read().await.map(Some),
+        }
+    }
+
+    /// Reads the document and caches its keys.
+    async fn read(&self) -> Result<Keys, StoreError> {
+        let read_at = self.runtime.now();
+        let read = retry(&self.runtime, IN_REQUEST, || {
+            self.issuers.issuers(self.list, self.copy)
+        })
+        .await;
+        let keys = read.and_then(|document| {
+            let jitter_ms = (self.runtime.random() % (LIFE_MS.unsigned_abs() / 5)).cast_signed();
+            Ok(Keys {
+                verifier: Arc::new(self.verifier(document)?),
+                read_at,
+                life_ms: LIFE_MS - jitter_ms,
+            })
+        });
+        let now = self.runtime.now();
+        let mut known = self.known();
+        known.tried = Some((now, keys.as_ref().err().cloned()));
+        match &keys {
+            Ok(keys) => known.keys = Some(keys.clone()),
+            Err(error) => {
+                let age_ms = known.stale(now).map(|keys| now.millis_since(keys.read_at));
+                let list = self.list.as_str();
+                tracing::warn!(list, %error, age_ms, "the issuers' keys cannot be read; former ones of this age are used");
+            }
+        }
+        keys
+    }
+
+    /// The verifier of `document`. An unusable document may be replaced within a minute, so the client may retry.
+    fn verifier(&self, document: Option<IssuersDocument>) -> Result<Verifier, StoreError> {
+        let list = self.list.as_str();
+        let Some(document) = document else {
+            tracing::error!(list, "there is no document of issuers; `fetch-keys` writes it");
+            return Err(StoreError::Busy);
+        };
+        let published = Published::parse(&document.text);
+        let verifier = published.and_then(|published| published.verifier(self.audience));
+        verifier.map_err(|error| {
+            let version = document.version;
+            tracing::error!(list, version, %error, "the document of issuers cannot be used");
+            StoreError::Busy
+        })
+    }
+}
+
+impl<I: ReadIssuers + 'static, R: Runtime> Check for CachedIssuers<I, R> {
+    fn check<'a>(&'a self, token: &'a str, now: Timestamp) -> Checked<'a> {
+        Box::pin(async move {
+            let keys = self.keys(now).await.map_err(Unidentified::Unknown)?;
+            let verify = |keys: &Keys| keys.verifier.verify(token, now.as_seconds());
+            let verified = match verify(&keys) {
+                Err(TokenError::UnknownKey) => {
+                    let newer = self.newer(&keys, now).await.map_err(Unidentified::Unknown)?;
+                    newer.map_or(Err(TokenError::UnknownKey), |newer| verify(&newer))
+                }
+                verified => verified,
+            };
+            verified.map_err(Unidentified::Refused)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memory::{Fault, MemoryStore, Op, TestRuntime};
+    use ports::issuers::StoreIssuers as _;
+    use ports::runtime::Clock as _;
+    use tokens::{Issuers, KeySet, SigningKey};
+
+    struct Scene {
+        store: MemoryStore,
+        runtime: TestRuntime,
+        tokens: Tokens,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let (store, runtime) = (MemoryStore::new(), TestRuntime::new(7));
+            let tokens = Tokens::of_shoppers(store.clone(), runtime.clone());
+            Self {
+                store,
+                runtime,
+                tokens,
+            }
+        }
+
+        /// Publishes these keys of the project's own issuer.
+        async fn publish(&self, version: u64, keys: &[&SigningKey]) {
+            let issuers = Issuers::own(Audience::Shopper, KeySet::of(keys).unwrap());
+            let merged = Published::merge(issuers, None, None, |_| None, 0);
+            self.put(version, merged.document.to_json()).await;
+        }
+
+        async fn put(&self, version: u64, text: String) {
+            let document = IssuersDocument { version, text };
+            let stored = self.store.store_issuers(IssuerList::Shoppers, &document).await;
+            assert!(stored.unwrap().is_done());
+        }
+
+        fn reads(&self) -> u64 {
+            self.store.calls(Op::Issuers)
+        }
+
+        fn token(&self, key: &SigningKey) -> String {
+            let now = self.runtime.now().as_seconds();
+            key.sign(Audience::Shopper, "ada", now, now + 600).unwrap()
+        }
+
+        /// Checks a token one millisecond later than the check before, so that any earlier read has ended.
+        async fn check(&self, key: &SigningKey) -> Result<(), Unidentified> {
+            self.runtime.advance(1);
+            let checked = self.tokens.check(&self.token(key), self.runtime.now()).await;
+            checked.map(|_| ())
+        }
+    }
+
+    fn key(kid: &str) -> SigningKey {
+        SigningKey::generate(kid).unwrap()
+    }
+
+    const UNKNOWN_KEY: Result<(), Unidentified> = Err(Unidentified::Refused(TokenError::UnknownKey));
+
+    #[tokio::test]
+    async fn the_document_is_read_with_the_first_request_and_each_minute() {
+        let (scene, a) = (Scene::new(), key("a"));
+        scene.publish(1, &[&a]).await;
+        assert_eq!(scene.reads(), 0);
+        for _ in 0..3 {
+            assert_eq!(scene.check(&a).await, Ok(()));
+        }
+        assert_eq!(scene.reads(), 1);
+        scene.runtime.advance(LIFE_MS - LIFE_MS / 5 - 10);
+        assert_eq!(scene.check(&a).await, Ok(()));
+        assert_eq!(scene.reads(), 1);
+        scene.runtime.advance(LIFE_MS / 5 + 10);
+        assert_eq!(scene.check(&a).await, Ok(()));
+        assert_eq!(scene.reads(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_removed_key_is_refused_after_a_minute() {
+        let (scene, a, b) = (Scene::new(), key("a"), key("b"));
+        scene.publish(1, &[&a, &b]).await;
+        assert_eq!(scene.check(&a).await, Ok(()));
+        scene.publish(2, &[&b]).await;
+        scene.runtime.advance(LIFE_MS);
+        assert_eq!(scene.check(&a).await, UNKNOWN_KEY);
+        assert_eq!(scene.check(&b).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_causes_one_read_for_all_and_none_for_five_seconds() {
+        let (scene, a, b) = (Scene::new(), key("a"), key("b"));
+        scene.publish(1, &[&a]).await;
+        assert_eq!(scene.check(&a).await, Ok(()));
+        scene.publish(2, &[&a, &b]).await;
+        assert_eq!(scene.check(&b).await, UNKNOWN_KEY, "the last read just ended");
+        scene.runtime.advance(PAUSE_MS);
+        let of_b = scene.token(&b);
+        let both = futures_of(&scene, &[&of_b, &of_b, &of_b]).await;
+        assert_eq!(both, [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(scene.reads(), 2);
+        let invented: Vec<String> = (0..50)
+            .map(|n| scene.token(&key(&format!("invented-{n}"))))
+            .collect();
+        scene.runtime.advance(PAUSE_MS);
+        let invented: Vec<&str> = invented.iter().map(String::as_str).collect();
+        assert_eq!(
+            futures_of(&scene, &invented.iter().collect::<Vec<_>>()).await,
+            vec![UNKNOWN_KEY; 50]
+        );
+        assert_eq!(scene.reads(), 3);
+    }
+
+    /// Checks these tokens concurrently.
+    async fn futures_of(scene: &Scene, tokens: &[impl AsRef<str>]) -> Vec<Result<(), Unidentified>> {
+        let now = scene.runtime.now();
+        let checks = tokens.iter().map(|token| scene.tokens.check(token.as_ref(), now));
+        let checked = futures_util::future::join_all(checks).await;
+        checked.into_iter().map(|one| one.map(|_| ())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_token_that_names_another_issuer_or_no_key_causes_no_read() {
+        let (scene, a) = (Scene::new(), key("a"));
+        scene.publish(1, &[&a]).await;
+        assert_eq!(scene.check(&a).await, Ok(()));
+        scene.runtime.advance(PAUSE_MS);
+        let now = scene.runtime.now().as_seconds();
+        let stranger =
+            serde_json::json!({"iss": "https://other.example", "sub": "eve", "iat": now, "exp": now + 60});
+        for token in ["", "a.b.c", &key("b").sign_claims(&stranger).unwrap()] {
+            assert!(scene.tokens.check(token, scene.runtime.now()).await.is_err());
+        }
+        assert_eq!(scene.reads(), 1);
+    }
+
+    #[tokio::test]
+    async fn while_the_database_is_away_the_former_keys_hold_for_an_hour() {
+        let (scene, a) = (Scene::new(), key("a"));
+        scene.publish(1, &[&a]).await;
+        assert_eq!(scene.check(&a).await, Ok(()));
+        scene
+            .store
+            .set_plan(|op, _| (op == Op::Issuers).then_some(Fault::UnknownBefore));
+        scene.runtime.advance(LIFE_MS);
+        let before = scene.reads();
+        assert_eq!(scene.check(&a).await, Ok(()));
+        let tried = scene.reads();
+        assert!(tried > before);
+        assert_eq!(scene.check(&a).await, Ok(()));
+        assert_eq!(scene.reads(), tried, "no read within the pause");
+        let unknown = Err(Unidentified::Unknown(StoreError::Unknown));
+        assert_eq!(scene.check(&key("b")).await, unknown, "the key may be new");
+        scene.runtime.advance(STALE_MS);
+        assert_eq!(scene.check(&a).await, unknown);
+        scene.store.clear_plan();
+        assert_eq!(scene.check(&a).await, Ok(()), "no pause without keys");
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_missing_or_wrong_is_waited_for() {
+        let (scene, a) = (Scene::new(), key("a"));
+        let busy = Err(Unidentified::Unknown(StoreError::Busy));
+        assert_eq!(scene.check(&a).await, busy);
+        scene.put(1, "{}".to_owned()).await;
+        assert_eq!(scene.check(&a).await, busy);
+        scene.publish(2, &[&a]).await;
+        assert_eq!(scene.check(&a).await, Ok(()));
+        scene.put(3, "{}".to_owned()).await;
+        scene.runtime.advance(LIFE_MS);
+        assert_eq!(scene.check(&a).await, Ok(()), "the former keys hold");
+    }
+}
