@@ -1,4 +1,4 @@
-//! A clock that tests move, and dice that always fall the same way.
+//! A clock that tests set, and random numbers from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use ports::edge::Edge;
 
 use crate::yielding::yield_now;
 
-/// Virtual time and seeded chance. Clones share both.
+/// Virtual time and random numbers from a seed. Clones share both.
 #[derive(Debug, Clone)]
 pub struct TestEdge {
     inner: Arc<Inner>,
@@ -22,10 +22,10 @@ struct Inner {
 }
 
 impl TestEdge {
-    /// Where the clock stands at first: 2027-01-15T08:00:00Z.
+    /// The clock's first time: 2027-01-15T08:00:00Z.
     pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    /// An edge whose random numbers follow from `seed` alone.
+    /// An edge whose random numbers depend only on `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -37,22 +37,22 @@ impl TestEdge {
         }
     }
 
-    /// Puts the clock to `now`, forward or back.
+    /// Sets the clock to `now`, forward or back.
     pub fn set(&self, now: Timestamp) {
         self.inner.now_ms.store(now.as_millis(), Ordering::SeqCst);
     }
 
-    /// Lets `ms` milliseconds pass.
+    /// Moves the clock forward by `ms` milliseconds.
     pub fn advance(&self, ms: i64) {
         self.inner.now_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// Lets `seconds` pass.
+    /// Moves the clock forward by `seconds`.
     pub fn advance_seconds(&self, seconds: u32) {
         self.advance(i64::from(seconds) * 1000);
     }
 
-    /// How many milliseconds everyone has slept, all together.
+    /// The sum of all sleeps, in milliseconds.
     #[must_use]
     pub fn slept_ms(&self) -> u64 {
         self.inner.slept_ms.load(Ordering::SeqCst)
@@ -70,14 +70,15 @@ impl Edge for TestEdge {
         Timestamp::from_millis(self.inner.now_ms.load(Ordering::SeqCst))
     }
 
-    /// SplitMix64: one addition and a mix, so that a shared counter is all its state.
+    /// SplitMix64: one addition and a mix, so that its only state is a shared counter.
     fn random(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let before = self.inner.state.fetch_add(STEP, Ordering::SeqCst);
         domain::choice::mix(before.wrapping_add(STEP))
     }
 
-    /// Gives others a turn, and moves the clock by `ms` at once. Sleepers at the same time add up: time passes as if they took turns.
+    /// Lets other tasks run, and moves the clock by `ms` at once. Simultaneous sleeps add up, as if they were
+    /// successive.
     async fn sleep(&self, ms: u64) {
         yield_now().await;
         self.inner.slept_ms.fetch_add(ms, Ordering::SeqCst);
