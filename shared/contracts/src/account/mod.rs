@@ -1,6 +1,6 @@
-//! What the ports to an account's control planes promise.
+//! The contract of the ports to an account's control planes.
 //!
-//! They are told once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
+//! It exists once for a Serverless v2 cluster and once for instances of a class; [`scene`] has both.
 
 mod changing;
 mod classes;
@@ -38,15 +38,15 @@ impl<
 pub trait ControlPlanes {
     /// Its ports.
     fn account(&self) -> impl AccountPorts;
-    /// What is declared.
+    /// The declared documents.
     fn documents(&self) -> &Documents;
     /// Declares other documents.
     fn declare(&self, documents: &Documents) -> impl Future<Output = ()>;
-    /// Lets what takes its time be complete.
+    /// Completes all changes in progress.
     fn settle(&self) -> impl Future<Output = ()>;
-    /// Puts a message into the queue of [`scene::SOURCE`].
+    /// Sends a message to the queue of [`scene::SOURCE`].
     fn send(&self) -> impl Future<Output = ()>;
-    /// Lets [`scene::API`] fail from now on, whatever it is sent.
+    /// Makes [`scene::API`] fail from now on, with every event.
     fn spoil(&self) -> impl Future<Output = ()>;
 }
 
@@ -76,7 +76,7 @@ macro_rules! account_contract {
     };
 }
 
-/// What a Serverless v2 cluster promises beside.
+/// The additional contract of a Serverless v2 cluster.
 #[macro_export]
 macro_rules! serverless_contract {
     ($setup:expr) => {
@@ -87,7 +87,7 @@ macro_rules! serverless_contract {
     };
 }
 
-/// What a cluster of instances promises beside.
+/// The additional contract of a cluster of instances.
 #[macro_export]
 macro_rules! classes_contract {
     ($setup:expr) => {
@@ -100,23 +100,23 @@ macro_rules! classes_contract {
     };
 }
 
-/// The answer of a call that nothing disturbs.
+/// The result of a call without faults.
 fn told<T>(result: Result<T, ControlError>) -> T {
     result.unwrap_or_else(|error| panic!("the call failed: {error}"))
 }
 
-/// A call that must be refused for good.
+/// A call that must fail with an error that a repeat cannot remove.
 fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
     assert!(matches!(result, Err(ControlError::Broken(_))), "{result:?}");
 }
 
-/// What there is, everything being complete.
+/// The observed state when all changes are complete.
 async fn look(planes: &impl ControlPlanes) -> Seen {
     planes.settle().await;
     told(planes.account().observe(&planes.documents().baseline).await)
 }
 
-/// Carries out a step that is not so yet, and lets it be complete.
+/// Carries out a step whose value is not set yet, and completes it.
 async fn change(planes: &impl ControlPlanes, step: &Step) {
     let carried = told(planes.account().carry_out(step).await);
     assert_ne!(carried, Carried::AlreadySo, "{step:?}");

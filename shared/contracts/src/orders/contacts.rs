@@ -1,4 +1,4 @@
-//! What an order's shopper was told.
+//! The record of mails to an order's shopper.
 
 use ports::mail::KeepContact;
 use ports::orders::PlaceOrder;
