@@ -1,4 +1,4 @@
-"""Tries the documents of infra/deploy/keys.py without an account: other issuers' entries stay, and shared audiences are found."""
+"""Tests the documents of infra/deploy/keys.py without an account: other issuers' entries stay, and shared audiences are found."""
 
 import pathlib
 import sys

@@ -21,7 +21,7 @@ ANY_FUNCTION = {FUNCTION, ALIAS}
 MAPPING = {("EventSourceMappingUUID",)}
 QUEUE, CLUSTER, API = {("QueueName",)}, {("DBClusterIdentifier",)}, {("ApiId",), ("ApiId", "Stage")}
 TABLE = {("TableName",), ("TableName", "GlobalSecondaryIndexName")}
-# Metrics of AWS that are used here, with the dimensions that each has, after the services' own pages.
+# The metrics of AWS that are used here, with the dimensions of each, from the services' documentation.
 DOCUMENTED = {
     # Lambda Developer Guide, "Types of metrics for Lambda functions" and "Event source mapping metrics".
     "AWS/Lambda": {
@@ -52,7 +52,7 @@ DOCUMENTED = {
     # Aurora User Guide, "Amazon CloudWatch metrics for Amazon Aurora".
     "AWS/RDS": dict.fromkeys(("ServerlessDatabaseCapacity", "ACUUtilization", "DatabaseConnections"), CLUSTER),
 }
-# What a dimension's value refers to; an event, as SAM names what it makes of one, is a function's.
+# The type of resource to which a dimension's value refers. An event's resource, as SAM names it, belongs to its function.
 TYPES = {
     "FunctionName": {"AWS::Serverless::Function"},
     "Resource": {"AWS::Serverless::Function"},
@@ -81,7 +81,7 @@ def emitted():
 
 
 def kinds(template):
-    """What a name in a template stands for."""
+    """The kind of resource that a name in a template has."""
     found = {name: r["Type"] for name, r in template["Resources"].items()}
     found |= {name: f"parameter {name}" for name in template["Parameters"]}
     for name, function in observability.functions(template).items():
@@ -117,7 +117,7 @@ def used(template):
 
 
 def counted(template):
-    """What metric filters make of logs."""
+    """The metrics that metric filters make from logs."""
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Logs::MetricFilter":
             for made in resource["Properties"]["MetricTransformations"]:
@@ -155,7 +155,7 @@ def sections(page):
 
 
 def broken_links(given, page):
-    """Where alarms and the page do not fit: each alarm links a section, which names it and no other."""
+    """The differences between alarms and the page: each alarm must link a section that names it, and sections name no other alarm."""
     anchors = dict(sections(page))
     linked = {}
     for name, properties in given.items():
@@ -173,17 +173,17 @@ def broken_links(given, page):
 
 
 def unwatched(template, own):
-    """Metrics of the functions that nobody sees."""
+    """Metrics of the functions that no alarm and no dashboard uses."""
     seen = {name for _, namespace, name, _ in used(template) if namespace == OWN}
     return [f"{name} is emitted, and on no alarm and no dashboard" for name in sorted(own - seen - UNSEEN)]
 
 
-# A figure of a lesson, after a drop: the log has it and nobody acts on it the same day.
+# A figure that is computed after a drop: the log has it, and it needs no action on the same day.
 UNSEEN = {"PlanErrorLargest"}
 
 
 def planted(application, own, given, page):
-    """Each check on a mistake; yields those that no check finds."""
+    """Runs each check on a planted mistake; yields the mistakes that no check finds."""
     mistaken = copy.deepcopy(application)
     of = lambda name: alarms(mistaken)[name]
     of("SpillOverAlarm")["MetricName"] = "SpilledOver"

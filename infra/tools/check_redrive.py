@@ -1,4 +1,4 @@
-"""Tries infra/deploy/redrive.py without an account: the calls that only AWS answers, and what is left when the relay fails again."""
+"""Tests infra/deploy/redrive.py without an account: the calls that only AWS answers, and the state after the relay fails again."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ ARN = "arn:aws:sqs:eu-central-1:123456789012:dlq"
 
 
 def refused(act):
-    """Whether an act ends the command with exit code 1."""
+    """Whether a call ends the command with exit code 1."""
     try:
         act()
     except SystemExit as ended:
@@ -27,7 +27,7 @@ def refused(act):
 
 
 def moves(*statuses):
-    """Waits for a move whose task answers these statuses. The stub holds each call against SQS's own model."""
+    """Waits for a move whose task answers these statuses. The stub checks each call by SQS's own model."""
     client = boto3.client("sqs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(client) as stub, mock.patch("time.sleep"):
         for status in statuses:
@@ -69,7 +69,7 @@ class Account:
         return self
 
     def paginate(self, Bucket):
-        # One page is empty: S3 may answer so.
+        # One page is empty, which S3 may answer.
         return [{}, {"Contents": [{"Key": key, "LastModified": place} for place, key in enumerate(self.bucket)]}]
 
     def get_object(self, Bucket, Key):
@@ -114,7 +114,7 @@ def main():
     account.relay().replay_objects()
     assert not account.bucket and account.invoked == [100, 100, 50, 1], account.invoked
 
-    # The second fails: the first is gone, the second and the third are still there.
+    # The second object fails: the first is deleted, the second and the third remain.
     account = Account({"first": plain, "second": {"payload": {"Records": [7]}}, "third": plain}, [], bad=[7])
     assert refused(account.relay().replay_objects) and list(account.bucket) == ["second", "third"]
 
@@ -137,7 +137,7 @@ def main():
 
 
 if __name__ == "__main__":
-    # What the command says is no output of the check.
+    # The command's output is not output of the check.
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         main()

@@ -9,7 +9,7 @@ from template import APPLICATION, DATA, load  # noqa: E402
 
 REAL = {"StorefrontOrigin": "https://shop.example", "AlarmTopic": "arn:aws:sns:eu-central-1:1:alarms", "MailFrom": "orders@shop.example"}
 CASES = [
-    # Template, parameters, the rule that refuses them.
+    # Template, parameters, and the rule that must reject them.
     (APPLICATION, {}, None),
     (APPLICATION, {"Stage": "dev", "LedgerSignIn": "none"}, None),
     (APPLICATION, {"Stage": "prod"} | REAL | {"GatewayMode": "live"}, None),

@@ -18,7 +18,7 @@ from template import functions, load  # noqa: E402
 
 
 class ManagedPolicies:
-    """SAM asks for the ARNs of managed policies that a template names by name; ours names none."""
+    """SAM calls this for the ARNs of managed policies that a template names; the templates here name none."""
 
     def load(self):
         return {}
@@ -36,7 +36,7 @@ def main(path):
     out.mkdir(parents=True, exist_ok=True)
     file = out / (pathlib.Path(path).stem + ".json")
     file.write_text(json.dumps(expanded, indent=1, default=str))
-    # The expansion puts parameters' values in place of their names: W2001 would call the parameters unused.
+    # The expansion replaces parameters by their values, so W2001 would report the parameters as unused.
     linter = os.path.join(os.path.dirname(sys.executable), "cfn-lint")
     command = [linter, "--ignore-checks", "W2001", "--regions", "eu-central-1", "--", file]
     outcome = subprocess.run(command, check=False)

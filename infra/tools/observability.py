@@ -16,14 +16,14 @@ sys.path.insert(0, str(ROOT / "infra/deploy"))
 from template import APPLICATION, DATA, functions, read  # noqa: E402
 
 OUT = ROOT / "infra/observability"
-# The namespace of the functions' own metrics, in shared/startup/src/metrics.rs, and of what is counted from logs, which can have no
-# dimension with a fixed value.
+# The namespace of the functions' own metrics, in shared/startup/src/metrics.rs, and of the metrics that are counted from logs. The latter
+# cannot have a dimension with a fixed value, so their namespace contains the stage.
 OWN = "Stampede"
 FROM_LOGS = "Stampede/${Stage}"
 PAGE = "docs/OPERATE.md"
-# Runs of the conductor go on until shortly before their time limit, so their duration says nothing.
+# Runs of the conductor last until shortly before their time limit, so their duration needs no alarm.
 LASTS_BY_DESIGN = {"ConductDropFunction"}
-# Above this share of its time limit a function is about to be cut off.
+# The share of a function's time limit above which the alarm goes on.
 SHARE_OF_TIMEOUT = 0.8
 
 
@@ -85,8 +85,8 @@ def dimensions(given):
 
 
 def alarm(text, page, watched, above=None, below=None, minutes=1, missing="notBreaching", condition="HasAlarmTopic", period=60):
-    """An alarm on one metric in as many periods (of a minute, unless `period` says how many seconds), or on an expression: then `watched` is (expression, label, metrics by their ids). A stage without a topic has no
-    alarms: each would cost its fee and notify nobody.
+    """An alarm on one metric in `minutes` successive periods of `period` seconds, or on an expression: then `watched` is (expression, label,
+    metrics by their ids). A stage without a topic has no alarms, since each alarm costs a fee and would notify nobody.
     """
     threshold = above if below is None else below
     properties = {"AlarmDescription": f"{text} {PAGE}#{page}"}
@@ -116,7 +116,7 @@ def of_type(template, kind):
 
 
 def events(template, kind):
-    """The logical ids of what SAM makes of functions' events of a type."""
+    """The logical ids of the resources that SAM makes of functions' events of a type."""
     for name, function in functions(template).items():
         for event, described in function["Properties"].get("Events", {}).items():
             if described["Type"] == kind:
@@ -147,13 +147,13 @@ def on_queues(template):
     queues = of_type(template, "AWS::SQS::Queue")
     waiting = {
         "PaymentsQueue": "Orders wait over two minutes for their payment.",
-        "LedgerQueue": "The ledger is over two minutes behind.",
+        "LedgerQueue": "Rows of the ledger wait over two minutes.",
         "MailQueue": "Shoppers wait over two minutes for their mail.",
     }
     last = {
-        "PaymentsDlq": ("Payment work was given up.", "dead-letters"),
+        "PaymentsDlq": ("Messages about payments are dead letters.", "dead-letters"),
         "LedgerDlq": ("Rows of the ledger are missing.", "dead-letters"),
-        "MailDlq": ("Mails to shoppers were given up.", "dead-letters"),
+        "MailDlq": ("Mails to shoppers were not sent.", "dead-letters"),
         "RelayParkedQueue": ("The relay parked stream records that it could not decode.", "parked-records"),
     }
     for name in queues:
@@ -169,12 +169,12 @@ def on_queues(template):
 def on_stream(template):
     for name, mapping in events(template, "DynamoDB"):
         age = of_function(name, "IteratorAge", "Maximum")
-        yield "OutboxAgeAlarm", alarm("The outbox is over half a minute behind.", "outbox-behind", age, 30_000)
+        yield "OutboxAgeAlarm", alarm("The oldest change of an order has been unread for over half a minute.", "outbox-behind", age, 30_000)
         kept = metric("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", {"EventSourceMappingUUID": ref(mapping)}, "Sum")
-        text = "Stream records were given up after 22 hours and are in the bucket. Replay them with `make redrive QUEUE=relay`."
+        text = "Stream records could not be relayed for 22 hours and are in the bucket. Replay them with `make redrive QUEUE=relay`."
         yield "RelayGivesUpAlarm", alarm(text, "failed-stream-records", kept, 0)
         dropped = metric("AWS/Lambda", "DroppedEventCount", {"EventSourceMappingUUID": ref(mapping)}, "Sum")
-        yield "RelayDropsAlarm", alarm("Stream records were dropped, and are in no bucket.", "failed-stream-records", dropped, 0)
+        yield "RelayDropsAlarm", alarm("Stream records were dropped, and the bucket does not have them.", "failed-stream-records", dropped, 0)
         lost = of_function(name, "DestinationDeliveryFailures", "Sum")
         yield "RelayFailuresLostAlarm", alarm("Stream records could not be put into the bucket.", "failed-stream-records", lost, 0)
 
@@ -183,7 +183,7 @@ def on_schedules(template):
     silent = {
         "ConductDropFunction": ("ConductorSilentAlarm", "No run of the conductor for three minutes; no status is written."),
         "SweepOrdersFunction": ("SweeperSilentAlarm", "No run of the sweeper for three minutes; overdue orders keep their units."),
-        "FetchKeysFunction": ("FetchKeysSilentAlarm", "No run of fetch-keys for three minutes; issuers' new keys are not taken."),
+        "FetchKeysFunction": ("FetchKeysSilentAlarm", "No run of fetch-keys for three minutes; issuers' new keys are not read."),
         "PrescaleFunction": ("PrescaleSilentAlarm", "No run of pre-scaling for three minutes; capacity for the next drop is not prepared."),
     }
     for name, (made, text) in silent.items():
@@ -203,11 +203,11 @@ def on_progress():
     yield "ConductorStuckAlarm", alarm(text, "conductor-stuck", watched, 0, minutes=3)
     text = "An issuer of tokens has not answered with keys for a day; after a week its tokens are refused."
     yield "IssuerSilentAlarm", alarm(text, "issuer-silent", own("IssuerSilentSeconds", "Maximum"), 86_400, minutes=3)
-    text = "Capacity for a drop will not be there in time; look at its readiness."
+    text = "Capacity for a drop will not be ready in time; look at its readiness."
     yield "DropNotOnCourseAlarm", alarm(text, "drop-not-on-course", own("DropsNotOnCourse", "Maximum"), 0)
-    text = "Changes of capacity fail run after run."
+    text = "Changes of capacity fail in three successive runs."
     yield "CapacityChangesFailAlarm", alarm(text, "capacity-changes-fail", own("CapacityChangesFailed", "Sum"), 0, minutes=3)
-    text = "Requests go beyond provisioned concurrency and meet cold starts."
+    text = "Requests exceed provisioned concurrency and cause cold starts."
     yield "SpillOverAlarm", alarm(text, "spill-over", own("SpillOver", "Maximum"), 0)
     text = "Another controller changes the provisioned concurrency of an alias that pre-scaling changes."
     yield "AliasesChangedByOthersAlarm", alarm(text, "aliases-changed-by-others", own("AliasesChangedByOthers", "Maximum"), 0)
@@ -225,7 +225,7 @@ def on_api():
 
 
 def on_payments():
-    # An order is looked at every two minutes in the end, so in five minutes there are looks at each.
+    # Each order is checked every two minutes at least, so a period of five minutes has checks of each.
     awaited = metric(FROM_LOGS, "GatewayAwaited", {}, "Sum")
     yield "GatewayAwaitedAlarm", alarm("Orders wait for the payment gateway for too long. An operator keeps or ends them.", "gateway-awaited", awaited, 0, period=300)
     silent = metric(FROM_LOGS, "GatewaySilent", {}, "Sum")
@@ -242,7 +242,7 @@ def on_tables(template):
     for table, index in indexes(of_type(template, "AWS::DynamoDB::Table")):
         camel = "".join(part.capitalize() for part in (index or "").split("-"))
         throttled = {"reads": of_table(table, index, "ReadThrottleEvents"), "writes": of_table(table, index, "WriteThrottleEvents")}
-        # A metric without a data point has none in an expression either.
+        # Without FILL, an expression has no value while one of its metrics has no data point.
         watched = ("FILL(reads, 0) + FILL(writes, 0)", "Throttled reads and writes", throttled)
         text = f"{table}{f', index {index}' if index else ''}: reads or writes are throttled."
         yield f"{short(table, 'Table')}{camel}ThrottledAlarm", alarm(text, "table-throttles", watched, 0, minutes=2)
@@ -252,23 +252,24 @@ def log_metrics():
     counted = {"MetricNamespace": sub(FROM_LOGS), "MetricName": "TooManyRequests", "MetricValue": "1", "DefaultValue": 0, "Unit": "Count"}
     properties = {"LogGroupName": ref("ApiAccessLog"), "FilterPattern": '{ $.status = "429" }', "MetricTransformations": [counted]}
     yield "TooManyRequestsFilter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
-    # What `process-order` logs at each look at an order that has waited for the gateway for too long, and whenever the gateway gave no usable answer.
+    # `process-order` logs these texts: at each check of an order that has waited for the gateway for too long, and whenever the gateway gave no
+    # usable answer.
     for name, text in (("GatewayAwaited", "payment gateway away for too long"), ("GatewaySilent", "payment gateway gave no usable answer")):
         properties = {"LogGroupName": ref("ProcessOrderLog"), "FilterPattern": f'"{text}"', "MetricTransformations": [counted | {"MetricName": name}]}
         yield f"{name}Filter", {"Type": "AWS::Logs::MetricFilter", "Properties": properties}
 
 
 def on_database():
-    """Alarms of the cluster that the data stack creates. Its size is known there, so thresholds follow from parameters."""
+    """Alarms of the cluster that the data stack creates. The thresholds are computed from the parameters of that stack."""
     cluster, made = "Cluster", "WatchesCluster"
     used = of_database(cluster, "ACUUtilization", "Average")
-    text = "The database works at over 90 % of its largest size."
+    text = "The database uses over 90 % of its largest size."
     yield "DatabaseCapacityAlarm", alarm(text, "database-capacity", used, 90, minutes=5, condition=made)
     connections = {"connections": of_database(cluster, "DatabaseConnections", "Maximum")}
-    # Aurora User Guide, "Maximum connections for Aurora Serverless v2": 189 for a largest size of 1 unit, and in proportion; 2,000 at most with
-    # a smallest size of 0.5 or less, and more elsewhere, where the alarm comes earlier.
+    # Aurora User Guide, "Maximum connections for Aurora Serverless v2": 189 for each unit of the largest size; 2,000 at most with
+    # a smallest size of 0.5 or less. Other clusters allow more connections, so their alarm goes on earlier.
     expression = sub("100 * connections / MIN([189 * ${MaxCapacity}, 2000])")
-    watched = (expression, "Connections in percent of the most", connections)
+    watched = (expression, "Connections in percent of the limit", connections)
     text = "Over 80 % of the database's connections are used."
     yield "DatabaseConnectionsAlarm", alarm(text, "database-connections", watched, 80, minutes=2, condition=made)
 
@@ -277,7 +278,7 @@ def on_database():
 
 
 def text_of(value):
-    """A value as it stands in the text of `Fn::Sub`."""
+    """A value in the form that the text of `Fn::Sub` has."""
     match value:
         case {"Ref": name}:
             return f"${{{name}}}"
@@ -294,8 +295,8 @@ def line(one, label, **options):
 
 
 def spent(template):
-    """The cost of what is metered, by the list prices that pre-scaling plans with, summed up over the time that is shown: a line for each
-    part, since an expression has at most 2,048 characters.
+    """The cost of the metered usage, summed over the displayed time, by pre-scaling's list prices. Each part has its own line, since an
+    expression has at most 2,048 characters.
     """
     prices = tomllib.loads((ROOT / "infra/prescale/prices.toml").read_text())
     shared = template["Globals"]["Function"]
@@ -323,12 +324,12 @@ def spent(template):
 
 
 def rows(template):
-    """What the dashboard shows: rows of widgets, each with its lines."""
+    """The dashboard's rows of widgets, each widget with its lines."""
     shoppers = ["GetDropFunction", "ReserveFunction", "CheckoutFunction", "GetOrderFunction"]
     all_functions = list(functions(template))
     tables = of_type(template, "AWS::DynamoDB::Table")
     bare = lambda name: short(short(name, "Function"), "Table")
-    yield "Crowd", {
+    yield "API", {
         "Requests": [line(of_api("Count", "Sum"), "all"), line(of_api("4xx", "Sum"), "4xx"), line(of_api("5xx", "Sum"), "5xx")],
         "Refused with 429": [line(metric(FROM_LOGS, "TooManyRequests", {}, "Sum"), "429")],
         "Latency in ms": [line(of_api("Latency", stat), stat) for stat in ("p50", "p95", "p99")],
@@ -339,7 +340,7 @@ def rows(template):
             line(own("ConductorSteps", "Sum"), "steps"),
             line(own("ConductorFailedSteps", "Sum"), "failed steps"),
         ],
-        "Holds given back": [line(own("ReturnedHolds", "Sum"), "returned"), line(own("EndedOrders", "Sum"), "orders asked to end")],
+        "Returned holds": [line(own("ReturnedHolds", "Sum"), "returned"), line(own("EndedOrders", "Sum"), "orders asked to end")],
         "Writes to stock": [line(of_table("StockTable", None, "ConsumedWriteCapacityUnits"), "write units")],
     }
     yield "Orders", {
@@ -347,7 +348,7 @@ def rows(template):
         "Writes to orders": [line(of_table("OrdersTable", None, "ConsumedWriteCapacityUnits"), "write units")],
         "Outbox: age of the oldest record in ms": [line(of_function("RelayEventsFunction", "IteratorAge", "Maximum"), "age")],
     }
-    yield "Money", {
+    yield "Payments and ledger", {
         "Payment work": [line(of_alias("ProcessOrderFunction", name, "Sum"), name.lower()) for name in ("Invocations", "Errors", "Throttles")],
         "Payment work: duration in ms": [line(of_alias("ProcessOrderFunction", "Duration", stat), stat) for stat in ("p50", "p99")],
         "Ledger": [line(of_alias("ProjectLedgerFunction", name, "Sum"), name.lower()) for name in ("Invocations", "Errors")],
@@ -355,9 +356,9 @@ def rows(template):
     yield "Capacity", {
         "Drops by readiness": [
             line(own("PrescaledDrops", "Maximum"), "on the calendar"),
-            line(own("DropsNotReady", "Maximum"), "wanted capacity not there yet"),
+            line(own("DropsNotReady", "Maximum"), "wanted capacity not ready yet"),
             line(own("DropsNotOnCourse", "Maximum"), "not in time"),
-            line(own("DropsRestrained", "Maximum"), "restrained by a limit"),
+            line(own("DropsRestrained", "Maximum"), "reduced by a limit"),
         ],
         "Changes of capacity": [
             line(own("CapacityChanges", "Sum"), "made"),
@@ -384,7 +385,7 @@ def rows(template):
     }
     yield "Issuers of tokens", {
         "Addresses of keys": [line(own("IssuersAsked", "Maximum"), "asked"), line(own("IssuersUnanswered", "Maximum"), "without keys")],
-        "Longest silence in seconds": [line(own("IssuerSilentSeconds", "Maximum"), "silence")],
+        "Longest time without an answer in seconds": [line(own("IssuerSilentSeconds", "Maximum"), "time")],
         "Documents written": [line(own("IssuerDocumentsWritten", "Sum"), "documents")],
     }
     queues = of_type(template, "AWS::SQS::Queue")
@@ -396,7 +397,7 @@ def rows(template):
         "Errors": [line(of_alias(name, "Errors", "Sum"), bare(name)) for name in all_functions],
         "Throttles": [line(of_alias(name, "Throttles", "Sum"), bare(name)) for name in all_functions],
     }
-    yield "Cost", {"US dollars so far, without concurrency that is held": spent(template)}
+    yield "Cost", {"US dollars so far, without provisioned concurrency": spent(template)}
 
 
 def dashboard(template):
@@ -431,7 +432,7 @@ HEAD = "# Written by infra/tools/observability.py; change the lists there and ru
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes no anchors: CloudFormation reads none."""
+    """Writes no anchors, since CloudFormation does not read them."""
 
     def ignore_aliases(self, data):
         return True

@@ -10,12 +10,12 @@ import pathlib
 import sys
 import tomllib
 
-# Parameter Store's limit for parameters that cost nothing.
+# Parameter Store's limit for standard parameters, which are free.
 MOST_BYTES = 4096
 DOCUMENTS = ["profile", "baseline", "budget", "prices", "quotas"]
-# Those that may come from another file.
+# Documents that may come from another file.
 OTHERS = ["baseline", "quotas"]
-# The account is asked for these; written down they are only for plans away from it.
+# A run of prescale reads these from AWS; in the file they are only for plans without an account.
 ASKED = ["account_concurrency", "reserved_by_others"]
 
 

@@ -1,4 +1,4 @@
-"""Holds the expanded templates in target/template against the project's policies, and each policy against planted mistakes.
+"""Checks the expanded templates in target/template by the project's policies, and tests each policy with planted mistakes.
 
 A policy takes the resources of an expansion and yields what breaks it: (logical id, what is wrong). `PLANTED` has mistakes for each, of
 which the policies must find exactly the one that was planted.
@@ -14,7 +14,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXPANDED = ROOT / "target/template"
 TEMPLATES = ("template.json", "network-and-database.json")
-# The most that Lambda keeps trying a stream's records with, before the stream forgets them.
+# The longest time for which Lambda may try a stream's records, so that it ends before the stream deletes them.
 STREAM_SECONDS = 86_400
 # Lambda Developer Guide, "Using Lambda with Amazon SQS": the visibility timeout is at least six times the function's.
 TIMEOUTS_HIDDEN = 6
@@ -25,7 +25,7 @@ LONGEST_NAME = 100
 # SQS keeps messages for two weeks at most.
 LONGEST_RETENTION_SECONDS = 1_209_600
 
-# Wide resources that are accepted: the role, the actions, the resource, and why.
+# Accepted wide resources: the role, the actions, the resource, and the reason.
 WIDE = [
     (
         "ProjectLedgerRole MigrateLedgerRole",
@@ -56,7 +56,7 @@ WIDE = [
         "reads of the whole account, or that take no resource",
     ),
 ]
-# Actions that change something and are wide all the same, each under the condition that narrows them.
+# Wide actions that change something, each with the condition that restricts it.
 NARROWED = {
     "ec2:CreateNetworkInterface": "lambda:SourceFunctionArn",
     "ec2:DeleteNetworkInterface": "lambda:SourceFunctionArn",
@@ -95,7 +95,7 @@ def referred(node):
 
 
 def policies_of(role):
-    """A role's own policies; of one under a condition, what it is when the condition holds."""
+    """A role's own policies; a policy under a condition has the form in which the condition is true."""
     for policy in role["Properties"].get("Policies", []):
         yield policy["Fn::If"][1] if "Fn::If" in policy else policy
 
@@ -154,7 +154,7 @@ def no_managed_policy(resources):
 
 
 def as_written(node):
-    """A policy with each name that is not known yet as long as such names get."""
+    """A policy in which each name that CloudFormation will choose has the longest possible length."""
     match node:
         case {"Fn::Sub": _} | {"Fn::GetAtt": _} | {"Ref": _}:
             return re.sub(r"\$\{[^}]*\}", "x" * LONGEST_NAME, text(node))
@@ -250,7 +250,7 @@ def buckets_are_private(resources):
 
 
 def watched(resources):
-    """What alarms look at: pairs of dimensions' values, as texts."""
+    """The alarms' dimensions: pairs of values, as texts."""
     for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values():
         given = alarm["Properties"]
         metrics = [m["MetricStat"]["Metric"] for m in given.get("Metrics", []) if "MetricStat" in m] or [given]
@@ -316,8 +316,8 @@ def streams_lose_nothing(resources):
             yield name, "gives records up when the stream has forgotten them"
 
 
-# Functions that need no concurrency of their own: pre-scaling plans that of some (infra/prescale/baseline.toml), and the migration runs
-# while a deployment waits for it.
+# Functions without reserved concurrency: pre-scaling plans that of some (infra/prescale/baseline.toml), and the migration runs while a
+# deployment waits for it.
 WITHOUT_ROOM = {
     f"{''.join(part.capitalize() for part in entry['function'].split('-'))}Function"
     for entry in tomllib.loads((ROOT / "infra/prescale/baseline.toml").read_text())["function"]
@@ -417,7 +417,7 @@ def many_statements(resources):
 
 
 def unwatched(name, index=None):
-    """Leaves out every alarm that looks at a resource."""
+    """A mistake that leaves out every alarm of a resource."""
 
     def plant(resources):
         for alarm in list(of_type(resources, "AWS::CloudWatch::Alarm")):

@@ -1,8 +1,8 @@
-// An issuer that others wrote, npm's oauth2-mock-server, led by lines of JSON: each line is answered by one line of JSON.
+// Runs an external issuer, npm's oauth2-mock-server, by commands in lines of JSON. The answer to each line is one line of JSON.
 //
-//     {"generate": "RS256", "kid": "a"}     a new key, which is published at once
-//     {"only": "b"}                         all other keys go
-//     {"token": "ada", "kid": "a"}          a token of this subject, signed with that key
+//     {"generate": "RS256", "kid": "a"}     makes a new key and publishes it at once
+//     {"only": "b"}                         removes all other keys
+//     {"token": "ada", "kid": "a"}          makes a token of this subject, signed with that key
 import { createInterface } from "node:readline";
 import { OAuth2Server } from "oauth2-mock-server";
 

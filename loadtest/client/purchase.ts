@@ -80,7 +80,7 @@ async function buy(drop_id: string): Promise<Schemas["OrderView"]> {
             params: { path, header: { "Idempotency-Key": key } },
             body: { sku: wanted.sku, quantity: 1 },
         });
-    // Without a token: a problem whose code the compiler knows.
+    // A request without a token gets a problem whose code is in the generated types.
     const stranger = await reserve(visitor, "first");
     assert.equal(stranger.error?.code, "unauthenticated");
 

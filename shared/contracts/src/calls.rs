@@ -1,4 +1,4 @@
-//! What the lines of the calls to the gateway promises.
+//! The contract of the lines of calls to the gateway.
 
 use domain::ids::{DropId, OrderId};
 use domain::limits::MAX_CARD_DECLINES;
@@ -51,7 +51,7 @@ pub async fn turns_follow_one_another_at_the_rate(database: &impl Database) {
         let turn = take(&line, wanted(25, calls, NOW)).await;
         assert_eq!(turn, Turn::From(NOW.plus_millis(at)), "{calls}");
     }
-    // Another process has seen nothing of it.
+    // Another process has read none of it.
     let turn = take(&database.orders(), wanted(25, 1, NOW.plus_millis(10))).await;
     assert_eq!(turn, Turn::From(NOW.plus_millis(560)));
 }
@@ -138,7 +138,7 @@ pub async fn a_card_is_counted_by_orders_up_to_the_bound(database: &impl Databas
             .unwrap()
     };
     for n in 2..8 {
-        // An order that is noted again counts once.
+        // An order that is recorded again counts once.
         for _ in 0..2 {
             let noted = answered(orders.note_decline(&drop, &card, &order(n)).await);
             assert_eq!(noted, n - 1);

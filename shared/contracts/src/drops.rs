@@ -1,4 +1,4 @@
-//! What the drop ports promise.
+//! The contract of the drop ports.
 
 use domain::drops::{Drop, DropState};
 use domain::ids::DropId;
@@ -166,7 +166,7 @@ pub async fn the_calendar_comes_in_pages_latest_start_first(database: &impl Data
     assert_eq!((empty.drops, empty.next), (vec![], None));
     stored(&drops, &draft("hidden", 50)).await;
     let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
-    // Two of each part share each start.
+    // Two drops of each part have the same start.
     for n in 0..6u32 {
         let starts_in = 100 + n / 2 * 60;
         listed.push(published(&drops, &format!("d{n}"), starts_in, true).await);

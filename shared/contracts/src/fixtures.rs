@@ -1,4 +1,4 @@
-//! What the tests' drop is made of.
+//! The tests' drop and its parts.
 
 use domain::claim::Claim;
 use domain::drops::{Drop, DropDraft, Sku};
@@ -10,10 +10,10 @@ use domain::saga::Terms;
 use domain::time::Timestamp;
 use ports::orders::Placing;
 
-/// The moment at which the tests take place.
+/// The time of the tests.
 pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-/// How long whom the tests' orders wait for.
+/// The time limits of the tests' orders.
 pub const TERMS: Terms = Terms {
     payment_seconds: 120,
     retry_seconds: 60,
@@ -21,7 +21,7 @@ pub const TERMS: Terms = Terms {
     cards: 3,
 };
 
-/// Reads an identifier that the tests know to be one.
+/// Parses an identifier that is valid in the tests.
 pub fn id<T: std::str::FromStr>(text: &str) -> T {
     text.parse()
         .unwrap_or_else(|_| panic!("{text:?} is not an identifier of that kind"))
@@ -51,7 +51,7 @@ pub fn shopper(name: &str) -> ShopperId {
     id(name)
 }
 
-/// The hold that a request of `name` with `idempotency_key` makes: for a minute.
+/// The hold of a minute that a request of `name` with `idempotency_key` makes.
 pub fn held(name: &str, idempotency_key: &str, units: u32) -> Claim {
     let nonce = Nonce::of_request(&drop_id(), &sku(), &shopper(name), idempotency_key, NOW);
     Claim::held(units, NOW.plus_seconds(60), nonce)
@@ -62,7 +62,8 @@ pub fn placing(name: &str, idempotency_key: &str, units: u32, per_shopper_limit:
     placing_in(0, name, idempotency_key, units, per_shopper_limit, NOW)
 }
 
-/// An order made from [`held`] in the given shard, at the given moment. It takes one card, as every order but a shopper's first.
+/// An order made from [`held`] in the given shard, at the given time. It accepts one card, as every order except a
+/// shopper's first.
 pub fn placing_in(
     index: u16,
     name: &str,
@@ -101,7 +102,7 @@ pub fn placing_in(
     }
 }
 
-/// The same order as the shopper's first: it takes further cards.
+/// The same order as the shopper's first order, which accepts further cards.
 pub fn as_first(placing: Placing) -> Placing {
     let order = placing.order;
     let cards = TERMS.cards;

@@ -1,4 +1,4 @@
-//! What every payment gateway promises.
+//! The contract of every payment gateway.
 
 use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
@@ -14,18 +14,19 @@ use ports::payment::{
 use crate::fixtures::{drop_id, held, id, key};
 use memory::{GatewayFault, GatewayOp, MemoryGateway};
 
-/// A gateway under test, with a way of its own to see what was charged. Its means of payment are those of Stripe's page
-/// of test cards.
+/// A gateway under test, with a separate way to read its charges. Its means of payment are those of Stripe's page of
+/// test cards.
 pub trait GatewayUnderTest {
     /// The adapter.
     fn gateway(&self) -> impl PaymentGateway;
     /// The shopper acts at the bank.
     fn finish_action(&self, payment: &PaymentId, succeeds: bool) -> impl Future<Output = ()>;
-    /// How often an order was charged, by the gateway's own account.
+    /// The number of an order's charges, by the gateway's own record.
     fn charges(&self, order: &OrderId) -> impl Future<Output = usize>;
-    /// From now on every call under a key fails, and the failure is stored under the key; after it was carried out, or before. `None` ends this.
+    /// From now on every call under a key fails, after or before it was carried out, and the failure is stored under
+    /// the key. `None` ends this.
     fn store_failures(&self, after: Option<bool>) -> impl Future<Output = ()>;
-    /// From now on the gateway takes about a call a second, or as many as come.
+    /// Sets whether the gateway accepts only about one call a second, or every call.
     fn throttle(&self, on: bool) -> impl Future<Output = ()>;
     /// More than a day passes.
     fn let_keys_lapse(&self);
@@ -221,7 +222,7 @@ pub async fn another_card_may_be_tried_and_each_decline_says_whose_it_is(test: &
     let key = IdempotencyKey::confirm(&order, 3);
     let paid = confirm(&gateway, &payment, VISA, &key).await.unwrap();
     assert_eq!(paid.state, captured(4900));
-    // The first try's key still tells of the first try, and charges nobody.
+    // The first try's key still returns the first try's answer, and causes no charge.
     let first = confirm(&gateway, &payment, DECLINED, &IdempotencyKey::confirm(&order, 1)).await;
     assert!(matches!(first.unwrap().state, PaymentState::Declined { .. }));
     assert_eq!(found(&gateway, &payment).await, captured(4900));
@@ -282,7 +283,7 @@ pub async fn a_shopper_who_acts_pays_and_one_who_refuses_is_declined(test: &impl
         } else {
             assert!(matches!(state, PaymentState::Declined { .. }), "{state:?}");
         }
-        // The confirm's key still answers what it answered then: only `find` tells what is.
+        // The confirmation's key still returns its first answer: only `find` returns the current state.
         let replayed = confirm(&gateway, &payment, TO_SIGN, &IdempotencyKey::confirm(&order, 1))
             .await
             .unwrap();
@@ -450,7 +451,7 @@ pub async fn a_failure_stays_under_its_key_and_the_next_key_is_free(test: &impl 
         let again = confirm(&gateway, &payment, VISA, &keys[0]).await;
         assert_eq!(again, Err(GatewayError::StoredFailure));
         let next = if after {
-            // Only a look-up tells.
+            // Only a look-up returns the outcome.
             captured(4900)
         } else {
             assert_eq!(found(&gateway, &payment).await, PaymentState::Unconfirmed);
@@ -496,7 +497,7 @@ pub async fn a_key_that_lapsed_is_as_good_as_new(test: &impl GatewayUnderTest) {
     let paid = confirm(&gateway, &first, VISA, &key).await.unwrap();
     test.let_keys_lapse();
     assert_ne!(created(&gateway, &order).await.id, first.id);
-    // What was taken is not taken again.
+    // Money that was captured is not captured again.
     assert_refused(confirm(&gateway, &first, VISA, &key).await);
     assert_eq!(found(&gateway, &first).await, paid.state);
     assert_eq!(test.charges(&order).await, 1);

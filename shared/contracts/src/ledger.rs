@@ -1,4 +1,4 @@
-//! What a ledger promises.
+//! The contract of a ledger.
 
 use std::future::Future;
 
@@ -30,11 +30,11 @@ macro_rules! ledger_contract {
     };
 }
 
-/// A ledger under test, with a way of its own to read it.
+/// A ledger under test, with a separate way to read it.
 pub trait Ledger: ProjectOrders {
     /// The order at its latest version.
     fn latest(&self, id: &OrderId) -> impl Future<Output = Option<OrderEvent>>;
-    /// The versions known of an order, oldest first, with their status as the API writes it.
+    /// The stored versions of an order, oldest first, with their status as the API writes it.
     fn history(&self, id: &OrderId) -> impl Future<Output = Vec<(u32, String)>>;
 }
 
@@ -51,7 +51,7 @@ impl Ledger for MemoryLedger {
     }
 }
 
-/// The life of an order that is paid and given back: placed, with a payment, acting, paid, refunded.
+/// The versions of an order that is paid and refunded: placed, with a payment, action required, paid, refunded.
 pub fn life(name: &str) -> Vec<OrderEvent> {
     let at = |seconds| NOW.plus_seconds(seconds);
     let placed = placing(name, "k", 2, 2).order;
@@ -68,7 +68,7 @@ pub fn life(name: &str) -> Vec<OrderEvent> {
     changes(&[placed, paying, acting, paid, refunded])
 }
 
-/// The life of an order that is called off.
+/// The versions of an order that is cancelled.
 pub fn cancelled_life(name: &str) -> Vec<OrderEvent> {
     let placed = placing(name, "k", 1, 2).order;
     let undone = placed
@@ -86,7 +86,7 @@ fn changes(orders: &[Order]) -> Vec<OrderEvent> {
         .collect()
 }
 
-/// Writes, with nothing in the way.
+/// Writes without faults.
 async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Projected> {
     let answers = ledger.project(events).await;
     answers
@@ -95,7 +95,7 @@ async fn projected(ledger: &impl ProjectOrders, events: &[OrderEvent]) -> Vec<Pr
         .collect()
 }
 
-/// The order stands as in the event. What happened is not kept, only what is.
+/// The order's row has the values of the event. The row has only the current state and no history.
 async fn assert_latest(ledger: &impl Ledger, event: &OrderEvent) {
     let latest = ledger.latest(&event.data.order_id).await;
     let seen = |event: OrderEvent| (event.data, event.correlation);
@@ -179,7 +179,7 @@ pub async fn an_older_version_is_kept_and_changes_no_order(ledger: &impl Ledger)
 }
 
 pub async fn any_order_of_arrival_ends_the_same(ledger: &impl Ledger) {
-    // Every rotation of the life, forward and backward, each for an order of its own.
+    // Every rotation of the versions, forward and backward, each for a different order.
     let lives = (0..10).map(|n| {
         let mut life = life(&format!("s{n}"));
         if n % 2 == 1 {

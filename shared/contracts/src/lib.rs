@@ -1,15 +1,15 @@
 //! The tests that say what each port promises.
 //!
-//! They are ordinary async functions over the ports, so that one text holds the adapters in memory and the real ones to
-//! the same promises. Each expects an empty database. A test file gives the macro of a group an expression that makes
-//! one, and gets a test by each function's name:
+//! They are ordinary async functions over the ports, so that the same code tests the adapters in memory and the real
+//! ones. Each expects an empty database. A test file gives the macro of a group an expression that makes one, and
+//! gets a test with each function's name:
 //!
 //! ```ignore
 //! mod stock { contracts::stock_contract!(memory::MemoryStore::new()); }
 //! ```
 //!
-//! Races run as many futures of one task: against a server each is a request of its own, and in memory every call
-//! lets the others go first.
+//! Races run many futures in one task: with a server each future is a separate request, and in memory every call lets
+//! the others run first.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -118,7 +118,7 @@ pub trait Database {
     fn status(&self) -> impl StatusPorts;
     /// Its documents of issuers.
     fn issuers(&self) -> impl IssuerPorts;
-    /// The address stored for an order, by a way of its own: no port reads it.
+    /// The address stored for an order, read in a separate way, since no port reads it.
     fn address(&self, id: &OrderId) -> impl Future<Output = Option<String>>;
 }
 
@@ -148,12 +148,12 @@ impl Database for MemoryStore {
     }
 }
 
-/// The answer of a call that nothing disturbs.
+/// The result of a call without faults.
 fn answered<T>(result: Result<T, impl std::fmt::Display>) -> T {
     result.unwrap_or_else(|error| panic!("the call failed: {error}"))
 }
 
-/// One shard, as it certainly is.
+/// One shard, read with strong consistency.
 async fn shard(stock: &impl StockPorts, index: u16) -> Shard {
     let mut found = answered(stock.survey(&[fixtures::key(index)], Consistency::Strong).await);
     assert_eq!(found.len(), 1, "shard {index} exists");
@@ -168,7 +168,7 @@ async fn allocated(stock: &impl StockPorts, units: u32) {
     assert!(answered(stock.allocate(&fixtures::key(0), units).await).is_done());
 }
 
-/// A call that must be refused for good.
+/// A call that must fail with an error that a repeat cannot remove.
 fn assert_broken<T: Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::Broken(_))), "{result:?}");
 }

@@ -1,4 +1,4 @@
-//! What the queues promise.
+//! The contract of the queues.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,11 +27,11 @@ macro_rules! messages_contract {
     };
 }
 
-/// Queues under test, with a way of its own to take out what is there.
+/// Queues under test, with a separate way to receive their messages.
 pub trait Queues: SendEvents + ParkRecord {
-    /// Takes `expected` events out of a queue, in any order; more if there are more.
+    /// Receives `expected` events of a queue, in any order, or more if there are more.
     fn take(&self, from: Destination, expected: usize) -> impl Future<Output = Vec<OrderEvent>>;
-    /// Takes `expected` parked records out, in any order; more if there are more.
+    /// Receives `expected` parked records, in any order, or more if there are more.
     fn take_parked(&self, expected: usize) -> impl Future<Output = Vec<String>>;
 }
 
@@ -47,12 +47,12 @@ impl Queues for MemoryQueues {
 
 const ALL: [Destination; 3] = [Destination::Payments, Destination::Ledger, Destination::Mail];
 
-/// An order of its own for each name.
+/// A different order for each name.
 fn order(name: &str) -> Order {
     placing(name, "k", 1, 2).order
 }
 
-/// `count` events, each of an order of its own.
+/// `count` events, each of a different order.
 fn placed(prefix: &str, count: usize) -> Vec<OrderEvent> {
     (0..count)
         .map(|n| OrderEvent::of_change(None, &order(&format!("{prefix}{n}"))))
@@ -65,7 +65,7 @@ async fn sent(queues: &impl SendEvents, to: Destination, events: &[OrderEvent]) 
     assert_eq!(answers, vec![Ok(()); events.len()]);
 }
 
-/// The events by their ids, each with how often it is there.
+/// The number of each event's occurrences, by the event's id.
 fn counted(events: &[OrderEvent]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for event in events {

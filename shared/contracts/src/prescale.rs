@@ -1,4 +1,4 @@
-//! What the ports promise that keep what runs of pre-scaling leave behind.
+//! The contract of the ports that store the state of pre-scaling's runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -27,7 +27,7 @@ use crate::fixtures::{NOW, drop_id, id};
 use crate::race::{insist, race};
 use memory::MemoryAccount;
 
-/// The contract of what pre-scaling keeps, as tests; `$setup` makes an empty store.
+/// The contract of pre-scaling's stored state, as tests; `$setup` makes an empty store.
 #[macro_export]
 macro_rules! prescale_contract {
     ($setup:expr) => {
@@ -60,20 +60,20 @@ macro_rules! prescale_contract {
 pub trait PrescalePorts: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons {}
 impl<T: KeepRun + WriteAudit + StoreReadiness + ReadReadiness + KeepLessons> PrescalePorts for T {}
 
-/// A change as it is on record.
+/// A recorded change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// When it was begun.
+    /// The start of the change.
     pub at: Timestamp,
-    /// Who ran.
+    /// The invocation that made it.
     pub run: String,
-    /// What asked for it.
+    /// The trigger of the run.
     pub mode: String,
-    /// For which drops.
+    /// The drops that needed it.
     pub drops: Vec<String>,
     /// The change.
     pub step: Value,
-    /// How it went, in words.
+    /// The outcome, as text.
     pub outcome: Option<String>,
 }
 
@@ -81,7 +81,7 @@ pub struct Entry {
 pub trait Ledger {
     /// Its ports.
     fn store(&self) -> impl PrescalePorts;
-    /// The change of that name, by a way of its own: no port reads it.
+    /// The change of that name, read in a separate way, since no port reads it.
     fn entry(&self, fencing: u64, number: u32) -> impl Future<Output = Option<Entry>>;
 }
 
@@ -108,7 +108,7 @@ impl Ledger for MemoryAccount {
     }
 }
 
-/// A record that has everything a record can have.
+/// A record with every optional part.
 fn record(at: u32) -> Record {
     let reserved = |provisioned, reserved| Concurrency {
         provisioned,
@@ -150,7 +150,7 @@ fn record(at: u32) -> Record {
     }
 }
 
-/// Asks for the lease at `at` seconds, for ten.
+/// Requests the lease at `at` seconds, for ten seconds.
 async fn take(store: &impl PrescalePorts, holder: &str, at: u32) -> Result<Held, Lease> {
     let now = NOW.plus_seconds(at);
     answered(store.take(holder, now, now.plus_seconds(10)).await)
@@ -264,7 +264,7 @@ pub async fn a_late_run_leaves_nothing(store: &impl Ledger) {
 pub async fn a_run_that_nobody_followed_may_still_leave(store: &impl Ledger) {
     let store = store.store();
     let late = take(&store, "one", 0).await.unwrap().lease;
-    // Its time is over, but nobody has decided anything since.
+    // The lease has expired, but no other run has decided anything since.
     assert!(answered(store.leave(&late, &record(1)).await).is_done());
     assert_eq!(take(&store, "two", 60).await.unwrap().record, Some(record(1)));
 }
@@ -277,7 +277,7 @@ pub async fn whoever_takes_over_sees_what_was_left_before(store: &impl Ledger) {
         let (now, name, new) = (mine.until, format!("r{turn}"), record(turn));
         let leave = insist(|| store.leave(&mine, &new));
         let take = insist(|| store.take(&name, now, now.plus_seconds(10)));
-        // Now one is sent first, now the other.
+        // The two are sent in both orders.
         let (outcome, next) = if turn % 2 == 0 {
             join(leave, take).await
         } else {
@@ -375,7 +375,7 @@ pub async fn an_older_run_never_overwrites_readiness(store: &impl Ledger) {
         assert_eq!(stored, Conditional::Refused(()), "{fencing}");
     }
     assert_eq!(answered(store.readiness(&drop_id()).await), Some(newest));
-    // Whatever its clock says.
+    // The fencing number decides, whatever the holder's clock says.
     let newer = readiness(&drop_id(), 0, 0.7);
     assert!(answered(store.store_readiness(10, &newer).await).is_done());
     assert_eq!(answered(store.readiness(&drop_id()).await), Some(newer));
@@ -488,7 +488,7 @@ pub async fn changes_are_apart(ledger: &impl Ledger) {
     assert_eq!(ledger.entry(71, 1).await, None);
 }
 
-/// A lesson that has everything a lesson can have.
+/// A lesson with every optional part.
 fn lesson(drop: &str, at: u32, written: bool) -> Lesson {
     let gap = |what: &str, ratio| Gap {
         what: what.to_owned(),

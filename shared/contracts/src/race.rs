@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent calls.
 
 use std::future::Future;
 
@@ -8,8 +8,8 @@ use ports::retry::{IN_WORKER, retry};
 
 use memory::TestRuntime;
 
-/// Runs one call for each of `0..n` at the same time. A call that was refused for the moment is repeated, as every
-/// caller does.
+/// Runs one call for each of `0..n` at the same time. A call that was answered *busy* is repeated, as every caller
+/// does.
 pub(super) async fn race<T, F>(n: usize, call: impl Fn(usize) -> F) -> Vec<T>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -18,7 +18,6 @@ where
     join_all((0..n).map(|at| insist(move || call(at)))).await
 }
 
-/// A call, repeated while the database is busy.
 pub(super) async fn insist<T, F>(call: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,

@@ -1,4 +1,4 @@
-//! What the status and lease ports promise.
+//! The contract of the status and lease ports.
 
 use domain::ids::SkuId;
 use domain::status::{DropStatus, SkuCounts};
@@ -54,10 +54,10 @@ fn counts(fencing: u64, as_of: Timestamp, free: u8) -> FreeCounts {
     }
 }
 
-/// Copies of each document: another number than that of other tests.
+/// The number of copies of each document, which differs from that of other tests.
 const COPIES: u8 = 5;
 
-/// Writes both, and tells whether both were written; never only one.
+/// Writes both documents. Returns whether they were written; one alone must never be.
 async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) -> bool {
     let status = answered(
         store
@@ -70,7 +70,7 @@ async fn write(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u
     status == Conditional::Done
 }
 
-/// Whether every copy is the one written with these.
+/// Whether every copy has these values.
 async fn is_there(store: &impl StatusPorts, fencing: u64, as_of: Timestamp, free: u8) {
     for replica in 0..COPIES {
         let found = answered(store.status(&drop_id(), replica).await);
@@ -143,7 +143,7 @@ pub async fn an_older_survey_of_the_same_lease_does_not_overwrite(database: &imp
     is_there(&store, 5, NOW, 7).await;
 }
 
-/// Asks for the lease at `at` seconds, for ten.
+/// Requests the lease at `at` seconds, for ten seconds.
 async fn acquire(store: &impl StatusPorts, holder: &str, at: u32) -> Result<Lease, Lease> {
     let now = NOW.plus_seconds(at);
     answered(store.acquire(&drop_id(), holder, now, now.plus_seconds(10)).await)

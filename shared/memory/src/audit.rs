@@ -1,4 +1,4 @@
-//! Looking into the store from outside the ports: for setting a scene, and for checking what is left afterwards.
+//! Access to the store beside the ports: to prepare the state of a test, and to check it afterwards.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use ports::drops::FreeCounts;
 use crate::store::{MemoryStore, OrderChange, State, StoredDrop};
 
 impl MemoryStore {
-    /// Puts there how ready a drop is, whatever was said before.
+    /// Stores the readiness of a drop, whatever was stored before.
     pub fn put_readiness(&self, readiness: &Readiness) {
         let drop = readiness.drop.clone();
         self.state().readiness.insert(drop, readiness.clone());
     }
 
-    /// Puts a drop there whatever its version, and a fresh shard for every allocation that has none.
+    /// Stores a drop whatever its version, and a new shard for every allocation without one.
     pub fn put_drop(&self, drop: &Drop) {
         let mut state = self.state();
         for (key, units) in drop.allocations() {
@@ -36,24 +36,21 @@ impl MemoryStore {
         );
     }
 
-    /// Puts a shard there as it is.
+    /// Stores a shard, whatever was stored before.
     pub fn put_shard(&self, key: &ShardKey, shard: Shard) {
         self.state().shards.insert(key.clone(), shard);
     }
 
-    /// Every shard.
     #[must_use]
     pub fn shards(&self) -> BTreeMap<ShardKey, Shard> {
         self.state().shards.clone()
     }
 
-    /// One shard.
     #[must_use]
     pub fn shard(&self, key: &ShardKey) -> Option<Shard> {
         self.state().shards.get(key).cloned()
     }
 
-    /// Every order.
     #[must_use]
     pub fn orders(&self) -> BTreeMap<OrderId, Order> {
         self.state().orders.clone()
@@ -65,7 +62,6 @@ impl MemoryStore {
         self.state().purchases.clone()
     }
 
-    /// Every drop.
     #[must_use]
     pub fn drops(&self) -> BTreeMap<DropId, Drop> {
         let drops = &self.state().drops;
@@ -81,38 +77,38 @@ impl MemoryStore {
         self.state().addresses.clone()
     }
 
-    /// Every change of an order since the store was made, in order: what the table's stream would carry.
+    /// Every change of an order since the store was made, in order, as the table's stream contains them.
     #[must_use]
     pub fn changes(&self) -> Vec<OrderChange> {
         self.state().changes.clone()
     }
 
-    /// Takes the changes out that nobody has taken yet, as a relay that finishes them all.
+    /// Removes and returns the changes that were not yet taken, as a relay that handles them all.
     pub fn take_changes(&self) -> Vec<OrderChange> {
         std::mem::take(&mut self.state().changes)
     }
 
-    /// A copy of all tables as they are now, with no fault planned: what a read that lags would see later.
+    /// A copy of all current tables without planned faults: a stale read sees it later.
     #[must_use]
     pub fn snapshot(&self) -> Self {
         Self::with(self.state().clone())
     }
 
-    /// Looks at one shard, if it exists, without copying it.
+    /// Calls a function with one shard, if it exists, without copying it.
     pub fn look_at_shard(&self, key: &ShardKey, look: impl FnOnce(&Shard)) {
         if let Some(shard) = self.state().shards.get(key) {
             look(shard);
         }
     }
 
-    /// Looks at every shard without copying it.
+    /// Calls a function with every shard, without copying them.
     pub fn look_at_shards(&self, mut look: impl FnMut(&ShardKey, &Shard)) {
         for (key, shard) in &self.state().shards {
             look(key, shard);
         }
     }
 
-    /// How many claims a shopper has in a drop.
+    /// The number of a shopper's claims in a drop.
     #[must_use]
     pub fn claims_of(&self, drop: &DropId, shopper: &ShopperId) -> usize {
         let state = self.state();
@@ -135,31 +131,31 @@ impl MemoryStore {
         })
     }
 
-    /// How many units a shopper's counter says.
+    /// The units in a shopper's purchase counter.
     #[must_use]
     pub fn purchased(&self, drop: &DropId, shopper: &ShopperId) -> u32 {
         let key = (drop.clone(), shopper.clone());
         self.state().purchases.get(&key).copied().unwrap_or(0)
     }
 
-    /// Lets a shopper's counter say `units`, whatever it said.
+    /// Sets a shopper's purchase counter to `units`.
     pub fn put_purchased(&self, drop: &DropId, shopper: &ShopperId, units: u32) {
         let key = (drop.clone(), shopper.clone());
         self.state().purchases.insert(key, units);
     }
 
-    /// Puts a status there, whoever wrote the one before.
+    /// Stores a status, under whatever lease the former one was written.
     pub fn put_status(&self, status: &DropStatus) {
         self.state().statuses.insert(status.drop.clone(), status.clone());
     }
 
-    /// Puts counts there, whoever wrote the ones before.
+    /// Stores counts, under whatever lease the former ones were written.
     pub fn put_counts(&self, drop: &DropId, sku: &SkuId, counts: &FreeCounts) {
         let key = (drop.clone(), sku.clone());
         self.state().counts.insert(key, counts.clone());
     }
 
-    /// How far a drop has come.
+    /// The progress of a drop.
     #[must_use]
     pub fn drop_state(&self, drop: &DropId) -> Option<DropState> {
         self.state().drops.get(drop).map(|stored| stored.drop.state)
@@ -188,11 +184,11 @@ impl MemoryStore {
         !claimed && !open
     }
 
-    /// Whether everything adds up: the units of each shard, open orders and their claims, sold units and paid orders,
-    /// purchase counters and orders, an address for each order.
+    /// Whether the tables are consistent: the units of each shard, open orders and their claims, sold units and paid
+    /// orders, purchase counters and orders, an address for each order.
     ///
     /// # Errors
-    /// Everything that does not, one line each.
+    /// Every inconsistency, in one line each.
     pub fn audit(&self) -> Result<(), Vec<String>> {
         let state = self.state();
         let mut wrong = Vec::new();

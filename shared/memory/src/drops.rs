@@ -1,4 +1,4 @@
-//! The drop, status and lease ports, and how ready a drop is.
+//! The drop, status, lease and readiness ports.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,4 @@
-//! Faults on purpose: which call of which port fails, and how.
+//! Injected faults: which call of which port fails, and how.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,21 +70,21 @@ pub enum Op {
     StoreIssuers,
 }
 
-/// How a call fails. There is no fault that answers *busy* after writing: that would be a lie no database tells.
+/// How a call fails. No fault answers *busy* after a write, since no database does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Nothing is done, and the caller learns it: [`StoreError::Busy`].
+    /// Nothing is done, and the caller gets [`StoreError::Busy`].
     Busy,
-    /// Nothing is done, and the caller cannot tell: [`StoreError::Unknown`].
+    /// Nothing is done, and the caller gets [`StoreError::Unknown`].
     UnknownBefore,
-    /// It is done, and the caller cannot tell: [`StoreError::Unknown`].
+    /// The call is done, and the caller gets [`StoreError::Unknown`].
     UnknownAfter,
-    /// Nothing is done, and repeating is no use: [`StoreError::Broken`].
+    /// Nothing is done, and a repeat fails again: [`StoreError::Broken`].
     Broken,
 }
 
 impl Fault {
-    /// What the caller gets to see.
+    /// The caller's error.
     #[must_use]
     pub fn error(self) -> StoreError {
         match self {
@@ -101,10 +101,10 @@ impl Fault {
     }
 }
 
-/// Decides over every call: which method, and the how manieth call of that method it is, from 1.
+/// Decides about every call, by its method and its number among the calls of that method, from 1.
 type Plan<O, F> = Box<dyn FnMut(O, u64) -> Option<F> + Send>;
 
-/// The faults to come of a port's methods, and the calls so far.
+/// The planned faults of a port's methods, and the numbers of calls so far.
 pub(crate) struct Faults<O, F> {
     calls: BTreeMap<O, u64>,
     queued: BTreeMap<(O, u64), F>,
@@ -122,7 +122,7 @@ impl<O, F> Default for Faults<O, F> {
 }
 
 impl<O: Copy + Ord, F> Faults<O, F> {
-    /// Counts a call, and says whether it fails. What was queued for this very call goes before the plan.
+    /// Counts a call, and returns its fault. A fault queued for this call precedes the plan.
     pub(crate) fn next(&mut self, op: O) -> Option<F> {
         let calls = self.calls.entry(op).or_default();
         *calls += 1;
@@ -131,8 +131,8 @@ impl<O: Copy + Ord, F> Faults<O, F> {
         queued.or_else(|| self.plan.as_mut().and_then(|plan| plan(op, number)))
     }
 
-    /// Lets the `nth` call of `op` from now on (1 is the next) fail. Asked twice for the same call, the later ones move
-    /// back by one, so that several faults in a row are several calls.
+    /// Makes the `nth` call of `op` from now on (1 is the next) fail. If a fault is queued for that call already, the
+    /// later faults move back by one, so that each fault has its own call.
     pub(crate) fn queue(&mut self, op: O, nth: u64, fault: F) {
         let mut number = self.calls(op) + nth.max(1);
         while self.queued.contains_key(&(op, number)) {
@@ -141,23 +141,23 @@ impl<O: Copy + Ord, F> Faults<O, F> {
         self.queued.insert((op, number), fault);
     }
 
-    /// Asks `plan` about every call that has no fault queued.
+    /// `plan` decides about every call without a queued fault.
     pub(crate) fn set_plan(&mut self, plan: impl FnMut(O, u64) -> Option<F> + Send + 'static) {
         self.plan = Some(Box::new(plan));
     }
 
-    /// Forgets the plan; what was queued stays.
+    /// Removes the plan and keeps the queued faults.
     pub(crate) fn clear_plan(&mut self) {
         self.plan = None;
     }
 
-    /// Forgets the plan and what was queued.
+    /// Removes the plan and the queued faults.
     pub(crate) fn clear(&mut self) {
         self.plan = None;
         self.queued.clear();
     }
 
-    /// How often `op` was called, failures included.
+    /// The number of calls of `op`, including failures.
     pub(crate) fn calls(&self, op: O) -> u64 {
         self.calls.get(&op).copied().unwrap_or(0)
     }

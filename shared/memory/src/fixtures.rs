@@ -1,4 +1,4 @@
-//! Scenes that handler tests begin with.
+//! The state with which handler tests begin.
 
 use domain::drops::{Drop, DropDraft, DropState, Sku};
 use domain::ids::{DropId, ShopperId, SkuId};
@@ -12,16 +12,16 @@ pub const HOLD_SECONDS: u32 = 30;
 /// How long the orders of [`open_drop`] may stay unpaid, in seconds.
 pub const PAYMENT_SECONDS: u32 = 60;
 
-/// The shopper of a token of our own issuer whose subject is `name`.
+/// The shopper of a token of the project's own issuer with the subject `name`.
 #[must_use]
 pub fn shopper(name: &str) -> ShopperId {
     ShopperId::of("stampede", name)
 }
 
-/// What an operator would write down for a drop that opened a minute ago and lasts an hour.
+/// An operator's draft of a drop that opened a minute ago and lasts an hour.
 ///
 /// # Panics
-/// When an identifier is none: a mistake of the test.
+/// When an identifier is invalid, which is a mistake of the test.
 #[must_use]
 #[allow(clippy::expect_used)]
 pub fn draft(runtime: &TestRuntime, skus: &[(&str, u32)], per_shopper_limit: u32) -> DropDraft {
@@ -48,10 +48,10 @@ pub fn draft(runtime: &TestRuntime, skus: &[(&str, u32)], per_shopper_limit: u32
     }
 }
 
-/// Puts an open drop with these SKUs and units into the store.
+/// Stores an open drop with these SKUs and units.
 ///
 /// # Panics
-/// When an identifier is none or the units are too many: a mistake of the test.
+/// When an identifier is invalid or there are too many units, which is a mistake of the test.
 #[allow(clippy::expect_used)]
 pub fn open_drop(
     store: &MemoryStore,
@@ -71,10 +71,10 @@ pub fn open_drop(
     drop
 }
 
-/// A SKU's name.
+/// The SKU with this name.
 ///
 /// # Panics
-/// When it is none: a mistake of the test.
+/// When the name is invalid, which is a mistake of the test.
 #[must_use]
 #[allow(clippy::expect_used)]
 pub fn sku(text: &str) -> SkuId {

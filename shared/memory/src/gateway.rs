@@ -1,4 +1,4 @@
-//! A payment gateway in memory: what each means of payment leads to, what gets lost, and what was charged.
+//! A payment gateway in memory, with the outcome of each means of payment, injected faults, and a record of charges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +14,18 @@ use ports::payment::{
 use crate::faults::Faults;
 use crate::yielding::yield_now;
 
-/// What confirming with a means of payment leads to.
+/// The outcome of a confirmation with a means of payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentOutcome {
     /// The money is taken.
     Succeed,
-    /// The bank refuses, with this code.
+    /// The bank declines, with this code.
     Decline(&'static str),
-    /// The bank refuses the payment's first confirmation, with this code; a later one takes the money.
+    /// The bank declines the payment's first confirmation, with this code; a later one takes the money.
     DeclineOnce(&'static str),
-    /// The shopper has to act; [`MemoryGateway::finish_action`] is their doing.
+    /// The shopper must act; [`MemoryGateway::finish_action`] is the shopper's action.
     RequireAction,
-    /// The gateway is at it until [`MemoryGateway::finish_action`].
+    /// The gateway processes the payment until [`MemoryGateway::finish_action`].
     Process,
 }
 
@@ -58,25 +58,25 @@ impl GatewayOp {
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GatewayFault {
-    /// Nothing is done, and the caller learns it.
+    /// Nothing is done, and the caller gets an error that says so.
     NotSent,
-    /// Nothing is done, and the caller is asked to wait.
+    /// Nothing is done, and the answer asks the caller to wait.
     Throttled,
-    /// Nothing is done, and the caller cannot tell.
+    /// Nothing is done; the outcome is unknown to the caller.
     UnknownBefore,
-    /// It is done, and the caller cannot tell.
+    /// The call is done; the outcome is unknown to the caller.
     UnknownAfter,
-    /// Nothing is done; the gateway says that it is failing.
+    /// Nothing is done; the gateway answers that it is failing.
     UnavailableBefore,
-    /// It is done; the gateway says that it is failing.
+    /// The call is done; the gateway answers that it is failing.
     UnavailableAfter,
-    /// Nothing is done; the gateway refuses for good.
+    /// Nothing is done; the gateway refuses, and refuses each repeat.
     Refused,
-    /// Nothing is done; the gateway does not take the key.
+    /// Nothing is done; the gateway refuses the API key.
     NoKey,
-    /// Nothing is done; the gateway says that it failed, and says so again to each repeat under the key.
+    /// Nothing is done; the gateway answers a failure, and repeats it to each call under the key.
     StoredBefore,
-    /// It is done; the gateway says that it failed, and says so again to each repeat under the key.
+    /// The call is done; the gateway answers a failure, and repeats it to each call under the key.
     StoredAfter,
 }
 
@@ -95,7 +95,7 @@ impl GatewayFault {
         Self::StoredAfter,
     ];
 
-    /// What the caller gets to see.
+    /// The caller's error.
     #[must_use]
     pub fn error(self) -> GatewayError {
         match self {
@@ -110,7 +110,7 @@ impl GatewayFault {
         }
     }
 
-    /// Whether the failure stays under the call's key.
+    /// Whether the failure is stored under the call's key.
     const fn is_stored(self) -> bool {
         matches!(self, Self::StoredBefore | Self::StoredAfter)
     }
@@ -130,26 +130,27 @@ struct Stored {
     order: OrderId,
     payment: Payment,
     refunded_minor: i64,
-    /// How often it was confirmed.
+    /// The number of its confirmations.
     confirms: usize,
-    /// With what it was confirmed last.
+    /// The means of payment of its last confirmation.
     method: Option<PaymentMethod>,
 }
 
-/// What became of the payments of an order, counted as it happened: a later state of a payment hides an earlier one.
+/// The events of an order's payments, counted when they happen, since a payment's later state replaces an earlier
+/// one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PaymentEvents {
-    /// How often money was taken.
+    /// The number of captures.
     pub charges: u32,
-    /// How often a payment was declined.
+    /// The number of declines.
     pub declines: u32,
-    /// How often the shopper was asked to act.
+    /// The number of required actions.
     pub actions: u32,
-    /// How often a payment was cancelled.
+    /// The number of cancellations.
     pub cancels: u32,
 }
 
-/// One card, whoever shows it. Of every other token each payment has a card of its own.
+/// A token of one card for all shoppers. With every other token each payment has a different card.
 const LOST_CARD: &str = "pm_card_chargeDeclinedLostCard";
 
 fn fingerprint(id: &PaymentId, method: &PaymentMethod) -> Option<CardFingerprint> {
@@ -165,7 +166,7 @@ enum Answer {
     Refund(Result<Refund, GatewayError>),
 }
 
-/// Something that became of a payment, which a gateway announces by a webhook.
+/// A change of a payment that a gateway reports by a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PaymentChange {
     /// The money was taken.
@@ -182,11 +183,11 @@ type Announce = Box<dyn FnMut(&OrderId, PaymentChange) + Send>;
 
 #[derive(Default)]
 struct State {
-    /// Hears of every change.
+    /// Is called for every change.
     announce: Option<Announce>,
     payments: BTreeMap<PaymentId, Stored>,
     outcomes: BTreeMap<String, PaymentOutcome>,
-    /// By key: what was asked, and what was answered.
+    /// The request and the answer, by key.
     answers: BTreeMap<String, (String, Answer)>,
     /// Keys under which a failure is stored.
     failed: BTreeSet<String>,
@@ -195,12 +196,12 @@ struct State {
     made: u64,
 }
 
-/// The gateway port, in memory. Clones share everything.
+/// The gateway port, in memory. Clones share the state.
 ///
-/// Means of payment behave by their token: those that Stripe lists for tests as they do there, others as told by
-/// [`MemoryGateway::on`], all else succeeds. Each call first lets other tasks go, then happens in one step, or fails as
-/// planned. Idempotency keys replay their first answer, refusals included; a lost call keeps its answer only if it took
-/// effect.
+/// The token decides the outcome: Stripe's test tokens have the same outcome as there, others that of
+/// [`MemoryGateway::on`], and all others succeed. Each call first lets other tasks run, then happens in one step, or
+/// fails as planned. A repeat under an idempotency key gets the first answer, also a refusal; the answer of a lost
+/// call is stored only if the call took effect.
 #[derive(Clone)]
 pub struct MemoryGateway {
     state: Arc<Mutex<State>>,
@@ -246,52 +247,53 @@ impl MemoryGateway {
         gateway
     }
 
-    /// From now on, `method` leads to `outcome`.
+    /// From now on, `method` has the outcome `outcome`.
     pub fn on(&self, method: &str, outcome: PaymentOutcome) {
         self.state().outcomes.insert(method.to_owned(), outcome);
     }
 
-    /// Tells `announce` of every change to a payment, with the order that it is of. It is called within the change.
+    /// Calls `announce` for every change of a payment, with the payment's order, within the change.
     pub fn announce_to(&self, announce: impl FnMut(&OrderId, PaymentChange) + Send + 'static) {
         self.state().announce = Some(Box::new(announce));
     }
 
-    /// Lets the next call of `op` fail.
+    /// Makes the next call of `op` fail.
     pub fn fail_next(&self, op: GatewayOp, fault: GatewayFault) {
         self.fail_nth(op, 1, fault);
     }
 
-    /// Lets the `nth` call of `op` from now on fail; 1 is the next. Asked twice for the same call, the later one moves
-    /// back by one.
+    /// Makes the `nth` call of `op` from now on fail; 1 is the next. If a fault is queued for that call already, the
+    /// later one moves back by one.
     pub fn fail_nth(&self, op: GatewayOp, nth: u64, fault: GatewayFault) {
         self.state().faults.queue(op, nth, fault);
     }
 
-    /// Asks `plan` about every call that has no fault queued: which method, and its how manieth call it is, from 1.
+    /// `plan` decides about every call without a queued fault, by its method and its number among that method's
+    /// calls, from 1.
     pub fn set_plan(&self, plan: impl FnMut(GatewayOp, u64) -> Option<GatewayFault> + Send + 'static) {
         self.state().faults.set_plan(plan);
     }
 
-    /// Forgets the plan and all faults to come.
+    /// Removes the plan and all queued faults.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// How often `op` was called, failures included.
+    /// The number of calls of `op`, including failures.
     #[must_use]
     pub fn calls(&self, op: GatewayOp) -> u64 {
         self.state().faults.calls(op)
     }
 
-    /// Forgets all idempotency keys, as a gateway may after a day.
+    /// Deletes all idempotency keys, as a gateway may after a day.
     pub fn forget_keys(&self) {
         let mut state = self.state();
         state.answers.clear();
         state.failed.clear();
     }
 
-    /// The shopper acted (or the gateway came to an end): the money is taken, or the payment declined. Whether there was
-    /// anything to finish.
+    /// The shopper acted, or the gateway finished processing: the money is taken, or the payment declined. Returns
+    /// whether there was a payment to finish.
     pub fn finish_action(&self, id: &PaymentId, succeeds: bool) -> bool {
         let mut state = self.state();
         let Some(stored) = state.payments.get(id) else {
@@ -311,19 +313,19 @@ impl MemoryGateway {
         state.resolve(id, &to).is_some()
     }
 
-    /// How often an order was charged, whatever was given back since.
+    /// The number of an order's captures, regardless of refunds.
     #[must_use]
     pub fn charges(&self, order: &OrderId) -> u32 {
         self.state().events.get(order).map_or(0, |events| events.charges)
     }
 
-    /// What became of the payments of each order that has one.
+    /// The counted events of each order's payments.
     #[must_use]
     pub fn events(&self) -> BTreeMap<OrderId, PaymentEvents> {
         self.state().events.clone()
     }
 
-    /// Net captures in minor units by order: charged and not given back.
+    /// Net captures in minor units by order: captures less refunds.
     #[must_use]
     pub fn captured_minor(&self) -> BTreeMap<OrderId, i64> {
         let mut captured = BTreeMap::new();
@@ -366,10 +368,10 @@ impl MemoryGateway {
         let Some(fault) = fault else {
             return act(&mut state);
         };
-        // What was answered under a key is not replaced by a failure.
+        // A failure does not replace an answer that is stored under the key.
         let stored = key.filter(|key| fault.is_stored() && !state.answers.contains_key(key.as_str()));
         if fault.takes_effect() {
-            // Only what the act changes matters: its answer is what got lost.
+            // The effect remains; the answer is lost.
             act(&mut state).ok();
         }
         if let Some(key) = stored {
@@ -380,7 +382,7 @@ impl MemoryGateway {
 }
 
 impl State {
-    /// The answer kept under `key`, if the question is the same.
+    /// The answer stored under `key`, if the request is the same.
     fn replay(&self, key: &IdempotencyKey, asked: &str) -> Option<Result<Answer, GatewayError>> {
         let (first, answer) = self.answers.get(key.as_str())?;
         Some(if first == asked {
@@ -405,7 +407,7 @@ impl State {
         self.payments.get(id).ok_or_else(|| refused("resource_missing"))
     }
 
-    /// Brings a payment to what `outcome` leads to.
+    /// Changes a payment to the state of `outcome`.
     fn resolve(&mut self, id: &PaymentId, outcome: &PaymentOutcome) -> Option<Payment> {
         let stored = self.payments.get_mut(id)?;
         let events = self.events.entry(stored.order.clone()).or_default();

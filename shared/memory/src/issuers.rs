@@ -1,4 +1,4 @@
-//! The documents of issuers, and the parameters that they follow from.
+//! The documents of issuers, and the parameters from which they are made.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ impl StoreIssuers for MemoryStore {
     }
 }
 
-/// Parameters that tests change. Clones share everything.
+/// Parameters that tests change. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryParameters(Arc<Mutex<Parameters>>);
 
@@ -51,7 +51,7 @@ struct Parameters {
 }
 
 impl MemoryParameters {
-    /// Gives the parameter `name` this value.
+    /// Sets the parameter `name` to this value.
     pub fn put(&self, name: &str, value: impl Into<String>) {
         self.lock().values.insert(name.to_owned(), value.into());
     }
@@ -61,7 +61,7 @@ impl MemoryParameters {
         self.lock().values.remove(name);
     }
 
-    /// Whether the store does not answer from now on.
+    /// Sets whether the store answers from now on.
     pub fn set_silent(&self, silent: bool) {
         self.lock().silent = silent;
     }

@@ -1,4 +1,4 @@
-//! A ledger that can be read.
+//! A ledger in memory that tests can read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,13 +44,14 @@ impl MemoryLedger {
             .map_or_else(Vec::new, |versions| versions.values().cloned().collect())
     }
 
-    /// Every order known.
+    /// The ids of all orders in the ledger.
     #[must_use]
     pub fn orders(&self) -> Vec<OrderId> {
         self.lock().history.keys().cloned().collect()
     }
 
-    /// Lets the next event that nothing is decided about fail with `error`, unwritten; `None` lets it pass.
+    /// Queues the outcome of the next event without one: it fails with `error` and is not written, or is written with
+    /// `None`.
     pub fn fail_next(&self, error: Option<LedgerError>) {
         self.lock().faults.push_back(error);
     }

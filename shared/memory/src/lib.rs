@@ -1,7 +1,7 @@
 //! In-memory adapters of every port.
 //!
-//! **The problem.** A handler is tested without a database, and what it relies on must be what the real database does,
-//! down to which of two refusals comes first and what a repeat is answered.
+//! **The problem.** Handlers are tested without a database, so the adapters in memory must behave as the real
+//! database does, including the order of two refusals and the answer to a repeat.
 //!
 //! **The model.** [`MemoryStore`] implements every database port by the domain's own rules, one atomic step at a time;
 //! [`MemoryQueues`] and [`MemoryLedger`] keep what they are given; [`MemorySecret`] is a secret that tests change;
@@ -12,8 +12,8 @@
 //! fail with [`MemoryStore::fail_next`] (or all of them by a [`MemoryStore::set_plan`]); check what is left with
 //! [`MemoryStore::audit`].
 //!
-//! **What it does not do.** It is not slow, not partitioned and never stale: a read that the port allows to lag is up to
-//! date here. It keeps nothing.
+//! **What it does not do.** It is not slow, not partitioned and never stale: a read that the port allows to lag is up
+//! to date here. It stores nothing beyond the process.
 #![forbid(unsafe_code)]
 
 mod account;

@@ -1,4 +1,4 @@
-//! A mailbox that remembers what was sent.
+//! A mailbox with a record of the sent mails.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,12 @@ use ports::mail::{Mail, MailError, SendMail};
 
 use crate::yielding::yield_now;
 
-/// What happens to a mail.
+/// The outcome of sending a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailFault {
-    /// It is not sent, and the sender learns this.
+    /// The mail is not sent, and the sender gets an error that says so.
     Failed(MailError),
-    /// It is sent, and the sender does not know.
+    /// The mail is sent; the outcome is unknown to the sender.
     Unconfirmed,
 }
 
@@ -27,7 +27,6 @@ struct State {
 pub struct MemoryMailbox(Arc<Mutex<State>>);
 
 impl MemoryMailbox {
-    /// An empty mailbox.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -43,7 +42,7 @@ impl MemoryMailbox {
         self.state().sent.clone()
     }
 
-    /// Lets the next mail that nothing is decided about fail.
+    /// Queues a failure for the next mail without a decided outcome.
     pub fn fail_next(&self, fault: MailFault) {
         self.state().faults.push_back(fault);
     }

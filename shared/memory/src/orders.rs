@@ -185,7 +185,7 @@ impl PutOff for MemoryStore {
             };
             let before = stored.clone();
             stored.due_at = due_at;
-            // The stream tells of every write.
+            // The stream contains every write.
             state.changes.push(OrderChange {
                 before: Some(before),
                 after: stored.clone(),

@@ -1,4 +1,4 @@
-//! Queues that remember what was sent.
+//! Queues with a record of the sent messages.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,12 +8,12 @@ use ports::messages::{Destination, ParkRecord, SendError, SendEvents, SendHint};
 
 use crate::yielding::yield_now;
 
-/// What happens to a message that is not accepted.
+/// The outcome of a message that is not reported as accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SendFault {
-    /// It is lost.
+    /// The message is lost.
     Lost,
-    /// It is in the queue, and the sender does not know.
+    /// The message is in the queue; the outcome is unknown to the sender.
     Unconfirmed,
 }
 
@@ -33,7 +33,6 @@ pub struct MemoryQueues {
 }
 
 impl MemoryQueues {
-    /// Empty queues.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -45,7 +44,7 @@ impl MemoryQueues {
         self.lock().events.clone()
     }
 
-    /// Every event accepted at `to`, in order.
+    /// Every event that the queue `to` accepted, in order.
     #[must_use]
     pub fn sent_to(&self, to: Destination) -> Vec<OrderEvent> {
         let sent = self.lock();
@@ -53,7 +52,7 @@ impl MemoryQueues {
         there.map(|(_, event)| event.clone()).collect()
     }
 
-    /// Takes every event out that is at `to`, as a consumer would that finishes them all.
+    /// Removes and returns every event in the queue `to`, as a consumer that handles them all.
     pub fn drain(&self, to: Destination) -> Vec<OrderEvent> {
         let mut sent = self.lock();
         let (there, rest) = std::mem::take(&mut sent.events)
@@ -75,12 +74,12 @@ impl MemoryQueues {
         self.lock().parked.clone()
     }
 
-    /// Lets the next event or hint that nothing is decided about fail; `None` lets it pass.
+    /// Queues the outcome of the next event or hint without one: a failure, or success with `None`.
     pub fn fail_next_event(&self, fault: Option<SendFault>) {
         self.lock().event_faults.push_back(fault);
     }
 
-    /// Lets the next parking that nothing is decided about fail.
+    /// Queues a failure for the next parked record without a decided outcome.
     pub fn fail_next_park(&self, fault: SendFault) {
         self.lock().park_faults.push_back(fault);
     }

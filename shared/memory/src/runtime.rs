@@ -1,4 +1,4 @@
-//! A clock that tests move, and random numbers that follow from a seed.
+//! A clock that tests set, and random numbers from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use ports::runtime::{Clock, Metrics, Random};
 
 use crate::yielding::yield_now;
 
-/// Virtual time and seeded random numbers. Clones share both.
+/// Virtual time and random numbers from a seed. Clones share both.
 #[derive(Debug, Clone)]
 pub struct TestRuntime {
     inner: Arc<Inner>,
@@ -22,10 +22,10 @@ struct Inner {
 }
 
 impl TestRuntime {
-    /// Where the clock stands at first: 2027-01-15T08:00:00Z.
+    /// The clock's first time: 2027-01-15T08:00:00Z.
     pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    /// A runtime whose random numbers follow from `seed` alone.
+    /// A runtime whose random numbers depend only on `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {

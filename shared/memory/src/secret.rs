@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ports::secrets::{ReadSecret, SecretError, SecretText};
 
-/// A secret that is cached until it is refused, however old it is. Clones share it.
+/// A secret that is cached until it is refused, regardless of its age. Clones share it.
 #[derive(Debug, Clone)]
 pub struct MemorySecret(Arc<Mutex<State>>);
 
@@ -30,17 +30,17 @@ impl MemorySecret {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores another text, which is read once the former one was refused.
+    /// Stores another text, which is read after the former one was refused.
     pub fn rotate(&self, text: &str) {
         self.state().stored = Ok(SecretText::new(text.to_owned()));
     }
 
-    /// Lets reads fail for which nothing is cached.
+    /// Makes reads without a cached value fail.
     pub fn fail(&self, error: SecretError) {
         self.state().stored = Err(error);
     }
 
-    /// How often it was refused.
+    /// The number of refusals.
     #[must_use]
     pub fn refusals(&self) -> usize {
         self.state().refusals

@@ -34,7 +34,7 @@ impl PeekStock for MemoryStore {
     }
 }
 
-/// The outcome of a conditional write on a shard that shows the shard when refused.
+/// The outcome of a conditional write on a shard; a refusal contains the shard.
 fn on_shard<E>(
     shard: Option<&mut Shard>,
     write: impl FnOnce(&mut Shard) -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! The database in memory: one lock, so that every call is one atomic step, as a conditional write or a transaction is.
+//! The database in memory. One lock makes every call one atomic step, like a conditional write or a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use ports::payment::CardFingerprint;
 use crate::faults::{Fault, Faults, Op};
 use crate::yielding::yield_now;
 
-/// An order's change as the table's stream would tell it.
+/// An order's change, as in the table's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderChange {
     /// The order before; `None` when it is new.
@@ -45,15 +45,15 @@ pub(crate) struct State {
     /// The orders in which a card was declined.
     pub(crate) declined_cards: BTreeMap<(DropId, CardFingerprint), BTreeSet<OrderId>>,
     pub(crate) orders: BTreeMap<OrderId, Order>,
-    /// The line of the calls to the gateway, in microseconds.
+    /// The end of the last reserved turn at the gateway, in microseconds.
     pub(crate) lines: BTreeMap<u8, i64>,
     pub(crate) addresses: BTreeMap<OrderId, String>,
-    /// What shoppers were sent, by order.
+    /// The sent mails, by order.
     pub(crate) sent: BTreeMap<OrderId, BTreeSet<String>>,
     pub(crate) changes: Vec<OrderChange>,
     pub(crate) drops: BTreeMap<DropId, StoredDrop>,
     pub(crate) statuses: BTreeMap<DropId, DropStatus>,
-    /// How many copies the status and the counts of a drop were written in last.
+    /// The number of copies in which the status and the counts of a drop were last written.
     pub(crate) copies: BTreeMap<DropId, u8>,
     pub(crate) counts: BTreeMap<(DropId, SkuId), FreeCounts>,
     pub(crate) leases: BTreeMap<DropId, Lease>,
@@ -61,9 +61,9 @@ pub(crate) struct State {
     pub(crate) issuers: BTreeMap<IssuerList, IssuersDocument>,
 }
 
-/// Every database port, in memory. Clones share everything.
+/// Every database port, in memory. Clones share the state.
 ///
-/// Each call first lets other tasks go, then happens in one step under the lock, or fails as planned
+/// Each call first lets other tasks run, then happens in one step under the lock, or fails as planned
 /// ([`MemoryStore::fail_next`], [`MemoryStore::fail_nth`], [`MemoryStore::set_plan`]).
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
@@ -86,33 +86,34 @@ impl MemoryStore {
         }
     }
 
-    /// Lets the next call of `op` fail. Called again before that: the call after it, too.
+    /// Makes the next call of `op` fail. A second call before that makes the call after it fail too.
     pub fn fail_next(&self, op: Op, fault: Fault) {
         self.fail_nth(op, 1, fault);
     }
 
-    /// Lets the `nth` call of `op` from now on fail; 1 is the next.
+    /// Makes the `nth` call of `op` from now on fail; 1 is the next.
     pub fn fail_nth(&self, op: Op, nth: u64, fault: Fault) {
         self.faults().queue(op, nth, fault);
     }
 
-    /// Asks `plan` about every call that has no fault queued: which method, and its how manieth call it is, from 1.
+    /// `plan` decides about every call without a queued fault, by its method and its number among that method's
+    /// calls, from 1.
     pub fn set_plan(&self, plan: impl FnMut(Op, u64) -> Option<Fault> + Send + 'static) {
         self.faults().set_plan(plan);
     }
 
-    /// Forgets the plan; what was queued stays.
+    /// Removes the plan and keeps the queued faults.
     pub fn clear_plan(&self) {
         self.faults().clear_plan();
     }
 
-    /// How often `op` was called, failures included.
+    /// The number of calls of `op`, including failures.
     #[must_use]
     pub fn calls(&self, op: Op) -> u64 {
         self.faults().calls(op)
     }
 
-    /// One call of a port: others first, then the fault or the act, in one step.
+    /// One call of a port: other tasks run first; then the fault or the effect happens in one step.
     pub(crate) async fn call<T>(
         &self,
         op: Op,
@@ -124,7 +125,7 @@ impl MemoryStore {
             None => act(&mut self.state()),
             Some(fault) => {
                 if fault.takes_effect() {
-                    // Only what the act changes matters: its answer is what got lost.
+                    // The effect remains; the answer is lost.
                     act(&mut self.state()).ok();
                 }
                 Err(fault.error())

@@ -1,9 +1,9 @@
-//! Letting others go first, on any executor.
+//! Lets other tasks run, on any executor.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Comes back after every other task that is ready has had its turn, so that races happen in single-threaded tests too.
+/// Returns after every other ready task has run, so that races happen in single-threaded tests too.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! What the tests' account holds between drops.
+//! The capacity of the tests' account between drops.
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::baseline::{Baseline, FunctionBaseline, QueueBaseline, TableBaseline};
@@ -15,7 +15,7 @@ use crate::fixtures::{NOW, id};
 
 /// A function that answers requests.
 pub const API: &str = "get-drop";
-/// A function that works off a queue.
+/// A function that handles a queue's messages.
 pub const WORKER: &str = "process-order";
 /// A table.
 pub const TABLE: &str = "OrdersTable";
@@ -23,9 +23,9 @@ pub const TABLE: &str = "OrdersTable";
 pub const SOURCE: &str = "PaymentsQueue";
 /// The class of instances between drops.
 pub const SMALL: &str = "db.r6g.large";
-/// The class that they may get.
+/// The larger class that instances may get.
 pub const LARGE: &str = "db.r6g.xlarge";
-/// What a new table serves at once.
+/// The throughput of a new table.
 pub const NEW_TABLE: WarmThroughput = WarmThroughput {
     write_units: 4_000,
     read_units: 12_000,

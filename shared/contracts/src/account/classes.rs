@@ -1,4 +1,4 @@
-//! A database of instances: their classes, and which of them writes.
+//! A database of instances: their classes, and the choice of the writer.
 
 use capacity::amounts::DatabaseSize;
 use capacity::database::DatabaseBaseline;
@@ -20,7 +20,7 @@ async fn instances(control_planes: &impl ControlPlanes) -> Vec<Instance> {
     }
 }
 
-/// Takes the first step again and again, until none is left.
+/// Carries out the first of the remaining steps until none remains.
 async fn bring_to(control_planes: &impl ControlPlanes, class: &str) -> Vec<Step> {
     let mut taken = Vec::new();
     let size = DatabaseSize::Class(class.to_owned());

@@ -1,4 +1,4 @@
-//! What people declare, read as it is.
+//! The declared documents and their reads.
 
 use capacity::calendar::CalendarState;
 use ports::Conditional;
@@ -13,7 +13,7 @@ pub async fn documents_are_read_as_declared(control_planes: &impl ControlPlanes)
     let mut docs = control_planes.documents().clone();
     assert_eq!(answered(account.documents().await), Ok(docs.clone()));
     assert_eq!(answered(account.calendar().await), Ok(docs.calendar.clone()));
-    // More drops than fit on one page of anything, in the order of their names.
+    // More drops than one page of any list has, in the order of their names.
     docs.calendar = (10..45).map(|n| drop_on(&format!("drop-{n}"))).collect();
     docs.budget.usd_per_hour = 0.5;
     control_planes.declare(&docs).await;
@@ -60,14 +60,14 @@ pub async fn the_profile_is_changed_at_the_version_that_was_read(control_planes:
     assert!(newer > version);
     assert_eq!(read, profile);
     assert_eq!(answered(account.documents().await).unwrap().profile, profile);
-    // Whoever read before that changes nothing.
+    // A caller that read before that write changes nothing.
     let mut late = profile.clone();
     late.source = "late".to_owned();
     assert_eq!(
         answered(account.write_profile(&late, version).await),
         Conditional::Refused(())
     );
-    // Nor does whoever read before people wrote.
+    // A caller that read before an engineer's write changes nothing either.
     let mut docs = control_planes.documents().clone();
     docs.profile.source = "by hand".to_owned();
     control_planes.declare(&docs).await;

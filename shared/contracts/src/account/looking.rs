@@ -1,4 +1,4 @@
-//! Looking: what is there, by the baseline's names.
+//! Reads of the account, by the baseline's names.
 
 use capacity::amounts::{Polling, WarmThroughput};
 use capacity::baseline::{FunctionBaseline, QueueBaseline, TableBaseline};

@@ -1,6 +1,6 @@
-//! What the ports to an account's control planes promise.
+//! The contract of the ports to an account's control planes.
 //!
-//! They run once for a Serverless v2 cluster and once for instances of a class; [`account_fixtures`] has both.
+//! It exists once for a Serverless v2 cluster and once for instances of a class; [`account_fixtures`] has both.
 
 pub mod account_fixtures;
 mod changing;
@@ -40,15 +40,15 @@ impl<
 pub trait ControlPlanes {
     /// Its ports.
     fn account(&self) -> impl AccountPorts;
-    /// What is declared.
+    /// The declared documents.
     fn documents(&self) -> &Documents;
     /// Declares other documents.
     fn declare(&self, documents: &Documents) -> impl Future<Output = ()>;
-    /// Lets what takes its time be complete.
+    /// Completes all changes in progress.
     fn settle(&self) -> impl Future<Output = ()>;
-    /// Puts a message into the queue of [`account_fixtures::SOURCE`].
+    /// Sends a message to the queue of [`account_fixtures::SOURCE`].
     fn send(&self) -> impl Future<Output = ()>;
-    /// Lets [`account_fixtures::API`] fail from now on, whatever it is sent.
+    /// Makes [`account_fixtures::API`] fail from now on, with every event.
     fn spoil(&self) -> impl Future<Output = ()>;
 }
 
@@ -78,7 +78,7 @@ macro_rules! account_contract {
     };
 }
 
-/// What a Serverless v2 cluster promises beside.
+/// The additional contract of a Serverless v2 cluster.
 #[macro_export]
 macro_rules! serverless_contract {
     ($setup:expr) => {
@@ -89,7 +89,7 @@ macro_rules! serverless_contract {
     };
 }
 
-/// What a cluster of instances promises beside.
+/// The additional contract of a cluster of instances.
 #[macro_export]
 macro_rules! classes_contract {
     ($setup:expr) => {
@@ -102,12 +102,12 @@ macro_rules! classes_contract {
     };
 }
 
-/// A call that must be refused for good.
+/// A call that must fail with an error that a repeat cannot remove.
 fn assert_broken<T: std::fmt::Debug>(result: Result<T, ControlError>) {
     assert!(matches!(result, Err(ControlError::Broken(_))), "{result:?}");
 }
 
-/// What there is, everything being complete.
+/// The observed state when all changes are complete.
 async fn look(control_planes: &impl ControlPlanes) -> Seen {
     control_planes.settle().await;
     answered(
@@ -118,7 +118,7 @@ async fn look(control_planes: &impl ControlPlanes) -> Seen {
     )
 }
 
-/// Carries out a step that is not so yet, and lets it be complete.
+/// Carries out a step whose value is not set yet, and completes it.
 async fn change(control_planes: &impl ControlPlanes, step: &Step) {
     let carried = answered(control_planes.account().carry_out(step).await);
     assert_ne!(carried, Carried::AlreadySo, "{step:?}");

@@ -1,4 +1,4 @@
-//! Advancing orders.
+//! Steps of stored orders.
 
 use domain::order::{EndReason, OrderStatus, OrderStep};
 use ports::Conditional;
@@ -34,7 +34,7 @@ pub async fn a_step_without_effect_changes_the_order_only(database: &impl Databa
     assert_eq!(answered(orders.order(&placed.order.id).await), Some(noted.order));
 }
 
-/// What moves units is the step's effect alone, whatever the order becomes.
+/// Only the step's effect changes units, whatever the order's new status is.
 pub async fn a_step_without_effect_neither_sells_nor_returns(database: &impl Database) {
     let (stock, orders) = (database.stock(), database.orders());
     for (index, name) in [(0, "ada"), (1, "bob"), (2, "eve")] {

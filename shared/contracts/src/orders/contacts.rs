@@ -1,4 +1,4 @@
-//! The record of the mails to an order's shopper.
+//! The record of mails to an order's shopper.
 
 use ports::mail::KeepContact;
 use ports::orders::PlaceOrder;

@@ -1,4 +1,4 @@
-//! What the order ports promise.
+//! The contract of the order ports.
 
 pub mod advancing;
 pub mod contacts;
@@ -75,7 +75,7 @@ async fn purchased(stock: &impl StockPorts, name: &str) -> u32 {
     answered(stock.peek(&drop_id(), &shopper(name), &[]).await).purchased
 }
 
-/// Whether the shopper's claim in the shard is what `order` wrote there.
+/// Whether the shopper's claim in the shard is the one that `order` wrote.
 async fn is_ordered(stock: &impl StockPorts, order: &Order) -> bool {
     let claim = stock.read_claim(&order.reservation.shard, &order.shopper).await;
     answered(claim).as_ref() == Some(&order.claim)

@@ -41,7 +41,7 @@ pub async fn the_repeat_of_a_placing_finds_its_order(database: &impl Database) {
     let first = placing("ada", "k", 2, 3);
     assert!(answered(orders.place(&first).await).is_done());
     assert_eq!(answered(orders.place(&first).await), exists(&first.order));
-    // A repeat a moment later has another deadline, perhaps another address, and is still the same order.
+    // A later repeat has another deadline, perhaps another address, and is still the same order.
     let mut later = placing_in(0, "ada", "k", 2, 3, NOW.plus_seconds(5));
     later.address = "{}".to_owned();
     assert_eq!(answered(orders.place(&later).await), exists(&first.order));
@@ -66,7 +66,7 @@ pub async fn an_existing_order_is_found_before_hold_or_limit_is_blamed(database:
     holds(&stock, 0, 5, &[("ada", "k", 1)]).await;
     let placed = placing("ada", "k", 1, 1);
     assert!(answered(orders.place(&placed).await).is_done());
-    // By now the claim is no hold, and the limit is used up: all three conditions fail.
+    // The claim is no longer a hold, and the limit is used up: all three conditions fail.
     assert_eq!(answered(orders.place(&placed).await), exists(&placed.order));
     let beyond = Placing {
         per_shopper_limit: 0,
@@ -162,7 +162,7 @@ pub async fn only_a_first_order_takes_further_cards(database: &impl Database) {
         (shard(&stock, 1).await, purchased(&stock, "ada").await),
         (before, 1)
     );
-    // The first one ends with a declined card, and stays the first.
+    // The first order ends with a declined card, and still counts as the first.
     let no = DeclineReason::CardDeclined;
     let paying = first.order.with_payment(id("pi_1"), NOW).unwrap();
     let failed = paying.order.declined(no, None, NOW).unwrap();

@@ -1,4 +1,4 @@
-//! Orders against everything else that wants the same hold.
+//! Races between orders and other requests for the same hold.
 
 use domain::order::{EndReason, OrderStatus};
 use domain::survey::SeenClaim;

@@ -1,4 +1,4 @@
-//! Allocating, claiming and giving back.
+//! Allocating, claiming and returning units.
 
 use domain::shard::Shard;
 use domain::survey::SeenClaim;
@@ -210,7 +210,7 @@ pub async fn a_claim_and_a_return_at_once_lose_no_unit(database: &impl Database)
     }
 }
 
-/// A count keeps a purchase counter as it is, and the other way round.
+/// The count of lapses does not change the purchase counter, and the reverse.
 pub async fn an_unused_hold_is_counted_once(database: &impl Database) {
     let stock = database.stock();
     let hold = |key: &str, after_seconds: u32| SeenClaim {

@@ -1,4 +1,4 @@
-//! A long random history against the domain's own shard.
+//! A long random history, compared with the domain's own shard.
 
 use domain::claim::Claim;
 use domain::ids::ShopperId;
@@ -32,7 +32,7 @@ pub async fn a_long_history_is_as_the_domain_says(database: &impl Database) {
     let pick = |below: u64| runtime.random() % below;
     let mut model = Shard::allocated(9);
     allocated(&stock, 9).await;
-    // What has ever been seen, gone or not: conditions are put to the test by what no longer holds.
+    // All claims so far, including removed ones, since conditions must also fail for claims that no longer exist.
     let mut seen: Vec<(ShopperId, Claim)> = Vec::new();
     for step in 0..STEPS {
         let name = format!("s{}", pick(6));

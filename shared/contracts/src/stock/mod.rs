@@ -1,4 +1,4 @@
-//! What the stock ports promise.
+//! The contract of the stock ports.
 
 pub mod claims;
 pub mod history;

@@ -84,7 +84,7 @@ pub async fn a_survey_shows_hundreds_of_shards(database: &impl Database) {
     })
     .await;
     assert!(made.iter().all(ports::Conditional::is_done));
-    // Some do not exist, and some are asked for twice.
+    // Some shards do not exist, and some are requested twice.
     let keys: Vec<ShardKey> = (0..300).chain(10..20).map(key).collect();
     for consistency in [Consistency::Strong, Consistency::Eventual] {
         let found = answered(stock.survey(&keys, consistency).await);

@@ -1,4 +1,4 @@
-//! Taking over holds that have expired. Whether one has is the caller's to know; the port only compares.
+//! Taking over expired holds. The caller decides whether a hold has expired; the port only compares.
 
 use domain::claim::Claim;
 use domain::survey::SeenClaim;

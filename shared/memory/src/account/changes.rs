@@ -1,4 +1,4 @@
-//! What each change does to the account, and when the account refuses it.
+//! The effect of each change on the account, and the cases in which the account refuses it.
 
 use capacity::observed::{Allocation, ObservedDatabase};
 use capacity::quotas::ALWAYS_UNRESERVED;
@@ -103,7 +103,7 @@ impl State {
         Ok(Carried::Started)
     }
 
-    /// Whether the account has room when `function` takes `units`.
+    /// Whether the account's concurrency suffices when `function` takes `units`.
     fn fits(&self, function: &str, units: u32) -> bool {
         let others = self.functions.iter().filter(|(name, _)| *name != function);
         let taken: u32 = others.map(|(_, f)| f.there.asked.taken()).sum();

@@ -31,7 +31,7 @@ impl State {
         }
     }
 
-    /// What one look shows of what a baseline names.
+    /// The result of one read, for the names of a baseline.
     fn seen_of(&self, baseline: &Baseline) -> Result<Seen, ControlError> {
         let mut seen = self.seen();
         let observed = &mut seen.observed;
@@ -127,7 +127,7 @@ impl Measure for MemoryAccount {
 }
 
 impl MeasureDemand for MemoryAccount {
-    /// Whatever drop it is, it causes what it was told to.
+    /// The load does not depend on the drop.
     async fn demand(
         &self,
         _baseline: &Baseline,

@@ -1,4 +1,4 @@
-//! The ports to what runs leave behind.
+//! The ports of the stored state of runs.
 
 use capacity::learn::Lesson;
 use capacity::readiness::Readiness;

@@ -1,9 +1,10 @@
-//! An account in memory, with control planes that take their time and fail on purpose.
+//! An account in memory, with control planes whose changes take time and can be made to fail.
 //!
-//! It keeps the rules that matter to pre-scaling: provisioned concurrency is prepared, then allocated at a rate counted
-//! over all functions; a reservation holds what is provisioned within it; the account's concurrency is finite; the
-//! database takes one change at a time and reaches a size later than it is set; warm throughput is never lowered.
-//! Every change is kept with its moment, so that a test can look at the whole history.
+//! It has the rules that pre-scaling depends on: provisioned concurrency is prepared, then allocated at a rate
+//! counted over all functions; a function's reservation includes its provisioned concurrency; the account's
+//! concurrency is limited; the database accepts one change at a time and reaches a size some time after it is set;
+//! warm throughput is never lowered. Every change is stored with its time, so that a test can check the whole
+//! history.
 
 mod changes;
 mod control_planes;
@@ -37,24 +38,24 @@ use crate::yielding::yield_now;
 pub enum AccountFault {
     /// Not done: throttled.
     Busy,
-    /// Not done: another change is under way. Stores, which have no such thing, say that they are busy.
+    /// Not done: another change is in progress. Stores, which have no such state, answer *busy*.
     InProgress,
-    /// Not done, and the caller cannot tell.
+    /// Not done; the outcome is unknown to the caller.
     UnknownBefore,
-    /// Done, and the caller cannot tell.
+    /// Done; the outcome is unknown to the caller.
     UnknownAfter,
-    /// Not done, and repeating is no use.
+    /// Not done, and a repeat fails again.
     Broken,
-    /// The caller's process is gone before it is done.
+    /// The caller's process dies before the effect.
     DiesBefore,
-    /// The caller's process is gone after it is done.
+    /// The caller's process dies after the effect.
     DiesAfter,
-    /// Done late: nothing happens before [`MemoryAccount::resume`].
+    /// Done late: the call waits until [`MemoryAccount::resume`].
     Hangs,
 }
 
 impl AccountFault {
-    /// Every kind that the caller outlives.
+    /// Every kind after which the caller's process still runs.
     pub const ANSWERED: [Self; 5] = [
         Self::Busy,
         Self::InProgress,
@@ -64,7 +65,7 @@ impl AccountFault {
     ];
 }
 
-/// How an error of a port is made from a fault.
+/// Converts a fault into an error of a port.
 pub(crate) trait FromFault {
     fn from_fault(fault: AccountFault) -> Self;
 }
@@ -90,7 +91,7 @@ impl FromFault for StoreError {
     }
 }
 
-/// How long the account takes.
+/// The durations of the account's changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Before the first unit of a request is allocated, in seconds.
@@ -123,9 +124,9 @@ impl Default for Pace {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Function {
     pub(crate) there: ObservedFunction,
-    /// From when on units of the newest request are allocated.
+    /// The time from which units of the newest request are allocated.
     pub(crate) allocates_from: Option<Timestamp>,
-    /// Where an allocation ends that will fail.
+    /// The number of units at which an allocation fails, if it is to fail.
     pub(crate) fails_at: Option<u32>,
 }
 
@@ -170,7 +171,7 @@ pub(crate) struct State {
     hanging: bool,
 }
 
-/// Every port of pre-scaling, in memory. Clones share everything; time is `TestRuntime`'s.
+/// Every port of pre-scaling, in memory. Clones share the state. The time is `TestRuntime`'s.
 #[derive(Debug, Clone)]
 pub struct MemoryAccount {
     pub(crate) state: Arc<Mutex<State>>,
@@ -237,22 +238,22 @@ impl MemoryAccount {
         state.profile_version += 1;
     }
 
-    /// Lets the documents be unreadable, with these mistakes; none makes them readable again.
+    /// Makes the documents unreadable, with these mistakes; with none they are readable again.
     pub fn set_mistakes(&self, mistakes: Vec<domain::drops::FieldError>) {
         self.state().mistakes = mistakes;
     }
 
-    /// Says how long things take from now on.
+    /// Sets the durations of changes from now on.
     pub fn set_pace(&self, pace: Pace) {
         self.state().pace = pace;
     }
 
-    /// Says whether orders are on their way to the ledger.
+    /// Sets whether orders are still in progress to the ledger.
     pub fn set_draining(&self, draining: bool) {
         self.state().draining = draining;
     }
 
-    /// Lets a function not answer, or answer again.
+    /// Sets whether a function answers.
     pub fn set_silent(&self, function: &str, silent: bool) {
         let mut state = self.state();
         if silent {
@@ -262,17 +263,17 @@ impl MemoryAccount {
         }
     }
 
-    /// Says how many invocations a minute go beyond a function's provisioned concurrency.
+    /// Sets the number of invocations a minute beyond a function's provisioned concurrency.
     pub fn set_spill_over(&self, function: &str, invocations: u64) {
         self.state().spill_over.insert(function.to_owned(), invocations);
     }
 
-    /// Lets the next `times` raised allocations give up half-way.
+    /// Makes the next `times` raised allocations fail half-way.
     pub fn fail_allocations(&self, times: u32) {
         self.state().fail_allocation = times;
     }
 
-    /// Changes the account behind pre-scaling's back, at once and for good.
+    /// Changes the account without pre-scaling, at once and permanently.
     pub fn change_by_others(&self, step: &Step) {
         let now = self.runtime.now();
         let mut state = self.state();
@@ -280,14 +281,14 @@ impl MemoryAccount {
         state.change_by_others(step);
     }
 
-    /// Lets the `nth` call of any port from now on fail; 1 is the next.
+    /// Makes the `nth` call of any port from now on fail; 1 is the next.
     pub fn fail_nth(&self, nth: u64, fault: AccountFault) {
         let mut state = self.state();
         let at = state.calls + nth.max(1);
         state.faults.insert(at, fault);
     }
 
-    /// Forgets the faults to come, and lets new processes live.
+    /// Removes the faults to come; new processes run.
     pub fn clear_faults(&self) {
         let mut state = self.state();
         state.faults.clear();
@@ -295,36 +296,36 @@ impl MemoryAccount {
         state.hanging = false;
     }
 
-    /// Lets what hangs go on.
+    /// Continues the call that waits.
     pub fn resume(&self) {
         self.state().hanging = false;
     }
 
-    /// Whether the process that called is gone: its future is to be dropped.
+    /// Whether the calling process has died, so that the test must drop its future.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.state().dead
     }
 
-    /// Whether a call hangs.
+    /// Whether a call waits for [`MemoryAccount::resume`].
     #[must_use]
     pub fn is_hanging(&self) -> bool {
         self.state().hanging
     }
 
-    /// How many calls of any port there were.
+    /// The number of calls of all ports.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    /// Which calls failed on purpose: their numbers and methods.
+    /// The calls with an injected fault: their numbers and methods.
     #[must_use]
     pub fn injected(&self) -> Vec<(u64, &'static str)> {
         self.state().injected.clone()
     }
 
-    /// What is there now, without a call.
+    /// The current capacity, without a call.
     #[must_use]
     pub fn look(&self) -> Seen {
         let now = self.runtime.now();
@@ -333,7 +334,7 @@ impl MemoryAccount {
         state.seen()
     }
 
-    /// Every change that was made, with its moment.
+    /// Every change, with its time.
     #[must_use]
     pub fn changes(&self) -> Vec<(Timestamp, Step)> {
         self.state().changes.clone()
@@ -345,30 +346,30 @@ impl MemoryAccount {
         self.state().audit.values().cloned().collect()
     }
 
-    /// Says what the next drops cause; `None` lets the metrics be silent.
+    /// Sets the load of the next drops; with `None` the metrics have no figures.
     pub fn set_demand(&self, demand: Option<Measured>) {
         self.state().demand = demand;
     }
 
-    /// The profile as it is declared now.
+    /// The currently declared profile.
     #[must_use]
     pub fn declared_profile(&self) -> CapacityProfile {
         self.state().documents.profile.clone()
     }
 
-    /// What a drop taught by the last word.
+    /// The lesson of a drop that was stored last.
     #[must_use]
     pub fn lesson_of(&self, drop: &DropId) -> Option<Lesson> {
         self.state().lessons.get(drop).map(|(_, lesson)| lesson.clone())
     }
 
-    /// How ready a drop is by the last word.
+    /// The readiness of a drop that was stored last.
     #[must_use]
     pub fn readiness_of(&self, drop: &DropId) -> Option<Readiness> {
         self.state().readiness.get(drop).map(|(_, r)| r.clone())
     }
 
-    /// One call of a port: others first, then the fault or the act, in one step.
+    /// One call of a port: other tasks run first; then the fault or the effect happens in one step.
     pub(crate) async fn call<T, X: FromFault>(
         &self,
         method: &'static str,
@@ -412,7 +413,7 @@ impl MemoryAccount {
         }
     }
 
-    /// Never comes back.
+    /// Never returns.
     async fn die<T>(&self) -> T {
         self.state().dead = true;
         std::future::pending().await
@@ -424,7 +425,7 @@ impl MemoryAccount {
 }
 
 impl State {
-    /// What one look shows.
+    /// The result of one read of the account.
     pub(crate) fn seen(&self) -> Seen {
         let available = match &self.database_change {
             Some(change) => matches!(change.step, Step::SetMinimumAcu { .. }),
@@ -451,7 +452,7 @@ impl State {
         }
     }
 
-    /// Lets the account do what it would have done until `now`.
+    /// Carries out the changes that are complete at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         while self.settled_at < now {
             let second = self.settled_at.plus_seconds(1);
