@@ -8,6 +8,7 @@ use domain::drops::FieldError;
 use domain::ids::DropId;
 
 use super::mistakes::Mistakes;
+use crate::{members, scalars};
 
 /// One value for each phase of a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct ByPhase<T> {
     pub tail: T,
 }
 
+members!(ByPhase<T>: before, opening, sale, tail);
+
 /// The base of a group's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +36,8 @@ pub enum Per {
     Unit,
 }
 
+scalars!(Per);
+
 /// How requests reach a group's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +47,8 @@ pub enum Through {
     /// Queues, streams and schedules.
     Events,
 }
+
+scalars!(Through);
 
 /// One function's part in its group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +63,8 @@ pub struct FunctionShare {
     /// The mean duration of a request, warm, in ms; it determines the running cost.
     pub mean_ms: f64,
 }
+
+members!(FunctionShare: function, share, p95_ms, mean_ms);
 
 /// Functions that are scaled together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +88,8 @@ pub struct Group {
     pub functions: Vec<FunctionShare>,
 }
 
+members!(Group: name, per, through, weight, headroom, reserved_over_provisioned, functions);
+
 /// The use of a table in a drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +105,10 @@ pub struct TableUse {
     pub headroom: f64,
 }
 
+members!(TableUse:
+    table, write_units_per_unit, read_units_per_request or BTreeMap::new(), headroom,
+);
+
 /// The downstream service of a queue's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +118,8 @@ pub enum Downstream {
     /// The ledger's database, with limits on connections and rows a second.
     Database,
 }
+
+scalars!(Downstream);
 
 /// The messages of a queue in a drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +139,10 @@ pub struct SourceUse {
     pub headroom: f64,
 }
 
+members!(SourceUse:
+    source, messages_per_unit, handling_ms, calls_per_message, downstream, headroom,
+);
+
 /// The ledger's writes in a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +152,8 @@ pub struct DatabaseUse {
     /// Capacity over need.
     pub headroom: f64,
 }
+
+members!(DatabaseUse: rows_per_unit, headroom);
 
 /// The duration of each part of the preparation, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +176,11 @@ pub struct LeadTimes {
     /// A margin for failures.
     pub margin_seconds: u32,
 }
+
+members!(LeadTimes:
+    schedule_seconds, preparation_seconds, table_seconds, acu_seconds, class_seconds,
+    failover_seconds, verification_seconds, margin_seconds,
+);
 
 /// The whole profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -184,6 +212,11 @@ pub struct CapacityProfile {
     /// The duration of the preparation.
     pub lead: LeadTimes,
 }
+
+members!(CapacityProfile:
+    source, at_once_share, learns or false, learned_from, groups as "group",
+    tables as "table" or Vec::new(), queues as "queue" or Vec::new(), database, lead,
+);
 
 /// The largest weight, share or number of units per other unit.
 pub(super) const MOST_PER: f64 = 100_000.0;
