@@ -249,6 +249,31 @@ impl CapacityProfile {
             "says where the numbers come from",
         );
         m.within(self.at_once_share, 0.0, 1.0, "profile.at_once_share");
+        self.check_groups(m);
+        self.check_tables(m);
+        self.check_queues(m);
+        m.within(
+            self.database.rows_per_unit,
+            0.0,
+            MOST_PER,
+            "profile.database.rows_per_unit",
+        );
+        m.within(
+            self.database.headroom,
+            1.0,
+            MOST_HEADROOM,
+            "profile.database.headroom",
+        );
+        for (field, seconds) in self.lead.all() {
+            m.check(
+                seconds <= MOST_LEAD_SECONDS,
+                format!("profile.lead.{field}"),
+                format!("0 to {MOST_LEAD_SECONDS}"),
+            );
+        }
+    }
+
+    fn check_groups(&self, m: &mut Mistakes) {
         m.check(!self.groups.is_empty(), "profile.group", "at least one");
         for (n, group) in self.groups.iter().enumerate() {
             let at = format!("profile.group[{n}]");
@@ -296,6 +321,9 @@ impl CapacityProfile {
             "profile.group",
             "some group counts shoppers' requests at the opening",
         );
+    }
+
+    fn check_tables(&self, m: &mut Mistakes) {
         for (n, table) in self.tables.iter().enumerate() {
             let at = format!("profile.table[{n}]");
             m.name(
@@ -320,6 +348,9 @@ impl CapacityProfile {
                 m.within(*units, 0.0, MOST_PER, at);
             }
         }
+    }
+
+    fn check_queues(&self, m: &mut Mistakes) {
         for (n, queue) in self.queues.iter().enumerate() {
             let at = format!("profile.queue[{n}]");
             m.name(
@@ -340,25 +371,6 @@ impl CapacityProfile {
                 0.0,
                 MOST_PER,
                 format!("{at}.calls_per_message"),
-            );
-        }
-        m.within(
-            self.database.rows_per_unit,
-            0.0,
-            MOST_PER,
-            "profile.database.rows_per_unit",
-        );
-        m.within(
-            self.database.headroom,
-            1.0,
-            MOST_HEADROOM,
-            "profile.database.headroom",
-        );
-        for (field, seconds) in self.lead.all() {
-            m.check(
-                seconds <= MOST_LEAD_SECONDS,
-                format!("profile.lead.{field}"),
-                format!("0 to {MOST_LEAD_SECONDS}"),
             );
         }
     }
