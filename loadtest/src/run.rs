@@ -15,14 +15,14 @@ use crate::audit::audit;
 use crate::behaviour::plan;
 use crate::client::Client;
 use crate::collect::Stores;
-use crate::demand::{Crowd, Watch};
-use crate::drain::drain;
+use crate::demand::{Crowd, Demand, Watch};
+use crate::drain::{Drained, drain};
 use crate::drop_file::DropFile;
 use crate::facts::{DropFacts, Entry, OrderFact};
 use crate::faults::{self, Allowance};
 use crate::gateway::GatewayFigures;
 use crate::journal::Journal;
-use crate::load::Arrival;
+use crate::load::{Arrival, Sent};
 use crate::measure::{Measured, Recorder};
 use crate::operator::{self, PUBLISH_LIMIT};
 use crate::prescaling::{Prepared, Prescaling};
@@ -30,7 +30,7 @@ use crate::progress::{self, say};
 use crate::report::{Machine, Report, RunFacts, render};
 use crate::sampler;
 use crate::stack::shopper_key;
-use crate::usage::{Sold, Usage, prices, processes, snapshot, subtract_processes};
+use crate::usage::{Snapshot, Sold, Usage, prices, processes, snapshot, subtract_processes};
 use crate::world::{Addresses, Opening, Tally, World, sign_all};
 
 /// How long a shopper waits for an answer.
@@ -102,164 +102,268 @@ pub fn wall_ms() -> anyhow::Result<i64> {
 pub async fn run(stack: &StackFile, options: &Options, stop: watch::Receiver<bool>) -> anyhow::Result<Ran> {
     let load = &options.load;
     let file = DropFile::load(&load.drop)?;
-    let shoppers = load.shoppers.unwrap_or(file.shoppers);
-    let name = load
-        .drop
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("drop")
-        .to_owned();
-    std::fs::create_dir_all(&load.out).with_context(|| format!("creating {}", load.out.display()))?;
-
-    // Everything possible is prepared in advance, so that it does not disturb the run.
-    let plans: Vec<_> = (0..shoppers).map(|index| plan(&file, load.seed, index)).collect();
-    let key = shopper_key(&options.keys)?;
-    let bearers = sign_all(
-        &key,
-        plans.iter().map(|p| p.subject.as_str()),
-        wall_ms()?.div_euclid(1_000),
-    )?;
-    let times = arrivals::schedule(&file.arrivals, shoppers, load.seed);
-    let places = arrivals::places(shoppers, load.seed);
-    let mut people: Vec<_> = places.into_iter().zip(plans.into_iter().zip(bearers)).collect();
-    people.sort_unstable_by_key(|(place, _)| *place);
-    let crowd: Vec<Arrival> = times
-        .into_iter()
-        .zip(people)
-        .map(|(at_us, (_, (plan, bearer)))| Arrival { at_us, plan, bearer })
-        .collect();
-
-    let stores = Stores::new(stack);
-    let before = snapshot(stack).await?;
-    let allowance = Allowance::of(stack);
-    let earliest_us = crowd.first().map_or(0, |first| first.at_us.min(0));
-    let mut attempt = 1;
-    let (drop, opening, published) = loop {
-        match open(stack, &name, &file, earliest_us, allowance.operator_insists).await {
-            Ok(opened) => break opened,
-            Err(error) if allowance.operator_insists && attempt < MOST_OPENINGS && !*stop.borrow() => {
-                say(&format!(
-                    "the drop did not get ready, another one is put: {error:#}"
-                ));
-                attempt += 1;
-            }
-            Err(error) => return Err(error),
-        }
+    let stem = load.drop.file_stem().and_then(|stem| stem.to_str());
+    let run = Run {
+        stack,
+        options,
+        name: stem.unwrap_or("drop"),
+        shoppers: load.shoppers.unwrap_or(file.shoppers),
+        stores: Stores::new(stack),
+        allowance: Allowance::of(stack),
     };
-    let left_ms = drop.starts_at_ms - wall_ms()?;
-    say(&format!(
-        "{} is published and opens in {:.1} s",
-        drop.drop_id,
-        Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).as_secs_f64()
-    ));
+    std::fs::create_dir_all(&load.out).with_context(|| format!("creating {}", load.out.display()))?;
+    // The crowd is drawn in advance, so that drawing it does not disturb the run.
+    let crowd = run.draw(&file)?;
+    let earliest_us = crowd.first().map_or(0, |first| first.at_us.min(0));
 
+    let before = snapshot(stack).await?;
+    let published = run.publish(&file, earliest_us, &stop).await?;
     let prepared = match options.prescaled {
         false => None,
-        true => {
-            let prescaling = Prescaling::new(stack)?;
-            let by = opening.plus_micros(earliest_us);
-            let prepared = prescaling.make_ready(stack, &drop, &file, shoppers, by).await?;
-            say(&format!("ready after {:.1} s", prepared.took.as_secs_f64()));
-            Some(prepared)
-        }
+        true => Some(run.prescale(&file, earliest_us, &published).await?),
     };
     let before_crowd = processes(stack).await?;
-
-    let demand = Watch::begin(stack, opening, file.arrivals.surge.seconds);
-    let world = Arc::new(World {
-        reach: Arc::new(Client::new(REQUEST_TIMEOUT)),
-        addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
-        journal: Journal::create(&load.out.join("journal.jsonl"), &drop)?,
-        facts: drop.clone(),
-        file,
-        opening,
-        recorder: Recorder::default(),
-        tally: Tally::default(),
-        tries: allowance.tries,
-    });
-    let (end_watchers, watched) = watch::channel(false);
-    let sampling = tokio::spawn(sampler::run(Arc::clone(&world), stores.clone(), watched.clone()));
-    let showing = tokio::spawn(progress::show(Arc::clone(&world), u64::from(shoppers), watched));
-    let sent = crate::load::run(&world, crowd, stop.clone()).await;
-    let left_at = Instant::now();
-    if *stop.borrow() {
-        end_watchers.send_replace(true);
-        let _ = tokio::join!(sampling, showing);
-        world.journal.flush();
-        bail!("stopped");
-    }
-    let demand = demand.left().await?;
-    say("everyone has left; waiting for what is still under way");
-    let mut stopped = stop.clone();
-    let drained = tokio::select! {
-        drained = drain(stack, &stores, &drop, allowance.drain + options.patience) => drained?,
-        _ = stopped.wait_for(|stop| *stop) => bail!("stopped"),
-    };
-    let (duration_s, drain_s) = (published.elapsed().as_secs_f64(), left_at.elapsed().as_secs_f64());
-    end_watchers.send_replace(true);
-    let failed_samples = sampling.await?;
-    showing.await?;
-
-    let demand = demand.drained(&drop).await?;
-    let faults = faults::end(stack).await?;
-    let journal = world.journal.finish()?;
-    let facts = stores.facts(&drop, journal, opening.now_ms()).await?;
-    let findings = audit(&facts);
-    let after = snapshot(stack).await?;
-    let sold = Sold {
-        reservations: reservations(&facts.journal),
-        orders: u64::try_from(facts.orders.len())?,
-        units: findings.paid,
-    };
-    let prices = prices()?;
-    let usage = Usage::between(&before, &after, stack.table("STOCK_TABLE")?, sold, &prices);
-    let measured = world.recorder.finish();
-    let crowd = Crowd {
-        run: format!("local run of {name}.toml, seed {}", load.seed),
-        drop: &drop,
-        shoppers,
-        sold: findings.paid,
-    };
-    demand.write(&load.out, &crowd)?;
-    let run = RunFacts {
-        drop_file: name,
-        title: world.file.title.clone(),
-        seed: load.seed,
-        shoppers: u64::from(shoppers),
-        drop: drop.clone(),
-        machine: machine().await,
-        duration_s,
-        drain_s,
-        left_undone: drained.left,
-        unfinished: sent.unfinished,
-        surprises: sent.surprises,
-        failed_samples,
-        faults,
-        prices_as_of: prices.as_of,
-    };
-    let mut report = Report::new(run, findings, &measured, &facts.journal, usage);
-    let paid = |fact: &&OrderFact| fact.order.status == OrderStatus::Paid;
-    report.gateway = GatewayFigures::read(stack, facts.orders.iter().filter(paid).count()).await?;
-    write(&load.out, &report, &render(&report, &measured, &facts))?;
+    let over = run.send(file, crowd, &published, stop).await?;
+    let accounts = run.account(&published, &over, &before).await?;
     Ok(Ran {
-        report,
-        measured,
-        processes: subtract_processes(&before_crowd, &after.processes),
+        report: accounts.report,
+        measured: accounts.measured,
+        processes: subtract_processes(&before_crowd, &accounts.after.processes),
         prepared,
-        drop,
-        file: world.file.clone(),
+        drop: published.drop,
+        file: over.world.file.clone(),
     })
 }
 
-/// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening. Returns the opening
-/// and the publication time.
+/// What every phase of a run uses.
+struct Run<'a> {
+    stack: &'a StackFile,
+    options: &'a Options,
+    /// The drop file's name without its ending.
+    name: &'a str,
+    shoppers: u32,
+    stores: Stores,
+    allowance: Allowance,
+}
+
+/// A published drop.
+struct Published {
+    drop: DropFacts,
+    opening: Opening,
+    at: Instant,
+}
+
+/// A run in which no order is under way any more.
+struct Over {
+    world: Arc<World>,
+    sent: Sent,
+    drained: Drained,
+    demand: Demand,
+    failed_samples: u64,
+    duration_s: f64,
+    drain_s: f64,
+}
+
+/// The result of the audit, and what was measured.
+struct Accounts {
+    report: Report,
+    measured: Measured,
+    after: Snapshot,
+}
+
+impl Run<'_> {
+    /// Every shopper with a plan, a token and a time of arrival, in the order of arrival.
+    fn draw(&self, file: &DropFile) -> anyhow::Result<Vec<Arrival>> {
+        let (seed, shoppers) = (self.options.load.seed, self.shoppers);
+        let plans: Vec<_> = (0..shoppers).map(|index| plan(file, seed, index)).collect();
+        let key = shopper_key(&self.options.keys)?;
+        let bearers = sign_all(
+            &key,
+            plans.iter().map(|p| p.subject.as_str()),
+            wall_ms()?.div_euclid(1_000),
+        )?;
+        let times = arrivals::schedule(&file.arrivals, shoppers, seed);
+        let places = arrivals::places(shoppers, seed);
+        let mut people: Vec<_> = places.into_iter().zip(plans.into_iter().zip(bearers)).collect();
+        people.sort_unstable_by_key(|(place, _)| *place);
+        let crowd = times.into_iter().zip(people);
+        Ok(crowd
+            .map(|(at_us, (_, (plan, bearer)))| Arrival { at_us, plan, bearer })
+            .collect())
+    }
+
+    /// Publishes a drop. Where faults may keep a drop from being ready in time, it publishes another one.
+    async fn publish(
+        &self,
+        file: &DropFile,
+        earliest_us: i64,
+        stop: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Published> {
+        let insists = self.allowance.operator_insists;
+        let mut attempt = 1;
+        let published = loop {
+            match open(self.stack, self.name, file, earliest_us, insists).await {
+                Ok(published) => break published,
+                Err(error) if insists && attempt < MOST_OPENINGS && !*stop.borrow() => {
+                    say(&format!(
+                        "the drop did not get ready, another one is put: {error:#}"
+                    ));
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let left_ms = published.drop.starts_at_ms - wall_ms()?;
+        say(&format!(
+            "{} is published and opens in {:.1} s",
+            published.drop.drop_id,
+            Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).as_secs_f64()
+        ));
+        Ok(published)
+    }
+
+    /// Waits until pre-scaling has made the drop ready.
+    async fn prescale(
+        &self,
+        file: &DropFile,
+        earliest_us: i64,
+        published: &Published,
+    ) -> anyhow::Result<Prepared> {
+        let prescaling = Prescaling::new(self.stack)?;
+        let by = published.opening.plus_micros(earliest_us);
+        let ready = prescaling.make_ready(self.stack, &published.drop, file, self.shoppers, by);
+        let prepared = ready.await?;
+        say(&format!("ready after {:.1} s", prepared.took.as_secs_f64()));
+        Ok(prepared)
+    }
+
+    /// Sends the crowd, and waits until no order is under way.
+    async fn send(
+        &self,
+        file: DropFile,
+        crowd: Vec<Arrival>,
+        published: &Published,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<Over> {
+        let (stack, drop) = (self.stack, &published.drop);
+        let demand = Watch::begin(stack, published.opening, file.arrivals.surge.seconds);
+        let world = Arc::new(World {
+            reach: Arc::new(Client::new(REQUEST_TIMEOUT)),
+            addresses: Addresses::new(&stack.api_url, &drop.drop_id)?,
+            journal: Journal::create(&self.options.load.out.join("journal.jsonl"), drop)?,
+            facts: drop.clone(),
+            file,
+            opening: published.opening,
+            recorder: Recorder::default(),
+            tally: Tally::default(),
+            tries: self.allowance.tries,
+        });
+        let (end_watchers, watched) = watch::channel(false);
+        let sampling = sampler::run(Arc::clone(&world), self.stores.clone(), watched.clone());
+        let sampling = tokio::spawn(sampling);
+        let showing = progress::show(Arc::clone(&world), u64::from(self.shoppers), watched);
+        let showing = tokio::spawn(showing);
+        let sent = crate::load::run(&world, crowd, stop.clone()).await;
+        let left_at = Instant::now();
+        if *stop.borrow() {
+            end_watchers.send_replace(true);
+            let _ = tokio::join!(sampling, showing);
+            world.journal.flush();
+            bail!("stopped");
+        }
+        let demand = demand.left().await?;
+        say("everyone has left; waiting for what is still under way");
+        let patience = self.allowance.drain + self.options.patience;
+        let mut stopped = stop.clone();
+        let drained = tokio::select! {
+            drained = drain(stack, &self.stores, drop, patience) => drained?,
+            _ = stopped.wait_for(|stop| *stop) => bail!("stopped"),
+        };
+        let (duration_s, drain_s) = (
+            published.at.elapsed().as_secs_f64(),
+            left_at.elapsed().as_secs_f64(),
+        );
+        end_watchers.send_replace(true);
+        let failed_samples = sampling.await?;
+        showing.await?;
+        Ok(Over {
+            world,
+            sent,
+            drained,
+            demand: demand.drained(drop).await?,
+            failed_samples,
+            duration_s,
+            drain_s,
+        })
+    }
+
+    /// Audits the drop and writes the report.
+    async fn account(
+        &self,
+        published: &Published,
+        over: &Over,
+        before: &Snapshot,
+    ) -> anyhow::Result<Accounts> {
+        let (stack, load, drop) = (self.stack, &self.options.load, &published.drop);
+        let faults = faults::end(stack).await?;
+        let journal = over.world.journal.finish()?;
+        let facts = self
+            .stores
+            .facts(drop, journal, published.opening.now_ms())
+            .await?;
+        let findings = audit(&facts);
+        let after = snapshot(stack).await?;
+        let sold = Sold {
+            reservations: reservations(&facts.journal),
+            orders: u64::try_from(facts.orders.len())?,
+            units: findings.paid,
+        };
+        let prices = prices()?;
+        let usage = Usage::between(before, &after, stack.table("STOCK_TABLE")?, sold, &prices);
+        let measured = over.world.recorder.finish();
+        let crowd = Crowd {
+            run: format!("local run of {}.toml, seed {}", self.name, load.seed),
+            drop,
+            shoppers: self.shoppers,
+            sold: findings.paid,
+        };
+        over.demand.write(&load.out, &crowd)?;
+        let run = RunFacts {
+            drop_file: self.name.to_owned(),
+            title: over.world.file.title.clone(),
+            seed: load.seed,
+            shoppers: u64::from(self.shoppers),
+            drop: drop.clone(),
+            machine: machine().await,
+            duration_s: over.duration_s,
+            drain_s: over.drain_s,
+            left_undone: over.drained.left.clone(),
+            unfinished: over.sent.unfinished,
+            surprises: over.sent.surprises.clone(),
+            failed_samples: over.failed_samples,
+            faults,
+            prices_as_of: prices.as_of,
+        };
+        let mut report = Report::new(run, findings, &measured, &facts.journal, usage);
+        let paid = |fact: &&OrderFact| fact.order.status == OrderStatus::Paid;
+        report.gateway = GatewayFigures::read(stack, facts.orders.iter().filter(paid).count()).await?;
+        write(&load.out, &report, &render(&report, &measured, &facts))?;
+        Ok(Accounts {
+            report,
+            measured,
+            after,
+        })
+    }
+}
+
+/// Publishes a drop that opens in time for the first arrival, at `earliest_us` before its opening.
 async fn open(
     stack: &StackFile,
     name: &str,
     file: &DropFile,
     earliest_us: i64,
     insists: bool,
-) -> anyhow::Result<(DropFacts, Opening, Instant)> {
+) -> anyhow::Result<Published> {
     let lead_seconds = file.lead_seconds + if insists { LEAD_IN_TROUBLE_SECONDS } else { 0 };
     let lead = Duration::from_secs(u64::from(lead_seconds));
     let within = match insists {
@@ -268,17 +372,17 @@ async fn open(
     };
     let began_ms = wall_ms()?;
     let drop = operator::publish(stack, name, file, began_ms, lead_seconds, within, insists).await?;
-    let (published, now_ms) = (Instant::now(), wall_ms()?);
+    let (at, now_ms) = (Instant::now(), wall_ms()?);
     let left_ms =
         u64::try_from(drop.starts_at_ms - now_ms).context("publishing took until after the opening")?;
     let opening = Opening {
         wall_ms: drop.starts_at_ms,
-        instant: published + Duration::from_millis(left_ms),
+        instant: at + Duration::from_millis(left_ms),
     };
-    if opening.plus_micros(earliest_us) < published {
+    if opening.plus_micros(earliest_us) < at {
         bail!("publishing took until after the first arrival; the drop file needs a longer lead_seconds");
     }
-    Ok((drop, opening, published))
+    Ok(Published { drop, opening, at })
 }
 
 fn write(out: &Path, report: &Report, page: &str) -> anyhow::Result<()> {

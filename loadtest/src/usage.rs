@@ -98,6 +98,75 @@ pub struct Sold {
     pub units: u64,
 }
 
+/// What AWS bills, in its units.
+struct Billed {
+    http_requests: u64,
+    invocations: u64,
+    seconds: f64,
+    write_units: f64,
+    read_units: f64,
+    sqs_requests: u64,
+}
+
+impl Billed {
+    fn between(before: &Snapshot, after: &Snapshot, functions: &[FunctionUse]) -> Self {
+        let units = |of: fn(&TableUse) -> f64| -> f64 {
+            let unattributed = |m: &Meter| m.unattributed.values().map(of).sum::<f64>();
+            let of_functions = functions.iter().flat_map(|f| f.tables.values()).map(of);
+            of_functions.sum::<f64>() + (unattributed(&after.meter) - unattributed(&before.meter))
+        };
+        let invocations = |of: fn(&FunctionUse) -> bool| -> u64 {
+            let used = functions.iter().filter(|f| of(f));
+            used.map(|f| f.invocations).sum()
+        };
+        let sqs_before = &before.meter.sqs_requests;
+        let sqs_requests = after.meter.sqs_requests.iter();
+        Self {
+            http_requests: invocations(|f| is_http(&f.route)),
+            invocations: invocations(|_| true),
+            seconds: functions.iter().map(|f| f.duration_ms / 1e3).sum(),
+            write_units: units(|t| t.wcu),
+            read_units: units(|t| t.rcu),
+            sqs_requests: sqs_requests
+                .map(|(action, n)| n.saturating_sub(sqs_before.get(action).copied().unwrap_or(0)))
+                .sum(),
+        }
+    }
+
+    /// The list prices, by what they are paid for.
+    fn usd(&self, prices: &Prices) -> BTreeMap<String, f64> {
+        let of_a_million = |units: f64, usd: f64| units * usd / MILLION;
+        [
+            (
+                "http_api",
+                of_a_million(float(self.http_requests), prices.api_per_million),
+            ),
+            (
+                "lambda_requests",
+                of_a_million(float(self.invocations), prices.invocations_per_million),
+            ),
+            (
+                "lambda_gb_seconds",
+                self.seconds * FUNCTION_GB * prices.on_demand_gb_second,
+            ),
+            (
+                "dynamodb_writes",
+                of_a_million(self.write_units, prices.write_units_per_million),
+            ),
+            (
+                "dynamodb_reads",
+                of_a_million(self.read_units, prices.read_units_per_million),
+            ),
+            (
+                "sqs",
+                of_a_million(float(self.sqs_requests), prices.sqs_requests_per_million),
+            ),
+        ]
+        .map(|(part, usd)| (part.to_owned(), usd))
+        .into()
+    }
+}
+
 impl Usage {
     /// The usage between two snapshots.
     #[must_use]
@@ -120,61 +189,11 @@ impl Usage {
         let stock_wcu = |f: &FunctionUse| f.tables.get(stock_table).map_or(0.0, |t| t.wcu);
         let reads = |f: &FunctionUse| f.tables.values().map(|t| t.rcu).sum::<f64>();
         let rejected: u64 = reserving(false).map(|f| f.invocations).sum();
-        let unattributed = |of: &dyn Fn(&TableUse) -> f64| -> f64 {
-            let sum = |m: &Meter| m.unattributed.values().map(of).sum::<f64>();
-            sum(&after.meter) - sum(&before.meter)
-        };
         let stray_stock = {
             let wcu = |m: &Meter| m.unattributed.get(stock_table).map_or(0.0, |t| t.wcu);
             wcu(&after.meter) - wcu(&before.meter)
         };
-        let write_units: f64 = functions
-            .iter()
-            .flat_map(|f| f.tables.values())
-            .map(|t| t.wcu)
-            .sum::<f64>()
-            + unattributed(&|t| t.wcu);
-        let read_units: f64 = functions
-            .iter()
-            .flat_map(|f| f.tables.values())
-            .map(|t| t.rcu)
-            .sum::<f64>()
-            + unattributed(&|t| t.rcu);
-        let http: u64 = functions
-            .iter()
-            .filter(|f| is_http(&f.route))
-            .map(|f| f.invocations)
-            .sum();
-        let runs: u64 = functions.iter().map(|f| f.invocations).sum();
-        let seconds: f64 = functions.iter().map(|f| f.duration_ms / 1e3).sum();
-        let sqs: u64 = after
-            .meter
-            .sqs_requests
-            .iter()
-            .map(|(action, n)| n.saturating_sub(before.meter.sqs_requests.get(action).copied().unwrap_or(0)))
-            .sum();
-        let usd = [
-            ("http_api", float(http) * prices.api_per_million / MILLION),
-            (
-                "lambda_requests",
-                float(runs) * prices.invocations_per_million / MILLION,
-            ),
-            (
-                "lambda_gb_seconds",
-                seconds * FUNCTION_GB * prices.on_demand_gb_second,
-            ),
-            (
-                "dynamodb_writes",
-                write_units * prices.write_units_per_million / MILLION,
-            ),
-            (
-                "dynamodb_reads",
-                read_units * prices.read_units_per_million / MILLION,
-            ),
-            ("sqs", float(sqs) * prices.sqs_requests_per_million / MILLION),
-        ]
-        .map(|(part, usd)| (part.to_owned(), usd));
-        let usd = BTreeMap::from(usd);
+        let usd = Billed::between(before, after, &functions).usd(prices);
         Self {
             cold_starts: processes.iter().map(|p| p.cold_starts).sum(),
             cold_request_share: if invocations == 0 {

@@ -11,105 +11,41 @@ use memory::{Fault, MemoryParameters, MemoryStore, Op, TestRuntime};
 use ports::invocation::{Handle as _, Invocation};
 use ports::issuers::{IssuerList, ReadIssuers as _};
 use ports::runtime::Clock as _;
+use scripted_http::{Answer, Server};
 use serde_json::{Value, json};
 use tokens::{
     Audience, Issuers, KEPT_SECONDS, KeySet, NOTED_SECONDS, Published, SigningKey, TokenError, Verifier,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// An issuer's behaviour.
-#[derive(Clone)]
-enum Script {
-    Answers(u16, String),
-    Redirects(String),
-    /// Reads the request and does not answer.
-    Hangs,
-    /// Sends the beginning of an answer and then stops.
-    Stalls,
-    /// Sends an endless answer.
-    NeverEnds,
-    Closes,
-    /// Answers when it is notified.
-    Waits(Arc<Notify>, String),
-}
-
 /// Issuers on one server, each with its own path.
-#[derive(Clone)]
 struct Web {
-    url: String,
-    scripts: Arc<Mutex<BTreeMap<String, Script>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    server: Server,
+    answers: Arc<Mutex<BTreeMap<String, Answer>>>,
 }
 
 impl Web {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let web = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
-            scripts: Arc::default(),
-            asked: Arc::default(),
-        };
-        let serving = web.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let web = serving.clone();
-                tokio::spawn(async move { web.serve(stream).await });
-            }
-        });
-        web
+        let answers: Arc<Mutex<BTreeMap<String, Answer>>> = Arc::default();
+        let given = Arc::clone(&answers);
+        let server = Server::start(move |request| {
+            let answer = given.lock().unwrap().get(request.path()).cloned();
+            answer.unwrap_or_else(|| Answer::text(404, ""))
+        })
+        .await;
+        Self { server, answers }
     }
 
-    async fn serve(&self, mut stream: TcpStream) {
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let request = String::from_utf8(request).unwrap();
-        let path = request.split(' ').nth(1).unwrap().to_owned();
-        self.asked.lock().unwrap().push(path.clone());
-        let script = self.scripts.lock().unwrap().get(&path).cloned();
-        let (status, head, body) = match script.unwrap_or(Script::Answers(404, String::new())) {
-            Script::Answers(status, body) => (status, String::new(), body),
-            Script::Redirects(to) => (302, format!("location: {to}\r\n"), String::new()),
-            Script::Hangs => return std::future::pending().await,
-            Script::Stalls => {
-                let _ = stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
-                    .await;
-                return std::future::pending().await;
-            }
-            Script::NeverEnds => {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-                while stream.write_all(&[b' '; 4_096]).await.is_ok() {}
-                return;
-            }
-            Script::Closes => return,
-            Script::Waits(told, body) => {
-                told.notified().await;
-                (200, String::new(), body)
-            }
-        };
-        let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 {status} x\r\n{head}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        );
-        let _ = stream.write_all(answer.as_bytes()).await;
-    }
-
-    fn set(&self, path: &str, script: Script) {
-        self.scripts.lock().unwrap().insert(path.to_owned(), script);
+    fn set(&self, path: &str, answer: Answer) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
     fn publish(&self, path: &str, keys: &[&SigningKey]) {
-        self.set(path, Script::Answers(200, jwks(keys).to_string()));
+        self.set(path, Answer::text(200, jwks(keys).to_string()));
     }
 
     fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
+        self.server.requests().len()
     }
 }
 
@@ -188,7 +124,7 @@ impl Scene {
     fn outside(&self, name: &str) -> Value {
         json!({
             "issuer": name, "audiences": ["drops"], "algorithms": ["EdDSA"], "max_life_seconds": 3_600,
-            "jwks_uri": format!("{}/{name}", self.web.url),
+            "jwks_uri": format!("{}/{name}", self.web.server.url),
         })
     }
 
@@ -300,7 +236,7 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
     let private: Value = serde_json::from_str(&key("private").to_jwk().unwrap()).unwrap();
     let secret = private["d"].as_str().unwrap().to_owned();
     let padding = " ".repeat(MAX_ANSWER_BYTES);
-    let is = |status: u16, body: &str| Script::Answers(status, body.to_owned());
+    let is = |status: u16, body: &str| Answer::text(status, body);
     let keys_of_new = jwks(&[&new]).to_string();
     let rsa = r#"{"keys":[{"kty":"RSA","kid":"new","n":"AQAB","e":"AQAB"}]}"#;
     let many: Vec<SigningKey> = (0..17).map(|n| key(&format!("k{n}"))).collect();
@@ -310,16 +246,23 @@ async fn an_issuer_that_hangs_or_lies_keeps_its_keys_and_changes_nothing_for_oth
         .concat();
     scene.web.publish("/elsewhere", &[&new]);
     let lies = [
-        ("hangs", Script::Hangs),
-        ("stalls", Script::Stalls),
-        ("closes", Script::Closes),
-        ("never ends", Script::NeverEnds),
+        ("hangs", Answer::Silence),
+        (
+            "stalls",
+            Answer::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_vec()),
+        ),
+        ("closes", Answer::Close),
+        ("never ends", Answer::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())),
         ("500", is(500, &keys_of_new)),
         ("404", is(404, &keys_of_new)),
         ("204", is(204, "")),
         (
             "redirect",
-            Script::Redirects(format!("{}/elsewhere", scene.web.url)),
+            Answer::Body(
+                302,
+                vec![("location", format!("{}/elsewhere", scene.web.server.url))],
+                Vec::new(),
+            ),
         ),
         ("too long", is(200, &format!("{keys_of_new}{padding}"))),
         ("rubbish", is(200, "<html>Sign in</html>")),
@@ -384,7 +327,7 @@ async fn beside_a_usable_key_others_are_left_out() {
         private.clone(),
         json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}),
     ]);
-    scene.web.set("/login", Script::Answers(200, keys.to_string()));
+    scene.web.set("/login", Answer::text(200, keys.to_string()));
     assert_eq!(scene.run().await.unanswered, 0);
     assert_eq!(scene.takes("login", &good).await, Ok(()));
     // Every reader of the answer has this private key, so it must not be accepted.
@@ -400,7 +343,7 @@ async fn a_silence_is_counted_and_after_a_week_its_keys_go() {
     scene.list(&["login"]);
     scene.web.publish("/login", &[&a]);
     scene.run().await;
-    scene.web.set("/login", Script::Closes);
+    scene.web.set("/login", Answer::Close);
     for days in 1..7 {
         scene.runtime.advance(86_400_000);
         assert_eq!(scene.run().await.silent_seconds, days * 86_400);
@@ -543,9 +486,13 @@ async fn a_run_with_an_older_configuration_does_not_undo_a_newer_one() {
     let scene = Scene::new().await;
     let (a, told) = (key("a"), Arc::new(Notify::new()));
     scene.list(&["slow"]);
-    scene
-        .web
-        .set("/slow", Script::Waits(Arc::clone(&told), jwks(&[&a]).to_string()));
+    scene.web.set(
+        "/slow",
+        Answer::When(
+            Arc::clone(&told),
+            Box::new(Answer::text(200, jwks(&[&a]).to_string())),
+        ),
+    );
     let newer = async {
         while scene.web.asked() == 0 {
             tokio::task::yield_now().await;

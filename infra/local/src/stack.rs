@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use domain::limits::MAX_GATEWAY_CALLS_PER_SECOND;
 use stack_api::StackFile;
 use time::OffsetDateTime;
-use tokens::Audience;
+use tokens::{Audience, SigningKey};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
@@ -62,15 +62,15 @@ pub struct Options {
     /// The folder of the project's installed tools, such as PostgreSQL.
     #[arg(long, default_value = ".tools")]
     pub tools: PathBuf,
-    /// Also start control planes, at the baseline of the documents in this folder: `infra/prescale`. Without
-    /// control planes, the schedules of functions that call them do not run.
+    /// Also start control control_planes, at the baseline of the documents in this folder: `infra/prescale`. Without
+    /// control control_planes, the schedules of functions that call them do not run.
     #[arg(long)]
     pub control_planes: Option<PathBuf>,
     /// The largest number of processes per function.
     #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     pub concurrency: usize,
     /// Scale as AWS does: start a process at once for every request that finds none idle, and add this many
-    /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that
+    /// ms to its start for the platform's work. With control control_planes, the ledger's server gets the size that
     /// they hold.
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
@@ -166,10 +166,308 @@ fn surroundings(
     }
 }
 
+/// The listeners of all parts.
+struct Listeners {
+    api: TcpListener,
+    control: TcpListener,
+    dynamodb: TcpListener,
+    gateway: TcpListener,
+    mail: TcpListener,
+    control_planes: TcpListener,
+    secrets: TcpListener,
+    sqs: TcpListener,
+}
+
+/// The URLs of all parts.
+struct Urls {
+    api: String,
+    control: String,
+    dynamodb: String,
+    gateway: String,
+    mail: String,
+    /// Set if the stack has control control_planes.
+    control_planes: Option<String>,
+    secrets: String,
+    sqs: String,
+}
+
 async fn bind() -> Result<(TcpListener, String)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("a free port")?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((listener, url))
+}
+
+async fn bind_all(options: &Options) -> Result<(Listeners, Urls)> {
+    let (dynamodb, dynamodb_url) = bind().await?;
+    let (sqs, sqs_url) = bind().await?;
+    let (gateway, gateway_url) = bind().await?;
+    let (api, api_url) = bind().await?;
+    let (control, control_url) = bind().await?;
+    let (control_planes, planes_url) = bind().await?;
+    let (secrets, secrets_url) = bind().await?;
+    let (mail, mail_url) = bind().await?;
+    let listeners = Listeners {
+        api,
+        control,
+        dynamodb,
+        gateway,
+        mail,
+        control_planes,
+        secrets,
+        sqs,
+    };
+    let urls = Urls {
+        api: api_url,
+        control: control_url,
+        dynamodb: dynamodb_url,
+        gateway: gateway_url,
+        mail: mail_url,
+        control_planes: options.control_planes.is_some().then_some(planes_url),
+        secrets: secrets_url,
+        sqs: sqs_url,
+    };
+    Ok((listeners, urls))
+}
+
+impl Urls {
+    /// The environment of every function in addition to the template's.
+    fn environment(&self) -> BTreeMap<String, String> {
+        let control_planes = self.control_planes.as_deref();
+        let of_planes = control_planes::ENDPOINTS
+            .map(|variable| (variable, control_planes.unwrap_or(control_planes::NOWHERE)));
+        [
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.as_str()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets),
+            ("AWS_ENDPOINT_URL_SESV2", &self.mail),
+            ("AWS_ENDPOINT_URL_SQS", &self.sqs),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_SESSION_TOKEN", "local"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            // Issuers of tests run on this machine and have no certificates.
+            ("PLAIN_HTTP_TO_LOOPBACK", "allowed"),
+        ]
+        .into_iter()
+        .chain(of_planes)
+        // The control control_planes' front end also reads parameters from the stores.
+        .chain([("AWS_ENDPOINT_URL_SSM", control_planes.unwrap_or(&self.secrets))])
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
+    }
+}
+
+/// What is known of the stack before a part starts.
+struct Draft {
+    template: String,
+    public_keys: Vec<(&'static str, String)>,
+    /// The template's resources, with placeholders for what the started parts determine.
+    model: Model,
+    faults: Arc<Faults>,
+    settings: Settings,
+}
+
+impl Draft {
+    /// Fails for errors of the template and for missing binaries.
+    fn new(options: &Options, place: &Place, urls: &Urls, template: String) -> Result<Self> {
+        let public_keys = place.public_keys()?;
+        let placeholders = postgres::parameters(0, "not made yet");
+        let around = around(options, urls, &public_keys, placeholders, &BTreeMap::new());
+        let model = template::load(&template, &around)?;
+        let keys = Keys::of(&model.tables);
+        let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
+        let settings = Settings {
+            binaries: options.binaries.clone(),
+            logs: place.logs(),
+            concurrency: options.concurrency,
+            on_demand: options.on_demand(),
+            account_concurrency: options.account_concurrency,
+            environment: urls.environment(),
+            faults: Arc::clone(&faults),
+        };
+        missing(&model, &settings, options.control_planes.is_some())?;
+        Ok(Self {
+            template,
+            public_keys,
+            model,
+            faults,
+            settings,
+        })
+    }
+
+    /// The template's resources and everything that it refers to, once the servers run.
+    fn complete(&self, options: &Options, urls: &Urls, servers: &Servers) -> Result<(Model, Surroundings)> {
+        let mappings = servers
+            .control_planes
+            .as_ref()
+            .map(|control_planes| control_planes.mappings.clone());
+        let around = around(
+            options,
+            urls,
+            &self.public_keys,
+            servers.parameters.clone(),
+            &mappings.unwrap_or_default(),
+        );
+        let mut model = template::load(&self.template, &around)?;
+        if let Some(level) = &options.function_log {
+            for function in model.functions.values_mut() {
+                function.environment.insert("RUST_LOG".to_owned(), level.clone());
+            }
+        }
+        Ok((model, around))
+    }
+}
+
+fn around(
+    options: &Options,
+    urls: &Urls,
+    public_keys: &[(&str, String)],
+    mut parameters: BTreeMap<String, String>,
+    mappings: &BTreeMap<String, String>,
+) -> Surroundings {
+    let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
+    parameters.insert("GatewayCallsPerSecond".to_owned(), rate.to_string());
+    surroundings(public_keys, &urls.gateway, parameters, &urls.sqs, mappings)
+}
+
+/// The parts that are processes of other programs.
+struct Servers {
+    postgres: Arc<Mutex<Postgres>>,
+    /// PostgreSQL's values of the template's parameters.
+    parameters: BTreeMap<String, String>,
+    superuser_url: String,
+    authority: String,
+    control_planes: Option<Planes>,
+}
+
+impl Servers {
+    async fn start(options: &Options, place: &Place, model: &Model, spawner: &Spawner) -> Result<Self> {
+        let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, spawner).await?;
+        postgres.migrate().await.context("the ledger's migrations")?;
+        let capacity_control = match options.on_demand().is_as_lambda() {
+            true => Some(postgres.sizeable().await.context("a server of any size")?),
+            false => None,
+        };
+        let control_planes = match &options.control_planes {
+            None => None,
+            Some(documents) => {
+                let (logs, scratch) = (place.logs(), place.tools()?);
+                let started = Planes::start(
+                    model,
+                    documents,
+                    &options.tools,
+                    &logs,
+                    &scratch,
+                    capacity_control,
+                    spawner,
+                );
+                Some(started.await.context("the control control_planes")?)
+            }
+        };
+        Ok(Self {
+            parameters: postgres.parameters(),
+            superuser_url: postgres.superuser_url(),
+            authority: postgres.authority().to_owned(),
+            postgres: Arc::new(Mutex::new(postgres)),
+            control_planes,
+        })
+    }
+}
+
+/// The services that functions call, except the payment gateway and the control control_planes.
+struct Services {
+    meter: Arc<Meter>,
+    permissions: Arc<Permissions>,
+    secrets: Arc<Secrets>,
+    mailbox: Arc<Mailbox>,
+    dynamo: Dynamo,
+    sqs: Sqs,
+}
+
+impl Services {
+    /// Creates the services with the template's tables and queues.
+    async fn create(
+        model: &Model,
+        around: &Surroundings,
+        place: &Place,
+        control_planes: Option<&Planes>,
+        faults: &Arc<Faults>,
+        sqs: (&str, u16),
+    ) -> Result<Self> {
+        let meter = Arc::new(Meter::default());
+        let tags = control_planes.map(|control_planes| control_planes.tags.clone());
+        let permissions = Permissions::of(model)?.with_tags(tags.unwrap_or_default());
+        permissions.check_lambda(model)?;
+        let permissions = Arc::new(permissions);
+        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(faults));
+        let (sqs_url, sqs_port) = sqs;
+        let sqs = Sqs::new(sqs_url, sqs_port, Arc::clone(&meter))
+            .guarded(Arc::clone(&permissions))
+            .faulty(Arc::clone(faults));
+        sqs.create(&model.queues).await?;
+        Ok(Self {
+            secrets: Arc::new(Secrets::new(around, Arc::clone(&permissions))),
+            mailbox: Arc::new(Mailbox::new(place.mails(), Arc::clone(&permissions))),
+            meter,
+            permissions,
+            dynamo,
+            sqs,
+        })
+    }
+}
+
+/// The functions' processes. Some faults end them.
+fn functions(
+    model: &Model,
+    settings: Settings,
+    spawner: Spawner,
+    meter: &Arc<Meter>,
+    faults: &Faults,
+) -> Arc<Functions> {
+    let functions = Arc::new(Functions::new(model, settings, spawner, Arc::clone(meter)));
+    let victims = Arc::downgrade(&functions);
+    faults.kill_with(move |function, invocation| {
+        let functions = victims.upgrade();
+        functions.is_some_and(|functions| functions.kill(function, invocation))
+    });
+    functions
+}
+
+/// What the stack announces of itself.
+fn stack_file(
+    options: &Options,
+    place: &Place,
+    urls: Urls,
+    servers: &Servers,
+    services: &Services,
+    model: &Model,
+    operator: &SigningKey,
+) -> Result<StackFile> {
+    let now = now_seconds();
+    let life = i64::try_from(TOKEN_LIFE.as_secs())?;
+    let queues = model.queues.keys();
+    let queues = queues.map(|queue| (queue.clone(), services.sqs.queue_url(queue)));
+    Ok(StackFile {
+        environment: everyone(model, urls.environment()),
+        api_url: urls.api,
+        dynamodb_url: urls.dynamodb,
+        sqs_url: urls.sqs,
+        database_url: servers.superuser_url.clone(),
+        database_roots: servers.authority.clone(),
+        gateway_url: urls.gateway,
+        gateway_calls_per_second: options.gateway_rate,
+        gateway_log: place.gateway_log(),
+        mails: place.mails(),
+        control_url: urls.control,
+        control_planes_url: urls.control_planes,
+        operator_token: operator.sign(Audience::Operator, OPERATOR, now, now + life)?,
+        pid: std::process::id(),
+        faults: options.faults.clone(),
+        fault_seed: options.fault_seed,
+        tables: variables(model, "_TABLE"),
+        queues: queues.collect(),
+    })
 }
 
 fn now_seconds() -> i64 {
@@ -198,124 +496,54 @@ impl Stack {
     /// # Errors
     /// When a part cannot be started. Parts that already run are stopped.
     pub async fn start(options: &Options) -> Result<Self> {
-        let text = std::fs::read_to_string(&options.template)
+        let template = std::fs::read_to_string(&options.template)
             .with_context(|| format!("the template {}", options.template.display()))?;
         let place = Place::take(&options.out)?;
         let spawner = Spawner::start()?;
-        let (dynamo_at, dynamodb_url) = bind().await?;
-        let (sqs_at, sqs_url) = bind().await?;
-        let (gateway_at, gateway_url) = bind().await?;
-        let (front_at, api_url) = bind().await?;
-        let (control_at, control_url) = bind().await?;
-        let (control_planes_at, control_planes_url) = bind().await?;
-        let (secrets_at, secrets_url) = bind().await?;
-        let (mail_at, mail_url) = bind().await?;
-        let control_planes_url = options.control_planes.is_some().then_some(control_planes_url);
+        let (listeners, urls) = bind_all(options).await?;
         let operator = place.make_keys()?;
-        let public_keys = place.public_keys()?;
-        let rate = options.gateway_rate.unwrap_or(MAX_GATEWAY_CALLS_PER_SECOND);
-        let around = |mut parameters: BTreeMap<String, String>, mappings: &BTreeMap<String, String>| {
-            parameters.insert("GatewayCallsPerSecond".to_owned(), rate.to_string());
-            surroundings(&public_keys, &gateway_url, parameters, &sqs_url, mappings)
-        };
-        // Reports errors of the template and missing binaries before anything starts.
-        let draft = template::load(
-            &text,
-            &around(postgres::parameters(0, "not made yet"), &BTreeMap::new()),
-        )?;
-        let keys = Keys::of(&draft.tables);
-        let faults = Faults::new(options.faults.clone(), options.fault_seed, keys, &place.tools()?)?;
-        let settings = Settings {
-            binaries: options.binaries.clone(),
-            logs: place.logs(),
-            concurrency: options.concurrency,
-            on_demand: options.on_demand(),
-            account_concurrency: options.account_concurrency,
-            environment: environment(
-                &dynamodb_url,
-                &sqs_url,
-                &secrets_url,
-                &mail_url,
-                control_planes_url.as_deref(),
-            ),
-            faults: Arc::clone(&faults),
-        };
-        missing(&draft, &settings, options.control_planes.is_some())?;
+        let draft = Draft::new(options, &place, &urls, template)?;
+        let servers = Servers::start(options, &place, &draft.model, &spawner).await?;
+        let (model, around) = draft.complete(options, &urls, &servers)?;
+        let faults = draft.faults;
+        let sqs_at = (urls.sqs.as_str(), sqs::port(&listeners.sqs)?);
+        let services = Services::create(
+            &model,
+            &around,
+            &place,
+            servers.control_planes.as_ref(),
+            &faults,
+            sqs_at,
+        )
+        .await?;
 
-        let mut postgres = Postgres::start(place.root(), &place.logs(), &options.tools, &spawner).await?;
-        let (superuser_url, authority) = (postgres.superuser_url(), postgres.authority().to_owned());
-        let parameters = postgres.parameters();
-        postgres.migrate().await.context("the ledger's migrations")?;
-        let capacity_control = match options.on_demand().is_as_lambda() {
-            true => Some(postgres.sizeable().await.context("a server of any size")?),
-            false => None,
-        };
-        let postgres = Arc::new(Mutex::new(postgres));
-        let control_planes = match &options.control_planes {
-            None => None,
-            Some(documents) => {
-                let (logs, scratch) = (place.logs(), place.tools()?);
-                let started = ControlPlanes::start(
-                    &draft,
-                    documents,
-                    &options.tools,
-                    &logs,
-                    &scratch,
-                    capacity_control,
-                    &spawner,
-                );
-                Some(started.await.context("the control planes")?)
-            }
-        };
-        let mappings = control_planes.as_ref().map(|it| it.mappings.clone());
-        let around = around(parameters, &mappings.unwrap_or_default());
-        let mut model = template::load(&text, &around)?;
-        if let Some(level) = &options.function_log {
-            for function in model.functions.values_mut() {
-                function.environment.insert("RUST_LOG".to_owned(), level.clone());
-            }
-        }
-
-        let meter = Arc::new(Meter::default());
-        let tags = control_planes.as_ref().map(|it| it.tags.clone());
-        let permissions = Permissions::of(&model)?.with_tags(tags.unwrap_or_default());
-        permissions.check_lambda(&model)?;
-        let permissions = Arc::new(permissions);
-        let secrets = Arc::new(Secrets::new(&around, Arc::clone(&permissions)));
-        let mut servers = JoinSet::new();
-        servers.spawn(secrets::serve(secrets_at, Arc::clone(&secrets)));
-        let mailbox = Mailbox::new(place.mails(), Arc::clone(&permissions));
-        servers.spawn(mail::serve(mail_at, Arc::new(mailbox)));
-        let dynamo = Dynamo::create(&model.tables, Arc::clone(&meter))?
-            .guarded(Arc::clone(&permissions))
-            .faulty(Arc::clone(&faults));
-        servers.spawn(dynamodb::serve(dynamo_at, dynamo.clone()));
-        let sqs = Sqs::new(&sqs_url, sqs::port(&sqs_at)?, Arc::clone(&meter))
-            .guarded(Arc::clone(&permissions))
-            .faulty(Arc::clone(&faults));
-        sqs.create(&model.queues).await?;
-        servers.spawn(sqs::serve(sqs_at, sqs.clone()));
+        let mut listening = JoinSet::new();
+        listening.spawn(secrets::serve(listeners.secrets, Arc::clone(&services.secrets)));
+        listening.spawn(mail::serve(listeners.mail, Arc::clone(&services.mailbox)));
+        listening.spawn(dynamodb::serve(listeners.dynamodb, services.dynamo.clone()));
+        listening.spawn(sqs::serve(listeners.sqs, services.sqs.clone()));
         faults
             .gateway()
             .change(|faults| faults.calls_per_second = options.gateway_rate);
-        let gateway = start_gateway(gateway_at, place.gateway_log(), options.seed, &faults, &api_url);
+        let gateway = start_gateway(
+            listeners.gateway,
+            place.gateway_log(),
+            options.seed,
+            &faults,
+            &urls.api,
+        );
 
-        let functions = Arc::new(Functions::new(&model, settings, spawner, Arc::clone(&meter)));
-        let victims = Arc::downgrade(&functions);
-        faults.kill_with(move |function, invocation| {
-            let functions = victims.upgrade();
-            functions.is_some_and(|functions| functions.kill(function, invocation))
-        });
+        let functions = functions(&model, draft.settings, spawner, &services.meter, &faults);
         let front = Arc::new(Front::new(&model, Arc::clone(&functions))?);
-        if let Some(control_planes) = &control_planes {
+        if let Some(control_planes) = &servers.control_planes {
             let front = control_planes::front::Front::new(
                 control_planes,
                 Arc::clone(&functions),
-                Arc::clone(&permissions),
-                Arc::clone(&secrets),
+                Arc::clone(&services.permissions),
+                Arc::clone(&services.secrets),
             );
-            servers.spawn(control_planes::front::serve(
-                control_planes_at,
+            listening.spawn(control_planes::front::serve(
+                listeners.control_planes,
                 Arc::new(front.await),
             ));
         }
@@ -324,82 +552,42 @@ impl Stack {
             &model,
             &sources::Context {
                 functions: Arc::clone(&functions),
-                dynamo,
-                sqs: sqs.clone(),
+                dynamo: services.dynamo.clone(),
+                sqs: services.sqs.clone(),
                 concurrency: options.concurrency,
                 buckets: place.root().join("buckets"),
-                control_planes: control_planes.is_some(),
+                control_planes: servers.control_planes.is_some(),
             },
         );
         let control = Arc::new(Control {
             model: model.clone(),
             functions: Arc::clone(&functions),
-            sqs: sqs.clone(),
+            sqs: services.sqs.clone(),
             streams: sources.streams.clone(),
-            meter,
-            permissions,
-            secrets,
+            meter: Arc::clone(&services.meter),
+            permissions: Arc::clone(&services.permissions),
+            secrets: Arc::clone(&services.secrets),
             faults: Arc::clone(&faults),
-            postgres: Arc::clone(&postgres),
+            postgres: Arc::clone(&servers.postgres),
         });
-        servers.spawn(control::serve(control_at, Arc::clone(&control)));
-        servers.spawn(front::serve(front_at, front));
+        listening.spawn(control::serve(listeners.control, Arc::clone(&control)));
+        listening.spawn(front::serve(listeners.api, front));
 
-        let now = now_seconds();
-        let operator_token = operator.sign(
-            Audience::Operator,
-            OPERATOR,
-            now,
-            now + i64::try_from(TOKEN_LIFE.as_secs())?,
-        )?;
-        let everyone = everyone(
-            &model,
-            environment(
-                &dynamodb_url,
-                &sqs_url,
-                &secrets_url,
-                &mail_url,
-                control_planes_url.as_deref(),
-            ),
-        );
-        let file = StackFile {
-            api_url,
-            dynamodb_url,
-            sqs_url,
-            database_url: superuser_url,
-            database_roots: authority,
-            gateway_url,
-            gateway_calls_per_second: options.gateway_rate,
-            gateway_log: place.gateway_log(),
-            mails: place.mails(),
-            control_url,
-            control_planes_url,
-            operator_token,
-            pid: std::process::id(),
-            faults: options.faults.clone(),
-            fault_seed: options.fault_seed,
-            tables: variables(&model, "_TABLE"),
-            environment: everyone,
-            queues: model
-                .queues
-                .keys()
-                .map(|q| (q.clone(), sqs.queue_url(q)))
-                .collect(),
-        };
-        let fault_tasks = faults.start(&postgres);
+        let file = stack_file(options, &place, urls, &servers, &services, &model, &operator)?;
+        let fault_tasks = faults.start(&servers.postgres);
         place.announce(&file)?;
         Ok(Self {
             file,
             place,
             functions,
-            sqs,
+            sqs: services.sqs,
             sources: Some(sources),
-            control_planes,
-            postgres,
+            control_planes: servers.control_planes,
+            postgres: servers.postgres,
             faults,
             fault_tasks,
             gateway: Some(gateway),
-            servers,
+            servers: listening,
             _control: control,
         })
     }
@@ -427,37 +615,7 @@ impl Stack {
     }
 }
 
-/// The environment of every function in addition to the template's.
-fn environment(
-    dynamodb_url: &str,
-    sqs_url: &str,
-    secrets_url: &str,
-    mail_url: &str,
-    control_planes_url: Option<&str>,
-) -> BTreeMap<String, String> {
-    let control_planes = control_planes::ENDPOINTS
-        .map(|variable| (variable, control_planes_url.unwrap_or(control_planes::NOWHERE)));
-    [
-        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url),
-        ("AWS_ENDPOINT_URL_SESV2", mail_url),
-        ("AWS_ENDPOINT_URL_SQS", sqs_url),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_SESSION_TOKEN", "local"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        // Issuers of tests run on this machine and have no certificates.
-        ("PLAIN_HTTP_TO_LOOPBACK", "allowed"),
-    ]
-    .into_iter()
-    .chain(control_planes)
-    // The control planes' front end also reads parameters from the stores.
-    .chain([("AWS_ENDPOINT_URL_SSM", control_planes_url.unwrap_or(secrets_url))])
-    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-    .collect()
-}
-
-/// Checks that every function to run has a binary. Functions that need control planes run only with `control_planes`.
+/// Checks that every function to run has a binary. Functions that need control control_planes run only with `control_planes`.
 ///
 /// # Errors
 /// Names the missing binaries and the command that builds them.

@@ -12,7 +12,7 @@ use crate::audit::{Findings, Promise};
 use crate::facts::{DropFacts, Ending, Entry, Sampled};
 use crate::faults::FaultReport;
 use crate::gateway::GatewayFigures;
-use crate::measure::{Endpoint, Measured, Percentiles, percentiles};
+use crate::measure::{Endpoint, Measured, Percentiles, Sample, percentiles};
 use crate::usage::Usage;
 
 pub use html::{STYLE, key, render};
@@ -128,6 +128,65 @@ pub struct Report {
     pub machine: Machine,
 }
 
+/// API requests by the second.
+struct Rates {
+    offered_rps: f64,
+    achieved_rps: f64,
+    peak_rps: u64,
+    requests: u64,
+}
+
+impl Rates {
+    fn of(measured: &Measured) -> Self {
+        let api = measured.samples.iter().filter(|s| s.endpoint != Endpoint::Bank);
+        let window = window(measured);
+        let within = |at_ms: i64| window.is_some_and(|(from, to)| (from..=to).contains(&at_ms));
+        let seconds = window.map_or(0.0, |(from, to)| float(to - from) / 1e3);
+        let rate = |count: usize| {
+            if seconds > 0.0 {
+                float(i64::try_from(count).unwrap_or(i64::MAX)) / seconds
+            } else {
+                0.0
+            }
+        };
+        let answered = |s: &&Sample| {
+            let outcome = measured.outcomes.get(usize::from(s.outcome));
+            outcome.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let ended = |s: &Sample| i64::from(s.intended_ms) + i64::from(s.latency_us / 1_000);
+        let offered = api.clone().filter(|s| within(i64::from(s.intended_ms)));
+        let achieved = api.clone().filter(answered).filter(|s| within(ended(s)));
+        let mut by_second: BTreeMap<i32, u64> = BTreeMap::new();
+        for sample in api.clone() {
+            *by_second.entry(sample.intended_ms.div_euclid(1_000)).or_default() += 1;
+        }
+        Self {
+            offered_rps: rate(offered.count()),
+            achieved_rps: rate(achieved.count()),
+            peak_rps: by_second.values().copied().max().unwrap_or(0),
+            requests: by_second.values().sum(),
+        }
+    }
+}
+
+/// From the opening to the first sample of which `done` holds, in ms.
+fn first_sample(samples: &[&Sampled], starts_at_ms: i64, done: impl Fn(&Sampled) -> bool) -> Option<i64> {
+    let open = samples
+        .iter()
+        .filter(|s| s.at_ms >= starts_at_ms && !s.skus.is_empty());
+    open.filter(|s| done(s)).map(|s| s.at_ms - starts_at_ms).min()
+}
+
+fn endings(journal: &[Entry]) -> BTreeMap<Ending, u64> {
+    let mut endings = BTreeMap::new();
+    for entry in journal {
+        if let Entry::Ended(ended) = entry {
+            *endings.entry(ended.ending).or_default() += 1;
+        }
+    }
+    endings
+}
+
 impl Report {
     #[must_use]
     pub fn new(
@@ -138,55 +197,8 @@ impl Report {
         usage: Usage,
     ) -> Self {
         let samples: Vec<&Sampled> = samples(journal).collect();
-        let since_opening = |at_ms: i64| at_ms - run.drop.starts_at_ms;
-        let after = |done: &dyn Fn(&Sampled) -> bool| {
-            let open = samples
-                .iter()
-                .filter(|s| since_opening(s.at_ms) >= 0 && !s.skus.is_empty());
-            open.filter(|s| done(s)).map(|s| since_opening(s.at_ms)).min()
-        };
-        let api = |s: &&crate::measure::Sample| s.endpoint != Endpoint::Bank;
-        let window = window(measured);
-        let answered = |s: &&crate::measure::Sample| {
-            let name = measured
-                .outcomes
-                .get(usize::from(s.outcome))
-                .map_or("", String::as_str);
-            name.starts_with(|c: char| c.is_ascii_digit())
-        };
-        let within = |at_ms: i64| window.is_some_and(|(from, to)| (from..=to).contains(&at_ms));
-        let seconds = window.map_or(0.0, |(from, to)| float(to - from) / 1e3);
-        let rate = |count: usize| {
-            if seconds > 0.0 {
-                float(i64::try_from(count).unwrap_or(i64::MAX)) / seconds
-            } else {
-                0.0
-            }
-        };
-        let offered = measured
-            .samples
-            .iter()
-            .filter(api)
-            .filter(|s| within(i64::from(s.intended_ms)))
-            .count();
-        let ended = |s: &crate::measure::Sample| i64::from(s.intended_ms) + i64::from(s.latency_us / 1_000);
-        let achieved = measured
-            .samples
-            .iter()
-            .filter(api)
-            .filter(answered)
-            .filter(|s| within(ended(s)))
-            .count();
-        let mut by_second: BTreeMap<i32, u64> = BTreeMap::new();
-        for sample in measured.samples.iter().filter(api) {
-            *by_second.entry(sample.intended_ms.div_euclid(1_000)).or_default() += 1;
-        }
-        let mut endings: BTreeMap<Ending, u64> = BTreeMap::new();
-        for entry in journal {
-            if let Entry::Ended(ended) = entry {
-                *endings.entry(ended.ending).or_default() += 1;
-            }
-        }
+        let first = |done: &dyn Fn(&Sampled) -> bool| first_sample(&samples, run.drop.starts_at_ms, done);
+        let rates = Rates::of(measured);
         let named = |found: BTreeMap<Endpoint, Percentiles>| {
             found.into_iter().map(|(e, p)| (e.as_str(), p)).collect()
         };
@@ -195,20 +207,20 @@ impl Report {
             ok: false,
             failures: Vec::new(),
             drop_id: run.drop.drop_id.clone(),
-            sold_out_after_ms: after(&|s| s.skus.iter().all(|u| u.free == 0)),
-            all_paid_after_ms: after(&|s| s.skus.iter().all(|u| u.sold == u.total())),
+            sold_out_after_ms: first(&|s| s.skus.iter().all(|u| u.free == 0)),
+            all_paid_after_ms: first(&|s| s.skus.iter().all(|u| u.sold == u.total())),
             drop_file: run.drop_file,
             title: run.title,
             seed: run.seed,
             shoppers: run.shoppers,
             findings,
-            endings,
+            endings: endings(journal),
             unfinished_shoppers: run.unfinished,
             surprises: run.surprises,
-            offered_rps: rate(offered),
-            achieved_rps: rate(achieved),
-            peak_rps: by_second.values().copied().max().unwrap_or(0),
-            requests: by_second.values().sum(),
+            offered_rps: rates.offered_rps,
+            achieved_rps: rates.achieved_rps,
+            peak_rps: rates.peak_rps,
+            requests: rates.requests,
             latency_ms: named(measured.latencies()),
             latency_ms_by_phase: ByPhase {
                 before_opening: named(measured.latencies_of_phase(false)),

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use domain::drops::FieldError;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::read::{self, Read};
+use crate::members;
 
 /// Concurrency of one function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +57,8 @@ pub struct WarmThroughput {
     pub read_units: u32,
 }
 
+members!(WarmThroughput: write_units, read_units);
+
 impl WarmThroughput {
     /// The larger of both, in each part.
     #[must_use]
@@ -85,6 +92,25 @@ pub enum Polling {
         /// The largest number, 2 to 10000.
         maximum: u32,
     },
+}
+
+impl Read for Polling {
+    fn read(part: &Value, at: &str, mistakes: &mut Vec<FieldError>) -> Option<Self> {
+        match read::variant(part) {
+            Some(("maximum_concurrency", most)) => {
+                let most = Read::read(most, &format!("{at}.maximum_concurrency"), mistakes)?;
+                Some(Self::MaximumConcurrency(most))
+            }
+            Some(("provisioned_pollers", content)) => {
+                let at = &format!("{at}.provisioned_pollers");
+                members!(content, at, mistakes => Self::ProvisionedPollers { minimum, maximum })
+            }
+            _ => {
+                let message = "expected `maximum_concurrency` or `provisioned_pollers`";
+                read::wrong(at, message, mistakes)
+            }
+        }
+    }
 }
 
 /// The number of concurrent invocations of one provisioned poller.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::amounts::{Capacity, Concurrency, Polling, WarmThroughput};
 use super::database::DatabaseBaseline;
 use super::mistakes::Mistakes;
+use crate::members;
 
 /// One function between drops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct FunctionBaseline {
     pub reserved: Option<u32>,
 }
 
+members!(FunctionBaseline: function, memory_mb, provisioned or 0, reserved);
+
 /// One hot table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +39,8 @@ pub struct TableBaseline {
     pub allowed: WarmThroughput,
 }
 
+members!(TableBaseline: table, warm, allowed or WarmThroughput::default());
+
 /// One queue's event source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +52,8 @@ pub struct QueueBaseline {
     /// The polling setting.
     pub polling: Polling,
 }
+
+members!(QueueBaseline: source, function, polling);
 
 /// The whole baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +71,11 @@ pub struct Baseline {
     #[serde(rename = "queue", default)]
     pub queues: Vec<QueueBaseline>,
 }
+
+members!(Baseline:
+    functions as "function", database, tables as "table" or Vec::new(),
+    queues as "queue" or Vec::new(),
+);
 
 impl Baseline {
     /// The baseline as capacity.

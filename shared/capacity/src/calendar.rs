@@ -1,6 +1,7 @@
 //! The calendar: the drops, their times, and the expected numbers of shoppers.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use domain::crowd::busiest_second;
 use domain::drops::{Drop, FieldError};
@@ -9,6 +10,8 @@ use domain::time::Timestamp;
 
 use super::mistakes::Mistakes;
 use super::profile::{ByPhase, Group, Per, Through};
+use super::read::{self, Read};
+use crate::{members, scalars};
 
 /// The states of a drop that matter for capacity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,8 @@ pub enum CalendarState {
     /// Every unit is paid for, or the drop has ended, and no order is open.
     Drained,
 }
+
+scalars!(CalendarState);
 
 /// The action when the capacity is not ready when the first shoppers arrive. From then on the start must not move, so
 /// the decision is made at that time.
@@ -38,6 +43,18 @@ pub enum NotReadyPolicy {
     },
 }
 
+impl Read for NotReadyPolicy {
+    fn read(part: &Value, at: &str, mistakes: &mut Vec<FieldError>) -> Option<Self> {
+        match read::variant(part) {
+            Some(("move_start", content)) => {
+                let at = &format!("{at}.move_start");
+                members!(content, at, mistakes => Self::MoveStart { at_most_seconds })
+            }
+            _ => read::scalar(part, at, mistakes),
+        }
+    }
+}
+
 /// A period in which requests arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +64,8 @@ pub struct Stretch {
     /// The ratio of its busiest second to its mean: 1 for an even rate, 2 for a rate that falls linearly to zero.
     pub peak_factor: f64,
 }
+
+members!(Stretch: seconds, peak_factor);
 
 /// A drop on the calendar. Moments are milliseconds since 1970, or of the type `M` in files with another format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +103,12 @@ pub struct CalendarDrop<M = Timestamp> {
     /// From the end until open orders are complete.
     pub tail: Stretch,
 }
+
+members!(CalendarDrop<M>:
+    id, state or CalendarState::default(), if_not_ready or NotReadyPolicy::default(), starts_at,
+    ends_at, shoppers, units, peak_rps, sold_within_seconds, before, opening, sale_peak_factor,
+    tail,
+);
 
 impl<M> CalendarDrop<M> {
     /// The same drop with its moments in another type.

@@ -1,10 +1,15 @@
 //! The ledger's database: its declared kind and size, the sizes it may get, and the capacity of each.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use domain::drops::FieldError;
 
 use super::amounts::DatabaseSize;
 use super::mistakes::Mistakes;
 use super::numbers::units_up;
+use super::read::{self, Read};
+use crate::members;
 
 /// An instance class that the database may get.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +24,8 @@ pub struct ClassSize {
     /// The list price of one instance for an hour, in US dollars.
     pub usd_per_hour: f64,
 }
+
+members!(ClassSize: class, rows_per_second, connections, usd_per_hour);
 
 /// The ledger's database between drops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +53,29 @@ pub enum DatabaseBaseline {
         /// The classes that it may get, smallest first.
         ladder: Vec<ClassSize>,
     },
+}
+
+impl Read for DatabaseBaseline {
+    fn read(part: &Value, at: &str, mistakes: &mut Vec<FieldError>) -> Option<Self> {
+        let mut content = read::object(part, at, mistakes)?.clone();
+        let kind = content.remove("kind");
+        let content = &content.into();
+        match kind.as_ref().and_then(Value::as_str) {
+            Some("serverless") => members!(content, at, mistakes => Self::Serverless {
+                minimum_acu,
+                maximum_acu,
+                rows_per_second_per_acu,
+                connections,
+            }),
+            Some("provisioned") => {
+                members!(content, at, mistakes => Self::Provisioned { class, instances, ladder })
+            }
+            _ => {
+                let message = "expected `serverless` or `provisioned`";
+                read::wrong(&format!("{at}.kind"), message, mistakes)
+            }
+        }
+    }
 }
 
 impl DatabaseBaseline {

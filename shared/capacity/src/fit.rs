@@ -14,7 +14,7 @@ use super::documents::Documents;
 use super::need::{invocations_most, invocations_wanted, need, rows_wanted, warm_most, warm_wanted};
 use super::numbers::{Share, units_up};
 use super::profile::Downstream;
-use super::quotas::{ALWAYS_UNRESERVED, Quotas};
+use super::quotas::{ALWAYS_UNRESERVED, Budget, Quotas};
 
 /// A limit that the demand of a drop exceeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -126,88 +126,78 @@ fn lowering(
     before: &Capacity,
     hours: f64,
 ) -> Vec<LimitMet> {
-    let mut met = Vec::new();
-    let mut check = |limit: Limit, is: f64, needed: f64, ok: bool| {
+    let mut met = Met::default();
+    met.check_account(docs, quotas, demand, capacity);
+    met.check_tables(docs, quotas, demand);
+    met.check_budget(docs, capacity, before, hours);
+    met.0
+}
+
+/// Limits that lower the admission rate.
+#[derive(Default)]
+struct Met(Vec<LimitMet>);
+
+impl Met {
+    fn check(&mut self, limit: Limit, is: f64, needed: f64, ok: bool) {
         if !ok {
-            met.push(LimitMet {
+            self.0.push(LimitMet {
                 limit,
                 is,
                 needed,
                 effect: Effect::LowersAdmission,
             });
         }
-    };
-    let taken = capacity.concurrency_taken();
-    let beside = u64::from(quotas.reserved_by_others) + u64::from(ALWAYS_UNRESERVED);
-    let needed = f64::from(u32::try_from(taken + beside).unwrap_or(u32::MAX));
-    let fits = taken <= u64::from(quotas.concurrency_for_us());
-    check(
-        Limit::AccountConcurrency,
-        f64::from(quotas.account_concurrency),
-        needed,
-        fits,
-    );
+    }
 
-    let rps = units_up(demand.api_rps);
-    let rate = quotas.api_requests_per_second;
-    check(Limit::ApiRate, f64::from(rate), f64::from(rps), rps <= rate);
-    let at_once = units_up(demand.api_rps * docs.profile.at_once_share);
-    let burst = quotas.api_burst;
-    check(
-        Limit::ApiBurst,
-        f64::from(burst),
-        f64::from(at_once),
-        at_once <= burst,
-    );
+    fn check_units(&mut self, limit: Limit, is: u32, needed: u32) {
+        self.check(limit, f64::from(is), f64::from(needed), needed <= is);
+    }
 
-    for used in &docs.profile.tables {
-        let table = &used.table;
-        let wanted = warm_wanted(demand, table, used.headroom);
-        let most = warm_most(docs, quotas, table);
-        let (writes, reads) = (quotas.table_write_units, quotas.table_read_units);
-        for (limit, is, needed) in [
-            (
-                Limit::TableWrites(table.clone()),
-                writes.max(most.write_units),
-                wanted.write_units,
-            ),
-            (
-                Limit::TableReads(table.clone()),
-                reads.max(most.read_units),
-                wanted.read_units,
-            ),
-            (
-                Limit::AllowedWarmWrites(table.clone()),
-                most.write_units,
-                wanted.write_units,
-            ),
-            (
-                Limit::AllowedWarmReads(table.clone()),
-                most.read_units,
-                wanted.read_units,
-            ),
-        ] {
-            check(limit, f64::from(is), f64::from(needed), needed <= is);
+    /// Lambda's concurrency and API Gateway's rate and burst.
+    fn check_account(&mut self, docs: &Documents, quotas: &Quotas, demand: &Demand, capacity: &Capacity) {
+        let taken = capacity.concurrency_taken();
+        let beside = u64::from(quotas.reserved_by_others) + u64::from(ALWAYS_UNRESERVED);
+        let needed = f64::from(u32::try_from(taken + beside).unwrap_or(u32::MAX));
+        let fits = taken <= u64::from(quotas.concurrency_for_us());
+        let is = f64::from(quotas.account_concurrency);
+        self.check(Limit::AccountConcurrency, is, needed, fits);
+        let rps = units_up(demand.api_rps);
+        self.check_units(Limit::ApiRate, quotas.api_requests_per_second, rps);
+        let at_once = units_up(demand.api_rps * docs.profile.at_once_share);
+        self.check_units(Limit::ApiBurst, quotas.api_burst, at_once);
+    }
+
+    fn check_tables(&mut self, docs: &Documents, quotas: &Quotas, demand: &Demand) {
+        for used in &docs.profile.tables {
+            let table = || used.table.clone();
+            let wanted = warm_wanted(demand, &used.table, used.headroom);
+            let most = warm_most(docs, quotas, &used.table);
+            let (writes, reads) = (wanted.write_units, wanted.read_units);
+            let most_writes = quotas.table_write_units.max(most.write_units);
+            let most_reads = quotas.table_read_units.max(most.read_units);
+            self.check_units(Limit::TableWrites(table()), most_writes, writes);
+            self.check_units(Limit::TableReads(table()), most_reads, reads);
+            self.check_units(Limit::AllowedWarmWrites(table()), most.write_units, writes);
+            self.check_units(Limit::AllowedWarmReads(table()), most.read_units, reads);
         }
     }
 
-    let usd = |capacity: &Capacity| cost::usd_per_hour(docs, capacity);
-    let hourly = usd(capacity) - usd(&docs.baseline.capacity());
-    let for_drop = (usd(capacity) - usd(before)) * hours;
-    let budget = docs.budget;
-    check(
-        Limit::BudgetPerHour,
-        budget.usd_per_hour,
-        hourly,
-        hourly <= budget.usd_per_hour,
-    );
-    check(
-        Limit::BudgetPerDrop,
-        budget.usd_per_drop,
-        for_drop,
-        for_drop <= budget.usd_per_drop,
-    );
-    met
+    fn check_budget(&mut self, docs: &Documents, capacity: &Capacity, before: &Capacity, hours: f64) {
+        let usd = |capacity: &Capacity| cost::usd_per_hour(docs, capacity);
+        let hourly = usd(capacity) - usd(&docs.baseline.capacity());
+        let for_drop = (usd(capacity) - usd(before)) * hours;
+        let Budget {
+            usd_per_hour,
+            usd_per_drop,
+        } = docs.budget;
+        self.check(Limit::BudgetPerHour, usd_per_hour, hourly, hourly <= usd_per_hour);
+        self.check(
+            Limit::BudgetPerDrop,
+            usd_per_drop,
+            for_drop,
+            for_drop <= usd_per_drop,
+        );
+    }
 }
 
 /// The limits behind the queues: they delay orders and refuse no shopper.

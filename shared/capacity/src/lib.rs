@@ -11,6 +11,7 @@
 //!
 //! | result | module |
 //! |---|---|
+//! | the declarations from JSON, or all mistakes of their form at once | [`read`] |
 //! | rates in the busiest second of each phase of a drop | [`demand`] |
 //! | the capacity for rates, never below the baseline | [`need`] |
 //! | the largest share of the rates that fits limits and budget | [`fit`] |
@@ -57,6 +58,7 @@ pub mod plan;
 pub mod prices;
 pub mod profile;
 pub mod quotas;
+pub mod read;
 pub mod readiness;
 pub mod reconcile;
 pub mod steps;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mistakes::Mistakes;
+use crate::members;
 
 /// List prices of one region, in US dollars.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,12 @@ pub struct Prices {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_read_unit: Option<f64>,
 }
+
+members!(Prices:
+    as_of, region, api_per_million, invocations_per_million, on_demand_gb_second,
+    provisioned_gb_second, held_gb_second, held_rounding_seconds, write_units_per_million,
+    read_units_per_million, sqs_requests_per_million, acu_hour, warm_write_unit, warm_read_unit,
+);
 
 impl Prices {
     pub(super) fn check(&self, m: &mut Mistakes) {

@@ -8,6 +8,7 @@ use domain::drops::FieldError;
 use domain::ids::DropId;
 
 use super::mistakes::Mistakes;
+use crate::{members, scalars};
 
 /// One value for each phase of a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct ByPhase<T> {
     pub tail: T,
 }
 
+members!(ByPhase<T>: before, opening, sale, tail);
+
 /// The base of a group's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +36,8 @@ pub enum Per {
     Unit,
 }
 
+scalars!(Per);
+
 /// How requests reach a group's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +47,8 @@ pub enum Through {
     /// Queues, streams and schedules.
     Events,
 }
+
+scalars!(Through);
 
 /// One function's part in its group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +63,8 @@ pub struct FunctionShare {
     /// The mean duration of a request, warm, in ms; it determines the running cost.
     pub mean_ms: f64,
 }
+
+members!(FunctionShare: function, share, p95_ms, mean_ms);
 
 /// Functions that are scaled together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +88,8 @@ pub struct Group {
     pub functions: Vec<FunctionShare>,
 }
 
+members!(Group: name, per, through, weight, headroom, reserved_over_provisioned, functions);
+
 /// The use of a table in a drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +105,10 @@ pub struct TableUse {
     pub headroom: f64,
 }
 
+members!(TableUse:
+    table, write_units_per_unit, read_units_per_request or BTreeMap::new(), headroom,
+);
+
 /// The downstream service of a queue's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +118,8 @@ pub enum Downstream {
     /// The ledger's database, with limits on connections and rows a second.
     Database,
 }
+
+scalars!(Downstream);
 
 /// The messages of a queue in a drop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +139,10 @@ pub struct SourceUse {
     pub headroom: f64,
 }
 
+members!(SourceUse:
+    source, messages_per_unit, handling_ms, calls_per_message, downstream, headroom,
+);
+
 /// The ledger's writes in a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +152,8 @@ pub struct DatabaseUse {
     /// Capacity over need.
     pub headroom: f64,
 }
+
+members!(DatabaseUse: rows_per_unit, headroom);
 
 /// The duration of each part of the preparation, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +176,11 @@ pub struct LeadTimes {
     /// A margin for failures.
     pub margin_seconds: u32,
 }
+
+members!(LeadTimes:
+    schedule_seconds, preparation_seconds, table_seconds, acu_seconds, class_seconds,
+    failover_seconds, verification_seconds, margin_seconds,
+);
 
 /// The whole profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,6 +213,11 @@ pub struct CapacityProfile {
     pub lead: LeadTimes,
 }
 
+members!(CapacityProfile:
+    source, at_once_share, learns or false, learned_from, groups as "group",
+    tables as "table" or Vec::new(), queues as "queue" or Vec::new(), database, lead,
+);
+
 /// The largest weight, share or number of units per other unit.
 pub(super) const MOST_PER: f64 = 100_000.0;
 /// The largest headroom.
@@ -216,6 +249,31 @@ impl CapacityProfile {
             "says where the numbers come from",
         );
         m.within(self.at_once_share, 0.0, 1.0, "profile.at_once_share");
+        self.check_groups(m);
+        self.check_tables(m);
+        self.check_queues(m);
+        m.within(
+            self.database.rows_per_unit,
+            0.0,
+            MOST_PER,
+            "profile.database.rows_per_unit",
+        );
+        m.within(
+            self.database.headroom,
+            1.0,
+            MOST_HEADROOM,
+            "profile.database.headroom",
+        );
+        for (field, seconds) in self.lead.all() {
+            m.check(
+                seconds <= MOST_LEAD_SECONDS,
+                format!("profile.lead.{field}"),
+                format!("0 to {MOST_LEAD_SECONDS}"),
+            );
+        }
+    }
+
+    fn check_groups(&self, m: &mut Mistakes) {
         m.check(!self.groups.is_empty(), "profile.group", "at least one");
         for (n, group) in self.groups.iter().enumerate() {
             let at = format!("profile.group[{n}]");
@@ -263,6 +321,9 @@ impl CapacityProfile {
             "profile.group",
             "some group counts shoppers' requests at the opening",
         );
+    }
+
+    fn check_tables(&self, m: &mut Mistakes) {
         for (n, table) in self.tables.iter().enumerate() {
             let at = format!("profile.table[{n}]");
             m.name(
@@ -287,6 +348,9 @@ impl CapacityProfile {
                 m.within(*units, 0.0, MOST_PER, at);
             }
         }
+    }
+
+    fn check_queues(&self, m: &mut Mistakes) {
         for (n, queue) in self.queues.iter().enumerate() {
             let at = format!("profile.queue[{n}]");
             m.name(
@@ -307,25 +371,6 @@ impl CapacityProfile {
                 0.0,
                 MOST_PER,
                 format!("{at}.calls_per_message"),
-            );
-        }
-        m.within(
-            self.database.rows_per_unit,
-            0.0,
-            MOST_PER,
-            "profile.database.rows_per_unit",
-        );
-        m.within(
-            self.database.headroom,
-            1.0,
-            MOST_HEADROOM,
-            "profile.database.headroom",
-        );
-        for (field, seconds) in self.lead.all() {
-            m.check(
-                seconds <= MOST_LEAD_SECONDS,
-                format!("profile.lead.{field}"),
-                format!("0 to {MOST_LEAD_SECONDS}"),
             );
         }
     }

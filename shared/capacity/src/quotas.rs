@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mistakes::Mistakes;
+use crate::members;
 
 /// Units of concurrency that Lambda excludes from reservations.
 pub const ALWAYS_UNRESERVED: u32 = 100;
@@ -66,6 +67,8 @@ pub struct Budget {
     /// For the whole time in which it is held for one drop.
     pub usd_per_drop: f64,
 }
+
+members!(Budget: usd_per_hour, usd_per_drop);
 
 impl Budget {
     pub(super) fn check(&self, m: &mut Mistakes) {

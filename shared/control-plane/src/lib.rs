@@ -64,7 +64,6 @@ mod database;
 mod demand;
 mod documents;
 mod error;
-mod form;
 mod measure;
 mod names;
 mod observe;

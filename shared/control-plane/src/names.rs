@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use capacity::read;
+use capacity::{members, scalars};
 use domain::drops::FieldError;
 use serde::{Deserialize, Serialize};
-
-use crate::form;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +17,8 @@ pub struct FunctionName {
     pub trial: Trial,
 }
 
+members!(FunctionName: name, trial);
+
 /// An event that changes nothing and shows whether a function answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -26,6 +28,8 @@ pub enum Trial {
     /// A request without a token for an impossible id: written `GET /drops/-`.
     Request { method: String, path: String },
 }
+
+scalars!(Trial);
 
 impl TryFrom<String> for Trial {
     type Error = &'static str;
@@ -65,6 +69,8 @@ pub struct SourceName {
     pub queue_url: String,
 }
 
+members!(SourceName: mapping, queue_url);
+
 /// The names in the account of everything that the baseline names. CloudFormation generates names, so these come from
 /// the template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +84,8 @@ pub struct Names {
     /// The identifier of the ledger's database cluster. Its instances have the same names in the baseline.
     pub cluster: String,
 }
+
+members!(Names: alias, functions, tables, sources, cluster);
 
 /// All mistakes in a text of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +110,7 @@ impl Names {
     /// All mistakes together.
     pub fn from_json(text: &str) -> Result<Self, NamesError> {
         let mut mistakes = Vec::new();
-        let names = form::read("names", text, &mut mistakes);
+        let names = read::document("names", text, &mut mistakes);
         names.ok_or(NamesError(mistakes))
     }
 }

@@ -4,13 +4,13 @@
 //! after it. If another writer wrote in between, its text was overwritten and remains in Parameter Store's history.
 
 use capacity::profile::CapacityProfile;
+use capacity::read;
 use ports::Conditional;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, Readable, WriteProfile};
 
+use crate::AwsAccount;
 use crate::error::{Answered as _, broken};
-use crate::form::mistake;
-use crate::{AwsAccount, form};
 
 const DOCUMENT: &str = "profile";
 
@@ -19,11 +19,8 @@ impl<O: FindDueOrders> WriteProfile for AwsAccount<O> {
         let (text, version) = self.profile_text().await?;
         let mut mistakes = Vec::new();
         let read = match &text {
-            Some(text) => form::read(DOCUMENT, text, &mut mistakes),
-            None => {
-                mistakes.push(mistake(DOCUMENT, "is missing"));
-                None
-            }
+            Some(text) => read::document(DOCUMENT, text, &mut mistakes),
+            None => read::wrong(DOCUMENT, "is missing", &mut mistakes),
         };
         Ok(read.map(|profile| (profile, version)).ok_or(mistakes))
     }

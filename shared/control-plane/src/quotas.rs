@@ -4,15 +4,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use capacity::baseline::Baseline;
+use capacity::members;
 use capacity::quotas::Quotas;
+use capacity::read;
 use domain::rate::CallRate;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadQuotas, Readable};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::error::{Answered as _, NOT_FOUND, broken};
-use crate::{AwsAccount, at_once, form, paging, units};
+use crate::{AwsAccount, at_once, paging, units};
 
 /// How many other functions are asked for their provisioned concurrency. Lambda's control plane allows 15 calls a
 /// second for the whole account, and deployments need some of them.
@@ -40,8 +41,7 @@ impl OthersProvisioned {
 }
 
 /// Limits that no API returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Declared {
     provisioned_per_minute: u32,
     api_requests_per_second: u32,
@@ -51,9 +51,13 @@ pub(crate) struct Declared {
     gateway_calls_per_second: u32,
     /// The provisioned concurrency that other functions have without a reservation, declared to avoid a call for each
     /// of them.
-    #[serde(default)]
     provisioned_by_others: Option<u32>,
 }
+
+members!(Declared:
+    provisioned_per_minute, api_requests_per_second, api_burst, table_write_units,
+    table_read_units, gateway_calls_per_second, provisioned_by_others,
+);
 
 impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
     async fn quotas(&self, baseline: &Baseline) -> Result<Readable<Quotas>, ControlError> {
@@ -111,7 +115,7 @@ impl<O> AwsAccount<O> {
         };
         let text = found.parameter().and_then(|parameter| parameter.value());
         let mut mistakes = Vec::new();
-        let read = form::read("quotas", text.unwrap_or_default(), &mut mistakes);
+        let read = read::document("quotas", text.unwrap_or_default(), &mut mistakes);
         Ok(read.ok_or(mistakes))
     }
 

@@ -238,7 +238,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     REFRESH_JITTER_MS + REFRESH_WAIT_MS < CACHE_MS && CACHE_MS + REFRESH_WAIT_MS < STALE_MS,
-    "a copy is read again several times before it is too old to go on with"
+    "a read of a copy ends before the next is due, and there are several before the copy is too old to go on with"
 );
 const _: () = assert!(
     LATE_MS >= OUTDATED_MS + CLOCK_SKEW_MS + API_TIMEOUT_SECONDS as i64 * 1000

@@ -9,9 +9,8 @@ use aws_sdk_sesv2::config::{BehaviorVersion, Region};
 use aws_types::SdkConfig;
 use mail::SesMail;
 use ports::mail::{Mail, MailError, SendMail as _};
+use scripted_http::{Answer, Server};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 fn ses(url: &str) -> SesMail {
     let aws = SdkConfig::builder()
@@ -35,40 +34,22 @@ fn mail() -> Mail {
 }
 
 /// One request to a server that answers so: its first line, its body, and what came of it.
-async fn send(status: u16, kind: &'static str, body: &'static str) -> (String, Value, Result<(), MailError>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        let (head, body_bytes) = loop {
-            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
-            let text = String::from_utf8_lossy(&request).into_owned();
-            let Some((head, sent)) = text.split_once("\r\n\r\n") else {
-                continue;
-            };
-            let length = head.to_ascii_lowercase();
-            let length = length
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .unwrap();
-            if sent.len() >= length.parse::<usize>().unwrap() {
-                break (head.to_owned(), sent.to_owned());
-            }
-        };
-        let answer = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nx-amzn-errortype: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        (
-            head.lines().next().unwrap().to_owned(),
-            serde_json::from_str(&body_bytes).unwrap(),
-        )
-    });
-    let sent = ses(&url).send(&mail()).await;
-    let (first, body) = served.await.unwrap();
-    (first, body, sent)
+async fn send(status: u16, kind: &str, body: &str) -> (String, Value, Result<(), MailError>) {
+    let headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("x-amzn-errortype", kind.to_owned()),
+    ];
+    let server = Server::always(Answer::Body(status, headers, body.into())).await;
+    let sent = ses(&server.url).send(&mail()).await;
+    let requests = server.requests();
+    let [request] = requests.as_slice() else {
+        panic!("one request: {requests:?}")
+    };
+    (
+        request.line.clone(),
+        serde_json::from_str(&request.body).unwrap(),
+        sent,
+    )
 }
 
 #[tokio::test]
@@ -106,8 +87,6 @@ async fn each_answer_has_one_meaning() {
 
 #[tokio::test]
 async fn without_a_connection_nothing_was_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = scripted_http::nobody().await;
     assert_eq!(ses(&url).send(&mail()).await, Err(MailError::Busy));
 }

@@ -29,8 +29,16 @@ pub struct TimedCache<K, V>(Mutex<LruCache<K, Entry<V>>>);
 struct Entry<V> {
     value: V,
     read_at: Timestamp,
-    /// The time from which a value that is no longer fresh may be read again.
+    /// The time from which the value may be read again.
     due_at: Timestamp,
+}
+
+/// What [`TimedCache::find`] found.
+pub(crate) enum Found<V, T> {
+    /// A remembered value, and whether it is fresh.
+    Kept(V, bool),
+    /// The result of a read.
+    Read(T),
 }
 
 impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
@@ -42,22 +50,18 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
 
     /// The value if it was read less than [`CACHE_MS`] ago.
     pub fn fresh(&self, key: &K, now: Timestamp) -> Option<V> {
-        self.younger_than(CACHE_MS, key, now)
+        self.good(key, now)
+            .and_then(|(value, is_fresh)| is_fresh.then_some(value))
     }
 
     /// The value if it was read less than [`STALE_MS`] ago.
     pub fn last_good(&self, key: &K, now: Timestamp) -> Option<V> {
-        self.younger_than(STALE_MS, key, now)
+        self.good(key, now).map(|(value, _)| value)
     }
 
     /// Remembers that `value` was read at `now`.
     pub fn note(&self, key: K, value: V, now: Timestamp) {
-        let entry = Entry {
-            value,
-            read_at: now,
-            due_at: now.plus_millis(CACHE_MS),
-        };
-        self.lock().insert(key, entry);
+        self.note_unless(key, value, now, now.plus_millis(CACHE_MS), |_| false);
     }
 
     /// The fresh value, otherwise the result of `read`, or the last good value while the database does not
@@ -71,43 +75,98 @@ impl<K: Hash + Eq, V: Clone> TimedCache<K, V> {
         &self,
         runtime: &R,
         key: &K,
-        mut read: impl FnMut() -> F,
+        read: impl FnMut() -> F,
     ) -> Result<V, StoreError>
     where
         K: Clone,
         F: Future<Output = Result<V, StoreError>>,
     {
         let now = runtime.now();
-        if let Some(value) = self.fresh(key, now) {
-            return Ok(value);
+        let next = || now.plus_millis(CACHE_MS);
+        match self.find(runtime, key, now, next, read).await? {
+            Found::Kept(value, _) => Ok(value),
+            Found::Read(value) => {
+                self.note(key.clone(), value.clone(), now);
+                Ok(value)
+            }
         }
-        let found = match self.last_good(key, now) {
-            None => retry(runtime, IN_REQUEST, read).await?,
-            Some(good) if !self.is_due(key, now) => return Ok(good),
-            Some(_) => match within(runtime, REFRESH_WAIT_MS, read()).await {
-                Ok(found) => found,
-                Err(error) => return self.last_good(key, runtime.now()).ok_or(error),
-            },
-        };
-        self.note(key.clone(), found.clone(), now);
-        Ok(found)
     }
 
-    /// Whether the value may be read again; the next read is then due a second later, whether this one succeeds or not.
-    fn is_due(&self, key: &K, now: Timestamp) -> bool {
+    /// The last good value unless a read is due, otherwise the result of `read`, or the last good value while
+    /// the database does not answer. After a read of a remembered value, `next` is the time from which the
+    /// value may be read again.
+    pub(crate) async fn find<R: Runtime, T, F>(
+        &self,
+        runtime: &R,
+        key: &K,
+        now: Timestamp,
+        next: impl FnOnce() -> Timestamp,
+        mut read: impl FnMut() -> F,
+    ) -> Result<Found<V, T>, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let Some((value, is_fresh)) = self.good(key, now) else {
+            return retry(runtime, IN_REQUEST, read).await.map(Found::Read);
+        };
+        if !self.take_turn(key, now, next()) {
+            return Ok(Found::Kept(value, is_fresh));
+        }
+        match within(runtime, REFRESH_WAIT_MS, read()).await {
+            Ok(found) => Ok(Found::Read(found)),
+            Err(error) => {
+                let good = self.good(key, runtime.now());
+                good.map(|(value, is_fresh)| Found::Kept(value, is_fresh))
+                    .ok_or(error)
+            }
+        }
+    }
+
+    /// Remembers that `value` was read at `now`, and may be read again from `due_at` on. If `keep` holds for the
+    /// remembered value, that one stays and is returned with the time of its reading.
+    pub(crate) fn note_unless(
+        &self,
+        key: K,
+        value: V,
+        now: Timestamp,
+        due_at: Timestamp,
+        keep: impl FnOnce(&V) -> bool,
+    ) -> Option<(V, Timestamp)> {
+        let mut known = self.lock();
+        if let Some(kept) = known.get(&key).filter(|entry| keep(&entry.value)) {
+            return Some((kept.value.clone(), kept.read_at));
+        }
+        let entry = Entry {
+            value,
+            read_at: now,
+            due_at,
+        };
+        known.insert(key, entry);
+        None
+    }
+
+    pub(crate) fn forget(&self, key: &K) {
+        self.lock().remove(key);
+    }
+
+    /// Whether the value may be read again. The next read is then due at `next`, whether this one succeeds or
+    /// not, so that a table that refuses reads gets no additional load.
+    fn take_turn(&self, key: &K, now: Timestamp, next: Timestamp) -> bool {
         let mut known = self.lock();
         let Some(entry) = known.get_mut(key).filter(|entry| entry.due_at <= now) else {
             return false;
         };
-        entry.due_at = now.plus_millis(CACHE_MS);
+        entry.due_at = next;
         true
     }
 
-    fn younger_than(&self, ms: i64, key: &K, now: Timestamp) -> Option<V> {
+    /// The value if it was read less than [`STALE_MS`] ago, and whether it is fresh.
+    fn good(&self, key: &K, now: Timestamp) -> Option<(V, bool)> {
         let mut known = self.lock();
         let entry = known.get(key)?;
         let age_ms = now.millis_since(entry.read_at);
-        (0..ms).contains(&age_ms).then(|| entry.value.clone())
+        let is_good = (0..STALE_MS).contains(&age_ms);
+        is_good.then(|| (entry.value.clone(), age_ms < CACHE_MS))
     }
 
     fn lock(&self) -> MutexGuard<'_, LruCache<K, Entry<V>>> {

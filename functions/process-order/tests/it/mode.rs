@@ -1,21 +1,13 @@
 //! The mode of the gateway's key (test or live) must be the function's mode.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::support::{FAST, Scene, VISA};
 use domain::order::OrderStatus;
 use memory::MemorySecret;
 use process_order::advance_payment::{Advanced, Patience, PaymentSaga};
+use scripted_http::{Answer, Server};
 use stripe::{Mode, StripeConfig, StripeGateway};
-
-/// A gateway that never answers, and that reports whether it was called.
-fn silent() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    (listener, url)
-}
 
 #[tokio::test]
 async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
@@ -25,8 +17,8 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
     ] {
         let scene = Scene::new(1).await;
         let id = scene.order("ada", VISA).await;
-        let (listener, url) = silent();
-        let mut config = StripeConfig::new(&url, mode).unwrap();
+        let silent = Server::always(Answer::Silence).await;
+        let mut config = StripeConfig::new(&silent.url, mode).unwrap();
         config.total_timeout = Duration::from_millis(200);
         let secret = MemorySecret::new(wrong);
         let gateway = StripeGateway::new(&config, secret.clone()).unwrap();
@@ -40,7 +32,7 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         let refused = saga.advance_payment(&id, None, Patience::Long).await;
         assert_eq!(refused, Ok(Advanced::WithoutGateway), "{mode}");
         assert!(
-            listener.accept().is_err(),
+            silent.requests().is_empty(),
             "the gateway was called with a key of no {mode} mode"
         );
         assert_eq!(scene.read(&id).await.status, OrderStatus::Placed);
@@ -50,6 +42,6 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         // The gateway has been called, and the result is open.
         let called = saga.advance_payment(&id, None, Patience::Long).await;
         assert_eq!(called, Ok(Advanced::WithoutGateway), "{mode}");
-        assert!(listener.accept().is_ok());
+        assert_eq!(silent.requests().len(), 1);
     }
 }

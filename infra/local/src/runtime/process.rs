@@ -273,11 +273,40 @@ async fn comes(pool: &Pool, process: &Process) -> bool {
 }
 
 async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> Result<()> {
-    let name = &pool.function.name;
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
         .context("a listener for the Runtime API")?;
-    let address = listener.local_addr()?;
+    let command = command(pool, process, &listener.local_addr()?.to_string())?;
+    let mut child = spawner.spawn(command, Signal::SIGKILL, NICENESS).await?;
+    let server = tokio::spawn(api::serve(listener, Arc::clone(pool), Arc::clone(process)));
+    let name = &pool.function.name;
+    let killed = tokio::select! {
+        status = child.wait() => {
+            let status = status?;
+            tracing::warn!(function = %name, %status, "a process ended by itself; see its log");
+            false
+        }
+        () = ending(pool, process) => {
+            if let Phase::Ending { by_fault: true, owed, .. } = &*process.phase.borrow() {
+                pool.settings.faults.killed(owed.is_some());
+            }
+            true
+        }
+        () = asks_for_nothing(process) => {
+            tracing::error!(function = %name, "a process asked for no work within {} s", INIT_LIMIT.as_secs());
+            true
+        }
+    };
+    if killed {
+        child.kill().await.context("a process that was to be killed")?;
+    }
+    server.abort();
+    Ok(())
+}
+
+/// The function's program with the environment that Lambda gives it. `runtime_api` is the address that it asks for work.
+fn command(pool: &Pool, process: &Process, runtime_api: &str) -> Result<Command> {
+    let name = &pool.function.name;
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -294,59 +323,40 @@ async fn start(pool: &Arc<Pool>, spawner: &Spawner, process: &Arc<Process>) -> R
         .envs(&pool.settings.environment)
         .envs(&pool.function.environment)
         .env("AWS_ACCESS_KEY_ID", access_key(name))
-        .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+        .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
         .envs(pool.settings.faults.clock_variables())
         .stdin(Stdio::null())
         .stderr(log.try_clone()?)
         .stdout(log)
         .kill_on_drop(true);
-    let mut child = spawner.spawn(command, Signal::SIGKILL, NICENESS).await?;
-    let server = tokio::spawn(api::serve(listener, Arc::clone(pool), Arc::clone(process)));
-    let initialised = async {
-        let asks = process.reaches(|phase| !phase.is_starting());
-        if tokio::time::timeout(INIT_LIMIT, asks).await.is_ok() {
+    Ok(command)
+}
+
+/// Returns when the process is to end: somebody ended it, or a fault limits its life.
+async fn ending(pool: &Pool, process: &Process) {
+    let faults = &pool.settings.faults;
+    let life = faults.life(!pool.function.schedules.is_empty());
+    let old = async {
+        match life {
+            Some(life) => tokio::time::sleep(life).await,
+            None => std::future::pending().await,
+        }
+        if !faults.is_on() {
             std::future::pending::<()>().await;
         }
     };
-    let faults = &pool.settings.faults;
-    let life = faults.life(!pool.function.schedules.is_empty());
-    let told = async {
-        let old = async {
-            match life {
-                Some(life) => tokio::time::sleep(life).await,
-                None => std::future::pending().await,
-            }
-            if !faults.is_on() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = process.reaches(Phase::is_ending) => {}
-            () = old => process.strike(),
-        }
-    };
-    let killed = tokio::select! {
-        status = child.wait() => {
-            let status = status?;
-            tracing::warn!(function = %name, %status, "a process ended by itself; see its log");
-            false
-        }
-        () = told => {
-            if let Phase::Ending { by_fault: true, owed, .. } = &*process.phase.borrow() {
-                faults.killed(owed.is_some());
-            }
-            true
-        }
-        () = initialised => {
-            tracing::error!(function = %name, "a process asked for no work within {} s", INIT_LIMIT.as_secs());
-            true
-        }
-    };
-    if killed {
-        child.kill().await.context("a process that was to be killed")?;
+    tokio::select! {
+        () = process.reaches(Phase::is_ending) => {}
+        () = old => process.strike(),
     }
-    server.abort();
-    Ok(())
+}
+
+/// Returns if the process does not ask for work within the time that Lambda allows for initialization.
+async fn asks_for_nothing(process: &Process) {
+    let asks = process.reaches(|phase| !phase.is_starting());
+    if tokio::time::timeout(INIT_LIMIT, asks).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The variables that Lambda sets for every function, without credentials. `initialization` is the initialization type.

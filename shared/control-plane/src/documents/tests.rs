@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
 use capacity::calendar::CalendarState;
+use domain::time::Timestamp;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -167,6 +168,37 @@ fn a_name_that_nobody_reads_is_a_mistake_wherever_it_is() {
 }
 
 #[test]
+fn wrong_unknown_and_missing_values_are_told_together() {
+    let mut all = declared();
+    let lead = all[0].1["lead"].as_object_mut().unwrap();
+    lead.remove("acu_seconds");
+    lead.insert("typo".to_owned(), json!(1));
+    all[0].1["source"] = json!(1);
+    all[1].1["table"][0]["warm"] = json!([]);
+    let expected = [
+        "profile.lead",
+        "profile.lead.typo",
+        "profile.source",
+        "baseline.table[0].warm",
+    ];
+    assert_eq!(fields(&all), expected.map(str::to_owned).into());
+}
+
+/// The same types are parsed by serde elsewhere, for instance from files.
+#[test]
+fn serde_reads_the_same() {
+    for all in [declared(), declared_with_classes()] {
+        let docs = read(&all).unwrap();
+        assert_eq!(docs.profile, serde_json::from_value(all[0].1.clone()).unwrap());
+        assert_eq!(docs.baseline, serde_json::from_value(all[1].1.clone()).unwrap());
+        assert_eq!(docs.budget, serde_json::from_value(all[2].1.clone()).unwrap());
+        assert_eq!(docs.prices, serde_json::from_value(all[3].1.clone()).unwrap());
+        let small: CalendarDrop<Moment> = serde_json::from_value(all[6].1.clone()).unwrap();
+        assert_eq!(docs.calendar[1], small.with_moments(|moment| moment.0));
+    }
+}
+
+#[test]
 fn a_whole_document_that_is_missing_unknown_or_no_json_is_a_mistake() {
     let mut all = declared();
     all.retain(|(name, _)| name != "budget");
@@ -219,7 +251,7 @@ proptest! {
     #[test]
     fn any_text_is_an_answer(text in "[\\[\\]{}:,\"a-z0-9. -]{0,60}") {
         let mut mistakes = Vec::new();
-        let read = form::read::<CalendarState>("calendar/a", &text, &mut mistakes);
+        let read = read::document::<CalendarState>("calendar/a", &text, &mut mistakes);
         prop_assert_eq!(read.is_none(), !mistakes.is_empty());
     }
 }

@@ -21,11 +21,11 @@ fn tables() -> Tables {
 
 fn refusal(status: u16, code: &str) -> Answer {
     let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
-    Answer::Json(status, json!({"__type": kind, "message": "about zoe"}))
+    Answer::json(status, json!({"__type": kind, "message": "about zoe"}))
 }
 
 fn ok(body: Value) -> Answer {
-    Answer::Json(200, body)
+    Answer::json(200, body)
 }
 
 /// The result of a claim with these scripted answers, and the number of requests.
@@ -55,8 +55,8 @@ async fn what_may_have_been_done_is_unknown_and_sent_once() {
     for answer in [
         refusal(500, "InternalServerError"),
         refusal(503, "ServiceUnavailable"),
-        Answer::Json(502, json!("a proxy's page")),
-        Answer::Text(200, "no JSON"),
+        Answer::json(502, json!("a proxy's page")),
+        Answer::text(200, "no JSON"),
         Answer::Close,
         Answer::Silence,
     ] {
@@ -97,7 +97,7 @@ async fn what_was_never_sent_is_busy() {
 /// A cancelled transaction, with a code for each of its writes.
 fn cancelled(reasons: Value) -> Answer {
     let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
-    Answer::Json(
+    Answer::json(
         400,
         json!({"__type": kind, "Message": "cancelled", "CancellationReasons": reasons}),
     )
@@ -297,10 +297,7 @@ async fn each_call_is_the_one_request_it_should_be() {
     assert!(stock.give_back(&seen).await.unwrap().is_done());
     assert_eq!(orders.order(&placing("ada", "k", 2, 3).order.id).await, Ok(None));
     let requests = server.requests();
-    let operations: Vec<&str> = requests
-        .iter()
-        .map(|request| request.operation.as_str())
-        .collect();
+    let operations: Vec<&str> = requests.iter().map(|request| request.operation()).collect();
     assert_eq!(
         operations,
         ["UpdateItem", "BatchGetItem", "UpdateItem", "GetItem"]

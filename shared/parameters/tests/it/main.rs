@@ -9,26 +9,13 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use parameters::ParameterStore;
 use ports::issuers::{ParameterError, ReadParameter as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use scripted_http::{Answer, Request, Server};
 
 /// Sends one request to a server that answers with `status` and `body`; returns the request and the result.
-async fn read(status: u16, body: &'static str) -> (String, Result<String, ParameterError>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"}") {
-            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
-        }
-        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
-        String::from_utf8(request).unwrap()
-    });
-    let found = store(&url).parameter("/stampede/dev/shopper-keys").await;
-    (served.await.unwrap(), found)
+async fn read(status: u16, body: &str) -> (Request, Result<String, ParameterError>) {
+    let server = Server::always(Answer::text(status, body)).await;
+    let found = store(&server.url).parameter("/stampede/dev/shopper-keys").await;
+    (server.requests().swap_remove(0), found)
 }
 
 fn store(url: &str) -> ParameterStore {
@@ -47,16 +34,8 @@ fn store(url: &str) -> ParameterStore {
 async fn the_value_of_the_parameter_is_found() {
     let (request, found) = read(200, r#"{"Parameter": {"Value": "{}"}}"#).await;
     assert_eq!(found, Ok("{}".to_owned()));
-    assert!(
-        request
-            .to_ascii_lowercase()
-            .contains("x-amz-target: amazonssm.getparameter"),
-        "{request}"
-    );
-    assert!(
-        request.ends_with(r#"{"Name":"/stampede/dev/shopper-keys"}"#),
-        "{request}"
-    );
+    assert_eq!(request.header("x-amz-target"), Some("AmazonSSM.GetParameter"));
+    assert_eq!(request.body, r#"{"Name":"/stampede/dev/shopper-keys"}"#);
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use domain::time::Timestamp;
 use events::OrderEvent;
 use ports::messages::{Destination, ParkRecord, SendError, SendEvents};
 use queues::{MAX_BATCH_BYTES, QueueUrls, SqsQueues};
-use tokio::net::TcpListener;
 
 fn placed(count: usize) -> Vec<OrderEvent> {
     (0..count)
@@ -100,13 +99,8 @@ async fn a_queue_that_is_not_configured_refuses_everything() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_accepts_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let queues = SqsQueues::new(
-        &crate::local::client(&format!("http://{address}")),
-        all(format!("http://{address}/000000000000/q")),
-    );
+    let url = scripted_http::nobody().await;
+    let queues = SqsQueues::new(&crate::local::client(&url), all(format!("{url}/000000000000/q")));
     let answers = queues.send(Destination::Ledger, &placed(3)).await;
     assert_eq!(answers, vec![Err(SendError("no connection".to_owned())); 3]);
 }

@@ -7,33 +7,16 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
 use aws_types::SdkConfig;
 use ports::secrets::SecretError;
+use scripted_http::{Answer, Request, Server};
 use secrets::{FetchSecret as _, SecretsManager};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 /// Sends one request to a server that answers with `status` and `body`; returns the request and the result.
-async fn fetch(status: u16, body: &'static str) -> (String, Result<String, SecretError>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"}") {
-            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
-        }
-        let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
-        String::from_utf8(request).unwrap()
-    });
-    let found = manager(&url).fetch().await;
-    (
-        served.await.unwrap(),
-        found.map(|secret| secret.expose().to_owned()),
-    )
+async fn fetch(status: u16, body: &str) -> (Request, Result<String, SecretError>) {
+    let kind = ("content-type", "application/x-amz-json-1.1".to_owned());
+    let server = Server::always(Answer::Body(status, vec![kind], body.into())).await;
+    let found = manager(&server.url).fetch().await;
+    let found = found.map(|secret| secret.expose().to_owned());
+    (server.requests().swap_remove(0), found)
 }
 
 fn manager(url: &str) -> SecretsManager {
@@ -55,15 +38,11 @@ async fn the_member_of_the_secret_is_found() {
     let answer = r#"{"Name": "stampede/gateway", "SecretString": "{\"api_key\": \"k\"}"}"#;
     let (request, found) = fetch(200, answer).await;
     assert_eq!(found, Ok("k".to_owned()));
-    let request = request.to_ascii_lowercase();
-    assert!(
-        request.contains("x-amz-target: secretsmanager.getsecretvalue"),
-        "{request}"
+    assert_eq!(
+        request.header("x-amz-target"),
+        Some("secretsmanager.GetSecretValue")
     );
-    assert!(
-        request.ends_with(r#"{"secretid":"stampede/gateway"}"#),
-        "{request}"
-    );
+    assert_eq!(request.body, r#"{"SecretId":"stampede/gateway"}"#);
 }
 
 #[tokio::test]
@@ -100,11 +79,9 @@ async fn each_answer_has_one_meaning() {
 
 #[tokio::test]
 async fn a_store_that_is_not_there_or_says_nothing_is_unavailable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let silent = manager(&url).fetch().await;
-    assert_eq!(silent.unwrap_err(), SecretError::Unavailable);
-    drop(listener);
-    let gone = manager(&url).fetch().await;
+    let silent = Server::always(Answer::Silence).await;
+    let found = manager(&silent.url).fetch().await;
+    assert_eq!(found.unwrap_err(), SecretError::Unavailable);
+    let gone = manager(&scripted_http::nobody().await).fetch().await;
     assert_eq!(gone.unwrap_err(), SecretError::Unavailable);
 }

@@ -1,11 +1,10 @@
 //! The adapter's results for lost answers, refusals and faulty servers.
 
 use std::io::{Read as _, Seek as _};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{KEY, Sandbox, adapter, new_payment, order, server_that_answers, with_secret};
+use crate::support::{KEY, Sandbox, adapter, new_payment, order, with_secret};
 use contracts::gateway::GatewayUnderTest as _;
 use memory::MemorySecret;
 use ports::payment::{
@@ -14,10 +13,10 @@ use ports::payment::{
 use ports::secrets::SecretError;
 use sandbox_gateway::ApiKey;
 use sandbox_gateway::log::Event;
+use scripted_http::{Answer, Server};
 use serde_json::json;
 use stripe::client::MAX_ANSWER_BYTES;
 use stripe::{Mode, StripeConfig, StripeGateway};
-use tokio::net::TcpListener;
 
 /// A short time limit for answers that never arrive. The sandbox gives all other answers within it.
 const IMPATIENT: Duration = Duration::from_secs(1);
@@ -294,12 +293,7 @@ async fn an_unknown_means_of_payment_is_refused() {
 
 #[tokio::test]
 async fn a_refused_connection_sent_nothing() {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .await
-        .unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let gateway = adapter(&url, KEY, Duration::from_secs(20));
+    let gateway = adapter(&scripted_http::nobody().await, KEY, Duration::from_secs(20));
     let id: PaymentId = "pi_1".parse().unwrap();
     let create = gateway
         .create(&new_payment(), &IdempotencyKey::create(&order()))
@@ -382,7 +376,8 @@ async fn nonsense_from_a_server_is_unknown_never_failed() {
             GatewayError::Unavailable,
         ),
     ] {
-        let gateway = adapter(&server_that_answers(bytes).await, KEY, Duration::from_secs(20));
+        let server = Server::always(Answer::Bytes(bytes)).await;
+        let gateway = adapter(&server.url, KEY, Duration::from_secs(20));
         let id: PaymentId = "pi_1".parse().unwrap();
         assert_eq!(
             confirm(&gateway, &id, "pm_card_visa").await,
@@ -401,16 +396,11 @@ async fn nonsense_from_a_server_is_unknown_never_failed() {
 
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .await
-        .unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    // The test never accepts the connection: the operating system completes it, and no server reads.
-    let gateway = adapter(&url, KEY, IMPATIENT);
+    let server = Server::always(Answer::Silence).await;
+    let gateway = adapter(&server.url, KEY, IMPATIENT);
     let id: PaymentId = "pi_1".parse().unwrap();
     assert_eq!(
         confirm(&gateway, &id, "pm_card_visa").await,
         Err(GatewayError::Unknown)
     );
-    drop(listener);
 }

@@ -3,28 +3,26 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+pub(crate) use scripted_http::Answer;
+use scripted_http::{Request as Received, Server};
 use tokio::time::Instant;
 
 use crate::scripted::answers::lambda_error;
-
-#[derive(Debug, Clone)]
-pub(crate) enum Answer {
-    /// A status, further headers, and a body.
-    Body(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// The connection is closed once the request has been read.
-    Close,
-    /// The request is read and never answered.
-    Silence,
-}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The operation, where the protocol names it, or method and path.
     pub(crate) operation: String,
     pub(crate) body: String,
+}
+
+impl From<&Received> for Request {
+    fn from(received: &Received) -> Self {
+        Self {
+            operation: received.operation().to_owned(),
+            body: received.body.clone(),
+        }
+    }
 }
 
 /// The answers to requests whose operation contains this text; the last one repeats.
@@ -62,31 +60,20 @@ impl Bucket {
 pub(crate) struct ScriptedServer {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
-    server: JoinHandle<()>,
-}
-
-impl Drop for ScriptedServer {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    server: Server,
 }
 
 impl ScriptedServer {
     /// If several rules match a request, the first is used.
     pub(crate) async fn start(rules: Vec<Rule>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State {
             rules: rules.into_iter().map(|(key, all)| (key, all.into())).collect(),
             requests: Vec::new(),
             bucket: None,
         }));
         let shared = Arc::clone(&state);
-        let server = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
-            }
-        });
+        let server = Server::start(move |request| shared.lock().unwrap().answer(request.into())).await;
+        let url = server.url.clone();
         Self { url, state, server }
     }
 
@@ -108,8 +95,7 @@ impl ScriptedServer {
     }
 
     pub(crate) async fn stop(&mut self) {
-        self.server.abort();
-        let _ = (&mut self.server).await;
+        self.server.stop().await;
     }
 }
 
@@ -135,56 +121,4 @@ impl State {
         self.requests.push(request);
         answer.unwrap()
     }
-}
-
-/// Serves one connection, with the parts of HTTP/1.1 that the SDK uses.
-async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
-    let mut stream = BufReader::new(stream);
-    while let Some(request) = read(&mut stream).await {
-        let answer = state.lock().unwrap().answer(request);
-        let (status, headers, body) = match answer {
-            Answer::Body(status, headers, body) => (status, headers, body),
-            Answer::Silence => std::future::pending().await,
-            Answer::Close => return,
-        };
-        let mut head = format!("HTTP/1.1 {status} scripted\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&body).await.unwrap();
-    }
-}
-
-/// Reads one request; `None` when the connection has ended.
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
-    let (mut first, mut target, mut length) = (None, None, 0);
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end().to_owned();
-        if line.is_empty() {
-            break;
-        }
-        if first.is_none() {
-            first = Some(line.trim_end_matches(" HTTP/1.1").to_owned());
-        } else if let Some((name, value)) = line.split_once(':') {
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.trim().parse().unwrap(),
-                "x-amz-target" => target = value.split('.').next_back().map(str::to_owned),
-                _ => {}
-            }
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let action = body
-        .strip_prefix("Action=")
-        .and_then(|rest| rest.split('&').next());
-    let operation = target.or_else(|| action.map(str::to_owned)).or(first)?;
-    Some(Request { operation, body })
 }

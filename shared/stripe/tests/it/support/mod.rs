@@ -16,7 +16,6 @@ use sandbox_gateway::log::{Event, Line};
 use sandbox_gateway::{Options, serve};
 use stripe::{Mode, StripeConfig, StripeGateway};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 pub(crate) const KEY: &str = "sk_test_sandbox";
@@ -146,26 +145,4 @@ pub(crate) fn new_payment() -> NewPayment {
             currency: "EUR".parse().unwrap(),
         },
     }
-}
-
-/// A server that reads each request and answers with these bytes, then closes the connection.
-pub(crate) async fn server_that_answers(bytes: Vec<u8>) -> String {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .await
-        .unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let bytes = bytes.clone();
-            tokio::spawn(async move {
-                let mut request = [0; 4096];
-                // The client's requests here fit into one segment; unread bytes do not change the answer.
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(&bytes).await;
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    url
 }
