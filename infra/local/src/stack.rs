@@ -336,7 +336,7 @@ struct Servers {
     parameters: BTreeMap<String, String>,
     superuser_url: String,
     authority: String,
-    control_planes: Option<Planes>,
+    control_planes: Option<ControlPlanes>,
 }
 
 impl Servers {
@@ -351,7 +351,7 @@ impl Servers {
             None => None,
             Some(documents) => {
                 let (logs, scratch) = (place.logs(), place.tools()?);
-                let started = Planes::start(
+                let started = ControlPlanes::start(
                     model,
                     documents,
                     &options.tools,
@@ -389,7 +389,7 @@ impl Services {
         model: &Model,
         around: &Surroundings,
         place: &Place,
-        control_planes: Option<&Planes>,
+        control_planes: Option<&ControlPlanes>,
         faults: &Arc<Faults>,
         sqs: (&str, u16),
     ) -> Result<Self> {

@@ -8,7 +8,7 @@ use domain::drops::FieldError;
 use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadDocuments, Readable};
 
-use crate::error::Answered as _;
+use crate::error::{Answered as _, mistake};
 use crate::quotas::Declared;
 use crate::{AwsAccount, paging};
 
@@ -64,7 +64,7 @@ fn documents(texts: &[Named]) -> Readable<Documents> {
     for (name, _) in texts {
         let known = ["profile", "baseline", "budget", "prices", "quotas"].contains(&name.as_str());
         if !known && !name.starts_with("calendar/") {
-            mistakes.push(form::mistake(name, "no document is called that"));
+            mistakes.push(mistake(name, "no document is called that"));
         }
     }
     let profile = one(texts, "profile", &mut mistakes);
@@ -88,13 +88,6 @@ fn documents(texts: &[Named]) -> Readable<Documents> {
     }
 }
 
-pub(crate) fn mistake(field: &str, message: &str) -> FieldError {
-    FieldError {
-        field: field.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
 fn one<T: Read>(texts: &[Named], name: &str, mistakes: &mut Vec<FieldError>) -> Option<T> {
     match texts.iter().find(|(found, _)| found == name) {
         Some((_, text)) => read::document(name, text, mistakes),
@@ -113,7 +106,7 @@ fn calendar(texts: &[Named], mistakes: &mut Vec<FieldError>) -> Vec<CalendarDrop
         };
         if read.id.as_str() != id {
             let at = format!("{name}.id");
-            mistakes.push(form::mistake(&at, "the same as the document's name"));
+            mistakes.push(mistake(&at, "the same as the document's name"));
         }
         drops.push(read.with_moments(|moment| moment.0));
     }

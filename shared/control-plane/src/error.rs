@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use connector::{Failure, Kind};
+use domain::drops::FieldError;
 use ports::prescale::ControlError;
 
 /// The error code for a missing resource.
@@ -73,6 +74,14 @@ fn request_id(response: &HttpResponse) -> Option<&str> {
     headers
         .get("x-amzn-requestid")
         .or_else(|| headers.get("x-amz-request-id"))
+}
+
+/// A mistake in a document, for the list of all mistakes.
+pub(crate) fn mistake(field: &str, message: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 /// A failure that a retry cannot solve.

@@ -12,7 +12,7 @@ use ports::orders::FindDueOrders;
 use ports::prescale::{ControlError, ReadQuotas, Readable};
 use tokio::time::Instant;
 
-use crate::error::{Answered as _, NOT_FOUND, broken};
+use crate::error::{Answered as _, NOT_FOUND, broken, mistake};
 use crate::{AwsAccount, at_once, paging, units};
 
 /// How many other functions are asked for their provisioned concurrency. Lambda's control plane allows 15 calls a
@@ -78,7 +78,7 @@ impl<O: FindDueOrders> ReadQuotas for AwsAccount<O> {
             None => {
                 let others = self.others(&ours).await?;
                 if others.len() > MOST_OTHERS {
-                    return Ok(Err(vec![form::mistake(
+                    return Ok(Err(vec![mistake(
                         "quotas.provisioned_by_others",
                         &format!(
                             "must be stated, since the account has more than {MOST_OTHERS} other functions: what they \
@@ -111,7 +111,7 @@ impl<O> AwsAccount<O> {
         let name = format!("{}/quotas", self.documents);
         let get = self.clients.ssm.reads.get_parameter().name(name);
         let Some(found) = get.send().await.unless("ParameterNotFound", "GetParameter")? else {
-            return Ok(Err(vec![form::mistake("quotas", "is missing")]));
+            return Ok(Err(vec![mistake("quotas", "is missing")]));
         };
         let text = found.parameter().and_then(|parameter| parameter.value());
         let mut mistakes = Vec::new();
