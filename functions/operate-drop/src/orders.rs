@@ -39,7 +39,6 @@ pub enum NotThisOrder {
 /// A page of open orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The orders.
     pub orders: Vec<Order>,
     /// The start of the next page.
     pub next: Option<(Timestamp, OrderId)>,

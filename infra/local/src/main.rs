@@ -59,7 +59,7 @@ struct Token {
 
 #[derive(Debug, clap::Args)]
 struct Relay {
-    /// Where the relay listens.
+    /// The address of the relay.
     #[arg(long)]
     listen: SocketAddr,
     /// The account's address.

@@ -37,7 +37,6 @@ pub enum Resource {
     PartitionReads,
     /// Write units of a partition.
     PartitionWrites,
-    /// Units of a table.
     TableUnits,
     /// Concurrent batches of queues.
     Consumers,
@@ -112,7 +111,6 @@ fn up(of: u32) -> u32 {
 /// One run of a search.
 #[derive(Debug, Clone, Serialize)]
 pub struct Probe {
-    /// Its shoppers.
     pub shoppers: u32,
     /// What it had more of.
     pub raised: Option<Resource>,
@@ -132,7 +130,6 @@ pub struct Limit {
     /// Requests in the busiest second of the largest spike that was served; none if the smallest crowd was
     /// not served.
     pub served_rps: Option<u64>,
-    /// Its shoppers.
     pub shoppers: Option<u32>,
     /// The resource that ends service: with a quarter more of it alone, 1.1 times as many requests are
     /// served. None if no single resource or more than one has this effect.

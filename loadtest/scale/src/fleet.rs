@@ -66,7 +66,6 @@ struct Environment {
 /// An answer, and whether a cache may keep it for a second.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// The answer.
     pub answer: Answer,
     /// Whether the answer is the same for every client.
     pub cacheable: bool,
@@ -93,11 +92,9 @@ pub struct Fleet {
     world: Arc<World>,
     /// The tables.
     pub memory: MemoryStore,
-    /// The gateway.
     pub gateway: MemoryGateway,
     /// The gateway's rate.
     pub rate: Arc<Rate>,
-    /// The ledger.
     pub ledger: MemoryLedger,
     /// Stream, queues and schedules.
     pub behind: Arc<Behind>,

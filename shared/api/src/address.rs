@@ -1,6 +1,7 @@
-//! Which parts an address has and must have, by country.
+//! The parts that an address may have and must have, by country.
 //!
-//! The table is made by `infra/tools/addresses` from Google's address data. A part that a country does not use is no mistake: forms
+//! The table is made by `infra/tools/addresses` from Google's address data. A part that a country does not use is no
+//! mistake: forms
 //! send it, and a carrier does not print it.
 
 use regex_lite::Regex;
@@ -13,7 +14,7 @@ const COUNTRIES: &str = include_str!("address/countries.tsv");
 struct Country<'a> {
     /// The parts that an address must have, as letters.
     must: &'a str,
-    /// The form of postal codes, as a regular expression; empty if there is none to hold them against.
+    /// The form of postal codes, as a regular expression; empty if no form is known.
     postal_code: &'a str,
 }
 
@@ -30,7 +31,7 @@ fn country(code: &str) -> Option<Country<'static>> {
     })
 }
 
-/// What is wrong with an address for its country: a field of [`Shipping`], and what would be right.
+/// The mistakes of an address for its country: a field of [`Shipping`], and the rule.
 pub(crate) fn mistakes(shipping: &Shipping) -> Vec<(&'static str, String)> {
     let code = &shipping.country;
     let Some(country) = country(code) else {

@@ -34,7 +34,7 @@ fn mail() -> Mail {
     }
 }
 
-/// One request to a server that answers so: its first line, its body, and what came of it.
+/// One request to a server with this answer: the request's first line, its body, and the result.
 async fn send(status: u16, kind: &'static str, body: &'static str) -> (String, Value, Result<(), MailError>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -7,7 +7,7 @@ use domain::time::Timestamp;
 
 /// The clock, the random numbers and the waits of a process: real in a deployment, virtual in a replay.
 pub trait Edge: Clone + Send + Sync + 'static {
-    /// The present time by this process's clock.
+    /// The current time by this process's clock.
     fn now(&self) -> Timestamp;
 
     /// A random number, for jitter and for spreading reads. Not for secrets.

@@ -50,7 +50,7 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         self.younger_than(STALE_MS, key, now)
     }
 
-    /// Remembers that `value` was read at `now`.
+    /// Stores that `value` was read at `now`.
     pub fn note(&self, key: K, value: V, now: Timestamp) {
         let entry = Entry {
             value,
@@ -158,7 +158,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list that is searched from its end: the last uses of distinct keys, at most `most` of them.
+        /// Compares the cache with a list that is searched from its end: the last uses of distinct keys, at most
+        /// `most` of them.
         #[test]
         fn it_holds_the_most_recently_used_values(most in 1usize..6, uses in proptest::collection::vec((0u8..9, any::<bool>(), 0i64..400), 0..60)) {
             let recent = Recent::new(most);

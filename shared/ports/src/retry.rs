@@ -75,7 +75,7 @@ const _: () = assert!(
     "a request's repeats must leave it time for its calls"
 );
 
-/// An error that may pass.
+/// An error that may be temporary.
 pub trait Transient {
     /// Whether a repeat of the same call may succeed and is harmless.
     fn is_transient(&self) -> bool;
@@ -209,10 +209,10 @@ where
     answers
 }
 
-/// How one look ended.
+/// The result of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look<T> {
-    /// With this. Nothing was to be written, or it was written.
+    /// The final result: nothing was to be written, or it was written.
     Done(T),
     /// The data changed between the read and the write, or an answer was lost. Read it and decide again.
     Again,
