@@ -1,7 +1,7 @@
-"""What an emulated account (`ministack`) needs of a template. It changes nothing else; `difference` shows what it changed.
+"""Adapts a template to an emulated account (`ministack`), with no other change; `difference` shows the changes.
 
-The emulator makes no routes of `AWS::Serverless::HttpApi`, knows no alarms over expressions, and takes only texts in a function's
-environment. It answers at one address, so the API's URL is another.
+The emulator makes no routes from `AWS::Serverless::HttpApi`, has no alarms over expressions, and accepts only texts in a function's
+environment. It has one address, so the API's URL differs.
 """
 
 import copy

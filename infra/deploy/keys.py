@@ -1,9 +1,10 @@
 """The key pairs that sign tokens: two or three for each audience, named by `kid`.
 
-The public halves lie in Parameter Store, where the function `fetch-keys` reads them each minute: the deployer's as a JWK Set (RFC 7517), shoppers'
-and operators' as our own entry of a document of issuers (docs/API.md, Tokens). Entries of other issuers are the shop's own and stay as they are.
-The private halves lie in one encrypted parameter for each audience. The first key signs; the second is accepted already, so that signing can
-move to it without a refused request. After a rotation there is a third, which signed before: its tokens are accepted until the next rotation.
+The public halves are in Parameter Store, where the function `fetch-keys` reads them each minute: the deployer's as a JWK Set (RFC 7517),
+shoppers' and operators' as the project's own entry in a document of issuers (docs/API.md, Tokens). Entries of other issuers belong to the
+shop and do not change. The private halves are in one encrypted parameter for each audience. The first key signs; the second is accepted
+already, so that a rotation to it causes no refused request. After a rotation there is a third, the former signing key, whose tokens are
+accepted until the next rotation.
 """
 
 import json

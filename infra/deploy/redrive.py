@@ -1,8 +1,8 @@
 """Dead letters and failed stream records: shows them, or returns them to their consumers.
 
-`payments`, `ledger` and `mail` are queues; their dead letters go back to the queue. `relay` is what the outbox relay could not handle: records
-that it parked on a queue, and batches that Lambda put into a bucket; both are handed to `relay-events` again. All consumers bear repeats:
-every event has its order's version. So a redrive may be repeated, and may end at any point.
+`payments`, `ledger` and `mail` are queues; their dead letters are moved back to the queue. `relay` means the records that the outbox relay
+could not handle: records that it parked on a queue, and batches that Lambda stored in a bucket. Both are passed to `relay-events` again. All
+consumers accept repeats, since every event has its order's version. So a redrive may be repeated, and may end at any point.
 """
 
 import json

@@ -2,10 +2,10 @@
 
     trial.py [--only STEP...]
 
-Steps: bootstrap, deploy, buy, prescale (raises the live aliases and restores them), redrive, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that
-fails its smoke test), teardown. The account is `ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes
-TLS connections alone. What it does and what
-it prints goes to target/deploy-test.
+Steps: bootstrap, deploy, buy, prescale (raises the live aliases and restores them), redrive, live (which changes move the alias `live`),
+upgrade (two clients buy during it), rollback, undo (a release that fails its smoke test), teardown. The account is `ministack`, an
+external project; the gateway is the sandbox; PostgreSQL accepts only TLS connections. The output of all programs goes to
+target/deploy-test.
 """
 
 import argparse
