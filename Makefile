@@ -1,4 +1,4 @@
-# `make help` lists every target. Everything is installed into .tools and target, nothing elsewhere.
+# `make help` lists every target. All tools and programs are installed into .tools and target only.
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -57,7 +57,7 @@ build: ## build everything: the functions, the stack, and every tool
 	@infra/tools/setup drop
 	@infra/tools/build all
 
-drop: ## run a whole drop here and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b GATEWAY_RATE=calls; PRESCALE=compare runs it without and with
+drop: ## run a whole drop on this machine and report on it: DROP=file SHOPPERS=n SEED=n FAULTS=a,b GATEWAY_RATE=calls; PRESCALE=compare runs it without and with pre-scaling
 	@case "$(PRESCALE)" in \
 	'') infra/tools/setup drop && infra/tools/build drop && exec $(BIN)/loadtest drop --drop $(DROP) $(if $(SHOPPERS),--shoppers $(SHOPPERS)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(GATEWAY_RATE),--gateway-rate $(GATEWAY_RATE)) ;; \
 	compare) infra/tools/setup test && infra/tools/build scaled && exec $(BIN)/loadtest compare --drop $(if $(filter command% environment,$(origin DROP)),$(DROP),loadtest/drops/step.toml) \
@@ -153,7 +153,7 @@ mutants: ## change the rules of shared/domain one at a time; its tests must noti
 	@PROPTEST_CASES=$(or $(CASES),64) CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build .tools/bin/cargo-mutants mutants --package domain \
 		$(foreach rule,$(RULES),--file shared/domain/src/$(rule).rs) --output target/mutants
 
-lint: ## formatting, clippy, dependency checks
+lint: ## check formatting, clippy's lints and dependencies
 	@infra/tools/setup test
 	@infra/tools/steps lint
 
@@ -175,10 +175,10 @@ nightly: ## run the commands that are too long for each change
 	@infra/tools/setup test
 	@infra/tools/commands nightly
 
-openapi: ## write docs/openapi.json from the types
+openapi: ## write docs/openapi.json from the types of shared/api
 	UPDATE_GOLDEN=1 infra/tools/cargo-tools test --workspace --no-default-features --test openapi
 
-# What `sam build` calls for a function whose BuildMethod is makefile.
+# `sam build` calls this target for a function whose BuildMethod is makefile.
 build-%Function:
 	@infra/tools/package --arch $(ARCH) --function $*Function --into $(ARTIFACTS_DIR)
 
@@ -190,7 +190,7 @@ package-twice: ## package in two folders with different names, and compare the z
 	@infra/tools/setup test
 	@infra/tools/package-twice
 
-# The variables of a deployment's commands, each only where it is given.
+# The command of a deployment's targets, with the variables that are set.
 DEPLOY = .tools/deploy/bin/python infra/deploy $@ --stage $(or $(STAGE),$(error Say which stage: make $@ STAGE=dev)) $(if $(CONFIG),--config $(CONFIG)) $(if $(EMULATOR),--emulator)
 
 bootstrap: ## create a stage's bucket, keys, gateway secret and documents in the account, once for each stage: STAGE=name ROTATE=shopper|operator|deployer

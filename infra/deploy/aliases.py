@@ -32,7 +32,7 @@ def record_name(stage):
 
 
 def record(stage, former):
-    """Notes the versions that a deployment replaces."""
+    """Stores the versions that a deployment replaces."""
     value = json.dumps(former, separators=(",", ":"), sort_keys=True)
     boto3.client("ssm").put_parameter(Name=record_name(stage), Type="String", Tier="Intelligent-Tiering", Overwrite=True, Value=value)
 
@@ -49,5 +49,5 @@ def roll_back(stage):
         if name in now and now[name] != version:
             client.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=version)
             say(f"{name}: {now[name]} -> {version}")
-    # A second rollback goes back to where this one came from.
+    # A second rollback restores the versions that this one replaces.
     record(stage, {name: version for name, version in now.items() if name in former})

@@ -22,7 +22,7 @@ ISSUER = "stampede"
 
 
 class Failed(Exception):
-    """A step failed; says why."""
+    """A step failed, for the reason in the message."""
 
 
 def encoded(data):
@@ -34,7 +34,7 @@ def decoded(text):
 
 
 class Key:
-    """The deployer's private key. Signs a new token for each request, so that none is older than a request takes."""
+    """The deployer's private key. Signs a new token for each request, so that no token expires during a run."""
 
     def __init__(self, jwk):
         try:
@@ -46,7 +46,7 @@ class Key:
             if public != decoded(jwk["x"]):
                 raise ValueError
         except (ValueError, KeyError, TypeError):
-            # The text may be a secret, so nothing of it is shown.
+            # The text may be a secret, so no part of it is shown.
             raise Failed("the key is no private Ed25519 JWK") from None
 
     def token(self, audience, subject):
@@ -66,7 +66,7 @@ class Api:
         self.key = key
 
     def call(self, method, path, body=None, by=None, idempotency=None):
-        """Status and body of one request, which is repeated where its outcome is unknown or the API is throttled."""
+        """Status and body of one request, which is repeated if its outcome is unknown or the API throttles."""
         last = None
         for attempt in range(REPEATS):
             if attempt:
@@ -112,7 +112,7 @@ def parsed(body):
 
 
 def problem(status, answer):
-    """What went wrong, by the problem document or by API Gateway's own form."""
+    """The reason of a refusal, from the problem document or from API Gateway's own form."""
     if not isinstance(answer, dict):
         return str(status)
     code, detail = answer.get("code"), answer.get("detail") or answer.get("message")

@@ -1,4 +1,4 @@
-"""Puts into the account what a stage needs before its first deployment: bucket, keys, the gateway's secret, documents."""
+"""Creates in the account what a stage needs before its first deployment: bucket, keys, the gateway's secret, documents."""
 
 import getpass
 import json
@@ -16,7 +16,7 @@ from stage import ROOT, bucket, refuse, say
 
 
 def make_bucket():
-    """The bucket for zips and templates: private, encrypted, versioned; old versions go after 90 days."""
+    """The bucket for zips and templates: private, encrypted, versioned; old versions are deleted after 90 days."""
     s3, name = boto3.client("s3"), bucket()
     region = boto3.session.Session().region_name
     try:
@@ -37,7 +37,7 @@ def make_bucket():
 
 
 def gateway_key(stage):
-    """The gateway's key from the file that GATEWAY_KEY_FILE names, or asked for at the terminal without showing it."""
+    """The gateway's key, from the file that GATEWAY_KEY_FILE names, or from the terminal, which does not show the input."""
     file = os.environ.get("GATEWAY_KEY_FILE")
     if file:
         return pathlib.Path(file).read_text().strip()
@@ -47,7 +47,7 @@ def gateway_key(stage):
 
 
 def check_gateway_key(stage, key):
-    """Refuses a key that moves real money where none may move, the reverse, and one that does not tell: `process-order` would not use it."""
+    """Refuses a key of the wrong mode (live or test) or of an unknown mode, which `process-order` does not use."""
     if not key:
         refuse("The gateway's key is empty.")
     wanted = "live" if stage.live_gateway else "test"
@@ -77,7 +77,7 @@ def put_secret(stage):
 
 
 def put_webhook_secret(stage):
-    """A random one: no webhook is accepted until the gateway's own replaces it, which is known only once the gateway has the API's address."""
+    """A random secret. No webhook is accepted until the gateway's own secret replaces it, which the gateway makes for the API's address."""
     secrets = boto3.client("secretsmanager")
     if is_there(secrets, stage.webhook_secret):
         return
@@ -86,7 +86,7 @@ def put_webhook_secret(stage):
 
 
 def put_documents(stage):
-    """The documents of pre-scaling, where there are none yet: later ones are the operator's own. No sample drop is among them."""
+    """The documents of pre-scaling, without sample drops. Existing documents are not replaced, since an operator may have changed them."""
     out = stage.folder() / "prescale"
     tool = [sys.executable, ROOT / "infra/tools/prescale_parameters.py", "--path", f"{stage.path}/prescale", out]
     subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

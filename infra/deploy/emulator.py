@@ -1,7 +1,7 @@
-"""What an emulated account (`ministack`) needs of a template. It changes nothing else; `difference` shows what it changed.
+"""Adapts a template to an emulated account (`ministack`), with no other change; `difference` shows the changes.
 
-The emulator makes no routes of `AWS::Serverless::HttpApi`, knows no alarms over expressions, and takes only texts in a function's
-environment. It answers at one address, so the API's URL is another.
+The emulator makes no routes from `AWS::Serverless::HttpApi`, has no alarms over expressions, and accepts only texts in a function's
+environment. It has one address, so the API's URL differs.
 """
 
 import copy
@@ -12,7 +12,7 @@ from template import APPLICATION, DATA, functions, load
 
 
 def overlay(template):
-    """The template for the emulator. The one given stays as it is."""
+    """The template for the emulator. The given template does not change."""
     changed = copy.deepcopy(template)
     resources = changed["Resources"]
     routes = {}
@@ -38,7 +38,7 @@ def overlay(template):
 
 
 def http_api(name, properties, routes):
-    """The API as resources of its own: SAM would write the routes into one document, which the emulator does not read."""
+    """The API as separate resources: SAM writes the routes into one document, which the emulator does not read."""
     cors = properties["CorsConfiguration"]
     made = {
         name: {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "stampede", "ProtocolType": "HTTP", "CorsConfiguration": cors}},
@@ -65,7 +65,7 @@ def http_api(name, properties, routes):
 
 
 def difference(before, after, path=""):
-    """The places where two templates differ, each with what became of it."""
+    """The places where two templates differ, each with the new value."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             place = f"{path}.{key}" if path else key
@@ -101,7 +101,7 @@ def allowed(place, change, before):
 
 
 def main():
-    """Prints what the overlay changes; exit code 1 when that is more than it may."""
+    """Prints the overlay's changes; exit code 1 if there is a change that it may not make."""
     os.environ.setdefault("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     refused = 0
     for path in (APPLICATION, DATA):

@@ -1,9 +1,10 @@
 """The key pairs that sign tokens: two or three for each audience, named by `kid`.
 
-The public halves lie in Parameter Store, where the function `fetch-keys` reads them each minute: the deployer's as a JWK Set (RFC 7517), shoppers'
-and operators' as our own entry of a document of issuers (docs/API.md, Tokens). Entries of other issuers are the shop's own and stay as they are.
-The private halves lie in one encrypted parameter for each audience. The first key signs; the second is accepted already, so that signing can
-move to it without a refused request. After a rotation there is a third, which signed before: its tokens are accepted until the next rotation.
+The public halves are in Parameter Store, where the function `fetch-keys` reads them each minute: the deployer's as a JWK Set (RFC 7517),
+shoppers' and operators' as the project's own entry in a document of issuers (docs/API.md, Tokens). Entries of other issuers belong to the
+shop and do not change. The private halves are in one encrypted parameter for each audience. The first key signs; the second is accepted
+already, so that a rotation to it causes no refused request. After a rotation there is a third, the former signing key, whose tokens are
+accepted until the next rotation.
 """
 
 import json
@@ -18,12 +19,12 @@ from stage import refuse
 
 AUDIENCES = ("shopper", "operator", "deployer")
 KEYS = 2
-# How long a token of our own issuer may be valid: a sign-in outlives a drop.
+# How long a token of the project's own issuer may be valid: longer than a drop, so that shoppers sign in once.
 MAX_LIFE_SECONDS = 2 * 86_400
 
 
 def generate(audience):
-    """A private Ed25519 key as a JWK (RFC 8037), with a `kid` of its own."""
+    """A private Ed25519 key as a JWK (RFC 8037), with a new `kid`."""
     key = Ed25519PrivateKey.generate()
     day = time.strftime("%Y%m%d", time.gmtime())
     public = encoded(key.public_key().public_bytes_raw())
@@ -44,7 +45,7 @@ def public_name(stage, audience):
 
 
 def parameter(name):
-    """What a parameter holds, or None."""
+    """The value of a parameter, or None."""
     try:
         answer = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)
     except botocore.exceptions.ClientError as error:
@@ -65,14 +66,14 @@ def issuers(stage, audience):
 
 
 def with_own(entries, audience, private):
-    """The document of these entries in which ours has the public halves of `private`. What else the shop wrote into it stays."""
+    """The document of these entries, in which the project's own entry has the public halves of `private`. Other parts do not change."""
     known = next((entry for entry in entries if entry["issuer"] == ISSUER), {"max_life_seconds": MAX_LIFE_SECONDS})
     own = known | {"issuer": ISSUER, "audiences": [f"stampede-{audience}"], "algorithms": ["EdDSA"], **public_set(private)}
     return {"issuers": [own, *(entry for entry in entries if entry["issuer"] != ISSUER)]}
 
 
 def shared(shoppers, operators):
-    """Issuers with audiences that stand in both documents: their tokens would make a shopper and an operator."""
+    """Issuers with audiences that are in both documents: one of their tokens would identify a shopper and an operator."""
     pairs = [{(entry["issuer"], audience) for entry in entries for audience in entry["audiences"]} for entries in (shoppers, operators)]
     return sorted(pairs[0] & pairs[1])
 
@@ -95,7 +96,7 @@ def store(stage, audience, private):
 
 
 def ensure(stage, audience):
-    """Makes the keys that are missing. Answers with the kids."""
+    """Makes the missing keys. Returns the kids."""
     private = stored(stage, audience)
     while len(private) < KEYS:
         private.append(generate(audience))
@@ -104,7 +105,7 @@ def ensure(stage, audience):
 
 
 def rotate(stage, audience):
-    """Signs with the second key from now on, makes a new second one, and keeps the one that signed. Answers with the kids.
+    """Signs with the second key from now on, makes a new second one, and keeps the former signing key. Returns the kids.
 
     Functions accept the second key since the last rotation, so tokens that it signs are accepted at once. Tokens of the key that signs no
     longer are accepted until the next rotation; those of the key before it are refused within two minutes.
@@ -115,6 +116,6 @@ def rotate(stage, audience):
 
 
 def rotated(private, new):
-    """The keys after a rotation: the second signs, `new` comes after it, then the one that signed."""
+    """The keys after a rotation: the former second key, which signs, then `new`, then the former signing key."""
     signed, following, *_ = private
     return [following, new, signed]

@@ -1,8 +1,8 @@
-"""Dead letters and stream records that failed: shows them, or gives them back to their consumers.
+"""Dead letters and failed stream records: shows them, or returns them to their consumers.
 
-`payments`, `ledger` and `mail` are queues; their dead letters go back to the queue. `relay` is what the outbox relay could not handle: records
-that it parked on a queue, and batches that Lambda put into a bucket; both are handed to `relay-events` again. All consumers bear repeats:
-every event has its order's version. So a redrive may be repeated, and may end at any point.
+`payments`, `ledger` and `mail` are queues; their dead letters are moved back to the queue. `relay` means the records that the outbox relay
+could not handle: records that it parked on a queue, and batches that Lambda stored in a bucket. Both are passed to `relay-events` again. All
+consumers accept repeats, since every event has its order's version. So a redrive may be repeated, and may end at any point.
 """
 
 import json
@@ -19,19 +19,19 @@ QUEUES = {"payments": ("PaymentsQueue", "PaymentsDlq"), "ledger": ("LedgerQueue"
 CHOICES = (*QUEUES, "relay")
 # Receive, send and delete take ten messages at once.
 BATCH = 10
-# The most that is shown.
+# The largest number of displayed entries.
 SHOWN = 100
 # How long messages are hidden while they are moved or replayed: a batch of them, one after the other, at the relay's time limit each.
 HIDDEN_SECONDS = 330
 # Records in one invocation: the event source's own batch.
 RECORDS = 100
-# relay-events ends within 30 s. Retries of the client would only repeat what is repeated here.
+# relay-events ends within 30 s. The client makes no retries, since this module repeats the call.
 PATIENT = botocore.config.Config(read_timeout=60, retries={"max_attempts": 1})
 MOVE_SECONDS = 600
 
 
 def receive(queues, url, hidden, most):
-    """Messages of a queue, at most so many, and each once."""
+    """Messages of a queue, at most this many, each once."""
     seen = set()
     while len(seen) < most:
         asked = {"QueueUrl": url, "MaxNumberOfMessages": min(BATCH, most - len(seen)), "VisibilityTimeout": hidden, "WaitTimeSeconds": 1}
@@ -48,7 +48,7 @@ def depth(queues, url):
 
 
 def line_of(body):
-    """What a message is about, without what it says of a shopper."""
+    """The subject of a message, without its data about a shopper."""
     try:
         body = json.loads(body)
         keys = body.get("dynamodb", {}).get("Keys", {})
@@ -67,14 +67,14 @@ def show(stage, names):
         for messages in batches:
             for message in messages:
                 say(f"  {message['MessageId']}: {line_of(message['Body'])}")
-        # Only now: what is visible again would be received once more.
+        # The messages become visible only now, since a visible message would be received again.
         for messages in batches:
             seen = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"], "VisibilityTimeout": 0} for n, m in enumerate(messages)]
             queues.change_message_visibility_batch(QueueUrl=urls[name], Entries=seen)
 
 
 def move(stage, name):
-    """Moves dead letters back to their queue: a task of SQS itself, which goes on when this command ends."""
+    """Moves dead letters back to their queue by a task of SQS, which continues after this command ends."""
     queues, urls = boto3.client("sqs"), resources(stage.stack, "AWS::SQS::Queue")
     alive, dead = QUEUES[name]
     count = depth(queues, urls[dead])
@@ -111,7 +111,7 @@ def move_by_hand(queues, source, target, count):
 
 
 class Relay:
-    """What the outbox relay could not handle, and the function that handles it now."""
+    """The records that the outbox relay could not handle, and the function that handles them now."""
 
     def __init__(self, stage):
         self.function = resources(stage.stack, "AWS::Lambda::Function")["RelayEventsFunction"]
@@ -175,7 +175,7 @@ class Relay:
 
 
 def rebuild_ledger(stage):
-    """Hands every order of the orders table to the relay, which sends each as it is to the ledger's queue. What the ledger has changes nothing."""
+    """Hands every order of the orders table to the relay, which sends each unchanged to the ledger's queue. Existing rows of the ledger do not change."""
     relay, table = Relay(stage), resources(stage.stack, "AWS::DynamoDB::Table")["OrdersTable"]
     sent = 0
     for page in boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True):

@@ -1,4 +1,4 @@
-"""A deployment: package, data stack, migrations, application stack, smoke test; back to the former versions when that fails."""
+"""A deployment: package, data stack, migrations, application stack, smoke test; a rollback to the former versions when the test fails."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from stage import ROOT, bucket, outputs, refuse, resources, say
 MIGRATION_SECONDS = 900
 SIGN_UP_ATTEMPTS = 12
 SIGN_UP_PAUSE_SECONDS = 10
-# What runs once as the database's owner. From then on both roles sign in with tokens of their own, and no password is used.
+# Statements that run once as the database's owner. After that both roles sign in with IAM tokens, and no password is used.
 ROLES = """
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') THEN CREATE ROLE {owner} LOGIN; END IF;
@@ -55,7 +55,7 @@ def package(stage):
 
 
 def send(stack, path, parameters, zips, programs, stage):
-    """Deploys a template with the zips of `programs`, at the revision that follows from all of it."""
+    """Deploys a template with the zips of `programs`, at the revision that is computed from both."""
     document = template.load(path)
     manifest = json.loads((zips / "manifest.json").read_text())
     digest = revision.compute(document, parameters, {name: manifest[name] for name in programs})
@@ -71,7 +71,7 @@ def programs(path):
 
 
 def deploy_data(stage, zips):
-    """The network, the database and `migrate-ledger`; what the team has already is named by parameters instead."""
+    """The network, the database and `migrate-ledger`. Parameters name an existing network or database instead."""
     given = {"AlarmTopic": stage.application.get("AlarmTopic", "")} | stage.data
     given |= {"Stage": stage.name, "Architecture": stage.architecture}
     send(stage.data_stack, template.DATA, given, zips, programs(template.DATA), stage)
@@ -105,7 +105,7 @@ def migrate(data):
 
 
 def deploy_application(stage, zips, data):
-    """The application. Answers whether it was there before, and whether the alias of a function has moved."""
+    """The application. Returns whether it existed before, and whether the alias of a function has moved."""
     keys.check(stage)
     declared = template.load(template.APPLICATION)["Parameters"]
     named = {f"{audience.capitalize()}KeysParameter": keys.public_name(stage, audience) for audience in keys.AUDIENCES}
@@ -123,7 +123,7 @@ def deploy_application(stage, zips, data):
 
 
 def fetch_keys(stage):
-    """Runs the function that writes who may sign tokens, which no first request waits for then. True when it succeeded."""
+    """Runs `fetch-keys`, so that the first request finds who may sign tokens. True when the run succeeded."""
     name = resources(stage.stack, "AWS::Lambda::Function")["FetchKeysFunction"]
     answer = boto3.client("lambda").invoke(FunctionName=name, Qualifier=aliases.ALIAS, Payload=b"{}")
     told = answer["Payload"].read().decode()
@@ -132,7 +132,7 @@ def fetch_keys(stage):
 
 
 def smoke(stage):
-    """Puts an unlisted drop, reserves and releases; buys as well where the gateway is a sandbox. True when all of it worked."""
+    """Creates an unlisted drop, reserves and releases a unit, and buys one if the gateway is a sandbox. True when all steps succeeded."""
     private = keys.stored(stage, "deployer")
     if not private:
         refuse(f"The deployer has no key. Run `make bootstrap STAGE={stage.name}`.")
@@ -148,7 +148,7 @@ def smoke(stage):
 
 
 def protect(stage):
-    """Protects the tables from deletion. Not in dev, which is torn down with its data."""
+    """Protects the tables from deletion, except in dev, whose teardown deletes them."""
     client = boto3.client("dynamodb")
     for name in resources(stage.stack, "AWS::DynamoDB::Table").values():
         if not client.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
@@ -157,7 +157,7 @@ def protect(stage):
 
 
 def check_window(stage):
-    """Refuses while capacity is raised for a drop: provisioned concurrency and a moving alias get in each other's way."""
+    """Refuses while capacity is raised for a drop, since a moved alias must allocate its provisioned concurrency again."""
     client = boto3.client("lambda")
     for name in aliases.versions(stage):
         try:

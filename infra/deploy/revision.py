@@ -1,4 +1,4 @@
-"""The revision of a deployment: a digest of all that a function's version holds.
+"""The revision of a deployment: a digest of everything that determines a function's version.
 
 CloudFormation publishes a new version only for a new `AutoPublishCodeSha256`. A changed environment variable, time limit or
 subnet alone would never reach the alias `live`, so all of that is in the digest. Secrets and the issuers' documents in Parameter Store are not:
@@ -9,9 +9,9 @@ import hashlib
 import json
 import re
 
-# These say which deployment it is, or reach no function.
+# These parameters identify the deployment, or are used by no function.
 WITHOUT_EFFECT = {"Revision"}
-# What functions are named in their environment by; a replaced table or queue has another name.
+# The attributes by which a function's environment names resources; a replaced table or queue has another name.
 NAMED = ("AWS::DynamoDB::Table", "AWS::SQS::Queue")
 
 

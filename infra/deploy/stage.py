@@ -1,4 +1,4 @@
-"""A deployment stage: its names in the account, and what samconfig.toml says of it."""
+"""A deployment stage: its names in the account, and its settings in samconfig.toml."""
 
 import dataclasses
 import pathlib
@@ -14,7 +14,7 @@ CONFIG = ROOT / "samconfig.toml"
 
 
 def refuse(message):
-    """Ends the command with a message that says what to do."""
+    """Ends the command with a message that names the next step."""
     print(message, file=sys.stderr)
     sys.exit(1)
 
@@ -25,7 +25,7 @@ def say(message):
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A stage and the parameters of its two stacks, as samconfig.toml gives them."""
+    """A stage and the parameters of its two stacks, from samconfig.toml."""
 
     name: str
     architecture: str
@@ -62,7 +62,7 @@ class Stage:
 
     @property
     def webhook_secret(self):
-        """The name of the secret with what the gateway signs its webhooks with."""
+        """The name of the secret with the signing secrets of the gateway's webhooks."""
         return f"stampede/{self.name}/gateway-webhook"
 
     @property
@@ -94,7 +94,7 @@ def account():
 
 
 def bucket():
-    """The bucket of the account and region for what is deployed; all stages use it, each under a prefix."""
+    """The bucket of the account and region for zips and templates. All stages use it, each under its prefix."""
     return f"stampede-artifacts-{account()}-{boto3.session.Session().region_name}"
 
 

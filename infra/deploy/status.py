@@ -31,7 +31,7 @@ def run(stage):
         say(f"bucket {logical}: {sum(page['KeyCount'] for page in pages)} objects")
     names = [name for stack in deployed for name in resources(stack, "AWS::CloudWatch::Alarm").values()]
     client, alarms = boto3.client("cloudwatch"), []
-    # CloudWatch takes a hundred names at once.
+    # CloudWatch accepts a hundred names in a request.
     for start in range(0, len(names), 100):
         alarms += client.describe_alarms(AlarmNames=names[start : start + 100], StateValue="ALARM")["MetricAlarms"]
     for alarm in alarms:

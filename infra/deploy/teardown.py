@@ -1,4 +1,4 @@
-"""Deletes a stage's stacks. Data is deleted in dev alone, after its name was typed; elsewhere it is listed and stays."""
+"""Deletes a stage's stacks. Data is deleted only in dev, after the stage's name was typed; in other stages it is listed and kept."""
 
 import contextlib
 

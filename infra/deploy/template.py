@@ -12,7 +12,7 @@ DATA = ROOT / "infra/network-and-database.yaml"
 
 
 def construct(loader, tag, node):
-    """CloudFormation's short tags as the functions that they stand for."""
+    """Converts CloudFormation's short tags to the functions that they abbreviate."""
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
@@ -34,13 +34,13 @@ Loader.add_multi_constructor("!", construct)
 
 
 def read(path):
-    """A template as it stands in its file."""
+    """A template, unchanged from its file."""
     with open(path, encoding="utf-8") as file:
         return yaml.load(file, Loader)
 
 
 def load(path):
-    """A template with the resources of the files that its `Metadata.Includes` names, which lie beside infra/template.yaml."""
+    """A template with the resources of the files that its `Metadata.Includes` names, relative to infra/template.yaml."""
     template = read(path)
     for name in template.pop("Metadata", {}).get("Includes", []):
         added = read(ROOT / "infra" / name)["Resources"]

@@ -2,10 +2,10 @@
 
     trial.py [--only STEP...]
 
-Steps: bootstrap, deploy, buy, prescale (raises the live aliases and restores them), redrive, live (what moves the alias `live`), upgrade (two clients buy meanwhile), rollback, undo (a release that
-fails its smoke test), teardown. The account is `ministack`, which nobody of this project wrote; the gateway is the sandbox; PostgreSQL takes
-TLS connections alone. What it does and what
-it prints goes to target/deploy-test.
+Steps: bootstrap, deploy, buy, prescale (raises the live aliases and restores them), redrive, live (which changes move the alias `live`),
+upgrade (two clients buy during it), rollback, undo (a release that fails its smoke test), teardown. The account is `ministack`, an
+external project; the gateway is the sandbox; PostgreSQL accepts only TLS connections. The output of all programs goes to
+target/deploy-test.
 """
 
 import argparse
@@ -46,7 +46,7 @@ STEPS = ("bootstrap", "deploy", "buy", "prescale", "redrive", "live", "upgrade",
 STAGE = "dev"
 REGION = "us-east-1"
 START_SECONDS = 60
-# An invocation takes a tenth of a second there at least, and a purchase goes through several.
+# In the emulated account an invocation takes at least a tenth of a second, and a purchase needs several.
 PURCHASE_SECONDS = 120
 
 
@@ -69,7 +69,7 @@ def wait_for(what, ready, seconds=START_SECONDS):
 
 
 class Account:
-    """The emulated account, a sandbox gateway and a PostgreSQL server, and the environment that leads to them."""
+    """The emulated account, a sandbox gateway and a PostgreSQL server, and the environment with their addresses."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -104,7 +104,7 @@ class Account:
         )
 
     def start(self, name, command, environment=None):
-        """Starts a program in a process group of its own, which is ended whole: the account's functions outlive it otherwise."""
+        """Starts a program in a separate process group. The whole group is ended, since the account's functions would run on otherwise."""
         log = open(OUT / f"{name}.log", "wb")
         self.stack.callback(log.close)
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -123,7 +123,7 @@ class Account:
 
 
 class Trial:
-    """The steps, in order; each asserts what it is for."""
+    """The steps, in order; each asserts its result."""
 
     def __init__(self, account):
         self.account = account
@@ -160,7 +160,7 @@ class Trial:
         self.config.write_text(text)
 
     def make(self, command, *variables, expect=0):
-        """A command of the page, with the emulator and this trial's samconfig. Its output."""
+        """Runs a command of docs/DEPLOY.md with the emulator and this trial's samconfig. Returns its output."""
         shown = " ".join(["make", command, f"STAGE={STAGE}", *variables])
         print(f"\n$ {shown}", flush=True)
         began = time.monotonic()
@@ -213,7 +213,7 @@ class Trial:
         print(f"  order {order} is paid; the ledger has {row}", flush=True)
 
     def prescale(self):
-        """The deployed pre-scaling raises the live aliases for a drop on its calendar, and gives them back when the drop is called off."""
+        """The deployed pre-scaling raises the live aliases for a drop on its calendar, and reduces them when the drop is cancelled."""
         cluster = self.application["LedgerCluster"]
         rds, ssm, functions = boto3.client("rds"), boto3.client("ssm"), boto3.client("lambda")
         engine = {"Engine": "aurora-postgresql"}
@@ -254,7 +254,7 @@ class Trial:
             return config["RequestedProvisionedConcurrentExecutions"]
 
         def run(mode, ready):
-            """The schedule runs it too, so a run may find another at work."""
+            """The schedule runs the function too, so a run may find another one active."""
             answer = functions.invoke(FunctionName=physical["PrescaleFunction"], Qualifier="live", Payload=json.dumps({"mode": mode}))
             outcome = json.loads(answer["Payload"].read())
             (OUT / f"prescale-{mode}.json").write_text(json.dumps(outcome, indent=1))
@@ -268,7 +268,7 @@ class Trial:
         print(f"  raised to {raised}; restored", flush=True)
 
     def redrive(self):
-        """Dead letters go back to their queue; stream records from the bucket and the parked queue are handled again."""
+        """Dead letters are moved back to their queue; stream records from the bucket and the parked queue are handled again."""
         queues, urls = boto3.client("sqs"), resources("stampede-dev", "AWS::SQS::Queue")
         mapping = resources("stampede-dev", "AWS::Lambda::EventSourceMapping")["ProjectLedgerFunctionLedger"]
         functions = boto3.client("lambda")
@@ -282,7 +282,7 @@ class Trial:
         assert counts == [0, 23], f"dead letters and messages: {counts}"
         queues.purge_queue(QueueUrl=urls["LedgerQueue"])
         functions.update_event_source_mapping(UUID=mapping, Enabled=True)
-        # The ledger loses an order; its records come back from where Lambda puts what it gave up.
+        # The ledger loses an order. Its records are restored from the bucket of failed records and the parked queue.
         shop = self.shop()
         shop.put_drop()
         order = shop.purchase("replay")
@@ -300,7 +300,7 @@ class Trial:
         assert "1 objects were replayed" in said and "1 records were replayed" in said
         row = wait_for("the ledger's row once more", lambda: self.ledger(order), PURCHASE_SECONDS)
         print(f"  {len(records)} records of order {order} were replayed; the ledger has {row}", flush=True)
-        # The ledger loses everything, and gets it back from the orders table.
+        # The ledger loses all rows, which are restored from the orders table.
         for table in ("ledger_entries", "ledger_order_versions", "ledger_orders"):
             self.database(f"DELETE FROM {table}")
         assert not self.ledger(order) and "orders were sent" in self.make("ledger-rebuild")
@@ -309,7 +309,7 @@ class Trial:
         assert "QUEUE=payments|ledger|mail|relay" in self.make("redrive", "QUEUE=orders", expect=2)
 
     def stream_records(self, order):
-        """The changes of an order as the stream has them, in the form in which Lambda hands them over."""
+        """The changes of an order, in the form in which Lambda passes stream records to a function."""
         client = boto3.client("dynamodbstreams")
         table = resources("stampede-dev", "AWS::DynamoDB::Table")["OrdersTable"]
         stream = client.list_streams(TableName=table)["Streams"][0]["StreamArn"]
@@ -329,7 +329,7 @@ class Trial:
         return Shop(outputs("stampede-dev")["ApiUrl"])
 
     def ledger(self, order):
-        """The order's row, where it is paid."""
+        """The order's row, if the order is paid."""
         row = self.database("SELECT status, version FROM ledger_orders WHERE order_id = %s", order)
         return row if row and row[0] == "paid" else None
 
@@ -348,7 +348,7 @@ class Trial:
             connection.close()
 
     def live(self):
-        """What moves the alias `live`, as the account itself says: a table."""
+        """The changes that move the alias `live`, by the account's own answers, as a table."""
         zips, data = OUT / "zips", outputs("stampede-dev-data")
         shutil.copytree(ROOT / "target/package/x86_64", zips, dirs_exist_ok=True)
         original = template.APPLICATION.read_text()
@@ -405,12 +405,12 @@ class Trial:
             print(f"  {name:30} {moved:2} of {of}", flush=True)
 
     def takes(self, key):
-        """Waits until the functions accept a token of this key, which the schedule of `fetch-keys` brings them."""
+        """Waits until the functions accept a token of this key, after a scheduled run of `fetch-keys`."""
         api = Api(outputs("stampede-dev")["ApiUrl"], Key(key))
         wait_for("the new key", lambda: api.call("GET", "/orders", by=("stampede-shopper", "trial"))[0] == 200, 120)
 
     def configurations(self):
-        """The digest of each function's live configuration, as the account answers it."""
+        """The digest of each function's live configuration, by the account's answer."""
         client = boto3.client("lambda")
         asked = ("Environment", "Timeout", "VpcConfig", "CodeSha256", "Version")
         found = {}
@@ -430,7 +430,7 @@ class Trial:
         assert all(before[name] != after[name] for name in before), "an alias stayed at its version"
 
     def undo(self):
-        """A release that can sell nothing, since its gateway declines every card: the smoke test notices, and each alias goes back."""
+        """A release that can sell nothing, since its gateway declines every card. The smoke test fails, and each alias is moved back."""
         before, gateway = self.versions(), http.server.ThreadingHTTPServer(("127.0.0.1", 0), DecliningGateway)
         threading.Thread(target=gateway.serve_forever).start()
         try:
@@ -505,7 +505,7 @@ class DecliningGateway(http.server.BaseHTTPRequestHandler):
 
 
 class Shop:
-    """A drop and those who buy in it, with tokens of the keys that the bootstrap made."""
+    """A drop and its buyers, with tokens of the keys that the bootstrap made."""
 
     def __init__(self, url):
         stage = Stage.read(STAGE, OUT / "samconfig.toml", True)
@@ -514,7 +514,7 @@ class Shop:
         self.requests = 0
 
     def call(self, expected, api, method, path, body=None, by=None, idempotency=None):
-        """One request, sent once: a refusal or a failure is the trial's to see."""
+        """One request, sent once, so that the trial sees each refusal and failure."""
         self.requests += 1
         status, answer = api.once(method, path, body, by, idempotency)
         if status not in expected:
@@ -537,7 +537,7 @@ class Shop:
         self.call({200, 201}, self.operators, "PUT", path, body, by)
         self.call({200}, self.operators, "POST", f"{path}/publish", None, by)
         opened = lambda: self.shoppers.expect({200, 404}, "GET", f"/drops/{self.drop}/status").get("phase") == "open"
-        # The conductor takes up a drop at the next full minute.
+        # The conductor finds a drop at the next full minute.
         wait_for("the drop opens", opened, 2 * START_SECONDS)
 
     def purchase(self, shopper):

@@ -1,7 +1,7 @@
 """Checks the expanded templates in target/template by the project's policies, and tests each policy with planted mistakes.
 
-A policy takes the resources of an expansion and yields what breaks it: (logical id, what is wrong). `PLANTED` has mistakes for each, of
-which the policies must find exactly the one that was planted.
+A policy gets the resources of an expansion and yields its violations: (logical id, mistake). `PLANTED` has mistakes for each policy; the
+policies must find exactly the planted one.
 """
 
 import copy

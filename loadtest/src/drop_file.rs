@@ -93,7 +93,7 @@ pub struct Behaviour {
     pub opens_page: f64,
     /// Opens the list of drops first.
     pub opens_list: f64,
-    /// Has a second choice if the first SKU is gone.
+    /// Has a second choice if the first SKU is sold.
     pub second_choice: f64,
     /// Accepts fewer units when fewer are left.
     pub takes_fewer: f64,
@@ -101,7 +101,7 @@ pub struct Behaviour {
     pub stays: f64,
     /// The largest number of further status requests of those who stay (1 to this many).
     pub max_looks: u32,
-    /// Stays until the SKU is gone or the drop is over, and buys with a working card if possible.
+    /// Stays until the SKU is sold or the drop is over, and buys with a working card if possible.
     pub never_leaves: f64,
     /// The shortest time between two status requests of a waiting shopper, in seconds, if the status asks for less.
     pub look_seconds: f64,

@@ -14,7 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// the last calls, with few orders left, are excluded.
 const PACED: (f64, f64) = (0.05, 0.9);
 
-/// The figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct GatewayFigures {
     /// Calls that the gateway let in.

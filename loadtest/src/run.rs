@@ -53,7 +53,7 @@ pub struct Load {
     /// The seed of every draw.
     #[arg(long, env = "SEED", default_value_t = 1)]
     pub seed: u64,
-    /// Where the journal and the report go.
+    /// The folder of the journal and the report.
     #[arg(long, default_value = "target/drop")]
     pub out: PathBuf,
 }

@@ -155,7 +155,7 @@ impl Addresses {
 pub struct World {
     /// The access to the API, and the clock.
     pub reach: Arc<dyn Reach>,
-    /// Where to.
+    /// The addresses of the routes.
     pub addresses: Addresses,
     pub file: DropFile,
     /// The drop as it was published.

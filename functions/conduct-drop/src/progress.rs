@@ -19,7 +19,6 @@ pub struct Progress {
     pub steps: u64,
     /// Checks of a lease that another run held.
     pub standby: u64,
-    /// Steps that failed.
     pub failed_steps: u64,
     pub shards: u64,
     pub returned_holds: u64,

@@ -266,7 +266,7 @@ async fn the_last_good_copies_stand_in_for_a_while() {
     }
 }
 
-/// By a stale copy of the drop nothing is said for good: a newer document may have a later end, or more units.
+/// With a stale copy of the drop no final answer is given: a newer document may have a later end, or more units.
 #[tokio::test(flavor = "current_thread")]
 async fn a_stale_drop_says_neither_closed_nor_gone() {
     let scene = Scene::new();

@@ -19,7 +19,7 @@ use web::{
 use crate::cancel::cancel;
 use crate::pay::{NotAccepted, pay};
 
-/// What the routes share.
+/// The state that the routes share.
 pub struct Api<O, R> {
     orders: O,
     runtime: R,

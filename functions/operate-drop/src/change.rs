@@ -18,7 +18,6 @@ pub(crate) const ATTEMPTS: Policy = Policy::new(7, 20, 20);
 /// The drop that a request names, and the drops that its token is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// The drop.
     pub id: DropId,
     /// The token's scope.
     pub scope: Scope,

@@ -32,7 +32,7 @@ use crate::audit::{audited, audited_order};
 use crate::change::Asked;
 use crate::{NotDone, acts, edit, orders, publish, restock};
 
-/// What the routes share.
+/// The state that the routes share.
 pub struct Api<D, S, P, O, R> {
     drops: D,
     stock: S,

@@ -29,7 +29,6 @@ const MOST_LOOKS: usize = 500;
 /// A page of open orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The orders.
     pub orders: Vec<Order>,
     /// The start of the next page.
     pub next: Option<(Timestamp, OrderId)>,

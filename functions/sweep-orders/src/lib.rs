@@ -92,7 +92,6 @@ impl AddAssign for Swept {
     }
 }
 
-/// The sweeper.
 #[derive(Debug, Clone)]
 pub struct Sweeper<O, Q, R> {
     orders: O,

@@ -81,7 +81,7 @@ pub(crate) fn crates() -> Vec<Manifest> {
         .collect()
 }
 
-/// What a cell allows: `None` stands for anything.
+/// The packages that a cell allows; `None` means anything.
 type Allowed = Option<Vec<String>>;
 
 /// A row of the first table, for the crates or for their tests.
@@ -103,7 +103,7 @@ fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
         .collect()
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn names(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -258,7 +258,7 @@ fn planted(folder: &str, imports: &str, tests: &str) -> Manifest {
     Manifest::read(folder, &text, &Table::new())
 }
 
-/// The disagreements when `changed` stands in the place of the planted crate in its folder, or beside all.
+/// The disagreements when `changed` replaces the planted crate in its folder, or is added.
 fn after(changed: Manifest) -> Vec<String> {
     let mut crates = vec![
         planted("core", "serde", ""),

@@ -7,7 +7,7 @@
 //! **Model.** [`template`] reads the SAM template, the only description of functions, routes, tables, queues and
 //! schedules, and resolves its references to local values. One part runs each kind of resource:
 //!
-//! | part | stands for |
+//! | part | replaces |
 //! |---|---|
 //! | [`runtime`] | Lambda: processes on the Runtime API, one request per process, cold starts, limits, time-outs |
 //! | [`front`] | API Gateway's HTTP API: routes, payload format 2.0, CORS, its own error bodies |

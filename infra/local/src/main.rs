@@ -59,7 +59,7 @@ struct Token {
 
 #[derive(Debug, clap::Args)]
 struct Proxy {
-    /// Where the proxy listens.
+    /// The address of the proxy.
     #[arg(long)]
     listen: SocketAddr,
     /// The account's address.

@@ -47,7 +47,7 @@ const GATEWAY_WEBHOOK_SECRET: &str = "whsec_local";
 const MAIL_FROM: &str = "orders@shop.example";
 const MAIL_DOMAIN: &str = "shop.example";
 
-/// What a stack is started with.
+/// The settings of a stack.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The SAM template.

@@ -57,7 +57,7 @@ impl Book {
         }
     }
 
-    /// Where the log is.
+    /// The path of the log.
     #[must_use]
     pub fn log_path(&self) -> std::path::PathBuf {
         self.log.path().to_owned()

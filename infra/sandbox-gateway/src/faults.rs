@@ -28,7 +28,8 @@ pub struct Faults {
     pub lost_answer: f64,
     /// Share of POSTs with an idempotency key (0 to 1) that fail with a 500 before they are carried out. It is stored under the key.
     pub stored_failure_before: f64,
-    /// Share of POSTs with an idempotency key (0 to 1) that are carried out and fail with a 500 all the same. It is stored under the key.
+    /// Share of POSTs with an idempotency key (0 to 1) that are carried out and answered 500. The failure is stored
+    /// under the key.
     pub stored_failure_after: f64,
     /// The rate in calls a second beyond which API requests are answered 429; without it there is no limit.
     pub calls_per_second: Option<u32>,
@@ -78,7 +79,7 @@ impl Switch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What goes wrong now.
+    /// The current faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.state().0
@@ -178,7 +179,7 @@ pub(crate) enum Barred {
 /// A failure that is stored under its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredFailure {
-    /// Nothing is done.
+    /// The request is not carried out.
     Before,
     /// It is done.
     After,
@@ -189,7 +190,7 @@ pub enum StoredFailure {
 pub enum Fate {
     /// Carried out and answered.
     Answered,
-    /// Lost on its way here.
+    /// The request did not arrive.
     LostBefore,
     /// Carried out, and its answer lost.
     LostAfter,

@@ -110,7 +110,7 @@ pub struct Intent {
     pub amount: u64,
     /// Lower-case ISO 4217.
     pub currency: String,
-    /// Where it is.
+    /// Its status.
     pub status: Status,
     /// The caller's metadata.
     pub metadata: Map<String, Value>,
@@ -176,7 +176,6 @@ impl Intent {
     }
 }
 
-/// One refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
     /// `re_…`

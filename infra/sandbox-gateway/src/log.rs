@@ -45,7 +45,7 @@ impl Log {
         Ok(())
     }
 
-    /// Where the log is.
+    /// The path of the log.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -27,7 +27,6 @@ pub enum Operation {
     },
     /// Charge an intent.
     Confirm {
-        /// The intent.
         intent: String,
         /// The token; without it, the attached one.
         payment_method: Option<String>,
@@ -35,13 +34,9 @@ pub enum Operation {
         return_url: Option<String>,
     },
     /// Make sure that an intent is never charged.
-    Cancel {
-        /// The intent.
-        intent: String,
-    },
+    Cancel { intent: String },
     /// Give money back.
     Refund {
-        /// The intent.
         intent: String,
         /// Minor units; without a value, the whole rest.
         amount: Option<u64>,

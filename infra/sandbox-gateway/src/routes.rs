@@ -31,7 +31,7 @@ pub struct Gateway {
     stopping: watch::Receiver<bool>,
 }
 
-/// What came of a POST.
+/// The result of a POST.
 enum Done {
     Answered(Reply),
     /// The stored answer of an earlier request with the same key.

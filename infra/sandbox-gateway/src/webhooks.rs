@@ -38,7 +38,7 @@ pub struct Target {
     pub url: String,
     /// The secret of the signatures.
     pub secret: String,
-    /// What goes wrong.
+    /// The faults.
     #[serde(default)]
     pub faults: WebhookFaults,
 }

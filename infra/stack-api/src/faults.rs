@@ -80,7 +80,7 @@ faults! {
     PostgresRestart = "postgres-restart",
     /// PostgreSQL is down once, for a long time.
     PostgresOutage = "postgres-outage",
-    /// An answer of the API is lost on its way to the shopper.
+    /// An answer of the API does not reach the shopper.
     LostAnswers = "lost-answers",
     /// The clocks of function processes are wrong by up to the largest assumed offset.
     ClockSkew = "clock-skew",

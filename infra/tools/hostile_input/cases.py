@@ -1,4 +1,4 @@
-"""Cases that schemathesis makes of the document that the API serves."""
+"""Test cases that schemathesis generates from the document that the API serves."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from . import scene as scenes
 from .stack import ROOT, child, end
 
 PLANTED = 0.5
-# Every other check of schemathesis is on. `positive_data_acceptance` would ask that whatever the schemas allow is accepted,
-# but whether a drop is open or a reservation one's own is in no schema.
+# Every other check of schemathesis is on. `positive_data_acceptance` would require that every request that the schemas allow is
+# accepted, but no schema says whether a drop is open or who owns a reservation.
 OFF = ["positive_data_acceptance"]
 
 
@@ -53,7 +53,7 @@ def configuration(folder, scene):
 
 
 def run(folder, stack, scene, wanted, seed):
-    """At least `wanted` cases, in as many rounds as that takes, each with a seed of its own."""
+    """Runs at least `wanted` cases, in as many rounds as needed, each with a different seed."""
     scene.write(folder / "scene.json")
     toml = configuration(folder, scene)
     total = {"cases": 0, "requests": 0, "rounds": 0, "statuses": {}, "failures": [], "errors": []}

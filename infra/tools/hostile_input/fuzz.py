@@ -14,7 +14,7 @@ BUILT = ROOT / "target/fuzz"
 # The coverage counters that guide the fuzzer need neither.
 CARGO_FUZZ = [str(ROOT / ".tools/bin/cargo-fuzz"), "fuzz"]
 PLACE = ["--fuzz-dir", str(FUZZ), "--target-dir", str(BUILT), "--sanitizer", "none"]
-# What is allocated at most in one run, in MB, and how long one input may take, in seconds.
+# The largest memory of one run, in MB, and the longest time for one input, in seconds.
 LIMITS = ["-rss_limit_mb=1024", "-timeout=20", "-max_len=16384"]
 
 
@@ -23,12 +23,12 @@ def targets():
 
 
 def build():
-    """All targets: with counters in everything they are made of, so it takes minutes the first time."""
+    """Builds all targets with coverage counters in all their crates, which takes minutes the first time."""
     subprocess.run([*CARGO_FUZZ, "build", *PLACE], cwd=ROOT, check=True)
 
 
 def run(folder, seconds, seed):
-    """Each target for so many seconds on its corpus; a crash is kept where the tests run it."""
+    """Runs each target for this many seconds on its corpus; a crash's input is stored where the tests run it."""
     result = {"targets": {}, "executions": 0, "failures": []}
     for target in targets():
         done = one(folder, target, seconds, seed)
@@ -40,7 +40,7 @@ def run(folder, seconds, seed):
 
 
 def one(folder, target, seconds, seed):
-    # What is found on the way goes to a folder that is thrown away; the kept corpus stays small and readable.
+    # New inputs go to a temporary folder, so that the stored corpus stays small and readable.
     found, crashes = folder / "found" / target, folder / "crashes" / target
     for fresh in (found, crashes):
         shutil.rmtree(fresh, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What schemathesis loads: tokens, the checks that are ours, and the figures.
+"""The extension that schemathesis loads: tokens, the project's own checks, and the figures.
 
 It runs in schemathesis' process. The scene comes as JSON from the file that HOSTILE_SCENE names, the figures go to the file
 that HOSTILE_FIGURES names.
@@ -52,8 +52,8 @@ def ids_in(value):
 
 @schemathesis.auth(refresh_interval=None)
 class Tokens:
-    """The operator's for operators' routes. For shoppers' the owner's of a planted reservation or order, so that it is
-    reached; else one of many shoppers', since one shopper soon has all that one may have."""
+    """The operator's token for operators' routes. For shoppers' routes, the token of the owner of a planted reservation or order, so
+    that the request reaches it; otherwise that of one of many shoppers, since a single shopper soon reaches the limit."""
 
     def get(self, case, context):
         if not case.operation.definition.raw.get("security"):
@@ -74,7 +74,7 @@ class Tokens:
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Keeps the drops on which all deep paths depend from being called off or paused for good."""
+    """Prevents that the drops on which other cases depend are cancelled or stay paused."""
     drop = case.path_parameters.get("drop_id") if isinstance(case.path_parameters, dict) else None
     if case.path.endswith(("/cancel", "/pause")) and isinstance(drop, str) and drop.startswith("hostile-"):
         if drop not in SCENE["prey"]:
@@ -97,7 +97,7 @@ def after_call(context, case, response):
 
 
 def learn_owner(response):
-    """What somebody has made is asked for with the same token, so that links from answer to request lead somewhere."""
+    """Requests a created object with the token that created it, so that links from answers to requests find it."""
     token = (response.request.headers.get("Authorization") or "").removeprefix("Bearer ")
     made = response.json()
     if isinstance(made, dict) and token in SCENE["shoppers"]:
@@ -108,7 +108,7 @@ def learn_owner(response):
 
 @schemathesis.check
 def refused_changes_nothing(ctx, response, case):
-    # Every case passes here once.
+    # schemathesis calls this once for every case.
     figures["cases"] += 1
     tell()
     if unreported:

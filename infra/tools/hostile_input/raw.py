@@ -1,4 +1,4 @@
-"""Requests that no client library makes, over raw sockets, and what must be answered.
+"""Requests that no client library makes, over raw sockets, and the required answers.
 
 Plain bad input (wrong bodies, tokens, keys, ids, methods) is in the journeys of infra/local; here is what is wrong with the
 HTTP itself, what tries to be read as another request than it is, and what tries to keep a server busy.
@@ -17,7 +17,7 @@ HUNG_UP = None
 
 
 class Attack:
-    """`sent` goes out as it is; the first answer's status must be one of `expected` (HUNG_UP: none at all)."""
+    """`sent` is sent unchanged; the first answer's status must be one of `expected` (HUNG_UP: no answer)."""
 
     def __init__(self, name, sent, expected, close=False):
         self.name, self.sent, self.expected, self.close = name, sent, expected, close
@@ -62,7 +62,7 @@ def attacks(scene):
         post("a form", b"sku=B&quantity=1", [shopper, key, "content-type: application/x-www-form-urlencoded"], {415}),
         post("two content types", order, [shopper, key, is_json, "content-type: text/plain"], {400, 415}),
         post("two tokens", order, [shopper, operator, is_json, key], {401}),
-        # The gateway joins what comes twice, with a comma: one key, the same for every repeat.
+        # The gateway joins the values of a repeated header with a comma, so that they form one key, the same for every repeat.
         post("two keys", order, [*good, "idempotency-key: other"], {201}),
         post("a token in the query", order, [is_json, key], {401}),
     ]
@@ -110,14 +110,14 @@ def attacks(scene):
 
 
 def framing(whole, reserve, good, order, odd):
-    """Bodies that are longer, shorter or otherwise framed than they say."""
+    """Bodies whose length or framing differs from the headers."""
     head = lambda *more: request("POST", reserve, [*good, *more])
     yield Attack("half a body", whole[:-5], odd, close=True)
     yield Attack("half a head", whole[:40], odd, close=True)
     for length in ["-1", "abc", "1e3", "0x10", "99999999999999999999", "5, 5", "+5", ""]:
         yield Attack(f"length {length!r}", head(f"content-length: {length}") + order, odd, close=True)
     yield Attack("two lengths", head(f"content-length: {len(order)}", "content-length: 1") + order, odd, close=True)
-    # A second request hides in the body of the first, for a server that believes the other length.
+    # The body of the first request contains a second one, which a server would read that uses the other length.
     hidden = b"0\r\n\r\n" + whole
     both = head(f"content-length: {len(hidden)}", "transfer-encoding: chunked")
     yield Attack("length and chunks", both + hidden, {400, HUNG_UP}, close=True)
@@ -133,7 +133,7 @@ def framing(whole, reserve, good, order, odd):
 
 
 def exchange(address, attack):
-    """The answer's status and what is wrong with it; no status when there was no answer."""
+    """The answer's status and its mistake; no status when there was no answer."""
     with contextlib.closing(socket.create_connection(address, PATIENCE_SECONDS)) as connection:
         answer = b""
         try:
@@ -157,14 +157,14 @@ def exchange(address, attack):
     if answered is None:
         return "broken off", f"an answer that breaks off: {answer[:200]!r}"
     status, content_type, body = answered
-    # The server of the connection refuses what is no HTTP by a status alone: no function and no gateway has seen it.
+    # The HTTP server answers a request that is not HTTP with a status only: no function and no gateway gets it.
     if status in (400, 431) and not body:
         return status, None
     return status, fault_of_refusal(status, content_type, body) if status >= 400 else None
 
 
 def whole(answer):
-    """Status, content type and body once they are all there."""
+    """Status, content type and body, once all of them have arrived."""
     head, found, body = answer.partition(b"\r\n\r\n")
     if not found:
         return None
@@ -175,7 +175,7 @@ def whole(answer):
 
 
 def run(stack, scene):
-    """Sends them all; with each, nothing may be written by who is refused."""
+    """Sends all requests; a refused request must write nothing."""
     netloc = urllib.parse.urlsplit(stack.api)
     address = (netloc.hostname, netloc.port)
     written = stack.meter.written_by_refused()
@@ -198,7 +198,7 @@ def run(stack, scene):
 
 
 def idle_connections(stack, address):
-    """Many connections that never finish their request must not keep others from being served."""
+    """Many connections with unfinished requests must not prevent that others are served."""
     with contextlib.ExitStack() as held:
         for _ in range(200):
             connection = held.enter_context(socket.create_connection(address, PATIENCE_SECONDS))
@@ -208,7 +208,7 @@ def idle_connections(stack, address):
 
 
 def still_well(stack, scene):
-    """After all that, a purchase goes through."""
+    """After all these requests a purchase succeeds."""
     token = stack.token("--shopper", "afterwards")
     try:
         held = scene.reserve(token, "A", "afterwards")

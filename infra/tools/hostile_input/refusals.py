@@ -1,11 +1,11 @@
-"""What a refusal must look like: a problem document with a code that is documented, or one of the gateway's own."""
+"""The required form of a refusal: a problem document with a documented code, or one of the gateway's own answers."""
 
 import functools
 import json
 
 from .stack import ROOT
 
-# What the HTTP front answers by itself, in API Gateway's form, before any function sees the request.
+# The HTTP front's own answers, in API Gateway's form, to requests that reach no function.
 GATEWAYS_OWN = {400: "Bad Request", 413: "Request Entity Too Large", 431: "Request Header Fields Too Large"}
 
 
@@ -16,7 +16,7 @@ def codes():
 
 
 def fault_of_refusal(status, content_type, body):
-    """What is wrong with a refusal; None when it is as documented."""
+    """The mistake of a refusal; None when it is as documented."""
     if status >= 500:
         return f"{status} is a mistake of ours"
     try:

@@ -1,4 +1,4 @@
-"""What lies ready before anything hostile is sent: drops in every state, holds and orders of many shoppers."""
+"""The state before the hostile requests: drops in every state, holds and orders of many shoppers."""
 
 import json
 
@@ -10,7 +10,7 @@ PAUSED = "hostile-paused"
 ENDED = "hostile-ended"
 DRAFT = "hostile-draft"
 UPCOMING = "hostile-upcoming"
-# Drops that an act may wreck: any call may pause, restock or cancel them.
+# Drops that any request may pause, restock or cancel.
 PREY = [f"hostile-prey-{n}" for n in range(8)]
 
 PRICE_MINOR = 4_900
@@ -38,7 +38,7 @@ def checkout(reservation, card="pm_card_visa"):
 
 
 class Scene:
-    """The planted identifiers, and whose they are."""
+    """The planted identifiers and their owners."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -93,7 +93,7 @@ class Scene:
                 self.cursors.append(page["next_cursor"])
 
     def write(self, path):
-        """For the hooks, which run in schemathesis' own process."""
+        """The data for the hooks, which run in schemathesis' own process."""
         path.write_text(json.dumps({
             "control_url": self.stack.file["control_url"], "operator": self.operator, "shoppers": self.shoppers,
             "owners": self.owners, "prey": PREY,

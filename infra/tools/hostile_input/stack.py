@@ -1,4 +1,4 @@
-"""A local stack of its own for a tool: started, asked, stopped."""
+"""A separate local stack for a tool: its start, requests to it, and its stop."""
 
 import contextlib
 import ctypes
@@ -19,7 +19,7 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 PR_SET_PDEATHSIG = 1
 
-# What only requests call. The other functions write when a schedule, a queue or a stream says so.
+# The functions that only requests call. Schedules, queues and streams call the other functions.
 HTTP_FUNCTIONS = {"get-drop", "reserve", "checkout", "get-order", "operate-drop", "answer-default"}
 
 
@@ -29,8 +29,8 @@ def moment(from_now_seconds):
 
 
 def child(command, **rest):
-    """A process that ends with this one, whatever ends it. Ctrl-C in the terminal does not reach it: the script ends it in
-    order."""
+    """A process that ends with this one, whatever the cause. Ctrl-C in the terminal does not reach it, so that the script ends its
+    processes in order."""
     libc = ctypes.CDLL(None)
     ends_with_parent = lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return subprocess.Popen(command, start_new_session=True, preexec_fn=ends_with_parent, **rest)
@@ -44,7 +44,7 @@ def free_port():
 
 
 def end(process, sign=signal.SIGTERM):
-    """Asks a process to end, and makes it if it does not."""
+    """Requests that a process ends, and kills it if it does not."""
     process.send_signal(sign)
     try:
         process.wait(STOP_SECONDS)
@@ -54,7 +54,7 @@ def end(process, sign=signal.SIGTERM):
 
 
 class Meter:
-    """What the stack's meter says was written by requests that were refused."""
+    """The writes of refused requests, by the stack's meter."""
 
     def __init__(self, control_url):
         self.address = urllib.parse.urlsplit(control_url).netloc
@@ -96,7 +96,7 @@ class Stack:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def call(self, method, path, token=None, body=None, key=None):
-        """One exchange: status, and the body as JSON. What is put off is asked again, as the API says."""
+        """One exchange: status, and the body as JSON. A throttled request is repeated, as the API requires."""
         headers = {"connection": "close"}
         if token:
             headers["authorization"] = f"Bearer {token}"
@@ -123,7 +123,7 @@ class Stack:
         return body
 
     def complaints(self):
-        """Lines of the functions' logs that tell of a panic or of a mistake of ours."""
+        """Lines of the functions' logs that report a panic or an error."""
         found = []
         for log in sorted((self.folder / "logs").glob("*.log")):
             for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -134,7 +134,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running(folder, concurrency, binaries=BIN):
-    """A stack in `folder`; it is stopped whatever happens."""
+    """A stack in `folder`, which is stopped in every case."""
     folder.mkdir(parents=True, exist_ok=True)
     announced = folder / "stack.json"
     announced.unlink(missing_ok=True)

@@ -29,13 +29,10 @@ const SILENCE_MS: i64 = 20_000;
 pub struct Call {
     /// The function that serves the request's route.
     pub function: Function,
-    /// Its method.
     pub method: Method,
-    /// Its path.
     pub path: String,
     /// Its idempotency key.
     pub key: Option<String>,
-    /// Its body.
     pub body: Option<Vec<u8>>,
 }
 
@@ -70,13 +67,12 @@ impl Call {
 /// The state that a client needs.
 #[derive(Clone)]
 pub struct Client {
-    /// The world.
     pub world: Arc<World>,
     /// The API.
     pub fleet: Arc<Fleet>,
     /// Tokens.
     pub keys: Arc<Keys>,
-    /// What shoppers were told.
+    /// The answers to shoppers.
     pub journal: Arc<Journal>,
     /// The client's name in the history.
     pub name: String,

@@ -70,9 +70,7 @@ pub enum Invoked<T> {
 /// An HTTP answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Its status.
     pub status: u16,
-    /// Its body.
     pub body: Vec<u8>,
     /// The time of the answer, by the clock of the process that gave it.
     pub at: Timestamp,
@@ -95,15 +93,12 @@ pub struct Fleet {
     keys: Arc<Keys>,
     /// The tables.
     pub memory: MemoryStore,
-    /// The gateway.
     pub gateway: MemoryGateway,
-    /// The ledger.
     pub ledger: MemoryLedger,
     /// The sending side of the queues.
     pub queues: MemoryQueues,
     /// The receiving side of the queues.
     pub deliveries: Arc<Deliveries>,
-    /// The stream.
     pub stream: Arc<Stream>,
     /// The gateway's webhooks.
     pub hooks: Arc<Hooks>,

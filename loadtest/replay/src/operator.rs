@@ -36,7 +36,6 @@ pub struct OnSale {
     pub restocked_ms: Option<i64>,
 }
 
-/// The operator.
 pub struct Operator {
     client: Client,
     drop: DropId,

@@ -136,7 +136,6 @@ impl Then {
 pub enum Card {
     /// Pays.
     Works,
-    /// Is declined.
     Declined,
     /// Declined because of insufficient funds.
     NoFunds,
@@ -236,7 +235,7 @@ pub enum WebhookPlan {
 pub struct FaultPlan {
     /// The frequency of each fault, in strokes for each 10,000 calls that it could hit.
     pub rates: BTreeMap<Fault, u16>,
-    /// When something is away.
+    /// The outages of services.
     pub outages: Vec<Outage>,
     /// Exactly these strokes and no others, by place. The rates then determine only whether clocks differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]

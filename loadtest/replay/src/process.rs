@@ -79,7 +79,6 @@ impl Function {
         }
     }
 
-    /// Its limits.
     #[must_use]
     pub const fn limits(self) -> FunctionLimits {
         match self {
@@ -170,7 +169,7 @@ impl Process {
         lock(&self.invocation).begun_ms
     }
 
-    /// What it is at.
+    /// The label of the current invocation.
     #[must_use]
     pub fn label(&self) -> String {
         lock(&self.invocation).label.clone()

@@ -21,7 +21,6 @@ const MOST_FAILURES: usize = 20;
 /// The seeds to replay and the limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
-    /// The first seed.
     pub first_seed: u64,
     /// How many drops at most.
     pub drops: u64,
@@ -40,9 +39,7 @@ pub struct Extent {
 /// A seed that broke a promise.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Failure {
-    /// The seed.
     pub seed: u64,
-    /// The promise.
     pub promise: Promise,
     /// What was seen first.
     pub what: String,
@@ -61,7 +58,6 @@ pub struct Summary {
     pub violations: u64,
     /// How long it took.
     pub seconds: f64,
-    /// Drops for each second.
     pub drops_per_second: f64,
     /// Milliseconds of one thread for each drop.
     pub thread_ms_per_drop: f64,
@@ -81,9 +77,7 @@ pub struct Summary {
     pub repeats_elsewhere: u64,
     /// Their share.
     pub repeats_not_found: Option<f64>,
-    /// The first seed.
     pub first_seed: u64,
-    /// The last seed.
     pub last_seed: u64,
     /// Threads used.
     pub threads: usize,

@@ -144,7 +144,7 @@ impl Stage {
                 let shopper = Shopper::new(client, drop.clone(), id, device, self.plan.drop.opens_ms);
                 let plan = plan.clone();
                 let (ended, visited) = tokio::sync::oneshot::channel::<()>();
-                // Each goes on by itself.
+                // Each continues independently.
                 self.world.spawn(None, async move {
                     shopper.visit(&plan).await;
                     ended.send(()).ok();

@@ -161,7 +161,6 @@ pub(crate) fn with_any_decline_counting(order: Order) -> Order {
     order
 }
 
-/// Claims without a condition.
 pub(crate) fn claim_without_condition(
     memory: &MemoryStore,
     key: &ShardKey,

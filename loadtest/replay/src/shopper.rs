@@ -38,7 +38,7 @@ pub struct Shopper {
     asked_at: Timestamp,
 }
 
-/// What came of asking.
+/// The result of a request.
 enum Asked {
     Held(Box<ReservationView>),
     /// Not available now. Contains the end of the visit for a shopper without patience.
@@ -53,7 +53,6 @@ pub fn name(number: u32) -> String {
     format!("s{number}")
 }
 
-/// The name of a SKU.
 #[must_use]
 pub fn sku_name(number: usize) -> String {
     format!("A{number}")

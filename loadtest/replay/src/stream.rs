@@ -31,7 +31,6 @@ struct Lane {
     more: Notify,
 }
 
-/// The stream.
 pub struct Stream {
     lanes: Vec<Arc<Lane>>,
     numbers: Mutex<u64>,

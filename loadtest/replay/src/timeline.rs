@@ -1,7 +1,7 @@
 //! Virtual time and the tasks that run in it. [`crate::executor`] runs the tasks, and this module holds what
 //! they wait for.
 //!
-//! Time stands still while any task is runnable. It is counted in microseconds; [`crate::world`] converts it
+//! Time does not pass while any task is runnable. It is counted in microseconds; [`crate::world`] converts it
 //! to milliseconds.
 
 use std::cmp::Reverse;

@@ -34,7 +34,6 @@ struct State {
 pub struct World {
     /// The plan's seed.
     pub seed: u64,
-    /// The plan's faults.
     pub faults: FaultPlan,
     /// The time after which no fault occurs.
     pub calm_ms: i64,

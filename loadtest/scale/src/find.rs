@@ -40,7 +40,6 @@ pub enum Resource {
     PartitionReads,
     /// Write units of a partition.
     PartitionWrites,
-    /// Units of a table.
     TableUnits,
     /// Concurrent batches of queues.
     Consumers,
@@ -115,7 +114,6 @@ fn up(of: u32) -> u32 {
 /// Two runs of one crowd: the figures of the one that was served worse.
 #[derive(Debug, Clone, Serialize)]
 pub struct Probe {
-    /// Its shoppers.
     pub shoppers: u32,
     /// What it had more of.
     pub raised: Option<Resource>,
@@ -135,7 +133,6 @@ pub struct Limit {
     /// Requests in the busiest second of the largest spike that was served; none if the smallest crowd was
     /// not served.
     pub served_rps: Option<u64>,
-    /// Its shoppers.
     pub shoppers: Option<u32>,
     /// The resource that ends service: with a quarter more of it alone, 1.1 times as many requests are
     /// served. None if no single resource or more than one has this effect.

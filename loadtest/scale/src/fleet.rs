@@ -67,7 +67,6 @@ struct Environment {
 /// An answer, and whether a cache may keep it for a second.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// The answer.
     pub answer: Answer,
     /// Whether the answer is the same for every client.
     pub cacheable: bool,
@@ -94,7 +93,6 @@ pub struct Fleet {
     world: Arc<World>,
     /// The tables.
     pub memory: MemoryStore,
-    /// The gateway.
     pub gateway: MemoryGateway,
     /// The gateway's rate.
     pub rate: Arc<Rate>,

@@ -25,13 +25,12 @@ const MILLION: f64 = 1e6;
 pub struct Ingredients<'a> {
     /// What was run.
     pub settings: &'a Settings,
-    /// Its world.
     pub world: &'a World,
     /// Its functions.
     pub fleet: &'a Fleet,
     /// What shoppers measured.
     pub measured: &'a Measured,
-    /// What they were told.
+    /// The answers to shoppers.
     pub journal: &'a [Entry],
     /// What the audit found.
     pub findings: Findings,
@@ -84,7 +83,6 @@ pub struct Cost {
     pub functions: f64,
     /// DynamoDB's units.
     pub tables: f64,
-    /// Queues.
     pub queues: f64,
     /// All of it.
     pub total: f64,
@@ -101,7 +99,6 @@ pub struct Report {
     pub requests: u64,
     /// Requests in the busiest second.
     pub peak_rps: u64,
-    /// Requests for each shopper.
     pub requests_per_shopper: f64,
     /// Requests answered other than 5xx and 429 ÷ all.
     pub served_share: Option<f64>,
@@ -136,7 +133,6 @@ pub struct Report {
     pub tables: Vec<PlaceReport>,
     /// Writes that conflicted with a transaction.
     pub transaction_conflicts: u64,
-    /// Queues.
     pub queues: [QueueReport; 3],
     /// Calls of the mail service, and those that it refused because of its rate.
     pub mail_calls: (u64, u64),
@@ -144,7 +140,6 @@ pub struct Report {
     pub gateway_calls: (u64, u64),
     /// What it cost.
     pub cost_usd: Cost,
-    /// By second.
     pub seconds: Vec<SecondReport>,
     /// Units by state.
     pub units: Vec<UnitsReport>,

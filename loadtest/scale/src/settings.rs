@@ -157,7 +157,6 @@ pub struct Times {
     pub front_us: [i64; 2],
     /// A function's own work on a request, such as JSON and the check of the token's signature.
     pub work_us: [i64; 2],
-    /// A cold start.
     pub cold_start_us: [i64; 2],
     /// The time of one in twenty cold starts.
     pub slow_start_us: [i64; 2],
@@ -165,7 +164,6 @@ pub struct Times {
     pub read_us: [i64; 2],
     /// A write of one item.
     pub write_us: [i64; 2],
-    /// A transaction.
     pub transaction_us: [i64; 2],
     /// A call of the payment gateway.
     pub gateway_us: [i64; 2],
@@ -228,13 +226,11 @@ pub struct Capacity {
     pub planned: bool,
     /// The account's limits.
     pub quotas: Quotas,
-    /// By function.
     pub functions: BTreeMap<String, Concurrency>,
     /// The capacity by table. A table that no document names has the capacity of a new one.
     pub tables: BTreeMap<String, WarmThroughput>,
     /// By queue.
     pub queues: BTreeMap<String, Polling>,
-    /// Rows a second of the ledger.
     pub ledger_rows_per_second: f64,
     /// Limits that the plan reaches.
     pub plan_limits: Vec<LimitMet>,

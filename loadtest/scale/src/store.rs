@@ -273,7 +273,7 @@ fn half(place: Place, key: String, bytes: usize) -> Touch {
     Touch::read(place, key, units::read(bytes, false))
 }
 
-/// A write of one item in a request of its own.
+/// A write of one item in a separate request.
 fn one(place: Place, key: String, bytes: usize) -> Touch {
     Touch::write(place, key, units::write(bytes))
 }

@@ -86,7 +86,6 @@ impl Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
-    /// Read.
     Read,
     /// Written.
     Write,
@@ -97,7 +96,6 @@ pub enum Access {
 pub struct Touch {
     /// Where it lies.
     pub place: Place,
-    /// Its key.
     pub key: String,
     /// Whether the item is read or written.
     pub access: Access,
@@ -106,7 +104,6 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// A read.
     #[must_use]
     pub fn read(place: Place, key: impl Into<String>, units: f64) -> Self {
         let (key, access) = (key.into(), Access::Read);
@@ -118,7 +115,6 @@ impl Touch {
         }
     }
 
-    /// A write.
     #[must_use]
     pub fn write(place: Place, key: impl Into<String>, units: f64) -> Self {
         let (key, access) = (key.into(), Access::Write);
@@ -291,7 +287,6 @@ pub struct Tables {
 /// A busy key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeyReport {
-    /// The key.
     pub key: String,
     /// Units requested in its busiest second.
     pub peak: f64,
@@ -323,7 +318,6 @@ pub struct PlaceReport {
     pub partition_use_by_placement: Vec<f64>,
     /// The second of that figure, from the opening.
     pub busiest_second: i64,
-    /// Its busiest keys.
     pub busiest_keys: Vec<KeyReport>,
 }
 

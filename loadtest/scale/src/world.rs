@@ -35,7 +35,6 @@ pub struct Second {
     pub errors: u64,
     /// Of these, those for lack of an environment.
     pub no_environment: u64,
-    /// Cold starts.
     pub cold_starts: u64,
     /// Items that DynamoDB refused for lack of units.
     pub throttled_items: u64,

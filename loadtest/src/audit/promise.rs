@@ -44,9 +44,9 @@ named! {
 /// A violated promise. Written as one line: the promise's name, a colon, the description.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Broken {
-    /// Which promise.
+    /// The promise.
     pub promise: Promise,
-    /// What was seen.
+    /// The observation.
     pub what: String,
 }
 

@@ -91,7 +91,7 @@ pub(super) fn arrivals(by_second: &[(i32, u64)]) -> String {
     })
 }
 
-/// Where the units were, stacked: sold, ordered, held, free.
+/// The units by state, stacked: sold, ordered, held, free.
 #[must_use]
 pub fn units(samples: &[(f64, UnitCounts)]) -> String {
     draw(SIZE, |area| {

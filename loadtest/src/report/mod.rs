@@ -108,7 +108,7 @@ pub struct Report {
     pub generator_late_ms: Percentiles,
     /// The lateness of requests after a think time.
     pub step_late_ms: Percentiles,
-    /// How the payment gateway was called.
+    /// The calls of the payment gateway.
     pub gateway: GatewayFigures,
     /// Figures from the stack's meter.
     #[serde(flatten)]

@@ -1,6 +1,7 @@
-//! Which parts an address has and must have, by country.
+//! The parts that an address may have and must have, by country.
 //!
-//! The table is made by `infra/tools/addresses` from Google's address data. A part that a country does not use is no mistake: forms
+//! The table is made by `infra/tools/addresses` from Google's address data. A part that a country does not use is no
+//! mistake: forms
 //! send it, and a carrier does not print it.
 
 use regex_lite::Regex;
@@ -8,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 const COUNTRIES: &str = include_str!("address/countries.tsv");
 
-/// Where the goods go. Stored apart from the order, and in no event and no log.
+/// The delivery address. It is stored separately from the order, and no event and no log contains it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shipping {
-    /// Who receives it.
+    /// The recipient.
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
     /// Street and number.
     #[schema(min_length = 1, max_length = 200)]
     pub line1: String,
-    /// What else the carrier needs to know.
+    /// Further information for the carrier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub line2: Option<String>,
@@ -37,10 +38,10 @@ pub struct Shipping {
     /// Country, as in ISO 3166-1 alpha-2.
     #[schema(pattern = "^[A-Z]{2}$")]
     pub country: String,
-    /// Where news of the order goes.
+    /// The e-mail address for mails about the order.
     #[schema(format = Email, max_length = 200)]
     pub email: String,
-    /// For the carrier, in international form.
+    /// The telephone number for the carrier, in international form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[+][0-9 ().-]{5,30}$")]
     pub phone: Option<String>,
@@ -57,7 +58,7 @@ impl std::fmt::Debug for Shipping {
 struct Country<'a> {
     /// The parts that an address must have, as letters.
     must: &'a str,
-    /// The form of postal codes, as a regular expression; empty if there is none to hold them against.
+    /// The form of postal codes, as a regular expression; empty if no form is known.
     postal_code: &'a str,
 }
 
@@ -74,7 +75,7 @@ fn country(code: &str) -> Option<Country<'static>> {
     })
 }
 
-/// What is wrong with an address for its country: a field of [`Shipping`], and what would be right.
+/// The mistakes of an address for its country: a field of [`Shipping`], and the rule.
 pub(crate) fn mistakes(shipping: &Shipping) -> Vec<(&'static str, String)> {
     let code = &shipping.country;
     let Some(country) = country(code) else {

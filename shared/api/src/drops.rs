@@ -1,4 +1,4 @@
-//! What shoppers see of drops.
+//! Drops for shoppers.
 
 use domain::drops::{Drop, Phase};
 use domain::ids::{DropId, SkuId};
@@ -10,47 +10,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 
-/// A SKU as shoppers see it.
+/// A SKU for shoppers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkuView {
     /// Its identifier within the drop.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// What people call it.
+    /// Its name for people.
     pub title: String,
     /// The price of one unit.
     #[schema(value_type = crate::orders::MoneySchema)]
     pub price: Money,
-    /// Units there are in all.
+    /// The number of all units.
     pub allocated: u32,
 }
 
-/// A drop as shoppers see it.
+/// A drop for shoppers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DropView {
     /// Its identifier.
     #[schema(value_type = String, pattern = "^[a-z0-9-]{1,20}$")]
     pub drop_id: DropId,
-    /// What people call it.
+    /// Its name for people.
     pub title: String,
-    /// Where it stands at the moment of the answer.
+    /// Its phase at the time of the answer.
     #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
-    /// From when on reservations are taken.
+    /// The time at which reservations begin.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
-    /// From when on they no longer are.
+    /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks of them.
+    /// The time limit for actions that the payment requires of the shopper.
     pub payment_seconds: u32,
-    /// How long a shopper may take in all for other cards after the first decline.
+    /// The time limit for all other cards after the first decline.
     pub retry_seconds: u32,
-    /// The most units one shopper may buy.
+    /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// What is sold.
+    /// The SKUs on sale.
     pub skus: Vec<SkuView>,
 }
 
@@ -86,15 +86,15 @@ pub struct DropSummary {
     /// Its identifier.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// What people call it.
+    /// Its name for people.
     pub title: String,
-    /// Where it stands at the moment of the answer.
+    /// Its phase at the time of the answer.
     #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
-    /// From when on reservations are taken.
+    /// The time at which reservations begin.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
-    /// From when on they no longer are.
+    /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
 }
@@ -104,60 +104,60 @@ pub struct DropSummary {
 pub struct DropList {
     /// The drops.
     pub drops: Vec<DropSummary>,
-    /// What to pass as `cursor` for the next page; `null` on the last.
+    /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// What there is of a SKU.
+/// The counts of a SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkuStatusView {
     /// Which.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// Whether units are free, may return, or are gone for good.
+    /// Whether units are free, may return, or are sold.
     #[schema(value_type = AvailabilitySchema)]
     pub availability: Availability,
-    /// Units free when last counted.
+    /// The free units in the last count.
     pub free: u32,
-    /// Units in orders that were not paid yet when last counted: some may return.
+    /// The units in unpaid orders in the last count; some may return.
     pub in_payment: u32,
 }
 
-/// The status of a drop: small, public, cached for a second.
+/// The public status of a drop, cached for a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusView {
     /// Whose status.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// Where the drop stands.
+    /// The drop's phase.
     #[schema(value_type = PhaseSchema)]
     pub phase: Phase,
-    /// When the units were counted.
+    /// The time of the count.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Moment,
-    /// The server's time: a client whose clock is off opens at the right moment all the same.
+    /// The server's time, by which a client with a wrong clock can correct it.
     #[schema(value_type = String, format = DateTime)]
     pub server_time: Moment,
-    /// From when on reservations are taken.
+    /// The time at which reservations begin.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
-    /// From when on they no longer are.
+    /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
-    /// What there is, by SKU.
+    /// The counts, by SKU.
     pub skus: Vec<SkuStatusView>,
-    /// Something to tell the waiting, if there is something.
+    /// The operator's message to waiting shoppers, if there is one.
     pub message: Option<String>,
-    /// In how many seconds to ask again; `null` once nothing will change.
+    /// The number of seconds until the next request; `null` once nothing will change.
     pub next_poll_seconds: Option<u32>,
 }
 
 impl StatusView {
     /// The status at `now`, from the drop and the last survey; `None` while the drop is not published.
     ///
-    /// Without a survey, or with one too old to trust, everything allocated counts as available: that only makes people
-    /// ask, while *gone* would send them away, and is said only when it is true. By a stale copy of the drop it is not said of an
-    /// open drop: units may have been added.
+    /// Without a survey, or with an outdated one, all allocated units count as available: a wrong *available* causes
+    /// requests, but a wrong *gone* would make shoppers leave. With a stale copy of an open drop, *gone* is not
+    /// answered, since units may have been added.
     #[must_use]
     pub fn of(drop: &Drop, drop_is_stale: bool, status: Option<&DropStatus>, now: Timestamp) -> Option<Self> {
         let phase = drop.phase(now)?;
@@ -203,7 +203,7 @@ impl StatusView {
     }
 }
 
-/// How a phase is written.
+/// The text of a phase.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Phase, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -215,7 +215,7 @@ pub enum PhaseSchema {
     Cancelled,
 }
 
-/// How an availability is written.
+/// The text of an availability.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Availability, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

@@ -1,7 +1,7 @@
 //! The wire contract of the HTTP API: bodies, problem codes and the OpenAPI document.
 //!
-//! Everything a client sees is here and only here; the functions translate between these types and the domain's. A
-//! change of this crate is a change of the contract, and a golden file (`docs/openapi.json`) makes it visible.
+//! All types that a client sees are in this crate. Functions convert between these types and the domain's. A change
+//! of this crate changes the contract, and a golden file (`docs/openapi.json`) shows it.
 //!
 //! Bodies are JSON in snake_case. Moments are RFC 3339 in UTC with milliseconds, money is in minor units with its
 //! currency. Requests refuse members they do not know, so that a misspelt one is not silently ignored; responses may

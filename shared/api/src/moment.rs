@@ -19,7 +19,7 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// The years the API speaks of: claims store moments up to 2059.
+/// The years that the API accepts: claims store times up to 2059.
 const YEARS: std::ops::RangeInclusive<i32> = 2020..=2058;
 
 impl Serialize for Moment {
@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Moment {
         let text = String::deserialize(deserializer)?;
         let at = OffsetDateTime::parse(&text, &Rfc3339)
             .map_err(|_| D::Error::custom("not a moment as in RFC 3339, such as 2026-12-04T18:00:00.000Z"))?
-            // In year 9999 or 0 an offset leads out of what can be told.
+            // In year 9999 or 0 an offset leads to a time outside the calendar.
             .checked_to_offset(UtcOffset::UTC)
             .filter(|at| YEARS.contains(&at.year()))
             .ok_or_else(|| D::Error::custom("a year between 2020 and 2058 is expected"))?;

@@ -1,8 +1,8 @@
 //! The OpenAPI document, made from the types of this crate.
 //!
-//! The functions below have no bodies worth calling: each carries the description of one route, and the parameters and
-//! answers that the handlers of `functions/` implement. A golden file holds the document, and the routes are compared with
-//! the template's, so that neither can drift.
+//! The functions below are never called: each has the description of one route, and the parameters and answers that
+//! the handlers in `functions/` implement. A test compares the document with a golden file, and the routes with the
+//! template's.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ impl Modify for Refusals {
                 }
                 for (status, codes) in by_status {
                     let mut response = RefOr::T(refusal(status, &codes));
-                    // What many operations answer stands in the document once.
+                    // An answer of several operations is in the document once.
                     if let [code] = codes[..] {
                         shared.insert(code.as_str().to_owned(), response);
                         response = RefOr::Ref(Ref::from_response_name(code.as_str()));
@@ -90,8 +90,8 @@ impl Modify for Refusals {
     }
 }
 
-/// Whether an operation may answer with `code`: because of what it takes, or because [`REFUSED`] says so. Said of the
-/// former at each route, it would be forgotten at one.
+/// Whether an operation may answer with `code`: because of its parameters, body and token, or because [`REFUSED`]
+/// lists it.
 fn refuses(operation: &Operation, code: Code) -> bool {
     let takes = |place: ParameterIn| {
         let mut parameters = operation.parameters.iter().flatten();
@@ -103,7 +103,7 @@ fn refuses(operation: &Operation, code: Code) -> bool {
         Code::Unauthenticated => operation.security.iter().flatten().next().is_some(),
         Code::NotFound => takes(ParameterIn::Path),
         Code::TooLarge | Code::UnsupportedMediaType => body,
-        // What takes nothing reads nothing.
+        // An operation without parameters and body calls no other service.
         Code::Internal | Code::Throttled => body || operation.parameters.is_some(),
         _ => false,
     };
@@ -135,7 +135,7 @@ fn refusal(status: u16, codes: &[Code]) -> Response {
     }
     let seconds = HeaderBuilder::new()
         .schema(Some(ObjectBuilder::new().schema_type(Type::Integer)))
-        .description(Some("In how many seconds to ask again, where waiting helps."));
+        .description(Some("The number of seconds until a repeat may succeed."));
     response.header("Retry-After", seconds.build()).build()
 }
 
@@ -151,7 +151,7 @@ macro_rules! routes {
     ($($(#[$meta:meta])* $name:ident $(refuses $($code:ident)*)?;)*) => {
         $($(#[$meta])* #[allow(dead_code)] const fn $name() {})*
 
-        /// What each operation refuses beyond what its parameters, body and token tell.
+        /// The codes of each operation in addition to those that follow from its parameters, body and token.
         const REFUSED: &[(&str, &[Code])] = &[$((stringify!($name), &[$($(Code::$code),*)?])),*];
     };
 }
@@ -164,7 +164,7 @@ routes! {
 
     /// Published drops, latest start first.
     #[utoipa::path(get, path = "/drops", tag = "drops",
-        params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),
+        params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "The largest number of entries; 20 by default."),
                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
         responses((status = 200, description = "A page of drops.", body = DropList)))]
     list_drops;
@@ -179,48 +179,48 @@ routes! {
         responses((status = 200, description = "The status; `as_of` says when the units were counted.", body = StatusView)))]
     get_status;
 
-    /// Hold units of one SKU. The same key again answers the same reservation.
+    /// Hold units of one SKU. A repeat with the same key returns the same reservation.
     #[utoipa::path(post, path = "/drops/{drop_id}/reservations", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = ReserveBody,
         responses((status = 201, description = "The units are held, by this request or by an earlier one with its key.", body = ReservationView)))]
     reserve refuses Forbidden NotOpen Paused Closed SoldOut FewerLeft LimitReached ReservationExists OrderInProgress HoldsUnused IdempotencyMismatch;
 
-    /// One's reservation.
+    /// The shopper's reservation.
     #[utoipa::path(get, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("reservation_id" = String, Path)),
         responses((status = 200, description = "The reservation.", body = ReservationView)))]
     get_reservation;
 
-    /// Give a reservation back before its time.
+    /// Release a reservation before its deadline.
     #[utoipa::path(delete, path = "/drops/{drop_id}/reservations/{reservation_id}", tag = "reservations", security(("shopper" = [])),
         params(("drop_id" = String, Path), ("reservation_id" = String, Path)),
-        responses((status = 204, description = "The units went back.")))]
+        responses((status = 204, description = "The units were returned.")))]
     release refuses WrongState Conflict;
 
-    /// Turn a reservation into an order. The same request again answers the same order.
+    /// Turn a reservation into an order. A repeat of the request returns the same order.
     #[utoipa::path(post, path = "/orders", tag = "orders", security(("shopper" = [])),
         params(("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = CheckoutBody,
         responses((status = 202, description = "The order exists; its payment follows.", body = OrderView)))]
     checkout refuses Forbidden NotFound Closed LimitReached ReservationExpired WrongState Conflict IdempotencyMismatch;
 
-    /// One's orders, newest first.
+    /// The shopper's orders, newest first.
     #[utoipa::path(get, path = "/orders", tag = "orders", security(("shopper" = [])),
-        params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),
+        params(("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "The largest number of entries; 20 by default."),
                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
         responses((status = 200, description = "A page of the shopper's orders.", body = OrderList)))]
     list_orders;
 
-    /// One's order.
+    /// The shopper's order.
     #[utoipa::path(get, path = "/orders/{order_id}", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
         responses((status = 200, description = "The order.", body = OrderView)))]
     get_order;
 
-    /// Call an order off: at once while no payment exists (200), else as soon as the gateway confirms (202).
+    /// Cancel an order: at once while no payment exists (200), otherwise as soon as the gateway confirms (202).
     #[utoipa::path(post, path = "/orders/{order_id}/cancel", tag = "orders", security(("shopper" = [])), params(("order_id" = String, Path)),
-        responses((status = 200, description = "The order is cancelled.", body = OrderView), (status = 202, description = "The gateway is asked first; `cancel_requested` is true.", body = OrderView)))]
+        responses((status = 200, description = "The order is cancelled.", body = OrderView), (status = 202, description = "The gateway must confirm first; `cancel_requested` is true.", body = OrderView)))]
     cancel_order refuses WrongState Conflict;
 
-    /// Bring another card after a decline. The same request again answers the same order.
+    /// Submit another card after a decline. A repeat of the request returns the same order.
     #[utoipa::path(post, path = "/orders/{order_id}/payments", tag = "orders", security(("shopper" = [])),
         params(("order_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = PaymentBody,
         responses((status = 202, description = "The card is to be charged.", body = OrderView)))]
@@ -230,15 +230,15 @@ routes! {
     #[utoipa::path(post, path = "/payments/{gateway}/webhook", tag = "payments",
         params(("gateway" = String, Path, description = "The configured gateway: `stripe`."),
                ("Stripe-Signature" = String, Header, description = "Time and signatures: `t=SECONDS,v1=HEX`.")),
-        responses((status = 200, description = "The event was taken, or asks for nothing.", body = serde_json::Value)))]
+        responses((status = 200, description = "The event was accepted, or needs no action.", body = serde_json::Value)))]
     receive_webhook refuses InvalidRequest Unauthenticated TooLarge;
 
-    /// Write a drop down, or correct it while it is a draft.
+    /// Create a draft of a drop, or change it while it is a draft.
     #[utoipa::path(put, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = DropBody,
-        responses((status = 200, description = "The draft was corrected, or was like this already.", body = OperatorDropView), (status = 201, description = "The draft is new.", body = OperatorDropView)))]
+        responses((status = 200, description = "The draft was changed, or had these contents already.", body = OperatorDropView), (status = 201, description = "The draft is new.", body = OperatorDropView)))]
     put_drop refuses Forbidden WrongState Conflict;
 
-    /// A drop as operators see it.
+    /// A drop for operators.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop.", body = OperatorDropView)))]
     get_operator_drop refuses Forbidden;
@@ -248,63 +248,63 @@ routes! {
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     publish refuses Forbidden WrongState Conflict;
 
-    /// Stop reservations for the moment. Holds, orders and payments go on.
+    /// Pause reservations. Holds, orders and payments continue.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/pause", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     pause refuses Forbidden WrongState Conflict;
 
-    /// Take reservations again.
+    /// Resume reservations.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/resume", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     resume refuses Forbidden WrongState Conflict;
 
-    /// Move the end to later.
+    /// Move the end to a later time.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/extend", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = ExtendBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     extend refuses Forbidden WrongState Conflict;
 
-    /// Move the start to later, until a few seconds before it. The end moves by the same time.
+    /// Move the start to a later time; possible until 18 seconds before it. The end moves by the same time.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/reschedule", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = RescheduleBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     reschedule refuses Forbidden WrongState Conflict;
 
-    /// Tell those who wait something: the status shows it.
+    /// Put a message to waiting shoppers into the status.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/message", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)), request_body = MessageBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     tell_waiting refuses Forbidden WrongState Conflict;
 
-    /// Add units. The same key again adds them once.
+    /// Add units. A repeat with the same key adds none.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/restock", tag = "operator", security(("operator" = [])),
         params(("drop_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = RestockBody,
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     restock refuses Forbidden WrongState Conflict IdempotencyMismatch;
 
-    /// Call the drop off: holds and open orders are undone, paid orders stand.
+    /// Cancel the drop: holds are released, open orders are cancelled, paid orders stay paid.
     #[utoipa::path(post, path = "/operator/drops/{drop_id}/cancel", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
         responses((status = 200, description = "The drop as it is now.", body = OperatorDropView)))]
     cancel_drop refuses Forbidden WrongState Conflict;
 
-    /// How ready the drop's capacity is, part by part, and when it will be. `not_prepared` until pre-scaling has looked.
+    /// The readiness of the drop's capacity, by part, and the time at which all will be ready. `not_prepared` before the first run of pre-scaling for the drop.
     #[utoipa::path(get, path = "/operator/drops/{drop_id}/readiness", tag = "operator", security(("operator" = [])), params(("drop_id" = String, Path)),
-        responses((status = 200, description = "What the last run found.", body = ReadinessView)))]
+        responses((status = 200, description = "The result of the last run.", body = ReadinessView)))]
     get_readiness refuses Forbidden NotPrepared;
 
     /// Open orders of all drops: those that wait for the payment gateway, those that wait for their shopper, or both.
     #[utoipa::path(get, path = "/operator/orders", tag = "operator", security(("operator" = [])),
-        params(("turn" = Option<String>, Query, pattern = "^(gateway|shopper)$", description = "Who has to act next: `gateway`, which includes orders whose end the gateway has to confirm, or `shopper`. Both if not said."),
-               ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "At most how many; 20 if not said."),
+        params(("turn" = Option<String>, Query, pattern = "^(gateway|shopper)$", description = "Who must act next: `gateway`, which includes orders whose end the gateway must confirm, or `shopper`. Both by default."),
+               ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "The largest number of entries; 20 by default."),
                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")),
         responses((status = 200, description = "A page of open orders.", body = OperatorOrderList)))]
     list_open_orders refuses Forbidden;
 
-    /// Let an order that waits for the payment gateway wait for longer, counted from now. The same key again changes nothing.
+    /// Let an order wait longer for the payment gateway, counted from now. A repeat with the same key changes nothing.
     #[utoipa::path(post, path = "/operator/orders/{order_id}/keep", tag = "operator", security(("operator" = [])),
         params(("order_id" = String, Path), ("Idempotency-Key" = String, Header, pattern = "^[!-~]{1,64}$")), request_body = KeepBody,
         responses((status = 200, description = "The order as it is now.", body = OperatorOrderView)))]
     keep_order refuses Forbidden WrongState Conflict IdempotencyMismatch;
 
-    /// End an order that waits for the payment gateway, as `gateway_unavailable`: at once while no payment exists (200), else as soon as the gateway confirms (202).
+    /// End an order that waits for the payment gateway, as `gateway_unavailable`: at once while no payment exists (200), otherwise as soon as the gateway confirms (202).
     #[utoipa::path(post, path = "/operator/orders/{order_id}/end", tag = "operator", security(("operator" = [])), params(("order_id" = String, Path)), request_body = EndBody,
-        responses((status = 200, description = "The order has ended.", body = OperatorOrderView), (status = 202, description = "The gateway is asked first.", body = OperatorOrderView)))]
+        responses((status = 200, description = "The order has ended.", body = OperatorOrderView), (status = 202, description = "The gateway must confirm first.", body = OperatorOrderView)))]
     end_order refuses Forbidden WrongState Conflict;
 }

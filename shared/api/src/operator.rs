@@ -1,4 +1,4 @@
-//! What operators say and see.
+//! The bodies of operators' requests and answers.
 
 use capacity::readiness::{Part, PartKind, Readiness, Ruling};
 use domain::drops::{Drop, DropDraft, DropState, Sku};
@@ -15,74 +15,72 @@ use serde::{Deserialize, Serialize};
 use crate::moment::Moment;
 use crate::orders::{EndReasonSchema, MoneySchema, OrderStatusSchema};
 
-/// A SKU as an operator writes it.
+/// A SKU of a draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkuBody {
     /// Its identifier within the drop.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// What people call it: 1 to 120 bytes.
+    /// Its name for people: 1 to 120 bytes.
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
     /// The price of one unit, in minor units. Each currency has a smallest amount, about a dollar, and some a step.
     #[schema(minimum = 1, maximum = 99_999_999)]
     pub price_minor: i64,
-    /// How many units are sold.
+    /// The number of units on sale.
     #[schema(minimum = 1)]
     pub units: u32,
 }
 
-/// A drop as an operator writes it.
+/// The draft of a drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropBody {
-    /// What people call it: 1 to 120 bytes.
+    /// Its name for people: 1 to 120 bytes.
     #[schema(min_length = 1, max_length = 120)]
     pub title: String,
     /// The currency of all prices, by its code in ISO 4217; one of those that the payment gateway takes.
     #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
     pub currency: Currency,
-    /// From when on reservations are taken.
+    /// The time at which reservations begin.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
-    /// From when on they no longer are.
+    /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     #[schema(minimum = 15, maximum = 3_600)]
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks of them.
+    /// The time limit for actions that the payment requires of the shopper.
     #[schema(minimum = 15, maximum = 86_400)]
     pub payment_seconds: u32,
-    /// How long a shopper may take in all for other cards after the first decline; 60 if not said.
+    /// The time limit for all other cards after the first decline; 60 by default.
     #[serde(default = "retry_seconds")]
     #[schema(minimum = 15, maximum = 86_400)]
     pub retry_seconds: u32,
-    /// How long an order waits for the payment gateway before it ends unpaid; 7200 if not said.
+    /// How long an order waits for the payment gateway before an operator must decide; 7200 by default.
     #[serde(default = "gateway_wait_seconds")]
     #[schema(minimum = 60, maximum = 86_400)]
     pub gateway_wait_seconds: u32,
-    /// The most units one shopper may buy.
+    /// The largest number of units that one shopper may buy.
     #[schema(minimum = 1, maximum = 12)]
     pub per_shopper_limit: u32,
-    /// How many shoppers are expected. Into how many shards a small allocation is cut follows from it, and how often each process may
-    /// look at them: an estimate that is too low makes hot keys, one that is too high makes shoppers wait longer between two requests.
+    /// The expected number of shoppers. It determines the number of shards of a small allocation, and how often each process may read them: an estimate that is too low causes throttled keys, one that is too high makes shoppers wait longer between two requests.
     #[schema(minimum = 1, maximum = 100_000_000)]
     pub expected_shoppers: u32,
-    /// Whether `GET /drops` shows the drop; true if not said. One that it does not show is found by its id alone, and is sold
-    /// as any other.
+    /// Whether `GET /drops` shows the drop; true by default. A drop that it does not show can be found only by its id, and is sold like any other.
     #[serde(default = "listed")]
     pub listed: bool,
-    /// Whether `starts_at` may be in the past; false if not said. Such a drop opens as soon as it is published.
+    /// Whether `starts_at` may be in the past; false by default. Such a drop opens as soon as it is published.
     #[serde(default)]
     pub start_may_be_past: bool,
-    /// What is sold.
+    /// The SKUs on sale.
     #[schema(min_items = 1, max_items = 40)]
     pub skus: Vec<SkuBody>,
 }
 
-/// What a body means that does not say.
+/// The default of a body without the member.
 const fn listed() -> bool {
     true
 }
@@ -125,7 +123,7 @@ impl From<DropBody> for DropDraft {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendBody {
-    /// The new end: not before the present one.
+    /// The new end: not before the current one.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
 }
@@ -134,7 +132,7 @@ pub struct ExtendBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RescheduleBody {
-    /// The new start: not before the present one. The end moves by the same time.
+    /// The new start: not before the current one. The end moves by the same time.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
 }
@@ -143,7 +141,7 @@ pub struct RescheduleBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageBody {
-    /// What the status tells those who wait, 1 to 280 bytes; `null` for nothing any more.
+    /// The message to waiting shoppers in the status, 1 to 280 bytes; `null` removes it.
     #[schema(min_length = 1, max_length = 280)]
     pub message: Option<String>,
 }
@@ -152,31 +150,31 @@ pub struct MessageBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestockBody {
-    /// Which SKU.
+    /// The SKU.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// How many units more.
+    /// The number of additional units.
     #[schema(minimum = 1)]
     pub units: u32,
 }
 
-/// A SKU as an operator sees it.
+/// A SKU for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorSkuView {
     /// Its identifier within the drop.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// What people call it.
+    /// Its name for people.
     pub title: String,
     /// The price of one unit, in minor units.
     pub price_minor: i64,
-    /// Units allocated, restocks included; those to be allocated while it is a draft.
+    /// The allocated units, including restocks; in a draft, the units to be allocated.
     pub units: u32,
-    /// Into how many shards they are cut; 0 while it is a draft.
+    /// The number of their shards; 0 in a draft.
     pub shards: u16,
 }
 
-/// A drop as an operator sees it.
+/// A drop for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorDropView {
     /// Its identifier.
@@ -184,49 +182,49 @@ pub struct OperatorDropView {
     pub drop_id: DropId,
     /// Grows with every change.
     pub version: u64,
-    /// How far it has come.
+    /// Its progress.
     #[schema(value_type = DropStateSchema)]
     pub state: DropState,
-    /// Whether reservations are stopped for the moment.
+    /// Whether reservations are paused.
     pub paused: bool,
-    /// What people call it.
+    /// Its name for people.
     pub title: String,
     /// The currency of all prices.
     #[schema(value_type = String)]
     pub currency: Currency,
-    /// From when on reservations are taken.
+    /// The time at which reservations begin.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Moment,
-    /// From when on they no longer are.
+    /// The time at which reservations end.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Moment,
     /// How long a reservation holds its units.
     pub hold_seconds: u32,
-    /// How long a shopper may take for what the payment asks of them.
+    /// The time limit for actions that the payment requires of the shopper.
     pub payment_seconds: u32,
-    /// How long a shopper may take in all for other cards after the first decline.
+    /// The time limit for all other cards after the first decline.
     pub retry_seconds: u32,
-    /// How long an order waits for the payment gateway before it ends unpaid.
+    /// How long an order waits for the payment gateway before an operator must decide.
     pub gateway_wait_seconds: u32,
-    /// The most units one shopper may buy.
+    /// The largest number of units that one shopper may buy.
     pub per_shopper_limit: u32,
-    /// How many shoppers are expected.
+    /// The expected number of shoppers.
     pub expected_shoppers: u32,
     /// Whether `GET /drops` shows the drop once it is published.
     pub listed: bool,
-    /// What is sold.
+    /// The SKUs on sale.
     pub skus: Vec<OperatorSkuView>,
-    /// What may go slower than its operator expects, with what to change.
+    /// Settings that are allowed and may be a mistake, with the change to make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<WarningView>,
 }
 
-/// Something that is allowed, and may not be meant.
+/// A setting that is allowed and may be a mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WarningView {
-    /// What it is about: `gateway_rate`.
+    /// The kind of the warning: `gateway_rate`.
     pub code: String,
-    /// What it comes to, and what to change.
+    /// The effect, and the change to make.
     pub detail: String,
 }
 
@@ -240,7 +238,7 @@ impl From<SlowPayments> for WarningView {
 }
 
 impl OperatorDropView {
-    /// The drop as an operator sees it where the payment gateway is called at `rate`.
+    /// The drop for operators, with the payment gateway's `rate`.
     #[must_use]
     pub fn of(drop: &Drop, rate: CallRate) -> Self {
         Self {
@@ -287,24 +285,24 @@ impl OperatorDropView {
     }
 }
 
-/// How long an order is kept waiting for the payment gateway.
+/// A decision to let an order wait longer for the payment gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepBody {
-    /// How long it waits from now on before an alarm asks for another decision.
+    /// How long it waits from now on before an operator must decide again.
     #[schema(minimum = 60, maximum = 86_400)]
     pub seconds: u32,
 }
 
-/// How an order that waits for the payment gateway is ended.
+/// A decision to end an order that waits for the payment gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndBody {
-    /// Whether the operator states that the gateway does not know the order's payment, and never will: a look-up that finds nothing then ends the order.
+    /// Whether the operator states that the gateway does not have the order's payment and never will: a look-up that finds nothing then ends the order.
     pub not_at_gateway: bool,
 }
 
-/// An order as operators see it.
+/// An order for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorOrderView {
     /// Its identifier.
@@ -316,48 +314,48 @@ pub struct OperatorOrderView {
     /// The SKU.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// How many units.
+    /// The number of units.
     pub quantity: u32,
-    /// For how much.
+    /// The amount.
     #[schema(value_type = MoneySchema)]
     pub amount: Money,
-    /// Where it stands.
+    /// Its status.
     #[schema(value_type = OrderStatusSchema)]
     pub status: OrderStatus,
-    /// Why it ended without payment.
+    /// The reason why it ended without payment.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub reason: Option<EndReason>,
-    /// Why it is to end unpaid, once the gateway says that no money has moved.
+    /// The reason why it is to end unpaid, once the gateway says that no money has moved.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub cancel_requested: Option<EndReason>,
     /// The gateway's id of the payment, once it has one.
     pub payment_id: Option<String>,
-    /// Whether the gateway, or we, have to do the next thing; otherwise the shopper has, or the order has ended.
+    /// Whether the gateway or the shop must act next; otherwise the shopper must, or the order has ended.
     pub waits_for_gateway: bool,
-    /// Since when it waits for the gateway.
+    /// The time since which it waits for the gateway.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub waiting_since: Option<Moment>,
-    /// From when on an operator is asked to decide.
+    /// The time from which an operator must decide.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub late_from: Option<Moment>,
-    /// Whether that has passed.
+    /// Whether that time has passed.
     pub late: bool,
-    /// How often an operator has kept it.
+    /// The number of times that an operator has kept it.
     pub kept: u32,
     /// Whether an operator has stated that the gateway does not know its payment.
     pub not_at_gateway: bool,
     /// Its version.
     pub version: u32,
-    /// When it was placed.
+    /// The time at which it was placed.
     #[schema(value_type = String, format = DateTime)]
     pub placed_at: Moment,
-    /// When it last changed.
+    /// The time of its last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Moment,
 }
 
 impl OperatorOrderView {
-    /// The order as operators see it at `now`.
+    /// The order for operators at `now`.
     #[must_use]
     pub fn of(order: &Order, now: Timestamp) -> Self {
         let shard = &order.reservation.shard;
@@ -388,13 +386,13 @@ impl OperatorOrderView {
 /// A page of open orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorOrderList {
-    /// The orders, in no order that means anything. A page may have fewer than asked for, or none, and still be followed by another.
+    /// The orders, in an arbitrary sequence. A page may have fewer orders than `limit`, or none, and still be followed by another.
     pub orders: Vec<OperatorOrderView>,
-    /// What to pass as `cursor` for the next page; `null` on the last.
+    /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// How a drop's state is written.
+/// The text of a drop's state.
 #[derive(utoipa::ToSchema)]
 #[schema(as = DropState, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -409,56 +407,55 @@ pub enum DropStateSchema {
 /// One part of a drop's capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartView {
-    /// What it is.
+    /// Its kind.
     #[schema(value_type = PartKindSchema)]
     pub kind: PartKind,
-    /// Which one.
+    /// Its name.
     pub name: String,
-    /// How much is wanted: units of provisioned concurrency, ACU or instances, write units, invocations at a time, or one
-    /// answer.
+    /// The wanted amount: units of provisioned concurrency, ACU or instances, write units, concurrent invocations, or one answer.
     pub wanted: f64,
-    /// How much is there.
+    /// The existing amount.
     pub there: f64,
-    /// Whether that is enough, and at rest.
+    /// Whether the amount suffices and no change is in progress.
     pub ready: bool,
 }
 
-/// What follows from a drop's readiness.
+/// The consequence of a drop's readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RulingView {
-    /// It opens as announced, for as many as its plan serves.
+    /// It opens at the announced time, for as many shoppers as its plan serves.
     AsPlanned,
-    /// It opens as announced, for fewer than its plan would serve.
+    /// It opens at the announced time, for fewer shoppers than its plan serves.
     AdmitFewer,
     /// Move its start to `move_start_to`, in the drop and in the calendar.
     MoveStart,
 }
 
-/// How ready a drop's capacity is, by the last run of pre-scaling that looked.
+/// The readiness of a drop's capacity, by the last run of pre-scaling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReadinessView {
-    /// Which drop.
+    /// The drop.
     #[schema(value_type = String)]
     pub drop_id: DropId,
-    /// When a run last looked; runs come every minute.
+    /// The time of the last run; runs come every minute.
     #[schema(value_type = String, format = DateTime)]
     pub checked_at: Moment,
-    /// Whether all parts were ready then.
+    /// Whether all parts were ready at that time.
     pub ready: bool,
-    /// When all must be there.
+    /// The time at which all parts must be ready.
     #[schema(value_type = String, format = DateTime)]
     pub ready_by: Moment,
-    /// When all will be there, as far as can be told; `checked_at` if it was.
+    /// The estimated time at which all parts will be ready; `checked_at` if they are.
     #[schema(value_type = String, format = DateTime)]
     pub estimated_ready_at: Moment,
-    /// Whether that is in time.
+    /// Whether the estimate is in time.
     pub on_course: bool,
-    /// Each part.
+    /// The parts.
     pub parts: Vec<PartView>,
-    /// What follows.
+    /// The consequence.
     pub ruling: RulingView,
-    /// With `move_start`: to when.
+    /// With `move_start`: the new start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub move_start_to: Option<Moment>,
@@ -469,7 +466,7 @@ pub struct ReadinessView {
     pub shoppers_per_second: f64,
     /// Invocations beyond provisioned concurrency in the minute before.
     pub spill_over: u64,
-    /// What may go slower than its operator expects, with what to change. Capacity does not help against it.
+    /// Settings that are allowed and may be a mistake, with the change to make. More capacity does not help.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<WarningView>,
 }
@@ -487,7 +484,7 @@ impl From<Part> for PartView {
 }
 
 impl ReadinessView {
-    /// How ready `drop` is, where the payment gateway is called at `rate`.
+    /// The readiness of `drop`, with the payment gateway's `rate`.
     #[must_use]
     pub fn of(readiness: Readiness, drop: &Drop, rate: CallRate) -> Self {
         let (ruling, to) = match readiness.ruling {
@@ -517,7 +514,7 @@ impl ReadinessView {
     }
 }
 
-/// How a part's kind is written.
+/// The text of a part's kind.
 #[derive(utoipa::ToSchema)]
 #[schema(as = PartKind, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

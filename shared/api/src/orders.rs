@@ -15,20 +15,20 @@ use crate::problem::FieldProblem;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckoutBody {
-    /// What to order.
+    /// The reservation to order.
     #[schema(value_type = String, pattern = "^[a-z0-9-]{1,20}[.][A-Za-z0-9-]{1,16}[.][0-9]{1,4}[.][A-Za-z0-9_-]{10}$")]
     pub reservation_id: ReservationId,
-    /// What the shopper consents to pay: must be the reservation's amount.
+    /// The amount that the shopper consents to pay: it must be the reservation's amount.
     #[schema(value_type = MoneySchema)]
     pub amount: Money,
     /// The gateway's token for the means of payment. Never card data.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub payment_method: String,
-    /// Where the goods go.
+    /// The delivery address.
     pub shipping: Shipping,
 }
 
-/// The body that brings another card.
+/// The body that submits another card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PaymentBody {
@@ -109,7 +109,8 @@ impl CheckoutBody {
     }
 }
 
-/// Whether a text is a telephone number in international form (ITU-T E.164), with what people write between its digits.
+/// Whether a text is a telephone number in international form (ITU-T E.164); spaces and punctuation between its
+/// digits are allowed.
 fn is_phone(text: &str) -> bool {
     let Some(number) = text.strip_prefix('+') else {
         return false;
@@ -119,36 +120,36 @@ fn is_phone(text: &str) -> bool {
     (5..=15).contains(&digits) && text.len() <= 31 && number.bytes().all(written)
 }
 
-/// Something the shopper has to do before the payment can go on.
+/// An action of the shopper that the payment requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActionView {
-    /// Where.
+    /// The address of the page.
     pub url: String,
-    /// Until when.
+    /// The deadline.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Moment,
 }
 
-/// A declined card, after which another may be brought.
+/// A declined card, after which another may be submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PaymentFailureView {
     /// Why the card was declined, as far as the shopper may know.
     #[schema(value_type = DeclineReasonSchema)]
     pub reason: DeclineReason,
-    /// Until when another card may be brought.
+    /// The time until which another card may be submitted.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Moment,
-    /// How many further cards may be brought.
+    /// The number of further cards that may be submitted.
     pub cards_left: u32,
 }
 
-/// An order as its shopper sees it.
+/// An order for its shopper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OrderView {
     /// Its identifier.
     #[schema(value_type = String)]
     pub order_id: OrderId,
-    /// The reservation it was made from.
+    /// The reservation from which it was made.
     #[schema(value_type = String)]
     pub reservation_id: ReservationId,
     /// The drop.
@@ -157,30 +158,30 @@ pub struct OrderView {
     /// The SKU.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// How many units.
+    /// The number of units.
     pub quantity: u32,
-    /// For how much.
+    /// The amount.
     #[schema(value_type = MoneySchema)]
     pub amount: Money,
-    /// Where it stands.
+    /// Its status.
     #[schema(value_type = OrderStatusSchema)]
     pub status: OrderStatus,
-    /// Why it ended without payment.
+    /// The reason why it ended without payment.
     #[schema(value_type = Option<EndReasonSchema>)]
     pub reason: Option<EndReason>,
-    /// Whether the order is to end unpaid and waits for the gateway's word.
+    /// Whether the order is to end unpaid and waits for the gateway's confirmation.
     pub cancel_requested: bool,
-    /// What the shopper has to do.
+    /// The action that the shopper must take.
     pub action: Option<ActionView>,
-    /// The declined card, while another may be brought.
+    /// The declined card, while another may be submitted.
     pub payment_failure: Option<PaymentFailureView>,
-    /// When the current turn is over: the shopper's, while an action or another card is awaited, else the gateway's.
+    /// The end of the current turn: the shopper's while an action or another card is awaited, otherwise the gateway's.
     #[schema(value_type = String, format = DateTime)]
     pub payment_deadline: Moment,
-    /// When it was placed.
+    /// The time at which it was placed.
     #[schema(value_type = String, format = DateTime)]
     pub placed_at: Moment,
-    /// When it last changed.
+    /// The time of its last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Moment,
 }
@@ -222,23 +223,23 @@ impl From<&Order> for OrderView {
 pub struct OrderList {
     /// The orders.
     pub orders: Vec<OrderView>,
-    /// What to pass as `cursor` for the next page; `null` on the last.
+    /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// How money is written.
+/// The form of an amount of money.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Money)]
 #[allow(dead_code)]
 pub struct MoneySchema {
-    /// How many minor units.
+    /// The number of minor units.
     amount_minor: i64,
-    /// Of which currency, as in ISO 4217.
+    /// The currency, as in ISO 4217.
     #[schema(pattern = "^[A-Z]{3}$")]
     currency: String,
 }
 
-/// How an order's status is written.
+/// The text of an order's status.
 #[derive(utoipa::ToSchema)]
 #[schema(as = OrderStatus, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -253,7 +254,7 @@ pub enum OrderStatusSchema {
     Refunded,
 }
 
-/// How the reason of an end without payment is written.
+/// The text of the reason for an end without payment.
 #[derive(utoipa::ToSchema)]
 #[schema(as = EndReason, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]
@@ -265,7 +266,7 @@ pub enum EndReasonSchema {
     GatewayUnavailable,
 }
 
-/// How the reason of a decline is written.
+/// The text of the reason for a decline.
 #[derive(utoipa::ToSchema)]
 #[schema(as = DeclineReason, rename_all = "snake_case")]
 #[allow(dead_code, missing_docs)]

@@ -1,7 +1,7 @@
 //! Problems: RFC 9457 documents with a stable code.
 //!
-//! Which error where: a use case has its own error type and maps it to a [`Problem`] in one exhaustive match; the HTTP
-//! layer turns the problem into a response. What happened inside stays in the log.
+//! A use case has its own error type and maps it to a [`Problem`] in one exhaustive match. The HTTP layer turns the
+//! problem into a response. Internal causes are only in the log.
 
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
-        /// What went wrong, as a stable string that programs may rely on.
+        /// The kind of problem, as a stable text that programs may rely on.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
             $($(#[doc = $doc])* #[serde(rename = $code)] $name,)*
@@ -19,13 +19,13 @@ macro_rules! codes {
             /// All codes, in the order of their statuses.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The code as it stands in the document.
+            /// The code as text.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
 
-            /// The HTTP status that goes with it.
+            /// The HTTP status of the code.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
@@ -37,7 +37,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $title,)* }
             }
 
-            /// What the code means, in one sentence: its comment here.
+            /// The meaning of the code in one sentence, which is its comment here.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),*),)* }.trim()
@@ -47,61 +47,61 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request is malformed, or a field is not as it must be.
+    /// The request is malformed, or a field is invalid.
     InvalidRequest = "invalid_request", 400, "The request is not valid";
-    /// No token, or one that is forged, expired or meant for others.
+    /// The token is missing, forged, expired or for another audience.
     Unauthenticated = "unauthenticated", 401, "Sign in first";
-    /// The token is good, but not for this.
+    /// The token is valid, but not for this request.
     Forbidden = "forbidden", 403, "Not allowed";
-    /// There is no such thing, or it is somebody else's.
+    /// Nothing has this identifier, or it belongs to another shopper.
     NotFound = "not_found", 404, "Not found";
-    /// The drop is there, but no run of pre-scaling has looked at it yet.
+    /// The drop exists, but no run of pre-scaling has checked it yet.
     NotPrepared = "not_prepared", 404, "Not prepared yet";
     /// The path exists, but not with this method.
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The drop has not started.
     NotOpen = "not_open", 409, "The drop is not open yet";
-    /// Reservations are stopped for the moment.
+    /// Reservations are paused.
     Paused = "paused", 409, "The drop is paused";
     /// The drop is over or cancelled.
     Closed = "closed", 409, "The drop is over";
-    /// No unit is free now; the member `availability` tells whether units may return.
+    /// No unit is free now; the member `availability` says whether units may return.
     SoldOut = "sold_out", 409, "Nothing is left";
-    /// Fewer units are to be had in one reservation than were asked for; the member `available` says how many.
+    /// One reservation can get fewer units than were requested; the member `available` has their number.
     FewerLeft = "fewer_left", 409, "Fewer are left";
-    /// The shopper has as many as one may have.
+    /// The shopper has the largest allowed number of units.
     LimitReached = "limit_reached", 409, "The limit per shopper is reached";
     /// The shopper holds a reservation already; the member `reservation_id` names it.
     ReservationExists = "reservation_exists", 409, "You hold a reservation already";
-    /// An order of the shopper's is in the way until it has ended; the member `order_id` names it.
+    /// An open order of the shopper prevents this until it has ended; the member `order_id` names it.
     OrderInProgress = "order_in_progress", 409, "Your order is in progress";
-    /// The shopper let reservations expire unused, and gets a further one after `Retry-After`.
+    /// Reservations of the shopper expired unused; a further one is possible after `Retry-After`.
     HoldsUnused = "holds_unused", 409, "Reservations expired unused";
     /// The reservation can no longer be checked out.
     ReservationExpired = "reservation_expired", 409, "The reservation has expired";
     /// The order or drop is in a state in which this is not possible.
     WrongState = "wrong_state", 409, "Not possible in this state";
-    /// Another change came first, again and again.
+    /// Concurrent changes came first, repeatedly.
     Conflict = "conflict", 409, "Changed by somebody else";
-    /// The body is larger than the API reads.
+    /// The body is larger than the API accepts.
     TooLarge = "too_large", 413, "The request is too large";
     /// The body is not JSON by its `Content-Type`.
     UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported";
     /// The `Idempotency-Key` was used for a request with other contents.
     IdempotencyMismatch = "idempotency_mismatch", 422, "The key was used for another request";
-    /// A mistake of ours, which repeating the request will not mend.
+    /// An error of the service, which a repeat of the request does not correct.
     Internal = "internal", 500, "Our mistake";
-    /// Too much at once: the same request again, a little later, is welcome.
+    /// The service is overloaded: repeat the same request later.
     Throttled = "throttled", 503, "Busy, try again";
 }
 
-/// By hand: the derive does not see a name that a macro hands on, and would document the variants' own.
+/// Written by hand, since the derive does not see the names that a macro passes, and would document the variants' names.
 impl utoipa::PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some(
-                "What went wrong, as a stable string that programs may rely on.",
+                "The kind of problem, as a stable text that programs may rely on.",
             ))
             .enum_values(Some(Self::ALL.iter().map(|code| code.as_str())))
             .into()
@@ -113,9 +113,9 @@ impl utoipa::ToSchema for Code {}
 /// A field at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldProblem {
-    /// Which: a path into the body (`skus[2].units`), or a header or parameter by name.
+    /// The field: a path into the body (`skus[2].units`), or the name of a header or parameter.
     pub field: String,
-    /// What would be right.
+    /// The rule for the field.
     pub message: String,
 }
 
@@ -131,7 +131,7 @@ pub struct Problem {
     pub status: u16,
     /// The stable code.
     pub code: Code,
-    /// What happened here, and what to do next.
+    /// The cause in this case, and what to do next.
     pub detail: String,
     /// The fields at fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -140,22 +140,22 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::drops::AvailabilitySchema>)]
     pub availability: Option<domain::status::Availability>,
-    /// With `fewer_left`: how many units one reservation could get now.
+    /// With `fewer_left`: the number of units that one reservation can get now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available: Option<u32>,
-    /// With `reservation_exists`: which.
+    /// With `reservation_exists`: the reservation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
-    /// With `order_in_progress`: which.
+    /// With `order_in_progress`: the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<String>,
-    /// In how many seconds to ask again; also in the header `Retry-After`.
+    /// The number of seconds until a repeat may succeed; also in the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u32>,
 }
 
 impl Problem {
-    /// A problem of this kind, with what happened and what to do next.
+    /// A problem of this kind, with its cause and what to do next.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
@@ -183,7 +183,7 @@ impl Problem {
         self
     }
 
-    /// Says when to ask again.
+    /// Sets the time of a repeat.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);

@@ -11,10 +11,10 @@ use crate::moment::Moment;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReserveBody {
-    /// Which SKU of the drop.
+    /// A SKU of the drop.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,16}$")]
     pub sku: SkuId,
-    /// How many units: from 1 to the drop's limit per shopper.
+    /// The number of units: from 1 to the drop's limit per shopper.
     #[schema(minimum = 1, maximum = 12)]
     pub quantity: u32,
 }
@@ -25,7 +25,7 @@ pub struct ReserveBody {
 pub enum ReservationState {
     /// Check out before `expires_at`.
     Held,
-    /// Checked out: the order is under way.
+    /// The reservation was checked out; its order exists.
     Ordered,
 }
 
@@ -41,17 +41,17 @@ pub struct ReservationView {
     /// The SKU.
     #[schema(value_type = String)]
     pub sku: SkuId,
-    /// How many units.
+    /// The number of units.
     pub quantity: u32,
     /// Whether it still waits to be checked out.
     pub status: ReservationState,
-    /// Until when it can be checked out; once ordered, until when the order must be paid.
+    /// The time until which it can be checked out; once ordered, the time until which the order must be paid.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Moment,
     /// The price of one unit.
     #[schema(value_type = crate::orders::MoneySchema)]
     pub price: Money,
-    /// The price of all units: what checkout asks consent to.
+    /// The price of all units, to which the checkout requires consent.
     #[schema(value_type = crate::orders::MoneySchema)]
     pub amount: Money,
 }

@@ -7,7 +7,7 @@
 //! **A walk through.** [`plain`] and [`secure`] make the HTTP client of an SDK configuration. The SDK passes each
 //! attempt to [`HttpConnector::call`], which converts the request, sends it with hyper, and maps an error to the SDK's
 //! error kinds ([`errors`]). The SDK decides by these kinds whether to retry. [`paced`] limits the request rate for
-//! services with low quotas. [`Failure`] tells adapters the outcome of a failed call.
+//! services with low quotas. [`Failure`] gives adapters the outcome of a failed call.
 //!
 //! **What it does not do.** It has no read time-out: the time limit of the SDK's attempt covers the answer. The C
 //! library resolves host names, as with the SDK's connector.

@@ -27,12 +27,10 @@ pub fn id<T: std::str::FromStr>(text: &str) -> T {
         .unwrap_or_else(|_| panic!("{text:?} is not an identifier of that kind"))
 }
 
-/// The drop.
 pub fn drop_id() -> DropId {
     id("autumn")
 }
 
-/// Its SKU.
 pub fn sku() -> SkuId {
     id("TEE-M")
 }
@@ -46,7 +44,6 @@ pub fn key(index: u16) -> ShardKey {
     }
 }
 
-/// A shopper.
 pub fn shopper(name: &str) -> ShopperId {
     id(name)
 }

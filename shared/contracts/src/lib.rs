@@ -108,11 +108,8 @@ impl<T: ReadIssuers + StoreIssuers> IssuerPorts for T {}
 
 /// A database under test.
 pub trait Database {
-    /// Its stock.
     fn stock(&self) -> impl StockPorts;
-    /// Its orders.
     fn orders(&self) -> impl OrderPorts;
-    /// Its drops.
     fn drops(&self) -> impl DropPorts;
     /// Its status documents.
     fn status(&self) -> impl StatusPorts;

@@ -59,7 +59,7 @@ impl<O: FindDueOrders> AwsAccount<O> {
             .answered("PutProvisionedConcurrencyConfig")?;
         Ok(match put.status() {
             Some(Status::Ready) => Carried::Done,
-            // FAILED is included: it may describe the state before this request. The next look shows the real state.
+            // FAILED is included: it may describe the state before this request. The next read shows the real state.
             _ => Carried::Started,
         })
     }

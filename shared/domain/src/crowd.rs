@@ -353,7 +353,8 @@ mod tests {
     }
 
     proptest! {
-        /// However requests arrive, a process looks no more often than its budget allows, and no less often than that if it is asked.
+        /// For every sequence of requests, a process looks no more often than its budget allows, and no less often if
+        /// requests come.
         #[test]
         fn looks_keep_to_the_budget(
             shoppers in 36_001u32..5_000_000,
@@ -369,12 +370,12 @@ mod tests {
             }
             let most = budget.max(looks.to_write()) + budget * now / 1_000;
             prop_assert!(taken * LOOK <= most, "{taken} looks in {now} ms");
-            // What grows while nobody asks may be lost: at most 299 ms' for each look.
+            // Growth while no request comes may be lost: at most that of 299 ms for each look.
             let apart_ms = LOOK * 1_000 / budget.min(LOOK) + 2 * 300;
             prop_assert!(taken >= now / apart_ms - 1, "{taken} looks in {now} ms of {budget}");
         }
 
-        /// All processes of a crowd together stay within what the table gives, also in the first second.
+        /// All processes together stay within the table's throughput, also in the first second.
         #[test]
         fn a_crowd_stays_within_the_table(shoppers in 36_001u32..3_000_000, seed: u64) {
             let reserving = processes(shoppers).div_ceil(2);

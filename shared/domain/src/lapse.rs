@@ -38,7 +38,7 @@ impl Lapses {
         }
     }
 
-    /// How many milliseconds from `now` the shopper must wait before a further reservation, if a hold lasts
+    /// The milliseconds from `now` that the shopper must wait before a further reservation, if a hold lasts
     /// `hold_seconds`; 0 for no waiting time.
     #[must_use]
     pub fn wait_ms(&self, hold_seconds: u32, now: Timestamp) -> i64 {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::limits::MAX_ORDER_MINOR;
 use crate::serde_as_text;
 
-/// How a card gateway takes amounts of one currency.
+/// The rules of a card gateway for amounts of one currency.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Row {
-    /// As in ISO 4217.
+    /// The code, as in ISO 4217.
     code: &'static str,
     /// Decimal places of its minor unit.
     exponent: u8,
@@ -70,11 +70,11 @@ static CURRENCIES: [Row; 33] = [
     row("USD", 2, 1, 50),
 ];
 
-/// A currency that a drop can be sold in.
+/// A currency in which a drop can be sold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(&'static Row);
 
-/// A text is not the code of a currency that is sold in.
+/// A text is not the code of a supported currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a currency that is sold in, as its code in ISO 4217")]
 pub struct CurrencyError;
@@ -97,13 +97,13 @@ impl Currency {
         self.0.exponent
     }
 
-    /// Whether one payment can be of so many minor units.
+    /// Whether one payment can be of this many minor units.
     #[must_use]
     pub const fn takes(&self, amount_minor: i64) -> bool {
         self.0.least <= amount_minor && amount_minor <= MAX_ORDER_MINOR && amount_minor % self.0.step == 0
     }
 
-    /// The rule of [`Currency::takes`], for the person who breaks it.
+    /// The rule of [`Currency::takes`], for an error message.
     #[must_use]
     pub fn rule(&self) -> String {
         let Row {
@@ -137,9 +137,9 @@ impl fmt::Display for Currency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
-    /// How many minor units.
+    /// The number of minor units.
     pub amount_minor: i64,
-    /// Of which currency.
+    /// The currency.
     pub currency: Currency,
 }
 

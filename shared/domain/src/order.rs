@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 use crate::{named, serde_as_text};
 
 named! {
-    /// Where an order stands.
+    /// The status of an order.
     pub enum OrderStatus {
         /// Accepted; no payment was confirmed yet.
         Placed = "placed",
@@ -155,16 +155,16 @@ impl DeclineReason {
 pub struct Try {
     /// From 1.
     pub n: u32,
-    /// Which gateway the card's token belongs to.
+    /// The gateway of the card's token.
     pub gateway: String,
     /// The idempotency key of the confirmation, without the order's id and a slash before it.
     pub key: String,
     /// The gateway's token for the card.
     pub method: String,
-    /// Hashes of the request that brought the card; none for the first card and for our own repeat.
+    /// Hashes of the request that submitted the card; none for the first card and for the system's own repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Fingerprint>,
-    /// How many keys of this try are used up.
+    /// The number of used keys of this try.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys_used: u32,
     /// Whether the gateway's answer to this try is stored. A later answer is then about this try or a later
@@ -233,54 +233,54 @@ impl TryFrom<u8> for Format {
 /// The action that the gateway requires of the shopper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentAction {
-    /// Where to do it.
+    /// The address of the page.
     pub url: String,
-    /// Until when.
+    /// The deadline.
     pub deadline: Timestamp,
 }
 
-/// An order: one reservation on its way to being paid.
+/// An order: one reservation and its payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The format of this document.
     pub format: Format,
     /// A hash of the reservation's id.
     pub id: OrderId,
-    /// The reservation it was made from.
+    /// The reservation from which it was made.
     pub reservation: ReservationId,
-    /// Whose it is.
+    /// The shopper.
     pub shopper: ShopperId,
-    /// How many units.
+    /// The number of units.
     pub units: u32,
-    /// What the shopper consented to pay, for all units.
+    /// The amount that the shopper consented to pay, for all units.
     pub amount: Money,
-    /// The claim as the order's transaction wrote it into the shard.
+    /// The claim that the order's transaction wrote into the shard.
     pub claim: Claim,
     /// The cards that were tried, the oldest first. The last one is the current try.
     pub tries: Vec<Try>,
-    /// Hashes of the request that placed it, to tell a repeat from a contradiction.
+    /// Hashes of the request that placed it, to distinguish a repeat from a different request.
     pub fingerprint: Fingerprint,
-    /// The request that placed it, as log lines and events name it; none of a request that came without an id.
+    /// The id of the request that placed it, for log lines and events; none if the request had no id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
-    /// How many keys under which the payment was to be created are used up.
+    /// The number of used keys for the creation of the payment.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub create_keys_used: u32,
     /// The gateway's id of the payment, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
-    /// Where it stands.
+    /// Its status.
     pub status: OrderStatus,
-    /// Why it ended without payment.
+    /// The reason why it ended without payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
-    /// What the shopper has to do.
+    /// The action that the shopper must take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<PaymentAction>,
     /// Why the order is to end unpaid; the order ends once the gateway reports that no money was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<EndReason>,
-    /// Who has to act next.
+    /// Who must act next.
     pub turn: Turn,
     /// The rest of the shopper's time when the turn began, in milliseconds.
     pub shopper_left_ms: i64,
@@ -288,16 +288,16 @@ pub struct Order {
     pub cards_left: u32,
     /// The order's time limits and its number of cards.
     pub terms: Terms,
-    /// Hashes of the operator's request that kept it last.
+    /// Hashes of the operator's last request to keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Fingerprint>,
-    /// What happened to it.
+    /// Its history.
     pub history: History,
     /// Grows by one with every change, from 1.
     pub version: u32,
-    /// When it was placed.
+    /// The time at which it was placed.
     pub placed_at: Timestamp,
-    /// When it last changed.
+    /// The time of its last change.
     pub updated_at: Timestamp,
     /// The end of the current turn: of the shopper's time, or of the wait for the gateway.
     pub payment_deadline: Timestamp,
@@ -326,7 +326,7 @@ pub struct OrderStep {
     pub effect: Option<StockEffect>,
 }
 
-/// A change that does not follow from where the order stands.
+/// A change that is not possible in the order's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an order that is {} cannot become that", .0.as_str())]
 pub struct NotPossible(pub OrderStatus);
@@ -336,11 +336,11 @@ pub struct NotPossible(pub OrderStatus);
 pub struct Placement {
     /// The reservation.
     pub reservation: ReservationId,
-    /// Whose it is.
+    /// The shopper.
     pub shopper: ShopperId,
     /// The *ordered* claim that replaces the hold.
     pub claim: Claim,
-    /// What the shopper consented to pay.
+    /// The amount that the shopper consented to pay.
     pub amount: Money,
     /// The gateway's token for the card.
     pub payment_method: String,
@@ -350,7 +350,7 @@ pub struct Placement {
     pub terms: Terms,
 }
 
-/// Hashes of the request that placed an order: one of its idempotency key, one of all that the shopper asked for.
+/// Hashes of the request that placed an order: one of its idempotency key, one of its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
     key: String,
@@ -391,7 +391,7 @@ impl Fingerprint {
         self.key == other.key
     }
 
-    /// Whether both requests asked for the same.
+    /// Whether both requests had the same contents.
     #[must_use]
     pub fn has_contents_of(&self, other: &Self) -> bool {
         self.contents == other.contents
@@ -421,7 +421,7 @@ impl FromStr for Fingerprint {
 
 serde_as_text!(Fingerprint);
 
-/// The bucket of the index of open orders in which an order stands while it is open.
+/// The bucket of the index of open orders that contains an open order.
 #[must_use]
 pub fn bucket_of(id: &OrderId) -> u8 {
     let bytes = id.as_str().bytes();
@@ -479,7 +479,7 @@ impl Order {
         }
     }
 
-    /// Whether state and tries are what the history says.
+    /// Whether state and tries agree with the history.
     #[must_use]
     pub fn follows_from_history(&self) -> bool {
         let tries =
@@ -488,7 +488,7 @@ impl Order {
             && self.tries.len() == tries.iter().sum::<usize>()
     }
 
-    /// Whether it ended in a way that counts towards the price of holding ([`crate::lapse`]).
+    /// Whether its end counts as a lapse ([`crate::lapse`]).
     #[must_use]
     pub fn counts_as_lapse(&self) -> bool {
         self.reason.is_some_and(EndReason::counts_as_lapse)
@@ -516,7 +516,7 @@ impl Order {
         method == Some(current.method.as_str()) && !earlier.iter().any(|one| known(one) || alike(one))
     }
 
-    /// Whether a decline that may pass is still to be tried again by ourselves: once in an order's life.
+    /// Whether the system may try the same card again after a temporary decline: once for each order.
     #[must_use]
     pub fn may_try_again(&self) -> bool {
         self.history.count(Cause::TriedAgain) == 0
@@ -542,7 +542,7 @@ impl Order {
         self.status.is_open().then(|| bucket_of(&self.id))
     }
 
-    /// Notes the gateway's id, before anything is confirmed.
+    /// Stores the gateway's id before any confirmation.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is placed and has no payment yet.
@@ -552,11 +552,11 @@ impl Order {
         Ok(step)
     }
 
-    /// Takes the next key for the call that comes next: the gateway stored a failure under the present one, and answers it to every repeat. The
-    /// caller has seen that no money was taken under it.
+    /// Takes the next key for the next call, since the gateway stored a failure under the current key and answers it
+    /// to every repeat. The caller has checked that no money was taken under the current key.
     ///
     /// # Errors
-    /// [`NotPossible`] unless a payment is to be created or confirmed, and a key is left: [`MAX_KEYS`] in all.
+    /// [`NotPossible`] unless a payment is to be created or confirmed, and a key is left, of [`MAX_KEYS`] in all.
     pub fn next_key(&self, now: Timestamp) -> Result<OrderStep, NotPossible> {
         let mut order = self.clone();
         let current = order.tries.last_mut().filter(|_| self.payment_id.is_some());
@@ -576,7 +576,7 @@ impl Order {
         Ok(self.step(order, None, now))
     }
 
-    /// Notes what the shopper has to do, until their time is over.
+    /// Stores the action that the shopper must take within the shopper's time.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is being paid, or waits for an action already.
@@ -594,7 +594,7 @@ impl Order {
         Ok(step)
     }
 
-    /// The shopper acted, and the gateway works on the payment.
+    /// The shopper acted, and the gateway processes the payment.
     ///
     /// # Errors
     /// [`NotPossible`] unless it waits for an action.
@@ -602,7 +602,7 @@ impl Order {
         self.after(Cause::Acted, now)
     }
 
-    /// The current try was declined, and the shopper may bring another card.
+    /// The current try was declined, and the shopper may submit another card.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is being paid and cards are left.
@@ -618,7 +618,7 @@ impl Order {
     /// The current try was declined, and no further card may be tried: the order is to end.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it is being paid and nobody has asked for its end yet.
+    /// [`NotPossible`] unless it is being paid and no end has been requested.
     pub fn declined_for_good(
         &self,
         reason: DeclineReason,
@@ -628,7 +628,7 @@ impl Order {
         self.after_decline(Cause::GiveUpDeclined, reason, charge, now)
     }
 
-    /// The current try was declined for a reason that may pass: the same card is tried again.
+    /// The current try was declined for a temporary reason: the same card is tried again.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is being paid and [`Order::may_try_again`].
@@ -650,10 +650,10 @@ impl Order {
         Ok(step)
     }
 
-    /// The shopper brings another card.
+    /// The shopper submits another card.
     ///
     /// # Errors
-    /// [`NotPossible`] unless the last card was declined, a card and time are left, and nobody wants the order to end.
+    /// [`NotPossible`] unless the last card was declined, a card and time are left, and no end has been requested.
     pub fn another_card(
         &self,
         method: String,
@@ -668,7 +668,8 @@ impl Order {
         Ok(step)
     }
 
-    /// A hash of the address of the bank's page, while the shopper has to act there: 48 bits in base64url, which lead nobody to the page.
+    /// A hash of the address of the bank's page, while the shopper must act there: 48 bits in base64url, from which
+    /// the address cannot be derived.
     #[must_use]
     pub fn page(&self) -> Option<String> {
         let action = self.action.as_ref()?;
@@ -698,10 +699,12 @@ impl Order {
         }
     }
 
-    /// The operator lets it wait for the gateway for `seconds` more, counted from `now`. `request` tells a repeat from another wish.
+    /// The operator lets it wait for the gateway for `seconds` more, counted from `now`. `request` distinguishes a
+    /// repeat from a new request.
     ///
     /// # Errors
-    /// [`NotPossible`] unless it waits for the gateway, nobody wants it to end, and it was kept fewer than [`MAX_KEEPS`] times.
+    /// [`NotPossible`] unless it waits for the gateway, no end has been requested, and it was kept fewer than
+    /// [`MAX_KEEPS`] times.
     pub fn keep(&self, seconds: u32, request: Fingerprint, now: Timestamp) -> Result<OrderStep, NotPossible> {
         if self.history.count(Cause::Kept) >= MAX_KEEPS {
             return Err(NotPossible(self.status));
@@ -722,7 +725,8 @@ impl Order {
         kept.after(Cause::Kept, now)
     }
 
-    /// The operator states that the gateway does not know the payment: once a look-up says so too, the order may end.
+    /// The operator states that the gateway does not have the payment. The order may end when a look-up finds nothing
+    /// either.
     ///
     /// # Errors
     /// [`NotPossible`] unless it has a payment and is to end.
@@ -730,13 +734,13 @@ impl Order {
         self.after(Cause::NotAtGateway, now)
     }
 
-    /// Whether the operator has stated that the gateway does not know its payment.
+    /// Whether the operator has stated that the gateway does not have its payment.
     #[must_use]
     pub fn is_not_at_gateway(&self) -> bool {
         self.history.count(Cause::NotAtGateway) > 0
     }
 
-    /// How many of its tries were declined.
+    /// The number of its declined tries.
     #[must_use]
     pub fn declines(&self) -> u32 {
         let declined = self.tries.iter().filter(|one| one.declined.is_some());
@@ -766,7 +770,8 @@ impl Order {
         self.after(Cause::Paid, now)
     }
 
-    /// No money moved and none will: the units go back. The caller has seen to the compensation of the order's status.
+    /// No money moved and none will: the units are returned. The caller has carried out the compensation of the
+    /// order's status.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is open.
@@ -774,7 +779,7 @@ impl Order {
         self.after(Cause::ended(reason), now)
     }
 
-    /// The money was given back. The units stay sold: putting them on sale again is a restock.
+    /// The money was refunded. The units stay sold: a restock puts units on sale again.
     ///
     /// # Errors
     /// [`NotPossible`] unless it is paid.
@@ -804,9 +809,9 @@ impl Order {
         Ok(step)
     }
 
-    /// The step that `cause` is: the only way in which status, turn and history change.
+    /// The step of `cause`. Only this function changes status, turn and history.
     fn after(&self, cause: Cause, now: Timestamp) -> Result<OrderStep, NotPossible> {
-        // A clock that runs behind must not make an order younger.
+        // A clock that is behind must not move an order's time back.
         let at = self.updated_at.max(now);
         let (state, effect) = self.state().after(cause, at, &self.terms)?;
         let history = self.history.with(cause, at.millis_since(self.placed_at));
@@ -1003,7 +1008,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
     }
 
-    /// An order as the table has it. Orders are stored for years, so no change of a type may change this text without another format.
+    /// An order in its stored form. Orders are stored for years, so a change of this text needs another format
+    /// number.
     const STORED: &str = r#"{"format":2,"id":"ocm7m6sabaizeamsdfo3u6iffs5","reservation":"demo.TEE-M.0.Cn6XvQs-Zo","shopper":"ada","units":1,"amount":{"amount_minor":4900,"currency":"EUR"},"claim":"o1mx9ajb9cCn6XvQs-Zo","tries":[{"n":1,"gateway":"stripe","key":"confirm/1","method":"pm_card_visa","declined":"insufficient_funds","charge":"ch_1"},{"n":2,"gateway":"stripe","key":"confirm/2","method":"pm_2","request":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl"}],"fingerprint":"KpdRbDVLaISM29j1SiJqCl:KpdRbDVLaISM29j1SiJqCl","payment_id":"pi_example","status":"paying","turn":"gateway","shopper_left_ms":20000,"cards_left":1,"terms":"120/60/7200","history":"placed:0,created:400,declined:900,another_card:40900","version":4,"placed_at":1796407200000,"updated_at":1796407240900,"payment_deadline":1796414440900,"due_at":1796407255900}"#;
 
     #[test]
@@ -1144,7 +1150,7 @@ mod tests {
         assert!(tried.follows_from_history());
         let stored = serde_json::to_value(&tried).unwrap();
         assert_eq!(serde_json::from_value::<Order>(stored).unwrap(), tried);
-        // Orders of releases before have neither member.
+        // Orders of earlier releases have neither member.
         let before = serde_json::to_string(&order()).unwrap();
         assert!(!before.contains("keys_used"), "{before}");
     }
@@ -1370,7 +1376,7 @@ mod tests {
         assert_eq!(step.order.updated_at, now());
     }
 
-    /// The index has an open order under its bucket's number, so the number may not change from version to version.
+    /// The index stores an open order under its bucket's number, so the number must not change between versions.
     #[test]
     fn an_order_keeps_its_bucket() {
         assert_eq!(order().open_bucket(), Some(49));

@@ -56,7 +56,7 @@ impl CallRate {
     /// The highest rate.
     pub const HIGHEST: Self = Self(MAX_GATEWAY_CALLS_PER_SECOND);
 
-    /// So many calls a second.
+    /// A rate of this many calls a second.
     ///
     /// # Errors
     /// [`RateError`]
@@ -113,15 +113,15 @@ pub struct CallsWanted {
     pub line: u8,
     /// The rate of this line.
     pub rate: CallRate,
-    /// How many calls.
+    /// The number of calls.
     pub calls: u32,
-    /// The present moment.
+    /// The current time.
     pub now: Timestamp,
     /// The latest time at which the turns may begin.
     pub latest: Timestamp,
 }
 
-/// What they are told.
+/// The answer to a request for turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// The calls may be made from this time on.
@@ -151,7 +151,7 @@ impl CallsWanted {
         line.filter(|line| (now..=farthest).contains(line)).unwrap_or(now)
     }
 
-    /// How far ahead of now a line may be.
+    /// The largest time by which a line may be ahead of now.
     #[must_use]
     pub const fn farthest(&self) -> Timestamp {
         self.now.plus_millis(MAX_LINE_MS)
@@ -271,7 +271,7 @@ mod tests {
             for (at, _) in &begun {
                 let within = begun.iter().filter(|(other, _)| (0..1_000).contains(&other.millis_since(*at)));
                 let calls: u32 = within.map(|(_, calls)| calls).sum();
-                // Calls of one taking begin together, and moments are whole milliseconds.
+                // The calls of one request begin together, at whole milliseconds.
                 prop_assert!(calls <= rate + 8 + rate.div_ceil(1_000), "{calls} calls in a second at {rate}");
             }
         }

@@ -26,11 +26,11 @@ use crate::time::Timestamp;
 use crate::{named, serde_as_text};
 
 named! {
-    /// Who has to act next.
+    /// Who must act next.
     pub enum Turn {
         /// The shopper: the shopper's time for payment runs.
         Shopper = "shopper",
-        /// The gateway or this system: the shopper's time stands still.
+        /// The gateway or this system: the shopper's time is paused.
         Gateway = "gateway",
     }
 }
@@ -232,13 +232,13 @@ serde_as_text!(Terms);
 /// The part of an order that follows from its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Where it stands.
+    /// Its status.
     pub status: OrderStatus,
-    /// Why it ended without payment.
+    /// The reason why it ended without payment.
     pub reason: Option<EndReason>,
     /// The reason why the order is to end unpaid, once the gateway reports that no money was taken.
     pub cancel_requested: Option<EndReason>,
-    /// Who has to act next.
+    /// Who must act next.
     pub turn: Turn,
     /// The rest of the shopper's time when the turn began, in milliseconds.
     pub shopper_left_ms: i64,
@@ -378,7 +378,7 @@ pub struct History(Vec<(Cause, i64)>);
 pub struct HistoryError;
 
 impl History {
-    /// The most changes that are kept.
+    /// The largest number of stored changes.
     pub const MOST: usize = 40;
     /// The room that is reserved for a request to end and an end.
     const ENDS: usize = 3;
@@ -410,7 +410,7 @@ impl History {
         self.0.last().map(|(cause, _)| *cause)
     }
 
-    /// How often something caused a change.
+    /// The number of changes with this cause.
     #[must_use]
     pub fn count(&self, cause: Cause) -> usize {
         self.0.iter().filter(|(one, _)| *one == cause).count()

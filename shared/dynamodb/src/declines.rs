@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `#card#{drop}#{the card's fingerprint}` | `orders`: a set of order ids |
 //!
-//! It stands in the table of the purchases. A counter's key begins with its drop's id, so none can be such a key.
+//! It is in the table of the purchases. A counter's key begins with its drop's id, so no counter can have such a key.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::ids::{DropId, OrderId};

@@ -74,7 +74,7 @@ impl DropStore {
             .expression_attribute_values(":listed", s(part(listing)))
     }
 
-    /// Writes one of the drop's copies, which stand on no calendar.
+    /// Writes one of the drop's copies, which are not on the calendar.
     fn update_copy(&self, drop: &Drop, doc: &AttributeValue, copy: u8) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.clients.tables.drops)

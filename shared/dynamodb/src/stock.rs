@@ -27,7 +27,7 @@ use crate::shard::{TABLE, keyed_shard_of, shard_item, shard_of};
 /// How many chunks of a survey are read concurrently.
 const SURVEY_CHUNKS: usize = 4;
 
-/// The stock, and the purchase counters that a peek returns with it.
+/// The stock, and the purchase counters that a read of a shopper's shards returns too.
 #[derive(Debug, Clone)]
 pub struct StockStore {
     clients: Clients,

@@ -47,13 +47,13 @@ pub enum EventType {
     /// The card was declined. The shopper may submit another card.
     #[serde(rename = "com.stampede.order.payment_failed")]
     PaymentFailed,
-    /// It was paid.
+    /// The order was paid.
     #[serde(rename = "com.stampede.order.paid")]
     Paid,
     /// The payment was refused.
     #[serde(rename = "com.stampede.order.declined")]
     Declined,
-    /// It was called off.
+    /// The order was cancelled.
     #[serde(rename = "com.stampede.order.cancelled")]
     Cancelled,
     /// The money was refunded.
@@ -123,7 +123,7 @@ impl EventType {
 pub enum News {
     /// The order is paid.
     Confirmed,
-    /// The shopper must act before the payment can go on.
+    /// The shopper must act before the payment can continue.
     ActNow,
     /// The card was declined. The shopper may submit another card.
     CardDeclined,
@@ -150,11 +150,11 @@ impl News {
 /// The order at one version, with the data that consumers may see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderData {
-    /// Which order.
+    /// The order.
     pub order_id: OrderId,
     /// Its version.
     pub version: u32,
-    /// Where it stands.
+    /// Its status.
     pub status: OrderStatus,
     /// The reason for an end without payment.
     pub reason: Option<EndReason>,
@@ -166,11 +166,11 @@ pub struct OrderData {
     pub sku: SkuId,
     /// The shopper: a hash of the token's issuer and subject.
     pub shopper_id: ShopperId,
-    /// How many units.
+    /// The number of units.
     pub quantity: u32,
     /// The amount, in minor units.
     pub amount_minor: i64,
-    /// In which currency.
+    /// The currency.
     pub currency: String,
     /// The gateway's id of the payment, if a payment exists.
     pub payment_id: Option<String>,
@@ -183,7 +183,7 @@ pub struct OrderData {
 /// An order event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderEvent {
-    /// What has happened.
+    /// The change.
     pub kind: EventType,
     /// The order after it.
     pub data: OrderData,

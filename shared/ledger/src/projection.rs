@@ -130,7 +130,7 @@ impl PostgresLedger {
             );
             answers.push(answer.clone());
             if lost {
-                // The remaining events would meet the same time-out, so they get the same answer.
+                // The remaining events would also time out, so they get the same answer.
                 answers.resize(events.len(), answer);
                 break;
             }

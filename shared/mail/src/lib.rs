@@ -6,7 +6,7 @@
 //! **Model.** [`SesMail`] sends one mail of plain text in UTF-8. A failure is a [`MailError`], made from the error's code
 //! alone: the service's message is neither logged nor kept.
 //!
-//! | what came back | what it means |
+//! | answer | meaning |
 //! |---|---|
 //! | no connection, 429, `TooManyRequestsException`, `LimitExceededException` | `Busy` |
 //! | any other refusal: an unverified sender, paused sending, a missing permission, an address that is not taken | `Refused` |

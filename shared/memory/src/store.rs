@@ -23,7 +23,6 @@ use crate::yielding::yield_now;
 pub struct OrderChange {
     /// The order before; `None` when it is new.
     pub before: Option<Order>,
-    /// The order after.
     pub after: Order,
 }
 

@@ -19,7 +19,7 @@ pub enum NotChanged<X> {
     /// The order does not permit the change.
     #[error("{0}")]
     Refused(X),
-    /// It keeps changing.
+    /// The order changed during every attempt.
     #[error("changed again and again")]
     Contended,
     /// The database did not answer.
@@ -27,11 +27,11 @@ pub enum NotChanged<X> {
     Store(#[from] StoreError),
 }
 
-/// What a wish comes to.
+/// The result of a request.
 pub enum Change {
-    /// It was fulfilled before.
+    /// The request was fulfilled before.
     Already(Order),
-    /// This step fulfils it.
+    /// The step that fulfils the request.
     Step(OrderStep),
 }
 

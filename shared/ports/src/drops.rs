@@ -71,7 +71,7 @@ pub trait ReadStatus: Send + Sync {
 /// The free units of each shard of one SKU, as last surveyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreeCounts {
-    /// When they were surveyed.
+    /// The time of the survey.
     pub as_of: Timestamp,
     /// The lease under which they were written.
     pub fencing: u64,
@@ -110,14 +110,14 @@ pub trait WriteStatus: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
 
-/// The right to conduct a drop, for a short while.
+/// The right to conduct a drop for a limited time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Who has it.
+    /// The holder.
     pub holder: String,
     /// Grows whenever the holder of the lease changes; part of every write under the lease.
     pub fencing: u64,
-    /// Until when it is held.
+    /// The time at which it ends.
     pub until: Timestamp,
 }
 

@@ -13,7 +13,7 @@ pub enum Destination {
     Payments,
     /// To `project-ledger`, which writes the ledger.
     Ledger,
-    /// To `notify-shopper`, which tells the shopper by mail.
+    /// To `notify-shopper`, which sends the shopper a mail.
     Mail,
 }
 

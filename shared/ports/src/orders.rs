@@ -16,9 +16,10 @@ use crate::{Conditional, StoreError};
 pub struct Placing {
     /// The order, at version 1.
     pub order: Order,
-    /// The hold it was made from, exactly as seen: it becomes `order.claim`.
+    /// The hold from which it was made, exactly as read: it becomes `order.claim`.
     pub hold: Claim,
-    /// The most units the shopper may have in open and paid orders of this drop, this one included.
+    /// The largest number of units that the shopper may have in open and paid orders of this drop, including this
+    /// order.
     pub per_shopper_limit: u32,
     /// The shipping address as JSON text: stored apart from the order, and never streamed.
     pub address: String,

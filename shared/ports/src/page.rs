@@ -1,7 +1,7 @@
 //! Lists in pages.
 
-/// Cuts the entries that were found in a list to a page of at most `limit`, and answers the place of its last entry when
-/// there are more. A reader looks for one entry more than `limit` to know that.
+/// Reduces the found entries of a list to a page of at most `limit`, and returns the position of its last entry if
+/// there are more. The caller reads one entry more than `limit`, which shows whether there are more.
 pub fn cut<T, P>(found: &mut Vec<T>, limit: u16, place: impl Fn(&T) -> P) -> Option<P> {
     let limit = usize::from(limit);
     let more = found.len() > limit;

@@ -65,7 +65,8 @@ impl fmt::Debug for PaymentMethod {
     }
 }
 
-/// The gateway's fingerprint of a card: one for all tokens of one card number. Not shown by `Debug`: it tells a card from all others.
+/// The gateway's fingerprint of a card, equal for all tokens of one card number. `Debug` does not show it, since it
+/// identifies a card.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CardFingerprint(String);
 
@@ -94,7 +95,7 @@ impl fmt::Debug for CardFingerprint {
     }
 }
 
-/// A short code from the gateway, safe to log and store: 1 to 64 of letters, digits, `_` and `-`.
+/// A short code from the gateway that may be logged and stored: 1 to 64 letters, digits, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Code(String);
 
@@ -126,7 +127,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// Tells the gateway that two calls are the same one. Follows from the order and the step, never from time or chance.
+/// Identifies repeats of one call to the gateway. It depends only on the order and the step, never on time or random
+/// numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
@@ -137,7 +139,8 @@ impl IdempotencyKey {
         Self::create_after(order, 0)
     }
 
-    /// The key under which an order's payment is created when `used` keys are used up, as [`domain::order::Order::create_keys_used`] stores it.
+    /// The key under which an order's payment is created after `used` used keys, as
+    /// [`domain::order::Order::create_keys_used`] stores it.
     #[must_use]
     pub fn create_after(order: &OrderId, used: u32) -> Self {
         Self(match used {
@@ -176,11 +179,11 @@ impl IdempotencyKey {
 pub struct NewPayment {
     /// The order that the payment belongs to. The gateway stores it with the payment, for the audit.
     pub order: OrderId,
-    /// How much. Positive.
+    /// The amount, which is positive.
     pub amount: Money,
 }
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentState {
     /// The payment was not confirmed: no money was taken, and none will be without a confirmation.
@@ -188,14 +191,14 @@ pub enum PaymentState {
     /// The shopper must act at `url` first. No money was taken. It will be taken when the shopper acts,
     /// unless the payment is cancelled.
     ActionRequired {
-        /// Where to send the shopper; at most [`MAX_URL_BYTES`].
+        /// The address to which the shopper is sent; at most [`MAX_URL_BYTES`].
         url: String,
     },
     /// The gateway is processing the payment. Look it up again later.
     Processing,
-    /// The money is ours.
+    /// The money was captured.
     Succeeded {
-        /// How much was taken.
+        /// The captured amount.
         captured: Money,
     },
     /// Refused: no money moved. It may be confirmed again under another key, with another card.
@@ -221,7 +224,7 @@ pub struct Payment {
     pub id: PaymentId,
     /// The amount of the payment.
     pub amount: Money,
-    /// Where it stands.
+    /// Its state.
     pub state: PaymentState,
 }
 
@@ -230,7 +233,7 @@ pub struct Payment {
 pub struct Refund {
     /// The gateway's id of the refund.
     pub id: PaymentId,
-    /// How much is given back.
+    /// The refunded amount.
     pub amount: Money,
 }
 
@@ -307,8 +310,8 @@ impl Transient for GatewayError {
 
 /// Takes and refunds money.
 pub trait PaymentGateway: Send + Sync {
-    /// Makes a payment without taking money: [`PaymentState::Unconfirmed`]. The same key with the same payment answers
-    /// the same one.
+    /// Makes a payment without taking money: [`PaymentState::Unconfirmed`]. A repeat with the same key and payment
+    /// returns the same payment.
     fn create(
         &self,
         payment: &NewPayment,

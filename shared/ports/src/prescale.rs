@@ -79,7 +79,7 @@ pub trait ReadQuotas: Send + Sync {
     ) -> impl Future<Output = Result<Readable<Quotas>, ControlError>> + Send;
 }
 
-/// Looks at the account.
+/// Reads the state of the account.
 pub trait Observe: Send + Sync {
     /// Everything that the baseline names, by the baseline's names. A missing function or database is
     /// `Broken`; a missing table or event source is inactive. `orders_draining` is `true` while orders are
@@ -87,7 +87,7 @@ pub trait Observe: Send + Sync {
     fn observe(&self, baseline: &Baseline) -> impl Future<Output = Result<Seen, ControlError>> + Send;
 }
 
-/// How a change went.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carried {
     /// Complete.
@@ -158,7 +158,7 @@ pub trait WriteProfile: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<()>, ControlError>> + Send;
 }
 
-/// Keeps what drops taught.
+/// Stores the lessons of drops.
 pub trait KeepLessons: Send + Sync {
     /// The lesson that was stored last; `None` for a drop without one.
     fn lesson(&self, drop: &DropId) -> impl Future<Output = Result<Option<Lesson>, StoreError>> + Send;
@@ -187,9 +187,9 @@ pub struct Audited {
     /// The index of the change in the run, from 1. With the fencing number it identifies the record, so a
     /// second write replaces the record.
     pub number: u32,
-    /// When it was begun.
+    /// The start of the change.
     pub at: Timestamp,
-    /// Who ran: the invocation.
+    /// The invocation that made the change.
     pub run: String,
     /// The trigger of the run: `scheduled`, or the mode of a manual run.
     pub mode: String,
@@ -208,12 +208,12 @@ pub trait WriteAudit: Send + Sync {
     fn audit(&self, change: &Audited) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// What a run stands on.
+/// The basis of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     /// The right to run.
     pub lease: Lease,
-    /// What the last run left.
+    /// The record of the last run.
     pub record: Option<Record>,
 }
 

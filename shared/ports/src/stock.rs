@@ -81,9 +81,9 @@ pub trait ClaimStock: Send + Sync {
     ) -> impl Future<Output = Result<Conditional<Option<Shard>>, StoreError>> + Send;
 }
 
-/// Gives units back.
+/// Returns units.
 pub trait GiveBackStock: Send + Sync {
-    /// Returns the units of a *held* claim, exactly as seen. Refused: that claim is no longer there.
+    /// Returns the units of a *held* claim, exactly as read. Refused: that claim no longer exists.
     fn give_back(&self, seen: &SeenClaim)
     -> impl Future<Output = Result<Conditional<()>, StoreError>> + Send;
 }
@@ -112,7 +112,7 @@ pub trait ReadClaim: Send + Sync {
 pub enum Consistency {
     /// Eventually consistent, at half the cost.
     Eventual,
-    /// As it certainly is.
+    /// Strongly consistent.
     Strong,
 }
 
@@ -126,7 +126,7 @@ pub trait SurveyStock: Send + Sync {
     ) -> impl Future<Output = Result<Vec<(ShardKey, Shard)>, StoreError>> + Send;
 }
 
-/// Makes shards.
+/// Creates shards.
 pub trait AllocateStock: Send + Sync {
     /// Creates the shard with all its `units` free, unless it exists. Refused: it exists, in any state.
     fn allocate(

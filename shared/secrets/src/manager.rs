@@ -19,7 +19,6 @@ pub const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 /// milliseconds. The caller processes a payment and retries later.
 pub const FETCH_TIMEOUT_MS: u64 = 800;
 
-/// One secret in Secrets Manager.
 #[derive(Debug, Clone)]
 pub struct SecretsManager {
     client: Client,

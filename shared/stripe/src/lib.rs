@@ -8,7 +8,7 @@
 //! **Model.** A payment is a PaymentIntent: created without a means of payment, confirmed in a second call with one, its
 //! `metadata[order_id]` naming the order. [`wire`] parses the API's answers, [`outcome`] maps an answer to its meaning, [`client`] sends requests. This crate retries nothing, since a retry needs the order and only the caller has it.
 //!
-//! | what came back | what it means |
+//! | answer | meaning |
 //! |---|---|
 //! | no connection could be made | `NotSent` |
 //! | connection lost, time-out, unreadable or too long answer | `Unknown` |
@@ -20,7 +20,7 @@
 //! | 404 to a look-up | no such payment |
 //! | 400 `payment_intent_unexpected_state` to a cancel | the payment as it is |
 //! | 401, 403: the key is wrong, or may not do this | `NoKey` |
-//! | nothing, since the key is of the other mode or does not tell its mode | `WrongMode` |
+//! | nothing, since the key has the other mode or its mode is unknown | `WrongMode` |
 //! | any other 4xx | `Refused` |
 //!
 //! **The key** is read before each call ([`ports::secrets::ReadSecret`], which caches it), and reported as

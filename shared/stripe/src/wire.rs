@@ -79,7 +79,6 @@ struct Redirect {
     url: Option<String>,
 }
 
-/// A refund.
 #[derive(Debug, Deserialize)]
 pub struct RefundBody {
     id: String,

@@ -147,7 +147,7 @@ async fn the_sweeper_s_reminder_drives_like_the_first_message() {
     let order = scene.read(&id).await;
     let body = OrderEvent::due(&order).encode().unwrap();
     let reminder = || vec![record("m", Some(body.clone()))];
-    // The order's due time was moved again, so another reminder is on its way.
+    // The order's due time was moved again, so another reminder will come.
     let later = order.due_at.plus_seconds(15);
     assert!(scene.store.put_off(&order, later).await.unwrap().is_done());
     assert!(failures(&scene, reminder()).await.is_empty());

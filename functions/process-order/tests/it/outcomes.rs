@@ -173,7 +173,7 @@ async fn an_older_decline_is_none_of_the_current_try() {
     let id = scene.order("ada", DECLINED).await;
     assert_eq!(scene.advance(&id).await, Ok(Advanced::Waiting));
     assert!(scene.bring(&id, VISA).await);
-    // The second confirm is lost on its way, so the look-up still reports the first card.
+    // The second confirm does not reach the gateway, so the look-up still reports the first card.
     scene
         .gateway
         .set_plan(|op, _| (op == GatewayOp::Confirm).then_some(memory::GatewayFault::UnknownBefore));

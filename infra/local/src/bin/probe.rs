@@ -1,4 +1,5 @@
-//! A function for the stack's own tests: speaks the Runtime API over plain sockets and does as the event says.
+//! A function for the stack's own tests: it uses the Runtime API over plain sockets and carries out the event's
+//! instructions.
 //!
 //! HTTP events are answered with what arrived; the paths `/crash`, `/hang` and `/error` misbehave. Of queue messages
 //! those whose body starts with `bad` are reported as failed, of stream records those with an attribute `bad`; a body
@@ -82,7 +83,7 @@ fn handle(event: Value) -> Result<Value, Value> {
             "/hang" => loop {
                 std::thread::park();
             },
-            // Until somebody makes the file.
+            // Waits until the file exists.
             "/wait" => {
                 let go = format!("{}.go", std::env::var("PROBE_LOG").unwrap());
                 while !std::path::Path::new(&go).exists() {

@@ -20,7 +20,7 @@ pub const BETWEEN_MS: (u64, u64) = (6_000, 12_000);
 /// From the gateway's first call to its one long outage, in milliseconds: in the middle of a sale.
 pub const BEFORE_LONG_OUTAGE_MS: u64 = 3_000;
 
-/// What goes wrong at the gateway from the start.
+/// The gateway's faults from the start.
 pub(super) fn of(plan: &FaultPlan, seed: u64) -> GatewayFaults {
     GatewayFaults {
         outage: plan.has(Fault::GatewayOutage) && plan.gateway_outage_seconds.is_none(),
@@ -39,7 +39,7 @@ pub const WEBHOOKS_LOST_TWICE_LATE: (f64, f64, f64) = (0.3, 0.3, 0.5);
 /// How late a late webhook is, in milliseconds.
 pub const WEBHOOK_LATE_MS: u64 = 5_000;
 
-/// What goes wrong with webhooks from the start.
+/// The faults of webhooks from the start.
 pub(super) fn of_webhooks(plan: &FaultPlan, seed: u64) -> WebhookFaults {
     if !plan.has(Fault::WebhookDisorder) {
         return WebhookFaults::default();

@@ -49,7 +49,6 @@ pub enum Loss {
 pub enum Fate {
     /// Carried out and answered.
     Answered,
-    /// Refused with this answer.
     Refused(Answer),
     /// Only a part of a batch of reads is done: the request for that part, and the unprocessed keys.
     Partly(Vec<u8>, Value),

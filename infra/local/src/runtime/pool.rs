@@ -76,7 +76,7 @@ pub(super) struct Work {
     pub(super) reply: oneshot::Sender<Result<Bytes, Failure>>,
 }
 
-/// Tells a waiting invocation which process took it.
+/// Reports to a waiting invocation which process took it.
 pub(super) struct Taken {
     process: Arc<Process>,
     fresh: bool,
@@ -449,7 +449,7 @@ enum Grown {
     TooFast,
 }
 
-/// Where an invocation was placed.
+/// The process of an invocation.
 enum Placed {
     With(Arc<Process>),
     Queued(oneshot::Receiver<Taken>),

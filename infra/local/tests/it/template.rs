@@ -107,7 +107,7 @@ fn functions_that_no_drop_scales_have_concurrency_of_their_own_where_the_stage_s
     assert_eq!(reserved("false"), [("prescale".to_owned(), 1)]);
     let all = reserved("true");
     assert_eq!(all.len(), 8, "{all:?}");
-    // What the parameter's description and infra/prescale/quotas-raised.toml say.
+    // The numbers in the parameter's description and in infra/prescale/quotas-raised.toml.
     assert_eq!(all.iter().map(|(_, units)| units).sum::<usize>(), 206);
 }
 

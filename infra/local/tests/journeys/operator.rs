@@ -211,7 +211,7 @@ pub(crate) async fn an_order_that_waits_for_the_gateway_is_kept_and_ended(world:
     let drop = "awaited";
     world.publish(&Plan::new(drop, &[("ONE", 2)])).await;
     let by = &world.file.operator_token;
-    // Whoever is at the bank's page has the unit in payment until they act.
+    // While a shopper is at the bank's page, the unit counts as in payment.
     let bob = world.shopper("awaitedbob");
     let at_the_bank = bob.order_one(drop, "ONE", "pm_card_authenticationRequired").await;
     let in_payment = until("the status shows the unit in payment", || async move {

@@ -166,8 +166,8 @@ impl Store {
         }
     }
 
-    /// How long the caller waits in vain: it notices a broken connection at once, and a missing answer at the
-    /// time-out.
+    /// How long the caller waits for an answer that does not come: not at all when the connection breaks, and until the
+    /// time-out when the answer is missing.
     fn silence_ms(&self) -> i64 {
         let drawn = keyed(
             self.world().seed,

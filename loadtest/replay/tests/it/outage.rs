@@ -8,7 +8,8 @@ use replay::process::Function;
 use replay::run::{Options, run};
 use replay::tokens::Keys;
 
-/// Every order is placed, paid for and ended while the database is away. No event becomes a dead letter: the ledger has every version at the end.
+/// Every order is placed, paid for and ended while the database is unavailable. No event becomes a dead letter: the
+/// ledger has every version at the end.
 #[test]
 fn an_hour_without_the_database_loses_nothing() {
     let keys = Keys::new().unwrap();

@@ -173,7 +173,7 @@ fn crowds_that_come_together_add_up_and_others_do_not() {
     assert_eq!(provisioned(&[OPENING, OPENING + 600], OPENING), 160);
     // The second gathers after the first's rush.
     assert_eq!(provisioned(&[OPENING, OPENING + 661], OPENING), 80);
-    // The middle one meets both others, which do not meet each other.
+    // The middle drop overlaps both others, which do not overlap each other.
     assert_eq!(
         provisioned(&[OPENING, OPENING + 600, OPENING + 1_200], OPENING + 600),
         160

@@ -558,7 +558,7 @@ proptest! {
     fn what_a_profile_causes_gives_that_profile_back(causing in profiles(), other in profiles()) {
         let measured = caused(&causing, 50_000_000, 5_000_000);
         prop_assert_eq!(measured.mistakes(), vec![]);
-        // From whatever there was before; but who reads a table's units can only be told in its proportions.
+        // The result does not depend on the former profile, except for the readers' shares of a table's units.
         let calibrated = calibrate(&other, &[measured]);
         prop_assert_eq!(calibrated.kept, Vec::<String>::new());
         let (wanted, found) = (numbers(&causing), numbers(&calibrated.profile));

@@ -227,7 +227,7 @@ proptest! {
         let mut floor: BTreeMap<String, u32> = BTreeMap::new();
         let mut now = first.plus_seconds(0);
         let mut lucky = luck.iter().cycle();
-        // A good while after the last drop, runs no longer die, so that the end can be told.
+        // Some time after the last drop, runs no longer die, so that the final state can be checked.
         let calm = last.plus_seconds(600);
         let end = calm.plus_seconds(20 * 60);
         while now < end {

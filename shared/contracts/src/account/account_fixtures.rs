@@ -17,7 +17,6 @@ use crate::fixtures::{NOW, id};
 pub const API: &str = "get-drop";
 /// A function that handles a queue's messages.
 pub const WORKER: &str = "process-order";
-/// A table.
 pub const TABLE: &str = "OrdersTable";
 /// The queue's event source.
 pub const SOURCE: &str = "PaymentsQueue";

@@ -139,7 +139,7 @@ fn whatever_is_missing_is_named_where_it_is_missing() {
                         mistakes.len() == 1 && !optional.contains(&name),
                         "{field}: {mistakes:?}"
                     );
-                    // An enum value without a variant does not tell which variant was meant.
+                    // An enum value without a variant does not name the intended variant.
                     let told = mistakes[0].message.contains(name) || inside.ends_with("polling");
                     assert!(told || *at == field, "{mistakes:?}");
                 }

@@ -65,7 +65,7 @@ impl TakeCalls for OrderStore {
         let mut line = self.lines.get(wanted.line);
         for _ in 0..MOST_WRITES {
             let begins = wanted.begins_us(line);
-            // A line never goes back, so a line that was too far ahead still is.
+            // A line never moves back, so a line that was too far ahead still is.
             if begins > latest {
                 return Ok(Turn::Later(from_micros(begins)));
             }

@@ -23,7 +23,6 @@ pub(crate) fn bucket_key(bucket: u8) -> String {
     format!("{bucket:x}")
 }
 
-/// The item of an order.
 pub(crate) fn order_item(order: &Order) -> Result<Item, StoreError> {
     let mut item = HashMap::from([
         (KEY.to_owned(), s(order.id.as_str())),

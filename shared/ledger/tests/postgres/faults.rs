@@ -109,7 +109,7 @@ async fn a_process_without_a_batch_keeps_nobody_out() {
     let another = PostgresLedger::with_limits(ledger.server.database(WRITER), SHORT);
     for (n, version) in life.chunks(1).enumerate() {
         let turn = if n % 2 == 0 { &one } else { &another };
-        // The server needs a moment to notice that the last connection has closed.
+        // The server needs some time to detect that the last connection has closed.
         let let_in = async {
             loop {
                 let answers = turn.project(version).await;

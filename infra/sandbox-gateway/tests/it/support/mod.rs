@@ -67,7 +67,7 @@ impl Sandbox {
         }
     }
 
-    /// Stops the sandbox and waits until it is gone.
+    /// Stops the sandbox and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
         drop(self.client);

@@ -77,7 +77,7 @@ async fn a_fail_over_under_way_is_not_begun_again() {
     assert_eq!(server.requests("FailoverDBCluster").len(), 0);
 }
 
-/// The failover was started and the answer lost. The next look shows the failover, and it is not started twice.
+/// The failover was started and the answer lost. The next read shows the failover, and it is not started twice.
 #[tokio::test]
 async fn a_fail_over_whose_answer_is_lost_is_seen_by_the_next_look() {
     let server = scripted(vec![
