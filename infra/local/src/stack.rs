@@ -62,15 +62,15 @@ pub struct Options {
     /// The folder of the project's installed tools, such as PostgreSQL.
     #[arg(long, default_value = ".tools")]
     pub tools: PathBuf,
-    /// Also start control control_planes, at the baseline of the documents in this folder: `infra/prescale`. Without
-    /// control control_planes, the schedules of functions that call them do not run.
+    /// Also start control planes, at the baseline of the documents in this folder: `infra/prescale`. Without
+    /// control planes, the schedules of functions that call them do not run.
     #[arg(long)]
     pub control_planes: Option<PathBuf>,
     /// The largest number of processes per function.
     #[arg(long, default_value_t = DEFAULT_CONCURRENCY)]
     pub concurrency: usize,
     /// Scale as AWS does: start a process at once for every request that finds none idle, and add this many
-    /// ms to its start for the platform's work. With control control_planes, the ledger's server gets the size that
+    /// ms to its start for the platform's work. With control planes, the ledger's server gets the size that
     /// they hold.
     #[arg(long, value_name = "PLATFORM_MS")]
     pub as_aws: Option<u64>,
@@ -185,7 +185,7 @@ struct Urls {
     dynamodb: String,
     gateway: String,
     mail: String,
-    /// Set if the stack has control control_planes.
+    /// Set if the stack has control planes.
     control_planes: Option<String>,
     secrets: String,
     sqs: String,
@@ -249,7 +249,7 @@ impl Urls {
         ]
         .into_iter()
         .chain(of_planes)
-        // The control control_planes' front end also reads parameters from the stores.
+        // The control planes' front end also reads parameters from the stores.
         .chain([("AWS_ENDPOINT_URL_SSM", control_planes.unwrap_or(&self.secrets))])
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect()
@@ -360,7 +360,7 @@ impl Servers {
                     capacity_control,
                     spawner,
                 );
-                Some(started.await.context("the control control_planes")?)
+                Some(started.await.context("the control planes")?)
             }
         };
         Ok(Self {
@@ -373,7 +373,7 @@ impl Servers {
     }
 }
 
-/// The services that functions call, except the payment gateway and the control control_planes.
+/// The services that functions call, except the payment gateway and the control planes.
 struct Services {
     meter: Arc<Meter>,
     permissions: Arc<Permissions>,
@@ -615,7 +615,7 @@ impl Stack {
     }
 }
 
-/// Checks that every function to run has a binary. Functions that need control control_planes run only with `control_planes`.
+/// Checks that every function to run has a binary. Functions that need control planes run only with `control_planes`.
 ///
 /// # Errors
 /// Names the missing binaries and the command that builds them.
