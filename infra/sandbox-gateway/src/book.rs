@@ -105,7 +105,7 @@ impl Book {
         Some((attempt, subject, token.and_then(methods::behaviour)))
     }
 
-    /// Carries a POST out.
+    /// Executes a POST request.
     pub fn execute(&mut self, operation: Operation) -> Reply {
         let done = match operation {
             Operation::Create {

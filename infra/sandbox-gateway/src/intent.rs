@@ -110,7 +110,7 @@ pub struct Intent {
     pub amount: u64,
     /// Lower-case ISO 4217.
     pub currency: String,
-    /// Its status.
+    /// The intent's status.
     pub status: Status,
     /// The caller's metadata.
     pub metadata: Map<String, Value>,

@@ -31,7 +31,7 @@ pub struct Call {
     pub function: Function,
     pub method: Method,
     pub path: String,
-    /// Its idempotency key.
+    /// The call's idempotency key.
     pub key: Option<String>,
     pub body: Option<Vec<u8>>,
 }
@@ -76,7 +76,7 @@ pub struct Client {
     pub journal: Arc<Journal>,
     /// The client's name in the history.
     pub name: String,
-    /// Its bearer token.
+    /// The client's bearer token.
     pub token: Arc<str>,
     sent: Arc<Mutex<u64>>,
 }

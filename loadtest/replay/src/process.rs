@@ -108,7 +108,7 @@ struct Invocation {
 
 /// A process. It serves one invocation at a time, and keeps its state until it dies.
 pub struct Process {
-    /// Its number.
+    /// The process's number.
     pub id: u64,
     /// Of which function.
     pub function: Function,

@@ -45,7 +45,7 @@ pub struct World {
     pub watch: Watch,
     /// The tables as they were at earlier moments, the latest first, for reads that may lag.
     pub before: Mutex<VecDeque<MemoryStore>>,
-    /// Its time and its tasks.
+    /// The virtual time and the tasks that wait for it.
     pub timeline: Arc<Timeline>,
     state: Mutex<State>,
 }

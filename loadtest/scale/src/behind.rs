@@ -61,7 +61,7 @@ struct Queue {
 /// A queue's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct QueueReport {
-    /// Its name.
+    /// The queue's name.
     pub queue: &'static str,
     /// Messages sent to it.
     pub sent: u64,

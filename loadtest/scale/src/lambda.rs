@@ -66,7 +66,7 @@ struct Figures {
 /// The figures of a function's environments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FunctionReport {
-    /// Its name.
+    /// The function's name.
     pub function: &'static str,
     /// Provisioned environments.
     pub provisioned: usize,

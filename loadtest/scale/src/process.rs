@@ -14,7 +14,7 @@ use crate::world::World;
 /// An environment. It serves one invocation at a time.
 #[derive(Debug)]
 pub struct Process {
-    /// Its number.
+    /// The process's number.
     pub id: u64,
     /// Of which function.
     pub function: Function,

@@ -26,7 +26,7 @@ pub struct Ingredients<'a> {
     /// What was run.
     pub settings: &'a Settings,
     pub world: &'a World,
-    /// Its functions.
+    /// The functions and services of the run.
     pub fleet: &'a Fleet,
     /// What shoppers measured.
     pub measured: &'a Measured,

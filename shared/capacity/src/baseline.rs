@@ -13,7 +13,7 @@ use crate::members;
 pub struct FunctionBaseline {
     /// The function.
     pub function: String,
-    /// Its memory, in MB.
+    /// The function's memory, in MB.
     pub memory_mb: u32,
     /// Provisioned concurrency on the live alias.
     #[serde(default)]

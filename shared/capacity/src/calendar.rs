@@ -71,7 +71,7 @@ members!(Stretch: seconds, peak_factor);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarDrop<M = Timestamp> {
-    /// Its identifier.
+    /// The drop's identifier.
     pub id: DropId,
     /// The drop's progress.
     #[serde(default)]

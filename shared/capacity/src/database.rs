@@ -15,11 +15,11 @@ use crate::members;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassSize {
-    /// Its name, such as `db.r6g.large`.
+    /// The class, such as `db.r6g.large`.
     pub class: String,
     /// The measured rate at which the ledger writes rows on it.
     pub rows_per_second: f64,
-    /// Its connection limit.
+    /// The largest number of connections to an instance of the class.
     pub connections: u32,
     /// The list price of one instance for an hour, in US dollars.
     pub usd_per_hour: f64,

@@ -65,11 +65,11 @@ pub enum Effect {
 pub struct LimitMet {
     /// The limit.
     pub limit: Limit,
-    /// Its value.
+    /// The limit's value.
     pub is: f64,
     /// The value that the whole demand needs.
     pub needed: f64,
-    /// Its effect at the current value.
+    /// The limit's effect at the current value.
     pub effect: Effect,
 }
 

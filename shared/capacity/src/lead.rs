@@ -18,7 +18,7 @@ use super::steps::{Step, database_steps};
 pub struct LeadPart {
     /// The name of the part.
     pub part: &'static str,
-    /// Its duration, in seconds.
+    /// The part's duration, in seconds.
     pub seconds: u32,
 }
 

@@ -36,9 +36,9 @@ pub struct ObservedFunction {
 /// One database instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its name.
+    /// The instance's name.
     pub name: String,
-    /// Its class.
+    /// The instance's class.
     pub class: String,
     /// Whether it is the writer.
     pub writer: bool,

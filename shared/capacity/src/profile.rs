@@ -56,7 +56,7 @@ scalars!(Through);
 pub struct FunctionShare {
     /// The function.
     pub function: String,
-    /// Its share of the group's requests, relative to the others' shares.
+    /// The function's share of the group's requests, relative to the others' shares.
     pub share: f64,
     /// The 95th percentile of a request's duration, warm, in ms.
     pub p95_ms: f64,
@@ -84,7 +84,7 @@ pub struct Group {
     /// 1 is left for spill-over. The reservation also limits the group, so that it cannot starve others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_over_provisioned: Option<f64>,
-    /// Its functions.
+    /// The group's functions.
     pub functions: Vec<FunctionShare>,
 }
 

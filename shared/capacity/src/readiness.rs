@@ -65,9 +65,9 @@ pub enum PartKind {
 /// One part of the capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Its kind.
+    /// The part's kind.
     pub kind: PartKind,
-    /// Its name.
+    /// The part's name.
     pub name: String,
     /// The needed amount.
     pub wanted: f64,

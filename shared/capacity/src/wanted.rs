@@ -19,7 +19,7 @@ use super::quotas::Quotas;
 pub struct WantedDrop {
     /// The drop.
     pub drop: DropId,
-    /// Its window.
+    /// The drop's window.
     pub window: Window,
     /// The share of its demand that is served. Its admission rate must be lowered to it.
     pub share: Share,

@@ -111,9 +111,9 @@ pub trait Database {
     fn stock(&self) -> impl StockPorts;
     fn orders(&self) -> impl OrderPorts;
     fn drops(&self) -> impl DropPorts;
-    /// Its status documents.
+    /// The database's status documents.
     fn status(&self) -> impl StatusPorts;
-    /// Its documents of issuers.
+    /// The database's documents of issuers.
     fn issuers(&self) -> impl IssuerPorts;
     /// The address stored for an order, read in a separate way, since no port reads it.
     fn address(&self, id: &OrderId) -> impl Future<Output = Option<String>>;

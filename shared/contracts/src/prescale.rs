@@ -79,7 +79,7 @@ pub struct Entry {
 
 /// A store under test.
 pub trait Ledger {
-    /// Its ports.
+    /// The ledger's ports.
     fn store(&self) -> impl PrescalePorts;
     /// The change of that name, read in a separate way, since no port reads it.
     fn entry(&self, fencing: u64, number: u32) -> impl Future<Output = Option<Entry>>;

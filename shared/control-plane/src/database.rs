@@ -17,7 +17,7 @@ pub(crate) fn works(status: Option<&str>) -> bool {
 
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// Its settings.
+    /// The database's settings.
     pub(crate) observed: ObservedDatabase,
     /// Whether all parts are available, and no change waits for its maintenance window.
     pub(crate) settled: bool,

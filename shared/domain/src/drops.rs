@@ -51,7 +51,7 @@ pub enum Phase {
 /// One SKU of a drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sku {
-    /// Its identifier within the drop.
+    /// The SKU's identifier within the drop.
     pub sku: SkuId,
     /// The displayed name.
     pub title: String,
@@ -105,7 +105,7 @@ pub struct FieldError {
 /// A drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {
-    /// Its identifier.
+    /// The drop's identifier.
     pub id: DropId,
     /// Grows with every change; writes are conditional on it.
     pub version: u64,

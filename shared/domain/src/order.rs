@@ -269,7 +269,7 @@ pub struct Order {
     /// The gateway's id of the payment, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
-    /// Its status.
+    /// The order's status.
     pub status: OrderStatus,
     /// The reason why it ended without payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -291,7 +291,7 @@ pub struct Order {
     /// Hashes of the operator's last request to keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Fingerprint>,
-    /// Its history.
+    /// The order's history.
     pub history: History,
     /// Grows by one with every change, from 1.
     pub version: u32,

@@ -232,7 +232,7 @@ serde_as_text!(Terms);
 /// The part of an order that follows from its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Its status.
+    /// The order's status.
     pub status: OrderStatus,
     /// The reason why it ended without payment.
     pub reason: Option<EndReason>,

@@ -84,7 +84,7 @@ pub struct Request {
 /// A valid reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
-    /// Its identifier.
+    /// The reservation's identifier.
     pub id: ReservationId,
     /// The claim.
     pub claim: Claim,

@@ -57,9 +57,9 @@ pub struct SeenClaim {
 /// Why a hold is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReturnReason {
-    /// Its deadline has passed on every clock.
+    /// The claim's deadline has passed on every clock.
     Expired,
-    /// Its shopper has newer claims that reach the limit, or a newer one on the same SKU.
+    /// The claim's shopper has newer claims that reach the limit, or a newer one on the same SKU.
     Surplus,
     /// The drop was cancelled.
     DropCancelled,

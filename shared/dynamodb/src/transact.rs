@@ -49,7 +49,7 @@ fn unbuilt() -> StoreError {
 
 /// Sends a transaction once. A failure is logged with `table`, the table of the first write.
 ///
-/// Its `ClientRequestToken` is a random one from the SDK. DynamoDB remembers a token for ten minutes. With a token made
+/// The request's `ClientRequestToken` is a random one from the SDK. DynamoDB remembers a token for ten minutes. With a token made
 /// of the order, a repeat would be answered as done where the port promises a refusal with the order, and a repeat with
 /// a later deadline would be refused as a different request. The conditions alone make a repeat harmless.
 pub(crate) async fn transact(

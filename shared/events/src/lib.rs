@@ -152,9 +152,9 @@ impl News {
 pub struct OrderData {
     /// The order.
     pub order_id: OrderId,
-    /// Its version.
+    /// The order's version.
     pub version: u32,
-    /// Its status.
+    /// The order's status.
     pub status: OrderStatus,
     /// The reason for an end without payment.
     pub reason: Option<EndReason>,

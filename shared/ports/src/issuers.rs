@@ -20,7 +20,7 @@ impl IssuerList {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Shoppers, Self::Operators];
 
-    /// Its name in keys and logs.
+    /// The list's name in keys and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

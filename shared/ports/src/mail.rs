@@ -64,7 +64,7 @@ impl FromStr for MailAddress {
 /// A mail of plain text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// To whom.
+    /// The recipient.
     pub to: MailAddress,
     /// The subject: one line.
     pub subject: String,

@@ -224,7 +224,7 @@ pub struct Payment {
     pub id: PaymentId,
     /// The amount of the payment.
     pub amount: Money,
-    /// Its state.
+    /// The payment's state.
     pub state: PaymentState,
 }
 

@@ -121,7 +121,7 @@ type Script = Arc<Mutex<dyn FnMut(&Request) -> Answer + Send>>;
 /// A server on a free port of this machine.
 #[derive(Debug)]
 pub struct Server {
-    /// Its base URL.
+    /// The server's base URL.
     pub url: String,
     requests: Arc<Mutex<Vec<Request>>>,
     task: JoinHandle<()>,

@@ -38,7 +38,7 @@ impl<
 
 /// An account under test, at the declared baseline.
 pub trait ControlPlanes {
-    /// Its ports.
+    /// The account's ports.
     fn account(&self) -> impl AccountPorts;
     /// The declared documents.
     fn documents(&self) -> &Documents;
