@@ -10,7 +10,7 @@ use super::number::{Number, Numbers, numbers, with};
 /// One number over all runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
-    /// The parameter's name, as in the document. A share is given as the function's part of its group, 0 to 1.
+    /// The number's name, as in the document. A share is given as the function's part of its group, 0 to 1.
     pub number: String,
     /// The profile's former value; none for a number that it did not have.
     pub old: Option<f64>,

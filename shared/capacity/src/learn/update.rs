@@ -35,7 +35,7 @@ impl Default for Pace {
 /// One number that was moved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// The changed parameter's name.
+    /// The number's name in the profile.
     pub number: String,
     /// The former value; 0 for a number that the profile did not have.
     pub old: f64,
