@@ -234,12 +234,11 @@ mod tests {
         );
         let read: CapacityProfile = toml::from_str(&text).unwrap();
         let before: CapacityProfile = toml::from_str(&std::fs::read_to_string(PROFILE).unwrap()).unwrap();
-        assert_eq!(
-            (read.groups[1].weight.opening, read.groups[1].functions[0].p95_ms),
-            (7.0, 30.0)
-        );
+        assert_eq!(read.groups[1].weight.opening, 7.0);
+        assert_eq!(read.groups[1].functions[0].p95_ms, 30.0);
         assert_eq!(read.groups[0], before.groups[0]);
-        assert_eq!((read.lead, &read.tables), (before.lead, &before.tables));
+        assert_eq!(read.lead, before.lead);
+        assert_eq!(&read.tables, &before.tables);
     }
 
     #[test]

@@ -122,12 +122,8 @@ async fn a_hold_becomes_one_order_however_often_it_is_asked_for() {
     let reservation = scene.hold("ada", "TEE", 0, 2).await;
     let body = scene.body(&reservation, 9800);
     let first = scene.send("ada", "k", &body).await;
-    assert_eq!(
-        (first.0, first.1["status"].as_str()),
-        (202, Some("placed")),
-        "{}",
-        first.1
-    );
+    assert_eq!(first.0, 202, "{}", first.1);
+    assert_eq!(first.1["status"].as_str(), Some("placed"), "{}", first.1);
     assert_eq!(scene.send("ada", "k", &body).await, first);
     assert_eq!(
         scene.send("ada", "another key", &body).await.0,
@@ -159,10 +155,9 @@ async fn a_repeat_finds_its_order_also_after_the_end() {
         .unwrap();
     assert!(scene.store.advance(&step).await.unwrap().is_done());
     let (status, view) = scene.send("ada", "k", &body).await;
-    assert_eq!(
-        (status, view["status"].as_str(), view["reason"].as_str()),
-        (202, Some("declined"), Some("payment_declined"))
-    );
+    assert_eq!(status, 202);
+    assert_eq!(view["status"].as_str(), Some("declined"));
+    assert_eq!(view["reason"].as_str(), Some("payment_declined"));
     scene.store.audit().unwrap();
 }
 

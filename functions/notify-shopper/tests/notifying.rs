@@ -87,7 +87,8 @@ async fn a_paid_order_is_confirmed_once() {
     assert_eq!(scene.notify(&event).await, Ok(Notified::Now));
     assert_eq!(scene.notify(&event).await, Ok(Notified::Before));
     let sent = scene.mailbox.sent();
-    assert_eq!((sent.len(), sent[0].to.expose()), (1, EMAIL));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].to.expose(), EMAIL);
     let id = event.data.order_id.as_str();
     assert_eq!(sent[0].subject, format!("Your order {id} is confirmed"));
     assert!(

@@ -86,10 +86,13 @@ async fn an_order_is_reminded_of_when_its_time_has_come_and_not_before() {
     assert_eq!(bench.sweep().await.found, 0);
     bench.due();
     let swept = bench.sweep().await;
-    assert_eq!((swept.passes, swept.found, swept.reminded), (1, 1, 1));
+    assert_eq!(swept.passes, 1);
+    assert_eq!(swept.found, 1);
+    assert_eq!(swept.reminded, 1);
     let now = bench.runtime.now();
     let order = bench.order(&orders[0].id).await;
-    assert_eq!((order.version, order.due_at), (1, now.plus_millis(REDRIVE_MS)));
+    assert_eq!(order.version, 1);
+    assert_eq!(order.due_at, now.plus_millis(REDRIVE_MS));
     assert_eq!(
         bench.reminders(),
         [(order.id.clone(), 1)],
@@ -124,7 +127,9 @@ async fn all_buckets_are_swept() {
     assert_eq!(buckets, (0..OPEN_BUCKETS).collect());
     bench.due();
     let swept = bench.sweep().await;
-    assert_eq!((swept.found, swept.reminded, swept.failed), (600, 600, 0));
+    assert_eq!(swept.found, 600);
+    assert_eq!(swept.reminded, 600);
+    assert_eq!(swept.failed, 0);
     let reminded: BTreeSet<_> = bench.reminders().into_iter().map(|(id, _)| id).collect();
     assert_eq!(reminded, orders.iter().map(|order| order.id.clone()).collect());
 }
@@ -157,7 +162,8 @@ async fn a_run_whose_time_is_up_still_makes_one_pass() {
     let (bench, _) = Bench::with_orders(1).await;
     bench.due();
     let swept = bench.sweeper().run(TestRuntime::START).await;
-    assert_eq!((swept.passes, bench.runtime.slept_ms()), (1, 0));
+    assert_eq!(swept.passes, 1);
+    assert_eq!(bench.runtime.slept_ms(), 0);
 }
 
 #[tokio::test]
@@ -173,7 +179,8 @@ async fn several_sweepers_at_once_remind_once() {
         sweeper.run(now)
     );
     let reminded = all.0.reminded + all.1.reminded + all.2.reminded + all.3.reminded;
-    assert_eq!((reminded, bench.reminders().len()), (40, 40));
+    assert_eq!(reminded, 40);
+    assert_eq!(bench.reminders().len(), 40);
     let failed = all.0.failed + all.1.failed + all.2.failed + all.3.failed;
     assert_eq!(failed, 0, "a conflict is no failure");
 }
@@ -186,7 +193,8 @@ async fn a_fault_that_passes_is_not_noticed() {
             bench.due();
             bench.store.fail_next(op, fault);
             let swept = bench.sweep().await;
-            assert_eq!((swept.reminded, swept.failed), (1, 0), "{op:?} {fault:?}");
+            assert_eq!(swept.reminded, 1, "{op:?} {fault:?}");
+            assert_eq!(swept.failed, 0, "{op:?} {fault:?}");
             assert_eq!(bench.reminders()[0].1, 1, "{op:?} {fault:?}");
         }
     }
@@ -199,7 +207,9 @@ async fn an_order_that_cannot_be_read_or_written_holds_no_other_up() {
         bench.due();
         bench.store.fail_nth(op, 7, Fault::Broken);
         let swept = bench.sweep().await;
-        assert_eq!((swept.found, swept.reminded, swept.failed), (30, 29, 1), "{op:?}");
+        assert_eq!(swept.found, 30, "{op:?}");
+        assert_eq!(swept.reminded, 29, "{op:?}");
+        assert_eq!(swept.failed, 1, "{op:?}");
         assert_eq!(bench.sweep().await.reminded, 1, "the next pass finds it, {op:?}");
     }
 }
@@ -222,7 +232,8 @@ async fn a_database_that_is_away_fails_nothing_for_good() {
     bench.due();
     bench.store.set_plan(|_, _| Some(Fault::Busy));
     let swept = bench.sweep().await;
-    assert_eq!((swept.found, swept.reminded), (0, 0));
+    assert_eq!(swept.found, 0);
+    assert_eq!(swept.reminded, 0);
     assert!(swept.failed > 0, "it is told");
     let overrun = bench
         .runtime
@@ -243,7 +254,8 @@ async fn a_reminder_that_is_not_accepted_is_sent_again_and_else_comes_due_again(
     bench.queues.fail_next_event(Some(SendFault::Lost));
     bench.queues.fail_next_event(Some(SendFault::Unconfirmed));
     let swept = bench.sweep().await;
-    assert_eq!((swept.reminded, swept.unsent), (1, 0));
+    assert_eq!(swept.reminded, 1);
+    assert_eq!(swept.unsent, 0);
     assert_eq!(bench.reminders().len(), 2, "the unconfirmed one had arrived");
 
     bench.runtime.advance(REDRIVE_MS);
@@ -251,7 +263,8 @@ async fn a_reminder_that_is_not_accepted_is_sent_again_and_else_comes_due_again(
         bench.queues.fail_next_event(Some(SendFault::Lost));
     }
     let swept = bench.sweep().await;
-    assert_eq!((swept.reminded, swept.unsent), (0, 1));
+    assert_eq!(swept.reminded, 0);
+    assert_eq!(swept.unsent, 1);
     bench.runtime.advance(2 * REDRIVE_MS);
     assert_eq!(bench.sweep().await.reminded, 1);
 }

@@ -489,16 +489,15 @@ mod tests {
         ] {
             // The second need is denied, so the allowed first one must not be counted.
             let denied = permissions.check("f", &[get.clone(), bad.clone()]).unwrap_err();
-            assert_eq!(
-                (denied.action.as_str(), &denied.resource),
-                (&*bad.action, &bad.resource)
-            );
+            assert_eq!(denied.action.as_str(), &*bad.action);
+            assert_eq!(&denied.resource, &bad.resource);
         }
         assert!(permissions.check("nobody", &[get]).is_err());
         let report = permissions.report();
         let figures = &report["f"];
         assert_eq!(figures.granted, ["s:Get t/x"]);
-        assert_eq!((figures.used[0].times, figures.unused.len()), (1, 0));
+        assert_eq!(figures.used[0].times, 1);
+        assert_eq!(figures.unused.len(), 0);
         assert_eq!(figures.denied.len(), 3);
         assert_eq!(report["nobody"].denied[0].times, 1);
     }

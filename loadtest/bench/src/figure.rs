@@ -51,10 +51,10 @@ mod tests {
     fn the_median_is_in_the_middle() {
         assert_eq!(Figure::of(&[]), None);
         let three = Figure::of(&[3.0, 1.0, 100.0]).unwrap();
-        assert_eq!(
-            (three.median, three.min, three.max, three.n),
-            (3.0, 1.0, 100.0, 3)
-        );
+        assert_eq!(three.median, 3.0);
+        assert_eq!(three.min, 1.0);
+        assert_eq!(three.max, 100.0);
+        assert_eq!(three.n, 3);
         assert_eq!(Figure::of(&[1.0, 2.0, 3.0, 4.0]).unwrap().median, 2.5);
     }
 

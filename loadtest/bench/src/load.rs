@@ -256,6 +256,8 @@ mod tests {
             ((Kind::Reserve, 201), 2),
             ((Kind::Reserve, 409), 5),
         ]);
-        assert_eq!((phase.good(), phase.all(), phase.rate()), (10, 15, 5.0));
+        assert_eq!(phase.good(), 10);
+        assert_eq!(phase.all(), 15);
+        assert_eq!(phase.rate(), 5.0);
     }
 }

@@ -107,11 +107,8 @@ pub fn taken(input: &[u8]) -> bool {
     let head = json(head).expect("a head that was taken is JSON");
     let deployers = *scope == Scope::UnlistedOnly;
     let kid = if deployers { "d" } else { "a" };
-    assert_eq!(
-        (&head["alg"], &head["kid"]),
-        (&"EdDSA".into(), &kid.into()),
-        "{head}"
-    );
+    assert_eq!(head["alg"], "EdDSA", "{head}");
+    assert_eq!(head["kid"], kid, "{head}");
     assert_eq!(read.sub.starts_with(SMOKE_PREFIX), deployers, "{told}");
     assert!(
         !deployers || read.exp.saturating_sub(read.iat) <= MAX_DEPLOYER_SECONDS,

@@ -306,7 +306,8 @@ mod tests {
         assert_eq!(taken(&mut lambda, 5_000, 0), (1_500, Some(Refused::Account)));
         let report = lambda.report(0);
         let reserve = report.iter().find(|report| report.function == "reserve").unwrap();
-        assert_eq!((reserve.cold_starts, reserve.environments), (300, 1_500));
+        assert_eq!(reserve.cold_starts, 300);
+        assert_eq!(reserve.environments, 1_500);
     }
 
     #[test]

@@ -238,15 +238,10 @@ mod tests {
     fn a_clean_run_is_found_clean() {
         let findings = audit(&fixture::clean());
         assert!(findings.kept(), "{findings:#?}");
-        assert_eq!(
-            (
-                findings.allocated,
-                findings.reserved,
-                findings.ordered,
-                findings.paid
-            ),
-            (10, 5, 4, 3)
-        );
+        assert_eq!(findings.allocated, 10);
+        assert_eq!(findings.reserved, 5);
+        assert_eq!(findings.ordered, 4);
+        assert_eq!(findings.paid, 3);
         assert_eq!(findings.free, 7);
     }
 
@@ -274,7 +269,8 @@ mod tests {
             let told = value
                 .as_u64()
                 .or(value.as_array().map(|lines| lines.len() as u64));
-            assert_eq!((figure, told), (expected, Some(expected)), "{promise}");
+            assert_eq!(figure, expected, "{promise}");
+            assert_eq!(told, Some(expected), "{promise}");
         }
     }
 
@@ -299,7 +295,8 @@ mod tests {
         for n in 0..1_000 {
             count.add(1, || n.to_string());
         }
-        assert_eq!((count.count, count.lines.len()), (1_000, MAX_LINES));
+        assert_eq!(count.count, 1_000);
+        assert_eq!(count.lines.len(), MAX_LINES);
     }
 
     #[test]

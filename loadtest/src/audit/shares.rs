@@ -74,7 +74,8 @@ mod tests {
     fn what_could_be_sold_is_on_sale_and_wanted_by_who_can_pay() {
         let mut facts = fixture::clean();
         let found = audit(&facts);
-        assert_eq!((found.paid, found.sellable), (3, 3), "ada's and bob's");
+        assert_eq!(found.paid, 3, "ada's and bob's");
+        assert_eq!(found.sellable, 3, "ada's and bob's");
         assert_eq!(found.sold_share, Some(1.0));
         // Other shoppers who would have paid for 3 units; one of them wants more than the limit.
         for (shopper, quantity) in [("gus", 1), ("hal", 5)] {
@@ -85,7 +86,8 @@ mod tests {
             ended.buys = true;
         }
         let found = audit(&facts);
-        assert_eq!((found.sellable, found.sold_share), (6, Some(0.5)));
+        assert_eq!(found.sellable, 6);
+        assert_eq!(found.sold_share, Some(0.5));
         facts.drop.skus.truncate(1);
         facts.drop.skus[0].units = 4;
         assert_eq!(audit(&facts).sellable, 4, "no more than is on sale");
@@ -102,7 +104,8 @@ mod tests {
     fn a_repeat_finds_its_reservation_or_another() {
         let mut facts = fixture::clean();
         let found = audit(&facts);
-        assert_eq!((found.repeats, found.repeats_not_found), (0, None));
+        assert_eq!(found.repeats, 0);
+        assert_eq!(found.repeats_not_found, None);
         let mut again = |key: &str, at_ms: i64| {
             let id = fixture::reservation("A", 0, key);
             let mut repeat = fixture::reserved("ada", "A", 2, &id);

@@ -45,10 +45,9 @@ fn all_files_are_valid_for_the_api_too() {
 #[test]
 fn the_files_are_what_their_names_say() {
     let default = load("default");
-    assert_eq!(
-        (default.shoppers, default.allocated(), default.skus.len()),
-        (20_000, 600, 3)
-    );
+    assert_eq!(default.shoppers, 20_000);
+    assert_eq!(default.allocated(), 600);
+    assert_eq!(default.skus.len(), 3);
     assert_eq!(load("single").allocated(), 1);
     let plenty = load("plenty");
     for (index, sku) in plenty.skus.iter().enumerate() {
@@ -62,10 +61,8 @@ fn the_files_are_what_their_names_say() {
         );
     }
     let pairs = load("pairs");
-    assert_eq!(
-        (pairs.per_shopper_limit, pairs.behaviour.quantity_weights.len()),
-        (2, 2)
-    );
+    assert_eq!(pairs.per_shopper_limit, 2);
+    assert_eq!(pairs.behaviour.quantity_weights.len(), 2);
     let shard = domain::limits::MAX_SHARD_UNITS;
     assert!(load("remainder").skus.iter().all(|s| s.units % shard != 0));
     let several = load("several-skus");

@@ -103,7 +103,8 @@ async fn a_buyer_retries_with_the_same_key_and_follows_the_order() {
         _ => (200, order("paid", Value::Null).to_string()),
     };
     let (seen, entries, surprise) = visit(script, |_| {}).await;
-    assert_eq!((ending(&entries), surprise), (Ending::Bought, None));
+    assert_eq!(ending(&entries), Ending::Bought);
+    assert_eq!(surprise, None);
     let tries = sent(&seen, "POST", "/reservations");
     assert_eq!(tries.len(), 3);
     assert!(
@@ -156,10 +157,12 @@ async fn a_double_click_sends_the_same_key_twice_and_one_visit_goes_on() {
 async fn gone_ends_the_visit_and_all_held_does_so_only_without_patience() {
     let gone = |_: &Seen, _| (200, status("gone").to_string());
     let (seen, entries, _) = visit(gone, |_| {}).await;
-    assert_eq!((ending(&entries), seen.len()), (Ending::Gone, 1));
+    assert_eq!(ending(&entries), Ending::Gone);
+    assert_eq!(seen.len(), 1);
     let held = |_: &Seen, _| (200, status("all_held").to_string());
     let (seen, entries, _) = visit(held, |plan| plan.looks = 0).await;
-    assert_eq!((ending(&entries), seen.len()), (Ending::Impatient, 1));
+    assert_eq!(ending(&entries), Ending::Impatient);
+    assert_eq!(seen.len(), 1);
 }
 
 #[tokio::test]
@@ -240,7 +243,8 @@ async fn a_refused_checkout_is_noted_for_the_audit() {
         _ => problem(409, "reservation_expired", json!({})),
     };
     let (_, entries, surprise) = visit(script, |_| {}).await;
-    assert_eq!((ending(&entries), surprise), (Ending::HoldExpired, None));
+    assert_eq!(ending(&entries), Ending::HoldExpired);
+    assert_eq!(surprise, None);
     let refused = entries.iter().find_map(|e| match e {
         Entry::CheckoutRefused(refused) => Some(refused.clone()),
         _ => None,

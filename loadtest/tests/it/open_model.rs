@@ -46,7 +46,8 @@ async fn nobody_waits_for_the_answers_of_others() {
     let sent = tokio::time::timeout(Duration::from_secs(60), sent)
         .await
         .expect("the generator waits for answers");
-    assert_eq!((sent.unfinished, sent.surprises.len()), (0, 0));
+    assert_eq!(sent.unfinished, 0);
+    assert_eq!(sent.surprises.len(), 0);
     assert_eq!(log.lock().unwrap().len(), SHOPPERS);
 
     let measured = world.recorder.finish();

@@ -137,10 +137,8 @@ fn other_key(order: &OrderId) -> IdempotencyKey {
 pub async fn creating_takes_no_money_and_repeats_are_one_payment(test: &impl GatewayUnderTest) {
     let (gateway, order) = (test.gateway(), order("1"));
     let first = created(&gateway, &order).await;
-    assert_eq!(
-        (first.amount, &first.state),
-        (euros(4900), &PaymentState::Unconfirmed)
-    );
+    assert_eq!(first.amount, euros(4900));
+    assert_eq!(&first.state, &PaymentState::Unconfirmed);
     assert_eq!(created(&gateway, &order).await, first);
     assert_eq!(gateway.find(&first.id).await.unwrap(), Some(first));
     assert_eq!(test.charges(&order).await, 0);
@@ -415,10 +413,8 @@ pub async fn a_cancel_and_a_confirm_at_once_agree_on_who_won(test: &impl Gateway
             assert_refused(paid);
             assert_eq!(test.charges(&order).await, 0);
         } else {
-            assert_eq!(
-                (paid.unwrap().state, &cancelled),
-                (captured(4900), &captured(4900))
-            );
+            assert_eq!(paid.unwrap().state, captured(4900));
+            assert_eq!(&cancelled, &captured(4900));
             assert_eq!(test.charges(&order).await, 1);
         }
     }

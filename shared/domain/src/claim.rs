@@ -203,7 +203,7 @@ mod tests {
             } else {
                 let ordered = ordered.unwrap();
                 prop_assert_eq!(ordered.state, ClaimState::Ordered);
-                prop_assert_eq!((ordered.units, &ordered.nonce), (claim.units, &claim.nonce));
+                prop_assert_eq!(ordered.units, claim.units); prop_assert_eq!(&ordered.nonce, &claim.nonce);
             }
         }
 
@@ -245,16 +245,10 @@ mod tests {
             (CLOCK_SKEW_MS, false, true),
         ] {
             let now = deadline.plus_millis(after_ms);
-            assert_eq!(
-                (hold.is_live(now), hold.is_returnable(now)),
-                (live, returnable),
-                "{after_ms}"
-            );
-            assert_eq!(
-                (ordered.is_live(now), ordered.is_returnable(now)),
-                (true, false),
-                "{after_ms}"
-            );
+            assert_eq!(hold.is_live(now), live, "{after_ms}");
+            assert_eq!(hold.is_returnable(now), returnable, "{after_ms}");
+            assert_eq!(ordered.is_live(now), true, "{after_ms}");
+            assert_eq!(ordered.is_returnable(now), false, "{after_ms}");
             assert_eq!(ordered.ordered(now, payment), Ok(ordered.clone()));
         }
         assert_eq!(

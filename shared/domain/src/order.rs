@@ -966,7 +966,7 @@ mod tests {
             let mut effects = 0;
             for what in steps {
                 let Ok(step) = apply(&order, what) else { continue };
-                prop_assert_eq!((step.from_version, step.order.version), (order.version, order.version + 1));
+                prop_assert_eq!(step.from_version, order.version); prop_assert_eq!(step.order.version, order.version + 1);
                 if step.effect.is_some() {
                     effects += 1;
                     prop_assert!(order.status.is_open() && !step.order.status.is_open());
@@ -994,7 +994,8 @@ mod tests {
         );
         let paying = fresh.with_payment("pi_1".parse().unwrap(), now()).unwrap().order;
         let asked = paying.request_cancel(EndReason::ByShopper, now()).unwrap();
-        assert_eq!((asked.effect, asked.order.status), (None, OrderStatus::Paying));
+        assert_eq!(asked.effect, None);
+        assert_eq!(asked.order.status, OrderStatus::Paying);
         assert_eq!(asked.order.cancel_requested, Some(EndReason::ByShopper));
     }
 
@@ -1138,14 +1139,10 @@ mod tests {
     #[test]
     fn a_key_that_is_used_up_is_replaced_by_the_next_one_a_few_times() {
         let (created, tried) = (after(&[13]), after(&[0, 13, 13]));
-        assert_eq!(
-            (created.create_keys_used, created.tries[0].key.as_str()),
-            (1, "confirm/1")
-        );
-        assert_eq!(
-            (tried.create_keys_used, tried.tries[0].key.as_str()),
-            (0, "confirm/1/2")
-        );
+        assert_eq!(created.create_keys_used, 1);
+        assert_eq!(created.tries[0].key.as_str(), "confirm/1");
+        assert_eq!(tried.create_keys_used, 0);
+        assert_eq!(tried.tries[0].key.as_str(), "confirm/1/2");
         assert_eq!(tried.next_key(now()), Err(NotPossible(OrderStatus::Paying)));
         assert!(tried.follows_from_history());
         let stored = serde_json::to_value(&tried).unwrap();
@@ -1162,7 +1159,8 @@ mod tests {
             .with_payment("pi_1".parse().unwrap(), at(100))
             .unwrap()
             .order;
-        assert_eq!((paying.turn, paying.shopper_left_ms), (Turn::Gateway, 60_000));
+        assert_eq!(paying.turn, Turn::Gateway);
+        assert_eq!(paying.shopper_left_ms, 60_000);
         assert_eq!(
             paying.payment_deadline,
             at(600),
@@ -1170,32 +1168,29 @@ mod tests {
         );
         let url = || "https://bank.example/1".to_owned();
         let acting = paying.require_action(url(), at(110)).unwrap().order;
-        assert_eq!((acting.turn, acting.payment_deadline), (Turn::Shopper, at(170)));
+        assert_eq!(acting.turn, Turn::Shopper);
+        assert_eq!(acting.payment_deadline, at(170));
         assert_eq!(acting.action.as_ref().unwrap().deadline, at(170));
         let acted = acting.acted(at(155)).unwrap().order;
-        assert_eq!(
-            (acted.turn, acted.shopper_left_ms, acted.payment_deadline),
-            (Turn::Gateway, 15_000, at(755))
-        );
+        assert_eq!(acted.turn, Turn::Gateway);
+        assert_eq!(acted.shopper_left_ms, 15_000);
+        assert_eq!(acted.payment_deadline, at(755));
         assert_eq!(acted.action, None);
         let no = DeclineReason::CardDeclined;
         let failed = acted.declined(no, None, at(230)).unwrap().order;
-        assert_eq!(
-            (failed.turn, failed.payment_deadline, failed.due_at),
-            (Turn::Shopper, at(260), at(260))
-        );
+        assert_eq!(failed.turn, Turn::Shopper);
+        assert_eq!(failed.payment_deadline, at(260));
+        assert_eq!(failed.due_at, at(260));
         let card = |order: &Order, seconds| {
             order.another_card("pm_2".into(), Fingerprint::of_request(b"2", b"2"), at(seconds))
         };
         assert!(card(&failed, 260).is_err(), "the time is over");
         let again = card(&failed, 250).unwrap().order;
-        assert_eq!((again.turn, again.shopper_left_ms), (Turn::Gateway, 10_000));
+        assert_eq!(again.turn, Turn::Gateway);
+        assert_eq!(again.shopper_left_ms, 10_000);
         let failed = again.declined(no, None, at(300)).unwrap().order;
-        assert_eq!(
-            (failed.payment_deadline, failed.cards_left),
-            (at(310), 1),
-            "never started again"
-        );
+        assert_eq!(failed.payment_deadline, at(310), "never started again");
+        assert_eq!(failed.cards_left, 1, "never started again");
     }
 
     #[test]
@@ -1249,10 +1244,8 @@ mod tests {
         let placed = order();
         assert_eq!(placed.gateway_wait(), Some((now(), at(600))));
         let mut kept = placed.keep(60, request(0), at(900)).unwrap().order;
-        assert_eq!(
-            (kept.payment_deadline, kept.gateway_wait()),
-            (at(960), Some((now(), at(960))))
-        );
+        assert_eq!(kept.payment_deadline, at(960));
+        assert_eq!(kept.gateway_wait(), Some((now(), at(960))));
         assert!(kept.follows_from_history());
         let paying = kept.with_payment("pi_1".parse().unwrap(), at(910)).unwrap().order;
         let declined = paying
@@ -1276,7 +1269,8 @@ mod tests {
         let ended = paying
             .request_cancel(EndReason::GatewayUnavailable, at(930))
             .unwrap();
-        assert_eq!((ended.effect, ended.order.waits_for_gateway()), (None, true));
+        assert_eq!(ended.effect, None);
+        assert_eq!(ended.order.waits_for_gateway(), true);
         assert!(ended.order.keep(60, request(1), at(930)).is_err());
         assert!(paying.not_at_gateway(at(930)).is_err(), "nobody wants it to end");
         let stated = ended.order.not_at_gateway(at(931)).unwrap().order;

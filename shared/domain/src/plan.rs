@@ -245,7 +245,8 @@ mod tests {
         );
         assert_eq!(plan, full);
         let seventh = plan.added_by("7").unwrap();
-        assert_eq!((seventh.first, seventh.shards()), (14, 2));
+        assert_eq!(seventh.first, 14);
+        assert_eq!(seventh.shards(), 2);
         assert_eq!(seventh.allocations().collect::<Vec<_>>(), [(14, 20), (15, 10)]);
         assert_eq!(plan.added_by("r"), None);
     }

@@ -278,10 +278,10 @@ mod tests {
         shard
             .settle(&shopper(2), &shard.claims[&shopper(2)].clone())
             .unwrap();
-        assert_eq!(
-            (shard.free, shard.claimed(), shard.sold, shard.adds_up()),
-            (4, 2, 3, true)
-        );
+        assert_eq!(shard.free, 4);
+        assert_eq!(shard.claimed(), 2);
+        assert_eq!(shard.sold, 3);
+        assert_eq!(shard.adds_up(), true);
         for change in [
             |s: &mut Shard| s.free += 1,
             |s: &mut Shard| s.free -= 1,
@@ -319,11 +319,13 @@ mod tests {
             let answer = after.take_over(&shopper(who), new(units), &shopper(victim), seen);
             let row = format!("{who} with {units} over {victim}: {after:?}");
             if taken {
-                assert_eq!((answer, after.free), (Ok(()), 3 - units), "{row}");
+                assert_eq!(answer, Ok(()), "{row}");
+                assert_eq!(after.free, 3 - units, "{row}");
                 assert_eq!(after.claims.get(&shopper(who)), Some(&new(units)), "{row}");
                 assert_eq!(after.claims.len(), 2, "{row}");
             } else {
-                assert_eq!((answer, after), (Err(NotAsSeen), shard.clone()), "{row}");
+                assert_eq!(answer, Err(NotAsSeen), "{row}");
+                assert_eq!(after, shard.clone(), "{row}");
             }
         }
     }
@@ -377,7 +379,8 @@ mod tests {
         }
         shard.order(&shopper(1), &seen, ordered.clone()).unwrap();
         assert_eq!(shard.claims.get(&shopper(1)), Some(&ordered));
-        assert_eq!((shard.free, shard.claimed()), (4, 2));
+        assert_eq!(shard.free, 4);
+        assert_eq!(shard.claimed(), 2);
     }
 
     #[test]
@@ -390,16 +393,16 @@ mod tests {
         let (mut back, mut sold) = (shard.clone(), shard.clone());
         assert_eq!(back.give_back(&shopper(1), &other), Err(NotAsSeen));
         assert_eq!(sold.settle(&shopper(1), &other), Err(NotAsSeen));
-        assert_eq!((&back, &sold), (&shard, &shard));
-        assert_eq!(
-            (
-                back.give_back(&shopper(1), &seen),
-                sold.settle(&shopper(1), &seen)
-            ),
-            (Ok(()), Ok(()))
-        );
-        assert_eq!((back.free, back.sold, back.claims.len()), (6, 0, 0));
-        assert_eq!((sold.free, sold.sold, sold.claims.len()), (4, 2, 0));
+        assert_eq!(&back, &shard);
+        assert_eq!(&sold, &shard);
+        assert_eq!(back.give_back(&shopper(1), &seen), Ok(()));
+        assert_eq!(sold.settle(&shopper(1), &seen), Ok(()));
+        assert_eq!(back.free, 6);
+        assert_eq!(back.sold, 0);
+        assert_eq!(back.claims.len(), 0);
+        assert_eq!(sold.free, 4);
+        assert_eq!(sold.sold, 2);
+        assert_eq!(sold.claims.len(), 0);
         assert_eq!(back.give_back(&shopper(1), &seen), Err(NotAsSeen));
         assert_eq!(sold.settle(&shopper(1), &seen), Err(NotAsSeen));
     }

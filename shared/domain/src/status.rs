@@ -130,7 +130,9 @@ mod tests {
     fn polls_thin_out_with_distance() {
         let at = |s| Timestamp::from_millis(0).plus_seconds(s);
         let poll = |now| next_poll_seconds(Phase::Upcoming, at(1000), false, at(now));
-        assert_eq!((poll(0), poll(900), poll(999)), (Some(60), Some(25), Some(2)));
+        assert_eq!(poll(0), Some(60));
+        assert_eq!(poll(900), Some(25));
+        assert_eq!(poll(999), Some(2));
         assert_eq!(next_poll_seconds(Phase::Open, at(0), true, at(5)), None);
         assert_eq!(next_poll_seconds(Phase::Open, at(0), false, at(5)), Some(2));
     }

@@ -139,10 +139,9 @@ mod tests {
         let text = hint.encode().unwrap();
         let work = PaymentWork::decode(&text).unwrap();
         assert_eq!(work, PaymentWork::Hint(hint.order.clone()));
-        assert_eq!(
-            (work.order(), work.as_str(), work.advances_payment()),
-            (&hint.order, "hint", true)
-        );
+        assert_eq!(work.order(), &hint.order);
+        assert_eq!(work.as_str(), "hint");
+        assert_eq!(work.advances_payment(), true);
         assert!(OrderEvent::decode(&text).is_err());
         for (from, to) in [
             ("\"1.0\"", "\"0.3\""),

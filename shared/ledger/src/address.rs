@@ -92,10 +92,9 @@ mod tests {
             "postgresql://writer@db.example.org:5433/ledger?application_name=a%20b&sslmode=verify-full",
         ] {
             let address: Address = url.parse().unwrap();
-            assert_eq!(
-                (&*address.user, &*address.host, address.port),
-                ("writer", "db.example.org", 5433)
-            );
+            assert_eq!(&*address.user, "writer");
+            assert_eq!(&*address.host, "db.example.org");
+            assert_eq!(address.port, 5433);
             assert_eq!(address.config.get_ssl_mode(), SslMode::Require);
             assert_eq!(address.config.get_dbname(), Some("ledger"));
         }

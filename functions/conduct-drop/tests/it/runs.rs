@@ -26,7 +26,10 @@ async fn one_conducts_and_a_death_is_noticed_within_seconds() {
         scene.runtime.advance(CONDUCTOR_PERIOD_MS);
     }
     let (one, two) = (first.take_progress(), second.take_progress());
-    assert_eq!((one.steps, one.standby, two.steps, two.standby), (10, 0, 0, 10));
+    assert_eq!(one.steps, 10);
+    assert_eq!(one.standby, 0);
+    assert_eq!(two.steps, 0);
+    assert_eq!(two.standby, 10);
 
     let died = scene.runtime.now();
     while second.take_progress().steps == 0 {
@@ -68,11 +71,8 @@ async fn a_conductor_that_slept_too_long_overwrites_nothing() {
             finished
         };
         let status = scene.status().await.unwrap();
-        assert_eq!(
-            (status.fencing, status.skus[0].free),
-            (2, 27),
-            "after {polls} polls"
-        );
+        assert_eq!(status.fencing, 2, "after {polls} polls");
+        assert_eq!(status.skus[0].free, 27, "after {polls} polls");
         assert_eq!(scene.counts("A").await.unwrap().free, [21, 6]);
         scene.store.audit().unwrap();
         if finished {

@@ -62,11 +62,8 @@ async fn a_silent_database_puts_publishing_off_and_a_repeat_finishes_it() {
                 .set_plan(move |which, n| (which == op && n > calls + 1).then_some(fault));
             let (status, problem) = scene.post("publish").await;
             scene.store.clear_plan();
-            assert_eq!(
-                (status, problem["code"].as_str()),
-                (StatusCode::SERVICE_UNAVAILABLE, Some("throttled")),
-                "{op:?} {fault:?}"
-            );
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{op:?} {fault:?}");
+            assert_eq!(problem["code"].as_str(), Some("throttled"), "{op:?} {fault:?}");
             assert_eq!(scene.post("publish").await.0, StatusCode::OK);
             assert_eq!(scene.all().await, expected, "{op:?} {fault:?}");
         }
@@ -168,10 +165,8 @@ async fn every_act_survives_one_fault_of_each_kind() {
     let scene = Scene::new().published().await;
     scene.store.fail_next(Op::Drop, Fault::Broken);
     let (status, problem) = scene.post("pause").await;
-    assert_eq!(
-        (status, problem["code"].as_str()),
-        (StatusCode::INTERNAL_SERVER_ERROR, Some("internal"))
-    );
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(problem["code"].as_str(), Some("internal"));
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -227,7 +222,8 @@ async fn the_same_restock_at_once_is_one_and_different_ones_are_all_done() {
 async fn two_acts_at_once_are_both_done() {
     let scene = Scene::new().published().await;
     let (paused, extended) = join(scene.post("pause"), scene.extend(300)).await;
-    assert_eq!((paused.0, extended.0), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(paused.0, StatusCode::OK);
+    assert_eq!(extended.0, StatusCode::OK);
     let drop = scene.drop().await.unwrap();
     assert!(drop.paused && drop.version == 5, "{drop:?}");
 }
@@ -248,10 +244,8 @@ async fn cancelling_against_publishing_ends_without_a_half_published_drop() {
             "{state:?}"
         );
         let (status, problem) = scene.post("publish").await;
-        assert_eq!(
-            (status, problem["code"].as_str()),
-            (StatusCode::CONFLICT, Some("wrong_state"))
-        );
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert_eq!(problem["code"].as_str(), Some("wrong_state"));
     }
 }
 
@@ -269,10 +263,8 @@ async fn a_shard_that_is_not_as_planned_stops_publishing() {
     ] {
         scene.store.put_shard(&key, shard);
         let (status, problem) = scene.post("publish").await;
-        assert_eq!(
-            (status, problem["code"].as_str()),
-            (StatusCode::INTERNAL_SERVER_ERROR, Some("internal"))
-        );
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(problem["code"].as_str(), Some("internal"));
         assert_eq!(scene.drop().await.unwrap().state, DropState::Publishing);
     }
 }
@@ -304,10 +296,8 @@ async fn publishing_that_takes_too_long_goes_on_when_repeated() {
     assert_eq!(last.0, StatusCode::OK, "{answers:?}");
     assert!(!before.is_empty());
     for (status, problem) in before {
-        assert_eq!(
-            (*status, problem["code"].as_str()),
-            (StatusCode::SERVICE_UNAVAILABLE, Some("throttled"))
-        );
+        assert_eq!(*status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(problem["code"].as_str(), Some("throttled"));
         assert_eq!(problem["retry_after_seconds"], 1);
     }
     assert_eq!(scene.store.shards().len(), 1_401);

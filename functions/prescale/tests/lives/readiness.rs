@@ -26,7 +26,8 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     world.account.set_pace(slow());
     world.until(36);
     let before = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
-    assert_eq!((before.ready, before.ruling), (false, Ruling::AsPlanned));
+    assert_eq!(before.ready, false);
+    assert_eq!(before.ruling, Ruling::AsPlanned);
     assert_eq!(before.share, Share::WHOLE);
     world.until(40);
     let at_the_freeze = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
@@ -36,7 +37,8 @@ fn not_ready_in_time_fewer_are_admitted_until_all_is_there() {
     world.account.set_pace(Pace::default());
     world.until(45);
     let after = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
-    assert_eq!((after.ready, after.share), (true, Share::WHOLE), "{after:#?}");
+    assert_eq!(after.ready, true, "{after:#?}");
+    assert_eq!(after.share, Share::WHOLE, "{after:#?}");
 }
 
 fn document(world: &World) -> Drop {
@@ -108,10 +110,8 @@ fn a_function_that_does_not_answer_is_not_ready() {
     let readiness = world.account.readiness_of(&"a".parse().unwrap()).unwrap();
     let waits: Vec<_> = readiness.parts.iter().filter(|p| !p.ready).collect();
     assert_eq!(waits.len(), 1);
-    assert_eq!(
-        (waits[0].kind, waits[0].name.as_str()),
-        (PartKind::Answer, "checkout")
-    );
+    assert_eq!(waits[0].kind, PartKind::Answer);
+    assert_eq!(waits[0].name.as_str(), "checkout");
 }
 
 #[test]

@@ -75,7 +75,8 @@ async fn payments_that_are_never_accepted_hold_the_stream() {
         bench.queues.fail_next_event((n >= 4).then_some(SendFault::Lost));
     }
     assert_eq!(bench.relay(&records(1, &life("ada"))).await, Some(sequence(1)));
-    assert_eq!((bench.ledger().len(), bench.payments().len()), (4, 0));
+    assert_eq!(bench.ledger().len(), 4);
+    assert_eq!(bench.payments().len(), 0);
 }
 
 #[tokio::test]
@@ -86,7 +87,8 @@ async fn what_cannot_even_be_parked_holds_the_stream() {
     }
     let batch = [record(1, None, Some(&order("ada"))), broken(2), broken(3)];
     assert_eq!(bench.relay(&batch).await, Some(sequence(2)));
-    assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (1, 0));
+    assert_eq!(bench.ledger().len(), 1);
+    assert_eq!(bench.queues.parked().len(), 0);
     bench.queues.fail_next_park(SendFault::Unconfirmed);
     assert_eq!(bench.relay(&batch[1..]).await, None);
     assert_eq!(bench.queues.parked().len(), 3, "one of them twice");

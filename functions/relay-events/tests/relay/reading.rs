@@ -48,7 +48,8 @@ async fn a_removal_is_nobody_s_business() {
         record(2, None, Some(&order("bob"))),
     ];
     assert_eq!(bench.relay(&batch).await, None);
-    assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (1, 0));
+    assert_eq!(bench.ledger().len(), 1);
+    assert_eq!(bench.queues.parked().len(), 0);
 }
 
 #[tokio::test]
@@ -62,7 +63,8 @@ async fn a_look_that_is_put_off_is_no_event_and_a_rebuild_is_for_the_ledger_alon
     let paid = ada.settle(ada.placed_at).unwrap().order;
     let batch = [record(1, Some(&ada), Some(&later))];
     assert_eq!(bench.relay(&batch).await, None);
-    assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (0, 0));
+    assert_eq!(bench.ledger().len(), 0);
+    assert_eq!(bench.queues.parked().len(), 0);
     let rebuild = |place, order| {
         let mut record = record(place, None, Some(order));
         record["eventName"] = json!("REBUILD");
@@ -160,7 +162,8 @@ async fn an_event_that_no_consumer_would_read_is_parked() {
     far.updated_at = Timestamp::from_millis(i64::MAX);
     let batch = [long, record(2, None, Some(&far))];
     assert_eq!(bench.relay(&batch).await, None);
-    assert_eq!((bench.ledger().len(), bench.queues.parked().len()), (0, 2));
+    assert_eq!(bench.ledger().len(), 0);
+    assert_eq!(bench.queues.parked().len(), 2);
 }
 
 #[tokio::test]
@@ -210,9 +213,7 @@ async fn the_kept_events_are_relayed() {
         assert_eq!(bench.relay(&kept(text)).await, None);
         let kinds: Vec<_> = bench.ledger().into_iter().map(|(_, kind)| kind).collect();
         assert_eq!(kinds, ledger);
-        assert_eq!(
-            (bench.payments().len(), bench.queues.parked().len()),
-            (payments, parked)
-        );
+        assert_eq!(bench.payments().len(), payments);
+        assert_eq!(bench.queues.parked().len(), parked);
     }
 }

@@ -112,31 +112,26 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
 
     // The state at the baseline.
     let (status, none) = prescale.lambda("GET", PROVISIONED, &nothing);
+    assert_eq!(status, 404);
     assert_eq!(
-        (status, &none["__type"]),
-        (404, &json!("ProvisionedConcurrencyConfigNotFoundException"))
+        &none["__type"],
+        &json!("ProvisionedConcurrencyConfigNotFoundException")
     );
     let (status, settings) = prescale.lambda("GET", "/2016-08-19/account-settings", &nothing);
-    assert_eq!(
-        (status, &settings["AccountLimit"]["ConcurrentExecutions"]),
-        (200, &json!(1_000))
-    );
+    assert_eq!(status, 200);
+    assert_eq!(&settings["AccountLimit"]["ConcurrentExecutions"], &json!(1_000));
     let names: Value = serde_json::from_str(&stack.file.environment["NAMES"]).unwrap();
     for (source, most) in [("PaymentsQueue", 6), ("LedgerQueue", 10)] {
         let mapping = names["sources"][source]["mapping"].as_str().unwrap();
         let path = format!("/2015-03-31/event-source-mappings/{mapping}");
         let (status, there) = prescale.lambda("GET", &path, &nothing);
-        assert_eq!(
-            (status, &there["ScalingConfig"]["MaximumConcurrency"]),
-            (200, &json!(most))
-        );
+        assert_eq!(status, 200);
+        assert_eq!(&there["ScalingConfig"]["MaximumConcurrency"], &json!(most));
     }
     let under = json!({"Path": "/stampede/prescale", "Recursive": true});
     let (status, documents) = prescale.parameter_store("GetParametersByPath", &under);
-    assert_eq!(
-        (status, documents["Parameters"].as_array().unwrap().len()),
-        (200, 7)
-    );
+    assert_eq!(status, 200);
+    assert_eq!(documents["Parameters"].as_array().unwrap().len(), 7);
     // The documents are those that an operator would store.
     let put = as_an_operator_puts_them(folder.path());
     for parameter in documents["Parameters"].as_array().unwrap() {
@@ -189,14 +184,16 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
         let allocated = there["AllocatedProvisionedConcurrentExecutions"]
             .as_u64()
             .unwrap();
-        assert_eq!((status, there["Status"] == json!("READY")), (200, allocated == 7));
+        assert_eq!(status, 200);
+        assert_eq!(there["Status"] == json!("READY"), allocated == 7);
         std::future::ready(allocated == 7)
     })
     .await;
     let list = "/2019-09-30/functions/reserve/provisioned-concurrency?List=ALL";
     let (status, all) = prescale.lambda("GET", list, &nothing);
     let configs = all["ProvisionedConcurrencyConfigs"].as_array().unwrap();
-    assert_eq!((status, configs.len()), (200, 1));
+    assert_eq!(status, 200);
+    assert_eq!(configs.len(), 1);
     assert_eq!(configs[0]["RequestedProvisionedConcurrentExecutions"], json!(7));
     assert!(
         configs[0]["FunctionArn"]
@@ -213,18 +210,21 @@ async fn the_account_is_at_its_baseline_and_policies_hold() {
             .as_u64()
             .unwrap()
     };
-    assert_eq!((ahead("reserve"), ahead("get-drop")), (2, 0));
+    assert_eq!(ahead("reserve"), 2);
+    assert_eq!(ahead("get-drop"), 0);
     assert_eq!(prescale.lambda("DELETE", PROVISIONED, &nothing).0, 204);
     until("they are gone", || std::future::ready(ahead("reserve") == 0)).await;
 
     // A trial invocation reaches the function of this stack.
     let path = "/2015-03-31/functions/reserve/invocations?Qualifier=live";
     let (status, answer) = prescale.lambda("POST", path, &json!({"rawPath": "/trial"}));
-    assert_eq!((status, &answer["statusCode"]), (200, &json!(200)));
+    assert_eq!(status, 200);
+    assert_eq!(&answer["statusCode"], &json!(200));
     let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     assert_eq!(body["access_key"], json!(access_key("reserve")));
     let (status, error) = prescale.lambda("POST", path, &json!({"rawPath": "/error"}));
-    assert_eq!((status, &error["errorType"]), (200, &json!("Probe")));
+    assert_eq!(status, 200);
+    assert_eq!(&error["errorType"], &json!("Probe"));
 
     // The cluster's current capacity is available as a metric.
     let question = "Action=GetMetricStatistics&Version=2010-08-01&Namespace=AWS%2FRDS&Period=60&\

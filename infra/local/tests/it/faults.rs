@@ -208,7 +208,8 @@ async fn transactions_and_writes_meet_conflicts() {
         .iter()
         .map(|reason| reason["Code"].as_str().unwrap())
         .collect();
-    assert_eq!((status, codes.len()), (400, 2));
+    assert_eq!(status, 400);
+    assert_eq!(codes.len(), 2);
     assert!(
         codes.contains(&"TransactionConflict") && codes.contains(&"None"),
         "{codes:?}"

@@ -108,7 +108,8 @@ fn a_write_costs_a_unit_per_kilobyte_begun() {
             &json!({"TableName": "stock", "Item": item("a", bytes)}),
         );
         // A write that shrinks an item costs by the larger of both sizes; sizes only grow in this test.
-        assert_eq!((used.wcu, used.writes), (units, 1), "{bytes} bytes");
+        assert_eq!(used.wcu, units, "{bytes} bytes");
+        assert_eq!(used.writes, 1, "{bytes} bytes");
         assert!(answer.get("ConsumedCapacity").is_none(), "nobody asked for it");
     }
 }
@@ -120,26 +121,28 @@ fn a_refused_write_costs_by_what_is_there() {
     desk.put("large", 2_500);
     for (key, units) in [("absent", 1.0), ("small", 1.0), ("large", 3.0)] {
         let (used, status, answer) = desk.cost("UpdateItem", &update(key, "attribute_exists(z)"));
-        assert_eq!(
-            (status, used.wcu, used.refused_writes, used.writes),
-            (400, units, 1, 0),
-            "{key}"
-        );
+        assert_eq!(status, 400, "{key}");
+        assert_eq!(used.wcu, units, "{key}");
+        assert_eq!(used.refused_writes, 1, "{key}");
+        assert_eq!(used.writes, 0, "{key}");
         assert!(answer.get("Item").is_none(), "nobody asked for the old item");
     }
     let mut asking = update("small", "attribute_exists(z)");
     asking["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD".into();
     let (used, _, answer) = desk.cost("UpdateItem", &asking);
-    assert_eq!((used.wcu, &answer["Item"]["pk"]["S"]), (1.0, &"small".into()));
+    assert_eq!(used.wcu, 1.0);
+    assert_eq!(answer["Item"]["pk"]["S"], "small");
 }
 
 #[test]
 fn a_malformed_request_costs_nothing() {
     let desk = Desk::new();
     let (used, status, _) = desk.cost("UpdateItem", &update("a", "no such (("));
-    assert_eq!((status, used), (400, TableUse::default()));
+    assert_eq!(status, 400);
+    assert_eq!(used, TableUse::default());
     let (used, status, answer) = desk.cost("UpdateItem", &json!({"TableName": 7}));
-    assert_eq!((status, used), (400, TableUse::default()));
+    assert_eq!(status, 400);
+    assert_eq!(used, TableUse::default());
     assert!(answer["__type"].as_str().unwrap().contains("Exception"));
 }
 
@@ -165,7 +168,8 @@ fn an_eventually_consistent_read_costs_half_a_unit_per_four_kilobytes() {
     }
     let batch = json!({"RequestItems": {"stock": {"Keys": [{"pk": {"S": "a"}}, {"pk": {"S": "b"}}, {"pk": {"S": "absent"}}]}}});
     let (used, _, _) = desk.cost("BatchGetItem", &batch);
-    assert_eq!((used.rcu, used.reads), (2.0, 1));
+    assert_eq!(used.rcu, 2.0);
+    assert_eq!(used.reads, 1);
 }
 
 #[test]
@@ -183,16 +187,16 @@ fn a_transaction_costs_double_also_when_it_is_cancelled() {
     };
     // Large: 2 KB begun; new: 3 KB begun; each doubled. The order's unit, doubled, is booked to the other table.
     let (used, status, _) = desk.cost("TransactWriteItems", &transaction("attribute_exists(z)"));
-    assert_eq!(
-        (status, used.wcu, used.cancelled_transactions, used.transactions),
-        (400, 10.0, 1, 0)
-    );
+    assert_eq!(status, 400);
+    assert_eq!(used.wcu, 10.0);
+    assert_eq!(used.cancelled_transactions, 1);
+    assert_eq!(used.transactions, 0);
     assert_eq!(desk.meter.report().tables["orders"].wcu, 2.0);
     let (used, status, _) = desk.cost("TransactWriteItems", &transaction("attribute_exists(pk)"));
-    assert_eq!(
-        (status, used.wcu, used.cancelled_transactions, used.transactions),
-        (200, 10.0, 0, 1)
-    );
+    assert_eq!(status, 200);
+    assert_eq!(used.wcu, 10.0);
+    assert_eq!(used.cancelled_transactions, 0);
+    assert_eq!(used.transactions, 1);
     assert_eq!(desk.meter.report().tables["orders"].wcu, 4.0);
     let reads = json!({"TransactItems": [{"Get": {"TableName": "stock", "Key": {"pk": {"S": "large"}}}}]});
     assert_eq!(desk.cost("TransactGetItems", &reads).0.rcu, 2.0);

@@ -458,10 +458,8 @@ async fn a_secret_is_read_by_those_who_may_and_as_it_is_by_then() {
         );
     }
     let (status, body) = read(None, "stampede/none").await;
-    assert_eq!(
-        (status, &body["__type"]),
-        (400, &json!("ResourceNotFoundException"))
-    );
+    assert_eq!(status, 400);
+    assert_eq!(&body["__type"], &json!("ResourceNotFoundException"));
 }
 
 #[tokio::test]
@@ -511,11 +509,8 @@ async fn a_stored_parameter_is_read_by_those_who_may() {
         json!({"Name": name, "WithDecryption": true}),
     );
     let (status, _, found) = call_of(&at, "ssm", Some("get-drop"), target, &body).await;
-    assert_eq!(
-        (status, &found["Parameter"]["Value"]),
-        (200, &json!("x")),
-        "{found}"
-    );
+    assert_eq!(status, 200, "{found}");
+    assert_eq!(&found["Parameter"]["Value"], &json!("x"), "{found}");
     let (status, _, refused) = call_of(&at, "ssm", Some("reserve"), target, &body).await;
     assert_eq!(status, 400, "{refused}");
     assert_eq!(

@@ -362,7 +362,8 @@ fn prescaling_is_told_the_names_of_what_the_baseline_declares() {
 fn prescaling_runs_every_minute_one_at_a_time_and_knows_its_timeout() {
     let model = model();
     let prescale = &model.functions["prescale"];
-    assert_eq!((prescale.reserved, prescale.async_retries), (Some(1), 0));
+    assert_eq!(prescale.reserved, Some(1));
+    assert_eq!(prescale.async_retries, 0);
     let schedule = &prescale.schedules[0];
     assert_eq!(schedule.every.as_secs(), 60);
     assert_eq!(schedule.input.as_deref(), Some(r#"{"mode":"apply"}"#));

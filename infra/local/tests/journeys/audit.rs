@@ -79,11 +79,9 @@ async fn agrees(world: &'static World, drop: &str) {
         let row = ledger
             .get(&order.id)
             .unwrap_or_else(|| panic!("{drop}: not in the ledger: {order:?}"));
-        assert_eq!(
-            (&row.status, row.version, row.amount),
-            (&order.status, order.version, order.amount),
-            "{drop}"
-        );
+        assert_eq!(&row.status, &order.status, "{drop}");
+        assert_eq!(row.version, order.version, "{drop}");
+        assert_eq!(row.amount, order.amount, "{drop}");
         let captured = if paid {
             (1, order.amount, 0)
         } else {

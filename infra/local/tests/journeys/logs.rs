@@ -113,14 +113,9 @@ pub(crate) async fn one_id_follows_a_purchase_and_no_person_is_named(world: &'st
         .iter()
         .find(|(_, line)| line["message"] == "checked out" && line["order"] == id);
     let (_, checked_out) = checked_out.expect("checkout has logged the order");
-    assert_eq!(
-        (
-            &checked_out["api_request_id"],
-            &checked_out["reservation"],
-            &checked_out["drop"]
-        ),
-        (&correlation.clone().into(), &held["reservation_id"], &drop.into())
-    );
+    assert_eq!(checked_out["api_request_id"], correlation.clone());
+    assert_eq!(&checked_out["reservation"], &held["reservation_id"]);
+    assert_eq!(checked_out["drop"], drop);
     // The mail contains the address. No other file of the stack contains it: its logs, the gateway's log, the ledger's
     // database with its write-ahead log, stored failed records, and the streamed orders.
     let mails = &world.file.mails;

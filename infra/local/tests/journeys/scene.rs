@@ -192,12 +192,8 @@ impl Scene {
     pub(crate) async fn refused(&self, bad: &Bad, status: u16, code: &str) -> Reply {
         let reply = self.send(bad).await;
         let name = format!("{} {:.120} ({})", bad.method, bad.path, bad.what);
-        assert_eq!(
-            (reply.status, reply.code()),
-            (status, code),
-            "{name}: {}",
-            reply.json
-        );
+        assert_eq!(reply.status, status, "{name}: {}", reply.json);
+        assert_eq!(reply.code(), code, "{name}: {}", reply.json);
         assert_eq!(
             reply.headers["content-type"], "application/problem+json",
             "{name}"

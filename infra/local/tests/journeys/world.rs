@@ -57,7 +57,8 @@ impl Reply {
 
     #[track_caller]
     pub(crate) fn expect_problem(&self, status: u16, code: &str) {
-        assert_eq!((self.status, self.code()), (status, code), "{}", self.json);
+        assert_eq!(self.status, status, "{}", self.json);
+        assert_eq!(self.code(), code, "{}", self.json);
         assert_eq!(self.headers["content-type"], "application/problem+json");
     }
 }

@@ -109,15 +109,14 @@ async fn a_key_replays_its_answer_errors_included_and_refuses_other_parameters()
         ("metadata[order_id]", "o1"),
     ];
     let refused = sandbox.post("/v1/payment_intents", Some("k"), &other).await;
-    assert_eq!(
-        (refused.status.as_u16(), refused.body["error"]["type"].as_str()),
-        (400, Some("idempotency_error"))
-    );
+    assert_eq!(refused.status.as_u16(), 400);
+    assert_eq!(refused.body["error"]["type"].as_str(), Some("idempotency_error"));
 
     let id = sandbox.create("o2", "pm_card_chargeDeclined").await;
     let declined = sandbox.confirm(&id, "d").await;
     let replayed = sandbox.confirm(&id, "d").await;
-    assert_eq!((declined.status.as_u16(), replayed.status.as_u16()), (402, 402));
+    assert_eq!(declined.status.as_u16(), 402);
+    assert_eq!(replayed.status.as_u16(), 402);
     assert!(replayed.replayed);
     assert_eq!(sandbox.count(Event::Declined).await, 1);
 

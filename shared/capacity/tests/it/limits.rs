@@ -40,13 +40,16 @@ fn an_account_as_it_comes_serves_a_small_share_and_says_what_to_raise() {
     };
     assert_eq!(met(&wanted, &Limit::ApiRate), lowering(10_000.0, 200_000.0));
     let burst = met(&wanted, &Limit::ApiBurst).unwrap();
-    assert_eq!((burst.is, burst.needed), (5_000.0, 20_000.0));
+    assert_eq!(burst.is, 5_000.0);
+    assert_eq!(burst.needed, 20_000.0);
     // 7,840 + 19,600 reserved + 216 + 336 + 50 + 4, and 100 that stay unreserved: `process-order` has no more than its event source invokes
     let concurrency = met(&wanted, &Limit::AccountConcurrency).unwrap();
-    assert_eq!((concurrency.is, concurrency.needed), (1_000.0, 28_146.0));
+    assert_eq!(concurrency.is, 1_000.0);
+    assert_eq!(concurrency.needed, 28_146.0);
     // 150 invocations of 2 calls in half a second
     let gateway = met(&wanted, &Limit::GatewayRate("payments".into())).unwrap();
-    assert_eq!((gateway.is, gateway.needed), (100.0, 600.0));
+    assert_eq!(gateway.is, 100.0);
+    assert_eq!(gateway.needed, 600.0);
     assert_eq!(gateway.effect, Effect::DelaysOrders { times: 6.0 });
     // Almost everything that may be taken is taken, and no more.
     let taken = wanted.capacity.concurrency_taken();
@@ -86,9 +89,11 @@ fn a_table_is_raised_within_its_allowance_only() {
     let never = wanted(&docs, &plenty(), at(OPENING));
     assert_eq!(never.capacity.table("stock"), docs.baseline.tables[0].warm);
     let reads = met(&never, &Limit::AllowedWarmReads("stock".into())).unwrap();
-    assert_eq!((reads.is, reads.needed), (12_000.0, 32_667.0));
+    assert_eq!(reads.is, 12_000.0);
+    assert_eq!(reads.needed, 32_667.0);
     let writes = met(&never, &Limit::AllowedWarmWrites("stock".into())).unwrap();
-    assert_eq!((writes.is, writes.needed), (4_000.0, 7_500.0));
+    assert_eq!(writes.is, 4_000.0);
+    assert_eq!(writes.needed, 7_500.0);
     // Reads are the scarcer: 12,000 of 32,666.67
     assert!((never.drops[0].share.factor() - 12_000.0 / 32_666.667).abs() < 1e-5);
 
@@ -147,9 +152,11 @@ fn what_is_behind_the_queues_delays_orders_and_refuses_nobody() {
         Polling::MaximumConcurrency(75)
     );
     let worker = wanted_now.capacity.functions["process-order"];
-    assert_eq!((worker.provisioned, worker.reserved), (75, Some(75)));
+    assert_eq!(worker.provisioned, 75);
+    assert_eq!(worker.reserved, Some(75));
     let gateway = met(&wanted_now, &Limit::GatewayRate("payments".into())).unwrap();
-    assert_eq!((gateway.is, gateway.needed), (300.0, 600.0));
+    assert_eq!(gateway.is, 300.0);
+    assert_eq!(gateway.needed, 600.0);
     assert_eq!(gateway.effect, Effect::DelaysOrders { times: 2.0 });
 
     let mut docs = with_classes(vec![reference("spike", OPENING)]);
@@ -157,7 +164,8 @@ fn what_is_behind_the_queues_delays_orders_and_refuses_nobody() {
     let database = wanted(&docs, &plenty(), at(OPENING));
     // 80 × 12 × 1.5 = 1,440 rows a second; the largest class writes 800
     let size = met(&database, &Limit::DatabaseSize).unwrap();
-    assert_eq!((size.is, size.needed), (800.0, 1_440.0));
+    assert_eq!(size.is, 800.0);
+    assert_eq!(size.needed, 1_440.0);
     assert_eq!(size.effect, Effect::DelaysOrders { times: 1.8 });
 }
 

@@ -64,7 +64,8 @@ pub async fn what_is_provisioned_goes_up_and_down_and_away(control_planes: &impl
     ];
     each(control_planes, &steps).await;
     let there = look(control_planes).await.observed.function(WORKER);
-    assert_eq!((there.allocated, there.allocation), (3, Allocation::Ready));
+    assert_eq!(there.allocated, 3);
+    assert_eq!(there.allocation, Allocation::Ready);
 }
 
 pub async fn a_reservation_is_set_and_changed_and_removed(control_planes: &impl ControlPlanes) {
@@ -92,7 +93,8 @@ pub async fn a_table_is_warmed_and_never_cooled(control_planes: &impl ControlPla
         assert_broken(control_planes.account().carry_out(&lower).await);
     }
     let there = look(control_planes).await.observed.tables[TABLE];
-    assert_eq!((there.write_units, there.read_units), (6_000, 15_000));
+    assert_eq!(there.write_units, 6_000);
+    assert_eq!(there.read_units, 15_000);
 }
 
 pub async fn what_is_there_already_is_set_without_harm(control_planes: &impl ControlPlanes) {

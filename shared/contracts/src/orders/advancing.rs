@@ -120,7 +120,9 @@ pub async fn settling_sells_the_units_and_keeps_the_counter(database: &impl Data
         Some(paid.order.clone())
     );
     let after = shard(&stock, 0).await;
-    assert_eq!((after.free, after.sold, after.claims.len()), (2, 2, 1));
+    assert_eq!(after.free, 2);
+    assert_eq!(after.sold, 2);
+    assert_eq!(after.claims.len(), 1);
     assert_eq!(purchased(&stock, "ada").await, 2);
     assert_eq!(
         answered(orders.advance(&paid).await),
@@ -149,7 +151,8 @@ pub async fn undoing_frees_the_units_and_lowers_the_counter(database: &impl Data
     let stored = answered(orders.order(&first.order.id).await).unwrap();
     assert_eq!(stored.status, OrderStatus::Declined);
     assert_eq!(answered(stock.read_claim(&key(0), &shopper("ada")).await), None);
-    assert_eq!((shard(&stock, 0).await.free, shard(&stock, 1).await.free), (5, 4));
+    assert_eq!(shard(&stock, 0).await.free, 5);
+    assert_eq!(shard(&stock, 1).await.free, 4);
     assert_eq!(purchased(&stock, "ada").await, 1);
     let lapses = async || answered(stock.peek(&drop_id(), &shopper("ada"), &[]).await).lapses;
     let lapsed = lapses().await.map(|lapses| (lapses.count, lapses.last));
@@ -163,19 +166,15 @@ pub async fn undoing_frees_the_units_and_lowers_the_counter(database: &impl Data
         Conditional::Refused(()),
         "a repeat"
     );
-    assert_eq!(
-        (shard(&stock, 0).await.free, purchased(&stock, "ada").await),
-        (5, 1)
-    );
+    assert_eq!(shard(&stock, 0).await.free, 5);
+    assert_eq!(purchased(&stock, "ada").await, 1);
     let undone = second
         .order
         .undo(EndReason::ByShopper, NOW.plus_seconds(1))
         .unwrap();
     assert!(answered(orders.advance(&undone).await).is_done());
-    assert_eq!(
-        (shard(&stock, 1).await.free, purchased(&stock, "ada").await),
-        (5, 0)
-    );
+    assert_eq!(shard(&stock, 1).await.free, 5);
+    assert_eq!(purchased(&stock, "ada").await, 0);
     let lapsed = lapses().await.map(|lapses| lapses.count);
     assert_eq!(lapsed, Some(1), "whoever cancels gives the units back");
 }

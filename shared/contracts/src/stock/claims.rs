@@ -40,7 +40,9 @@ pub async fn a_claim_takes_free_units(database: &impl Database) {
         Conditional::Done
     );
     let shard = shard(&stock, 0).await;
-    assert_eq!((shard.allocated, shard.free, shard.sold), (5, 0, 0));
+    assert_eq!(shard.allocated, 5);
+    assert_eq!(shard.free, 0);
+    assert_eq!(shard.sold, 0);
     assert_eq!(
         shard.claims,
         [(shopper("ada"), ada), (shopper("bob"), bob)].into()
@@ -99,7 +101,8 @@ pub async fn of_32_claims_of_the_last_unit_one_is_taken(database: &impl Database
     })
     .await;
     let after = shard(&stock, 0).await;
-    assert_eq!((after.free, after.claims.len()), (0, 1));
+    assert_eq!(after.free, 0);
+    assert_eq!(after.claims.len(), 1);
     let taken: Vec<usize> = (0..32).filter(|n| outcomes[*n].is_done()).collect();
     assert_eq!(taken.len(), 1);
     assert!(after.claims.contains_key(&shopper(&format!("s{}", taken[0]))));
@@ -119,7 +122,8 @@ pub async fn of_32_repeats_at_once_one_is_taken(database: &impl Database) {
     let outcomes = race(32, |_| stock.claim(&target, &ada, &claim)).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_done()).count(), 1);
     let after = shard(&stock, 0).await;
-    assert_eq!((after.free, after.claims.get(&ada)), (23, Some(&claim)));
+    assert_eq!(after.free, 23);
+    assert_eq!(after.claims.get(&ada), Some(&claim));
     for outcome in outcomes.into_iter().filter(|outcome| !outcome.is_done()) {
         assert_eq!(outcome, Conditional::Refused(Some(after.clone())));
     }

@@ -233,7 +233,8 @@ fn a_restock_moves_no_shopper_to_other_shards() {
     let before = scene.wanted().choice.pair();
     let plan = &mut scene.drop.skus[0].plan;
     plan.extend(2_400, 4, 1_000, Some("r".into())).unwrap();
-    assert_eq!((plan.first_shards(), plan.shards()), (10, 110));
+    assert_eq!(plan.first_shards(), 10);
+    assert_eq!(plan.shards(), 110);
     assert_eq!(scene.wanted().choice.pair(), before);
 }
 
@@ -267,7 +268,8 @@ fn whoever_lets_holds_expire_waits_unless_an_earlier_claim_answers() {
 fn sku_and_quantity_must_be_the_drops() {
     let of_units = |units| Scene::new(240, 4, units).check();
     assert_eq!(of_units(0), Err(Refused::BadQuantity { limit: 4 }));
-    assert_eq!((of_units(1), of_units(4)), (Ok(()), Ok(())));
+    assert_eq!(of_units(1), Ok(()));
+    assert_eq!(of_units(4), Ok(()));
     assert_eq!(of_units(5), Err(Refused::BadQuantity { limit: 4 }));
     let mut scene = ten_shards();
     scene.request.sku = "CAP".parse().unwrap();
@@ -292,7 +294,8 @@ fn a_well_filled_first_shard_is_claimed_without_a_look() {
     let scene = ten_shards();
     let wanted = scene.wanted();
     let first = write(wanted.search(None, Some(12)));
-    assert_eq!((&first.shard, &first.act), (&wanted.first_shard(), &Act::Claim));
+    assert_eq!(&first.shard, &wanted.first_shard());
+    assert_eq!(&first.act, &Act::Claim);
     assert_eq!(first.free_after, 10);
     let reserved = Reserved {
         id: ReservationId {
@@ -356,7 +359,8 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
     let (live, order) = (held(2, 1, "k"), ordered(2, "k"));
     for own in [&live, &order] {
         let reserved = done(showing(own)).0.unwrap();
-        assert_eq!((&reserved.id.shard, &reserved.id.nonce), (&second, &own.nonce));
+        assert_eq!(&reserved.id.shard, &second);
+        assert_eq!(&reserved.id.nonce, &own.nonce);
         assert_eq!(&reserved.claim, own);
     }
     assert_eq!(refusal(showing(&held(1, 1, "k"))), Refused::OtherRequest);
@@ -373,7 +377,8 @@ fn an_earlier_claim_of_the_shopper_settles_the_request_or_does_not() {
         count(showing(&held(2, 0, key)));
         let expired = held(2, -CLOCK_SKEW_MS / 1_000, key);
         let renewal = write(showing(&expired));
-        assert_eq!((&renewal.shard, renewal.free_after), (&second, 0));
+        assert_eq!(&renewal.shard, &second);
+        assert_eq!(renewal.free_after, 0);
         assert_eq!(renewal.act, Act::take_over((&ada(), &expired)));
         count(showing(&Claim { units: 1, ..expired }));
     }
@@ -683,7 +688,8 @@ fn scarcity_is_remembered_also_where_the_counts_cannot_be_read() {
         available: 0,
         availability: Availability::AllHeld,
     };
-    assert_eq!((outcome, learnt), (Err(scarcity.into()), Some(scarcity)));
+    assert_eq!(outcome, Err(scarcity.into()));
+    assert_eq!(learnt, Some(scarcity));
     // The next request of the process only looks for its own claim.
     let next = shows(wanted.search(learnt, None), |_| shard(0, []));
     assert_eq!(refusal(next), Refused::SoldOut(Availability::AllHeld));
@@ -705,7 +711,8 @@ fn gone_is_said_and_learnt_only_when_every_unit_of_the_plan_is_sold() {
         });
         let (outcome, learnt) = done(survey(explain_refusal(&wanted, &shard(0, []))).showed(counts.as_ref()));
         let learnt = learnt.unwrap();
-        assert_eq!((learnt.units, learnt.available), (2, 0));
+        assert_eq!(learnt.units, 2);
+        assert_eq!(learnt.available, 0);
         assert_eq!(outcome, Err(Refused::SoldOut(learnt.availability)));
         learnt.availability
     };
@@ -912,7 +919,8 @@ fn follow(script: &Script) -> Result<(), TestCaseError> {
             }
             Step::Count(count) => {
                 counts += 1;
-                prop_assert_eq!((counts, looks.len()), (1, 1));
+                prop_assert_eq!(counts, 1);
+                prop_assert_eq!(looks.len(), 1);
                 let counts = script.counts.as_ref();
                 count.showed(
                     counts.map(|(ms, free)| (NOW.plus_millis(*ms), free.as_slice())),

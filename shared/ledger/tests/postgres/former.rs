@@ -97,5 +97,6 @@ async fn v1_neither_needs_nor_takes_away_a_correlation_id() {
     };
     write(&without).await;
     let latest = ledger.latest(id).await.unwrap();
-    assert_eq!((latest.data.version, &latest.correlation), (4, correlation));
+    assert_eq!(latest.data.version, 4);
+    assert_eq!(&latest.correlation, correlation);
 }

@@ -77,7 +77,8 @@ fn a_call_that_succeeds_later_ends_the_repeats() {
             Ok(calls.get())
         }
     }));
-    assert_eq!((outcome, calls.get()), (Ok(3), 3));
+    assert_eq!(outcome, Ok(3));
+    assert_eq!(calls.get(), 3);
     assert!(runtime.slept_ms() >= 25 + 50);
 }
 
@@ -90,7 +91,8 @@ fn only_errors_that_the_caller_names_are_repeated() {
         let wait_ms = if calls.get() < 3 { 10 } else { 0 };
         Err::<(), _>(Fault::Passes { wait_ms })
     }));
-    assert_eq!((outcome, calls.get()), (Err(PASSES), 3));
+    assert_eq!(outcome, Err(PASSES));
+    assert_eq!(calls.get(), 3);
 }
 
 #[test]
@@ -204,7 +206,8 @@ fn of_writers_that_meet_each_one_succeeds_on_what_it_read_last() {
     ));
     let mut counted: Vec<u32> = all.into_iter().map(|done| done.unwrap().unwrap()).collect();
     counted.sort_unstable();
-    assert_eq!((counted, value.0.get()), (vec![1, 2, 3, 4, 5, 6], 6));
+    assert_eq!(counted, vec![1, 2, 3, 4, 5, 6]);
+    assert_eq!(value.0.get(), 6);
 }
 
 #[test]
@@ -223,14 +226,12 @@ fn looks_are_bounded_and_an_error_ends_them() {
         run(retry_on_conflict(&runtime, Policy::at_once(3), &again)),
         Ok(None)
     );
-    assert_eq!((attempts.get(), runtime.slept_ms()), (4, 0));
+    assert_eq!(attempts.get(), 4);
+    assert_eq!(runtime.slept_ms(), 0);
     let late = Policy::new(9, 10, 10).until(runtime.now().plus_millis(9));
     assert_eq!(run(retry_on_conflict(&runtime, late, &again)), Ok(None));
-    assert_eq!(
-        (attempts.get(), runtime.slept_ms()),
-        (5, 0),
-        "no wait beyond the deadline"
-    );
+    assert_eq!(attempts.get(), 5, "no wait beyond the deadline");
+    assert_eq!(runtime.slept_ms(), 0, "no wait beyond the deadline");
     assert_eq!(
         run(retry_on_conflict(&runtime, Policy::at_once(9), &again)),
         Err("fault")

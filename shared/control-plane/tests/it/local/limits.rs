@@ -127,10 +127,8 @@ async fn the_maximum_is_left_as_it_is() {
     let scaling = clusters.db_clusters()[0]
         .serverless_v2_scaling_configuration()
         .unwrap();
-    assert_eq!(
-        (scaling.min_capacity(), scaling.max_capacity()),
-        (Some(8.5), Some(64.0))
-    );
+    assert_eq!(scaling.min_capacity(), Some(8.5));
+    assert_eq!(scaling.max_capacity(), Some(64.0));
 }
 
 /// A change of class that waits for its maintenance window is neither complete nor in progress.
